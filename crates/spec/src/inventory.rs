@@ -1,0 +1,155 @@
+use serde::Serialize;
+
+use crate::{Config, FeatureExtractorNorm, weight_norm};
+
+/// What a tensor is in the model; decides how a [`Layout`](crate::Layout) orders it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// A Conv1d weight, `(out, in / groups, kernel)` in PyTorch.
+    Conv1d,
+    /// The positional Conv1d weight, which checkpoints store under weight norm.
+    PositionalConv,
+    /// A Linear weight, `(out, in)`.
+    Linear,
+    /// The bias of a Conv1d or a Linear, `(out,)`.
+    Bias,
+    /// The gain of a norm, `(channels,)`.
+    NormWeight,
+    /// The bias of a norm, `(channels,)`.
+    NormBias,
+}
+
+impl Role {
+    /// Whether the tensor is a convolution's weight, the only kind that layouts differ in.
+    pub const fn is_conv1d(self) -> bool {
+        matches!(self, Role::Conv1d | Role::PositionalConv)
+    }
+}
+
+/// One tensor that a configuration implies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorSpec {
+    /// The Hugging Face name, without any prefix.
+    pub name: String,
+    /// The shape in PyTorch's order.
+    pub shape: Vec<usize>,
+    /// What the tensor is.
+    pub role: Role,
+}
+
+/// The weight of convolution 0. Every model of the family has it under this name, and none has a
+/// second tensor whose name ends in it, so it marks where a key prefix ends.
+pub const CONV0_WEIGHT: &str = "feature_extractor.conv_layers.0.conv.weight";
+
+/// The tensors of the model that a configuration describes, in forward order, with weight norm fused:
+/// 209 for MERT-v1-95M.
+///
+/// Names follow transformers' `HubertModel`.
+pub fn inventory(config: &Config) -> Vec<TensorSpec> {
+    let mut tensors = Inventory::default();
+    tensors.feature_extractor(config);
+    tensors.feature_projection(config);
+    tensors.encoder(config);
+    tensors.0
+}
+
+/// Why a tensor of a checkpoint is left out although it belongs to the model family: it is used in
+/// training or by a task head only. `None` for any other name.
+pub fn training_only_reason(name: &str) -> Option<&'static str> {
+    const HEADS: [&str; 5] = ["lm_head.", "classifier.", "projector.", "final_proj.", "label_embs_concat"];
+    if name == "masked_spec_embed" {
+        return Some("replaces masked frames in training only");
+    }
+    if name == "layer_weights" || HEADS.iter().any(|head| name.starts_with(head)) {
+        return Some("belongs to a task head, not to the encoder");
+    }
+    None
+}
+
+#[derive(Default)]
+struct Inventory(Vec<TensorSpec>);
+
+impl Inventory {
+    fn push(&mut self, name: String, shape: &[usize], role: Role) {
+        self.0.push(TensorSpec { name, shape: shape.to_vec(), role });
+    }
+
+    fn norm(&mut self, path: &str, channels: usize) {
+        self.push(format!("{path}.weight"), &[channels], Role::NormWeight);
+        self.push(format!("{path}.bias"), &[channels], Role::NormBias);
+    }
+
+    fn linear(&mut self, path: &str, input: usize, output: usize) {
+        self.push(format!("{path}.weight"), &[output, input], Role::Linear);
+        self.push(format!("{path}.bias"), &[output], Role::Bias);
+    }
+
+    fn feature_extractor(&mut self, config: &Config) {
+        let mut input = 1;
+        for (i, (&output, &kernel)) in config.conv_dim.iter().zip(&config.conv_kernel).enumerate() {
+            let path = format!("feature_extractor.conv_layers.{i}");
+            self.push(format!("{path}.conv.weight"), &[output, input, kernel], Role::Conv1d);
+            if config.conv_bias {
+                self.push(format!("{path}.conv.bias"), &[output], Role::Bias);
+            }
+            if config.feat_extract_norm == FeatureExtractorNorm::Layer || i == 0 {
+                self.norm(&format!("{path}.layer_norm"), output);
+            }
+            input = output;
+        }
+    }
+
+    fn feature_projection(&mut self, config: &Config) {
+        if config.feat_proj_layer_norm {
+            self.norm("feature_projection.layer_norm", config.feature_size());
+        }
+        self.linear("feature_projection.projection", config.feature_size(), config.hidden_size);
+    }
+
+    fn encoder(&mut self, config: &Config) {
+        let width = config.hidden_size;
+        let in_per_group = width / config.num_conv_pos_embedding_groups;
+        self.push(
+            weight_norm::FUSED.to_string(),
+            &[width, in_per_group, config.num_conv_pos_embeddings],
+            Role::PositionalConv,
+        );
+        self.push(format!("{}.bias", weight_norm::MODULE), &[width], Role::Bias);
+        self.norm("encoder.layer_norm", width);
+        for i in 0..config.num_hidden_layers {
+            let path = format!("encoder.layers.{i}");
+            for projection in ["q_proj", "k_proj", "v_proj", "out_proj"] {
+                self.linear(&format!("{path}.attention.{projection}"), width, width);
+            }
+            self.norm(&format!("{path}.layer_norm"), width);
+            self.linear(&format!("{path}.feed_forward.intermediate_dense"), width, config.intermediate_size);
+            self.linear(&format!("{path}.feed_forward.output_dense"), config.intermediate_size, width);
+            self.norm(&format!("{path}.final_layer_norm"), width);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mert_v1_95m_has_209_tensors_and_the_published_number_of_values() {
+        let tensors = inventory(&Config::mert_v1_95m());
+        assert_eq!(tensors.len(), 209);
+        let values: usize = tensors.iter().map(|t| t.shape.iter().product::<usize>()).sum();
+        // The checkpoint's 94,371,712 hold weight_g (128) and masked_spec_embed (768) besides.
+        assert_eq!(values, 94_371_712 - 128 - 768);
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let config =
+            Config { conv_bias: true, feat_extract_norm: FeatureExtractorNorm::Layer, ..Config::mert_v1_95m() };
+        let tensors = inventory(&config);
+        let names: std::collections::BTreeSet<_> = tensors.iter().map(|t| &t.name).collect();
+        assert_eq!(names.len(), tensors.len());
+        assert_eq!(tensors.len(), 209 + 7 + 12);
+    }
+}

@@ -1,0 +1,34 @@
+/// A published checkpoint that can be told by its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownCheckpoint {
+    /// The hub's name.
+    pub name: &'static str,
+    /// The hub's commit.
+    pub revision: &'static str,
+    /// The weights file's name.
+    pub file: &'static str,
+    /// Its size.
+    pub bytes: u64,
+    /// Its SHA-256, in lower-case hexadecimal.
+    pub sha256: &'static str,
+    /// Its licence (SPDX), which a converted file inherits.
+    pub license: &'static str,
+    /// Samples per second of the audio it takes, in hertz.
+    pub sample_rate: u32,
+}
+
+/// The published checkpoints that can be told by their bytes.
+pub const KNOWN_CHECKPOINTS: [KnownCheckpoint; 1] = [KnownCheckpoint {
+    name: "m-a-p/MERT-v1-95M",
+    revision: "12af15fef9d0ac838c3f475bfbbf26d2060dd4f5",
+    file: "pytorch_model.bin",
+    bytes: 377_552_987,
+    sha256: "a2b8b747f72c06e0595aeae41ae5473f4364938c6b39b2c58be38c48e6bd3fcd",
+    license: "CC-BY-NC-4.0",
+    sample_rate: 24_000,
+}];
+
+/// The published checkpoint with this SHA-256 (lower-case hexadecimal), if it is one.
+pub fn known_by_sha256(sha256: &str) -> Option<&'static KnownCheckpoint> {
+    KNOWN_CHECKPOINTS.iter().find(|known| known.sha256 == sha256)
+}

@@ -1,0 +1,30 @@
+//! The MERT/HuBERT architecture as data.
+//!
+//! Everything here is a plain value or a pure function of one: the configuration ([`Config`]), the
+//! tensors that a configuration implies ([`inventory`]), how a file may lay them out ([`Layout`]),
+//! what a converted file says about itself ([`Metadata`]) and which published checkpoints are known
+//! ([`KNOWN_CHECKPOINTS`]). There is no I/O and there are no numerics, so the converter, the runtime
+//! and the verifier can share it without sharing any code that could be wrong in the same way.
+
+mod activation;
+mod config;
+mod cost;
+mod dtype;
+mod infer;
+mod inventory;
+mod known;
+mod layout;
+mod metadata;
+mod selection;
+pub mod weight_norm;
+
+pub use activation::Activation;
+pub use config::{Config, ConfigError, FeatureExtractorNorm};
+pub use cost::forward_flops;
+pub use dtype::Dtype;
+pub use infer::{InferError, Inferred, infer_config};
+pub use inventory::{CONV0_WEIGHT, Role, TensorSpec, inventory, training_only_reason};
+pub use known::{KNOWN_CHECKPOINTS, KnownCheckpoint, known_by_sha256};
+pub use layout::Layout;
+pub use metadata::{Metadata, MetadataError};
+pub use selection::{LayerSelection, SelectionError};
