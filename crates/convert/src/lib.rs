@@ -1,1 +1,34 @@
-//! stub
+//! From a PyTorch checkpoint of MERT or HuBERT to a file that MLX and candle load.
+//!
+//! The way through is one line: a [`reader`] lists the checkpoint's tensors, [`Plan::new`] decides
+//! what becomes of each (and refuses what it cannot account for), [`write::safetensors`] executes the
+//! plan's steps one tensor at a time.
+//!
+//! ```no_run
+//! use mert_convert::{Plan, PlanOptions, Source, write};
+//!
+//! let source = Source::open("pytorch_model.bin".as_ref())?;
+//! let plan = Plan::new(&source, &PlanOptions::default())?;
+//! let written = write::safetensors(&plan, &source, "model.safetensors".as_ref(), false, &|_| {})?;
+//! println!("{} tensors, sha256 {}", plan.steps.len(), written.sha256);
+//! # Ok::<(), mert_convert::ConvertError>(())
+//! ```
+
+mod digest;
+mod error;
+mod pattern;
+mod plan;
+mod prefix;
+pub mod reader;
+mod source;
+pub mod transform;
+pub mod write;
+
+pub use error::{ConvertError, Problem};
+pub use plan::{ConfigOrigin, Dropped, Plan, PlanOptions, Step, StepInput};
+pub use source::Source;
+
+/// The name and version that converted files carry.
+pub const GENERATOR: &str = concat!("mert-convert ", env!("CARGO_PKG_VERSION"));
+
+pub(crate) type Result<T, E = ConvertError> = std::result::Result<T, E>;

@@ -1,0 +1,216 @@
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::Parser;
+use comfy_table::{Table, presets};
+use indicatif::{ProgressBar, ProgressStyle};
+use mert_convert::write::Written;
+use mert_convert::{ConfigOrigin, Plan, PlanOptions, Source, Step, StepInput, write};
+use mert_spec::{Dtype, Layout, known_by_sha256};
+use serde_json::json;
+
+/// Converts a PyTorch checkpoint of MERT or HuBERT for MLX and candle.
+///
+/// Weight norm is fused, Conv1d weights are laid out for the target, and every tensor of the
+/// checkpoint is accounted for. Without OUTPUT, or with --dry-run, the plan is printed and nothing is
+/// written. Exit status: 0 done, 2 refused; on a refusal nothing is written.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub(crate) struct Args {
+    /// The checkpoint: a .bin, .pt, .ckpt or .safetensors file, or a model folder
+    input: PathBuf,
+    /// The file to write; its name ends in .safetensors
+    output: Option<PathBuf>,
+    /// How Conv1d weights are ordered: mlx is (out, kernel, in), candle is PyTorch's (out, in, kernel)
+    #[arg(long, default_value = "mlx")]
+    layout: Layout,
+    /// The element type to write: f16, bf16 or f32
+    #[arg(long, default_value = "f16")]
+    dtype: Dtype,
+    /// The model's config.json [default: the one beside the checkpoint; else the architecture is worked
+    /// out from the tensors' shapes]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The dictionary that holds the model, where the checkpoint holds several (such as `state_dict`)
+    #[arg(long, value_name = "NAME")]
+    key: Option<String>,
+    /// What precedes the Hugging Face names, where the checkpoint holds several models (such as `model.`)
+    #[arg(long, value_name = "PREFIX")]
+    prefix: Option<String>,
+    /// A tensor to leave out because it is not part of the encoder; a trailing * matches any ending
+    #[arg(long, value_name = "NAME")]
+    drop: Vec<String>,
+    /// Replace OUTPUT if it exists
+    #[arg(long)]
+    force: bool,
+    /// Print the plan and stop
+    #[arg(long)]
+    dry_run: bool,
+    /// Print the plan and the result as JSON
+    #[arg(long)]
+    json: bool,
+    /// Print nothing but errors
+    #[arg(long, short, conflicts_with = "json")]
+    quiet: bool,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    if let Some(output) = &args.output {
+        check_output(output, args)?;
+    }
+    let source = Source::open_key(&args.input, args.key.as_deref())?;
+    let options = PlanOptions {
+        layout: args.layout,
+        dtype: args.dtype,
+        config_file: args.config.clone(),
+        prefix: args.prefix.clone(),
+        drop: args.drop.clone(),
+    };
+    let plan = Plan::new(&source, &options)?;
+    match &args.output {
+        Some(output) if !args.dry_run => {
+            let written = convert(args, &plan, &source, output)?;
+            print(args, &plan, Some((output, &written)))
+        }
+        _ => print(args, &plan, None),
+    }
+}
+
+/// What can be known before the checkpoint is read is said before it is read.
+fn check_output(output: &Path, args: &Args) -> anyhow::Result<()> {
+    use mert_convert::ConvertError;
+    if output.extension().is_none_or(|extension| extension != "safetensors") {
+        return Err(ConvertError::OutputFormat { path: output.to_path_buf() }.into());
+    }
+    if output.is_dir() {
+        bail!("{} is a folder; name a file in it, such as model.safetensors", output.display());
+    }
+    if output.exists() && !args.force && !args.dry_run {
+        return Err(ConvertError::OutputExists { path: output.to_path_buf() }.into());
+    }
+    Ok(())
+}
+
+fn convert(args: &Args, plan: &Plan, source: &Source, output: &Path) -> anyhow::Result<Written> {
+    // indicatif draws on standard error, and only if that is a terminal.
+    let bar = if args.quiet { ProgressBar::hidden() } else { ProgressBar::new(plan.byte_len() as u64) };
+    let style = ProgressStyle::with_template("{bar:32} {bytes}/{total_bytes}  {wide_msg}")
+        .context("the progress bar's template")?;
+    bar.set_style(style);
+    let written = write::safetensors(plan, source, output, args.force, &|step: &Step| {
+        bar.set_message(step.output.clone());
+        bar.inc(step.byte_len() as u64);
+    });
+    bar.finish_and_clear();
+    Ok(written?)
+}
+
+fn print(args: &Args, plan: &Plan, result: Option<(&PathBuf, &Written)>) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    let printed = if args.json {
+        let result = result.map(|(path, written)| json!({ "path": path, "written": written }));
+        let document = json!({ "input": args.input, "plan": plan, "output": result });
+        serde_json::to_writer_pretty(&mut out, &document)?;
+        writeln!(out)
+    } else if args.quiet {
+        Ok(())
+    } else {
+        match result {
+            None => write!(out, "{}", describe_plan(args, plan)),
+            Some((path, written)) => write!(out, "{}", describe_result(args, plan, path, written)),
+        }
+    };
+    match printed {
+        // `mert-convert … | head` is no failure.
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+fn describe_source(args: &Args, plan: &Plan) -> String {
+    let mut text = format!("checkpoint   {}\n", args.input.display());
+    if !plan.state_dict.is_empty() {
+        text += &format!("dictionary   {}\n", plan.state_dict);
+    }
+    if !plan.prefix.is_empty() {
+        text += &format!("key prefix   {}\n", plan.prefix);
+    }
+    text += &format!("config       {}\n", plan.config_origin);
+    if let ConfigOrigin::Inferred { assumptions } = &plan.config_origin {
+        for assumption in assumptions {
+            text += &format!("  assumed    {assumption}\n");
+        }
+        text += "  give --config config.json if an assumption is wrong\n";
+    }
+    text
+}
+
+fn describe_plan(args: &Args, plan: &Plan) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(["input", "output", "shape", "what is done"]);
+    for step in &plan.steps {
+        let (output, shape) = (step.output.clone(), format!("{:?}", step.shape));
+        table.add_row([step.input.keys().join(" + "), output, shape, describe_step(step, &plan.prefix)]);
+    }
+    for dropped in &plan.dropped {
+        table.add_row([&dropped.name, "–", "", &format!("dropped: {}", dropped.reason)]);
+    }
+    format!("{}\n{table}\n\n{}", describe_source(args, plan), summary(plan))
+}
+
+fn describe_step(step: &Step, prefix: &str) -> String {
+    let mut done = Vec::new();
+    if matches!(&step.input, StepInput::Tensor(name) if *name != step.output) {
+        done.push(format!("prefix {prefix} removed"));
+    }
+    if let Some(fuse) = &step.fuse {
+        let [a, b] = fuse.norm_dims;
+        done.push(format!("weight norm over dims ({a}, {b}) fused"));
+    }
+    if let Some(transpose) = &step.transpose {
+        let [a, b, c] = transpose.axes;
+        done.push(format!("transposed ({a}, {b}, {c})"));
+    }
+    if step.cast.from.name() == step.cast.to.name() {
+        done.push(format!("{} kept", step.cast.to));
+    } else {
+        done.push(format!("{} → {}", step.cast.from.name(), step.cast.to));
+    }
+    done.join(", ")
+}
+
+fn summary(plan: &Plan) -> String {
+    let megabytes = plan.byte_len() as f64 / 1e6;
+    format!(
+        "{} tensors, {megabytes:.1} MB, layout {}, {}; {} dropped\n",
+        plan.steps.len(),
+        plan.layout,
+        plan.dtype,
+        plan.dropped.len()
+    )
+}
+
+fn describe_result(args: &Args, plan: &Plan, path: &Path, written: &Written) -> String {
+    let mut text = describe_source(args, plan);
+    match known_by_sha256(&written.source_sha256) {
+        Some(known) => {
+            text += &format!("known as     {} at {}\n", known.name, known.revision);
+            text += &format!("licence      {}, which the output inherits\n", known.license);
+        }
+        None => text += "licence      unknown: the output inherits the checkpoint's\n",
+    }
+    for dropped in &plan.dropped {
+        text += &format!("dropped      {}: {}\n", dropped.name, dropped.reason);
+    }
+    text += &format!("written      {}\n", path.display());
+    text += &format!("sha256       {}\n", written.sha256);
+    text + &summary(plan)
+}
+
+/// Prints an error and its causes.
+pub(crate) fn report(error: &anyhow::Error) {
+    // Each variant's message already contains its source's; the chain would say it twice.
+    let _ = writeln!(io::stderr(), "mert-convert: {error}");
+}

@@ -1,0 +1,250 @@
+use std::fmt;
+use std::path::PathBuf;
+
+use mert_spec::{ConfigError, Dtype, InferError};
+use thiserror::Error;
+
+/// Why a checkpoint was not converted. Nothing has been written when one of these is returned.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ConvertError {
+    /// A file or folder could not be opened or read.
+    #[error("cannot read {path}: {source}")]
+    Open {
+        /// The file or folder.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
+    /// The input is not a checkpoint in a supported format, or a damaged one.
+    #[error("{path} is not a checkpoint that can be read: {reason}")]
+    NotACheckpoint {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it and what was expected.
+        reason: String,
+    },
+    /// The input is the output of a conversion.
+    #[error(
+        "{path} is already converted ({evidence}); converting it again would transpose its weights twice. Give the \
+         original PyTorch checkpoint"
+    )]
+    AlreadyConverted {
+        /// The file.
+        path: PathBuf,
+        /// How that is known.
+        evidence: String,
+    },
+    /// More than one dictionary of the checkpoint, or more than one key prefix, holds a model.
+    #[error("the checkpoint holds more than one model: {}. Choose one with {option}", .candidates.join(", "))]
+    Ambiguous {
+        /// The dictionaries or prefixes.
+        candidates: Vec<String>,
+        /// The command-line option that chooses.
+        option: &'static str,
+    },
+    /// No tensor that every model of the family has.
+    #[error("{path} holds no MERT or HuBERT encoder: none of its {count} tensors is named `…{expected}`{hint}")]
+    NoEncoder {
+        /// The checkpoint.
+        path: PathBuf,
+        /// How many tensors it has.
+        count: usize,
+        /// The name that was looked for.
+        expected: &'static str,
+        /// The nearest name, or what the names look like instead.
+        hint: String,
+    },
+    /// The configuration cannot be used.
+    #[error("{path}: {source}")]
+    Config {
+        /// The `config.json`.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: ConfigError,
+    },
+    /// There is no configuration and none can be inferred.
+    #[error("{0}")]
+    Infer(#[from] InferError),
+    /// Tensors are missing, unexpected or malformed.
+    #[error("the checkpoint does not match what its configuration ({config}) implies:{}", list(.problems))]
+    Mismatch {
+        /// Where the configuration comes from.
+        config: String,
+        /// Every problem found.
+        problems: Vec<Problem>,
+    },
+    /// A `--drop` pattern matches no tensor.
+    #[error("--drop `{pattern}` matches no tensor of the checkpoint; correct it or leave it out")]
+    UnusedDrop {
+        /// The pattern.
+        pattern: String,
+    },
+    /// A tensor could not be read from the checkpoint.
+    #[error("{0}; the file is damaged or was not saved completely: download or save it again")]
+    ReadTensor(#[source] std::io::Error),
+    /// A tensor holds a NaN or an infinity.
+    #[error(
+        "tensor `{name}` holds {value} at index {index:?}; a model with such a weight computes nothing. Save the \
+         checkpoint again from a healthy model"
+    )]
+    NotFinite {
+        /// The tensor.
+        name: String,
+        /// Where in it.
+        index: Vec<usize>,
+        /// The value.
+        value: f32,
+    },
+    /// A finite value does not fit the target's range.
+    #[error(
+        "tensor `{name}` holds {value:e} at index {index:?}, which overflows {dtype} (largest finite value {max:e}); \
+         convert with --dtype bf16 or --dtype f32"
+    )]
+    Overflow {
+        /// The tensor.
+        name: String,
+        /// Where in it.
+        index: Vec<usize>,
+        /// The value.
+        value: f32,
+        /// The target's dtype.
+        dtype: Dtype,
+        /// Its largest finite value.
+        max: f32,
+    },
+    /// A kernel tap of the positional convolution's direction has norm zero.
+    #[error(
+        "tensor `{name}`: kernel tap {tap} has norm zero, so weight norm would divide by zero; the checkpoint's \
+         positional convolution is broken"
+    )]
+    ZeroNorm {
+        /// The direction's name.
+        name: String,
+        /// The tap.
+        tap: usize,
+    },
+    /// The output exists and may not be replaced.
+    #[error("{path} exists; give --force to replace it")]
+    OutputExists {
+        /// The output.
+        path: PathBuf,
+    },
+    /// The output would replace the input.
+    #[error("{path} is the input itself; give another output")]
+    OutputIsInput {
+        /// The output.
+        path: PathBuf,
+    },
+    /// The output's name says no known format.
+    #[error("{path}: the output's format goes by its extension, which must be .safetensors")]
+    OutputFormat {
+        /// The output.
+        path: PathBuf,
+    },
+    /// The output could not be written.
+    #[error("cannot write {path}: {source}")]
+    Write {
+        /// The output.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
+    /// What was written is not what was meant; the disk or the memory is at fault.
+    #[error("{path} reads back differently from what was written ({reason}); the output was discarded")]
+    ReadBack {
+        /// The output.
+        path: PathBuf,
+        /// What differs.
+        reason: String,
+    },
+}
+
+/// One way in which a checkpoint differs from what its configuration implies.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// A tensor of the model is not in the checkpoint.
+    #[error("missing tensor `{name}` {expected:?}{}", suggest(.nearest, "the checkpoint has"))]
+    Missing {
+        /// Its full name.
+        name: String,
+        /// Its shape.
+        expected: Vec<usize>,
+        /// The nearest name that has no use yet.
+        nearest: Option<String>,
+    },
+    /// A tensor of the checkpoint is not of the model.
+    #[error(
+        "unexpected tensor `{name}` {found:?}{}; if it is not part of the encoder, leave it out with --drop '{name}'",
+        suggest(.nearest, "the nearest expected name is")
+    )]
+    Unexpected {
+        /// Its full name.
+        name: String,
+        /// Its shape.
+        found: Vec<usize>,
+        /// The nearest name of the model.
+        nearest: Option<String>,
+    },
+    /// A tensor has another shape than the configuration says.
+    #[error("tensor `{name}` has shape {found:?}, expected {expected:?}{hint}")]
+    Shape {
+        /// Its full name.
+        name: String,
+        /// Its shape.
+        found: Vec<usize>,
+        /// The shape it should have.
+        expected: Vec<usize>,
+        /// A likely reason.
+        hint: &'static str,
+    },
+    /// A tensor has a type that is not a float of at most 32 bits.
+    #[error("tensor `{name}` has dtype {found}, expected f32, f16 or bf16; save the checkpoint from a float32 model")]
+    Dtype {
+        /// Its full name.
+        name: String,
+        /// Its type.
+        found: String,
+    },
+    /// An object of another kind sits where a tensor belongs.
+    #[error(
+        "`{name}` is a pickled `{kind}`, not a tensor (it was not executed); save the checkpoint with torch.save of a \
+         state_dict of tensors"
+    )]
+    Foreign {
+        /// Its full name.
+        name: String,
+        /// The Python type.
+        kind: String,
+    },
+    /// The positional convolution is there under several spellings at once.
+    #[error(
+        "the positional convolution's weight is there twice (`{first}` and `{second}`), so it is not known which is \
+         meant; leave one out with --drop"
+    )]
+    Twice {
+        /// One name.
+        first: String,
+        /// The other.
+        second: String,
+    },
+}
+
+fn suggest(name: &Option<String>, lead: &str) -> String {
+    name.as_ref().map(|name| format!(" ({lead} `{name}`)")).unwrap_or_default()
+}
+
+/// How many problems a message lists: enough to see the pattern, short enough to read.
+const LISTED: usize = 12;
+
+fn list(problems: &[Problem]) -> impl fmt::Display {
+    let mut text = String::new();
+    for problem in problems.iter().take(LISTED) {
+        text.push_str(&format!("\n  - {problem}"));
+    }
+    if problems.len() > LISTED {
+        text.push_str(&format!("\n  - … and {} more", problems.len() - LISTED));
+    }
+    text
+}

@@ -1,0 +1,390 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use mert_spec::{
+    Config, Dtype, Inferred, Layout, Metadata, Role, TensorSpec, infer_config, inventory, known_by_sha256,
+    training_only_reason, weight_norm,
+};
+use serde::Serialize;
+
+use crate::pattern::{matches, nearest};
+use crate::prefix::find_prefix;
+use crate::reader::{Listing, SourceDtype};
+use crate::transform::{Cast, FuseWeightNorm, Transpose};
+use crate::{ConvertError, GENERATOR, Problem, Result, Source};
+
+/// What the user may choose.
+#[derive(Debug, Clone)]
+pub struct PlanOptions {
+    /// How the output orders Conv1d weights.
+    pub layout: Layout,
+    /// The output's element type.
+    pub dtype: Dtype,
+    /// The `config.json` to use instead of the one found with the checkpoint.
+    pub config_file: Option<PathBuf>,
+    /// The key prefix to use where the checkpoint holds several models.
+    pub prefix: Option<String>,
+    /// Names of tensors to leave out; a trailing `*` matches any ending.
+    pub drop: Vec<String>,
+}
+
+impl Default for PlanOptions {
+    fn default() -> Self {
+        PlanOptions { layout: Layout::Mlx, dtype: Dtype::F16, config_file: None, prefix: None, drop: Vec::new() }
+    }
+}
+
+/// Where the configuration comes from.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConfigOrigin {
+    /// A `config.json`.
+    File(PathBuf),
+    /// The tensors' shapes, with what they do not tell assumed.
+    Inferred {
+        /// One sentence for each assumption.
+        assumptions: Vec<String>,
+    },
+}
+
+impl std::fmt::Display for ConfigOrigin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ConfigOrigin::File(path) => write!(f, "{}", path.display()),
+            ConfigOrigin::Inferred { .. } => f.write_str("worked out from the tensors' shapes"),
+        }
+    }
+}
+
+/// What a step reads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepInput {
+    /// One tensor, by its key in the checkpoint.
+    Tensor(String),
+    /// The two factors of a weight norm, by their keys.
+    WeightNorm {
+        /// The magnitude's key.
+        g: String,
+        /// The direction's key.
+        v: String,
+    },
+}
+
+impl StepInput {
+    /// The keys it reads.
+    pub fn keys(&self) -> Vec<&str> {
+        match self {
+            StepInput::Tensor(name) => vec![name],
+            StepInput::WeightNorm { g, v } => vec![g, v],
+        }
+    }
+}
+
+/// How one tensor of the output comes to be: read, fuse, transpose, cast, in this order.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Step {
+    /// The output's name: the Hugging Face name without prefix.
+    pub output: String,
+    /// The output's shape, in the output's layout.
+    pub shape: Vec<usize>,
+    /// What the tensor is.
+    pub role: Role,
+    /// What is read.
+    pub input: StepInput,
+    /// The shape of what is read (of v, for a weight norm), in PyTorch's order.
+    pub input_shape: Vec<usize>,
+    /// Set where the input is a weight norm.
+    pub fuse: Option<FuseWeightNorm>,
+    /// Set where the layout orders this tensor differently from PyTorch.
+    pub transpose: Option<Transpose>,
+    /// The change of element type.
+    pub cast: Cast,
+}
+
+impl Step {
+    /// Bytes of the output.
+    pub fn byte_len(&self) -> usize {
+        self.shape.iter().product::<usize>() * self.cast.to.size()
+    }
+}
+
+/// A tensor of the checkpoint that has no place in the output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Dropped {
+    /// Its key in the checkpoint.
+    pub name: String,
+    /// Why it is left out.
+    pub reason: String,
+}
+
+/// What becomes of every tensor of a checkpoint.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Plan {
+    /// The architecture.
+    pub config: Config,
+    /// Where it comes from.
+    pub config_origin: ConfigOrigin,
+    /// The output's layout.
+    pub layout: Layout,
+    /// The output's element type.
+    pub dtype: Dtype,
+    /// The dictionary that holds the model; empty for the file's root.
+    pub state_dict: String,
+    /// What precedes the Hugging Face names in the keys.
+    pub prefix: String,
+    /// One for each tensor of the output, sorted by its name.
+    pub steps: Vec<Step>,
+    /// Everything else in the checkpoint, sorted by name.
+    pub dropped: Vec<Dropped>,
+}
+
+impl Plan {
+    /// Decides what becomes of each tensor, reading no weights.
+    ///
+    /// # Errors
+    /// [`ConvertError::Mismatch`] with every tensor that is missing, unexpected or malformed; other
+    /// variants if there is no usable model or configuration in the first place.
+    pub fn new(source: &Source, options: &PlanOptions) -> Result<Plan> {
+        let listing = source.listing();
+        for pattern in &options.drop {
+            if !listing.tensors.keys().any(|name| matches(pattern, name)) {
+                return Err(ConvertError::UnusedDrop { pattern: pattern.clone() });
+            }
+        }
+        let keys = listing.tensors.keys().chain(listing.foreign.keys()).map(String::as_str);
+        let prefix = find_prefix(&source.path, keys, options.prefix.as_deref())?;
+        refuse_foreign(listing, &prefix)?;
+        let (config, config_origin) = config(source, listing, &prefix, options)?;
+
+        let mut planner = Planner::new(listing, &prefix, options);
+        let mut steps: Vec<Step> = inventory(&config).iter().filter_map(|spec| planner.step(spec)).collect();
+        steps.sort_by(|a, b| a.output.cmp(&b.output));
+        let (dropped, problems) = planner.finish(&config);
+        if !problems.is_empty() {
+            return Err(ConvertError::Mismatch { config: config_origin.to_string(), problems });
+        }
+        let state_dict = listing.state_dict.clone();
+        let PlanOptions { layout, dtype, .. } = *options;
+        Ok(Plan { config, config_origin, layout, dtype, state_dict, prefix, steps, dropped })
+    }
+
+    /// What the output will say about itself, given its source's SHA-256.
+    pub fn metadata(&self, source_sha256: String) -> Metadata {
+        Metadata {
+            layout: self.layout,
+            dtype: self.dtype,
+            config: self.config.clone(),
+            license: known_by_sha256(&source_sha256).map(|known| known.license.to_string()),
+            source_sha256,
+            generator: GENERATOR.to_string(),
+        }
+    }
+
+    /// Bytes of all tensors of the output together.
+    pub fn byte_len(&self) -> usize {
+        self.steps.iter().map(Step::byte_len).sum()
+    }
+}
+
+/// A dictionary of numpy arrays, say, has the right names and no tensors: said before the search for
+/// a configuration stumbles over what is missing.
+fn refuse_foreign(listing: &Listing, prefix: &str) -> Result<()> {
+    let foreign = listing.foreign.iter().filter(|(name, _)| {
+        let name = name.strip_prefix(prefix).unwrap_or_default();
+        ["feature_extractor.", "feature_projection.", "encoder."].iter().any(|module| name.starts_with(module))
+    });
+    let problems: Vec<_> =
+        foreign.map(|(name, kind)| Problem::Foreign { name: name.clone(), kind: kind.clone() }).collect();
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(ConvertError::Mismatch { config: "not looked at".into(), problems })
+}
+
+fn config(source: &Source, listing: &Listing, prefix: &str, options: &PlanOptions) -> Result<(Config, ConfigOrigin)> {
+    match options.config_file.as_ref().or(source.config_file.as_ref()) {
+        Some(path) => Ok((read_config(path)?, ConfigOrigin::File(path.clone()))),
+        None => {
+            let shapes: BTreeMap<String, Vec<usize>> = listing
+                .tensors
+                .iter()
+                .filter_map(|(name, info)| Some((name.strip_prefix(prefix)?.to_string(), info.shape.clone())))
+                .collect();
+            let Inferred { config, assumptions } = infer_config(&shapes)?;
+            Ok((config, ConfigOrigin::Inferred { assumptions }))
+        }
+    }
+}
+
+fn read_config(path: &Path) -> Result<Config> {
+    let text =
+        std::fs::read_to_string(path).map_err(|source| ConvertError::Open { path: path.to_path_buf(), source })?;
+    Config::from_json(&text).map_err(|source| ConvertError::Config { path: path.to_path_buf(), source })
+}
+
+/// Takes tensors out of the listing as steps use them; what is left must have a reason to be dropped.
+struct Planner<'a> {
+    listing: &'a Listing,
+    prefix: &'a str,
+    options: &'a PlanOptions,
+    unused: BTreeSet<&'a str>,
+    dropped: Vec<Dropped>,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Planner<'a> {
+    fn new(listing: &'a Listing, prefix: &'a str, options: &'a PlanOptions) -> Self {
+        let mut dropped: Vec<Dropped> = listing
+            .outside
+            .iter()
+            .map(|name| Dropped { name: name.clone(), reason: "outside the model's state dict".into() })
+            .collect();
+        let mut unused = BTreeSet::new();
+        for name in listing.tensors.keys() {
+            if options.drop.iter().any(|pattern| matches(pattern, name)) {
+                dropped.push(Dropped { name: name.clone(), reason: "left out with --drop".into() });
+            } else {
+                unused.insert(name.as_str());
+            }
+        }
+        Planner { listing, prefix, options, unused, dropped, problems: Vec::new() }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        let key = format!("{}{name}", self.prefix);
+        self.unused.contains(key.as_str()) || self.listing.foreign.contains_key(&key)
+    }
+
+    fn step(&mut self, spec: &TensorSpec) -> Option<Step> {
+        match spec.role {
+            Role::PositionalConv => self.positional_conv(spec),
+            _ => self.plain(spec),
+        }
+    }
+
+    fn plain(&mut self, spec: &TensorSpec) -> Option<Step> {
+        let (key, dtype) = self.take(&spec.name, &spec.shape, spec.role)?;
+        Some(self.finish_step(spec, StepInput::Tensor(key), None, dtype))
+    }
+
+    /// The positional convolution's weight: fused already, or as one of the weight-norm pairs.
+    fn positional_conv(&mut self, spec: &TensorSpec) -> Option<Step> {
+        let spelled = weight_norm::SPELLINGS.iter().filter(|s| self.has(s.g) || self.has(s.v));
+        let mut present: Vec<(&str, Option<weight_norm::Spelling>)> = spelled.map(|s| (s.v, Some(*s))).collect();
+        if self.has(weight_norm::FUSED) {
+            present.push((weight_norm::FUSED, None));
+        }
+        match present[..] {
+            [(_, Some(spelling))] => {
+                let kernel = *spec.shape.last()?;
+                let g = self.take(spelling.g, &[1, 1, kernel], Role::NormWeight);
+                let v = self.take(spelling.v, &spec.shape, spec.role);
+                let ((g, g_dtype), (v, v_dtype)) = (g?, v?);
+                let dtype = if g_dtype == v_dtype { v_dtype } else { SourceDtype::F32 };
+                let fuse = Some(FuseWeightNorm { norm_dims: [0, 1] });
+                Some(self.finish_step(spec, StepInput::WeightNorm { g, v }, fuse, dtype))
+            }
+            [(first, _), (second, _), ..] => {
+                let full = |name: &str| format!("{}{name}", self.prefix);
+                self.problems.push(Problem::Twice { first: full(first), second: full(second) });
+                for name in
+                    [weight_norm::FUSED].into_iter().chain(weight_norm::SPELLINGS.iter().flat_map(|s| [s.g, s.v]))
+                {
+                    let key = format!("{}{name}", self.prefix);
+                    self.unused.remove(key.as_str());
+                }
+                None
+            }
+            _ => self.plain(spec),
+        }
+    }
+
+    /// Takes a tensor out of the unused ones, if it is there with the right shape and a usable dtype.
+    fn take(&mut self, name: &str, shape: &[usize], role: Role) -> Option<(String, SourceDtype)> {
+        let key = format!("{}{name}", self.prefix);
+        if let Some(kind) = self.listing.foreign.get(&key) {
+            self.problems.push(Problem::Foreign { name: key, kind: kind.clone() });
+            return None;
+        }
+        if !self.unused.remove(key.as_str()) {
+            self.problems.push(Problem::Missing { name: key, expected: shape.to_vec(), nearest: None });
+            return None;
+        }
+        let info = &self.listing.tensors[&key];
+        if info.shape != shape {
+            let swapped = role.is_conv1d() && info.shape == Layout::Mlx.shape_from_torch(role, shape);
+            let hint = match (swapped, role) {
+                (true, _) => " (its last two axes are swapped: is this file in MLX layout already?)",
+                (false, Role::NormWeight) if shape.len() == 3 => {
+                    " (weight norm must be over dim 2: one magnitude per kernel tap)"
+                }
+                _ => "",
+            };
+            let (found, expected) = (info.shape.clone(), shape.to_vec());
+            self.problems.push(Problem::Shape { name: key, found, expected, hint });
+            return None;
+        }
+        if let SourceDtype::Other(found) = &info.dtype {
+            self.problems.push(Problem::Dtype { name: key, found: found.clone() });
+            return None;
+        }
+        Some((key, info.dtype.clone()))
+    }
+
+    fn finish_step(
+        &self,
+        spec: &TensorSpec,
+        input: StepInput,
+        fuse: Option<FuseWeightNorm>,
+        from: SourceDtype,
+    ) -> Step {
+        let PlanOptions { layout, dtype, .. } = *self.options;
+        Step {
+            output: spec.name.clone(),
+            shape: layout.shape_from_torch(spec.role, &spec.shape),
+            role: spec.role,
+            input,
+            input_shape: spec.shape.clone(),
+            fuse,
+            transpose: layout.permutation_from_torch(spec.role).map(|axes| Transpose { axes }),
+            cast: Cast { from, to: dtype },
+        }
+    }
+
+    fn finish(mut self, config: &Config) -> (Vec<Dropped>, Vec<Problem>) {
+        let expected: Vec<String> =
+            inventory(config).into_iter().map(|spec| format!("{}{}", self.prefix, spec.name)).collect();
+        for name in &self.unused {
+            match dropped_reason(self.prefix, name) {
+                Some(reason) => self.dropped.push(Dropped { name: name.to_string(), reason: reason.into() }),
+                None => self.problems.push(Problem::Unexpected {
+                    name: name.to_string(),
+                    found: self.listing.tensors[*name].shape.clone(),
+                    nearest: nearest(name, expected.iter().map(String::as_str)),
+                }),
+            }
+        }
+        for problem in &mut self.problems {
+            if let Problem::Missing { name, nearest: found, .. } = problem {
+                *found = nearest(name, self.unused.iter().copied());
+            }
+        }
+        self.dropped.sort_by(|a, b| a.name.cmp(&b.name));
+        (self.dropped, self.problems)
+    }
+}
+
+/// A task head sits beside the encoder (`lm_head.weight` beside `hubert.…`) or under its prefix, so
+/// its name is tried after each part of the prefix.
+fn dropped_reason(prefix: &str, name: &str) -> Option<&'static str> {
+    let mut rest = Some(name);
+    let mut parts = prefix.split_inclusive('.');
+    while let Some(name) = rest {
+        if let Some(reason) = training_only_reason(name) {
+            return Some(reason);
+        }
+        rest = parts.next().and_then(|part| name.strip_prefix(part));
+    }
+    None
+}

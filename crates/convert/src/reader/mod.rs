@@ -1,0 +1,141 @@
+//! Checkpoint formats: one trait, one file per format.
+
+pub(crate) mod safetensors;
+mod sharded;
+mod torch;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use half::{bf16, f16};
+
+pub use self::safetensors::SafetensorsFile;
+pub use self::sharded::ShardedCheckpoint;
+pub use self::torch::TorchFile;
+use crate::{ConvertError, Result};
+
+/// The element type of a tensor in a checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceDtype {
+    /// 32-bit float.
+    F32,
+    /// 16-bit float.
+    F16,
+    /// bfloat16.
+    Bf16,
+    /// Anything else, by its name; such a tensor can be dropped but not converted.
+    Other(String),
+}
+
+impl SourceDtype {
+    /// The name used in plans and messages.
+    pub fn name(&self) -> &str {
+        match self {
+            SourceDtype::F32 => "f32",
+            SourceDtype::F16 => "f16",
+            SourceDtype::Bf16 => "bf16",
+            SourceDtype::Other(name) => name,
+        }
+    }
+
+    /// Widens little-endian bytes to f32, which is exact. `None` for other types.
+    fn widen(&self, bytes: &[u8]) -> Option<Vec<f32>> {
+        let f32s = |chunk: &[u8; 4]| f32::from_le_bytes(*chunk);
+        match self {
+            SourceDtype::F32 => Some(bytes.as_chunks().0.iter().map(f32s).collect()),
+            SourceDtype::F16 => Some(bytes.as_chunks().0.iter().map(|c| f16::from_le_bytes(*c).to_f32()).collect()),
+            SourceDtype::Bf16 => Some(bytes.as_chunks().0.iter().map(|c| bf16::from_le_bytes(*c).to_f32()).collect()),
+            SourceDtype::Other(_) => None,
+        }
+    }
+}
+
+/// A tensor as a checkpoint lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorInfo {
+    /// Element type.
+    pub dtype: SourceDtype,
+    /// Extents, outermost first.
+    pub shape: Vec<usize>,
+}
+
+/// What a checkpoint holds, found out without reading any weight.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// The model's dictionary: tensors by key.
+    pub tensors: BTreeMap<String, TensorInfo>,
+    /// Entries of the model's dictionary that are not tensors, with their Python types.
+    pub foreign: BTreeMap<String, String>,
+    /// Tensors elsewhere in the file (optimizer state and the like), by their path.
+    pub outside: Vec<String>,
+    /// The path of the model's dictionary within the file; empty if it is the file's root.
+    pub state_dict: String,
+}
+
+/// A checkpoint whose tensors are read one at a time.
+pub trait Checkpoint: Sync {
+    /// What it holds.
+    fn listing(&self) -> &Listing;
+
+    /// The little-endian, row-major, contiguous bytes of one tensor of [`Listing::tensors`].
+    ///
+    /// # Errors
+    /// The file disagrees with its own index, or cannot be read; the message names the tensor.
+    fn read(&self, name: &str) -> io::Result<Vec<u8>>;
+}
+
+/// Reads one tensor and widens it to f32.
+///
+/// # Errors
+/// As [`Checkpoint::read`]; and [`io::ErrorKind::InvalidInput`] for a name that is not listed or
+/// whose type is not a float of at most 32 bits.
+pub fn read_f32(checkpoint: &dyn Checkpoint, name: &str) -> io::Result<Vec<f32>> {
+    let invalid = |reason: String| io::Error::new(io::ErrorKind::InvalidInput, format!("tensor `{name}`: {reason}"));
+    let info = checkpoint.listing().tensors.get(name).ok_or_else(|| invalid("not in the checkpoint".into()))?;
+    let bytes = checkpoint.read(name)?;
+    let values =
+        info.dtype.widen(&bytes).ok_or_else(|| invalid(format!("dtype {} is not supported", info.dtype.name())))?;
+    let expected: usize = info.shape.iter().product();
+    if values.len() != expected {
+        return Err(invalid(format!("{} values were read, its shape has {expected}", values.len())));
+    }
+    Ok(values)
+}
+
+/// Opens one checkpoint file, telling its format by its first bytes, not by its name.
+///
+/// `key` chooses the dictionary in a pickle that holds several models.
+///
+/// # Errors
+/// [`ConvertError::NotACheckpoint`] and its neighbours.
+pub fn open_file(path: &Path, key: Option<&str>) -> Result<Box<dyn Checkpoint>> {
+    if looks_like_safetensors(path)? {
+        Ok(Box::new(SafetensorsFile::open(path)?))
+    } else {
+        Ok(Box::new(TorchFile::open(path, key)?))
+    }
+}
+
+/// A safetensors file is a little-endian u64 header length, then JSON. A pickle's or a zip's first
+/// eight bytes would be a length of exabytes.
+fn looks_like_safetensors(path: &Path) -> Result<bool> {
+    let open = |source| ConvertError::Open { path: path.to_path_buf(), source };
+    let mut start = Vec::new();
+    File::open(path).and_then(|file| file.take(9).read_to_end(&mut start)).map_err(open)?;
+    let not_a_checkpoint =
+        |reason: &str| ConvertError::NotACheckpoint { path: path.to_path_buf(), reason: reason.to_string() };
+    if start.is_empty() {
+        return Err(not_a_checkpoint("the file is empty"));
+    }
+    if start.starts_with(b"version h") {
+        return Err(not_a_checkpoint(
+            "it is a Git LFS pointer, not the weights; fetch them with `git lfs pull` or download the file",
+        ));
+    }
+    let Some((length, rest)) = start.split_first_chunk::<8>() else {
+        return Err(not_a_checkpoint("it is shorter than any checkpoint"));
+    };
+    Ok(u64::from_le_bytes(*length) <= 100_000_000 && rest.first() == Some(&b'{'))
+}

@@ -1,0 +1,86 @@
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::{Checkpoint, Listing, open_file};
+use crate::{ConvertError, Result};
+
+/// A checkpoint in several files with an index (`*.index.json`), as transformers saves large models.
+pub struct ShardedCheckpoint {
+    listing: Listing,
+    shards: Vec<Box<dyn Checkpoint>>,
+    shard_of: HashMap<String, usize>,
+    files: Vec<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct Index {
+    weight_map: BTreeMap<String, String>,
+}
+
+impl ShardedCheckpoint {
+    /// Opens every shard that the index names and checks that each tensor is where the index says.
+    ///
+    /// # Errors
+    /// [`ConvertError::NotACheckpoint`] if the index and the shards disagree; whatever a shard's own
+    /// format reports.
+    pub fn open(index: &Path) -> Result<Self> {
+        let damaged = |reason: String| ConvertError::NotACheckpoint { path: index.to_path_buf(), reason };
+        let text = std::fs::read_to_string(index)
+            .map_err(|source| ConvertError::Open { path: index.to_path_buf(), source })?;
+        let Index { weight_map } =
+            serde_json::from_str(&text).map_err(|e| damaged(format!("it is no shard index: {e}")))?;
+
+        let folder = index.parent().unwrap_or(Path::new(""));
+        let mut names: Vec<&String> = weight_map.values().collect();
+        names.sort();
+        names.dedup();
+        let (mut shards, mut files) = (Vec::new(), Vec::new());
+        for name in &names {
+            if Path::new(name).file_name() != Some(name.as_ref()) {
+                return Err(damaged(format!("shard `{name}` is not a plain file name")));
+            }
+            let file = folder.join(name);
+            shards.push(open_file(&file, None)?);
+            files.push(file);
+        }
+
+        let (mut listing, mut shard_of) = (Listing::default(), HashMap::new());
+        for (shard, (checkpoint, name)) in shards.iter().zip(&names).enumerate() {
+            for (tensor, info) in &checkpoint.listing().tensors {
+                if weight_map.get(tensor) != Some(name) {
+                    return Err(damaged(format!(
+                        "tensor `{tensor}` is in shard `{name}`, which the index does not say"
+                    )));
+                }
+                listing.tensors.insert(tensor.clone(), info.clone());
+                shard_of.insert(tensor.clone(), shard);
+            }
+            listing.foreign.extend(checkpoint.listing().foreign.clone());
+        }
+        if let Some((tensor, name)) = weight_map.iter().find(|(tensor, _)| !shard_of.contains_key(*tensor)) {
+            return Err(damaged(format!("tensor `{tensor}` is not in shard `{name}`, where the index says it is")));
+        }
+        Ok(ShardedCheckpoint { listing, shards, shard_of, files })
+    }
+
+    /// The shards' files, in the order of their names.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+}
+
+impl Checkpoint for ShardedCheckpoint {
+    fn listing(&self) -> &Listing {
+        &self.listing
+    }
+
+    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+        match self.shard_of.get(name) {
+            Some(&shard) => self.shards[shard].read(name),
+            None => Err(io::Error::new(io::ErrorKind::NotFound, format!("tensor `{name}` is not in the checkpoint"))),
+        }
+    }
+}

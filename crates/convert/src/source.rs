@@ -1,0 +1,83 @@
+use std::path::{Path, PathBuf};
+
+use crate::reader::{self, Checkpoint, Listing, ShardedCheckpoint};
+use crate::{ConvertError, Result, digest};
+
+/// The input of a conversion: a checkpoint file or a model folder, with its `config.json` if there
+/// is one.
+pub struct Source {
+    /// What the user named.
+    pub path: PathBuf,
+    /// The files that hold the weights, in a fixed order.
+    pub files: Vec<PathBuf>,
+    /// The `config.json` in the folder, or beside the checkpoint file.
+    pub config_file: Option<PathBuf>,
+    checkpoint: Box<dyn Checkpoint>,
+}
+
+/// What a model folder may hold, in order of preference (transformers' own).
+const WEIGHT_FILES: [&str; 4] =
+    ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
+
+impl Source {
+    /// Opens a checkpoint file or a model folder.
+    ///
+    /// # Errors
+    /// [`ConvertError`] if there is no readable checkpoint.
+    pub fn open(path: &Path) -> Result<Self> {
+        Source::open_key(path, None)
+    }
+
+    /// As [`Source::open`]; `key` names the dictionary to use in a pickle that holds several models.
+    ///
+    /// # Errors
+    /// [`ConvertError`] if there is no readable checkpoint.
+    pub fn open_key(path: &Path, key: Option<&str>) -> Result<Self> {
+        let metadata =
+            std::fs::metadata(path).map_err(|source| ConvertError::Open { path: path.to_path_buf(), source })?;
+        let (weights, folder) = if metadata.is_dir() {
+            (weights_in(path)?, path)
+        } else {
+            (path.to_path_buf(), path.parent().unwrap_or(Path::new("")))
+        };
+        let config_file = Some(folder.join("config.json")).filter(|file| file.is_file());
+
+        let is_index = weights.to_str().is_some_and(|name| name.ends_with(".index.json"));
+        let (checkpoint, files): (Box<dyn Checkpoint>, _) = if is_index {
+            let sharded = ShardedCheckpoint::open(&weights)?;
+            let files = sharded.files().to_vec();
+            (Box::new(sharded), files)
+        } else {
+            (reader::open_file(&weights, key)?, vec![weights])
+        };
+        Ok(Source { path: path.to_path_buf(), files, config_file, checkpoint })
+    }
+
+    /// What the checkpoint holds.
+    pub fn listing(&self) -> &Listing {
+        self.checkpoint.listing()
+    }
+
+    /// The checkpoint's reader.
+    pub fn checkpoint(&self) -> &dyn Checkpoint {
+        self.checkpoint.as_ref()
+    }
+
+    /// The SHA-256 of the weights file in hexadecimal; of several, of their digests one per line.
+    ///
+    /// # Errors
+    /// [`ConvertError::Open`] if a file cannot be read.
+    pub fn sha256(&self) -> Result<String> {
+        digest::sha256_files(self.files.iter().map(PathBuf::as_path))
+            .map_err(|source| ConvertError::Open { path: self.path.clone(), source })
+    }
+}
+
+fn weights_in(folder: &Path) -> Result<PathBuf> {
+    WEIGHT_FILES.iter().map(|name| folder.join(name)).find(|file| file.is_file()).ok_or_else(|| {
+        ConvertError::NotACheckpoint {
+            path: folder.to_path_buf(),
+            reason: format!("the folder has none of {}", WEIGHT_FILES.join(", ")),
+        }
+    })
+}

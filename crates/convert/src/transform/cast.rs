@@ -1,0 +1,170 @@
+use half::slice::HalfFloatSliceExt;
+use half::{bf16, f16};
+use mert_spec::Dtype;
+use ndarray::ArrayD;
+use serde::{Serialize, Serializer};
+
+use crate::reader::SourceDtype;
+use crate::{ConvertError, Result};
+
+/// Changes the element type, rounding to nearest, ties to even (IEEE 754 roundTiesToEven).
+///
+/// A source of 16 bits was widened exactly, so a cast back to its own type gives its own bits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Cast {
+    /// The checkpoint's type.
+    #[serde(serialize_with = "source_dtype_name")]
+    pub from: SourceDtype,
+    /// The output's type.
+    pub to: Dtype,
+}
+
+fn source_dtype_name<S: Serializer>(dtype: &SourceDtype, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(dtype.name())
+}
+
+/// Elements converted at a time: 32 KiB of f32, which stays in the first-level cache.
+const BLOCK: usize = 8192;
+
+impl Cast {
+    /// Little-endian bytes of the finite values of `tensor` in row-major order.
+    ///
+    /// # Errors
+    /// [`ConvertError::Overflow`] if a value rounds to an infinity in the target's type.
+    pub fn apply(&self, name: &str, tensor: &ArrayD<f32>) -> Result<Vec<u8>> {
+        let contiguous = tensor.as_standard_layout();
+        let values = contiguous.as_slice().unwrap_or(&[]);
+        let mut bytes = Vec::with_capacity(values.len() * self.to.size());
+        let overflow = match self.to {
+            Dtype::F32 => {
+                values.iter().for_each(|value| bytes.extend_from_slice(&value.to_le_bytes()));
+                None
+            }
+            Dtype::F16 => {
+                let mut block = [f16::ZERO; BLOCK];
+                values.chunks(BLOCK).position(|chunk| {
+                    let block = &mut block[..chunk.len()];
+                    block.convert_from_f32_slice(chunk);
+                    block.iter().for_each(|value| bytes.extend_from_slice(&value.to_le_bytes()));
+                    !block.iter().fold(true, |finite, value| finite & value.is_finite())
+                })
+            }
+            Dtype::Bf16 => {
+                let mut block = [bf16::ZERO; BLOCK];
+                values.chunks(BLOCK).position(|chunk| {
+                    let block = &mut block[..chunk.len()];
+                    block.convert_from_f32_slice(chunk);
+                    block.iter().for_each(|value| bytes.extend_from_slice(&value.to_le_bytes()));
+                    !block.iter().fold(true, |finite, value| finite & value.is_finite())
+                })
+            }
+        };
+        match overflow {
+            None => Ok(bytes),
+            Some(_) => Err(self.overflow(name, tensor)),
+        }
+    }
+
+    fn overflow(&self, name: &str, tensor: &ArrayD<f32>) -> ConvertError {
+        let infinite = |value: f32| match self.to {
+            Dtype::F16 => f16::from_f32(value).is_infinite(),
+            Dtype::Bf16 => bf16::from_f32(value).is_infinite(),
+            Dtype::F32 => value.is_infinite(),
+        };
+        let (index, value) = tensor
+            .indexed_iter()
+            .find(|(_, value)| infinite(**value))
+            .map(|(index, &value)| (ndarray::Dimension::slice(&index).to_vec(), value))
+            .unwrap_or_default();
+        let max = match self.to {
+            Dtype::F16 => f16::MAX.to_f32(),
+            Dtype::Bf16 => bf16::MAX.to_f32(),
+            Dtype::F32 => f32::MAX,
+        };
+        ConvertError::Overflow { name: name.to_string(), index, value, dtype: self.to, max }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::IxDyn;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn cast(to: Dtype, values: &[f32]) -> Result<Vec<u8>> {
+        let tensor = ArrayD::from_shape_vec(IxDyn(&[values.len()]), values.to_vec()).unwrap();
+        Cast { from: SourceDtype::F32, to }.apply("t", &tensor)
+    }
+
+    /// Round to nearest even by definition: of the two neighbours on the grid of the type the nearer
+    /// one, and on a tie the one with an even significand. `p` is the precision in bits, `emin` the
+    /// exponent of the smallest normal number. Computed in f64, which holds all of it exactly.
+    fn round_to_nearest_even(value: f32, p: i32, emin: i32) -> f64 {
+        let value = f64::from(value);
+        if value == 0.0 {
+            return value;
+        }
+        let exponent = (value.abs().log2().floor() as i32).max(emin);
+        // log2 may be off by one next to a power of two; the grid must not be coarser than the value's.
+        let exponent = if value.abs() < 2f64.powi(exponent) && exponent > emin { exponent - 1 } else { exponent };
+        let ulp = 2f64.powi(exponent - p + 1);
+        (value / ulp).round_ties_even() * ulp
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4000))]
+
+        #[test]
+        fn f16_is_round_to_nearest_even(bits in any::<u32>()) {
+            let value = f32::from_bits(bits);
+            prop_assume!(value.is_finite() && value.abs() < 65504.0);
+            let bytes = cast(Dtype::F16, &[value]).unwrap();
+            let got = f16::from_le_bytes([bytes[0], bytes[1]]).to_f64();
+            prop_assert_eq!(got, round_to_nearest_even(value, 11, -14));
+        }
+
+        #[test]
+        fn f16_is_round_to_nearest_even_in_its_own_range(value in -70000f32..70000f32, scale in -30i32..0) {
+            let value = value * 2f32.powi(scale);
+            prop_assume!(value.abs() < 65504.0);
+            let bytes = cast(Dtype::F16, &[value]).unwrap();
+            prop_assert_eq!(f16::from_le_bytes([bytes[0], bytes[1]]).to_f64(), round_to_nearest_even(value, 11, -14));
+        }
+
+        #[test]
+        fn bf16_is_round_to_nearest_even(bits in any::<u32>()) {
+            let value = f32::from_bits(bits);
+            prop_assume!(value.is_finite() && value.abs() < 3.38e38);
+            let bytes = cast(Dtype::Bf16, &[value]).unwrap();
+            prop_assert_eq!(bf16::from_le_bytes([bytes[0], bytes[1]]).to_f64(), round_to_nearest_even(value, 8, -126));
+        }
+
+        #[test]
+        fn f32_is_unchanged(bits in any::<u32>()) {
+            let value = f32::from_bits(bits);
+            prop_assume!(value.is_finite());
+            prop_assert_eq!(cast(Dtype::F32, &[value]).unwrap(), bits.to_le_bytes());
+        }
+    }
+
+    #[test]
+    fn ties_go_to_even() {
+        let ulp = 2f32.powi(-10);
+        for (value, expected) in [(1.0 + ulp / 2.0, 1.0), (1.0 + 1.5 * ulp, 1.0 + 2.0 * ulp), (-0.0, -0.0)] {
+            let bytes = cast(Dtype::F16, &[value]).unwrap();
+            assert_eq!(f16::from_le_bytes([bytes[0], bytes[1]]).to_f32().to_bits(), f32::to_bits(expected));
+        }
+    }
+
+    #[test]
+    fn overflow_names_the_value() {
+        let mut values = vec![1.0; BLOCK + 10];
+        values[BLOCK + 3] = 65520.0; // the smallest f32 that rounds to infinity
+        let error = cast(Dtype::F16, &values).unwrap_err();
+        assert!(matches!(&error, ConvertError::Overflow { index, .. } if index[..] == [BLOCK + 3]), "{error}");
+        values[BLOCK + 3] = 65519.99;
+        assert!(cast(Dtype::F16, &values).is_ok());
+        assert!(cast(Dtype::Bf16, &[f32::MAX]).is_err());
+    }
+}
