@@ -1,0 +1,92 @@
+use candle_core::{Result, Tensor};
+use candle_nn::VarBuilder;
+use mert_spec::Config;
+
+use crate::attention::Attention;
+use crate::feed_forward::FeedForward;
+use crate::ops::LayerNorm;
+use crate::positional_conv::PositionalConvEmbedding;
+
+/// The transformer: a positional convolution, the layers, and one LayerNorm before (post-LN) or after
+/// (pre-LN) all of them.
+#[derive(Debug, Clone)]
+pub(crate) struct Encoder {
+    pos_conv_embed: PositionalConvEmbedding,
+    layer_norm: LayerNorm,
+    layers: Vec<EncoderLayer>,
+    pre_norm: bool,
+}
+
+impl Encoder {
+    pub(crate) fn load(vb: VarBuilder, config: &Config) -> Result<Self> {
+        let layers = vb.pp("layers");
+        let layers = (0..config.num_hidden_layers).map(|i| EncoderLayer::load(layers.pp(i), config));
+        Ok(Encoder {
+            pos_conv_embed: PositionalConvEmbedding::load(vb.pp("pos_conv_embed"), config)?,
+            layer_norm: load_norm(&vb, "layer_norm", config)?,
+            layers: layers.collect::<Result<_>>()?,
+            pre_norm: config.do_stable_layer_norm,
+        })
+    }
+
+    /// Hidden state 0 from the projected features: with positions added, and normalised in a post-LN
+    /// model.
+    pub(crate) fn first_hidden_state(&self, features: &Tensor) -> Result<Tensor> {
+        let x = (features + self.pos_conv_embed.forward(features)?)?;
+        if self.pre_norm { Ok(x) } else { self.layer_norm.forward(&x) }
+    }
+
+    /// The output of layer `layer` (1 is the first) from the output of the one below.
+    ///
+    /// In a pre-LN model the last hidden state is [`Encoder::finish`] of this.
+    pub(crate) fn layer(&self, layer: usize, x: &Tensor) -> Result<Tensor> {
+        let _span = tracing::trace_span!("encoder_layer", layer).entered();
+        self.layers[layer - 1].forward(x)
+    }
+
+    /// Turns the output of layer `layer` into hidden state `layer`: a pre-LN model normalises the last.
+    pub(crate) fn finish(&self, layer: usize, x: &Tensor) -> Result<Tensor> {
+        if self.pre_norm && layer == self.layers.len() { self.layer_norm.forward(x) } else { Ok(x.clone()) }
+    }
+}
+
+#[derive(Debug, Clone)]
+struct EncoderLayer {
+    attention: Attention,
+    layer_norm: LayerNorm,
+    feed_forward: FeedForward,
+    final_layer_norm: LayerNorm,
+    pre_norm: bool,
+    residual_scale: f64,
+}
+
+impl EncoderLayer {
+    fn load(vb: VarBuilder, config: &Config) -> Result<Self> {
+        Ok(EncoderLayer {
+            attention: Attention::load(vb.pp("attention"), config)?,
+            layer_norm: load_norm(&vb, "layer_norm", config)?,
+            feed_forward: FeedForward::load(vb.pp("feed_forward"), config)?,
+            final_layer_norm: load_norm(&vb, "final_layer_norm", config)?,
+            pre_norm: config.do_stable_layer_norm,
+            residual_scale: config.residual_scale(),
+        })
+    }
+
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        if self.pre_norm {
+            let x = (x + self.attention.forward(&self.layer_norm.forward(x)?)?)?;
+            return &x + self.feed_forward.forward(&self.final_layer_norm.forward(&x)?)?;
+        }
+        let x = self.layer_norm.forward(&(self.residual(x)? + self.attention.forward(x)?)?)?;
+        self.final_layer_norm.forward(&(self.residual(&x)? + self.feed_forward.forward(&x)?)?)
+    }
+
+    fn residual(&self, x: &Tensor) -> Result<Tensor> {
+        if self.residual_scale == 1.0 { Ok(x.clone()) } else { x * self.residual_scale }
+    }
+}
+
+fn load_norm(vb: &VarBuilder, name: &str, config: &Config) -> Result<LayerNorm> {
+    let vb = vb.pp(name);
+    LayerNorm::new(vb.get(config.hidden_size, "weight")?, vb.get(config.hidden_size, "bias")?, config.layer_norm_eps)
+}
