@@ -1,0 +1,76 @@
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Args;
+use mert_runtime::{DeviceKind, Model};
+use mert_spec::{Dtype, LayerSelection};
+use mert_verify::bench::{BenchOptions, BenchResult, bench};
+use mert_verify::fixture::Fixture;
+use mert_verify::suite::model_file;
+use serde_json::json;
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// The converted file [default: the built-in fixture, which is tiny]
+    model: Option<PathBuf>,
+    /// Seconds of audio in a run
+    #[arg(long, default_value_t = 5.0)]
+    seconds: f64,
+    /// Runs counted, after one that is not
+    #[arg(long, default_value_t = 5)]
+    runs: usize,
+    /// Threads on the CPU [default: one for each core]
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Hidden states to return; layers above the highest are not run
+    #[arg(long, default_value = "all")]
+    layers: LayerSelection,
+    /// Where the model runs: cpu, metal or cuda
+    #[arg(long, default_value = "cpu")]
+    device: DeviceKind,
+    /// The element type in which the model computes: f32, f16 or bf16
+    #[arg(long, default_value = "f32")]
+    dtype: Dtype,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
+    if let Some(threads) = args.threads {
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("setting the number of threads")?;
+    }
+    let threads = rayon::current_num_threads();
+    let fixture;
+    let file = match &args.model {
+        Some(model) => model_file(model),
+        None => {
+            fixture = Fixture::unpack()?;
+            fixture.model()
+        }
+    };
+    let model = Model::open(&file, args.dtype, &args.device.open()?)?;
+    let layers = args.layers.resolve(model.config().num_hidden_states())?;
+    let result = bench(&model, &BenchOptions { seconds: args.seconds, runs: args.runs, layers })?;
+    if args.json {
+        let (device, dtype) = (args.device.name(), args.dtype);
+        let document = json!({
+            "model": args.model, "layers": args.layers.to_string(), "device": device, "dtype": dtype,
+            "threads": threads, "result": result,
+        });
+        return super::print(&(serde_json::to_string_pretty(&document)? + "\n"));
+    }
+    super::print(&describe(args, threads, &result))
+}
+
+fn describe(args: &BenchArgs, threads: usize, result: &BenchResult) -> String {
+    let BenchResult { audio_seconds, frames, median, min, max, gflops, real_time_factor, seconds, .. } = result;
+    format!(
+        "{audio_seconds} s of audio, {frames} frames, hidden states {}, {} on {} ({threads} threads), {} runs\n\
+         median {median:.3} s (from {min:.3} to {max:.3}), {gflops:.0} GFLOP/s, {real_time_factor:.1} times real time\n",
+        args.layers,
+        args.dtype,
+        args.device,
+        seconds.len(),
+    )
+}

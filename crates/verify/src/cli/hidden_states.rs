@@ -1,0 +1,53 @@
+use std::path::PathBuf;
+
+use anyhow::{Context, anyhow};
+use clap::Args;
+use mert_runtime::{DeviceKind, Model};
+use mert_spec::{Dtype, LayerSelection};
+use mert_verify::suite::model_file;
+use mert_verify::{candidate, npz};
+use ndarray::{Axis, stack};
+
+#[derive(Debug, Args)]
+pub(crate) struct HiddenStatesArgs {
+    /// The converted file
+    model: PathBuf,
+    /// The clip, .npy or .npz, exactly as it enters the model
+    #[arg(long, value_name = "FILE")]
+    input: PathBuf,
+    /// The .npz to write: input_values (N,), hidden_states (chosen, frames, width), layers (chosen,)
+    #[arg(long, value_name = "FILE")]
+    output: PathBuf,
+    /// Which hidden states: all, 6, 0,6,12 or 0-12
+    #[arg(long, default_value = "all")]
+    layers: LayerSelection,
+    /// Where the model runs: cpu, metal or cuda
+    #[arg(long, default_value = "cpu")]
+    device: DeviceKind,
+    /// The element type in which the model computes: f32, f16 or bf16
+    #[arg(long, default_value = "f32")]
+    dtype: Dtype,
+    /// Replace the output if it exists
+    #[arg(long)]
+    force: bool,
+}
+
+pub(crate) fn run(args: &HiddenStatesArgs) -> anyhow::Result<()> {
+    super::refuse_existing(&args.output, args.force)?;
+    let model = Model::open(&model_file(&args.model), args.dtype, &args.device.open()?)?;
+    let wanted = args.layers.resolve(model.config().num_hidden_states())?;
+    let clip = npz::read_input_values(&args.input)?;
+    let states = candidate::cumulative(&model, &clip, &wanted)?;
+    let views: Vec<_> = wanted.iter().filter_map(|index| Some(states.get(index)?.view())).collect();
+    let stacked = stack(Axis(0), &views).context("stacking the hidden states")?;
+    let shape = stacked.shape().to_vec();
+    let layers: Vec<f32> = wanted.iter().map(|&index| index as f32).collect();
+    let arrays = [
+        ("input_values", ndarray::Array1::from_vec(clip).into_dyn()),
+        ("hidden_states", stacked.into_dyn()),
+        ("layers", ndarray::Array1::from_vec(layers).into_dyn()),
+    ];
+    npz::write(&args.output, &arrays)?;
+    let [count, frames, width] = shape[..] else { return Err(anyhow!("hidden states of shape {shape:?}")) };
+    super::print(&format!("{}: {count} hidden states of {frames} frames by {width}\n", args.output.display()))
+}

@@ -1,0 +1,61 @@
+//! The command line: one file for each subcommand.
+
+mod bench;
+mod hidden_states;
+mod reference;
+mod verify;
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use anyhow::bail;
+use clap::{Parser, Subcommand};
+
+/// Verifies that a converted MERT or HuBERT model still computes what PyTorch computes.
+///
+/// Without MODEL the built-in fixture is run. Exit status: 0 passed or done, 1 the gate failed, 2 could
+/// not be checked or done.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    verify: verify::VerifyArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Time the forward pass
+    Bench(bench::BenchArgs),
+    /// Compute a reference .npz from an original checkpoint with libtorch (feature `tch`)
+    Reference(reference::ReferenceArgs),
+    /// Write a model's hidden states to a .npz
+    HiddenStates(hidden_states::HiddenStatesArgs),
+}
+
+/// Runs the command; `false` if a gate failed.
+pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
+    match &args.command {
+        None => verify::run(&args.verify),
+        Some(Command::Bench(args)) => bench::run(args).map(|()| true),
+        Some(Command::Reference(args)) => reference::run(args).map(|()| true),
+        Some(Command::HiddenStates(args)) => hidden_states::run(args).map(|()| true),
+    }
+}
+
+/// Prints to standard output; a reader that has gone (`… | head`) is no failure.
+fn print(text: &str) -> anyhow::Result<()> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(e.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses to replace a file without being told to; said before anything is computed.
+fn refuse_existing(path: &Path, force: bool) -> anyhow::Result<()> {
+    if path.exists() && !force {
+        bail!("{} exists; give --force to replace it", path.display());
+    }
+    Ok(())
+}

@@ -1,0 +1,123 @@
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use mert_runtime::DeviceKind;
+use mert_spec::{Dtype, LayerSelection};
+use mert_verify::fixture::Fixture;
+use mert_verify::report::{self, ModelReport};
+use mert_verify::suite::{CheckpointJob, Job, read_suite};
+use mert_verify::{Options, Report};
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// The converted file, or a folder with a model.safetensors [default: the built-in fixture]
+    model: Option<PathBuf>,
+    /// Hidden states to compare: all, 6, 0,6,12 or 0-12 (0 enters the first layer, i is the output of
+    /// layer i)
+    #[arg(long, default_value = "all")]
+    layers: LayerSelection,
+    /// What PyTorch returned: a .npz with input_values and hidden_states, or a folder of them
+    #[arg(long, value_name = "FILE|DIR", requires = "model")]
+    reference: Vec<PathBuf>,
+    /// The original checkpoint, from which libtorch computes the reference (feature `tch`)
+    #[arg(long, value_name = "ORIGINAL", requires = "model")]
+    checkpoint: Option<PathBuf>,
+    /// The original's config.json [default: the one beside it]
+    #[arg(long, value_name = "FILE", requires = "checkpoint")]
+    checkpoint_config: Option<PathBuf>,
+    /// A clip for --checkpoint, .npy or .npz, exactly as it enters the model [default: 5 s of generated
+    /// music-like input]
+    #[arg(long, value_name = "FILE", requires = "checkpoint")]
+    input: Vec<PathBuf>,
+    /// A verify.yaml that lists models, references and tolerances
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "layers", "device", "dtype", "isolate",
+        "require_structure"])]
+    config: Option<PathBuf>,
+    /// Where the model runs: cpu, metal or cuda
+    #[arg(long, default_value = "cpu")]
+    device: DeviceKind,
+    /// The element type in which the model computes: f32, f16 or bf16 [default: f32]
+    #[arg(long)]
+    dtype: Option<Dtype>,
+    /// Feed each layer the reference's own input, so that the layer at fault is found
+    #[arg(long)]
+    isolate: bool,
+    /// Fail if only the rounding of a 16-bit file could be judged, not its structure
+    #[arg(long)]
+    require_structure: bool,
+    /// Write the report as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write the report as JUnit XML
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Write the report as Markdown
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
+    /// Print nothing but errors
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<bool> {
+    let models = match (&args.config, &args.model) {
+        (Some(suite), _) => read_suite(suite)?.iter().map(Job::run).collect::<Result<_, _>>()?,
+        (None, Some(model)) => vec![args.job(model).run()?],
+        (None, None) => vec![args.run_fixture()?],
+    };
+    let report = Report::new(models);
+    for (path, text) in
+        [(&args.json, report.to_json()), (&args.junit, report.to_junit()), (&args.markdown, report.to_markdown())]
+    {
+        if let Some(path) = path {
+            report::write(path, &text)?;
+        }
+    }
+    if !args.quiet {
+        super::print(&report.to_string())?;
+    }
+    Ok(report.passed)
+}
+
+impl VerifyArgs {
+    fn options(&self) -> Options {
+        Options {
+            layers: self.layers.clone(),
+            device: self.device,
+            compute: self.dtype,
+            isolate: self.isolate,
+            require_structure: self.require_structure,
+            ..Options::default()
+        }
+    }
+
+    fn job(&self, model: &Path) -> Job {
+        Job {
+            model: model.to_path_buf(),
+            references: self.reference.clone(),
+            checkpoint: self.checkpoint.as_ref().map(|path| CheckpointJob {
+                path: path.clone(),
+                config: self.checkpoint_config.clone(),
+                inputs: self.input.clone(),
+            }),
+            options: self.options(),
+        }
+    }
+
+    fn run_fixture(&self) -> anyhow::Result<ModelReport> {
+        let fixture = Fixture::unpack()?;
+        let job = Job {
+            model: fixture.model(),
+            references: vec![fixture.reference()],
+            options: self.options(),
+            ..Job::default()
+        };
+        let mut report = job.run()?;
+        // The temporary folder's name tells nobody anything.
+        report.model = "built-in fixture mert-tiny".into();
+        let reference = "what transformers returned for it";
+        report.comparisons.iter_mut().for_each(|comparison| comparison.reference = reference.into());
+        report.timings.iter_mut().for_each(|timing| timing.reference = reference.into());
+        Ok(report)
+    }
+}

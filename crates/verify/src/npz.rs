@@ -1,0 +1,130 @@
+//! Reading and writing numpy's `.npy` and `.npz`.
+
+use std::fs::File;
+use std::io::{BufReader, Cursor, Read, Seek};
+use std::path::Path;
+
+use ndarray::{ArrayD, IxDyn, ShapeBuilder};
+use npyz::npz::{NpzArchive, NpzWriter};
+use npyz::{NpyFile, Order, WriterBuilder};
+
+use crate::ioutil::write_atomically;
+use crate::{Result, VerifyError};
+
+/// An open `.npz`.
+pub struct Archive<'p> {
+    path: &'p Path,
+    archive: NpzArchive<BufReader<File>>,
+}
+
+impl<'p> Archive<'p> {
+    /// Opens a `.npz` file.
+    ///
+    /// # Errors
+    /// [`VerifyError::Open`] if it cannot be read or is not a zip archive.
+    pub fn open(path: &'p Path) -> Result<Self> {
+        let archive =
+            NpzArchive::open(path).map_err(|source| VerifyError::Open { path: path.to_path_buf(), source })?;
+        Ok(Archive { path, archive })
+    }
+
+    /// The f32 array of this name, row-major, if there is one. Arrays of f64 and f16 are converted.
+    ///
+    /// # Errors
+    /// [`VerifyError::Array`] if it is of another type or damaged.
+    pub fn get(&mut self, name: &str) -> Result<Option<ArrayD<f32>>> {
+        let unreadable = |e: std::io::Error| VerifyError::Array {
+            path: self.path.to_path_buf(),
+            reason: format!("array `{name}`: {e}"),
+        };
+        match self.archive.by_name(name).map_err(unreadable)? {
+            Some(file) => Ok(Some(read_array(self.path, name, file)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// As [`Archive::get`] for an array that must be there.
+    ///
+    /// # Errors
+    /// [`VerifyError::Array`], also if it is missing.
+    pub fn require(&mut self, name: &str) -> Result<ArrayD<f32>> {
+        self.get(name)?.ok_or_else(|| {
+            let mut names: Vec<&str> = self.archive.array_names().collect();
+            names.sort_unstable();
+            let reason = format!("array `{name}` is missing; the file has: {}", names.join(", "));
+            VerifyError::Array { path: self.path.to_path_buf(), reason }
+        })
+    }
+}
+
+/// Reads a clip as it enters the model: a `.npy` of shape `(N,)` or `(1, N)`, or such an array named
+/// `input_values` in a `.npz`.
+///
+/// # Errors
+/// [`VerifyError::Open`] or [`VerifyError::Array`].
+pub fn read_input_values(path: &Path) -> Result<Vec<f32>> {
+    let array = if path.extension().is_some_and(|extension| extension == "npy") {
+        let open = |source| VerifyError::Open { path: path.to_path_buf(), source };
+        let file = NpyFile::new(BufReader::new(File::open(path).map_err(open)?)).map_err(open)?;
+        read_array(path, "input_values", file)?
+    } else {
+        Archive::open(path)?.require("input_values")?
+    };
+    flatten_clip(path, array)
+}
+
+/// A clip of shape `(N,)` or `(1, N)` as plain samples.
+pub(crate) fn flatten_clip(path: &Path, array: ArrayD<f32>) -> Result<Vec<f32>> {
+    match array.shape() {
+        [n] | [1, n] if *n > 0 => Ok(array.into_iter().collect()),
+        shape => {
+            let reason = format!("array `input_values` has shape {shape:?}, expected (N,) or (1, N) with N > 0");
+            Err(VerifyError::Array { path: path.to_path_buf(), reason })
+        }
+    }
+}
+
+fn read_array<R: Read>(path: &Path, name: &str, file: NpyFile<R>) -> Result<ArrayD<f32>> {
+    let wrong =
+        |reason: String| VerifyError::Array { path: path.to_path_buf(), reason: format!("array `{name}`: {reason}") };
+    let shape: Vec<usize> = file.shape().iter().map(|&n| n as usize).collect();
+    let order = file.order();
+    let dtype = file.dtype().descr();
+    let damaged = |e: std::io::Error| wrong(e.to_string());
+    // A header can claim any size; reading stops at the end of the data, so only what is there is kept.
+    let values: Vec<f32> = match dtype.trim_matches('\'') {
+        "<f4" => file.data::<f32>().map_err(|e| wrong(e.to_string()))?.collect::<Result<_, _>>().map_err(damaged)?,
+        "<f8" => {
+            let values = file.data::<f64>().map_err(|e| wrong(e.to_string()))?;
+            values.map(|value| value.map(|v| v as f32)).collect::<Result<_, _>>().map_err(damaged)?
+        }
+        other => return Err(wrong(format!("dtype {other} is not float32; save it with .astype(\"float32\")"))),
+    };
+    let shaped = match order {
+        Order::C => ArrayD::from_shape_vec(IxDyn(&shape), values),
+        Order::Fortran => ArrayD::from_shape_vec(IxDyn(&shape).f(), values),
+    };
+    Ok(shaped.map_err(|e| wrong(format!("shape {shape:?}: {e}")))?.as_standard_layout().into_owned())
+}
+
+/// Writes f32 arrays to a `.npz`, uncompressed; all of it or nothing.
+///
+/// # Errors
+/// [`VerifyError::Write`].
+pub fn write(path: &Path, arrays: &[(&str, ArrayD<f32>)]) -> Result<()> {
+    let mut bytes = Cursor::new(Vec::new());
+    write_to(&mut bytes, arrays).map_err(|source| VerifyError::Write { path: path.to_path_buf(), source })?;
+    write_atomically(path, bytes.get_ref())
+}
+
+fn write_to(sink: impl std::io::Write + Seek, arrays: &[(&str, ArrayD<f32>)]) -> std::io::Result<()> {
+    let mut archive = NpzWriter::new(sink);
+    for (name, array) in arrays {
+        let shape: Vec<u64> = array.shape().iter().map(|&n| n as u64).collect();
+        let mut writer = archive.array::<f32>(name, Default::default())?.default_dtype().shape(&shape).begin_nd()?;
+        writer.extend(array.iter().copied())?;
+        writer.finish()?;
+    }
+    archive.zip_writer().finish()?;
+    Ok(())
+}

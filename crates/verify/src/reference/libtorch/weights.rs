@@ -1,0 +1,104 @@
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use candle_core::pickle::PthTensors;
+use candle_core::{DType, Device};
+use mert_spec::CONV0_WEIGHT;
+use tch::Tensor;
+
+use crate::{Result, VerifyError};
+
+/// The encoder's tensors in f32, by Hugging Face name without prefix.
+pub(super) struct Weights {
+    tensors: HashMap<String, Tensor>,
+}
+
+/// Dictionaries in which training frameworks nest a model.
+const NESTED: [Option<&str>; 4] = [None, Some("state_dict"), Some("model"), Some("best_state")];
+
+/// What a model folder may hold.
+const FILES: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
+
+impl Weights {
+    /// Reads a torch zip or safetensors file, or the one in a folder.
+    pub(super) fn read(path: &Path) -> Result<Self> {
+        let file = file_in(path)?;
+        let failed = |reason: String| VerifyError::Checkpoint { path: file.clone(), reason };
+        let candle_tensors = if file.extension().is_some_and(|extension| extension == "safetensors") {
+            candle_core::safetensors::load(&file, &Device::Cpu).map_err(|e| failed(e.to_string()))?
+        } else {
+            read_pickle(&file)?
+        };
+
+        let names: Vec<&String> = candle_tensors.keys().filter(|name| name.ends_with(CONV0_WEIGHT)).collect();
+        let [first] = names[..] else {
+            return Err(failed(format!("{} tensors are named `…{CONV0_WEIGHT}`, expected one", names.len())));
+        };
+        let prefix = first.strip_suffix(CONV0_WEIGHT).unwrap_or_default();
+        let mut tensors = HashMap::new();
+        for (name, tensor) in &candle_tensors {
+            let Some(name) = name.strip_prefix(prefix) else { continue };
+            let values = tensor.to_dtype(DType::F32).and_then(|t| t.flatten_all()?.to_vec1::<f32>());
+            let values = values.map_err(|e| failed(format!("tensor `{name}`: {e}")))?;
+            let shape: Vec<i64> = tensor.dims().iter().map(|&n| n as i64).collect();
+            tensors.insert(name.to_string(), Tensor::from_slice(&values).reshape(shape));
+        }
+        Ok(Weights { tensors })
+    }
+
+    /// Shapes by name.
+    pub(super) fn shapes(&self) -> BTreeMap<String, Vec<usize>> {
+        let shape = |tensor: &Tensor| tensor.size().into_iter().map(|n| n as usize).collect();
+        self.tensors.iter().map(|(name, tensor)| (name.clone(), shape(tensor))).collect()
+    }
+
+    /// A tensor, if it is there.
+    pub(super) fn get(&self, name: &str) -> Option<&Tensor> {
+        self.tensors.get(name)
+    }
+}
+
+fn file_in(path: &Path) -> Result<PathBuf> {
+    if !path.is_dir() {
+        std::fs::metadata(path).map_err(|source| VerifyError::Open { path: path.to_path_buf(), source })?;
+        return Ok(path.to_path_buf());
+    }
+    FILES.iter().map(|name| path.join(name)).find(|file| file.is_file()).ok_or_else(|| VerifyError::Checkpoint {
+        path: path.to_path_buf(),
+        reason: format!("the folder has none of {}", FILES.join(", ")),
+    })
+}
+
+fn read_pickle(file: &Path) -> Result<HashMap<String, candle_core::Tensor>> {
+    let mut reasons = Vec::new();
+    for key in NESTED {
+        let found = match PthTensors::new(file, key) {
+            Ok(tensors) if tensors.tensor_infos().keys().any(|name| name.ends_with(CONV0_WEIGHT)) => tensors,
+            Ok(_) => continue,
+            Err(e) => {
+                reasons.push(e.to_string());
+                continue;
+            }
+        };
+        let mut tensors = HashMap::new();
+        for name in found.tensor_infos().keys() {
+            let failed = |e: String| VerifyError::Checkpoint {
+                path: file.to_path_buf(),
+                reason: format!("tensor `{name}`: {e}"),
+            };
+            if let Some(tensor) = found.get(name).map_err(|e| failed(e.to_string()))? {
+                tensors.insert(name.clone(), tensor);
+            }
+        }
+        return Ok(tensors);
+    }
+    reasons.dedup();
+    Err(VerifyError::Checkpoint {
+        path: file.to_path_buf(),
+        reason: format!(
+            "no MERT or HuBERT encoder could be read from it ({}). The reference reads torch zip files and \
+             safetensors; save a legacy file again with torch.save, or give a --reference .npz made with Python",
+            if reasons.is_empty() { "no tensor has its names".to_string() } else { reasons.join("; ") }
+        ),
+    })
+}

@@ -1,0 +1,92 @@
+use std::path::{Path, PathBuf};
+
+use mert_spec::Dtype;
+use ndarray::{Array3, ArrayD, Ix3};
+
+use super::Reference;
+use crate::npz::{self, Archive, flatten_clip};
+use crate::{Result, VerifyError};
+
+impl Reference {
+    /// Reads a reference: a `.npz` with `input_values` `(N,)` or `(1, N)` and `hidden_states`
+    /// `(layers + 1, T, width)`, both f32, as `numpy.savez` writes it. `hidden_states_f16` and
+    /// `hidden_states_bf16` are read where they are there.
+    ///
+    /// # Errors
+    /// [`VerifyError::Open`] or [`VerifyError::Array`].
+    pub fn read(path: &Path) -> Result<Self> {
+        let mut archive = Archive::open(path)?;
+        let input_values = flatten_clip(path, archive.require("input_values")?)?;
+        let hidden_states = three_dimensional(path, "hidden_states", archive.require("hidden_states")?)?;
+        let mut reference =
+            Reference { name: path.display().to_string(), input_values, hidden_states, rounded: Default::default() };
+        for dtype in [Dtype::F16, Dtype::Bf16] {
+            let name = rounded_name(dtype);
+            if let Some(array) = archive.get(&name)? {
+                let array = three_dimensional(path, &name, array)?;
+                if array.dim() != reference.hidden_states.dim() {
+                    return Err(wrong(path, &name, array.shape(), "the shape of hidden_states"));
+                }
+                reference.rounded.insert(dtype, array);
+            }
+        }
+        Ok(reference)
+    }
+
+    /// Writes the reference as [`Reference::read`] reads it.
+    ///
+    /// # Errors
+    /// [`VerifyError::Write`].
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let input = ArrayD::from_shape_vec(vec![self.input_values.len()], self.input_values.clone())
+            .map_err(|e| VerifyError::Array { path: path.to_path_buf(), reason: e.to_string() })?;
+        let names: Vec<String> = self.rounded.keys().map(|&dtype| rounded_name(dtype)).collect();
+        let mut arrays = vec![("input_values", input), ("hidden_states", self.hidden_states.clone().into_dyn())];
+        for (name, array) in names.iter().zip(self.rounded.values()) {
+            arrays.push((name, array.clone().into_dyn()));
+        }
+        npz::write(path, &arrays)
+    }
+}
+
+/// The `.npz` files that an argument names: itself, or those in a folder, by name.
+///
+/// # Errors
+/// [`VerifyError::Open`] if it does not exist, [`VerifyError::NothingToCompare`] for a folder without
+/// any.
+pub fn reference_files(path: &Path) -> Result<Vec<PathBuf>> {
+    let open = |source| VerifyError::Open { path: path.to_path_buf(), source };
+    if !std::fs::metadata(path).map_err(open)?.is_dir() {
+        return Ok(vec![path.to_path_buf()]);
+    }
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(open)? {
+        let file = entry.map_err(open)?.path();
+        if file.extension().is_some_and(|extension| extension == "npz") {
+            files.push(file);
+        }
+    }
+    if files.is_empty() {
+        let reason = format!("{} holds no .npz file, so there is nothing to compare with", path.display());
+        return Err(VerifyError::NothingToCompare(reason));
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn rounded_name(dtype: Dtype) -> String {
+    format!("hidden_states_{dtype}")
+}
+
+fn three_dimensional(path: &Path, name: &str, array: ArrayD<f32>) -> Result<Array3<f32>> {
+    let shape = array.shape().to_vec();
+    if shape.contains(&0) {
+        return Err(wrong(path, name, &shape, "(layers + 1, frames, width), none of them 0"));
+    }
+    array.into_dimensionality::<Ix3>().map_err(|_| wrong(path, name, &shape, "(layers + 1, frames, width)"))
+}
+
+fn wrong(path: &Path, name: &str, found: &[usize], expected: &str) -> VerifyError {
+    let reason = format!("array `{name}` has shape {found:?}, expected {expected}");
+    VerifyError::Array { path: path.to_path_buf(), reason }
+}

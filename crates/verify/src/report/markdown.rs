@@ -1,0 +1,48 @@
+use super::table::{COLUMNS, headline, row, verdict};
+use super::{ModelReport, Report};
+
+impl Report {
+    /// Markdown for a pull request or a job summary.
+    pub fn to_markdown(&self) -> String {
+        let mut text = format!("## mert-verify: {}\n", if self.passed { "passed" } else { "FAILED" });
+        for model in &self.models {
+            text += &model_section(model);
+        }
+        text
+    }
+}
+
+fn model_section(model: &ModelReport) -> String {
+    let ModelReport { layout, dtype, device, compute, .. } = model;
+    let mut text = format!(
+        "\n### `{}`\n\n{layout} layout, {dtype} weights, {compute} arithmetic on {device}; made from checkpoint \
+         `{}`\n\n**{}**\n",
+        model.model.display(),
+        model.source_sha256,
+        escape(&verdict(model)),
+    );
+    for comparison in &model.comparisons {
+        text += &format!("\n{}\n\n", escape(&headline(comparison)));
+        if let Some(reason) = &comparison.tolerance.below_floor {
+            text += &format!("**The floor on the pooled cosine is lowered:** {}\n\n", escape(reason));
+        }
+        text += &line(&COLUMNS.map(escape));
+        text += &line(&["---:", "---:", "---:", "---:", "---:", "---"].map(String::from));
+        for layer in &comparison.layers {
+            text += &line(&row(layer).map(|cell| escape(&cell)));
+        }
+    }
+    for note in &model.notes {
+        text += &format!("\n> {}\n", escape(note));
+    }
+    text
+}
+
+fn line(cells: &[String]) -> String {
+    format!("| {} |\n", cells.join(" | "))
+}
+
+/// A bar would end a table's cell, and file names may hold characters that Markdown reads as markup.
+fn escape(text: &str) -> String {
+    text.replace('|', "\\|").replace('<', "&lt;").replace('*', "\\*").replace('\n', "<br>")
+}

@@ -1,0 +1,70 @@
+//! A clip to run when no music is at hand.
+
+/// `samples` samples of something music-like at `sample_rate` hertz, of zero mean and unit variance as
+/// the model's feature extractor would make it: chords that change every 0.4 s with decaying
+/// harmonics, and a little noise. The same arguments give the same clip.
+///
+/// A test tone would not do: its frames are all alike, and a model that mixes up frames would pass.
+pub fn music_like(samples: usize, sample_rate: u32) -> Vec<f32> {
+    let rate = f64::from(sample_rate.max(1));
+    let mut noise = Noise(0x9e37_79b9_7f4a_7c15);
+    let roots = [220.0, 261.63, 196.0, 329.63, 246.94, 293.66];
+    let clip: Vec<f64> = (0..samples)
+        .map(|n| {
+            let time = n as f64 / rate;
+            let chord = (time / 0.4) as usize;
+            let since = time - chord as f64 * 0.4;
+            let root: f64 = roots[chord % roots.len()] * if chord % 4 == 3 { 0.5 } else { 1.0 };
+            let mut value = 0.05 * noise.next();
+            for (note, interval) in [1.0, 1.25, 1.5].into_iter().enumerate() {
+                for harmonic in 1..=5 {
+                    let harmonic = f64::from(harmonic);
+                    let frequency = root * interval * harmonic;
+                    let decay = (-since * (2.0 + 1.5 * harmonic)).exp();
+                    let phase = std::f64::consts::TAU * frequency * time + note as f64;
+                    value += decay / harmonic * phase.sin();
+                }
+            }
+            value * (0.6 + 0.4 * (std::f64::consts::TAU * 0.31 * time).sin())
+        })
+        .collect();
+    normalise(&clip)
+}
+
+/// x̂ = (x − mean) / √(var + 1e-7), as `Wav2Vec2FeatureExtractor` does it over a whole clip.
+fn normalise(clip: &[f64]) -> Vec<f32> {
+    let n = clip.len().max(1) as f64;
+    let mean = clip.iter().sum::<f64>() / n;
+    let variance = clip.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n;
+    clip.iter().map(|x| ((x - mean) / (variance + 1e-7).sqrt()) as f32).collect()
+}
+
+/// SplitMix64 (Steele et al. 2014), mapped to [-1, 1).
+struct Noise(u64);
+
+impl Noise {
+    fn next(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zero_mean_unit_variance_and_changing() {
+        let clip = music_like(48_000, 24_000);
+        let mean = clip.iter().map(|&x| f64::from(x)).sum::<f64>() / 48_000.0;
+        let variance = clip.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / 48_000.0;
+        approx::assert_abs_diff_eq!(mean, 0.0, epsilon = 1e-6);
+        approx::assert_abs_diff_eq!(variance, 1.0, epsilon = 1e-5);
+        assert_eq!(clip, music_like(48_000, 24_000));
+        assert_ne!(clip[..9_600], clip[9_600..19_200]);
+        assert!(music_like(0, 24_000).is_empty());
+    }
+}

@@ -1,0 +1,265 @@
+//! One job of the gate, and `verify.yaml`, which lists several.
+
+use std::path::{Path, PathBuf};
+
+use mert_runtime::{ConvertedFile, DeviceKind};
+use mert_spec::{Dtype, LayerSelection};
+use serde::Deserialize;
+
+use crate::reference::reference_files;
+use crate::report::ModelReport;
+use crate::{Options, Reference, Result, Tolerances, VerifyError, verify_model};
+
+/// A converted model and what to compare it with.
+#[derive(Debug, Clone, Default)]
+pub struct Job {
+    /// The converted file, or a folder with a `model.safetensors`.
+    pub model: PathBuf,
+    /// `.npz` references, or folders of them.
+    pub references: Vec<PathBuf>,
+    /// The original checkpoint, from which libtorch computes references.
+    pub checkpoint: Option<CheckpointJob>,
+    /// How to compare.
+    pub options: Options,
+}
+
+/// References to be computed from an original checkpoint.
+#[derive(Debug, Clone, Default)]
+pub struct CheckpointJob {
+    /// The checkpoint.
+    pub path: PathBuf,
+    /// Its `config.json`, where that is not beside it.
+    pub config: Option<PathBuf>,
+    /// `.npy` or `.npz` clips; five seconds of generated music-like input if there are none.
+    pub inputs: Vec<PathBuf>,
+}
+
+/// Seconds of generated input where no clip is given.
+#[cfg(feature = "tch")]
+const GENERATED_SECONDS: usize = 5;
+
+impl Job {
+    /// Runs the job.
+    ///
+    /// # Errors
+    /// [`VerifyError`] if something could not be compared.
+    pub fn run(&self) -> Result<ModelReport> {
+        let file = ConvertedFile::open(&model_file(&self.model))?;
+        let mut files = Vec::new();
+        for path in &self.references {
+            files.extend(reference_files(path)?);
+        }
+        let saved = files.iter().map(|file| Reference::read(file));
+        match &self.checkpoint {
+            None if files.is_empty() => Err(VerifyError::NothingToCompare(format!(
+                "{}: there is nothing to compare it with; give --reference FILE.npz, or --checkpoint ORIGINAL",
+                self.model.display()
+            ))),
+            None => verify_model(&file, saved, &self.options),
+            Some(checkpoint) => self.run_with_checkpoint(&file, saved, checkpoint),
+        }
+    }
+
+    #[cfg(not(feature = "tch"))]
+    fn run_with_checkpoint(
+        &self,
+        _: &ConvertedFile,
+        _: impl Iterator<Item = Result<Reference>>,
+        _: &CheckpointJob,
+    ) -> Result<ModelReport> {
+        Err(VerifyError::NoLibtorch("--checkpoint"))
+    }
+
+    #[cfg(feature = "tch")]
+    fn run_with_checkpoint(
+        &self,
+        file: &ConvertedFile,
+        saved: impl Iterator<Item = Result<Reference>>,
+        checkpoint: &CheckpointJob,
+    ) -> Result<ModelReport> {
+        use crate::reference::libtorch::Libtorch;
+
+        let libtorch = Libtorch::open(&checkpoint.path, checkpoint.config.as_deref())?;
+        let clips = checkpoint.clips(libtorch.config().sample_rate)?;
+        let rounded = [file.metadata().dtype];
+        let computed = clips.iter().map(|(name, clip)| {
+            let name = format!("libtorch on {}, {name}", checkpoint.path.display());
+            libtorch.reference(&name, clip, &rounded)
+        });
+        let mut report = verify_model(file, saved.chain(computed), &self.options)?;
+        report.notes.extend(libtorch.notes().iter().cloned());
+        if *libtorch.config() != file.metadata().config {
+            report.notes.push(format!(
+                "the converted file's configuration is not the checkpoint's: {} instead of {}",
+                file.metadata().config.to_json(),
+                libtorch.config().to_json()
+            ));
+        }
+        Ok(report)
+    }
+}
+
+#[cfg(feature = "tch")]
+impl CheckpointJob {
+    fn clips(&self, sample_rate: Option<u32>) -> Result<Vec<(String, Vec<f32>)>> {
+        if self.inputs.is_empty() {
+            let rate = sample_rate.unwrap_or(24_000);
+            let clip = crate::signal::music_like(GENERATED_SECONDS * rate as usize, rate);
+            return Ok(vec![(format!("{GENERATED_SECONDS} s of generated input"), clip)]);
+        }
+        let read = |path: &PathBuf| Ok((path.display().to_string(), crate::npz::read_input_values(path)?));
+        self.inputs.iter().map(read).collect()
+    }
+}
+
+/// The file that a model argument names: itself, or `model.safetensors` in a folder.
+pub fn model_file(path: &Path) -> PathBuf {
+    if path.is_dir() { path.join("model.safetensors") } else { path.to_path_buf() }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Suite {
+    models: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    model: PathBuf,
+    #[serde(default)]
+    references: Vec<PathBuf>,
+    checkpoint: Option<PathBuf>,
+    checkpoint_config: Option<PathBuf>,
+    #[serde(default)]
+    inputs: Vec<PathBuf>,
+    layers: Option<Layers>,
+    device: Option<String>,
+    dtype: Option<Dtype>,
+    #[serde(default)]
+    isolate: bool,
+    #[serde(default)]
+    require_structure: bool,
+    #[serde(default)]
+    tolerance: Tolerances,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Layers {
+    One(usize),
+    Several(Vec<usize>),
+    Text(String),
+}
+
+/// Reads a `verify.yaml`: the jobs of a release gate. Paths in it are relative to its own folder.
+///
+/// # Errors
+/// [`VerifyError::Suite`] for a file that is not one, with the place where known;
+/// [`VerifyError::NothingToCompare`] for one without models.
+pub fn read_suite(path: &Path) -> Result<Vec<Job>> {
+    let text =
+        std::fs::read_to_string(path).map_err(|source| VerifyError::Open { path: path.to_path_buf(), source })?;
+    let wrong = |reason: String| VerifyError::Suite { path: path.to_path_buf(), reason };
+    let suite: Suite = serde_yaml::from_str(&text).map_err(|e| wrong(e.to_string()))?;
+    if suite.models.is_empty() {
+        return Err(VerifyError::NothingToCompare(format!("{}: `models` is empty", path.display())));
+    }
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let job =
+        |(i, entry): (usize, Entry)| entry.into_job(folder).map_err(|reason| wrong(format!("models[{i}]: {reason}")));
+    suite.models.into_iter().enumerate().map(job).collect()
+}
+
+impl Entry {
+    fn into_job(self, folder: &Path) -> Result<Job, String> {
+        if self.references.is_empty() && self.checkpoint.is_none() {
+            return Err("neither `references` nor `checkpoint` is given, so there is nothing to compare with".into());
+        }
+        if self.checkpoint.is_none() && (self.checkpoint_config.is_some() || !self.inputs.is_empty()) {
+            return Err("`inputs` and `checkpoint_config` go with `checkpoint`".into());
+        }
+        let layers = match self.layers {
+            None => LayerSelection::All,
+            Some(Layers::One(layer)) => LayerSelection::Some([layer].into()),
+            Some(Layers::Several(layers)) if layers.is_empty() => return Err("`layers` is empty".into()),
+            Some(Layers::Several(layers)) => LayerSelection::Some(layers.into_iter().collect()),
+            Some(Layers::Text(text)) => text.parse().map_err(|e| format!("layers: {e}"))?,
+        };
+        let device: DeviceKind = match self.device {
+            None => DeviceKind::Cpu,
+            Some(name) => name.parse()?,
+        };
+        let relative = |paths: Vec<PathBuf>| paths.into_iter().map(|path| folder.join(path)).collect();
+        Ok(Job {
+            model: folder.join(self.model),
+            references: relative(self.references),
+            checkpoint: self.checkpoint.map(|path| CheckpointJob {
+                path: folder.join(path),
+                config: self.checkpoint_config.map(|path| folder.join(path)),
+                inputs: relative(self.inputs),
+            }),
+            options: Options {
+                layers,
+                device,
+                compute: self.dtype,
+                isolate: self.isolate,
+                require_structure: self.require_structure,
+                tolerances: self.tolerance,
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(yaml: &str) -> Result<Vec<Job>> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("verify.yaml");
+        std::fs::write(&path, yaml).unwrap();
+        read_suite(&path)
+    }
+
+    #[test]
+    fn every_field() {
+        let jobs = read(
+            "models:\n  - model: a.safetensors\n    references: [r.npz, /abs]\n    layers: 0,6\n    device: metal\n    \
+             dtype: f16\n    isolate: true\n    require_structure: true\n    tolerance:\n      rounding: {nmse: 1e-6}\n  \
+             - {model: b, checkpoint: c.bin, inputs: [x.npy], layers: 6}\n  \
+             - {model: b, references: [r], layers: [1, 2]}\n",
+        )
+        .unwrap();
+        assert_eq!(jobs.len(), 3);
+        assert!(jobs[0].model.ends_with("a.safetensors") && jobs[0].model.is_absolute());
+        assert_eq!(jobs[0].references[1], Path::new("/abs"));
+        assert_eq!(jobs[0].options.layers.to_string(), "0,6");
+        assert_eq!(jobs[0].options.device, DeviceKind::Metal);
+        assert_eq!(jobs[0].options.compute, Some(Dtype::F16));
+        assert!(jobs[0].options.isolate && jobs[0].options.require_structure);
+        assert_ne!(jobs[0].options.tolerances, Tolerances::default());
+        assert_eq!(jobs[1].checkpoint.as_ref().unwrap().inputs.len(), 1);
+        assert_eq!(jobs[2].options.layers.to_string(), "1,2");
+    }
+
+    #[test]
+    fn a_gate_that_could_not_fail_is_refused() {
+        for (yaml, word) in [
+            ("models: []", "empty"),
+            ("models:\n  - model: a", "nothing to compare"),
+            ("models:\n  - {model: a, references: []}", "nothing to compare"),
+            ("models:\n  - {model: a, references: [r], layers: []}", "empty"),
+            ("models:\n  - {model: a, references: [r], layers: none}", "none"),
+            ("models:\n  - {model: a, references: [r], layer: all}", "layer"),
+            ("models:\n  - {model: a, references: [r], inputs: [x.npy]}", "checkpoint"),
+            ("models:\n  - {model: a, references: [r], device: tpu}", "tpu"),
+            ("models:\n  - {model: a, references: [r], dtype: int8}", "int8"),
+            ("modles: []", "modles"),
+            ("", "models"),
+        ] {
+            let error = read(yaml).unwrap_err().to_string();
+            assert!(error.contains(word), "{yaml}: {error}");
+        }
+    }
+}

@@ -1,0 +1,183 @@
+use mert_spec::Dtype;
+use serde::{Deserialize, Serialize};
+
+use crate::{Result, VerifyError};
+
+/// The pooled cosine that every gate demands at least. Lowering it takes a written reason.
+pub const POOLED_COSINE_FLOOR: f64 = 0.999;
+
+/// What a hidden state must satisfy.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Limits {
+    /// The cosine of the pooled vectors must be above this.
+    pub pooled_cosine: f64,
+    /// The lowest cosine of two frames must be at least this.
+    pub frame_cosine: f64,
+    /// The normalised mean squared error must be at most this.
+    pub nmse: f64,
+    /// The largest difference, as a fraction of the layer's largest reference value, must be at most
+    /// this.
+    pub max_abs_diff: f64,
+}
+
+/// Limits with a name and a reason.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Tolerance {
+    /// The name that reports show.
+    pub name: String,
+    /// The numbers.
+    pub limits: Limits,
+    /// Why a pooled cosine below [`POOLED_COSINE_FLOOR`] is accepted, where it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub below_floor: Option<String>,
+}
+
+impl Tolerance {
+    fn named(name: &str, limits: Limits) -> Self {
+        Tolerance { name: name.to_string(), limits, below_floor: None }
+    }
+
+    /// Both sides compute the same function of the same weights in f32, in another order.
+    ///
+    /// Reordered f32 sums leave an NMSE of 1e-12 to 3e-11 after 12 layers, at every width from 32 to
+    /// 768; the smallest defect known (tanh for erf in GELU) leaves 3e-7. 1e-9 lies in the middle of the
+    /// gap. The other limits follow from it: 1 − cos of a vector is about half its NMSE; a single frame
+    /// may be several times worse than the average; and one value in a hundred thousand may be off by
+    /// five times the root mean square error, relative to a largest value that is at least that of
+    /// the root mean square.
+    pub fn structure() -> Self {
+        let limits = Limits { pooled_cosine: 1.0 - 1e-8, frame_cosine: 1.0 - 1e-8, nmse: 1e-9, max_abs_diff: 2e-4 };
+        Tolerance::named("structure", limits)
+    }
+
+    /// The candidate's weights are rounded to `dtype`, the reference's are not.
+    ///
+    /// A weight rounded to p bits is off by 2^-p/√3 of its size at most, in the mean square: 2.8e-4
+    /// for f16 (p = 11), 2.3e-3 for bf16 (p = 8). Twelve layers with sharp weights add this up to an
+    /// NMSE of 3.5e-6 and 2.1e-4 (measured). The limits are about six times that; what is
+    /// smaller is the business of [`Tolerance::structure`].
+    pub fn rounding(dtype: Dtype) -> Self {
+        let limits = match dtype {
+            Dtype::F32 => return Tolerance::structure(),
+            Dtype::F16 => Limits { pooled_cosine: 0.9999, frame_cosine: 0.9998, nmse: 2e-5, max_abs_diff: 0.02 },
+            Dtype::Bf16 => Limits { pooled_cosine: 0.9992, frame_cosine: 0.99, nmse: 1.5e-3, max_abs_diff: 0.15 },
+        };
+        Tolerance::named(&format!("{dtype} weights"), limits)
+    }
+
+    /// The candidate computes in `dtype`, so that every activation is rounded, not only the weights.
+    ///
+    /// Each of some fifteen operations in each layer rounds once more; measured by running the forward
+    /// pass in that type on the CPU.
+    pub fn half_compute(dtype: Dtype) -> Self {
+        let limits = match dtype {
+            Dtype::F32 => return Tolerance::structure(),
+            Dtype::F16 => Limits { pooled_cosine: 0.9999, frame_cosine: 0.999, nmse: 1e-4, max_abs_diff: 0.05 },
+            Dtype::Bf16 => Limits { pooled_cosine: 0.9992, frame_cosine: 0.95, nmse: 6e-3, max_abs_diff: 0.3 },
+        };
+        Tolerance::named(&format!("{dtype} arithmetic"), limits)
+    }
+}
+
+/// Limits that replace those of a named tolerance, from a gate's configuration.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ToleranceOverride {
+    pooled_cosine: Option<f64>,
+    frame_cosine: Option<f64>,
+    nmse: Option<f64>,
+    max_abs_diff: Option<f64>,
+    /// Needed for, and only for, a pooled cosine below the floor.
+    below_floor: Option<String>,
+}
+
+impl ToleranceOverride {
+    /// The tolerance with these limits put in.
+    ///
+    /// # Errors
+    /// [`VerifyError::Tolerance`] for a limit that no result could meet or miss, and for a pooled cosine
+    /// below [`POOLED_COSINE_FLOOR`] without a reason.
+    pub fn apply(&self, mut tolerance: Tolerance) -> Result<Tolerance> {
+        let limits = &mut tolerance.limits;
+        let cosine = |name, value: f64| in_range(name, value, -1.0, 1.0);
+        let error = |name, value: f64| in_range(name, value, 0.0, f64::MAX);
+        if let Some(value) = self.pooled_cosine {
+            limits.pooled_cosine = cosine("pooled_cosine", value)?;
+        }
+        if let Some(value) = self.frame_cosine {
+            limits.frame_cosine = cosine("frame_cosine", value)?;
+        }
+        if let Some(value) = self.nmse {
+            limits.nmse = error("nmse", value)?;
+        }
+        if let Some(value) = self.max_abs_diff {
+            limits.max_abs_diff = error("max_abs_diff", value)?;
+        }
+        let reason = self.below_floor.as_deref().map(str::trim).filter(|reason| !reason.is_empty());
+        if limits.pooled_cosine < POOLED_COSINE_FLOOR && reason.is_none() {
+            return Err(VerifyError::Tolerance(format!(
+                "pooled_cosine {} is below the floor of {POOLED_COSINE_FLOOR}; if that is meant, say why in \
+                 `below_floor: \"…\"`, which every report will show",
+                limits.pooled_cosine
+            )));
+        }
+        tolerance.below_floor = reason.filter(|_| limits.pooled_cosine < POOLED_COSINE_FLOOR).map(str::to_string);
+        if *self != ToleranceOverride::default() {
+            tolerance.name += " (changed)";
+        }
+        Ok(tolerance)
+    }
+}
+
+fn in_range(name: &str, value: f64, min: f64, max: f64) -> Result<f64> {
+    if value.is_finite() && (min..=max).contains(&value) {
+        return Ok(value);
+    }
+    Err(VerifyError::Tolerance(format!("{name} is {value}, expected a number from {min} to {max:e}")))
+}
+
+/// What a gate's configuration changes in the tolerances of its two questions.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tolerances {
+    /// Where both sides have the same weights.
+    pub structure: ToleranceOverride,
+    /// Where the candidate's weights, or its arithmetic, have fewer bits than the reference's.
+    pub rounding: ToleranceOverride,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(yaml: &str) -> ToleranceOverride {
+        serde_yaml::from_str(yaml).unwrap()
+    }
+
+    #[test]
+    fn every_named_tolerance_is_above_the_floor() {
+        for dtype in Dtype::ALL {
+            for tolerance in [Tolerance::rounding(dtype), Tolerance::half_compute(dtype), Tolerance::structure()] {
+                assert!(tolerance.limits.pooled_cosine >= POOLED_COSINE_FLOOR, "{tolerance:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_floor_is_not_lowered_silently() {
+        let base = || Tolerance::rounding(Dtype::F16);
+        assert!(parse("pooled_cosine: 0.9").apply(base()).unwrap_err().to_string().contains("floor"));
+        assert!(parse("{pooled_cosine: 0.9, below_floor: ' '}").apply(base()).is_err());
+        let lowered = parse("{pooled_cosine: 0.9, below_floor: old phones}").apply(base()).unwrap();
+        assert_eq!(lowered.below_floor.as_deref(), Some("old phones"));
+        assert!(lowered.name.contains("changed"));
+    }
+
+    #[test]
+    fn senseless_limits_are_refused() {
+        for yaml in ["pooled_cosine: 1.5", "nmse: -1", "nmse: .nan", "max_abs_diff: .inf"] {
+            assert!(parse(yaml).apply(Tolerance::structure()).is_err(), "{yaml}");
+        }
+        assert!(serde_yaml::from_str::<ToleranceOverride>("nsme: 1").is_err());
+    }
+}
