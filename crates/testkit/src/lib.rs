@@ -1,1 +1,28 @@
-//! stub
+//! Test material: checkpoints with sharp weights at any size, a writer of PyTorch's zip container, and
+//! an editor of converted files that makes mutants.
+//!
+//! Nothing here is used by the tools themselves.
+
+mod editor;
+mod sharp;
+mod torch_zip;
+
+use std::path::PathBuf;
+
+pub use editor::ConvertedModel;
+pub use sharp::sharp_checkpoint;
+pub use torch_zip::write_torch_zip;
+
+/// A tensor of f32 values in PyTorch's order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tensor {
+    /// Extents, outermost first.
+    pub shape: Vec<usize>,
+    /// Values in row-major order.
+    pub values: Vec<f32>,
+}
+
+/// The repository's `fixtures/` folder, or something in it.
+pub fn fixture(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(path)
+}

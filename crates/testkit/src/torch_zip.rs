@@ -1,0 +1,98 @@
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipWriter};
+
+use crate::Tensor;
+
+/// Writes a state dict of f32 tensors as `torch.save` does since torch 1.6: a stored zip with a
+/// protocol 2 pickle and one entry for each storage.
+///
+/// # Errors
+/// Whatever writing the file gives.
+pub fn write_torch_zip(path: &Path, tensors: &[(String, Tensor)]) -> io::Result<()> {
+    let mut zip = ZipWriter::new(BufWriter::new(File::create(path)?));
+    let root = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("archive").to_string();
+    let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
+    let mut entry = |name: &str, bytes: &[u8]| -> io::Result<()> {
+        zip.start_file(format!("{root}/{name}"), options)?;
+        zip.write_all(bytes)
+    };
+    entry("data.pkl", &pickle(tensors))?;
+    entry("byteorder", b"little")?;
+    for (i, (_, tensor)) in tensors.iter().enumerate() {
+        let bytes: Vec<u8> = tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        entry(&format!("data/{i}"), &bytes)?;
+    }
+    entry("version", b"3\n")?;
+    zip.finish()?.flush()
+}
+
+/// The dictionary's pickle (opcodes: CPython's `Lib/pickletools.py`).
+fn pickle(tensors: &[(String, Tensor)]) -> Vec<u8> {
+    let mut p = Pickler(vec![0x80, 2]); // PROTO 2
+    p.op(b'}'); // EMPTY_DICT
+    p.op(b'('); // MARK
+    for (i, (name, tensor)) in tensors.iter().enumerate() {
+        p.text(name);
+        p.global("torch._utils", "_rebuild_tensor_v2");
+        p.op(b'(');
+        // The persistent id: ('storage', torch.FloatStorage, key, location, element count)
+        p.op(b'(');
+        p.text("storage");
+        p.global("torch", "FloatStorage");
+        p.text(&i.to_string());
+        p.text("cpu");
+        p.int(tensor.values.len());
+        p.op(b't'); // TUPLE
+        p.op(b'Q'); // BINPERSID
+        p.int(0); // offset in the storage
+        p.tuple(&tensor.shape);
+        p.tuple(&strides(&tensor.shape));
+        p.op(0x89); // NEWFALSE: requires_grad
+        p.global("collections", "OrderedDict"); // backward hooks
+        p.op(b')'); // EMPTY_TUPLE
+        p.op(b'R'); // REDUCE
+        p.op(b't');
+        p.op(b'R');
+    }
+    p.op(b'u'); // SETITEMS
+    p.op(b'.'); // STOP
+    p.0
+}
+
+fn strides(shape: &[usize]) -> Vec<usize> {
+    (0..shape.len()).map(|axis| shape[axis + 1..].iter().product()).collect()
+}
+
+struct Pickler(Vec<u8>);
+
+impl Pickler {
+    fn op(&mut self, opcode: u8) {
+        self.0.push(opcode);
+    }
+
+    fn text(&mut self, text: &str) {
+        self.op(b'X'); // BINUNICODE
+        self.0.extend((text.len() as u32).to_le_bytes());
+        self.0.extend(text.as_bytes());
+    }
+
+    fn int(&mut self, value: usize) {
+        self.op(b'J'); // BININT
+        self.0.extend((value as u32).to_le_bytes());
+    }
+
+    fn global(&mut self, module: &str, name: &str) {
+        self.op(b'c'); // GLOBAL
+        self.0.extend(format!("{module}\n{name}\n").as_bytes());
+    }
+
+    fn tuple(&mut self, values: &[usize]) {
+        self.op(b'(');
+        values.iter().for_each(|&value| self.int(value));
+        self.op(b't');
+    }
+}
