@@ -173,7 +173,7 @@ mod tests {
     use super::*;
 
     fn verdict(candidate: Option<Array2<f32>>, reference: Option<Array2<f32>>) -> LayerResult {
-        judge_layer(3, candidate.as_ref(), reference.as_ref().map(Array2::view), &Tolerance::structure())
+        judge_layer(3, candidate.as_ref(), reference.as_ref().map(|r| r.view()), &Tolerance::structure())
     }
 
     #[test]

@@ -256,7 +256,7 @@ mod tests {
             ("models:\n  - {model: a, references: [r], device: tpu}", "tpu"),
             ("models:\n  - {model: a, references: [r], dtype: int8}", "int8"),
             ("modles: []", "modles"),
-            ("", "models"),
+            ("", "unexpected end"),
         ] {
             let error = read(yaml).unwrap_err().to_string();
             assert!(error.contains(word), "{yaml}: {error}");

@@ -1,0 +1,194 @@
+//! The runtime as a library: what it refuses, and that it computes only what is asked for.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use candle_core::{Device, Tensor};
+use mert_runtime::{ComputeDtype, ConvertedFile, DeviceKind, Error, Model};
+use mert_testkit::{ConvertedModel, fixture};
+
+fn model_path() -> PathBuf {
+    fixture("mert-tiny/model.safetensors")
+}
+
+fn model() -> Model {
+    Model::open(&model_path(), ComputeDtype::F32, &Device::Cpu).unwrap()
+}
+
+fn clip(samples: usize, seed: usize) -> Vec<f32> {
+    (0..samples).map(|i| ((i * 7919 + seed * 104_729) % 2003) as f32 / 1001.5 - 1.0).collect()
+}
+
+fn values(tensor: &Tensor) -> Vec<f32> {
+    tensor.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+#[test]
+fn inputs_that_cannot_be_run_are_errors() {
+    let model = model();
+    assert!(matches!(model.hidden_states(&[], &[0]), Err(Error::InputShape { .. })));
+    let short = model.hidden_states(&clip(399, 1), &[0]).unwrap_err();
+    assert!(matches!(short, Error::TooShort { samples: 399, needed: 400 }), "{short}");
+    assert_eq!(model.hidden_states(&clip(400, 1), &[0]).unwrap()[0].dims(), [1, 1, 64]);
+    for bad in [f32::NAN, f32::INFINITY] {
+        let mut samples = clip(800, 1);
+        samples[321] = bad;
+        let error = model.hidden_states(&samples, &[0]).unwrap_err();
+        assert!(matches!(error, Error::NotFinite { index: 321, .. }), "{error}");
+    }
+    for shape in [vec![1, 1, 800], vec![0, 800], vec![2, 0], vec![]] {
+        let input = Tensor::zeros(shape, candle_core::DType::F32, &Device::Cpu).unwrap();
+        assert!(matches!(model.forward(&input, &[0]), Err(Error::InputShape { .. })), "{:?}", input.dims());
+    }
+    for wanted in [&[13][..], &[], &[0, 99]] {
+        let error = model.hidden_states(&clip(800, 1), wanted).unwrap_err();
+        assert!(matches!(error, Error::HiddenState { last: 12, .. }), "{error}");
+    }
+}
+
+#[test]
+fn hidden_states_come_in_the_order_asked_for_and_do_not_depend_on_it() {
+    let model = model();
+    let samples = clip(4000, 1);
+    let all = model.hidden_states(&samples, &(0..13).collect::<Vec<_>>()).unwrap();
+    let some = model.hidden_states(&samples, &[12, 0, 6, 6]).unwrap();
+    for (state, index) in some.iter().zip([12, 0, 6, 6]) {
+        assert_eq!(values(state), values(&all[index]));
+    }
+    assert_eq!(some.len(), 4);
+    assert_ne!(values(&all[6]), values(&all[7]));
+}
+
+#[test]
+fn a_batch_gives_what_its_clips_give_alone() {
+    let model = model();
+    let (a, b) = (clip(4000, 1), clip(4000, 2));
+    let batch = Tensor::from_vec([a.clone(), b.clone()].concat(), (2, 4000), &Device::Cpu).unwrap();
+    let both = model.forward(&batch, &[12]).unwrap().remove(0);
+    for (i, clip) in [a, b].iter().enumerate() {
+        let alone = model.hidden_states(clip, &[12]).unwrap().remove(0);
+        for (x, y) in values(&both.get(i).unwrap()).into_iter().zip(values(&alone)) {
+            // The same sums, but a batched matrix product may add in another order.
+            approx::assert_abs_diff_eq!(x, y, epsilon = 1e-4);
+        }
+    }
+}
+
+#[test]
+fn a_layer_alone_continues_the_ones_below() {
+    let model = model();
+    let states = model.hidden_states(&clip(4000, 1), &[4, 5]).unwrap();
+    let alone = model.hidden_state_from_previous(5, &states[0]).unwrap();
+    assert_eq!(values(&alone), values(&states[1]));
+    for index in [0, 13] {
+        assert!(matches!(model.hidden_state_from_previous(index, &states[0]), Err(Error::HiddenState { .. })));
+    }
+    let narrow = Tensor::zeros((1, 3, 7), candle_core::DType::F32, &Device::Cpu).unwrap();
+    assert!(matches!(model.hidden_state_from_previous(5, &narrow), Err(Error::Candle(_))));
+}
+
+/// Counts the spans that the encoder opens for each layer it runs.
+struct LayerCounter(AtomicUsize);
+
+impl tracing::Subscriber for &'static LayerCounter {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.name() == "encoder_layer"
+    }
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        tracing::span::Id::from_u64(1)
+    }
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn event(&self, _: &tracing::Event<'_>) {}
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[test]
+fn layers_above_the_highest_asked_for_are_not_run() {
+    static COUNTER: LayerCounter = LayerCounter(AtomicUsize::new(0));
+    let model = model();
+    let samples = clip(800, 1);
+    tracing::subscriber::with_default(&COUNTER, || {
+        for (wanted, expected) in [(&[6][..], 6), (&[0], 0), (&[12, 3], 12), (&[1, 2], 2)] {
+            COUNTER.0.store(0, Ordering::Relaxed);
+            model.hidden_states(&samples, wanted).unwrap();
+            assert_eq!(COUNTER.0.load(Ordering::Relaxed), expected, "{wanted:?}");
+        }
+    });
+}
+
+#[test]
+fn both_layouts_and_all_dtypes_load() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let samples = clip(4000, 1);
+    let expected = values(&model().hidden_states(&samples, &[12]).unwrap()[0]);
+    let mut converted = ConvertedModel::read(&model_path()).unwrap();
+    for layout in [mert_spec::Layout::Mlx, mert_spec::Layout::Candle] {
+        for dtype in [mert_spec::Dtype::F16, mert_spec::Dtype::F32, mert_spec::Dtype::Bf16] {
+            converted.metadata.layout = layout;
+            converted.metadata.dtype = dtype;
+            converted.write(&path).unwrap();
+            let model = Model::open(&path, ComputeDtype::F32, &Device::Cpu).unwrap();
+            let got = values(&model.hidden_states(&samples, &[12]).unwrap()[0]);
+            match dtype {
+                // f16 values in an f32 file are the same values.
+                mert_spec::Dtype::F16 | mert_spec::Dtype::F32 => assert_eq!(got, expected, "{layout} {dtype}"),
+                mert_spec::Dtype::Bf16 => assert_ne!(got, expected),
+            }
+        }
+    }
+}
+
+#[test]
+fn files_that_are_not_converted_models_are_errors() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.safetensors");
+    let open = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        ConvertedFile::open(&path).err().unwrap().to_string()
+    };
+    let good = std::fs::read(model_path()).unwrap();
+    assert!(open(b"").contains("empty"));
+    assert!(open(b"nonsense").contains("not a readable safetensors file"));
+    assert!(open(&good[..good.len() - 1]).contains("not a readable safetensors file"));
+    assert!(open(&good[..1000]).contains("not a readable safetensors file"));
+    let plain = std::fs::read(fixture("containers/plain.safetensors")).unwrap();
+    assert!(open(&plain).contains("convert the original checkpoint"));
+    assert!(matches!(ConvertedFile::open(&folder.path().join("absent")), Err(Error::Open { .. })));
+
+    // Metadata that promises another model than the tensors are.
+    let mut converted = ConvertedModel::read(&model_path()).unwrap();
+    converted.config().num_hidden_layers = 11;
+    converted.write(&path).unwrap();
+    let text = std::fs::read(&path).unwrap();
+    let lie = String::from_utf8_lossy(&text[8..2000]).contains(r#"\"num_hidden_layers\":11"#);
+    assert!(lie, "the header is JSON in JSON");
+    let patched = replace(&text, br#"\"num_hidden_layers\":11"#, br#"\"num_hidden_layers\":12"#);
+    assert!(open(&patched).contains("encoder.layers.11"), "{}", open(&patched));
+    let patched = replace(&text, br#"\"num_hidden_layers\":11"#, br#"\"num_hidden_layers\":10"#);
+    assert!(open(&patched).contains("is not part of it"), "{}", open(&patched));
+    let patched = replace(&text, br#""layout":"mlx""#, br#""layout":"mlz""#);
+    assert!(open(&patched).contains("layout"), "{}", open(&patched));
+}
+
+fn replace(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let at = bytes.windows(from.len()).position(|w| w == from).expect("the text is there");
+    [&bytes[..at], to, &bytes[at + from.len()..]].concat()
+}
+
+#[test]
+fn devices_that_this_build_lacks_say_how_to_get_them() {
+    for kind in [DeviceKind::Metal, DeviceKind::Cuda] {
+        let built = match kind {
+            DeviceKind::Metal => cfg!(feature = "metal"),
+            _ => cfg!(feature = "cuda"),
+        };
+        if !built {
+            let error = kind.open().unwrap_err().to_string();
+            assert!(error.contains(&format!("--features {kind}")), "{error}");
+        }
+    }
+}
