@@ -1,1 +1,104 @@
+//! The libtorch reference against transformers' own results, and the gate that computes it live.
 
+mod common;
+
+use common::{arg, convert, mert_verify};
+use mert_spec::{Dtype, Layout};
+use mert_testkit::fixture;
+use mert_verify::Reference;
+use mert_verify::metrics::LayerMetrics;
+use mert_verify::reference::libtorch::Libtorch;
+use ndarray::{Array3, Axis};
+use tempfile::TempDir;
+
+/// The largest NMSE over hidden states.
+fn worst_nmse(candidate: &Array3<f32>, reference: &Array3<f32>) -> f64 {
+    assert_eq!(candidate.dim(), reference.dim());
+    let pairs = candidate.axis_iter(Axis(0)).zip(reference.axis_iter(Axis(0)));
+    pairs.map(|(c, r)| LayerMetrics::compare(c, r).unwrap().nmse).fold(0.0, f64::max)
+}
+
+#[test]
+fn libtorch_agrees_with_transformers() {
+    for name in ["mert-tiny", "stable-layer-norm", "deepnorm"] {
+        let expected = Reference::read(&fixture(&format!("{name}/reference.npz"))).unwrap();
+        let libtorch = Libtorch::open(&fixture(&format!("{name}/pytorch_model.bin")), None).unwrap();
+        let got = libtorch.reference(name, &expected.input_values, &[Dtype::F16, Dtype::Bf16]).unwrap();
+        let nmse = worst_nmse(&got.hidden_states, &expected.hidden_states);
+        assert!(nmse < 1e-9, "{name}: {nmse:e}");
+        for dtype in [Dtype::F16, Dtype::Bf16] {
+            let nmse = worst_nmse(&got.rounded[&dtype], &expected.rounded[&dtype]);
+            assert!(nmse < 1e-9, "{name} with {dtype} weights: {nmse:e}");
+            // And the rounding is really there.
+            assert!(worst_nmse(&got.rounded[&dtype], &got.hidden_states) > 1e-8);
+        }
+    }
+}
+
+#[test]
+fn every_container_it_reads_gives_the_same_reference() {
+    let expected = Reference::read(&fixture("containers/reference.npz")).unwrap();
+    for name in [
+        "zip.bin",
+        "plain.safetensors",
+        "lightning.ckpt",
+        "parametrizations.bin",
+        "fused.bin",
+        "data-parallel.bin",
+        "head.bin",
+        "views.bin",
+    ] {
+        let libtorch = match Libtorch::open(&fixture(&format!("containers/{name}")), None) {
+            Ok(libtorch) => libtorch,
+            Err(error) => panic!("{name}: {error}"),
+        };
+        let got = libtorch.reference(name, &expected.input_values, &[]).unwrap();
+        let nmse = worst_nmse(&got.hidden_states, &expected.hidden_states);
+        assert!(nmse < 1e-9, "{name}: {nmse:e}");
+    }
+}
+
+#[test]
+fn what_it_cannot_read_is_said() {
+    let error = Libtorch::open(&fixture("containers/legacy.bin"), None).err().unwrap().to_string();
+    assert!(error.contains("legacy.bin") && error.contains("--reference"), "{error}");
+    for name in ["hostile/os-system.bin", "hostile/numpy.bin", "mert-tiny/reference.npz", "README.md"] {
+        assert!(Libtorch::open(&fixture(name), None).is_err(), "{name}");
+    }
+    let model = Libtorch::open(&fixture("mert-tiny/pytorch_model.bin"), None).unwrap();
+    assert!(model.reference("short", &[0.0; 399], &[]).unwrap_err().to_string().contains("at least 400"));
+}
+
+#[test]
+fn a_reference_written_is_a_reference_read() {
+    let folder = TempDir::new().unwrap();
+    let output = folder.path().join("ref.npz");
+    let (checkpoint, input) = (fixture("mert-tiny/pytorch_model.bin"), fixture("mert-tiny/reference.npz"));
+    let args = ["reference", arg(&checkpoint), "--input", arg(&input), "--output", arg(&output)];
+    let (code, out, err) = mert_verify(&args);
+    assert_eq!(code, 0, "{out}{err}");
+    assert_eq!(Reference::read(&output).unwrap().rounded.len(), 2);
+    assert_eq!(mert_verify(&args).0, 2, "an existing file is not replaced");
+    let model = convert(&checkpoint, &folder, Dtype::F16, Layout::Mlx);
+    let (code, out, _) = mert_verify(&[arg(&model), "--reference", arg(&output), "--require-structure"]);
+    assert_eq!(code, 0, "{out}");
+}
+
+#[test]
+fn the_gate_computes_its_reference_from_the_original() {
+    let folder = TempDir::new().unwrap();
+    for name in ["mert-tiny", "stable-layer-norm", "deepnorm"] {
+        let checkpoint = fixture(&format!("{name}/pytorch_model.bin"));
+        for dtype in [Dtype::F32, Dtype::F16, Dtype::Bf16] {
+            let model = convert(&checkpoint, &folder, dtype, Layout::Mlx);
+            let args = [arg(&model), "--checkpoint", arg(&checkpoint), "--require-structure"];
+            let (code, out, err) = mert_verify(&args);
+            assert_eq!(code, 0, "{name} {dtype}: {out}{err}");
+        }
+    }
+    // Another model's original.
+    let model = convert(&fixture("stable-layer-norm/pytorch_model.bin"), &folder, Dtype::F32, Layout::Mlx);
+    let (code, out, _) = mert_verify(&[arg(&model), "--checkpoint", arg(&fixture("deepnorm/pytorch_model.bin"))]);
+    assert_eq!(code, 1, "{out}");
+    assert!(out.contains("configuration is not the checkpoint's"), "{out}");
+}

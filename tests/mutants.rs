@@ -226,7 +226,9 @@ fn mutants_of_the_other_variants_fail() {
         ("conv LayerNorm gain dropped", |m| fill(m, "feature_extractor.conv_layers.4.layer_norm.weight", 1.0)),
         ("final LayerNorm's gain dropped", |m| fill(m, "encoder.layer_norm.weight", 1.0)),
         ("v bias of the last layer dropped", |m| zero(m, "encoder.layers.2.attention.v_proj.bias")),
-        ("LayerNorm eps 1e-6", |m| m.config().layer_norm_eps = 1e-6),
+        // 1e-6 instead of 1e-5 leaves an NMSE of 1e-10 here, below what any gate at 1e-9 can see: the
+        // residual stream of a pre-LN model is large against either.
+        ("LayerNorm eps 1e-4", |m| m.config().layer_norm_eps = 1e-4),
     ];
     let deepnorm: &[Mutant] = &[
         ("DeepNorm turned off", |m| m.config().deepnorm = false),

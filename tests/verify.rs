@@ -1,1 +1,336 @@
+//! `mert-verify` end to end: verdicts, exit codes, reports, references, `verify.yaml`.
 
+mod common;
+
+use std::path::{Path, PathBuf};
+
+use common::{arg, convert, mert_verify};
+use mert_spec::{Dtype, Layout};
+use mert_testkit::fixture;
+use mert_verify::Reference;
+use ndarray::{Axis, s};
+use serde_json::Value;
+use tempfile::TempDir;
+
+fn model() -> PathBuf {
+    fixture("mert-tiny/model.safetensors")
+}
+
+fn reference() -> PathBuf {
+    fixture("mert-tiny/reference.npz")
+}
+
+fn json(path: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+/// Writes the fixture's reference after a change.
+fn changed_reference(folder: &TempDir, change: impl FnOnce(&mut Reference)) -> PathBuf {
+    let mut reference = Reference::read(&reference()).unwrap();
+    change(&mut reference);
+    let path = folder.path().join("changed.npz");
+    reference.write(&path).unwrap();
+    path
+}
+
+#[test]
+fn the_built_in_fixture_passes_with_nothing_else() {
+    let (code, out, err) = mert_verify(&["--layers", "all"]);
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    assert!(out.contains("PASSED: 26 hidden states compared"), "{out}");
+    assert_eq!(mert_verify(&[]).0, 0);
+    assert_eq!(mert_verify(&["--quiet"]), (0, String::new(), String::new()));
+}
+
+#[test]
+fn every_variant_dtype_and_layout_passes() {
+    let folder = TempDir::new().unwrap();
+    let mut worst = [0f64; 3];
+    for name in ["mert-tiny", "stable-layer-norm", "deepnorm"] {
+        let reference = fixture(&format!("{name}/reference.npz"));
+        for (i, dtype) in [Dtype::F32, Dtype::F16, Dtype::Bf16].into_iter().enumerate() {
+            for layout in [Layout::Mlx, Layout::Candle] {
+                let model = convert(&fixture(&format!("{name}/pytorch_model.bin")), &folder, dtype, layout);
+                let report = folder.path().join("report.json");
+                let (code, out, err) = mert_verify(&[
+                    arg(&model),
+                    "--reference",
+                    arg(&reference),
+                    "--require-structure",
+                    "--json",
+                    arg(&report),
+                ]);
+                assert_eq!(code, 0, "{name} {dtype} {layout}: {out}{err}");
+                let comparisons = json(&report)["models"][0]["comparisons"].clone();
+                let structure = &comparisons[0];
+                assert_eq!(structure["question"], "structure");
+                for layer in structure["layers"].as_array().unwrap() {
+                    worst[i] = worst[i].max(layer["metrics"]["nmse"].as_f64().unwrap());
+                }
+            }
+        }
+    }
+    // The tolerance is 1e-9; the honest error must stay far from it, or the gate is about to flake.
+    assert!(worst.iter().all(|&nmse| nmse > 0.0 && nmse < 1e-10), "{worst:?}");
+}
+
+#[test]
+fn the_containers_reference_is_met_by_every_container() {
+    let folder = TempDir::new().unwrap();
+    for name in ["zip.bin", "legacy.bin", "views.bin", "non-contiguous.bin", "parametrizations.bin", "fused.bin"] {
+        let model = convert(&fixture(&format!("containers/{name}")), &folder, Dtype::F32, Layout::Mlx);
+        let (code, out, err) = mert_verify(&[arg(&model), "--reference", arg(&fixture("containers/reference.npz"))]);
+        assert_eq!(code, 0, "{name}: {out}{err}");
+    }
+}
+
+#[test]
+fn half_precision_arithmetic_has_its_own_tolerance() {
+    for dtype in ["f16", "bf16"] {
+        let (code, out, _) = mert_verify(&[arg(&model()), "--reference", arg(&reference()), "--dtype", dtype]);
+        assert_eq!(code, 0, "{out}");
+        assert!(out.contains(&format!("tolerance \"{dtype} arithmetic\"")), "{out}");
+        assert!(out.contains("structure was not judged"), "{out}");
+        let args = [arg(&model()), "--reference", arg(&reference()), "--dtype", dtype, "--require-structure"]
+            .map(String::from);
+        assert_eq!(mert_verify(&args.iter().map(String::as_str).collect::<Vec<_>>()).0, 1);
+    }
+}
+
+#[test]
+fn a_reference_without_rounded_states_is_enough_unless_structure_is_required() {
+    let folder = TempDir::new().unwrap();
+    let plain = changed_reference(&folder, |r| r.rounded.clear());
+    let (code, out, _) = mert_verify(&[arg(&model()), "--reference", arg(&plain)]);
+    assert_eq!(code, 0);
+    assert!(out.contains("structure was not judged") && out.contains("hidden_states_f16"), "{out}");
+    let (code, out, _) = mert_verify(&[arg(&model()), "--reference", arg(&plain), "--require-structure"]);
+    assert_eq!(code, 1);
+    assert!(out.contains("FAILED"), "{out}");
+}
+
+#[test]
+fn what_cannot_be_compared_fails_the_gate() {
+    let folder = TempDir::new().unwrap();
+    type Change = fn(&mut Reference);
+    let changes: [(&str, Change); 6] = [
+        ("12 hidden states, the model 13", |r| {
+            r.rounded.clear();
+            r.hidden_states = r.hidden_states.slice(s![..12, .., ..]).to_owned();
+        }),
+        ("the reference has no hidden state 12", |r| {
+            r.rounded.clear();
+            r.hidden_states = r.hidden_states.slice(s![..12, .., ..]).to_owned();
+        }),
+        ("the reference has 73", |r| {
+            r.rounded.clear();
+            r.hidden_states = r.hidden_states.slice(s![.., ..73, ..]).to_owned();
+        }),
+        ("width 64, the reference has 63", |r| {
+            r.rounded.clear();
+            r.hidden_states = r.hidden_states.slice(s![.., .., ..63]).to_owned();
+        }),
+        ("of the reference are NaN", |r| r.hidden_states[[7, 3, 3]] = f32::NAN),
+        ("74 frames, the reference has 148", |r| {
+            r.rounded.clear();
+            r.hidden_states = ndarray::concatenate![Axis(1), r.hidden_states, r.hidden_states];
+        }),
+    ];
+    for (words, change) in changes {
+        let changed = changed_reference(&folder, change);
+        let (code, out, err) = mert_verify(&[arg(&model()), "--reference", arg(&changed)]);
+        assert_eq!(code, 1, "{words}: {out}{err}");
+        assert!(out.contains(words), "{words}: {out}");
+    }
+}
+
+#[test]
+fn a_single_wrong_value_in_a_single_frame_fails() {
+    let folder = TempDir::new().unwrap();
+    for layer in [0, 6, 12] {
+        let changed = changed_reference(&folder, |r| {
+            if let Some(states) = r.rounded.get_mut(&Dtype::F16) {
+                states[[layer, 40, 17]] += 0.01;
+            }
+        });
+        let (code, out, _) = mert_verify(&[arg(&model()), "--reference", arg(&changed)]);
+        assert_eq!(code, 1, "{out}");
+        assert!(out.contains(&format!("the first bad one is hidden state {layer} ")), "{out}");
+    }
+}
+
+#[test]
+fn only_the_layers_asked_for_are_judged() {
+    let folder = TempDir::new().unwrap();
+    let changed = changed_reference(&folder, |r| r.hidden_states.index_axis_mut(Axis(0), 9).fill(0.5));
+    for (layers, expected) in [("0-8,10-12", 0), ("9", 1), ("0,9", 1), ("6", 0), ("all", 1)] {
+        let (code, out, _) = mert_verify(&[arg(&model()), "--reference", arg(&changed), "--layers", layers]);
+        assert_eq!(code, expected, "{layers}: {out}");
+    }
+}
+
+#[test]
+fn what_could_not_be_checked_is_exit_status_2() {
+    let folder = TempDir::new().unwrap();
+    let empty = folder.path().join("empty");
+    std::fs::create_dir(&empty).unwrap();
+    let broken = folder.path().join("broken.npz");
+    std::fs::write(&broken, b"PK\x03\x04 no zip").unwrap();
+    let nan = changed_reference(&folder, |r| r.input_values[5] = f32::NAN);
+    let (m, r) = (model(), reference());
+    let (m, r) = (arg(&m), arg(&r));
+    for (args, words) in [
+        (&[m][..], "nothing to compare it with"),
+        (&[m, "--reference", arg(&empty)], "holds no .npz"),
+        (&[m, "--reference", arg(&broken)], "broken.npz"),
+        (&[m, "--reference", "/no/such.npz"], "/no/such.npz"),
+        (&[m, "--reference", m], "model.safetensors"),
+        (&[m, "--reference", arg(&nan)], "NaN at sample 5"),
+        (&["/no/model.safetensors", "--reference", r], "/no/model.safetensors"),
+        (&[r, "--reference", r], "not a readable safetensors file"),
+        (&[m, "--reference", r, "--layers", "13"], "hidden states 0 to 12"),
+        (&[m, "--reference", r, "--layers", "none"], "is not a choice of hidden states"),
+        (&[m, "--reference", r, "--device", "tpu"], "unknown device"),
+        (&["--config", "/no/verify.yaml"], "/no/verify.yaml"),
+        (&["--reference", r], "MODEL"),
+        (&[m, "--no-such-flag"], "--no-such-flag"),
+    ] {
+        let (code, out, err) = mert_verify(args);
+        assert_eq!(code, 2, "{args:?}: {out}{err}");
+        assert!(err.contains(words), "{args:?}: {err}");
+    }
+}
+
+#[cfg(not(feature = "tch"))]
+#[test]
+fn without_libtorch_the_message_says_how_to_get_it() {
+    let m = model();
+    let (code, _, err) = mert_verify(&[arg(&m), "--checkpoint", arg(&m)]);
+    assert_eq!(code, 2);
+    assert!(err.contains("--features tch"), "{err}");
+}
+
+#[test]
+fn reports_for_machines() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let changed = changed_reference(&folder, |r| r.hidden_states[[4, 0, 0]] = f32::NAN);
+    for (reference, expected) in [(reference(), 0), (changed, 1)] {
+        let (code, _, _) = mert_verify(&[
+            arg(&model()),
+            "--reference",
+            arg(&reference),
+            "--json",
+            arg(&path("r.json")),
+            "--junit",
+            arg(&path("r.xml")),
+            "--markdown",
+            arg(&path("r.md")),
+        ]);
+        assert_eq!(code, expected);
+        let report = json(&path("r.json"));
+        assert_eq!(report["passed"], expected == 0);
+        let comparisons = report["models"][0]["comparisons"].as_array().unwrap().clone();
+        assert_eq!(comparisons.len(), 2);
+        assert_eq!(comparisons[1]["layers"].as_array().unwrap().len(), 13);
+        let bad = &comparisons[1]["layers"][4];
+        assert_eq!(bad["failures"].as_array().unwrap().is_empty(), expected == 0);
+        assert_eq!(bad["metrics"]["nmse"].is_null(), expected == 1, "NaN is null in JSON");
+
+        let junit = std::fs::read_to_string(path("r.xml")).unwrap();
+        assert_eq!(junit.matches("<testcase").count(), 26);
+        assert_eq!(junit.matches("<failure").count(), expected as usize);
+        assert!(junit.contains(&format!("failures=\"{expected}\"")), "{junit}");
+
+        let markdown = std::fs::read_to_string(path("r.md")).unwrap();
+        assert!(markdown.starts_with(if expected == 0 { "## mert-verify: passed" } else { "## mert-verify: FAILED" }));
+        assert_eq!(markdown.matches("\n| 4 |").count(), 2);
+        assert_eq!(markdown.lines().filter(|line| line.starts_with("| ")).count(), 2 * (2 + 13));
+    }
+}
+
+#[test]
+fn a_gate_file_drives_several_models() {
+    let folder = TempDir::new().unwrap();
+    convert(&fixture("mert-tiny/pytorch_model.bin"), &folder, Dtype::F32, Layout::Mlx);
+    convert(&fixture("mert-tiny/pytorch_model.bin"), &folder, Dtype::Bf16, Layout::Candle);
+    std::fs::create_dir(folder.path().join("refs")).unwrap();
+    std::fs::copy(reference(), folder.path().join("refs/a.npz")).unwrap();
+    let yaml = folder.path().join("verify.yaml");
+    let run = |text: &str| {
+        std::fs::write(&yaml, text).unwrap();
+        mert_verify(&["--config", arg(&yaml)])
+    };
+    let two = "models:\n  - {model: f32-mlx.safetensors, references: [refs]}\n  - model: bf16-candle.safetensors\n    \
+               references: [refs/a.npz]\n    layers: [0, 6, 12]\n    require_structure: true\n";
+    let (code, out, err) = run(two);
+    assert_eq!(code, 0, "{out}{err}");
+    assert_eq!(out.matches("PASSED").count(), 2);
+    assert!(out.contains("PASSED: 13 hidden") && out.contains("PASSED: 6 hidden"), "{out}");
+
+    // One bad model fails all of it.
+    let (code, out, _) = run(&format!("{two}    tolerance: {{rounding: {{nmse: 1e-6}}}}\n"));
+    assert_eq!(code, 1);
+    assert!(out.contains("PASSED") && out.contains("FAILED") && out.contains("bf16 weights (changed)"), "{out}");
+
+    // The floor.
+    let below = "    tolerance: {rounding: {pooled_cosine: 0.5}}\n";
+    let (code, _, err) = run(&format!("{two}{below}"));
+    assert_eq!(code, 2);
+    assert!(err.contains("floor"), "{err}");
+    let reason = "    tolerance: {rounding: {pooled_cosine: 0.5, below_floor: a test of the floor}}\n";
+    let (code, out, _) = run(&format!("{two}{reason}"));
+    assert_eq!(code, 0);
+    assert!(out.contains("FLOOR ON THE POOLED COSINE IS LOWERED: a test of the floor"), "{out}");
+}
+
+#[test]
+fn hidden_states_written_are_hidden_states_read() {
+    let folder = TempDir::new().unwrap();
+    let output = folder.path().join("h.npz");
+    let args =
+        ["hidden-states", arg(&model()), "--input", arg(&reference()), "--output", arg(&output)].map(String::from);
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let (code, out, err) = mert_verify(&args);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("13 hidden states of 74 frames by 64"), "{out}");
+    // They are a reference themselves, and the model agrees with itself exactly.
+    let report = folder.path().join("r.json");
+    let (code, _, _) = mert_verify(&[arg(&model()), "--reference", arg(&output), "--json", arg(&report)]);
+    assert_eq!(code, 0);
+    for layer in json(&report)["models"][0]["comparisons"][0]["layers"].as_array().unwrap() {
+        assert_eq!(layer["metrics"]["nmse"], 0.0);
+    }
+    // An existing file is not replaced.
+    assert_eq!(mert_verify(&args).0, 2);
+    assert_eq!(mert_verify(&[&args[..], &["--force", "--layers", "6"]].concat()).0, 0);
+}
+
+#[test]
+fn clips_come_as_npy_too() {
+    let folder = TempDir::new().unwrap();
+    let clip = Reference::read(&reference()).unwrap().input_values;
+    let (npy, out) = (folder.path().join("x.npy"), folder.path().join("h.npz"));
+    npyz::to_file_1d(&npy, clip).unwrap();
+    let (code, _, err) = mert_verify(&["hidden-states", arg(&model()), "--input", arg(&npy), "--output", arg(&out)]);
+    assert_eq!(code, 0, "{err}");
+    npyz::to_file_1d(&npy, vec![1i32, 2, 3]).unwrap();
+    let (code, _, err) =
+        mert_verify(&["hidden-states", arg(&model()), "--input", arg(&npy), "--output", arg(&out), "--force"]);
+    assert_eq!(code, 2);
+    assert!(err.contains("float32"), "{err}");
+}
+
+#[test]
+fn bench_reports_what_it_measured() {
+    let (code, out, err) = mert_verify(&["bench", "--seconds", "1", "--runs", "3", "--threads", "1", "--json"]);
+    assert_eq!(code, 0, "{err}");
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(report["threads"], 1);
+    assert_eq!(report["result"]["seconds"].as_array().unwrap().len(), 3);
+    let (min, median) = (report["result"]["min"].as_f64().unwrap(), report["result"]["median"].as_f64().unwrap());
+    assert!(min > 0.0 && median >= min);
+    assert_eq!(mert_verify(&["bench", "--runs", "0"]).0, 2);
+    assert_eq!(mert_verify(&["bench", "--seconds", "0.001"]).0, 2);
+    assert_eq!(mert_verify(&["bench", "--layers", "13"]).0, 2);
+}
