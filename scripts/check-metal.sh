@@ -9,7 +9,8 @@
 # A toolchain that has the standard library for the target is used as it is: any on an Apple silicon
 # Mac, elsewhere one that saw `rustup target add aarch64-apple-darwin`. Where that download is not to
 # be had, Debian's rustc-web, cargo-web and rust-web-src do: they have the standard library's source,
-# which is type-checked for the target first. As root the script installs them itself (a download of about 150 MB).
+# which is type-checked for the target first. As root the script installs them itself (150 MB to
+# download, 800 MB on disk).
 set -euo pipefail
 
 target=aarch64-apple-darwin
@@ -84,9 +85,9 @@ fi
 
 # Before the check, so that a download that fails is not taken for a type error. The host's
 # dependencies are those of build scripts and macros.
-host="$("${cargo[@]}" -vV | sed -n 's/^host: //p')"
+host="$("${cargo[@]}" -vV | sed -n 's/^host: //p')" || exit 2
 "${cargo[@]}" fetch "${options[@]}" --target "$host" || exit 2
 
-# Optimised dependencies pay off in a program that runs, here only macros do.
+# Optimised dependencies pay off in a program that runs, here only macros run.
 "${cargo[@]}" check "${options[@]}" --target-dir "$out" --config 'profile.dev.package."*".opt-level=0' \
   --package mert-runtime --package mert-verify --features mert-runtime/metal,mert-verify/metal || exit 1

@@ -1,4 +1,5 @@
 //! What `mert-convert` refuses: exit status 2, a message that names the culprit, nothing written.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 use std::path::{Path, PathBuf};
 

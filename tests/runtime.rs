@@ -1,4 +1,5 @@
 //! The runtime as a library: what it refuses, and that it computes only what is asked for.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,4 +1,5 @@
 //! `mert-verify` end to end: verdicts, exit codes, reports, references, `verify.yaml`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 mod common;
 

@@ -70,7 +70,7 @@ fn compare(
     let seconds = started.elapsed().as_secs_f64();
 
     let mut comparisons = Vec::new();
-    for (question, reference_weights, states, tolerance) in questions(file, reference, compute, options)? {
+    for Asked { question, reference_weights, states, tolerance } in questions(file, reference, compute, options)? {
         let isolated_states = match shared {
             Some(_) => None,
             None => Some(isolated(model, &reference.input_values, states.view(), wanted)?),
@@ -96,6 +96,14 @@ fn compare(
     Ok((timing, comparisons))
 }
 
+/// One question, and what answers it.
+struct Asked<'r> {
+    question: Question,
+    reference_weights: Dtype,
+    states: &'r Array3<f32>,
+    tolerance: Tolerance,
+}
+
 /// What can be asked of this file with this reference: which weights the reference must have, and how
 /// near the results must be.
 fn questions<'r>(
@@ -103,24 +111,30 @@ fn questions<'r>(
     reference: &'r Reference,
     compute: Dtype,
     options: &Options,
-) -> Result<Vec<(Question, Dtype, &'r Array3<f32>, Tolerance)>> {
+) -> Result<Vec<Asked<'r>>> {
     let weights = file.metadata().dtype;
-    let structure = || options.tolerances.structure.apply(Tolerance::structure());
-    let rounding = |tolerance| options.tolerances.rounding.apply(tolerance);
+    let structure = |reference_weights, states| {
+        let tolerance = options.tolerances.structure.apply(Tolerance::structure())?;
+        Ok::<_, VerifyError>(Asked { question: Question::Structure, reference_weights, states, tolerance })
+    };
+    let rounding = |tolerance| {
+        let tolerance = options.tolerances.rounding.apply(tolerance)?;
+        let (reference_weights, states) = (Dtype::F32, &reference.hidden_states);
+        Ok::<_, VerifyError>(Asked { question: Question::Rounding, reference_weights, states, tolerance })
+    };
     if compute != Dtype::F32 {
         // Rounded activations drown what the structure question looks for. The coarser of the two
         // roundings sets the tolerance.
         let coarser = if weights == Dtype::Bf16 { Dtype::Bf16 } else { compute };
-        let tolerance = rounding(Tolerance::half_compute(coarser))?;
-        return Ok(vec![(Question::Rounding, Dtype::F32, &reference.hidden_states, tolerance)]);
+        return Ok(vec![rounding(Tolerance::half_compute(coarser))?]);
     }
     if weights == Dtype::F32 {
-        return Ok(vec![(Question::Structure, Dtype::F32, &reference.hidden_states, structure()?)]);
+        return Ok(vec![structure(Dtype::F32, &reference.hidden_states)?]);
     }
     let mut questions = Vec::new();
     if let Some(states) = reference.rounded.get(&weights) {
-        questions.push((Question::Structure, weights, states, structure()?));
+        questions.push(structure(weights, states)?);
     }
-    questions.push((Question::Rounding, Dtype::F32, &reference.hidden_states, rounding(Tolerance::rounding(weights))?));
+    questions.push(rounding(Tolerance::rounding(weights))?);
     Ok(questions)
 }

@@ -114,10 +114,10 @@ impl<'a> Hubert<'a> {
             x = self.layer(layer, &x)?;
             states.push(x.shallow_clone());
         }
-        if self.config.do_stable_layer_norm {
-            if let Some(last) = states.last_mut() {
-                *last = self.norm(&self.encoder_norm, last)?;
-            }
+        if self.config.do_stable_layer_norm
+            && let Some(last) = states.last_mut()
+        {
+            *last = self.norm(&self.encoder_norm, last)?;
         }
         let stacked = Tensor::f_cat(&states, 0)?;
         let (count, frames, width) = stacked.size3()?;
