@@ -153,9 +153,24 @@ fn verify(model: &Path, reference: &str, extra: &[&str]) -> (i32, String, String
     mert_verify(&args)
 }
 
+/// The worst pooled cosine, frame cosine and NMSE of a report's first comparison, for the table in
+/// `docs/sensitivity.md`.
+fn worst(report: &Path) -> String {
+    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(report).unwrap()).unwrap();
+    let layers = report["models"][0]["comparisons"][0]["layers"].as_array().unwrap();
+    let all = |key: &str| -> Option<Vec<f64>> { layers.iter().map(|l| l["metrics"][key].as_f64()).collect() };
+    let (pooled, frame, nmse) = (all("pooled_cosine"), all("min_frame_cosine"), all("nmse"));
+    let (Some(pooled), Some(frame), Some(nmse)) = (pooled, frame, nmse) else {
+        return "not comparable | | ".into();
+    };
+    let min = |values: Vec<f64>| values.into_iter().fold(f64::MAX, f64::min);
+    format!("{:.6} | {:.6} | {:.1e}", min(pooled), min(frame), nmse.into_iter().fold(0.0, f64::max))
+}
+
 #[test]
 fn every_mutant_fails_and_the_honest_file_passes() {
     let folder = TempDir::new().unwrap();
+    let report = folder.path().join("report.json");
     let mut survivors = Vec::new();
     let mut killed = 0;
     for (dtype, layout) in [(Dtype::F32, Layout::Candle), (Dtype::F16, Layout::Mlx), (Dtype::Bf16, Layout::Mlx)] {
@@ -164,17 +179,20 @@ fn every_mutant_fails_and_the_honest_file_passes() {
         let rewritten = folder.path().join("rewritten.safetensors");
         ConvertedModel::read(&honest).unwrap().write(&rewritten).unwrap();
         for file in [&honest, &rewritten] {
-            let (code, out, err) = verify(file, "mert-tiny/reference.npz", &["--require-structure"]);
+            let extra = ["--require-structure", "--json", arg(&report)];
+            let (code, out, err) = verify(file, "mert-tiny/reference.npz", &extra);
             assert_eq!(code, 0, "{dtype}: {out}{err}");
         }
+        println!("{dtype} | nothing | {}", worst(&report));
         for (name, mutate) in MUTANTS {
             let mut model = ConvertedModel::read(&honest).unwrap();
             mutate(&mut model);
             let mutant = folder.path().join("mutant.safetensors");
             model.write(&mutant).unwrap();
-            let (code, out, err) = verify(&mutant, "mert-tiny/reference.npz", &[]);
+            let (code, out, err) = verify(&mutant, "mert-tiny/reference.npz", &["--json", arg(&report)]);
             if code == 1 {
                 assert!(out.contains("FAILED"), "{out}");
+                println!("{dtype} | {name} | {}", worst(&report));
                 killed += 1;
             } else {
                 survivors.push(format!("{dtype}: {name} gave exit status {code}\n{out}{err}"));
