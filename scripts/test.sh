@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks everything, cheapest first: format, lints, documentation, every test with libtorch, the demo,
-# and the converted files in MLX. CI runs this script and nothing else.
+# Checks everything, cheapest first: format, lints, documentation, every test with libtorch, the documented
+# commands, the demo, and the converted files in MLX. CI runs this script and nothing else.
 #
 # Needs a Rust toolchain, a C and C++ compiler, python3 with pip and venv, and the package registries.
 #
@@ -35,6 +35,10 @@ RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps --features 
 
 step "tests with libtorch, the full-size check among them"
 test_and_count cargo test --release --workspace --features mert-verify/tch
+
+step "documented commands"
+cargo build --release --workspace --bins --features mert-verify/tch
+scripts/check-docs.sh "$target/release"
 
 step "tests of mert-verify as it is built by default"
 test_and_count cargo test --release -p mert-verify --test verify

@@ -162,12 +162,10 @@ fn describe_plan(args: &Args, plan: &Plan) -> String {
 
 fn describe_step(step: &Step, prefix: &str) -> String {
     let mut done = Vec::new();
-    if matches!(&step.input, StepInput::Tensor(name) if *name != step.output) {
-        done.push(format!("prefix {prefix} removed"));
-    }
-    if let Some(fuse) = &step.fuse {
-        let [a, b] = fuse.norm_dims;
-        done.push(format!("weight norm over dims ({a}, {b}) fused"));
+    match &step.input {
+        StepInput::Tensor(name) if *name != step.output => done.push(format!("prefix {prefix} removed")),
+        StepInput::Tensor(_) => {}
+        StepInput::WeightNorm { fuse, .. } => done.push(format!("weight norm (dim {}) fused", fuse.dim)),
     }
     if let Some(transpose) = &step.transpose {
         let [a, b, c] = transpose.axes;

@@ -66,6 +66,12 @@ pub enum ConvertError {
     /// There is no configuration and none can be inferred.
     #[error("{0}")]
     Infer(#[from] InferError),
+    /// Objects of another kind sit where tensors belong.
+    #[error("the checkpoint holds other objects where tensors belong:{}", list(.problems))]
+    NotTensors {
+        /// Every such object.
+        problems: Vec<Problem>,
+    },
     /// Tensors are missing, unexpected or malformed.
     #[error("the checkpoint does not match what its configuration ({config}) implies:{}", list(.problems))]
     Mismatch {

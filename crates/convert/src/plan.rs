@@ -68,6 +68,8 @@ pub enum StepInput {
         g: String,
         /// The direction's key.
         v: String,
+        /// How they become one weight.
+        fuse: FuseWeightNorm,
     },
 }
 
@@ -76,7 +78,7 @@ impl StepInput {
     pub fn keys(&self) -> Vec<&str> {
         match self {
             StepInput::Tensor(name) => vec![name],
-            StepInput::WeightNorm { g, v } => vec![g, v],
+            StepInput::WeightNorm { g, v, .. } => vec![g, v],
         }
     }
 }
@@ -94,8 +96,6 @@ pub struct Step {
     pub input: StepInput,
     /// The shape of what is read (of v, for a weight norm), in PyTorch's order.
     pub input_shape: Vec<usize>,
-    /// Set where the input is a weight norm.
-    pub fuse: Option<FuseWeightNorm>,
     /// Set where the layout orders this tensor differently from PyTorch.
     pub transpose: Option<Transpose>,
     /// The change of element type.
@@ -199,7 +199,7 @@ fn refuse_foreign(listing: &Listing, prefix: &str) -> Result<()> {
     if problems.is_empty() {
         return Ok(());
     }
-    Err(ConvertError::Mismatch { config: "not looked at".into(), problems })
+    Err(ConvertError::NotTensors { problems })
 }
 
 fn config(source: &Source, listing: &Listing, prefix: &str, options: &PlanOptions) -> Result<(Config, ConfigOrigin)> {
@@ -265,7 +265,7 @@ impl<'a> Planner<'a> {
 
     fn plain(&mut self, spec: &TensorSpec) -> Option<Step> {
         let (key, dtype) = self.take(&spec.name, &spec.shape, spec.role)?;
-        Some(self.finish_step(spec, StepInput::Tensor(key), None, dtype))
+        Some(self.finish_step(spec, StepInput::Tensor(key), dtype))
     }
 
     /// The positional convolution's weight: fused already, or as one of the weight-norm pairs.
@@ -282,8 +282,8 @@ impl<'a> Planner<'a> {
                 let v = self.take(spelling.v, &spec.shape, spec.role);
                 let ((g, g_dtype), (v, v_dtype)) = (g?, v?);
                 let dtype = if g_dtype == v_dtype { v_dtype } else { SourceDtype::F32 };
-                let fuse = Some(FuseWeightNorm { norm_dims: [0, 1] });
-                Some(self.finish_step(spec, StepInput::WeightNorm { g, v }, fuse, dtype))
+                let fuse = FuseWeightNorm { dim: weight_norm::DIM };
+                Some(self.finish_step(spec, StepInput::WeightNorm { g, v, fuse }, dtype))
             }
             [(first, _), (second, _), ..] => {
                 let full = |name: &str| format!("{}{name}", self.prefix);
@@ -332,13 +332,7 @@ impl<'a> Planner<'a> {
         Some((key, info.dtype.clone()))
     }
 
-    fn finish_step(
-        &self,
-        spec: &TensorSpec,
-        input: StepInput,
-        fuse: Option<FuseWeightNorm>,
-        from: SourceDtype,
-    ) -> Step {
+    fn finish_step(&self, spec: &TensorSpec, input: StepInput, from: SourceDtype) -> Step {
         let PlanOptions { layout, dtype, .. } = *self.options;
         Step {
             output: spec.name.clone(),
@@ -346,7 +340,6 @@ impl<'a> Planner<'a> {
             role: spec.role,
             input,
             input_shape: spec.shape.clone(),
-            fuse,
             transpose: layout.permutation_from_torch(spec.role).map(|axes| Transpose { axes }),
             cast: Cast { from, to: dtype },
         }

@@ -21,10 +21,9 @@ use crate::{ConvertError, Result, Step, StepInput};
 /// [`ConvertError`] if an input cannot be read, is not finite, or does not fit the output's dtype.
 pub fn execute(step: &Step, checkpoint: &dyn Checkpoint) -> Result<Vec<u8>> {
     let load = |name: &str| load_finite(checkpoint, name);
-    let mut tensor = match (&step.input, &step.fuse) {
-        (StepInput::WeightNorm { g, v }, Some(fuse)) => fuse.apply(v, &load(g)?, &load(v)?)?,
-        (StepInput::WeightNorm { v, .. }, None) => load(v)?,
-        (StepInput::Tensor(name), _) => load(name)?,
+    let mut tensor = match &step.input {
+        StepInput::Tensor(name) => load(name)?,
+        StepInput::WeightNorm { g, v, fuse } => fuse.apply(v, &load(g)?, &load(v)?)?,
     };
     if let Some(transpose) = &step.transpose {
         tensor = transpose.apply(&tensor);
