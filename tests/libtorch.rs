@@ -95,6 +95,7 @@ fn the_gate_computes_its_reference_from_the_original() {
             let args = [arg(&model), "--checkpoint", arg(&checkpoint), "--require-structure"];
             let (code, out, err) = mert_verify(&args);
             assert_eq!(code, 0, "{name} {dtype}: {out}{err}");
+            assert!(!out.contains("note:"), "{out}");
         }
     }
     // Another model's original.
@@ -102,4 +103,5 @@ fn the_gate_computes_its_reference_from_the_original() {
     let (code, out, _) = mert_verify(&[arg(&model), "--checkpoint", arg(&fixture("deepnorm/pytorch_model.bin"))]);
     assert_eq!(code, 1, "{out}");
     assert!(out.contains("configuration is not the checkpoint's"), "{out}");
+    assert!(out.contains("was made from a checkpoint with sha256"), "{out}");
 }

@@ -11,6 +11,7 @@ mod error;
 pub mod fixture;
 pub mod gate;
 mod ioutil;
+pub mod job;
 pub mod metrics;
 pub mod npz;
 pub mod reference;

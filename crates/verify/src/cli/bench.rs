@@ -6,7 +6,7 @@ use mert_runtime::{DeviceKind, Model};
 use mert_spec::{Dtype, LayerSelection};
 use mert_verify::bench::{BenchOptions, BenchResult, bench};
 use mert_verify::fixture::Fixture;
-use mert_verify::suite::model_file;
+use mert_verify::job::model_file;
 use serde_json::json;
 
 #[derive(Debug, Args)]

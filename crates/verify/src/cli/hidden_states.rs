@@ -4,7 +4,7 @@ use anyhow::{Context, anyhow};
 use clap::Args;
 use mert_runtime::{DeviceKind, Model};
 use mert_spec::{Dtype, LayerSelection};
-use mert_verify::suite::model_file;
+use mert_verify::job::model_file;
 use mert_verify::{candidate, npz};
 use ndarray::{Axis, stack};
 

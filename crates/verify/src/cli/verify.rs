@@ -4,8 +4,9 @@ use clap::Args;
 use mert_runtime::DeviceKind;
 use mert_spec::{Dtype, LayerSelection};
 use mert_verify::fixture::Fixture;
+use mert_verify::job::{CheckpointJob, Job};
 use mert_verify::report::{self, ModelReport};
-use mert_verify::suite::{CheckpointJob, Job, read_suite};
+use mert_verify::suite::read_suite;
 use mert_verify::{Options, Report};
 
 #[derive(Debug, Args)]
