@@ -676,6 +676,9 @@ conv, `f16.bin` and `bf16.bin` are rounded (before fusing), `head.bin` adds an `
 `foreign-tensor.bin` run `touch PWNED` if something unpickles them without care, so a file of that
 name is the alarm; `numpy.bin` holds numpy arrays.
 
+`mert-tiny/model.safetensors` is not PyTorch's but `mert-convert`'s (float16, MLX layout): `mert-verify`
+carries it as its built-in fixture. After a change, convert `mert-tiny/pytorch_model.bin` to it again.
+
 With the versions above the weights are the same on every machine; the last bits of the hidden
 states depend on the CPU.
 
@@ -712,7 +715,7 @@ def main():
     (arguments.out / "README.md").write_text(readme(arguments.out))
     total = sum(path.stat().st_size for path in arguments.out.rglob("*") if path.is_file())
     print(f"{arguments.out}: {total:,} bytes in all")
-    assert total < 6_000_000
+    assert total < 10_000_000
 
 
 if __name__ == "__main__":

@@ -194,7 +194,7 @@ fn the_file_says_what_it_is() {
         assert_eq!(metadata["dtype"], "bf16");
         assert_eq!(metadata["generator"], concat!("mert-convert ", env!("CARGO_PKG_VERSION")));
         let readme = std::fs::read_to_string(fixture("README.md")).unwrap();
-        let listed = readme.lines().find(|line| line.contains("mert-tiny/pytorch_model.bin")).unwrap();
+        let listed = readme.lines().find(|line| line.starts_with("| mert-tiny/pytorch_model.bin")).unwrap();
         assert!(listed.contains(&metadata["source_sha256"]), "the sha256 in fixtures/README.md is sha256sum's");
         assert!(!metadata.contains_key("license"));
         let config: serde_json::Value = serde_json::from_str(&metadata["config"]).unwrap();
@@ -220,6 +220,29 @@ fn the_built_in_fixture_is_up_to_date() {
     let output = convert(&fixture("mert-tiny/pytorch_model.bin"), &folder, &[]);
     let same = std::fs::read(output).unwrap() == std::fs::read(fixture("mert-tiny/model.safetensors")).unwrap();
     assert!(same, "convert fixtures/mert-tiny/pytorch_model.bin to fixtures/mert-tiny/model.safetensors again");
+}
+
+/// A fixture is what its README says it is, to the byte.
+#[test]
+fn the_fixtures_are_those_that_their_readme_lists() {
+    use sha2::{Digest, Sha256};
+    let readme = std::fs::read_to_string(fixture("README.md")).unwrap();
+    let mut listed = 0;
+    for line in readme.lines() {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let [_, file, bytes, sha256, _] = cells[..] else { continue };
+        if sha256.len() != 64 {
+            continue;
+        }
+        let content = std::fs::read(fixture(file)).unwrap();
+        assert_eq!(content.len().to_string(), bytes, "{file}");
+        let found: String = Sha256::digest(&content).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(found, sha256, "{file}");
+        listed += 1;
+    }
+    let folders = std::fs::read_dir(fixture("")).unwrap().filter(|e| e.as_ref().unwrap().path().is_dir());
+    let there: usize = folders.map(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap().count()).sum();
+    assert_eq!(listed, there, "files in fixtures/ that its README does not list, or the other way round");
 }
 
 #[test]
