@@ -228,7 +228,7 @@ fn outputs_that_cannot_be() {
     assert!(convert("out.onnx").contains(".safetensors"));
     assert!(convert("nowhere/out.safetensors").contains("nowhere"));
     std::fs::create_dir(scratch.path("folder.safetensors")).unwrap();
-    assert!(convert("folder.safetensors").contains("is a folder"));
+    assert!(convert("folder.safetensors").contains("not a regular file"));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Parser;
 use comfy_table::{Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -84,8 +84,8 @@ fn check_output(output: &Path, args: &Args) -> anyhow::Result<()> {
     if output.extension().is_none_or(|extension| extension != "safetensors") {
         return Err(ConvertError::OutputFormat { path: output.to_path_buf() }.into());
     }
-    if output.is_dir() {
-        bail!("{} is a folder; name a file in it, such as model.safetensors", output.display());
+    if output.exists() && !output.is_file() {
+        return Err(ConvertError::OutputNotAFile { path: output.to_path_buf() }.into());
     }
     if output.exists() && !args.force && !args.dry_run {
         return Err(ConvertError::OutputExists { path: output.to_path_buf() }.into());
@@ -118,8 +118,8 @@ fn print(args: &Args, plan: &Plan, result: Option<(&PathBuf, &Written)>) -> anyh
         Ok(())
     } else {
         match result {
-            None => write!(out, "{}", describe_plan(args, plan)),
-            Some((path, written)) => write!(out, "{}", describe_result(args, plan, path, written)),
+            None => out.write_all(printable(&describe_plan(args, plan)).as_bytes()),
+            Some((path, written)) => out.write_all(printable(&describe_result(args, plan, path, written)).as_bytes()),
         }
     };
     match printed {
@@ -210,5 +210,11 @@ fn describe_result(args: &Args, plan: &Plan, path: &Path, written: &Written) -> 
 /// Prints an error and its causes.
 pub(crate) fn report(error: &anyhow::Error) {
     // Each variant's message already contains its source's; the chain would say it twice.
-    let _ = writeln!(io::stderr(), "mert-convert: {error}");
+    let _ = writeln!(io::stderr(), "mert-convert: {}", printable(&error.to_string()));
+}
+
+/// Control characters escaped: tensor names come from files, and a terminal would obey them.
+fn printable(text: &str) -> String {
+    let escape = |c: char| if c.is_control() && c != '\n' { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(escape).collect()
 }

@@ -44,7 +44,10 @@ pub enum ConvertError {
         option: &'static str,
     },
     /// No tensor that every model of the family has.
-    #[error("{path} holds no MERT or HuBERT encoder: none of its {count} tensors is named `…{expected}`{hint}")]
+    #[error(
+        "{path} holds no MERT or HuBERT encoder: none of its {count} tensors is named `…{expected}`{hint}. If \
+         it was saved as torch.save(model), save torch.save(model.state_dict()) instead"
+    )]
     NoEncoder {
         /// The checkpoint.
         path: PathBuf,
@@ -73,7 +76,11 @@ pub enum ConvertError {
         problems: Vec<Problem>,
     },
     /// Tensors are missing, unexpected or malformed.
-    #[error("the checkpoint does not match what its configuration ({config}) implies:{}", list(.problems))]
+    #[error(
+        "the checkpoint does not match what its configuration ({config}) implies:{}\nIf the configuration is another \
+         model's, give the right one with --config; if tensors are missing, download or save the checkpoint again",
+        list(.problems)
+    )]
     Mismatch {
         /// Where the configuration comes from.
         config: String,
@@ -146,6 +153,27 @@ pub enum ConvertError {
     #[error("{path}: the output's format goes by its extension, which must be .safetensors")]
     OutputFormat {
         /// The output.
+        path: PathBuf,
+    },
+    /// The output exists and is no file: a device, a pipe or a folder.
+    #[error("{path} is not a regular file, and the output cannot be streamed; give another output")]
+    OutputNotAFile {
+        /// The output.
+        path: PathBuf,
+    },
+    /// `--key` was given for a file that has no dictionaries.
+    #[error("{path} is a safetensors file, which nests nothing; leave --key out")]
+    KeyWithoutDictionaries {
+        /// The input.
+        path: PathBuf,
+    },
+    /// A tensor of the checkpoint is a lazily negated view.
+    #[error(
+        "{path} holds a tensor that PyTorch saved as a negated view, which would be read with the wrong sign; save it \
+         again after tensor.resolve_neg()"
+    )]
+    NegatedView {
+        /// The input.
         path: PathBuf,
     },
     /// The output could not be written.

@@ -8,6 +8,12 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let args = cli::Args::parse();
+    // 130: what shells report for a program that was interrupted. Without a handler the only loss is that
+    // an interrupted conversion leaves its temporary file.
+    let _ = ctrlc::set_handler(|| {
+        mert_convert::write::discard_partial();
+        std::process::exit(130);
+    });
     match cli::run(&args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

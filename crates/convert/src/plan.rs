@@ -175,6 +175,7 @@ impl Plan {
             layout: self.layout,
             dtype: self.dtype,
             config: self.config.clone(),
+            config_inferred: matches!(self.config_origin, ConfigOrigin::Inferred { .. }),
             license: known_by_sha256(&source_sha256).map(|known| known.license.to_string()),
             source_sha256,
             generator: GENERATOR.to_string(),
@@ -240,6 +241,12 @@ impl<'a> Planner<'a> {
             .iter()
             .map(|name| Dropped { name: name.clone(), reason: "outside the model's state dict".into() })
             .collect();
+        dropped.extend(
+            listing.foreign.iter().map(|(name, kind)| Dropped {
+                name: name.clone(),
+                reason: format!("a pickled `{kind}`, not a tensor"),
+            }),
+        );
         let mut unused = BTreeSet::new();
         for name in listing.tensors.keys() {
             if options.drop.iter().any(|pattern| matches(pattern, name)) {

@@ -111,7 +111,7 @@ struct UnsupportedFields {
 pub enum ConfigError {
     /// The text is not a JSON object with fields of the expected types.
     #[error("config.json cannot be read: {0}")]
-    Syntax(#[from] serde_json::Error),
+    Syntax(String),
     /// A field has a value that no model of the family can have.
     #[error("config.json: `{field}` is {found}, expected {expected}")]
     Invalid {
@@ -152,8 +152,17 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] for anything that is not a supported MERT or HuBERT configuration.
     pub fn from_json(text: &str) -> Result<Self, ConfigError> {
-        let config: Config = serde_json::from_str(text)?;
-        serde_json::from_str::<UnsupportedFields>(text)?.refuse()?;
+        let value: serde_json::Value = serde_json::from_str(text).map_err(|e| ConfigError::Syntax(e.to_string()))?;
+        // Every field has a default, so that without this any JSON at all would be HuBERT-base.
+        if !value.get("model_type").is_some_and(serde_json::Value::is_string) {
+            return Err(ConfigError::Invalid {
+                field: "model_type",
+                found: "missing".into(),
+                expected: "`mert_model` or `hubert`; is this the model's config.json?".into(),
+            });
+        }
+        let config: Config = parse(&value)?;
+        parse::<UnsupportedFields>(&value)?.refuse()?;
         config.validate()?;
         Ok(config)
     }
@@ -209,6 +218,13 @@ impl Config {
                 field: "layer_norm_eps",
                 found: self.layer_norm_eps.to_string(),
                 expected: "a positive number".into(),
+            });
+        }
+        if self.sample_rate.is_some_and(|rate| !(1_000..=384_000).contains(&rate)) {
+            return Err(ConfigError::Invalid {
+                field: "sample_rate",
+                found: self.sample_rate.unwrap_or_default().to_string(),
+                expected: "a rate from 1000 to 384000 hertz".into(),
             });
         }
         if !self.attention_relax.is_finite() {
@@ -277,6 +293,11 @@ impl Config {
     pub fn receptive_field(&self) -> usize {
         self.conv_kernel.iter().zip(&self.conv_stride).rev().fold(1, |n, (&kernel, &stride)| (n - 1) * stride + kernel)
     }
+}
+
+/// Names the field that is at fault.
+fn parse<T: for<'de> Deserialize<'de>>(value: &serde_json::Value) -> Result<T, ConfigError> {
+    serde_path_to_error::deserialize(value).map_err(|e| ConfigError::Syntax(format!("`{}`: {}", e.path(), e.inner())))
 }
 
 impl UnsupportedFields {
@@ -381,9 +402,19 @@ mod tests {
             (r#"{"layer_norm_eps": 0.0}"#, "layer_norm_eps"),
             (r#"{"hidden_size": 18446744073709551615}"#, "hidden_size"),
             (r#"{"hidden_act": "swish"}"#, "swish"),
+            (r#"{"sample_rate": 4294967295}"#, "sample_rate"),
+            (r#"{"hidden_size": 768.5}"#, "hidden_size"),
+            (r#"{"conv_dim": null}"#, "conv_dim"),
         ] {
-            let error = Config::from_json(json).unwrap_err().to_string();
+            let mut value = serde_json::json!({ "model_type": "hubert" });
+            let fields: serde_json::Value = serde_json::from_str(json).unwrap();
+            value.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+            let error = Config::from_json(&value.to_string()).unwrap_err().to_string();
             assert!(error.contains(field), "{json}: {error}");
         }
+        for json in ["{}", "[]", "null", "{\"hidden_size\": 768}", "{\"model_type\": 3}"] {
+            assert!(Config::from_json(json).unwrap_err().to_string().contains("model_type"), "{json}");
+        }
+        assert!(Config::from_json("{").unwrap_err().to_string().contains("cannot be read"));
     }
 }

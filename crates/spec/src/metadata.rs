@@ -13,6 +13,9 @@ pub struct Metadata {
     pub dtype: Dtype,
     /// The architecture.
     pub config: Config,
+    /// Whether the architecture was worked out from shapes, with assumptions, for want of a
+    /// `config.json`.
+    pub config_inferred: bool,
     /// SHA-256 of the checkpoint, in hexadecimal; of a sharded one, of its files' digests in order.
     pub source_sha256: String,
     /// The checkpoint's licence, where it is known.
@@ -53,6 +56,9 @@ impl Metadata {
             ("source_sha256".into(), self.source_sha256.clone()),
             ("generator".into(), self.generator.clone()),
         ]);
+        if self.config_inferred {
+            map.insert("config_inferred".into(), "true".into());
+        }
         if let Some(license) = &self.license {
             map.insert("license".into(), license.clone());
         }
@@ -78,6 +84,7 @@ impl Metadata {
             layout,
             dtype,
             config: Config::from_json(entry("config")?)?,
+            config_inferred: get("config_inferred").is_some(),
             source_sha256: entry("source_sha256")?.to_string(),
             license: get("license").map(str::to_string),
             generator: entry("generator")?.to_string(),
@@ -94,6 +101,7 @@ mod tests {
             layout: Layout::Mlx,
             dtype: Dtype::F16,
             config: Config::mert_v1_95m(),
+            config_inferred: true,
             source_sha256: "ab".repeat(32),
             license: Some("CC-BY-NC-4.0".into()),
             generator: "mert-convert 0.1.0".into(),

@@ -1,5 +1,6 @@
 //! Checkpoint formats: one trait, one file per format.
 
+mod negated_view;
 pub(crate) mod safetensors;
 mod sharded;
 mod torch;
@@ -112,6 +113,9 @@ pub fn read_f32(checkpoint: &dyn Checkpoint, name: &str) -> io::Result<Vec<f32>>
 /// [`ConvertError::NotACheckpoint`] and its neighbours.
 pub fn open_file(path: &Path, key: Option<&str>) -> Result<Box<dyn Checkpoint>> {
     if looks_like_safetensors(path)? {
+        if key.is_some() {
+            return Err(ConvertError::KeyWithoutDictionaries { path: path.to_path_buf() });
+        }
         Ok(Box::new(SafetensorsFile::open(path)?))
     } else {
         Ok(Box::new(TorchFile::open(path, key)?))

@@ -5,6 +5,7 @@ use std::path::Path;
 use mert_spec::CONV0_WEIGHT;
 use pytorch_reader::{DType, PickleValue, PytorchError, PytorchReader, Tensor};
 
+use super::negated_view::holds_negated_view;
 use super::{Checkpoint, Listing, SourceDtype, TensorInfo};
 use crate::{ConvertError, Result};
 
@@ -34,6 +35,9 @@ impl TorchFile {
                 reason: format!("{other}; expected a file written by torch.save, or safetensors"),
             },
         };
+        if holds_negated_view(path) {
+            return Err(ConvertError::NegatedView { path: path.to_path_buf() });
+        }
         // The first pass gives the dictionaries' structure, which tensor paths alone do not show: a
         // dot can be part of a key or separate two.
         let root = PytorchReader::read_pickle_data(path, None).map_err(damaged)?;

@@ -1,6 +1,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use tempfile::NamedTempFile;
 
@@ -16,11 +17,34 @@ pub(crate) struct AtomicFile {
     force: bool,
 }
 
+/// The temporary file of the conversion under way, for [`discard_partial`].
+static PARTIAL: Mutex<Option<PathBuf>> = Mutex::new(None);
+
+fn set_partial(path: Option<PathBuf>) {
+    *PARTIAL.lock().unwrap_or_else(PoisonError::into_inner) = path;
+}
+
+/// Removes the temporary file of a conversion that is being interrupted: a signal ends the process
+/// without running destructors.
+pub fn discard_partial() {
+    if let Some(path) = PARTIAL.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        // It may be gone already; there is nobody left to tell.
+        let _ = fs::remove_file(path);
+    }
+}
+
 impl AtomicFile {
-    /// Starts a file that is to become `path`.
+    /// Starts a file that is to become `path`, or what `path` links to.
     pub(crate) fn create(path: &Path, force: bool) -> Result<Self> {
-        if !force && path.exists() {
-            return Err(ConvertError::OutputExists { path: path.to_path_buf() });
+        let mut path = path.to_path_buf();
+        if let Ok(existing) = fs::metadata(&path) {
+            if !existing.is_file() {
+                return Err(ConvertError::OutputNotAFile { path });
+            }
+            if !force {
+                return Err(ConvertError::OutputExists { path });
+            }
+            path = fs::canonicalize(&path).map_err(|source| write_error(&path, source))?;
         }
         let folder = match path.parent() {
             Some(parent) if parent != Path::new("") => parent,
@@ -34,8 +58,11 @@ impl AtomicFile {
             // As any program's output: the user's umask applies. The default would be private.
             builder.permissions(fs::Permissions::from_mode(0o666));
         }
-        let temporary = builder.tempfile_in(folder).map_err(|source| write_error(path, source))?;
-        Ok(AtomicFile { temporary, path: path.to_path_buf(), force })
+        // The temporary file's own name, which its error holds, would only confuse.
+        let failed = |e: io::Error| write_error(&path, e.kind().into());
+        let temporary = builder.tempfile_in(folder).map_err(failed)?;
+        set_partial(Some(temporary.path().to_path_buf()));
+        Ok(AtomicFile { temporary, path, force })
     }
 
     pub(crate) fn file_mut(&mut self) -> &mut File {
@@ -52,6 +79,7 @@ impl AtomicFile {
         let AtomicFile { temporary, path, force } = self;
         temporary.as_file().sync_all().map_err(|source| write_error(&path, source))?;
         let renamed = if force { temporary.persist(&path) } else { temporary.persist_noclobber(&path) };
+        set_partial(None);
         match renamed {
             Ok(_) => Ok(()),
             Err(e) if e.error.kind() == io::ErrorKind::AlreadyExists => Err(ConvertError::OutputExists { path }),

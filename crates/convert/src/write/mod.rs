@@ -3,4 +3,5 @@
 mod atomic;
 mod safetensors;
 
+pub use self::atomic::discard_partial;
 pub use self::safetensors::{Written, safetensors};
