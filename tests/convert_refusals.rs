@@ -231,6 +231,59 @@ fn outputs_that_cannot_be() {
     assert!(convert("folder.safetensors").contains("not a regular file"));
 }
 
+#[cfg(unix)]
+#[test]
+fn links_are_followed_and_devices_are_left_alone() {
+    use std::os::unix::fs::FileTypeExt;
+    let scratch = Scratch::new();
+    let (real, link) = (scratch.write("real.safetensors", b"old"), scratch.path("link.safetensors"));
+    std::os::unix::fs::symlink(&real, &link).unwrap();
+    std::os::unix::fs::symlink("/dev/null", scratch.path("null.safetensors")).unwrap();
+    let convert = |output: &Path| {
+        Command::new(env!("CARGO_BIN_EXE_mert-convert"))
+            .arg(fixture("containers/zip.bin"))
+            .arg(output)
+            .arg("--force")
+            .assert()
+    };
+    convert(&link).success();
+    assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert!(std::fs::metadata(&real).unwrap().len() > 50_000);
+    let refused = convert(&scratch.path("null.safetensors")).code(2);
+    assert!(String::from_utf8_lossy(&refused.get_output().stderr).contains("not a regular file"));
+    assert!(std::fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+}
+
+#[test]
+fn names_from_a_file_do_not_reach_the_terminal_raw() {
+    let scratch = Scratch::new();
+    let extra = ("\x1b]0;owned\x07probe".to_string(), Tensor { shape: vec![1], values: vec![1.0] });
+    let input = checkpoint(&scratch, |t| t.push(extra));
+    scratch.refused(&input, &[], &["\\u{1b}]0;owned\\u{7}probe"]);
+}
+
+/// A lazily negated view has its values stored with the other sign; readers that ignore the mark are
+/// wrong without a word. The pickle's tensor arguments get a metadata dictionary with `neg: True`.
+#[test]
+fn a_negated_view() {
+    let scratch = Scratch::new();
+    // A plain pickle stream is enough: the mark is looked for before anything else is parsed.
+    let mut marked = b"\x80\x02}X\x03\0\0\0negq\x01\x88s.".to_vec();
+    marked.resize(64, b'.');
+    scratch.refused(&scratch.write("neg.bin", &marked), &[], &["negated view", "resolve_neg"]);
+}
+
+#[test]
+fn a_key_for_a_file_without_dictionaries() {
+    let scratch = Scratch::new();
+    scratch.refused(&fixture("containers/plain.safetensors"), &["--key", "model"], &["leave --key out"]);
+    scratch.refused(
+        &fixture("containers/lightning.ckpt"),
+        &["--key", "modle"],
+        &["no model is under key `modle`", "`state_dict`"],
+    );
+}
+
 #[test]
 fn files_that_are_no_checkpoints() {
     let scratch = Scratch::new();
@@ -335,6 +388,9 @@ fn configurations_that_do_not_fit() {
         ("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 1", &["unexpected tensor `encoder.layers.1."]),
         ("\"intermediate_size\": 64", "\"intermediate_size\": 65", &["expected [65, 32]"]),
         ("{", "", &["config.json cannot be read"]),
+        ("\"model_type\"", "\"typo\"", &["config.json", "`model_type` is missing"]),
+        ("\"hidden_size\": 32", "\"hidden_size\": null", &["config.json", "`hidden_size`"]),
+        ("\"sample_rate\": 24000", "\"sample_rate\": 4294967295", &["`sample_rate` is 4294967295"]),
     ] {
         assert!(config.contains(from), "{from}");
         scratch.write("config.json", config.replacen(from, to, 1).as_bytes());

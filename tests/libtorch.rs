@@ -70,6 +70,32 @@ fn what_it_cannot_read_is_said() {
     assert!(model.reference("short", &[0.0; 399], &[]).unwrap_err().to_string().contains("at least 400"));
 }
 
+/// A conversion judged by itself, or by what the converter assumed, would pass whatever it computes.
+#[test]
+fn the_original_must_be_the_original_with_its_own_configuration() {
+    let folder = TempDir::new().unwrap();
+    for layout in [Layout::Mlx, Layout::Candle] {
+        let model = convert(&fixture("mert-tiny/pytorch_model.bin"), &folder, Dtype::F32, layout);
+        std::fs::copy(fixture("mert-tiny/config.json"), folder.path().join("config.json")).unwrap();
+        let (code, _, err) = mert_verify(&[arg(&model), "--checkpoint", arg(&model)]);
+        assert_eq!(code, 2);
+        assert!(err.contains("is a converted file"), "{err}");
+    }
+
+    let alone = TempDir::new().unwrap();
+    let checkpoint = alone.path().join("pytorch_model.bin");
+    std::fs::copy(fixture("deepnorm/pytorch_model.bin"), &checkpoint).unwrap();
+    let guessed = convert(&checkpoint, &alone, Dtype::F32, Layout::Mlx);
+    let (code, _, err) = mert_verify(&[arg(&guessed), "--checkpoint", arg(&checkpoint)]);
+    assert_eq!(code, 2);
+    assert!(err.contains("--checkpoint-config"), "{err}");
+    let config = fixture("deepnorm/config.json");
+    let args = [arg(&guessed), "--checkpoint", arg(&checkpoint), "--checkpoint-config", arg(&config)];
+    let (code, out, _) = mert_verify(&args);
+    assert_eq!(code, 1, "shapes do not tell DeepNorm: {out}");
+    assert!(out.contains("worked out from shapes"), "{out}");
+}
+
 #[test]
 fn a_reference_written_is_a_reference_read() {
     let folder = TempDir::new().unwrap();

@@ -82,5 +82,15 @@ pub enum Error {
     },
     /// candle failed.
     #[error("candle: {0}")]
-    Candle(#[from] candle_core::Error),
+    Candle(#[source] candle_core::Error),
+}
+
+impl From<candle_core::Error> for Error {
+    /// Drops the backtraces that candle puts into its messages when `RUST_BACKTRACE` is set.
+    fn from(error: candle_core::Error) -> Self {
+        match error {
+            candle_core::Error::WithBacktrace { inner, .. } => (*inner).into(),
+            other => Error::Candle(other),
+        }
+    }
 }

@@ -1,7 +1,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use mert_spec::{ConfigError, InferError, SelectionError};
+use mert_spec::{ConfigError, SelectionError};
 use thiserror::Error;
 
 /// Why something could not be checked. A model that was checked and is wrong is no error but a
@@ -68,14 +68,6 @@ pub enum VerifyError {
         path: PathBuf,
         /// What is wrong with it.
         source: ConfigError,
-    },
-    /// There is no configuration and none can be inferred.
-    #[error("{path}: {source}")]
-    Infer {
-        /// The checkpoint.
-        path: PathBuf,
-        /// What is missing.
-        source: InferError,
     },
     /// This build has no libtorch.
     #[error(

@@ -85,7 +85,6 @@ impl Job {
             libtorch.reference(&name, clip, &rounded)
         });
         let mut report = verify_model(file, saved.chain(computed), &self.options)?;
-        report.notes.extend(libtorch.notes().iter().cloned());
         report.notes.extend(checkpoint.other_source(&report.source_sha256)?);
         if *libtorch.config() != file.metadata().config {
             report.notes.push(format!(

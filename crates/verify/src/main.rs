@@ -15,8 +15,9 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .init();
     match cli::run(&args) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(1),
+        Ok(cli::Outcome::Passed) => ExitCode::SUCCESS,
+        Ok(cli::Outcome::Failed) => ExitCode::from(1),
+        Ok(cli::Outcome::NotChecked) => ExitCode::from(2),
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "mert-verify: {error}");
             ExitCode::from(2)

@@ -28,7 +28,12 @@ impl<'p> Archive<'p> {
         Ok(Archive { path, archive })
     }
 
-    /// The f32 array of this name, row-major, if there is one. Arrays of f64 and f16 are converted.
+    /// Whether it holds an array of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.archive.array_names().any(|found| found == name)
+    }
+
+    /// The f32 array of this name, row-major, if there is one. An array of f64 is rounded to f32.
     ///
     /// # Errors
     /// [`VerifyError::Array`] if it is of another type or damaged.

@@ -37,7 +37,7 @@ struct Entry {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "`layers` must be `all`, a number, a list of numbers, or a text such as \"0-12\"")]
 enum Layers {
     One(usize),
     Several(Vec<usize>),

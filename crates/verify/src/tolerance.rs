@@ -6,6 +6,10 @@ use crate::{Result, VerifyError};
 /// The pooled cosine that every gate demands at least. Lowering it takes a written reason.
 pub const POOLED_COSINE_FLOOR: f64 = 0.999;
 
+/// What every gate demands at least. Anything looser takes a written reason. The numbers beside the
+/// pooled cosine are the loosest named tolerance's, doubled.
+const FLOOR: Limits = Limits { pooled_cosine: POOLED_COSINE_FLOOR, frame_cosine: 0.9, nmse: 1.2e-2, max_abs_diff: 0.6 };
+
 /// What a hidden state must satisfy.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Limits {
@@ -20,6 +24,20 @@ pub struct Limits {
     pub max_abs_diff: f64,
 }
 
+impl Limits {
+    /// The first limit that is looser than that of `floor`, in words.
+    fn below(&self, floor: &Limits) -> Option<String> {
+        let looser = [
+            ("pooled_cosine", self.pooled_cosine, floor.pooled_cosine, self.pooled_cosine < floor.pooled_cosine),
+            ("frame_cosine", self.frame_cosine, floor.frame_cosine, self.frame_cosine < floor.frame_cosine),
+            ("nmse", self.nmse, floor.nmse, self.nmse > floor.nmse),
+            ("max_abs_diff", self.max_abs_diff, floor.max_abs_diff, self.max_abs_diff > floor.max_abs_diff),
+        ];
+        let (name, value, floor, _) = looser.into_iter().find(|(.., looser)| *looser)?;
+        Some(format!("{name} {value} is looser than {floor}"))
+    }
+}
+
 /// Limits with a name and a reason.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Tolerance {
@@ -27,7 +45,7 @@ pub struct Tolerance {
     pub name: String,
     /// The numbers.
     pub limits: Limits,
-    /// Why a pooled cosine below [`POOLED_COSINE_FLOOR`] is accepted, where it is.
+    /// Why limits looser than every gate's floor are accepted, where they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub below_floor: Option<String>,
 }
@@ -87,7 +105,7 @@ pub struct ToleranceOverride {
     frame_cosine: Option<f64>,
     nmse: Option<f64>,
     max_abs_diff: Option<f64>,
-    /// Needed for, and only for, a pooled cosine below the floor.
+    /// Needed for, and only for, limits below the floor.
     below_floor: Option<String>,
 }
 
@@ -95,8 +113,8 @@ impl ToleranceOverride {
     /// The tolerance with these limits put in.
     ///
     /// # Errors
-    /// [`VerifyError::Tolerance`] for a limit that no result could meet or miss, and for a pooled cosine
-    /// below [`POOLED_COSINE_FLOOR`] without a reason.
+    /// [`VerifyError::Tolerance`] for a limit that no result could meet or miss, and for one below the floor
+    /// (a pooled cosine of [`POOLED_COSINE_FLOOR`] above all) without a reason.
     pub fn apply(&self, mut tolerance: Tolerance) -> Result<Tolerance> {
         let limits = &mut tolerance.limits;
         let cosine = |name, value: f64| in_range(name, value, -1.0, 1.0);
@@ -113,15 +131,15 @@ impl ToleranceOverride {
         if let Some(value) = self.max_abs_diff {
             limits.max_abs_diff = error("max_abs_diff", value)?;
         }
+        let below = limits.below(&FLOOR);
         let reason = self.below_floor.as_deref().map(str::trim).filter(|reason| !reason.is_empty());
-        if limits.pooled_cosine < POOLED_COSINE_FLOOR && reason.is_none() {
+        if let (Some(below), None) = (&below, reason) {
             return Err(VerifyError::Tolerance(format!(
-                "pooled_cosine {} is below the floor of {POOLED_COSINE_FLOOR}; if that is meant, say why in \
-                 `below_floor: \"…\"`, which every report will show",
-                limits.pooled_cosine
+                "{below}, which is the floor; if that is meant, say why in `below_floor: \"…\"`, which every report \
+                 will show"
             )));
         }
-        tolerance.below_floor = reason.filter(|_| limits.pooled_cosine < POOLED_COSINE_FLOOR).map(str::to_string);
+        tolerance.below_floor = reason.filter(|_| below.is_some()).map(str::to_string);
         if *self != ToleranceOverride::default() {
             tolerance.name += " (changed)";
         }
@@ -158,7 +176,7 @@ mod tests {
     fn every_named_tolerance_is_above_the_floor() {
         for dtype in Dtype::ALL {
             for tolerance in [Tolerance::rounding(dtype), Tolerance::half_compute(dtype), Tolerance::structure()] {
-                assert!(tolerance.limits.pooled_cosine >= POOLED_COSINE_FLOOR, "{tolerance:?}");
+                assert_eq!(tolerance.limits.below(&FLOOR), None, "{tolerance:?}");
             }
         }
     }
@@ -168,6 +186,9 @@ mod tests {
         let base = || Tolerance::rounding(Dtype::F16);
         assert!(parse("pooled_cosine: 0.9").apply(base()).unwrap_err().to_string().contains("floor"));
         assert!(parse("{pooled_cosine: 0.9, below_floor: ' '}").apply(base()).is_err());
+        for loose in ["frame_cosine: 0.5", "nmse: 0.5", "max_abs_diff: 2"] {
+            assert!(parse(loose).apply(base()).unwrap_err().to_string().contains("floor"), "{loose}");
+        }
         let lowered = parse("{pooled_cosine: 0.9, below_floor: old phones}").apply(base()).unwrap();
         assert_eq!(lowered.below_floor.as_deref(), Some("old phones"));
         assert!(lowered.name.contains("changed"));

@@ -91,3 +91,29 @@ impl AtomicFile {
 pub(crate) fn write_error(path: &Path, source: io::Error) -> ConvertError {
     ConvertError::Write { path: path.to_path_buf(), source }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_left_of_a_file_that_is_not_committed_or_interrupted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.safetensors");
+        let files = || fs::read_dir(folder.path()).unwrap().count();
+        drop(AtomicFile::create(&path, false).unwrap());
+        assert_eq!(files(), 0);
+
+        let interrupted = AtomicFile::create(&path, false).unwrap();
+        assert_eq!(files(), 1);
+        discard_partial();
+        assert_eq!(files(), 0);
+        assert!(interrupted.commit().is_err());
+
+        AtomicFile::create(&path, false).unwrap().commit().unwrap();
+        assert!(matches!(AtomicFile::create(&path, false), Err(ConvertError::OutputExists { .. })));
+        // What is committed is no longer partial.
+        discard_partial();
+        assert!(path.exists());
+    }
+}

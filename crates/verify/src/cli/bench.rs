@@ -13,15 +13,15 @@ use serde_json::json;
 pub(crate) struct BenchArgs {
     /// The converted file [default: the built-in fixture, which is tiny]
     model: Option<PathBuf>,
-    /// Seconds of audio in a run
-    #[arg(long, default_value_t = 5.0)]
+    /// Seconds of audio in a run, up to 600
+    #[arg(long, default_value_t = 5.0, value_parser = seconds)]
     seconds: f64,
     /// Runs counted, after one that is not
-    #[arg(long, default_value_t = 5)]
-    runs: usize,
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    runs: u32,
     /// Threads on the CPU [default: one for each core]
-    #[arg(long)]
-    threads: Option<usize>,
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
     /// Hidden states to return; layers above the highest are not run
     #[arg(long, default_value = "all")]
     layers: LayerSelection,
@@ -36,9 +36,17 @@ pub(crate) struct BenchArgs {
     json: bool,
 }
 
+fn seconds(text: &str) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|_| format!("`{text}` is not a number"))?;
+    if value > 0.0 && value <= 600.0 { Ok(value) } else { Err("expected more than 0 and at most 600 seconds".into()) }
+}
+
 pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
     if let Some(threads) = args.threads {
-        rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("setting the number of threads")?;
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads.into())
+            .build_global()
+            .context("setting the number of threads")?;
     }
     let threads = rayon::current_num_threads();
     let fixture;
@@ -51,7 +59,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
     };
     let model = Model::open(&file, args.dtype, &args.device.open()?)?;
     let layers = args.layers.resolve(model.config().num_hidden_states())?;
-    let result = bench(&model, &BenchOptions { seconds: args.seconds, runs: args.runs, layers })?;
+    let result = bench(&model, &BenchOptions { seconds: args.seconds, runs: args.runs as usize, layers })?;
     if args.json {
         let (device, dtype) = (args.device.name(), args.dtype);
         let document = json!({

@@ -5,6 +5,7 @@ use clap::Args;
 use mert_runtime::{DeviceKind, Model};
 use mert_spec::{Dtype, LayerSelection};
 use mert_verify::job::model_file;
+use mert_verify::reference::HIDDEN_STATES_MARK;
 use mert_verify::{candidate, npz};
 use ndarray::{Axis, stack};
 
@@ -45,7 +46,7 @@ pub(crate) fn run(args: &HiddenStatesArgs) -> anyhow::Result<()> {
     let arrays = [
         ("input_values", ndarray::Array1::from_vec(clip).into_dyn()),
         ("hidden_states", stacked.into_dyn()),
-        ("layers", ndarray::Array1::from_vec(layers).into_dyn()),
+        (HIDDEN_STATES_MARK, ndarray::Array1::from_vec(layers).into_dyn()),
     ];
     npz::write(&args.output, &arrays)?;
     let [count, frames, width] = shape[..] else { return Err(anyhow!("hidden states of shape {shape:?}")) };

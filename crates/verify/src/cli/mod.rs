@@ -34,13 +34,23 @@ enum Command {
     HiddenStates(hidden_states::HiddenStatesArgs),
 }
 
-/// Runs the command; `false` if a gate failed.
-pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
+/// How a run ended, if not with an error of its own.
+pub(crate) enum Outcome {
+    /// Exit status 0.
+    Passed,
+    /// Exit status 1: a gate failed.
+    Failed,
+    /// Exit status 2: a model could not be checked, which the report says.
+    NotChecked,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
     match &args.command {
         None => verify::run(&args.verify),
-        Some(Command::Bench(args)) => bench::run(args).map(|()| true),
-        Some(Command::Reference(args)) => reference::run(args).map(|()| true),
-        Some(Command::HiddenStates(args)) => hidden_states::run(args).map(|()| true),
+        Some(Command::Bench(args)) => bench::run(args).map(|()| Outcome::Passed),
+        Some(Command::Reference(args)) => reference::run(args).map(|()| Outcome::Passed),
+        Some(Command::HiddenStates(args)) => hidden_states::run(args).map(|()| Outcome::Passed),
     }
 }
 

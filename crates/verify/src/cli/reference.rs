@@ -35,9 +35,6 @@ pub(crate) fn run(args: &ReferenceArgs) -> anyhow::Result<()> {
     let libtorch = Libtorch::open(&args.checkpoint, args.checkpoint_config.as_deref())?;
     let reference = libtorch.reference(&args.input.display().to_string(), &clip, &[Dtype::F16, Dtype::Bf16])?;
     reference.write(&args.output)?;
-    for note in libtorch.notes() {
-        super::print(&format!("note: {note}\n"))?;
-    }
     let (states, frames, width) = reference.hidden_states.dim();
     super::print(&format!(
         "{}: {states} hidden states of {frames} frames by {width}, also with f16 and bf16 weights\n",

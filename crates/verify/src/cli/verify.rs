@@ -1,3 +1,4 @@
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -7,7 +8,9 @@ use mert_verify::fixture::Fixture;
 use mert_verify::job::{CheckpointJob, Job};
 use mert_verify::report::{self, ModelReport};
 use mert_verify::suite::read_suite;
-use mert_verify::{Options, Report};
+use mert_verify::{Options, Report, VerifyError};
+
+use super::Outcome;
 
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
@@ -60,13 +63,24 @@ pub(crate) struct VerifyArgs {
     quiet: bool,
 }
 
-pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<bool> {
-    let models = match (&args.config, &args.model) {
-        (Some(suite), _) => read_suite(suite)?.iter().map(Job::run).collect::<Result<_, _>>()?,
-        (None, Some(model)) => vec![args.job(model).run()?],
-        (None, None) => vec![args.run_fixture()?],
+pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Outcome> {
+    let jobs = match (&args.config, &args.model) {
+        (Some(suite), _) => read_suite(suite)?,
+        (None, Some(model)) => vec![args.job(model)],
+        (None, None) => Vec::new(),
     };
-    let report = Report::new(models);
+    let report = if jobs.is_empty() {
+        Report::new([(FIXTURE.into(), args.run_fixture())])
+    } else {
+        Report::new(jobs.into_iter().map(|job| (job.model.clone(), job.run())))
+    };
+    // What was found is printed before the files are written: should one of them fail, it is not lost.
+    if !args.quiet {
+        super::print(&report.to_string())?;
+    }
+    for error in &report.errors {
+        writeln!(io::stderr(), "mert-verify: {}", error.error)?;
+    }
     for (path, text) in
         [(&args.json, report.to_json()), (&args.junit, report.to_junit()), (&args.markdown, report.to_markdown())]
     {
@@ -74,11 +88,14 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<bool> {
             report::write(path, &text)?;
         }
     }
-    if !args.quiet {
-        super::print(&report.to_string())?;
-    }
-    Ok(report.passed)
+    Ok(match (report.errors.is_empty(), report.passed) {
+        (false, _) => Outcome::NotChecked,
+        (true, true) => Outcome::Passed,
+        (true, false) => Outcome::Failed,
+    })
 }
+
+const FIXTURE: &str = "built-in fixture mert-tiny";
 
 impl VerifyArgs {
     fn options(&self) -> Options {
@@ -105,7 +122,7 @@ impl VerifyArgs {
         }
     }
 
-    fn run_fixture(&self) -> anyhow::Result<ModelReport> {
+    fn run_fixture(&self) -> Result<ModelReport, VerifyError> {
         let fixture = Fixture::unpack()?;
         let job = Job {
             model: fixture.model(),
@@ -115,7 +132,7 @@ impl VerifyArgs {
         };
         let mut report = job.run()?;
         // The temporary folder's name tells nobody anything.
-        report.model = "built-in fixture mert-tiny".into();
+        report.model = FIXTURE.into();
         let reference = "what transformers returned for it";
         report.comparisons.iter_mut().for_each(|comparison| comparison.reference = reference.into());
         report.timings.iter_mut().for_each(|timing| timing.reference = reference.into());

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use mert_spec::Dtype;
 use ndarray::Array3;
 
-pub use self::npz::reference_files;
+pub use self::npz::{HIDDEN_STATES_MARK, reference_files};
 
 /// An input and the hidden states that PyTorch returned for it.
 #[derive(Debug, Clone, PartialEq)]

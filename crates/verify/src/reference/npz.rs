@@ -7,6 +7,9 @@ use super::Reference;
 use crate::npz::{self, Archive, flatten_clip};
 use crate::{Result, VerifyError};
 
+/// The array that `mert-verify hidden-states` writes and no reference has.
+pub const HIDDEN_STATES_MARK: &str = "layers";
+
 impl Reference {
     /// Reads a reference: a `.npz` with `input_values` `(N,)` or `(1, N)` and `hidden_states`
     /// `(layers + 1, T, width)`, both f32, as `numpy.savez` writes it. `hidden_states_f16` and
@@ -16,6 +19,11 @@ impl Reference {
     /// [`VerifyError::Open`] or [`VerifyError::Array`].
     pub fn read(path: &Path) -> Result<Self> {
         let mut archive = Archive::open(path)?;
+        if archive.has(HIDDEN_STATES_MARK) {
+            let reason = "it was written by `mert-verify hidden-states`: a converted model's own output proves nothing; \
+                          a reference holds what PyTorch returned";
+            return Err(VerifyError::Array { path: path.to_path_buf(), reason: reason.into() });
+        }
         let input_values = flatten_clip(path, archive.require("input_values")?)?;
         let hidden_states = three_dimensional(path, "hidden_states", archive.require("hidden_states")?)?;
         let mut reference =

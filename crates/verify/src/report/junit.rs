@@ -1,5 +1,6 @@
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 
+use super::table::{headline, verdict};
 use super::{ModelReport, Report};
 use crate::gate::{Comparison, LayerResult};
 
@@ -16,6 +17,13 @@ impl Report {
                 suite.add_test_case(case("gate", &model.failures, model));
                 report.add_test_suite(suite);
             }
+        }
+        for error in &self.errors {
+            let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+            status.set_message(error.error.clone());
+            let mut suite = TestSuite::new(error.model.display().to_string());
+            suite.add_test_case(TestCase::new("could be checked", status));
+            report.add_test_suite(suite);
         }
         if report.test_suites.is_empty() {
             let mut suite = TestSuite::new("mert-verify");
@@ -35,6 +43,7 @@ fn suite(model: &ModelReport, comparison: &Comparison) -> TestSuite {
         if comparison.isolated { ", isolated" } else { "" },
     );
     let mut suite = TestSuite::new(name);
+    suite.set_system_out(remarks(model, comparison));
     for layer in &comparison.layers {
         let mut case = case(&format!("hidden state {}", layer.layer), &layer.failures, model);
         if let Some(text) = measured(layer) {
@@ -46,6 +55,17 @@ fn suite(model: &ModelReport, comparison: &Comparison) -> TestSuite {
         suite.add_test_case(failed_case("nothing compared", "no hidden state was compared"));
     }
     suite
+}
+
+/// What a reader must know beside the verdicts, as in the other formats.
+fn remarks(model: &ModelReport, comparison: &Comparison) -> String {
+    let mut lines = vec![headline(comparison)];
+    if let Some(reason) = &comparison.tolerance.below_floor {
+        lines.push(format!("A FLOOR IS LOWERED: {reason}"));
+    }
+    lines.extend(model.notes.iter().map(|note| format!("note: {note}")));
+    lines.push(verdict(model));
+    lines.join("\n")
 }
 
 fn case(name: &str, failures: &[String], model: &ModelReport) -> TestCase {

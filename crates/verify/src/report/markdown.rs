@@ -8,6 +8,10 @@ impl Report {
         for model in &self.models {
             text += &model_section(model);
         }
+        for error in &self.errors {
+            let (model, error) = (error.model.display(), escape(&error.error));
+            text += &format!("\n### `{model}`\n\n**Could not be checked:** {error}\n");
+        }
         text
     }
 }
@@ -24,7 +28,7 @@ fn model_section(model: &ModelReport) -> String {
     for comparison in &model.comparisons {
         text += &format!("\n{}\n\n", escape(&headline(comparison)));
         if let Some(reason) = &comparison.tolerance.below_floor {
-            text += &format!("**The floor on the pooled cosine is lowered:** {}\n\n", escape(reason));
+            text += &format!("**A floor is lowered:** {}\n\n", escape(reason));
         }
         text += &line(&COLUMNS.map(escape));
         text += &line(&["---:", "---:", "---:", "---:", "---:", "---"].map(String::from));

@@ -20,10 +20,21 @@ use crate::ioutil::write_atomically;
 pub struct Report {
     /// Name and version of the program.
     pub generator: &'static str,
-    /// Whether every model passed; `false` if there is none.
+    /// Whether every model was compared and passed; `false` if there is none.
     pub passed: bool,
-    /// One for each model.
+    /// One for each model that was compared.
     pub models: Vec<ModelReport>,
+    /// One for each model that could not be.
+    pub errors: Vec<ModelError>,
+}
+
+/// A model that could not be compared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ModelError {
+    /// The converted file.
+    pub model: PathBuf,
+    /// Why.
+    pub error: String,
 }
 
 /// The result for one model.
@@ -63,10 +74,17 @@ pub struct Timing {
 }
 
 impl Report {
-    /// Puts the models' reports together.
-    pub fn new(models: Vec<ModelReport>) -> Self {
-        let passed = !models.is_empty() && models.iter().all(ModelReport::passed);
-        Report { generator: concat!("mert-verify ", env!("CARGO_PKG_VERSION")), passed, models }
+    /// Puts the models' results together.
+    pub fn new(results: impl IntoIterator<Item = (PathBuf, Result<ModelReport>)>) -> Self {
+        let (mut models, mut errors) = (Vec::new(), Vec::new());
+        for (model, result) in results {
+            match result {
+                Ok(report) => models.push(report),
+                Err(error) => errors.push(ModelError { model, error: error.to_string() }),
+            }
+        }
+        let passed = errors.is_empty() && !models.is_empty() && models.iter().all(ModelReport::passed);
+        Report { generator: concat!("mert-verify ", env!("CARGO_PKG_VERSION")), passed, models, errors }
     }
 }
 
@@ -105,15 +123,21 @@ impl ModelReport {
         self.comparisons.iter().filter_map(Comparison::first_bad_layer).min()
     }
 
+    /// Whether the structure was judged for every reference, not only the rounding.
+    pub fn structure_judged(&self) -> bool {
+        self.comparisons.iter().all(|comparison| self.structure_judged_for(&comparison.reference))
+    }
+
+    fn structure_judged_for(&self, reference: &str) -> bool {
+        let judges = |c: &Comparison| c.reference == reference && c.question == Question::Structure;
+        self.comparisons.iter().any(judges)
+    }
+
     /// Says where only the rounding was judged, and fails the model for it if `required`.
     pub(crate) fn judge_structure_coverage(&mut self, required: bool) {
         let mut unjudged: Vec<String> = Vec::new();
         for comparison in &self.comparisons {
-            let judged = self
-                .comparisons
-                .iter()
-                .any(|other| other.reference == comparison.reference && other.question == Question::Structure);
-            if !judged && !unjudged.contains(&comparison.reference) {
+            if !self.structure_judged_for(&comparison.reference) && !unjudged.contains(&comparison.reference) {
                 unjudged.push(comparison.reference.clone());
             }
         }

@@ -46,7 +46,9 @@ pub(super) fn headline(comparison: &Comparison) -> String {
 pub(super) fn verdict(model: &ModelReport) -> String {
     if model.passed() {
         let compared: usize = model.comparisons.iter().map(|comparison| comparison.layers.len()).sum();
-        return format!("PASSED: {compared} hidden states compared, all within tolerance");
+        let how_far =
+            if model.structure_judged() { "" } else { ", but ONLY THE ROUNDING was judged, not the structure" };
+        return format!("PASSED: {compared} hidden states compared, all within tolerance{how_far}");
     }
     let mut text = "FAILED".to_string();
     if let Some(layer) = model.first_bad_layer() {
@@ -72,7 +74,10 @@ impl fmt::Display for Report {
         for model in &self.models {
             write_model(f, model)?;
         }
-        if self.models.is_empty() {
+        for error in &self.errors {
+            writeln!(f, "{}\n\nCOULD NOT BE CHECKED: {}", error.model.display(), error.error)?;
+        }
+        if self.models.is_empty() && self.errors.is_empty() {
             f.write_str("FAILED: nothing was compared\n")?;
         }
         Ok(())
@@ -88,7 +93,7 @@ fn write_model(f: &mut impl Write, model: &ModelReport) -> fmt::Result {
     for comparison in &model.comparisons {
         writeln!(f, "\n{}", headline(comparison))?;
         if let Some(reason) = &comparison.tolerance.below_floor {
-            writeln!(f, "THE FLOOR ON THE POOLED COSINE IS LOWERED: {reason}")?;
+            writeln!(f, "A FLOOR IS LOWERED: {reason}")?;
         }
         let mut table = Table::new();
         table.load_style(presets::NOTHING).set_header(COLUMNS);

@@ -1,7 +1,8 @@
 //! The HuBERT forward pass in libtorch, on the original checkpoint.
 //!
-//! Nothing here is shared with what it judges: the checkpoint is read by candle's own pickle reader
-//! (the converter has another), the weight norm and every operation are libtorch's.
+//! No reader and no arithmetic is shared with what it judges: the checkpoint is read by candle's own
+//! pickle reader (the converter has another), the weight norm and every operation are libtorch's. Names
+//! and the meaning of a `config.json` come from `mert-spec`, as everywhere.
 
 mod forward;
 mod weights;
@@ -9,7 +10,7 @@ mod weights;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use mert_spec::{Config, Dtype, Inferred, infer_config};
+use mert_spec::{Config, Dtype};
 use ndarray::Array3;
 
 use self::forward::Hubert;
@@ -22,49 +23,36 @@ pub struct Libtorch {
     path: PathBuf,
     config: Config,
     weights: Weights,
-    notes: Vec<String>,
 }
 
 impl Libtorch {
     /// Reads a checkpoint: a torch zip, a safetensors file, or a folder with one. The configuration is
-    /// `config`, else the `config.json` beside the checkpoint, else worked out from the shapes.
+    /// `config`, else the `config.json` beside the checkpoint. It is not worked out from shapes: they do
+    /// not tell it all, and a judge that assumed what the converter assumed would agree with its mistakes.
     ///
     /// # Errors
-    /// [`VerifyError::Checkpoint`] for a checkpoint that this reader cannot read, [`VerifyError::Config`]
-    /// or [`VerifyError::Infer`] for its configuration.
+    /// [`VerifyError::Checkpoint`] for a checkpoint that this reader cannot read, that is a converted file,
+    /// or that has no configuration; [`VerifyError::Config`] for a configuration that cannot be used.
     pub fn open(checkpoint: &Path, config: Option<&Path>) -> Result<Self> {
         let weights = Weights::read(checkpoint)?;
         let folder = if checkpoint.is_dir() { Some(checkpoint) } else { checkpoint.parent() };
         let beside = folder.map(|folder| folder.join("config.json")).filter(|file| file.is_file());
-        let mut notes = Vec::new();
-        let config = match config.map(Path::to_path_buf).or(beside) {
-            Some(file) => {
-                let text = std::fs::read_to_string(&file)
-                    .map_err(|source| VerifyError::Open { path: file.clone(), source })?;
-                Config::from_json(&text).map_err(|source| VerifyError::Config { path: file, source })?
-            }
-            None => {
-                let Inferred { config, assumptions } = infer_config(&weights.shapes())
-                    .map_err(|source| VerifyError::Infer { path: checkpoint.to_path_buf(), source })?;
-                notes.push(format!(
-                    "the reference's architecture was worked out from the checkpoint's shapes, assuming {}; put its \
-                     config.json beside it to be sure",
-                    assumptions.join("; ")
-                ));
-                config
-            }
+        let Some(file) = config.map(Path::to_path_buf).or(beside) else {
+            return Err(VerifyError::Checkpoint {
+                path: checkpoint.to_path_buf(),
+                reason: "there is no config.json beside it, and its shapes alone do not tell what it computes (heads, \
+                         strides, pre- or post-LN); put it there or give --checkpoint-config"
+                    .into(),
+            });
         };
-        Ok(Libtorch { path: checkpoint.to_path_buf(), config, weights, notes })
+        let text = std::fs::read_to_string(&file).map_err(|source| VerifyError::Open { path: file.clone(), source })?;
+        let config = Config::from_json(&text).map_err(|source| VerifyError::Config { path: file, source })?;
+        Ok(Libtorch { path: checkpoint.to_path_buf(), config, weights })
     }
 
     /// The checkpoint's configuration.
     pub fn config(&self) -> &Config {
         &self.config
-    }
-
-    /// What had to be assumed.
-    pub fn notes(&self) -> &[String] {
-        &self.notes
     }
 
     /// Computes all hidden states for a clip, once with the checkpoint's own weights and once more for

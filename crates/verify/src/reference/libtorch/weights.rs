@@ -1,4 +1,6 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use candle_core::pickle::PthTensors;
@@ -25,7 +27,12 @@ impl Weights {
         let file = file_in(path)?;
         let failed = |reason: String| VerifyError::Checkpoint { path: file.clone(), reason };
         let candle_tensors = if file.extension().is_some_and(|extension| extension == "safetensors") {
-            candle_core::safetensors::load(&file, &Device::Cpu).map_err(|e| failed(e.to_string()))?
+            if is_converted(&file) {
+                return Err(failed(
+                    "it is a converted file, not the original; a conversion is not judged by itself".into(),
+                ));
+            }
+            candle_core::safetensors::load(&file, &Device::Cpu).map_err(|e| failed(plain(e)))?
         } else {
             read_pickle(&file)?
         };
@@ -39,23 +46,34 @@ impl Weights {
         for (name, tensor) in &candle_tensors {
             let Some(name) = name.strip_prefix(prefix) else { continue };
             let values = tensor.to_dtype(DType::F32).and_then(|t| t.flatten_all()?.to_vec1::<f32>());
-            let values = values.map_err(|e| failed(format!("tensor `{name}`: {e}")))?;
+            let values = values.map_err(|e| failed(format!("tensor `{name}`: {}", plain(e))))?;
             let shape: Vec<i64> = tensor.dims().iter().map(|&n| n as i64).collect();
             tensors.insert(name.to_string(), Tensor::from_slice(&values).reshape(shape));
         }
         Ok(Weights { tensors })
     }
 
-    /// Shapes by name.
-    pub(super) fn shapes(&self) -> BTreeMap<String, Vec<usize>> {
-        let shape = |tensor: &Tensor| tensor.size().into_iter().map(|n| n as usize).collect();
-        self.tensors.iter().map(|(name, tensor)| (name.clone(), shape(tensor))).collect()
-    }
-
     /// A tensor, if it is there.
     pub(super) fn get(&self, name: &str) -> Option<&Tensor> {
         self.tensors.get(name)
     }
+}
+
+/// Whether a safetensors file says that a converter wrote it. A damaged one is left to the reader.
+fn is_converted(file: &Path) -> bool {
+    let header = || -> std::io::Result<Vec<u8>> {
+        let mut file = File::open(file)?;
+        let mut length = [0; 8];
+        file.read_exact(&mut length)?;
+        let mut header = Vec::new();
+        file.take(u64::from_le_bytes(length)).read_to_end(&mut header)?;
+        Ok(header)
+    };
+    let header = header().ok().and_then(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes).ok());
+    let metadata = header.as_ref().and_then(|header| header.get("__metadata__"));
+    metadata.is_some_and(|metadata| {
+        metadata.get("layout").is_some() || metadata.get("format").is_some_and(|format| format == "mlx")
+    })
 }
 
 fn file_in(path: &Path) -> Result<PathBuf> {
@@ -69,6 +87,11 @@ fn file_in(path: &Path) -> Result<PathBuf> {
     })
 }
 
+/// candle's message without the backtrace that it adds when `RUST_BACKTRACE` is set.
+fn plain(error: candle_core::Error) -> String {
+    mert_runtime::Error::from(error).to_string()
+}
+
 fn read_pickle(file: &Path) -> Result<HashMap<String, candle_core::Tensor>> {
     let mut reasons = Vec::new();
     for key in NESTED {
@@ -76,7 +99,7 @@ fn read_pickle(file: &Path) -> Result<HashMap<String, candle_core::Tensor>> {
             Ok(tensors) if tensors.tensor_infos().keys().any(|name| name.ends_with(CONV0_WEIGHT)) => tensors,
             Ok(_) => continue,
             Err(e) => {
-                reasons.push(e.to_string());
+                reasons.push(plain(e));
                 continue;
             }
         };
@@ -86,7 +109,7 @@ fn read_pickle(file: &Path) -> Result<HashMap<String, candle_core::Tensor>> {
                 path: file.to_path_buf(),
                 reason: format!("tensor `{name}`: {e}"),
             };
-            if let Some(tensor) = found.get(name).map_err(|e| failed(e.to_string()))? {
+            if let Some(tensor) = found.get(name).map_err(|e| failed(plain(e)))? {
                 tensors.insert(name.clone(), tensor);
             }
         }
