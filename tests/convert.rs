@@ -204,6 +204,18 @@ fn the_file_says_what_it_is() {
 }
 
 #[test]
+fn a_known_checkpoint_passes_its_licence_on() {
+    use mert_convert::{Plan, PlanOptions, Source};
+    let source = Source::open(&fixture("containers/zip.bin")).unwrap();
+    let plan = Plan::new(&source, &PlanOptions::default()).unwrap();
+    for known in mert_spec::KNOWN_CHECKPOINTS {
+        let metadata = plan.metadata(known.sha256.to_string()).to_map();
+        assert_eq!(metadata["license"], known.license);
+    }
+    assert_eq!(plan.metadata("0".repeat(64)).license, None);
+}
+
+#[test]
 fn the_same_input_gives_the_same_bytes() {
     let folder = TempDir::new().unwrap();
     let input = fixture("mert-tiny/pytorch_model.bin");

@@ -324,6 +324,53 @@ fn truncated_files() {
     }
 }
 
+/// Bits flipped anywhere, headers above all: an error or a conversion, never a panic, an endless loop or
+/// an allocation of what a damaged length claims.
+#[test]
+fn damaged_files_never_panic() {
+    use mert_convert::{Plan, PlanOptions, Source, write};
+    let scratch = Scratch::new();
+    std::fs::copy(fixture("containers/config.json"), scratch.path("config.json")).unwrap();
+    let mut state = 0x2545_f491_4f6c_dd1du64;
+    let mut random = move |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    };
+    let (mut refused, mut converted) = (0, 0);
+    for name in ["zip.bin", "legacy.bin", "plain.safetensors", "lightning.ckpt", "f16.bin"] {
+        let bytes = std::fs::read(fixture(&format!("containers/{name}"))).unwrap();
+        for round in 0..120 {
+            let mut damaged = bytes.clone();
+            for _ in 0..=random(3) {
+                // Two thirds into the first or last 12 kB, where pickles, headers and directories are.
+                let at = match round % 3 {
+                    0 => random(12_000.min(bytes.len())),
+                    1 => bytes.len() - 1 - random(12_000.min(bytes.len())),
+                    _ => random(bytes.len()),
+                };
+                damaged[at] ^= 1 << random(8);
+            }
+            let input = scratch.write(name, &damaged);
+            let output = scratch.path("out.safetensors");
+            let result = Source::open(&input).and_then(|source| {
+                let plan = Plan::new(&source, &PlanOptions::default())?;
+                write::safetensors(&plan, &source, &output, true, &|_| {})
+            });
+            match result {
+                Ok(_) => converted += 1,
+                Err(error) => {
+                    assert!(!error.to_string().is_empty());
+                    refused += 1;
+                }
+            }
+        }
+    }
+    // A legacy file and safetensors have no checksums: a flipped weight goes through, a header does not.
+    assert!(refused > 200 && converted > 0, "{refused} refused, {converted} converted");
+}
+
 /// A zip entry carries a checksum: a flipped bit in a weight does not go through.
 #[test]
 fn a_flipped_bit_in_a_zip() {

@@ -203,6 +203,37 @@ fn what_could_not_be_checked_is_exit_status_2() {
     }
 }
 
+/// Damaged references and models: an error or a verdict, never a panic.
+#[test]
+fn damaged_files_never_panic() {
+    use mert_runtime::ConvertedFile;
+    let folder = TempDir::new().unwrap();
+    let npz = std::fs::read(fixture("containers/reference.npz")).unwrap();
+    let model = std::fs::read(model()).unwrap();
+    let mut state = 88_172_645_463_325_252u64;
+    let mut random = move |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    };
+    let (npz_path, model_path) = (folder.path().join("r.npz"), folder.path().join("m.safetensors"));
+    let (mut bad_references, mut bad_models) = (0, 0);
+    for round in 0..300 {
+        let mut damaged = npz.clone();
+        let near = [300, 600].map(|range| if round % 2 == 0 { random(range) } else { npz.len() - 1 - random(range) });
+        near.into_iter().for_each(|at| damaged[at] ^= 1 << random(8));
+        std::fs::write(&npz_path, &damaged[..]).unwrap();
+        bad_references += usize::from(Reference::read(&npz_path).is_err());
+
+        let mut damaged = model.clone();
+        damaged[random(25_000)] ^= 1 << random(8);
+        std::fs::write(&model_path, &damaged[..]).unwrap();
+        bad_models += usize::from(ConvertedFile::open(&model_path).is_err());
+    }
+    assert!(bad_references > 100 && bad_models > 100, "{bad_references} references, {bad_models} models refused");
+}
+
 #[cfg(not(feature = "tch"))]
 #[test]
 fn without_libtorch_the_message_says_how_to_get_it() {
