@@ -1,7 +1,7 @@
 use std::time::Instant;
 
 use mert_runtime::{ComputeDtype, ConvertedFile, DeviceKind, Model};
-use mert_spec::{Config, Dtype, LayerSelection};
+use mert_spec::{Dtype, LayerSelection};
 use ndarray::Array3;
 
 use crate::candidate::{cumulative, isolated};
@@ -52,7 +52,7 @@ pub fn verify_model(
     }
     for reference in references {
         let reference = reference?;
-        report.notes.extend(weaknesses(config, &reference)?);
+        report.notes.extend(reference.weaknesses(config)?);
         let (timing, comparisons) = compare(file, &model, &reference, &wanted, compute, options)?;
         report.timings.push(timing);
         report.comparisons.extend(comparisons);
@@ -64,37 +64,6 @@ pub fn verify_model(
     }
     report.judge_structure_coverage(options.require_structure);
     Ok(report)
-}
-
-/// What a reference's clip cannot show. A clip of one frame is refused: attention over one frame is the
-/// identity whatever its weights, so that a broken model would pass.
-fn weaknesses(config: &Config, reference: &Reference) -> Result<Vec<String>> {
-    let mut notes = Vec::new();
-    let (name, samples) = (&reference.name, reference.input_values.len());
-    let frames = config.frames(samples).unwrap_or(0);
-    if frames == 1 {
-        return Err(VerifyError::NothingToCompare(format!(
-            "{name}: its {samples} samples give one frame, over which attention cannot be judged; take at least a second"
-        )));
-    }
-    let taps_reached = config.num_conv_pos_embeddings / 2 + 1;
-    if frames < taps_reached {
-        notes.push(format!(
-            "{name}: its {frames} frames do not reach every tap of the positional convolution; take at least \
-             {taps_reached} frames ({} samples)",
-            taps_reached * config.hop() + config.receptive_field()
-        ));
-    }
-    let n = samples as f64;
-    let mean = reference.input_values.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
-    let variance = reference.input_values.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / n;
-    if mean.abs() > 0.05 || !(0.8..=1.25).contains(&variance) {
-        notes.push(format!(
-            "{name}: input_values has mean {mean:.2e} and variance {variance:.2e}, where the model's feature extractor \
-             gives 0 and 1: was the clip normalised?"
-        ));
-    }
-    Ok(notes)
 }
 
 fn compare(

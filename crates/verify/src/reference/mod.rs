@@ -3,6 +3,7 @@
 #[cfg(feature = "tch")]
 pub mod libtorch;
 mod npz;
+mod weaknesses;
 
 use std::collections::BTreeMap;
 

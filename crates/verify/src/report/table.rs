@@ -98,12 +98,20 @@ fn write_model(f: &mut impl Write, model: &ModelReport) -> fmt::Result {
         let mut table = Table::new();
         table.load_style(presets::NOTHING).set_header(COLUMNS);
         for layer in &comparison.layers {
-            table.add_row(row(layer));
+            let mut cells = row(layer);
+            if !layer.passed() {
+                // The reasons are sentences; they stand below, where they do not stretch the table.
+                cells[COLUMNS.len() - 1] = "FAIL".into();
+            }
+            table.add_row(cells);
         }
         for column in table.column_iter_mut().take(COLUMNS.len() - 1) {
             column.set_cell_alignment(CellAlignment::Right);
         }
         writeln!(f, "{}", table.trim_fmt())?;
+        for layer in comparison.layers.iter().filter(|layer| !layer.passed()) {
+            writeln!(f, " hidden state {}: {}", layer.layer, layer.failures.join("; "))?;
+        }
     }
     for note in &model.notes {
         writeln!(f, "\nnote: {note}")?;
