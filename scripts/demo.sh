@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Converts a checkpoint that PyTorch saved and verifies the result on all 13 hidden states; then shows
-# that the gate can fail. Needs a Rust toolchain and nothing else.
+# that the gate can fail. Needs a Rust toolchain and a C compiler.
 #
 # MERT_DEMO_DIR   where to put the results (default: target/demo in this repository)
 set -euo pipefail
