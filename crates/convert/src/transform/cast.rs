@@ -35,34 +35,15 @@ impl Cast {
         let contiguous = tensor.as_standard_layout();
         let values = contiguous.as_slice().unwrap_or(&[]);
         let mut bytes = Vec::with_capacity(values.len() * self.to.size());
-        let overflow = match self.to {
+        let finite = match self.to {
             Dtype::F32 => {
                 values.iter().for_each(|value| bytes.extend_from_slice(&value.to_le_bytes()));
-                None
+                true
             }
-            Dtype::F16 => {
-                let mut block = [f16::ZERO; BLOCK];
-                values.chunks(BLOCK).position(|chunk| {
-                    let block = &mut block[..chunk.len()];
-                    block.convert_from_f32_slice(chunk);
-                    block.iter().for_each(|value| bytes.extend_from_slice(&value.to_le_bytes()));
-                    !block.iter().fold(true, |finite, value| finite & value.is_finite())
-                })
-            }
-            Dtype::Bf16 => {
-                let mut block = [bf16::ZERO; BLOCK];
-                values.chunks(BLOCK).position(|chunk| {
-                    let block = &mut block[..chunk.len()];
-                    block.convert_from_f32_slice(chunk);
-                    block.iter().for_each(|value| bytes.extend_from_slice(&value.to_le_bytes()));
-                    !block.iter().fold(true, |finite, value| finite & value.is_finite())
-                })
-            }
+            Dtype::F16 => narrow::<f16>(values, &mut bytes),
+            Dtype::Bf16 => narrow::<bf16>(values, &mut bytes),
         };
-        match overflow {
-            None => Ok(bytes),
-            Some(_) => Err(self.overflow(name, tensor)),
-        }
+        if finite { Ok(bytes) } else { Err(self.overflow(name, tensor)) }
     }
 
     fn overflow(&self, name: &str, tensor: &ArrayD<f32>) -> ConvertError {
@@ -83,6 +64,48 @@ impl Cast {
         };
         ConvertError::Overflow { name: name.to_string(), index, value, dtype: self.to, max }
     }
+}
+
+/// The two 16-bit types, as far as [`narrow`] needs them.
+trait Half: Copy {
+    const ZERO: Self;
+    fn convert(from: &[f32], to: &mut [Self]);
+    fn to_le_bytes(self) -> [u8; 2];
+    fn is_finite(self) -> bool;
+}
+
+macro_rules! half {
+    ($type:ty) => {
+        impl Half for $type {
+            const ZERO: Self = <$type>::ZERO;
+            fn convert(from: &[f32], to: &mut [Self]) {
+                to.convert_from_f32_slice(from);
+            }
+            fn to_le_bytes(self) -> [u8; 2] {
+                <$type>::to_le_bytes(self)
+            }
+            fn is_finite(self) -> bool {
+                <$type>::is_finite(self)
+            }
+        }
+    };
+}
+half!(f16);
+half!(bf16);
+
+/// Appends the rounded values; `false` if one of them is infinite.
+fn narrow<T: Half>(values: &[f32], bytes: &mut Vec<u8>) -> bool {
+    let mut block = [T::ZERO; BLOCK];
+    let mut finite = true;
+    for chunk in values.chunks(BLOCK) {
+        let block = &mut block[..chunk.len()];
+        T::convert(chunk, block);
+        for value in block.iter() {
+            bytes.extend_from_slice(&value.to_le_bytes());
+            finite &= value.is_finite();
+        }
+    }
+    finite
 }
 
 #[cfg(test)]
