@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use assert_cmd::Command;
 use mert_convert::{Plan, PlanOptions, Source, write};
 use mert_spec::{Dtype, Layout};
+use mert_testkit::fixture;
+use mert_verify::Reference;
+use serde_json::Value;
 use tempfile::TempDir;
 
 /// Converts a checkpoint into `folder`.
@@ -28,4 +31,28 @@ pub(crate) fn mert_verify(args: &[&str]) -> (i32, String, String) {
 /// A path as an argument.
 pub(crate) fn arg(path: &Path) -> &str {
     path.to_str().unwrap()
+}
+
+/// The built-in fixture's model.
+pub(crate) fn model() -> PathBuf {
+    fixture("mert-tiny/model.safetensors")
+}
+
+/// What transformers returned for it.
+pub(crate) fn reference() -> PathBuf {
+    fixture("mert-tiny/reference.npz")
+}
+
+/// A JSON file.
+pub(crate) fn json(path: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+/// Writes the fixture's reference after a change.
+pub(crate) fn changed_reference(folder: &TempDir, change: impl FnOnce(&mut Reference)) -> PathBuf {
+    let mut reference = Reference::read(&reference()).unwrap();
+    change(&mut reference);
+    let path = folder.path().join("changed.npz");
+    reference.write(&path).unwrap();
+    path
 }

@@ -3,12 +3,14 @@
 //!
 //! Nothing here is used by the tools themselves.
 
+mod damage;
 mod editor;
 mod sharp;
 mod torch_zip;
 
 use std::path::PathBuf;
 
+pub use damage::Damage;
 pub use editor::ConvertedModel;
 pub use sharp::sharp_checkpoint;
 pub use torch_zip::write_torch_zip;

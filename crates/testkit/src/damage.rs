@@ -1,0 +1,23 @@
+use std::ops::Range;
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// Flips bits at random, the same ones for the same seed.
+pub struct Damage(ChaCha8Rng);
+
+impl Damage {
+    /// A sequence of its own.
+    pub fn new(seed: u64) -> Self {
+        Damage(ChaCha8Rng::seed_from_u64(seed))
+    }
+
+    /// A copy of `bytes` with one to three bits flipped within `range`.
+    pub fn flip(&mut self, bytes: &[u8], range: Range<usize>) -> Vec<u8> {
+        let mut damaged = bytes.to_vec();
+        for _ in 0..self.0.random_range(1..=3) {
+            damaged[self.0.random_range(range.clone())] ^= 1 << self.0.random_range(0..8);
+        }
+        damaged
+    }
+}

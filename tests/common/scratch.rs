@@ -1,0 +1,52 @@
+//! A folder in which `mert-convert` is run and must leave nothing behind when it refuses. Each test program
+//! uses its own part of it.
+#![allow(dead_code)]
+
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+use tempfile::TempDir;
+
+/// A folder for one test.
+pub(crate) struct Scratch(TempDir);
+
+impl Scratch {
+    pub(crate) fn new() -> Self {
+        Scratch(TempDir::new().unwrap())
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        std::fs::write(self.path(name), bytes).unwrap();
+        self.path(name)
+    }
+
+    pub(crate) fn listing(&self) -> Vec<String> {
+        let mut names: Vec<_> =
+            std::fs::read_dir(self.0.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    /// Converts `input` and demands a refusal whose message has all of `words`, and no new file.
+    #[track_caller]
+    pub(crate) fn refused(&self, input: &Path, options: &[&str], words: &[&str]) {
+        let before = self.listing();
+        let run = Command::new(env!("CARGO_BIN_EXE_mert-convert"))
+            .arg(input)
+            .arg(self.path("out.safetensors"))
+            .args(options)
+            .current_dir(self.0.path())
+            .assert()
+            .code(2);
+        let message = String::from_utf8_lossy(&run.get_output().stderr).into_owned();
+        for word in words {
+            assert!(message.contains(word), "`{word}` is not in: {message}");
+        }
+        assert!(run.get_output().stdout.is_empty());
+        assert_eq!(self.listing(), before, "something was left behind");
+    }
+}
