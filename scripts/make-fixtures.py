@@ -616,6 +616,12 @@ def write_hostile(folder):
     torch.save(foreign, folder / "foreign-tensor.bin")
     arrays = OrderedDict((name, tensor.numpy()) for name, tensor in list(state.items())[:16])
     torch.save(arrays, folder / "numpy.bin")
+    # torch marks a lazily negated view in the pickle and stores the values with the other sign.
+    few = list(state.items())[:16]
+    negated = OrderedDict(few[:-1] + [(few[-1][0], torch._neg_view(-few[-1][1]))])
+    torch.save(negated, folder / "negated-view.bin")
+    torch.save(negated, folder / "negated-view-protocol4.bin", pickle_protocol=4)
+    assert torch.equal(torch.load(folder / "negated-view.bin", weights_only=True)[few[-1][0]], few[-1][1])
 
 
 def write_full_size(folder):
@@ -674,7 +680,8 @@ last one of `stable-layer-norm/` is after the encoder's final LayerNorm.
 conv, `f16.bin` and `bf16.bin` are rounded (before fusing), `head.bin` adds an `lm_head`, and
 `lightning.ckpt` and `fairseq-like.pt` add training state. In `hostile/`, `os-system.bin` and
 `foreign-tensor.bin` run `touch PWNED` if something unpickles them without care, so a file of that
-name is the alarm; `numpy.bin` holds numpy arrays.
+name is the alarm; `numpy.bin` holds numpy arrays, and `negated-view*.bin` a tensor that comes out with
+the wrong sign if a mark in the pickle is ignored.
 
 `mert-tiny/model.safetensors` is not PyTorch's but `mert-convert`'s (float16, MLX layout): `mert-verify`
 carries it as its built-in fixture. After a change, convert `mert-tiny/pytorch_model.bin` to it again.

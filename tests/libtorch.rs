@@ -66,6 +66,8 @@ fn what_it_cannot_read_is_said() {
     for name in ["hostile/os-system.bin", "hostile/numpy.bin", "mert-tiny/reference.npz", "README.md"] {
         assert!(Libtorch::open(&fixture(name), None).is_err(), "{name}");
     }
+    let error = Libtorch::open(&fixture("hostile/negated-view.bin"), None).err().unwrap().to_string();
+    assert!(error.contains("resolve_neg"), "{error}");
     let model = Libtorch::open(&fixture("mert-tiny/pytorch_model.bin"), None).unwrap();
     assert!(model.reference("short", &[0.0; 399], &[]).unwrap_err().to_string().contains("at least 400"));
 }

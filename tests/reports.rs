@@ -152,3 +152,60 @@ fn a_gate_file_drives_several_models() {
     assert_eq!(code, 0);
     assert!(out.contains("A FLOOR IS LOWERED: a test of the floor"), "{out}");
 }
+
+/// An earlier run's verdict must not be taken for this one's, however this one ends.
+#[test]
+fn no_stale_report_survives() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let (xml, bad) = (path("gate.xml"), path("bad.yaml"));
+    std::fs::write(&bad, "models: {").unwrap();
+    let m = model();
+    for args in [
+        vec!["--config", arg(&bad), "--junit", arg(&xml)],
+        vec!["--config", "/no/such.yaml", "--junit", arg(&xml)],
+        vec![arg(&m), "--reference", "/no/such.npz", "--junit", arg(&xml)],
+        vec!["--json", "/no/folder/r.json", "--junit", arg(&xml)],
+    ] {
+        std::fs::write(&xml, "an earlier pass").unwrap();
+        assert_eq!(mert_verify(&args).0, 2, "{args:?}");
+        assert_ne!(std::fs::read_to_string(&xml).unwrap_or_default(), "an earlier pass", "{args:?}");
+    }
+}
+
+#[test]
+fn nothing_is_written_over_an_input() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let (m, r, y) = (path("m.safetensors"), path("r.npz"), path("verify.yaml"));
+    std::fs::copy(model(), &m).unwrap();
+    std::fs::copy(reference(), &r).unwrap();
+    std::fs::write(&y, "models:\n  - {model: m.safetensors, references: [r.npz]}\n").unwrap();
+    for args in [
+        vec![arg(&m), "--reference", arg(&r), "--json", arg(&m)],
+        vec![arg(&m), "--reference", arg(&r), "--junit", arg(&r)],
+        vec!["--config", arg(&y), "--markdown", arg(&y)],
+        vec!["--config", arg(&y), "--markdown", arg(&r)],
+        vec!["--json", arg(&path("same")), "--junit", arg(&path("same"))],
+        vec!["hidden-states", arg(&m), "--input", arg(&r), "--output", arg(&r), "--force"],
+    ] {
+        let before = [&m, &r, &y].map(|file| std::fs::read(file).unwrap());
+        let (code, out, err) = mert_verify(&args);
+        assert_eq!(code, 2, "{args:?}: {out}{err}");
+        assert!(before == [&m, &r, &y].map(|file| std::fs::read(file).unwrap()), "{args:?}");
+    }
+}
+
+/// The limits that a report names are the ones that were applied.
+#[test]
+fn a_headline_shows_the_limits_as_they_are() {
+    let (_, out, _) = mert_verify(&["--layers", "6"]);
+    assert!(out.contains("NMSE ≤ 1e-9, max |Δ| ≤ 2e-4") && out.contains("NMSE ≤ 2e-5, max |Δ| ≤ 2e-2"), "{out}");
+    let m = model();
+    let (_, out, _) = mert_verify(&[arg(&m), "--reference", arg(&reference()), "--dtype", "bf16"]);
+    assert!(out.contains("NMSE ≤ 6e-3, max |Δ| ≤ 3e-1"), "{out}");
+    let folder = TempDir::new().unwrap();
+    let bf16 = convert(&fixture("mert-tiny/pytorch_model.bin"), &folder, Dtype::Bf16, Layout::Mlx);
+    let (_, out, _) = mert_verify(&[arg(&bf16), "--reference", arg(&reference())]);
+    assert!(out.contains("NMSE ≤ 1.5e-3, max |Δ| ≤ 1.5e-1"), "{out}");
+}

@@ -14,7 +14,7 @@ use serde_json::json;
 ///
 /// Weight norm is fused, Conv1d weights are laid out for the target, and every tensor of the
 /// checkpoint is accounted for. Without OUTPUT, or with --dry-run, the plan is printed and nothing is
-/// written. Exit status: 0 done, 2 refused; on a refusal nothing is written.
+/// written. Exit status: 0 done, 2 refused, 130 interrupted; only on 0 has anything been written.
 #[derive(Debug, Parser)]
 #[command(version)]
 pub(crate) struct Args {

@@ -162,7 +162,7 @@ pub enum ConvertError {
         path: PathBuf,
     },
     /// `--key` was given for a file that has no dictionaries.
-    #[error("{path} is a safetensors file, which nests nothing; leave --key out")]
+    #[error("{path} is a safetensors file or sharded, and nests nothing; leave --key out")]
     KeyWithoutDictionaries {
         /// The input.
         path: PathBuf,

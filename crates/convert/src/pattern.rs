@@ -6,13 +6,19 @@ pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     }
 }
 
+/// A name from a file as messages show it: line breaks and control characters escaped, so that it can
+/// neither forge a line nor reach a terminal.
+pub(crate) fn shown(name: &str) -> String {
+    name.chars().map(|c| if c.is_control() { c.escape_debug().to_string() } else { c.to_string() }).collect()
+}
+
 /// The candidate nearest to `name` by edit distance, unless even that one is mostly different.
 pub(crate) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<String> {
     candidates
         .map(|candidate| (strsim::normalized_damerau_levenshtein(name, candidate), candidate))
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .filter(|(similarity, _)| *similarity > 0.5)
-        .map(|(_, candidate)| candidate.to_string())
+        .map(|(_, candidate)| shown(candidate))
 }
 
 #[cfg(test)]

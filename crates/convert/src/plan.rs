@@ -7,7 +7,7 @@ use mert_spec::{
 };
 use serde::Serialize;
 
-use crate::pattern::{matches, nearest};
+use crate::pattern::{matches, nearest, shown};
 use crate::prefix::find_prefix;
 use crate::reader::{Listing, SourceDtype};
 use crate::transform::{Cast, FuseWeightNorm, Transpose};
@@ -239,7 +239,7 @@ impl<'a> Planner<'a> {
         let mut dropped: Vec<Dropped> = listing
             .outside
             .iter()
-            .map(|name| Dropped { name: name.clone(), reason: "outside the model's state dict".into() })
+            .map(|name| Dropped { name: shown(name), reason: "outside the model's state dict".into() })
             .collect();
         dropped.extend(
             listing.foreign.iter().map(|(name, kind)| Dropped {
@@ -357,9 +357,9 @@ impl<'a> Planner<'a> {
             inventory(config).into_iter().map(|spec| format!("{}{}", self.prefix, spec.name)).collect();
         for name in &self.unused {
             match dropped_reason(self.prefix, name) {
-                Some(reason) => self.dropped.push(Dropped { name: name.to_string(), reason: reason.into() }),
+                Some(reason) => self.dropped.push(Dropped { name: shown(name), reason: reason.into() }),
                 None => self.problems.push(Problem::Unexpected {
-                    name: name.to_string(),
+                    name: shown(name),
                     found: self.listing.tensors[*name].shape.clone(),
                     nearest: nearest(name, expected.iter().map(String::as_str)),
                 }),

@@ -43,6 +43,9 @@ impl Source {
         let config_file = Some(folder.join("config.json")).filter(|file| file.is_file());
 
         let is_index = weights.to_str().is_some_and(|name| name.ends_with(".index.json"));
+        if is_index && key.is_some() {
+            return Err(ConvertError::KeyWithoutDictionaries { path: weights });
+        }
         let (checkpoint, files): (Box<dyn Checkpoint>, _) = if is_index {
             let sharded = ShardedCheckpoint::open(&weights)?;
             let files = sharded.files().to_vec();

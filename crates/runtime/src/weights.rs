@@ -72,7 +72,7 @@ impl ConvertedFile {
             entries.insert(spec.name, entry);
         }
         if let Some(name) = stored.keys().min() {
-            return Err(wrong(format!("tensor `{name}` is not part of it")));
+            return Err(wrong(format!("tensor `{}` is not part of it", name.escape_debug())));
         }
         Ok(ConvertedFile { path: path.to_path_buf(), metadata, entries, data })
     }

@@ -110,10 +110,10 @@ struct UnsupportedFields {
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// The text is not a JSON object with fields of the expected types.
-    #[error("config.json cannot be read: {0}")]
+    #[error("no configuration can be read: {0}")]
     Syntax(String),
     /// A field has a value that no model of the family can have.
-    #[error("config.json: `{field}` is {found}, expected {expected}")]
+    #[error("`{field}` is {found}, expected {expected}")]
     Invalid {
         /// The field's name.
         field: &'static str,
@@ -123,7 +123,7 @@ pub enum ConfigError {
         expected: String,
     },
     /// A field asks for a variant that is not supported.
-    #[error("config.json: `{field}` is {found}, which is not supported: {reason}")]
+    #[error("`{field}` is {found}, which is not supported: {reason}")]
     Unsupported {
         /// The field's name.
         field: &'static str,
@@ -415,6 +415,6 @@ mod tests {
         for json in ["{}", "[]", "null", "{\"hidden_size\": 768}", "{\"model_type\": 3}"] {
             assert!(Config::from_json(json).unwrap_err().to_string().contains("model_type"), "{json}");
         }
-        assert!(Config::from_json("{").unwrap_err().to_string().contains("cannot be read"));
+        assert!(Config::from_json("{").unwrap_err().to_string().contains("can be read"));
     }
 }

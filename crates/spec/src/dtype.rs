@@ -50,6 +50,6 @@ impl FromStr for Dtype {
         Dtype::ALL
             .into_iter()
             .find(|d| d.name() == text)
-            .ok_or_else(|| format!("unknown dtype `{text}`: expected f16, bf16 or f32"))
+            .ok_or_else(|| format!("unknown dtype {text:?}: expected f16, bf16 or f32"))
     }
 }

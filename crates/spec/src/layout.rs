@@ -69,6 +69,6 @@ impl FromStr for Layout {
         [Layout::Mlx, Layout::Candle]
             .into_iter()
             .find(|l| l.name() == text)
-            .ok_or_else(|| format!("unknown layout `{text}`: expected mlx or candle"))
+            .ok_or_else(|| format!("unknown layout {text:?}: expected mlx or candle"))
     }
 }

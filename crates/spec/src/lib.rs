@@ -3,8 +3,8 @@
 //! Everything here is a plain value or a pure function of one: the configuration ([`Config`]), the
 //! tensors that a configuration implies ([`inventory`]), how a file may lay them out ([`Layout`]),
 //! what a converted file says about itself ([`Metadata`]) and which published checkpoints are known
-//! ([`KNOWN_CHECKPOINTS`]). There is no I/O and there are no numerics, so the converter, the runtime
-//! and the verifier can share it without sharing any code that could be wrong in the same way.
+//! ([`KNOWN_CHECKPOINTS`]). There is no I/O and there are no numerics. It is all that the converter, the
+//! runtime and the verifier share; what it says is checked against transformers' own results.
 
 mod activation;
 mod config;
@@ -15,6 +15,7 @@ mod inventory;
 mod known;
 mod layout;
 mod metadata;
+mod negated_view;
 mod selection;
 pub mod weight_norm;
 
@@ -27,4 +28,5 @@ pub use inventory::{CONV0_WEIGHT, Role, TensorSpec, inventory, training_only_rea
 pub use known::{KNOWN_CHECKPOINTS, KnownCheckpoint, known_by_sha256};
 pub use layout::Layout;
 pub use metadata::{Metadata, MetadataError};
+pub use negated_view::rebuilds_negated_view;
 pub use selection::{LayerSelection, SelectionError};

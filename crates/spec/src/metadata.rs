@@ -41,7 +41,7 @@ pub enum MetadataError {
         reason: String,
     },
     /// The embedded configuration cannot be used.
-    #[error("the file's embedded {0}")]
+    #[error("the file's embedded configuration: {0}")]
     Config(#[from] ConfigError),
 }
 
@@ -77,7 +77,7 @@ impl Metadata {
         if let Some(format) = get("format").filter(|&format| format != layout.format()) {
             return Err(MetadataError::Invalid {
                 key: "format",
-                reason: format!("`{format}` does not go with layout `{layout}`, which has `{}`", layout.format()),
+                reason: format!("{format:?} does not go with layout `{layout}`, which has `{}`", layout.format()),
             });
         }
         Ok(Metadata {
@@ -85,11 +85,19 @@ impl Metadata {
             dtype,
             config: Config::from_json(entry("config")?)?,
             config_inferred: get("config_inferred").is_some(),
-            source_sha256: entry("source_sha256")?.to_string(),
+            source_sha256: sha256(entry("source_sha256")?)?,
             license: get("license").map(str::to_string),
             generator: entry("generator")?.to_string(),
         })
     }
+}
+
+fn sha256(text: &str) -> Result<String, MetadataError> {
+    if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(text.to_string());
+    }
+    let reason = format!("{text:?} is not 64 hexadecimal digits");
+    Err(MetadataError::Invalid { key: "source_sha256", reason })
 }
 
 #[cfg(test)]

@@ -17,6 +17,9 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
         Err(_) => path.to_path_buf(),
     };
     let folder = target.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        return Err(failed(std::io::Error::other(format!("there is no folder {}", folder.display()))));
+    }
     let mut builder = tempfile::Builder::new();
     builder.prefix(".").suffix(".partial");
     #[cfg(unix)]

@@ -37,6 +37,19 @@ pub struct CheckpointJob {
 const GENERATED_SECONDS: usize = 5;
 
 impl Job {
+    /// The files that the job reads.
+    pub fn inputs(&self) -> Vec<PathBuf> {
+        let mut inputs = vec![model_file(&self.model)];
+        // A folder that cannot be listed is an error of the run, not of this.
+        inputs.extend(self.references.iter().flat_map(|path| reference_files(path).unwrap_or_default()));
+        if let Some(checkpoint) = &self.checkpoint {
+            inputs.push(checkpoint.path.clone());
+            inputs.extend(checkpoint.config.clone());
+            inputs.extend(checkpoint.inputs.iter().cloned());
+        }
+        inputs
+    }
+
     /// Runs the job.
     ///
     /// # Errors

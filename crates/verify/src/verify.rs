@@ -37,6 +37,7 @@ pub fn verify_model(
     references: impl IntoIterator<Item = Result<Reference>>,
     options: &Options,
 ) -> Result<ModelReport> {
+    options.tolerances.validate()?;
     let config = &file.metadata().config;
     let wanted = options.layers.resolve(config.num_hidden_states())?;
     let compute = options.compute.unwrap_or(Dtype::F32);

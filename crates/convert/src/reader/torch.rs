@@ -88,7 +88,8 @@ fn find_state_dict<'a>(path: &Path, root: &'a PickleValue, asked: Option<&str>) 
     let mut found = Vec::new();
     collect_state_dicts(root, String::new(), &mut found);
     found.sort_by(|a, b| a.path.cmp(&b.path));
-    let candidates: Vec<_> = found.iter().map(|c| format!("`{}`", c.path)).collect();
+    let shown = |path: &str| if path.is_empty() { "(none: it is the file's root)".into() } else { format!("`{path}`") };
+    let candidates: Vec<String> = found.iter().map(|c| shown(&c.path)).collect();
     if let Some(asked) = asked {
         found.retain(|candidate| candidate.path == asked);
         if found.is_empty() {

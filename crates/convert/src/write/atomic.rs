@@ -50,6 +50,10 @@ impl AtomicFile {
             Some(parent) if parent != Path::new("") => parent,
             _ => Path::new("."),
         };
+        if !folder.is_dir() {
+            let reason = io::Error::other(format!("there is no folder {}", folder.display()));
+            return Err(write_error(&path, reason));
+        }
         let mut builder = tempfile::Builder::new();
         builder.prefix(".").suffix(".partial");
         #[cfg(unix)]

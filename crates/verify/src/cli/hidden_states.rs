@@ -16,7 +16,8 @@ pub(crate) struct HiddenStatesArgs {
     /// The clip, .npy or .npz, exactly as it enters the model
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
-    /// The .npz to write: input_values (N,), hidden_states (chosen, frames, width), layers (chosen,)
+    /// The .npz to write: input_values (N,), hidden_states (chosen, frames, width),
+    /// candidate_layers (chosen,)
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
     /// Which hidden states: all, 6, 0,6,12 or 0-12
@@ -34,7 +35,7 @@ pub(crate) struct HiddenStatesArgs {
 }
 
 pub(crate) fn run(args: &HiddenStatesArgs) -> anyhow::Result<()> {
-    super::refuse_existing(&args.output, args.force)?;
+    super::check_output(&args.output, args.force, &[&args.model, &args.input])?;
     let model = Model::open(&model_file(&args.model), args.dtype, &args.device.open()?)?;
     let wanted = args.layers.resolve(model.config().num_hidden_states())?;
     let clip = npz::read_input_values(&args.input)?;

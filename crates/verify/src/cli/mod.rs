@@ -56,16 +56,31 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
 
 /// Prints to standard output; a reader that has gone (`… | head`) is no failure.
 fn print(text: &str) -> anyhow::Result<()> {
-    match io::stdout().write_all(text.as_bytes()) {
+    match io::stdout().write_all(printable(text).as_bytes()) {
         Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(e.into()),
         _ => Ok(()),
     }
 }
 
-/// Refuses to replace a file without being told to; said before anything is computed.
-fn refuse_existing(path: &Path, force: bool) -> anyhow::Result<()> {
-    if path.exists() && !force {
-        bail!("{} exists; give --force to replace it", path.display());
+/// Control characters escaped: names come from files, and a terminal would obey them.
+pub(crate) fn printable(text: &str) -> String {
+    let escape = |c: char| if c.is_control() && c != '\n' { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(escape).collect()
+}
+
+/// Whether two paths lead to the same file, which exists and is an ordinary one.
+fn same_file(a: &Path, b: &Path) -> bool {
+    let resolve = |path: &Path| path.is_file().then(|| path.canonicalize().ok()).flatten();
+    resolve(a).is_some_and(|a| resolve(b) == Some(a))
+}
+
+/// Refuses to replace an input, or any file without being told to; said before anything is computed.
+fn check_output(output: &Path, force: bool, inputs: &[&Path]) -> anyhow::Result<()> {
+    if inputs.iter().any(|input| same_file(output, input)) {
+        bail!("{} is an input; give another output", output.display());
+    }
+    if output.exists() && !force {
+        bail!("{} exists; give --force to replace it", output.display());
     }
     Ok(())
 }

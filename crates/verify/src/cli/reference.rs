@@ -30,7 +30,7 @@ pub(crate) fn run(args: &ReferenceArgs) -> anyhow::Result<()> {
     use mert_spec::Dtype;
     use mert_verify::reference::libtorch::Libtorch;
 
-    super::refuse_existing(&args.output, args.force)?;
+    super::check_output(&args.output, args.force, &[&args.checkpoint, &args.input])?;
     let clip = mert_verify::npz::read_input_values(&args.input)?;
     let libtorch = Libtorch::open(&args.checkpoint, args.checkpoint_config.as_deref())?;
     let reference = libtorch.reference(&args.input.display().to_string(), &clip, &[Dtype::F16, Dtype::Bf16])?;

@@ -1,6 +1,7 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use anyhow::bail;
 use clap::Args;
 use mert_runtime::DeviceKind;
 use mert_spec::{Dtype, LayerSelection};
@@ -64,30 +65,36 @@ pub(crate) struct VerifyArgs {
 }
 
 pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Outcome> {
+    let reports: Vec<&Path> = [&args.json, &args.junit, &args.markdown].into_iter().flatten().map(|p| &**p).collect();
+    refuse_overwriting(&reports, &args.inputs())?;
     let jobs = match (&args.config, &args.model) {
-        (Some(suite), _) => read_suite(suite)?,
+        (Some(suite), _) => read_suite(suite).inspect_err(|_| remove_stale(&reports))?,
         (None, Some(model)) => vec![args.job(model)],
         (None, None) => Vec::new(),
     };
+    refuse_overwriting(&reports, &jobs.iter().flat_map(Job::inputs).collect::<Vec<_>>())?;
+    // Should this run be cut short, an earlier run's verdict must not be taken for its own.
+    remove_stale(&reports);
+
     let report = if jobs.is_empty() {
         Report::new([(FIXTURE.into(), args.run_fixture())])
     } else {
         Report::new(jobs.into_iter().map(|job| (job.model.clone(), job.run())))
     };
-    // What was found is printed before the files are written: should one of them fail, it is not lost.
-    if !args.quiet {
-        super::print(&report.to_string())?;
-    }
+    // Everything is attempted before a failure to write any of it ends the run.
+    let mut written = vec![if args.quiet { Ok(()) } else { super::print(&report.to_string()) }];
     for error in &report.errors {
-        writeln!(io::stderr(), "mert-verify: {}", error.error)?;
+        let line = super::printable(&format!("mert-verify: {}", error.error));
+        written.push(writeln!(io::stderr(), "{line}").map_err(Into::into));
     }
     for (path, text) in
         [(&args.json, report.to_json()), (&args.junit, report.to_junit()), (&args.markdown, report.to_markdown())]
     {
         if let Some(path) = path {
-            report::write(path, &text)?;
+            written.push(report::write(path, &text).map_err(Into::into));
         }
     }
+    written.into_iter().collect::<anyhow::Result<()>>()?;
     Ok(match (report.errors.is_empty(), report.passed) {
         (false, _) => Outcome::NotChecked,
         (true, true) => Outcome::Passed,
@@ -95,9 +102,39 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Outcome> {
     })
 }
 
+/// A report that would replace an input, or another report, is a slip on the command line.
+fn refuse_overwriting(reports: &[&Path], inputs: &[PathBuf]) -> anyhow::Result<()> {
+    for (i, report) in reports.iter().enumerate() {
+        if let Some(input) = inputs.iter().find(|input| super::same_file(report, input)) {
+            bail!("{} is an input; give the report another name", input.display());
+        }
+        if reports[..i].iter().any(|other| other == report || super::same_file(other, report)) {
+            bail!("two reports are to be written to {}; give each a name of its own", report.display());
+        }
+    }
+    Ok(())
+}
+
+/// Removes an earlier run's reports. One that cannot be removed cannot be replaced either, which is said
+/// when that is tried.
+fn remove_stale(reports: &[&Path]) {
+    for report in reports {
+        if std::fs::symlink_metadata(report).is_ok_and(|existing| existing.is_file()) {
+            let _ = std::fs::remove_file(report);
+        }
+    }
+}
+
 const FIXTURE: &str = "built-in fixture mert-tiny";
 
 impl VerifyArgs {
+    /// The files that the command line names to be read.
+    fn inputs(&self) -> Vec<PathBuf> {
+        let single = [&self.model, &self.checkpoint, &self.checkpoint_config, &self.config];
+        let several = self.reference.iter().chain(&self.input);
+        single.into_iter().flatten().chain(several).cloned().collect()
+    }
+
     fn options(&self) -> Options {
         Options {
             layers: self.layers.clone(),

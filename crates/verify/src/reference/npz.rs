@@ -8,7 +8,7 @@ use crate::npz::{self, Archive, flatten_clip};
 use crate::{Result, VerifyError};
 
 /// The array that `mert-verify hidden-states` writes and no reference has.
-pub const HIDDEN_STATES_MARK: &str = "layers";
+pub const HIDDEN_STATES_MARK: &str = "candidate_layers";
 
 impl Reference {
     /// Reads a reference: a `.npz` with `input_values` `(N,)` or `(1, N)` and `hidden_states`

@@ -48,5 +48,6 @@ fn line(cells: &[String]) -> String {
 
 /// A bar would end a table's cell, and file names may hold characters that Markdown reads as markup.
 fn escape(text: &str) -> String {
+    let text: String = text.chars().filter(|c| !c.is_control() || *c == '\n').collect();
     text.replace('|', "\\|").replace('<', "&lt;").replace('*', "\\*").replace('\n', "<br>")
 }

@@ -88,7 +88,7 @@ impl Report {
     }
 }
 
-/// Writes a report; all of it or nothing. An earlier one is replaced.
+/// Writes a report, all of it or nothing, over an earlier one; a pipe or a device is written to directly.
 ///
 /// # Errors
 /// [`VerifyError::Write`](crate::VerifyError::Write).

@@ -30,8 +30,8 @@ pub(super) fn headline(comparison: &Comparison) -> String {
     let isolated = if comparison.isolated { ", each layer alone" } else { "" };
     let limits = &comparison.tolerance.limits;
     format!(
-        "{}: against {} ({weights}{isolated}); tolerance \"{}\": pooled cosine > {}, frame cosine ≥ {}, NMSE ≤ {:.0e}, \
-         max |Δ| ≤ {:.0e} of the largest value",
+        "{}: against {} ({weights}{isolated}); tolerance \"{}\": pooled cosine > {}, frame cosine ≥ {}, NMSE ≤ {:e}, \
+         max |Δ| ≤ {:e} of the largest value",
         comparison.question.name(),
         comparison.reference,
         comparison.tolerance.name,

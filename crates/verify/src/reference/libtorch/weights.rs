@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::pickle::PthTensors;
 use candle_core::{DType, Device};
-use mert_spec::CONV0_WEIGHT;
+use mert_spec::{CONV0_WEIGHT, rebuilds_negated_view};
 use tch::Tensor;
 
 use crate::{Result, VerifyError};
@@ -92,7 +92,26 @@ fn plain(error: candle_core::Error) -> String {
     mert_runtime::Error::from(error).to_string()
 }
 
+/// The converter looks for the same mark; neither of the two pickle readers does.
+fn holds_negated_view(file: &Path) -> bool {
+    let pickle = || -> Option<Vec<u8>> {
+        let mut archive = zip::ZipArchive::new(File::open(file).ok()?).ok()?;
+        let name = archive.file_names().flatten().find(|name| name.ends_with("data.pkl"))?.into_owned();
+        let mut pickle = Vec::new();
+        archive.by_name(&name).ok()?.take(16 << 20).read_to_end(&mut pickle).ok()?;
+        Some(pickle)
+    };
+    pickle().is_some_and(|pickle| rebuilds_negated_view(&pickle))
+}
+
 fn read_pickle(file: &Path) -> Result<HashMap<String, candle_core::Tensor>> {
+    let refused = |reason: &str| VerifyError::Checkpoint { path: file.to_path_buf(), reason: reason.to_string() };
+    if holds_negated_view(file) {
+        return Err(refused(
+            "it holds a tensor that PyTorch saved as a negated view, which would be read with the wrong sign; save it \
+             again after tensor.resolve_neg()",
+        ));
+    }
     let mut reasons = Vec::new();
     for key in NESTED {
         let found = match PthTensors::new(file, key) {
@@ -107,7 +126,10 @@ fn read_pickle(file: &Path) -> Result<HashMap<String, candle_core::Tensor>> {
         for name in found.tensor_infos().keys() {
             let failed = |e: String| VerifyError::Checkpoint {
                 path: file.to_path_buf(),
-                reason: format!("tensor `{name}`: {e}"),
+                reason: format!(
+                    "tensor `{name}`: {e}; save contiguous tensors with torch.save, or give a --reference .npz made \
+                     with Python"
+                ),
             };
             if let Some(tensor) = found.get(name).map_err(|e| failed(plain(e)))? {
                 tensors.insert(name.clone(), tensor);
