@@ -1,8 +1,7 @@
-//! The runtime as a library: what it refuses, and that it computes only what is asked for.
+//! The runtime as a library: what it returns, and what it refuses.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use candle_core::{Device, Tensor};
 use mert_runtime::{ComputeDtype, ConvertedFile, DeviceKind, Error, Model};
@@ -86,38 +85,6 @@ fn a_layer_alone_continues_the_ones_below() {
     }
     let narrow = Tensor::zeros((1, 3, 7), candle_core::DType::F32, &Device::Cpu).unwrap();
     assert!(matches!(model.hidden_state_from_previous(5, &narrow), Err(Error::Candle(_))));
-}
-
-/// Counts the spans that the encoder opens for each layer it runs.
-struct LayerCounter(AtomicUsize);
-
-impl tracing::Subscriber for &'static LayerCounter {
-    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        metadata.name() == "encoder_layer"
-    }
-    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        tracing::span::Id::from_u64(1)
-    }
-    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
-    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-    fn event(&self, _: &tracing::Event<'_>) {}
-    fn enter(&self, _: &tracing::span::Id) {}
-    fn exit(&self, _: &tracing::span::Id) {}
-}
-
-#[test]
-fn layers_above_the_highest_asked_for_are_not_run() {
-    static COUNTER: LayerCounter = LayerCounter(AtomicUsize::new(0));
-    let model = model();
-    let samples = clip(800, 1);
-    tracing::subscriber::with_default(&COUNTER, || {
-        for (wanted, expected) in [(&[6][..], 6), (&[0], 0), (&[12, 3], 12), (&[1, 2], 2)] {
-            COUNTER.0.store(0, Ordering::Relaxed);
-            model.hidden_states(&samples, wanted).unwrap();
-            assert_eq!(COUNTER.0.load(Ordering::Relaxed), expected, "{wanted:?}");
-        }
-    });
 }
 
 #[test]
