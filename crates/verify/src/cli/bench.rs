@@ -2,8 +2,8 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
-use mert_runtime::{DeviceKind, Model};
-use mert_spec::{Dtype, LayerSelection};
+use mert_runtime::Model;
+use mert_spec::LayerSelection;
 use mert_verify::bench::{BenchOptions, BenchResult, bench};
 use mert_verify::fixture::Fixture;
 use mert_verify::job::model_file;
@@ -25,12 +25,8 @@ pub(crate) struct BenchArgs {
     /// Hidden states to return; layers above the highest are not run
     #[arg(long, default_value = "all")]
     layers: LayerSelection,
-    /// Where the model runs: cpu, metal or cuda
-    #[arg(long, default_value = "cpu")]
-    device: DeviceKind,
-    /// The element type in which the model computes: f32, f16 or bf16
-    #[arg(long, default_value = "f32")]
-    dtype: Dtype,
+    #[command(flatten)]
+    compute: super::ComputeArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -57,11 +53,11 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
             fixture.model()
         }
     };
-    let model = Model::open(&file, args.dtype, &args.device.open()?)?;
+    let model = Model::open(&file, args.compute.dtype, &args.compute.device.open()?)?;
     let layers = args.layers.resolve(model.config().num_hidden_states())?;
     let result = bench(&model, &BenchOptions { seconds: args.seconds, runs: args.runs as usize, layers })?;
     if args.json {
-        let (device, dtype) = (args.device.name(), args.dtype);
+        let (device, dtype) = (args.compute.device.name(), args.compute.dtype);
         let document = json!({
             "model": args.model, "layers": args.layers.to_string(), "device": device, "dtype": dtype,
             "threads": threads, "result": result,
@@ -77,8 +73,8 @@ fn describe(args: &BenchArgs, threads: usize, result: &BenchResult) -> String {
         "{audio_seconds} s of audio, {frames} frames, hidden states {}, {} on {} ({threads} threads), {} runs\n\
          median {median:.3} s (from {min:.3} to {max:.3}), {gflops:.0} GFLOP/s, {real_time_factor:.1} times real time\n",
         args.layers,
-        args.dtype,
-        args.device,
+        args.compute.dtype,
+        args.compute.device,
         seconds.len(),
     )
 }

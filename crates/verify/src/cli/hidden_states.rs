@@ -2,8 +2,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, anyhow};
 use clap::Args;
-use mert_runtime::{DeviceKind, Model};
-use mert_spec::{Dtype, LayerSelection};
+use mert_runtime::Model;
+use mert_spec::LayerSelection;
 use mert_verify::job::model_file;
 use mert_verify::reference::HIDDEN_STATES_MARK;
 use mert_verify::{candidate, npz};
@@ -23,12 +23,8 @@ pub(crate) struct HiddenStatesArgs {
     /// Which hidden states: all, 6, 0,6,12 or 0-12
     #[arg(long, default_value = "all")]
     layers: LayerSelection,
-    /// Where the model runs: cpu, metal or cuda
-    #[arg(long, default_value = "cpu")]
-    device: DeviceKind,
-    /// The element type in which the model computes: f32, f16 or bf16
-    #[arg(long, default_value = "f32")]
-    dtype: Dtype,
+    #[command(flatten)]
+    compute: super::ComputeArgs,
     /// Replace the output if it exists
     #[arg(long)]
     force: bool,
@@ -36,7 +32,7 @@ pub(crate) struct HiddenStatesArgs {
 
 pub(crate) fn run(args: &HiddenStatesArgs) -> anyhow::Result<()> {
     super::check_output(&args.output, args.force, &[&args.model, &args.input])?;
-    let model = Model::open(&model_file(&args.model), args.dtype, &args.device.open()?)?;
+    let model = Model::open(&model_file(&args.model), args.compute.dtype, &args.compute.device.open()?)?;
     let wanted = args.layers.resolve(model.config().num_hidden_states())?;
     let clip = npz::read_input_values(&args.input)?;
     let states = candidate::cumulative(&model, &clip, &wanted)?;

@@ -10,6 +10,8 @@ use std::path::Path;
 
 use anyhow::bail;
 use clap::{Parser, Subcommand};
+use mert_runtime::DeviceKind;
+use mert_spec::Dtype;
 
 /// Verifies that a converted MERT or HuBERT model still computes what PyTorch computes.
 ///
@@ -22,6 +24,17 @@ pub(crate) struct Args {
     command: Option<Command>,
     #[command(flatten)]
     verify: verify::VerifyArgs,
+}
+
+/// Where and in which arithmetic a subcommand runs a model.
+#[derive(Debug, clap::Args)]
+struct ComputeArgs {
+    /// Where the model runs: cpu, metal or cuda
+    #[arg(long, default_value = "cpu")]
+    device: DeviceKind,
+    /// The element type in which the model computes: f32, f16 or bf16
+    #[arg(long, default_value = "f32")]
+    dtype: Dtype,
 }
 
 #[derive(Debug, Subcommand)]
