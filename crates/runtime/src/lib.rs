@@ -11,20 +11,15 @@
 //! # Ok::<(), mert_runtime::Error>(())
 //! ```
 //!
-//! Modules bear the names of the checkpoint's own modules: `feature_extractor`, `feature_projection`,
-//! `encoder`. Activations are channels-last, `(batch, frames, channels)`, between all of them. `ops`
-//! is the seam behind which faster kernels go.
+//! There are two engines behind [`Model`]: `cpu`, packed and vectorised, for f32 on the processor, and
+//! `candle`, in candle's own operations, for GPUs and for half-precision arithmetic. In both, modules
+//! bear the names of the checkpoint's own: `feature_extractor`, `feature_projection`, `encoder`.
 
-mod attention;
+mod candle;
+mod cpu;
 mod device;
-mod encoder;
 mod error;
-mod feature_extractor;
-mod feature_projection;
-mod feed_forward;
 mod model;
-mod ops;
-mod positional_conv;
 mod weights;
 
 pub use device::{ComputeDtype, DeviceKind};

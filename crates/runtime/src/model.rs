@@ -1,23 +1,31 @@
 use std::path::Path;
+use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use mert_spec::Config;
 
-use crate::encoder::Encoder;
-use crate::feature_extractor::FeatureExtractor;
-use crate::feature_projection::FeatureProjection;
+use crate::candle::CandleModel;
+use crate::cpu::CpuModel;
+use crate::device::candle_dtype;
 use crate::{ComputeDtype, ConvertedFile, Error};
 
-/// A MERT or HuBERT encoder.
+/// A MERT or HuBERT encoder. Clones share the weights.
 #[derive(Debug, Clone)]
 pub struct Model {
     config: Config,
-    feature_extractor: FeatureExtractor,
-    feature_projection: FeatureProjection,
-    encoder: Encoder,
+    engine: Engine,
     device: Device,
     dtype: DType,
+}
+
+/// Who computes.
+#[derive(Debug, Clone)]
+enum Engine {
+    /// f32 on the processor.
+    Cpu(Arc<CpuModel>),
+    /// Everything else.
+    Candle(Arc<CandleModel>),
 }
 
 impl Model {
@@ -27,7 +35,8 @@ impl Model {
     /// Those of [`ConvertedFile::open`] and [`Model::load`].
     pub fn open(path: &Path, dtype: ComputeDtype, device: &Device) -> Result<Self, Error> {
         let file = ConvertedFile::open(path)?;
-        Model::load(file.var_builder(dtype, device), &file.metadata().config)
+        let stored = candle_dtype(file.metadata().dtype);
+        Model::load_stored(file.var_builder(dtype, device), stored, &file.metadata().config)
     }
 
     /// Loads the weights that `vb` holds under the checkpoint's own paths, in PyTorch's order
@@ -37,15 +46,19 @@ impl Model {
     /// [`Error::Config`] for an impossible configuration, [`Error::Candle`] naming a tensor that is
     /// missing or has another shape.
     pub fn load(vb: VarBuilder, config: &Config) -> Result<Self, Error> {
+        let stored = vb.dtype();
+        Model::load_stored(vb, stored, config)
+    }
+
+    /// Weights that the CPU keeps are kept as `stored`.
+    fn load_stored(vb: VarBuilder, stored: DType, config: &Config) -> Result<Self, Error> {
         config.validate()?;
-        Ok(Model {
-            config: config.clone(),
-            feature_extractor: FeatureExtractor::load(vb.pp("feature_extractor"), config)?,
-            feature_projection: FeatureProjection::load(vb.pp("feature_projection"), config)?,
-            encoder: Encoder::load(vb.pp("encoder"), config)?,
-            device: vb.device().clone(),
-            dtype: vb.dtype(),
-        })
+        let (device, dtype) = (vb.device().clone(), vb.dtype());
+        let engine = match (&device, dtype) {
+            (Device::Cpu, DType::F32) => Engine::Cpu(Arc::new(CpuModel::load(vb, stored, config)?)),
+            _ => Engine::Candle(Arc::new(CandleModel::load(vb, config)?)),
+        };
+        Ok(Model { config: config.clone(), engine, device, dtype })
     }
 
     /// The architecture.
@@ -81,14 +94,15 @@ impl Model {
 
         let input = self.prepare(input_values)?;
         let mut kept: Vec<Option<Tensor>> = vec![None; last + 1];
-        let mut x = self.first_hidden_state(&input)?;
-        for (index, kept) in kept.iter_mut().enumerate() {
-            if index > 0 {
-                x = self.encoder.layer(index, &x)?;
-            }
+        let keep = |index: usize, state: &dyn Fn() -> candle_core::Result<Tensor>| {
             if wanted.contains(&index) {
-                *kept = Some(self.encoder.finish(index, &x)?);
+                kept[index] = Some(state()?);
             }
+            Ok(())
+        };
+        match &self.engine {
+            Engine::Cpu(model) => model.forward(&input, last, keep)?,
+            Engine::Candle(model) => model.forward(&input, last, keep)?,
         }
         Ok(wanted.iter().filter_map(|&index| kept[index].clone()).collect())
     }
@@ -104,15 +118,11 @@ impl Model {
         if !(1..=last).contains(&index) {
             return Err(Error::HiddenState { asked: vec![index], last });
         }
-        let x = previous.to_device(&self.device)?.to_dtype(self.dtype)?;
-        Ok(self.encoder.finish(index, &self.encoder.layer(index, &x)?)?)
-    }
-
-    fn first_hidden_state(&self, input: &Tensor) -> Result<Tensor, Error> {
-        let _span = tracing::trace_span!("features").entered();
-        let features = self.feature_extractor.forward(input)?;
-        let features = self.feature_projection.forward(&features)?;
-        Ok(self.encoder.first_hidden_state(&features)?)
+        let previous = previous.to_device(&self.device)?.to_dtype(self.dtype)?;
+        Ok(match &self.engine {
+            Engine::Cpu(model) => model.layer(index, &previous)?,
+            Engine::Candle(model) => model.layer(index, &previous)?,
+        })
     }
 
     /// Checks the input and brings it to `(batch, samples)` in the model's dtype on its device.

@@ -2,7 +2,7 @@ use candle_core::{Result, Tensor};
 use candle_nn::{Linear, Module, VarBuilder};
 use mert_spec::{Activation, Config};
 
-use crate::ops::activate;
+use super::ops::activate;
 
 /// Two linear maps with an activation between them.
 #[derive(Debug, Clone)]

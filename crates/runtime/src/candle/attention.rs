@@ -2,7 +2,7 @@ use candle_core::{Result, Tensor};
 use candle_nn::{Linear, Module, VarBuilder};
 use mert_spec::Config;
 
-use crate::ops::scaled_dot_product_attention;
+use super::ops::scaled_dot_product_attention;
 
 /// Multi-head self-attention over all frames, with biases in all four projections.
 #[derive(Debug, Clone)]

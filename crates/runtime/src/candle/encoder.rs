@@ -2,10 +2,10 @@ use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use mert_spec::Config;
 
-use crate::attention::Attention;
-use crate::feed_forward::FeedForward;
-use crate::ops::LayerNorm;
-use crate::positional_conv::PositionalConvEmbedding;
+use super::attention::Attention;
+use super::feed_forward::FeedForward;
+use super::ops::LayerNorm;
+use super::positional_conv::PositionalConvEmbedding;
 
 /// The transformer: a positional convolution, the layers, and one LayerNorm before (post-LN) or after
 /// (pre-LN) all of them.

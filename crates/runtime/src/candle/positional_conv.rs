@@ -2,7 +2,7 @@ use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use mert_spec::{Activation, Config};
 
-use crate::ops::{Conv1d, activate};
+use super::ops::{Conv1d, activate};
 
 /// The grouped convolution that tells each frame where it is; its output is added to its input.
 #[derive(Debug, Clone)]

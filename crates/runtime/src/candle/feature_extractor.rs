@@ -2,7 +2,7 @@ use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use mert_spec::{Activation, Config, FeatureExtractorNorm};
 
-use crate::ops::{Conv1d, GroupNorm, LayerNorm, activate};
+use super::ops::{Conv1d, GroupNorm, LayerNorm, activate};
 
 /// The strided convolutions that turn samples into frames.
 #[derive(Debug, Clone)]

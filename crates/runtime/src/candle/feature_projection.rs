@@ -2,7 +2,7 @@ use candle_core::{Result, Tensor};
 use candle_nn::{Linear, Module, VarBuilder};
 use mert_spec::Config;
 
-use crate::ops::LayerNorm;
+use super::ops::LayerNorm;
 
 /// From the feature extractor's width to the encoder's.
 #[derive(Debug, Clone)]

@@ -1,0 +1,80 @@
+use candle_core::Result;
+use mert_spec::{Activation, Config};
+use rayon::prelude::*;
+
+use super::gemm::{Epilogue, Product, Rows};
+use super::isa::Isa;
+use super::linear::Linear;
+use super::scratch::{self, Scratch};
+use super::weights::Weights;
+
+/// The grouped convolution that tells each frame where it is; its output is added to its input.
+#[derive(Debug)]
+pub(crate) struct PositionalConvEmbedding {
+    groups: Vec<Linear>,
+    kernel: usize,
+    activation: Activation,
+}
+
+impl PositionalConvEmbedding {
+    pub(crate) fn load(isa: Isa, weights: &Weights<'_>, config: &Config) -> Result<Self> {
+        let (width, kernel) = (config.hidden_size, config.num_conv_pos_embeddings);
+        let groups = config.num_conv_pos_embedding_groups;
+        let channels = width / groups;
+        let weight = weights.matrix("conv.weight", (width, channels, kernel))?;
+        let bias = weights.vector("conv.bias", width)?;
+        let group = |g: usize| {
+            let rows = |tensor: &candle_core::Tensor| tensor.narrow(0, g * channels, channels);
+            Linear::pack(isa, &rows(&weight)?, Some(&rows(&bias)?))
+        };
+        Ok(PositionalConvEmbedding {
+            groups: (0..groups).map(group).collect::<Result<_>>()?,
+            kernel,
+            activation: config.feat_extract_activation,
+        })
+    }
+
+    /// Adds the embedding to `x` `(clips, frames, width)`. A group reads and changes its own channels
+    /// only, so the groups run in parallel, in place.
+    pub(crate) fn add_to(&self, isa: Isa, x: &mut [f32], frames: usize) {
+        let Some(channels) = self.groups.first().map(Linear::outputs) else { return };
+        let width = channels * self.groups.len();
+        let mut tasks = Vec::new();
+        for clip in x.chunks_mut(frames * width) {
+            let mut groups: Vec<Vec<&mut [f32]>> = self.groups.iter().map(|_| Vec::with_capacity(frames)).collect();
+            for frame in clip.chunks_mut(width) {
+                for (group, channels) in groups.iter_mut().zip(frame.chunks_mut(channels)) {
+                    group.push(channels);
+                }
+            }
+            tasks.extend(self.groups.iter().zip(groups));
+        }
+        tasks.into_par_iter().for_each(|(conv, frames)| scratch::with(|scratch| self.group(isa, conv, frames, scratch)));
+    }
+
+    fn group(&self, isa: Isa, conv: &Linear, mut frames: Vec<&mut [f32]>, scratch: &mut Scratch) {
+        let channels = conv.outputs();
+        let Scratch { gemm, a, b, .. } = scratch;
+        // Padding kernel / 2 on both ends gives an even kernel one frame too many: the last goes.
+        let before = self.kernel / 2;
+        let padded = a.take((frames.len() + self.kernel - 1) * channels);
+        padded.fill(0.0);
+        for (padded, frame) in padded.chunks_mut(channels).skip(before).zip(&frames) {
+            padded.copy_from_slice(frame);
+        }
+        let embedding = b.take(frames.len() * channels);
+        let product = Product {
+            x: Rows { values: padded, row_stride: channels },
+            weight: conv,
+            first_panel: 0,
+            out: embedding.chunks_mut(channels).collect(),
+            epilogue: Epilogue { accumulate: false, activation: Some(self.activation) },
+        };
+        product.run(isa, gemm);
+        for (frame, embedding) in frames.iter_mut().zip(embedding.chunks(channels)) {
+            for (x, e) in frame.iter_mut().zip(embedding) {
+                *x += e;
+            }
+        }
+    }
+}
