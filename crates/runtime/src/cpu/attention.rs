@@ -74,7 +74,8 @@ impl Attention {
         let mut tasks = Vec::new();
         for (clip, mixed) in mixed.chunks_mut(frames * width).enumerate() {
             for (part, mixed) in mixed.chunks_mut(TASK_QUERIES * width).enumerate() {
-                let mut heads: Vec<Vec<&mut [f32]>> = (0..self.heads).map(|_| Vec::with_capacity(TASK_QUERIES)).collect();
+                let mut heads: Vec<Vec<&mut [f32]>> =
+                    (0..self.heads).map(|_| Vec::with_capacity(TASK_QUERIES)).collect();
                 for row in mixed.chunks_mut(width) {
                     for (head, columns) in heads.iter_mut().zip(row.chunks_mut(self.head_dim)) {
                         head.push(columns);
@@ -207,7 +208,7 @@ fn attend<S: Simd, const ROWS: usize, const VECTORS: usize>(
         let block = KEY_BLOCK.min(keys - first);
         for (i, right) in packed_keys[first * inner..][..block * inner].chunks_exact(panel * inner).enumerate() {
             for tile in 0..tiles {
-                let products = multiply::<S, ROWS, VECTORS>(simd, left_tile(left, tile, inner), right);
+                let products = multiply::<S, ROWS, VECTORS>(simd, left_tile(left, tile, inner), right, &[]);
                 let scores = &mut scores[tile * ROWS * block + i * panel * ROWS..][..panel * ROWS];
                 store_as_left::<S, ROWS, VECTORS>(&products, scores);
             }
@@ -229,7 +230,7 @@ fn attend<S: Simd, const ROWS: usize, const VECTORS: usize>(
         for (i, values) in packed_values.chunks_exact(keys * panel).enumerate() {
             let right = &values[first * panel..][..block * panel];
             for tile in 0..tiles {
-                let products = multiply::<S, ROWS, VECTORS>(simd, left_tile(scores, tile, block), right);
+                let products = multiply::<S, ROWS, VECTORS>(simd, left_tile(scores, tile, block), right, &[]);
                 for row in 0..ROWS {
                     let sums = &mut sums[(tile * ROWS + row) * channels + i * panel..][..panel];
                     let (sums, _) = S::as_mut_simd_f32s(sums);

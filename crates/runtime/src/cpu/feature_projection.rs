@@ -19,7 +19,9 @@ impl FeatureProjection {
         let width = config.feature_size();
         let layer_norm = config.feat_proj_layer_norm;
         Ok(FeatureProjection {
-            layer_norm: layer_norm.then(|| weights.layer_norm("layer_norm", width, config.layer_norm_eps)).transpose()?,
+            layer_norm: layer_norm
+                .then(|| weights.layer_norm("layer_norm", width, config.layer_norm_eps))
+                .transpose()?,
             projection: weights.linear(isa, "projection", width, config.hidden_size)?,
         })
     }

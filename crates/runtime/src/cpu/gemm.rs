@@ -116,8 +116,10 @@ impl Kernel for Blocked<'_, '_> {
             for (panel, column) in (first_panel..).zip((0..width).step_by(columns)) {
                 let right = weight.panel(panel, first, steps, &mut self.scratch.widened);
                 let bias = weight.bias(panel);
+                let mut ahead = ahead(weight.panel_bytes(panel + 1, first, steps), out.len().div_ceil(ROWS));
                 for (tile, rows) in out.chunks_mut(ROWS).enumerate() {
-                    let sums = multiply::<S, ROWS, VECTORS>(simd, left_tile(left, tile, steps), right);
+                    let ahead = ahead.next().unwrap_or_default();
+                    let sums = multiply::<S, ROWS, VECTORS>(simd, left_tile(left, tile, steps), right, ahead);
                     let part = Part {
                         columns: column..width.min(column + columns),
                         bias: (first == 0).then_some(bias),
@@ -129,6 +131,12 @@ impl Kernel for Blocked<'_, '_> {
             }
         }
     }
+}
+
+/// The next panel in as many parts as there are tiles to fetch it during.
+#[inline(always)]
+fn ahead(panel: &[u8], tiles: usize) -> std::slice::Chunks<'_, u8> {
+    panel.chunks(panel.len().div_ceil(tiles).next_multiple_of(size_of::<f32>() * LINE).max(1))
 }
 
 /// Where and how a tile is stored.

@@ -2,8 +2,8 @@ use candle_core::{DType, Result, Tensor};
 use pulp::Simd;
 use rayon::prelude::*;
 
-use super::buffer::{Buffer, LINE};
-use super::isa::{Isa, Kernel, Shape};
+use super::buffer::Buffer;
+use super::isa::{Isa, Kernel, Shape, mul_add};
 
 /// Normalises over the channels of each frame: γ·(x − μ)/√(σ² + ε) + β, with the biased variance
 /// (Ba et al. 2016, arXiv:1607.06450). Two passes, mean first: E[x²] − μ² cancels in f32.
@@ -17,7 +17,11 @@ pub(crate) struct LayerNorm {
 impl LayerNorm {
     pub(crate) fn new(weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Self> {
         let values = |tensor: &Tensor| tensor.to_dtype(DType::F32)?.to_vec1::<f32>();
-        Ok(LayerNorm { weight: Buffer::from(&values(weight)?[..]), bias: Buffer::from(&values(bias)?[..]), eps: eps as f32 })
+        Ok(LayerNorm {
+            weight: Buffer::from(&values(weight)?[..]),
+            bias: Buffer::from(&values(bias)?[..]),
+            eps: eps as f32,
+        })
     }
 
     /// Normalises the frames of `x` in place, on all threads.
@@ -46,50 +50,42 @@ impl Kernel for Normalise<'_> {
         let LayerNorm { weight, bias, eps } = self.norm;
         let channels = weight.len();
         for frame in self.x.chunks_exact_mut(channels) {
-            let mean = sum(simd, frame, 0.0, |x| x) / channels as f32;
-            let means = simd.splat_f32s(mean);
-            let squares = sum(simd, frame, mean, |x| {
-                let centred = simd.sub_f32s(x, means);
-                simd.mul_f32s(centred, centred)
-            });
-            let scales = simd.splat_f32s(1.0 / (squares / channels as f32 + eps).sqrt());
-            let affine = |x, weight, bias| {
-                let normalised = simd.mul_f32s(simd.sub_f32s(x, means), scales);
-                simd.add_f32s(simd.mul_f32s(normalised, weight), bias)
-            };
+            let mean = sum_powers::<S, 1>(simd, frame, 0.0) / channels as f32;
+            let variance = sum_powers::<S, 2>(simd, frame, mean) / channels as f32;
+            let (means, scales) = (simd.splat_f32s(mean), simd.splat_f32s(1.0 / (variance + eps).sqrt()));
             let (vectors, rest) = S::as_mut_simd_f32s(frame);
             let ((weights, last_weights), (biases, last_biases)) = (S::as_simd_f32s(weight), S::as_simd_f32s(bias));
             for ((x, &weight), &bias) in vectors.iter_mut().zip(weights).zip(biases) {
-                *x = affine(*x, weight, bias);
+                let normalised = simd.mul_f32s(simd.sub_f32s(*x, means), scales);
+                *x = mul_add(simd, normalised, weight, bias);
             }
-            if !rest.is_empty() {
-                let [x, weight, bias] = [&*rest, last_weights, last_biases].map(|x| simd.partial_load_f32s(x));
-                simd.partial_store_f32s(rest, affine(x, weight, bias));
+            for ((x, weight), bias) in rest.iter_mut().zip(last_weights).zip(last_biases) {
+                *x = (*x - mean) * (1.0 / (variance + eps).sqrt()) * weight + bias;
             }
         }
     }
 }
 
-/// Sum of `f` of each value; where the values do not fill the last register, `filler` does.
+/// Sum of (x − origin)ᵖ for p = `POWER`, 1 or 2.
 #[inline(always)]
-fn sum<S: Simd>(simd: S, values: &[f32], filler: f32, f: impl Fn(S::f32s) -> S::f32s) -> f32 {
+fn sum_powers<S: Simd, const POWER: usize>(simd: S, values: &[f32], origin: f32) -> f32 {
     let (vectors, rest) = S::as_simd_f32s(values);
     let (fours, others) = vectors.as_chunks::<4>();
+    let origins = simd.splat_f32s(origin);
     let mut sums = [simd.splat_f32s(0.0); 4];
     for four in fours {
-        for (sum, &x) in sums.iter_mut().zip(four) {
-            *sum = simd.add_f32s(*sum, f(x));
+        for i in 0..4 {
+            let x = simd.sub_f32s(four[i], origins);
+            sums[i] = if POWER == 2 { mul_add(simd, x, x, sums[i]) } else { simd.add_f32s(sums[i], x) };
         }
     }
     for &x in others {
-        sums[0] = simd.add_f32s(sums[0], f(x));
+        let x = simd.sub_f32s(x, origins);
+        sums[0] = if POWER == 2 { mul_add(simd, x, x, sums[0]) } else { simd.add_f32s(sums[0], x) };
     }
-    if !rest.is_empty() {
-        let mut last = [filler; LINE];
-        last[..rest.len()].copy_from_slice(rest);
-        sums[1] = simd.add_f32s(sums[1], f(simd.partial_load_f32s(&last[..S::F32_LANES])));
-    }
-    simd.reduce_sum_f32s(simd.add_f32s(simd.add_f32s(sums[0], sums[1]), simd.add_f32s(sums[2], sums[3])))
+    let pairs = [simd.add_f32s(sums[0], sums[1]), simd.add_f32s(sums[2], sums[3])];
+    let sum = simd.reduce_sum_f32s(simd.add_f32s(pairs[0], pairs[1]));
+    rest.iter().fold(sum, |sum, x| sum + (x - origin).powi(POWER as i32))
 }
 
 #[cfg(test)]

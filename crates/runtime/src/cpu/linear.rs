@@ -87,8 +87,7 @@ impl Linear {
 
     /// Inner steps `first..first + steps` of `panel` in f32, widened into `widened` if need be.
     pub(crate) fn panel<'a>(&'a self, panel: usize, first: usize, steps: usize, widened: &'a mut Buffer) -> &'a [f32] {
-        let start = (panel * self.inputs.next_multiple_of(LINE) + first) * self.panel_columns;
-        let range = start..start + steps * self.panel_columns;
+        let range = self.range(panel, first, steps);
         match &self.panels {
             Panels::F32(panels) => &panels[range],
             Panels::F16(panels) => {
@@ -102,6 +101,21 @@ impl Linear {
                 widened
             }
         }
+    }
+
+    /// What [`Linear::panel`] will read; nothing after the last panel.
+    pub(crate) fn panel_bytes(&self, panel: usize, first: usize, steps: usize) -> &[u8] {
+        let range = self.range(panel, first, steps);
+        match &self.panels {
+            Panels::F32(panels) => bytemuck::cast_slice(panels.get(range).unwrap_or_default()),
+            Panels::F16(panels) => bytemuck::cast_slice(panels.get(range).unwrap_or_default()),
+            Panels::Bf16(panels) => bytemuck::cast_slice(panels.get(range).unwrap_or_default()),
+        }
+    }
+
+    fn range(&self, panel: usize, first: usize, steps: usize) -> std::ops::Range<usize> {
+        let start = (panel * self.inputs.next_multiple_of(LINE) + first) * self.panel_columns;
+        start..start + steps * self.panel_columns
     }
 }
 

@@ -22,20 +22,26 @@ pub(crate) fn activate_all(isa: Isa, activation: Activation, values: &mut [f32])
 #[inline(always)]
 pub(crate) fn activate<S: Simd>(simd: S, activation: Activation, values: &mut [f32]) {
     match activation {
-        Activation::Gelu => map(simd, values, gelu::<S>),
-        Activation::GeluTanh => map(simd, values, gelu_tanh::<S>),
-        Activation::Relu => map(simd, values, relu::<S>),
+        Activation::Gelu => map::<S, Gelu>(simd, values),
+        Activation::GeluTanh => map::<S, GeluTanh>(simd, values),
+        Activation::Relu => map::<S, Relu>(simd, values),
     }
 }
 
+/// A function of one vector. A trait and not a closure, which could not be made to be inlined, and so
+/// not to be compiled for the instruction set of its caller.
+trait Elementwise {
+    fn apply<S: Simd>(simd: S, x: S::f32s) -> S::f32s;
+}
+
 #[inline(always)]
-fn map<S: Simd>(simd: S, values: &mut [f32], f: impl Fn(S, S::f32s) -> S::f32s) {
+fn map<S: Simd, F: Elementwise>(simd: S, values: &mut [f32]) {
     let (vectors, rest) = S::as_mut_simd_f32s(values);
     for x in vectors {
-        *x = f(simd, *x);
+        *x = F::apply(simd, *x);
     }
     if !rest.is_empty() {
-        let x = f(simd, simd.partial_load_f32s(rest));
+        let x = F::apply(simd, simd.partial_load_f32s(rest));
         simd.partial_store_f32s(rest, x);
     }
 }
@@ -44,53 +50,60 @@ fn map<S: Simd>(simd: S, values: &mut [f32], f: impl Fn(S, S::f32s) -> S::f32s) 
 ///
 /// P is the minimax polynomial of degree 14 (least squares with Lawson's weights, in f64) in
 /// t = 2x²/5.4² − 1, for which its coefficients are small: the error is below 1.6e-7·max(1, |x|).
-#[inline(always)]
-pub(crate) fn gelu<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
-    const LIMIT: f32 = 5.4;
-    const P: [f32; 15] = [
-        1.309_281_1e-1,
-        -6.532_799e-2,
-        4.849_940_2e-2,
-        -3.920_932_5e-2,
-        3.212_102_9e-2,
-        -2.572_182_8e-2,
-        1.960_878_6e-2,
-        -1.406_482_9e-2,
-        9.786_758e-3,
-        -6.515_197e-3,
-        3.408_044_8e-3,
-        -1.373_294e-3,
-        1.099_287_5e-3,
-        -9.620_16e-4,
-        3.156_384_6e-4,
-    ];
-    let held = at_least(simd, simd.splat_f32s(-LIMIT), simd.min_f32s(simd.splat_f32s(LIMIT), x));
-    let t = mul_add(
-        simd,
-        simd.mul_f32s(held, held),
-        simd.splat_f32s(2.0 / (LIMIT * LIMIT)),
-        simd.splat_f32s(-1.0),
-    );
-    let p = polynomial(simd, &P, t);
-    simd.mul_f32s(x, mul_add(simd, held, p, simd.splat_f32s(0.5)))
+struct Gelu;
+
+impl Elementwise for Gelu {
+    #[inline(always)]
+    fn apply<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+        const LIMIT: f32 = 5.4;
+        const P: [f32; 15] = [
+            1.309_281_1e-1,
+            -6.532_799e-2,
+            4.849_940_2e-2,
+            -3.920_932_5e-2,
+            3.212_102_9e-2,
+            -2.572_182_8e-2,
+            1.960_878_6e-2,
+            -1.406_482_9e-2,
+            9.786_758e-3,
+            -6.515_197e-3,
+            3.408_044_8e-3,
+            -1.373_294e-3,
+            1.099_287_5e-3,
+            -9.620_16e-4,
+            3.156_384_6e-4,
+        ];
+        let held = at_least(simd, simd.splat_f32s(-LIMIT), simd.min_f32s(simd.splat_f32s(LIMIT), x));
+        let t = mul_add(simd, simd.mul_f32s(held, held), simd.splat_f32s(2.0 / (LIMIT * LIMIT)), simd.splat_f32s(-1.0));
+        let p = polynomial(simd, &P, t);
+        simd.mul_f32s(x, mul_add(simd, held, p, simd.splat_f32s(0.5)))
+    }
 }
 
 /// x / (1 + exp(−2z)), z = √(2/π)·(x + 0.044715·x³), which is ½·x·(1 + tanh z).
-#[inline(always)]
-fn gelu_tanh<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
-    const MINUS_2_SQRT_2_OVER_PI: f32 = -1.595_769_1;
-    // exp of more than this overflows; at −12 the true value is below f32's smallest.
-    let held = at_least(simd, simd.splat_f32s(-12.0), simd.min_f32s(simd.splat_f32s(12.0), x));
-    let square = simd.mul_f32s(held, held);
-    let inner = mul_add(simd, square, simd.splat_f32s(0.044_715), simd.splat_f32s(1.0));
-    let exponent = simd.mul_f32s(simd.mul_f32s(held, inner), simd.splat_f32s(MINUS_2_SQRT_2_OVER_PI));
-    let exponent = simd.min_f32s(simd.splat_f32s(87.0), exponent);
-    simd.div_f32s(x, simd.add_f32s(simd.splat_f32s(1.0), exp_scaled(simd, exponent, 1.0)))
+struct GeluTanh;
+
+impl Elementwise for GeluTanh {
+    #[inline(always)]
+    fn apply<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+        const MINUS_2_SQRT_2_OVER_PI: f32 = -1.595_769_1;
+        // exp of more than this overflows; at −12 the true value is below f32's smallest.
+        let held = at_least(simd, simd.splat_f32s(-12.0), simd.min_f32s(simd.splat_f32s(12.0), x));
+        let square = simd.mul_f32s(held, held);
+        let inner = mul_add(simd, square, simd.splat_f32s(0.044_715), simd.splat_f32s(1.0));
+        let exponent = simd.mul_f32s(simd.mul_f32s(held, inner), simd.splat_f32s(MINUS_2_SQRT_2_OVER_PI));
+        let exponent = simd.min_f32s(simd.splat_f32s(87.0), exponent);
+        simd.div_f32s(x, simd.add_f32s(simd.splat_f32s(1.0), exp_scaled(simd, exponent, 1.0)))
+    }
 }
 
-#[inline(always)]
-fn relu<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
-    at_least(simd, simd.splat_f32s(0.0), x)
+struct Relu;
+
+impl Elementwise for Relu {
+    #[inline(always)]
+    fn apply<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+        at_least(simd, simd.splat_f32s(0.0), x)
+    }
 }
 
 /// exp(x·scale) for x·scale ≤ 88, to 2 units in the last place plus the rounding of x·scale; below −87
@@ -99,15 +112,8 @@ fn relu<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
 /// 2ⁿ·2^f with n the nearest integer and 2^f by its minimax polynomial of degree 6 on ±½.
 #[inline(always)]
 pub(crate) fn exp_scaled<S: Simd>(simd: S, x: S::f32s, scale: f32) -> S::f32s {
-    const P: [f32; 7] = [
-        1.0,
-        6.931_471_8e-1,
-        2.402_264_6e-1,
-        5.550_328_6e-2,
-        9.618_489e-3,
-        1.339_993_1e-3,
-        1.534_581_1e-4,
-    ];
+    const P: [f32; 7] =
+        [1.0, 6.931_471_8e-1, 2.402_264_6e-1, 5.550_328_6e-2, 9.618_489e-3, 1.339_993_1e-3, 1.534_581_1e-4];
     // Adding this puts the integer part of a small number into the low bits of the sum, and 127, the
     // bias of the exponent, with it.
     const SHIFT: f32 = 12_582_912.0 + 127.0;
@@ -139,6 +145,15 @@ mod tests {
         Exp,
     }
 
+    struct ExpOfEighth;
+
+    impl Elementwise for ExpOfEighth {
+        #[inline(always)]
+        fn apply<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+            exp_scaled(simd, x, 0.125)
+        }
+    }
+
     struct Apply<'a>(Function, &'a mut [f32]);
 
     impl Kernel for Apply<'_> {
@@ -148,7 +163,7 @@ mod tests {
         fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
             match self.0 {
                 Function::Activation(activation) => activate(simd, activation, self.1),
-                Function::Exp => map(simd, self.1, |simd, x| exp_scaled(simd, x, 0.125)),
+                Function::Exp => map::<S, ExpOfEighth>(simd, self.1),
             }
         }
     }

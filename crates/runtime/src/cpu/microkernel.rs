@@ -14,17 +14,25 @@ pub(crate) type LeftGroup<const ROWS: usize> = [[f32; LINE]; ROWS];
 /// `left` holds the tile's rows in groups of `LINE` inner steps; `right` one row of
 /// `VECTORS · F32_LANES` columns for each inner step. Each element of the result is summed in the order
 /// of the inner dimension, whatever the tile that it lies in.
+///
+/// `ahead` is asked into the second-level cache on the way, a little with each group: asked for at once
+/// it would hold up the loads of the product itself.
 #[inline(always)]
 pub(crate) fn multiply<S: Simd, const ROWS: usize, const VECTORS: usize>(
     simd: S,
     left: &[LeftGroup<ROWS>],
     right: &[f32],
+    ahead: &[u8],
 ) -> [[S::f32s; VECTORS]; ROWS] {
     let mut sums = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
+    let mut ahead = ahead.chunks((ahead.len() / left.len().max(1)).next_multiple_of(size_of::<f32>() * LINE).max(1));
     let (right, _) = S::as_simd_f32s(right);
     let (right, _) = right.as_chunks::<VECTORS>();
     let (right, _) = right.as_chunks::<LINE>();
     for (left, right) in left.iter().zip(right) {
+        for line in ahead.next().unwrap_or_default().chunks(size_of::<f32>() * LINE) {
+            prefetch(line);
+        }
         for step in 0..LINE {
             for row in 0..ROWS {
                 let x = simd.splat_f32s(left[row][step]);
@@ -35,6 +43,20 @@ pub(crate) fn multiply<S: Simd, const ROWS: usize, const VECTORS: usize>(
         }
     }
     sums
+}
+
+/// Asks for a cache line that will be needed soon.
+#[inline(always)]
+fn prefetch(line: &[u8]) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint, without an effect on memory, whatever the address.
+    #[allow(unsafe_code)]
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = line;
 }
 
 /// The groups of tile `tile` in a left operand packed for `steps` inner steps (a multiple of `LINE`).
@@ -63,10 +85,12 @@ mod tests {
             let value = |i: usize| ((i * 7919 + 13) % 1009) as f32 / 504.5 - 1.0;
             let left: Vec<f32> = (0..ROWS * self.steps).map(value).collect();
             let right: Vec<f32> = (0..columns * self.steps).map(|i| value(i + 500)).collect();
-            let tile = multiply::<S, ROWS, VECTORS>(simd, left_tile(&left, 0, self.steps), &right);
+            let tile = multiply::<S, ROWS, VECTORS>(simd, left_tile(&left, 0, self.steps), &right, &[]);
             for (row, sums) in tile.iter().enumerate() {
-                let sums: Vec<f32> =
-                    sums.iter().flat_map(|v| bytemuck::bytes_of(v).chunks(4).map(bytemuck::pod_read_unaligned)).collect();
+                let sums: Vec<f32> = sums
+                    .iter()
+                    .flat_map(|v| bytemuck::bytes_of(v).chunks(4).map(bytemuck::pod_read_unaligned))
+                    .collect();
                 for (column, &got) in sums.iter().enumerate() {
                     let terms = (0..self.steps).map(|k| {
                         let a = left[(k / LINE * ROWS + row) * LINE + k % LINE];

@@ -22,7 +22,7 @@ mod positional_conv;
 mod scratch;
 mod weights;
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{DType, Device, Result, Shape, Tensor};
 use candle_nn::VarBuilder;
 use mert_spec::Config;
 
@@ -91,7 +91,12 @@ impl CpuModel {
 
     /// Hidden state `index` from `previous`, hidden state `index` − 1 `(clips, frames, width)`.
     pub(crate) fn layer(&self, index: usize, previous: &Tensor) -> Result<Tensor> {
-        let (_, frames, _) = previous.dims3()?;
+        let (clips, frames, _) = previous.dims3()?;
+        let expected = Shape::from((clips, frames, self.config.hidden_size));
+        if previous.shape() != &expected || previous.elem_count() == 0 {
+            let (msg, got) = ("the previous hidden state".to_string(), previous.shape().clone());
+            return Err(candle_core::Error::UnexpectedShape { msg, expected, got }.bt());
+        }
         let mut x = previous.flatten_all()?.to_vec1::<f32>()?;
         self.encoder.layer(self.isa, index, &mut x, frames, &mut Memory::default());
         self.encoder.finish(self.isa, index, &mut x);
