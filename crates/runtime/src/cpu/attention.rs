@@ -28,6 +28,9 @@ const QUERY_TILES: usize = 4;
 /// Keys whose scores are held at a time.
 const KEY_BLOCK: usize = 256;
 
+/// Rows of a tile that go through the softmax together; divides all tiles' rows.
+const SOFTMAX_ROWS: usize = 2;
+
 /// A score that no softmax sees, and whose arithmetic stays finite.
 const MASKED: f32 = -1e30;
 
@@ -140,15 +143,19 @@ impl HeadLayout {
     fn pack(&self, qkv: &[f32], row_stride: usize, [keys, values]: [usize; 2], packed: &mut [f32]) {
         packed.fill(0.0);
         let (packed_keys, packed_values) = packed.split_at_mut(self.keys() * self.inner());
-        for (frame, row) in qkv.chunks(row_stride).enumerate() {
-            let (panel, key) = (frame / self.panel, frame % self.panel);
-            let column = packed_keys[panel * self.panel * self.inner() + key..].iter_mut().step_by(self.panel);
-            for (packed, &value) in column.zip(&row[keys..][..self.head_dim]) {
-                *packed = value;
+        let panels = packed_keys.chunks_mut(self.panel * self.inner());
+        for (rows, packed) in qkv.chunks(self.panel * row_stride).zip(panels) {
+            for (channel, packed) in packed.chunks_mut(self.panel).take(self.head_dim).enumerate() {
+                for (packed, row) in packed.iter_mut().zip(rows.chunks(row_stride)) {
+                    *packed = row[keys + channel];
+                }
             }
-            let panels = packed_values.chunks_mut(self.keys() * self.panel);
-            for (packed, values) in panels.zip(row[values..][..self.head_dim].chunks(self.panel)) {
-                packed[frame * self.panel..][..values.len()].copy_from_slice(values);
+        }
+        let panels = packed_values.chunks_mut(self.keys() * self.panel);
+        for (panel, packed) in panels.enumerate() {
+            let width = self.panel.min(self.head_dim - panel * self.panel);
+            for (row, packed) in qkv.chunks(row_stride).zip(packed.chunks_mut(self.panel)) {
+                packed[..width].copy_from_slice(&row[values + panel * self.panel..][..width]);
             }
         }
     }
@@ -219,11 +226,14 @@ fn attend<S: Simd, const ROWS: usize, const VECTORS: usize>(
             if first + block > layout.frames {
                 mask(groups, layout.frames - first);
             }
-            for row in 0..ROWS {
-                let correction = softmax[tile][row].block(simd, groups, row, scale);
-                if correction != 1.0 {
-                    let sums = &mut sums[(tile * ROWS + row) * channels..][..channels];
-                    sums.iter_mut().for_each(|sum| *sum *= correction);
+            let (softmax, _) = softmax[tile].as_chunks_mut::<SOFTMAX_ROWS>();
+            for (i, softmax) in softmax.iter_mut().enumerate() {
+                let corrections = exponentials(simd, softmax, groups, i * SOFTMAX_ROWS, scale);
+                let rows = sums[(tile * ROWS + i * SOFTMAX_ROWS) * channels..].chunks_exact_mut(channels);
+                for (sums, correction) in rows.zip(corrections) {
+                    if correction != 1.0 {
+                        sums.iter_mut().for_each(|sum| *sum *= correction);
+                    }
                 }
             }
         }
@@ -283,37 +293,49 @@ struct RunningSoftmax {
 
 impl RunningSoftmax {
     const START: RunningSoftmax = RunningSoftmax { max: MASKED, sum: 0.0 };
+}
 
-    /// Turns a block's scores into exp(scale · (score − max)) and returns the factor by which what was
-    /// summed before has to shrink.
-    #[inline(always)]
-    fn block<S: Simd, const ROWS: usize>(
-        &mut self,
-        simd: S,
-        groups: &mut [[[f32; LINE]; ROWS]],
-        row: usize,
-        scale: f32,
-    ) -> f32 {
-        let mut maxima = simd.splat_f32s(self.max);
-        for group in groups.iter() {
-            for &score in S::as_simd_f32s(&group[row]).0 {
-                maxima = simd.max_f32s(maxima, score);
+/// Turns a block's scores into exp(scale · (score − max)), in `N` rows of a tile from row `first` on:
+/// several at a time, because each is a chain of maxima and one of sums. Returns the factors by which
+/// what was summed before has to shrink.
+#[inline(always)]
+fn exponentials<S: Simd, const ROWS: usize, const N: usize>(
+    simd: S,
+    rows: &mut [RunningSoftmax; N],
+    groups: &mut [[[f32; LINE]; ROWS]],
+    first: usize,
+    scale: f32,
+) -> [f32; N] {
+    let mut maxima = [simd.splat_f32s(MASKED); N];
+    for group in groups.iter() {
+        for i in 0..N {
+            for &score in S::as_simd_f32s(&group[first + i]).0 {
+                maxima[i] = simd.max_f32s(maxima[i], score);
             }
         }
-        let max = simd.reduce_max_f32s(maxima);
-        let correction = if max > self.max { ((self.max - max) * scale).exp() } else { 1.0 };
-        let maxima = simd.splat_f32s(max);
-        let mut sums = simd.splat_f32s(0.0);
-        for group in groups.iter_mut() {
-            for score in S::as_mut_simd_f32s(&mut group[row]).0 {
-                *score = exp_scaled(simd, simd.sub_f32s(*score, maxima), scale);
-                sums = simd.add_f32s(sums, *score);
-            }
-        }
-        self.max = max;
-        self.sum = self.sum * correction + simd.reduce_sum_f32s(sums);
-        correction
     }
+    let mut corrections = [1.0; N];
+    for i in 0..N {
+        let max = simd.reduce_max_f32s(maxima[i]);
+        if max > rows[i].max {
+            corrections[i] = ((rows[i].max - max) * scale).exp();
+            rows[i].max = max;
+        }
+        maxima[i] = simd.splat_f32s(rows[i].max);
+    }
+    let mut sums = [simd.splat_f32s(0.0); N];
+    for group in groups.iter_mut() {
+        for i in 0..N {
+            for score in S::as_mut_simd_f32s(&mut group[first + i]).0 {
+                *score = exp_scaled(simd, simd.sub_f32s(*score, maxima[i]), scale);
+                sums[i] = simd.add_f32s(sums[i], *score);
+            }
+        }
+    }
+    for i in 0..N {
+        rows[i].sum = rows[i].sum * corrections[i] + simd.reduce_sum_f32s(sums[i]);
+    }
+    corrections
 }
 
 #[cfg(test)]

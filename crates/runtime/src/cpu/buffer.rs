@@ -1,29 +1,41 @@
 use std::ops::{Deref, DerefMut};
 
 use bytemuck::{Pod, Zeroable};
+use memmap2::MmapMut;
 
 /// Floats in one cache line, and in one group of the packed layouts.
 pub(crate) const LINE: usize = 16;
 
+/// From this size on a buffer is a map of its own, on huge pages where the system has them: the panels
+/// and tiles of a product lie too far apart for the translations of small pages to stay at hand.
+const HUGE: usize = 1 << 21;
+
 #[repr(C, align(64))]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
-struct Line([f32; LINE]);
+struct CacheLine([u8; 64]);
 
-/// Zero-initialised floats that start on a cache line: a vector load that straddles two lines costs
+/// Zero-initialised numbers that start on a cache line: a vector load that straddles two lines costs
 /// two.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Buffer {
-    lines: Vec<Line>,
+#[derive(Debug)]
+pub(crate) struct Buffer<T = f32> {
+    memory: Memory,
     len: usize,
+    of: std::marker::PhantomData<T>,
 }
 
-impl Buffer {
+#[derive(Debug)]
+enum Memory {
+    Lines(Vec<CacheLine>),
+    Map(MmapMut),
+}
+
+impl<T: Pod> Buffer<T> {
     pub(crate) fn zeroed(len: usize) -> Self {
-        Buffer { lines: bytemuck::zeroed_vec(len.div_ceil(LINE)), len }
+        Buffer { memory: Memory::zeroed(len * size_of::<T>()), len, of: std::marker::PhantomData }
     }
 
-    /// `len` floats of whatever was there before.
-    pub(crate) fn take(&mut self, len: usize) -> &mut [f32] {
+    /// `len` numbers, whatever was there before.
+    pub(crate) fn take(&mut self, len: usize) -> &mut [T] {
         if self.len < len {
             *self = Buffer::zeroed(len);
         }
@@ -31,17 +43,45 @@ impl Buffer {
     }
 }
 
-impl Deref for Buffer {
-    type Target = [f32];
-
-    fn deref(&self) -> &[f32] {
-        &bytemuck::cast_slice(&self.lines)[..self.len]
+impl Memory {
+    fn zeroed(bytes: usize) -> Self {
+        if bytes >= HUGE
+            && let Ok(map) = MmapMut::map_anon(bytes)
+        {
+            // Small pages serve as well, only slower.
+            #[cfg(target_os = "linux")]
+            let _ = map.advise(memmap2::Advice::HugePage);
+            return Memory::Map(map);
+        }
+        Memory::Lines(bytemuck::zeroed_vec(bytes.div_ceil(size_of::<CacheLine>())))
     }
 }
 
-impl DerefMut for Buffer {
-    fn deref_mut(&mut self) -> &mut [f32] {
-        &mut bytemuck::cast_slice_mut(&mut self.lines)[..self.len]
+impl<T> Default for Buffer<T> {
+    fn default() -> Self {
+        Buffer { memory: Memory::Lines(Vec::new()), len: 0, of: std::marker::PhantomData }
+    }
+}
+
+impl<T: Pod> Deref for Buffer<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        let numbers: &[T] = match &self.memory {
+            Memory::Lines(lines) => bytemuck::cast_slice(lines),
+            Memory::Map(map) => bytemuck::cast_slice(&map[..self.len * size_of::<T>()]),
+        };
+        &numbers[..self.len]
+    }
+}
+
+impl<T: Pod> DerefMut for Buffer<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        let numbers: &mut [T] = match &mut self.memory {
+            Memory::Lines(lines) => bytemuck::cast_slice_mut(lines),
+            Memory::Map(map) => bytemuck::cast_slice_mut(&mut map[..self.len * size_of::<T>()]),
+        };
+        &mut numbers[..self.len]
     }
 }
 
@@ -50,5 +90,22 @@ impl From<&[f32]> for Buffer {
         let mut buffer = Buffer::zeroed(values.len());
         buffer.copy_from_slice(values);
         buffer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn starts_on_a_cache_line_at_any_size() {
+        for len in [0, 1, 17, 1000, HUGE / 4 - 1, HUGE / 4, HUGE] {
+            let mut buffer = Buffer::<f32>::default();
+            assert_eq!(buffer.take(len).len(), len);
+            assert!(buffer.iter().all(|&x| x == 0.0));
+            assert_eq!(buffer.as_ptr() as usize % 64, 0);
+            buffer.fill(1.0);
+            assert_eq!(buffer.take(len / 2).iter().sum::<f32>(), (len / 2) as f32, "what fits is not replaced");
+        }
     }
 }

@@ -2,7 +2,7 @@ use candle_core::Result;
 use mert_spec::{Activation, Config, FeatureExtractorNorm};
 use rayon::prelude::*;
 
-use super::gemm::{Epilogue, Product, Rows};
+use super::gemm::{Columns, Epilogue, Product, Rows};
 use super::isa::Isa;
 use super::layer_norm::LayerNorm;
 use super::linear::Linear;
@@ -127,10 +127,12 @@ impl FeatureExtractor {
             let y = if i + 1 == ranges.len() { &mut *out } else { next.take(size) };
             let product = Product {
                 x: Rows { values: input, row_stride: self.strides[i] * channels },
-                weight: conv,
-                first_panel: 0,
+                columns: Columns {
+                    weight: conv,
+                    first_panel: 0,
+                    epilogue: Epilogue { accumulate: false, activation: norm.is_none().then_some(self.activation) },
+                },
                 out: y.chunks_mut(conv.outputs()).collect(),
-                epilogue: Epilogue { accumulate: false, activation: norm.is_none().then_some(self.activation) },
             };
             product.run(isa, gemm);
             if let Some(norm) = norm {

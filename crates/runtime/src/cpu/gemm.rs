@@ -61,37 +61,52 @@ pub(crate) fn linear(isa: Isa, x: Rows<'_>, weight: &Linear, out: &mut [f32], ep
             }
         }
         for (j, out) in parts.into_iter().enumerate() {
-            tasks.push(Product { x, weight, first_panel: j * column_block / weight.panel_columns(), out, epilogue });
+            let columns = Columns { weight, first_panel: j * column_block / weight.panel_columns(), epilogue };
+            tasks.push(Product { x, columns, out });
         }
     }
     tasks.into_par_iter().for_each(|task| scratch::with(|scratch| task.run(isa, &mut scratch.gemm)));
 }
 
 /// Rows and columns of the parts that the threads share out: all rows that the cache holds, and columns
-/// so few that every thread has several parts.
+/// so few that the last parts to finish are a small share of the whole.
 fn blocks(isa: Isa, rows: usize, weight: &Linear) -> (usize, usize) {
+    const PARTS_PER_THREAD: usize = 16;
+    const FEWEST_PANELS: usize = 4;
     let (tile_rows, _) = isa.tile(weight.shape());
-    let row_blocks = ((rows + ROW_BLOCK / 2) / ROW_BLOCK).max(1);
-    let row_block = rows.div_ceil(row_blocks).next_multiple_of(tile_rows);
+    let row_block = row_block(rows, tile_rows);
     let panels = weight.outputs().div_ceil(weight.panel_columns());
-    let column_blocks = (4 * rayon::current_num_threads()).div_ceil(row_blocks).min(panels.div_ceil(2)).max(1);
+    let column_blocks = (PARTS_PER_THREAD * rayon::current_num_threads()).div_ceil(rows.div_ceil(row_block));
+    let column_blocks = column_blocks.min(panels / FEWEST_PANELS).max(1);
     (row_block, panels.div_ceil(column_blocks) * weight.panel_columns())
+}
+
+/// Rows in equal whole tiles, about `ROW_BLOCK`.
+fn row_block(rows: usize, tile_rows: usize) -> usize {
+    let blocks = ((rows + ROW_BLOCK / 2) / ROW_BLOCK).max(1);
+    rows.div_ceil(blocks).next_multiple_of(tile_rows).max(tile_rows)
 }
 
 /// A product on one thread.
 pub(crate) struct Product<'a> {
     pub(crate) x: Rows<'a>,
-    pub(crate) weight: &'a Linear,
-    /// The panel of the weight that gives the first column of `out`.
-    pub(crate) first_panel: usize,
-    /// The rows of the result, or a part of their columns.
+    pub(crate) columns: Columns<'a>,
+    /// The rows of the result, or of a part of its columns.
     pub(crate) out: Vec<&'a mut [f32]>,
+}
+
+/// Which columns of a result to compute, and how.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Columns<'a> {
+    pub(crate) weight: &'a Linear,
+    /// The panel of the weight that gives the first column of the result.
+    pub(crate) first_panel: usize,
     pub(crate) epilogue: Epilogue,
 }
 
 impl Product<'_> {
     pub(crate) fn run(self, isa: Isa, scratch: &mut GemmScratch) {
-        isa.run(self.weight.shape(), Blocked { product: self, scratch });
+        isa.run(self.columns.weight.shape(), Blocked { product: self, scratch });
     }
 }
 
@@ -105,29 +120,45 @@ impl Kernel for Blocked<'_, '_> {
 
     #[inline(always)]
     fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
-        let Product { x, weight, first_panel, mut out, epilogue } = self.product;
-        let Some(width) = out.first().map(|row| row.len()) else { return };
-        let (inputs, columns) = (weight.inputs(), VECTORS * S::F32_LANES);
-        let padded = inputs.next_multiple_of(LINE);
-        let block = padded.div_ceil(padded.div_ceil(INNER_BLOCK).max(1)).next_multiple_of(LINE);
-        for first in (0..padded).step_by(block) {
-            let steps = block.min(padded - first);
-            let left = pack_left::<ROWS>(x, out.len(), first, steps, inputs, &mut self.scratch.left);
-            for (panel, column) in (first_panel..).zip((0..width).step_by(columns)) {
-                let right = weight.panel(panel, first, steps, &mut self.scratch.widened);
-                let bias = weight.bias(panel);
-                let mut ahead = ahead(weight.panel_bytes(panel + 1, first, steps), out.len().div_ceil(ROWS));
-                for (tile, rows) in out.chunks_mut(ROWS).enumerate() {
-                    let ahead = ahead.next().unwrap_or_default();
-                    let sums = multiply::<S, ROWS, VECTORS>(simd, left_tile(left, tile, steps), right, ahead);
-                    let part = Part {
-                        columns: column..width.min(column + columns),
-                        bias: (first == 0).then_some(bias),
-                        add: first > 0 || epilogue.accumulate,
-                        activation: epilogue.activation.filter(|_| first + steps == padded),
-                    };
-                    part.store::<S, ROWS, VECTORS>(simd, &sums, rows);
-                }
+        let Product { x, columns, mut out } = self.product;
+        let rows = row_block(out.len(), ROWS);
+        for (i, out) in out.chunks_mut(rows).enumerate() {
+            let x = Rows { values: &x.values[i * rows * x.row_stride..], ..x };
+            block::<S, ROWS, VECTORS>(simd, x, columns, out, self.scratch);
+        }
+    }
+}
+
+/// The product of so many rows that the cache holds them.
+#[inline(always)]
+fn block<S: Simd, const ROWS: usize, const VECTORS: usize>(
+    simd: S,
+    x: Rows<'_>,
+    columns: Columns<'_>,
+    out: &mut [&mut [f32]],
+    scratch: &mut GemmScratch,
+) {
+    let Columns { weight, first_panel, epilogue } = columns;
+    let Some(width) = out.first().map(|row| row.len()) else { return };
+    let (inputs, panel_columns) = (weight.inputs(), VECTORS * S::F32_LANES);
+    let padded = inputs.next_multiple_of(LINE);
+    let inner_block = padded.div_ceil(padded.div_ceil(INNER_BLOCK).max(1)).next_multiple_of(LINE);
+    for first in (0..padded).step_by(inner_block) {
+        let steps = inner_block.min(padded - first);
+        let left = pack_left::<ROWS>(x, out.len(), first, steps, inputs, &mut scratch.left);
+        for (panel, column) in (first_panel..).zip((0..width).step_by(panel_columns)) {
+            let right = weight.panel(panel, first, steps, &mut scratch.widened);
+            let mut ahead = ahead(weight.panel_bytes(panel + 1, first, steps), out.len().div_ceil(ROWS));
+            let part = Part {
+                columns: (column, width.min(column + panel_columns)),
+                bias: (first == 0).then(|| weight.bias(panel)),
+                add: first > 0 || epilogue.accumulate,
+                activation: epilogue.activation.filter(|_| first + steps == padded),
+            };
+            for (tile, rows) in out.chunks_mut(ROWS).enumerate() {
+                let ahead = ahead.next().unwrap_or_default();
+                let sums = multiply::<S, ROWS, VECTORS>(simd, left_tile(left, tile, steps), right, ahead);
+                part.store::<S, ROWS, VECTORS>(simd, &sums, rows);
             }
         }
     }
@@ -141,7 +172,8 @@ fn ahead(panel: &[u8], tiles: usize) -> std::slice::Chunks<'_, u8> {
 
 /// Where and how a tile is stored.
 struct Part<'a> {
-    columns: std::ops::Range<usize>,
+    /// The first and the one after the last.
+    columns: (usize, usize),
     bias: Option<&'a [f32]>,
     add: bool,
     activation: Option<Activation>,
@@ -150,28 +182,29 @@ struct Part<'a> {
 impl Part<'_> {
     #[inline(always)]
     fn store<S: Simd, const ROWS: usize, const VECTORS: usize>(
-        self,
+        &self,
         simd: S,
         sums: &[[S::f32s; VECTORS]; ROWS],
         rows: &mut [&mut [f32]],
     ) {
-        let whole = self.columns.len() == VECTORS * S::F32_LANES;
-        // The accumulators are registers: only constant indices keep them there.
-        for row in 0..ROWS {
-            let Some(out) = rows.get_mut(row) else { break };
-            let out = &mut out[self.columns.clone()];
-            if whole {
-                self.store_row(simd, &sums[row], out);
-            } else {
+        let (start, end) = self.columns;
+        if rows.len() == ROWS && end - start == VECTORS * S::F32_LANES {
+            // The accumulators are registers: only constant indices keep them there.
+            for row in 0..ROWS {
+                self.store_row(simd, &sums[row], &mut rows[row][start..end]);
+            }
+        } else {
+            for (sums, out) in sums.iter().zip(&mut *rows) {
+                let out = &mut out[start..end];
                 let mut padded = [0.0; MAX_COLUMNS];
                 padded[..out.len()].copy_from_slice(out);
-                self.store_row(simd, &sums[row], &mut padded[..VECTORS * S::F32_LANES]);
+                self.store_row(simd, sums, &mut padded[..VECTORS * S::F32_LANES]);
                 out.copy_from_slice(&padded[..out.len()]);
             }
         }
         if let Some(activation) = self.activation {
             for out in rows {
-                math::activate(simd, activation, &mut out[self.columns.clone()]);
+                math::activate(simd, activation, &mut out[start..end]);
             }
         }
     }

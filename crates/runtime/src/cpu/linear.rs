@@ -26,8 +26,8 @@ pub(crate) struct Linear {
 #[derive(Debug)]
 enum Panels {
     F32(Buffer),
-    F16(Vec<f16>),
-    Bf16(Vec<bf16>),
+    F16(Buffer<f16>),
+    Bf16(Buffer<bf16>),
 }
 
 impl Linear {
@@ -40,18 +40,18 @@ impl Linear {
         let weight = weight.flatten_all()?;
         let panels = match weight.dtype() {
             DType::F16 => {
-                let mut panels = vec![f16::ZERO; size.packed()];
-                size.pack(&weight.to_vec1()?, &mut panels);
+                let mut panels = Buffer::zeroed(size.packed());
+                size.pack::<f16>(&weight.to_vec1()?, &mut panels);
                 Panels::F16(panels)
             }
             DType::BF16 => {
-                let mut panels = vec![bf16::ZERO; size.packed()];
-                size.pack(&weight.to_vec1()?, &mut panels);
+                let mut panels = Buffer::zeroed(size.packed());
+                size.pack::<bf16>(&weight.to_vec1()?, &mut panels);
                 Panels::Bf16(panels)
             }
             _ => {
                 let mut panels = Buffer::zeroed(size.packed());
-                size.pack(&weight.to_dtype(DType::F32)?.to_vec1()?, &mut panels);
+                size.pack::<f32>(&weight.to_dtype(DType::F32)?.to_vec1()?, &mut panels);
                 Panels::F32(panels)
             }
         };

@@ -2,7 +2,7 @@ use candle_core::Result;
 use mert_spec::{Activation, Config};
 use rayon::prelude::*;
 
-use super::gemm::{Epilogue, Product, Rows};
+use super::gemm::{Columns, Epilogue, Product, Rows};
 use super::isa::Isa;
 use super::linear::Linear;
 use super::scratch::{self, Scratch};
@@ -67,10 +67,12 @@ impl PositionalConvEmbedding {
         let embedding = b.take(frames.len() * channels);
         let product = Product {
             x: Rows { values: padded, row_stride: channels },
-            weight: conv,
-            first_panel: 0,
+            columns: Columns {
+                weight: conv,
+                first_panel: 0,
+                epilogue: Epilogue { accumulate: false, activation: Some(self.activation) },
+            },
             out: embedding.chunks_mut(channels).collect(),
-            epilogue: Epilogue { accumulate: false, activation: Some(self.activation) },
         };
         product.run(isa, gemm);
         for (frame, embedding) in frames.iter_mut().zip(embedding.chunks(channels)) {
