@@ -188,17 +188,17 @@ impl Part<'_> {
         rows: &mut [&mut [f32]],
     ) {
         let (start, end) = self.columns;
-        if rows.len() == ROWS && end - start == VECTORS * S::F32_LANES {
-            // The accumulators are registers: only constant indices keep them there.
-            for row in 0..ROWS {
-                self.store_row(simd, &sums[row], &mut rows[row][start..end]);
-            }
-        } else {
-            for (sums, out) in sums.iter().zip(&mut *rows) {
-                let out = &mut out[start..end];
+        let whole = end - start == VECTORS * S::F32_LANES;
+        // Only constant indices keep the sums in registers.
+        for row in 0..ROWS {
+            let Some(out) = rows.get_mut(row) else { break };
+            let out = &mut out[start..end];
+            if whole {
+                self.store_row(simd, &sums[row], out);
+            } else {
                 let mut padded = [0.0; MAX_COLUMNS];
                 padded[..out.len()].copy_from_slice(out);
-                self.store_row(simd, sums, &mut padded[..VECTORS * S::F32_LANES]);
+                self.store_row(simd, &sums[row], &mut padded[..VECTORS * S::F32_LANES]);
                 out.copy_from_slice(&padded[..out.len()]);
             }
         }
