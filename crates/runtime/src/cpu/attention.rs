@@ -11,11 +11,12 @@ use pulp::Simd;
 use rayon::prelude::*;
 
 use super::buffer::{Buffer, LINE};
-use super::gemm::{self, Epilogue, Rows, pack_left};
+use super::gemm::{Epilogue, Rows, pack_left};
 use super::isa::{Isa, Kernel, Shape};
 use super::linear::Linear;
 use super::math::exp_scaled;
-use super::microkernel::{left_tile, multiply};
+use super::microkernel::{left_groups, multiply};
+use super::packed::Packed;
 use super::scratch::{self, Scratch};
 use super::weights::Weights;
 
@@ -55,16 +56,16 @@ impl Attention {
         })
     }
 
-    /// Adds the attention over `x` to `out`; both are `(clips, frames, width)`.
+    /// Adds the attention over `x` to `out`; both are `(clips · frames, width)`.
     ///
     /// `attention_relax` does not appear: dividing the scores and multiplying them again around the
     /// maximum changes nothing in exact arithmetic, and nothing overflows in f32.
-    pub(crate) fn add_to(&self, isa: Isa, x: &[f32], frames: usize, memory: &mut Memory, out: &mut [f32]) {
+    pub(crate) fn add_to(&self, isa: Isa, x: &Packed, frames: usize, memory: &mut Memory, out: &mut [f32]) {
         let width = self.heads * self.head_dim;
-        let rows = x.len() / width;
-        let Memory { qkv, keys_values, mixed } = memory;
+        let rows = x.rows();
+        let Memory { qkv, keys_values, mixed, packed } = memory;
         let (qkv, mixed) = (qkv.take(rows * 3 * width), mixed.take(rows * width));
-        gemm::linear(isa, Rows { values: x, row_stride: width }, &self.qkv_proj, qkv, Epilogue::default());
+        self.qkv_proj.forward(isa, x, qkv, Epilogue::default());
 
         let layout = HeadLayout::new(isa, frames, self.head_dim);
         let keys_values = keys_values.take(rows / frames * self.heads * layout.size());
@@ -96,17 +97,26 @@ impl Attention {
             scratch::with(|scratch| isa.run(Shape::Square, Attend { head: task, scratch }));
         });
 
-        let epilogue = Epilogue { accumulate: true, activation: None };
-        gemm::linear(isa, Rows { values: mixed, row_stride: width }, &self.out_proj, out, epilogue);
+        packed.resize(rows, width);
+        packed.copy_from(mixed);
+        self.out_proj.forward(isa, packed, out, Epilogue { accumulate: true, activation: None });
     }
 }
 
 /// What all layers use in turn.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Memory {
     qkv: Buffer,
     keys_values: Buffer,
     mixed: Buffer,
+    packed: Packed,
+}
+
+impl Memory {
+    pub(crate) fn new(isa: Isa) -> Self {
+        let [qkv, keys_values, mixed] = Default::default();
+        Memory { qkv, keys_values, mixed, packed: Packed::new(isa) }
+    }
 }
 
 /// How the keys and values of one head are packed: as right operands, first the transposed keys in
@@ -215,7 +225,12 @@ fn attend<S: Simd, const ROWS: usize, const VECTORS: usize>(
         let block = KEY_BLOCK.min(keys - first);
         for (i, right) in packed_keys[first * inner..][..block * inner].chunks_exact(panel * inner).enumerate() {
             for tile in 0..tiles {
-                let products = multiply::<S, ROWS, VECTORS>(simd, left_tile(left, tile, inner), right, &[]);
+                let products = multiply::<S, ROWS, VECTORS>(
+                    simd,
+                    left_groups(&left[tile * ROWS * inner..][..ROWS * inner]),
+                    right,
+                    &[],
+                );
                 let scores = &mut scores[tile * ROWS * block + i * panel * ROWS..][..panel * ROWS];
                 store_as_left::<S, ROWS, VECTORS>(&products, scores);
             }
@@ -240,7 +255,12 @@ fn attend<S: Simd, const ROWS: usize, const VECTORS: usize>(
         for (i, values) in packed_values.chunks_exact(keys * panel).enumerate() {
             let right = &values[first * panel..][..block * panel];
             for tile in 0..tiles {
-                let products = multiply::<S, ROWS, VECTORS>(simd, left_tile(scores, tile, block), right, &[]);
+                let products = multiply::<S, ROWS, VECTORS>(
+                    simd,
+                    left_groups(&scores[tile * ROWS * block..][..ROWS * block]),
+                    right,
+                    &[],
+                );
                 for row in 0..ROWS {
                     let sums = &mut sums[(tile * ROWS + row) * channels + i * panel..][..panel];
                     let (sums, _) = S::as_mut_simd_f32s(sums);

@@ -3,16 +3,13 @@ use mert_spec::{Activation, Config};
 
 use super::attention::{self, Attention};
 use super::buffer::Buffer;
-use super::gemm::{self, Epilogue, Rows};
+use super::gemm::Epilogue;
 use super::isa::Isa;
 use super::layer_norm::LayerNorm;
 use super::linear::Linear;
+use super::packed::Packed;
 use super::positional_conv::PositionalConvEmbedding;
 use super::weights::Weights;
-
-/// Frames that go through a feed-forward at a time: its inner activations, four times as wide as the
-/// others, take 12 MB at most, however long the clip.
-const FEED_FORWARD_FRAMES: usize = 960;
 
 /// The transformer: a positional convolution, the layers, and one LayerNorm before (post-LN) or after
 /// (pre-LN) all of them.
@@ -24,12 +21,27 @@ pub(crate) struct Encoder {
     pre_norm: bool,
 }
 
-/// What all layers use in turn.
-#[derive(Debug, Default)]
-pub(crate) struct Memory {
+/// The activations of one pass, and what all layers use in turn.
+#[derive(Debug)]
+pub(crate) struct State {
+    /// `(clips · frames, width)`.
+    pub(crate) x: Buffer,
+    /// Frames of each clip.
+    frames: usize,
+    /// What the next product multiplies: `x`, or its norm in a pre-LN model.
+    input: Packed,
+    inner: Packed,
     attention: attention::Memory,
-    normalised: Buffer,
-    inner: Buffer,
+}
+
+impl State {
+    /// Starts from `x` `(clips · frames, width)`, which may be any hidden state.
+    pub(crate) fn new(isa: Isa, mut x: Buffer, frames: usize, width: usize) -> Self {
+        let (mut input, inner) = (Packed::new(isa), Packed::new(isa));
+        input.resize(x.len() / width, width);
+        input.copy_from(&mut x);
+        State { x, frames, input, inner, attention: attention::Memory::new(isa) }
+    }
 }
 
 impl Encoder {
@@ -46,25 +58,25 @@ impl Encoder {
 
     /// Turns the projected features into hidden state 0: with positions added, and normalised in a
     /// post-LN model.
-    pub(crate) fn first_hidden_state(&self, isa: Isa, x: &mut [f32], frames: usize) {
-        self.pos_conv_embed.add_to(isa, x, frames);
+    pub(crate) fn first_hidden_state(&self, isa: Isa, state: &mut State) {
+        self.pos_conv_embed.add_to(isa, &mut state.x, state.frames);
         if !self.pre_norm {
-            self.layer_norm.forward(isa, x);
+            self.layer_norm.forward_packed(isa, &mut state.x, &mut state.input);
         }
     }
 
     /// Turns the output of layer `layer` − 1 into that of `layer` (1 is the first).
     ///
     /// In a pre-LN model the last hidden state is [`Encoder::finish`] of this.
-    pub(crate) fn layer(&self, isa: Isa, layer: usize, x: &mut [f32], frames: usize, memory: &mut Memory) {
+    pub(crate) fn layer(&self, isa: Isa, layer: usize, state: &mut State) {
         let _span = tracing::trace_span!("encoder_layer", layer).entered();
-        self.layers[layer - 1].forward(isa, x, frames, memory);
+        self.layers[layer - 1].forward(isa, state);
     }
 
     /// Turns the output of layer `layer` into hidden state `layer`: a pre-LN model normalises the last.
-    pub(crate) fn finish(&self, isa: Isa, layer: usize, x: &mut [f32]) {
+    pub(crate) fn finish(&self, isa: Isa, layer: usize, state: &mut State) {
         if self.pre_norm && layer == self.layers.len() {
-            self.layer_norm.forward(isa, x);
+            self.layer_norm.forward(isa, &mut state.x);
         }
     }
 }
@@ -92,26 +104,22 @@ impl EncoderLayer {
         })
     }
 
-    /// Both halves add to `x` in place. They read `x` itself, or a copy where that differs from what is
-    /// added to.
-    fn forward(&self, isa: Isa, x: &mut [f32], frames: usize, memory: &mut Memory) {
-        let Memory { attention, normalised, inner } = memory;
-        let input = normalised.take(x.len());
-        input.copy_from_slice(x);
+    /// Both halves add to `x` in place. A post-LN layer finds its packed input in `state` and leaves the
+    /// next one's there.
+    fn forward(&self, isa: Isa, state: &mut State) {
+        let State { x, frames, input, inner, attention } = state;
         if self.pre_norm {
-            self.layer_norm.forward(isa, input);
-            self.attention.add_to(isa, input, frames, attention, x);
-            input.copy_from_slice(x);
-            self.final_layer_norm.forward(isa, input);
+            self.layer_norm.to_packed(isa, x, input);
+            self.attention.add_to(isa, input, *frames, attention, x);
+            self.final_layer_norm.to_packed(isa, x, input);
             self.feed_forward.add_to(isa, input, inner, x);
         } else {
             self.scale_residual(x);
-            self.attention.add_to(isa, input, frames, attention, x);
-            self.layer_norm.forward(isa, x);
-            input.copy_from_slice(x);
+            self.attention.add_to(isa, input, *frames, attention, x);
+            self.layer_norm.forward_packed(isa, x, input);
             self.scale_residual(x);
             self.feed_forward.add_to(isa, input, inner, x);
-            self.final_layer_norm.forward(isa, x);
+            self.final_layer_norm.forward_packed(isa, x, input);
         }
     }
 
@@ -141,15 +149,8 @@ impl FeedForward {
     }
 
     /// Adds the map of `x` to `out`; both are `(frames, width)`.
-    fn add_to(&self, isa: Isa, x: &[f32], inner: &mut Buffer, out: &mut [f32]) {
-        let (width, inner_width) = (self.intermediate_dense.inputs(), self.intermediate_dense.outputs());
-        let size = FEED_FORWARD_FRAMES * width;
-        for (x, out) in x.chunks(size).zip(out.chunks_mut(size)) {
-            let inner = inner.take(x.len() / width * inner_width);
-            let activate = Epilogue { accumulate: false, activation: Some(self.activation) };
-            gemm::linear(isa, Rows { values: x, row_stride: width }, &self.intermediate_dense, inner, activate);
-            let add = Epilogue { accumulate: true, activation: None };
-            gemm::linear(isa, Rows { values: inner, row_stride: inner_width }, &self.output_dense, out, add);
-        }
+    fn add_to(&self, isa: Isa, x: &Packed, inner: &mut Packed, out: &mut [f32]) {
+        self.intermediate_dense.forward_packed(isa, x, inner, self.activation);
+        self.output_dense.forward(isa, inner, out, Epilogue { accumulate: true, activation: None });
     }
 }

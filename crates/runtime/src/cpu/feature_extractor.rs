@@ -2,7 +2,7 @@ use candle_core::Result;
 use mert_spec::{Activation, Config, FeatureExtractorNorm};
 use rayon::prelude::*;
 
-use super::gemm::{Columns, Epilogue, Product, Rows};
+use super::gemm::{Columns, Epilogue, Left, Out, Product, Rows};
 use super::isa::Isa;
 use super::layer_norm::LayerNorm;
 use super::linear::Linear;
@@ -126,13 +126,13 @@ impl FeatureExtractor {
             let size = range.len() * conv.outputs();
             let y = if i + 1 == ranges.len() { &mut *out } else { next.take(size) };
             let product = Product {
-                x: Rows { values: input, row_stride: self.strides[i] * channels },
+                x: Left::Rows(Rows { values: input, row_stride: self.strides[i] * channels }),
                 columns: Columns {
                     weight: conv,
                     first_panel: 0,
                     epilogue: Epilogue { accumulate: false, activation: norm.is_none().then_some(self.activation) },
                 },
-                out: y.chunks_mut(conv.outputs()).collect(),
+                out: Out::Rows(y.chunks_mut(conv.outputs()).collect()),
             };
             product.run(isa, gemm);
             if let Some(norm) = norm {
@@ -168,6 +168,6 @@ impl ConvLayer {
             }
             FeatureExtractorNorm::Group => None,
         };
-        Ok(ConvLayer { conv: Linear::pack(isa, &weight, bias.as_ref())?, norm })
+        Ok(ConvLayer { conv: Linear::pack(isa, isa.shape_for(output), &weight, bias.as_ref())?, norm })
     }
 }

@@ -1,10 +1,11 @@
 use candle_core::Result;
 use mert_spec::Config;
 
-use super::gemm::{self, Epilogue, Rows};
+use super::gemm::Epilogue;
 use super::isa::Isa;
 use super::layer_norm::LayerNorm;
 use super::linear::Linear;
+use super::packed::Packed;
 use super::weights::Weights;
 
 /// From the feature extractor's width to the encoder's.
@@ -26,12 +27,14 @@ impl FeatureProjection {
         })
     }
 
-    /// `features` `(frames, conv_dim.last)`, which are normalised in place, to `out` `(frames, hidden_size)`.
+    /// `features` `(frames, conv_dim.last)` to `out` `(frames, hidden_size)`.
     pub(crate) fn forward(&self, isa: Isa, features: &mut [f32], out: &mut [f32]) {
-        if let Some(norm) = &self.layer_norm {
-            norm.forward(isa, features);
+        let mut x = Packed::new(isa);
+        x.resize(features.len() / self.projection.inputs(), self.projection.inputs());
+        match &self.layer_norm {
+            Some(norm) => norm.forward_packed(isa, features, &mut x),
+            None => x.copy_from(features),
         }
-        let x = Rows { values: features, row_stride: self.projection.inputs() };
-        gemm::linear(isa, x, &self.projection, out, Epilogue::default());
+        self.projection.forward(isa, &x, out, Epilogue::default());
     }
 }

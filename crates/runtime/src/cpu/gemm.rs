@@ -1,32 +1,50 @@
 //! Matrix products with packed weights: `out = activation(x · weightᵀ + bias)`.
 //!
 //! The loops are those of Goto and van de Geijn (2008, doi:10.1145/1356052.1356053), with the weights
-//! in the place of the operand that is packed ahead of time: a block of rows of `x` is packed to stay in
-//! the second-level cache, the panels of the weight pass over it one by one.
+//! in the place of the operand that is packed ahead of time: a block of packed rows of `x` stays in the
+//! second-level cache, the panels of the weight pass over it one by one.
 
 use mert_spec::Activation;
 use pulp::Simd;
-use rayon::prelude::*;
 
 use super::buffer::{Buffer, LINE};
 use super::isa::{Isa, Kernel};
 use super::linear::Linear;
-use super::microkernel::{left_tile, multiply};
-use super::{math, scratch};
+use super::math;
+use super::microkernel::{left_groups, multiply};
+use super::packed::Packed;
 
-/// Rows of `x` that are packed at a time. With `INNER_BLOCK` steps they take 740 kB, less than half of a
+/// Rows of `x` to a block. With `INNER_BLOCK` steps they take 740 kB, less than half of a
 /// second-level cache of 2 MB, and a panel of weights, which comes from farther away, is used 30 times.
 const ROW_BLOCK: usize = 240;
 
 /// Inner steps that are summed in registers before the result is written.
 const INNER_BLOCK: usize = 768;
 
-/// The left operand: row `i` is `values[i · row_stride..][..the inner dimension]`. Rows may overlap,
-/// which makes a product of a convolution over frames that lie one after the other in memory.
+/// A left operand.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Left<'a> {
+    /// Has to be packed on the way.
+    Rows(Rows<'a>),
+    /// Is packed, from tile `first_tile` on.
+    Packed { activations: &'a Packed, first_tile: usize },
+}
+
+/// Row `i` is `values[i · row_stride..][..the inner dimension]`. Rows may overlap, which makes a product
+/// of a convolution over frames that lie one after the other in memory.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rows<'a> {
     pub(crate) values: &'a [f32],
     pub(crate) row_stride: usize,
+}
+
+/// Where a result goes.
+#[derive(Debug)]
+pub(crate) enum Out<'a> {
+    /// The rows, or a part of their columns.
+    Rows(Vec<&'a mut [f32]>),
+    /// Of each tile of [`Packed`] activations, the lines of the columns.
+    Tiles { lines: Vec<&'a mut [f32]>, columns: usize },
 }
 
 /// What becomes of each element of the product.
@@ -45,54 +63,18 @@ pub(crate) struct GemmScratch {
     widened: Buffer,
 }
 
-/// `out` `(rows, outputs)` from `x`, on all threads.
-pub(crate) fn linear(isa: Isa, x: Rows<'_>, weight: &Linear, out: &mut [f32], epilogue: Epilogue) {
-    let outputs = weight.outputs();
-    let rows = out.len() / outputs;
-    let (row_block, column_block) = blocks(isa, rows, weight);
-    let column_blocks = outputs.div_ceil(column_block);
-    let mut tasks = Vec::with_capacity(rows.div_ceil(row_block) * column_blocks);
-    for (i, band) in out.chunks_mut(row_block * outputs).enumerate() {
-        let x = Rows { values: &x.values[i * row_block * x.row_stride..], ..x };
-        let mut parts: Vec<Vec<&mut [f32]>> = (0..column_blocks).map(|_| Vec::with_capacity(row_block)).collect();
-        for row in band.chunks_mut(outputs) {
-            for (part, columns) in parts.iter_mut().zip(row.chunks_mut(column_block)) {
-                part.push(columns);
-            }
-        }
-        for (j, out) in parts.into_iter().enumerate() {
-            let columns = Columns { weight, first_panel: j * column_block / weight.panel_columns(), epilogue };
-            tasks.push(Product { x, columns, out });
-        }
-    }
-    tasks.into_par_iter().for_each(|task| scratch::with(|scratch| task.run(isa, &mut scratch.gemm)));
-}
-
-/// Rows and columns of the parts that the threads share out: all rows that the cache holds, and columns
-/// so few that the last parts to finish are a small share of the whole.
-fn blocks(isa: Isa, rows: usize, weight: &Linear) -> (usize, usize) {
-    const PARTS_PER_THREAD: usize = 16;
-    const FEWEST_PANELS: usize = 4;
-    let (tile_rows, _) = isa.tile(weight.shape());
-    let row_block = row_block(rows, tile_rows);
-    let panels = weight.outputs().div_ceil(weight.panel_columns());
-    let column_blocks = (PARTS_PER_THREAD * rayon::current_num_threads()).div_ceil(rows.div_ceil(row_block));
-    let column_blocks = column_blocks.min(panels / FEWEST_PANELS).max(1);
-    (row_block, panels.div_ceil(column_blocks) * weight.panel_columns())
-}
-
 /// Rows in equal whole tiles, about `ROW_BLOCK`.
-fn row_block(rows: usize, tile_rows: usize) -> usize {
+pub(crate) fn row_block(rows: usize, tile_rows: usize) -> usize {
     let blocks = ((rows + ROW_BLOCK / 2) / ROW_BLOCK).max(1);
     rows.div_ceil(blocks).next_multiple_of(tile_rows).max(tile_rows)
 }
 
 /// A product on one thread.
+#[derive(Debug)]
 pub(crate) struct Product<'a> {
-    pub(crate) x: Rows<'a>,
+    pub(crate) x: Left<'a>,
     pub(crate) columns: Columns<'a>,
-    /// The rows of the result, or of a part of its columns.
-    pub(crate) out: Vec<&'a mut [f32]>,
+    pub(crate) out: Out<'a>,
 }
 
 /// Which columns of a result to compute, and how.
@@ -120,45 +102,77 @@ impl Kernel for Blocked<'_, '_> {
 
     #[inline(always)]
     fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
-        let Product { x, columns, mut out } = self.product;
-        let rows = row_block(out.len(), ROWS);
-        for (i, out) in out.chunks_mut(rows).enumerate() {
-            let x = Rows { values: &x.values[i * rows * x.row_stride..], ..x };
-            block::<S, ROWS, VECTORS>(simd, x, columns, out, self.scratch);
+        let Product { x, columns, out } = self.product;
+        match out {
+            Out::Rows(mut out) => {
+                let Some(width) = out.first().map(|row| row.len()) else { return };
+                let rows = row_block(out.len(), ROWS);
+                for (i, out) in out.chunks_mut(rows).enumerate() {
+                    let x = after::<ROWS>(x, i * rows);
+                    let tiles = out.len().div_ceil(ROWS);
+                    block::<S, RowMajor, ROWS, VECTORS>(simd, x, out.len(), columns, width, out, tiles, self.scratch);
+                }
+            }
+            Out::Tiles { mut lines, columns: width } => {
+                let tiles = row_block(lines.len() * ROWS, ROWS) / ROWS;
+                for (i, lines) in lines.chunks_mut(tiles).enumerate() {
+                    let x = after::<ROWS>(x, i * tiles * ROWS);
+                    let (rows, count) = (lines.len() * ROWS, lines.len());
+                    block::<S, Tiled, ROWS, VECTORS>(simd, x, rows, columns, width, lines, count, self.scratch);
+                }
+            }
         }
+    }
+}
+
+/// The operand from row `row`, the first of a tile, on.
+#[inline(always)]
+fn after<const ROWS: usize>(x: Left<'_>, row: usize) -> Left<'_> {
+    match x {
+        Left::Rows(Rows { values, row_stride }) => Left::Rows(Rows { values: &values[row * row_stride..], row_stride }),
+        Left::Packed { activations, first_tile } => Left::Packed { activations, first_tile: first_tile + row / ROWS },
     }
 }
 
 /// The product of so many rows that the cache holds them.
 #[inline(always)]
-fn block<S: Simd, const ROWS: usize, const VECTORS: usize>(
+#[allow(clippy::too_many_arguments)]
+fn block<'a, S: Simd, D: Destination, const ROWS: usize, const VECTORS: usize>(
     simd: S,
-    x: Rows<'_>,
+    x: Left<'_>,
+    rows: usize,
     columns: Columns<'_>,
-    out: &mut [&mut [f32]],
+    width: usize,
+    out: &mut [&'a mut [f32]],
+    tiles: usize,
     scratch: &mut GemmScratch,
 ) {
     let Columns { weight, first_panel, epilogue } = columns;
-    let Some(width) = out.first().map(|row| row.len()) else { return };
     let (inputs, panel_columns) = (weight.inputs(), VECTORS * S::F32_LANES);
     let padded = inputs.next_multiple_of(LINE);
     let inner_block = padded.div_ceil(padded.div_ceil(INNER_BLOCK).max(1)).next_multiple_of(LINE);
     for first in (0..padded).step_by(inner_block) {
         let steps = inner_block.min(padded - first);
-        let left = pack_left::<ROWS>(x, out.len(), first, steps, inputs, &mut scratch.left);
+        let (left, tile_size, start) = match x {
+            Left::Rows(x) => (pack_left::<ROWS>(x, rows, first, steps, inputs, &mut scratch.left), ROWS * steps, 0),
+            Left::Packed { activations, first_tile } => {
+                (activations.tiles_from(first_tile, tiles), activations.tile_size(), first * ROWS)
+            }
+        };
         for (panel, column) in (first_panel..).zip((0..width).step_by(panel_columns)) {
             let right = weight.panel(panel, first, steps, &mut scratch.widened);
-            let mut ahead = ahead(weight.panel_bytes(panel + 1, first, steps), out.len().div_ceil(ROWS));
+            let mut ahead = ahead(weight.panel_bytes(panel + 1, first, steps), tiles);
             let part = Part {
                 columns: (column, width.min(column + panel_columns)),
                 bias: (first == 0).then(|| weight.bias(panel)),
                 add: first > 0 || epilogue.accumulate,
                 activation: epilogue.activation.filter(|_| first + steps == padded),
             };
-            for (tile, rows) in out.chunks_mut(ROWS).enumerate() {
+            for tile in 0..tiles {
                 let ahead = ahead.next().unwrap_or_default();
-                let sums = multiply::<S, ROWS, VECTORS>(simd, left_tile(left, tile, steps), right, ahead);
-                part.store::<S, ROWS, VECTORS>(simd, &sums, rows);
+                let left = left_groups(&left[tile * tile_size + start..][..ROWS * steps]);
+                let sums = multiply::<S, ROWS, VECTORS>(simd, left, right, ahead);
+                D::store::<S, ROWS, VECTORS>(simd, &part, &sums, tile, out);
             }
         }
     }
@@ -170,7 +184,7 @@ fn ahead(panel: &[u8], tiles: usize) -> std::slice::Chunks<'_, u8> {
     panel.chunks(panel.len().div_ceil(tiles).next_multiple_of(size_of::<f32>() * LINE).max(1))
 }
 
-/// Where and how a tile is stored.
+/// Which columns of a tile are stored, and how.
 struct Part<'a> {
     /// The first and the one after the last.
     columns: (usize, usize),
@@ -179,50 +193,104 @@ struct Part<'a> {
     activation: Option<Activation>,
 }
 
-impl Part<'_> {
+/// The order of a result.
+trait Destination {
+    /// Stores tile `tile`. The sums are indexed with constants only, which keeps them in registers.
+    fn store<S: Simd, const ROWS: usize, const VECTORS: usize>(
+        simd: S,
+        part: &Part<'_>,
+        sums: &[[S::f32s; VECTORS]; ROWS],
+        tile: usize,
+        out: &mut [&mut [f32]],
+    );
+}
+
+/// `out` holds rows.
+struct RowMajor;
+
+impl Destination for RowMajor {
     #[inline(always)]
     fn store<S: Simd, const ROWS: usize, const VECTORS: usize>(
-        &self,
         simd: S,
+        part: &Part<'_>,
         sums: &[[S::f32s; VECTORS]; ROWS],
-        rows: &mut [&mut [f32]],
+        tile: usize,
+        out: &mut [&mut [f32]],
     ) {
-        let (start, end) = self.columns;
+        let (start, end) = part.columns;
         let whole = end - start == VECTORS * S::F32_LANES;
-        // Only constant indices keep the sums in registers.
+        let rows = &mut out[tile * ROWS..];
         for row in 0..ROWS {
             let Some(out) = rows.get_mut(row) else { break };
             let out = &mut out[start..end];
             if whole {
-                self.store_row(simd, &sums[row], out);
+                part.store_row(simd, &sums[row], out);
             } else {
                 let mut padded = [0.0; MAX_COLUMNS];
                 padded[..out.len()].copy_from_slice(out);
-                self.store_row(simd, &sums[row], &mut padded[..VECTORS * S::F32_LANES]);
+                part.store_row(simd, &sums[row], &mut padded[..VECTORS * S::F32_LANES]);
                 out.copy_from_slice(&padded[..out.len()]);
             }
         }
-        if let Some(activation) = self.activation {
-            for out in rows {
+        if let Some(activation) = part.activation {
+            for out in rows.iter_mut().take(ROWS) {
                 math::activate(simd, activation, &mut out[start..end]);
             }
         }
     }
+}
 
+/// `out` holds tiles, `[line of columns][row][column]`.
+struct Tiled;
+
+impl Destination for Tiled {
+    #[inline(always)]
+    fn store<S: Simd, const ROWS: usize, const VECTORS: usize>(
+        simd: S,
+        part: &Part<'_>,
+        sums: &[[S::f32s; VECTORS]; ROWS],
+        tile: usize,
+        out: &mut [&mut [f32]],
+    ) {
+        let (start, end) = part.columns;
+        let lines = start / LINE * ROWS * LINE..end.div_ceil(LINE) * ROWS * LINE;
+        let (vectors, _) = S::as_mut_simd_f32s(&mut out[tile][lines.clone()]);
+        let vectors_in_line = LINE / S::F32_LANES;
+        for row in 0..ROWS {
+            for vector in 0..VECTORS {
+                let at = (vector / vectors_in_line * ROWS + row) * vectors_in_line + vector % vectors_in_line;
+                // Columns that only fill up the panel are not there.
+                if let Some(out) = vectors.get_mut(at) {
+                    *out = part.value(simd, sums[row][vector], vector, *out);
+                }
+            }
+        }
+        if let Some(activation) = part.activation {
+            math::activate(simd, activation, &mut out[tile][lines]);
+        }
+    }
+}
+
+impl Part<'_> {
     #[inline(always)]
     fn store_row<S: Simd, const VECTORS: usize>(&self, simd: S, sums: &[S::f32s; VECTORS], out: &mut [f32]) {
         let (out, _) = S::as_mut_simd_f32s(out);
-        let (bias, _) = S::as_simd_f32s(self.bias.unwrap_or(&[]));
         for vector in 0..VECTORS {
-            let mut value = sums[vector];
-            if let Some(&bias) = bias.get(vector) {
-                value = simd.add_f32s(value, bias);
-            }
-            if self.add {
-                value = simd.add_f32s(value, out[vector]);
-            }
-            out[vector] = value;
+            out[vector] = self.value(simd, sums[vector], vector, out[vector]);
         }
+    }
+
+    /// What vector `vector` of a row becomes.
+    #[inline(always)]
+    fn value<S: Simd>(&self, simd: S, sum: S::f32s, vector: usize, before: S::f32s) -> S::f32s {
+        let mut value = sum;
+        if let Some(bias) = self.bias {
+            value = simd.add_f32s(value, S::as_simd_f32s(bias).0[vector]);
+        }
+        if self.add {
+            value = simd.add_f32s(value, before);
+        }
+        value
     }
 }
 

@@ -16,7 +16,7 @@ pub(crate) enum Isa {
     Portable,
 }
 
-/// Which of the two tile shapes of an [`Isa`] a product uses.
+/// Which of the two tile shapes of an [`Isa`] a product has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shape {
     /// About as many rows as columns.
@@ -37,6 +37,11 @@ pub(crate) trait Kernel {
 }
 
 impl Isa {
+    /// The shape whose columns divide `columns`, if one does.
+    pub(crate) fn shape_for(self, columns: usize) -> Shape {
+        if columns.is_multiple_of(self.tile(Shape::Wide).1) { Shape::Wide } else { Shape::Square }
+    }
+
     /// The best that this processor has.
     pub(crate) fn detect() -> Self {
         #[cfg(target_arch = "x86_64")]

@@ -4,6 +4,8 @@ use rayon::prelude::*;
 
 use super::buffer::Buffer;
 use super::isa::{Isa, Kernel, Shape, mul_add};
+use super::packed::{Packed, write_rows};
+use super::scratch;
 
 /// Normalises over the channels of each frame: γ·(x − μ)/√(σ² + ε) + β, with the biased variance
 /// (Ba et al. 2016, arXiv:1607.06450). Two passes, mean first: E[x²] − μ² cancels in f32.
@@ -29,6 +31,28 @@ impl LayerNorm {
         /// Frames to a task: long enough to be worth one.
         const FRAMES: usize = 32;
         x.par_chunks_mut(FRAMES * self.weight.len()).for_each(|frames| self.normalise(isa, frames));
+    }
+
+    /// Normalises the frames of `x` in place and copies them to `packed`, on all threads.
+    pub(crate) fn forward_packed(&self, isa: Isa, x: &mut [f32], packed: &mut Packed) {
+        packed.resize(x.len() / self.weight.len(), self.weight.len());
+        packed.fill_from(x, |x, tile| {
+            self.normalise(isa, x);
+            write_rows(tile, x, self.weight.len());
+        });
+    }
+
+    /// Writes the normalised frames of `x` to `packed` only, on all threads.
+    pub(crate) fn to_packed(&self, isa: Isa, x: &mut [f32], packed: &mut Packed) {
+        packed.resize(x.len() / self.weight.len(), self.weight.len());
+        packed.fill_from(x, |x, tile| {
+            scratch::with(|scratch| {
+                let normalised = scratch.a.take(x.len());
+                normalised.copy_from_slice(x);
+                self.normalise(isa, normalised);
+                write_rows(tile, normalised, self.weight.len());
+            });
+        });
     }
 
     /// Normalises the frames of `x` in place, on this thread.

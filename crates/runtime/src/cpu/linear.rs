@@ -1,12 +1,16 @@
 use candle_core::{DType, Result, Tensor};
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
+use mert_spec::Activation;
 use rayon::prelude::*;
 
 use super::buffer::{Buffer, LINE};
+use super::gemm::{self, Columns, Epilogue, Left, Out, Product};
 use super::isa::{Isa, Shape};
+use super::packed::Packed;
+use super::scratch;
 
-/// A weight matrix and its bias, packed once for [`super::gemm`].
+/// A weight matrix and its bias, packed once: `activation(x · weightᵀ + bias)`.
 ///
 /// The weights keep the type that the file has them in; 16-bit ones are widened, exactly, each time
 /// that a panel of them enters the cache: half the memory, and half the traffic from it.
@@ -31,10 +35,10 @@ enum Panels {
 }
 
 impl Linear {
-    /// Packs `weight` `(outputs, inputs)`, in any of the three float types, and `bias` `(outputs,)`.
-    pub(crate) fn pack(isa: Isa, weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
+    /// Packs `weight` `(outputs, inputs)`, in any of the three float types, and `bias` `(outputs,)`, for
+    /// products of shape `shape`.
+    pub(crate) fn pack(isa: Isa, shape: Shape, weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
         let (outputs, inputs) = weight.dims2()?;
-        let shape = if outputs % isa.tile(Shape::Wide).1 == 0 { Shape::Wide } else { Shape::Square };
         let (_, panel_columns) = isa.tile(shape);
         let size = Size { outputs, inputs, panel_columns };
         let weight = weight.flatten_all()?;
@@ -62,6 +66,71 @@ impl Linear {
         Ok(Linear { panels, bias: padded_bias, shape, panel_columns, outputs, inputs })
     }
 
+    /// From `x` to `out` `(rows, outputs)`, on all threads.
+    pub(crate) fn forward(&self, isa: Isa, x: &Packed, out: &mut [f32], epilogue: Epilogue) {
+        let (row_block, column_block) = self.parts(x);
+        let column_blocks = self.outputs.div_ceil(column_block);
+        let mut tasks = Vec::new();
+        for (i, band) in out.chunks_mut(row_block * self.outputs).enumerate() {
+            let mut parts: Vec<Vec<&mut [f32]>> = (0..column_blocks).map(|_| Vec::with_capacity(row_block)).collect();
+            for row in band.chunks_mut(self.outputs) {
+                for (part, columns) in parts.iter_mut().zip(row.chunks_mut(column_block)) {
+                    part.push(columns);
+                }
+            }
+            for (j, rows) in parts.into_iter().enumerate() {
+                tasks.push(self.task(x, i * row_block, j * column_block, Out::Rows(rows), epilogue));
+            }
+        }
+        run(isa, tasks);
+    }
+
+    /// From `x` to `out`, which is made as large as the result, on all threads.
+    pub(crate) fn forward_packed(&self, isa: Isa, x: &Packed, out: &mut Packed, activation: Activation) {
+        out.resize(x.rows(), self.outputs);
+        let (row_block, column_block) = self.parts(x);
+        // Whole lines: panels are.
+        let (tiles, lines) = (row_block / x.tile_rows(), column_block * x.tile_rows());
+        let column_blocks = self.outputs.div_ceil(column_block);
+        let epilogue = Epilogue { accumulate: false, activation: Some(activation) };
+        let mut tasks = Vec::new();
+        let mut all_tiles: Vec<&mut [f32]> = out.tiles_mut().collect();
+        for (i, band) in all_tiles.chunks_mut(tiles).enumerate() {
+            let mut parts: Vec<Vec<&mut [f32]>> = (0..column_blocks).map(|_| Vec::with_capacity(tiles)).collect();
+            for tile in band {
+                for (part, lines) in parts.iter_mut().zip(tile.chunks_mut(lines)) {
+                    part.push(lines);
+                }
+            }
+            for (j, lines) in parts.into_iter().enumerate() {
+                let columns = column_block.min(self.outputs - j * column_block);
+                tasks.push(self.task(x, i * row_block, j * column_block, Out::Tiles { lines, columns }, epilogue));
+            }
+        }
+        run(isa, tasks);
+    }
+
+    fn task<'a>(&'a self, x: &'a Packed, row: usize, column: usize, out: Out<'a>, epilogue: Epilogue) -> Product<'a> {
+        let first_panel = column / self.panel_columns;
+        Product {
+            x: Left::Packed { activations: x, first_tile: row / x.tile_rows() },
+            columns: Columns { weight: self, first_panel, epilogue },
+            out,
+        }
+    }
+
+    /// Rows and columns of the parts that the threads share out: all rows that the cache holds, and
+    /// columns so few that the last parts to finish are a small share of the whole.
+    fn parts(&self, x: &Packed) -> (usize, usize) {
+        const PARTS_PER_THREAD: usize = 16;
+        const FEWEST_PANELS: usize = 4;
+        let row_block = gemm::row_block(x.rows(), x.tile_rows());
+        let panels = self.outputs.div_ceil(self.panel_columns);
+        let column_blocks = (PARTS_PER_THREAD * rayon::current_num_threads()).div_ceil(x.rows().div_ceil(row_block));
+        let column_blocks = column_blocks.min(panels / FEWEST_PANELS).max(1);
+        (row_block, panels.div_ceil(column_blocks) * self.panel_columns)
+    }
+
     pub(crate) fn shape(&self) -> Shape {
         self.shape
     }
@@ -74,10 +143,6 @@ impl Linear {
     /// The inner dimension.
     pub(crate) fn inputs(&self) -> usize {
         self.inputs
-    }
-
-    pub(crate) fn panel_columns(&self) -> usize {
-        self.panel_columns
     }
 
     /// The bias of the columns of `panel`.
@@ -117,6 +182,10 @@ impl Linear {
         let start = (panel * self.inputs.next_multiple_of(LINE) + first) * self.panel_columns;
         start..start + steps * self.panel_columns
     }
+}
+
+fn run(isa: Isa, tasks: Vec<Product<'_>>) {
+    tasks.into_par_iter().for_each(|task| scratch::with(|scratch| task.run(isa, &mut scratch.gemm)));
 }
 
 struct Size {

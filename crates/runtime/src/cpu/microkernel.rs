@@ -59,10 +59,9 @@ fn prefetch(line: &[u8]) {
     let _ = line;
 }
 
-/// The groups of tile `tile` in a left operand packed for `steps` inner steps (a multiple of `LINE`).
+/// A tile of a left operand as its groups.
 #[inline(always)]
-pub(crate) fn left_tile<const ROWS: usize>(packed: &[f32], tile: usize, steps: usize) -> &[LeftGroup<ROWS>] {
-    let tile = &packed[tile * ROWS * steps..][..ROWS * steps];
+pub(crate) fn left_groups<const ROWS: usize>(tile: &[f32]) -> &[LeftGroup<ROWS>] {
     tile.as_chunks::<LINE>().0.as_chunks::<ROWS>().0
 }
 
@@ -85,7 +84,7 @@ mod tests {
             let value = |i: usize| ((i * 7919 + 13) % 1009) as f32 / 504.5 - 1.0;
             let left: Vec<f32> = (0..ROWS * self.steps).map(value).collect();
             let right: Vec<f32> = (0..columns * self.steps).map(|i| value(i + 500)).collect();
-            let tile = multiply::<S, ROWS, VECTORS>(simd, left_tile(&left, 0, self.steps), &right, &[]);
+            let tile = multiply::<S, ROWS, VECTORS>(simd, left_groups(&left), &right, &[]);
             for (row, sums) in tile.iter().enumerate() {
                 let sums: Vec<f32> = sums
                     .iter()

@@ -17,6 +17,7 @@ mod layer_norm;
 mod linear;
 mod math;
 mod microkernel;
+mod packed;
 mod patch_norm;
 mod positional_conv;
 mod scratch;
@@ -27,7 +28,8 @@ use candle_nn::VarBuilder;
 use mert_spec::Config;
 use rayon::prelude::*;
 
-use encoder::{Encoder, Memory};
+use buffer::Buffer;
+use encoder::{Encoder, State};
 use feature_extractor::FeatureExtractor;
 use feature_projection::FeatureProjection;
 use isa::Isa;
@@ -70,22 +72,22 @@ impl CpuModel {
         let (clips, samples) = input.dims2()?;
         let frames = self.config.frames(samples).unwrap_or(0);
         let width = self.config.hidden_size;
-        let mut x = buffer::Buffer::zeroed(clips * frames * width);
-        {
+        let mut state = {
             let _span = tracing::trace_span!("features").entered();
             let input = input.flatten_all()?.to_vec1::<f32>()?;
-            let mut features = buffer::Buffer::zeroed(clips * frames * self.config.feature_size());
+            let mut features = Buffer::zeroed(clips * frames * self.config.feature_size());
             self.feature_extractor.forward(self.isa, &input, samples, &mut features)?;
+            let mut x = Buffer::zeroed(clips * frames * width);
             self.feature_projection.forward(self.isa, &mut features, &mut x);
-            self.encoder.first_hidden_state(self.isa, &mut x, frames);
-        }
-        let mut memory = Memory::default();
+            State::new(self.isa, x, frames, width)
+        };
+        self.encoder.first_hidden_state(self.isa, &mut state);
         for index in 0..=last {
             if index > 0 {
-                self.encoder.layer(self.isa, index, &mut x, frames, &mut memory);
-                self.encoder.finish(self.isa, index, &mut x);
+                self.encoder.layer(self.isa, index, &mut state);
+                self.encoder.finish(self.isa, index, &mut state);
             }
-            keep(index, &|| Tensor::from_vec(copy(&x), (clips, frames, width), &Device::Cpu))?;
+            keep(index, &|| Tensor::from_vec(copy(&state.x), (clips, frames, width), &Device::Cpu))?;
         }
         Ok(())
     }
@@ -93,15 +95,17 @@ impl CpuModel {
     /// Hidden state `index` from `previous`, hidden state `index` − 1 `(clips, frames, width)`.
     pub(crate) fn layer(&self, index: usize, previous: &Tensor) -> Result<Tensor> {
         let (clips, frames, _) = previous.dims3()?;
-        let expected = Shape::from((clips, frames, self.config.hidden_size));
+        let width = self.config.hidden_size;
+        let expected = Shape::from((clips, frames, width));
         if previous.shape() != &expected || previous.elem_count() == 0 {
             let (msg, got) = ("the previous hidden state".to_string(), previous.shape().clone());
             return Err(candle_core::Error::UnexpectedShape { msg, expected, got }.bt());
         }
-        let mut x = previous.flatten_all()?.to_vec1::<f32>()?;
-        self.encoder.layer(self.isa, index, &mut x, frames, &mut Memory::default());
-        self.encoder.finish(self.isa, index, &mut x);
-        Tensor::from_vec(x, previous.dims(), &Device::Cpu)
+        let x = Buffer::from(&previous.flatten_all()?.to_vec1::<f32>()?[..]);
+        let mut state = State::new(self.isa, x, frames, width);
+        self.encoder.layer(self.isa, index, &mut state);
+        self.encoder.finish(self.isa, index, &mut state);
+        Tensor::from_vec(copy(&state.x), previous.dims(), &Device::Cpu)
     }
 }
 

@@ -45,7 +45,7 @@ impl PatchNorm {
         }
         let weight = Tensor::from_vec(weight, (self.gain.len(), self.kernel), &Device::Cpu)?;
         let bias = Tensor::from_vec(bias, self.gain.len(), &Device::Cpu)?;
-        Linear::pack(isa, &weight, Some(&bias))
+        Linear::pack(isa, isa.shape_for(self.gain.len()), &weight, Some(&bias))
     }
 }
 
@@ -78,7 +78,7 @@ fn patch_statistics(clip: &[f32], kernel: usize, stride: usize) -> (Vec<f64>, Ve
 
 #[cfg(test)]
 mod tests {
-    use super::super::gemm::{self, Epilogue, Rows};
+    use super::super::gemm::{Columns, Epilogue, GemmScratch, Left, Out, Product, Rows};
     use super::*;
 
     #[test]
@@ -96,7 +96,12 @@ mod tests {
         for isa in Isa::available() {
             let folded = norm.fold(isa, &clip, stride).unwrap();
             let mut out = vec![0.0; frames * channels];
-            gemm::linear(isa, Rows { values: &clip, row_stride: stride }, &folded, &mut out, Epilogue::default());
+            let product = Product {
+                x: Left::Rows(Rows { values: &clip, row_stride: stride }),
+                columns: Columns { weight: &folded, first_panel: 0, epilogue: Epilogue::default() },
+                out: Out::Rows(out.chunks_mut(channels).collect()),
+            };
+            product.run(isa, &mut GemmScratch::default());
             for c in 0..channels {
                 let conv: Vec<f64> = (0..frames)
                     .map(|t| {

@@ -2,7 +2,7 @@ use candle_core::Result;
 use mert_spec::{Activation, Config};
 use rayon::prelude::*;
 
-use super::gemm::{Columns, Epilogue, Product, Rows};
+use super::gemm::{Columns, Epilogue, Left, Out, Product, Rows};
 use super::isa::Isa;
 use super::linear::Linear;
 use super::scratch::{self, Scratch};
@@ -25,7 +25,7 @@ impl PositionalConvEmbedding {
         let bias = weights.vector("conv.bias", width)?;
         let group = |g: usize| {
             let rows = |tensor: &candle_core::Tensor| tensor.narrow(0, g * channels, channels);
-            Linear::pack(isa, &rows(&weight)?, Some(&rows(&bias)?))
+            Linear::pack(isa, isa.shape_for(channels), &rows(&weight)?, Some(&rows(&bias)?))
         };
         Ok(PositionalConvEmbedding {
             groups: (0..groups).map(group).collect::<Result<_>>()?,
@@ -66,13 +66,13 @@ impl PositionalConvEmbedding {
         }
         let embedding = b.take(frames.len() * channels);
         let product = Product {
-            x: Rows { values: padded, row_stride: channels },
+            x: Left::Rows(Rows { values: padded, row_stride: channels }),
             columns: Columns {
                 weight: conv,
                 first_panel: 0,
                 epilogue: Epilogue { accumulate: false, activation: Some(self.activation) },
             },
-            out: embedding.chunks_mut(channels).collect(),
+            out: Out::Rows(embedding.chunks_mut(channels).collect()),
         };
         product.run(isa, gemm);
         for (frame, embedding) in frames.iter_mut().zip(embedding.chunks(channels)) {

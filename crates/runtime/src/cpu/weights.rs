@@ -1,7 +1,7 @@
 use candle_core::{DType, Device, Result, Shape, Tensor};
 use candle_nn::VarBuilder;
 
-use super::isa::Isa;
+use super::isa::{Isa, Shape as TileShape};
 use super::layer_norm::LayerNorm;
 use super::linear::Linear;
 
@@ -35,7 +35,7 @@ impl<'a> Weights<'a> {
     pub(crate) fn linear(&self, isa: Isa, name: &str, inputs: usize, outputs: usize) -> Result<Linear> {
         let weights = self.pp(name);
         let weight = weights.tensor("weight", (outputs, inputs))?;
-        Linear::pack(isa, &weight, Some(&weights.vector("bias", outputs)?))
+        Linear::pack(isa, TileShape::Wide, &weight, Some(&weights.vector("bias", outputs)?))
     }
 
     /// Several maps of the same input as one.
@@ -44,7 +44,12 @@ impl<'a> Weights<'a> {
             let parts = names.iter().map(|part| self.pp(part).tensor(name, shape.clone()));
             Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 0)
         };
-        Linear::pack(isa, &all("weight", (outputs, inputs).into())?, Some(&all("bias", outputs.into())?))
+        Linear::pack(
+            isa,
+            TileShape::Wide,
+            &all("weight", (outputs, inputs).into())?,
+            Some(&all("bias", outputs.into())?),
+        )
     }
 
     pub(crate) fn layer_norm(&self, name: &str, size: usize, eps: f64) -> Result<LayerNorm> {

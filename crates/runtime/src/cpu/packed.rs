@@ -1,0 +1,89 @@
+use rayon::prelude::*;
+
+use super::buffer::{Buffer, LINE};
+use super::isa::{Isa, Shape};
+
+/// Activations `(rows, width)` in the order in which a product reads its left operand:
+/// `[tile of rows][line of columns][row][column]`, the columns filled up with zeros to whole lines.
+///
+/// What is multiplied next is written in this order in the first place, so that no product has to
+/// gather its operand.
+#[derive(Debug)]
+pub(crate) struct Packed {
+    values: Buffer,
+    rows: usize,
+    width: usize,
+    tile_rows: usize,
+}
+
+impl Packed {
+    /// For products of the shape `Wide`.
+    pub(crate) fn new(isa: Isa) -> Self {
+        Packed { values: Buffer::default(), rows: 0, width: 0, tile_rows: isa.tile(Shape::Wide).0 }
+    }
+
+    /// Makes room for other activations.
+    pub(crate) fn resize(&mut self, rows: usize, width: usize) {
+        (self.rows, self.width) = (rows, width);
+        let size = self.tiles() * self.tile_size();
+        self.values.take(size);
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub(crate) fn tile_rows(&self) -> usize {
+        self.tile_rows
+    }
+
+    /// The tiles `first..first + count`, one after the other.
+    pub(crate) fn tiles_from(&self, first: usize, count: usize) -> &[f32] {
+        &self.values[first * self.tile_size()..][..count * self.tile_size()]
+    }
+
+    /// Each tile, in order.
+    pub(crate) fn tiles_mut(&mut self) -> std::slice::ChunksExactMut<'_, f32> {
+        let (tiles, size) = (self.tiles(), self.tile_size());
+        self.values[..tiles * size].chunks_exact_mut(size)
+    }
+
+    /// Calls `fill` with the rows of `x` `(rows, width)` that belong to a tile, and the tile: in
+    /// parallel.
+    pub(crate) fn fill_from(&mut self, x: &mut [f32], fill: impl Fn(&mut [f32], &mut [f32]) + Sync) {
+        let (tiles, size) = (self.tiles(), self.tile_size());
+        let tiles = self.values[..tiles * size].par_chunks_exact_mut(size);
+        tiles.zip(x.par_chunks_mut(self.tile_rows * self.width)).with_min_len(4).for_each(|(tile, x)| fill(x, tile));
+    }
+
+    /// Copies `x` `(rows, width)`, on all threads.
+    pub(crate) fn copy_from(&mut self, x: &mut [f32]) {
+        let width = self.width;
+        self.fill_from(x, |x, tile| write_rows(tile, x, width));
+    }
+
+    fn tiles(&self) -> usize {
+        self.rows.div_ceil(self.tile_rows)
+    }
+
+    /// Floats in a tile.
+    pub(crate) fn tile_size(&self) -> usize {
+        self.width.next_multiple_of(LINE) * self.tile_rows
+    }
+}
+
+/// Writes the rows of `x` `(rows, width)` to a tile, which may have more.
+pub(crate) fn write_rows(tile: &mut [f32], x: &[f32], width: usize) {
+    let tile_rows = tile.len() / width.next_multiple_of(LINE);
+    for (row, x) in x.chunks_exact(width).enumerate() {
+        let (lines, rest) = x.as_chunks::<LINE>();
+        let mut packed = tile.as_chunks_mut::<LINE>().0.iter_mut().skip(row).step_by(tile_rows);
+        for (line, packed) in lines.iter().zip(packed.by_ref()) {
+            *packed = *line;
+        }
+        if let (Some(packed), false) = (packed.next(), rest.is_empty()) {
+            *packed = [0.0; LINE];
+            packed[..rest.len()].copy_from_slice(rest);
+        }
+    }
+}
