@@ -93,9 +93,7 @@ impl Attention {
                 }
             }
         }
-        tasks.into_par_iter().for_each(|task| {
-            scratch::with(|scratch| isa.run(Shape::Square, Attend { head: task, scratch }));
-        });
+        scratch::for_each(tasks, |head, scratch| isa.run(Shape::Square, Attend { head, scratch }));
 
         packed.resize(rows, width);
         packed.copy_from(mixed);

@@ -1,6 +1,5 @@
 use candle_core::Result;
 use mert_spec::{Activation, Config, FeatureExtractorNorm};
-use rayon::prelude::*;
 
 use super::gemm::{Columns, Epilogue, Left, Out, Product, Rows};
 use super::isa::Isa;
@@ -81,8 +80,8 @@ impl FeatureExtractor {
                 tasks.push((*clip, first.as_ref(), i * part, out));
             }
         }
-        tasks.into_par_iter().for_each(|(clip, first, frame, out)| {
-            scratch::with(|scratch| self.part(isa, clip, first, frame..frame + out.len() / width, out, scratch));
+        scratch::for_each(tasks, |(clip, first, frame, out), scratch| {
+            self.part(isa, clip, first, frame..frame + out.len() / width, out, scratch);
         });
         Ok(())
     }

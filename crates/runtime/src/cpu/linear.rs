@@ -185,7 +185,7 @@ impl Linear {
 }
 
 fn run(isa: Isa, tasks: Vec<Product<'_>>) {
-    tasks.into_par_iter().for_each(|task| scratch::with(|scratch| task.run(isa, &mut scratch.gemm)));
+    scratch::for_each(tasks, |task, scratch| task.run(isa, &mut scratch.gemm));
 }
 
 struct Size {

@@ -1,6 +1,5 @@
 use candle_core::Result;
 use mert_spec::{Activation, Config};
-use rayon::prelude::*;
 
 use super::gemm::{Columns, Epilogue, Left, Out, Product, Rows};
 use super::isa::Isa;

@@ -1,5 +1,7 @@
 use std::cell::RefCell;
 
+use rayon::prelude::*;
+
 use super::buffer::Buffer;
 use super::gemm::GemmScratch;
 
@@ -11,6 +13,12 @@ pub(crate) struct Scratch {
     pub(crate) a: Buffer,
     pub(crate) b: Buffer,
     pub(crate) c: Buffer,
+}
+
+/// Runs `task` on each of `tasks` with its thread's scratch memory, on all threads. The tasks are handed
+/// out one by one: rayon's own choice of a few long runs of them leaves a thread idle at the end.
+pub(crate) fn for_each<T: Send>(tasks: Vec<T>, task: impl Fn(T, &mut Scratch) + Sync + Send) {
+    tasks.into_par_iter().with_max_len(1).for_each(|item| with(|scratch| task(item, scratch)));
 }
 
 /// Lends this thread's scratch memory. Tasks do not nest: nothing inside `task` may wait for other
