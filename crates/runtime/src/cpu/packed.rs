@@ -16,6 +16,41 @@ pub(crate) struct Packed {
     tile_rows: usize,
 }
 
+/// Rows of [`Packed`] activations, from the first of a tile on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PackedRows<'a> {
+    activations: &'a Packed,
+    first_tile: usize,
+    rows: usize,
+}
+
+impl<'a> PackedRows<'a> {
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub(crate) fn tile_rows(&self) -> usize {
+        self.activations.tile_rows
+    }
+
+    /// Floats in a tile.
+    pub(crate) fn tile_size(&self) -> usize {
+        self.activations.tile_size()
+    }
+
+    /// The rows from `row`, the first of a tile, on.
+    pub(crate) fn after(self, row: usize) -> Self {
+        let first_tile = self.first_tile + row / self.activations.tile_rows;
+        PackedRows { first_tile, rows: self.rows.saturating_sub(row), ..self }
+    }
+
+    /// The first `count` tiles, one after the other.
+    pub(crate) fn tiles(&self, count: usize) -> &'a [f32] {
+        let size = self.tile_size();
+        &self.activations.values[self.first_tile * size..][..count * size]
+    }
+}
+
 impl Packed {
     /// For products of the shape `Wide`.
     pub(crate) fn new(isa: Isa) -> Self {
@@ -37,9 +72,18 @@ impl Packed {
         self.tile_rows
     }
 
-    /// The tiles `first..first + count`, one after the other.
-    pub(crate) fn tiles_from(&self, first: usize, count: usize) -> &[f32] {
-        &self.values[first * self.tile_size()..][..count * self.tile_size()]
+    /// About `rows` rows, in whole tiles, at a time.
+    pub(crate) fn parts(&self, rows: usize) -> impl Iterator<Item = PackedRows<'_>> {
+        let tiles = (rows / self.tile_rows).max(1);
+        (0..self.tiles()).step_by(tiles).map(move |first_tile| {
+            let first = first_tile * self.tile_rows;
+            PackedRows { activations: self, first_tile, rows: (tiles * self.tile_rows).min(self.rows - first) }
+        })
+    }
+
+    /// All rows.
+    pub(crate) fn all(&self) -> PackedRows<'_> {
+        PackedRows { activations: self, first_tile: 0, rows: self.rows }
     }
 
     /// Each tile, in order.

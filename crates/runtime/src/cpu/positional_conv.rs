@@ -48,9 +48,7 @@ impl PositionalConvEmbedding {
             }
             tasks.extend(self.groups.iter().zip(groups));
         }
-        tasks
-            .into_par_iter()
-            .for_each(|(conv, frames)| scratch::with(|scratch| self.group(isa, conv, frames, scratch)));
+        scratch::for_each(tasks, |(conv, frames), scratch| self.group(isa, conv, frames, scratch));
     }
 
     fn group(&self, isa: Isa, conv: &Linear, mut frames: Vec<&mut [f32]>, scratch: &mut Scratch) {
