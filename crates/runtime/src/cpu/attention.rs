@@ -62,10 +62,10 @@ impl Attention {
     /// maximum changes nothing in exact arithmetic, and nothing overflows in f32.
     pub(crate) fn add_to(&self, isa: Isa, x: &Packed, frames: usize, memory: &mut Memory, out: &mut [f32]) {
         let width = self.heads * self.head_dim;
-        let rows = x.rows();
+        let rows = x.all().rows();
         let Memory { qkv, keys_values, mixed, packed } = memory;
         let (qkv, mixed) = (qkv.take(rows * 3 * width), mixed.take(rows * width));
-        self.qkv_proj.forward(isa, x, qkv, Epilogue::default());
+        self.qkv_proj.forward(isa, x.all(), qkv, Epilogue::default());
 
         let layout = HeadLayout::new(isa, frames, self.head_dim);
         let keys_values = keys_values.take(rows / frames * self.heads * layout.size());
@@ -97,7 +97,7 @@ impl Attention {
 
         packed.resize(rows, width);
         packed.copy_from(mixed);
-        self.out_proj.forward(isa, packed, out, Epilogue { accumulate: true, activation: None });
+        self.out_proj.forward(isa, packed.all(), out, Epilogue { accumulate: true, activation: None });
     }
 }
 

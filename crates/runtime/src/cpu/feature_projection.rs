@@ -35,6 +35,6 @@ impl FeatureProjection {
             Some(norm) => norm.forward_packed(isa, features, &mut x),
             None => x.copy_from(features),
         }
-        self.projection.forward(isa, &x, out, Epilogue::default());
+        self.projection.forward(isa, x.all(), out, Epilogue::default());
     }
 }

@@ -12,7 +12,7 @@ use super::isa::{Isa, Kernel};
 use super::linear::Linear;
 use super::math;
 use super::microkernel::{left_groups, multiply};
-use super::packed::Packed;
+use super::packed::PackedRows;
 
 /// Rows of `x` to a block. With `INNER_BLOCK` steps they take 740 kB, less than half of a
 /// second-level cache of 2 MB, and a panel of weights, which comes from farther away, is used 30 times.
@@ -26,8 +26,8 @@ const INNER_BLOCK: usize = 768;
 pub(crate) enum Left<'a> {
     /// Has to be packed on the way.
     Rows(Rows<'a>),
-    /// Is packed, from tile `first_tile` on.
-    Packed { activations: &'a Packed, first_tile: usize },
+    /// Is packed.
+    Packed(PackedRows<'a>),
 }
 
 /// Row `i` is `values[i · row_stride..][..the inner dimension]`. Rows may overlap, which makes a product
@@ -43,7 +43,7 @@ pub(crate) struct Rows<'a> {
 pub(crate) enum Out<'a> {
     /// The rows, or a part of their columns.
     Rows(Vec<&'a mut [f32]>),
-    /// Of each tile of [`Packed`] activations, the lines of the columns.
+    /// Of each tile of packed activations, the lines of the columns.
     Tiles { lines: Vec<&'a mut [f32]>, columns: usize },
 }
 
@@ -108,7 +108,7 @@ impl Kernel for Blocked<'_, '_> {
                 let Some(width) = out.first().map(|row| row.len()) else { return };
                 let rows = row_block(out.len(), ROWS);
                 for (i, out) in out.chunks_mut(rows).enumerate() {
-                    let x = after::<ROWS>(x, i * rows);
+                    let x = after(x, i * rows);
                     let tiles = out.len().div_ceil(ROWS);
                     block::<S, RowMajor, ROWS, VECTORS>(simd, x, out.len(), columns, width, out, tiles, self.scratch);
                 }
@@ -116,7 +116,7 @@ impl Kernel for Blocked<'_, '_> {
             Out::Tiles { mut lines, columns: width } => {
                 let tiles = row_block(lines.len() * ROWS, ROWS) / ROWS;
                 for (i, lines) in lines.chunks_mut(tiles).enumerate() {
-                    let x = after::<ROWS>(x, i * tiles * ROWS);
+                    let x = after(x, i * tiles * ROWS);
                     let (rows, count) = (lines.len() * ROWS, lines.len());
                     block::<S, Tiled, ROWS, VECTORS>(simd, x, rows, columns, width, lines, count, self.scratch);
                 }
@@ -127,10 +127,10 @@ impl Kernel for Blocked<'_, '_> {
 
 /// The operand from row `row`, the first of a tile, on.
 #[inline(always)]
-fn after<const ROWS: usize>(x: Left<'_>, row: usize) -> Left<'_> {
+fn after(x: Left<'_>, row: usize) -> Left<'_> {
     match x {
         Left::Rows(Rows { values, row_stride }) => Left::Rows(Rows { values: &values[row * row_stride..], row_stride }),
-        Left::Packed { activations, first_tile } => Left::Packed { activations, first_tile: first_tile + row / ROWS },
+        Left::Packed(x) => Left::Packed(x.after(row)),
     }
 }
 
@@ -155,9 +155,7 @@ fn block<'a, S: Simd, D: Destination, const ROWS: usize, const VECTORS: usize>(
         let steps = inner_block.min(padded - first);
         let (left, tile_size, start) = match x {
             Left::Rows(x) => (pack_left::<ROWS>(x, rows, first, steps, inputs, &mut scratch.left), ROWS * steps, 0),
-            Left::Packed { activations, first_tile } => {
-                (activations.tiles_from(first_tile, tiles), activations.tile_size(), first * ROWS)
-            }
+            Left::Packed(x) => (x.tiles(tiles), x.tile_size(), first * ROWS),
         };
         for (panel, column) in (first_panel..).zip((0..width).step_by(panel_columns)) {
             let right = weight.panel(panel, first, steps, &mut scratch.widened);

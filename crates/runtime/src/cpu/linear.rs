@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::buffer::{Buffer, LINE};
 use super::gemm::{self, Columns, Epilogue, Left, Out, Product};
 use super::isa::{Isa, Shape};
-use super::packed::Packed;
+use super::packed::{Packed, PackedRows};
 use super::scratch;
 
 /// A weight matrix and its bias, packed once: `activation(x · weightᵀ + bias)`.
@@ -67,7 +67,7 @@ impl Linear {
     }
 
     /// From `x` to `out` `(rows, outputs)`, on all threads.
-    pub(crate) fn forward(&self, isa: Isa, x: &Packed, out: &mut [f32], epilogue: Epilogue) {
+    pub(crate) fn forward(&self, isa: Isa, x: PackedRows<'_>, out: &mut [f32], epilogue: Epilogue) {
         let (row_block, column_block) = self.parts(x);
         let column_blocks = self.outputs.div_ceil(column_block);
         let mut tasks = Vec::new();
@@ -86,7 +86,7 @@ impl Linear {
     }
 
     /// From `x` to `out`, which is made as large as the result, on all threads.
-    pub(crate) fn forward_packed(&self, isa: Isa, x: &Packed, out: &mut Packed, activation: Activation) {
+    pub(crate) fn forward_packed(&self, isa: Isa, x: PackedRows<'_>, out: &mut Packed, activation: Activation) {
         out.resize(x.rows(), self.outputs);
         let (row_block, column_block) = self.parts(x);
         // Whole lines: panels are.
@@ -110,18 +110,21 @@ impl Linear {
         run(isa, tasks);
     }
 
-    fn task<'a>(&'a self, x: &'a Packed, row: usize, column: usize, out: Out<'a>, epilogue: Epilogue) -> Product<'a> {
+    fn task<'a>(
+        &'a self,
+        x: PackedRows<'a>,
+        row: usize,
+        column: usize,
+        out: Out<'a>,
+        epilogue: Epilogue,
+    ) -> Product<'a> {
         let first_panel = column / self.panel_columns;
-        Product {
-            x: Left::Packed { activations: x, first_tile: row / x.tile_rows() },
-            columns: Columns { weight: self, first_panel, epilogue },
-            out,
-        }
+        Product { x: Left::Packed(x.after(row)), columns: Columns { weight: self, first_panel, epilogue }, out }
     }
 
     /// Rows and columns of the parts that the threads share out: all rows that the cache holds, and
     /// columns so few that the last parts to finish are a small share of the whole.
-    fn parts(&self, x: &Packed) -> (usize, usize) {
+    fn parts(&self, x: PackedRows<'_>) -> (usize, usize) {
         const PARTS_PER_THREAD: usize = 16;
         const FEWEST_PANELS: usize = 4;
         let row_block = gemm::row_block(x.rows(), x.tile_rows());
