@@ -27,10 +27,10 @@ const TASK_QUERIES: usize = 240;
 const QUERY_TILES: usize = 4;
 
 /// Keys whose scores are held at a time.
-const KEY_BLOCK: usize = 256;
+const KEY_BLOCK: usize = 512;
 
 /// Rows of a tile that go through the softmax together; divides all tiles' rows.
-const SOFTMAX_ROWS: usize = 2;
+const SOFTMAX_ROWS: usize = 3;
 
 /// A score that no softmax sees, and whose arithmetic stays finite.
 const MASKED: f32 = -1e30;
@@ -87,7 +87,7 @@ impl Attention {
                 }
                 for (head, out) in heads.into_iter().enumerate() {
                     let start = (clip * frames + part * TASK_QUERIES) * 3 * width + head * self.head_dim;
-                    let queries = Rows { values: &qkv[start..], row_stride: 3 * width };
+                    let queries = Rows::new(&qkv[start..], 3 * width);
                     let keys_values = &keys_values[(clip * self.heads + head) * layout.size()..][..layout.size()];
                     tasks.push(Head { layout, queries, keys_values, out });
                 }
@@ -191,8 +191,7 @@ impl Kernel for Attend<'_, '_> {
     fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
         let Head { layout, queries, keys_values, mut out } = self.head;
         for (i, out) in out.chunks_mut(QUERY_TILES * ROWS).enumerate() {
-            let first = i * QUERY_TILES * ROWS * queries.row_stride;
-            let queries = Rows { values: &queries.values[first..], ..queries };
+            let queries = queries.after(i * QUERY_TILES * ROWS);
             attend::<S, ROWS, VECTORS>(simd, layout, queries, keys_values, out, self.scratch);
         }
     }
@@ -386,7 +385,7 @@ mod tests {
                 let mut out = vec![0.0; frames * dim];
                 let head = Head {
                     layout,
-                    queries: Rows { values: &qkv, row_stride: 3 * dim },
+                    queries: Rows::new(&qkv, 3 * dim),
                     keys_values: &packed,
                     out: out.chunks_mut(dim).collect(),
                 };
@@ -411,7 +410,7 @@ mod tests {
             let mut packed = vec![0.0; layout.size()];
             layout.pack(&qkv, 3 * dim, [dim, 2 * dim], &mut packed);
             let mut out = vec![0.0; dim];
-            let queries = Rows { values: &qkv, row_stride: 3 * dim };
+            let queries = Rows::new(&qkv, 3 * dim);
             let head = Head { layout, queries, keys_values: &packed, out: vec![&mut out] };
             isa.run(Shape::Square, Attend { head, scratch: &mut Scratch::default() });
             assert!(out.iter().all(|v| v.is_nan()), "{isa:?}: {out:?}");

@@ -1,10 +1,9 @@
 use candle_core::Result;
 use mert_spec::{Activation, Config, FeatureExtractorNorm};
 
-use super::gemm::{Columns, Epilogue, Left, Out, Product, Rows};
+use super::conv1d::Conv1d;
 use super::isa::Isa;
 use super::layer_norm::LayerNorm;
-use super::linear::Linear;
 use super::patch_norm::PatchNorm;
 use super::scratch::{self, Scratch};
 use super::weights::Weights;
@@ -34,7 +33,7 @@ enum FirstLayer {
 
 #[derive(Debug)]
 struct ConvLayer {
-    conv: Linear,
+    conv: Conv1d,
     norm: Option<LayerNorm>,
 }
 
@@ -69,11 +68,13 @@ impl FeatureExtractor {
         let width = self.layers.last().map_or(self.first_width(), |layer| layer.conv.outputs());
         let clips: Vec<&[f32]> = clips.chunks(samples).collect();
         let frames = out.len() / width / clips.len();
-        let first: Vec<Option<Linear>> = clips.iter().map(|clip| self.fold(isa, clip)).collect::<Result<_>>()?;
+        let first: Vec<Option<Conv1d>> = clips.iter().map(|clip| self.fold(isa, clip)).collect::<Result<_>>()?;
         // As many equal parts as fill the threads evenly.
         let threads = rayon::current_num_threads();
         let parts = frames.div_ceil(FRAMES).next_multiple_of(threads.min(frames));
-        let part = frames.div_ceil(parts);
+        // Even, so that frames are odd or even within their part as they are within the clip: a convolution
+        // may sum the two differently, and the result must not depend on the parts.
+        let part = frames.div_ceil(parts).next_multiple_of(2);
         let mut tasks = Vec::new();
         for ((clip, first), out) in clips.iter().zip(&first).zip(out.chunks_mut(frames * width)) {
             for (i, out) in out.chunks_mut(part * width).enumerate() {
@@ -94,10 +95,13 @@ impl FeatureExtractor {
     }
 
     /// The first convolution with the clip's statistics in its weights.
-    fn fold(&self, isa: Isa, clip: &[f32]) -> Result<Option<Linear>> {
+    fn fold(&self, isa: Isa, clip: &[f32]) -> Result<Option<Conv1d>> {
         match &self.first {
             FirstLayer::Plain(_) => Ok(None),
-            FirstLayer::TimeNormalised(norm) => norm.fold(isa, clip, self.strides[0]).map(Some),
+            FirstLayer::TimeNormalised(norm) => {
+                let folded = norm.fold(isa, clip, self.strides[0])?;
+                Ok(Some(Conv1d::of_samples(folded, self.strides[0])))
+            }
         }
     }
 
@@ -106,7 +110,7 @@ impl FeatureExtractor {
         &self,
         isa: Isa,
         clip: &[f32],
-        folded: Option<&Linear>,
+        folded: Option<&Conv1d>,
         frames: std::ops::Range<usize>,
         out: &mut [f32],
         scratch: &mut Scratch,
@@ -121,19 +125,9 @@ impl FeatureExtractor {
                 _ => (&self.layers[i - 1].conv, self.layers[i - 1].norm.as_ref()),
             };
             let input = if i == 0 { &clip[range.start * self.strides[0]..] } else { &x[..] };
-            let channels = conv.inputs() / self.kernels[i];
             let size = range.len() * conv.outputs();
             let y = if i + 1 == ranges.len() { &mut *out } else { next.take(size) };
-            let product = Product {
-                x: Left::Rows(Rows { values: input, row_stride: self.strides[i] * channels }),
-                columns: Columns {
-                    weight: conv,
-                    first_panel: 0,
-                    epilogue: Epilogue { accumulate: false, activation: norm.is_none().then_some(self.activation) },
-                },
-                out: Out::Rows(y.chunks_mut(conv.outputs()).collect()),
-            };
-            product.run(isa, gemm);
+            conv.forward(isa, input, y, norm.is_none().then_some(self.activation), gemm);
             if let Some(norm) = norm {
                 norm.normalise(isa, y);
                 super::math::activate_all(isa, self.activation, y);
@@ -167,6 +161,6 @@ impl ConvLayer {
             }
             FeatureExtractorNorm::Group => None,
         };
-        Ok(ConvLayer { conv: Linear::pack(isa, isa.shape_for(output), &weight, bias.as_ref())?, norm })
+        Ok(ConvLayer { conv: Conv1d::new(isa, &weight, bias.as_ref(), input, config.conv_stride[i])?, norm })
     }
 }

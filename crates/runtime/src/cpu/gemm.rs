@@ -34,8 +34,35 @@ pub(crate) enum Left<'a> {
 /// of a convolution over frames that lie one after the other in memory.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rows<'a> {
-    pub(crate) values: &'a [f32],
-    pub(crate) row_stride: usize,
+    values: &'a [f32],
+    row_stride: usize,
+    less: Option<Less<'a>>,
+}
+
+/// Is subtracted from some inner steps of rows, whole lines of them.
+#[derive(Debug, Clone, Copy)]
+struct Less<'a> {
+    values: &'a [f32],
+    start: usize,
+    end: usize,
+}
+
+impl<'a> Rows<'a> {
+    pub(crate) fn new(values: &'a [f32], row_stride: usize) -> Self {
+        Rows { values, row_stride, less: None }
+    }
+
+    /// Row `i` less `values[i · row_stride..]` in the inner steps `steps`, which are whole lines.
+    pub(crate) fn less(self, values: &'a [f32], steps: std::ops::Range<usize>) -> Self {
+        Rows { less: Some(Less { values, start: steps.start, end: steps.end }), ..self }
+    }
+
+    /// From row `row` on.
+    pub(crate) fn after(self, row: usize) -> Self {
+        let start = row * self.row_stride;
+        let less = self.less.map(|less| Less { values: &less.values[start..], ..less });
+        Rows { values: &self.values[start..], less, ..self }
+    }
 }
 
 /// Where a result goes.
@@ -129,7 +156,7 @@ impl Kernel for Blocked<'_, '_> {
 #[inline(always)]
 fn after(x: Left<'_>, row: usize) -> Left<'_> {
     match x {
-        Left::Rows(Rows { values, row_stride }) => Left::Rows(Rows { values: &values[row * row_stride..], row_stride }),
+        Left::Rows(x) => Left::Rows(x.after(row)),
         Left::Packed(x) => Left::Packed(x.after(row)),
     }
 }
@@ -323,6 +350,13 @@ pub(crate) fn pack_left<'a, const ROWS: usize>(
                     padded[..rest.len()].copy_from_slice(rest);
                     padded
                 });
+                let step = first + i * LINE;
+                if let Some(less) = x.less
+                    && (less.start..less.end).contains(&step)
+                {
+                    let less = &less.values[index * x.row_stride + step..][..LINE];
+                    group.iter_mut().zip(less).for_each(|(x, less)| *x -= less);
+                }
             }
         }
     }

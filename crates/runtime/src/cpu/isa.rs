@@ -94,7 +94,7 @@ impl Isa {
             (Isa::Avx2(simd), _) => Simd::vectorize(simd, Tiled::<K, 6, 2>(kernel)),
             #[cfg(target_arch = "aarch64")]
             (Isa::Neon(simd), _) => Simd::vectorize(simd, Tiled::<K, 6, 4>(kernel)),
-            (Isa::Portable, _) => Simd::vectorize(Scalar128b, Tiled::<K, 2, 4>(kernel)),
+            (Isa::Portable, _) => Simd::vectorize(Scalar128b, Tiled::<K, 3, 4>(kernel)),
         }
     }
 }

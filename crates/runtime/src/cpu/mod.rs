@@ -8,6 +8,7 @@
 
 mod attention;
 mod buffer;
+mod conv1d;
 mod encoder;
 mod feature_extractor;
 mod feature_projection;

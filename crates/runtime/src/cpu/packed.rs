@@ -64,14 +64,6 @@ impl Packed {
         self.values.take(size);
     }
 
-    pub(crate) fn rows(&self) -> usize {
-        self.rows
-    }
-
-    pub(crate) fn tile_rows(&self) -> usize {
-        self.tile_rows
-    }
-
     /// About `rows` rows, in whole tiles, at a time.
     pub(crate) fn parts(&self, rows: usize) -> impl Iterator<Item = PackedRows<'_>> {
         let tiles = (rows / self.tile_rows).max(1);

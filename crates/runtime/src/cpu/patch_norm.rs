@@ -78,7 +78,8 @@ fn patch_statistics(clip: &[f32], kernel: usize, stride: usize) -> (Vec<f64>, Ve
 
 #[cfg(test)]
 mod tests {
-    use super::super::gemm::{Columns, Epilogue, GemmScratch, Left, Out, Product, Rows};
+    use super::super::conv1d::Conv1d;
+    use super::super::gemm::GemmScratch;
     use super::*;
 
     #[test]
@@ -96,12 +97,7 @@ mod tests {
         for isa in Isa::available() {
             let folded = norm.fold(isa, &clip, stride).unwrap();
             let mut out = vec![0.0; frames * channels];
-            let product = Product {
-                x: Left::Rows(Rows { values: &clip, row_stride: stride }),
-                columns: Columns { weight: &folded, first_panel: 0, epilogue: Epilogue::default() },
-                out: Out::Rows(out.chunks_mut(channels).collect()),
-            };
-            product.run(isa, &mut GemmScratch::default());
+            Conv1d::of_samples(folded, stride).forward(isa, &clip, &mut out, None, &mut GemmScratch::default());
             for c in 0..channels {
                 let conv: Vec<f64> = (0..frames)
                     .map(|t| {

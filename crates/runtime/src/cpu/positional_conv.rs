@@ -63,7 +63,7 @@ impl PositionalConvEmbedding {
         }
         let embedding = b.take(frames.len() * channels);
         let product = Product {
-            x: Left::Rows(Rows { values: padded, row_stride: channels }),
+            x: Left::Rows(Rows::new(padded, channels)),
             columns: Columns {
                 weight: conv,
                 first_panel: 0,
