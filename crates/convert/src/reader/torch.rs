@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::Path;
@@ -6,7 +7,8 @@ use mert_spec::CONV0_WEIGHT;
 use pytorch_reader::{DType, PickleValue, PytorchError, PytorchReader, Tensor};
 
 use super::negated_view::holds_negated_view;
-use super::{Checkpoint, Listing, SourceDtype, TensorInfo};
+use super::storages::{Location, locate};
+use super::{Checkpoint, Listing, MappedFile, SourceDtype, TensorInfo};
 use crate::{ConvertError, Result};
 
 /// A file written by `torch.save`: zip, legacy or tar container.
@@ -16,6 +18,9 @@ use crate::{ConvertError, Result};
 pub struct TorchFile {
     listing: Listing,
     tensors: HashMap<String, Tensor>,
+    file: MappedFile,
+    /// Where those tensors lie of which that is known.
+    locations: HashMap<String, Location>,
 }
 
 impl TorchFile {
@@ -44,13 +49,20 @@ impl TorchFile {
         let all = PytorchReader::new(path).map_err(damaged)?.into_tensors();
 
         let state_dict = find_state_dict(path, &root, key)?;
+        let file = MappedFile::open(path).map_err(|source| ConvertError::Open { path: path.to_path_buf(), source })?;
+        let mut located = locate(&file);
+        let mut locations = HashMap::new();
         let (mut listing, mut tensors) =
             (Listing { state_dict: state_dict.path.clone(), ..Listing::default() }, HashMap::new());
         let mut names: BTreeMap<String, Tensor> = all.into_iter().collect();
         for (key, value) in state_dict.entries {
-            match names.remove(&join(&state_dict.path, key)) {
+            let full = join(&state_dict.path, key);
+            match names.remove(&full) {
                 Some(tensor) => {
                     let info = TensorInfo { dtype: dtype(tensor.dtype()), shape: tensor.shape().to_vec() };
+                    if let Some(location) = located.remove(&full).filter(|location| location.info == info) {
+                        locations.insert(key.clone(), location);
+                    }
                     listing.tensors.insert(key.clone(), info);
                     tensors.insert(key.clone(), tensor);
                 }
@@ -60,7 +72,7 @@ impl TorchFile {
             }
         }
         listing.outside = names.into_keys().collect();
-        Ok(TorchFile { listing, tensors })
+        Ok(TorchFile { listing, tensors, file, locations })
     }
 }
 
@@ -69,11 +81,23 @@ impl Checkpoint for TorchFile {
         &self.listing
     }
 
-    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+    fn files(&self) -> Vec<&MappedFile> {
+        vec![&self.file]
+    }
+
+    fn is_in_place(&self, name: &str) -> bool {
+        self.locations.contains_key(name)
+    }
+
+    fn read(&self, name: &str) -> io::Result<Cow<'_, [u8]>> {
+        if let Some(location) = self.locations.get(name) {
+            let named = |e: io::Error| io::Error::new(e.kind(), format!("tensor `{name}`: {e}"));
+            return location.read(&self.file).map(Cow::Borrowed).map_err(named);
+        }
         let tensor = self.tensors.get(name).ok_or_else(|| {
             io::Error::new(io::ErrorKind::NotFound, format!("tensor `{name}` is not in the checkpoint"))
         })?;
-        tensor.read()
+        tensor.read().map(Cow::Owned)
     }
 }
 

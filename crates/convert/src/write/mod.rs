@@ -1,6 +1,7 @@
 //! Output formats: one file for each target.
 
 mod atomic;
+mod positional;
 mod safetensors;
 
 pub use self::atomic::discard_partial;

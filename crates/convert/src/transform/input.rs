@@ -1,0 +1,45 @@
+use std::borrow::Cow;
+use std::io;
+use std::ops::Range;
+
+use super::{Place, check_finite};
+use crate::reader::{Checkpoint, SourceDtype, TensorInfo};
+use crate::{ConvertError, Result};
+
+/// A tensor of a checkpoint, taken a piece at a time.
+pub(super) struct Input<'a> {
+    pub(super) name: &'a str,
+    pub(super) shape: &'a [usize],
+    dtype: &'a SourceDtype,
+    /// Bytes of one element.
+    size: usize,
+    bytes: Cow<'a, [u8]>,
+}
+
+impl<'a> Input<'a> {
+    pub(super) fn open(checkpoint: &'a dyn Checkpoint, name: &'a str) -> Result<Self> {
+        let invalid = |reason: String| {
+            let reason = format!("tensor `{name}`: {reason}");
+            ConvertError::ReadTensor(io::Error::new(io::ErrorKind::InvalidData, reason))
+        };
+        let TensorInfo { dtype, shape } =
+            checkpoint.listing().tensors.get(name).ok_or_else(|| invalid("not in the checkpoint".into()))?;
+        let size = dtype.size().ok_or_else(|| invalid(format!("dtype {} is not supported", dtype.name())))?;
+        let bytes = checkpoint.read(name).map_err(ConvertError::ReadTensor)?;
+        let expected = shape.iter().product::<usize>() * size;
+        if bytes.len() != expected {
+            return Err(invalid(format!("{} bytes were read, its shape has {expected}", bytes.len())));
+        }
+        Ok(Input { name, shape, dtype, size, bytes })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len() / self.size
+    }
+
+    /// Replaces `values` with those of a range, which are finite.
+    pub(super) fn widen(&self, range: Range<usize>, values: &mut Vec<f32>) -> Result<()> {
+        self.dtype.widen(&self.bytes[range.start * self.size..range.end * self.size], values);
+        check_finite(Place { name: self.name, shape: self.shape, first: range.start }, values)
+    }
+}
