@@ -176,3 +176,40 @@ fn dtype(dtype: DType) -> SourceDtype {
         other => SourceDtype::Other(format!("{other:?}").to_lowercase()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mert_testkit::fixture;
+
+    use super::*;
+
+    /// Two readers of the same file: where a tensor is found in place, its bytes are what the library reads.
+    #[test]
+    fn what_lies_in_place_is_what_the_library_reads() {
+        let tensors_in_place = |name: &str| {
+            let file = TorchFile::open(&fixture(name), None).unwrap();
+            for name in file.locations.keys() {
+                assert!(matches!(file.read(name).unwrap(), Cow::Borrowed(_)));
+                assert!(file.read(name).unwrap()[..] == file.tensors[name].read().unwrap(), "{name}");
+            }
+            (file.locations.len(), file.tensors.len())
+        };
+        for name in [
+            "containers/zip.bin",
+            "containers/legacy.bin",
+            "containers/lightning.ckpt",
+            "containers/fairseq-like.pt",
+            "containers/parametrizations.bin",
+            "containers/views.bin",
+            "containers/data-parallel.bin",
+            "containers/f16.bin",
+            "containers/bf16.bin",
+            "mert-tiny/pytorch_model.bin",
+        ] {
+            let (in_place, all) = tensors_in_place(name);
+            assert_eq!(in_place, all, "{name}");
+        }
+        let (in_place, all) = tensors_in_place("containers/non-contiguous.bin");
+        assert!(0 < in_place && in_place < all, "{in_place} of {all}");
+    }
+}

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::atomic::{AtomicFile, write_error};
 use super::positional::write_all_at;
+use super::writeback::Writeback;
 use crate::reader::MappedFile;
 use crate::reader::safetensors::read_header;
 use crate::{ConvertError, Plan, Result, Source, Step, transform};
@@ -45,22 +46,29 @@ pub fn safetensors(
 ) -> Result<Written> {
     refuse_input_as_output(source, output)?;
     let file = AtomicFile::create(output, force)?;
-    let write = |data_start| write_tensors(plan, source, output, &file, data_start, progress);
+    let write = |data_start, writeback: &Writeback| {
+        write_tensors(plan, source, output, &file, writeback, data_start, progress)
+    };
 
     // The header comes first in the file and holds the digest, which takes longest. It is as long with any
     // other digest, unless a licence goes with that.
     let expected = header(plan, &plan.metadata(source.likely_sha256())).len();
     let failed = AtomicBool::new(false);
-    let (written, source_sha256) = rayon::join(
-        || write(expected).inspect_err(|_| failed.store(true, Ordering::Relaxed)),
-        || source.sha256(&failed),
-    );
-    written?;
-    let metadata = plan.metadata(source_sha256.unwrap_or_default());
-    let header = header(plan, &metadata);
-    if header.len() != expected {
-        write(header.len())?;
-    }
+    let done: Result<_> = Writeback::during(file.file(), |writeback| {
+        let (written, source_sha256) = rayon::join(
+            || write(expected, writeback).inspect_err(|_| failed.store(true, Ordering::Relaxed)),
+            || source.sha256(&failed),
+        );
+        written?;
+        let metadata = plan.metadata(source_sha256.unwrap_or_default());
+        let header = header(plan, &metadata);
+        if header.len() != expected {
+            write(header.len(), writeback)?;
+        }
+        Ok((header, metadata))
+    })
+    .map_err(|source| write_error(output, source))?;
+    let (header, metadata) = done?;
     let bytes = (header.len() + plan.byte_len()) as u64;
     write_all_at(file.file(), &header, 0)
         .and_then(|()| file.file().set_len(bytes))
@@ -78,6 +86,7 @@ fn write_tensors(
     source: &Source,
     output: &Path,
     file: &AtomicFile,
+    writeback: &Writeback,
     data_start: usize,
     progress: &(dyn Fn(&Step) + Sync),
 ) -> Result<()> {
@@ -90,6 +99,7 @@ fn write_tensors(
             checksum.update(bytes);
             write_all_at(file.file(), bytes, offset as u64).map_err(|source| write_error(output, source))?;
             offset += bytes.len();
+            writeback.wrote(bytes.len() as u64);
             Ok(())
         })?;
         progress(step);
