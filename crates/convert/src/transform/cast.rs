@@ -35,8 +35,9 @@ impl Cast {
         bytes.resize(values.len() * self.to.size(), 0);
         let finite = match self.to {
             Dtype::F32 => {
-                let words = bytes.as_chunks_mut().0;
-                words.iter_mut().zip(values).for_each(|(word, value)| *word = value.to_le_bytes());
+                for (word, value) in bytes.as_chunks_mut().0.iter_mut().zip(values) {
+                    *word = value.to_le_bytes();
+                }
                 true
             }
             Dtype::F16 => narrow::<f16>(values, bytes),

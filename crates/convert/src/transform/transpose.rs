@@ -17,17 +17,22 @@ impl Transpose {
     /// Replaces `out` with the reordered values of a row-major tensor of this shape. Of another rank it
     /// takes them as they are: the plan gives this transform to Conv1d weights only.
     pub fn apply(&self, shape: &[usize], values: &[f32], out: &mut Vec<f32>) {
-        out.clear();
         let &[_, height, width] = shape else {
+            out.clear();
             out.extend_from_slice(values);
             return;
         };
         let strides = [height * width, width, 1];
         let [(planes, plane), (rows, row), (columns, column)] = self.axes.map(|axis| (shape[axis], strides[axis]));
+        out.resize(values.len(), 0.0);
+        let mut outs = out.chunks_exact_mut(columns.max(1));
         for i in 0..planes {
-            for j in 0..rows {
-                let start = i * plane + j * row;
-                out.extend(values[start..].iter().step_by(column).take(columns));
+            for (j, out) in (0..rows).zip(&mut outs) {
+                let mut at = i * plane + j * row;
+                for out in out {
+                    *out = values[at];
+                    at += column;
+                }
             }
         }
     }
