@@ -26,11 +26,9 @@ fn tensors_are_never_in_memory_as_a_whole() {
     assert!(std::fs::metadata(&checkpoint).unwrap().len() > 80_000_000);
 
     let output = folder.path().join("out.safetensors");
-    for (threads, dtype, layout) in [
-        (1, Dtype::F16, Layout::Mlx),
-        (2, Dtype::Bf16, Layout::Candle),
-        (4, Dtype::F32, Layout::Mlx),
-    ] {
+    for (threads, dtype, layout) in
+        [(1, Dtype::F16, Layout::Mlx), (2, Dtype::Bf16, Layout::Candle), (4, Dtype::F32, Layout::Mlx)]
+    {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         MEMORY.reset_peak_usage();
         let before = MEMORY.current_usage();

@@ -46,9 +46,8 @@ pub fn safetensors(
 ) -> Result<Written> {
     refuse_input_as_output(source, output)?;
     let file = AtomicFile::create(output, force)?;
-    let write = |data_start, writeback: &Writeback| {
-        write_tensors(plan, source, output, &file, writeback, data_start, progress)
-    };
+    let write =
+        |data_start, writeback: &Writeback| write_tensors(plan, source, output, &file, writeback, data_start, progress);
 
     // The header comes first in the file and holds the digest, which takes longest. It is as long with any
     // other digest, unless a licence goes with that.
