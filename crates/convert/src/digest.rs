@@ -1,6 +1,6 @@
+use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::{fs, io};
 
 use sha2::{Digest, Sha256};
 
@@ -9,14 +9,15 @@ use crate::reader::MappedFile;
 /// How much is hashed between two looks at whether the result is still wanted.
 const PIECE: usize = 1 << 22;
 
-/// The SHA-256 of `bytes`, in lower-case hexadecimal, or `None` if `cancelled` is set meanwhile.
-pub(crate) fn sha256(bytes: &[u8], cancelled: &AtomicBool) -> Option<String> {
+/// The SHA-256 of a file, in lower-case hexadecimal, or `None` if `cancelled` is set meanwhile.
+pub(crate) fn sha256(file: &MappedFile, cancelled: &AtomicBool) -> Option<String> {
     let mut hasher = Sha256::new();
-    for piece in bytes.chunks(PIECE) {
+    let length = file.bytes().len();
+    for start in (0..length).step_by(PIECE) {
         if cancelled.load(Ordering::Relaxed) {
             return None;
         }
-        hasher.update(piece);
+        hasher.update(&*file.once(start..length.min(start + PIECE))?);
     }
     Some(hex(hasher))
 }
@@ -26,11 +27,7 @@ pub(crate) fn sha256(bytes: &[u8], cancelled: &AtomicBool) -> Option<String> {
 /// # Errors
 /// The operating system's, if the file cannot be read.
 pub fn sha256_file(path: &Path) -> io::Result<String> {
-    let mut hasher = Sha256::new();
-    if fs::metadata(path)?.len() > 0 {
-        hasher.update(MappedFile::open(path)?.bytes());
-    }
-    Ok(hex(hasher))
+    Ok(sha256(&MappedFile::open(path)?, &AtomicBool::new(false)).unwrap_or_default())
 }
 
 /// Of one digest that digest; of several the SHA-256 of them, one per line.

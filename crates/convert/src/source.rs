@@ -70,8 +70,7 @@ impl Source {
     /// `cancelled` is set before it is known.
     pub fn sha256(&self, cancelled: &AtomicBool) -> Option<String> {
         let files = self.checkpoint.files();
-        let digests: Option<Vec<String>> =
-            files.par_iter().map(|file| digest::sha256(file.bytes(), cancelled)).collect();
+        let digests: Option<Vec<String>> = files.par_iter().map(|file| digest::sha256(file, cancelled)).collect();
         digests.map(digest::combine)
     }
 

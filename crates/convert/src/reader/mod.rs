@@ -8,7 +8,6 @@ mod sharded;
 mod storages;
 mod torch;
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
@@ -17,7 +16,7 @@ use std::path::Path;
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
-pub use self::mapped::MappedFile;
+pub use self::mapped::{MappedFile, Once, TensorBytes};
 pub use self::safetensors::SafetensorsFile;
 pub use self::sharded::ShardedCheckpoint;
 pub use self::torch::TorchFile;
@@ -130,7 +129,7 @@ pub trait Checkpoint: Sync {
     ///
     /// # Errors
     /// The file disagrees with its own index, or cannot be read; the message names the tensor.
-    fn read(&self, name: &str) -> io::Result<Cow<'_, [u8]>>;
+    fn read(&self, name: &str) -> io::Result<TensorBytes<'_>>;
 }
 
 /// Reads one tensor and widens it to f32.

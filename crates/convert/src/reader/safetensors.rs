@@ -1,4 +1,3 @@
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::ops::Range;
@@ -7,7 +6,7 @@ use std::path::Path;
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 
-use super::{Checkpoint, Listing, MappedFile, SourceDtype, TensorInfo};
+use super::{Checkpoint, Listing, MappedFile, SourceDtype, TensorBytes, TensorInfo};
 use crate::{ConvertError, Result};
 
 /// A safetensors file in PyTorch's layout.
@@ -85,11 +84,11 @@ impl Checkpoint for SafetensorsFile {
         self.ranges.contains_key(name)
     }
 
-    fn read(&self, name: &str) -> io::Result<Cow<'_, [u8]>> {
+    fn read(&self, name: &str) -> io::Result<TensorBytes<'_>> {
         let named = |kind: io::ErrorKind| io::Error::new(kind, format!("tensor `{name}`: {kind}"));
         let range = self.ranges.get(name).ok_or_else(|| named(io::ErrorKind::NotFound))?;
-        let bytes = self.file.bytes().get(range.clone()).ok_or_else(|| named(io::ErrorKind::UnexpectedEof))?;
-        Ok(Cow::Borrowed(bytes))
+        let bytes = self.file.once(range.clone()).ok_or_else(|| named(io::ErrorKind::UnexpectedEof))?;
+        Ok(TensorBytes::InPlace(bytes))
     }
 }
 

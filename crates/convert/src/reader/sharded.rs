@@ -1,11 +1,10 @@
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::Path;
 
 use serde::Deserialize;
 
-use super::{Checkpoint, Listing, MappedFile, open_file};
+use super::{Checkpoint, Listing, MappedFile, TensorBytes, open_file};
 use crate::{ConvertError, Result};
 
 /// A checkpoint in several files with an index (`*.index.json`), as transformers saves large models.
@@ -79,7 +78,7 @@ impl Checkpoint for ShardedCheckpoint {
         self.shard_of.get(name).is_some_and(|&shard| self.shards[shard].is_in_place(name))
     }
 
-    fn read(&self, name: &str) -> io::Result<Cow<'_, [u8]>> {
+    fn read(&self, name: &str) -> io::Result<TensorBytes<'_>> {
         match self.shard_of.get(name) {
             Some(&shard) => self.shards[shard].read(name),
             None => Err(io::Error::new(io::ErrorKind::NotFound, format!("tensor `{name}` is not in the checkpoint"))),

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use zip::{CompressionMethod, ZipArchive};
 
 use super::pickle::{Storage, Unpickler, Value, View};
-use super::{MappedFile, TensorInfo};
+use super::{MappedFile, Once, TensorInfo};
 
 /// Where the bytes of a tensor lie in its file, one after another.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,9 +20,9 @@ pub(super) struct Location {
 
 impl Location {
     /// The bytes themselves, once they agree with their checksum.
-    pub(super) fn read<'a>(&self, file: &'a MappedFile) -> io::Result<&'a [u8]> {
-        let bytes = file.bytes().get(self.bytes.clone()).ok_or(io::ErrorKind::UnexpectedEof)?;
-        if self.crc32.is_some_and(|crc32| crc32fast::hash(bytes) != crc32) {
+    pub(super) fn read<'a>(&self, file: &'a MappedFile) -> io::Result<Once<'a>> {
+        let bytes = file.once(self.bytes.clone()).ok_or(io::ErrorKind::UnexpectedEof)?;
+        if self.crc32.is_some_and(|crc32| crc32fast::hash(&bytes) != crc32) {
             let reason = format!("the checksum of bytes {} to {} is wrong", self.bytes.start, self.bytes.end);
             return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
         }

@@ -1,4 +1,3 @@
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::Path;
@@ -8,7 +7,7 @@ use pytorch_reader::{DType, PickleValue, PytorchError, PytorchReader, Tensor};
 
 use super::negated_view::holds_negated_view;
 use super::storages::{Location, locate};
-use super::{Checkpoint, Listing, MappedFile, SourceDtype, TensorInfo};
+use super::{Checkpoint, Listing, MappedFile, SourceDtype, TensorBytes, TensorInfo};
 use crate::{ConvertError, Result};
 
 /// A file written by `torch.save`: zip, legacy or tar container.
@@ -89,15 +88,15 @@ impl Checkpoint for TorchFile {
         self.locations.contains_key(name)
     }
 
-    fn read(&self, name: &str) -> io::Result<Cow<'_, [u8]>> {
+    fn read(&self, name: &str) -> io::Result<TensorBytes<'_>> {
         if let Some(location) = self.locations.get(name) {
             let named = |e: io::Error| io::Error::new(e.kind(), format!("tensor `{name}`: {e}"));
-            return location.read(&self.file).map(Cow::Borrowed).map_err(named);
+            return location.read(&self.file).map(TensorBytes::InPlace).map_err(named);
         }
         let tensor = self.tensors.get(name).ok_or_else(|| {
             io::Error::new(io::ErrorKind::NotFound, format!("tensor `{name}` is not in the checkpoint"))
         })?;
-        tensor.read().map(Cow::Owned)
+        tensor.read().map(TensorBytes::Gathered)
     }
 }
 
@@ -189,7 +188,7 @@ mod tests {
         let tensors_in_place = |name: &str| {
             let file = TorchFile::open(&fixture(name), None).unwrap();
             for name in file.locations.keys() {
-                assert!(matches!(file.read(name).unwrap(), Cow::Borrowed(_)));
+                assert!(matches!(file.read(name).unwrap(), TensorBytes::InPlace(_)));
                 assert!(file.read(name).unwrap()[..] == file.tensors[name].read().unwrap(), "{name}");
             }
             (file.locations.len(), file.tensors.len())

@@ -1,9 +1,8 @@
-use std::borrow::Cow;
 use std::io;
 use std::ops::Range;
 
 use super::{Place, check_finite};
-use crate::reader::{Checkpoint, SourceDtype, TensorInfo};
+use crate::reader::{Checkpoint, SourceDtype, TensorBytes, TensorInfo};
 use crate::{ConvertError, Result};
 
 /// A tensor of a checkpoint, taken a piece at a time.
@@ -13,7 +12,7 @@ pub(super) struct Input<'a> {
     dtype: &'a SourceDtype,
     /// Bytes of one element.
     size: usize,
-    bytes: Cow<'a, [u8]>,
+    bytes: TensorBytes<'a>,
 }
 
 impl<'a> Input<'a> {
