@@ -27,10 +27,11 @@ fn source_dtype_name<S: Serializer>(dtype: &SourceDtype, serializer: S) -> Resul
 const BLOCK: usize = 4096;
 
 impl Cast {
-    /// Replaces `bytes` with the little-endian bytes of finite values, which lie at `place` in the output.
+    /// Replaces `bytes` with the little-endian bytes of values, which lie at `place` in the output.
     ///
     /// # Errors
-    /// [`ConvertError::Overflow`] if a value rounds to an infinity in the target's type.
+    /// [`ConvertError::Overflow`] if a value is not finite in the target's type; the caller finds out whether
+    /// it was before.
     pub fn apply(&self, place: Place<'_>, values: &[f32], bytes: &mut Vec<u8>) -> Result<()> {
         bytes.resize(values.len() * self.to.size(), 0);
         let finite = match self.to {
@@ -38,7 +39,7 @@ impl Cast {
                 for (word, value) in bytes.as_chunks_mut().0.iter_mut().zip(values) {
                     *word = value.to_le_bytes();
                 }
-                true
+                values.iter().fold(true, |finite, value| finite & value.is_finite())
             }
             Dtype::F16 => narrow::<f16>(values, bytes),
             Dtype::Bf16 => narrow::<bf16>(values, bytes),
@@ -47,12 +48,12 @@ impl Cast {
     }
 
     fn overflow(&self, place: Place<'_>, values: &[f32]) -> ConvertError {
-        let infinite = |value: f32| match self.to {
-            Dtype::F16 => f16::from_f32(value).is_infinite(),
-            Dtype::Bf16 => bf16::from_f32(value).is_infinite(),
-            Dtype::F32 => value.is_infinite(),
+        let finite = |value: f32| match self.to {
+            Dtype::F16 => f16::from_f32(value).is_finite(),
+            Dtype::Bf16 => bf16::from_f32(value).is_finite(),
+            Dtype::F32 => value.is_finite(),
         };
-        let position = values.iter().position(|&value| infinite(value)).unwrap_or_default();
+        let position = values.iter().position(|&value| !finite(value)).unwrap_or_default();
         let value = values.get(position).copied().unwrap_or_default();
         let max = match self.to {
             Dtype::F16 => f16::MAX.to_f32(),
@@ -91,7 +92,7 @@ macro_rules! half {
 half!(f16);
 half!(bf16);
 
-/// Stores the rounded values; `false` if one of them is infinite.
+/// Stores the rounded values; `false` if one of them is not finite.
 fn narrow<T: Half>(values: &[f32], bytes: &mut [u8]) -> bool {
     let mut block = [T::ZERO; BLOCK];
     let mut finite = true;

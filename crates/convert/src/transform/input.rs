@@ -1,6 +1,8 @@
 use std::io;
 use std::ops::Range;
 
+use zerocopy::FromBytes;
+
 use super::{Place, check_finite};
 use crate::reader::{Checkpoint, SourceDtype, TensorBytes, TensorInfo};
 use crate::{ConvertError, Result};
@@ -36,9 +38,22 @@ impl<'a> Input<'a> {
         self.bytes.len() / self.size
     }
 
-    /// Replaces `values` with those of a range, which are finite.
-    pub(super) fn widen(&self, range: Range<usize>, values: &mut Vec<f32>) -> Result<()> {
-        self.dtype.widen(&self.bytes[range.start * self.size..range.end * self.size], values);
-        check_finite(Place { name: self.name, shape: self.shape, first: range.start }, values)
+    /// The values of a range: as they lie in the file, where that is how the processor has them, otherwise
+    /// put into `scratch`.
+    pub(super) fn values<'s>(&'s self, range: Range<usize>, scratch: &'s mut Vec<f32>) -> &'s [f32] {
+        let bytes = &self.bytes[range.start * self.size..range.end * self.size];
+        if cfg!(target_endian = "little")
+            && *self.dtype == SourceDtype::F32
+            && let Ok(values) = <[f32]>::ref_from_bytes(bytes)
+        {
+            return values;
+        }
+        self.dtype.widen(bytes, scratch);
+        scratch
+    }
+
+    /// Refuses values of the tensor, of which `first` precede them, that are not finite.
+    pub(super) fn check_finite(&self, first: usize, values: &[f32]) -> Result<()> {
+        check_finite(Place { name: self.name, shape: self.shape, first }, values)
     }
 }

@@ -31,17 +31,19 @@ const PIECE: usize = 1 << 15;
 /// [`ConvertError`](crate::ConvertError) if an input cannot be read, is not finite, or does not fit the
 /// output's dtype; what `sink` returns. `sink` may have been given some pieces by then.
 pub fn execute(step: &Step, checkpoint: &dyn Checkpoint, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
-    let (mut values, mut moved, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut scratch, mut fused, mut moved, mut bytes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (input, fuse) = match &step.input {
         StepInput::Tensor(name) => (Input::open(checkpoint, name)?, None),
         StepInput::WeightNorm { g, v, fuse } => {
-            let (g, mut magnitudes) = (Input::open(checkpoint, g)?, Vec::new());
-            g.widen(0..g.len(), &mut magnitudes)?;
+            let g = Input::open(checkpoint, g)?;
+            let magnitudes = g.values(0..g.len(), &mut scratch).to_vec();
+            g.check_finite(0, &magnitudes)?;
             let v = Input::open(checkpoint, v)?;
             let mut squares = fuse.zeros(v.shape);
             for range in pieces(v.len(), taps_len(v.shape)) {
-                v.widen(range.clone(), &mut values)?;
-                fuse.add_squares(v.shape, range.start, &values, &mut squares);
+                let values = v.values(range.clone(), &mut scratch);
+                v.check_finite(range.start, values)?;
+                fuse.add_squares(v.shape, range.start, values, &mut squares);
             }
             let scales = fuse.scales(v.name, &magnitudes, &squares)?;
             (v, Some((fuse, scales)))
@@ -53,30 +55,35 @@ pub fn execute(step: &Step, checkpoint: &dyn Checkpoint, sink: &mut dyn FnMut(&[
         None if fuse.is_some() => taps_len(input.shape),
         None => 1,
     };
-    // A NaN or an infinity further on in the checkpoint is the better explanation of a value that
-    // overflows, so it is looked for before that is reported.
     let mut overflow = None;
     for range in pieces(input.len(), unit) {
-        input.widen(range.clone(), &mut values)?;
+        let mut values = input.values(range.clone(), &mut scratch);
         if let Some((fuse, scales)) = &fuse {
-            fuse.apply(input.shape, range.start, scales, &mut values);
-            check_finite(Place { name: input.name, shape: input.shape, first: range.start }, &values)?;
+            fused.clear();
+            fused.extend_from_slice(values);
+            fuse.apply(input.shape, range.start, scales, &mut fused);
+            values = &fused;
         }
-        if overflow.is_some() {
-            continue;
-        }
-        if let Some(transpose) = &step.transpose {
-            let mut shape = input.shape.to_vec();
-            if let (true, Some(rows)) = (transpose.keeps_rows(), shape.first_mut()) {
-                *rows = range.len() / unit.max(1);
+        let ordered = match &step.transpose {
+            Some(transpose) => {
+                let mut shape = input.shape.to_vec();
+                if let (true, Some(rows)) = (transpose.keeps_rows(), shape.first_mut()) {
+                    *rows = range.len() / unit.max(1);
+                }
+                transpose.apply(&shape, values, &mut moved);
+                &moved
             }
-            transpose.apply(&shape, &values, &mut moved);
-            std::mem::swap(&mut values, &mut moved);
-        }
+            None => values,
+        };
         let place = Place { name: &step.output, shape: &step.shape, first: range.start };
-        match step.cast.apply(place, &values, &mut bytes) {
-            Ok(()) => sink(&bytes)?,
-            Err(error) => overflow = Some(error),
+        match step.cast.apply(place, ordered, &mut bytes) {
+            Ok(()) if overflow.is_none() => sink(&bytes)?,
+            Ok(()) => {}
+            Err(error) => {
+                // A NaN or an infinity, here or further on, explains more than a value that overflows.
+                input.check_finite(range.start, values)?;
+                overflow.get_or_insert(error);
+            }
         }
     }
     overflow.map_or(Ok(()), Err)
