@@ -364,3 +364,43 @@ impl<'a> Unpickler<'a> {
         HashMap::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn depth_and_cycles_are_harmless() {
+        // A tuple in a tuple in a tuple …
+        let nested = [&[0x80, 2, b')'][..], &vec![0x85; 1_000_000], b"."].concat();
+        assert!(Unpickler::new(&nested).load().is_some());
+
+        // d = {}; d["a"] = d
+        let mut cyclic = Unpickler::new(b"\x80\x02}q\x00X\x01\0\0\0ah\x00s.");
+        let root = cyclic.load().unwrap();
+        assert!(cyclic.tensors(root).is_empty());
+    }
+
+    #[test]
+    fn what_is_not_known_or_cut_off_gives_nothing() {
+        for bytes in
+            [&b""[..], b"\x80", b"\x80\x02", b"t.", b"u.", b"R.", b"h\x07.", b"X\xff\xff\xff\xffa.", b"P0\n.", b"."]
+        {
+            assert!(Unpickler::new(bytes).load().is_none(), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn contiguous_views() {
+        let view = |shape: &[usize], strides: &[usize]| {
+            let storage = Storage { key: "0".into(), dtype: SourceDtype::F32, elements: 24 };
+            View { storage, offset: 0, shape: shape.to_vec(), strides: strides.to_vec() }.is_contiguous()
+        };
+        assert!(view(&[2, 3, 4], &[12, 4, 1]));
+        assert!(view(&[], &[]));
+        // The stride of an axis of one element does not matter.
+        assert!(view(&[2, 1, 4], &[4, 99, 1]));
+        assert!(!view(&[2, 3, 4], &[12, 1, 3]));
+        assert!(!view(&[2, 3], &[0, 1]));
+    }
+}
