@@ -225,6 +225,51 @@ fn the_same_input_gives_the_same_bytes() {
     }
 }
 
+/// Every kind of tensor and reader, in both orders: which thread does what must not show.
+#[test]
+fn any_number_of_threads_gives_the_same_bytes() {
+    let folder = TempDir::new().unwrap();
+    for name in ["mert-tiny/pytorch_model.bin", "containers/legacy.bin", "containers/non-contiguous.bin"] {
+        for layout in ["mlx", "candle"] {
+            let converted = ["1", "2", "7"].map(|threads| {
+                let options = ["--force", "--layout", layout, "--threads", threads];
+                std::fs::read(convert(&fixture(name), &folder, &options)).unwrap()
+            });
+            assert!(converted[0] == converted[1] && converted[0] == converted[2], "{name} {layout}");
+        }
+    }
+}
+
+/// The header's length is foretold from the file's size, before its SHA-256 is known: a file that is as
+/// large as a known checkpoint but another must get its tensors in the right place all the same.
+#[test]
+fn a_file_of_a_known_size_is_not_taken_for_the_known_one() {
+    let folder = TempDir::new().unwrap();
+    let [padded, config] = ["padded.bin", "config.json"].map(|name| folder.path().join(name));
+    std::fs::copy(fixture("containers/config.json"), config).unwrap();
+    std::fs::copy(fixture("containers/legacy.bin"), &padded).unwrap();
+    // A hole behind the last storage, where a legacy file may have anything.
+    let file = std::fs::OpenOptions::new().write(true).open(&padded).unwrap();
+    file.set_len(mert_spec::KNOWN_CHECKPOINTS[0].bytes).unwrap();
+    let converted = convert(&padded, &folder, &[]);
+    assert!(raw(&converted) == raw(&convert(&fixture("containers/legacy.bin"), &folder, &[])));
+    let metadata = ConvertedModel::read(&converted).unwrap().metadata;
+    assert_eq!(metadata.license, None);
+    assert_eq!(metadata.source_sha256, mert_convert::sha256_file(&padded).unwrap());
+}
+
+#[test]
+fn the_sha256_that_is_printed_is_the_output_s() {
+    use sha2::{Digest, Sha256};
+    let folder = TempDir::new().unwrap();
+    let output = folder.path().join("out.safetensors");
+    let run = mert_convert(&[fixture("mert-tiny/pytorch_model.bin").to_str().unwrap(), output.to_str().unwrap()]);
+    let digest = Sha256::digest(std::fs::read(&output).unwrap());
+    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let text = String::from_utf8_lossy(&run.success().get_output().stdout).into_owned();
+    assert!(text.contains(&format!("sha256       {hex}")), "{text}");
+}
+
 /// The binary of `mert-verify` carries this file; it must be what the converter makes today.
 #[test]
 fn the_built_in_fixture_is_up_to_date() {

@@ -138,6 +138,29 @@ fn a_value_that_overflows_f16() {
         .success();
 }
 
+/// Of several defects the first in the order of the output's names is told, and in a tensor what is wrong with
+/// the checkpoint before what does not fit the target, however many threads find them.
+#[test]
+fn the_same_defect_is_told_on_any_number_of_threads() {
+    let scratch = Scratch::new();
+    let first = "encoder.layers.0.feed_forward.intermediate_dense.weight";
+    let input = checkpoint(&scratch, |t| {
+        for name in [first, "encoder.layers.1.layer_norm.bias", "feature_projection.projection.bias"] {
+            let values = &mut named(t, name).1.values;
+            values[0] = 1e6;
+            *values.last_mut().unwrap() = f32::NAN;
+        }
+        named(t, "encoder.layers.0.final_layer_norm.weight").1.values[1] = 1e6;
+    });
+    for threads in ["1", "2", "7"] {
+        for _ in 0..10 {
+            let words = [&format!("tensor `{first}` holds NaN") as &str];
+            // `final_layer_norm` overflows and comes later than `feed_forward`.
+            scratch.refused(&input, &["--threads", threads], &words);
+        }
+    }
+}
+
 #[test]
 fn names_from_a_file_do_not_reach_the_terminal_raw() {
     let scratch = Scratch::new();

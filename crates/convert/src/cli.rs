@@ -1,4 +1,5 @@
 use std::io::{self, Write};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -6,8 +7,9 @@ use clap::Parser;
 use comfy_table::{Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use mert_convert::write::Written;
-use mert_convert::{ConfigOrigin, Plan, PlanOptions, Source, Step, StepInput, write};
+use mert_convert::{ConfigOrigin, Plan, PlanOptions, Source, Step, StepInput, sha256_file, write};
 use mert_spec::{Dtype, Layout, known_by_sha256};
+use serde::Serialize;
 use serde_json::json;
 
 /// Converts a PyTorch checkpoint of MERT or HuBERT for MLX and candle.
@@ -41,6 +43,9 @@ pub(crate) struct Args {
     /// A tensor to leave out because it is not part of the encoder; a trailing * matches any ending
     #[arg(long, value_name = "NAME")]
     drop: Vec<String>,
+    /// How many threads to use [default: one for each processor]; the output does not depend on it
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
     /// Replace OUTPUT if it exists
     #[arg(long)]
     force: bool,
@@ -50,7 +55,7 @@ pub(crate) struct Args {
     /// Print the plan and the result as JSON
     #[arg(long)]
     json: bool,
-    /// Print nothing but errors
+    /// Print nothing but errors; the output's SHA-256 is then not computed, which saves a third of the time
     #[arg(long, short, conflicts_with = "json")]
     quiet: bool,
 }
@@ -93,21 +98,34 @@ fn check_output(output: &Path, args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn convert(args: &Args, plan: &Plan, source: &Source, output: &Path) -> anyhow::Result<Written> {
+/// What is told about an output.
+#[derive(Serialize)]
+struct Report {
+    sha256: String,
+    #[serde(flatten)]
+    written: Written,
+}
+
+fn convert(args: &Args, plan: &Plan, source: &Source, output: &Path) -> anyhow::Result<Report> {
     // indicatif draws on standard error, and only if that is a terminal.
     let bar = if args.quiet { ProgressBar::hidden() } else { ProgressBar::new(plan.byte_len() as u64) };
     let style = ProgressStyle::with_template("{bar:32} {bytes}/{total_bytes}  {wide_msg}")
         .context("the progress bar's template")?;
     bar.set_style(style);
-    let written = write::safetensors(plan, source, output, args.force, &|step: &Step| {
-        bar.set_message(step.output.clone());
-        bar.inc(step.byte_len() as u64);
+    let threads = rayon::ThreadPoolBuilder::new().num_threads(args.threads.map_or(0, NonZeroUsize::get)).build()?;
+    let written = threads.install(|| {
+        write::safetensors(plan, source, output, args.force, &|step: &Step| {
+            bar.set_message(step.output.clone());
+            bar.inc(step.byte_len() as u64);
+        })
     });
     bar.finish_and_clear();
-    Ok(written?)
+    let written = written?;
+    let sha256 = if args.quiet { String::new() } else { sha256_file(output)? };
+    Ok(Report { sha256, written })
 }
 
-fn print(args: &Args, plan: &Plan, result: Option<(&PathBuf, &Written)>) -> anyhow::Result<()> {
+fn print(args: &Args, plan: &Plan, result: Option<(&PathBuf, &Report)>) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     let printed = if args.json {
         let result = result.map(|(path, written)| json!({ "path": path, "written": written }));
@@ -190,9 +208,9 @@ fn summary(plan: &Plan) -> String {
     )
 }
 
-fn describe_result(args: &Args, plan: &Plan, path: &Path, written: &Written) -> String {
+fn describe_result(args: &Args, plan: &Plan, path: &Path, report: &Report) -> String {
     let mut text = describe_source(args, plan);
-    match known_by_sha256(&written.source_sha256) {
+    match known_by_sha256(&report.written.source_sha256) {
         Some(known) => {
             text += &format!("known as     {} at {}\n", known.name, known.revision);
             text += &format!("licence      {}, which the output inherits\n", known.license);
@@ -203,7 +221,7 @@ fn describe_result(args: &Args, plan: &Plan, path: &Path, written: &Written) -> 
         text += &format!("dropped      {}: {}\n", dropped.name, dropped.reason);
     }
     text += &format!("written      {}\n", path.display());
-    text += &format!("sha256       {}\n", written.sha256);
+    text += &format!("sha256       {}\n", report.sha256);
     text + &summary(plan)
 }
 

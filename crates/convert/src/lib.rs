@@ -2,7 +2,7 @@
 //!
 //! The way through is one line: a [`reader`] lists the checkpoint's tensors, [`Plan::new`] decides
 //! what becomes of each (and refuses what it cannot account for), [`write::safetensors`] executes the
-//! plan's steps one tensor at a time.
+//! plan's steps, a tensor on each thread of the current rayon pool, a piece of it at a time.
 //!
 //! ```no_run
 //! use mert_convert::{Plan, PlanOptions, Source, write};
@@ -10,7 +10,7 @@
 //! let source = Source::open("pytorch_model.bin".as_ref())?;
 //! let plan = Plan::new(&source, &PlanOptions::default())?;
 //! let written = write::safetensors(&plan, &source, "model.safetensors".as_ref(), false, &|_| {})?;
-//! println!("{} tensors, sha256 {}", plan.steps.len(), written.sha256);
+//! println!("{} tensors, {} bytes", plan.steps.len(), written.bytes);
 //! # Ok::<(), mert_convert::ConvertError>(())
 //! ```
 
@@ -24,6 +24,7 @@ mod source;
 pub mod transform;
 pub mod write;
 
+pub use digest::sha256_file;
 pub use error::{ConvertError, Problem};
 pub use plan::{ConfigOrigin, Dropped, Plan, PlanOptions, Step, StepInput};
 pub use source::Source;

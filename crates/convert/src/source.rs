@@ -1,4 +1,8 @@
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use mert_spec::KNOWN_CHECKPOINTS;
+use rayon::prelude::*;
 
 use crate::reader::{self, Checkpoint, Listing, ShardedCheckpoint};
 use crate::{ConvertError, Result, digest};
@@ -46,13 +50,9 @@ impl Source {
         if is_index && key.is_some() {
             return Err(ConvertError::KeyWithoutDictionaries { path: weights });
         }
-        let (checkpoint, files): (Box<dyn Checkpoint>, _) = if is_index {
-            let sharded = ShardedCheckpoint::open(&weights)?;
-            let files = sharded.files().to_vec();
-            (Box::new(sharded), files)
-        } else {
-            (reader::open_file(&weights, key)?, vec![weights])
-        };
+        let checkpoint: Box<dyn Checkpoint> =
+            if is_index { Box::new(ShardedCheckpoint::open(&weights)?) } else { reader::open_file(&weights, key)? };
+        let files = checkpoint.files().iter().map(|file| file.path().to_path_buf()).collect();
         Ok(Source { path: path.to_path_buf(), files, config_file, checkpoint })
     }
 
@@ -66,13 +66,20 @@ impl Source {
         self.checkpoint.as_ref()
     }
 
-    /// The SHA-256 of the weights file in hexadecimal; of several, of their digests one per line.
-    ///
-    /// # Errors
-    /// [`ConvertError::Open`] if a file cannot be read.
-    pub fn sha256(&self) -> Result<String> {
-        digest::sha256_files(self.files.iter().map(PathBuf::as_path))
-            .map_err(|source| ConvertError::Open { path: self.path.clone(), source })
+    /// The SHA-256 of the weights file in hexadecimal; of several, of their digests one per line. `None` if
+    /// `cancelled` is set before it is known.
+    pub fn sha256(&self, cancelled: &AtomicBool) -> Option<String> {
+        let files = self.checkpoint.files();
+        let digests: Option<Vec<String>> = files.par_iter().map(|file| digest::sha256(file, cancelled)).collect();
+        digests.map(digest::combine)
+    }
+
+    /// What [`Source::sha256`] will probably give, without reading anything: the digest of the known
+    /// checkpoint of this size, or that of none.
+    pub(crate) fn likely_sha256(&self) -> String {
+        let sizes: Vec<u64> = self.checkpoint.files().iter().map(|file| file.bytes().len() as u64).collect();
+        let known = KNOWN_CHECKPOINTS.iter().find(|known| sizes == [known.bytes]);
+        known.map_or_else(|| "0".repeat(64), |known| known.sha256.to_string())
     }
 }
 

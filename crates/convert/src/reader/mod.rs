@@ -1,8 +1,11 @@
 //! Checkpoint formats: one trait, one file per format.
 
+mod mapped;
 mod negated_view;
+mod pickle;
 pub(crate) mod safetensors;
 mod sharded;
+mod storages;
 mod torch;
 
 use std::collections::BTreeMap;
@@ -10,8 +13,10 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
+pub use self::mapped::{MappedFile, Once, TensorBytes};
 pub use self::safetensors::SafetensorsFile;
 pub use self::sharded::ShardedCheckpoint;
 pub use self::torch::TorchFile;
@@ -41,15 +46,47 @@ impl SourceDtype {
         }
     }
 
-    /// Widens little-endian bytes to f32, which is exact. `None` for other types.
-    fn widen(&self, bytes: &[u8]) -> Option<Vec<f32>> {
-        let f32s = |chunk: &[u8; 4]| f32::from_le_bytes(*chunk);
+    /// Bytes of one element. `None` for other types.
+    pub fn size(&self) -> Option<usize> {
         match self {
-            SourceDtype::F32 => Some(bytes.as_chunks().0.iter().map(f32s).collect()),
-            SourceDtype::F16 => Some(bytes.as_chunks().0.iter().map(|c| f16::from_le_bytes(*c).to_f32()).collect()),
-            SourceDtype::Bf16 => Some(bytes.as_chunks().0.iter().map(|c| bf16::from_le_bytes(*c).to_f32()).collect()),
+            SourceDtype::F32 => Some(4),
+            SourceDtype::F16 | SourceDtype::Bf16 => Some(2),
             SourceDtype::Other(_) => None,
         }
+    }
+
+    /// Replaces `values` with what little-endian bytes hold, widened to f32, which is exact. Other types
+    /// hold nothing.
+    pub(crate) fn widen(&self, bytes: &[u8], values: &mut Vec<f32>) {
+        values.clear();
+        match self {
+            SourceDtype::F32 => values.extend(bytes.as_chunks().0.iter().map(|c| f32::from_le_bytes(*c))),
+            SourceDtype::F16 => {
+                widen_halves(bytes, values, f16::from_le_bytes, |halves, wide| halves.convert_to_f32_slice(wide));
+            }
+            SourceDtype::Bf16 => {
+                widen_halves(bytes, values, bf16::from_le_bytes, |halves, wide| halves.convert_to_f32_slice(wide));
+            }
+            SourceDtype::Other(_) => {}
+        }
+    }
+}
+
+/// Block by block, since the vectorised conversion takes slices.
+fn widen_halves<T: Copy + Default>(
+    bytes: &[u8],
+    values: &mut Vec<f32>,
+    from_le_bytes: impl Fn([u8; 2]) -> T,
+    convert: impl Fn(&[T], &mut [f32]),
+) {
+    const BLOCK: usize = 1024;
+    let mut halves = [T::default(); BLOCK];
+    for chunk in bytes.as_chunks::<2>().0.chunks(BLOCK) {
+        let halves = &mut halves[..chunk.len()];
+        halves.iter_mut().zip(chunk).for_each(|(half, bytes)| *half = from_le_bytes(*bytes));
+        let start = values.len();
+        values.resize(start + chunk.len(), 0.0);
+        convert(halves, &mut values[start..]);
     }
 }
 
@@ -80,11 +117,19 @@ pub trait Checkpoint: Sync {
     /// What it holds.
     fn listing(&self) -> &Listing;
 
-    /// The little-endian, row-major, contiguous bytes of one tensor of [`Listing::tensors`].
+    /// The files that hold the weights, in a fixed order.
+    fn files(&self) -> Vec<&MappedFile>;
+
+    /// Whether the tensor lies in the file as [`Checkpoint::read`] gives it, so that reading it takes no
+    /// memory of the process's own.
+    fn is_in_place(&self, name: &str) -> bool;
+
+    /// The little-endian, row-major, contiguous bytes of one tensor of [`Listing::tensors`]; where the
+    /// container has a checksum of them, it has been checked.
     ///
     /// # Errors
     /// The file disagrees with its own index, or cannot be read; the message names the tensor.
-    fn read(&self, name: &str) -> io::Result<Vec<u8>>;
+    fn read(&self, name: &str) -> io::Result<TensorBytes<'_>>;
 }
 
 /// Reads one tensor and widens it to f32.
@@ -95,9 +140,11 @@ pub trait Checkpoint: Sync {
 pub fn read_f32(checkpoint: &dyn Checkpoint, name: &str) -> io::Result<Vec<f32>> {
     let invalid = |reason: String| io::Error::new(io::ErrorKind::InvalidInput, format!("tensor `{name}`: {reason}"));
     let info = checkpoint.listing().tensors.get(name).ok_or_else(|| invalid("not in the checkpoint".into()))?;
-    let bytes = checkpoint.read(name)?;
-    let values =
-        info.dtype.widen(&bytes).ok_or_else(|| invalid(format!("dtype {} is not supported", info.dtype.name())))?;
+    if info.dtype.size().is_none() {
+        return Err(invalid(format!("dtype {} is not supported", info.dtype.name())));
+    }
+    let mut values = Vec::new();
+    info.dtype.widen(&checkpoint.read(name)?, &mut values);
     let expected: usize = info.shape.iter().product();
     if values.len() != expected {
         return Err(invalid(format!("{} values were read, its shape has {expected}", values.len())));

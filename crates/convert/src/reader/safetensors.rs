@@ -1,13 +1,12 @@
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
+use std::ops::Range;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 
-use super::{Checkpoint, Listing, SourceDtype, TensorInfo};
+use super::{Checkpoint, Listing, MappedFile, SourceDtype, TensorBytes, TensorInfo};
 use crate::{ConvertError, Result};
 
 /// A safetensors file in PyTorch's layout.
@@ -15,8 +14,8 @@ use crate::{ConvertError, Result};
 pub struct SafetensorsFile {
     listing: Listing,
     /// Where each tensor's bytes lie, from the file's start.
-    ranges: BTreeMap<String, (u64, usize)>,
-    file: Mutex<File>,
+    ranges: BTreeMap<String, Range<usize>>,
+    file: MappedFile,
 }
 
 impl SafetensorsFile {
@@ -29,8 +28,8 @@ impl SafetensorsFile {
         let unreadable = |source| ConvertError::Open { path: path.to_path_buf(), source };
         let damaged = |reason: String| ConvertError::NotACheckpoint { path: path.to_path_buf(), reason };
 
-        let mut file = File::open(path).map_err(unreadable)?;
-        let (metadata, data_start) = read_header(&mut file).map_err(damaged)?;
+        let file = MappedFile::open(path).map_err(unreadable)?;
+        let (metadata, data_start) = read_header(file.bytes()).map_err(damaged)?;
         if let Some(evidence) = metadata.metadata().as_ref().and_then(conversion_evidence) {
             return Err(ConvertError::AlreadyConverted { path: path.to_path_buf(), evidence });
         }
@@ -38,32 +37,31 @@ impl SafetensorsFile {
         let (mut tensors, mut ranges) = (BTreeMap::new(), BTreeMap::new());
         for (name, info) in metadata.tensors() {
             let (begin, end) = info.data_offsets;
-            ranges.insert(name.clone(), (data_start + begin as u64, end - begin));
+            ranges.insert(name.clone(), data_start + begin..data_start + end);
             tensors.insert(name, TensorInfo { dtype: dtype(info.dtype), shape: info.shape.clone() });
         }
         let listing = Listing { tensors, ..Listing::default() };
-        Ok(SafetensorsFile { listing, ranges, file: Mutex::new(file) })
+        Ok(SafetensorsFile { listing, ranges, file })
     }
 }
 
 /// Reads a safetensors header and checks it against the file's length; also returns where the data
 /// starts. The error is a sentence about the file.
-pub(crate) fn read_header(file: &mut File) -> Result<(Metadata, u64), String> {
-    let unreadable = |e: io::Error| format!("its safetensors header cannot be read: {e}");
-    let length = file.metadata().map_err(unreadable)?.len();
-    let mut start = [0; 8];
-    file.read_exact(&mut start).map_err(unreadable)?;
-    let header_length = u64::from_le_bytes(start);
-    let Some(data_start) = header_length.checked_add(8).filter(|&end| end <= length) else {
+pub(crate) fn read_header(file: &[u8]) -> Result<(Metadata, usize), String> {
+    let length = file.len();
+    let Some((start, rest)) = file.split_first_chunk() else {
+        return Err(format!("its safetensors header is cut off at {length} bytes"));
+    };
+    let header_length = u64::from_le_bytes(*start);
+    let Some(header) = usize::try_from(header_length).ok().and_then(|length| rest.get(..length)) else {
         return Err(format!(
             "its safetensors header should be {header_length} bytes long, but the file ends at {length} bytes"
         ));
     };
-    let mut header = Vec::new();
-    file.take(header_length).read_to_end(&mut header).map_err(unreadable)?;
     // Deserialising checks that the tensors' sizes fit their shapes and follow each other without gaps.
-    let metadata: Metadata = serde_json::from_slice(&header).map_err(|e| format!("its safetensors header: {e}"))?;
-    let expected = data_start.saturating_add(metadata.data_len() as u64);
+    let metadata: Metadata = serde_json::from_slice(header).map_err(|e| format!("its safetensors header: {e}"))?;
+    let data_start = start.len() + header.len();
+    let expected = data_start.saturating_add(metadata.data_len());
     if expected != length {
         return Err(format!(
             "its safetensors header describes {expected} bytes, but the file has {length}; it is truncated or has \
@@ -78,18 +76,19 @@ impl Checkpoint for SafetensorsFile {
         &self.listing
     }
 
-    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
-        let named = |e: io::Error| io::Error::new(e.kind(), format!("tensor `{name}`: {e}"));
-        let &(offset, length) = self.ranges.get(name).ok_or_else(|| named(io::ErrorKind::NotFound.into()))?;
-        // The position is set before each use, so a poisoned lock leaves nothing behind.
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        file.seek(SeekFrom::Start(offset)).map_err(named)?;
-        let mut bytes = Vec::with_capacity(length);
-        (&mut *file).take(length as u64).read_to_end(&mut bytes).map_err(named)?;
-        if bytes.len() != length {
-            return Err(named(io::ErrorKind::UnexpectedEof.into()));
-        }
-        Ok(bytes)
+    fn files(&self) -> Vec<&MappedFile> {
+        vec![&self.file]
+    }
+
+    fn is_in_place(&self, name: &str) -> bool {
+        self.ranges.contains_key(name)
+    }
+
+    fn read(&self, name: &str) -> io::Result<TensorBytes<'_>> {
+        let named = |kind: io::ErrorKind| io::Error::new(kind, format!("tensor `{name}`: {kind}"));
+        let range = self.ranges.get(name).ok_or_else(|| named(io::ErrorKind::NotFound))?;
+        let bytes = self.file.once(range.clone()).ok_or_else(|| named(io::ErrorKind::UnexpectedEof))?;
+        Ok(TensorBytes::InPlace(bytes))
     }
 }
 

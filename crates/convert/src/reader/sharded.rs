@@ -1,10 +1,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserialize;
 
-use super::{Checkpoint, Listing, open_file};
+use super::{Checkpoint, Listing, MappedFile, TensorBytes, open_file};
 use crate::{ConvertError, Result};
 
 /// A checkpoint in several files with an index (`*.index.json`), as transformers saves large models.
@@ -12,7 +12,6 @@ pub struct ShardedCheckpoint {
     listing: Listing,
     shards: Vec<Box<dyn Checkpoint>>,
     shard_of: HashMap<String, usize>,
-    files: Vec<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -37,14 +36,12 @@ impl ShardedCheckpoint {
         let mut names: Vec<&String> = weight_map.values().collect();
         names.sort();
         names.dedup();
-        let (mut shards, mut files) = (Vec::new(), Vec::new());
+        let mut shards = Vec::new();
         for name in &names {
             if Path::new(name).file_name() != Some(name.as_ref()) {
                 return Err(damaged(format!("shard `{name}` is not a plain file name")));
             }
-            let file = folder.join(name);
-            shards.push(open_file(&file, None)?);
-            files.push(file);
+            shards.push(open_file(&folder.join(name), None)?);
         }
 
         let (mut listing, mut shard_of) = (Listing::default(), HashMap::new());
@@ -63,12 +60,7 @@ impl ShardedCheckpoint {
         if let Some((tensor, name)) = weight_map.iter().find(|(tensor, _)| !shard_of.contains_key(*tensor)) {
             return Err(damaged(format!("tensor `{tensor}` is not in shard `{name}`, where the index says it is")));
         }
-        Ok(ShardedCheckpoint { listing, shards, shard_of, files })
-    }
-
-    /// The shards' files, in the order of their names.
-    pub fn files(&self) -> &[PathBuf] {
-        &self.files
+        Ok(ShardedCheckpoint { listing, shards, shard_of })
     }
 }
 
@@ -77,7 +69,16 @@ impl Checkpoint for ShardedCheckpoint {
         &self.listing
     }
 
-    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+    /// In the order of the shards' names.
+    fn files(&self) -> Vec<&MappedFile> {
+        self.shards.iter().flat_map(|shard| shard.files()).collect()
+    }
+
+    fn is_in_place(&self, name: &str) -> bool {
+        self.shard_of.get(name).is_some_and(|&shard| self.shards[shard].is_in_place(name))
+    }
+
+    fn read(&self, name: &str) -> io::Result<TensorBytes<'_>> {
         match self.shard_of.get(name) {
             Some(&shard) => self.shards[shard].read(name),
             None => Err(io::Error::new(io::ErrorKind::NotFound, format!("tensor `{name}` is not in the checkpoint"))),

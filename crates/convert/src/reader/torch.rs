@@ -6,7 +6,8 @@ use mert_spec::CONV0_WEIGHT;
 use pytorch_reader::{DType, PickleValue, PytorchError, PytorchReader, Tensor};
 
 use super::negated_view::holds_negated_view;
-use super::{Checkpoint, Listing, SourceDtype, TensorInfo};
+use super::storages::{Location, locate};
+use super::{Checkpoint, Listing, MappedFile, SourceDtype, TensorBytes, TensorInfo};
 use crate::{ConvertError, Result};
 
 /// A file written by `torch.save`: zip, legacy or tar container.
@@ -16,6 +17,9 @@ use crate::{ConvertError, Result};
 pub struct TorchFile {
     listing: Listing,
     tensors: HashMap<String, Tensor>,
+    file: MappedFile,
+    /// Where those tensors lie of which that is known.
+    locations: HashMap<String, Location>,
 }
 
 impl TorchFile {
@@ -44,13 +48,20 @@ impl TorchFile {
         let all = PytorchReader::new(path).map_err(damaged)?.into_tensors();
 
         let state_dict = find_state_dict(path, &root, key)?;
+        let file = MappedFile::open(path).map_err(|source| ConvertError::Open { path: path.to_path_buf(), source })?;
+        let mut located = locate(&file);
+        let mut locations = HashMap::new();
         let (mut listing, mut tensors) =
             (Listing { state_dict: state_dict.path.clone(), ..Listing::default() }, HashMap::new());
         let mut names: BTreeMap<String, Tensor> = all.into_iter().collect();
         for (key, value) in state_dict.entries {
-            match names.remove(&join(&state_dict.path, key)) {
+            let full = join(&state_dict.path, key);
+            match names.remove(&full) {
                 Some(tensor) => {
                     let info = TensorInfo { dtype: dtype(tensor.dtype()), shape: tensor.shape().to_vec() };
+                    if let Some(location) = located.remove(&full).filter(|location| location.info == info) {
+                        locations.insert(key.clone(), location);
+                    }
                     listing.tensors.insert(key.clone(), info);
                     tensors.insert(key.clone(), tensor);
                 }
@@ -60,7 +71,7 @@ impl TorchFile {
             }
         }
         listing.outside = names.into_keys().collect();
-        Ok(TorchFile { listing, tensors })
+        Ok(TorchFile { listing, tensors, file, locations })
     }
 }
 
@@ -69,11 +80,23 @@ impl Checkpoint for TorchFile {
         &self.listing
     }
 
-    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+    fn files(&self) -> Vec<&MappedFile> {
+        vec![&self.file]
+    }
+
+    fn is_in_place(&self, name: &str) -> bool {
+        self.locations.contains_key(name)
+    }
+
+    fn read(&self, name: &str) -> io::Result<TensorBytes<'_>> {
+        if let Some(location) = self.locations.get(name) {
+            let named = |e: io::Error| io::Error::new(e.kind(), format!("tensor `{name}`: {e}"));
+            return location.read(&self.file).map(TensorBytes::InPlace).map_err(named);
+        }
         let tensor = self.tensors.get(name).ok_or_else(|| {
             io::Error::new(io::ErrorKind::NotFound, format!("tensor `{name}` is not in the checkpoint"))
         })?;
-        tensor.read()
+        tensor.read().map(TensorBytes::Gathered)
     }
 }
 
@@ -150,5 +173,42 @@ fn dtype(dtype: DType) -> SourceDtype {
         DType::F16 => SourceDtype::F16,
         DType::BF16 => SourceDtype::Bf16,
         other => SourceDtype::Other(format!("{other:?}").to_lowercase()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mert_testkit::fixture;
+
+    use super::*;
+
+    /// Two readers of the same file: where a tensor is found in place, its bytes are what the library reads.
+    #[test]
+    fn what_lies_in_place_is_what_the_library_reads() {
+        let tensors_in_place = |name: &str| {
+            let file = TorchFile::open(&fixture(name), None).unwrap();
+            for name in file.locations.keys() {
+                assert!(matches!(file.read(name).unwrap(), TensorBytes::InPlace(_)));
+                assert!(file.read(name).unwrap()[..] == file.tensors[name].read().unwrap(), "{name}");
+            }
+            (file.locations.len(), file.tensors.len())
+        };
+        for name in [
+            "containers/zip.bin",
+            "containers/legacy.bin",
+            "containers/lightning.ckpt",
+            "containers/fairseq-like.pt",
+            "containers/parametrizations.bin",
+            "containers/views.bin",
+            "containers/data-parallel.bin",
+            "containers/f16.bin",
+            "containers/bf16.bin",
+            "mert-tiny/pytorch_model.bin",
+        ] {
+            let (in_place, all) = tensors_in_place(name);
+            assert_eq!(in_place, all, "{name}");
+        }
+        let (in_place, all) = tensors_in_place("containers/non-contiguous.bin");
+        assert!(0 < in_place && in_place < all, "{in_place} of {all}");
     }
 }

@@ -1,9 +1,9 @@
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use mert_spec::Dtype;
-use ndarray::ArrayD;
 use serde::{Serialize, Serializer};
 
+use super::Place;
 use crate::reader::SourceDtype;
 use crate::{ConvertError, Result};
 
@@ -23,46 +23,45 @@ fn source_dtype_name<S: Serializer>(dtype: &SourceDtype, serializer: S) -> Resul
     serializer.serialize_str(dtype.name())
 }
 
-/// Elements converted at a time: 32 KiB of f32, which stays in the first-level cache.
-const BLOCK: usize = 8192;
+/// Elements converted at a time: with their result they stay in the first-level cache.
+const BLOCK: usize = 4096;
 
 impl Cast {
-    /// Little-endian bytes of the finite values of `tensor` in row-major order.
+    /// Replaces `bytes` with the little-endian bytes of values, which lie at `place` in the output.
     ///
     /// # Errors
-    /// [`ConvertError::Overflow`] if a value rounds to an infinity in the target's type.
-    pub fn apply(&self, name: &str, tensor: &ArrayD<f32>) -> Result<Vec<u8>> {
-        let contiguous = tensor.as_standard_layout();
-        let values = contiguous.as_slice().unwrap_or(&[]);
-        let mut bytes = Vec::with_capacity(values.len() * self.to.size());
+    /// [`ConvertError::Overflow`] if a value is not finite in the target's type; the caller finds out whether
+    /// it was before.
+    pub fn apply(&self, place: Place<'_>, values: &[f32], bytes: &mut Vec<u8>) -> Result<()> {
+        bytes.resize(values.len() * self.to.size(), 0);
         let finite = match self.to {
             Dtype::F32 => {
-                values.iter().for_each(|value| bytes.extend_from_slice(&value.to_le_bytes()));
-                true
+                for (word, value) in bytes.as_chunks_mut().0.iter_mut().zip(values) {
+                    *word = value.to_le_bytes();
+                }
+                values.iter().fold(true, |finite, value| finite & value.is_finite())
             }
-            Dtype::F16 => narrow::<f16>(values, &mut bytes),
-            Dtype::Bf16 => narrow::<bf16>(values, &mut bytes),
+            Dtype::F16 => narrow::<f16>(values, bytes),
+            Dtype::Bf16 => narrow::<bf16>(values, bytes),
         };
-        if finite { Ok(bytes) } else { Err(self.overflow(name, tensor)) }
+        if finite { Ok(()) } else { Err(self.overflow(place, values)) }
     }
 
-    fn overflow(&self, name: &str, tensor: &ArrayD<f32>) -> ConvertError {
-        let infinite = |value: f32| match self.to {
-            Dtype::F16 => f16::from_f32(value).is_infinite(),
-            Dtype::Bf16 => bf16::from_f32(value).is_infinite(),
-            Dtype::F32 => value.is_infinite(),
+    fn overflow(&self, place: Place<'_>, values: &[f32]) -> ConvertError {
+        let finite = |value: f32| match self.to {
+            Dtype::F16 => f16::from_f32(value).is_finite(),
+            Dtype::Bf16 => bf16::from_f32(value).is_finite(),
+            Dtype::F32 => value.is_finite(),
         };
-        let (index, value) = tensor
-            .indexed_iter()
-            .find(|(_, value)| infinite(**value))
-            .map(|(index, &value)| (ndarray::Dimension::slice(&index).to_vec(), value))
-            .unwrap_or_default();
+        let position = values.iter().position(|&value| !finite(value)).unwrap_or_default();
+        let value = values.get(position).copied().unwrap_or_default();
         let max = match self.to {
             Dtype::F16 => f16::MAX.to_f32(),
             Dtype::Bf16 => bf16::MAX.to_f32(),
             Dtype::F32 => f32::MAX,
         };
-        ConvertError::Overflow { name: name.to_string(), index, value, dtype: self.to, max }
+        let (name, index) = (place.name.to_string(), place.index(position));
+        ConvertError::Overflow { name, index, value, dtype: self.to, max }
     }
 }
 
@@ -93,15 +92,15 @@ macro_rules! half {
 half!(f16);
 half!(bf16);
 
-/// Appends the rounded values; `false` if one of them is infinite.
-fn narrow<T: Half>(values: &[f32], bytes: &mut Vec<u8>) -> bool {
+/// Stores the rounded values; `false` if one of them is not finite.
+fn narrow<T: Half>(values: &[f32], bytes: &mut [u8]) -> bool {
     let mut block = [T::ZERO; BLOCK];
     let mut finite = true;
-    for chunk in values.chunks(BLOCK) {
+    for (chunk, out) in values.chunks(BLOCK).zip(bytes.as_chunks_mut::<2>().0.chunks_mut(BLOCK)) {
         let block = &mut block[..chunk.len()];
         T::convert(chunk, block);
-        for value in block.iter() {
-            bytes.extend_from_slice(&value.to_le_bytes());
+        for (out, value) in out.iter_mut().zip(block.iter()) {
+            *out = value.to_le_bytes();
             finite &= value.is_finite();
         }
     }
@@ -110,14 +109,15 @@ fn narrow<T: Half>(values: &[f32], bytes: &mut Vec<u8>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use ndarray::IxDyn;
     use proptest::prelude::*;
 
     use super::*;
 
     fn cast(to: Dtype, values: &[f32]) -> Result<Vec<u8>> {
-        let tensor = ArrayD::from_shape_vec(IxDyn(&[values.len()]), values.to_vec()).unwrap();
-        Cast { from: SourceDtype::F32, to }.apply("t", &tensor)
+        let mut bytes = vec![1; 3];
+        let place = Place { name: "t", shape: &[values.len()], first: 0 };
+        Cast { from: SourceDtype::F32, to }.apply(place, values, &mut bytes)?;
+        Ok(bytes)
     }
 
     /// Round to nearest even by definition: of the two neighbours on the grid of the type the nearer

@@ -1,18 +1,19 @@
-use ndarray::ArrayD;
-
+use super::Place;
 use crate::{ConvertError, Result};
 
-/// Refuses a tensor that holds a NaN or an infinity.
-pub(super) fn check(name: &str, tensor: &ArrayD<f32>) -> Result<()> {
+/// Refuses values that hold a NaN or an infinity.
+///
+/// # Errors
+/// [`ConvertError::NotFinite`] with the first one.
+pub fn check_finite(place: Place<'_>, values: &[f32]) -> Result<()> {
     // The common case is one vectorisable pass; the index is searched only when there is one to name.
-    if tensor.iter().fold(true, |finite, value| finite & value.is_finite()) {
+    if values.iter().fold(true, |finite, value| finite & value.is_finite()) {
         return Ok(());
     }
-    match tensor.indexed_iter().find(|(_, value)| !value.is_finite()) {
+    match values.iter().position(|value| !value.is_finite()) {
         None => Ok(()),
-        Some((index, &value)) => {
-            let index = ndarray::Dimension::slice(&index).to_vec();
-            Err(ConvertError::NotFinite { name: name.to_string(), index, value })
+        Some(i) => {
+            Err(ConvertError::NotFinite { name: place.name.to_string(), index: place.index(i), value: values[i] })
         }
     }
 }

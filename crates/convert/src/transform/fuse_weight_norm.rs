@@ -1,11 +1,13 @@
 use std::io;
 
-use ndarray::{ArrayD, IxDyn};
 use serde::Serialize;
 
 use crate::{ConvertError, Result};
 
 /// Computes a weight from its weight-norm factors: w = g · v / ‖v‖.
+///
+/// It takes two passes over v: [`FuseWeightNorm::add_squares`], then, with [`FuseWeightNorm::scales`] of
+/// the sums, [`FuseWeightNorm::apply`]. Both take v in pieces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct FuseWeightNorm {
     /// The dimension of v along which each index keeps a norm of its own, as in
@@ -14,34 +16,65 @@ pub struct FuseWeightNorm {
 }
 
 impl FuseWeightNorm {
-    /// `g`, with one value for each index along `dim`, and `v` give the weight, of v's shape. Norm and
-    /// quotient are computed in f64 and rounded once to f32.
+    /// Sums of squares to start from: one zero for each norm of a v of this shape.
+    pub fn zeros(&self, shape: &[usize]) -> Vec<f64> {
+        vec![0.0; shape.get(self.dim).copied().unwrap_or(1).max(1)]
+    }
+
+    /// Adds the squares of a piece of v, of which `first` values precede it, to the sums they belong to.
+    ///
+    /// The additions to a sum are in v's order, however v is cut.
+    pub fn add_squares(&self, shape: &[usize], first: usize, values: &[f32], squares: &mut [f64]) {
+        let square = |sum: &mut f64, value: &f32| *sum += f64::from(*value) * f64::from(*value);
+        if self.has_rows_of_taps(shape, first, squares.len()) {
+            for row in values.chunks(squares.len()) {
+                squares.iter_mut().zip(row).for_each(|(sum, value)| square(sum, value));
+            }
+        } else {
+            let tap_of = self.tap_of(shape);
+            values.iter().enumerate().for_each(|(i, value)| square(&mut squares[tap_of(first + i)], value));
+        }
+    }
+
+    /// What each value of v is multiplied by: g / ‖v‖ for each index along `dim`.
     ///
     /// # Errors
     /// [`ConvertError::ZeroNorm`] if `v` (named `v_name`) is all zeros at some index along `dim`.
-    pub fn apply(&self, v_name: &str, g: &ArrayD<f32>, v: &ArrayD<f32>) -> Result<ArrayD<f32>> {
-        let taps = v.shape().get(self.dim).copied().unwrap_or(1).max(1);
-        let inner: usize = v.shape().iter().skip(self.dim + 1).product();
-        let tap_of = |i: usize| i / inner.max(1) % taps;
-        let invalid = |reason: String| ConvertError::ReadTensor(io::Error::new(io::ErrorKind::InvalidData, reason));
-        if g.len() != taps {
+    pub fn scales(&self, v_name: &str, g: &[f32], squares: &[f64]) -> Result<Vec<f64>> {
+        if g.len() != squares.len() {
             // The plan has checked the shapes; a caller of this type alone may not have.
-            return Err(invalid(format!("weight norm of `{v_name}`: {} magnitudes for {taps} norms", g.len())));
-        }
-
-        let mut squares = vec![0f64; taps];
-        for (i, &value) in v.iter().enumerate() {
-            squares[tap_of(i)] += f64::from(value) * f64::from(value);
+            let reason = format!("weight norm of `{v_name}`: {} magnitudes for {} norms", g.len(), squares.len());
+            return Err(ConvertError::ReadTensor(io::Error::new(io::ErrorKind::InvalidData, reason)));
         }
         if let Some(tap) = squares.iter().position(|&square| square == 0.0) {
             return Err(ConvertError::ZeroNorm { name: v_name.to_string(), tap });
         }
-        let scale: Vec<f64> = g.iter().zip(&squares).map(|(&g, square)| f64::from(g) / square.sqrt()).collect();
-        let fused = v.iter().enumerate().map(|(i, &value)| (f64::from(value) * scale[tap_of(i)]) as f32);
-        let fused = ArrayD::from_shape_vec(IxDyn(v.shape()), fused.collect())
-            .map_err(|e| invalid(format!("weight norm of `{v_name}`: {e}")))?;
-        super::finite::check(v_name, &fused)?;
-        Ok(fused)
+        Ok(g.iter().zip(squares).map(|(&g, square)| f64::from(g) / square.sqrt()).collect())
+    }
+
+    /// Makes the weight of a piece of v, in f64 and rounded once.
+    pub fn apply(&self, shape: &[usize], first: usize, scales: &[f64], values: &mut [f32]) {
+        let scale = |value: &mut f32, scale: f64| *value = (f64::from(*value) * scale) as f32;
+        if self.has_rows_of_taps(shape, first, scales.len()) {
+            for row in values.chunks_mut(scales.len()) {
+                row.iter_mut().zip(scales).for_each(|(value, &by)| scale(value, by));
+            }
+        } else {
+            let tap_of = self.tap_of(shape);
+            values.iter_mut().enumerate().for_each(|(i, value)| scale(value, scales[tap_of(first + i)]));
+        }
+    }
+
+    /// Whether a piece is rows with one value for each norm, as it is for `dim` the last one: such rows
+    /// can be vectorised.
+    fn has_rows_of_taps(&self, shape: &[usize], first: usize, taps: usize) -> bool {
+        self.dim + 1 == shape.len() && taps > 0 && first.is_multiple_of(taps)
+    }
+
+    fn tap_of(&self, shape: &[usize]) -> impl Fn(usize) -> usize {
+        let taps = shape.get(self.dim).copied().unwrap_or(1).max(1);
+        let inner: usize = shape.iter().skip(self.dim + 1).product();
+        move |i| i / inner.max(1) % taps
     }
 }
 
@@ -51,41 +84,58 @@ mod tests {
 
     const FUSE: FuseWeightNorm = FuseWeightNorm { dim: 2 };
 
-    fn array(shape: &[usize], values: &[f32]) -> ArrayD<f32> {
-        ArrayD::from_shape_vec(IxDyn(shape), values.to_vec()).unwrap()
+    /// In pieces of `piece` values, which must not change a bit.
+    fn fuse_in(piece: usize, fuse: FuseWeightNorm, g: &[f32], shape: &[usize], v: &[f32]) -> Result<Vec<f32>> {
+        let mut squares = fuse.zeros(shape);
+        for (n, values) in v.chunks(piece).enumerate() {
+            fuse.add_squares(shape, n * piece, values, &mut squares);
+        }
+        let scales = fuse.scales("pos.weight_v", g, &squares)?;
+        let mut weight = v.to_vec();
+        for (n, values) in weight.chunks_mut(piece).enumerate() {
+            fuse.apply(shape, n * piece, &scales, values);
+        }
+        Ok(weight)
+    }
+
+    fn fuse(fuse: FuseWeightNorm, g: &[f32], shape: &[usize], v: &[f32]) -> Result<Vec<f32>> {
+        let whole = fuse_in(v.len(), fuse, g, shape, v);
+        for piece in 1..v.len() {
+            assert_eq!(fuse_in(piece, fuse, g, shape, v).ok(), whole.as_ref().ok().cloned());
+        }
+        whole
     }
 
     #[test]
     fn one_norm_per_kernel_tap() {
         // v = (out 2, in 1, kernel 2); taps are the columns (3, 4) and (5, 12): norms 5 and 13.
-        let v = array(&[2, 1, 2], &[3.0, 5.0, 4.0, 12.0]);
-        let g = array(&[1, 1, 2], &[10.0, 26.0]);
-        let fused = FUSE.apply("v", &g, &v).unwrap();
-        assert_eq!(fused, array(&[2, 1, 2], &[6.0, 10.0, 8.0, 24.0]));
+        let fused = fuse(FUSE, &[10.0, 26.0], &[2, 1, 2], &[3.0, 5.0, 4.0, 12.0]).unwrap();
+        assert_eq!(fused, [6.0, 10.0, 8.0, 24.0]);
     }
 
     #[test]
     fn along_another_dimension() {
         // dim 0, PyTorch's default: one norm per output channel, here of the rows (3, 4) and (5, 12).
-        let v = array(&[2, 1, 2], &[3.0, 4.0, 5.0, 12.0]);
-        let g = array(&[2, 1, 1], &[10.0, 26.0]);
-        let fused = FuseWeightNorm { dim: 0 }.apply("v", &g, &v).unwrap();
-        assert_eq!(fused, array(&[2, 1, 2], &[6.0, 8.0, 10.0, 24.0]));
+        let fused = fuse(FuseWeightNorm { dim: 0 }, &[10.0, 26.0], &[2, 1, 2], &[3.0, 4.0, 5.0, 12.0]).unwrap();
+        assert_eq!(fused, [6.0, 8.0, 10.0, 24.0]);
     }
 
     #[test]
     fn tiny_directions_do_not_underflow() {
         // Squares of 1e-30 are zero in f32; in f64 they are not.
-        let v = array(&[2, 1, 1], &[3e-30, 4e-30]);
-        let fused = FUSE.apply("v", &array(&[1, 1, 1], &[5.0]), &v).unwrap();
-        approx::assert_relative_eq!(fused[[0, 0, 0]], 3.0, max_relative = 1e-6);
-        approx::assert_relative_eq!(fused[[1, 0, 0]], 4.0, max_relative = 1e-6);
+        let fused = fuse(FUSE, &[5.0], &[2, 1, 1], &[3e-30, 4e-30]).unwrap();
+        approx::assert_relative_eq!(fused[0], 3.0, max_relative = 1e-6);
+        approx::assert_relative_eq!(fused[1], 4.0, max_relative = 1e-6);
     }
 
     #[test]
     fn a_zero_tap_is_refused() {
-        let v = array(&[2, 1, 2], &[3.0, 0.0, 4.0, 0.0]);
-        let error = FUSE.apply("pos.weight_v", &array(&[1, 1, 2], &[1.0, 1.0]), &v).unwrap_err();
+        let error = fuse(FUSE, &[1.0, 1.0], &[2, 1, 2], &[3.0, 0.0, 4.0, 0.0]).unwrap_err();
         assert!(matches!(error, ConvertError::ZeroNorm { tap: 1, .. }), "{error}");
+    }
+
+    #[test]
+    fn magnitudes_of_another_count_are_refused() {
+        assert!(fuse(FUSE, &[1.0], &[2, 1, 2], &[3.0, 1.0, 4.0, 1.0]).is_err());
     }
 }

@@ -1,41 +1,107 @@
 //! What happens to a tensor on its way: one small type for each kind of change.
 //!
-//! A [`Step`] says which of them apply; [`execute`] applies them, in the order fuse, transpose, cast.
+//! A [`Step`] says which of them apply; [`execute`] applies them, in the order fuse, transpose, cast, to
+//! one piece of the tensor after another.
 
 mod cast;
 mod finite;
 mod fuse_weight_norm;
+mod input;
+mod place;
 mod transpose;
 
-pub use cast::Cast;
-pub use fuse_weight_norm::FuseWeightNorm;
-use ndarray::{ArrayD, IxDyn};
-pub use transpose::Transpose;
+use std::ops::Range;
 
-use crate::reader::{Checkpoint, read_f32};
-use crate::{ConvertError, Result, Step, StepInput};
+use self::input::Input;
+pub use self::{
+    cast::Cast, finite::check_finite, fuse_weight_norm::FuseWeightNorm, place::Place, transpose::Transpose,
+};
+use crate::reader::Checkpoint;
+use crate::{Result, Step, StepInput};
 
-/// Runs one step: the little-endian, row-major bytes of its output.
+/// Values in a piece: what passes from one transform to the next stays in the second-level cache.
+const PIECE: usize = 1 << 15;
+
+/// Runs one step; `sink` is given the little-endian, row-major bytes of its output in pieces, in order.
+///
+/// A piece is 32 768 values, or one row of the outermost axis where the step reorders what is within a
+/// row and rows are longer than that.
 ///
 /// # Errors
-/// [`ConvertError`] if an input cannot be read, is not finite, or does not fit the output's dtype.
-pub fn execute(step: &Step, checkpoint: &dyn Checkpoint) -> Result<Vec<u8>> {
-    let load = |name: &str| load_finite(checkpoint, name);
-    let mut tensor = match &step.input {
-        StepInput::Tensor(name) => load(name)?,
-        StepInput::WeightNorm { g, v, fuse } => fuse.apply(v, &load(g)?, &load(v)?)?,
+/// [`ConvertError`](crate::ConvertError) if an input cannot be read, is not finite, or does not fit the
+/// output's dtype; what `sink` returns. `sink` may have been given some pieces by then.
+pub fn execute(step: &Step, checkpoint: &dyn Checkpoint, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    let (mut scratch, mut fused, mut moved, mut bytes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (input, fuse) = match &step.input {
+        StepInput::Tensor(name) => (Input::open(checkpoint, name)?, None),
+        StepInput::WeightNorm { g, v, fuse } => {
+            let g = Input::open(checkpoint, g)?;
+            let magnitudes = g.values(0..g.len(), &mut scratch).to_vec();
+            g.check_finite(0, &magnitudes)?;
+            let v = Input::open(checkpoint, v)?;
+            let mut squares = fuse.zeros(v.shape);
+            for range in pieces(v.len(), taps_len(v.shape)) {
+                let values = v.values(range.clone(), &mut scratch);
+                v.check_finite(range.start, values)?;
+                fuse.add_squares(v.shape, range.start, values, &mut squares);
+            }
+            let scales = fuse.scales(v.name, &magnitudes, &squares)?;
+            (v, Some((fuse, scales)))
+        }
     };
-    if let Some(transpose) = &step.transpose {
-        tensor = transpose.apply(&tensor);
+    let unit = match &step.transpose {
+        Some(transpose) if transpose.keeps_rows() => row_len(input.shape),
+        Some(_) => input.len(),
+        None if fuse.is_some() => taps_len(input.shape),
+        None => 1,
+    };
+    let mut overflow = None;
+    for range in pieces(input.len(), unit) {
+        let mut values = input.values(range.clone(), &mut scratch);
+        if let Some((fuse, scales)) = &fuse {
+            fused.clear();
+            fused.extend_from_slice(values);
+            fuse.apply(input.shape, range.start, scales, &mut fused);
+            values = &fused;
+        }
+        let ordered = match &step.transpose {
+            Some(transpose) => {
+                let mut shape = input.shape.to_vec();
+                if let (true, Some(rows)) = (transpose.keeps_rows(), shape.first_mut()) {
+                    *rows = range.len() / unit.max(1);
+                }
+                transpose.apply(&shape, values, &mut moved);
+                &moved
+            }
+            None => values,
+        };
+        let place = Place { name: &step.output, shape: &step.shape, first: range.start };
+        match step.cast.apply(place, ordered, &mut bytes) {
+            Ok(()) if overflow.is_none() => sink(&bytes)?,
+            Ok(()) => {}
+            Err(error) => {
+                // A NaN or an infinity, here or further on, explains more than a value that overflows.
+                input.check_finite(range.start, values)?;
+                overflow.get_or_insert(error);
+            }
+        }
     }
-    step.cast.apply(&step.output, &tensor)
+    overflow.map_or(Ok(()), Err)
 }
 
-fn load_finite(checkpoint: &dyn Checkpoint, name: &str) -> Result<ArrayD<f32>> {
-    let values = read_f32(checkpoint, name).map_err(ConvertError::ReadTensor)?;
-    let shape = checkpoint.listing().tensors.get(name).map(|info| info.shape.as_slice()).unwrap_or(&[]);
-    let tensor = ArrayD::from_shape_vec(IxDyn(shape), values)
-        .map_err(|e| ConvertError::ReadTensor(std::io::Error::new(std::io::ErrorKind::InvalidData, e)))?;
-    finite::check(name, &tensor)?;
-    Ok(tensor)
+/// Values in one row of the outermost axis.
+fn row_len(shape: &[usize]) -> usize {
+    shape.iter().skip(1).product()
+}
+
+/// Values along the innermost axis, which weight norm is fastest on whole rows of.
+fn taps_len(shape: &[usize]) -> usize {
+    shape.last().copied().unwrap_or(1)
+}
+
+/// Ranges of about [`PIECE`] values, each a multiple of `unit` long.
+fn pieces(len: usize, unit: usize) -> impl Iterator<Item = Range<usize>> {
+    let unit = unit.max(1);
+    let piece = (PIECE / unit).max(1) * unit;
+    (0..len).step_by(piece).map(move |start| start..len.min(start + piece))
 }

@@ -69,8 +69,9 @@ impl AtomicFile {
         Ok(AtomicFile { temporary, path, force })
     }
 
-    pub(crate) fn file_mut(&mut self) -> &mut File {
-        self.temporary.as_file_mut()
+    /// The file itself, to be written at any offset.
+    pub(crate) fn file(&self) -> &File {
+        self.temporary.as_file()
     }
 
     /// Where the bytes are until the commit.

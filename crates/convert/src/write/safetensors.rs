@@ -1,21 +1,23 @@
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufWriter, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use mert_spec::{Dtype, Metadata};
+use rayon::prelude::*;
 use serde::Serialize;
 
 use super::atomic::{AtomicFile, write_error};
-use crate::digest::{HashingWriter, sha256_file};
+use super::positional::write_all_at;
+use super::writeback::Writeback;
+use crate::reader::MappedFile;
 use crate::reader::safetensors::read_header;
 use crate::{ConvertError, Plan, Result, Source, Step, transform};
 
 /// What was written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Written {
-    /// SHA-256 of the output, in hexadecimal.
-    pub sha256: String,
     /// Size of the output.
     pub bytes: u64,
     /// SHA-256 of the checkpoint, in hexadecimal.
@@ -24,9 +26,14 @@ pub struct Written {
 
 /// Executes a plan into a safetensors file; `progress` is told each step as it is done.
 ///
-/// The same checkpoint and plan give the same bytes: tensors lie in the order of their names, and the
-/// metadata is sorted. (The `safetensors` crate's own writer takes the metadata in the order of a hash
-/// map, which differs from run to run.)
+/// It runs on the threads of the current rayon pool: one hashes the checkpoint, the others take a tensor at a
+/// time and write it to where it belongs. Tensors lie in the order of their names and the metadata is sorted,
+/// so the same checkpoint and plan give the same bytes on any number of threads, and of several errors the
+/// one that comes first in that order is returned. (The `safetensors` crate's own writer takes the metadata
+/// in the order of a hash map, which differs from run to run.)
+///
+/// Each thread has a few pieces of a tensor in memory, see [`transform::execute`]. A tensor that the reader
+/// has to gather is there as a whole, but never two at a time.
 ///
 /// # Errors
 /// [`ConvertError`]; `output` is then as it was before.
@@ -35,30 +42,95 @@ pub fn safetensors(
     source: &Source,
     output: &Path,
     force: bool,
-    progress: &dyn Fn(&Step),
+    progress: &(dyn Fn(&Step) + Sync),
 ) -> Result<Written> {
     refuse_input_as_output(source, output)?;
-    let mut file = AtomicFile::create(output, force)?;
-    let failed = |e| write_error(output, e);
+    let file = AtomicFile::create(output, force)?;
+    let write =
+        |data_start, writeback: &Writeback| write_tensors(plan, source, output, &file, writeback, data_start, progress);
 
-    let source_sha256 = source.sha256()?;
-    let metadata = plan.metadata(source_sha256.clone());
-    let mut writer = HashingWriter::new(BufWriter::with_capacity(1 << 20, file.file_mut()));
-    writer.write_all(&header(plan, &metadata)).map_err(failed)?;
-    for step in &plan.steps {
-        writer.write_all(&transform::execute(step, source.checkpoint())?).map_err(failed)?;
-        progress(step);
-    }
-    writer.flush().map_err(failed)?;
-    let (buffered, sha256, bytes) = writer.finish();
-    drop(buffered);
-
-    read_back(plan, &metadata, file.temporary_path(), &sha256).map_err(|error| match error {
-        ReadBack::Differs(reason) => ConvertError::ReadBack { path: output.to_path_buf(), reason },
-        ReadBack::Io(source) => write_error(output, source),
-    })?;
+    // The header comes first in the file and holds the digest, which takes longest. It is as long with any
+    // other digest, unless a licence goes with that.
+    let expected = header(plan, &plan.metadata(source.likely_sha256())).len();
+    let failed = AtomicBool::new(false);
+    let done: Result<_> = Writeback::during(file.file(), |writeback| {
+        let (written, source_sha256) = rayon::join(
+            || write(expected, writeback).inspect_err(|_| failed.store(true, Ordering::Relaxed)),
+            || source.sha256(&failed),
+        );
+        written?;
+        let metadata = plan.metadata(source_sha256.unwrap_or_default());
+        let header = header(plan, &metadata);
+        if header.len() != expected {
+            write(header.len(), writeback)?;
+        }
+        Ok((header, metadata))
+    })
+    .map_err(|source| write_error(output, source))?;
+    let (header, metadata) = done?;
+    let bytes = (header.len() + plan.byte_len()) as u64;
+    write_all_at(file.file(), &header, 0)
+        .and_then(|()| file.file().set_len(bytes))
+        .map_err(|source| write_error(output, source))?;
+    check_header(plan, &metadata, &reopen(&file, output)?)
+        .map_err(|reason| ConvertError::ReadBack { path: output.to_path_buf(), reason })?;
     file.commit()?;
-    Ok(Written { sha256, bytes, source_sha256 })
+    Ok(Written { bytes, source_sha256: metadata.source_sha256 })
+}
+
+/// Writes every tensor behind a header of `data_start` bytes, opens the file again and compares it with
+/// checksums of what was written.
+fn write_tensors(
+    plan: &Plan,
+    source: &Source,
+    output: &Path,
+    file: &AtomicFile,
+    writeback: &Writeback,
+    data_start: usize,
+    progress: &(dyn Fn(&Step) + Sync),
+) -> Result<()> {
+    let whole_tensor = Mutex::new(());
+    let write = |step: &Step, mut offset: usize| -> Result<u32> {
+        let in_place = step.input.keys().iter().all(|key| source.checkpoint().is_in_place(key));
+        let _turn = (!in_place).then(|| whole_tensor.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut checksum = crc32fast::Hasher::new();
+        transform::execute(step, source.checkpoint(), &mut |bytes| {
+            checksum.update(bytes);
+            write_all_at(file.file(), bytes, offset as u64).map_err(|source| write_error(output, source))?;
+            offset += bytes.len();
+            writeback.wrote(bytes.len() as u64);
+            Ok(())
+        })?;
+        progress(step);
+        Ok(checksum.finalize())
+    };
+    let mut end = data_start;
+    let mut tensors: Vec<(&Step, std::ops::Range<usize>, u32)> = Vec::with_capacity(plan.steps.len());
+    for step in &plan.steps {
+        tensors.push((step, end..end + step.byte_len(), 0));
+        end += step.byte_len();
+    }
+    let error = tensors
+        .par_iter_mut()
+        .with_max_len(1)
+        .find_map_first(|(step, range, checksum)| write(step, range.start).map(|found| *checksum = found).err());
+    if let Some(error) = error {
+        return Err(error);
+    }
+
+    let written = reopen(file, output)?;
+    let differs = |(step, range, checksum): &(&Step, std::ops::Range<usize>, u32)| {
+        let found = written.once(range.clone()).map(|bytes| crc32fast::hash(&bytes));
+        (found != Some(*checksum)).then(|| format!("tensor `{}` has another checksum", step.output))
+    };
+    match tensors.par_iter().find_map_first(differs) {
+        Some(reason) => Err(ConvertError::ReadBack { path: output.to_path_buf(), reason }),
+        None => Ok(()),
+    }
+}
+
+fn reopen(file: &AtomicFile, output: &Path) -> Result<MappedFile> {
+    MappedFile::open(file.temporary_path()).map_err(|source| write_error(output, source))
 }
 
 fn refuse_input_as_output(source: &Source, output: &Path) -> Result<()> {
@@ -108,31 +180,20 @@ fn header(plan: &Plan, metadata: &Metadata) -> Vec<u8> {
     header
 }
 
-enum ReadBack {
-    Differs(String),
-    Io(std::io::Error),
-}
-
-/// Reads the file again: its bytes must be those that were written, and the `safetensors` crate must
-/// find in it the tensors that were planned.
-fn read_back(plan: &Plan, metadata: &Metadata, path: &Path, sha256: &str) -> Result<(), ReadBack> {
-    let found = sha256_file(path).map_err(ReadBack::Io)?;
-    if found != sha256 {
-        return Err(ReadBack::Differs(format!("sha256 {found}, expected {sha256}")));
-    }
-    let mut file = fs::File::open(path).map_err(ReadBack::Io)?;
-    let (header, _) = read_header(&mut file).map_err(ReadBack::Differs)?;
+/// The `safetensors` crate must find in the file the tensors and the metadata that were planned.
+fn check_header(plan: &Plan, metadata: &Metadata, file: &MappedFile) -> Result<(), String> {
+    let (header, _) = read_header(file.bytes())?;
     let lookup = |key: &str| header.metadata().as_ref()?.get(key).map(String::as_str);
     if Metadata::from_lookup(lookup).ok().as_ref() != Some(metadata) {
-        return Err(ReadBack::Differs("its metadata is another".into()));
+        return Err("its metadata is another".into());
     }
     let tensors = header.tensors();
     if tensors.len() != plan.steps.len() {
-        return Err(ReadBack::Differs(format!("it has {} tensors, expected {}", tensors.len(), plan.steps.len())));
+        return Err(format!("it has {} tensors, expected {}", tensors.len(), plan.steps.len()));
     }
     for step in &plan.steps {
         if tensors.get(&step.output).is_none_or(|found| found.shape != step.shape) {
-            return Err(ReadBack::Differs(format!("tensor `{}` is another", step.output)));
+            return Err(format!("tensor `{}` is another", step.output));
         }
     }
     Ok(())

@@ -1,0 +1,44 @@
+//! How much memory a conversion takes: as much for large tensors as for small ones.
+//!
+//! Alone in its program, whose allocator counts. What is mapped is not allocated: it is the page cache's.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+
+use mert_convert::{Plan, PlanOptions, Source, write};
+use mert_spec::{Config, Dtype, Layout};
+use mert_testkit::{fixture, sharp_checkpoint, write_torch_zip};
+use peak_alloc::PeakAlloc;
+use tempfile::TempDir;
+
+#[global_allocator]
+static MEMORY: PeakAlloc = PeakAlloc;
+
+/// A model with matrices of 32 MB and a positional convolution of 17 MB, to be converted in 8 MB.
+#[test]
+fn tensors_are_never_in_memory_as_a_whole() {
+    let folder = TempDir::new().unwrap();
+    let text = std::fs::read_to_string(fixture("containers/config.json")).unwrap();
+    let mut config = Config { hidden_size: 512, intermediate_size: 16_384, ..Config::from_json(&text).unwrap() };
+    (config.num_hidden_layers, config.num_attention_heads) = (1, 8);
+    (config.num_conv_pos_embeddings, config.num_conv_pos_embedding_groups) = (128, 8);
+    std::fs::write(folder.path().join("config.json"), config.to_json()).unwrap();
+    let checkpoint = folder.path().join("pytorch_model.bin");
+    write_torch_zip(&checkpoint, &sharp_checkpoint(&config, 1)).unwrap();
+    assert!(std::fs::metadata(&checkpoint).unwrap().len() > 80_000_000);
+
+    let output = folder.path().join("out.safetensors");
+    for (threads, dtype, layout) in
+        [(1, Dtype::F16, Layout::Mlx), (2, Dtype::Bf16, Layout::Candle), (4, Dtype::F32, Layout::Mlx)]
+    {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        MEMORY.reset_peak_usage();
+        let before = MEMORY.current_usage();
+        pool.install(|| {
+            let source = Source::open(&checkpoint).unwrap();
+            let plan = Plan::new(&source, &PlanOptions { layout, dtype, ..PlanOptions::default() }).unwrap();
+            write::safetensors(&plan, &source, &output, true, &|_| {}).unwrap();
+        });
+        let peak = MEMORY.peak_usage() - before;
+        println!("{threads} threads, {dtype}, {layout}: {peak} bytes");
+        assert!(peak < 8 << 20, "{peak} bytes at the peak");
+    }
+}
