@@ -125,7 +125,7 @@ fn the_table_has_every_column() {
     for words in ["hidden states all", "median", "GFLOP/s", "of peak", "times real time", "windows/s", "peak memory"] {
         assert!(out.contains(words), "{words}: {out}");
     }
-    assert_eq!(out.lines().filter(|line| line.contains(" s ") && line.starts_with('|')).count(), 3, "{out}");
+    assert_eq!(out.lines().filter(|line| line.starts_with('|')).count(), 2 + 2, "{out}");
 }
 
 #[test]

@@ -14,8 +14,8 @@ pub struct FmaPeak {
 }
 
 /// Long enough for the start of the threads not to count, short enough to fall between interruptions.
-const BURST_SECONDS: f64 = 0.02;
-const BURSTS: usize = 25;
+const BURST_SECONDS: f64 = 0.004;
+const BURSTS: usize = 100;
 
 impl FmaPeak {
     /// Measures it on all threads of `pool` at once: the best of several short bursts, with every kind of

@@ -18,8 +18,13 @@ pub(super) fn describe(args: &BenchArgs, rows: &[Row]) -> String {
 
     let batch = if first.batch > 1 { format!("{} windows in a run, ", first.batch) } else { String::new() };
     let mut text = format!(
-        "{}, hidden states {}, {} on {}, {batch}{} runs after one that is not counted\n{table}\n",
-        first.engine, args.layers, args.compute.dtype, args.compute.device, args.runs
+        "{}, hidden states {}, {} on {}, {batch}{} {} after one that is not counted\n{table}\n",
+        first.engine,
+        args.layers,
+        args.compute.dtype,
+        args.compute.device,
+        args.runs,
+        if args.runs == 1 { "run" } else { "runs" },
     );
     if let Some(peak) = rows.iter().find_map(|row| row.peak) {
         text += &format!("The peak is what {} reaches on the same threads.\n", peak.instructions);

@@ -212,7 +212,7 @@ impl Hubert {
         let relax = self.config.attention_relax;
         // Relaxed attention is the same function too, but written differently to stay in range.
         let y = if self.attention == Attention::Fused && relax <= 0.0 {
-            q.f_scaled_dot_product_attention(&k, &v, None::<Tensor>, 0.0, false, scale, false)?
+            Tensor::f_scaled_dot_product_attention(&q, &k, &v, None::<Tensor>, 0.0, false, scale, false)?
         } else {
             let mut logits = q.f_matmul(&k.f_transpose(2, 3)?)?.f_mul_scalar(scale)?;
             if relax > 0.0 {
