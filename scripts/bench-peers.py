@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
@@ -409,6 +410,9 @@ def main():
     sys.path.insert(0, str(SCRIPTS))
     from bench_peers.turns import WorkerFailed
 
+    # Whatever ends this ends the workers: a stopped process would stay for ever.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit(2))
     try:
         return bench(arguments)
     except WorkerFailed as error:

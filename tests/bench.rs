@@ -8,7 +8,7 @@ use std::path::Path;
 
 use assert_cmd::Command;
 use common::{arg, mert_verify, model, reference};
-use mert_spec::{Config, forward_flops};
+use mert_spec::{Config, attention_flops, forward_flops};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -51,6 +51,8 @@ fn a_row_is_consistent() {
     check(row, 3);
     assert_eq!((number(row, "threads"), number(row, "samples"), number(row, "frames")), (1.0, 24_000.0, 74.0));
     approx::assert_relative_eq!(number(row, "gflop"), forward_flops(&tiny(), 24_000, 12) / 1e9, max_relative = 1e-12);
+    let share = attention_flops(&tiny(), 24_000, 12) / forward_flops(&tiny(), 24_000, 12);
+    approx::assert_relative_eq!(number(row, "attention_share"), share, max_relative = 1e-12);
     assert!(row["engine"].as_str().unwrap().starts_with("mert-runtime "), "{row}");
     assert!(row["peak"].is_null() && row["share_of_peak"].is_null() && row["compared"].is_null(), "{row}");
     assert_eq!(
@@ -122,7 +124,16 @@ fn the_table_has_every_column() {
     let args = ["bench", "--seconds", "0.5,1", "--threads", "1", "--runs", "1", "--batch", "2", "--peak"];
     let (code, out, err) = mert_verify(&args);
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
-    for words in ["hidden states all", "median", "GFLOP/s", "of peak", "times real time", "windows/s", "peak memory"] {
+    for words in [
+        "hidden states all",
+        "median",
+        "GFLOP/s",
+        "of peak",
+        "quadratic",
+        "times real time",
+        "windows/s",
+        "peak memory",
+    ] {
         assert!(out.contains(words), "{words}: {out}");
     }
     assert_eq!(out.lines().filter(|line| line.starts_with('|')).count(), 2 + 2, "{out}");

@@ -26,6 +26,8 @@ class Worker:
             stdout=subprocess.PIPE,
             text=True,
             env=os.environ | environment,
+            # A session of its own: a shell that ends hangs up on stopped processes of its session.
+            start_new_session=True,
         )
         self.receive("ready")
         self.stop()

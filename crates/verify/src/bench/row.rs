@@ -22,6 +22,8 @@ pub struct Row {
     pub timing: Timing,
     /// The arithmetic of a run's matrix products, in 10⁹ operations.
     pub gflop: f64,
+    /// The share of it that grows with the square of the window's length: attention's two products.
+    pub attention_share: f64,
     /// The same per second, at the median.
     pub gflops: f64,
     /// 10⁹ operations per second that so many threads reach on nothing but f32 FMAs, if that was measured.
@@ -60,6 +62,7 @@ impl Row {
             audio_seconds: workload.audio_seconds(),
             frames: workload.frames(),
             gflop,
+            attention_share: workload.attention_share(),
             gflops: gflop / timing.median,
             peak: None,
             share_of_peak: None,

@@ -1,5 +1,5 @@
 use candle_core::{Device, Tensor};
-use mert_spec::{Config, forward_flops};
+use mert_spec::{Config, attention_flops, forward_flops};
 
 use crate::{Result, VerifyError, signal};
 
@@ -16,6 +16,7 @@ pub struct Workload {
     rate: u32,
     frames: usize,
     window_flops: f64,
+    attention_share: f64,
 }
 
 impl Workload {
@@ -44,8 +45,9 @@ impl Workload {
             )));
         };
         let window_flops = forward_flops(config, clip.len(), highest);
+        let attention_share = attention_flops(config, clip.len(), highest) / window_flops;
         let rate = config.sample_rate.unwrap_or(DEFAULT_RATE);
-        Ok(Workload { clip, batch, wanted: wanted.to_vec(), highest, rate, frames, window_flops })
+        Ok(Workload { clip, batch, wanted: wanted.to_vec(), highest, rate, frames, window_flops, attention_share })
     }
 
     /// The samples of one window.
@@ -83,6 +85,11 @@ impl Workload {
         self.batch as f64 * self.window_flops
     }
 
+    /// The share of them that grows with the square of a window's length.
+    pub fn attention_share(&self) -> f64 {
+        self.attention_share
+    }
+
     /// The input, `(batch, samples)`, on the CPU.
     ///
     /// # Errors
@@ -105,6 +112,8 @@ mod tests {
         assert_eq!((four.frames(), four.audio_seconds()), (374, 5.0));
         assert_eq!(four.flops(), 4.0 * one.flops());
         assert_eq!(four.input().unwrap().dims(), [4, 120_000]);
+        assert_eq!(four.attention_share(), one.attention_share());
+        assert!((0.0..0.2).contains(&one.attention_share()));
         assert!(one.flops() < Workload::generated(&config, 5.0, 1, &[12]).unwrap().flops());
     }
 

@@ -5,7 +5,7 @@ mod table;
 
 use std::path::PathBuf;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::{Args, ValueEnum};
 use mert_runtime::{ConvertedFile, DeviceKind, Model};
 use mert_spec::{Dtype, LayerSelection};
@@ -131,9 +131,8 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<Outcome> {
         }
     };
     let file = ConvertedFile::open(&path)?;
-    let model =
-        Model::load(file.var_builder(args.compute.dtype, &args.compute.device.open()?), &file.metadata().config)
-            .with_context(|| format!("{}", path.display()))?;
+    let device = args.compute.device.open()?;
+    let model = Model::load(file.var_builder(args.compute.dtype, &device), &file.metadata().config)?;
     let workloads = args.workloads(&model)?;
     let threads = args.threads();
     let mut bench = Bench { args, model: &model, peaks: Vec::new(), rows: Vec::new() };

@@ -26,6 +26,8 @@ pub(super) fn describe(args: &BenchArgs, rows: &[Row]) -> String {
         args.runs,
         if args.runs == 1 { "run" } else { "runs" },
     );
+    text +=
+        "GFLOP/s counts matrix products; quadratic is the share of them that grows with the square of the length.\n";
     if let Some(peak) = rows.iter().find_map(|row| row.peak) {
         text += &format!("The peak is what {} reaches on the same threads.\n", peak.instructions);
     }
@@ -54,6 +56,7 @@ fn columns(args: &BenchArgs, rows: &[Row]) -> Vec<(&'static str, Column)> {
     if args.batch > 1 {
         columns.push(("windows/s", |row| format!("{:.2}", row.windows_per_second)));
     }
+    columns.push(("quadratic", |row| format!("{:.0}%", 100.0 * row.attention_share)));
     columns.push(("GFLOP/s", |row| format!("{:.1}", row.gflops)));
     if rows.iter().any(|row| row.peak.is_some()) {
         columns.push(("peak", |row| row.peak.map_or("not measured".into(), |peak| format!("{:.1}", peak.gflops))));
