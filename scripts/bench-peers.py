@@ -3,10 +3,11 @@
 
     scripts/bench-peers.py [--seconds 5,30] [--threads 2] [--runs 7] [--checkpoint DIR] [--json FILE]
 
-Each engine lives in a process of its own, which is stopped while another one runs. All return every hidden
-state, computed in float32; before anything is timed each is compared with PyTorch eager. Peak RSS is of the
-runs, after loading and one run. The Python environment is made on the first call and kept; on Linux the
-torch of PyPI brings CUDA with it, so this takes about 6 GB. The processes at 30 s take about 12 GB of memory together.
+Each engine lives in a process of its own, which is stopped while another one runs. All return
+every hidden state, computed in float32; before anything is timed each is compared with PyTorch
+eager. Peak RSS is of the runs, after loading and one run. The Python environment is made on the
+first call and kept; on Linux the torch of PyPI brings CUDA with it, so this takes about 6 GB. At
+30 s all processes together take about 12 GB of memory. Run it on an idle machine.
 
 Exit status: 0 done, 1 the engines do not compute the same, 2 anything else.
 """
@@ -100,8 +101,8 @@ def parse():
     parser.add_argument(
         "--engines",
         default="eager,sdpa,onnxruntime,openvino",
-        help="which peers: a list of eager (always run), sdpa, compile, onnxruntime, openvino; all but compile "
-        "by default",
+        help="a list of eager (always run), sdpa, compile, onnxruntime, openvino; default: all but "
+        "compile",
     )
     parser.add_argument(
         "--checkpoint",
@@ -160,16 +161,24 @@ def checkpoint_folder(given):
 
 
 def converted_files(given, checkpoint, bin_folder, work):
-    if given:
-        return given
+    """Converted files by the name that the tables give them. The first is compared with the peers."""
     from bench_peers.model import weights_file
 
-    files = []
+    if given:
+        return {f"mert-runtime, {file.name} ({weights_dtype(file)})": file for file in given}
+    files = {}
     for dtype in ("f32", "f16"):
-        files.append(work / f"{dtype}.safetensors")
+        files[f"mert-runtime ({dtype})"] = file = work / f"{dtype}.safetensors"
         source = weights_file(checkpoint)
-        run(bin_folder / "mert-convert", source, files[-1], "--dtype", dtype, "--quiet")
+        run(bin_folder / "mert-convert", source, file, "--dtype", dtype, "--quiet")
     return files
+
+
+def weights_dtype(file):
+    """As the converted file's metadata says."""
+    with file.open("rb") as stream:
+        header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
+    return header.get("__metadata__", {}).get("dtype", "unknown")
 
 
 # --- one length -----------------------------------------------------------------------------------
@@ -187,9 +196,8 @@ def start_workers(stack, arguments, files, work, bin_folder):
         "MKL_NUM_THREADS": str(threads),
         "TOKENIZERS_PARALLELISM": "false",
     }
-    for file in files:
+    for name, file in files.items():
         command = [bin_folder / "mert-verify", "bench", file, "--input", work / "x.npy"]
-        name = f"mert-runtime, {weights_dtype(file)} file"
         say(f"bench-peers: loading {name}")
         stack.append(Worker(name, [*command, "--threads", threads, "--stdin", "--peak"], {}))
     for name in arguments.engines:
@@ -214,17 +222,9 @@ def start_workers(stack, arguments, files, work, bin_folder):
         stack.append(Worker(PEERS[name].title, command, environment))
 
 
-def weights_dtype(file):
-    """As the converted file's metadata says."""
-    with file.open("rb") as stream:
-        header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
-    return header.get("__metadata__", {}).get("dtype", "unknown")
-
-
 def check_agreement(arguments, files, work, bin_folder):
     """NMSE of every hidden state against PyTorch eager; whether all of them are small."""
     import numpy as np
-
     from bench_peers.engines import PEERS
 
     def nmse(candidate, reference):
@@ -239,30 +239,25 @@ def check_agreement(arguments, files, work, bin_folder):
 
     reference = np.load(work / "eager.npy")
     found = {}
-    for file in files:
+    for name, file in files.items():
         output = work / "ours.npz"
         command = [bin_folder / "mert-verify", "hidden-states", file, "--input", work / "x.npy"]
         run(*command, "--output", output, "--force")
         with np.load(output) as arrays:
-            found[f"mert-runtime, {weights_dtype(file)} file"] = nmse(
-                arrays["hidden_states"], reference
-            )
+            found[name] = nmse(arrays["hidden_states"], reference)
         output.unlink()
     for name in arguments.engines[1:]:
         found[PEERS[name].title] = nmse(np.load(work / f"{name}.npy"), reference)
     return found
 
 
-def agreement_limit(name):
-    """A 16-bit file has other weights than PyTorch: what that costs is allowed (mert-verify's tolerances)."""
-    return next(
-        (limit for dtype, limit in (("f16", 2e-5), ("bf16", 1.5e-3)) if dtype in name), AGREEMENT
-    )
+def agreement_limit(file):
+    """The NMSE allowed. A 16-bit file has other weights than PyTorch; mert-verify allows that much for them."""
+    return {"f16": 2e-5, "bf16": 1.5e-3}.get(weights_dtype(file), AGREEMENT)
 
 
 def one_length(arguments, files, seconds, work, bin_folder, versions):
     import numpy as np
-
     from bench_peers import report
     from bench_peers.model import fixtures
     from bench_peers.turns import take_turns
@@ -277,14 +272,17 @@ def one_length(arguments, files, seconds, work, bin_folder, versions):
         print("NMSE against PyTorch eager, hidden states 0 to the last:\n")
         for name, values in agreement.items():
             print(f"- {name}: " + " ".join(f"{value:.1e}" for value in values))
+        limits = {name: agreement_limit(file) for name, file in files.items()}
         bad = [
             name
             for name, values in agreement.items()
-            if not (values <= agreement_limit(name)).all()
+            if not (values <= limits.get(name, AGREEMENT)).all()
         ]
         if bad:
-            limits = ", ".join(f"{agreement_limit(name):.0e} for {name}" for name in bad)
-            print(f"\nThese do not compute the same; allowed is {limits}. Nothing was timed.")
+            allowed = ", ".join(
+                f"{name} (allowed: {limits.get(name, AGREEMENT):.0e})" for name in bad
+            )
+            print(f"\nThese do not compute the same: {allowed}. Nothing was timed.")
             return None
 
         def progress(round_number, name, took):
@@ -336,8 +334,7 @@ def engine_versions(arguments, files, bin_folder):
         [bin_folder / "mert-verify", "--version"], capture_output=True, text=True, check=True
     )
     ours = said.stdout.split()[-1]
-    versions = {f"mert-runtime, {weights_dtype(file)} file": ours for file in files}
-    return versions | {
+    return {name: ours for name in files} | {
         PEERS[name].title: version(PEERS[name].package) for name in arguments.engines
     }
 

@@ -103,16 +103,15 @@ def verdict(rows):
         return "No peer was run."
     best = min(peers, key=lambda row: row.median)
     text = (
-        f"The fastest peer is {best.engine} with {best.median:.3f} s; {ours.engine} takes {ours.median:.3f} s: "
-        f"{best.median / ours.median:.2f} times as fast."
+        f"The fastest peer is {best.engine} with {best.median:.3f} s. {ours.engine}: "
+        f"{ours.median:.3f} s, {best.median / ours.median:.2f} times as fast."
     )
-    smallest = min(
-        (row for row in peers if row.peak_bytes), key=lambda row: row.peak_bytes, default=None
-    )
-    if smallest and ours.peak_bytes:
+    measured = [row for row in peers if row.peak_bytes]
+    if measured and ours.peak_bytes:
+        least = min(measured, key=lambda row: row.peak_bytes)
         text += (
-            f" The peer that needs the least memory is {smallest.engine} with {smallest.peak_bytes / 1e6:.0f} MB; "
-            f"{ours.engine} needs {ours.peak_bytes / 1e6:.0f} MB."
+            f" The peer that takes the least memory is {least.engine} with "
+            f"{least.peak_bytes / 1e6:.0f} MB. {ours.engine}: {ours.peak_bytes / 1e6:.0f} MB."
         )
     return text
 
