@@ -15,7 +15,8 @@ class WorkerFailed(Exception):
 class Worker:
     """A process that does one run for each line that it is sent.
 
-    While it waits it is stopped (SIGSTOP), so that no thread pool of it spins in someone else's turn."""
+    While it waits it is stopped (SIGSTOP), so that none of its threads spins in someone else's turn.
+    """
 
     def __init__(self, name, command, environment):
         self.name = name
@@ -29,7 +30,11 @@ class Worker:
             # A session of its own: a shell that ends hangs up on stopped processes of its session.
             start_new_session=True,
         )
-        self.receive("ready")
+        try:
+            self.receive("ready")
+        except BaseException:
+            self.kill()
+            raise
         self.stop()
 
     def stop(self):

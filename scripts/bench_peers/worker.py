@@ -1,10 +1,12 @@
 """One peer in a process of its own, run once for each line of standard input.
 
-Speaks as `mert-verify bench --stdin` does: {"ready": …} when the model is loaded and one run, which is not
-counted, is done; {"seconds": …} for each line read."""
+Speaks as `mert-verify bench --stdin` does: {"ready": …} when the model is loaded and one run, which
+is not counted, is done; {"seconds": …} for each line read.
+"""
 
 import argparse
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -14,8 +16,13 @@ import numpy as np
 from bench_peers.engines import PEERS
 
 
+# Answers go where standard output went; whatever a library prints there joins the messages instead.
+ANSWERS = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+
+
 def answer(**message):
-    print(json.dumps(message), flush=True)
+    print(json.dumps(message), file=ANSWERS, flush=True)
 
 
 def main():
