@@ -15,11 +15,19 @@ pub fn forward_flops(config: &Config, samples: usize, last: usize) -> f64 {
         input = output;
     }
     let (t, width) = (frames as f64, config.hidden_size as f64);
+    let layers = last.min(config.num_hidden_layers) as f64;
     macs += t * config.feature_size() as f64 * width;
     macs += t * width * width / config.num_conv_pos_embedding_groups as f64 * config.num_conv_pos_embeddings as f64;
-    let layer = t * (4.0 * width * width + 2.0 * width * config.intermediate_size as f64) + 2.0 * t * t * width;
-    macs += last.min(config.num_hidden_layers) as f64 * layer;
-    2.0 * macs
+    macs += layers * t * (4.0 * width * width + 2.0 * width * config.intermediate_size as f64);
+    2.0 * macs + attention_flops(config, samples, last)
+}
+
+/// The part of [`forward_flops`] that grows with the square of the length: every frame's query against every
+/// frame's key, and the weighted sum of the values.
+pub fn attention_flops(config: &Config, samples: usize, last: usize) -> f64 {
+    let frames = config.frames(samples).unwrap_or(0) as f64;
+    let layers = last.min(config.num_hidden_layers) as f64;
+    2.0 * layers * 2.0 * frames * frames * config.hidden_size as f64
 }
 
 #[cfg(test)]
@@ -33,5 +41,9 @@ mod tests {
         assert!((forward_flops(&config, 120_000, 12) / 1e9 - 110.0).abs() < 5.0);
         assert!((forward_flops(&config, 720_000, 12) / 1e9 - 810.0).abs() < 15.0);
         assert_eq!(forward_flops(&config, 399, 12), 0.0);
+        assert_eq!(attention_flops(&config, 399, 12), 0.0);
+        // 12 layers · 2 products · 2 operations · 2249² · 768
+        assert_eq!(attention_flops(&config, 720_000, 12), 12.0 * 4.0 * 2249.0 * 2249.0 * 768.0);
+        assert_eq!(attention_flops(&config, 720_000, 0), 0.0);
     }
 }

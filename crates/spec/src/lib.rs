@@ -21,7 +21,7 @@ pub mod weight_norm;
 
 pub use activation::Activation;
 pub use config::{Config, ConfigError, FeatureExtractorNorm};
-pub use cost::forward_flops;
+pub use cost::{attention_flops, forward_flops};
 pub use dtype::Dtype;
 pub use infer::{InferError, Inferred, infer_config};
 pub use inventory::{CONV0_WEIGHT, Role, TensorSpec, inventory, training_only_reason};

@@ -50,6 +50,14 @@ pub enum VerifyError {
     /// The model could not be loaded or run.
     #[error(transparent)]
     Runtime(#[from] mert_runtime::Error),
+    /// So many threads cannot be had.
+    #[error("cannot start {threads} threads: {reason}")]
+    Threads {
+        /// How many were asked for.
+        threads: usize,
+        /// The operating system's reason.
+        reason: String,
+    },
     /// The layers asked for do not exist.
     #[error(transparent)]
     Selection(#[from] SelectionError),

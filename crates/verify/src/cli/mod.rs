@@ -61,7 +61,7 @@ pub(crate) enum Outcome {
 pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
     match &args.command {
         None => verify::run(&args.verify),
-        Some(Command::Bench(args)) => bench::run(args).map(|()| Outcome::Passed),
+        Some(Command::Bench(args)) => bench::run(args),
         Some(Command::Reference(args)) => reference::run(args).map(|()| Outcome::Passed),
         Some(Command::HiddenStates(args)) => hidden_states::run(args).map(|()| Outcome::Passed),
     }

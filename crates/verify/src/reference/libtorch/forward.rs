@@ -8,14 +8,24 @@ use super::weights::Weights;
 use crate::VerifyError;
 
 /// The model in libtorch. Activations are channels-last, except inside the convolutions.
-pub(super) struct Hubert<'a> {
-    config: &'a Config,
+pub(crate) struct Hubert {
+    config: Config,
+    attention: Attention,
     conv_layers: Vec<ConvLayer>,
     projection_norm: Option<Affine>,
     projection: Affine,
     pos_conv: Affine,
     encoder_norm: Affine,
     layers: Vec<Layer>,
+}
+
+/// How attention is computed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Attention {
+    /// Operation by operation, as the definition reads.
+    Plain,
+    /// By libtorch's `scaled_dot_product_attention` wherever that is the same function.
+    Fused,
 }
 
 /// A weight and its bias.
@@ -42,13 +52,13 @@ struct Layer {
 }
 
 /// Why the model could not be built from the checkpoint.
-pub(super) enum BuildError {
+pub(crate) enum BuildError {
     Missing(String),
     Torch(TchError),
 }
 
 impl BuildError {
-    pub(super) fn into_verify_error(self, path: &Path) -> VerifyError {
+    pub(crate) fn into_verify_error(self, path: &Path) -> VerifyError {
         match self {
             BuildError::Missing(name) => {
                 VerifyError::Checkpoint { path: path.to_path_buf(), reason: format!("tensor `{name}` is missing") }
@@ -64,9 +74,14 @@ impl From<TchError> for BuildError {
     }
 }
 
-impl<'a> Hubert<'a> {
+impl Hubert {
     /// Takes the weights, rounded to `dtype` and widened again.
-    pub(super) fn new(config: &'a Config, weights: &Weights, dtype: Dtype) -> Result<Self, BuildError> {
+    pub(crate) fn new(
+        config: &Config,
+        weights: &Weights,
+        dtype: Dtype,
+        attention: Attention,
+    ) -> Result<Self, BuildError> {
         let loader = Loader { weights, dtype };
         let conv_layers = (0..config.conv_dim.len()).map(|i| {
             let path = format!("feature_extractor.conv_layers.{i}");
@@ -91,7 +106,8 @@ impl<'a> Hubert<'a> {
             })
         });
         Ok(Hubert {
-            config,
+            config: config.clone(),
+            attention,
             conv_layers: conv_layers.collect::<Result<_, _>>()?,
             projection_norm: if config.feat_proj_layer_norm {
                 Some(loader.affine("feature_projection.layer_norm", true)?)
@@ -108,27 +124,34 @@ impl<'a> Hubert<'a> {
     /// All hidden states of one clip, `(layers + 1, frames, width)`.
     pub(super) fn hidden_states(&self, input_values: &[f32]) -> Result<Array3<f32>, TchError> {
         let _no_grad = tch::no_grad_guard();
-        let mut x = self.first_hidden_state(&Tensor::from_slice(input_values))?;
-        let mut states = vec![x.shallow_clone()];
-        for layer in &self.layers {
-            x = self.layer(layer, &x)?;
-            states.push(x.shallow_clone());
-        }
-        if self.config.do_stable_layer_norm
-            && let Some(last) = states.last_mut()
-        {
-            *last = self.norm(&self.encoder_norm, last)?;
-        }
-        let stacked = Tensor::f_cat(&states, 0)?;
+        let clip = Tensor::from_slice(input_values).f_view([1, -1])?;
+        let stacked = Tensor::f_cat(&self.states(&clip, self.layers.len())?, 0)?;
         let (count, frames, width) = stacked.size3()?;
         let values: Vec<f32> = Vec::try_from(stacked.f_reshape([-1])?)?;
         Array3::from_shape_vec((count as usize, frames as usize, width as usize), values)
             .map_err(|e| TchError::Shape(e.to_string()))
     }
 
+    /// Hidden states 0 to `last` of a batch `(batch, samples)`, each `(batch, frames, width)`.
+    pub(crate) fn states(&self, input_values: &Tensor, last: usize) -> Result<Vec<Tensor>, TchError> {
+        let mut x = self.first_hidden_state(input_values)?;
+        let mut states = vec![x.shallow_clone()];
+        for layer in self.layers.iter().take(last) {
+            x = self.layer(layer, &x)?;
+            states.push(x.shallow_clone());
+        }
+        if self.config.do_stable_layer_norm
+            && states.len() > self.layers.len()
+            && let Some(last) = states.last_mut()
+        {
+            *last = self.norm(&self.encoder_norm, last)?;
+        }
+        Ok(states)
+    }
+
     fn first_hidden_state(&self, input_values: &Tensor) -> Result<Tensor, TchError> {
         let eps = Config::FEATURE_EXTRACTOR_NORM_EPS;
-        let mut x = input_values.f_view([1, 1, -1])?;
+        let mut x = input_values.f_unsqueeze(1)?;
         for layer in &self.conv_layers {
             x = x.f_conv1d(&layer.conv.weight, layer.conv.bias.as_ref(), layer.stride, 0, 1, 1)?;
             if let Some(norm) = &layer.norm {
@@ -171,9 +194,10 @@ impl<'a> Hubert<'a> {
             return x.f_add(&inner);
         }
         let scale = self.config.residual_scale();
-        let x = x.f_mul_scalar(scale)?.f_add(&self.attention(layer, x)?)?;
+        let scaled = |x: &Tensor| if scale == 1.0 { Ok(x.shallow_clone()) } else { x.f_mul_scalar(scale) };
+        let x = scaled(x)?.f_add(&self.attention(layer, x)?)?;
         let x = self.norm(&layer.layer_norm, &x)?;
-        let x = x.f_mul_scalar(scale)?.f_add(&self.feed_forward(layer, &x)?)?;
+        let x = scaled(&x)?.f_add(&self.feed_forward(layer, &x)?)?;
         self.norm(&layer.final_layer_norm, &x)
     }
 
@@ -184,13 +208,19 @@ impl<'a> Hubert<'a> {
         let q = split(linear(&layer.q_proj, x)?)?;
         let k = split(linear(&layer.k_proj, x)?)?;
         let v = split(linear(&layer.v_proj, x)?)?;
-        let mut logits = q.f_matmul(&k.f_transpose(2, 3)?)?.f_mul_scalar((head_dim as f64).powf(-0.5))?;
+        let scale = (head_dim as f64).powf(-0.5);
         let relax = self.config.attention_relax;
-        if relax > 0.0 {
-            let relaxed = logits.f_div_scalar(relax)?;
-            logits = relaxed.f_sub(&relaxed.f_amax(-1, true)?)?.f_mul_scalar(relax)?;
-        }
-        let y = logits.f_softmax(-1, None::<Kind>)?.f_matmul(&v)?;
+        // Relaxed attention is the same function too, but written differently to stay in range.
+        let y = if self.attention == Attention::Fused && relax <= 0.0 {
+            Tensor::f_scaled_dot_product_attention(&q, &k, &v, None::<Tensor>, 0.0, false, scale, false)?
+        } else {
+            let mut logits = q.f_matmul(&k.f_transpose(2, 3)?)?.f_mul_scalar(scale)?;
+            if relax > 0.0 {
+                let relaxed = logits.f_div_scalar(relax)?;
+                logits = relaxed.f_sub(&relaxed.f_amax(-1, true)?)?.f_mul_scalar(relax)?;
+            }
+            logits.f_softmax(-1, None::<Kind>)?.f_matmul(&v)?
+        };
         linear(&layer.out_proj, &y.f_transpose(1, 2)?.f_reshape([batch, frames, width])?)
     }
 

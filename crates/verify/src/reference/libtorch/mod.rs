@@ -4,8 +4,8 @@
 //! pickle reader (the converter has another), the weight norm and every operation are libtorch's. Names
 //! and the meaning of a `config.json` come from `mert-spec`, as everywhere.
 
-mod forward;
-mod weights;
+pub(crate) mod forward;
+pub(crate) mod weights;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use mert_spec::{Config, Dtype};
 use ndarray::Array3;
 
-use self::forward::Hubert;
+use self::forward::{Attention, Hubert};
 use self::weights::Weights;
 use super::Reference;
 use crate::{Result, VerifyError};
@@ -84,8 +84,8 @@ impl Libtorch {
     }
 
     fn run(&self, input_values: &[f32], weights: Dtype) -> Result<Array3<f32>> {
-        let model =
-            Hubert::new(&self.config, &self.weights, weights).map_err(|error| error.into_verify_error(&self.path))?;
+        let model = Hubert::new(&self.config, &self.weights, weights, Attention::Plain)
+            .map_err(|error| error.into_verify_error(&self.path))?;
         let states = model.hidden_states(input_values).map_err(|error| VerifyError::Libtorch(error.to_string()))?;
         Ok(states)
     }

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 use candle_core::pickle::PthTensors;
 use candle_core::{DType, Device};
-use mert_spec::{CONV0_WEIGHT, rebuilds_negated_view};
+use mert_runtime::ConvertedFile;
+use mert_spec::{CONV0_WEIGHT, Dtype, inventory, rebuilds_negated_view};
 use tch::Tensor;
 
 use crate::{Result, VerifyError};
 
 /// The encoder's tensors in f32, by Hugging Face name without prefix.
-pub(super) struct Weights {
+pub(crate) struct Weights {
     tensors: HashMap<String, Tensor>,
 }
 
@@ -45,18 +46,32 @@ impl Weights {
         let mut tensors = HashMap::new();
         for (name, tensor) in &candle_tensors {
             let Some(name) = name.strip_prefix(prefix) else { continue };
-            let values = tensor.to_dtype(DType::F32).and_then(|t| t.flatten_all()?.to_vec1::<f32>());
-            let values = values.map_err(|e| failed(format!("tensor `{name}`: {}", plain(e))))?;
-            let shape: Vec<i64> = tensor.dims().iter().map(|&n| n as i64).collect();
-            tensors.insert(name.to_string(), Tensor::from_slice(&values).reshape(shape));
+            let tensor = to_torch(tensor).map_err(|e| failed(format!("tensor `{name}`: {}", plain(e))))?;
+            tensors.insert(name.to_string(), tensor);
         }
         Ok(Weights { tensors })
+    }
+
+    /// The weights of a converted file. Only for timing: a conversion is not judged by itself.
+    pub(crate) fn of_converted(file: &ConvertedFile) -> Result<Self> {
+        let source = file.var_builder(Dtype::F32, &Device::Cpu);
+        let tensors = inventory(&file.metadata().config).into_iter().map(|spec| {
+            let tensor = to_torch(&source.get(spec.shape, &spec.name)?)?;
+            Ok((spec.name, tensor))
+        });
+        Ok(Weights { tensors: tensors.collect::<candle_core::Result<_>>()? })
     }
 
     /// A tensor, if it is there.
     pub(super) fn get(&self, name: &str) -> Option<&Tensor> {
         self.tensors.get(name)
     }
+}
+
+fn to_torch(tensor: &candle_core::Tensor) -> candle_core::Result<Tensor> {
+    let values = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+    let shape: Vec<i64> = tensor.dims().iter().map(|&n| n as i64).collect();
+    Ok(Tensor::from_slice(&values).reshape(shape))
 }
 
 /// Whether a safetensors file says that a converter wrote it. A damaged one is left to the reader.

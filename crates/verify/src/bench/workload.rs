@@ -1,0 +1,128 @@
+use candle_core::{Device, Tensor};
+use mert_spec::{Config, attention_flops, forward_flops};
+
+use crate::{Result, VerifyError, signal};
+
+/// Samples a second where the configuration does not say: HuBERT's.
+const DEFAULT_RATE: u32 = 16_000;
+
+/// What one run computes: the wanted hidden states of a batch of equal windows.
+#[derive(Debug, Clone)]
+pub struct Workload {
+    clip: Vec<f32>,
+    batch: usize,
+    wanted: Vec<usize>,
+    highest: usize,
+    rate: u32,
+    frames: usize,
+    window_flops: f64,
+    attention_share: f64,
+}
+
+impl Workload {
+    /// Windows of `seconds` of generated, music-like input. `wanted` are hidden states; the highest one
+    /// decides how many layers run.
+    ///
+    /// # Errors
+    /// [`VerifyError::NothingToCompare`] for windows too short for a frame, or none.
+    pub fn generated(config: &Config, seconds: f64, batch: usize, wanted: &[usize]) -> Result<Self> {
+        let rate = config.sample_rate.unwrap_or(DEFAULT_RATE);
+        let samples = (seconds * f64::from(rate)).round() as usize;
+        Workload::of_clip(config, signal::music_like(samples, rate), batch, wanted)
+    }
+
+    /// Windows that are all `clip`, exactly as it enters the model.
+    ///
+    /// # Errors
+    /// As [`Workload::generated`].
+    pub fn of_clip(config: &Config, clip: Vec<f32>, batch: usize, wanted: &[usize]) -> Result<Self> {
+        let (Some(frames), Some(&highest), true) = (config.frames(clip.len()), wanted.iter().max(), batch > 0) else {
+            return Err(VerifyError::NothingToCompare(format!(
+                "nothing to time: {batch} windows of {} samples (a frame needs {}), {} hidden states",
+                clip.len(),
+                config.receptive_field(),
+                wanted.len(),
+            )));
+        };
+        let window_flops = forward_flops(config, clip.len(), highest);
+        let attention_share = attention_flops(config, clip.len(), highest) / window_flops;
+        let rate = config.sample_rate.unwrap_or(DEFAULT_RATE);
+        Ok(Workload { clip, batch, wanted: wanted.to_vec(), highest, rate, frames, window_flops, attention_share })
+    }
+
+    /// The samples of one window.
+    pub fn clip(&self) -> &[f32] {
+        &self.clip
+    }
+
+    /// Windows in a run.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// The hidden states to return.
+    pub fn wanted(&self) -> &[usize] {
+        &self.wanted
+    }
+
+    /// The highest of them: so many layers run.
+    pub fn highest(&self) -> usize {
+        self.highest
+    }
+
+    /// Frames that a window gives.
+    pub fn frames(&self) -> usize {
+        self.frames
+    }
+
+    /// Seconds of audio in a window.
+    pub fn audio_seconds(&self) -> f64 {
+        self.clip.len() as f64 / f64::from(self.rate)
+    }
+
+    /// Floating-point operations of a run's matrix products, as [`forward_flops`] counts them.
+    pub fn flops(&self) -> f64 {
+        self.batch as f64 * self.window_flops
+    }
+
+    /// The share of them that grows with the square of a window's length.
+    pub fn attention_share(&self) -> f64 {
+        self.attention_share
+    }
+
+    /// The input, `(batch, samples)`, on the CPU.
+    ///
+    /// # Errors
+    /// [`VerifyError::Runtime`] if it cannot be allocated.
+    pub fn input(&self) -> Result<Tensor> {
+        Ok(Tensor::from_vec(self.clip.repeat(self.batch), (self.batch, self.clip.len()), &Device::Cpu)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_so_many_windows() {
+        let config = Config::mert_v1_95m();
+        let one = Workload::generated(&config, 5.0, 1, &[6]).unwrap();
+        let four = Workload::generated(&config, 5.0, 4, &[6]).unwrap();
+        assert_eq!((one.frames(), one.audio_seconds(), one.clip().len()), (374, 5.0, 120_000));
+        assert_eq!((four.frames(), four.audio_seconds()), (374, 5.0));
+        assert_eq!(four.flops(), 4.0 * one.flops());
+        assert_eq!(four.input().unwrap().dims(), [4, 120_000]);
+        assert_eq!(four.attention_share(), one.attention_share());
+        assert!((0.0..0.2).contains(&one.attention_share()));
+        assert!(one.flops() < Workload::generated(&config, 5.0, 1, &[12]).unwrap().flops());
+    }
+
+    #[test]
+    fn nothing_is_not_timed() {
+        let config = Config::mert_v1_95m();
+        for (seconds, batch, wanted) in [(0.001, 1, &[0][..]), (1.0, 0, &[0]), (1.0, 1, &[])] {
+            let error = Workload::generated(&config, seconds, batch, wanted).unwrap_err().to_string();
+            assert!(error.contains("nothing to time"), "{error}");
+        }
+    }
+}

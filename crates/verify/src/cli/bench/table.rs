@@ -1,0 +1,84 @@
+use comfy_table::{CellAlignment, Table, presets};
+use mert_verify::bench::{MemoryScope, PeakMemory, Row};
+
+use super::BenchArgs;
+
+/// The rows as a table, with what holds for all of them above and what to know about a column below.
+pub(super) fn describe(args: &BenchArgs, rows: &[Row]) -> String {
+    let [first, ..] = rows else { return String::new() };
+    let columns: Vec<(&str, Column)> = columns(args, rows);
+    let mut table = Table::new();
+    table.load_style(presets::ASCII_MARKDOWN).set_header(columns.iter().map(|(name, _)| *name));
+    for row in rows {
+        table.add_row(columns.iter().map(|(_, cell)| cell(row)));
+    }
+    for column in table.column_iter_mut().skip(usize::from(args.against.is_some())) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+
+    let batch = if first.batch > 1 { format!("{} windows in a run, ", first.batch) } else { String::new() };
+    let mut text = format!(
+        "{}, hidden states {}, {} on {}, {batch}{} {} after one that is not counted\n{table}\n",
+        first.engine,
+        args.layers,
+        args.compute.dtype,
+        args.compute.device,
+        args.runs,
+        if args.runs == 1 { "run" } else { "runs" },
+    );
+    text +=
+        "GFLOP/s counts matrix products; quadratic is the share of them that grows with the square of the length.\n";
+    if let Some(peak) = rows.iter().find_map(|row| row.peak) {
+        text += &format!("The peak is what {} reaches on the same threads.\n", peak.instructions);
+    }
+    if args.against.is_some() {
+        text += "Peak memory was not measured: the engines share a process.\n";
+    } else if rows.iter().any(|row| row.peak_memory.is_some_and(|peak| peak.scope == MemoryScope::Process)) {
+        text += "Peak memory is since the start of the process: this system cannot start it anew for each row.\n";
+    }
+    text
+}
+
+type Column = fn(&Row) -> String;
+
+fn columns(args: &BenchArgs, rows: &[Row]) -> Vec<(&'static str, Column)> {
+    let mut columns: Vec<(&str, Column)> = Vec::new();
+    if args.against.is_some() {
+        columns.push(("engine", |row| row.engine.clone()));
+    }
+    columns.push(("audio", |row| format!("{} s", row.audio_seconds)));
+    columns.push(("frames", |row| row.frames.to_string()));
+    columns.push(("threads", |row| row.threads.to_string()));
+    columns.push(("median", |row| time(row.timing.median)));
+    columns.push(("from", |row| time(row.timing.min)));
+    columns.push(("to", |row| time(row.timing.max)));
+    columns.push(("a second of audio", |row| time(1.0 / row.real_time_factor)));
+    if args.batch > 1 {
+        columns.push(("windows/s", |row| format!("{:.2}", row.windows_per_second)));
+    }
+    columns.push(("quadratic", |row| format!("{:.0}%", 100.0 * row.attention_share)));
+    columns.push(("GFLOP/s", |row| format!("{:.1}", row.gflops)));
+    if rows.iter().any(|row| row.peak.is_some()) {
+        columns.push(("peak", |row| row.peak.map_or("not measured".into(), |peak| format!("{:.1}", peak.gflops))));
+        columns.push(("of peak", |row| match row.share_of_peak {
+            Some(share) => format!("{:.0}%", 100.0 * share),
+            None => "not measured".into(),
+        }));
+    }
+    columns.push(("times real time", |row| format!("{:.1}", row.real_time_factor)));
+    if args.against.is_some() {
+        columns.push(("times ours", |row| row.compared.map_or("1".into(), |c| format!("{:.2}", c.ratio))));
+        columns.push(("NMSE", |row| row.compared.map_or("–".into(), |c| format!("{:.1e}", c.nmse))));
+    } else {
+        columns.push(("peak memory", |row| memory(row.peak_memory)));
+    }
+    columns
+}
+
+fn time(seconds: f64) -> String {
+    if seconds < 0.1 { format!("{:.2} ms", seconds * 1e3) } else { format!("{seconds:.3} s") }
+}
+
+fn memory(peak: Option<PeakMemory>) -> String {
+    peak.map_or("not measured".into(), |peak| format!("{:.0} MB", peak.bytes as f64 / 1e6))
+}

@@ -1,0 +1,1 @@
+"""What scripts/bench-peers.py consists of."""
