@@ -149,7 +149,7 @@ impl HeadLayout {
 
     /// Keys and values start at columns `[keys, values]` of the rows of `qkv`.
     fn pack(&self, qkv: &[f32], row_stride: usize, [keys, values]: [usize; 2], packed: &mut [f32]) {
-        packed.fill(0.0);
+        // What fills up panels and lines is zero from the start and stays so.
         let (packed_keys, packed_values) = packed.split_at_mut(self.keys() * self.inner());
         let panels = packed_keys.chunks_mut(self.panel * self.inner());
         for (rows, packed) in qkv.chunks(self.panel * row_stride).zip(panels) {

@@ -17,6 +17,7 @@ pub(crate) struct Conv1d {
 }
 
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // one for each layer
 enum Taps {
     /// One product, whose rows are the overlapping patches.
     Patches(Linear),

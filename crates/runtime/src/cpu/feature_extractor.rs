@@ -25,6 +25,7 @@ pub(crate) struct FeatureExtractor {
 
 /// The convolution of the samples.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // there is one
 enum FirstLayer {
     Plain(ConvLayer),
     /// Normalised over time, which needs the whole clip before the first frame.

@@ -1,5 +1,8 @@
 //! Elementary functions on vectors of f32, with their errors against f64.
 
+// Coefficients are written with the digits of the fit.
+#![allow(clippy::excessive_precision, clippy::approx_constant)]
+
 use mert_spec::Activation;
 use pulp::Simd;
 
