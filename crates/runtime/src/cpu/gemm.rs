@@ -14,7 +14,7 @@ use super::buffer::{Buffer, LINE};
 use super::isa::{Isa, Kernel};
 use super::linear::Linear;
 use super::math;
-use super::microkernel::{LeftTile, left_groups, multiply};
+use super::microkernel::{left_groups, multiply};
 use super::packed::PackedRows;
 
 /// Rows of `x` to a block. With `INNER_BLOCK` steps they take 740 kB, less than half of a
@@ -58,24 +58,6 @@ impl<'a> Rows<'a> {
     /// Row `i` less `values[i · row_stride..]` in the inner steps `steps`, which are whole lines.
     pub(crate) fn less(self, values: &'a [f32], steps: std::ops::Range<usize>) -> Self {
         Rows { less: Some(Less { values, start: steps.start, end: steps.end }), ..self }
-    }
-
-    /// Whether rows of `inputs` inner steps are best read where they are: they overlap so much that packing
-    /// would copy each line many times.
-    fn stay_in_place(&self, inputs: usize) -> bool {
-        let are_lines = self.row_stride.is_multiple_of(LINE) && inputs.is_multiple_of(LINE);
-        self.less.is_none() && are_lines && 8 * self.row_stride <= inputs
-    }
-
-    /// The tile from row `row` on, from inner step `first` on. Rows after `last`, which are not there and
-    /// are not stored, are that one again.
-    #[inline(always)]
-    fn tile<const ROWS: usize>(&self, row: usize, last: usize, first: usize) -> LeftTile<'a, ROWS> {
-        let mut rows = [0; ROWS];
-        for i in 0..ROWS {
-            rows[i] = ((row + i).min(last) * self.row_stride + first) / LINE;
-        }
-        LeftTile::Lines { lines: self.values.as_chunks().0, rows }
     }
 
     /// From row `row` on.
@@ -201,14 +183,9 @@ fn block<S: Simd, D: Destination, const ROWS: usize, const VECTORS: usize>(
     let inner_block = padded.div_ceil(padded.div_ceil(INNER_BLOCK).max(1)).next_multiple_of(LINE);
     for first in (0..padded).step_by(inner_block) {
         let steps = inner_block.min(padded - first);
-        let operand = match x {
-            Left::Rows(x) if ROWS <= MAX_ROWS_IN_PLACE && x.stay_in_place(inputs) => Operand::InPlace(x),
-            Left::Rows(x) => Operand::Tiles {
-                values: pack_left::<ROWS>(x, rows, first, steps, inputs, &mut scratch.left),
-                tile_size: ROWS * steps,
-                start: 0,
-            },
-            Left::Packed(x) => Operand::Tiles { values: x.tiles(tiles), tile_size: x.tile_size(), start: first * ROWS },
+        let (left, tile_size, start) = match x {
+            Left::Rows(x) => (pack_left::<ROWS>(x, rows, first, steps, inputs, &mut scratch.left), ROWS * steps, 0),
+            Left::Packed(x) => (x.tiles(tiles), x.tile_size(), first * ROWS),
         };
         for (panel, column) in (first_panel..).zip((0..width).step_by(panel_columns)) {
             let right = weight.panel(panel, first, steps, &mut scratch.widened);
@@ -225,30 +202,13 @@ fn block<S: Simd, D: Destination, const ROWS: usize, const VECTORS: usize>(
             };
             for tile in 0..tiles {
                 let ahead = ahead.next().unwrap_or_default();
-                let left = match operand {
-                    Operand::Tiles { values, tile_size, start } => {
-                        left_groups(&values[tile * tile_size + start..][..ROWS * steps])
-                    }
-                    Operand::InPlace(x) => x.tile(tile * ROWS, rows - 1, first),
-                };
+                let left = left_groups(&left[tile * tile_size + start..][..ROWS * steps]);
                 let sums = multiply::<S, ROWS, VECTORS>(simd, left, right, ahead);
                 D::store::<S, ROWS, VECTORS>(simd, &part, &sums, tile, out);
             }
         }
     }
 }
-
-/// A left operand as the microkernel reads it.
-#[derive(Clone, Copy)]
-enum Operand<'a> {
-    /// In packed tiles, from `start` in each on.
-    Tiles { values: &'a [f32], tile_size: usize, start: usize },
-    /// Where it is.
-    InPlace(Rows<'a>),
-}
-
-/// Rows of a tile up to which there are registers to point to them all.
-const MAX_ROWS_IN_PLACE: usize = 8;
 
 /// The next panel in as many parts as there are tiles to fetch it during.
 #[inline(always)]

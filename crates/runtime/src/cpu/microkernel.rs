@@ -12,63 +12,35 @@ use super::isa::mul_add;
 /// nothing is transposed, and all elements of a group lie at constant offsets from its start.
 pub(crate) type LeftGroup<const ROWS: usize> = [[f32; LINE]; ROWS];
 
-/// A tile of a left operand.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum LeftTile<'a, const ROWS: usize> {
-    /// Packed.
-    Groups(&'a [LeftGroup<ROWS>]),
-    /// Row `i` starts at line `rows[i]`. For tiles of few rows, each of which takes a register to point
-    /// to.
-    Lines { lines: &'a [[f32; LINE]], rows: [usize; ROWS] },
-}
-
 /// `left · right` for one tile: `ROWS` rows by `VECTORS` registers of columns.
 ///
-/// `right` holds one row of `VECTORS · F32_LANES` columns for each inner step. Each element of the result
-/// is summed in the order of the inner dimension, whatever the tile that it lies in.
+/// `left` holds the tile's rows in groups of `LINE` inner steps; `right` one row of
+/// `VECTORS · F32_LANES` columns for each inner step. Each element of the result is summed in the order
+/// of the inner dimension, whatever the tile that it lies in.
 ///
 /// `ahead` is asked into the second-level cache on the way, a little with each group: asked for at once
 /// it would hold up the loads of the product itself.
 #[inline(always)]
 pub(crate) fn multiply<S: Simd, const ROWS: usize, const VECTORS: usize>(
     simd: S,
-    left: LeftTile<'_, ROWS>,
+    left: &[LeftGroup<ROWS>],
     right: &[f32],
     ahead: &[u8],
 ) -> [[S::f32s; VECTORS]; ROWS] {
     let mut sums = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
+    let mut ahead = ahead.chunks(ahead.len().div_ceil(left.len().max(1)).next_multiple_of(LINE_BYTES).max(1));
     let (right, _) = S::as_simd_f32s(right);
     let (right, _) = right.as_chunks::<VECTORS>();
     let (right, _) = right.as_chunks::<LINE>();
-    let mut ahead = ahead.chunks(ahead.len().div_ceil(right.len().max(1)).next_multiple_of(LINE_BYTES).max(1));
-    match left {
-        LeftTile::Groups(left) => {
-            for (left, right) in left.iter().zip(right) {
-                ahead.next().unwrap_or_default().chunks(LINE_BYTES).for_each(prefetch);
-                for step in 0..LINE {
-                    for row in 0..ROWS {
-                        let x = simd.splat_f32s(left[row][step]);
-                        for vector in 0..VECTORS {
-                            sums[row][vector] = mul_add(simd, x, right[step][vector], sums[row][vector]);
-                        }
-                    }
-                }
-            }
+    for (left, right) in left.iter().zip(right) {
+        for line in ahead.next().unwrap_or_default().chunks(LINE_BYTES) {
+            prefetch(line);
         }
-        LeftTile::Lines { lines, rows } => {
-            for (group, right) in right.iter().enumerate() {
-                ahead.next().unwrap_or_default().chunks(LINE_BYTES).for_each(prefetch);
-                let mut left = [&[0.0; LINE]; ROWS];
-                for row in 0..ROWS {
-                    left[row] = &lines[rows[row] + group];
-                }
-                for step in 0..LINE {
-                    for row in 0..ROWS {
-                        let x = simd.splat_f32s(left[row][step]);
-                        for vector in 0..VECTORS {
-                            sums[row][vector] = mul_add(simd, x, right[step][vector], sums[row][vector]);
-                        }
-                    }
+        for step in 0..LINE {
+            for row in 0..ROWS {
+                let x = simd.splat_f32s(left[row][step]);
+                for vector in 0..VECTORS {
+                    sums[row][vector] = mul_add(simd, x, right[step][vector], sums[row][vector]);
                 }
             }
         }
@@ -94,8 +66,8 @@ fn prefetch(line: &[u8]) {
 
 /// A tile of a left operand as its groups.
 #[inline(always)]
-pub(crate) fn left_groups<const ROWS: usize>(tile: &[f32]) -> LeftTile<'_, ROWS> {
-    LeftTile::Groups(tile.as_chunks::<LINE>().0.as_chunks::<ROWS>().0)
+pub(crate) fn left_groups<const ROWS: usize>(tile: &[f32]) -> &[LeftGroup<ROWS>] {
+    tile.as_chunks::<LINE>().0.as_chunks::<ROWS>().0
 }
 
 #[cfg(test)]
@@ -117,15 +89,13 @@ mod tests {
             let value = |i: usize| ((i * 7919 + 13) % 1009) as f32 / 504.5 - 1.0;
             let left: Vec<f32> = (0..ROWS * self.steps).map(value).collect();
             let right: Vec<f32> = (0..columns * self.steps).map(|i| value(i + 500)).collect();
-            // The same rows in both forms: row i is lines i, i + ROWS, … of the groups, and i · lines of these.
-            let lines: Vec<[f32; LINE]> =
-                (0..ROWS).flat_map(|row| left.as_chunks().0.iter().skip(row).step_by(ROWS).copied()).collect();
-            let rows = std::array::from_fn(|row| row * self.steps / LINE);
-            let tiles = [left_groups(&left), LeftTile::Lines { lines: &lines, rows }]
-                .map(|left| multiply::<S, ROWS, VECTORS>(simd, left, &right, bytemuck::cast_slice(&right)));
-            for (row, sums) in tiles.iter().flat_map(|tile| tile.iter().enumerate()) {
-                let bytes = sums.iter().flat_map(|v| bytemuck::bytes_of(v).chunks(4));
-                for (column, got) in bytes.map(bytemuck::pod_read_unaligned::<f32>).enumerate() {
+            let tile = multiply::<S, ROWS, VECTORS>(simd, left_groups(&left), &right, &[]);
+            for (row, sums) in tile.iter().enumerate() {
+                let sums: Vec<f32> = sums
+                    .iter()
+                    .flat_map(|v| bytemuck::bytes_of(v).chunks(4).map(bytemuck::pod_read_unaligned))
+                    .collect();
+                for (column, &got) in sums.iter().enumerate() {
                     let terms = (0..self.steps).map(|k| {
                         let a = left[(k / LINE * ROWS + row) * LINE + k % LINE];
                         f64::from(a) * f64::from(right[k * columns + column])
