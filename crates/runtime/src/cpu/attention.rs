@@ -24,7 +24,7 @@ use super::weights::Weights;
 const TASK_QUERIES: usize = 240;
 
 /// Tiles of queries that share a block of keys while it is in the first-level cache.
-const QUERY_TILES: usize = 4;
+const QUERY_TILES: usize = 2;
 
 /// Keys whose scores are held at a time.
 const KEY_BLOCK: usize = 512;

@@ -361,8 +361,11 @@ pub(crate) fn pack_left<'a, const ROWS: usize>(
                 if let Some(less) = x.less
                     && (less.start..less.end).contains(&step)
                 {
-                    let less = &less.values[index * x.row_stride + step..][..LINE];
-                    group.iter_mut().zip(less).for_each(|(x, less)| *x -= less);
+                    if let Some(less) = less.values[index * x.row_stride + step..].first_chunk::<LINE>() {
+                        for i in 0..LINE {
+                            group[i] -= less[i];
+                        }
+                    }
                 }
             }
         }
