@@ -410,3 +410,28 @@ fn the_output_has_ordinary_permissions() {
     let output = convert(&fixture("containers/zip.bin"), &folder, &[]);
     assert_eq!(mode(&output), mode(&plain));
 }
+
+#[test]
+fn a_digest_that_the_user_vouches_for_is_recorded_and_not_computed() {
+    let folder = TempDir::new().unwrap();
+    let input = fixture("containers/zip.bin");
+    let computed = std::fs::read(convert(&input, &folder, &[])).unwrap();
+    let digest = mert_convert::sha256_file(&input).unwrap();
+    let told = std::fs::read(convert(&input, &folder, &["--source-sha256", &digest])).unwrap();
+    assert!(told == computed, "the right digest gives the same file");
+
+    let other = "ab".repeat(32);
+    let output = convert(&input, &folder, &["--source-sha256", &other]);
+    let bytes = std::fs::read(output).unwrap();
+    let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+    assert_eq!(header.metadata().as_ref().unwrap()["source_sha256"], other, "it is taken at the user's word");
+
+    let output = folder.path().join("refused.safetensors");
+    for wrong in ["", "abc", &"AB".repeat(32), &"zz".repeat(32)] {
+        let args = [input.to_str().unwrap(), output.to_str().unwrap(), "--source-sha256", wrong];
+        let run = mert_convert(&args).failure().code(2);
+        let message = String::from_utf8_lossy(&run.get_output().stderr).into_owned();
+        assert!(message.contains("64 lower-case hexadecimal digits"), "{message}");
+        assert!(!output.exists());
+    }
+}

@@ -43,6 +43,10 @@ pub(crate) struct Args {
     /// A tensor to leave out because it is not part of the encoder; a trailing * matches any ending
     #[arg(long, value_name = "NAME")]
     drop: Vec<String>,
+    /// Record this SHA-256 of the checkpoint, which you have just checked, instead of computing it: half the
+    /// time
+    #[arg(long, value_name = "HEX")]
+    source_sha256: Option<String>,
     /// How many threads to use [default: one for each processor]; the output does not depend on it
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
@@ -65,7 +69,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if let Some(output) = &args.output {
         check_output(output, args)?;
     }
-    let source = Source::open_key(&args.input, args.key.as_deref())?;
+    let mut source = Source::open_key(&args.input, args.key.as_deref())?;
+    if let Some(sha256) = &args.source_sha256 {
+        source.trust_sha256(sha256)?;
+    }
     let options = PlanOptions {
         layout: args.layout,
         dtype: args.dtype,

@@ -24,6 +24,12 @@ pub enum ConvertError {
         /// What is wrong with it and what was expected.
         reason: String,
     },
+    /// What was given as a SHA-256 is not one.
+    #[error("`{found}` is not a SHA-256: give the checkpoint's as 64 lower-case hexadecimal digits, as sha256sum does")]
+    NotASha256 {
+        /// What was given.
+        found: String,
+    },
     /// The input is the output of a conversion.
     #[error(
         "{path} is already converted ({evidence}); converting it again would transpose its weights twice. Give the \

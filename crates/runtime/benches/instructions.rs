@@ -1,0 +1,83 @@
+//! Instructions that the forward pass takes on one thread, counted by callgrind, with the kernels' share in
+//! each chosen by the model's shape. `scripts/bench-instructions.sh` runs this and compares with
+//! `instructions.tsv`. valgrind knows AVX2 and no AVX-512: it is AVX2's kernels that are counted.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::HashMap;
+use std::hint::black_box;
+
+use candle_core::{DType, Device, Tensor};
+use candle_nn::VarBuilder;
+use gungraun::{library_benchmark, library_benchmark_group, main};
+use mert_runtime::Model;
+use mert_spec::{Config, inventory};
+
+/// A model with every tensor of `config`, and an input of `samples`.
+fn model(config: &Config, samples: usize) -> (Model, Tensor) {
+    rayon::ThreadPoolBuilder::new().num_threads(1).build_global().expect("the only pool");
+    let tensors: HashMap<String, Tensor> = inventory(config)
+        .into_iter()
+        .enumerate()
+        .map(|(seed, spec)| {
+            let count: usize = spec.shape.iter().product();
+            let tensor = Tensor::from_vec(values(count, seed, 0.1), spec.shape.as_slice(), &Device::Cpu);
+            (spec.name, tensor.unwrap())
+        })
+        .collect();
+    let model = Model::load(VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu), config).unwrap();
+    (model, Tensor::from_vec(values(samples, 1000, 1.0), (1, samples), &Device::Cpu).unwrap())
+}
+
+fn values(count: usize, seed: usize, size: f32) -> Vec<f32> {
+    (0..count).map(|i| (((i + seed) * 2_654_435_761 % 65_521) as f32 / 32_760.0 - 1.0) * size).collect()
+}
+
+/// Wide convolutions and next to nothing after them.
+fn convolutions() -> (Model, Tensor) {
+    let config = Config {
+        hidden_size: 48,
+        intermediate_size: 48,
+        num_hidden_layers: 1,
+        num_attention_heads: 1,
+        num_conv_pos_embedding_groups: 1,
+        num_conv_pos_embeddings: 16,
+        ..Config::mert_v1_95m()
+    };
+    model(&config, 2_000)
+}
+
+/// A layer as wide as the published model's behind narrow convolutions.
+fn layer() -> (Model, Tensor) {
+    let config = Config { num_hidden_layers: 1, conv_dim: vec![16; 7], ..Config::mert_v1_95m() };
+    model(&config, 24_000)
+}
+
+/// Long attention of one head in an otherwise narrow layer.
+fn attention() -> (Model, Tensor) {
+    let config = Config {
+        hidden_size: 64,
+        intermediate_size: 64,
+        num_hidden_layers: 1,
+        num_attention_heads: 1,
+        num_conv_pos_embedding_groups: 4,
+        conv_dim: vec![16; 7],
+        ..Config::mert_v1_95m()
+    };
+    model(&config, 240_000)
+}
+
+#[library_benchmark]
+#[bench::convolutions(convolutions())]
+fn features((model, input): (Model, Tensor)) -> Vec<Tensor> {
+    black_box(model.forward(&input, &[0]).unwrap())
+}
+
+#[library_benchmark]
+#[bench::layer(layer())]
+#[bench::attention(attention())]
+fn forward((model, input): (Model, Tensor)) -> Vec<Tensor> {
+    black_box(model.forward(&input, &[1]).unwrap())
+}
+
+library_benchmark_group!(name = kernels, benchmarks = [features, forward]);
+main!(library_benchmark_groups = kernels);
