@@ -14,6 +14,7 @@ Linux. The Python environment is made on the first call and kept in target/; --p
 """
 
 import argparse
+import hashlib
 import os
 import platform
 import resource
@@ -38,10 +39,7 @@ def environment():
         print(f"bench-convert: making {venv}", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", "--clear", venv], check=True)
         pip = [venv / "bin/pip", "install", "--quiet", "--disable-pip-version-check"]
-        # The CPU's torch is a tenth of the download; where its index is not to be had, the ordinary one is.
-        cpu = [*pip, "--extra-index-url", "https://download.pytorch.org/whl/cpu", *PINS]
-        if subprocess.run(cpu, stderr=subprocess.DEVNULL).returncode != 0:
-            subprocess.run([*pip, *PINS], check=True)
+        subprocess.run([*pip, *PINS], check=True)
         stamp.write_text(" ".join(PINS))
     return venv / "bin/python"
 
@@ -64,6 +62,11 @@ for name, a in ours.items():
         sys.exit(f"{name}: {apart} units in the last place apart")
 print(len(ours))
 """
+
+
+def sha256(file):
+    with open(file, "rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def run(command, output, sample):
@@ -162,6 +165,7 @@ def main():
         "Python": ([python, ROOT / "scripts/convert_baseline.py", checkpoint, theirs], theirs),
         "`mert-convert`": (convert, ours),
         "`mert-convert --quiet`": ([*convert, "--quiet"], ours),
+        "`mert-convert --quiet --source-sha256 …`": ([*convert, "--quiet", "--source-sha256", sha256(checkpoint)], ours),
     }
 
     # The first runs warm the page cache and are the only ones that are watched: watching takes time.

@@ -34,7 +34,15 @@ impl Model {
     /// # Errors
     /// Those of [`ConvertedFile::open`] and [`Model::load`].
     pub fn open(path: &Path, dtype: ComputeDtype, device: &Device) -> Result<Self, Error> {
-        let file = ConvertedFile::open(path)?;
+        Model::from_file(&ConvertedFile::open(path)?, dtype, device)
+    }
+
+    /// As [`Model::open`], from a file that is open. A CPU that computes in f32 keeps the weights in the
+    /// type that the file has.
+    ///
+    /// # Errors
+    /// Those of [`Model::load`].
+    pub fn from_file(file: &ConvertedFile, dtype: ComputeDtype, device: &Device) -> Result<Self, Error> {
         let stored = candle_dtype(file.metadata().dtype);
         Model::load_stored(file.var_builder(dtype, device), stored, &file.metadata().config)
     }

@@ -132,7 +132,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<Outcome> {
     };
     let file = ConvertedFile::open(&path)?;
     let device = args.compute.device.open()?;
-    let model = Model::load(file.var_builder(args.compute.dtype, &device), &file.metadata().config)?;
+    let model = Model::from_file(&file, args.compute.dtype, &device)?;
     let workloads = args.workloads(&model)?;
     let threads = args.threads();
     let mut bench = Bench { args, model: &model, peaks: Vec::new(), rows: Vec::new() };
