@@ -67,9 +67,24 @@ fn a_batch_gives_what_its_clips_give_alone() {
     let both = model.forward(&batch, &[12]).unwrap().remove(0);
     for (i, clip) in [a, b].iter().enumerate() {
         let alone = model.hidden_states(clip, &[12]).unwrap().remove(0);
-        for (x, y) in values(&both.get(i).unwrap()).into_iter().zip(values(&alone)) {
-            // The same sums, but a batched matrix product may add in another order.
-            approx::assert_abs_diff_eq!(x, y, epsilon = 1e-4);
+        assert_eq!(values(&both.get(i).unwrap()), values(&alone), "to the last bit");
+    }
+}
+
+#[test]
+fn the_number_of_threads_does_not_change_a_bit() {
+    let model = model();
+    // Lengths that leave tiles, blocks and parts incomplete.
+    for samples in [400, 4000, 13_579, 60_001] {
+        let clip = clip(samples, 1);
+        let run = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let states = pool.install(|| model.hidden_states(&clip, &[0, 1, 12]).unwrap());
+            states.iter().map(values).collect::<Vec<_>>()
+        };
+        let expected = run(1);
+        for threads in [2, 3, 7, 16] {
+            assert!(run(threads) == expected, "{threads} threads, {samples} samples");
         }
     }
 }

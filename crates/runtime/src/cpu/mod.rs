@@ -114,3 +114,87 @@ impl CpuModel {
 fn copy(x: &[f32]) -> Vec<f32> {
     x.par_iter().with_min_len(1 << 16).copied().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use mert_spec::{Activation, FeatureExtractorNorm, inventory};
+
+    use super::*;
+    use crate::candle::CandleModel;
+
+    /// Weights that make each part matter: norms near 1, matrices that keep the scale of what they map.
+    fn tensors(config: &Config) -> HashMap<String, Tensor> {
+        let tensor = |(seed, spec): (usize, mert_spec::TensorSpec)| {
+            let count: usize = spec.shape.iter().product();
+            let is_norm = spec.name.ends_with("norm.weight");
+            let size = 1.5 / (spec.shape[1..].iter().product::<usize>() as f32).sqrt();
+            let value = |i: usize| {
+                let x = ((i * 7919 + seed * 104_729) % 10_007) as f32 / 5003.5 - 1.0;
+                if is_norm { 1.0 + 0.3 * x } else { size.min(0.5) * x }
+            };
+            let values: Vec<f32> = (0..count).map(value).collect();
+            (spec.name, Tensor::from_vec(values, spec.shape.as_slice(), &Device::Cpu).unwrap())
+        };
+        inventory(config).into_iter().enumerate().map(tensor).collect()
+    }
+
+    /// Widths that are no multiples of a line, a tile or a panel, and every variant of the family.
+    fn configs() -> Vec<Config> {
+        let narrow = Config {
+            hidden_size: 40,
+            intermediate_size: 72,
+            num_attention_heads: 5,
+            num_hidden_layers: 3,
+            conv_dim: vec![16, 24, 16, 48, 32, 20, 36],
+            num_conv_pos_embeddings: 15,
+            num_conv_pos_embedding_groups: 4,
+            ..Config::mert_v1_95m()
+        };
+        let pre_norm = Config {
+            feat_extract_norm: FeatureExtractorNorm::Layer,
+            conv_bias: true,
+            do_stable_layer_norm: true,
+            hidden_act: Activation::GeluTanh,
+            ..narrow.clone()
+        };
+        let wide = Config { hidden_size: 96, intermediate_size: 192, num_conv_pos_embeddings: 16, ..narrow.clone() };
+        let wide = Config { num_attention_heads: 3, deepnorm: true, hidden_act: Activation::Relu, ..wide };
+        vec![narrow.clone(), pre_norm, wide, Config { feat_proj_layer_norm: false, ..narrow }]
+    }
+
+    #[test]
+    fn agrees_with_the_other_engine_on_every_instruction_set() {
+        for config in configs() {
+            let vb = || VarBuilder::from_tensors(tensors(&config), DType::F32, &Device::Cpu);
+            let candle = CandleModel::load(vb(), &config).unwrap();
+            let (clips, samples) = (2, 20_011);
+            let clip: Vec<f32> = (0..clips * samples).map(|i| ((i * 7919) % 2003) as f32 / 1001.5 - 0.9).collect();
+            let input = Tensor::from_vec(clip, (clips, samples), &Device::Cpu).unwrap();
+            let values = |tensor: Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            let mut expected = Vec::new();
+            let keep = |_, state: &dyn Fn() -> Result<Tensor>| {
+                expected.push(values(state()?));
+                Ok(())
+            };
+            candle.forward(&input, config.num_hidden_layers, keep).unwrap();
+            for isa in Isa::available() {
+                let model = CpuModel::load_for(isa, vb(), DType::F32, &config).unwrap();
+                let mut found = Vec::new();
+                let keep = |_, state: &dyn Fn() -> Result<Tensor>| {
+                    found.push(values(state()?));
+                    Ok(())
+                };
+                model.forward(&input, config.num_hidden_layers, keep).unwrap();
+                assert_eq!(found.len(), expected.len());
+                for (index, (found, expected)) in found.iter().zip(&expected).enumerate() {
+                    let error: f64 = found.iter().zip(expected).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+                    let size: f64 = expected.iter().map(|b| f64::from(*b).powi(2)).sum();
+                    // A few units in the last place of f32 in each, as between PyTorch and either.
+                    assert!(error <= 1e-10 * size, "{isa:?}, hidden state {index}: NMSE {:e}", error / size);
+                }
+            }
+        }
+    }
+}
