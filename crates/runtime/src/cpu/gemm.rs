@@ -360,11 +360,10 @@ pub(crate) fn pack_left<'a, const ROWS: usize>(
                 let step = first + i * LINE;
                 if let Some(less) = x.less
                     && (less.start..less.end).contains(&step)
+                    && let Some(less) = less.values[index * x.row_stride + step..].first_chunk::<LINE>()
                 {
-                    if let Some(less) = less.values[index * x.row_stride + step..].first_chunk::<LINE>() {
-                        for i in 0..LINE {
-                            group[i] -= less[i];
-                        }
+                    for i in 0..LINE {
+                        group[i] -= less[i];
                     }
                 }
             }
