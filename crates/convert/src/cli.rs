@@ -1,5 +1,4 @@
 use std::io::{self, Write};
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -44,12 +43,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME")]
     drop: Vec<String>,
     /// Record this SHA-256 of the checkpoint, which you have just checked, instead of computing it: half the
-    /// time
+    /// time. It is taken at your word, and with it the licence that goes with a known checkpoint
     #[arg(long, value_name = "HEX")]
     source_sha256: Option<String>,
     /// How many threads to use [default: one for each processor]; the output does not depend on it
-    #[arg(long, value_name = "N")]
-    threads: Option<NonZeroUsize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
     /// Replace OUTPUT if it exists
     #[arg(long)]
     force: bool,
@@ -71,7 +70,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     let mut source = Source::open_key(&args.input, args.key.as_deref())?;
     if let Some(sha256) = &args.source_sha256 {
-        source.trust_sha256(sha256)?;
+        source.trust_sha256(&sha256.to_ascii_lowercase())?;
     }
     let options = PlanOptions {
         layout: args.layout,
@@ -119,7 +118,7 @@ fn convert(args: &Args, plan: &Plan, source: &Source, output: &Path) -> anyhow::
     let style = ProgressStyle::with_template("{bar:32} {bytes}/{total_bytes}  {wide_msg}")
         .context("the progress bar's template")?;
     bar.set_style(style);
-    let threads = rayon::ThreadPoolBuilder::new().num_threads(args.threads.map_or(0, NonZeroUsize::get)).build()?;
+    let threads = rayon::ThreadPoolBuilder::new().num_threads(args.threads.map_or(0, usize::from)).build()?;
     let written = threads.install(|| {
         write::safetensors(plan, source, output, args.force, &|step: &Step| {
             bar.set_message(step.output.clone());

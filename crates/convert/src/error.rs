@@ -25,7 +25,7 @@ pub enum ConvertError {
         reason: String,
     },
     /// What was given as a SHA-256 is not one.
-    #[error("`{found}` is not a SHA-256: give the checkpoint's as 64 lower-case hexadecimal digits, as sha256sum does")]
+    #[error("`{found}` is not a SHA-256: give the checkpoint's as 64 hexadecimal digits, as sha256sum does")]
     NotASha256 {
         /// What was given.
         found: String,

@@ -63,7 +63,9 @@ impl Model {
         config.validate()?;
         let (device, dtype) = (vb.device().clone(), vb.dtype());
         let engine = match (&device, dtype) {
-            (Device::Cpu, DType::F32) => Engine::Cpu(Arc::new(CpuModel::load(vb, stored, config)?)),
+            (Device::Cpu, DType::F32) if CpuModel::runs(config) => {
+                Engine::Cpu(Arc::new(CpuModel::load(vb, stored, config)?))
+            }
             _ => Engine::Candle(Arc::new(CandleModel::load(vb, config)?)),
         };
         Ok(Model { config: config.clone(), engine, device, dtype })

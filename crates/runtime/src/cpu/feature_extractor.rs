@@ -67,6 +67,15 @@ impl FeatureExtractor {
     /// `clips`, each of `samples` samples, to `out` `(clips, frames, width)`.
     pub(crate) fn forward(&self, isa: Isa, clips: &[f32], samples: usize, out: &mut [f32]) -> Result<()> {
         let width = self.layers.last().map_or(self.first_width(), |layer| layer.conv.outputs());
+        let mut centred = Vec::new();
+        let clips = match &self.first {
+            FirstLayer::Plain(_) => clips,
+            FirstLayer::TimeNormalised(_) => {
+                centred.extend_from_slice(clips);
+                centred.chunks_mut(samples).for_each(centre);
+                &centred
+            }
+        };
         let clips: Vec<&[f32]> = clips.chunks(samples).collect();
         let frames = out.len() / width / clips.len();
         let first: Vec<Option<Conv1d>> = clips.iter().map(|clip| self.fold(isa, clip)).collect::<Result<_>>()?;
@@ -148,6 +157,13 @@ impl FeatureExtractor {
         ranges.reverse();
         ranges
     }
+}
+
+/// Takes the mean off a clip. A norm over time does so in any case, but after products with weights that it
+/// has scaled up, where a large mean leaves nothing of a small signal.
+fn centre(clip: &mut [f32]) {
+    let mean = clip.iter().map(|&x| f64::from(x)).sum::<f64>() / clip.len() as f64;
+    clip.iter_mut().for_each(|x| *x = (f64::from(*x) - mean) as f32);
 }
 
 impl ConvLayer {

@@ -26,7 +26,7 @@ mod weights;
 
 use candle_core::{DType, Device, Result, Shape, Tensor};
 use candle_nn::VarBuilder;
-use mert_spec::Config;
+use mert_spec::{Config, FeatureExtractorNorm};
 use rayon::prelude::*;
 
 use buffer::Buffer;
@@ -47,6 +47,14 @@ pub(crate) struct CpuModel {
 }
 
 impl CpuModel {
+    /// Whether `config` is for this engine. A norm over time takes the covariance of all samples of a patch,
+    /// which is out of proportion for a kernel many times longer than the family's.
+    pub(crate) fn runs(config: &Config) -> bool {
+        const LONGEST_KERNEL: usize = 256;
+        config.feat_extract_norm == FeatureExtractorNorm::Layer
+            || config.conv_kernel.first().is_some_and(|&kernel| kernel <= LONGEST_KERNEL)
+    }
+
     /// Loads weights, which are kept as `stored`; the arithmetic is in f32 whatever that is.
     pub(crate) fn load(vb: VarBuilder<'_>, stored: DType, config: &Config) -> Result<Self> {
         Self::load_for(Isa::detect(), vb, stored, config)
@@ -119,7 +127,7 @@ fn copy(x: &[f32]) -> Vec<f32> {
 mod tests {
     use std::collections::HashMap;
 
-    use mert_spec::{Activation, FeatureExtractorNorm, inventory};
+    use mert_spec::{Activation, inventory};
 
     use super::*;
     use crate::candle::CandleModel;
@@ -161,39 +169,61 @@ mod tests {
         };
         let wide = Config { hidden_size: 96, intermediate_size: 192, num_conv_pos_embeddings: 16, ..narrow.clone() };
         let wide = Config { num_attention_heads: 3, deepnorm: true, hidden_act: Activation::Relu, ..wide };
-        vec![narrow.clone(), pre_norm, wide, Config { feat_proj_layer_norm: false, ..narrow }]
+        let one_of_each = Config {
+            conv_dim: vec![16],
+            conv_kernel: vec![4],
+            conv_stride: vec![400],
+            num_attention_heads: 1,
+            num_conv_pos_embeddings: 1,
+            ..narrow.clone()
+        };
+        // A positional kernel longer than the clip, odd strides.
+        let long = Config {
+            conv_dim: vec![16, 32, 16],
+            conv_kernel: vec![10, 3, 3],
+            conv_stride: vec![7, 9, 1],
+            num_conv_pos_embeddings: 901,
+            ..narrow.clone()
+        };
+        vec![narrow.clone(), pre_norm, wide, one_of_each, long, Config { feat_proj_layer_norm: false, ..narrow }]
     }
 
     #[test]
     fn agrees_with_the_other_engine_on_every_instruction_set() {
         for config in configs() {
-            let vb = || VarBuilder::from_tensors(tensors(&config), DType::F32, &Device::Cpu);
-            let candle = CandleModel::load(vb(), &config).unwrap();
-            let (clips, samples) = (2, 20_011);
-            let clip: Vec<f32> = (0..clips * samples).map(|i| ((i * 7919) % 2003) as f32 / 1001.5 - 0.9).collect();
-            let input = Tensor::from_vec(clip, (clips, samples), &Device::Cpu).unwrap();
-            let values = |tensor: Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-            let mut expected = Vec::new();
+            for samples in [config.receptive_field(), 20_011] {
+                check(&config, samples);
+            }
+        }
+    }
+
+    fn check(config: &Config, samples: usize) {
+        let vb = || VarBuilder::from_tensors(tensors(config), DType::F32, &Device::Cpu);
+        let candle = CandleModel::load(vb(), config).unwrap();
+        let clips = 2;
+        let clip: Vec<f32> = (0..clips * samples).map(|i| ((i * 7919) % 2003) as f32 / 1001.5 - 0.9).collect();
+        let input = Tensor::from_vec(clip, (clips, samples), &Device::Cpu).unwrap();
+        let values = |tensor: Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let mut expected = Vec::new();
+        let keep = |_, state: &dyn Fn() -> Result<Tensor>| {
+            expected.push(values(state()?));
+            Ok(())
+        };
+        candle.forward(&input, config.num_hidden_layers, keep).unwrap();
+        for isa in Isa::available() {
+            let model = CpuModel::load_for(isa, vb(), DType::F32, config).unwrap();
+            let mut found = Vec::new();
             let keep = |_, state: &dyn Fn() -> Result<Tensor>| {
-                expected.push(values(state()?));
+                found.push(values(state()?));
                 Ok(())
             };
-            candle.forward(&input, config.num_hidden_layers, keep).unwrap();
-            for isa in Isa::available() {
-                let model = CpuModel::load_for(isa, vb(), DType::F32, &config).unwrap();
-                let mut found = Vec::new();
-                let keep = |_, state: &dyn Fn() -> Result<Tensor>| {
-                    found.push(values(state()?));
-                    Ok(())
-                };
-                model.forward(&input, config.num_hidden_layers, keep).unwrap();
-                assert_eq!(found.len(), expected.len());
-                for (index, (found, expected)) in found.iter().zip(&expected).enumerate() {
-                    let error: f64 = found.iter().zip(expected).map(|(a, b)| f64::from(a - b).powi(2)).sum();
-                    let size: f64 = expected.iter().map(|b| f64::from(*b).powi(2)).sum();
-                    // A few units in the last place of f32 in each, as between PyTorch and either.
-                    assert!(error <= 1e-10 * size, "{isa:?}, hidden state {index}: NMSE {:e}", error / size);
-                }
+            model.forward(&input, config.num_hidden_layers, keep).unwrap();
+            assert_eq!(found.len(), expected.len());
+            for (index, (found, expected)) in found.iter().zip(&expected).enumerate() {
+                let error: f64 = found.iter().zip(expected).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+                let size: f64 = expected.iter().map(|b| f64::from(*b).powi(2)).sum();
+                // A few units in the last place of f32 in each, as between PyTorch and either.
+                assert!(error <= 1e-10 * size, "{isa:?}, hidden state {index}: NMSE {:e}", error / size);
             }
         }
     }

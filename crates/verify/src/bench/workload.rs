@@ -93,9 +93,18 @@ impl Workload {
     /// The input, `(batch, samples)`, on the CPU.
     ///
     /// # Errors
-    /// [`VerifyError::Runtime`] if it cannot be allocated.
+    /// [`VerifyError::NothingToCompare`] if there is no memory for it.
     pub fn input(&self) -> Result<Tensor> {
-        Ok(Tensor::from_vec(self.clip.repeat(self.batch), (self.batch, self.clip.len()), &Device::Cpu)?)
+        let mut input = Vec::new();
+        let samples = self.batch.saturating_mul(self.clip.len());
+        input.try_reserve_exact(samples).map_err(|_| {
+            let megabytes = samples * size_of::<f32>() / 1_000_000;
+            let reason =
+                format!("the input alone takes {megabytes} MB, more than there is: take fewer or shorter windows");
+            VerifyError::NothingToCompare(reason)
+        })?;
+        (0..self.batch).for_each(|_| input.extend_from_slice(&self.clip));
+        Ok(Tensor::from_vec(input, (self.batch, self.clip.len()), &Device::Cpu)?)
     }
 }
 

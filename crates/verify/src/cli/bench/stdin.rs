@@ -2,7 +2,6 @@
 
 use std::io::{self, BufRead, Write};
 
-use anyhow::Context;
 use mert_verify::bench::{Engine, Timing};
 use serde_json::{Value, json};
 
@@ -13,8 +12,9 @@ pub(super) fn time(engine: &dyn Engine) -> anyhow::Result<Option<Timing>> {
         return Ok(None);
     }
     let mut seconds = Vec::new();
-    for line in io::stdin().lock().lines() {
-        line.context("reading standard input")?;
+    // What a line says does not matter, and so not whether it is text.
+    for line in io::stdin().lock().split(b'\n') {
+        line.map_err(|e| anyhow::anyhow!("cannot read standard input: {e}"))?;
         let run = engine.run()?;
         seconds.push(run);
         if !answer(&json!({ "seconds": run }))? {
