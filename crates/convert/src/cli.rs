@@ -1,17 +1,17 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Parser;
 use comfy_table::{Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
-use mert_convert::write::Written;
-use mert_convert::{ConfigOrigin, Plan, PlanOptions, Source, Step, StepInput, sha256_file, write};
-use mert_spec::{Dtype, Layout, known_by_sha256};
+use mert_convert::write::{CoreMlOptions, CoreMlProgram, DeploymentTarget, InputLengths, Written};
+use mert_convert::{ConfigOrigin, ConvertError, Plan, PlanOptions, Source, Step, StepInput, sha256_output, write};
+use mert_spec::{Dtype, LayerSelection, Layout, known_by_sha256};
 use serde::Serialize;
 use serde_json::json;
 
-/// Converts a PyTorch checkpoint of MERT or HuBERT for MLX and candle.
+/// Converts a PyTorch checkpoint of MERT or HuBERT for MLX, candle and Core ML.
 ///
 /// Weight norm is fused, Conv1d weights are laid out for the target, and every tensor of the
 /// checkpoint is accounted for. Without OUTPUT, or with --dry-run, the plan is printed and nothing is
@@ -21,12 +21,14 @@ use serde_json::json;
 pub(crate) struct Args {
     /// The checkpoint: a .bin, .pt, .ckpt or .safetensors file, or a model folder
     input: PathBuf,
-    /// The file to write; its name ends in .safetensors
+    /// What to write: a file for MLX and candle whose name ends in .safetensors, or a Core ML package whose name
+    /// ends in .mlpackage
     output: Option<PathBuf>,
     /// How Conv1d weights are ordered: mlx is (out, kernel, in), candle is PyTorch's (out, in, kernel)
-    #[arg(long, default_value = "mlx")]
-    layout: Layout,
-    /// The element type to write: f16, bf16 or f32
+    /// [default: mlx; a Core ML package leaves no choice]
+    #[arg(long)]
+    layout: Option<Layout>,
+    /// The element type to write: f16, bf16 or f32; a Core ML package computes in it, too, and has no bf16
     #[arg(long, default_value = "f16")]
     dtype: Dtype,
     /// The model's config.json [default: the one beside the checkpoint; else the architecture is worked
@@ -49,6 +51,8 @@ pub(crate) struct Args {
     /// How many threads to use [default: one for each processor]; the output does not depend on it
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
+    #[command(flatten)]
+    coreml: CoreMlArgs,
     /// Replace OUTPUT if it exists
     #[arg(long)]
     force: bool,
@@ -63,45 +67,111 @@ pub(crate) struct Args {
     quiet: bool,
 }
 
+/// What only a Core ML package has.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Core ML packages")]
+struct CoreMlArgs {
+    /// The length of clip that it takes: 30, or a list (5,10,30), or a range (1-30). One length is best for the
+    /// Neural Engine, a list keeps it eligible, a range does not [default: 30]
+    #[arg(long)]
+    seconds: Option<InputLengths>,
+    /// Return every frame's hidden states as well, `frame_hidden_states`
+    #[arg(long)]
+    frames: bool,
+    /// Which hidden states to return: all, 6, 0,6,12 or 0-12; layers above the highest are left out [default: all]
+    #[arg(long)]
+    layers: Option<LayerSelection>,
+    /// The oldest system that is to run it: ios15, ios16, ios17 or ios18 (macOS 12 to 15) [default: ios15]
+    #[arg(long, value_name = "TARGET")]
+    minimum_deployment: Option<DeploymentTarget>,
+}
+
+/// What is written, which the output's extension says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Safetensors,
+    CoreMl,
+}
+
+impl Format {
+    fn of(output: &Path) -> Result<Format, ConvertError> {
+        match output.extension().and_then(|extension| extension.to_str()) {
+            Some("safetensors") => Ok(Format::Safetensors),
+            Some("mlpackage") => Ok(Format::CoreMl),
+            _ => Err(ConvertError::OutputFormat { path: output.to_path_buf() }),
+        }
+    }
+}
+
+impl CoreMlArgs {
+    /// The first option given, by its name.
+    fn given(&self) -> Option<&'static str> {
+        let given = [
+            ("--seconds", self.seconds.is_some()),
+            ("--frames", self.frames),
+            ("--layers", self.layers.is_some()),
+            ("--minimum-deployment", self.minimum_deployment.is_some()),
+        ];
+        given.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
+    }
+
+    fn options(&self) -> CoreMlOptions {
+        CoreMlOptions {
+            lengths: self.seconds.clone().unwrap_or_default(),
+            frames: self.frames,
+            layers: self.layers.clone().unwrap_or_default(),
+            minimum_deployment: self.minimum_deployment.unwrap_or_default(),
+        }
+    }
+}
+
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    if let Some(output) = &args.output {
-        check_output(output, args)?;
+    let format = match &args.output {
+        Some(output) => check_output(output, args)?,
+        None => Format::Safetensors,
+    };
+    if let (Format::Safetensors, Some(option)) = (format, args.coreml.given()) {
+        bail!("{option} is for Core ML packages: give an output whose name ends in .mlpackage");
+    }
+    if let (Format::CoreMl, Some(_)) = (format, args.layout) {
+        bail!("--layout is for safetensors files: a Core ML package leaves no choice; leave it out");
     }
     let mut source = Source::open_key(&args.input, args.key.as_deref())?;
     if let Some(sha256) = &args.source_sha256 {
         source.trust_sha256(&sha256.to_ascii_lowercase())?;
     }
+    let layout = if format == Format::CoreMl { Layout::Candle } else { args.layout.unwrap_or(Layout::Mlx) };
     let options = PlanOptions {
-        layout: args.layout,
+        layout,
         dtype: args.dtype,
         config_file: args.config.clone(),
         prefix: args.prefix.clone(),
         drop: args.drop.clone(),
     };
     let plan = Plan::new(&source, &options)?;
-    match &args.output {
-        Some(output) if !args.dry_run => {
-            let written = convert(args, &plan, &source, output)?;
-            print(args, &plan, Some((output, &written)))
-        }
-        _ => print(args, &plan, None),
-    }
+    let program = match format {
+        Format::CoreMl => Some(write::coreml_program(&plan, &args.coreml.options())?),
+        Format::Safetensors => None,
+    };
+    let result = match &args.output {
+        Some(output) if !args.dry_run => Some((output, convert(args, &plan, program.as_ref(), &source, output)?)),
+        _ => None,
+    };
+    print(args, &plan, program.as_ref(), result)
 }
 
 /// What can be known before the checkpoint is read is said before it is read.
-fn check_output(output: &Path, args: &Args) -> anyhow::Result<()> {
-    use mert_convert::ConvertError;
-    if output.extension().is_none_or(|extension| extension != "safetensors") {
-        return Err(ConvertError::OutputFormat { path: output.to_path_buf() }.into());
-    }
-    if output.exists() && !output.is_file() {
-        return Err(ConvertError::OutputNotAFile { path: output.to_path_buf() }.into());
+fn check_output(output: &Path, args: &Args) -> Result<Format, ConvertError> {
+    let format = Format::of(output)?;
+    let path = output.to_path_buf();
+    if format == Format::Safetensors && output.exists() && !output.is_file() {
+        return Err(ConvertError::OutputNotAFile { path });
     }
     if output.exists() && !args.force && !args.dry_run {
-        return Err(ConvertError::OutputExists { path: output.to_path_buf() }.into());
+        return Err(ConvertError::OutputExists { path });
     }
-    Ok(())
+    Ok(format)
 }
 
 /// What is told about an output.
@@ -112,38 +182,57 @@ struct Report {
     written: Written,
 }
 
-fn convert(args: &Args, plan: &Plan, source: &Source, output: &Path) -> anyhow::Result<Report> {
+fn convert(
+    args: &Args,
+    plan: &Plan,
+    program: Option<&CoreMlProgram<'_>>,
+    source: &Source,
+    output: &Path,
+) -> anyhow::Result<Report> {
+    let length = program.map_or(plan.byte_len(), CoreMlProgram::byte_len) as u64;
     // indicatif draws on standard error, and only if that is a terminal.
-    let bar = if args.quiet { ProgressBar::hidden() } else { ProgressBar::new(plan.byte_len() as u64) };
+    let bar = if args.quiet { ProgressBar::hidden() } else { ProgressBar::new(length) };
     let style = ProgressStyle::with_template("{bar:32} {bytes}/{total_bytes}  {wide_msg}")
         .context("the progress bar's template")?;
     bar.set_style(style);
     let threads = rayon::ThreadPoolBuilder::new().num_threads(args.threads.map_or(0, usize::from)).build()?;
-    let written = threads.install(|| {
-        write::safetensors(plan, source, output, args.force, &|step: &Step| {
-            bar.set_message(step.output.clone());
-            bar.inc(step.byte_len() as u64);
-        })
+    let progress = |step: &Step| {
+        bar.set_message(step.output.clone());
+        bar.inc(step.byte_len() as u64);
+    };
+    let written = threads.install(|| match program {
+        Some(program) => write::coreml(program, source, output, args.force, &progress),
+        None => write::safetensors(plan, source, output, args.force, &progress),
     });
     bar.finish_and_clear();
     let written = written?;
-    let sha256 = if args.quiet { String::new() } else { sha256_file(output)? };
+    let sha256 = if args.quiet { String::new() } else { sha256_output(output)? };
     Ok(Report { sha256, written })
 }
 
-fn print(args: &Args, plan: &Plan, result: Option<(&PathBuf, &Report)>) -> anyhow::Result<()> {
+fn print(
+    args: &Args,
+    plan: &Plan,
+    program: Option<&CoreMlProgram<'_>>,
+    result: Option<(&PathBuf, Report)>,
+) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     let printed = if args.json {
         let result = result.map(|(path, written)| json!({ "path": path, "written": written }));
-        let document = json!({ "input": args.input, "plan": plan, "output": result });
+        let mut document = json!({ "input": args.input, "plan": plan, "output": result });
+        if let Some(program) = program {
+            document["program"] = json!({ "summary": program.summary(), "tensors": program.tensor_count() });
+        }
         serde_json::to_writer_pretty(&mut out, &document)?;
         writeln!(out)
     } else if args.quiet {
         Ok(())
     } else {
         match result {
-            None => out.write_all(printable(&describe_plan(args, plan)).as_bytes()),
-            Some((path, written)) => out.write_all(printable(&describe_result(args, plan, path, written)).as_bytes()),
+            None => out.write_all(printable(&describe_plan(args, plan, program)).as_bytes()),
+            Some((path, written)) => {
+                out.write_all(printable(&describe_result(args, plan, program, path, &written)).as_bytes())
+            }
         }
     };
     match printed {
@@ -171,7 +260,7 @@ fn describe_source(args: &Args, plan: &Plan) -> String {
     text
 }
 
-fn describe_plan(args: &Args, plan: &Plan) -> String {
+fn describe_plan(args: &Args, plan: &Plan, program: Option<&CoreMlProgram<'_>>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(["input", "output", "shape", "what is done"]);
     for step in &plan.steps {
@@ -181,7 +270,7 @@ fn describe_plan(args: &Args, plan: &Plan) -> String {
     for dropped in &plan.dropped {
         table.add_row([&dropped.name, "–", "", &format!("dropped: {}", dropped.reason)]);
     }
-    format!("{}\n{table}\n\n{}", describe_source(args, plan), summary(plan))
+    format!("{}\n{table}\n\n{}", describe_source(args, plan), summary(plan, program))
 }
 
 fn describe_step(step: &Step, prefix: &str) -> String {
@@ -203,18 +292,30 @@ fn describe_step(step: &Step, prefix: &str) -> String {
     done.join(", ")
 }
 
-fn summary(plan: &Plan) -> String {
-    let megabytes = plan.byte_len() as f64 / 1e6;
-    format!(
-        "{} tensors, {megabytes:.1} MB, layout {}, {}; {} dropped\n",
-        plan.steps.len(),
-        plan.layout,
-        plan.dtype,
-        plan.dropped.len()
-    )
+fn summary(plan: &Plan, program: Option<&CoreMlProgram<'_>>) -> String {
+    let megabytes = |bytes: usize| bytes as f64 / 1e6;
+    let dropped = plan.dropped.len();
+    match program {
+        Some(program) => {
+            let (count, size) = (program.tensor_count(), megabytes(program.byte_len()));
+            let above = plan.steps.len() - count;
+            let above = if above > 0 { format!(", {above} above the highest layer left out") } else { String::new() };
+            format!("{count} tensors, {size:.1} MB, {}{above}; {dropped} dropped\n{}\n", plan.dtype, program.summary())
+        }
+        None => {
+            let (count, size) = (plan.steps.len(), megabytes(plan.byte_len()));
+            format!("{count} tensors, {size:.1} MB, layout {}, {}; {dropped} dropped\n", plan.layout, plan.dtype)
+        }
+    }
 }
 
-fn describe_result(args: &Args, plan: &Plan, path: &Path, report: &Report) -> String {
+fn describe_result(
+    args: &Args,
+    plan: &Plan,
+    program: Option<&CoreMlProgram<'_>>,
+    path: &Path,
+    report: &Report,
+) -> String {
     let mut text = describe_source(args, plan);
     match known_by_sha256(&report.written.source_sha256) {
         Some(known) => {
@@ -228,7 +329,7 @@ fn describe_result(args: &Args, plan: &Plan, path: &Path, report: &Report) -> St
     }
     text += &format!("written      {}\n", path.display());
     text += &format!("sha256       {}\n", report.sha256);
-    text + &summary(plan)
+    text + &summary(plan, program)
 }
 
 /// Prints an error and its causes.

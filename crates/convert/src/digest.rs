@@ -30,6 +30,34 @@ pub fn sha256_file(path: &Path) -> io::Result<String> {
     Ok(sha256(&MappedFile::open(path)?, &AtomicBool::new(false)).unwrap_or_default())
 }
 
+/// The SHA-256 of an output: of a file, or of a package what this prints in its folder:
+/// `find * -type f | LC_ALL=C sort | xargs sha256sum | sha256sum`.
+///
+/// # Errors
+/// The operating system's, if something in it cannot be read.
+pub fn sha256_output(path: &Path) -> io::Result<String> {
+    if !path.is_dir() {
+        return sha256_file(path);
+    }
+    let mut lines = Sha256::new();
+    for file in files_in(path, "")? {
+        lines.update(format!("{}  {file}\n", sha256_file(&path.join(&file))?));
+    }
+    Ok(hex(lines))
+}
+
+/// The files in a folder and the folders in it, by their sorted relative paths, which have slashes everywhere.
+fn files_in(root: &Path, folder: &str) -> io::Result<Vec<String>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(root.join(folder))? {
+        let entry = entry?;
+        let name = format!("{folder}{}", entry.file_name().to_string_lossy());
+        if entry.path().is_dir() { files.extend(files_in(root, &format!("{name}/"))?) } else { files.push(name) }
+    }
+    files.sort();
+    Ok(files)
+}
+
 /// Of one digest that digest; of several the SHA-256 of them, one per line.
 pub(crate) fn combine(mut digests: Vec<String>) -> String {
     if digests.len() == 1 {

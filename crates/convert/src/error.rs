@@ -155,8 +155,20 @@ pub enum ConvertError {
         /// The output.
         path: PathBuf,
     },
+    /// The output exists and is neither a package nor anything that a package may replace.
+    #[error(
+        "{path} exists and is not a Core ML package (a folder with Manifest.json and Data/com.apple.CoreML); it is \
+         left alone even with --force. Give another output, or remove it yourself"
+    )]
+    OutputNotAPackage {
+        /// The output.
+        path: PathBuf,
+    },
+    /// The model or the options have no Core ML package.
+    #[error("no Core ML package can be made: {0}")]
+    CoreMl(String),
     /// The output's name says no known format.
-    #[error("{path}: the output's format goes by its extension, which must be .safetensors")]
+    #[error("{path}: the output's format goes by its extension, which must be .safetensors or .mlpackage")]
     OutputFormat {
         /// The output.
         path: PathBuf,

@@ -24,7 +24,7 @@ mod source;
 pub mod transform;
 pub mod write;
 
-pub use digest::sha256_file;
+pub use digest::{sha256_file, sha256_output};
 pub use error::{ConvertError, Problem};
 pub use plan::{ConfigOrigin, Dropped, Plan, PlanOptions, Step, StepInput};
 pub use source::Source;

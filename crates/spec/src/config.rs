@@ -255,6 +255,12 @@ impl Config {
         Ok(())
     }
 
+    /// Samples per second of the audio that the model takes, in hertz: `sample_rate`, or where that is not given
+    /// what every published model of its type was trained on (24 000 for MERT, 16 000 for HuBERT).
+    pub fn input_sample_rate(&self) -> u32 {
+        self.sample_rate.unwrap_or(if self.model_type == "mert_model" { 24_000 } else { 16_000 })
+    }
+
     /// Hidden states that the model returns: one before the first layer and one after each.
     pub fn num_hidden_states(&self) -> usize {
         self.num_hidden_layers + 1

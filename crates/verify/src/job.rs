@@ -91,7 +91,7 @@ impl Job {
         use crate::reference::libtorch::Libtorch;
 
         let libtorch = Libtorch::open(&checkpoint.path, checkpoint.config.as_deref())?;
-        let clips = checkpoint.clips(libtorch.config().sample_rate)?;
+        let clips = checkpoint.clips(libtorch.config().input_sample_rate())?;
         let rounded = [file.metadata().dtype];
         let computed = clips.iter().map(|(name, clip)| {
             let name = format!("libtorch on {}, {name}", checkpoint.path.display());
@@ -140,9 +140,9 @@ impl CheckpointJob {
         }))
     }
 
-    fn clips(&self, sample_rate: Option<u32>) -> Result<Vec<(String, Vec<f32>)>> {
+    fn clips(&self, sample_rate: u32) -> Result<Vec<(String, Vec<f32>)>> {
         if self.inputs.is_empty() {
-            let rate = sample_rate.unwrap_or(24_000);
+            let rate = sample_rate;
             let clip = crate::signal::music_like(GENERATED_SECONDS * rate as usize, rate);
             return Ok(vec![(format!("{GENERATED_SECONDS} s of generated input"), clip)]);
         }

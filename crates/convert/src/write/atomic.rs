@@ -17,19 +17,19 @@ pub(crate) struct AtomicFile {
     force: bool,
 }
 
-/// The temporary file of the conversion under way, for [`discard_partial`].
+/// The temporary file or folder of the conversion under way, for [`discard_partial`].
 static PARTIAL: Mutex<Option<PathBuf>> = Mutex::new(None);
 
-fn set_partial(path: Option<PathBuf>) {
+pub(super) fn set_partial(path: Option<PathBuf>) {
     *PARTIAL.lock().unwrap_or_else(PoisonError::into_inner) = path;
 }
 
-/// Removes the temporary file of a conversion that is being interrupted: a signal ends the process
+/// Removes the temporary file or folder of a conversion that is being interrupted: a signal ends the process
 /// without running destructors.
 pub fn discard_partial() {
     if let Some(path) = PARTIAL.lock().unwrap_or_else(PoisonError::into_inner).take() {
         // It may be gone already; there is nobody left to tell.
-        let _ = fs::remove_file(path);
+        let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     }
 }
 

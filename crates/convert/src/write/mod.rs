@@ -1,9 +1,38 @@
-//! Output formats: one file for each target.
+//! Output formats: one file or folder for each target.
 
 mod atomic;
+mod atomic_folder;
+mod coreml;
 mod positional;
 mod safetensors;
+mod tensors;
 mod writeback;
 
+use std::fs;
+use std::path::Path;
+
+use serde::Serialize;
+
 pub use self::atomic::discard_partial;
-pub use self::safetensors::{Written, safetensors};
+pub use self::coreml::{CoreMlOptions, CoreMlProgram, DeploymentTarget, InputLengths, coreml, coreml_program};
+pub use self::safetensors::safetensors;
+use crate::{ConvertError, Result, Source};
+
+/// What was written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Written {
+    /// Size of the output.
+    pub bytes: u64,
+    /// SHA-256 of the checkpoint, in hexadecimal.
+    pub source_sha256: String,
+}
+
+fn refuse_input_as_output(source: &Source, output: &Path) -> Result<()> {
+    let Ok(output) = fs::canonicalize(output) else { return Ok(()) };
+    // An output that is a folder would be replaced with all that is in it.
+    let same = |input: &Path| fs::canonicalize(input).is_ok_and(|input| input.starts_with(&output));
+    if source.files.iter().any(|file| same(file)) {
+        return Err(ConvertError::OutputIsInput { path: output });
+    }
+    Ok(())
+}

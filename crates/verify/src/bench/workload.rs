@@ -3,9 +3,6 @@ use mert_spec::{Config, attention_flops, forward_flops};
 
 use crate::{Result, VerifyError, signal};
 
-/// Samples a second where the configuration does not say: HuBERT's.
-const DEFAULT_RATE: u32 = 16_000;
-
 /// What one run computes: the wanted hidden states of a batch of equal windows.
 #[derive(Debug, Clone)]
 pub struct Workload {
@@ -26,7 +23,7 @@ impl Workload {
     /// # Errors
     /// [`VerifyError::NothingToCompare`] for windows too short for a frame, or none.
     pub fn generated(config: &Config, seconds: f64, batch: usize, wanted: &[usize]) -> Result<Self> {
-        let rate = config.sample_rate.unwrap_or(DEFAULT_RATE);
+        let rate = config.input_sample_rate();
         let samples = (seconds * f64::from(rate)).round() as usize;
         Workload::of_clip(config, signal::music_like(samples, rate), batch, wanted)
     }
@@ -46,7 +43,7 @@ impl Workload {
         };
         let window_flops = forward_flops(config, clip.len(), highest);
         let attention_share = attention_flops(config, clip.len(), highest) / window_flops;
-        let rate = config.sample_rate.unwrap_or(DEFAULT_RATE);
+        let rate = config.input_sample_rate();
         Ok(Workload { clip, batch, wanted: wanted.to_vec(), highest, rate, frames, window_flops, attention_share })
     }
 

@@ -1,0 +1,140 @@
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+
+use prost::Message;
+use serde::Serialize;
+
+use super::{CoreMlProgram, blob, proto};
+use crate::reader::MappedFile;
+use crate::write::atomic::write_error;
+use crate::write::atomic_folder::AtomicFolder;
+use crate::write::tensors::{Target, write_tensors_and_hash};
+use crate::write::writeback::Writeback;
+use crate::write::{Written, refuse_input_as_output};
+use crate::{ConvertError, Result, Source, Step};
+
+const MANIFEST: &str = "Manifest.json";
+const MODEL: &str = "com.apple.CoreML/model.mlmodel";
+const WEIGHTS: &str = "com.apple.CoreML/weights";
+
+/// Writes a program and the weights that it uses as a package, `NAME.mlpackage`; `progress` is told each step as
+/// it is done.
+///
+/// As [`write::safetensors`](crate::write::safetensors) does it: on the threads of the current rayon pool, a few
+/// pieces of a tensor in memory, the same bytes on any number of threads, read back before the package gets its
+/// name.
+///
+/// # Errors
+/// [`ConvertError`]; `output` is then as it was before.
+pub fn coreml(
+    program: &CoreMlProgram<'_>,
+    source: &Source,
+    output: &Path,
+    force: bool,
+    progress: &(dyn Fn(&Step) + Sync),
+) -> Result<Written> {
+    refuse_input_as_output(source, output)?;
+    let folder = AtomicFolder::create(output, force, is_package)?;
+    let failed = |source| write_error(output, source);
+    let data = folder.temporary_path().join("Data");
+    let weights = data.join(WEIGHTS);
+    fs::create_dir_all(&weights).map_err(failed)?;
+    let weights = weights.join("weight.bin");
+    let file = File::create_new(&weights).map_err(failed)?;
+    let done: Result<_> = Writeback::during(&file, |writeback| {
+        let target = Target { file: &file, path: &weights, output, writeback };
+        write_weights(program, source, &target, progress)
+    })
+    .map_err(failed)?;
+    let source_sha256 = done?;
+    file.sync_all().map_err(failed)?;
+
+    let model = program.model(source_sha256.clone());
+    let encoded = model.encode_to_vec();
+    write_file(&data.join(MODEL), &encoded).map_err(failed)?;
+    let manifest = manifest();
+    write_file(&folder.temporary_path().join(MANIFEST), &manifest).map_err(failed)?;
+    let read_back = fs::read(data.join(MODEL)).map_err(failed)?;
+    if proto::Model::decode(&read_back[..]).ok() != Some(model) {
+        let reason = "the model is another".to_string();
+        return Err(ConvertError::ReadBack { path: output.to_path_buf(), reason });
+    }
+    let weight_bytes = file.metadata().map_err(failed)?.len();
+    folder.commit()?;
+    Ok(Written { bytes: weight_bytes + (encoded.len() + manifest.len()) as u64, source_sha256 })
+}
+
+/// Writes `weight.bin` and gives the checkpoint's SHA-256.
+fn write_weights(
+    program: &CoreMlProgram<'_>,
+    source: &Source,
+    target: &Target<'_>,
+    progress: &(dyn Fn(&Step) + Sync),
+) -> Result<String> {
+    let tensors: Vec<_> = program.blobs.iter().map(|blob| blob.placed()).collect();
+    let header = blob::header(tensors.len());
+    target.write_at(&header, 0)?;
+    for blob in &program.blobs {
+        target.write_at(&blob.record(), blob.record)?;
+    }
+    let source_sha256 = write_tensors_and_hash(&tensors, source, target, progress)?;
+    let written = target.reopen()?;
+    let is_there = |bytes: &[u8], offset: usize| found(&written, offset, bytes.len()) == Some(bytes);
+    let whole = is_there(&header, 0) && program.blobs.iter().all(|blob| is_there(&blob.record(), blob.record));
+    if whole {
+        return Ok(source_sha256);
+    }
+    let reason = "a record of weight.bin is another".to_string();
+    Err(ConvertError::ReadBack { path: target.output.to_path_buf(), reason })
+}
+
+fn found(file: &MappedFile, offset: usize, length: usize) -> Option<&[u8]> {
+    file.bytes().get(offset..)?.get(..length)
+}
+
+fn write_file(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = File::create_new(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Whether a folder is what this module writes, and so may be replaced.
+fn is_package(folder: &Path) -> bool {
+    folder.join(MANIFEST).is_file() && folder.join("Data").join(MODEL).is_file()
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Manifest {
+    file_format_version: &'static str,
+    item_info_entries: BTreeMap<&'static str, Item>,
+    root_model_identifier: &'static str,
+}
+
+#[derive(Serialize)]
+struct Item {
+    author: &'static str,
+    description: &'static str,
+    name: &'static str,
+    path: &'static str,
+}
+
+/// Says which file in the package is what. The identifiers need to differ within it only; others draw them at
+/// random, which would make each package's bytes its own.
+fn manifest() -> Vec<u8> {
+    const MODEL_ID: &str = "4D455254-0000-4000-8000-000000000001";
+    const WEIGHTS_ID: &str = "4D455254-0000-4000-8000-000000000002";
+    let item = |description, name, path| Item { author: "com.apple.CoreML", description, name, path };
+    let manifest = Manifest {
+        file_format_version: "1.0.0",
+        item_info_entries: BTreeMap::from([
+            (MODEL_ID, item("CoreML Model Specification", "model.mlmodel", MODEL)),
+            (WEIGHTS_ID, item("CoreML Model Weights", "weights", WEIGHTS)),
+        ]),
+        root_model_identifier: MODEL_ID,
+    };
+    // Strings under string keys always serialise.
+    serde_json::to_vec_pretty(&manifest).unwrap_or_default()
+}
