@@ -25,6 +25,14 @@ pub enum SelectionError {
         /// The text.
         text: String,
     },
+    /// The model does not return them.
+    #[error("hidden state {asked} is not returned: the model returns {}", .available.iter().map(usize::to_string).collect::<Vec<_>>().join(","))]
+    NotReturned {
+        /// One asked for.
+        asked: usize,
+        /// Those that it returns.
+        available: Vec<usize>,
+    },
     /// The model has fewer hidden states.
     #[error("hidden state {asked} does not exist: the model has hidden states 0 to {last}")]
     OutOfRange {
@@ -48,6 +56,24 @@ impl LayerSelection {
                     Err(SelectionError::OutOfRange { asked, last: count.saturating_sub(1) })
                 }
                 _ => Ok(chosen.iter().copied().collect()),
+            },
+        }
+    }
+}
+
+impl LayerSelection {
+    /// The chosen ones of the hidden states that a model returns, given ascending.
+    ///
+    /// # Errors
+    /// [`SelectionError::NotReturned`] or [`SelectionError::OutOfRange`] if one is not among them.
+    pub fn resolve_among(&self, available: &[usize]) -> Result<Vec<usize>, SelectionError> {
+        let complete = available.iter().copied().eq(0..available.len());
+        match self {
+            LayerSelection::All => Ok(available.to_vec()),
+            LayerSelection::Some(_) if complete => self.resolve(available.len()),
+            LayerSelection::Some(chosen) => match chosen.iter().find(|layer| !available.contains(layer)) {
+                Some(&asked) => Err(SelectionError::NotReturned { asked, available: available.to_vec() }),
+                None => Ok(chosen.iter().copied().collect()),
             },
         }
     }

@@ -50,6 +50,17 @@ pub enum VerifyError {
     /// The model could not be loaded or run.
     #[error(transparent)]
     Runtime(#[from] mert_runtime::Error),
+    /// A Core ML package is broken, or not of this model.
+    #[error("{path}: {reason}")]
+    Package {
+        /// The package.
+        path: PathBuf,
+        /// Which file, field or operation, what was expected, what was found.
+        reason: String,
+    },
+    /// Options that do not go with the model, or not with this machine.
+    #[error("{0}")]
+    Options(String),
     /// So many threads cannot be had.
     #[error("cannot start {threads} threads: {reason}")]
     Threads {

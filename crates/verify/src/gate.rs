@@ -7,6 +7,7 @@ use ndarray::{Array2, ArrayView2, ArrayView3, Axis};
 use serde::Serialize;
 
 use crate::Tolerance;
+use crate::candidate::Output;
 use crate::metrics::LayerMetrics;
 
 /// What a comparison finds out.
@@ -54,6 +55,8 @@ pub struct Comparison {
     pub reference: String,
     /// What is asked.
     pub question: Question,
+    /// What was compared.
+    pub output: Output,
     /// The element type to which the reference's weights were rounded.
     pub reference_weights: Dtype,
     /// Whether each layer was fed the reference's own input instead of the candidate's.
@@ -232,6 +235,7 @@ mod tests {
         let comparison = Comparison {
             reference: "r".into(),
             question: Question::Structure,
+            output: Output::Frames,
             reference_weights: Dtype::F32,
             isolated: false,
             tolerance: Tolerance::structure(),

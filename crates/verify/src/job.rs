@@ -2,8 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use mert_runtime::ConvertedFile;
-
+use crate::candidate::{self, Candidate, Package, SafetensorsFile, is_package};
 use crate::reference::reference_files;
 use crate::report::ModelReport;
 use crate::{Options, Reference, Result, VerifyError, verify_model};
@@ -11,7 +10,7 @@ use crate::{Options, Reference, Result, VerifyError, verify_model};
 /// A converted model and what to compare it with.
 #[derive(Debug, Clone, Default)]
 pub struct Job {
-    /// The converted file, or a folder with a `model.safetensors`.
+    /// The converted file, a folder with a `model.safetensors`, or a Core ML package.
     pub model: PathBuf,
     /// `.npz` references, or folders of them.
     pub references: Vec<PathBuf>,
@@ -39,7 +38,7 @@ const GENERATED_SECONDS: usize = 5;
 impl Job {
     /// The files that the job reads.
     pub fn inputs(&self) -> Vec<PathBuf> {
-        let mut inputs = vec![model_file(&self.model)];
+        let mut inputs = model_files(&self.model);
         // A folder that cannot be listed is an error of the run, not of this.
         inputs.extend(self.references.iter().flat_map(|path| reference_files(path).unwrap_or_default()));
         if let Some(checkpoint) = &self.checkpoint {
@@ -55,7 +54,7 @@ impl Job {
     /// # Errors
     /// [`VerifyError`] if something could not be compared.
     pub fn run(&self) -> Result<ModelReport> {
-        let file = ConvertedFile::open(&model_file(&self.model))?;
+        let candidate = candidate::open(&self.model, &self.options)?;
         let mut files = Vec::new();
         for path in &self.references {
             files.extend(reference_files(path)?);
@@ -66,15 +65,15 @@ impl Job {
                 "{}: there is nothing to compare it with; give --reference FILE.npz, or --checkpoint ORIGINAL",
                 self.model.display()
             ))),
-            None => verify_model(&file, saved, &self.options),
-            Some(checkpoint) => self.run_with_checkpoint(&file, saved, checkpoint),
+            None => verify_model(candidate.as_ref(), saved, &self.options),
+            Some(checkpoint) => self.run_with_checkpoint(candidate.as_ref(), saved, checkpoint),
         }
     }
 
     #[cfg(not(feature = "tch"))]
     fn run_with_checkpoint(
         &self,
-        _: &ConvertedFile,
+        _: &dyn Candidate,
         _: impl Iterator<Item = Result<Reference>>,
         _: &CheckpointJob,
     ) -> Result<ModelReport> {
@@ -84,25 +83,25 @@ impl Job {
     #[cfg(feature = "tch")]
     fn run_with_checkpoint(
         &self,
-        file: &ConvertedFile,
+        candidate: &dyn Candidate,
         saved: impl Iterator<Item = Result<Reference>>,
         checkpoint: &CheckpointJob,
     ) -> Result<ModelReport> {
         use crate::reference::libtorch::Libtorch;
 
         let libtorch = Libtorch::open(&checkpoint.path, checkpoint.config.as_deref())?;
-        let clips = checkpoint.clips(libtorch.config().input_sample_rate())?;
-        let rounded = [file.metadata().dtype];
+        let clips = checkpoint.clips(libtorch.config().input_sample_rate(), candidate.clip_lengths())?;
+        let rounded = [candidate.metadata().dtype];
         let computed = clips.iter().map(|(name, clip)| {
             let name = format!("libtorch on {}, {name}", checkpoint.path.display());
             libtorch.reference(&name, clip, &rounded)
         });
-        let mut report = verify_model(file, saved.chain(computed), &self.options)?;
+        let mut report = verify_model(candidate, saved.chain(computed), &self.options)?;
         report.notes.extend(checkpoint.other_source(&report.source_sha256)?);
-        if *libtorch.config() != file.metadata().config {
+        if *libtorch.config() != candidate.metadata().config {
             report.notes.push(format!(
                 "the converted file's configuration is not the checkpoint's: {} instead of {}",
-                file.metadata().config.to_json(),
+                candidate.metadata().config.to_json(),
                 libtorch.config().to_json()
             ));
         }
@@ -140,18 +139,25 @@ impl CheckpointJob {
         }))
     }
 
-    fn clips(&self, sample_rate: u32) -> Result<Vec<(String, Vec<f32>)>> {
+    /// The clips given, or else generated ones, one for each length.
+    fn clips(&self, rate: u32, lengths: Option<Vec<usize>>) -> Result<Vec<(String, Vec<f32>)>> {
         if self.inputs.is_empty() {
-            let rate = sample_rate;
-            let clip = crate::signal::music_like(GENERATED_SECONDS * rate as usize, rate);
-            return Ok(vec![(format!("{GENERATED_SECONDS} s of generated input"), clip)]);
+            let lengths = lengths.unwrap_or_else(|| vec![GENERATED_SECONDS * rate as usize]);
+            let clip = |samples: usize| {
+                let seconds = samples as f64 / f64::from(rate);
+                (format!("{seconds} s of generated input"), crate::signal::music_like(samples, rate))
+            };
+            return Ok(lengths.into_iter().map(clip).collect());
         }
         let read = |path: &PathBuf| Ok((path.display().to_string(), crate::npz::read_input_values(path)?));
         self.inputs.iter().map(read).collect()
     }
 }
 
-/// The file that a model argument names: itself, or `model.safetensors` in a folder.
-pub fn model_file(path: &Path) -> PathBuf {
-    if path.is_dir() { path.join("model.safetensors") } else { path.to_path_buf() }
+/// The files that a model consists of.
+fn model_files(path: &Path) -> Vec<PathBuf> {
+    if is_package(path) {
+        return Package::files(path);
+    }
+    SafetensorsFile::path_of(path).into_iter().collect()
 }

@@ -6,6 +6,7 @@ use mert_runtime::DeviceKind;
 use mert_spec::{Dtype, LayerSelection};
 use serde::Deserialize;
 
+use crate::candidate::PackageEngine;
 use crate::job::{CheckpointJob, Job};
 use crate::{Options, Result, Tolerances, VerifyError};
 
@@ -28,6 +29,9 @@ struct Entry {
     layers: Option<Layers>,
     device: Option<String>,
     dtype: Option<Dtype>,
+    engine: Option<String>,
+    compute_units: Option<String>,
+    emulate: Option<String>,
     #[serde(default)]
     isolate: bool,
     #[serde(default)]
@@ -82,6 +86,9 @@ impl Entry {
             None => DeviceKind::Cpu,
             Some(name) => name.parse()?,
         };
+        let units = self.compute_units.map(|units| units.parse()).transpose()?;
+        let engine = PackageEngine::chosen(self.engine.as_deref(), units)?;
+        let emulate = self.emulate.map(|emulate| emulate.parse()).transpose()?;
         let relative = |paths: Vec<PathBuf>| paths.into_iter().map(|path| folder.join(path)).collect();
         Ok(Job {
             model: folder.join(self.model),
@@ -95,6 +102,8 @@ impl Entry {
                 layers,
                 device,
                 compute: self.dtype,
+                engine,
+                emulate,
                 isolate: self.isolate,
                 require_structure: self.require_structure,
                 tolerances: self.tolerance,

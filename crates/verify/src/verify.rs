@@ -1,10 +1,10 @@
 use std::time::Instant;
 
-use mert_runtime::{ComputeDtype, ConvertedFile, DeviceKind, Model};
+use mert_runtime::{ComputeDtype, DeviceKind};
 use mert_spec::{Dtype, LayerSelection};
 use ndarray::Array3;
 
-use crate::candidate::{cumulative, isolated};
+use crate::candidate::{Candidate, Emulation, Output, PackageEngine};
 use crate::gate::{Comparison, Question, judge};
 use crate::report::{ModelReport, Timing};
 use crate::{Reference, Result, Tolerance, Tolerances, VerifyError};
@@ -16,8 +16,12 @@ pub struct Options {
     pub layers: LayerSelection,
     /// Where the model runs.
     pub device: DeviceKind,
-    /// The element type in which it computes; f32 by default.
+    /// The element type in which a safetensors file is computed; f32 by default.
     pub compute: Option<ComputeDtype>,
+    /// Who runs a Core ML package; the interpreter by default.
+    pub engine: Option<PackageEngine>,
+    /// The half precision that the interpreter emulates, if any.
+    pub emulate: Option<Emulation>,
     /// Feed each layer the reference's own input.
     pub isolate: bool,
     /// Fail unless the structure was judged for every reference.
@@ -33,18 +37,16 @@ pub struct Options {
 /// reference, a layer that does not exist, no references. A model that is wrong gives a report that
 /// did not pass.
 pub fn verify_model(
-    file: &ConvertedFile,
+    candidate: &dyn Candidate,
     references: impl IntoIterator<Item = Result<Reference>>,
     options: &Options,
 ) -> Result<ModelReport> {
     options.tolerances.validate()?;
-    let config = &file.metadata().config;
-    let wanted = options.layers.resolve(config.num_hidden_states())?;
-    let compute = options.compute.unwrap_or(Dtype::F32);
-    let model = Model::open(file.path(), compute, &options.device.open()?)?;
-    let mut report = ModelReport::new(file, options.device, compute);
+    let config = &candidate.metadata().config;
+    let wanted = options.layers.resolve_among(&candidate.hidden_states())?;
+    let mut report = ModelReport::new(candidate);
 
-    if file.metadata().config_inferred {
+    if candidate.metadata().config_inferred {
         report.notes.push(
             "the model's architecture was worked out from shapes when it was converted, with assumptions; convert it \
              with its config.json to be sure"
@@ -54,7 +56,7 @@ pub fn verify_model(
     for reference in references {
         let reference = reference?;
         report.notes.extend(reference.weaknesses(config)?);
-        let (timing, comparisons) = compare(file, &model, &reference, &wanted, compute, options)?;
+        let (timing, comparisons) = compare(candidate, &reference, &wanted, options)?;
         report.timings.push(timing);
         report.comparisons.extend(comparisons);
     }
@@ -68,39 +70,43 @@ pub fn verify_model(
 }
 
 fn compare(
-    file: &ConvertedFile,
-    model: &Model,
+    candidate: &dyn Candidate,
     reference: &Reference,
     wanted: &[usize],
-    compute: Dtype,
     options: &Options,
 ) -> Result<(Timing, Vec<Comparison>)> {
     let started = Instant::now();
-    let shared = if options.isolate { None } else { Some(cumulative(model, &reference.input_values, wanted)?) };
+    let shared = if options.isolate { Vec::new() } else { candidate.run(&reference.input_values, wanted)? };
     let seconds = started.elapsed().as_secs_f64();
 
     let mut comparisons = Vec::new();
-    for Asked { question, reference_weights, states, tolerance } in questions(file, reference, compute, options)? {
-        let isolated_states = match shared {
-            Some(_) => None,
-            None => Some(isolated(model, &reference.input_values, states.view(), wanted)?),
+    for Asked { question, reference_weights, states, tolerance } in questions(candidate, reference, options)? {
+        let isolated;
+        let outputs = if options.isolate {
+            let alone = candidate.run_isolated(&reference.input_values, states.view(), wanted)?;
+            isolated = [(Output::Frames, alone)];
+            &isolated[..]
+        } else {
+            &shared
         };
-        let candidate = shared.as_ref().or(isolated_states.as_ref());
-        let mut layers = judge(candidate.unwrap_or(&Default::default()), states.view(), wanted, &tolerance);
-        let (expected, found) = (model.config().num_hidden_states(), states.dim().0);
-        if found != expected {
-            let reason =
-                format!("the reference has {found} hidden states, the model {expected}: it is of another model");
-            layers.iter_mut().for_each(|layer| layer.failures.push(reason.clone()));
+        for (output, found) in outputs {
+            let mut layers = judge(found, output.of_reference(states.view()).view(), wanted, &tolerance);
+            let (expected, found) = (candidate.metadata().config.num_hidden_states(), states.dim().0);
+            if found != expected {
+                let reason =
+                    format!("the reference has {found} hidden states, the model {expected}: it is of another model");
+                layers.iter_mut().for_each(|layer| layer.failures.push(reason.clone()));
+            }
+            comparisons.push(Comparison {
+                reference: reference.name.clone(),
+                question,
+                output: *output,
+                reference_weights,
+                isolated: options.isolate,
+                tolerance: tolerance.clone(),
+                layers,
+            });
         }
-        comparisons.push(Comparison {
-            reference: reference.name.clone(),
-            question,
-            reference_weights,
-            isolated: options.isolate,
-            tolerance,
-            layers,
-        });
     }
     let timing = Timing { reference: reference.name.clone(), samples: reference.input_values.len(), seconds };
     Ok((timing, comparisons))
@@ -114,15 +120,10 @@ struct Asked<'r> {
     tolerance: Tolerance,
 }
 
-/// What can be asked of this file with this reference: which weights the reference must have, and how
+/// What can be asked of this model with this reference: which weights the reference must have, and how
 /// near the results must be.
-fn questions<'r>(
-    file: &ConvertedFile,
-    reference: &'r Reference,
-    compute: Dtype,
-    options: &Options,
-) -> Result<Vec<Asked<'r>>> {
-    let weights = file.metadata().dtype;
+fn questions<'r>(candidate: &dyn Candidate, reference: &'r Reference, options: &Options) -> Result<Vec<Asked<'r>>> {
+    let (weights, compute) = (candidate.metadata().dtype, candidate.arithmetic());
     let structure = |reference_weights, states| {
         let tolerance = options.tolerances.structure.apply(Tolerance::structure())?;
         Ok::<_, VerifyError>(Asked { question: Question::Structure, reference_weights, states, tolerance })

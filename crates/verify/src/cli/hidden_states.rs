@@ -4,9 +4,9 @@ use anyhow::{Context, anyhow};
 use clap::Args;
 use mert_runtime::Model;
 use mert_spec::LayerSelection;
-use mert_verify::job::model_file;
+use mert_verify::candidate::{self, SafetensorsFile};
+use mert_verify::npz;
 use mert_verify::reference::HIDDEN_STATES_MARK;
-use mert_verify::{candidate, npz};
 use ndarray::{Axis, stack};
 
 #[derive(Debug, Args)]
@@ -32,7 +32,7 @@ pub(crate) struct HiddenStatesArgs {
 
 pub(crate) fn run(args: &HiddenStatesArgs) -> anyhow::Result<()> {
     super::check_output(&args.output, args.force, &[&args.model, &args.input])?;
-    let model = Model::open(&model_file(&args.model), args.compute.dtype, &args.compute.device.open()?)?;
+    let model = Model::open(&SafetensorsFile::path_of(&args.model)?, args.compute.dtype, &args.compute.device.open()?)?;
     let wanted = args.layers.resolve(model.config().num_hidden_states())?;
     let clip = npz::read_input_values(&args.input)?;
     let states = candidate::cumulative(&model, &clip, &wanted)?;

@@ -5,6 +5,7 @@ use anyhow::bail;
 use clap::Args;
 use mert_runtime::DeviceKind;
 use mert_spec::{Dtype, LayerSelection};
+use mert_verify::candidate::{ComputeUnits, Emulation, PackageEngine};
 use mert_verify::fixture::Fixture;
 use mert_verify::job::{CheckpointJob, Job};
 use mert_verify::report::{self, ModelReport};
@@ -15,7 +16,7 @@ use super::Outcome;
 
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
-    /// The converted file, or a folder with a model.safetensors [default: the built-in fixture]
+    /// The converted file, a folder with a model.safetensors, or a Core ML package [default: the built-in fixture]
     model: Option<PathBuf>,
     /// Hidden states to compare: all, 6, 0,6,12 or 0-12 (0 enters the first layer, i is the output of
     /// layer i)
@@ -35,8 +36,8 @@ pub(crate) struct VerifyArgs {
     #[arg(long, value_name = "FILE", requires = "checkpoint")]
     input: Vec<PathBuf>,
     /// A verify.yaml that lists models, references and tolerances
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "layers", "device", "dtype", "isolate",
-        "require_structure"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "layers", "device", "dtype", "engine",
+        "emulate", "isolate", "require_structure"])]
     config: Option<PathBuf>,
     /// Where the model runs: cpu, metal or cuda
     #[arg(long, default_value = "cpu")]
@@ -44,6 +45,16 @@ pub(crate) struct VerifyArgs {
     /// The element type in which the model computes: f32, f16 or bf16 [default: f32]
     #[arg(long)]
     dtype: Option<Dtype>,
+    /// Who runs a Core ML package: interpreter (ours, on any machine) or coreml (on a Mac, feature `coreml`)
+    /// [default: interpreter]
+    #[arg(long, value_name = "ENGINE", requires = "model")]
+    engine: Option<String>,
+    /// Where Core ML runs it: all, cpu, gpu or ane [default: all]
+    #[arg(long, value_name = "UNITS", requires = "engine")]
+    compute_units: Option<ComputeUnits>,
+    /// Round each half-precision result of a Core ML package to f16, to see what that costs
+    #[arg(long, value_name = "f16", requires = "model")]
+    emulate: Option<Emulation>,
     /// Feed each layer the reference's own input, so that the layer at fault is found
     #[arg(long)]
     isolate: bool,
@@ -69,7 +80,7 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Outcome> {
     refuse_overwriting(&reports, &args.inputs())?;
     let jobs = match (&args.config, &args.model) {
         (Some(suite), _) => read_suite(suite).inspect_err(|_| remove_stale(&reports))?,
-        (None, Some(model)) => vec![args.job(model)],
+        (None, Some(model)) => vec![args.job(model).inspect_err(|_| remove_stale(&reports))?],
         (None, None) => Vec::new(),
     };
     refuse_overwriting(&reports, &jobs.iter().flat_map(Job::inputs).collect::<Vec<_>>())?;
@@ -135,19 +146,22 @@ impl VerifyArgs {
         single.into_iter().flatten().chain(several).cloned().collect()
     }
 
-    fn options(&self) -> Options {
+    fn options(&self, engine: Option<PackageEngine>) -> Options {
         Options {
             layers: self.layers.clone(),
             device: self.device,
             compute: self.dtype,
+            engine,
+            emulate: self.emulate,
             isolate: self.isolate,
             require_structure: self.require_structure,
             ..Options::default()
         }
     }
 
-    fn job(&self, model: &Path) -> Job {
-        Job {
+    fn job(&self, model: &Path) -> anyhow::Result<Job> {
+        let engine = PackageEngine::chosen(self.engine.as_deref(), self.compute_units).map_err(anyhow::Error::msg)?;
+        Ok(Job {
             model: model.to_path_buf(),
             references: self.reference.clone(),
             checkpoint: self.checkpoint.as_ref().map(|path| CheckpointJob {
@@ -155,8 +169,8 @@ impl VerifyArgs {
                 config: self.checkpoint_config.clone(),
                 inputs: self.input.clone(),
             }),
-            options: self.options(),
-        }
+            options: self.options(engine),
+        })
     }
 
     fn run_fixture(&self) -> Result<ModelReport, VerifyError> {
@@ -164,7 +178,7 @@ impl VerifyArgs {
         let job = Job {
             model: fixture.model(),
             references: vec![fixture.reference()],
-            options: self.options(),
+            options: self.options(None),
             ..Job::default()
         };
         let mut report = job.run()?;

@@ -36,10 +36,11 @@ impl Report {
 
 fn suite(model: &ModelReport, comparison: &Comparison) -> TestSuite {
     let name = format!(
-        "{} against {} ({}{})",
+        "{} against {} ({}, {}{})",
         model.model.display(),
         comparison.reference,
         comparison.question.name(),
+        comparison.output.name(),
         if comparison.isolated { ", isolated" } else { "" },
     );
     let mut suite = TestSuite::new(name);

@@ -17,9 +17,9 @@ impl Report {
 }
 
 fn model_section(model: &ModelReport) -> String {
-    let ModelReport { layout, dtype, device, compute, .. } = model;
+    let ModelReport { format, dtype, device, compute, .. } = model;
     let mut text = format!(
-        "\n### `{}`\n\n{layout} layout, {dtype} weights, {compute} arithmetic on {device}; made from checkpoint \
+        "\n### `{}`\n\n{format} format, {dtype} weights, {compute} arithmetic on {device}; made from checkpoint \
          `{}`\n\n**{}**\n",
         model.model.display(),
         model.source_sha256,

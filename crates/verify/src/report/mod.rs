@@ -7,11 +7,11 @@ mod table;
 
 use std::path::{Path, PathBuf};
 
-use mert_runtime::{ConvertedFile, DeviceKind};
-use mert_spec::{Dtype, Layout};
+use mert_spec::Dtype;
 use serde::Serialize;
 
 use crate::Result;
+use crate::candidate::Candidate;
 use crate::gate::{Comparison, Question};
 use crate::ioutil::write_atomically;
 
@@ -40,16 +40,16 @@ pub struct ModelError {
 /// The result for one model.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ModelReport {
-    /// The converted file.
+    /// The converted file or package.
     pub model: PathBuf,
-    /// Its layout.
-    pub layout: Layout,
+    /// Its format: `mlx`, `candle` or `mlpackage`.
+    pub format: &'static str,
     /// Its element type.
     pub dtype: Dtype,
     /// SHA-256 of the checkpoint that it says it was made from.
     pub source_sha256: String,
     /// Where it ran.
-    pub device: &'static str,
+    pub device: String,
     /// The element type in which it computed.
     pub compute: Dtype,
     /// One for each reference and question.
@@ -97,15 +97,15 @@ pub fn write(path: &Path, text: &str) -> Result<()> {
 }
 
 impl ModelReport {
-    pub(crate) fn new(file: &ConvertedFile, device: DeviceKind, compute: Dtype) -> Self {
-        let metadata = file.metadata();
+    pub(crate) fn new(candidate: &dyn Candidate) -> Self {
+        let metadata = candidate.metadata();
         ModelReport {
-            model: file.path().to_path_buf(),
-            layout: metadata.layout,
+            model: candidate.path().to_path_buf(),
+            format: candidate.format(),
             dtype: metadata.dtype,
             source_sha256: metadata.source_sha256.clone(),
-            device: device.name(),
-            compute,
+            device: candidate.runs_on(),
+            compute: candidate.arithmetic(),
             comparisons: Vec::new(),
             timings: Vec::new(),
             notes: Vec::new(),
@@ -151,7 +151,7 @@ impl ModelReport {
                  conversion as well"
             )
         } else {
-            format!("structure shows in f32 arithmetic only, not in {}; verify with --dtype f32 as well", self.compute)
+            format!("structure shows in f32 arithmetic only, not in {}; verify in f32 as well", self.compute)
         };
         let text = format!("structure was not judged against {names}, only rounding: {todo}");
         if required { self.failures.push(text) } else { self.notes.push(text) }

@@ -30,9 +30,10 @@ pub(super) fn headline(comparison: &Comparison) -> String {
     let isolated = if comparison.isolated { ", each layer alone" } else { "" };
     let limits = &comparison.tolerance.limits;
     format!(
-        "{}: against {} ({weights}{isolated}); tolerance \"{}\": pooled cosine > {}, frame cosine ≥ {}, NMSE ≤ {:e}, \
+        "{}, {}: against {} ({weights}{isolated}); tolerance \"{}\": pooled cosine > {}, frame cosine ≥ {}, NMSE ≤ {:e}, \
          max |Δ| ≤ {:e} of the largest value",
         comparison.question.name(),
+        comparison.output.name(),
         comparison.reference,
         comparison.tolerance.name,
         Cosine(limits.pooled_cosine),
@@ -85,8 +86,8 @@ impl fmt::Display for Report {
 }
 
 fn write_model(f: &mut impl Write, model: &ModelReport) -> fmt::Result {
-    let ModelReport { layout, dtype, device, compute, .. } = model;
-    writeln!(f, "{} ({layout} layout, {dtype} weights), {compute} arithmetic on {device}", model.model.display())?;
+    let ModelReport { format, dtype, device, compute, .. } = model;
+    writeln!(f, "{} ({format} format, {dtype} weights), {compute} arithmetic on {device}", model.model.display())?;
     for timing in &model.timings {
         writeln!(f, "{} samples in {:.3} s ({})", timing.samples, timing.seconds, timing.reference)?;
     }

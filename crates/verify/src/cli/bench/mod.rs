@@ -10,8 +10,8 @@ use clap::{Args, ValueEnum};
 use mert_runtime::{ConvertedFile, DeviceKind, Model};
 use mert_spec::{Dtype, LayerSelection};
 use mert_verify::bench::{FmaPeak, MemoryWatch, Row, Runtime, Workload, interleaved};
+use mert_verify::candidate::SafetensorsFile;
 use mert_verify::fixture::Fixture;
-use mert_verify::job::model_file;
 use mert_verify::npz;
 use serde_json::json;
 
@@ -124,7 +124,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<Outcome> {
     args.check()?;
     let fixture;
     let path = match &args.model {
-        Some(model) => model_file(model),
+        Some(model) => SafetensorsFile::path_of(model)?,
         None => {
             fixture = Fixture::unpack()?;
             fixture.model()

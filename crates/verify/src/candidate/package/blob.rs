@@ -1,0 +1,179 @@
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use half::f16;
+
+use super::types::{Element, Type};
+
+/// The file `weight.bin`: a header of 64 bytes, then for each tensor a record of 64 bytes and its data, each at a
+/// multiple of 64, little-endian (`mlmodel/src/MILBlob/Blob/StorageFormat.hpp` in Apple's coremltools).
+pub(super) struct BlobFile {
+    bytes: Vec<u8>,
+    /// The data of each record that was read, `(start, end)`, by the record's offset.
+    read: BTreeMap<usize, (usize, usize)>,
+}
+
+const ALIGNMENT: usize = 64;
+const SENTINEL: u32 = 0xDEAD_BEEF;
+
+impl BlobFile {
+    pub(super) fn open(path: &Path) -> Result<Self, String> {
+        let bytes = std::fs::read(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
+        BlobFile::new(bytes)
+    }
+
+    fn new(bytes: Vec<u8>) -> Result<Self, String> {
+        let file = BlobFile { bytes, read: BTreeMap::new() };
+        let version = file.u32_at(4).filter(|_| file.bytes.len() >= ALIGNMENT);
+        match version {
+            None => Err(format!("weight.bin has {} bytes, less than its header; it is truncated", file.bytes.len())),
+            Some(2) => Ok(file),
+            Some(other) => Err(format!("weight.bin is of version {other}, expected 2")),
+        }
+    }
+
+    /// The f16 or f32 tensor whose record starts at `offset`, widened to f32.
+    pub(super) fn read(&mut self, offset: u64, declared: &Type) -> Result<Vec<f32>, String> {
+        let record = usize::try_from(offset).unwrap_or(usize::MAX);
+        let wrong = |reason: String| Err(format!("its record in weight.bin, at {offset}, {reason}"));
+        let element_size = match declared.element {
+            Element::F16 => 2,
+            Element::F32 => 4,
+            other => return wrong(format!("is to hold {}; expected fp16 or fp32", other.name())),
+        };
+        if record < ALIGNMENT || !record.is_multiple_of(ALIGNMENT) {
+            return wrong(format!("is not at a multiple of {ALIGNMENT} behind the header"));
+        }
+        let fields = (self.u32_at(record), self.u32_at(record + 4), self.u64_at(record + 8), self.u64_at(record + 16));
+        let (Some(sentinel), Some(element), Some(size), Some(start)) = fields else {
+            return wrong(format!("is beyond the file's {} bytes", self.bytes.len()));
+        };
+        if sentinel != SENTINEL {
+            return wrong(format!("starts with {sentinel:#x}, expected {SENTINEL:#x}: no record is there"));
+        }
+        let expected_element = if element_size == 2 { 1 } else { 2 };
+        if element != expected_element {
+            return wrong(format!("holds element type {element}, expected {expected_element} ({declared})"));
+        }
+        let expected_size = (declared.count()? as u64).checked_mul(element_size);
+        if Some(size) != expected_size {
+            return wrong(format!("holds {size} bytes, but {declared} takes {}", expected_size.unwrap_or_default()));
+        }
+        if start != offset + ALIGNMENT as u64 {
+            return wrong(format!("says that its data is at {start}, expected right behind it"));
+        }
+        if self.u64_at(record + 24) != Some(0) {
+            return wrong("has padding bits, which only sub-byte types have".into());
+        }
+        let range = usize::try_from(start).ok().zip(usize::try_from(start + size).ok());
+        let Some(data) = range.and_then(|(start, end)| self.bytes.get(start..end)) else {
+            return wrong(format!(
+                "says that its data ends at {}, but the file has {} bytes; it is truncated",
+                start.saturating_add(size),
+                self.bytes.len()
+            ));
+        };
+        let values = if element_size == 2 {
+            data.as_chunks().0.iter().map(|&half| f16::from_le_bytes(half).to_f32()).collect()
+        } else {
+            data.as_chunks().0.iter().map(|&word| f32::from_le_bytes(word)).collect()
+        };
+        let start = record + ALIGNMENT;
+        self.read.insert(record, (start, start + data.len()));
+        Ok(values)
+    }
+
+    /// Checks, when all has been read, that blobs do not overlap, that the header counts them, and that nothing
+    /// else is in the file.
+    pub(super) fn finish(&self) -> Result<(), String> {
+        let mut end = ALIGNMENT;
+        for (&record, &(_, data_end)) in &self.read {
+            if record < end {
+                return Err(format!(
+                    "two blobs of weight.bin overlap: the record at {record} is within the one before"
+                ));
+            }
+            end = data_end;
+        }
+        let (counted, used) = (self.u32_at(0).unwrap_or_default(), self.read.len());
+        if counted as usize != used {
+            return Err(format!("weight.bin counts {counted} blobs, the program uses {used}"));
+        }
+        if self.bytes.len() < end || self.bytes.len() >= end + ALIGNMENT {
+            return Err(format!("weight.bin has {} bytes, its blobs end at {end}", self.bytes.len()));
+        }
+        Ok(())
+    }
+
+    fn u32_at(&self, at: usize) -> Option<u32> {
+        self.bytes.get(at..)?.first_chunk().map(|&bytes| u32::from_le_bytes(bytes))
+    }
+
+    fn u64_at(&self, at: usize) -> Option<u64> {
+        self.bytes.get(at..)?.first_chunk().map(|&bytes| u64::from_le_bytes(bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two f32 blobs of two values, and a change.
+    fn file(change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+        let mut bytes = vec![0; 64 + 128 + 64 + 8];
+        bytes[0] = 2;
+        bytes[4] = 2;
+        for (record, value) in [(64usize, 1.5f32), (192, 2.5)] {
+            bytes[record..record + 4].copy_from_slice(&SENTINEL.to_le_bytes());
+            bytes[record + 4] = 2;
+            bytes[record + 8] = 8;
+            bytes[record + 16..record + 24].copy_from_slice(&(record as u64 + 64).to_le_bytes());
+            bytes[record + 64..record + 68].copy_from_slice(&value.to_le_bytes());
+            bytes[record + 68..record + 72].copy_from_slice(&(-value).to_le_bytes());
+        }
+        change(&mut bytes);
+        bytes
+    }
+
+    fn read(change: impl FnOnce(&mut Vec<u8>)) -> Result<Vec<f32>, String> {
+        let mut blobs = BlobFile::new(file(change))?;
+        let declared = Type { element: Element::F32, dims: vec![Some(2)] };
+        let mut values = blobs.read(64, &declared)?;
+        values.extend(blobs.read(192, &declared)?);
+        blobs.finish()?;
+        Ok(values)
+    }
+
+    #[test]
+    fn values_and_every_fault_that_a_record_can_have() {
+        assert_eq!(read(|_| ()).unwrap(), [1.5, -1.5, 2.5, -2.5]);
+        type Fault = (&'static str, fn(&mut Vec<u8>));
+        let faults: [Fault; 11] = [
+            ("less than its header", |b| b.truncate(40)),
+            ("version 3", |b| b[4] = 3),
+            ("no record is there", |b| b[64] = 0),
+            ("element type 1", |b| b[68] = 1),
+            ("holds 12 bytes", |b| b[72] = 12),
+            ("right behind it", |b| b[80] = 64),
+            ("padding bits", |b| b[88] = 1),
+            ("truncated", |b| b.truncate(260)),
+            ("beyond the file", |b| b.truncate(192)),
+            ("counts 3", |b| b[0] = 3),
+            ("blobs end at 264", |b| b.resize(400, 0)),
+        ];
+        for (word, fault) in faults {
+            let error = read(fault).unwrap_err();
+            assert!(error.contains(word), "{word}: {error}");
+        }
+        let mut blobs = BlobFile::new(file(|_| ())).unwrap();
+        let declared = Type { element: Element::F32, dims: vec![Some(2)] };
+        assert!(blobs.read(65, &declared).unwrap_err().contains("multiple"));
+        assert!(blobs.read(u64::MAX - 63, &declared).unwrap_err().contains("beyond"));
+        // A blob that is never used, and one that reaches into the next.
+        blobs.read(64, &declared).unwrap();
+        assert!(blobs.finish().unwrap_err().contains("counts 2 blobs, the program uses 1"));
+        blobs.read(192, &declared).unwrap();
+        blobs.read.insert(64, (128, 200));
+        assert!(blobs.finish().unwrap_err().contains("overlap"));
+    }
+}

@@ -1,0 +1,70 @@
+use candle_core::{D, Result as CandleResult, Tensor};
+
+use super::{Call, Float, Result, axis, described};
+use crate::candidate::package::value::Value;
+
+pub(super) fn add(call: &Call<'_>) -> Result<Value> {
+    binary(call, |x, y| x.broadcast_add(y))
+}
+
+pub(super) fn sub(call: &Call<'_>) -> Result<Value> {
+    binary(call, |x, y| x.broadcast_sub(y))
+}
+
+pub(super) fn mul(call: &Call<'_>) -> Result<Value> {
+    binary(call, |x, y| x.broadcast_mul(y))
+}
+
+pub(super) fn real_div(call: &Call<'_>) -> Result<Value> {
+    binary(call, |x, y| x.broadcast_div(y))
+}
+
+fn binary(call: &Call<'_>, compute: impl Fn(&Tensor, &Tensor) -> CandleResult<Tensor>) -> Result<Value> {
+    let x = call.float("x")?;
+    let y = call.float_like("y", &x)?;
+    x.result(compute(x.tensor, y.tensor))
+}
+
+pub(super) fn gelu(call: &Call<'_>) -> Result<Value> {
+    let x = call.float("x")?;
+    match call.optional_text("mode")?.unwrap_or("EXACT") {
+        "EXACT" => x.result(x.tensor.gelu_erf()),
+        "TANH_APPROXIMATION" => x.result(x.tensor.gelu()),
+        other => Err(format!("parameter `mode` is `{other}`, expected EXACT or TANH_APPROXIMATION")),
+    }
+}
+
+pub(super) fn square(call: &Call<'_>) -> Result<Value> {
+    let x = call.float("x")?;
+    x.result(x.tensor.sqr())
+}
+
+pub(super) fn sqrt(call: &Call<'_>) -> Result<Value> {
+    let x = call.float("x")?;
+    x.result(x.tensor.sqrt())
+}
+
+pub(super) fn relu(call: &Call<'_>) -> Result<Value> {
+    let x = call.float("x")?;
+    x.result(x.tensor.relu())
+}
+
+pub(super) fn softmax(call: &Call<'_>) -> Result<Value> {
+    let x = call.float("x")?;
+    let axis = axis(call.optional_int("axis")?.unwrap_or(-1), x.tensor.rank())?;
+    if axis + 1 != x.tensor.rank() {
+        return Err(format!("parameter `axis` is {axis}, expected the last one"));
+    }
+    x.result(softmax_over_last(x.tensor))
+}
+
+/// exp(x − max) over its sum.
+pub(super) fn softmax_over_last(x: &Tensor) -> CandleResult<Tensor> {
+    let exponentials = x.broadcast_sub(&x.max_keepdim(D::Minus1)?)?.exp()?;
+    exponentials.broadcast_div(&exponentials.sum_keepdim(D::Minus1)?)
+}
+
+/// The square root of the last extent.
+pub(super) fn root_of_last(x: &Float<'_>) -> Result<f64> {
+    Ok((x.tensor.dim(D::Minus1).map_err(|e| described(&e))? as f64).sqrt())
+}

@@ -1,0 +1,98 @@
+use candle_core::Result as CandleResult;
+
+use super::{Call, Float, Result, only};
+use crate::candidate::package::value::Value;
+
+/// x·Wᵀ + b over the last axis; `weight` is `(out, in)`.
+pub(super) fn linear(call: &Call<'_>) -> Result<Value> {
+    let x = call.float("x")?;
+    let weight = call.float_like("weight", &x)?;
+    let bias = call.optional_float_like("bias", &x)?;
+    demand_rank("weight", &weight, 2)?;
+    x.result((|| {
+        let y = x.tensor.broadcast_matmul(&weight.tensor.t()?)?;
+        add_bias(y, bias.as_ref(), 0)
+    })())
+}
+
+/// `channels_behind` axes follow the channels that the bias is for.
+fn add_bias(
+    y: candle_core::Tensor,
+    bias: Option<&Float<'_>>,
+    channels_behind: usize,
+) -> CandleResult<candle_core::Tensor> {
+    match bias {
+        Some(bias) => {
+            let mut dims = vec![bias.tensor.elem_count()];
+            dims.extend(vec![1; channels_behind]);
+            // A bias of one value would be spread over all channels.
+            let channels = y.dims()[y.rank() - 1 - channels_behind];
+            if bias.tensor.dims() != [channels] {
+                candle_core::bail!("`bias` has shape {:?} for {channels} channels", bias.tensor.dims());
+            }
+            y.broadcast_add(&bias.tensor.reshape(dims)?)
+        }
+        None => Ok(y),
+    }
+}
+
+pub(super) fn matmul(call: &Call<'_>) -> Result<Value> {
+    let x = call.float("x")?;
+    let y = call.float_like("y", &x)?;
+    let oriented = |operand: &Float<'_>, transposed: bool| -> CandleResult<_> {
+        if transposed {
+            operand.tensor.transpose(candle_core::D::Minus2, candle_core::D::Minus1)
+        } else {
+            Ok(operand.tensor.clone())
+        }
+    };
+    let (transpose_x, transpose_y) = (call.optional_bool("transpose_x")?, call.optional_bool("transpose_y")?);
+    x.result((|| {
+        let left = oriented(&x, transpose_x.unwrap_or(false))?.contiguous()?;
+        left.broadcast_matmul(&oriented(&y, transpose_y.unwrap_or(false))?.contiguous()?)
+    })())
+}
+
+/// A one-dimensional cross-correlation of `(batch, in, frames)`; `weight` is `(out, in / groups, kernel)`.
+pub(super) fn conv(call: &Call<'_>) -> Result<Value> {
+    let x = call.float("x")?;
+    let weight = call.float_like("weight", &x)?;
+    let bias = call.optional_float_like("bias", &x)?;
+    demand_rank("x", &x, 3)?;
+    demand_rank("weight", &weight, 3)?;
+    let stride = call.optional_ints("strides")?.map_or(Ok(1), |strides| only("strides", strides, 1))?;
+    let dilation = call.optional_ints("dilations")?.map_or(Ok(1), |dilations| only("dilations", dilations, 1))?;
+    let groups = only("groups", &[call.optional_int("groups")?.unwrap_or(1)], 1)?;
+    let pad = call.optional_ints("pad")?.unwrap_or(&[0, 0]);
+    let (before, after) = match (call.optional_text("pad_type")?.unwrap_or("valid"), pad) {
+        ("valid", _) => (0, 0),
+        ("custom", &[before, after]) if before >= 0 && after >= 0 => (before as usize, after as usize),
+        (pad_type, pad) => {
+            return Err(format!("parameters `pad_type` {pad_type} and `pad` {pad:?} do not go together"));
+        }
+    };
+    let (channels, kernel) = (x.tensor.dims()[1], weight.tensor.dims()[2]);
+    let outputs = weight.tensor.dims()[0];
+    if weight.tensor.dims()[1].checked_mul(groups) != Some(channels) || !outputs.is_multiple_of(groups) {
+        return Err(format!(
+            "`weight` {:?} and {groups} groups do not go with {channels} channels",
+            weight.tensor.dims()
+        ));
+    }
+    let padded = x.tensor.dims()[2] + before + after;
+    if (kernel - 1).checked_mul(dilation).is_none_or(|reach| reach >= padded) {
+        return Err(format!("a kernel of {kernel} does not fit into {padded} frames"));
+    }
+    x.result((|| {
+        let padded = x.tensor.pad_with_zeros(2, before, after)?.contiguous()?;
+        let y = padded.conv1d(&weight.tensor.contiguous()?, 0, stride, dilation, groups)?;
+        add_bias(y, bias.as_ref(), 1)
+    })())
+}
+
+fn demand_rank(parameter: &str, operand: &Float<'_>, rank: usize) -> Result<()> {
+    if operand.tensor.rank() == rank {
+        return Ok(());
+    }
+    Err(format!("parameter `{parameter}` has shape {:?}, expected {rank} axes", operand.tensor.dims()))
+}
