@@ -644,7 +644,7 @@ def readme(root):
             ("safetensors", safetensors.__version__),
         )
     )
-    files = sorted(path for folder in root.iterdir() for path in folder.glob("*"))
+    files = sorted(path for folder in root.iterdir() for path in folder.rglob("*") if path.is_file())
     folders = "\n".join(
         f"| `{name}/` | {recipe.about} | {recipe.sample_rate} Hz, {recipe.samples} samples |"
         for name, recipe in MODELS.items()

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
+use mert_convert::write::CoreMlOptions;
 use mert_convert::{Plan, PlanOptions, Source, write};
 use mert_spec::{Dtype, Layout};
 use mert_testkit::fixture;
@@ -18,6 +19,15 @@ pub(crate) fn convert(checkpoint: &Path, folder: &TempDir, dtype: Dtype, layout:
     let plan = Plan::new(&source, &options).unwrap();
     let output = folder.path().join(format!("{dtype}-{layout}.safetensors"));
     write::safetensors(&plan, &source, &output, true, &|_| {}).unwrap();
+    output
+}
+
+/// Converts a checkpoint into a Core ML package in `folder`.
+pub(crate) fn convert_coreml(checkpoint: &Path, folder: &TempDir, dtype: Dtype, options: &CoreMlOptions) -> PathBuf {
+    let source = Source::open(checkpoint).unwrap();
+    let plan = Plan::new(&source, &PlanOptions { layout: Layout::Candle, dtype, ..PlanOptions::default() }).unwrap();
+    let output = folder.path().join(format!("{dtype}.mlpackage"));
+    write::coreml(&write::coreml_program(&plan, options).unwrap(), &source, &output, true, &|_| {}).unwrap();
     output
 }
 

@@ -1,15 +1,18 @@
 //! Test material: checkpoints with sharp weights at any size, a writer of PyTorch's zip container, and
-//! an editor of converted files that makes mutants.
+//! editors of converted files and packages that make mutants.
 //!
 //! Nothing here is used by the tools themselves.
 
+pub mod core_ml_package;
 mod damage;
 mod editor;
+pub mod protobuf;
 mod sharp;
 mod torch_zip;
 
 use std::path::PathBuf;
 
+pub use core_ml_package::CoreMlPackage;
 pub use damage::Damage;
 pub use editor::ConvertedModel;
 pub use sharp::sharp_checkpoint;

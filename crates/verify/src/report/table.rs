@@ -59,7 +59,8 @@ pub(super) fn verdict(model: &ModelReport) -> String {
                 .to_string(),
             layer => format!(": the first bad one is hidden state {layer} (the output of layer {layer})"),
         };
-        if model.comparisons.iter().any(|c| !c.isolated) {
+        // A package runs from the samples up only.
+        if model.format != "mlpackage" && model.comparisons.iter().any(|c| !c.isolated) {
             text += "; --isolate judges each layer alone";
         }
     }
