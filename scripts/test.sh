@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Checks everything, cheapest first: format, lints, documentation, every test with libtorch, the documented
-# commands, the demo, and the converted files in MLX. CI runs this script and nothing else.
+# commands, the demo, the converted files in MLX, and the Core ML packages in Apple's tools. CI runs this script and
+# nothing else.
 #
 # Needs a Rust toolchain, a C and C++ compiler, python3 with pip and venv, and the package registries.
 #
-# MERT_LIBTORCH_DIR, MERT_MLX_VENV   where libtorch and MLX are kept between runs (default: in target/)
+# MERT_LIBTORCH_DIR, MERT_MLX_VENV, MERT_COREML_VENV   where libtorch, MLX and coremltools are kept between runs
+#                                                      (default: in target/)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -59,8 +61,28 @@ for model in mert-tiny stable-layer-norm deepnorm; do
 done
 scripts/check-mlx.sh "${pairs[@]}" | tee "$converted/log"
 
-# Every `test result:` line of every test program, added up; the MLX check counts its files.
-awk -v mlx="$((${#pairs[@]} / 2))" '
+step "Core ML packages in coremltools"
+packages="$target/coreml-check"
+rm -rf "$packages"
+mkdir -p "$packages/full"
+"$target/release/mert-generate" "$packages/full"
+package() { # NAME CHECKPOINT OPTION…
+  local name="$1" checkpoint="$2"
+  shift 2
+  "$target/release/mert-convert" "$checkpoint" "$packages/$name.mlpackage" --quiet "$@"
+}
+package tiny fixtures/mert-tiny/pytorch_model.bin
+package tiny-listed fixtures/mert-tiny/pytorch_model.bin --seconds 5,10,30 --frames --minimum-deployment ios18
+package tiny-layers fixtures/mert-tiny/pytorch_model.bin --layers 0,6 --dtype f32 --minimum-deployment ios16
+package stable fixtures/stable-layer-norm/pytorch_model.bin --seconds 1-30 --frames --minimum-deployment ios17
+package deepnorm fixtures/deepnorm/pytorch_model.bin --seconds 2 --minimum-deployment ios18
+package full "$packages/full/pytorch_model.bin"
+scripts/check-coreml.sh "$packages"/*.mlpackage fixtures/coreml/*.mlpackage | tee "$packages/log"
+checked="$(grep -c ' ok ' "$packages/log")"
+rm -rf "$packages/full" "$packages/full.mlpackage"
+
+# Every `test result:` line of every test program, added up; the MLX check counts its files, coremltools' its checks.
+awk -v others="$((${#pairs[@]} / 2 + checked))" '
   /^test result:/ { passed += $4; failed += $6; skipped += $8 }
-  END { printf "\n%d passed, %d failed, %d skipped\n", passed + mlx, failed, skipped }
+  END { printf "\n%d passed, %d failed, %d skipped\n", passed + others, failed, skipped }
 ' "$log"

@@ -3,6 +3,7 @@
 //! Alone in its program, whose allocator counts. What is mapped is not allocated: it is the page cache's.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
+use mert_convert::write::CoreMlOptions;
 use mert_convert::{Plan, PlanOptions, Source, write};
 use mert_spec::{Config, Dtype, Layout};
 use mert_testkit::{fixture, sharp_checkpoint, write_torch_zip};
@@ -39,6 +40,22 @@ fn tensors_are_never_in_memory_as_a_whole() {
         });
         let peak = MEMORY.peak_usage() - before;
         println!("{threads} threads, {dtype}, {layout}: {peak} bytes");
+        assert!(peak < 8 << 20, "{peak} bytes at the peak");
+    }
+    let output = folder.path().join("out.mlpackage");
+    for (threads, dtype) in [(1, Dtype::F16), (4, Dtype::F32)] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        MEMORY.reset_peak_usage();
+        let before = MEMORY.current_usage();
+        pool.install(|| {
+            let source = Source::open(&checkpoint).unwrap();
+            let options = PlanOptions { layout: Layout::Candle, dtype, ..PlanOptions::default() };
+            let plan = Plan::new(&source, &options).unwrap();
+            let program = write::coreml_program(&plan, &CoreMlOptions::default()).unwrap();
+            write::coreml(&program, &source, &output, true, &|_| {}).unwrap();
+        });
+        let peak = MEMORY.peak_usage() - before;
+        println!("{threads} threads, {dtype}, Core ML package: {peak} bytes");
         assert!(peak < 8 << 20, "{peak} bytes at the peak");
     }
 }

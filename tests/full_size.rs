@@ -4,7 +4,9 @@
 
 mod common;
 
-use common::{arg, convert, mert_verify};
+use common::{arg, convert, convert_coreml, json, mert_verify};
+use mert_convert::sha256_output;
+use mert_convert::write::CoreMlOptions;
 use mert_spec::{Config, Dtype, Layout};
 use mert_testkit::{ConvertedModel, sharp_checkpoint, write_torch_zip};
 use tempfile::TempDir;
@@ -42,6 +44,30 @@ fn generate_convert_verify() {
             }
             std::fs::remove_file(&model).unwrap();
         }
+    }
+
+    for (dtype, seconds, target) in [(Dtype::F16, "5", "ios15"), (Dtype::F32, "3-8", "ios18")] {
+        let options = CoreMlOptions {
+            lengths: seconds.parse().unwrap(),
+            frames: true,
+            minimum_deployment: target.parse().unwrap(),
+            ..CoreMlOptions::default()
+        };
+        let package = convert_coreml(&checkpoint, &folder, dtype, &options);
+        let digest = sha256_output(&package).unwrap();
+        assert_eq!(sha256_output(&convert_coreml(&checkpoint, &folder, dtype, &options)).unwrap(), digest);
+        let report = folder.path().join("report.json");
+        let args = [arg(&package), "--checkpoint", arg(&checkpoint), "--require-structure", "--json", arg(&report)];
+        let (code, out, err) = mert_verify(&args);
+        println!("{out}{err}");
+        assert_eq!(code, 0, "Core ML package in {dtype}");
+        let comparisons = json(&report)["models"][0]["comparisons"].clone();
+        // Structure, and in f16 rounding; of means and of frames; at one length, and at two of a range.
+        assert_eq!(comparisons.as_array().unwrap().len(), 4);
+        for comparison in comparisons.as_array().unwrap() {
+            assert_eq!(comparison["layers"].as_array().unwrap().len(), 13);
+        }
+        std::fs::remove_dir_all(&package).unwrap();
     }
 
     // The gate at this size can fail: the smallest defect in the f32 file.

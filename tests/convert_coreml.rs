@@ -1,0 +1,212 @@
+//! `mert-convert … OUT.mlpackage` at the command line: options, determinism, what is replaced and what is not.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+use mert_spec::{Config, KNOWN_CHECKPOINTS};
+use mert_testkit::{fixture, sharp_checkpoint, write_torch_zip};
+use tempfile::TempDir;
+
+fn run(input: &Path, output: &Path, options: &[&str]) -> (i32, String, String) {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_mert-convert")).arg(input).arg(output).args(options).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
+fn tiny() -> PathBuf {
+    fixture("mert-tiny/pytorch_model.bin")
+}
+
+/// Relative path and content of every file in a folder.
+fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut files = Vec::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(&next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                files.push((path.strip_prefix(folder).unwrap().to_path_buf(), fs::read(&path).unwrap()));
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn two_writes_give_the_same_bytes_on_any_number_of_threads() {
+    let folder = TempDir::new().unwrap();
+    let mut printed = Vec::new();
+    let mut written = Vec::new();
+    for (name, threads) in [("a", "1"), ("b", "2"), ("c", "7")] {
+        let output = folder.path().join(format!("{name}.mlpackage"));
+        let (code, out, err) = run(&tiny(), &output, &["--seconds", "1,2", "--frames", "--threads", threads]);
+        assert_eq!(code, 0, "{err}");
+        printed.push(out.lines().find(|line| line.starts_with("sha256")).unwrap().to_string());
+        written.push(contents(&output));
+    }
+    assert!(printed[0] == printed[1] && printed[0] == printed[2], "{printed:?}");
+    assert!(written[0] == written[1] && written[0] == written[2]);
+    let paths: Vec<&str> = written[0].iter().map(|(path, _)| path.to_str().unwrap()).collect();
+    let data = "Data/com.apple.CoreML";
+    let expected = [&format!("{data}/model.mlmodel"), &format!("{data}/weights/weight.bin"), "Manifest.json"];
+    assert_eq!(paths, expected.map(str::to_string));
+
+    // The digest that is printed is what `sha256sum` gives, as documented.
+    #[cfg(target_os = "linux")]
+    {
+        let command = "find * -type f | LC_ALL=C sort | xargs sha256sum | sha256sum";
+        let shell =
+            Command::new("sh").args(["-c", command]).current_dir(folder.path().join("a.mlpackage")).output().unwrap();
+        let digest = String::from_utf8(shell.stdout).unwrap();
+        assert_eq!(printed[0].split_whitespace().nth(1), digest.split_whitespace().next());
+    }
+}
+
+#[test]
+fn an_existing_package_is_replaced_only_with_force_and_anything_else_never() {
+    let folder = TempDir::new().unwrap();
+    let output = folder.path().join("a.mlpackage");
+    assert_eq!(run(&tiny(), &output, &["--seconds", "1"]).0, 0);
+    let before = contents(&output);
+    let (code, _, err) = run(&tiny(), &output, &["--seconds", "2"]);
+    assert_eq!(code, 2);
+    assert!(err.contains("--force"), "{err}");
+    assert_eq!(contents(&output), before);
+    assert_eq!(run(&tiny(), &output, &["--seconds", "2", "--force"]).0, 0);
+    assert_ne!(contents(&output), before);
+
+    // A conversion that fails leaves the old package.
+    let before = contents(&output);
+    let damaged = folder.path().join("pytorch_model.bin");
+    let text = fs::read_to_string(fixture("containers/config.json")).unwrap();
+    fs::write(folder.path().join("config.json"), &text).unwrap();
+    let mut tensors = sharp_checkpoint(&Config::from_json(&text).unwrap(), 1);
+    tensors.last_mut().unwrap().1.values[3] = f32::NAN;
+    write_torch_zip(&damaged, &tensors).unwrap();
+    let (code, _, err) = run(&damaged, &output, &["--force"]);
+    assert_eq!(code, 2);
+    assert!(err.contains("NaN"), "{err}");
+    assert_eq!(contents(&output), before);
+
+    for (name, make) in [
+        ("folder.mlpackage", (|path| fs::create_dir(path).unwrap()) as fn(&Path)),
+        ("file.mlpackage", |path| fs::write(path, "mine").unwrap()),
+    ] {
+        let other = folder.path().join(name);
+        make(&other);
+        let (code, _, err) = run(&tiny(), &other, &["--force"]);
+        assert_eq!(code, 2, "{name}");
+        assert!(err.contains("is not a Core ML package"), "{err}");
+        assert!(other.exists());
+    }
+    // A checkpoint inside the package that would be replaced.
+    let inside = output.join("pytorch_model.bin");
+    fs::copy(tiny(), &inside).unwrap();
+    fs::copy(fixture("mert-tiny/config.json"), output.join("config.json")).unwrap();
+    let (code, _, err) = run(&inside, &output, &["--force"]);
+    assert_eq!(code, 2);
+    assert!(err.contains("is the input"), "{err}");
+    let expected = ["a.mlpackage", "config.json", "file.mlpackage", "folder.mlpackage", "pytorch_model.bin"];
+    assert_eq!(names(folder.path()), expected);
+}
+
+#[test]
+fn what_cannot_be_a_package_is_refused_with_a_reason_and_leaves_nothing() {
+    let folder = TempDir::new().unwrap();
+    let package = folder.path().join("a.mlpackage");
+    let file = folder.path().join("a.safetensors");
+    for (output, options, words) in [
+        (&package, &["--dtype", "bf16"][..], &["no bf16", "f16"][..]),
+        (&package, &["--layout", "mlx"], &["--layout", "leave it out"]),
+        (&package, &["--layers", "13"], &["hidden state 13", "0 to 12"]),
+        (&package, &["--seconds", "0.01"], &["240 samples", "needs 400", "--seconds"]),
+        (&package, &["--seconds", "30-5"], &["shorter to a longer"]),
+        (&package, &["--seconds", "soon"], &["no choice of lengths"]),
+        (&package, &["--minimum-deployment", "ios14"], &["ios15, ios16, ios17 or ios18"]),
+        (&file, &["--seconds", "5"], &["--seconds is for Core ML packages", ".mlpackage"]),
+        (&file, &["--frames"], &["--frames is for"]),
+        (&file, &["--layers", "6"], &["--layers is for"]),
+        (&file, &["--minimum-deployment", "ios18"], &["--minimum-deployment is for"]),
+    ] {
+        let (code, _, err) = run(&tiny(), output, options);
+        assert_eq!(code, 2, "{options:?}: {err}");
+        for word in words {
+            assert!(err.contains(word), "{options:?}: `{word}` is not in: {err}");
+        }
+        assert!(names(folder.path()).is_empty(), "{options:?}");
+    }
+    let (code, _, err) = run(&tiny(), &folder.path().join("a.mlmodel"), &[]);
+    assert_eq!(code, 2);
+    assert!(err.contains(".safetensors or .mlpackage"), "{err}");
+    // An epsilon that half precision has not.
+    let text = fs::read_to_string(fixture("mert-tiny/config.json")).unwrap().replace("1e-05", "1e-08");
+    let config = folder.path().join("config.json");
+    fs::write(&config, text).unwrap();
+    let (code, _, err) = run(&tiny(), &package, &["--config", config.to_str().unwrap()]);
+    assert_eq!(code, 2);
+    assert!(err.contains("`layer_norm_eps` 1e-8 is zero in half precision"), "{err}");
+    let (code, _, err) = run(&tiny(), &package, &["--config", config.to_str().unwrap(), "--dtype", "f32"]);
+    assert_eq!(code, 0, "{err}");
+}
+
+#[test]
+fn a_dry_run_says_what_the_package_would_be() {
+    let folder = TempDir::new().unwrap();
+    let package = folder.path().join("a.mlpackage");
+    let (code, out, _) = run(&tiny(), &package, &["--dry-run", "--layers", "6", "--seconds", "5,10", "--frames"]);
+    assert_eq!(code, 0);
+    for words in [
+        "113 tensors",
+        "96 above the highest layer left out",
+        "input_values (1, 120000 or 240000)",
+        "hidden_states (1, 64) and frame_hidden_states (1, frames, 64)",
+        "ios15 and later",
+    ] {
+        assert!(out.contains(words), "`{words}` is not in: {out}");
+    }
+    assert!(!package.exists());
+    let (code, out, _) = run(&tiny(), &package, &["--json"]);
+    assert_eq!(code, 0);
+    let document: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(document["program"]["tensors"], 209);
+    let size: usize = contents(&package).iter().map(|(_, bytes)| bytes.len()).sum();
+    assert_eq!(document["output"]["written"]["bytes"], size);
+}
+
+/// What an app's developer and a lawyer look for.
+#[test]
+fn the_package_says_where_it_comes_from() {
+    let folder = TempDir::new().unwrap();
+    let model = |options: &[&str]| {
+        let package = folder.path().join("a.mlpackage");
+        assert_eq!(run(&tiny(), &package, &[options, &["--force"]].concat()).0, 0);
+        let bytes = fs::read(package.join("Data/com.apple.CoreML/model.mlmodel")).unwrap();
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    let unknown = model(&[]);
+    let source = mert_convert::sha256_file(&tiny()).unwrap();
+    for words in
+        [&source[..], "unknown: that of the checkpoint", "row 6: hidden state 6, the output of layer 6", "24000 Hz"]
+    {
+        assert!(unknown.contains(words), "{words}");
+    }
+    let known = &KNOWN_CHECKPOINTS[0];
+    let text = model(&["--source-sha256", known.sha256, "--layers", "6"]);
+    for words in [known.sha256, known.license, known.name, "m-a-p; converted by mert-convert", "row 0: hidden state 6"]
+    {
+        assert!(text.contains(words), "{words}");
+    }
+}
