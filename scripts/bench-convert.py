@@ -9,6 +9,8 @@ if others took a tenth of its processors meanwhile. First their outputs are comp
 one unit in the last place of f16, all others bit for bit. Exit status: 0 measured, 1 the outputs differ, 2 it
 could not be measured.
 
+A Core ML package, which the Python script does not write, is timed beside them.
+
 Without --checkpoint one of MERT-v1-95M's size is generated. Needs a release build (`cargo build --release`) and
 Linux. The Python environment is made on the first call and kept in target/; --python names one to use instead.
 """
@@ -18,6 +20,7 @@ import hashlib
 import os
 import platform
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -69,9 +72,16 @@ def sha256(file):
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
+def remove(output):
+    """A file, or a package, which is a folder."""
+    if output.is_dir():
+        shutil.rmtree(output)
+    output.unlink(missing_ok=True)
+
+
 def run(command, output, sample):
     """One process: seconds, peak resident bytes and, if sampled, peak anonymous bytes."""
-    output.unlink(missing_ok=True)
+    remove(output)
     peak, done = [0], threading.Event()
 
     def watch(pid):
@@ -159,13 +169,16 @@ def main():
         if not checkpoint.exists():
             subprocess.run([args.binaries / "mert-generate", folder], check=True, stdout=sys.stderr)
 
-    ours, theirs = folder / "ours.safetensors", folder / "theirs.safetensors"
-    convert = [binary, checkpoint, ours, *(["--threads", args.threads] if args.threads else [])]
+    ours, theirs, package = (folder / name for name in ("ours.safetensors", "theirs.safetensors", "ours.mlpackage"))
+    threads = ["--threads", args.threads] if args.threads else []
+    convert = [binary, checkpoint, ours, *threads]
     programs = {
         "Python": ([python, ROOT / "scripts/convert_baseline.py", checkpoint, theirs], theirs),
         "`mert-convert`": (convert, ours),
         "`mert-convert --quiet`": ([*convert, "--quiet"], ours),
         "`mert-convert --quiet --source-sha256 …`": ([*convert, "--quiet", "--source-sha256", sha256(checkpoint)], ours),
+        "`mert-convert`, Core ML package": ([binary, checkpoint, package, *threads], package),
+        "`mert-convert --quiet`, Core ML package": ([binary, checkpoint, package, *threads, "--quiet"], package),
     }
 
     # The first runs warm the page cache and are the only ones that are watched: watching takes time.
@@ -196,7 +209,8 @@ def main():
         resident, anonymous = (f"{bytes / 1e6:,.0f} MB" for bytes in memory[name])
         spread = f"{min(runs):.3f} to {max(runs):.3f} s"
         print(f"| {name} | {median:.3f} s | {spread} | {base / median:.1f} | {resident} | {anonymous} |")
-    ours.unlink(), theirs.unlink()
+    for output in (ours, theirs, package):
+        remove(output)
 
 
 if __name__ == "__main__":

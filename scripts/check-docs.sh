@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs every `mert-convert` and `mert-verify` command that README.md and docs/*.md show, in the order in
-# which they stand, on the tiny fixture. A command that a document shows and that fails is a defect.
+# which they stand, on the tiny fixture. A command that a document shows and that fails is a defect. Not run: what
+# stands for a name of yours (MODEL), and what needs a Mac (--engine coreml).
 #
 #   scripts/check-docs.sh [FOLDER_WITH_BINARIES]     (default: target/release; built with feature tch)
 set -euo pipefail
@@ -16,11 +17,12 @@ cd "$work"
 # What the documents take for granted.
 fixture="$root/fixtures/mert-tiny"
 cp "$fixture/pytorch_model.bin" "$fixture/config.json" "$fixture/reference.npz" .
-mkdir build references clips
+mkdir build references references-30s clips
 cp reference.npz references/
 cp reference.npz clips/b.npz
 mert-convert pytorch_model.bin build/mert-f32.safetensors --dtype f32 --quiet
 mert-convert pytorch_model.bin build/mert-f16.safetensors --quiet
+mert-convert pytorch_model.bin build/MERT.mlpackage --quiet
 mert-verify hidden-states build/mert-f16.safetensors --input reference.npz --output h.npz >/dev/null
 python3 - <<'PY'
 import io, zipfile
@@ -28,7 +30,13 @@ with zipfile.ZipFile("h.npz") as archive:
     clip = archive.read("input_values.npy")
 for name in ("clip.npy", "clips/a.npy"):
     open(name, "wb").write(clip)
+# Thirty seconds, which is what a Core ML package takes by default: the clip as often as it fits.
+samples = clip[10 + int.from_bytes(clip[8:10], "little"):]
+header = "{'descr': '<f4', 'fortran_order': False, 'shape': (%d,), }" % (30 * len(samples) // 4)
+with open("30s.npy", "wb") as file:
+    file.write(b"\x93NUMPY\x01\x00\x76\x00" + header.ljust(117).encode() + b"\n" + 30 * samples)
 PY
+mert-verify reference pytorch_model.bin --input 30s.npy --output references-30s/clip.npz >/dev/null
 
 # fenced FILE LANGUAGE: the blocks of that language, each line after its block's number.
 fenced() {
@@ -61,7 +69,7 @@ for document in "$root"/README.md "$root"/docs/*.md; do
     echo "\$ $command"
     bash -euc "$command" >/dev/null || { echo "check-docs: failed in $(basename "$document"): $command" >&2; exit 1; }
     count=$((count + 1))
-  done < <(fenced "$document" sh | cut -f 2- | grep -E '^mert-(convert|verify) ' | sed -E 's/ +#.*//' | grep -vE ' (MODEL|ORIGINAL)( |$)')
+  done < <(fenced "$document" sh | cut -f 2- | grep -E '^mert-(convert|verify) ' | sed -E 's/ +#.*//' | grep -vE ' (MODEL|ORIGINAL|PACKAGE)( |$)|--engine coreml')
 done
 [ "$count" -gt 8 ] || { echo "check-docs: only $count commands were found; is the extraction broken?" >&2; exit 1; }
 echo "check-docs: $count documented commands work"

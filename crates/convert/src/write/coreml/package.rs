@@ -6,7 +6,7 @@ use std::path::Path;
 use prost::Message;
 use serde::Serialize;
 
-use super::{CoreMlProgram, blob, proto};
+use super::{CoreMlProgram, blob};
 use crate::reader::MappedFile;
 use crate::write::atomic::write_error;
 use crate::write::atomic_folder::AtomicFolder;
@@ -51,13 +51,11 @@ pub fn coreml(
     let source_sha256 = done?;
     file.sync_all().map_err(failed)?;
 
-    let model = program.model(source_sha256.clone());
-    let encoded = model.encode_to_vec();
+    let encoded = program.model(source_sha256.clone()).encode_to_vec();
     write_file(&data.join(MODEL), &encoded).map_err(failed)?;
     let manifest = manifest();
     write_file(&folder.temporary_path().join(MANIFEST), &manifest).map_err(failed)?;
-    let read_back = fs::read(data.join(MODEL)).map_err(failed)?;
-    if proto::Model::decode(&read_back[..]).ok() != Some(model) {
+    if fs::read(data.join(MODEL)).map_err(failed)? != encoded {
         let reason = "the model is another".to_string();
         return Err(ConvertError::ReadBack { path: output.to_path_buf(), reason });
     }

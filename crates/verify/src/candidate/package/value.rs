@@ -36,6 +36,46 @@ impl Value {
         }
     }
 
+    /// A list of int32.
+    pub(super) fn ints(&self) -> Option<&[i32]> {
+        match self {
+            Value::Ints(values, dims) if dims.len() == 1 => Some(values),
+            _ => None,
+        }
+    }
+
+    /// One int32.
+    pub(super) fn int(&self) -> Option<i32> {
+        match self {
+            Value::Ints(values, dims) if dims.is_empty() => values.first().copied(),
+            _ => None,
+        }
+    }
+
+    /// A list of bool.
+    pub(super) fn bools(&self) -> Option<&[bool]> {
+        match self {
+            Value::Bools(values, dims) if dims.len() == 1 => Some(values),
+            _ => None,
+        }
+    }
+
+    /// One bool.
+    pub(super) fn bool(&self) -> Option<bool> {
+        match self {
+            Value::Bools(values, dims) if dims.is_empty() => values.first().copied(),
+            _ => None,
+        }
+    }
+
+    /// A string.
+    pub(super) fn text(&self) -> Option<&str> {
+        match self {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
     /// Its type and shape, to be read.
     pub(super) fn shown(&self) -> String {
         shown(self.element(), self.dims())

@@ -137,19 +137,11 @@ impl<'a> Call<'a> {
     }
 
     fn optional_ints(&self, parameter: &str) -> Result<Option<&'a [i32]>> {
-        let list = |value| match value {
-            &Value::Ints(ref values, ref dims) if dims.len() == 1 => Some(&values[..]),
-            _ => None,
-        };
-        self.optional(parameter, list, "a list of int32")
+        self.optional(parameter, Value::ints, "a list of int32")
     }
 
     fn optional_int(&self, parameter: &str) -> Result<Option<i32>> {
-        let scalar = |value| match value {
-            &Value::Ints(ref values, ref dims) if dims.is_empty() => values.first().copied(),
-            _ => None,
-        };
-        self.optional(parameter, scalar, "one int32")
+        self.optional(parameter, Value::int, "one int32")
     }
 
     fn int(&self, parameter: &str) -> Result<i32> {
@@ -158,23 +150,15 @@ impl<'a> Call<'a> {
     }
 
     fn optional_bool(&self, parameter: &str) -> Result<Option<bool>> {
-        let scalar = |value| match value {
-            &Value::Bools(ref values, ref dims) if dims.is_empty() => values.first().copied(),
-            _ => None,
-        };
-        self.optional(parameter, scalar, "one bool")
+        self.optional(parameter, Value::bool, "one bool")
     }
 
     fn optional_bools(&self, parameter: &str) -> Result<Option<&'a [bool]>> {
-        let list = |value| match value {
-            &Value::Bools(ref values, ref dims) if dims.len() == 1 => Some(&values[..]),
-            _ => None,
-        };
-        self.optional(parameter, list, "a list of bool")
+        self.optional(parameter, Value::bools, "a list of bool")
     }
 
     fn optional_text(&self, parameter: &str) -> Result<Option<&'a str>> {
-        self.optional(parameter, |value| if let Value::Text(text) = value { Some(&text[..]) } else { None }, "a string")
+        self.optional(parameter, Value::text, "a string")
     }
 
     fn text(&self, parameter: &str) -> Result<&'a str> {
