@@ -29,7 +29,11 @@ say "4. Verify all 13 hidden states against what transformers returned for the o
 run "$bin/mert-verify" "$out/mert-tiny-f32.safetensors" --layers all --reference "$reference"
 run "$bin/mert-verify" "$out/mert-tiny.safetensors" --layers all --reference "$reference" --require-structure
 
-say "5. The gate can fail: the same weights under a configuration with 8 heads instead of 4"
+say "5. A Core ML package for clips of one second, verified without a Mac"
+run "$bin/mert-convert" "$checkpoint" "$out/mert-tiny.mlpackage" --seconds 1 --force
+run "$bin/mert-verify" "$out/mert-tiny.mlpackage" --layers all --reference "$reference" --require-structure
+
+say "6. The gate can fail: the same weights under a configuration with 8 heads instead of 4"
 sed 's/"num_attention_heads": 4/"num_attention_heads": 8/' fixtures/mert-tiny/config.json > "$out/wrong-config.json"
 run "$bin/mert-convert" "$checkpoint" "$out/wrong.safetensors" --config "$out/wrong-config.json" --force --quiet
 status=0
@@ -41,4 +45,4 @@ if [ "$status" != 1 ]; then
 fi
 echo "exit status $status"
 
-say "Done: $out/mert-tiny.safetensors computes what PyTorch computes; the wrong one was caught."
+say "Done: $out/mert-tiny.safetensors and .mlpackage compute what PyTorch computes; the wrong one was caught."
