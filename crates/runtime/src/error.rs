@@ -16,7 +16,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The file is not safetensors, or damaged.
-    #[error("{path} is not a readable safetensors file: {reason}")]
+    #[error("{path} is not a readable safetensors file: {reason}; a checkpoint is converted with mert-convert first")]
     NotSafetensors {
         /// The file.
         path: PathBuf,

@@ -38,7 +38,7 @@ impl SafetensorsFile {
     /// The file that a model argument names: itself, or `model.safetensors` in a folder.
     ///
     /// # Errors
-    /// [`VerifyError::Options`] for a Core ML package.
+    /// [`VerifyError::Options`] for a Core ML package, and for a folder without such a file.
     pub fn path_of(path: &Path) -> Result<PathBuf> {
         if is_package(path) {
             return Err(VerifyError::Options(format!(
@@ -46,7 +46,17 @@ impl SafetensorsFile {
                 path.display()
             )));
         }
-        Ok(if path.is_dir() { path.join("model.safetensors") } else { path.to_path_buf() })
+        if !path.is_dir() {
+            return Ok(path.to_path_buf());
+        }
+        let file = path.join("model.safetensors");
+        if !file.exists() {
+            return Err(VerifyError::Options(format!(
+                "{} has no model.safetensors; a checkpoint is converted with mert-convert first",
+                path.display()
+            )));
+        }
+        Ok(file)
     }
 }
 

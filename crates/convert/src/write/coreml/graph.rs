@@ -269,9 +269,8 @@ impl<'p> Graph<'p> {
         self.push("sub", at, x.dims.clone(), x.dtype, [("x", Operand::Tensor(x)), ("y", Operand::Tensor(y))])
     }
 
-    /// x times a number: nothing for 1, one product where the type holds the number to its precision or better
-    /// than that is not to be had, else two. Half precision knows a factor to 2^-12, and as each weight keeps the
-    /// error that the checkpoint's rounding gave it, a factor common to a whole layer would show beside them.
+    /// x times a number: nothing for 1, and two products where half precision cannot hold the number. A factor that
+    /// is off by 2^-12 is off alike for a whole layer, which shows where the rounding of single weights averages out.
     pub(super) fn scale(&mut self, at: &str, x: &Tensor, factor: f64) -> Tensor {
         let factors = match x.dtype {
             _ if factor == 1.0 => vec![],

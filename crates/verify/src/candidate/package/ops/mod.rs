@@ -9,6 +9,8 @@ mod linear;
 mod norm;
 mod reduction;
 mod shape;
+#[cfg(test)]
+mod tests;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
