@@ -48,6 +48,9 @@ pub(super) const POOLED: &str = "hidden_states";
 /// The output that some have: all frames.
 pub(super) const FRAMES: &str = "frame_hidden_states";
 
+/// The longest clip that is taken for one, 46 minutes at 24 kHz: clips of the package's own length may be made.
+const MAX_SAMPLES: u64 = 1 << 26;
+
 /// `ArrayDataType.FLOAT32`.
 const FLOAT32: i32 = 65568;
 
@@ -97,7 +100,7 @@ fn input_lengths(input: &proto::Feature, program: &Program) -> Result<Lengths, S
         }
         (None, Some(range)) => match range.sizes[..] {
             [proto::SizeRange { lower: 1, upper: 1 }, proto::SizeRange { lower, upper }]
-                if lower > 0 && upper > 0 && lower <= upper.unsigned_abs() =>
+                if (1..=MAX_SAMPLES).contains(&lower) && upper > 0 && lower <= upper.unsigned_abs() =>
             {
                 Lengths::Range(lower as usize, upper as usize)
             }
@@ -118,8 +121,8 @@ fn input_lengths(input: &proto::Feature, program: &Program) -> Result<Lengths, S
 
 fn samples(shape: &[i64]) -> Result<usize, String> {
     match *shape {
-        [1, samples] if samples > 0 => usize::try_from(samples).map_err(|e| e.to_string()),
-        _ => Err(format!("a shape of {shape:?}, expected (1, samples)")),
+        [1, samples] if samples > 0 && samples.unsigned_abs() <= MAX_SAMPLES => Ok(samples as usize),
+        _ => Err(format!("a shape of {shape:?}, expected (1, samples) with up to {MAX_SAMPLES}")),
     }
 }
 

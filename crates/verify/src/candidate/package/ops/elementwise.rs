@@ -19,9 +19,15 @@ pub(super) fn real_div(call: &Call<'_>) -> Result<Value> {
     binary(call, |x, y| x.broadcast_div(y))
 }
 
+/// One operand may be spread over the axes of the other; never both, which multiplies sizes.
 fn binary(call: &Call<'_>, compute: impl Fn(&Tensor, &Tensor) -> CandleResult<Tensor>) -> Result<Value> {
     let x = call.float("x")?;
     let y = call.float_like("y", &x)?;
+    let result =
+        x.tensor.shape().broadcast_shape_binary_op(y.tensor.shape(), "broadcast").map_err(|e| described(&e))?;
+    if result.dims() != x.tensor.dims() && result.dims() != y.tensor.dims() {
+        return Err(format!("neither `x` {:?} nor `y` {:?} has the result's shape", x.tensor.dims(), y.tensor.dims()));
+    }
     x.result(compute(x.tensor, y.tensor))
 }
 

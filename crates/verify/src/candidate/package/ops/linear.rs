@@ -1,6 +1,6 @@
 use candle_core::Result as CandleResult;
 
-use super::{Call, Float, Result, only};
+use super::{Call, Float, Result, demand_room, described, only};
 use crate::candidate::package::value::Value;
 
 /// x·Wᵀ + b over the last axis; `weight` is `(out, in)`.
@@ -9,6 +9,7 @@ pub(super) fn linear(call: &Call<'_>) -> Result<Value> {
     let weight = call.float_like("weight", &x)?;
     let bias = call.optional_float_like("bias", &x)?;
     demand_rank("weight", &weight, 2)?;
+    demand_matrices("x", &x)?;
     x.result((|| {
         let y = x.tensor.broadcast_matmul(&weight.tensor.t()?)?;
         add_bias(y, bias.as_ref(), 0)
@@ -47,10 +48,15 @@ pub(super) fn matmul(call: &Call<'_>) -> Result<Value> {
         }
     };
     let (transpose_x, transpose_y) = (call.optional_bool("transpose_x")?, call.optional_bool("transpose_y")?);
-    x.result((|| {
-        let left = oriented(&x, transpose_x.unwrap_or(false))?.contiguous()?;
-        left.broadcast_matmul(&oriented(&y, transpose_y.unwrap_or(false))?.contiguous()?)
-    })())
+    demand_matrices("x", &x)?;
+    demand_matrices("y", &y)?;
+    let left = oriented(&x, transpose_x.unwrap_or(false)).map_err(|e| described(&e))?;
+    let right = oriented(&y, transpose_y.unwrap_or(false)).map_err(|e| described(&e))?;
+    let mut dims = left.dims().to_vec();
+    dims.extend(right.dims().last());
+    dims.remove(left.rank() - 1);
+    demand_room(&dims)?;
+    x.result(left.contiguous().and_then(|left| left.broadcast_matmul(&right.contiguous()?)))
 }
 
 /// A one-dimensional cross-correlation of `(batch, in, frames)`; `weight` is `(out, in / groups, kernel)`.
@@ -79,15 +85,28 @@ pub(super) fn conv(call: &Call<'_>) -> Result<Value> {
             weight.tensor.dims()
         ));
     }
+    // More zeros than the kernel reaches would give frames of nothing but bias.
+    if before.max(after) > kernel.saturating_mul(dilation) {
+        return Err(format!("parameter `pad` is {pad:?}, more than a kernel of {kernel} reaches"));
+    }
     let padded = x.tensor.dims()[2] + before + after;
     if (kernel - 1).checked_mul(dilation).is_none_or(|reach| reach >= padded) {
         return Err(format!("a kernel of {kernel} does not fit into {padded} frames"));
     }
+    demand_room(&[x.tensor.dims()[0], outputs, padded / stride])?;
     x.result((|| {
         let padded = x.tensor.pad_with_zeros(2, before, after)?.contiguous()?;
         let y = padded.conv1d(&weight.tensor.contiguous()?, 0, stride, dilation, groups)?;
         add_bias(y, bias.as_ref(), 1)
     })())
+}
+
+/// The last two axes are those of matrices.
+fn demand_matrices(parameter: &str, operand: &Float<'_>) -> Result<()> {
+    if operand.tensor.rank() >= 2 {
+        return Ok(());
+    }
+    Err(format!("parameter `{parameter}` has shape {:?}, expected two axes or more", operand.tensor.dims()))
 }
 
 fn demand_rank(parameter: &str, operand: &Float<'_>, rank: usize) -> Result<()> {

@@ -199,6 +199,19 @@ fn result(element: Element, tensor: candle_core::Result<Tensor>) -> Result<Value
     Ok(Value::Float(element, tensor.map_err(|e| described(&e))?))
 }
 
+/// The most values that a result may have: 16 GiB. The logits of the longest clip that fits memory have fewer, and
+/// operands that go together by mistake can ask for any number.
+const MAX_VALUES: usize = 1 << 32;
+
+/// Refuses a result that would not fit memory before it is computed.
+fn demand_room(dims: &[usize]) -> Result<()> {
+    let count = dims.iter().try_fold(1usize, |product, &dim| product.checked_mul(dim));
+    match count.filter(|&count| count <= MAX_VALUES) {
+        Some(_) => Ok(()),
+        None => Err(format!("its result would be {dims:?}, which is more than can be held here")),
+    }
+}
+
 /// candle's message without the backtrace that it may carry.
 fn described(error: &candle_core::Error) -> String {
     match error {

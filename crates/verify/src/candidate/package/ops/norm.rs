@@ -8,11 +8,14 @@ pub(super) fn layer_norm(call: &Call<'_>) -> Result<Value> {
     let x = call.float("x")?;
     let rank = x.tensor.rank();
     let axes: Vec<usize> = call.ints("axes")?.iter().map(|&a| axis(a, rank)).collect::<Result<_>>()?;
-    if axes != [rank - 1] {
+    let &[last] = &axes[..] else {
         return Err(format!("parameter `axes` is {axes:?}, expected the last one"));
+    };
+    if last + 1 != rank {
+        return Err(format!("parameter `axes` is {axes:?}, expected the last of {rank}"));
     }
-    let affine = Affine::of(call, &x, x.tensor.dims()[rank - 1])?;
-    x.result(affine.normalise(x.tensor, rank - 1, |parameter| Ok(parameter.clone())))
+    let affine = Affine::of(call, &x, x.tensor.dims()[last])?;
+    x.result(affine.normalise(x.tensor, last, |parameter| Ok(parameter.clone())))
 }
 
 /// Over the frames of each channel of `(batch, channels, frames)`.

@@ -110,6 +110,22 @@ fn conv() {
 }
 
 #[test]
+fn conv_refuses_what_makes_no_sense() {
+    let (x, w) = (float(&[1, 6, 17], 1), float(&[4, 6, 3], 2));
+    let custom = text("custom");
+    for (pad, word) in [([i32::MAX, 0], "reaches"), ([-1, 0], "do not go together")] {
+        let error = run("conv", &[("x", &x), ("weight", &w), ("pad_type", &custom), ("pad", &ints(&pad))]).unwrap_err();
+        assert!(error.contains(word), "{error}");
+    }
+    for (parameter, value) in
+        [("strides", ints(&[0])), ("dilations", ints(&[-1])), ("groups", int(0)), ("groups", int(4))]
+    {
+        assert!(run("conv", &[("x", &x), ("weight", &w), (parameter, &value)]).is_err(), "{parameter}");
+    }
+    assert!(run("conv", &[("x", &x), ("weight", &float(&[4, 6], 2))]).is_err());
+}
+
+#[test]
 fn linear_and_matmul() {
     let (x, w, b) = (float(&[1, 5, 7], 1), float(&[3, 7], 2), float(&[3], 3));
     let (xs, ws, bs) = (values(&x), values(&w), values(&b));
@@ -126,6 +142,17 @@ fn linear_and_matmul() {
     check("matmul", &[("x", &x), ("y", &y), ("transpose_x", &flag(true))], &[1, 7, 4], |at| {
         (0..5).map(|k| xs[k * 7 + at[1]] * ys[k * 4 + at[2]]).sum()
     });
+    // What cannot be held is refused before it is tried.
+    let long = float(&[1, 70_000, 1], 1);
+    let outer = run("matmul", &[("x", &long), ("y", &long), ("transpose_y", &flag(true))]);
+    assert!(outer.unwrap_err().contains("more than can be held"));
+    let (row, column) = (float(&[1, 70_000], 1), float(&[70_000, 1], 1));
+    assert!(run("add", &[("x", &row), ("y", &column)]).unwrap_err().contains("neither"));
+    for kind in ["matmul", "linear"] {
+        let (y, weight) = (("y", &x), ("weight", &w));
+        let operands = [("x", &scalar(1.0)), if kind == "matmul" { y } else { weight }];
+        assert!(run(kind, &operands).unwrap_err().contains("two axes"), "{kind}");
+    }
     // A bias of one value would fit any width.
     assert!(run("linear", &[("x", &x), ("weight", &w), ("bias", &float(&[1], 3))]).is_err());
     assert!(run("linear", &[("x", &x), ("weight", &float(&[3, 6], 2))]).is_err());
@@ -152,7 +179,10 @@ fn norms() {
         let row = &xs[at[1] * 8..][..8];
         normalised(row, row[at[2]]) * gammas[at[1]] + betas[at[1]]
     });
-    assert!(run("layer_norm", &[("x", &x), ("axes", &ints(&[1]))]).is_err());
+    for axes in [&[1][..], &[], &[1, 2]] {
+        assert!(run("layer_norm", &[("x", &x), ("axes", &ints(axes))]).is_err());
+        assert!(run("layer_norm", &[("x", &scalar(1.0)), ("axes", &ints(axes))]).is_err());
+    }
     assert!(run("instance_norm", &[("x", &x), ("gamma", &float(&[8], 2))]).is_err());
 }
 
