@@ -51,8 +51,6 @@ pub(crate) struct Args {
     /// How many threads to use [default: one for each processor]; the output does not depend on it
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
-    #[command(flatten)]
-    coreml: CoreMlArgs,
     /// Replace OUTPUT if it exists
     #[arg(long)]
     force: bool,
@@ -65,6 +63,9 @@ pub(crate) struct Args {
     /// Print nothing but errors; the output's SHA-256 is then not computed, which saves a third of the time
     #[arg(long, short, conflicts_with = "json")]
     quiet: bool,
+    // Last: what follows would be listed under its heading.
+    #[command(flatten)]
+    coreml: CoreMlArgs,
 }
 
 /// What only a Core ML package has.

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use candle_core::{DType, Tensor};
 use mert_spec::{Dtype, Metadata};
-use ndarray::{Array2, Array3, ArrayView3, Axis};
+use ndarray::{Array2, ArrayView3, Axis, CowArray, Ix3};
 use serde::Serialize;
 
 pub use self::package::{ComputeUnits, Emulation, Package, PackageEngine, is_package};
@@ -39,13 +39,13 @@ impl Output {
 
     /// What a reference `(hidden states, frames, width)` expects of it; pooled states are `(1, width)` each. Means
     /// are taken in f64.
-    pub fn of_reference(self, states: ArrayView3<f32>) -> Array3<f32> {
+    pub fn of_reference(self, states: ArrayView3<'_, f32>) -> CowArray<'_, f32, Ix3> {
         match self {
-            Output::Frames => states.to_owned(),
+            Output::Frames => states.into(),
             Output::Pooled => {
                 let frames = states.len_of(Axis(1)).max(1) as f64;
                 let sums = states.mapv(f64::from).sum_axis(Axis(1));
-                sums.mapv(|sum| (sum / frames) as f32).insert_axis(Axis(1))
+                sums.mapv(|sum| (sum / frames) as f32).insert_axis(Axis(1)).into()
             }
         }
     }

@@ -32,7 +32,7 @@ pub(crate) struct VerifyArgs {
     #[arg(long, value_name = "FILE", requires = "checkpoint")]
     checkpoint_config: Option<PathBuf>,
     /// A clip for --checkpoint, .npy or .npz, exactly as it enters the model [default: 5 s of generated
-    /// music-like input]
+    /// music-like input; for a Core ML package as long as it takes]
     #[arg(long, value_name = "FILE", requires = "checkpoint")]
     input: Vec<PathBuf>,
     /// A verify.yaml that lists models, references and tolerances
