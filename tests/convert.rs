@@ -304,7 +304,11 @@ fn the_fixtures_are_those_that_their_readme_lists() {
         std::fs::read_dir(path).unwrap().map(|entry| count(&entry.unwrap().path())).sum()
     }
     // The README itself is not listed.
-    assert_eq!(listed + 1, count(&fixture("")), "files in fixtures/ that its README does not list, or the other way round");
+    assert_eq!(
+        listed + 1,
+        count(&fixture("")),
+        "files in fixtures/ that its README does not list, or the other way round"
+    );
 }
 
 #[test]

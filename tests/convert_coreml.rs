@@ -107,9 +107,11 @@ fn an_existing_package_is_replaced_only_with_force_and_anything_else_never() {
     ] {
         let other = folder.path().join(name);
         make(&other);
-        let (code, _, err) = run(&tiny(), &other, &["--force"]);
-        assert_eq!(code, 2, "{name}");
-        assert!(err.contains("is not a Core ML package"), "{err}");
+        for options in [&["--force"][..], &[]] {
+            let (code, _, err) = run(&tiny(), &other, options);
+            assert_eq!(code, 2, "{name}");
+            assert!(err.contains("is not a Core ML package"), "{err}");
+        }
         assert!(other.exists());
     }
     // A checkpoint inside the package that would be replaced.
@@ -119,8 +121,49 @@ fn an_existing_package_is_replaced_only_with_force_and_anything_else_never() {
     let (code, _, err) = run(&inside, &output, &["--force"]);
     assert_eq!(code, 2);
     assert!(err.contains("is the input"), "{err}");
+    // A configuration inside it.
+    fs::remove_file(&inside).unwrap();
+    let config = output.join("config.json");
+    let (code, _, err) = run(&tiny(), &output, &["--force", "--config", config.to_str().unwrap()]);
+    assert_eq!(code, 2);
+    assert!(err.contains("is the input") && config.exists(), "{err}");
     let expected = ["a.mlpackage", "config.json", "file.mlpackage", "folder.mlpackage", "pytorch_model.bin"];
     assert_eq!(names(folder.path()), expected);
+}
+
+/// Whenever a signal comes, there is one whole package under the name, and nothing beside it.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_interrupted_conversion_leaves_the_old_package_or_the_new_one() {
+    let folder = TempDir::new().unwrap();
+    let output = folder.path().join("a.mlpackage");
+    assert_eq!(run(&tiny(), &output, &["--seconds", "1"]).0, 0);
+    let old = contents(&output);
+    assert_eq!(run(&tiny(), &output, &["--seconds", "2", "--force"]).0, 0);
+    let new = contents(&output);
+    let (mut kept, mut replaced) = (0, 0);
+    for i in 0..60u64 {
+        let seconds = if contents(&output) == old { "2" } else { "1" };
+        let before = contents(&output);
+        let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_mert-convert"))
+            .args([tiny().to_str().unwrap(), output.to_str().unwrap(), "--force", "--quiet", "--seconds", seconds])
+            .spawn()
+            .unwrap();
+        std::thread::sleep(std::time::Duration::from_micros(300 * i));
+        // Its own kill would be SIGKILL, which nobody can prepare for.
+        std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+        child.wait().unwrap();
+        let after = contents(&output);
+        assert!(after == old || after == new, "after {} µs: {:?}", 300 * i, names(&output));
+        if after == before {
+            kept += 1
+        } else {
+            replaced += 1
+        }
+        assert_eq!(names(folder.path()), ["a.mlpackage"], "after {} µs", 300 * i);
+    }
+    println!("{kept} kept the old package, {replaced} replaced it");
+    assert!(kept > 0);
 }
 
 #[test]
@@ -151,15 +194,25 @@ fn what_cannot_be_a_package_is_refused_with_a_reason_and_leaves_nothing() {
     let (code, _, err) = run(&tiny(), &folder.path().join("a.mlmodel"), &[]);
     assert_eq!(code, 2);
     assert!(err.contains(".safetensors or .mlpackage"), "{err}");
-    // An epsilon that half precision has not.
-    let text = fs::read_to_string(fixture("mert-tiny/config.json")).unwrap().replace("1e-05", "1e-08");
+    // Numbers that half precision has not, or only from afar.
     let config = folder.path().join("config.json");
-    fs::write(&config, text).unwrap();
-    let (code, _, err) = run(&tiny(), &package, &["--config", config.to_str().unwrap()]);
-    assert_eq!(code, 2);
-    assert!(err.contains("`layer_norm_eps` 1e-8 is zero in half precision"), "{err}");
-    let (code, _, err) = run(&tiny(), &package, &["--config", config.to_str().unwrap(), "--dtype", "f32"]);
-    assert_eq!(code, 0, "{err}");
+    for (field, from, to, word) in [
+        ("layer_norm_eps", "1e-05", "1e-08", "`feature_projection.layer_norm's epsilon` needs 1e-8"),
+        ("layer_norm_eps", "1e-05", "1e-07", "of which half precision makes 1.19"),
+        ("layer_norm_eps", "1e-05", "1e5", "half precision makes inf"),
+        ("attention_relax", "-1.0", "1e12", "of which half precision makes"),
+    ] {
+        let text = fs::read_to_string(fixture("mert-tiny/config.json")).unwrap();
+        let changed = text.replace(&format!("\"{field}\": {from}"), &format!("\"{field}\": {to}"));
+        assert_ne!(changed, text);
+        fs::write(&config, changed).unwrap();
+        let (code, _, err) = run(&tiny(), &package, &["--config", config.to_str().unwrap(), "--force"]);
+        assert_eq!(code, 2);
+        assert!(err.contains(word) && err.contains("--dtype f32"), "{err}");
+        let (code, _, err) =
+            run(&tiny(), &package, &["--config", config.to_str().unwrap(), "--dtype", "f32", "--force"]);
+        assert_eq!(code, 0, "{err}");
+    }
 }
 
 #[test]

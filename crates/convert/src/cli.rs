@@ -15,7 +15,7 @@ use serde_json::json;
 ///
 /// Weight norm is fused, Conv1d weights are laid out for the target, and every tensor of the
 /// checkpoint is accounted for. Without OUTPUT, or with --dry-run, the plan is printed and nothing is
-/// written. Exit status: 0 done, 2 refused, 130 interrupted; only on 0 has anything been written.
+/// written. Exit status: 0 done, 2 refused, 130 interrupted. OUTPUT appears whole or not at all.
 #[derive(Debug, Parser)]
 #[command(version)]
 pub(crate) struct Args {
@@ -166,11 +166,15 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 fn check_output(output: &Path, args: &Args) -> Result<Format, ConvertError> {
     let format = Format::of(output)?;
     let path = output.to_path_buf();
-    if format == Format::Safetensors && output.exists() && !output.is_file() {
-        return Err(ConvertError::OutputNotAFile { path });
-    }
-    if output.exists() && !args.force && !args.dry_run {
-        return Err(ConvertError::OutputExists { path });
+    match format {
+        Format::CoreMl => write::check_package_output(output, args.force || args.dry_run)?,
+        Format::Safetensors if output.exists() && !output.is_file() => {
+            return Err(ConvertError::OutputNotAFile { path });
+        }
+        Format::Safetensors if output.exists() && !args.force && !args.dry_run => {
+            return Err(ConvertError::OutputExists { path });
+        }
+        Format::Safetensors => {}
     }
     Ok(format)
 }

@@ -20,8 +20,27 @@ pub(crate) struct AtomicFile {
 /// The temporary file or folder of the conversion under way, for [`discard_partial`].
 static PARTIAL: Mutex<Option<PathBuf>> = Mutex::new(None);
 
-pub(super) fn set_partial(path: Option<PathBuf>) {
+fn set_partial(path: Option<PathBuf>) {
     *PARTIAL.lock().unwrap_or_else(PoisonError::into_inner) = path;
+}
+
+/// Makes the temporary file or folder, with no moment in which it is there and a signal would leave it.
+pub(super) fn start_partial<T>(create: impl FnOnce() -> Result<T>, path: impl Fn(&T) -> &Path) -> Result<T> {
+    let mut partial = PARTIAL.lock().unwrap_or_else(PoisonError::into_inner);
+    let temporary = create()?;
+    *partial = Some(path(&temporary).to_path_buf());
+    Ok(temporary)
+}
+
+/// Runs what gives the temporary file or folder its name, unless it has been discarded; a signal that comes
+/// meanwhile waits, and finds nothing to discard.
+pub(super) fn finish_partial(path: &Path, rename: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    let mut partial = PARTIAL.lock().unwrap_or_else(PoisonError::into_inner);
+    if partial.as_deref() != Some(path) {
+        return Err(io::Error::other("the conversion was interrupted"));
+    }
+    *partial = None;
+    rename()
 }
 
 /// Removes the temporary file or folder of a conversion that is being interrupted: a signal ends the process
@@ -64,8 +83,7 @@ impl AtomicFile {
         }
         // The temporary file's own name, which its error holds, would only confuse.
         let failed = |e: io::Error| write_error(&path, e.kind().into());
-        let temporary = builder.tempfile_in(folder).map_err(failed)?;
-        set_partial(Some(temporary.path().to_path_buf()));
+        let temporary = start_partial(|| builder.tempfile_in(folder).map_err(failed), NamedTempFile::path)?;
         Ok(AtomicFile { temporary, path, force })
     }
 

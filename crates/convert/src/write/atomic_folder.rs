@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::atomic::{set_partial, write_error};
+use super::atomic::{finish_partial, start_partial, write_error};
 use crate::{ConvertError, Result};
 
 /// A folder that appears under its name only once it is whole.
@@ -19,21 +19,11 @@ pub(crate) struct AtomicFolder {
 impl AtomicFolder {
     /// Starts a folder that is to become `path`, or what `path` links to.
     ///
-    /// `is_ours` says of a folder that is there already whether it may be replaced at all: `--force` is no
-    /// licence to remove what the converter could not have written.
+    /// `is_ours` says of what is there already whether it may be replaced at all: `--force` is no licence to remove
+    /// what the converter could not have written.
     pub(crate) fn create(path: &Path, force: bool, is_ours: impl Fn(&Path) -> bool) -> Result<Self> {
-        let mut path = path.to_path_buf();
-        if fs::symlink_metadata(&path).is_ok() {
-            path = fs::canonicalize(&path).map_err(|source| write_error(&path, source))?;
-            if !is_ours(&path) {
-                return Err(ConvertError::OutputNotAPackage { path });
-            }
-            if !force {
-                return Err(ConvertError::OutputExists { path });
-            }
-        }
-        let temporary = sibling(&path, ".partial")?;
-        set_partial(Some(temporary.path().to_path_buf()));
+        let path = check_target(path, force, is_ours)?;
+        let temporary = start_partial(|| sibling(&path), TempDir::path)?;
         Ok(AtomicFolder { temporary, path, force })
     }
 
@@ -45,41 +35,90 @@ impl AtomicFolder {
     /// Gives the folder its name. Its files must be on the disk.
     pub(crate) fn commit(self) -> Result<()> {
         let AtomicFolder { temporary, path, force } = self;
-        let failed = |source| write_error(&path, source);
         let exists = fs::symlink_metadata(&path).is_ok();
         if exists && !force {
             return Err(ConvertError::OutputExists { path });
         }
-        // No system call that is everywhere replaces a folder by another: the old one steps aside first, and
-        // comes back if the new one cannot take its place.
-        let old = if exists { Some(sibling(&path, ".replaced")?) } else { None };
-        if let Some(old) = &old {
-            fs::rename(&path, old.path().join("package")).map_err(failed)?;
+        let partial = temporary.path().to_path_buf();
+        finish_partial(&partial, || {
+            if exists {
+                replace(&partial, &path)?
+            } else {
+                fs::rename(&partial, &path)?
+            }
+            // The new name is on the disk before what had it goes.
+            #[cfg(unix)]
+            if let Ok(folder) = fs::File::open(parent(&path)) {
+                // Not every file system can; the name is then as durable as any other.
+                let _ = folder.sync_all();
+            }
+            // Removes the old package, if there was one, which now has the temporary name.
+            drop(temporary);
+            Ok(())
+        })
+        .map_err(|source| write_error(&path, source))
+    }
+}
+
+/// Checks what is at `path`, and gives the path of what it links to.
+pub(super) fn check_target(path: &Path, force: bool, is_ours: impl Fn(&Path) -> bool) -> Result<PathBuf> {
+    let path = path.to_path_buf();
+    if fs::symlink_metadata(&path).is_err() {
+        return Ok(path);
+    }
+    match fs::canonicalize(&path) {
+        Ok(found) if !is_ours(&found) => Err(ConvertError::OutputNotAPackage { path }),
+        Ok(_) if !force => Err(ConvertError::OutputExists { path }),
+        Ok(found) => Ok(found),
+        // A link to nothing.
+        Err(_) => Err(ConvertError::OutputNotAPackage { path }),
+    }
+}
+
+/// Puts the folder `new` in the place of the folder `path`, which afterwards has the name of `new`.
+fn replace(new: &Path, path: &Path) -> io::Result<()> {
+    #[cfg(any(target_os = "linux", target_vendor = "apple"))]
+    {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        use rustix::io::Errno;
+        match renameat_with(CWD, new, CWD, path, RenameFlags::EXCHANGE) {
+            Ok(()) => return Ok(()),
+            // Not every file system can.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
+            Err(other) => return Err(other.into()),
         }
-        let renamed = fs::rename(temporary.path(), &path);
-        if let (Err(_), Some(old)) = (&renamed, &old) {
-            fs::rename(old.path().join("package"), &path).map_err(failed)?;
-        }
-        set_partial(None);
-        renamed.map_err(failed)?;
-        // It has another name now; there is nothing left to remove.
-        let _ = temporary.keep();
-        Ok(())
+    }
+    replace_in_steps(new, path)
+}
+
+/// As [`replace`], where two folders cannot be exchanged at once: a process that is killed between two of the
+/// steps leaves the old package beside the new one, under the name `….replaced`.
+fn replace_in_steps(new: &Path, path: &Path) -> io::Result<()> {
+    let aside = new.with_extension("replaced");
+    fs::rename(path, &aside)?;
+    if let Err(error) = fs::rename(new, path) {
+        fs::rename(&aside, path)?;
+        return Err(error);
+    }
+    fs::rename(&aside, new)
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
     }
 }
 
 /// A new folder beside `path`, removed when dropped.
-fn sibling(path: &Path, suffix: &str) -> Result<TempDir> {
-    let folder = match path.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
+fn sibling(path: &Path) -> Result<TempDir> {
+    let folder = parent(path);
     if !folder.is_dir() {
         let reason = io::Error::other(format!("there is no folder {}", folder.display()));
         return Err(write_error(path, reason));
     }
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".").suffix(suffix);
+    builder.prefix(".").suffix(".partial");
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
@@ -125,11 +164,38 @@ mod tests {
         assert!(matches!(filled(true, "fourth"), Err(ConvertError::OutputNotAPackage { .. })));
         assert_eq!(names(&path), ["thesis"]);
 
+        #[cfg(unix)]
+        {
+            let link = folder.path().join("link.mlpackage");
+            std::os::unix::fs::symlink(folder.path().join("nothing"), &link).unwrap();
+            assert!(matches!(AtomicFolder::create(&link, true, ours), Err(ConvertError::OutputNotAPackage { .. })));
+            fs::remove_file(link).unwrap();
+        }
+
         let interrupted = AtomicFolder::create(&folder.path().join("b.mlpackage"), false, ours).unwrap();
         fs::write(interrupted.temporary_path().join("mark"), "half").unwrap();
         super::super::discard_partial();
         assert_eq!(names(folder.path()), ["a.mlpackage"]);
         assert!(interrupted.commit().is_err());
         assert_eq!(names(folder.path()), ["a.mlpackage"]);
+    }
+
+    #[test]
+    fn both_ways_to_replace_a_folder_exchange_the_two() {
+        for replace in [replace, replace_in_steps] {
+            let folder = tempfile::tempdir().unwrap();
+            let (new, old) = (folder.path().join(".x.partial"), folder.path().join("old"));
+            for path in [&new, &old] {
+                fs::create_dir(path).unwrap();
+                fs::write(path.join("mark"), path.file_name().unwrap().to_str().unwrap()).unwrap();
+            }
+            replace(&new, &old).unwrap();
+            assert_eq!(fs::read_to_string(old.join("mark")).unwrap(), ".x.partial");
+            assert_eq!(fs::read_to_string(new.join("mark")).unwrap(), "old");
+            assert_eq!(names(folder.path()), [".x.partial", "old"]);
+            // If the new one is not there after all, the old one stays.
+            assert!(replace(&folder.path().join("missing"), &old).is_err());
+            assert_eq!(fs::read_to_string(old.join("mark")).unwrap(), ".x.partial");
+        }
     }
 }

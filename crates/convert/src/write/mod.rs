@@ -14,9 +14,11 @@ use std::path::Path;
 use serde::Serialize;
 
 pub use self::atomic::discard_partial;
-pub use self::coreml::{CoreMlOptions, CoreMlProgram, DeploymentTarget, InputLengths, coreml, coreml_program};
+pub use self::coreml::{
+    CoreMlOptions, CoreMlProgram, DeploymentTarget, InputLengths, check_package_output, coreml, coreml_program,
+};
 pub use self::safetensors::safetensors;
-use crate::{ConvertError, Result, Source};
+use crate::{ConfigOrigin, ConvertError, Plan, Result, Source};
 
 /// What was written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -27,11 +29,15 @@ pub struct Written {
     pub source_sha256: String,
 }
 
-fn refuse_input_as_output(source: &Source, output: &Path) -> Result<()> {
+fn refuse_input_as_output(plan: &Plan, source: &Source, output: &Path) -> Result<()> {
     let Ok(output) = fs::canonicalize(output) else { return Ok(()) };
     // An output that is a folder would be replaced with all that is in it.
     let same = |input: &Path| fs::canonicalize(input).is_ok_and(|input| input.starts_with(&output));
-    if source.files.iter().any(|file| same(file)) {
+    let config = match &plan.config_origin {
+        ConfigOrigin::File(path) => Some(path),
+        ConfigOrigin::Inferred { .. } => None,
+    };
+    if source.files.iter().chain(config).any(|file| same(file)) {
         return Err(ConvertError::OutputIsInput { path: output });
     }
     Ok(())

@@ -32,7 +32,7 @@ pub fn safetensors(
     force: bool,
     progress: &(dyn Fn(&Step) + Sync),
 ) -> Result<Written> {
-    refuse_input_as_output(source, output)?;
+    refuse_input_as_output(plan, source, output)?;
     let file = AtomicFile::create(output, force)?;
 
     // The header comes first in the file and holds the digest, which takes longest. It is as long with any

@@ -50,11 +50,11 @@ impl Float {
         }
     }
 
-    /// A number in this type.
-    fn scalar(self, value: f64) -> Constant {
+    /// A number in this type, and the number that it is there.
+    fn scalar(self, value: f64) -> (Constant, f64) {
         match self {
-            Float::F16 => Constant::F16(f16::from_f64(value)),
-            Float::F32 => Constant::F32(value as f32),
+            Float::F16 => (Constant::F16(f16::from_f64(value)), f16::from_f64(value).to_f64()),
+            Float::F32 => (Constant::F32(value as f32), f64::from(value as f32)),
         }
     }
 }
@@ -136,19 +136,49 @@ pub(super) struct Graph<'p> {
     blobs: Vec<Blob<'p>>,
     /// Where the next blob's record goes.
     blob_end: usize,
+    /// The first number that the type it is needed in does not hold.
+    unfaithful: Option<String>,
 }
+
+/// How far an epsilon may be from what it should be. It stands beside a variance, where a twentieth of it shows no
+/// more than the rounding of what the variance is taken of.
+const EPSILON_ERROR: f64 = 0.05;
+
+/// How far a factor may be.
+const FACTOR_ERROR: f64 = 1e-5;
 
 impl<'p> Graph<'p> {
     /// An empty program over the plan's weights; `blob_start` is where the first of them may go.
     pub(super) fn new(steps: &'p [Step], blob_start: usize) -> Self {
         let steps = steps.iter().map(|step| (step.output.as_str(), step)).collect();
-        Graph { operations: Vec::new(), steps, blobs: Vec::new(), blob_end: blob_start }
+        Graph { operations: Vec::new(), steps, blobs: Vec::new(), blob_end: blob_start, unfaithful: None }
     }
 
     /// The program as a block that returns `outputs`, and the weights that it uses.
-    pub(super) fn finish(self, outputs: &[Tensor]) -> (Block, Vec<Blob<'p>>) {
+    ///
+    /// # Errors
+    /// A number that the type it is needed in does not hold.
+    pub(super) fn finish(self, outputs: &[Tensor]) -> Result<(Block, Vec<Blob<'p>>), String> {
+        if let Some(reason) = self.unfaithful {
+            return Err(reason);
+        }
         let outputs = outputs.iter().map(|output| output.name.clone()).collect();
-        (Block { outputs, operations: self.operations }, self.blobs)
+        Ok((Block { outputs, operations: self.operations }, self.blobs))
+    }
+
+    fn demand(&mut self, at: &str, wanted: f64, held: f64, error: f64) {
+        // Written so that an infinity, which differs by an infinity, fails.
+        let faithful = (held - wanted).abs() <= error * wanted.abs();
+        if !faithful {
+            self.unfaithful
+                .get_or_insert_with(|| format!("`{at}` needs {wanted:e}, of which half precision makes {held:e}"));
+        }
+    }
+
+    fn epsilon<'a>(&mut self, module: &str, x: &Tensor, eps: f64) -> Operand<'a> {
+        let (constant, held) = x.dtype.scalar(eps);
+        self.demand(&format!("{module}'s epsilon"), eps, held, EPSILON_ERROR);
+        Operand::Constant(constant)
     }
 
     pub(super) fn expand_dims(&mut self, at: &str, x: &Tensor, axis: usize) -> Tensor {
@@ -230,7 +260,7 @@ impl<'p> Graph<'p> {
             ("axes", Operand::Constant(Constant::Ints(vec![-1]))),
             ("gamma", Operand::Tensor(&gamma)),
             ("beta", Operand::Tensor(&beta)),
-            ("epsilon", Operand::Constant(x.dtype.scalar(eps))),
+            ("epsilon", self.epsilon(module, x, eps)),
         ];
         self.push("layer_norm", at, x.dims.clone(), x.dtype, inputs)
     }
@@ -244,7 +274,7 @@ impl<'p> Graph<'p> {
             ("x", Operand::Tensor(x)),
             ("gamma", Operand::Tensor(&gamma)),
             ("beta", Operand::Tensor(&beta)),
-            ("epsilon", Operand::Constant(x.dtype.scalar(eps))),
+            ("epsilon", self.epsilon(module, x, eps)),
         ];
         self.push("instance_norm", at, x.dims.clone(), x.dtype, inputs)
     }
@@ -278,11 +308,20 @@ impl<'p> Graph<'p> {
             Float::F16 => f16_factors(factor),
         };
         let mut x = x.clone();
+        let mut product = 1.0;
         for (i, &factor) in factors.iter().enumerate() {
-            let at = if i == 0 { at.to_string() } else { format!("{at}.{i}") };
-            let y = Operand::Constant(x.dtype.scalar(factor));
-            x = self.push("mul", &at, x.dims.clone(), x.dtype, [("x", Operand::Tensor(&x)), ("y", y)]);
+            let name = if i == 0 { at.to_string() } else { format!("{at}.{i}") };
+            let (y, held) = x.dtype.scalar(factor);
+            product *= held;
+            x = self.push(
+                "mul",
+                &name,
+                x.dims.clone(),
+                x.dtype,
+                [("x", Operand::Tensor(&x)), ("y", Operand::Constant(y))],
+            );
         }
+        self.demand(at, factor, product, FACTOR_ERROR);
         x
     }
 
@@ -455,12 +494,15 @@ fn f16_factors(factor: f64) -> Vec<f64> {
     if rounded(factor) == factor {
         return vec![factor];
     }
-    // A power of two for the size, and from 1 to 2 every significand with its best partner.
-    let size = 2f64.powi(factor.abs().log2().floor() as i32);
-    let pairs = (0..1024).map(|i| 1.0 + f64::from(i) / 1024.0).map(|a| (a, rounded(factor / size / a)));
-    let error = |&(a, b): &(f64, f64)| (a * b * size - factor).abs();
+    // From 1 to 2 every significand with its best partner; the power of two is shared, so that neither is so small
+    // that it has fewer bits.
+    let exponent = factor.abs().log2().floor() as i32;
+    let significand = factor / 2f64.powi(exponent);
+    let pairs = (0..1024).map(|i| 1.0 + f64::from(i) / 1024.0).map(|a| (a, rounded(significand / a)));
+    let error = |&(a, b): &(f64, f64)| (a * b - significand).abs();
     let best = pairs.min_by(|x, y| error(x).total_cmp(&error(y)));
-    best.map_or_else(|| vec![factor], |(a, b)| vec![a * size, b])
+    let (half, rest) = (exponent / 2, exponent - exponent / 2);
+    best.map_or_else(|| vec![factor], |(a, b)| vec![a * 2f64.powi(half), b * 2f64.powi(rest)])
 }
 
 #[cfg(test)]
@@ -470,7 +512,7 @@ mod tests {
     #[test]
     fn two_half_factors_are_as_good_as_one_of_twenty_bits() {
         assert_eq!(f16_factors(0.125), [0.125]);
-        for factor in [80f64.powf(-0.5), 24f64.powf(0.25), 96f64.powf(-0.5) / 24.0, 24.1, 0.1] {
+        for factor in [80f64.powf(-0.5), 24f64.powf(0.25), 96f64.powf(-0.5) / 24.0, 24.1, 0.1, 1.1e-6, 70_000.1] {
             let factors = f16_factors(factor);
             assert_eq!(factors.len(), 2);
             assert!(factors.iter().all(|&x| f16::from_f64(x).to_f64() == x), "{factors:?}");

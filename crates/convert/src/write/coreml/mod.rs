@@ -14,14 +14,13 @@ mod proto;
 
 use std::collections::BTreeMap;
 
-use half::f16;
 use mert_spec::{Dtype, Layout};
 
 use self::graph::{Blob, Dim, Float, Graph, Tensor};
 use self::model::Model;
 use self::options::InputSamples;
 pub use self::options::{CoreMlOptions, DeploymentTarget, InputLengths};
-pub use self::package::coreml;
+pub use self::package::{check_package_output, coreml};
 use crate::{ConvertError, Plan, Result};
 
 /// The program's input, f32 `(1, samples)`.
@@ -61,13 +60,6 @@ pub fn coreml_program<'p>(plan: &'p Plan, options: &CoreMlOptions) -> Result<Cor
     if plan.layout != Layout::Candle {
         return Err(ConvertError::CoreMl("its weights are in PyTorch's order; leave --layout out".into()));
     }
-    if dtype == Float::F16 && f16::from_f64(config.layer_norm_eps) == f16::ZERO {
-        return Err(ConvertError::CoreMl(format!(
-            "`layer_norm_eps` {:e} is zero in half precision, where a layer norm of equal values would divide by zero; \
-             take --dtype f32",
-            config.layer_norm_eps
-        )));
-    }
     let samples = options.lengths.in_samples(config)?;
     let layers = options.layers.resolve(config.num_hidden_states()).map_err(|e| ConvertError::CoreMl(e.to_string()))?;
     let last = layers.last().copied().unwrap_or_default();
@@ -88,7 +80,8 @@ pub fn coreml_program<'p>(plan: &'p Plan, options: &CoreMlOptions) -> Result<Cor
     if options.frames {
         outputs.push(model::stacked(&mut graph, &states, FRAMES_OUTPUT));
     }
-    let (block, blobs) = graph.finish(&outputs);
+    let (block, blobs) =
+        graph.finish(&outputs).map_err(|reason| ConvertError::CoreMl(format!("{reason}; take --dtype f32")))?;
     Ok(CoreMlProgram { plan, target: options.minimum_deployment, samples, layers, input, outputs, block, blobs })
 }
 

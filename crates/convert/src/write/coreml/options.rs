@@ -56,7 +56,9 @@ impl FromStr for InputLengths {
             }
             Ok(seconds)
         };
-        if let Some((shortest, longest)) = text.split_once('-') {
+        // `5e-1` is a number, no range.
+        let is_number = text.trim().parse::<f64>().is_ok();
+        if let Some((shortest, longest)) = text.split_once('-').filter(|_| !is_number && !text.contains(',')) {
             let (shortest, longest) = (number(shortest)?, number(longest)?);
             if shortest >= longest {
                 return Err(format!("`{text}`: a range goes from a shorter to a longer length"));
@@ -217,6 +219,8 @@ mod tests {
         assert_eq!(samples("5, 10,5"), InputSamples::Listed(vec![120_000, 240_000]));
         assert_eq!(samples("0.5-30"), InputSamples::Range(12_000, 720_000));
         assert_eq!(samples("10,10"), InputSamples::Fixed(240_000));
+        assert_eq!(samples("5e-1"), InputSamples::Fixed(12_000));
+        assert_eq!(samples("5e-1,1"), InputSamples::Listed(vec![12_000, 24_000]));
         for text in ["", "0", "-5", "30-5", "5-5", "nan", "inf", "601", "5,,10", "a", "1-2-3"] {
             assert!(text.parse::<InputLengths>().is_err(), "{text}");
         }

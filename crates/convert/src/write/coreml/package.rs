@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{CoreMlProgram, blob};
 use crate::reader::MappedFile;
 use crate::write::atomic::write_error;
-use crate::write::atomic_folder::AtomicFolder;
+use crate::write::atomic_folder::{AtomicFolder, check_target};
 use crate::write::tensors::{Target, write_tensors_and_hash};
 use crate::write::writeback::Writeback;
 use crate::write::{Written, refuse_input_as_output};
@@ -35,7 +35,7 @@ pub fn coreml(
     force: bool,
     progress: &(dyn Fn(&Step) + Sync),
 ) -> Result<Written> {
-    refuse_input_as_output(source, output)?;
+    refuse_input_as_output(program.plan, source, output)?;
     let folder = AtomicFolder::create(output, force, is_package)?;
     let failed = |source| write_error(output, source);
     let data = folder.temporary_path().join("Data");
@@ -96,6 +96,14 @@ fn write_file(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut file = File::create_new(path)?;
     file.write_all(bytes)?;
     file.sync_all()
+}
+
+/// Whether a package may be written to `output`: nothing is there, or with `force` a package.
+///
+/// # Errors
+/// [`ConvertError::OutputExists`] or [`ConvertError::OutputNotAPackage`].
+pub fn check_package_output(output: &Path, force: bool) -> Result<()> {
+    check_target(output, force, is_package).map(drop)
 }
 
 /// Whether a folder is what this module writes, and so may be replaced.
