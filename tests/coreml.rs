@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use common::{arg, convert, convert_coreml, json, mert_verify, reference};
 use mert_convert::write::CoreMlOptions;
 use mert_spec::{Dtype, Layout};
+use mert_testkit::protobuf::packed;
 use mert_testkit::{CoreMlPackage, fixture};
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -262,6 +263,41 @@ fn a_release_gate_takes_packages_beside_files() {
     }
 }
 
+/// A package that takes several lengths with one of them built in, which open extents do not show.
+#[test]
+fn a_length_that_is_built_in_is_found_with_references_of_that_length_only() {
+    let folder = TempDir::new().unwrap();
+    for seconds in ["0.5-2", "1,2"] {
+        let honest = tiny(&folder, &options(seconds, "ios15"));
+        let (code, output, _) = verified(&honest, &reference(), &["--require-structure"]);
+        assert_eq!(code, 0, "{output}");
+        assert!(output.contains("compared with PyTorch at 24000 only"), "{output}");
+
+        let mut package = CoreMlPackage::read(&honest).unwrap();
+        for layer in 0..12 {
+            for projection in ["q", "k", "v"] {
+                let name = format!("encoder_layers_{layer}_attention_{projection}_proj_split_shape");
+                package.set_constant(&name, packed(&[1, 74, 4, 16]));
+            }
+            package.set_constant(&format!("encoder_layers_{layer}_attention_merge_shape"), packed(&[1, 74, 64]));
+        }
+        let wrong = folder.path().join("wrong.mlpackage");
+        package.write(&wrong).unwrap();
+        let (code, output, _) = verified(&wrong, &reference(), &[]);
+        assert_eq!(code, 2, "--seconds {seconds}: {output}");
+        assert!(output.contains("q_proj_split` (reshape)"), "{output}");
+    }
+}
+
+#[test]
+fn part_of_a_package_is_no_model() {
+    let inner = fixture("coreml/mert-tiny-coremltools.mlpackage/Data/com.apple.CoreML/model.mlmodel");
+    let reference = reference();
+    let (code, _, err) = mert_verify(&[arg(&inner), "--reference", arg(&reference)]);
+    assert_eq!(code, 2);
+    assert!(err.contains("is part of a Core ML package: name the package"), "{err}");
+}
+
 /// A report may not replace part of a package.
 #[test]
 fn a_report_does_not_replace_a_package() {
@@ -284,9 +320,13 @@ fn a_report_does_not_replace_a_package() {
 fn libtorch_judges_each_length_that_a_package_takes() {
     let folder = TempDir::new().unwrap();
     let checkpoint = fixture("mert-tiny/pytorch_model.bin");
-    for (seconds, samples) in
-        [("2", vec![48_000]), ("1,3,2", vec![24_000, 72_000, 48_000]), ("1-6", vec![120_000, 144_000])]
-    {
+    for (seconds, samples) in [
+        ("2", vec![48_000]),
+        ("1,3,2", vec![24_000, 72_000, 48_000]),
+        ("1-6", vec![120_000, 71_278]),
+        ("10-12.5", vec![240_000, 288_722]),
+        ("0.1-2", vec![48_000, 2_400]),
+    ] {
         let path = tiny(&folder, &options(seconds, "ios15"));
         let report = folder.path().join("report.json");
         let args = [arg(&path), "--checkpoint", arg(&checkpoint), "--require-structure", "--json", arg(&report)];

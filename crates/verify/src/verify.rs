@@ -66,6 +66,8 @@ pub fn verify_model(
         ));
     }
     report.judge_structure_coverage(options.require_structure);
+    let judged: Vec<usize> = report.timings.iter().map(|timing| timing.samples).collect();
+    report.notes.extend(candidate.check_lengths(&judged)?);
     Ok(report)
 }
 

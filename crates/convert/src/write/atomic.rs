@@ -1,10 +1,10 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use tempfile::NamedTempFile;
 
+use super::partial;
 use crate::{ConvertError, Result};
 
 /// A file that appears under its name only once it is whole.
@@ -15,41 +15,6 @@ pub(crate) struct AtomicFile {
     temporary: NamedTempFile,
     path: PathBuf,
     force: bool,
-}
-
-/// The temporary file or folder of the conversion under way, for [`discard_partial`].
-static PARTIAL: Mutex<Option<PathBuf>> = Mutex::new(None);
-
-fn set_partial(path: Option<PathBuf>) {
-    *PARTIAL.lock().unwrap_or_else(PoisonError::into_inner) = path;
-}
-
-/// Makes the temporary file or folder, with no moment in which it is there and a signal would leave it.
-pub(super) fn start_partial<T>(create: impl FnOnce() -> Result<T>, path: impl Fn(&T) -> &Path) -> Result<T> {
-    let mut partial = PARTIAL.lock().unwrap_or_else(PoisonError::into_inner);
-    let temporary = create()?;
-    *partial = Some(path(&temporary).to_path_buf());
-    Ok(temporary)
-}
-
-/// Runs what gives the temporary file or folder its name, unless it has been discarded; a signal that comes
-/// meanwhile waits, and finds nothing to discard.
-pub(super) fn finish_partial(path: &Path, rename: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-    let mut partial = PARTIAL.lock().unwrap_or_else(PoisonError::into_inner);
-    if partial.as_deref() != Some(path) {
-        return Err(io::Error::other("the conversion was interrupted"));
-    }
-    *partial = None;
-    rename()
-}
-
-/// Removes the temporary file or folder of a conversion that is being interrupted: a signal ends the process
-/// without running destructors.
-pub fn discard_partial() {
-    if let Some(path) = PARTIAL.lock().unwrap_or_else(PoisonError::into_inner).take() {
-        // It may be gone already; there is nobody left to tell.
-        let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-    }
 }
 
 impl AtomicFile {
@@ -83,7 +48,7 @@ impl AtomicFile {
         }
         // The temporary file's own name, which its error holds, would only confuse.
         let failed = |e: io::Error| write_error(&path, e.kind().into());
-        let temporary = start_partial(|| builder.tempfile_in(folder).map_err(failed), NamedTempFile::path)?;
+        let temporary = partial::start(|| builder.tempfile_in(folder).map_err(failed), NamedTempFile::path)?;
         Ok(AtomicFile { temporary, path, force })
     }
 
@@ -101,13 +66,15 @@ impl AtomicFile {
     pub(crate) fn commit(self) -> Result<()> {
         let AtomicFile { temporary, path, force } = self;
         temporary.as_file().sync_all().map_err(|source| write_error(&path, source))?;
-        let renamed = if force { temporary.persist(&path) } else { temporary.persist_noclobber(&path) };
-        set_partial(None);
-        match renamed {
-            Ok(_) => Ok(()),
-            Err(e) if e.error.kind() == io::ErrorKind::AlreadyExists => Err(ConvertError::OutputExists { path }),
-            Err(e) => Err(write_error(&path, e.error)),
-        }
+        let partial = temporary.path().to_path_buf();
+        partial::finish(&partial, || {
+            let renamed = if force { temporary.persist(&path) } else { temporary.persist_noclobber(&path) };
+            match renamed {
+                Ok(_) => Ok(()),
+                Err(e) if e.error.kind() == io::ErrorKind::AlreadyExists => Err(ConvertError::OutputExists { path }),
+                Err(e) => Err(write_error(&path, e.error)),
+            }
+        })
     }
 }
 
@@ -118,9 +85,12 @@ pub(crate) fn write_error(path: &Path, source: io::Error) -> ConvertError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::write::discard_partial;
+    use crate::write::partial::ALONE;
 
     #[test]
     fn nothing_is_left_of_a_file_that_is_not_committed_or_interrupted() {
+        let _alone = ALONE.lock();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out.safetensors");
         let files = || fs::read_dir(folder.path()).unwrap().count();

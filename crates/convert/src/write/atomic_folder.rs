@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::atomic::{finish_partial, start_partial, write_error};
+use super::atomic::write_error;
+use super::partial;
 use crate::{ConvertError, Result};
 
 /// A folder that appears under its name only once it is whole.
@@ -23,7 +24,7 @@ impl AtomicFolder {
     /// what the converter could not have written.
     pub(crate) fn create(path: &Path, force: bool, is_ours: impl Fn(&Path) -> bool) -> Result<Self> {
         let path = check_target(path, force, is_ours)?;
-        let temporary = start_partial(|| sibling(&path), TempDir::path)?;
+        let temporary = partial::start(|| sibling(&path), TempDir::path)?;
         Ok(AtomicFolder { temporary, path, force })
     }
 
@@ -40,12 +41,9 @@ impl AtomicFolder {
             return Err(ConvertError::OutputExists { path });
         }
         let partial = temporary.path().to_path_buf();
-        finish_partial(&partial, || {
-            if exists {
-                replace(&partial, &path)?
-            } else {
-                fs::rename(&partial, &path)?
-            }
+        partial::finish(&partial, || {
+            let renamed = if exists { replace(&partial, &path) } else { fs::rename(&partial, &path) };
+            renamed.map_err(|source| write_error(&path, source))?;
             // The new name is on the disk before what had it goes.
             #[cfg(unix)]
             if let Ok(folder) = fs::File::open(parent(&path)) {
@@ -56,7 +54,6 @@ impl AtomicFolder {
             drop(temporary);
             Ok(())
         })
-        .map_err(|source| write_error(&path, source))
     }
 }
 
@@ -132,6 +129,7 @@ fn sibling(path: &Path) -> Result<TempDir> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::write::partial::ALONE;
 
     fn names(folder: &Path) -> Vec<String> {
         let mut names: Vec<_> =
@@ -142,6 +140,7 @@ mod tests {
 
     #[test]
     fn whole_or_not_at_all() {
+        let _alone = ALONE.lock();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.mlpackage");
         let ours = |path: &Path| path.join("mark").is_file();

@@ -3,6 +3,7 @@
 mod atomic;
 mod atomic_folder;
 mod coreml;
+mod partial;
 mod positional;
 mod safetensors;
 mod tensors;
@@ -13,10 +14,10 @@ use std::path::Path;
 
 use serde::Serialize;
 
-pub use self::atomic::discard_partial;
 pub use self::coreml::{
     CoreMlOptions, CoreMlProgram, DeploymentTarget, InputLengths, check_package_output, coreml, coreml_program,
 };
+pub use self::partial::discard_partial;
 pub use self::safetensors::safetensors;
 use crate::{ConfigOrigin, ConvertError, Plan, Result, Source};
 

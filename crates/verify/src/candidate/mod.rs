@@ -74,6 +74,12 @@ pub trait Candidate {
     /// The lengths of clip, in samples, that show what it does; `None` if it takes any.
     fn clip_lengths(&self) -> Option<Vec<usize>>;
 
+    /// Looks at lengths of clip that it takes and that no reference had; gives a sentence about what was not judged.
+    ///
+    /// # Errors
+    /// [`VerifyError`](crate::VerifyError) if it cannot run at another length that it says it takes.
+    fn check_lengths(&self, judged: &[usize]) -> Result<Option<String>>;
+
     /// Runs it from the samples up, as a user does.
     ///
     /// # Errors

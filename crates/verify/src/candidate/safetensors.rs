@@ -46,6 +46,13 @@ impl SafetensorsFile {
                 path.display()
             )));
         }
+        if let Some(package) = path.ancestors().skip(1).find(|folder| is_package(folder)) {
+            return Err(VerifyError::Options(format!(
+                "{} is part of a Core ML package: name the package, {}",
+                path.display(),
+                package.display()
+            )));
+        }
         if !path.is_dir() {
             return Ok(path.to_path_buf());
         }
@@ -87,6 +94,10 @@ impl Candidate for SafetensorsFile {
 
     fn clip_lengths(&self) -> Option<Vec<usize>> {
         None
+    }
+
+    fn check_lengths(&self, _: &[usize]) -> Result<Option<String>> {
+        Ok(None)
     }
 
     fn run(&self, input_values: &[f32], wanted: &[usize]) -> Result<Vec<(Output, HiddenStates)>> {

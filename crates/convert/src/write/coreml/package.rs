@@ -40,7 +40,10 @@ pub fn coreml(
     let failed = |source| write_error(output, source);
     let data = folder.temporary_path().join("Data");
     let weights = data.join(WEIGHTS);
-    fs::create_dir_all(&weights).map_err(failed)?;
+    // Not all at once: that would make the temporary folder anew if a signal has just removed it.
+    for folder in [&data, &data.join("com.apple.CoreML"), &weights] {
+        fs::create_dir(folder).map_err(failed)?;
+    }
     let weights = weights.join("weight.bin");
     let file = File::create_new(&weights).map_err(failed)?;
     let done: Result<_> = Writeback::during(&file, |writeback| {

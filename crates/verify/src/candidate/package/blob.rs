@@ -25,6 +25,9 @@ impl BlobFile {
     fn new(bytes: Vec<u8>) -> Result<Self, String> {
         let file = BlobFile { bytes, read: BTreeMap::new() };
         let version = file.u32_at(4).filter(|_| file.bytes.len() >= ALIGNMENT);
+        if file.bytes.iter().take(ALIGNMENT).skip(8).any(|&byte| byte != 0) {
+            return Err("the header of weight.bin has reserved fields that are not zero".into());
+        }
         match version {
             None => Err(format!("weight.bin has {} bytes, less than its header; it is truncated", file.bytes.len())),
             Some(2) => Ok(file),
@@ -62,8 +65,8 @@ impl BlobFile {
         if start != offset + ALIGNMENT as u64 {
             return wrong(format!("says that its data is at {start}, expected right behind it"));
         }
-        if self.u64_at(record + 24) != Some(0) {
-            return wrong("has padding bits, which only sub-byte types have".into());
+        if self.bytes.get(record + 24..record + ALIGNMENT).is_none_or(|rest| rest.iter().any(|&byte| byte != 0)) {
+            return wrong("has padding bits or reserved fields that are not zero".into());
         }
         let range = usize::try_from(start).ok().zip(usize::try_from(start + size).ok());
         let Some(data) = range.and_then(|(start, end)| self.bytes.get(start..end)) else {
@@ -87,19 +90,25 @@ impl BlobFile {
     /// else is in the file.
     pub(super) fn finish(&self) -> Result<(), String> {
         let mut end = ALIGNMENT;
+        let mut unused = None;
         for (&record, &(_, data_end)) in &self.read {
             if record < end {
                 return Err(format!(
                     "two blobs of weight.bin overlap: the record at {record} is within the one before"
                 ));
             }
+            let expected = end.next_multiple_of(ALIGNMENT);
+            unused = unused.or((record != expected).then_some(expected));
             end = data_end;
         }
         let (counted, used) = (self.u32_at(0).unwrap_or_default(), self.read.len());
         if counted as usize != used {
             return Err(format!("weight.bin counts {counted} blobs, the program uses {used}"));
         }
-        if self.bytes.len() < end || self.bytes.len() >= end + ALIGNMENT {
+        if let Some(unused) = unused {
+            return Err(format!("nothing uses what is at {unused} in weight.bin"));
+        }
+        if self.bytes.len() != end {
             return Err(format!("weight.bin has {} bytes, its blobs end at {end}", self.bytes.len()));
         }
         Ok(())
@@ -148,14 +157,16 @@ mod tests {
     fn values_and_every_fault_that_a_record_can_have() {
         assert_eq!(read(|_| ()).unwrap(), [1.5, -1.5, 2.5, -2.5]);
         type Fault = (&'static str, fn(&mut Vec<u8>));
-        let faults: [Fault; 11] = [
+        let faults: [Fault; 13] = [
             ("less than its header", |b| b.truncate(40)),
             ("version 3", |b| b[4] = 3),
             ("no record is there", |b| b[64] = 0),
             ("element type 1", |b| b[68] = 1),
             ("holds 12 bytes", |b| b[72] = 12),
             ("right behind it", |b| b[80] = 64),
-            ("padding bits", |b| b[88] = 1),
+            ("reserved fields", |b| b[88] = 1),
+            ("reserved fields", |b| b[127] = 1),
+            ("reserved fields", |b| b[63] = 1),
             ("truncated", |b| b.truncate(260)),
             ("beyond the file", |b| b.truncate(192)),
             ("counts 3", |b| b[0] = 3),
@@ -169,10 +180,17 @@ mod tests {
         let declared = Type { element: Element::F32, dims: vec![Some(2)] };
         assert!(blobs.read(65, &declared).unwrap_err().contains("multiple"));
         assert!(blobs.read(u64::MAX - 63, &declared).unwrap_err().contains("beyond"));
-        // A blob that is never used, and one that reaches into the next.
+        // A blob that is never used, behind or before the one that is, and one that reaches into the next.
         blobs.read(64, &declared).unwrap();
         assert!(blobs.finish().unwrap_err().contains("counts 2 blobs, the program uses 1"));
         blobs.read(192, &declared).unwrap();
+        assert!(blobs.finish().is_ok());
+        let first = blobs.read.remove(&64).unwrap();
+        assert!(blobs.finish().unwrap_err().contains("the program uses 1"));
+        blobs.bytes[0] = 1;
+        assert!(blobs.finish().unwrap_err().contains("nothing uses what is at 64"));
+        blobs.bytes[0] = 2;
+        blobs.read.insert(64, first);
         blobs.read.insert(64, (128, 200));
         assert!(blobs.finish().unwrap_err().contains("overlap"));
     }

@@ -1,4 +1,5 @@
 use mert_spec::{Metadata, MetadataError};
+use prost::Message;
 
 use super::program::Program;
 use super::proto;
@@ -48,31 +49,38 @@ pub(super) const POOLED: &str = "hidden_states";
 /// The output that some have: all frames.
 pub(super) const FRAMES: &str = "frame_hidden_states";
 
-/// The longest clip that is taken for one, 46 minutes at 24 kHz: clips of the package's own length may be made.
-const MAX_SAMPLES: u64 = 1 << 26;
+/// The longest clip that is taken for one, three hours at 24 kHz: clips of the package's own length may be made.
+const MAX_SAMPLES: u64 = 1 << 28;
+
+/// Core ML's limit of listed shapes.
+const MAX_LISTED: usize = 128;
 
 /// `ArrayDataType.FLOAT32`.
 const FLOAT32: i32 = 65568;
 
 impl Description {
-    pub(super) fn decode(description: &proto::Description, program: &Program) -> Result<Self, String> {
-        if !description.state.is_empty() {
-            return Err("it keeps a state between predictions, which is not known here".into());
-        }
+    /// Without a program what it promises is taken at its word.
+    pub(super) fn decode(description: &proto::Description, program: Option<&Program>) -> Result<Self, String> {
         let [input] = &description.input[..] else {
             return Err(format!("it describes {} inputs, expected `{INPUT}` alone", description.input.len()));
         };
-        let lengths = input_lengths(input, program).map_err(|e| format!("described input `{}`: {e}", input.name))?;
+        let at_input = |e| format!("described input `{}`: {e}", input.name);
+        let lengths = input_lengths(input).map_err(at_input)?;
         let described: Vec<&str> = description.output.iter().map(|output| output.name.as_str()).collect();
-        let returned: Vec<&str> = program.outputs.iter().map(String::as_str).collect();
-        if described != returned {
-            return Err(format!("it describes the outputs {described:?}, its program returns {returned:?}"));
-        }
         let metadata = description.metadata.as_ref().ok_or("it has no metadata")?;
-        let (metadata, rows) = read_metadata(metadata)?;
-        for output in &description.output {
-            check_output(output, program, &metadata, rows.len())
-                .map_err(|e| format!("described output `{}`: {e}", output.name))?;
+        let metadata = proto::Metadata::decode(&metadata[..]).map_err(|e| format!("its metadata: {e}"))?;
+        let (metadata, rows) = read_metadata(&metadata)?;
+        check_lengths(&lengths, &metadata).map_err(at_input)?;
+        if let Some(program) = program {
+            check_input(&lengths, program).map_err(at_input)?;
+            let returned: Vec<&str> = program.outputs.iter().map(String::as_str).collect();
+            if described != returned {
+                return Err(format!("it describes the outputs {described:?}, its program returns {returned:?}"));
+            }
+            for output in &description.output {
+                check_output(output, program, &metadata, rows.len())
+                    .map_err(|e| format!("described output `{}`: {e}", output.name))?;
+            }
         }
         let has_frames = match described[..] {
             [POOLED] => false,
@@ -83,39 +91,76 @@ impl Description {
     }
 }
 
-fn input_lengths(input: &proto::Feature, program: &Program) -> Result<Lengths, String> {
-    let (name, declared) = &program.input;
-    if input.name != *name || name != INPUT {
-        return Err(format!("the program's input is `{name}`, expected `{INPUT}` in both"));
+fn input_lengths(input: &proto::Feature) -> Result<Lengths, String> {
+    if input.name != INPUT {
+        return Err(format!("expected `{INPUT}`"));
     }
     let array = array(input)?;
-    if declared.element != Element::F32 || declared.dims.len() != 2 || declared.dims[0] != Some(1) {
-        return Err(format!("the program declares it as {declared}, expected fp32[1, samples]"));
-    }
     let default = samples(&array.shape)?;
     let lengths = match (&array.enumerated, &array.range) {
         (None, None) => Lengths::Listed(vec![default]),
         (Some(listed), None) => {
-            Lengths::Listed(listed.shapes.iter().map(|shape| samples(&shape.shape)).collect::<Result<_, _>>()?)
+            let count = listed.shapes.len();
+            if !(2..=MAX_LISTED).contains(&count) {
+                return Err(format!("it lists {count} shapes, expected 2 to {MAX_LISTED}"));
+            }
+            let listed: Vec<usize> =
+                listed.shapes.iter().map(|shape| samples(&shape.shape)).collect::<Result<_, _>>()?;
+            if listed.iter().enumerate().any(|(i, length)| listed[..i].contains(length)) {
+                return Err("it lists a shape twice".into());
+            }
+            Lengths::Listed(listed)
         }
         (None, Some(range)) => match range.sizes[..] {
             [proto::SizeRange { lower: 1, upper: 1 }, proto::SizeRange { lower, upper }]
-                if (1..=MAX_SAMPLES).contains(&lower) && upper > 0 && lower <= upper.unsigned_abs() =>
+                if lower > 0 && upper > 0 && lower < upper.unsigned_abs() && upper.unsigned_abs() <= MAX_SAMPLES =>
             {
                 Lengths::Range(lower as usize, upper as usize)
             }
-            _ => return Err("its `shapeRange` is not that of (1, samples)".into()),
+            _ => {
+                return Err(format!("its `shapeRange` is not that of (1, samples), from 1 to {MAX_SAMPLES} of them"));
+            }
         },
         (Some(_), Some(_)) => return Err("it has both `enumeratedShapes` and `shapeRange`".into()),
     };
     if !lengths.admits(default) {
         return Err(format!("its default of {default} samples is not one of {}", lengths.shown()));
     }
-    match (declared.dims[1], &lengths) {
-        (Some(fixed), Lengths::Listed(listed)) if listed[..] == [fixed] => Ok(lengths),
-        (None, Lengths::Range(..)) => Ok(lengths),
-        (None, Lengths::Listed(listed)) if listed.len() > 1 => Ok(lengths),
-        _ => Err(format!("it takes {} samples, but the program declares {declared}", lengths.shown())),
+    Ok(lengths)
+}
+
+/// The model must make a frame of the shortest of them.
+fn check_lengths(lengths: &Lengths, metadata: &Metadata) -> Result<(), String> {
+    let shortest = match lengths {
+        Lengths::Listed(listed) => listed.iter().copied().min().unwrap_or_default(),
+        Lengths::Range(shortest, _) => *shortest,
+    };
+    if metadata.config.frames(shortest).is_none() {
+        let needed = metadata.config.receptive_field();
+        return Err(format!("it takes {shortest} samples, but one frame needs {needed}"));
+    }
+    Ok(())
+}
+
+/// The program must take what is described.
+fn check_input(lengths: &Lengths, program: &Program) -> Result<(), String> {
+    let (name, declared) = &program.input;
+    if name != INPUT {
+        return Err(format!("the program's input is `{name}`, expected `{INPUT}` in both"));
+    }
+    if declared.element != Element::F32 || declared.dims.len() != 2 || declared.dims[0] != Some(1) {
+        return Err(format!("the program declares it as {declared}, expected fp32[1, samples]"));
+    }
+    match (declared.dims[1], lengths) {
+        (Some(fixed), Lengths::Listed(listed)) if listed[..] == [fixed] => {}
+        (None, Lengths::Range(..)) => return Ok(()),
+        (None, Lengths::Listed(listed)) if listed.len() > 1 => return Ok(()),
+        _ => return Err(format!("it takes {} samples, but the program declares {declared}", lengths.shown())),
+    }
+    // Where the input's length is known, every extent is.
+    match program.operations.iter().find(|operation| operation.declared.dims.contains(&None)) {
+        Some(open) => Err(format!("its length is fixed, but operation `{}` is declared {}", open.name, open.declared)),
+        None => Ok(()),
     }
 }
 
@@ -177,6 +222,10 @@ fn read_metadata(metadata: &proto::Metadata) -> Result<(Metadata, Vec<usize>), S
         ),
         other => other.to_string(),
     })?;
+    let rate = read.config.input_sample_rate().to_string();
+    if let Some(found) = entries.get("sample_rate").filter(|&found| *found != rate) {
+        return Err(format!("its metadata's `sample_rate` is {found}, but its configuration's is {rate}"));
+    }
     let rows =
         entries.get("hidden_states").ok_or("its metadata has no `hidden_states`, which says what its rows are")?;
     let numbers: Option<Vec<usize>> = rows.split(',').map(|row| row.parse().ok()).collect();

@@ -63,12 +63,16 @@ pub(super) enum Engine {
 }
 
 impl Engine {
-    pub(super) fn open(path: &Path, program: Program, device: Device, options: &Options) -> Result<Self> {
-        match options.engine.unwrap_or_default() {
-            PackageEngine::Interpreter => {
+    /// Loads a package into the engine that was chosen; the program is the interpreter's.
+    pub(super) fn open(path: &Path, program: Option<Program>, device: Device, options: &Options) -> Result<Self> {
+        match (options.engine.unwrap_or_default(), program) {
+            (PackageEngine::Interpreter, Some(program)) => {
                 Ok(Engine::Interpreter(Interpreter { program, device, emulate_f16: options.emulate.is_some() }))
             }
-            PackageEngine::CoreMl(units) => {
+            (PackageEngine::Interpreter, None) => {
+                Err(VerifyError::Options(format!("{}: the interpreter has no program", path.display())))
+            }
+            (PackageEngine::CoreMl(units), _) => {
                 if options.emulate.is_some() || options.device != DeviceKind::Cpu {
                     let reason = "--emulate and --device are for the interpreter; leave them out with --engine coreml";
                     return Err(VerifyError::Options(format!("{}: {reason}", path.display())));

@@ -36,8 +36,10 @@ impl Files {
     /// Finds the files of the package in this folder.
     pub(super) fn find(package: &Path) -> Result<Self, String> {
         let path = package.join("Manifest.json");
-        let text = std::fs::read_to_string(&path)
-            .map_err(|e| format!("it has no Manifest.json that can be read ({e}), so it is no Core ML package"))?;
+        if !path.is_file() {
+            return Err("it has no file Manifest.json, so it is no Core ML package".into());
+        }
+        let text = std::fs::read_to_string(&path).map_err(|e| format!("Manifest.json cannot be read: {e}"))?;
         let manifest: Manifest = serde_json::from_str(&text).map_err(|e| format!("Manifest.json: {e}"))?;
         if manifest.file_format_version != "1.0.0" {
             let found = manifest.file_format_version;
@@ -50,11 +52,16 @@ impl Files {
         if !model.is_file() {
             return Err(format!("Manifest.json names `{}`, which is not there", root.path));
         }
+        // Every entry is Core ML's business, which refuses a package for one that leads nowhere.
+        for item in manifest.item_info_entries.values() {
+            if !data_path(package, &item.path)?.exists() {
+                return Err(format!("Manifest.json names `{}`, which is not there", item.path));
+            }
+        }
         // MIL's `@model_path/weights` is beside the model.
         let weights = model.with_file_name("weights");
         let mut items = manifest.item_info_entries.values();
-        let named = items.any(|item| data_path(package, &item.path).is_ok_and(|path| path == weights));
-        if !named {
+        if !items.any(|item| data_path(package, &item.path).is_ok_and(|path| path == weights)) {
             return Err("Manifest.json has no entry for the folder `weights` beside the model".into());
         }
         let weights = weights.join("weight.bin");

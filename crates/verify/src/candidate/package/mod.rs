@@ -36,7 +36,7 @@ pub use self::engine::{Emulation, PackageEngine};
 use self::manifest::Files;
 use self::program::Program;
 use super::{Candidate, HiddenStates, Output};
-use crate::{Options, Result, VerifyError};
+use crate::{Options, Result, VerifyError, signal};
 
 /// Whether a path is that of a Core ML package, whole or not.
 pub fn is_package(path: &Path) -> bool {
@@ -69,7 +69,15 @@ impl Package {
         }
         let broken = |reason: String| VerifyError::Package { path: path.to_path_buf(), reason };
         let device = options.device.open()?;
-        let (program, description) = read(path, &device).map_err(broken)?;
+        let files = Files::find(path).map_err(broken)?;
+        let model = read_model(&files.model).map_err(broken)?;
+        // Core ML reads the program itself, and knows operations that the interpreter does not.
+        let program = match options.engine.unwrap_or_default() {
+            PackageEngine::Interpreter => Some(read_program(&model, &files, &device).map_err(broken)?),
+            PackageEngine::CoreMl(_) => None,
+        };
+        let description = model.description.ok_or_else(|| broken("model.mlmodel has no `description`".into()))?;
+        let description = Description::decode(&description, program.as_ref()).map_err(broken)?;
         let engine = Engine::open(path, program, device, options)?;
         Ok(Package { path: path.to_path_buf(), description, engine })
     }
@@ -81,6 +89,21 @@ impl Package {
             files.extend([found.model, found.weights]);
         }
         files
+    }
+
+    /// Two lengths of a range: what is nearest to five seconds, and two seconds and a bit from it, which leaves
+    /// another remainder in every convolution.
+    fn two_lengths(&self, shortest: usize, longest: usize) -> [usize; 2] {
+        let rate = f64::from(self.metadata().config.input_sample_rate());
+        let first = ((5.0 * rate) as usize).clamp(shortest, longest);
+        let step = (2.0301 * rate) as usize;
+        let second = match (first + step <= longest, first >= shortest + step) {
+            (true, _) => first + step,
+            (false, true) => first - step,
+            (false, false) if first == longest => shortest,
+            (false, false) => longest,
+        };
+        [first, second]
     }
 
     fn broken(&self, reason: String) -> VerifyError {
@@ -105,16 +128,24 @@ impl Package {
     }
 }
 
-fn read(path: &Path, device: &candle_core::Device) -> Result<(Program, Description), String> {
-    let files = Files::find(path)?;
-    let bytes = std::fs::read(&files.model).map_err(|e| format!("cannot read {}: {e}", files.model.display()))?;
+fn read_model(path: &Path) -> Result<proto::Model, String> {
+    let bytes = std::fs::read(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
     let model = proto::Model::decode(&bytes[..]).map_err(|e| format!("model.mlmodel cannot be decoded: {e}"))?;
-    let bytes = model.ml_program.ok_or("model.mlmodel holds no ML Program (`mlProgram`)")?;
+    // Every field that is known is encoded again at the same length. Another kind of model, a training input, a
+    // default value are not.
+    if model.encoded_len() != bytes.len() {
+        let unknown = bytes.len().abs_diff(model.encoded_len());
+        return Err(format!(
+            "model.mlmodel has fields of {unknown} bytes, outside its program, that are not known here"
+        ));
+    }
+    Ok(model)
+}
+
+fn read_program(model: &proto::Model, files: &Files, device: &candle_core::Device) -> Result<Program, String> {
+    let bytes = model.ml_program.as_ref().ok_or("model.mlmodel holds no ML Program (`mlProgram`)")?;
     let mut blobs = BlobFile::open(&files.weights)?;
-    let program = Program::decode(&bytes, model.specification_version, &mut blobs, device)?;
-    let description = model.description.ok_or("model.mlmodel has no `description`")?;
-    let description = Description::decode(&description, &program)?;
-    Ok((program, description))
+    Program::decode(bytes, model.specification_version, &mut blobs, device)
 }
 
 impl Candidate for Package {
@@ -142,19 +173,41 @@ impl Candidate for Package {
         self.description.rows.clone()
     }
 
-    /// All that are listed. Of a range what is nearest to five seconds and to seven and a bit, which have another
-    /// remainder in every convolution.
+    /// All that are listed, or two of a range.
     fn clip_lengths(&self) -> Option<Vec<usize>> {
         Some(match &self.description.lengths {
             Lengths::Listed(listed) => listed.clone(),
-            Lengths::Range(shortest, longest) => {
-                let rate = f64::from(self.metadata().config.input_sample_rate());
-                let near = |seconds: f64| ((seconds * rate) as usize).clamp(*shortest, *longest);
-                let mut lengths = vec![near(5.0), near(7.0301)];
-                lengths.dedup();
-                lengths
-            }
+            Lengths::Range(shortest, longest) => self.two_lengths(*shortest, *longest).to_vec(),
         })
+    }
+
+    /// A package that takes several lengths, and was judged at one of them, may have that one built in: it is run
+    /// at another one, too.
+    fn check_lengths(&self, judged: &[usize]) -> Result<Option<String>> {
+        let (Some(&only), true) = (judged.first(), judged.iter().all(|length| *length == judged[0])) else {
+            return Ok(None);
+        };
+        let other = match &self.description.lengths {
+            Lengths::Listed(listed) => listed.iter().copied().filter(|length| *length != only).min(),
+            Lengths::Range(shortest, longest) => {
+                self.two_lengths(*shortest, *longest).into_iter().find(|length| *length != only)
+            }
+        };
+        let Some(other) = other else { return Ok(None) };
+        let config = &self.metadata().config;
+        let clip = signal::music_like(other, config.input_sample_rate());
+        for (output, states) in self.run(&clip, &self.description.rows)? {
+            let expected = if output == Output::Frames { config.frames(other) } else { Some(1) };
+            if let Some(state) = states.values().find(|state| Some(state.nrows()) != expected) {
+                let found = state.nrows();
+                return Err(self.broken(format!("of {other} samples it makes {found} frames, not {expected:?}")));
+            }
+        }
+        Ok(Some(format!(
+            "it takes clips of {} samples, but was compared with PyTorch at {only} only; at {other} it runs, and what it \
+             computes there was not judged. Give a reference of another length, or --checkpoint",
+            self.description.lengths.shown()
+        )))
     }
 
     fn run(&self, input_values: &[f32], wanted: &[usize]) -> Result<Vec<(Output, HiddenStates)>> {

@@ -4,6 +4,7 @@ use candle_core::Device;
 use prost::Message;
 
 use super::blob::BlobFile;
+use super::ops;
 use super::proto::{self, Bound};
 use super::types::Type;
 use super::value::Value;
@@ -135,6 +136,12 @@ fn check_form(operation: &proto::Operation) -> Result<&proto::NamedValueType, St
     };
     if !is_identifier(&output.name) {
         return Err("its output's name is not an identifier ([A-Za-z_][A-Za-z0-9_@]*)".into());
+    }
+    if operation.r#type.starts_with("constexpr_") {
+        return Err("compressed weights are not read here; on a Mac --engine coreml runs them".into());
+    }
+    if operation.r#type != "const" && !ops::is_known(&operation.r#type) {
+        return Err("no operation of this kind is known here".into());
     }
     if !operation.blocks.is_empty() {
         return Err("it has blocks, which no operation that is read here has".into());

@@ -3,7 +3,8 @@
 //! Transcribed once more from Apple's `Model.proto`, `FeatureTypes.proto` and `MIL.proto`
 //! (<https://github.com/apple/coremltools/tree/main/mlmodel/format>), not shared with the converter: a field number
 //! that is wrong there must not be wrong here too. [`Program`] has every field of MIL's that can hold
-//! anything, so that what is unknown can be told from what is unused; attributes that only annotate stay bytes.
+//! anything, and the other messages those that an encoder of audio may have; what is left over when a message is
+//! encoded again is not known here, and refused. Attributes that only annotate, and metadata, stay bytes.
 
 use std::collections::BTreeMap;
 
@@ -26,10 +27,9 @@ pub(super) struct Description {
     pub(super) input: Vec<Feature>,
     #[prost(message, repeated, tag = "10")]
     pub(super) output: Vec<Feature>,
-    #[prost(message, repeated, tag = "13")]
-    pub(super) state: Vec<Feature>,
-    #[prost(message, optional, tag = "100")]
-    pub(super) metadata: Option<Metadata>,
+    /// A [`Metadata`], whose other fields are free text.
+    #[prost(bytes = "vec", optional, tag = "100")]
+    pub(super) metadata: Option<Vec<u8>>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -42,6 +42,8 @@ pub(super) struct Metadata {
 pub(super) struct Feature {
     #[prost(string, tag = "1")]
     pub(super) name: String,
+    #[prost(string, tag = "2")]
+    pub(super) short_description: String,
     #[prost(message, optional, tag = "3")]
     pub(super) r#type: Option<FeatureType>,
 }

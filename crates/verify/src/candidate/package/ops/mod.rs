@@ -22,34 +22,47 @@ use super::value::Value;
 
 type Result<T, E = String> = std::result::Result<T, E>;
 
+/// What an operation computes.
+type Compute = fn(&Call<'_>) -> Result<Value>;
+
+/// Every operation that is known, by its name in MIL.
+const OPERATIONS: [(&str, Compute); 24] = [
+    ("identity", shape::identity),
+    ("cast", shape::cast),
+    ("expand_dims", shape::expand_dims),
+    ("transpose", shape::transpose),
+    ("reshape", shape::reshape),
+    ("concat", shape::concat),
+    ("slice_by_index", shape::slice_by_index),
+    ("add", elementwise::add),
+    ("sub", elementwise::sub),
+    ("mul", elementwise::mul),
+    ("real_div", elementwise::real_div),
+    ("square", elementwise::square),
+    ("sqrt", elementwise::sqrt),
+    ("gelu", elementwise::gelu),
+    ("relu", elementwise::relu),
+    ("softmax", elementwise::softmax),
+    ("reduce_mean", reduction::mean),
+    ("reduce_max", reduction::max),
+    ("linear", linear::linear),
+    ("matmul", linear::matmul),
+    ("conv", linear::conv),
+    ("layer_norm", norm::layer_norm),
+    ("instance_norm", norm::instance_norm),
+    ("scaled_dot_product_attention", attention::scaled_dot_product_attention),
+];
+
+/// Whether there is an operation of this kind.
+pub(super) fn is_known(kind: &str) -> bool {
+    OPERATIONS.iter().any(|(name, _)| *name == kind)
+}
+
 /// Computes the operation of this kind.
 pub(super) fn compute(kind: &str, call: &Call<'_>) -> Result<Value> {
-    match kind {
-        "identity" => shape::identity(call),
-        "cast" => shape::cast(call),
-        "expand_dims" => shape::expand_dims(call),
-        "transpose" => shape::transpose(call),
-        "reshape" => shape::reshape(call),
-        "concat" => shape::concat(call),
-        "slice_by_index" => shape::slice_by_index(call),
-        "add" => elementwise::add(call),
-        "sub" => elementwise::sub(call),
-        "mul" => elementwise::mul(call),
-        "real_div" => elementwise::real_div(call),
-        "square" => elementwise::square(call),
-        "sqrt" => elementwise::sqrt(call),
-        "gelu" => elementwise::gelu(call),
-        "relu" => elementwise::relu(call),
-        "softmax" => elementwise::softmax(call),
-        "reduce_mean" => reduction::mean(call),
-        "reduce_max" => reduction::max(call),
-        "linear" => linear::linear(call),
-        "matmul" => linear::matmul(call),
-        "conv" => linear::conv(call),
-        "layer_norm" => norm::layer_norm(call),
-        "instance_norm" => norm::instance_norm(call),
-        "scaled_dot_product_attention" => attention::scaled_dot_product_attention(call),
-        _ => Err("no operation of this kind is known here".into()),
+    match OPERATIONS.iter().find(|(name, _)| *name == kind) {
+        Some((_, operation)) => operation(call),
+        None => Err("no operation of this kind is known here".into()),
     }
 }
 
@@ -199,9 +212,9 @@ fn result(element: Element, tensor: candle_core::Result<Tensor>) -> Result<Value
     Ok(Value::Float(element, tensor.map_err(|e| described(&e))?))
 }
 
-/// The most values that a result may have: 16 GiB. The logits of the longest clip that fits memory have fewer, and
+/// The most values that a result may have: 8 GiB. The logits of the longest clip that fits memory have fewer, and
 /// operands that go together by mistake can ask for any number.
-const MAX_VALUES: usize = 1 << 32;
+const MAX_VALUES: usize = 1 << 31;
 
 /// Refuses a result that would not fit memory before it is computed.
 fn demand_room(dims: &[usize]) -> Result<()> {

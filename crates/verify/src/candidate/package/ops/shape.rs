@@ -1,6 +1,6 @@
 use candle_core::Tensor;
 
-use super::{Call, Result, axis, result};
+use super::{Call, Result, axis, demand_room, result};
 use crate::candidate::package::types::Element;
 use crate::candidate::package::value::Value;
 
@@ -72,6 +72,10 @@ pub(super) fn concat(call: &Call<'_>) -> Result<Value> {
     if call.optional_bool("interleave")?.unwrap_or(false) {
         return Err("parameter `interleave` is true, which is not known here".into());
     }
+    let mut dims = values[0].dims().to_vec();
+    dims[axis] =
+        values.iter().fold(0, |sum: usize, value| sum.saturating_add(value.dims().get(axis).copied().unwrap_or(1)));
+    demand_room(&dims)?;
     result(element, Tensor::cat(&values, axis))
 }
 
