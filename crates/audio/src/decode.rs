@@ -1,0 +1,346 @@
+use std::fmt;
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
+use symphonia::core::errors::Error as SymphoniaError;
+use symphonia::core::formats::probe::Hint;
+use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
+use symphonia::core::io::MediaSourceStream;
+use symphonia::core::meta::MetadataOptions;
+use symphonia::core::packet::Packet;
+use symphonia::core::units::Duration;
+
+use crate::raw::check_finite;
+use crate::resample::check_rate;
+use crate::track::Source;
+use crate::{AudioError, Result, mp4_edits, ogg_end};
+
+/// What to do with a file that is damaged or ends too early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Damage {
+    /// It is an error.
+    #[default]
+    Refuse,
+    /// What can be decoded is taken, with silence of the right length in the place of what cannot; a note
+    /// says so.
+    Keep,
+}
+
+/// What a file says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AudioInfo {
+    /// The container's name, such as `wave` or `isomp4`.
+    pub container: &'static str,
+    /// The codec's name, such as `flac`.
+    pub codec: &'static str,
+    /// Samples per second, in hertz.
+    pub sample_rate: u32,
+    /// How many channels are mixed to one.
+    pub channels: usize,
+    /// How many samples of each channel, where the file states it reliably.
+    pub frames: Option<u64>,
+}
+
+/// A file that is decoded as it is read, and mixed to mono: each sample is the mean of all channels.
+pub struct AudioFile {
+    format: Box<dyn FormatReader>,
+    decoder: Box<dyn AudioDecoder>,
+    track_id: u32,
+    info: AudioInfo,
+    damage: Damage,
+    /// Samples to leave out before the first and the number to keep, from an MP4 edit list.
+    skip: u64,
+    keep: Option<u64>,
+    /// An Ogg file without its last page.
+    cut_off: bool,
+    /// Decoded samples of the channels in turn, and their mean.
+    interleaved: Vec<f32>,
+    mono: Vec<f32>,
+    /// Samples given out.
+    position: u64,
+    ended: bool,
+    notes: Vec<String>,
+}
+
+impl fmt::Debug for AudioFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AudioFile").field("info", &self.info).field("position", &self.position).finish_non_exhaustive()
+    }
+}
+
+/// Formats whose stated length is an estimate from the bit rate, unless a tag says more.
+const ESTIMATED: [&str; 4] = ["adts", "mp1", "mp2", "mp3"];
+
+/// What a stream may be short of its stated length without being truncated, in seconds: encoders disagree on
+/// what of their delay and padding they count.
+const LENGTH_TOLERANCE: f64 = 0.15;
+
+impl AudioFile {
+    /// Opens `path` and reads as much of it as tells what is in it.
+    ///
+    /// # Errors
+    /// [`AudioError::Open`], [`AudioError::EmptyFile`], [`AudioError::UnknownFormat`],
+    /// [`AudioError::UnknownCodec`] or [`AudioError::Rate`].
+    pub fn open(path: &Path, damage: Damage) -> Result<Self> {
+        let failed = |source| AudioError::Open { path: path.to_path_buf(), source };
+        let file = File::open(path).map_err(failed)?;
+        let metadata = file.metadata().map_err(failed)?;
+        if metadata.is_dir() {
+            return Err(failed(std::io::ErrorKind::IsADirectory.into()));
+        }
+        if metadata.is_file() && metadata.len() == 0 {
+            return Err(AudioError::EmptyFile);
+        }
+        let mut hint = Hint::new();
+        if let Some(extension) = path.extension().and_then(|extension| extension.to_str()) {
+            hint.with_extension(extension);
+        }
+        let mut opened = guard(|| Self::probe(file, &hint, damage))??;
+        let again = || File::open(path).map_err(failed);
+        match opened.info.container {
+            "isomp4" => opened.apply_edit(mp4_edits::read(&mut again()?, opened.track_id).map_err(failed)?),
+            "ogg" => opened.cut_off = !ogg_end::is_complete(&mut again()?).map_err(failed)?,
+            _ => {}
+        }
+        if opened.cut_off {
+            opened.info.frames = None;
+        }
+        Ok(opened)
+    }
+
+    fn probe(file: File, hint: &Hint, damage: Damage) -> Result<Self> {
+        let stream = MediaSourceStream::new(Box::new(file), Default::default());
+        let format = symphonia::default::get_probe()
+            .probe(hint, stream, FormatOptions::default(), MetadataOptions::default())
+            .map_err(|error| AudioError::UnknownFormat { reason: error.to_string() })?;
+        let no_sound = |reason: &str| AudioError::UnknownCodec { reason: reason.to_string() };
+        let track = format.default_track(TrackType::Audio).ok_or_else(|| no_sound("there is no audio track"))?;
+        let parameters = track.codec_params.as_ref().and_then(|parameters| parameters.audio());
+        let parameters = parameters.ok_or_else(|| no_sound("its codec is not known"))?;
+        let options = AudioDecoderOptions::default().verify(true);
+        let decoder = symphonia::default::get_codecs()
+            .make_audio_decoder(parameters, &options)
+            .map_err(|error| no_sound(&error.to_string()))?;
+        let parameters = decoder.codec_params();
+        let sample_rate = parameters.sample_rate.ok_or(AudioError::Rate { rate: 0 })?;
+        check_rate(sample_rate)?;
+        let container = format.format_info().short_name;
+        // A LAME tag, of which the delay is a part, states the length; without one it is estimated.
+        let is_estimate = ESTIMATED.contains(&container) && track.delay.is_none();
+        let info = AudioInfo {
+            container,
+            codec: decoder.codec_info().short_name,
+            sample_rate,
+            channels: parameters.channels.as_ref().map_or(0, |channels| channels.count()),
+            frames: track.num_frames.filter(|_| !is_estimate),
+        };
+        Ok(AudioFile {
+            track_id: track.id,
+            info,
+            format,
+            decoder,
+            damage,
+            skip: 0,
+            keep: None,
+            cut_off: false,
+            interleaved: Vec::new(),
+            mono: Vec::new(),
+            position: 0,
+            ended: false,
+            notes: Vec::new(),
+        })
+    }
+
+    fn apply_edit(&mut self, edit: Option<mp4_edits::Edit>) {
+        let Some(edit) = edit else { return };
+        let rate = f64::from(self.info.sample_rate);
+        self.skip = (edit.start * rate).round() as u64;
+        self.keep = edit.duration.map(|seconds| (seconds * rate).round() as u64);
+        if let Some(frames) = &mut self.info.frames {
+            *frames = frames.saturating_sub(self.skip).min(self.keep.unwrap_or(u64::MAX));
+        }
+    }
+
+    /// What the file says of itself.
+    pub fn info(&self) -> &AudioInfo {
+        &self.info
+    }
+
+    /// What was passed over so far, with [`Damage::Keep`].
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Decodes the rest to count its samples.
+    ///
+    /// # Errors
+    /// Those of [`Source::next_block`].
+    pub fn count(mut self) -> Result<u64> {
+        while self.next_block()?.is_some() {}
+        Ok(self.position)
+    }
+
+    fn seconds(&self) -> f64 {
+        self.position as f64 / f64::from(self.info.sample_rate)
+    }
+
+    /// The next packet of the track, `None` at the end.
+    fn next_packet(&mut self) -> Result<Option<Packet>> {
+        loop {
+            match self.format.next_packet() {
+                Ok(Some(packet)) if packet.track_id == self.track_id => return Ok(Some(packet)),
+                Ok(Some(_)) => {}
+                Ok(None) => return Ok(None),
+                Err(SymphoniaError::ResetRequired) => {
+                    let what = "another stream begins".to_string();
+                    return Err(AudioError::Changes { seconds: self.seconds(), what });
+                }
+                Err(SymphoniaError::IoError(error)) if error.kind() != std::io::ErrorKind::UnexpectedEof => {
+                    return Err(error.into());
+                }
+                // What follows cannot be found: this is the end.
+                Err(error) => {
+                    self.pass_over(&error.to_string())?;
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    /// Notes damage, or refuses it.
+    fn pass_over(&mut self, reason: &str) -> Result<()> {
+        let seconds = self.seconds();
+        match self.damage {
+            Damage::Refuse => Err(AudioError::Damaged { seconds, reason: reason.to_string() }),
+            Damage::Keep => {
+                // Enough to see what is wrong: a file may be damaged in thousands of places.
+                const MOST: usize = 8;
+                if self.notes.len() < MOST {
+                    self.notes.push(format!("damaged at {seconds:.2} s: {reason}"));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Decodes a packet into `mono`.
+    fn decode(&mut self, packet: &Packet) -> Result<()> {
+        let failure = match self.decoder.decode(packet) {
+            Ok(buffer) => {
+                let spec = buffer.spec();
+                let (rate, channels) = (spec.rate(), spec.channels().count());
+                // Some decoders learn the channels only from the first packet.
+                if self.info.channels == 0 && self.position == 0 {
+                    self.info.channels = channels;
+                }
+                let info = &self.info;
+                if (rate, channels) != (info.sample_rate, info.channels) || channels == 0 {
+                    let was = (info.sample_rate, info.channels);
+                    let what = format!("from {} Hz and {} channels to {rate} Hz and {channels}", was.0, was.1);
+                    return Err(AudioError::Changes { seconds: self.seconds(), what });
+                }
+                buffer.copy_to_vec_interleaved::<f32>(&mut self.interleaved);
+                self.mono.clear();
+                if channels == 1 {
+                    self.mono.extend_from_slice(&self.interleaved);
+                } else {
+                    let frames = self.interleaved.chunks_exact(channels);
+                    self.mono.extend(frames.map(|frame| frame.iter().sum::<f32>() / channels as f32));
+                }
+                return Ok(());
+            }
+            Err(SymphoniaError::ResetRequired) => {
+                let what = "the decoder must start anew".to_string();
+                return Err(AudioError::Changes { seconds: self.seconds(), what });
+            }
+            Err(error) => error.to_string(),
+        };
+        self.pass_over(&failure)?;
+        self.mono.clear();
+        let frames = self.frames_in(packet.dur);
+        self.mono.resize(usize::try_from(frames).unwrap_or(0), 0.0);
+        Ok(())
+    }
+
+    /// How many samples a packet stands for; none if its time is no time of a packet.
+    fn frames_in(&self, duration: Duration) -> u64 {
+        const LONGEST_PACKET: u64 = 1 << 20;
+        let track = self.format.tracks().iter().find(|track| track.id == self.track_id);
+        let Some(base) = track.and_then(|track| track.time_base) else { return 0 };
+        let (numer, denom) = (u128::from(base.numer.get()), u128::from(base.denom.get()));
+        let frames = u128::from(duration.get()) * numer * u128::from(self.info.sample_rate) / denom;
+        u64::try_from(frames).ok().filter(|&frames| frames <= LONGEST_PACKET).unwrap_or(0)
+    }
+
+    /// Leaves out of `mono` what the edit list does.
+    fn apply_bounds(&mut self) {
+        let skipped = self.skip.min(self.mono.len() as u64);
+        self.mono.drain(..skipped as usize);
+        self.skip -= skipped;
+        if let Some(keep) = self.keep {
+            let room = keep.saturating_sub(self.position);
+            self.mono.truncate(usize::try_from(room).unwrap_or(usize::MAX));
+        }
+    }
+
+    /// Whether all was there and right.
+    fn check_end(&mut self) -> Result<()> {
+        let found = self.seconds();
+        let announced = self.info.frames.map(|frames| frames as f64 / f64::from(self.info.sample_rate));
+        let short = announced.is_some_and(|announced| found + LENGTH_TOLERANCE < announced);
+        if short || self.cut_off {
+            match self.damage {
+                Damage::Refuse => return Err(AudioError::Truncated { found, announced }),
+                Damage::Keep => self.notes.push(AudioError::Truncated { found, announced }.to_string()),
+            }
+        } else if self.decoder.finalize().verify_ok == Some(false) && self.notes.is_empty() {
+            self.pass_over("the samples do not have the checksum that the file states")?;
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self) -> Result<bool> {
+        while !self.ended {
+            let Some(packet) = self.next_packet()? else {
+                self.ended = true;
+                self.check_end()?;
+                break;
+            };
+            self.decode(&packet)?;
+            self.apply_bounds();
+            if !self.mono.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+impl Source for AudioFile {
+    fn sample_rate(&self) -> u32 {
+        self.info.sample_rate
+    }
+
+    /// # Errors
+    /// [`AudioError::Damaged`] and [`AudioError::Truncated`] with [`Damage::Refuse`]; [`AudioError::Changes`],
+    /// [`AudioError::NotFinite`], [`AudioError::Read`] and [`AudioError::DecoderPanicked`].
+    fn next_block(&mut self) -> Result<Option<&[f32]>> {
+        if !guard(|| self.advance())?? {
+            return Ok(None);
+        }
+        check_finite(&self.mono, self.position, self.info.sample_rate)?;
+        self.position += self.mono.len() as u64;
+        Ok(Some(&self.mono))
+    }
+}
+
+/// Turns a panic of a decoder, which reads bytes that anybody may have made, into an error.
+fn guard<T>(decode: impl FnOnce() -> T) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(decode)).map_err(|panic| {
+        let reason = panic.downcast_ref::<&str>().map(ToString::to_string);
+        let reason = reason.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+        AudioError::DecoderPanicked { reason }
+    })
+}

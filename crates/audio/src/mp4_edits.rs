@@ -1,0 +1,124 @@
+use std::io::{Read, Seek, SeekFrom};
+
+/// Which part of a track's decoded sound is to be heard, from an MP4 edit list (ISO/IEC 14496-12, 8.6.6).
+/// AAC encoders put about 1024 to 2112 samples of their own before the music and fill the last packet up; the
+/// edit list says how many.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Edit {
+    /// Seconds of decoded sound to leave out.
+    pub(crate) start: f64,
+    /// Seconds to keep, where the list says so.
+    pub(crate) duration: Option<f64>,
+}
+
+/// Boxes that are entered on the way to an edit list.
+const CONTAINERS: [[u8; 4]; 4] = [*b"moov", *b"trak", *b"edts", *b"mdia"];
+
+/// The edit of the track with this id. `None` if there is none, or one that does more than cut off the ends
+/// (such as a gap or several parts, which music files do not have).
+pub(crate) fn read(file: &mut (impl Read + Seek), track_id: u32) -> std::io::Result<Option<Edit>> {
+    let end = file.seek(SeekFrom::End(0))?;
+    let mut found = Found { track_id, ..Found::default() };
+    found.boxes(file, 0, end, 0)?;
+    Ok(found.result)
+}
+
+#[derive(Default)]
+struct Found {
+    track_id: u32,
+    movie_scale: Option<u32>,
+    /// Of the track that is being read.
+    current: Track,
+    result: Option<Edit>,
+}
+
+#[derive(Default)]
+struct Track {
+    id: Option<u32>,
+    /// Duration in the movie's time scale, and start in the media's, of the only entry.
+    entry: Option<(u64, u64)>,
+    media_scale: Option<u32>,
+}
+
+impl Found {
+    /// Reads the boxes from `position` to `end`.
+    fn boxes(&mut self, file: &mut (impl Read + Seek), mut position: u64, end: u64, depth: u32) -> std::io::Result<()> {
+        // Deeper than any box that matters here.
+        const DEEPEST: u32 = 4;
+        while position + 8 <= end && depth < DEEPEST {
+            file.seek(SeekFrom::Start(position))?;
+            let mut header = [0; 8];
+            file.read_exact(&mut header)?;
+            let (size, kind) = (u32_at(&header, 0), &header[4..8]);
+            let (size, body) = match size {
+                0 => (end - position, position + 8),
+                1 => {
+                    let mut large = [0; 8];
+                    file.read_exact(&mut large)?;
+                    (u64::from_be_bytes(large), position + 16)
+                }
+                size => (u64::from(size), position + 8),
+            };
+            let Some(next) = position.checked_add(size).filter(|&next| body <= next && next <= end) else {
+                return Ok(());
+            };
+            if CONTAINERS.iter().any(|container| container == kind) {
+                if kind == b"trak" {
+                    self.current = Track::default();
+                }
+                self.boxes(file, body, next, depth + 1)?;
+                if kind == b"trak" {
+                    self.finish_track();
+                }
+            } else if [*b"mvhd", *b"tkhd", *b"elst", *b"mdhd"].iter().any(|wanted| wanted == kind) {
+                // None of them is longer than this, but for edit lists that are not taken.
+                let mut content = vec![0; usize::try_from((next - body).min(256)).unwrap_or(256)];
+                file.seek(SeekFrom::Start(body))?;
+                file.read_exact(&mut content)?;
+                self.content(kind, &content);
+            }
+            position = next;
+        }
+        Ok(())
+    }
+
+    fn content(&mut self, kind: &[u8], content: &[u8]) {
+        // A version and flags, then times of 32 bits in version 0 and of 64 bits in version 1.
+        let wide = content.first() == Some(&1);
+        let scale = |content: &[u8]| get(content, if wide { 20 } else { 12 });
+        match kind {
+            b"mvhd" => self.movie_scale = scale(content),
+            b"mdhd" => self.current.media_scale = scale(content),
+            b"tkhd" => self.current.id = get(content, if wide { 20 } else { 12 }),
+            _ if get(content, 4) != Some(1) => {}
+            _ => {
+                let at = |place| get(content, place).map(u64::from);
+                let pair = |place| Some((at(place)? << 32) | at(place + 4)?);
+                let (duration, start) = if wide { (pair(8), pair(16)) } else { (at(8), at(12)) };
+                // A start of −1 is a gap.
+                let is_gap = start == Some(if wide { u64::MAX } else { u64::from(u32::MAX) });
+                self.current.entry = duration.zip(start).filter(|_| !is_gap);
+            }
+        }
+    }
+
+    fn finish_track(&mut self) {
+        let Track { id, entry, media_scale } = &self.current;
+        let scale = |scale: Option<u32>| scale.filter(|&scale| scale > 0).map(f64::from);
+        if *id == Some(self.track_id)
+            && let (Some((duration, start)), Some(media)) = (*entry, scale(*media_scale))
+        {
+            let duration = scale(self.movie_scale).map(|movie| duration as f64 / movie).filter(|&d| d > 0.0);
+            self.result = Some(Edit { start: start as f64 / media, duration });
+        }
+    }
+}
+
+fn u32_at(bytes: &[u8; 8], place: usize) -> u32 {
+    u32::from_be_bytes([bytes[place], bytes[place + 1], bytes[place + 2], bytes[place + 3]])
+}
+
+/// Four bytes at `place` as a big-endian number, if they are there.
+fn get(bytes: &[u8], place: usize) -> Option<u32> {
+    bytes.get(place..place + 4).and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes)
+}

@@ -1,0 +1,144 @@
+use std::io::Read;
+
+use crate::resample::check_rate;
+use crate::track::Source;
+use crate::{AudioError, Result};
+
+/// Raw mono samples, 32-bit little-endian floats, from any stream.
+pub struct RawPcm<R> {
+    reader: R,
+    rate: u32,
+    bytes: Vec<u8>,
+    /// Bytes of a sample whose rest has not come yet.
+    left_over: usize,
+    block: Vec<f32>,
+    position: u64,
+}
+
+/// Samples in a block.
+const BLOCK: usize = 1 << 14;
+
+/// Floating-point music lies within ±1, with some headroom for mixes that were never limited. What 16-bit
+/// integers look like as floats is almost all far above.
+const LARGEST: f32 = 256.0;
+
+impl<R: Read> RawPcm<R> {
+    /// Samples at `rate` from `reader`.
+    ///
+    /// # Errors
+    /// [`AudioError::Rate`] for a rate that no music has.
+    pub fn new(reader: R, rate: u32) -> Result<Self> {
+        check_rate(rate)?;
+        Ok(RawPcm {
+            reader,
+            rate,
+            bytes: vec![0; 4 * BLOCK],
+            left_over: 0,
+            block: Vec::with_capacity(BLOCK),
+            position: 0,
+        })
+    }
+}
+
+impl<R: Read> Source for RawPcm<R> {
+    fn sample_rate(&self) -> u32 {
+        self.rate
+    }
+
+    /// The next samples, as many as there are without waiting for more.
+    ///
+    /// # Errors
+    /// [`AudioError::NotFinite`], [`AudioError::NotFloatPcm`], [`AudioError::PartialSample`] or
+    /// [`AudioError::Read`].
+    fn next_block(&mut self) -> Result<Option<&[f32]>> {
+        loop {
+            let read = match self.reader.read(&mut self.bytes[self.left_over..]) {
+                Ok(read) => read,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error.into()),
+            };
+            let have = self.left_over + read;
+            if read == 0 {
+                let bytes = 4 * self.position + have as u64;
+                return if have == 0 { Ok(None) } else { Err(AudioError::PartialSample { bytes }) };
+            }
+            let (samples, rest) = self.bytes[..have].as_chunks::<4>();
+            self.block.clear();
+            self.block.extend(samples.iter().map(|&bytes| f32::from_le_bytes(bytes)));
+            let (consumed, rest) = (have - rest.len(), rest.len());
+            self.bytes.copy_within(consumed..have, 0);
+            self.left_over = rest;
+            if self.block.is_empty() {
+                continue;
+            }
+            check_finite(&self.block, self.position, self.rate)?;
+            if let Some((index, &value)) = self.block.iter().enumerate().find(|(_, x)| x.abs() > LARGEST) {
+                return Err(AudioError::NotFloatPcm { index: self.position + index as u64, value });
+            }
+            self.position += self.block.len() as u64;
+            return Ok(Some(&self.block));
+        }
+    }
+}
+
+/// Refuses NaN and infinity in a block that starts at sample `position`.
+pub(crate) fn check_finite(block: &[f32], position: u64, rate: u32) -> Result<()> {
+    match block.iter().enumerate().find(|(_, x)| !x.is_finite()) {
+        None => Ok(()),
+        Some((index, &value)) => {
+            let index = position + index as u64;
+            Err(AudioError::NotFinite { index, seconds: index as f64 / f64::from(rate), value })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives one to three bytes at a time.
+    struct Trickle(Vec<u8>, usize);
+
+    impl Read for Trickle {
+        fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+            let count = (1 + self.1 % 3).min(into.len()).min(self.0.len() - self.1);
+            into[..count].copy_from_slice(&self.0[self.1..self.1 + count]);
+            self.1 += count;
+            Ok(count)
+        }
+    }
+
+    fn read(bytes: Vec<u8>) -> Result<Vec<f32>> {
+        let mut pcm = RawPcm::new(Trickle(bytes, 0), 24_000)?;
+        let mut all = Vec::new();
+        while let Some(block) = pcm.next_block()? {
+            all.extend_from_slice(block);
+        }
+        Ok(all)
+    }
+
+    #[test]
+    fn samples_arrive_whole_however_they_are_cut() {
+        let samples: Vec<f32> = (0..1000).map(|i| (i as f32).sin()).collect();
+        let bytes: Vec<u8> = samples.iter().flat_map(|x| x.to_le_bytes()).collect();
+        assert_eq!(read(bytes.clone()).unwrap(), samples);
+        assert!(matches!(read(bytes[..3999].to_vec()), Err(AudioError::PartialSample { bytes: 3999 })));
+    }
+
+    #[test]
+    fn other_numbers_are_called_out() {
+        let integers: Vec<u8> =
+            (0..4000i16).flat_map(|i| ((f32::from(i) * 0.1).sin() * 20_000.0).to_le_bytes()).collect();
+        assert!(matches!(read(integers), Err(AudioError::NotFloatPcm { .. })));
+        let sixteen_bit: Vec<u8> =
+            (0..4000).flat_map(|i| (((i as f32 * 0.1).sin() * 20_000.0) as i16).to_le_bytes()).collect();
+        assert!(matches!(read(sixteen_bit), Err(AudioError::NotFloatPcm { .. } | AudioError::NotFinite { .. })));
+        let nan = [0.5f32, f32::NAN].iter().flat_map(|x| x.to_le_bytes()).collect();
+        assert!(matches!(read(nan), Err(AudioError::NotFinite { index: 1, .. })));
+    }
+
+    #[test]
+    fn a_rate_of_zero_is_refused() {
+        assert!(matches!(RawPcm::new(&[][..], 0), Err(AudioError::Rate { rate: 0 })));
+    }
+}

@@ -1,0 +1,64 @@
+use std::path::{Path, PathBuf};
+
+use crate::Result;
+use crate::decode::{AudioFile, AudioInfo, Damage};
+use crate::resample::{Resampler, check_rate};
+use crate::window::{Tail, WindowPolicy, Windows};
+
+/// Mono samples that arrive in blocks.
+pub trait Source {
+    /// Samples per second.
+    fn sample_rate(&self) -> u32;
+
+    /// The next samples, `None` after the last. A block is never empty.
+    ///
+    /// # Errors
+    /// [`crate::AudioError`] for a source that cannot be read.
+    fn next_block(&mut self) -> Result<Option<&[f32]>>;
+}
+
+/// A file whose samples are wanted at a model's rate.
+#[derive(Debug)]
+pub struct Track {
+    path: PathBuf,
+    rate: u32,
+    damage: Damage,
+    file: AudioFile,
+}
+
+impl Track {
+    /// Opens `path`, to be resampled to `rate`.
+    ///
+    /// # Errors
+    /// Those of [`AudioFile::open`].
+    pub fn open(path: &Path, rate: u32, damage: Damage) -> Result<Self> {
+        check_rate(rate)?;
+        Ok(Track { path: path.to_path_buf(), rate, damage, file: AudioFile::open(path, damage)? })
+    }
+
+    /// What the file says of itself.
+    pub fn info(&self) -> &AudioInfo {
+        self.file.info()
+    }
+
+    /// The windows that `policy` takes of it, at the model's rate. None is shorter than `min_samples`, the
+    /// least that the model takes.
+    ///
+    /// # Errors
+    /// [`crate::AudioError`] if the middle cannot be found because the file cannot be read.
+    pub fn windows(self, policy: &WindowPolicy, tail: Tail, min_samples: usize) -> Result<Windows<AudioFile>> {
+        let resampler = Resampler::new(self.file.sample_rate(), self.rate)?;
+        // The middle of a file can only be taken once its length is known.
+        let total = match policy {
+            WindowPolicy::Middle(_) => {
+                let frames = match self.info().frames {
+                    Some(frames) => frames,
+                    None => AudioFile::open(&self.path, self.damage)?.count()?,
+                };
+                Some(resampler.output_len(frames))
+            }
+            WindowPolicy::Whole | WindowPolicy::Sliding { .. } => None,
+        };
+        Windows::new(self.file, self.rate, policy, tail, min_samples, total)
+    }
+}
