@@ -56,6 +56,7 @@ class Track:
     subtype: str | None = None
     format: str | None = None
     ffmpeg: str | None = None
+    level: float = 1.0
 
 
 MP3 = "-c:a libmp3lame -id3v2_version 0"
@@ -64,7 +65,8 @@ TRACKS = [
     Track("u8-8k-mono.wav", 8000, 1, 1.6, "PCM_U8"),
     Track("s16-44k1-mono.wav", 44100, 1, 1.0, "PCM_16"),
     Track("s16-16k-stereo.wav", 16000, 2, 1.0, "PCM_16"),
-    Track("s24-24k-mono.wav", 24000, 1, 1.0, "PCM_24"),
+    # So quiet that the model sees whether it was normalised: of louder ones its group norm does not care.
+    Track("s24-24k-mono-quiet.wav", 24000, 1, 1.0, "PCM_24", level=1e-3),
     Track("s32-22k05-mono.wav", 22050, 1, 1.0, "PCM_32"),
     # Not libsndfile's: it writes the time of day into files of floats.
     Track("f32-24k-mono.wav", 24000, 1, 1.0, ffmpeg="-c:a pcm_f32le"),
@@ -147,7 +149,7 @@ def render(track):
     """(samples, channels), float64."""
     samples = round(track.seconds * track.rate)
     voices = [
-        rng.uniform(0.4, 0.75) * voice(rng, samples, track.rate)
+        track.level * rng.uniform(0.4, 0.75) * voice(rng, samples, track.rate)
         for rng in (fixtures.generator(track.name, f"{channel}") for channel in range(track.channels))
     ]
     return np.stack(voices, axis=1)
@@ -237,7 +239,7 @@ def check_track(track, samples, rate):
     if track.channels > 1:
         likeness = np.corrcoef(samples.T) - np.eye(track.channels)
         assert np.abs(likeness).max() < 0.5, f"{track.name}: channels alike: {likeness}"
-    assert 0.2 < np.abs(samples).max() < 1.0, track.name
+    assert 0.2 < np.abs(samples).max() / track.level < 1.0, track.name
 
 
 def write_reference(folder, model):
