@@ -206,6 +206,7 @@ def main():
     for name, (attention, target) in PACKAGES.items():
         path = arguments.fixtures / "coreml" / f"{name}.mlpackage"
         write(path, arguments.fixtures / "mert-tiny", attention, target)
+    fixtures.write_readme(arguments.fixtures)
 
 
 if __name__ == "__main__":

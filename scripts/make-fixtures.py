@@ -185,6 +185,16 @@ MODELS = {
 }
 
 FULL_SIZE = Recipe("MERT-v1-95M", mert_config(), samples=120000, sample_rate=24000, qk_gain=2.1)
+# Of scripts/make-coreml-fixture.py and scripts/make-audio-fixtures.py.
+COREML_ABOUT = (
+    "`mert-tiny/` in half precision as Core ML packages that Apple's coremltools made of the PyTorch "
+    "model (`scripts/make-coreml-fixture.py`), for iOS 15 and 18"
+)
+AUDIO_ABOUT = (
+    "short generated tracks in many formats, and what Python's audio packages and `mert-tiny/` make "
+    "of them (`scripts/make-audio-fixtures.py`)"
+)
+AUDIO_VERSIONS = {"soundfile": "0.14.0", "soxr": "1.1.0", "imageio-ffmpeg": "0.8.1"}
 HOSTILE_ABOUT = (
     "checkpoints that try to run a program when unpickled, or hold no tensors. NEVER load these "
     "with an unrestricted unpickler"
@@ -654,6 +664,7 @@ def readme(root):
         f"| {hashlib.sha256(path.read_bytes()).hexdigest()} |"
         for path in files
     )
+    audio_versions = ", ".join(f"{name} {version}" for name, version in AUDIO_VERSIONS.items())
     return f"""# Test fixtures
 
 Made by `python scripts/make-fixtures.py` (seed {SEED}; {versions}), which also writes this file.
@@ -663,6 +674,8 @@ attention is far from uniform. No published weights and no recorded audio are in
 | folder | what it is | input |
 |---|---|---|
 {folders}
+| `coreml/` | {COREML_ABOUT} | as `mert-tiny/` |
+| `audio/` | {AUDIO_ABOUT} | 8000 to 96000 Hz, 1 to 6 channels, 1.0 to 2.5 s |
 | `hostile/` | {HOSTILE_ABOUT} | – |
 
 `reference.npz` (uncompressed, little-endian float32):
@@ -683,6 +696,14 @@ conv, `f16.bin` and `bf16.bin` are rounded (before fusing), `head.bin` adds an `
 name is the alarm; `numpy.bin` holds numpy arrays, and `negated-view*.bin` a tensor that comes out with
 the wrong sign if a mark in the pickle is ignored.
 
+The tracks in `audio/` are drawn from the same seed, every channel on its own, and written by
+libsndfile and FFmpeg ({audio_versions}). `audio/reference.npz` has, of
+every track, `<file name>/samples`, the number of samples at 24000 Hz (int64), and
+`<file name>/hidden_states_mean`, the mean over the frames of every hidden state of `mert-tiny/`
+(float32): decoded by libsndfile or, `.m4a` and `.aac`, by FFmpeg; the mean of the channels; resampled
+by soxr's HQ; normalised by transformers' `Wav2Vec2FeatureExtractor`. `audio/normalize.npz` has windows
+and what that feature extractor returned for them, `<name>/input` and `<name>/output`.
+
 `mert-tiny/model.safetensors` is not PyTorch's but `mert-convert`'s (float16, MLX layout): `mert-verify`
 carries it as its built-in fixture. After a change, convert `mert-tiny/pytorch_model.bin` to it again.
 
@@ -693,6 +714,10 @@ states depend on the CPU.
 |---|---|---|
 {table}
 """
+
+
+def write_readme(root):
+    (root / "README.md").write_text(readme(root))
 
 
 def main():
@@ -719,10 +744,10 @@ def main():
             write_hostile(folder)
         else:
             write_model(folder, name, MODELS[name])
-    (arguments.out / "README.md").write_text(readme(arguments.out))
+    write_readme(arguments.out)
     total = sum(path.stat().st_size for path in arguments.out.rglob("*") if path.is_file())
     print(f"{arguments.out}: {total:,} bytes in all")
-    assert total < 10_000_000
+    assert total < 11_000_000
 
 
 if __name__ == "__main__":
