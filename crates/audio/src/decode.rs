@@ -127,15 +127,17 @@ impl AudioFile {
         let sample_rate = parameters.sample_rate.ok_or(AudioError::Rate { rate: 0 })?;
         check_rate(sample_rate)?;
         let container = format.format_info().short_name;
+        let codec = decoder.codec_info().short_name;
+        let channels = parameters.channels.as_ref().map_or(0, |channels| channels.count());
+        // symphonia undoes the coupling of more than two channels in the wrong order (Vorbis I, 4.3.5: the last pair
+        // first) and returns something else without an error.
+        if codec == "vorbis" && channels > 2 {
+            return Err(no_sound(&format!("Vorbis with {channels} channels")));
+        }
         // A LAME tag, of which the delay is a part, states the length; without one it is estimated.
         let is_estimate = ESTIMATED.contains(&container) && track.delay.is_none();
-        let info = AudioInfo {
-            container,
-            codec: decoder.codec_info().short_name,
-            sample_rate,
-            channels: parameters.channels.as_ref().map_or(0, |channels| channels.count()),
-            frames: track.num_frames.filter(|_| !is_estimate),
-        };
+        let info =
+            AudioInfo { container, codec, sample_rate, channels, frames: track.num_frames.filter(|_| !is_estimate) };
         Ok(AudioFile {
             track_id: track.id,
             info,
@@ -154,13 +156,14 @@ impl AudioFile {
     }
 
     fn apply_edit(&mut self, edit: Option<mp4_edits::Edit>) {
-        let Some(edit) = edit else { return };
         let rate = f64::from(self.info.sample_rate);
-        self.skip = (edit.start * rate).round() as u64;
-        self.keep = edit.duration.map(|seconds| (seconds * rate).round() as u64);
-        if let Some(frames) = &mut self.info.frames {
-            *frames = frames.saturating_sub(self.skip).min(self.keep.unwrap_or(u64::MAX));
-        }
+        let samples = |seconds: f64| (seconds * rate).round() as u64;
+        self.skip = edit.map_or(0, |edit| samples(edit.start));
+        // The last packet may be shorter than what it decodes to: the media's duration says by how much.
+        let media = self.info.frames.map(|frames| frames.saturating_sub(self.skip));
+        let edited = edit.and_then(|edit| edit.duration).map(samples);
+        self.keep = [media, edited].into_iter().flatten().min();
+        self.info.frames = media.and(self.keep);
     }
 
     /// What the file says of itself.

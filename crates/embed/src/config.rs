@@ -1,0 +1,161 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use mert_spec::LayerSelection;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::{EmbedError, Pool};
+
+/// What a YAML configuration says under `feature_extraction.mert`, with the keys that programs for MERT in
+/// Python have. Other sections are theirs and are not looked at.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+pub struct EmbedConfig {
+    /// The converted model's file. Programs in Python have the hub's name here.
+    pub model_name: Option<String>,
+    layer: Option<LayerKey>,
+    aggregation: Option<String>,
+    /// As [`parse_device`] takes it.
+    pub device: Option<String>,
+    /// Keys that are not known.
+    #[serde(flatten)]
+    pub unknown: BTreeMap<String, Value>,
+}
+
+/// `6`, `-1`, `[0, 6, 12]` or `all`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(untagged)]
+enum LayerKey {
+    One(i64),
+    Several(Vec<i64>),
+    Text(String),
+}
+
+#[derive(Deserialize)]
+struct File {
+    feature_extraction: Option<Section>,
+}
+
+#[derive(Deserialize)]
+struct Section {
+    mert: Option<EmbedConfig>,
+}
+
+impl EmbedConfig {
+    /// Reads a YAML file.
+    ///
+    /// # Errors
+    /// [`EmbedError::Config`] if it cannot be read or has no such section.
+    pub fn read(path: &Path) -> Result<Self, EmbedError> {
+        let wrong = |reason: String| EmbedError::Config { path: path.to_path_buf(), reason };
+        let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+        let file: File = serde_yaml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        let config = file.feature_extraction.and_then(|section| section.mert);
+        config.ok_or_else(|| wrong("there is no `feature_extraction.mert` in it".to_string()))
+    }
+
+    /// The hidden states that `layer` chooses of a model that has `count`: −1 is the last, −2 the one before.
+    ///
+    /// # Errors
+    /// [`EmbedError::Config`] for anything else.
+    pub fn layers(&self, count: usize, path: &Path) -> Result<Option<LayerSelection>, EmbedError> {
+        let wrong = |found: &dyn std::fmt::Display| EmbedError::Config {
+            path: path.to_path_buf(),
+            reason: format!(
+                "layer: {found} is none of the model's hidden states 0 to {} (hidden state 6 is the output of layer 6; \
+                 -1 is the last)",
+                count.saturating_sub(1)
+            ),
+        };
+        let index = |layer: i64| {
+            let from_start = if layer < 0 { layer + count as i64 } else { layer };
+            usize::try_from(from_start).ok().filter(|&index| index < count).ok_or_else(|| wrong(&layer))
+        };
+        let chosen = match &self.layer {
+            None => return Ok(None),
+            Some(LayerKey::Text(text)) => return text.parse().map(Some).map_err(|_| wrong(text)),
+            Some(LayerKey::One(layer)) => BTreeSet::from([index(*layer)?]),
+            Some(LayerKey::Several(layers)) => layers.iter().map(|&layer| index(layer)).collect::<Result<_, _>>()?,
+        };
+        if chosen.is_empty() { Err(wrong(&"[]")) } else { Ok(Some(LayerSelection::Some(chosen))) }
+    }
+
+    /// What `aggregation` chooses.
+    ///
+    /// # Errors
+    /// [`EmbedError::Config`] for what is no pooling.
+    pub fn pool(&self, path: &Path) -> Result<Option<Pool>, EmbedError> {
+        let parse = |text: &String| {
+            let name = if text == "mean_std" { "mean+std" } else { text };
+            name.parse().map_err(|reason| EmbedError::Config {
+                path: path.to_path_buf(),
+                reason: format!("aggregation: {reason}"),
+            })
+        };
+        self.aggregation.as_ref().map(parse).transpose()
+    }
+}
+
+/// A device by the toolkit's names, or by those that PyTorch has: `mps` is `metal`, `cuda:0` is `cuda`, and
+/// `auto` is the GPU that this build has, else `cpu`.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse_device(text: &str) -> Result<mert_runtime::DeviceKind, String> {
+    match text {
+        "mps" => "metal".parse(),
+        "cuda:0" => "cuda".parse(),
+        "auto" if cfg!(feature = "metal") => "metal".parse(),
+        "auto" if cfg!(feature = "cuda") => "cuda".parse(),
+        "auto" => "cpu".parse(),
+        text => text.parse(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<EmbedConfig, EmbedError> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        EmbedConfig::read(file.path())
+    }
+
+    fn layers(layer: &str) -> Result<Option<LayerSelection>, EmbedError> {
+        read(&format!("feature_extraction:\n  mert:\n    layer: {layer}\n"))?.layers(13, "x".as_ref())
+    }
+
+    #[test]
+    fn reads_what_python_programs_have() {
+        let config = read(
+            "data: {root: music}\nfeature_extraction:\n  clap: {model_name: x}\n  mert:\n    model_name: m-a-p/MERT-v1-95M\n    \
+             layer: -1\n    aggregation: mean\n    device: cuda:0\n    chunk: 5\n",
+        )
+        .unwrap();
+        assert_eq!(config.model_name.as_deref(), Some("m-a-p/MERT-v1-95M"));
+        assert_eq!(config.pool("x".as_ref()).unwrap(), Some(Pool::Mean));
+        assert_eq!(parse_device(config.device.as_deref().unwrap()).unwrap().name(), "cuda");
+        assert_eq!(config.unknown.keys().collect::<Vec<_>>(), ["chunk"]);
+    }
+
+    #[test]
+    fn layers_count_from_either_end() {
+        let some = |layers: &[usize]| Some(LayerSelection::Some(layers.iter().copied().collect()));
+        assert_eq!(layers("-1").unwrap(), some(&[12]));
+        assert_eq!(layers("6").unwrap(), some(&[6]));
+        assert_eq!(layers("[0, -1, 6]").unwrap(), some(&[0, 6, 12]));
+        assert_eq!(layers("all").unwrap(), Some(LayerSelection::All));
+        assert_eq!(read("feature_extraction: {mert: {}}").unwrap().layers(13, "x".as_ref()).unwrap(), None);
+        for wrong in ["13", "-14", "[]", "1.5", "six", "[0, 13]"] {
+            assert!(layers(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_the_section_is_refused() {
+        for text in ["", "a: 1", "feature_extraction: {}", "feature_extraction: [", "feature_extraction: {mert: 5}"] {
+            assert!(matches!(read(text), Err(EmbedError::Config { .. })), "{text}");
+        }
+    }
+}

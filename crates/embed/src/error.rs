@@ -1,0 +1,91 @@
+use std::path::PathBuf;
+
+use mert_audio::AudioError;
+use thiserror::Error;
+
+/// Why nothing, or not all, was embedded.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum EmbedError {
+    /// The model could not be loaded or run.
+    #[error("{0}")]
+    Model(#[from] mert_runtime::Error),
+    /// A hidden state that the model does not have.
+    #[error("{0}")]
+    Layers(#[from] mert_spec::SelectionError),
+    /// Audio that cannot be taken.
+    #[error("{0}")]
+    Audio(#[from] AudioError),
+    /// An input that is not there, or none at all.
+    #[error("{path}: {reason}")]
+    Input {
+        /// The file, folder or list.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        reason: String,
+    },
+    /// The configuration file cannot be used.
+    #[error("{path}: {reason}")]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// The field, what was expected and what was found.
+        reason: String,
+    },
+    /// The output's name says nothing of its format.
+    #[error("{path}: its name must end in .npy, .npz, .safetensors, .parquet or .jsonl")]
+    OutputFormat {
+        /// The output.
+        path: PathBuf,
+    },
+    /// The output is there already.
+    #[error("{path} exists; replace it with --force")]
+    OutputExists {
+        /// The output.
+        path: PathBuf,
+    },
+    /// The output or its journal could not be written.
+    #[error("cannot write {path}: {source}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
+    /// What an interrupted run left belongs to other settings.
+    #[error(
+        "{path} holds an interrupted run with other settings ({what}): go on with those, or start anew with --restart"
+    )]
+    OtherRun {
+        /// The journal.
+        path: PathBuf,
+        /// Which setting, and both values.
+        what: String,
+    },
+    /// Another program is writing the same output.
+    #[error("{path} is in use: another mert-embed writes the same output")]
+    Locked {
+        /// The journal.
+        path: PathBuf,
+    },
+    /// An embedding with NaN or infinity.
+    #[error(
+        "the model returned {value} in hidden state {layer}: half precision overflows on some inputs; compute in f32"
+    )]
+    NotFinite {
+        /// The hidden state.
+        layer: usize,
+        /// NaN or an infinity.
+        value: f32,
+    },
+    /// No file gave an embedding.
+    #[error("no file could be embedded: nothing is written")]
+    NothingEmbedded,
+}
+
+impl EmbedError {
+    /// For `map_err`: an operating system's error while writing `path`.
+    pub(crate) fn write(path: &std::path::Path) -> impl Fn(std::io::Error) -> EmbedError + '_ {
+        |source| EmbedError::Write { path: path.to_path_buf(), source }
+    }
+}

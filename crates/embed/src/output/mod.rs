@@ -1,0 +1,201 @@
+//! The table of embeddings, and one file for each format that it is written in.
+//!
+//! A row is a vector for each hidden state, of one window or, without pooling, of one frame.
+
+mod jsonl;
+mod npy;
+mod npz;
+mod parquet;
+mod safetensors;
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::EmbedError;
+use crate::inputs::Input;
+use crate::journal::{Journal, RowRecord};
+use crate::settings::Provenance;
+
+/// How an output is written, which its name says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// One numpy array; its rows are told in a `.rows.jsonl` beside it.
+    Npy,
+    /// Several numpy arrays.
+    Npz,
+    /// Tensors, with the names of files in the metadata.
+    Safetensors,
+    /// Columns, with Arrow's fixed-size lists of f32 for vectors.
+    Parquet,
+    /// A JSON object for each row.
+    Jsonl,
+}
+
+impl Format {
+    /// The format of an output of this name.
+    ///
+    /// # Errors
+    /// [`EmbedError::OutputFormat`] for any other extension.
+    pub fn of(path: &Path) -> Result<Self, EmbedError> {
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("npy") => Ok(Format::Npy),
+            Some("npz") => Ok(Format::Npz),
+            Some("safetensors") => Ok(Format::Safetensors),
+            Some("parquet") => Ok(Format::Parquet),
+            Some("jsonl") => Ok(Format::Jsonl),
+            _ => Err(EmbedError::OutputFormat { path: path.to_path_buf() }),
+        }
+    }
+}
+
+/// Everything that was embedded.
+pub(crate) struct Table<'a> {
+    settings: &'a Provenance,
+    /// Files with rows, in the order of the inputs.
+    inputs: Vec<&'a Input>,
+    journal: &'a mut Journal,
+}
+
+/// Which part of which file a row is.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Place<'a> {
+    pub(crate) file: &'a str,
+    /// The number of the file among those in the table.
+    #[serde(skip)]
+    pub(crate) file_index: usize,
+    pub(crate) window: u32,
+    /// Without pooling.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) frame: Option<u32>,
+    /// Of the window, or of the frame: seconds from the start of the track.
+    pub(crate) start: f64,
+    pub(crate) end: f64,
+}
+
+impl Table<'_> {
+    /// How many rows there are.
+    fn rows(&self) -> u64 {
+        self.inputs.iter().flat_map(|input| self.journal.rows(input)).map(|row| u64::from(row.rows)).sum()
+    }
+
+    /// The shape of all vectors: `(rows, dim)` for one hidden state, `(rows, hidden states, dim)` for several.
+    fn shape(&self) -> Vec<u64> {
+        let (layers, dim) = (self.settings.hidden_states.len() as u64, self.settings.dim as u64);
+        if layers == 1 { vec![self.rows(), dim] } else { vec![self.rows(), layers, dim] }
+    }
+
+    fn has_frames(&self) -> bool {
+        self.settings.pool == "none"
+    }
+
+    /// The names of the files with rows. A name that is no Unicode is written with replacement characters.
+    fn names(&self) -> Vec<String> {
+        self.inputs.iter().map(|input| input.path.to_string_lossy().into_owned()).collect()
+    }
+
+    /// Shows every row in order: where it is from, and its vectors `(hidden states, dim)`.
+    fn for_each(&mut self, mut show: impl FnMut(Place<'_>, &[f32]) -> io::Result<()>) -> io::Result<()> {
+        let (width, names) = (self.settings.values(), self.names());
+        let mut values = Vec::new();
+        for (file_index, (input, file)) in self.inputs.iter().zip(&names).enumerate() {
+            for record in 0..self.journal.rows(input).len() {
+                let record = self.journal.rows(input)[record];
+                values.resize(record.rows as usize * width, 0.0);
+                self.journal.read(&record, &mut values)?;
+                let places = (0..record.rows).map(|frame| place(self.settings, (file_index, file), &record, frame));
+                places.zip(values.chunks_exact(width)).try_for_each(|(place, values)| show(place, values))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// As `for_each`, without the vectors.
+    fn each_place(&self, mut show: impl FnMut(Place<'_>) -> io::Result<()>) -> io::Result<()> {
+        for (file_index, (input, file)) in self.inputs.iter().zip(&self.names()).enumerate() {
+            for record in self.journal.rows(input) {
+                let mut places = (0..record.rows).map(|frame| place(self.settings, (file_index, file), record, frame));
+                places.try_for_each(&mut show)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Something of every row's place.
+    fn places<T>(&self, of: impl Fn(&Place<'_>) -> T) -> Vec<T> {
+        let mut found = Vec::new();
+        // Nothing in here can fail.
+        let _ = self.each_place(|place| {
+            found.push(of(&place));
+            Ok(())
+        });
+        found
+    }
+}
+
+/// Where row `frame` of a record of `file` is from.
+fn place<'a>(settings: &Provenance, (file_index, file): (usize, &'a str), record: &RowRecord, frame: u32) -> Place<'a> {
+    let has_frames = settings.pool == "none";
+    let (start, samples) = match has_frames {
+        true => (record.start + u64::from(frame) * settings.frame_hop as u64, settings.frame_length as u64),
+        false => (record.start, record.samples),
+    };
+    let seconds = |samples: u64| samples as f64 / f64::from(settings.sample_rate);
+    Place {
+        file,
+        file_index,
+        window: record.window,
+        frame: has_frames.then_some(frame),
+        start: seconds(start),
+        end: seconds(start + samples),
+    }
+}
+
+/// Writes the rows of `inputs` that the journal holds to `output`, whole or not at all.
+///
+/// # Errors
+/// [`EmbedError::OutputFormat`], [`EmbedError::NothingEmbedded`], [`EmbedError::Write`].
+pub fn write(output: &Path, settings: &Provenance, inputs: &[Input], journal: &mut Journal) -> Result<(), EmbedError> {
+    let format = Format::of(output)?;
+    let inputs: Vec<&Input> = inputs.iter().filter(|input| !journal.rows(input).is_empty()).collect();
+    if inputs.is_empty() {
+        return Err(EmbedError::NothingEmbedded);
+    }
+    let mut table = Table { settings, inputs, journal };
+    let failed = EmbedError::write(output);
+    if format == Format::Npy {
+        // First the rows: a table without its rows would be of no use, rows without a table do no harm.
+        let rows = rows_file(output);
+        replace(&rows, |file| jsonl::write_places(&table, file)).map_err(EmbedError::write(&rows))?;
+    }
+    replace(output, |file| match format {
+        Format::Npy => npy::write(&mut table, file),
+        Format::Npz => npz::write(&mut table, file),
+        Format::Safetensors => safetensors::write(&mut table, file),
+        Format::Parquet => parquet::write(&mut table, file),
+        Format::Jsonl => jsonl::write(&mut table, file),
+    })
+    .map_err(failed)
+}
+
+/// Where the rows of a `.npy` are told.
+pub fn rows_file(output: &Path) -> PathBuf {
+    output.with_extension("rows.jsonl")
+}
+
+/// Writes a file under another name, brings it to the disk, and gives it its name.
+fn replace(path: &Path, write: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".mert-embed-");
+    // As a file that is created in the ordinary way; temporary files are private.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let temporary = builder.tempfile_in(folder)?;
+    write(temporary.as_file())?;
+    temporary.as_file().sync_all()?;
+    temporary.persist(path)?;
+    Ok(())
+}

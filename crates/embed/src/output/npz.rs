@@ -1,0 +1,55 @@
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+
+use npyz::npz::NpzWriter;
+use npyz::zip::CompressionMethod;
+use npyz::zip::write::FileOptions;
+use npyz::{AutoSerialize, DType, WriterBuilder};
+
+use super::{Table, npy};
+
+type Npz<'a> = NpzWriter<BufWriter<&'a File>>;
+
+/// `embeddings`, and arrays as long as it that tell what each row is: `file` (an index into `files`), `window`,
+/// `start`, `end`, and `frame` without pooling; then `hidden_states`, `model_sha256` and `provenance` (JSON).
+pub(super) fn write(table: &mut Table<'_>, file: &File) -> io::Result<()> {
+    let mut npz = NpzWriter::new(BufWriter::new(file));
+    let shape = table.shape();
+    let array = npz.array("embeddings", options())?.default_dtype().shape(&shape).begin_nd()?;
+    npy::write_vectors(table, array)?;
+    numbers(&mut npz, "file", &table.places(|place| place.file_index as i64))?;
+    numbers(&mut npz, "window", &table.places(|place| i64::from(place.window)))?;
+    if table.has_frames() {
+        numbers(&mut npz, "frame", &table.places(|place| place.frame.map_or(-1, i64::from)))?;
+    }
+    numbers(&mut npz, "start", &table.places(|place| place.start))?;
+    numbers(&mut npz, "end", &table.places(|place| place.end))?;
+    let layers: Vec<i64> = table.settings.hidden_states.iter().map(|&layer| layer as i64).collect();
+    numbers(&mut npz, "hidden_states", &layers)?;
+    strings(&mut npz, "files", &table.names(), false)?;
+    strings(&mut npz, "model_sha256", std::slice::from_ref(&table.settings.model_sha256), true)?;
+    let provenance = serde_json::to_string(table.settings)?;
+    strings(&mut npz, "provenance", &[provenance], true)?;
+    npz.zip_writer().finish()?.flush()
+}
+
+/// Stored, as `numpy.savez` does: vectors do not compress. Entries may exceed 4 GB.
+fn options() -> FileOptions {
+    FileOptions::default().compression_method(CompressionMethod::Stored).large_file(true)
+}
+
+fn numbers<T: AutoSerialize + Copy>(npz: &mut Npz<'_>, name: &str, values: &[T]) -> io::Result<()> {
+    let mut array = npz.array(name, options())?.default_dtype().shape(&[values.len() as u64]).begin_nd()?;
+    array.extend(values.iter().copied())?;
+    array.finish()
+}
+
+/// numpy's own strings, all as wide as the longest.
+fn strings(npz: &mut Npz<'_>, name: &str, values: &[String], scalar: bool) -> io::Result<()> {
+    let width = values.iter().map(|value| value.chars().count()).max().unwrap_or(0).max(1);
+    let dtype = DType::Plain(format!("<U{width}").parse().map_err(io::Error::other)?);
+    let shape: &[u64] = if scalar { &[] } else { &[values.len() as u64] };
+    let mut array = npz.array(name, options())?.dtype(dtype).shape(shape).begin_nd()?;
+    values.iter().try_for_each(|value| array.push(value))?;
+    array.finish()
+}

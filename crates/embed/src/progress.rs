@@ -1,0 +1,48 @@
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::cli::say;
+
+/// A bar over the files, with how much faster than real time it goes and the time that is left.
+pub(crate) struct Progress {
+    bar: ProgressBar,
+    seconds: f64,
+}
+
+impl Progress {
+    /// For `files` files of which `resumed` are done already.
+    pub(crate) fn new(files: usize, resumed: usize, hidden: bool) -> Self {
+        let target = if hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let bar = ProgressBar::with_draw_target(Some(files as u64), target);
+        let template = "{bar:30} {pos}/{len} files, {per_sec:.2}, {msg}, {eta} left";
+        bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_position(resumed as u64);
+        // The rate and the time left are of this run.
+        bar.reset_eta();
+        bar.enable_steady_tick(Duration::from_millis(500));
+        Progress { bar, seconds: 0.0 }
+    }
+
+    /// A window of so many seconds of sound was embedded.
+    pub(crate) fn window(&mut self, seconds: f64) {
+        self.seconds += seconds;
+        let factor = self.seconds / self.bar.elapsed().as_secs_f64().max(1e-3);
+        self.bar.set_message(format!("{factor:.1} x real time"));
+    }
+
+    /// A file was finished, or given up.
+    pub(crate) fn file(&mut self) {
+        self.bar.inc(1);
+    }
+
+    /// Prints a line above the bar.
+    pub(crate) fn say(&self, text: &str) {
+        self.bar.suspend(|| say(text));
+    }
+
+    /// Takes the bar away.
+    pub(crate) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}

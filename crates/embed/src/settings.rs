@@ -1,0 +1,97 @@
+use mert_audio::{Damage, Tail, WindowPolicy};
+use serde::{Deserialize, Serialize};
+
+use crate::Embedder;
+
+/// How files are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading {
+    /// Which parts of a track are embedded.
+    pub window: WindowPolicy,
+    /// What becomes of the remainder that sliding windows do not cover.
+    pub tail: Tail,
+    /// What to do with damaged files.
+    pub damage: Damage,
+    /// The sample rate of raw samples on standard input, in hertz.
+    pub input_rate: Option<u32>,
+}
+
+/// All that the numbers of an output depend on, besides the files. It is written into every output, and tells
+/// whether an interrupted run can be continued.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Provenance {
+    /// Name and version of the program.
+    pub generator: String,
+    /// SHA-256 of the model's file, in hexadecimal.
+    pub model_sha256: String,
+    /// The checkpoint's licence, where it is known.
+    pub license: Option<String>,
+    /// The hidden states, ascending: 0 enters the first layer, i is the output of layer i.
+    pub hidden_states: Vec<usize>,
+    /// How frames became vectors.
+    pub pool: String,
+    /// `l2` if vectors have length 1, else `none`.
+    pub normalize: String,
+    /// The window policy.
+    pub window: String,
+    /// What became of the remainder.
+    pub tail: String,
+    /// `keep` if damaged files were taken.
+    pub damaged: String,
+    /// Samples per second that the model takes, in hertz.
+    pub sample_rate: u32,
+    /// The length of a vector.
+    pub dim: usize,
+    /// Samples from the start of a frame to the next, and those that a frame depends on before the transformer.
+    pub frame_hop: usize,
+    /// See `frame_hop`.
+    pub frame_length: usize,
+    /// Device and element type of the arithmetic.
+    pub arithmetic: String,
+}
+
+impl Provenance {
+    /// What is known before anything is embedded.
+    pub fn new(embedder: &Embedder, reading: &Reading, model: &ModelFile, arithmetic: String) -> Self {
+        let config = embedder.config();
+        Provenance {
+            generator: concat!("mert-embed ", env!("CARGO_PKG_VERSION")).to_string(),
+            model_sha256: model.sha256.clone(),
+            license: model.license.clone(),
+            hidden_states: embedder.layers().to_vec(),
+            pool: embedder.pool().to_string(),
+            normalize: if embedder.is_l2() { "l2" } else { "none" }.to_string(),
+            window: reading.window.to_string(),
+            tail: reading.tail.to_string(),
+            damaged: if reading.damage == Damage::Keep { "keep" } else { "refuse" }.to_string(),
+            sample_rate: embedder.sample_rate(),
+            dim: embedder.dim(),
+            frame_hop: config.conv_stride.iter().product(),
+            frame_length: config.receptive_field(),
+            arithmetic,
+        }
+    }
+
+    /// Floats of one row.
+    pub(crate) fn values(&self) -> usize {
+        self.hidden_states.len() * self.dim
+    }
+
+    /// The first setting in which `other` differs, with both values.
+    pub(crate) fn difference(&self, other: &Provenance) -> Option<String> {
+        let (ours, theirs) = (serde_json::to_value(self).ok()?, serde_json::to_value(other).ok()?);
+        let (ours, theirs) = (ours.as_object()?, theirs.as_object()?);
+        let (key, value) = ours.iter().find(|(key, value)| theirs.get(*key) != Some(*value))?;
+        let found = theirs.get(key).cloned().unwrap_or_default();
+        Some(format!("{key}: now {value}, then {found}"))
+    }
+}
+
+/// What is told of the model's file in an output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelFile {
+    /// SHA-256 of the file, in lower-case hexadecimal.
+    pub sha256: String,
+    /// The checkpoint's licence, where it is known.
+    pub license: Option<String>,
+}
