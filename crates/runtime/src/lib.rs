@@ -24,5 +24,5 @@ mod weights;
 
 pub use device::{ComputeDtype, DeviceKind};
 pub use error::Error;
-pub use model::Model;
+pub use model::{Model, Workspace};
 pub use weights::ConvertedFile;

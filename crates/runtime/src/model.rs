@@ -19,6 +19,12 @@ pub struct Model {
     dtype: DType,
 }
 
+/// What forward passes work in. It grows to the longest clip and stays.
+#[derive(Debug, Default)]
+pub struct Workspace {
+    state: Vec<f32>,
+}
+
 /// Who computes.
 #[derive(Debug, Clone)]
 enum Engine {
@@ -85,6 +91,31 @@ impl Model {
             return Err(Error::InputShape { shape: vec![0] });
         }
         self.forward(&Tensor::from_slice(input_values, (1, input_values.len()), &Device::Cpu)?, wanted)
+    }
+
+    /// Memory for [`Model::hidden_states_in`].
+    pub fn workspace(&self) -> Workspace {
+        Workspace::default()
+    }
+
+    /// The hidden states of one clip, shown one after another, ascending, each `(frames, hidden_size)`: as
+    /// [`Model::hidden_states`] for callers that run many clips of the same length and keep nothing of them.
+    ///
+    /// # Errors
+    /// Those of [`Model::forward`].
+    pub fn hidden_states_in(
+        &self,
+        workspace: &mut Workspace,
+        input_values: &[f32],
+        wanted: &[usize],
+        mut show: impl FnMut(usize, &[f32]),
+    ) -> Result<(), Error> {
+        let states = self.hidden_states(input_values, wanted)?;
+        for (&index, state) in wanted.iter().zip(&states) {
+            workspace.state = state.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+            show(index, &workspace.state);
+        }
+        Ok(())
     }
 
     /// The wanted hidden states of a batch of clips of equal length, in the order asked for, each
