@@ -1,5 +1,5 @@
 use mert_audio::normalize;
-use mert_runtime::Model;
+use mert_runtime::{Model, Workspace};
 use mert_spec::LayerSelection;
 
 use crate::EmbedError;
@@ -66,11 +66,12 @@ impl Embedder {
 
     /// The length of a vector.
     pub fn dim(&self) -> usize {
-        self.pool.dim(self.width())
+        self.pool.dim(self.config().hidden_size)
     }
 
-    fn width(&self) -> usize {
-        self.model.config().hidden_size
+    /// Memory for [`Embedder::embed`], to be kept between windows.
+    pub fn workspace(&self) -> Workspace {
+        self.model.workspace()
     }
 
     /// Embeds one window of mono samples at [`Embedder::sample_rate`], which is normalised in place.
@@ -78,43 +79,43 @@ impl Embedder {
     /// # Errors
     /// [`EmbedError::Audio`] for a silent window, [`EmbedError::Model`] for one that the model does not take,
     /// [`EmbedError::NotFinite`] if the result is no number.
-    pub fn embed(&self, samples: &mut [f32]) -> Result<Embedding, EmbedError> {
-        normalize(samples)?;
-        let states = self.model.hidden_states(samples, &self.layers)?;
-        let (dim, width, count) = (self.dim(), self.width(), self.layers.len());
-        let frames = states.first().map_or(Ok(0), |state| state.dim(1)).map_err(mert_runtime::Error::from)?;
-        let rows = self.pool.rows(frames);
-        let mut values = vec![0.0; rows * count * dim];
-        let mut vectors = vec![0.0; rows * dim];
-        for (place, (state, &layer)) in states.iter().zip(&self.layers).enumerate() {
-            let state = flat(state).map_err(mert_runtime::Error::from)?;
-            self.pool_state(&state, layer, width, &mut vectors)?;
-            for (row, vector) in vectors.chunks_exact(dim).enumerate() {
-                values[(row * count + place) * dim..][..dim].copy_from_slice(vector);
-            }
-        }
+    pub fn embed(&self, workspace: &mut Workspace, samples: &mut [f32]) -> Result<Embedding, EmbedError> {
+        let rows = self.rows(samples.len());
+        let mut values = vec![0.0; rows * self.layers.len() * self.dim()];
+        self.embed_into(workspace, samples, &mut values)?;
         Ok(Embedding { rows, values })
     }
 
-    /// Pools the frames of one hidden state, checks them, and scales them.
-    pub(crate) fn pool_state(
-        &self,
-        state: &[f32],
-        layer: usize,
-        width: usize,
-        out: &mut [f32],
-    ) -> Result<(), EmbedError> {
-        if let Some(&value) = state.iter().find(|value| !value.is_finite()) {
-            return Err(EmbedError::NotFinite { layer, value });
-        }
-        self.pool.apply(state, width, out);
-        if self.l2 {
-            out.chunks_exact_mut(self.dim()).for_each(normalize_l2);
-        }
-        Ok(())
+    /// Vectors for each hidden state of a window of so many samples.
+    pub(crate) fn rows(&self, samples: usize) -> usize {
+        self.pool.rows(self.config().frames(samples).unwrap_or(0))
     }
-}
 
-fn flat(state: &candle_core::Tensor) -> candle_core::Result<Vec<f32>> {
-    state.to_dtype(candle_core::DType::F32)?.flatten_all()?.to_vec1()
+    /// As [`Embedder::embed`], into `values` `(rows, hidden states, dim)`.
+    pub(crate) fn embed_into(
+        &self,
+        workspace: &mut Workspace,
+        samples: &mut [f32],
+        values: &mut [f32],
+    ) -> Result<(), EmbedError> {
+        normalize(samples)?;
+        let (width, dim, stride) = (self.config().hidden_size, self.dim(), self.layers.len() * self.dim());
+        let (mut place, mut not_finite) = (0, None);
+        self.model.hidden_states_in(workspace, samples, &self.layers, |layer, state| {
+            if let Some(&value) = state.iter().find(|value| !value.is_finite()) {
+                not_finite.get_or_insert((layer, value));
+            }
+            let vectors = values.chunks_exact_mut(stride).map(|row| &mut row[place * dim..][..dim]);
+            // Without pooling each frame is a row; else there is one row, of all frames.
+            let frames = state.chunks_exact(if self.pool == Pool::None { width } else { state.len() });
+            for (vector, frames) in vectors.zip(frames) {
+                self.pool.apply(frames, width, vector);
+                if self.l2 {
+                    normalize_l2(vector);
+                }
+            }
+            place += 1;
+        })?;
+        not_finite.map_or(Ok(()), |(layer, value)| Err(EmbedError::NotFinite { layer, value }))
+    }
 }

@@ -7,6 +7,7 @@
 mod config;
 mod embedder;
 
+mod encoder;
 mod error;
 pub mod inputs;
 mod journal;
@@ -18,6 +19,7 @@ mod settings;
 pub use config::{EmbedConfig, parse_device};
 pub use embedder::{Embedder, Embedding};
 
+pub use encoder::{Encoder, EncoderOptions, Hop};
 pub use error::EmbedError;
 pub use journal::Journal;
 pub use pipeline::{Event, Summary, run};

@@ -183,6 +183,7 @@ fn embed_all(
 ) -> Result<(), EmbedError> {
     let rate = f64::from(embedder.sample_rate());
     let mut running: HashMap<usize, Running> = HashMap::new();
+    let mut workspace = embedder.workspace();
     for message in receiver {
         if stop.load(Ordering::Relaxed) {
             return Ok(());
@@ -198,7 +199,7 @@ fn embed_all(
                     continue;
                 }
                 let (start, samples) = (window.start, window.samples.len() as u64);
-                match embedder.embed(&mut window.samples) {
+                match embedder.embed(&mut workspace, &mut window.samples) {
                     Ok(embedding) => {
                         journal.add(&mut file.begun, (window.index as u32, start, samples), &embedding)?;
                         observe(Event::Window { seconds: samples as f64 / rate });

@@ -29,28 +29,42 @@ impl Pool {
         if matches!(self, Pool::None) { frames } else { 1 }
     }
 
-    /// Pools `frames`, a multiple of `width`, into `out`, [`Pool::rows`] times [`Pool::dim`] long. Sums are in f64.
+    /// Pools `frames`, a multiple of `width`, into one vector of [`Pool::dim`]; without pooling, into all of them.
+    /// Sums are in f64.
     pub(crate) fn apply(self, frames: &[f32], width: usize, out: &mut [f32]) {
+        if self == Pool::None {
+            return out.copy_from_slice(frames);
+        }
         let count = (frames.len() / width) as f64;
-        let column = |i: usize| frames.iter().skip(i).step_by(width);
-        let mean = |i: usize| column(i).map(|&x| f64::from(x)).sum::<f64>() / count;
-        match self {
-            Pool::None => out.copy_from_slice(frames),
-            Pool::Mean => out.iter_mut().enumerate().for_each(|(i, out)| *out = mean(i) as f32),
-            Pool::Max => out.iter_mut().enumerate().for_each(|(i, out)| {
-                *out = column(i).copied().fold(f32::NEG_INFINITY, f32::max);
-            }),
-            Pool::MeanStd => {
-                let (means, deviations) = out.split_at_mut(width);
-                for (i, (m, deviation)) in means.iter_mut().zip(deviations).enumerate() {
-                    let mean = mean(i);
-                    let variance = column(i).map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / count;
-                    (*m, *deviation) = (mean as f32, variance.sqrt() as f32);
-                }
+        let (first, second) = out.split_at_mut(width);
+        for (block, first) in first.chunks_mut(BLOCK).enumerate() {
+            let start = block * BLOCK;
+            let columns = start..start + first.len();
+            let rows = || frames.chunks_exact(width).map(|frame| &frame[columns.clone()]);
+            if self == Pool::Max {
+                first.fill(f32::NEG_INFINITY);
+                rows().for_each(|row| first.iter_mut().zip(row).for_each(|(max, &x)| *max = max.max(x)));
+                continue;
             }
+            let mut means = [0.0f64; BLOCK];
+            rows().for_each(|row| means.iter_mut().zip(row).for_each(|(sum, &x)| *sum += f64::from(x)));
+            means.iter_mut().for_each(|sum| *sum /= count);
+            if self == Pool::MeanStd {
+                let mut squares = [0.0f64; BLOCK];
+                for row in rows() {
+                    let deviations = row.iter().zip(&means).map(|(&x, mean)| f64::from(x) - mean);
+                    squares.iter_mut().zip(deviations).for_each(|(sum, deviation)| *sum += deviation * deviation);
+                }
+                let deviations = second[start..].iter_mut().zip(squares).take(first.len());
+                deviations.for_each(|(out, sum)| *out = (sum / count).sqrt() as f32);
+            }
+            first.iter_mut().zip(means).for_each(|(out, mean)| *out = mean as f32);
         }
     }
 }
+
+/// Columns that are summed together: a cache line of each frame.
+const BLOCK: usize = 16;
 
 /// Scales `vector` to a Euclidean length of 1; zeros stay zeros.
 pub(crate) fn normalize_l2(vector: &mut [f32]) {
@@ -94,6 +108,24 @@ mod tests {
         let deviations = [(14.0f64 / 3.0).sqrt() as f32, (200.0f64 / 3.0).sqrt() as f32];
         assert_eq!(pooled(Pool::MeanStd), [3.0, -20.0, deviations[0], deviations[1]]);
         assert_eq!(pooled(Pool::None), FRAMES);
+    }
+
+    #[test]
+    fn columns_beyond_a_block_are_pooled_alike() {
+        let (width, frames) = (BLOCK * 2 + 3, 5);
+        let value = |i: usize| ((i * 7919) % 1009) as f32 / 100.0 - 5.0;
+        let values: Vec<f32> = (0..frames * width).map(value).collect();
+        for pool in [Pool::Mean, Pool::Max, Pool::MeanStd] {
+            let mut out = vec![f32::NAN; pool.dim(width)];
+            pool.apply(&values, width, &mut out);
+            for column in 0..width {
+                let one: Vec<f32> = (0..frames).map(|frame| values[frame * width + column]).collect();
+                let mut expected = vec![f32::NAN; pool.dim(1)];
+                pool.apply(&one, 1, &mut expected);
+                let found: Vec<f32> = out.iter().skip(column).step_by(width).copied().collect();
+                assert_eq!(found, expected, "{pool}, column {column}");
+            }
+        }
     }
 
     #[test]
