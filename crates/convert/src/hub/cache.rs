@@ -83,21 +83,16 @@ impl ModelCache {
         lock().map_err(|source| write_error(&path, source))
     }
 
-    /// Makes the blob the commit's file.
+    /// Makes the blob the commit's file, in one step: others may be reading it.
     pub(super) fn link(&self, commit: &str, name: &str, etag: &str) -> Result<PathBuf> {
         let snapshot = self.layout.pointer_path(commit);
         let pointer = snapshot.join(name);
         let link = || {
             fs::create_dir_all(&snapshot)?;
-            match fs::remove_file(&pointer) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-            match link_file(&self.blob(etag), etag, &pointer) {
-                // Another process was as far.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-                other => other,
-            }
+            let temporary = snapshot.join(format!(".{name}.{}", std::process::id()));
+            let _ = fs::remove_file(&temporary);
+            link_file(&self.blob(etag), etag, &temporary)?;
+            fs::rename(&temporary, &pointer)
         };
         link().map_err(|source| write_error(&pointer, source))?;
         Ok(pointer)
