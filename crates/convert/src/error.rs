@@ -34,7 +34,7 @@ pub enum ConvertError {
     },
     /// The input is a model of the hub that cannot be had.
     #[error("{0}")]
-    Hub(#[from] HubError),
+    Hub(#[source] Box<HubError>),
     /// The input is the output of a conversion.
     #[error(
         "{path} is already converted ({evidence}); converting it again would transpose its weights twice. Give the \
@@ -215,6 +215,12 @@ pub enum ConvertError {
         /// What differs.
         reason: String,
     },
+}
+
+impl From<HubError> for ConvertError {
+    fn from(error: HubError) -> Self {
+        ConvertError::Hub(Box::new(error))
+    }
 }
 
 /// One way in which a checkpoint differs from what its configuration implies.

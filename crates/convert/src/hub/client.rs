@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use ureq::config::RedirectAuthHeaders;
 use ureq::http::{Response, StatusCode, header};
+use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body, Error, ResponseExt};
 
 use super::name::is_commit;
@@ -48,6 +49,8 @@ impl<'a> Client<'a> {
     pub(super) fn new(settings: &'a HubSettings, repo: &'a str, watch: &'a dyn Fn(HubEvent<'_>)) -> Client<'a> {
         let agent = Agent::config_builder()
             .http_status_as_error(false)
+            // The system's authorities: companies add their own.
+            .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build())
             .https_only(settings.endpoint.starts_with("https://"))
             .user_agent(concat!("mert-convert/", env!("CARGO_PKG_VERSION")))
             // The bytes of the file itself: ranges and sizes count them.
@@ -250,17 +253,19 @@ fn protocol(url: &str, reason: &str) -> HubError {
 }
 
 fn trouble(error: Error) -> Trouble {
+    use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut, UnexpectedEof, WouldBlock};
     let reason = error.to_string();
-    match error {
-        Error::HostNotFound | Error::ConnectionFailed | Error::Tls(_) | Error::Rustls(_) => Trouble::NoServer(reason),
-        Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => Trouble::NoServer(reason),
-        Error::Io(ref io) if io.kind() == ErrorKind::ConnectionRefused => Trouble::NoServer(reason),
-        Error::Io(ref io) if matches!(io.kind(), ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable) => {
-            Trouble::NoServer(reason)
-        }
-        Error::Io(_) | Error::Timeout(_) | Error::Protocol(_) => Trouble::Broken(reason),
-        _ => Trouble::NoServer(reason),
-    }
+    // Of names that are not found and certificates that are not trusted, the kind says nothing.
+    let broken = match error {
+        Error::Io(error) => matches!(
+            error.kind(),
+            BrokenPipe | ConnectionAborted | ConnectionReset | TimedOut | UnexpectedEof | WouldBlock
+        ),
+        Error::Timeout(timeout) => !matches!(timeout, ureq::Timeout::Connect | ureq::Timeout::Resolve),
+        Error::Protocol(_) => true,
+        _ => false,
+    };
+    if broken { Trouble::Broken(reason) } else { Trouble::NoServer(reason) }
 }
 
 #[cfg(test)]

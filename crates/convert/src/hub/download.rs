@@ -51,15 +51,14 @@ pub(super) fn download(
             fs::rename(&partial, &blob).map_err(|source| write_error(&blob, source))?;
             Ok(sha256)
         }
-        Err(Wrong { expected, found }) => Err(ConvertError::Hub(HubError::Mismatch {
-            repo: repo.to_string(),
-            revision: info.commit.clone(),
-            file: file.to_string(),
+        Err(Wrong { expected, found }) => Err(HubError::Mismatch {
+            file: format!("`{file}` of `{repo}` at {}", info.commit),
             expected,
             found,
             advice: "The download was discarded; run again, and if it comes out the same, the server is at fault"
                 .into(),
-        })),
+        }
+        .into()),
     }
 }
 

@@ -125,15 +125,9 @@ pub enum HubError {
         reason: String,
     },
     /// A file is not what it should be.
-    #[error(
-        "`{file}` of `{repo}` at {revision} is not the file it should be: expected {expected}, found {found}. {advice}"
-    )]
+    #[error("{file} is not the file it should be: expected {expected}, found {found}. {advice}")]
     Mismatch {
-        /// The model.
-        repo: String,
-        /// The commit.
-        revision: String,
-        /// The file.
+        /// The file, its model and its commit.
         file: String,
         /// Its size or SHA-256.
         expected: String,

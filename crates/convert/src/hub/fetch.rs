@@ -64,7 +64,7 @@ pub(super) fn fetch(name: &HubName, settings: &HubSettings, watch: &dyn Fn(HubEv
     });
     model.map_err(|error| match error {
         ConvertError::Hub(error) if !name.explicit && error.may_be_no_model() => {
-            ConvertError::Hub(HubError::NeitherFileNorModel { input: name.to_string(), source: Box::new(error) })
+            HubError::NeitherFileNorModel { input: name.to_string(), source: error }.into()
         }
         other => other,
     })
@@ -93,7 +93,7 @@ impl Fetch<'_> {
         match self.client {
             Some(_) => {
                 let (repo, revision) = (self.repo.to_string(), commit);
-                Err(ConvertError::Hub(HubError::NoWeights { repo, revision, expected: candidates }))
+                Err(HubError::NoWeights { repo, revision, expected: candidates }.into())
             }
             None => Err(self.not_cached(candidates.join(" or "))),
         }
@@ -164,11 +164,12 @@ impl Fetch<'_> {
             match (self.file(commit, &name, None)?, &self.client) {
                 (Some(shard), _) => shards.push((name, shard)),
                 (None, Some(_)) => {
-                    return Err(ConvertError::Hub(HubError::NotFound {
+                    return Err(HubError::NotFound {
                         endpoint: self.settings.endpoint.clone(),
                         what: format!("file `{name}` in the model `{}` at {commit}, which its index names", self.repo),
                         advice: "give another revision, whose files are complete",
-                    }));
+                    }
+                    .into());
                 }
                 (None, None) => return Err(self.not_cached(name)),
             }
@@ -212,18 +213,19 @@ impl Fetch<'_> {
     }
 
     fn mismatch(&self, revision: &str, file: &str, expected: String, found: String, advice: String) -> ConvertError {
-        let (repo, revision, file) = (self.repo.to_string(), revision.to_string(), file.to_string());
-        ConvertError::Hub(HubError::Mismatch { repo, revision, file, expected, found, advice })
+        let file = format!("`{file}` of `{}` at {revision}", self.repo);
+        HubError::Mismatch { file, expected, found, advice }.into()
     }
 
     fn not_cached(&self, missing: String) -> ConvertError {
-        ConvertError::Hub(HubError::NotCached {
+        HubError::NotCached {
             variable: self.settings.offline.unwrap_or("HF_HUB_OFFLINE"),
             missing,
             repo: self.repo.to_string(),
             revision: self.revision.to_string(),
             cache: self.settings.cache.clone(),
-        })
+        }
+        .into()
     }
 }
 
