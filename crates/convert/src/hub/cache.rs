@@ -63,7 +63,7 @@ impl ModelCache {
         self.folder.join("blobs").join(etag)
     }
 
-    /// Where a file grows until it is complete: a prefix of it, which Python's client continues, too.
+    /// Where a file grows until it is complete: always a prefix of it.
     pub(super) fn partial(&self, etag: &str) -> PathBuf {
         self.folder.join("blobs").join(format!("{etag}.incomplete"))
     }
@@ -76,7 +76,11 @@ impl ModelCache {
             let file = File::options().create(true).truncate(false).write(true).open(&path)?;
             if file.try_lock().is_err() {
                 waiting();
-                file.lock()?;
+                match file.lock() {
+                    // Some network filesystems have no locks; what is complete is checked before it gets its name.
+                    Err(error) if error.kind() != io::ErrorKind::Unsupported => return Err(error),
+                    _ => {}
+                }
             }
             Ok(file)
         };

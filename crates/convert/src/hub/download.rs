@@ -146,7 +146,9 @@ fn fetch_once(
         return Ok(Err(Trouble::Broken(format!("HTTP {} instead of the rest of the file", response.status()))));
     }
     (client.watch)(HubEvent::Begin { file, size: info.size, have: start });
-    let mut body = response.into_body().into_reader();
+    // One byte too many is enough to know that it is another file.
+    let rest = info.size.map_or(u64::MAX, |size| size.saturating_sub(start).saturating_add(1));
+    let mut body = response.into_body().into_reader().take(rest);
     let mut buffer = vec![0; BUFFER];
     loop {
         match body.read(&mut buffer) {

@@ -73,8 +73,8 @@ pub enum HubError {
     },
     /// The cache lacks something and the network may not be used.
     #[error(
-        "{variable} is set, and {missing} of `{repo}` at {revision} is not in the cache {cache}; unset {variable} to \
-         download it, or set HF_HOME or HF_HUB_CACHE to where it is"
+        "{variable} is set, and the cache {cache} lacks {missing} of `{repo}` at {revision}; unset {variable} to download \
+         it, or set HF_HOME or HF_HUB_CACHE to where it is"
     )]
     NotCached {
         /// The variable that forbids the network.

@@ -103,7 +103,7 @@ impl Fetch<'_> {
     fn commit(&self) -> Result<String> {
         let cached = self.cache.commit();
         let Some(client) = &self.client else {
-            return cached.ok_or_else(|| self.not_cached("everything".into()));
+            return cached.ok_or_else(|| self.not_cached("every file".into()));
         };
         if let Some(commit) = cached.filter(|commit| commit == self.revision) {
             return Ok(commit);
