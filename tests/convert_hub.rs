@@ -329,6 +329,14 @@ fn offline_without_a_cache() {
     hub.as_python("hf/hub", "owner/tiny", COMMIT, &[("config.json", &config)]);
     let run = hub.run_with(&format!("owner/tiny@{COMMIT}"), &[("HF_HUB_OFFLINE", "1")]);
     run.assert_refused(&["pytorch_model.bin", "HF_HUB_OFFLINE", hub.path("hf").to_str().unwrap()]);
+    // Weights without their configuration are not converted on a guess, unless the model is known to have none.
+    let (weights, hub) = (weights(), Hub::new());
+    let folder = hub.as_python("hf/hub", "owner/tiny", COMMIT, &[("pytorch_model.bin", &weights)]);
+    let offline = || hub.run_with(&format!("owner/tiny@{COMMIT}"), &[("HF_HUB_OFFLINE", "1")]);
+    offline().assert_refused(&["lacks config.json"]);
+    fs::create_dir_all(folder.join(".no_exist").join(COMMIT)).unwrap();
+    fs::write(folder.join(".no_exist").join(COMMIT).join("config.json"), "").unwrap();
+    assert_eq!(offline().code, Some(0));
     assert!(hub.server.requests().is_empty());
 }
 
@@ -347,6 +355,11 @@ fn without_the_network_the_cache_is_used_and_it_is_said() {
     assert_eq!(run.code, Some(0));
     assert!(run.stderr.contains("cannot be reached") && run.stderr.contains(COMMIT), "{}", run.stderr);
     hub.assert_output();
+    if cfg!(unix) {
+        fs::write(hub.cached("blobs").join(sha256(&weights())), "damaged").unwrap();
+        hub.run_with("owner/tiny", &[("HF_ENDPOINT", &nobody)])
+            .assert_refused(&["is not the file it should be", "Remove"]);
+    }
 }
 
 #[test]

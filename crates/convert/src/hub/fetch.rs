@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use mert_spec::{KNOWN_CHECKPOINTS, KnownCheckpoint};
@@ -13,7 +13,8 @@ use crate::source::WEIGHT_FILES;
 use crate::{ConvertError, Result, sha256_file};
 
 /// What belongs to a model besides its weights, if it has it.
-const EXTRAS: [&str; 2] = ["config.json", "preprocessor_config.json"];
+const EXTRAS: [&str; 2] = [CONFIG, "preprocessor_config.json"];
+const CONFIG: &str = "config.json";
 
 /// A file in the cache.
 struct Cached {
@@ -25,7 +26,7 @@ struct Cached {
 /// The names of an index's shards.
 #[derive(Deserialize)]
 struct Index {
-    weight_map: std::collections::BTreeMap<String, String>,
+    weight_map: BTreeMap<String, String>,
 }
 
 /// One model on its way into the cache.
@@ -54,12 +55,18 @@ pub(super) fn fetch(name: &HubName, settings: &HubSettings, watch: &dyn Fn(HubEv
         Fetch { repo, revision, settings, cache, client }.model()
     };
     let model = fetch(settings.offline.is_none()).or_else(|error| match error {
-        ConvertError::Hub(error) if error.is_unreachable() => {
+        ConvertError::Hub(unreachable) if unreachable.is_unreachable() => match fetch(false) {
+            Ok(model) => {
+                let used = format!("using what is in the cache of {repo} at {}", model.commit);
+                watch(HubEvent::Note(format!("{unreachable}. Until then {used}")));
+                Ok(model)
+            }
             // Without the network there is no better error than the network's.
-            let Ok(model) = fetch(false) else { return Err(ConvertError::Hub(error)) };
-            watch(HubEvent::Note(format!("{error}. Using what is in the cache of {repo} at {}", model.commit)));
-            Ok(model)
-        }
+            Err(ConvertError::Hub(error)) if matches!(*error, HubError::NotCached { .. }) => {
+                Err(ConvertError::Hub(unreachable))
+            }
+            other => other,
+        },
         other => Err(other),
     });
     model.map_err(|error| match error {
@@ -75,7 +82,11 @@ impl Fetch<'_> {
         let commit = self.commit()?;
         let known = KNOWN_CHECKPOINTS.iter().find(|known| known.name == self.repo && known.revision == commit);
         for extra in EXTRAS {
-            self.file(&commit, extra, None)?;
+            let found = self.file(&commit, extra, None)?.is_some();
+            // Without it the architecture is worked out from the tensors: not because of what happens to be cached.
+            if !found && extra == CONFIG && self.client.is_none() && !self.cache.is_absent(&commit, CONFIG) {
+                return Err(self.not_cached(CONFIG.into()));
+            }
         }
         let candidates = known.map_or(WEIGHT_FILES.to_vec(), |known| vec![known.file]);
         for candidate in &candidates {
@@ -108,13 +119,13 @@ impl Fetch<'_> {
         if let Some(commit) = cached.filter(|commit| commit == self.revision) {
             return Ok(commit);
         }
-        let commit = match client.look_up(self.revision, EXTRAS[0])? {
+        let commit = match client.look_up(self.revision, CONFIG)? {
             Answer::File(info) => Some(info.commit),
             Answer::NoFile { commit } => commit,
         };
         let commit = commit.ok_or_else(|| HubError::NotFound {
             endpoint: self.settings.endpoint.clone(),
-            what: format!("`{}` at revision `{}` of the model `{}`", EXTRAS[0], self.revision, self.repo),
+            what: format!("`{}` at revision `{}` of the model `{}`", CONFIG, self.revision, self.repo),
             advice: "a model has one",
         })?;
         self.cache.remember_commit(&commit)?;
@@ -132,8 +143,11 @@ impl Fetch<'_> {
             return Ok(None);
         }
         match client.look_up(commit, name)? {
-            Answer::NoFile { .. } => {
-                self.cache.remember_absent(commit, name);
+            Answer::NoFile { commit: certain } => {
+                // A bare 404 may mean something else, and others would believe it.
+                if certain.is_some() {
+                    self.cache.remember_absent(commit, name);
+                }
                 Ok(None)
             }
             Answer::File(info) => {

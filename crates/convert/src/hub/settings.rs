@@ -1,6 +1,6 @@
 use std::env;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::HubError;
 
@@ -25,6 +25,13 @@ pub struct HubSettings {
 pub struct Token(String);
 
 impl Token {
+    /// `None` if it is empty or has characters that no token has.
+    pub fn new(token: &str) -> Option<Token> {
+        let token = token.trim();
+        let legal = !token.is_empty() && token.bytes().all(|c| c.is_ascii_graphic());
+        legal.then(|| Token(token.to_string()))
+    }
+
     pub(super) fn reveal(&self) -> &str {
         &self.0
     }
@@ -75,7 +82,7 @@ fn endpoint() -> Result<String, HubError> {
     Ok(endpoint.trim_end_matches('/').to_string())
 }
 
-fn token(home: &std::path::Path) -> Result<Option<Token>, HubError> {
+fn token(home: &Path) -> Result<Option<Token>, HubError> {
     let from_file = |path: PathBuf| std::fs::read_to_string(path).ok();
     let sources = [
         ("HF_TOKEN", text("HF_TOKEN")),
@@ -83,14 +90,9 @@ fn token(home: &std::path::Path) -> Result<Option<Token>, HubError> {
         ("HF_TOKEN_PATH", folder("HF_TOKEN_PATH").or(Some(home.join("token"))).and_then(from_file)),
     ];
     for (variable, source) in sources {
-        let token = source.as_deref().map(str::trim).unwrap_or_default();
-        if !token.bytes().all(|c| c.is_ascii_graphic()) {
-            let reason = "the token has characters that no token has; copy it again, on one line".into();
-            return Err(HubError::Setting { variable, reason });
-        }
-        if !token.is_empty() {
-            return Ok(Some(Token(token.to_string())));
-        }
+        let Some(source) = source.filter(|source| !source.trim().is_empty()) else { continue };
+        let reason = "the token has characters that no token has; copy it again, on one line";
+        return Token::new(&source).map(Some).ok_or_else(|| HubError::Setting { variable, reason: reason.into() });
     }
     Ok(None)
 }
