@@ -5,11 +5,14 @@ use anyhow::{Context, bail};
 use clap::Parser;
 use comfy_table::{Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
+use mert_convert::hub::{self, HubModel, HubName, HubSettings};
 use mert_convert::write::{CoreMlOptions, CoreMlProgram, DeploymentTarget, InputLengths, Written};
 use mert_convert::{ConfigOrigin, ConvertError, Plan, PlanOptions, Source, Step, StepInput, sha256_output, write};
 use mert_spec::{Dtype, LayerSelection, Layout, known_by_sha256};
 use serde::Serialize;
 use serde_json::json;
+
+use crate::hub_progress::HubProgress;
 
 /// Converts a PyTorch checkpoint of MERT or HuBERT for MLX, candle and Core ML.
 ///
@@ -19,7 +22,8 @@ use serde_json::json;
 #[derive(Debug, Parser)]
 #[command(version)]
 pub(crate) struct Args {
-    /// The checkpoint: a .bin, .pt, .ckpt or .safetensors file, or a model folder
+    /// The checkpoint: a .bin, .pt, .ckpt or .safetensors file, a model folder, or a model of the Hugging Face hub
+    /// (m-a-p/MERT-v1-95M, hf://owner/name, owner/name@revision), which is downloaded to the hub's shared cache
     input: PathBuf,
     /// What to write: a file for MLX and candle whose name ends in .safetensors, or a Core ML package whose name
     /// ends in .mlpackage
@@ -138,10 +142,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if let (Format::CoreMl, Some(_)) = (format, args.layout) {
         bail!("--layout is for safetensors files: a Core ML package leaves no choice; leave it out");
     }
-    let mut source = Source::open_key(&args.input, args.key.as_deref())?;
-    if let Some(sha256) = &args.source_sha256 {
-        source.trust_sha256(&sha256.to_ascii_lowercase())?;
-    }
+    let (model, source) = open_input(args)?;
+    let model = model.as_ref();
     let layout = if format == Format::CoreMl { Layout::Candle } else { args.layout.unwrap_or(Layout::Mlx) };
     let options = PlanOptions {
         layout,
@@ -159,7 +161,25 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         Some(output) if !args.dry_run => Some((output, convert(args, &plan, program.as_ref(), &source, output)?)),
         _ => None,
     };
-    print(args, &plan, program.as_ref(), result)
+    print(args, model, &plan, program.as_ref(), result)
+}
+
+fn open_input(args: &Args) -> anyhow::Result<(Option<HubModel>, Source)> {
+    let key = args.key.as_deref();
+    if let Some(name) = HubName::of_input(&args.input).map_err(ConvertError::from)? {
+        if args.source_sha256.is_some() {
+            bail!("--source-sha256 is for files: leave it out, what comes from the hub is checked");
+        }
+        let settings = HubSettings::from_env().map_err(ConvertError::from)?;
+        let progress = HubProgress::new(!args.quiet, !args.quiet && !args.json);
+        let (model, source) = hub::open(&name, &settings, key, &|event| progress.show(&event))?;
+        return Ok((Some(model), source));
+    }
+    let mut source = Source::open_key(&args.input, key)?;
+    if let Some(sha256) = &args.source_sha256 {
+        source.trust_sha256(&sha256.to_ascii_lowercase())?;
+    }
+    Ok((None, source))
 }
 
 /// What can be known before the checkpoint is read is said before it is read.
@@ -217,6 +237,7 @@ fn convert(
 
 fn print(
     args: &Args,
+    model: Option<&HubModel>,
     plan: &Plan,
     program: Option<&CoreMlProgram<'_>>,
     result: Option<(&PathBuf, Report)>,
@@ -225,6 +246,9 @@ fn print(
     let printed = if args.json {
         let result = result.map(|(path, written)| json!({ "path": path, "written": written }));
         let mut document = json!({ "input": args.input, "plan": plan, "output": result });
+        if let Some(model) = model {
+            document["hub"] = json!({ "model": model.repo, "revision": model.commit, "weights": model.weights });
+        }
         if let Some(program) = program {
             document["program"] = json!({ "summary": program.summary(), "tensors": program.tensor_count() });
         }
@@ -234,9 +258,9 @@ fn print(
         Ok(())
     } else {
         match result {
-            None => out.write_all(printable(&describe_plan(args, plan, program)).as_bytes()),
+            None => out.write_all(printable(&describe_plan(args, model, plan, program)).as_bytes()),
             Some((path, written)) => {
-                out.write_all(printable(&describe_result(args, plan, program, path, &written)).as_bytes())
+                out.write_all(printable(&describe_result(args, model, plan, program, path, &written)).as_bytes())
             }
         }
     };
@@ -247,8 +271,11 @@ fn print(
     }
 }
 
-fn describe_source(args: &Args, plan: &Plan) -> String {
-    let mut text = format!("checkpoint   {}\n", args.input.display());
+fn describe_source(args: &Args, model: Option<&HubModel>, plan: &Plan) -> String {
+    let mut text = match model {
+        Some(model) => format!("checkpoint   {} at {}\n", model.repo, model.commit),
+        None => format!("checkpoint   {}\n", args.input.display()),
+    };
     if !plan.state_dict.is_empty() {
         text += &format!("dictionary   {}\n", plan.state_dict);
     }
@@ -265,7 +292,7 @@ fn describe_source(args: &Args, plan: &Plan) -> String {
     text
 }
 
-fn describe_plan(args: &Args, plan: &Plan, program: Option<&CoreMlProgram<'_>>) -> String {
+fn describe_plan(args: &Args, model: Option<&HubModel>, plan: &Plan, program: Option<&CoreMlProgram<'_>>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(["input", "output", "shape", "what is done"]);
     for step in &plan.steps {
@@ -275,7 +302,7 @@ fn describe_plan(args: &Args, plan: &Plan, program: Option<&CoreMlProgram<'_>>) 
     for dropped in &plan.dropped {
         table.add_row([&dropped.name, "–", "", &format!("dropped: {}", dropped.reason)]);
     }
-    format!("{}\n{table}\n\n{}", describe_source(args, plan), summary(plan, program))
+    format!("{}\n{table}\n\n{}", describe_source(args, model, plan), summary(plan, program))
 }
 
 fn describe_step(step: &Step, prefix: &str) -> String {
@@ -316,12 +343,13 @@ fn summary(plan: &Plan, program: Option<&CoreMlProgram<'_>>) -> String {
 
 fn describe_result(
     args: &Args,
+    model: Option<&HubModel>,
     plan: &Plan,
     program: Option<&CoreMlProgram<'_>>,
     path: &Path,
     report: &Report,
 ) -> String {
-    let mut text = describe_source(args, plan);
+    let mut text = describe_source(args, model, plan);
     match known_by_sha256(&report.written.source_sha256) {
         Some(known) => {
             text += &format!("known as     {} at {}\n", known.name, known.revision);
@@ -344,7 +372,7 @@ pub(crate) fn report(error: &anyhow::Error) {
 }
 
 /// Control characters escaped: tensor names come from files, and a terminal would obey them.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let escape = |c: char| if c.is_control() && c != '\n' { c.escape_default().to_string() } else { c.to_string() };
     text.chars().map(escape).collect()
 }

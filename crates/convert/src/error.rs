@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use mert_spec::{ConfigError, Dtype, InferError};
 use thiserror::Error;
 
+use crate::hub::HubError;
+
 /// Why a checkpoint was not converted. Nothing has been written when one of these is returned.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -30,6 +32,9 @@ pub enum ConvertError {
         /// What was given.
         found: String,
     },
+    /// The input is a model of the hub that cannot be had.
+    #[error("{0}")]
+    Hub(#[source] Box<HubError>),
     /// The input is the output of a conversion.
     #[error(
         "{path} is already converted ({evidence}); converting it again would transpose its weights twice. Give the \
@@ -210,6 +215,12 @@ pub enum ConvertError {
         /// What differs.
         reason: String,
     },
+}
+
+impl From<HubError> for ConvertError {
+    fn from(error: HubError) -> Self {
+        ConvertError::Hub(Box::new(error))
+    }
 }
 
 /// One way in which a checkpoint differs from what its configuration implies.

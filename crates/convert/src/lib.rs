@@ -16,6 +16,7 @@
 
 mod digest;
 mod error;
+pub mod hub;
 mod pattern;
 mod plan;
 mod prefix;

@@ -1,6 +1,7 @@
 //! `mert-convert`: a PyTorch checkpoint in, an MLX or candle safetensors file out.
 
 mod cli;
+mod hub_progress;
 
 use std::process::ExitCode;
 

@@ -22,7 +22,7 @@ pub struct Source {
 }
 
 /// What a model folder may hold, in order of preference (transformers' own).
-const WEIGHT_FILES: [&str; 4] =
+pub(crate) const WEIGHT_FILES: [&str; 4] =
     ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
 
 impl Source {
