@@ -2,8 +2,8 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 
 use npyz::npz::NpzWriter;
-use npyz::zip::CompressionMethod;
 use npyz::zip::write::FileOptions;
+use npyz::zip::{CompressionMethod, DateTime};
 use npyz::{AutoSerialize, DType, WriterBuilder};
 
 use super::{Table, npy};
@@ -33,9 +33,11 @@ pub(super) fn write(table: &mut Table<'_>, file: &File) -> io::Result<()> {
     npz.zip_writer().finish()?.flush()
 }
 
-/// Stored, as `numpy.savez` does: vectors do not compress. Entries may exceed 4 GB.
+/// Stored, as `numpy.savez` does: vectors do not compress. Entries may exceed 4 GB. The time is fixed, so that the same
+/// rows give the same bytes.
 fn options() -> FileOptions {
-    FileOptions::default().compression_method(CompressionMethod::Stored).large_file(true)
+    let options = FileOptions::default().compression_method(CompressionMethod::Stored).large_file(true);
+    options.last_modified_time(DateTime::default())
 }
 
 fn numbers<T: AutoSerialize + Copy>(npz: &mut Npz<'_>, name: &str, values: &[T]) -> io::Result<()> {
