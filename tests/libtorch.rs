@@ -3,9 +3,9 @@
 
 mod common;
 
-use common::{arg, convert, mert_verify};
+use common::{arg, convert, json, mert_verify};
 use mert_spec::{Dtype, Layout};
-use mert_testkit::fixture;
+use mert_testkit::{ConvertedModel, fixture};
 use mert_verify::Reference;
 use mert_verify::metrics::LayerMetrics;
 use mert_verify::reference::libtorch::Libtorch;
@@ -132,4 +132,77 @@ fn the_gate_computes_its_reference_from_the_original() {
     assert_eq!(code, 1, "{out}");
     assert!(out.contains("configuration is not the checkpoint's"), "{out}");
     assert!(out.contains("was made from a checkpoint with sha256"), "{out}");
+}
+
+/// On music both sides get the same windows, whatever rate and codec it has, and the worst one is told.
+#[test]
+fn the_gate_takes_music_and_tells_the_worst_window() {
+    let folder = TempDir::new().unwrap();
+    let checkpoint = fixture("mert-tiny/pytorch_model.bin");
+    let model = convert(&checkpoint, &folder, Dtype::F16, Layout::Mlx);
+    let tracks =
+        ["f32-24k-mono.wav", "16-44k1-stereo.flac", "aac-48k-mono.m4a"].map(|name| fixture(&format!("audio/{name}")));
+    let report = folder.path().join("report.json");
+    let run = |model: &std::path::Path| {
+        let mut args =
+            vec![arg(model), "--checkpoint", arg(&checkpoint), "--window", "sliding:0.5s", "--json", arg(&report)];
+        args.push("--audio");
+        args.extend(tracks.iter().map(|track| arg(track)));
+        mert_verify(&args)
+    };
+    let (status, out, err) = run(&model);
+    assert_eq!(status, 0, "{out}{err}");
+    assert!(out.contains("comparisons passed and are not shown"), "{out}");
+    let found = json(&report);
+    let worst = found["models"][0]["worst"].as_array().unwrap();
+    let (clips, comparisons) =
+        (worst[0]["clips"].as_u64().unwrap(), found["models"][0]["comparisons"].as_array().unwrap());
+    assert!(clips >= 6 && comparisons.len() as u64 == 2 * clips, "{clips} clips");
+    for (worst, question) in worst.iter().zip(["structure", "rounding"]) {
+        assert_eq!(worst["question"], question);
+        let nmse = |layer: &serde_json::Value| layer["metrics"]["nmse"].as_f64().unwrap();
+        let of_question = comparisons.iter().filter(|comparison| comparison["question"] == question);
+        let all = of_question.flat_map(|comparison| comparison["layers"].as_array().unwrap());
+        assert_eq!(worst["nmse"].as_f64().unwrap(), all.map(nmse).fold(0.0, f64::max));
+        assert!(out.contains(&format!("worst of {clips} clips ({question}, frames)")), "{out}");
+    }
+
+    let mut mutant = ConvertedModel::read(&model).unwrap();
+    mutant.tensor("encoder.layers.7.attention.k_proj.weight").values.iter_mut().for_each(|x| *x *= 0.9);
+    let wrong = folder.path().join("wrong.safetensors");
+    mutant.write(&wrong).unwrap();
+    let (status, out, _) = run(&wrong);
+    assert_eq!(status, 1, "{out}");
+    assert!(out.contains("the first bad one is hidden state 8"), "{out}");
+    assert_eq!(json(&report)["models"][0]["worst"][0]["passed"], false);
+
+    // Music that cannot be read is no verdict.
+    let bad = folder.path().join("bad.flac");
+    std::fs::write(&bad, &std::fs::read(&tracks[1]).unwrap()[..40_000]).unwrap();
+    let (status, _, err) = mert_verify(&[
+        arg(&model),
+        "--checkpoint",
+        arg(&checkpoint),
+        "--audio",
+        arg(&tracks[0]),
+        arg(&bad),
+        "--window",
+        "whole",
+    ]);
+    assert_eq!(status, 2, "{err}");
+    assert!(err.contains("bad.flac"), "{err}");
+
+    let suite = folder.path().join("verify.yaml");
+    let [one, two, _] = &tracks;
+    let yaml = format!(
+        "models:\n  - model: {}\n    checkpoint: {}\n    audio: [{}, {}]\n    window: middle:0.5s\n",
+        model.display(),
+        checkpoint.display(),
+        one.display(),
+        two.display()
+    );
+    std::fs::write(&suite, yaml).unwrap();
+    let (status, out, err) = mert_verify(&["--config", arg(&suite)]);
+    assert_eq!(status, 0, "{out}{err}");
+    assert!(out.contains("worst of 2 clips") && out.contains("from 0.25 to 0.75 s"), "{out}");
 }

@@ -33,6 +33,14 @@ pub enum VerifyError {
         /// Which array, what was expected, what was found.
         reason: String,
     },
+    /// A music file cannot be used.
+    #[error("{path}: {source}")]
+    Audio {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: mert_audio::AudioError,
+    },
     /// There is nothing to compare with.
     #[error("{0}")]
     NothingToCompare(String),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::candidate::{self, Candidate, Package, SafetensorsFile, is_package};
 use crate::reference::reference_files;
 use crate::report::ModelReport;
+use crate::tracks::Tracks;
 use crate::{Options, Reference, Result, VerifyError, verify_model};
 
 /// A converted model and what to compare it with.
@@ -27,8 +28,10 @@ pub struct CheckpointJob {
     pub path: PathBuf,
     /// Its `config.json`, where that is not beside it.
     pub config: Option<PathBuf>,
-    /// `.npy` or `.npz` clips; five seconds of generated music-like input if there are none.
+    /// `.npy` or `.npz` clips; five seconds of generated music-like input if there are none, and no tracks.
     pub inputs: Vec<PathBuf>,
+    /// Music files.
+    pub tracks: Tracks,
 }
 
 /// Seconds of generated input where no clip is given.
@@ -44,7 +47,7 @@ impl Job {
         if let Some(checkpoint) = &self.checkpoint {
             inputs.push(checkpoint.path.clone());
             inputs.extend(checkpoint.config.clone());
-            inputs.extend(checkpoint.inputs.iter().cloned());
+            inputs.extend(checkpoint.inputs.iter().chain(&checkpoint.tracks.files).cloned());
         }
         inputs
     }
@@ -90,11 +93,15 @@ impl Job {
         use crate::reference::libtorch::Libtorch;
 
         let libtorch = Libtorch::open(&checkpoint.path, checkpoint.config.as_deref())?;
-        let clips = checkpoint.clips(libtorch.config().input_sample_rate(), candidate.clip_lengths())?;
+        let (config, lengths) = (libtorch.config(), candidate.clip_lengths());
+        let rate = config.input_sample_rate();
+        let clips = checkpoint.clips(rate, lengths.as_deref())?.into_iter().map(Ok);
+        let tracks = checkpoint.tracks.clips(rate, config.receptive_field(), lengths.as_deref());
         let rounded = [candidate.metadata().dtype];
-        let computed = clips.iter().map(|(name, clip)| {
+        let computed = clips.chain(tracks).map(|clip| {
+            let (name, clip) = clip?;
             let name = format!("libtorch on {}, {name}", checkpoint.path.display());
-            libtorch.reference(&name, clip, &rounded)
+            libtorch.reference(&name, &clip, &rounded)
         });
         let mut report = verify_model(candidate, saved.chain(computed), &self.options)?;
         report.notes.extend(checkpoint.other_source(&report.source_sha256)?);
@@ -139,10 +146,10 @@ impl CheckpointJob {
         }))
     }
 
-    /// The clips given, or else generated ones, one for each length.
-    fn clips(&self, rate: u32, lengths: Option<Vec<usize>>) -> Result<Vec<(String, Vec<f32>)>> {
-        if self.inputs.is_empty() {
-            let lengths = lengths.unwrap_or_else(|| vec![GENERATED_SECONDS * rate as usize]);
+    /// The clips given, or else, without tracks, generated ones, one for each length.
+    fn clips(&self, rate: u32, lengths: Option<&[usize]>) -> Result<Vec<(String, Vec<f32>)>> {
+        if self.inputs.is_empty() && self.tracks.files.is_empty() {
+            let lengths = lengths.map_or_else(|| vec![GENERATED_SECONDS * rate as usize], <[usize]>::to_vec);
             let clip = |samples: usize| {
                 let seconds = samples as f64 / f64::from(rate);
                 (format!("{seconds} s of generated input"), crate::signal::music_like(samples, rate))

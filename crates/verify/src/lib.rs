@@ -19,6 +19,7 @@ pub mod report;
 pub mod signal;
 pub mod suite;
 mod tolerance;
+pub mod tracks;
 mod verify;
 
 pub use error::VerifyError;

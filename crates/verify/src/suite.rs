@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use crate::candidate::PackageEngine;
 use crate::job::{CheckpointJob, Job};
+use crate::tracks::Tracks;
 use crate::{Options, Result, Tolerances, VerifyError};
 
 #[derive(Deserialize)]
@@ -26,6 +27,9 @@ struct Entry {
     checkpoint_config: Option<PathBuf>,
     #[serde(default)]
     inputs: Vec<PathBuf>,
+    #[serde(default)]
+    audio: Vec<PathBuf>,
+    window: Option<String>,
     layers: Option<Layers>,
     device: Option<String>,
     dtype: Option<Dtype>,
@@ -72,9 +76,15 @@ impl Entry {
         if self.references.is_empty() && self.checkpoint.is_none() {
             return Err("neither `references` nor `checkpoint` is given, so there is nothing to compare with".into());
         }
-        if self.checkpoint.is_none() && (self.checkpoint_config.is_some() || !self.inputs.is_empty()) {
-            return Err("`inputs` and `checkpoint_config` go with `checkpoint`".into());
+        let clips = !self.inputs.is_empty() || !self.audio.is_empty();
+        if self.checkpoint.is_none() && (self.checkpoint_config.is_some() || clips) {
+            return Err("`inputs`, `audio` and `checkpoint_config` go with `checkpoint`".into());
         }
+        if self.window.is_some() && self.audio.is_empty() {
+            return Err("`window` goes with `audio`".into());
+        }
+        let window = self.window.map(|window| window.parse()).transpose();
+        let window = window.map_err(|error: mert_audio::AudioError| error.to_string())?;
         let layers = match self.layers {
             None => LayerSelection::All,
             Some(Layers::One(layer)) => LayerSelection::Some([layer].into()),
@@ -97,6 +107,7 @@ impl Entry {
                 path: folder.join(path),
                 config: self.checkpoint_config.map(|path| folder.join(path)),
                 inputs: relative(self.inputs),
+                tracks: Tracks { files: relative(self.audio), window },
             }),
             options: Options {
                 layers,
@@ -154,6 +165,9 @@ mod tests {
             ("models:\n  - {model: a, references: [r], layers: none}", "none"),
             ("models:\n  - {model: a, references: [r], layer: all}", "layer"),
             ("models:\n  - {model: a, references: [r], inputs: [x.npy]}", "checkpoint"),
+            ("models:\n  - {model: a, references: [r], audio: [x.mp3]}", "checkpoint"),
+            ("models:\n  - {model: a, checkpoint: c, window: whole}", "audio"),
+            ("models:\n  - {model: a, checkpoint: c, audio: [x.mp3], window: 5s}", "5s"),
             ("models:\n  - {model: a, references: [r], device: tpu}", "tpu"),
             ("models:\n  - {model: a, references: [r], dtype: int8}", "int8"),
             ("modles: []", "modles"),

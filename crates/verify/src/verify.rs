@@ -65,6 +65,7 @@ pub fn verify_model(
             "no reference was given, so there is nothing to compare with".into(),
         ));
     }
+    report.find_worst();
     report.judge_structure_coverage(options.require_structure);
     let judged: Vec<usize> = report.timings.iter().map(|timing| timing.samples).collect();
     report.notes.extend(candidate.check_lengths(&judged)?);

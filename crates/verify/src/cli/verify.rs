@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use clap::Args;
+use mert_audio::WindowPolicy;
 use mert_runtime::DeviceKind;
 use mert_spec::{Dtype, LayerSelection};
 use mert_verify::candidate::{ComputeUnits, Emulation, PackageEngine};
@@ -10,6 +11,7 @@ use mert_verify::fixture::Fixture;
 use mert_verify::job::{CheckpointJob, Job};
 use mert_verify::report::{self, ModelReport};
 use mert_verify::suite::read_suite;
+use mert_verify::tracks::Tracks;
 use mert_verify::{Options, Report, VerifyError};
 
 use super::Outcome;
@@ -35,6 +37,14 @@ pub(crate) struct VerifyArgs {
     /// music-like input; for a Core ML package as long as it takes]
     #[arg(long, value_name = "FILE", requires = "checkpoint")]
     input: Vec<PathBuf>,
+    /// Music for --checkpoint: WAV, AIFF, FLAC, MP3, OGG, M4A or AAC files. Both sides get the same windows, and the
+    /// worst is told
+    #[arg(long, value_name = "FILE", requires = "checkpoint", num_args = 1..)]
+    audio: Vec<PathBuf>,
+    /// Which parts of the music: whole, middle:30s or sliding:5s/2.5s (length/hop) [default: middle:30s; for a Core ML
+    /// package as long as it takes]
+    #[arg(long, requires = "audio")]
+    window: Option<WindowPolicy>,
     /// A verify.yaml that lists models, references and tolerances
     #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "layers", "device", "dtype", "engine",
         "emulate", "isolate", "require_structure"])]
@@ -142,7 +152,7 @@ impl VerifyArgs {
     /// The files that the command line names to be read.
     fn inputs(&self) -> Vec<PathBuf> {
         let single = [&self.model, &self.checkpoint, &self.checkpoint_config, &self.config];
-        let several = self.reference.iter().chain(&self.input);
+        let several = self.reference.iter().chain(&self.input).chain(&self.audio);
         single.into_iter().flatten().chain(several).cloned().collect()
     }
 
@@ -168,6 +178,7 @@ impl VerifyArgs {
                 path: path.clone(),
                 config: self.checkpoint_config.clone(),
                 inputs: self.input.clone(),
+                tracks: Tracks { files: self.audio.clone(), window: self.window },
             }),
             options: self.options(engine),
         })

@@ -1,4 +1,4 @@
-use super::table::{COLUMNS, headline, row, verdict};
+use super::table::{COLUMNS, headline, row, verdict, worst};
 use super::{ModelReport, Report};
 
 impl Report {
@@ -35,6 +35,9 @@ fn model_section(model: &ModelReport) -> String {
         for layer in &comparison.layers {
             text += &line(&row(layer).map(|cell| escape(&cell)));
         }
+    }
+    for line in &model.worst {
+        text += &format!("\n{}\n", escape(&worst(line)));
     }
     for note in &model.notes {
         text += &format!("\n> {}\n", escape(note));

@@ -11,8 +11,8 @@ use mert_spec::Dtype;
 use serde::Serialize;
 
 use crate::Result;
-use crate::candidate::Candidate;
-use crate::gate::{Comparison, Question};
+use crate::candidate::{Candidate, Output};
+use crate::gate::{Comparison, LayerResult, Question};
 use crate::ioutil::write_atomically;
 
 /// The result of one run of the gate.
@@ -56,10 +56,33 @@ pub struct ModelReport {
     pub comparisons: Vec<Comparison>,
     /// How long the forward passes took.
     pub timings: Vec<Timing>,
+    /// For each question that was asked of several clips, the one that came out worst.
+    pub worst: Vec<Worst>,
     /// What a reader must know beside the verdicts.
     pub notes: Vec<String>,
     /// What fails the model as a whole.
     pub failures: Vec<String>,
+}
+
+/// The clip and hidden state that came out worst of all that one question was asked of.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Worst {
+    /// What was asked.
+    pub question: Question,
+    /// What was compared.
+    pub output: Output,
+    /// How many clips there were.
+    pub clips: usize,
+    /// The clip's reference.
+    pub reference: String,
+    /// The hidden state.
+    pub hidden_state: usize,
+    /// Its NMSE; `None` if it could not be measured.
+    pub nmse: Option<f64>,
+    /// Its lowest frame cosine.
+    pub min_frame_cosine: Option<f64>,
+    /// Whether it passed.
+    pub passed: bool,
 }
 
 /// How long one forward pass took, loading excluded. A single cold run: `mert-verify bench` measures.
@@ -108,6 +131,7 @@ impl ModelReport {
             compute: candidate.arithmetic(),
             comparisons: Vec::new(),
             timings: Vec::new(),
+            worst: Vec::new(),
             notes: Vec::new(),
             failures: Vec::new(),
         }
@@ -131,6 +155,43 @@ impl ModelReport {
     fn structure_judged_for(&self, reference: &str) -> bool {
         let judges = |c: &Comparison| c.reference == reference && c.question == Question::Structure;
         self.comparisons.iter().any(judges)
+    }
+
+    /// Finds the worst clip of each question that was asked of several: one that failed before one that did not, then
+    /// the one with the largest NMSE.
+    pub(crate) fn find_worst(&mut self) {
+        let mut kinds: Vec<(Question, Output)> = Vec::new();
+        for comparison in &self.comparisons {
+            let kind = (comparison.question, comparison.output);
+            if !kinds.contains(&kind) {
+                kinds.push(kind);
+            }
+        }
+        let worst = kinds.into_iter().filter_map(|(question, output)| {
+            let of_kind = || self.comparisons.iter().filter(move |c| (c.question, c.output) == (question, output));
+            let clips = of_kind().count();
+            let layers = of_kind().flat_map(|c| c.layers.iter().map(move |layer| (&c.reference, layer)));
+            let badness = |layer: &LayerResult| {
+                // What could not be measured is worse than any number.
+                let nmse = layer.metrics.as_ref().map(|metrics| metrics.nmse).filter(|nmse| !nmse.is_nan());
+                (!layer.passed(), nmse.unwrap_or(f64::INFINITY))
+            };
+            let (reference, layer) = layers.max_by(|(_, a), (_, b)| {
+                let (a, b) = (badness(a), badness(b));
+                a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
+            })?;
+            (clips > 1).then(|| Worst {
+                question,
+                output,
+                clips,
+                reference: reference.clone(),
+                hidden_state: layer.layer,
+                nmse: layer.metrics.as_ref().map(|metrics| metrics.nmse),
+                min_frame_cosine: layer.metrics.as_ref().map(|metrics| metrics.min_frame_cosine),
+                passed: layer.passed(),
+            })
+        });
+        self.worst = worst.collect();
     }
 
     /// Says where only the rounding was judged, and fails the model for it if `required`.

@@ -2,8 +2,11 @@ use std::fmt::{self, Write};
 
 use comfy_table::{CellAlignment, Table, presets};
 
-use super::{ModelReport, Report};
+use super::{ModelReport, Report, Worst};
 use crate::gate::{Comparison, Cosine, LayerResult};
+
+/// More clips than this are added up.
+const MOST_TIMINGS: usize = 8;
 
 /// The columns, in every format.
 pub(super) const COLUMNS: [&str; 6] =
@@ -40,6 +43,19 @@ pub(super) fn headline(comparison: &Comparison) -> String {
         Cosine(limits.frame_cosine),
         limits.nmse,
         limits.max_abs_diff,
+    )
+}
+
+/// The worst clip of a question, in one line.
+pub(super) fn worst(worst: &Worst) -> String {
+    let Worst { question, output, clips, reference, hidden_state, nmse, min_frame_cosine, passed } = worst;
+    let measured = match (nmse, min_frame_cosine) {
+        (Some(nmse), Some(cosine)) => format!("NMSE {nmse:.1e}, lowest frame cosine {}", Cosine(*cosine)),
+        _ => "not measured".to_string(),
+    };
+    let (question, output, verdict) = (question.name(), output.name(), if *passed { "ok" } else { "FAIL" });
+    format!(
+        "worst of {clips} clips ({question}, {output}): hidden state {hidden_state} against {reference}: {measured}, {verdict}"
     )
 }
 
@@ -89,10 +105,27 @@ impl fmt::Display for Report {
 fn write_model(f: &mut impl Write, model: &ModelReport) -> fmt::Result {
     let ModelReport { format, dtype, device, compute, .. } = model;
     writeln!(f, "{} ({format} format, {dtype} weights), {compute} arithmetic on {device}", model.model.display())?;
-    for timing in &model.timings {
-        writeln!(f, "{} samples in {:.3} s ({})", timing.samples, timing.seconds, timing.reference)?;
+    if model.timings.len() <= MOST_TIMINGS {
+        for timing in &model.timings {
+            writeln!(f, "{} samples in {:.3} s ({})", timing.samples, timing.seconds, timing.reference)?;
+        }
+    } else {
+        let (samples, seconds) =
+            model.timings.iter().fold((0, 0.0), |(n, s), timing| (n + timing.samples, s + timing.seconds));
+        writeln!(f, "{samples} samples of {} clips in {seconds:.3} s", model.timings.len())?;
     }
-    for comparison in &model.comparisons {
+    // Of many clips, what failed and what is worst are shown; JSON and Markdown have all.
+    const MOST_TABLES: usize = 8;
+    let is_worst = |c: &Comparison| {
+        model.worst.iter().any(|w| (&w.reference, w.question, w.output) == (&c.reference, c.question, c.output))
+    };
+    let show_all = model.comparisons.len() <= MOST_TABLES;
+    let (shown, passed_over): (Vec<_>, Vec<_>) =
+        model.comparisons.iter().partition(|c| show_all || !c.passed() || is_worst(c));
+    if !passed_over.is_empty() {
+        writeln!(f, "\n{} comparisons passed and are not shown (--json and --markdown have them)", passed_over.len())?;
+    }
+    for comparison in shown {
         writeln!(f, "\n{}", headline(comparison))?;
         if let Some(reason) = &comparison.tolerance.below_floor {
             writeln!(f, "A FLOOR IS LOWERED: {reason}")?;
@@ -114,6 +147,9 @@ fn write_model(f: &mut impl Write, model: &ModelReport) -> fmt::Result {
         for layer in comparison.layers.iter().filter(|layer| !layer.passed()) {
             writeln!(f, " hidden state {}: {}", layer.layer, layer.failures.join("; "))?;
         }
+    }
+    for line in &model.worst {
+        writeln!(f, "\n{}", worst(line))?;
     }
     for note in &model.notes {
         writeln!(f, "\nnote: {note}")?;
