@@ -1,10 +1,11 @@
-//! Music files as clips: both sides get the same windows.
+//! Music files to compare on.
 
-use std::path::{Path, PathBuf};
+#[cfg(feature = "tch")]
+mod clips;
 
-use mert_audio::{AudioError, AudioFile, Damage, Tail, Track, WindowPolicy, Windows, normalize};
+use std::path::PathBuf;
 
-use crate::{Result, VerifyError};
+use mert_audio::WindowPolicy;
 
 /// Music to compare on.
 #[derive(Debug, Clone, Default)]
@@ -13,100 +14,4 @@ pub struct Tracks {
     pub files: Vec<PathBuf>,
     /// Which parts of them; if none is given, 30 seconds from the middle, or for a Core ML package as much as it takes.
     pub window: Option<WindowPolicy>,
-}
-
-/// The clips of some tracks, decoded as they are asked for.
-pub(crate) struct Clips<'a> {
-    files: std::slice::Iter<'a, PathBuf>,
-    window: WindowPolicy,
-    rate: u32,
-    min_samples: usize,
-    current: Option<Current<'a>>,
-}
-
-struct Current<'a> {
-    file: &'a Path,
-    windows: Windows<AudioFile>,
-    found: usize,
-}
-
-impl Tracks {
-    /// The windows of all tracks at `rate`, normalised as they enter the model. `lengths` are those of a package.
-    pub(crate) fn clips(&self, rate: u32, min_samples: usize, lengths: Option<&[usize]>) -> Clips<'_> {
-        let fixed = lengths.and_then(|lengths| lengths.iter().max()).map(|&samples| samples as f64 / f64::from(rate));
-        let middle = format!("middle:{}s", fixed.unwrap_or(30.0));
-        let default = middle.parse().unwrap_or(WindowPolicy::Whole);
-        let window = self.window.unwrap_or(default);
-        Clips { files: self.files.iter(), window, rate, min_samples, current: None }
-    }
-}
-
-impl Clips<'_> {
-    fn next_clip(&mut self) -> Result<Option<(String, Vec<f32>)>> {
-        loop {
-            let Some(Current { file, windows, found }) = &mut self.current else {
-                let Some(file) = self.files.next() else { return Ok(None) };
-                let track = Track::open(file, self.rate, Damage::Refuse).map_err(in_file(file))?;
-                // Both sides are to see the same kind of window: no shorter one at the end.
-                let windows = track.windows(&self.window, Tail::Align, self.min_samples).map_err(in_file(file))?;
-                self.current = Some(Current { file, windows, found: 0 });
-                continue;
-            };
-            let Some(mut window) = windows.next_window().map_err(in_file(file))? else {
-                if *found == 0 {
-                    return Err(in_file(file)(AudioError::Silent { value: 0.0 }));
-                }
-                self.current = None;
-                continue;
-            };
-            match normalize(&mut window.samples) {
-                Ok(()) => {}
-                // There is nothing to normalise, nor to compare.
-                Err(AudioError::Silent { .. }) => continue,
-                Err(error) => return Err(in_file(file)(error)),
-            }
-            *found += 1;
-            let seconds = |samples: u64| samples as f64 / f64::from(self.rate);
-            let (start, end) = (seconds(window.start), seconds(window.start + window.samples.len() as u64));
-            return Ok(Some((format!("{} from {start:.2} to {end:.2} s", file.display()), window.samples)));
-        }
-    }
-}
-
-impl Iterator for Clips<'_> {
-    type Item = Result<(String, Vec<f32>)>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.next_clip().transpose()
-    }
-}
-
-fn in_file(file: &Path) -> impl Fn(AudioError) -> VerifyError + '_ {
-    |source| VerifyError::Audio { path: file.to_path_buf(), source }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn windows_of_all_tracks_in_order() {
-        let fixture = |name: &str| mert_testkit::fixture(&format!("audio/{name}"));
-        let files = vec![fixture("f32-24k-mono.wav"), fixture("16-44k1-stereo.flac")];
-        let tracks = Tracks { files: files.clone(), window: Some("sliding:0.5s".parse().unwrap()) };
-        let clips: Vec<(String, Vec<f32>)> = tracks.clips(24_000, 400, None).map(Result::unwrap).collect();
-        assert!(clips.len() >= 4);
-        assert_eq!(clips[0].0, format!("{} from 0.00 to 0.50 s", files[0].display()));
-        assert!(clips.iter().all(|(_, clip)| clip.len() == 12_000));
-        for (name, clip) in &clips {
-            let mean = clip.iter().map(|&x| f64::from(x)).sum::<f64>() / 12_000.0;
-            let square = clip.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / 12_000.0;
-            assert!(mean.abs() < 1e-6 && (square - 1.0).abs() < 1e-3, "{name}: {mean} {square}");
-        }
-        // A package decides how much.
-        let tracks = Tracks { files, window: None };
-        assert!(tracks.clips(24_000, 400, Some(&[9_600])).all(|clip| clip.unwrap().1.len() == 9_600));
-        let missing = Tracks { files: vec![fixture("none.wav")], window: None };
-        assert!(matches!(missing.clips(24_000, 400, None).next(), Some(Err(VerifyError::Audio { .. }))));
-    }
 }
