@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs every `mert-convert` and `mert-verify` command that README.md and docs/*.md show, in the order in
+# Runs every `mert-convert`, `mert-verify` and `mert-embed` command that README.md and docs/*.md show, in the order in
 # which they stand, on the tiny fixture. A command that a document shows and that fails is a defect. Not run: what
-# stands for a name of yours (MODEL), and what needs a Mac (--engine coreml).
+# stands for a name of yours (MODEL), what needs a Mac (--engine coreml), and what needs the hub (m-a-p/…).
 #
 #   scripts/check-docs.sh [FOLDER_WITH_BINARIES]     (default: target/release; built with feature tch)
 set -euo pipefail
@@ -23,6 +23,12 @@ cp reference.npz clips/b.npz
 mert-convert pytorch_model.bin build/mert-f32.safetensors --dtype f32 --quiet
 mert-convert pytorch_model.bin build/mert-f16.safetensors --quiet
 mert-convert pytorch_model.bin build/MERT.mlpackage --quiet
+mert-convert pytorch_model.bin mert.safetensors --quiet
+mkdir music
+cp "$root"/fixtures/audio/16-44k1-stereo.flac music/track.flac
+cp "$root"/fixtures/audio/cbr-44k1-stereo.mp3 music/track.mp3
+cp music/* .
+printf 'track.flac\nmusic/track.mp3\n' > tracks.txt
 mert-verify hidden-states build/mert-f16.safetensors --input reference.npz --output h.npz >/dev/null
 python3 - <<'PY'
 import io, zipfile
@@ -53,6 +59,7 @@ for document in "$root"/README.md "$root"/docs/*.md; do
   for block in block-*.yaml; do
     [ -e "$block" ] || continue
     cut -f 2- "$block" > verify.yaml
+    ! grep -q '^feature_extraction:' verify.yaml || cp verify.yaml embed.yaml
     if grep -q '^models:' verify.yaml; then
       echo "\$ mert-verify --config verify.yaml    # as in $(basename "$document")"
       mert-verify --config verify.yaml --quiet ||
@@ -64,12 +71,12 @@ for document in "$root"/README.md "$root"/docs/*.md; do
   printf 'models:\n  - {model: build/mert-f32.safetensors, references: [references]}\n' > verify.yaml
 
   while IFS= read -r command; do
-    output="$(sed -n 's/.*--output \([^ ]*\).*/\1/p' <<<"$command")"
+    output="$(sed -nE 's/.* (-o|--output) ([^ ]*).*/\2/p' <<<"$command")"
     [ -z "$output" ] || rm -f "$output"
     echo "\$ $command"
     bash -euc "$command" >/dev/null || { echo "check-docs: failed in $(basename "$document"): $command" >&2; exit 1; }
     count=$((count + 1))
-  done < <(fenced "$document" sh | cut -f 2- | grep -E '^mert-(convert|verify) ' | sed -E 's/ +#.*//' | grep -vE ' (MODEL|ORIGINAL|PACKAGE)( |$)|--engine coreml')
+  done < <(fenced "$document" sh | cut -f 2- | grep -E '^mert-(convert|verify|embed) ' | sed -E 's/ +#.*//' | grep -vE ' (MODEL|ORIGINAL|PACKAGE)( |$)|--engine coreml|m-a-p/')
 done
 [ "$count" -gt 8 ] || { echo "check-docs: only $count commands were found; is the extraction broken?" >&2; exit 1; }
 echo "check-docs: $count documented commands work"
