@@ -60,6 +60,37 @@ fn hidden_states_come_in_the_order_asked_for_and_do_not_depend_on_it() {
 }
 
 #[test]
+fn hidden_states_in_a_workspace_are_shown_once_and_in_ascending_order() {
+    let samples = clip(4000, 1);
+    // Both engines.
+    for dtype in [ComputeDtype::F32, ComputeDtype::F16] {
+        let model = Model::open(&model_path(), dtype, &Device::Cpu).unwrap();
+        let expected = model.hidden_states(&samples, &[0, 6, 12]).unwrap();
+        let mut shown = Vec::new();
+        let show = |index: usize, state: &[f32]| shown.push((index, state.to_vec()));
+        model.hidden_states_in(&mut model.workspace(), &samples, &[12, 0, 6, 6], show).unwrap();
+        assert_eq!(shown.len(), 3);
+        for ((index, state), (wanted, expected)) in shown.iter().zip([0, 6, 12].into_iter().zip(&expected)) {
+            assert_eq!(*index, wanted);
+            assert_eq!(*state, values(&expected.to_dtype(candle_core::DType::F32).unwrap()), "{dtype:?}");
+        }
+    }
+}
+
+#[test]
+fn a_workspace_refuses_what_cannot_be_run_in_the_same_words() {
+    let model = model();
+    let mut not_finite = clip(800, 1);
+    not_finite[321] = f32::NAN;
+    let inputs = [vec![], clip(399, 1), not_finite, clip(800, 1)];
+    for (samples, wanted) in inputs.iter().flat_map(|input| [&[0][..], &[13], &[], &[0, 99]].map(|w| (input, w))) {
+        let shown = model.hidden_states_in(&mut model.workspace(), samples, wanted, |_, _| {});
+        let got = shown.err().map(|error| error.to_string());
+        assert_eq!(got, model.hidden_states(samples, wanted).err().map(|error| error.to_string()));
+    }
+}
+
+#[test]
 fn a_batch_gives_what_its_clips_give_alone() {
     let model = model();
     let (a, b) = (clip(4000, 1), clip(4000, 2));

@@ -6,7 +6,7 @@ use candle_nn::VarBuilder;
 use mert_spec::Config;
 
 use crate::candle::CandleModel;
-use crate::cpu::CpuModel;
+use crate::cpu::{self, CpuModel};
 use crate::device::candle_dtype;
 use crate::{ComputeDtype, ConvertedFile, Error};
 
@@ -19,10 +19,21 @@ pub struct Model {
     dtype: DType,
 }
 
-/// What forward passes work in. It grows to the longest clip and stays.
+/// What [`Model::hidden_states_in`] works in: any model, any length, any hidden states.
+///
+/// It grows to the largest pass and stays. On a CPU that computes in f32 a pass like one before, of the same
+/// model, length and hidden states, allocates nothing, on any thread, with two exceptions:
+///
+/// - Called from a thread outside rayon's pool, it hands rayon one task for each hidden state that it shows, and
+///   every 63 of those cost a block of rayon's queue, of 1.5 kB. `rayon::ThreadPool::install` around all the calls
+///   puts them inside; they have to stay in one pool.
+/// - The pool's threads have memory of their own, which all models share. After a pass elsewhere in the program
+///   that needed more of it than any before, the next one here lets all threads grow, once.
+///
+/// GPUs and half precision allocate as [`Model::hidden_states`] does.
 #[derive(Debug, Default)]
 pub struct Workspace {
-    state: Vec<f32>,
+    cpu: cpu::Workspace,
 }
 
 /// Who computes.
@@ -98,8 +109,9 @@ impl Model {
         Workspace::default()
     }
 
-    /// The hidden states of one clip, shown one after another, ascending, each `(frames, hidden_size)`: as
-    /// [`Model::hidden_states`] for callers that run many clips of the same length and keep nothing of them.
+    /// The wanted hidden states of one clip, in ascending order and each once, shown to `show` on this thread as
+    /// `(frames, hidden_size)`: what [`Model::hidden_states`] gives, to the last bit, in memory that is kept from
+    /// clip to clip ([`Workspace`] says which).
     ///
     /// # Errors
     /// Those of [`Model::forward`].
@@ -110,10 +122,28 @@ impl Model {
         wanted: &[usize],
         mut show: impl FnMut(usize, &[f32]),
     ) -> Result<(), Error> {
-        let states = self.hidden_states(input_values, wanted)?;
-        for (&index, state) in wanted.iter().zip(&states) {
-            workspace.state = state.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
-            show(index, &workspace.state);
+        if input_values.is_empty() {
+            return Err(Error::InputShape { shape: vec![0] });
+        }
+        self.last(wanted)?;
+        match &self.engine {
+            Engine::Cpu(model) => {
+                self.check(input_values, input_values.len())?;
+                let show = |index, state: &[f32]| -> Result<(), Error> {
+                    show(index, state);
+                    Ok(())
+                };
+                model.forward(&mut workspace.cpu, input_values, input_values.len(), wanted, show)?;
+                workspace.cpu.settle();
+            }
+            Engine::Candle(_) => {
+                let mut ascending = wanted.to_vec();
+                ascending.sort_unstable();
+                ascending.dedup();
+                for (&index, state) in ascending.iter().zip(self.hidden_states(input_values, &ascending)?) {
+                    show(index, &state.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?);
+                }
+            }
         }
         Ok(())
     }
@@ -129,21 +159,37 @@ impl Model {
     /// [`Error::InputShape`], [`Error::TooShort`] or [`Error::NotFinite`] for the input,
     /// [`Error::HiddenState`] for a hidden state that does not exist or none.
     pub fn forward(&self, input_values: &Tensor, wanted: &[usize]) -> Result<Vec<Tensor>, Error> {
-        let last_there_is = self.config.num_hidden_layers;
-        let last = wanted.iter().copied().max().filter(|&last| last <= last_there_is);
-        let last = last.ok_or_else(|| Error::HiddenState { asked: wanted.to_vec(), last: last_there_is })?;
-
-        let input = self.prepare(input_values)?;
-        let mut kept: Vec<Option<Tensor>> = vec![None; last + 1];
-        let keep = |index: usize, state: &dyn Fn() -> candle_core::Result<Tensor>| {
-            if wanted.contains(&index) {
-                kept[index] = Some(state()?);
-            }
-            Ok(())
+        let last = self.last(wanted)?;
+        let input = match input_values.rank() {
+            1 => input_values.unsqueeze(0)?,
+            _ => input_values.clone(),
         };
+        if input.rank() != 2 || input.elem_count() == 0 {
+            return Err(Error::InputShape { shape: input_values.dims().to_vec() });
+        }
+        let (clips, samples) = input.dims2()?;
+        let values = input.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
+        self.check(&values, samples)?;
+
+        let mut kept: Vec<Option<Tensor>> = vec![None; last + 1];
         match &self.engine {
-            Engine::Cpu(model) => model.forward(&input, last, keep)?,
-            Engine::Candle(model) => model.forward(&input, last, keep)?,
+            Engine::Cpu(model) => {
+                let keep = |index: usize, state: &[f32]| -> Result<(), Error> {
+                    let frames = state.len() / clips / self.config.hidden_size;
+                    kept[index] = Some(cpu::tensor(state, (clips, frames, self.config.hidden_size))?);
+                    Ok(())
+                };
+                model.forward(&mut cpu::Workspace::default(), &values, samples, wanted, keep)?;
+            }
+            Engine::Candle(model) => {
+                let keep = |index: usize, state: &dyn Fn() -> candle_core::Result<Tensor>| {
+                    if wanted.contains(&index) {
+                        kept[index] = Some(state()?);
+                    }
+                    Ok(())
+                };
+                model.forward(&input.to_device(&self.device)?.to_dtype(self.dtype)?, last, keep)?;
+            }
         }
         Ok(wanted.iter().filter_map(|&index| kept[index].clone()).collect())
     }
@@ -166,23 +212,21 @@ impl Model {
         })
     }
 
-    /// Checks the input and brings it to `(batch, samples)` in the model's dtype on its device.
-    fn prepare(&self, input_values: &Tensor) -> Result<Tensor, Error> {
-        let input = match input_values.rank() {
-            1 => input_values.unsqueeze(0)?,
-            _ => input_values.clone(),
-        };
-        if input.rank() != 2 || input.elem_count() == 0 {
-            return Err(Error::InputShape { shape: input_values.dims().to_vec() });
-        }
-        let samples = input.dim(1)?;
+    /// The highest of the wanted hidden states.
+    fn last(&self, wanted: &[usize]) -> Result<usize, Error> {
+        let last = self.config.num_hidden_layers;
+        let highest = wanted.iter().copied().max().filter(|&highest| highest <= last);
+        highest.ok_or_else(|| Error::HiddenState { asked: wanted.to_vec(), last })
+    }
+
+    /// Whether clips of `samples` samples, one after the other, can be run.
+    fn check(&self, values: &[f32], samples: usize) -> Result<(), Error> {
         if self.config.frames(samples).is_none() {
             return Err(Error::TooShort { samples, needed: self.config.receptive_field() });
         }
-        let values = input.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
-        if let Some((index, &value)) = values.iter().enumerate().find(|(_, value)| !value.is_finite()) {
-            return Err(Error::NotFinite { index, value });
+        match values.iter().enumerate().find(|(_, value)| !value.is_finite()) {
+            Some((index, &value)) => Err(Error::NotFinite { index, value }),
+            None => Ok(()),
         }
-        Ok(input.to_device(&self.device)?.to_dtype(self.dtype)?)
     }
 }

@@ -5,6 +5,7 @@
 //! that the scores never leave the cache and memory grows with the clip's length and not with its
 //! square.
 
+use bumpalo::collections::Vec as BumpVec;
 use candle_core::Result;
 use mert_spec::Config;
 use pulp::Simd;
@@ -14,6 +15,7 @@ use super::buffer::{Buffer, LINE};
 use super::gemm::{Epilogue, Rows, pack_left};
 use super::isa::{Isa, Kernel, Shape};
 use super::linear::Linear;
+use super::lists::{self, Lists};
 use super::math::exp_scaled;
 use super::microkernel::{left_groups, multiply};
 use super::packed::Packed;
@@ -60,12 +62,20 @@ impl Attention {
     ///
     /// `attention_relax` does not appear: dividing the scores and multiplying them again around the
     /// maximum changes nothing in exact arithmetic, and nothing overflows in f32.
-    pub(crate) fn add_to(&self, isa: Isa, x: &Packed, frames: usize, memory: &mut Memory, out: &mut [f32]) {
+    pub(crate) fn add_to(
+        &self,
+        isa: Isa,
+        x: &Packed,
+        frames: usize,
+        memory: &mut Memory,
+        out: &mut [f32],
+        lists: &mut Lists,
+    ) {
         let width = self.heads * self.head_dim;
         let rows = x.all().rows();
         let Memory { qkv, keys_values, mixed, packed } = memory;
         let (qkv, mixed) = (qkv.take(rows * 3 * width), mixed.take(rows * width));
-        self.qkv_proj.forward(isa, x.all(), qkv, Epilogue::default());
+        self.qkv_proj.forward(isa, x.all(), qkv, Epilogue::default(), lists);
 
         let layout = HeadLayout::new(isa, frames, self.head_dim);
         let keys_values = keys_values.take(rows / frames * self.heads * layout.size());
@@ -75,17 +85,12 @@ impl Attention {
             layout.pack(qkv, 3 * width, [width + first, 2 * width + first], packed);
         });
 
-        let mut tasks = Vec::new();
+        let bump = lists.clear();
+        let mut tasks = BumpVec::new_in(bump);
         for (clip, mixed) in mixed.chunks_mut(frames * width).enumerate() {
             for (part, mixed) in mixed.chunks_mut(TASK_QUERIES * width).enumerate() {
-                let mut heads: Vec<Vec<&mut [f32]>> =
-                    (0..self.heads).map(|_| Vec::with_capacity(TASK_QUERIES)).collect();
-                for row in mixed.chunks_mut(width) {
-                    for (head, columns) in heads.iter_mut().zip(row.chunks_mut(self.head_dim)) {
-                        head.push(columns);
-                    }
-                }
-                for (head, out) in heads.into_iter().enumerate() {
+                let heads = lists::columns(bump, mixed.chunks_mut(width), self.head_dim);
+                for (head, out) in heads.enumerate() {
                     let start = (clip * frames + part * TASK_QUERIES) * 3 * width + head * self.head_dim;
                     let queries = Rows::new(&qkv[start..], 3 * width);
                     let keys_values = &keys_values[(clip * self.heads + head) * layout.size()..][..layout.size()];
@@ -93,28 +98,23 @@ impl Attention {
                 }
             }
         }
-        scratch::for_each(tasks, |head, scratch| isa.run(Shape::Square, Attend { head, scratch }));
+        scratch::for_each(tasks.into_bump_slice_mut(), |head, scratch| {
+            isa.run(Shape::Square, Attend { head, scratch })
+        });
 
-        packed.resize(rows, width);
+        packed.resize(isa, rows, width);
         packed.copy_from(mixed);
-        self.out_proj.forward(isa, packed.all(), out, Epilogue { accumulate: true, activation: None });
+        self.out_proj.forward(isa, packed.all(), out, Epilogue { accumulate: true, activation: None }, lists);
     }
 }
 
 /// What all layers use in turn.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Memory {
     qkv: Buffer,
     keys_values: Buffer,
     mixed: Buffer,
     packed: Packed,
-}
-
-impl Memory {
-    pub(crate) fn new(isa: Isa) -> Self {
-        let [qkv, keys_values, mixed] = Default::default();
-        Memory { qkv, keys_values, mixed, packed: Packed::new(isa) }
-    }
 }
 
 /// How the keys and values of one head are packed: as right operands, first the transposed keys in
@@ -149,22 +149,29 @@ impl HeadLayout {
 
     /// Keys and values start at columns `[keys, values]` of the rows of `qkv`.
     fn pack(&self, qkv: &[f32], row_stride: usize, [keys, values]: [usize; 2], packed: &mut [f32]) {
-        // What fills up panels and lines is zero from the start and stays so.
         let (packed_keys, packed_values) = packed.split_at_mut(self.keys() * self.inner());
         let panels = packed_keys.chunks_mut(self.panel * self.inner());
         for (rows, packed) in qkv.chunks(self.panel * row_stride).zip(panels) {
-            for (channel, packed) in packed.chunks_mut(self.panel).take(self.head_dim).enumerate() {
+            let (channels, fill) = packed.split_at_mut(self.head_dim * self.panel);
+            for (channel, packed) in channels.chunks_mut(self.panel).enumerate() {
+                let (packed, fill) = packed.split_at_mut(rows.len() / row_stride);
                 for (packed, row) in packed.iter_mut().zip(rows.chunks(row_stride)) {
                     *packed = row[keys + channel];
                 }
+                fill.fill(0.0);
             }
+            fill.fill(0.0);
         }
         let panels = packed_values.chunks_mut(self.keys() * self.panel);
         for (panel, packed) in panels.enumerate() {
             let width = self.panel.min(self.head_dim - panel * self.panel);
-            for (row, packed) in qkv.chunks(row_stride).zip(packed.chunks_mut(self.panel)) {
-                packed[..width].copy_from_slice(&row[values + panel * self.panel..][..width]);
+            let (rows, fill) = packed.split_at_mut(self.frames * self.panel);
+            for (row, packed) in qkv.chunks(row_stride).zip(rows.chunks_mut(self.panel)) {
+                let (packed, fill) = packed.split_at_mut(width);
+                packed.copy_from_slice(&row[values + panel * self.panel..][..width]);
+                fill.fill(0.0);
             }
+            fill.fill(0.0);
         }
     }
 }
@@ -176,11 +183,11 @@ struct Head<'a> {
     /// As [`HeadLayout`] has it.
     keys_values: &'a [f32],
     /// A row of `head_dim` for each query.
-    out: Vec<&'a mut [f32]>,
+    out: &'a mut [&'a mut [f32]],
 }
 
 struct Attend<'a, 'b> {
-    head: Head<'a>,
+    head: &'b mut Head<'a>,
     scratch: &'b mut Scratch,
 }
 
@@ -189,7 +196,7 @@ impl Kernel for Attend<'_, '_> {
 
     #[inline(always)]
     fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
-        let Head { layout, queries, keys_values, mut out } = self.head;
+        let Head { layout, queries, keys_values, ref mut out } = *self.head;
         for (i, out) in out.chunks_mut(QUERY_TILES * ROWS).enumerate() {
             let queries = queries.after(i * QUERY_TILES * ROWS);
             attend::<S, ROWS, VECTORS>(simd, layout, queries, keys_values, out, self.scratch);
@@ -380,16 +387,17 @@ mod tests {
                 let growth = |i: usize| 1.0 + (i / (3 * dim)) as f32 / frames as f32;
                 let qkv: Vec<f32> = (0..frames * 3 * dim).map(|i| value(i) * growth(i)).collect();
                 let layout = HeadLayout::new(isa, frames, dim);
-                let mut packed = vec![0.0; layout.size()];
+                // Whatever was there before, it is written over.
+                let mut packed = vec![f32::NAN; layout.size()];
                 layout.pack(&qkv, 3 * dim, [dim, 2 * dim], &mut packed);
                 let mut out = vec![0.0; frames * dim];
-                let head = Head {
+                let mut head = Head {
                     layout,
                     queries: Rows::new(&qkv, 3 * dim),
                     keys_values: &packed,
-                    out: out.chunks_mut(dim).collect(),
+                    out: &mut out.chunks_mut(dim).collect::<Vec<_>>(),
                 };
-                isa.run(Shape::Square, Attend { head, scratch: &mut Scratch::default() });
+                isa.run(Shape::Square, Attend { head: &mut head, scratch: &mut Scratch::default() });
                 for query in [0, frames / 2, frames.saturating_sub(2), frames - 1] {
                     for (got, expected) in out[query * dim..].iter().zip(expected(&qkv, frames, dim, query)) {
                         // Scores of up to 100 are exact to 1e-5 in f32, and so are their exponentials.
@@ -411,8 +419,8 @@ mod tests {
             layout.pack(&qkv, 3 * dim, [dim, 2 * dim], &mut packed);
             let mut out = vec![0.0; dim];
             let queries = Rows::new(&qkv, 3 * dim);
-            let head = Head { layout, queries, keys_values: &packed, out: vec![&mut out] };
-            isa.run(Shape::Square, Attend { head, scratch: &mut Scratch::default() });
+            let mut head = Head { layout, queries, keys_values: &packed, out: &mut [&mut out] };
+            isa.run(Shape::Square, Attend { head: &mut head, scratch: &mut Scratch::default() });
             assert!(out.iter().all(|v| v.is_nan()), "{isa:?}: {out:?}");
         }
     }

@@ -36,10 +36,15 @@ impl<T: Pod> Buffer<T> {
 
     /// `len` numbers, whatever was there before.
     pub(crate) fn take(&mut self, len: usize) -> &mut [T] {
+        self.reserve(len);
+        &mut self[..len]
+    }
+
+    /// Makes room for `len` numbers; what is there goes if it is too small.
+    pub(crate) fn reserve(&mut self, len: usize) {
         if self.len < len {
             *self = Buffer::zeroed(len);
         }
-        &mut self[..len]
     }
 }
 

@@ -63,16 +63,6 @@ impl Conv1d {
         Ok(Conv1d { taps, channels, stride, outputs })
     }
 
-    /// A convolution of one channel given as its packed weight.
-    pub(crate) fn of_samples(weight: Linear, stride: usize) -> Self {
-        let outputs = weight.outputs();
-        Conv1d { taps: Taps::Patches(weight), channels: 1, stride, outputs }
-    }
-
-    pub(crate) fn outputs(&self) -> usize {
-        self.outputs
-    }
-
     /// As many frames `y` `(frames, outputs)` as there is room for, the first from the patch at the start
     /// of `x`, on this thread.
     ///
@@ -87,27 +77,24 @@ impl Conv1d {
         scratch: &mut GemmScratch,
     ) {
         let (channels, outputs) = (self.channels, self.outputs);
-        let mut run = |x: Rows<'_>, weight: &Linear, out: Vec<&mut [f32]>, epilogue: Epilogue| {
-            let columns = Columns { weight, first_panel: 0, epilogue };
-            Product { x: Left::Rows(x), columns, out: Out::Rows(out) }.run(isa, scratch);
-        };
         match &self.taps {
-            Taps::Patches(weight) => {
-                let epilogue = Epilogue { accumulate: false, activation };
-                run(Rows::new(x, self.stride * channels), weight, y.chunks_mut(outputs).collect(), epilogue);
-            }
+            Taps::Patches(weight) => patches(isa, weight, x, self.stride * channels, y, activation, scratch),
             Taps::Pairs { shared, first, second } => {
+                // Every other frame of the result, from the first of `y` on.
+                let mut run = |x: Rows<'_>, weight: &Linear, y: &mut [f32], epilogue: Epilogue| {
+                    let out = Out::Strided { values: y, stride: 2 * outputs, columns: outputs };
+                    let columns = Columns { weight, first_panel: 0, epilogue };
+                    Product { x: Left::Rows(x), columns, out }.run(isa, scratch);
+                };
                 let stride = 4 * channels;
-                let firsts = y.chunks_mut(2 * outputs).map(|pair| &mut pair[..outputs]).collect();
-                run(Rows::new(&x[2 * channels..], stride), shared, firsts, Epilogue::default());
+                run(Rows::new(&x[2 * channels..], stride), shared, y, Epilogue::default());
                 for pair in y.chunks_exact_mut(2 * outputs) {
                     let (first, second) = pair.split_at_mut(outputs);
                     second.copy_from_slice(first);
                 }
                 let epilogue = Epilogue { accumulate: true, activation };
-                let firsts = y.chunks_mut(2 * outputs).map(|pair| &mut pair[..outputs]).collect();
-                run(Rows::new(x, stride).less(&x[2 * channels..], 0..channels), first, firsts, epilogue);
-                let seconds: Vec<_> = y.chunks_exact_mut(2 * outputs).map(|pair| &mut pair[outputs..]).collect();
+                run(Rows::new(x, stride).less(&x[2 * channels..], 0..channels), first, y, epilogue);
+                let seconds = &mut y[outputs..];
                 if !seconds.is_empty() {
                     let x = Rows::new(&x[3 * channels..], stride).less(&x[channels..], channels..2 * channels);
                     run(x, second, seconds, epilogue);
@@ -115,6 +102,22 @@ impl Conv1d {
             }
         }
     }
+}
+
+/// As many frames of a convolution with the weight `weight` as `y` has room for, from patches that start every
+/// `stride` values of `x`, on this thread.
+pub(crate) fn patches(
+    isa: Isa,
+    weight: &Linear,
+    x: &[f32],
+    stride: usize,
+    y: &mut [f32],
+    activation: Option<Activation>,
+    scratch: &mut GemmScratch,
+) {
+    let columns = Columns { weight, first_panel: 0, epilogue: Epilogue { accumulate: false, activation } };
+    let out = Out::Strided { values: y, stride: weight.outputs(), columns: weight.outputs() };
+    Product { x: Left::Rows(Rows::new(x, stride)), columns, out }.run(isa, scratch);
 }
 
 #[cfg(test)]

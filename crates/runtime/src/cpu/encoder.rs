@@ -7,6 +7,7 @@ use super::gemm::Epilogue;
 use super::isa::Isa;
 use super::layer_norm::LayerNorm;
 use super::linear::Linear;
+use super::lists::Lists;
 use super::packed::Packed;
 use super::positional_conv::PositionalConvEmbedding;
 use super::weights::Weights;
@@ -26,25 +27,49 @@ pub(crate) struct Encoder {
 }
 
 /// The activations of one pass, and what all layers use in turn.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct State {
-    /// `(clips · frames, width)`.
-    pub(crate) x: Buffer,
+    x: Buffer,
+    /// How much of `x` is this pass's.
+    size: usize,
     /// Frames of each clip.
     frames: usize,
     /// What the next product multiplies: `x`, or its norm in a pre-LN model.
     input: Packed,
     inner: Packed,
     attention: attention::Memory,
+    lists: Lists,
 }
 
 impl State {
-    /// Starts from `x` `(clips · frames, width)`, which may be any hidden state.
-    pub(crate) fn new(isa: Isa, mut x: Buffer, frames: usize, width: usize) -> Self {
-        let (mut input, inner) = (Packed::new(isa), Packed::new(isa));
-        input.resize(x.len() / width, width);
-        input.copy_from(&mut x);
-        State { x, frames, input, inner, attention: attention::Memory::new(isa) }
+    /// Makes room for activations of `size` in all, of clips of `frames` frames.
+    pub(crate) fn resize(&mut self, size: usize, frames: usize) {
+        (self.size, self.frames) = (size, frames);
+        self.x.reserve(size);
+    }
+
+    /// Continues from `x` `(clips · frames, width)`, which may be any hidden state.
+    pub(crate) fn resume(&mut self, isa: Isa, x: &[f32], frames: usize, width: usize) {
+        self.resize(x.len(), frames);
+        let (own, input, _) = self.parts();
+        own.copy_from_slice(x);
+        input.resize(isa, x.len() / width, width);
+        input.copy_from(own);
+    }
+
+    /// Sees to it that the same pass again needs no more memory.
+    pub(crate) fn settle(&mut self) {
+        self.lists.clear();
+    }
+
+    /// The activations `(clips · frames, width)`.
+    pub(crate) fn x(&self) -> &[f32] {
+        &self.x[..self.size]
+    }
+
+    /// The activations, and what the step that makes them from the features works in.
+    pub(crate) fn parts(&mut self) -> (&mut [f32], &mut Packed, &mut Lists) {
+        (&mut self.x[..self.size], &mut self.input, &mut self.lists)
     }
 }
 
@@ -63,9 +88,11 @@ impl Encoder {
     /// Turns the projected features into hidden state 0: with positions added, and normalised in a
     /// post-LN model.
     pub(crate) fn first_hidden_state(&self, isa: Isa, state: &mut State) {
-        self.pos_conv_embed.add_to(isa, &mut state.x, state.frames);
+        let frames = state.frames;
+        let (x, input, lists) = state.parts();
+        self.pos_conv_embed.add_to(isa, x, frames, lists);
         if !self.pre_norm {
-            self.layer_norm.forward_packed(isa, &mut state.x, &mut state.input);
+            self.layer_norm.forward_packed(isa, x, input);
         }
     }
 
@@ -80,7 +107,7 @@ impl Encoder {
     /// Turns the output of layer `layer` into hidden state `layer`: a pre-LN model normalises the last.
     pub(crate) fn finish(&self, isa: Isa, layer: usize, state: &mut State) {
         if self.pre_norm && layer == self.layers.len() {
-            self.layer_norm.forward(isa, &mut state.x);
+            self.layer_norm.forward(isa, state.parts().0);
         }
     }
 }
@@ -111,18 +138,19 @@ impl EncoderLayer {
     /// Both halves add to `x` in place. A post-LN layer finds its packed input in `state` and leaves the
     /// next one's there.
     fn forward(&self, isa: Isa, state: &mut State) {
-        let State { x, frames, input, inner, attention } = state;
+        let State { x, size, frames, input, inner, attention, lists } = state;
+        let x = &mut x[..*size];
         if self.pre_norm {
             self.layer_norm.to_packed(isa, x, input);
-            self.attention.add_to(isa, input, *frames, attention, x);
+            self.attention.add_to(isa, input, *frames, attention, x, lists);
             self.final_layer_norm.to_packed(isa, x, input);
-            self.feed_forward.add_to(isa, input, inner, x);
+            self.feed_forward.add_to(isa, input, inner, x, lists);
         } else {
             self.scale_residual(x);
-            self.attention.add_to(isa, input, *frames, attention, x);
+            self.attention.add_to(isa, input, *frames, attention, x, lists);
             self.layer_norm.forward_packed(isa, x, input);
             self.scale_residual(x);
-            self.feed_forward.add_to(isa, input, inner, x);
+            self.feed_forward.add_to(isa, input, inner, x, lists);
             self.final_layer_norm.forward_packed(isa, x, input);
         }
     }
@@ -153,11 +181,11 @@ impl FeedForward {
     }
 
     /// Adds the map of `x` to `out`; both are `(frames, width)`.
-    fn add_to(&self, isa: Isa, x: &Packed, inner: &mut Packed, out: &mut [f32]) {
+    fn add_to(&self, isa: Isa, x: &Packed, inner: &mut Packed, out: &mut [f32], lists: &mut Lists) {
         let outs = out.chunks_mut(FEED_FORWARD_FRAMES * self.output_dense.outputs());
         for (x, out) in x.parts(FEED_FORWARD_FRAMES).zip(outs) {
-            self.intermediate_dense.forward_packed(isa, x, inner, self.activation);
-            self.output_dense.forward(isa, inner.all(), out, Epilogue { accumulate: true, activation: None });
+            self.intermediate_dense.forward_packed(isa, x, inner, self.activation, lists);
+            self.output_dense.forward(isa, inner.all(), out, Epilogue { accumulate: true, activation: None }, lists);
         }
     }
 }

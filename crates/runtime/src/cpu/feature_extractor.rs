@@ -1,10 +1,15 @@
+use bumpalo::collections::Vec as BumpVec;
 use candle_core::Result;
 use mert_spec::{Activation, Config, FeatureExtractorNorm};
 
-use super::conv1d::Conv1d;
+use super::buffer::Buffer;
+use super::conv1d::{self, Conv1d};
+use super::gemm::GemmScratch;
 use super::isa::Isa;
 use super::layer_norm::LayerNorm;
-use super::patch_norm::PatchNorm;
+use super::linear::Linear;
+use super::lists::Lists;
+use super::patch_norm::{self, PatchNorm};
 use super::scratch::{self, Scratch};
 use super::weights::Weights;
 
@@ -18,6 +23,7 @@ const FRAMES: usize = 32;
 pub(crate) struct FeatureExtractor {
     first: FirstLayer,
     layers: Vec<ConvLayer>,
+    widths: Vec<usize>,
     kernels: Vec<usize>,
     strides: Vec<usize>,
     activation: Activation,
@@ -58,6 +64,7 @@ impl FeatureExtractor {
         Ok(FeatureExtractor {
             first,
             layers: (1..config.conv_dim.len()).map(layer).collect::<Result<_>>()?,
+            widths: config.conv_dim.clone(),
             kernels: config.conv_kernel.clone(),
             strides: config.conv_stride.clone(),
             activation: config.feat_extract_activation,
@@ -65,98 +72,92 @@ impl FeatureExtractor {
     }
 
     /// `clips`, each of `samples` samples, to `out` `(clips, frames, width)`.
-    pub(crate) fn forward(&self, isa: Isa, clips: &[f32], samples: usize, out: &mut [f32]) -> Result<()> {
-        let width = self.layers.last().map_or(self.first_width(), |layer| layer.conv.outputs());
-        let mut centred = Vec::new();
+    pub(crate) fn forward(
+        &self,
+        isa: Isa,
+        clips: &[f32],
+        samples: usize,
+        memory: &mut Memory,
+        out: &mut [f32],
+        lists: &mut Lists,
+    ) {
+        let (width, count) = (self.widths[self.widths.len() - 1], clips.len() / samples);
+        let Memory { centred, norms } = memory;
         let clips = match &self.first {
             FirstLayer::Plain(_) => clips,
-            FirstLayer::TimeNormalised(_) => {
-                centred.extend_from_slice(clips);
-                centred.chunks_mut(samples).for_each(centre);
-                &centred
+            FirstLayer::TimeNormalised(norm) => {
+                let centred = centred.take(clips.len());
+                centred.copy_from_slice(clips);
+                norms.resize_with(norms.len().max(count), Default::default);
+                for (clip, memory) in centred.chunks_mut(samples).zip(norms.iter_mut()) {
+                    centre(clip);
+                    norm.fold(isa, clip, self.strides[0], memory);
+                }
+                &*centred
             }
         };
-        let clips: Vec<&[f32]> = clips.chunks(samples).collect();
-        let frames = out.len() / width / clips.len();
-        let first: Vec<Option<Conv1d>> = clips.iter().map(|clip| self.fold(isa, clip)).collect::<Result<_>>()?;
+        let frames = out.len() / width / count;
         // As many equal parts as fill the threads evenly.
         let threads = rayon::current_num_threads();
         let parts = frames.div_ceil(FRAMES).next_multiple_of(threads.min(frames));
         // Even, so that frames are odd or even within their part as they are within the clip: a convolution
         // may sum the two differently, and the result must not depend on the parts.
         let part = frames.div_ceil(parts).next_multiple_of(2);
-        let mut tasks = Vec::new();
-        for ((clip, first), out) in clips.iter().zip(&first).zip(out.chunks_mut(frames * width)) {
+        let mut tasks = BumpVec::new_in(lists.clear());
+        for (clip, (samples, out)) in clips.chunks(samples).zip(out.chunks_mut(frames * width)).enumerate() {
+            let folded = norms.get(clip).map(patch_norm::Memory::folded);
             for (i, out) in out.chunks_mut(part * width).enumerate() {
-                tasks.push((*clip, first.as_ref(), i * part, out));
+                tasks.push((samples, folded, i * part, out));
             }
         }
-        scratch::for_each(tasks, |(clip, first, frame, out), scratch| {
-            self.part(isa, clip, first, frame..frame + out.len() / width, out, scratch);
+        scratch::for_each(tasks.into_bump_slice_mut(), |(clip, folded, frame, out), scratch| {
+            self.part(isa, clip, *folded, *frame..*frame + out.len() / width, out, scratch);
         });
-        Ok(())
     }
 
-    fn first_width(&self) -> usize {
-        match &self.first {
-            FirstLayer::Plain(layer) => layer.conv.outputs(),
-            FirstLayer::TimeNormalised(norm) => norm.outputs(),
-        }
-    }
-
-    /// The first convolution with the clip's statistics in its weights.
-    fn fold(&self, isa: Isa, clip: &[f32]) -> Result<Option<Conv1d>> {
-        match &self.first {
-            FirstLayer::Plain(_) => Ok(None),
-            FirstLayer::TimeNormalised(norm) => {
-                let folded = norm.fold(isa, clip, self.strides[0])?;
-                Ok(Some(Conv1d::of_samples(folded, self.strides[0])))
-            }
-        }
-    }
-
-    /// Frames `frames` of a clip through all layers.
+    /// Frames `frames` of a clip through all layers; the first is `folded` if it is normalised over time.
     fn part(
         &self,
         isa: Isa,
         clip: &[f32],
-        folded: Option<&Conv1d>,
+        folded: Option<&Linear>,
         frames: std::ops::Range<usize>,
         out: &mut [f32],
         scratch: &mut Scratch,
     ) {
-        let ranges = self.needed(frames);
         let Scratch { gemm, a, b, .. } = scratch;
         let (mut x, mut next) = (a, b);
-        for (i, range) in ranges.iter().enumerate() {
-            let (conv, norm) = match (&self.first, folded, i) {
-                (FirstLayer::TimeNormalised(_), Some(folded), 0) => (folded, None),
-                (FirstLayer::Plain(layer), _, 0) => (&layer.conv, layer.norm.as_ref()),
-                _ => (&self.layers[i - 1].conv, self.layers[i - 1].norm.as_ref()),
-            };
+        let last = self.kernels.len() - 1;
+        for i in 0..=last {
+            let range = self.needed(i, frames.clone());
             let input = if i == 0 { &clip[range.start * self.strides[0]..] } else { &x[..] };
-            let size = range.len() * conv.outputs();
-            let y = if i + 1 == ranges.len() { &mut *out } else { next.take(size) };
-            conv.forward(isa, input, y, norm.is_none().then_some(self.activation), gemm);
-            if let Some(norm) = norm {
-                norm.normalise(isa, y);
-                super::math::activate_all(isa, self.activation, y);
+            let y = if i == last { &mut *out } else { next.take(range.len() * self.widths[i]) };
+            match (&self.first, folded, i) {
+                (FirstLayer::TimeNormalised(_), Some(folded), 0) => {
+                    conv1d::patches(isa, folded, input, self.strides[0], y, Some(self.activation), gemm);
+                }
+                (FirstLayer::Plain(layer), _, 0) => layer.forward(isa, input, y, self.activation, gemm),
+                _ => self.layers[i - 1].forward(isa, input, y, self.activation, gemm),
             }
             std::mem::swap(&mut x, &mut next);
         }
     }
 
-    /// The frames of each layer's output that `frames` of the last one need, from the first layer on.
-    fn needed(&self, frames: std::ops::Range<usize>) -> Vec<std::ops::Range<usize>> {
-        let mut ranges = vec![frames.clone()];
-        let mut range = frames;
-        for i in (1..self.kernels.len()).rev() {
-            range = range.start * self.strides[i]..(range.end - 1) * self.strides[i] + self.kernels[i];
-            ranges.push(range.clone());
-        }
-        ranges.reverse();
-        ranges
+    /// The frames of layer `layer`'s output that `frames` of the last one's need.
+    fn needed(&self, layer: usize, frames: std::ops::Range<usize>) -> std::ops::Range<usize> {
+        (layer + 1..self.kernels.len())
+            .rev()
+            .fold(frames, |range, i| range.start * self.strides[i]..(range.end - 1) * self.strides[i] + self.kernels[i])
     }
+}
+
+/// What [`FeatureExtractor::forward`] works in.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    /// The clips less their means.
+    centred: Buffer,
+    /// One for each clip, and perhaps more.
+    norms: Vec<patch_norm::Memory>,
 }
 
 /// Takes the mean off a clip. A norm over time does so in any case, but after products with weights that it
@@ -179,5 +180,13 @@ impl ConvLayer {
             FeatureExtractorNorm::Group => None,
         };
         Ok(ConvLayer { conv: Conv1d::new(isa, &weight, bias.as_ref(), input, config.conv_stride[i])?, norm })
+    }
+
+    fn forward(&self, isa: Isa, x: &[f32], y: &mut [f32], activation: Activation, scratch: &mut GemmScratch) {
+        self.conv.forward(isa, x, y, self.norm.is_none().then_some(activation), scratch);
+        if let Some(norm) = &self.norm {
+            norm.normalise(isa, y);
+            super::math::activate_all(isa, activation, y);
+        }
     }
 }

@@ -5,6 +5,7 @@ use super::gemm::Epilogue;
 use super::isa::Isa;
 use super::layer_norm::LayerNorm;
 use super::linear::Linear;
+use super::lists::Lists;
 use super::packed::Packed;
 use super::weights::Weights;
 
@@ -27,14 +28,20 @@ impl FeatureProjection {
         })
     }
 
-    /// `features` `(frames, conv_dim.last)` to `out` `(frames, hidden_size)`.
-    pub(crate) fn forward(&self, isa: Isa, features: &mut [f32], out: &mut [f32]) {
-        let mut x = Packed::new(isa);
-        x.resize(features.len() / self.projection.inputs(), self.projection.inputs());
+    /// `features` `(frames, conv_dim.last)` to `out` `(frames, hidden_size)`, by way of `packed`.
+    pub(crate) fn forward(
+        &self,
+        isa: Isa,
+        features: &mut [f32],
+        packed: &mut Packed,
+        out: &mut [f32],
+        lists: &mut Lists,
+    ) {
+        packed.resize(isa, features.len() / self.projection.inputs(), self.projection.inputs());
         match &self.layer_norm {
-            Some(norm) => norm.forward_packed(isa, features, &mut x),
-            None => x.copy_from(features),
+            Some(norm) => norm.forward_packed(isa, features, packed),
+            None => packed.copy_from(features),
         }
-        self.projection.forward(isa, x.all(), out, Epilogue::default());
+        self.projection.forward(isa, packed.all(), out, Epilogue::default(), lists);
     }
 }

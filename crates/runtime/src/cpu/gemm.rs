@@ -72,9 +72,11 @@ impl<'a> Rows<'a> {
 #[derive(Debug)]
 pub(crate) enum Out<'a> {
     /// The rows, or a part of their columns.
-    Rows(Vec<&'a mut [f32]>),
+    Rows(&'a mut [&'a mut [f32]]),
+    /// Rows of `columns` that start every `stride` values: as many as start there.
+    Strided { values: &'a mut [f32], stride: usize, columns: usize },
     /// Of each tile of packed activations, the lines of the columns.
-    Tiles { lines: Vec<&'a mut [f32]>, columns: usize },
+    Tiles { lines: &'a mut [&'a mut [f32]], columns: usize },
 }
 
 /// What becomes of each element of the product.
@@ -91,6 +93,12 @@ pub(crate) struct Epilogue {
 pub(crate) struct GemmScratch {
     left: Buffer,
     widened: Buffer,
+}
+
+impl GemmScratch {
+    pub(crate) fn buffers(&mut self) -> [&mut Buffer; 2] {
+        [&mut self.left, &mut self.widened]
+    }
 }
 
 /// Rows in equal whole tiles, about `ROW_BLOCK`.
@@ -117,13 +125,16 @@ pub(crate) struct Columns<'a> {
 }
 
 impl Product<'_> {
-    pub(crate) fn run(self, isa: Isa, scratch: &mut GemmScratch) {
-        isa.run(self.columns.weight.shape(), Blocked { product: self, scratch });
+    pub(crate) fn run(&mut self, isa: Isa, scratch: &mut GemmScratch) {
+        let Product { x, columns, out } = self;
+        isa.run(columns.weight.shape(), Blocked { x: *x, columns: *columns, out, scratch });
     }
 }
 
 struct Blocked<'a, 'b> {
-    product: Product<'a>,
+    x: Left<'a>,
+    columns: Columns<'a>,
+    out: &'b mut Out<'a>,
     scratch: &'b mut GemmScratch,
 }
 
@@ -132,23 +143,29 @@ impl Kernel for Blocked<'_, '_> {
 
     #[inline(always)]
     fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
-        let Product { x, columns, out } = self.product;
+        let Blocked { x, columns, out, scratch } = self;
         match out {
-            Out::Rows(mut out) => {
+            Out::Rows(out) => {
                 let Some(width) = out.first().map(|row| row.len()) else { return };
                 let rows = row_block(out.len(), ROWS);
                 for (i, out) in out.chunks_mut(rows).enumerate() {
-                    let x = after(x, i * rows);
-                    let tiles = out.len().div_ceil(ROWS);
-                    block::<S, RowMajor, ROWS, VECTORS>(simd, x, out.len(), columns, width, out, tiles, self.scratch);
+                    let (x, rows) = (after(x, i * rows), out.len());
+                    block::<S, _, ROWS, VECTORS>(simd, x, rows, columns, width, &mut RowMajor(Listed(out)), scratch);
                 }
             }
-            Out::Tiles { mut lines, columns: width } => {
+            Out::Strided { values, stride, columns: width } => {
+                let rows = row_block(values.len().div_ceil(*stride), ROWS);
+                for (i, values) in values.chunks_mut(rows * *stride).enumerate() {
+                    let (x, rows) = (after(x, i * rows), values.len().div_ceil(*stride));
+                    let mut out = RowMajor(Strided { values, stride: *stride, columns: *width });
+                    block::<S, _, ROWS, VECTORS>(simd, x, rows, columns, *width, &mut out, scratch);
+                }
+            }
+            Out::Tiles { lines, columns: width } => {
                 let tiles = row_block(lines.len() * ROWS, ROWS) / ROWS;
                 for (i, lines) in lines.chunks_mut(tiles).enumerate() {
-                    let x = after(x, i * tiles * ROWS);
-                    let (rows, count) = (lines.len() * ROWS, lines.len());
-                    block::<S, Tiled, ROWS, VECTORS>(simd, x, rows, columns, width, lines, count, self.scratch);
+                    let (x, rows) = (after(x, i * tiles * ROWS), lines.len() * ROWS);
+                    block::<S, _, ROWS, VECTORS>(simd, x, rows, columns, *width, &mut Tiled(lines), scratch);
                 }
             }
         }
@@ -173,10 +190,10 @@ fn block<S: Simd, D: Destination, const ROWS: usize, const VECTORS: usize>(
     rows: usize,
     columns: Columns<'_>,
     width: usize,
-    out: &mut [&mut [f32]],
-    tiles: usize,
+    out: &mut D,
     scratch: &mut GemmScratch,
 ) {
+    let tiles = rows.div_ceil(ROWS);
     let Columns { weight, first_panel, epilogue } = columns;
     let (inputs, panel_columns) = (weight.inputs(), VECTORS * S::F32_LANES);
     let padded = inputs.next_multiple_of(LINE);
@@ -204,7 +221,7 @@ fn block<S: Simd, D: Destination, const ROWS: usize, const VECTORS: usize>(
                 let ahead = ahead.next().unwrap_or_default();
                 let left = left_groups(&left[tile * tile_size + start..][..ROWS * steps]);
                 let sums = multiply::<S, ROWS, VECTORS>(simd, left, right, ahead);
-                D::store::<S, ROWS, VECTORS>(simd, &part, &sums, tile, out);
+                out.store::<S, ROWS, VECTORS>(simd, &part, &sums, tile);
             }
         }
     }
@@ -229,31 +246,57 @@ struct Part<'a> {
 trait Destination {
     /// Stores tile `tile`. The sums are indexed with constants only, which keeps them in registers.
     fn store<S: Simd, const ROWS: usize, const VECTORS: usize>(
+        &mut self,
         simd: S,
         part: &Part<'_>,
         sums: &[[S::f32s; VECTORS]; ROWS],
         tile: usize,
-        out: &mut [&mut [f32]],
     );
 }
 
-/// `out` holds rows.
-struct RowMajor;
+/// Rows, wherever they lie.
+trait RowsMut {
+    fn row(&mut self, index: usize) -> Option<&mut [f32]>;
+}
 
-impl Destination for RowMajor {
+struct Listed<'a, 'b>(&'a mut [&'b mut [f32]]);
+
+impl RowsMut for Listed<'_, '_> {
+    #[inline(always)]
+    fn row(&mut self, index: usize) -> Option<&mut [f32]> {
+        self.0.get_mut(index).map(|row| &mut **row)
+    }
+}
+
+/// As [`Out::Strided`] has it.
+struct Strided<'a> {
+    values: &'a mut [f32],
+    stride: usize,
+    columns: usize,
+}
+
+impl RowsMut for Strided<'_> {
+    #[inline(always)]
+    fn row(&mut self, index: usize) -> Option<&mut [f32]> {
+        self.values.get_mut(index * self.stride..)?.get_mut(..self.columns)
+    }
+}
+
+struct RowMajor<R>(R);
+
+impl<R: RowsMut> Destination for RowMajor<R> {
     #[inline(always)]
     fn store<S: Simd, const ROWS: usize, const VECTORS: usize>(
+        &mut self,
         simd: S,
         part: &Part<'_>,
         sums: &[[S::f32s; VECTORS]; ROWS],
         tile: usize,
-        out: &mut [&mut [f32]],
     ) {
         let (start, end) = part.columns;
         let whole = end - start == VECTORS * S::F32_LANES;
-        let rows = &mut out[tile * ROWS..];
         for row in 0..ROWS {
-            let Some(out) = rows.get_mut(row) else { break };
+            let Some(out) = self.0.row(tile * ROWS + row) else { break };
             let out = &mut out[start..end];
             if whole {
                 part.store_row(simd, &sums[row], out);
@@ -265,28 +308,30 @@ impl Destination for RowMajor {
             }
         }
         if let Some(activation) = part.activation {
-            for out in rows.iter_mut().take(ROWS) {
+            for row in 0..ROWS {
+                let Some(out) = self.0.row(tile * ROWS + row) else { break };
                 math::activate(simd, activation, &mut out[start..end]);
             }
         }
     }
 }
 
-/// `out` holds tiles, `[line of columns][row][column]`.
-struct Tiled;
+/// Tiles, `[line of columns][row][column]`.
+struct Tiled<'a, 'b>(&'a mut [&'b mut [f32]]);
 
-impl Destination for Tiled {
+impl Destination for Tiled<'_, '_> {
     #[inline(always)]
     fn store<S: Simd, const ROWS: usize, const VECTORS: usize>(
+        &mut self,
         simd: S,
         part: &Part<'_>,
         sums: &[[S::f32s; VECTORS]; ROWS],
         tile: usize,
-        out: &mut [&mut [f32]],
     ) {
+        let out = &mut *self.0[tile];
         let (start, end) = part.columns;
         let lines = start / LINE * ROWS * LINE..end.div_ceil(LINE) * ROWS * LINE;
-        let (vectors, _) = S::as_mut_simd_f32s(&mut out[tile][lines.clone()]);
+        let (vectors, _) = S::as_mut_simd_f32s(&mut out[lines.clone()]);
         let vectors_in_line = LINE / S::F32_LANES;
         for row in 0..ROWS {
             for vector in 0..VECTORS {
@@ -298,7 +343,7 @@ impl Destination for Tiled {
             }
         }
         if let Some(activation) = part.activation {
-            math::activate(simd, activation, &mut out[tile][lines]);
+            math::activate(simd, activation, &mut out[lines]);
         }
     }
 }

@@ -35,7 +35,7 @@ impl LayerNorm {
 
     /// Normalises the frames of `x` in place and copies them to `packed`, on all threads.
     pub(crate) fn forward_packed(&self, isa: Isa, x: &mut [f32], packed: &mut Packed) {
-        packed.resize(x.len() / self.weight.len(), self.weight.len());
+        packed.resize(isa, x.len() / self.weight.len(), self.weight.len());
         packed.fill_from(x, |x, tile| {
             self.normalise(isa, x);
             write_rows(tile, x, self.weight.len());
@@ -44,7 +44,7 @@ impl LayerNorm {
 
     /// Writes the normalised frames of `x` to `packed` only, on all threads.
     pub(crate) fn to_packed(&self, isa: Isa, x: &mut [f32], packed: &mut Packed) {
-        packed.resize(x.len() / self.weight.len(), self.weight.len());
+        packed.resize(isa, x.len() / self.weight.len(), self.weight.len());
         packed.fill_from(x, |x, tile| {
             scratch::with(|scratch| {
                 let normalised = scratch.a.take(x.len());

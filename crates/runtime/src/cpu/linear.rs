@@ -1,3 +1,4 @@
+use bumpalo::collections::Vec as BumpVec;
 use candle_core::{DType, Result, Tensor};
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
@@ -7,6 +8,7 @@ use rayon::prelude::*;
 use super::buffer::{Buffer, LINE};
 use super::gemm::{self, Columns, Epilogue, Left, Out, Product};
 use super::isa::{Isa, Shape};
+use super::lists::{self, Lists};
 use super::packed::{Packed, PackedRows};
 use super::scratch;
 
@@ -66,48 +68,74 @@ impl Linear {
         Ok(Linear { panels, bias: padded_bias, shape, panel_columns, outputs, inputs })
     }
 
+    /// A map of nothing to nothing, for [`Linear::refill`].
+    pub(crate) fn empty() -> Self {
+        let (panels, bias) = (Panels::F32(Buffer::default()), Buffer::default());
+        Linear { panels, bias, shape: Shape::Square, panel_columns: 0, outputs: 0, inputs: 0 }
+    }
+
+    /// Becomes another map, in f32 and in the memory that it has: `rows` gives weights and bias of each output.
+    pub(crate) fn refill<R: Iterator<Item = f32>>(
+        &mut self,
+        isa: Isa,
+        (outputs, inputs): (usize, usize),
+        rows: impl Iterator<Item = (R, f32)>,
+    ) {
+        self.shape = isa.shape_for(outputs);
+        (self.outputs, self.inputs, self.panel_columns) = (outputs, inputs, isa.tile(self.shape).1);
+        let size = Size { outputs, inputs, panel_columns: self.panel_columns };
+        if !matches!(self.panels, Panels::F32(_)) {
+            self.panels = Panels::F32(Buffer::default());
+        }
+        let Panels::F32(panels) = &mut self.panels else { return };
+        let (panels, bias) = (panels.take(size.packed()), self.bias.take(outputs.next_multiple_of(self.panel_columns)));
+        panels.fill(0.0);
+        bias.fill(0.0);
+        for (output, (row, b)) in rows.enumerate() {
+            let panel = &mut panels[output / self.panel_columns * size.panel()..][..size.panel()];
+            let column = panel[output % self.panel_columns..].iter_mut().step_by(self.panel_columns);
+            column.zip(row).for_each(|(packed, value)| *packed = value);
+            bias[output] = b;
+        }
+    }
+
     /// From `x` to `out` `(rows, outputs)`, on all threads.
-    pub(crate) fn forward(&self, isa: Isa, x: PackedRows<'_>, out: &mut [f32], epilogue: Epilogue) {
+    pub(crate) fn forward(&self, isa: Isa, x: PackedRows<'_>, out: &mut [f32], epilogue: Epilogue, lists: &mut Lists) {
         let (row_block, column_block) = self.parts(x);
-        let column_blocks = self.outputs.div_ceil(column_block);
-        let mut tasks = Vec::new();
+        let bump = lists.clear();
+        let mut tasks = BumpVec::new_in(bump);
         for (i, band) in out.chunks_mut(row_block * self.outputs).enumerate() {
-            let mut parts: Vec<Vec<&mut [f32]>> = (0..column_blocks).map(|_| Vec::with_capacity(row_block)).collect();
-            for row in band.chunks_mut(self.outputs) {
-                for (part, columns) in parts.iter_mut().zip(row.chunks_mut(column_block)) {
-                    part.push(columns);
-                }
-            }
-            for (j, rows) in parts.into_iter().enumerate() {
+            for (j, rows) in lists::columns(bump, band.chunks_mut(self.outputs), column_block).enumerate() {
                 tasks.push(self.task(x, i * row_block, j * column_block, Out::Rows(rows), epilogue));
             }
         }
-        run(isa, tasks);
+        run(isa, tasks.into_bump_slice_mut());
     }
 
     /// From `x` to `out`, which is made as large as the result, on all threads.
-    pub(crate) fn forward_packed(&self, isa: Isa, x: PackedRows<'_>, out: &mut Packed, activation: Activation) {
-        out.resize(x.rows(), self.outputs);
+    pub(crate) fn forward_packed(
+        &self,
+        isa: Isa,
+        x: PackedRows<'_>,
+        out: &mut Packed,
+        activation: Activation,
+        lists: &mut Lists,
+    ) {
+        out.resize(isa, x.rows(), self.outputs);
         let (row_block, column_block) = self.parts(x);
         // Whole lines: panels are.
         let (tiles, lines) = (row_block / x.tile_rows(), column_block * x.tile_rows());
-        let column_blocks = self.outputs.div_ceil(column_block);
         let epilogue = Epilogue { accumulate: false, activation: Some(activation) };
-        let mut tasks = Vec::new();
-        let mut all_tiles: Vec<&mut [f32]> = out.tiles_mut().collect();
-        for (i, band) in all_tiles.chunks_mut(tiles).enumerate() {
-            let mut parts: Vec<Vec<&mut [f32]>> = (0..column_blocks).map(|_| Vec::with_capacity(tiles)).collect();
-            for tile in band {
-                for (part, lines) in parts.iter_mut().zip(tile.chunks_mut(lines)) {
-                    part.push(lines);
-                }
-            }
-            for (j, lines) in parts.into_iter().enumerate() {
+        let bump = lists.clear();
+        let mut tasks = BumpVec::new_in(bump);
+        let tile_size = out.tile_size();
+        for (i, band) in out.tiles_mut().chunks_mut(tiles * tile_size).enumerate() {
+            for (j, lines) in lists::columns(bump, band.chunks_mut(tile_size), lines).enumerate() {
                 let columns = column_block.min(self.outputs - j * column_block);
                 tasks.push(self.task(x, i * row_block, j * column_block, Out::Tiles { lines, columns }, epilogue));
             }
         }
-        run(isa, tasks);
+        run(isa, tasks.into_bump_slice_mut());
     }
 
     fn task<'a>(
@@ -187,7 +215,7 @@ impl Linear {
     }
 }
 
-fn run(isa: Isa, tasks: Vec<Product<'_>>) {
+fn run(isa: Isa, tasks: &mut [Product<'_>]) {
     scratch::for_each(tasks, |task, scratch| task.run(isa, &mut scratch.gemm));
 }
 

@@ -16,6 +16,7 @@ mod gemm;
 mod isa;
 mod layer_norm;
 mod linear;
+mod lists;
 mod math;
 mod microkernel;
 mod packed;
@@ -46,6 +47,23 @@ pub(crate) struct CpuModel {
     config: Config,
 }
 
+/// What passes work in. It grows to the largest and stays; nothing in it passes from one to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Workspace {
+    feature_extractor: feature_extractor::Memory,
+    features: Buffer,
+    state: State,
+    evened_out: scratch::Sizes,
+}
+
+impl Workspace {
+    /// Sees to it that passes like those so far need no more memory, on whichever thread their parts run.
+    pub(crate) fn settle(&mut self) {
+        self.state.settle();
+        scratch::even_out(&mut self.evened_out);
+    }
+}
+
 impl CpuModel {
     /// Whether `config` is for this engine. A norm over time takes the covariance of all samples of a patch,
     /// which is out of proportion for a kernel many times longer than the family's.
@@ -71,34 +89,52 @@ impl CpuModel {
         })
     }
 
-    /// The hidden states up to `last` of `input` `(clips, samples)`: `keep` is shown each in turn.
-    pub(crate) fn forward(
+    /// Shows those hidden states `(clips · frames, width)` of `input` `(clips, samples)` that are `wanted`, each
+    /// once, in ascending order and on this thread.
+    ///
+    /// What lies between two of them runs on the pool as a whole: each step on its own, called from outside, would
+    /// be a task to hand over and to wait for.
+    pub(crate) fn forward<E>(
         &self,
-        input: &Tensor,
-        last: usize,
-        mut keep: impl FnMut(usize, &dyn Fn() -> Result<Tensor>) -> Result<()>,
-    ) -> Result<()> {
-        let (clips, samples) = input.dims2()?;
-        let frames = self.config.frames(samples).unwrap_or(0);
-        let width = self.config.hidden_size;
-        let mut state = {
-            let _span = tracing::trace_span!("features").entered();
-            let input = input.flatten_all()?.to_vec1::<f32>()?;
-            let mut features = Buffer::zeroed(clips * frames * self.config.feature_size());
-            self.feature_extractor.forward(self.isa, &input, samples, &mut features)?;
-            let mut x = Buffer::zeroed(clips * frames * width);
-            self.feature_projection.forward(self.isa, &mut features, &mut x);
-            State::new(self.isa, x, frames, width)
-        };
-        self.encoder.first_hidden_state(self.isa, &mut state);
-        for index in 0..=last {
-            if index > 0 {
-                self.encoder.layer(self.isa, index, &mut state);
-                self.encoder.finish(self.isa, index, &mut state);
-            }
-            keep(index, &|| Tensor::from_vec(copy(&state.x), (clips, frames, width), &Device::Cpu))?;
+        workspace: &mut Workspace,
+        input: &[f32],
+        samples: usize,
+        wanted: &[usize],
+        mut show: impl FnMut(usize, &[f32]) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        let span = tracing::Span::current();
+        let mut next = 0;
+        for index in wanted.iter().max().map_or(0..0, |&last| 0..last + 1).filter(|index| wanted.contains(index)) {
+            rayon::scope(|_| {
+                let _span = span.enter();
+                if next == 0 {
+                    self.first_hidden_state(workspace, input, samples);
+                    next = 1;
+                }
+                for layer in next..=index {
+                    self.encoder.layer(self.isa, layer, &mut workspace.state);
+                    self.encoder.finish(self.isa, layer, &mut workspace.state);
+                }
+                next = index + 1;
+            });
+            show(index, workspace.state.x())?;
         }
         Ok(())
+    }
+
+    fn first_hidden_state(&self, workspace: &mut Workspace, input: &[f32], samples: usize) {
+        let frames = self.config.frames(samples).unwrap_or(0);
+        let rows = input.len() / samples * frames;
+        let Workspace { feature_extractor, features, state, .. } = workspace;
+        state.resize(rows * self.config.hidden_size, frames);
+        {
+            let _span = tracing::trace_span!("features").entered();
+            let features = features.take(rows * self.config.feature_size());
+            let (x, packed, lists) = state.parts();
+            self.feature_extractor.forward(self.isa, input, samples, feature_extractor, features, lists);
+            self.feature_projection.forward(self.isa, features, packed, x, lists);
+        }
+        self.encoder.first_hidden_state(self.isa, state);
     }
 
     /// Hidden state `index` from `previous`, hidden state `index` − 1 `(clips, frames, width)`.
@@ -110,17 +146,18 @@ impl CpuModel {
             let (msg, got) = ("the previous hidden state".to_string(), previous.shape().clone());
             return Err(candle_core::Error::UnexpectedShape { msg, expected, got }.bt());
         }
-        let x = Buffer::from(&previous.flatten_all()?.to_vec1::<f32>()?[..]);
-        let mut state = State::new(self.isa, x, frames, width);
+        let mut state = State::default();
+        state.resume(self.isa, &previous.flatten_all()?.to_vec1::<f32>()?, frames, width);
         self.encoder.layer(self.isa, index, &mut state);
         self.encoder.finish(self.isa, index, &mut state);
-        Tensor::from_vec(copy(&state.x), previous.dims(), &Device::Cpu)
+        tensor(state.x(), previous.dims())
     }
 }
 
 /// A copy made on all threads: most of its cost is that its pages are new.
-fn copy(x: &[f32]) -> Vec<f32> {
-    x.par_iter().with_min_len(1 << 16).copied().collect()
+pub(crate) fn tensor(x: &[f32], shape: impl Into<Shape>) -> Result<Tensor> {
+    let copy = x.par_iter().with_min_len(1 << 16).copied().collect();
+    Tensor::from_vec(copy, shape.into(), &Device::Cpu)
 }
 
 #[cfg(test)]
@@ -190,19 +227,21 @@ mod tests {
 
     #[test]
     fn agrees_with_the_other_engine_on_every_instruction_set() {
+        // One for all of them: what an earlier pass left must not matter.
+        let mut workspace = Workspace::default();
         for config in configs() {
             for samples in [config.receptive_field(), 20_011] {
-                check(&config, samples);
+                check(&config, samples, &mut workspace);
             }
         }
     }
 
-    fn check(config: &Config, samples: usize) {
+    fn check(config: &Config, samples: usize, workspace: &mut Workspace) {
         let vb = || VarBuilder::from_tensors(tensors(config), DType::F32, &Device::Cpu);
         let candle = CandleModel::load(vb(), config).unwrap();
         let clips = 2;
         let clip: Vec<f32> = (0..clips * samples).map(|i| ((i * 7919) % 2003) as f32 / 1001.5 - 0.9).collect();
-        let input = Tensor::from_vec(clip, (clips, samples), &Device::Cpu).unwrap();
+        let input = Tensor::from_slice(&clip, (clips, samples), &Device::Cpu).unwrap();
         let values = |tensor: Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         let mut expected = Vec::new();
         let keep = |_, state: &dyn Fn() -> Result<Tensor>| {
@@ -213,11 +252,12 @@ mod tests {
         for isa in Isa::available() {
             let model = CpuModel::load_for(isa, vb(), DType::F32, config).unwrap();
             let mut found = Vec::new();
-            let keep = |_, state: &dyn Fn() -> Result<Tensor>| {
-                found.push(values(state()?));
+            let show = |_, state: &[f32]| -> Result<()> {
+                found.push(state.to_vec());
                 Ok(())
             };
-            model.forward(&input, config.num_hidden_layers, keep).unwrap();
+            let all: Vec<usize> = (0..=config.num_hidden_layers).collect();
+            model.forward(workspace, &clip, samples, &all, show).unwrap();
             assert_eq!(found.len(), expected.len());
             for (index, (found, expected)) in found.iter().zip(&expected).enumerate() {
                 let error: f64 = found.iter().zip(expected).map(|(a, b)| f64::from(a - b).powi(2)).sum();

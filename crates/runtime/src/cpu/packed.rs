@@ -8,7 +8,7 @@ use super::isa::{Isa, Shape};
 ///
 /// What is multiplied next is written in this order in the first place, so that no product has to
 /// gather its operand.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Packed {
     values: Buffer,
     rows: usize,
@@ -52,14 +52,11 @@ impl<'a> PackedRows<'a> {
 }
 
 impl Packed {
-    /// For products of the shape `Wide`.
-    pub(crate) fn new(isa: Isa) -> Self {
-        Packed { values: Buffer::default(), rows: 0, width: 0, tile_rows: isa.tile(Shape::Wide).0 }
-    }
-
-    /// Makes room for other activations.
-    pub(crate) fn resize(&mut self, rows: usize, width: usize) {
-        (self.rows, self.width) = (rows, width);
+    /// Makes room for other activations, for products of the shape `Wide`.
+    ///
+    /// The rows that fill up the last tile hold anything: no result and no other row is made of them.
+    pub(crate) fn resize(&mut self, isa: Isa, rows: usize, width: usize) {
+        (self.rows, self.width, self.tile_rows) = (rows, width, isa.tile(Shape::Wide).0);
         let size = self.tiles() * self.tile_size();
         self.values.take(size);
     }
@@ -78,18 +75,18 @@ impl Packed {
         PackedRows { activations: self, first_tile: 0, rows: self.rows }
     }
 
-    /// Each tile, in order.
-    pub(crate) fn tiles_mut(&mut self) -> std::slice::ChunksExactMut<'_, f32> {
-        let (tiles, size) = (self.tiles(), self.tile_size());
-        self.values[..tiles * size].chunks_exact_mut(size)
+    /// All tiles, one after the other.
+    pub(crate) fn tiles_mut(&mut self) -> &mut [f32] {
+        let size = self.tiles() * self.tile_size();
+        &mut self.values[..size]
     }
 
     /// Calls `fill` with the rows of `x` `(rows, width)` that belong to a tile, and the tile: in
     /// parallel.
     pub(crate) fn fill_from(&mut self, x: &mut [f32], fill: impl Fn(&mut [f32], &mut [f32]) + Sync) {
-        let (tiles, size) = (self.tiles(), self.tile_size());
-        let tiles = self.values[..tiles * size].par_chunks_exact_mut(size);
-        tiles.zip(x.par_chunks_mut(self.tile_rows * self.width)).with_min_len(4).for_each(|(tile, x)| fill(x, tile));
+        let (tile_size, rows) = (self.tile_size(), self.tile_rows * self.width);
+        let tiles = self.tiles_mut().par_chunks_exact_mut(tile_size);
+        tiles.zip(x.par_chunks_mut(rows)).with_min_len(4).for_each(|(tile, x)| fill(x, tile));
     }
 
     /// Copies `x` `(rows, width)`, on all threads.

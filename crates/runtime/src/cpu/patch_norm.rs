@@ -1,4 +1,4 @@
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 
 use super::isa::Isa;
 use super::linear::Linear;
@@ -28,57 +28,86 @@ impl PatchNorm {
         Ok(PatchNorm { weight: values(weight)?, gain: values(gain)?, shift: values(shift)?, kernel, eps })
     }
 
-    pub(crate) fn outputs(&self) -> usize {
-        self.gain.len()
-    }
-
     /// The convolution that gives this clip's normalised channels.
-    pub(crate) fn fold(&self, isa: Isa, clip: &[f32], stride: usize) -> Result<Linear> {
-        let (mean, covariance) = patch_statistics(clip, self.kernel, stride);
-        let (mut weight, mut bias) = (Vec::with_capacity(self.weight.len()), Vec::with_capacity(self.gain.len()));
-        for ((w, gain), shift) in self.weight.chunks(self.kernel).zip(&self.gain).zip(&self.shift) {
+    pub(crate) fn fold<'a>(&self, isa: Isa, clip: &[f32], stride: usize, memory: &'a mut Memory) -> &'a Linear {
+        let Memory { statistics, folded } = memory;
+        statistics.measure(clip, self.kernel, stride);
+        let Statistics { mean, covariance, .. } = statistics;
+        let rows = self.weight.chunks(self.kernel).zip(&self.gain).zip(&self.shift).map(|((w, gain), shift)| {
             let dot = |x: &[f64]| w.iter().zip(x).map(|(w, x)| w * x).sum::<f64>();
             let variance: f64 = w.iter().zip(covariance.chunks(self.kernel)).map(|(w, row)| w * dot(row)).sum();
             let scale = gain / (variance.max(0.0) + self.eps).sqrt();
-            weight.extend(w.iter().map(|w| (w * scale) as f32));
-            bias.push((shift - scale * dot(&mean)) as f32);
-        }
-        let weight = Tensor::from_vec(weight, (self.gain.len(), self.kernel), &Device::Cpu)?;
-        let bias = Tensor::from_vec(bias, self.gain.len(), &Device::Cpu)?;
-        Linear::pack(isa, isa.shape_for(self.gain.len()), &weight, Some(&bias))
+            (w.iter().map(move |w| (w * scale) as f32), (shift - scale * dot(mean)) as f32)
+        });
+        folded.refill(isa, (self.gain.len(), self.kernel), rows);
+        folded
     }
 }
 
-/// Mean `(kernel,)` and biased covariance `(kernel, kernel)` of the clip's patches.
-fn patch_statistics(clip: &[f32], kernel: usize, stride: usize) -> (Vec<f64>, Vec<f64>) {
-    let patches = || clip.windows(kernel).step_by(stride);
-    let count = patches().len() as f64;
-    let mut mean = vec![0.0; kernel];
-    for patch in patches() {
-        for (sum, &x) in mean.iter_mut().zip(patch) {
-            *sum += f64::from(x);
-        }
+/// What a clip's convolution is made in, and the convolution.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    statistics: Statistics,
+    folded: Linear,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Memory { statistics: Statistics::default(), folded: Linear::empty() }
     }
-    mean.iter_mut().for_each(|sum| *sum /= count);
-    let mut covariance = vec![0.0; kernel * kernel];
-    let mut centred = vec![0.0; kernel];
-    for patch in patches() {
-        for ((centred, &x), mean) in centred.iter_mut().zip(patch).zip(&mean) {
-            *centred = f64::from(x) - mean;
+}
+
+impl Memory {
+    /// What [`PatchNorm::fold`] gave last.
+    pub(crate) fn folded(&self) -> &Linear {
+        &self.folded
+    }
+}
+
+/// Of a clip's patches.
+#[derive(Debug, Default)]
+struct Statistics {
+    mean: Vec<f64>,
+    /// `(kernel, kernel)`, biased.
+    covariance: Vec<f64>,
+    /// A patch less the mean.
+    centred: Vec<f64>,
+}
+
+impl Statistics {
+    fn measure(&mut self, clip: &[f32], kernel: usize, stride: usize) {
+        let Statistics { mean, covariance, centred } = self;
+        for (values, len) in [(&mut *mean, kernel), (&mut *covariance, kernel * kernel), (&mut *centred, kernel)] {
+            values.clear();
+            values.resize(len, 0.0);
         }
-        for (row, &x) in covariance.chunks_mut(kernel).zip(&centred) {
-            for (sum, &y) in row.iter_mut().zip(&centred) {
-                *sum += x * y;
+        let patches = || clip.windows(kernel).step_by(stride);
+        let count = patches().len() as f64;
+        for patch in patches() {
+            for (sum, &x) in mean.iter_mut().zip(patch) {
+                *sum += f64::from(x);
             }
         }
+        mean.iter_mut().for_each(|sum| *sum /= count);
+        for patch in patches() {
+            for ((centred, &x), mean) in centred.iter_mut().zip(patch).zip(&*mean) {
+                *centred = f64::from(x) - mean;
+            }
+            for (row, &x) in covariance.chunks_mut(kernel).zip(&*centred) {
+                for (sum, &y) in row.iter_mut().zip(&*centred) {
+                    *sum += x * y;
+                }
+            }
+        }
+        covariance.iter_mut().for_each(|sum| *sum /= count);
     }
-    covariance.iter_mut().for_each(|sum| *sum /= count);
-    (mean, covariance)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::conv1d::Conv1d;
+    use candle_core::Device;
+
+    use super::super::conv1d::patches;
     use super::super::gemm::GemmScratch;
     use super::*;
 
@@ -94,10 +123,11 @@ mod tests {
         let w = tensor(&weight).reshape((channels, kernel)).unwrap();
         let norm = PatchNorm::new(&w, &tensor(&gain), &tensor(&shift), eps).unwrap();
         let frames = (samples - kernel) / stride + 1;
+        let mut memory = Memory::default();
         for isa in Isa::available() {
-            let folded = norm.fold(isa, &clip, stride).unwrap();
+            let folded = norm.fold(isa, &clip, stride, &mut memory);
             let mut out = vec![0.0; frames * channels];
-            Conv1d::of_samples(folded, stride).forward(isa, &clip, &mut out, None, &mut GemmScratch::default());
+            patches(isa, folded, &clip, stride, &mut out, None, &mut GemmScratch::default());
             for c in 0..channels {
                 let conv: Vec<f64> = (0..frames)
                     .map(|t| {

@@ -1,9 +1,11 @@
+use bumpalo::collections::Vec as BumpVec;
 use candle_core::Result;
 use mert_spec::{Activation, Config};
 
 use super::gemm::{Columns, Epilogue, Left, Out, Product, Rows};
 use super::isa::Isa;
 use super::linear::Linear;
+use super::lists::{self, Lists};
 use super::scratch::{self, Scratch};
 use super::weights::Weights;
 
@@ -35,41 +37,38 @@ impl PositionalConvEmbedding {
 
     /// Adds the embedding to `x` `(clips, frames, width)`. A group reads and changes its own channels
     /// only, so the groups run in parallel, in place.
-    pub(crate) fn add_to(&self, isa: Isa, x: &mut [f32], frames: usize) {
+    pub(crate) fn add_to(&self, isa: Isa, x: &mut [f32], frames: usize, lists: &mut Lists) {
         let Some(channels) = self.groups.first().map(Linear::outputs) else { return };
         let width = channels * self.groups.len();
-        let mut tasks = Vec::new();
+        let bump = lists.clear();
+        let mut tasks = BumpVec::new_in(bump);
         for clip in x.chunks_mut(frames * width) {
-            let mut groups: Vec<Vec<&mut [f32]>> = self.groups.iter().map(|_| Vec::with_capacity(frames)).collect();
-            for frame in clip.chunks_mut(width) {
-                for (group, channels) in groups.iter_mut().zip(frame.chunks_mut(channels)) {
-                    group.push(channels);
-                }
-            }
-            tasks.extend(self.groups.iter().zip(groups));
+            tasks.extend(self.groups.iter().zip(lists::columns(bump, clip.chunks_mut(width), channels)));
         }
-        scratch::for_each(tasks, |(conv, frames), scratch| self.group(isa, conv, frames, scratch));
+        scratch::for_each(tasks.into_bump_slice_mut(), |(conv, frames), scratch| {
+            self.group(isa, conv, frames, scratch)
+        });
     }
 
-    fn group(&self, isa: Isa, conv: &Linear, mut frames: Vec<&mut [f32]>, scratch: &mut Scratch) {
+    fn group(&self, isa: Isa, conv: &Linear, frames: &mut [&mut [f32]], scratch: &mut Scratch) {
         let channels = conv.outputs();
         let Scratch { gemm, a, b, .. } = scratch;
         // Padding kernel / 2 on both ends gives an even kernel one frame too many: the last goes.
         let before = self.kernel / 2;
         let padded = a.take((frames.len() + self.kernel - 1) * channels);
         padded.fill(0.0);
-        for (padded, frame) in padded.chunks_mut(channels).skip(before).zip(&frames) {
+        for (padded, frame) in padded.chunks_mut(channels).skip(before).zip(frames.iter()) {
             padded.copy_from_slice(frame);
         }
         let embedding = b.take(frames.len() * channels);
-        let product = Product {
+        let mut product = Product {
             x: Left::Rows(Rows::new(padded, channels)),
             columns: Columns {
                 weight: conv,
                 first_panel: 0,
                 epilogue: Epilogue { accumulate: false, activation: Some(self.activation) },
             },
-            out: Out::Rows(embedding.chunks_mut(channels).collect()),
+            out: Out::Strided { values: embedding, stride: channels, columns: channels },
         };
         product.run(isa, gemm);
         for (frame, embedding) in frames.iter_mut().zip(embedding.chunks(channels)) {

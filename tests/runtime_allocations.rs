@@ -1,0 +1,149 @@
+//! What the runtime allocates for a clip like one before: nothing.
+//!
+//! Alone in its program, whose allocator counts.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use candle_core::{DType, Device, Tensor};
+use candle_nn::VarBuilder;
+use mert_runtime::{ComputeDtype, Model, Workspace};
+use mert_spec::{Config, Dtype, inventory};
+use mert_testkit::{ConvertedModel, fixture};
+
+/// Calls on all threads for new or more memory.
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+struct Counting;
+
+// SAFETY: the system's allocator does it all.
+#[allow(unsafe_code)]
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        unsafe { System.realloc(memory, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+const PASSES: usize = 20;
+
+fn clip(samples: usize) -> Vec<f32> {
+    (0..samples).map(|i| ((i * 7919) % 2003) as f32 / 1001.5 - 1.0).collect()
+}
+
+/// A model of each kind that a fixture has: weights in f16 and in f32, a norm over time and one over channels,
+/// pre-LN, DeepNorm.
+fn models() -> Vec<(String, Model)> {
+    let path = fixture("mert-tiny/model.safetensors");
+    let folder = tempfile::tempdir().unwrap();
+    let f32_path = folder.path().join("f32.safetensors");
+    let mut converted = ConvertedModel::read(&path).unwrap();
+    converted.metadata.dtype = Dtype::F32;
+    converted.write(&f32_path).unwrap();
+    let files = [path, f32_path]
+        .map(|path| (path.display().to_string(), Model::open(&path, ComputeDtype::F32, &Device::Cpu).unwrap()));
+    let generated = ["stable-layer-norm", "deepnorm"].map(|name| {
+        let config = std::fs::read_to_string(fixture(name).join("config.json")).unwrap();
+        let config = Config::from_json(&config).unwrap();
+        let tensor = |(seed, spec): (usize, mert_spec::TensorSpec)| {
+            let value = |i: usize| (((i + seed) * 2_654_435_761) % 65_521) as f32 / 327_600.0 - 0.1;
+            let values: Vec<f32> = (0..spec.shape.iter().product()).map(value).collect();
+            (spec.name, Tensor::from_vec(values, spec.shape.as_slice(), &Device::Cpu).unwrap())
+        };
+        let tensors: HashMap<_, _> = inventory(&config).into_iter().enumerate().map(tensor).collect();
+        let vb = VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu);
+        (name.to_string(), Model::load(vb, &config).unwrap())
+    });
+    files.into_iter().chain(generated).collect()
+}
+
+/// Checks that what a workspace shows is what [`Model::hidden_states`] gives.
+fn check(model: &Model, workspace: &mut Workspace, clip: &[f32], wanted: &[usize]) {
+    let expected = model.hidden_states(clip, wanted).unwrap();
+    let mut expected = wanted.iter().zip(&expected);
+    let show = |index: usize, state: &[f32]| {
+        let (&wanted, expected) = expected.next().expect("no state is shown that was not asked for");
+        let expected: Vec<f32> = expected.flatten_all().unwrap().to_vec1().unwrap();
+        let bits = |state: &[f32]| state.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+        assert_eq!(index, wanted);
+        assert!(bits(state) == bits(&expected), "hidden state {index} of {} samples", clip.len());
+    };
+    model.hidden_states_in(workspace, clip, wanted, show).unwrap();
+    assert!(expected.next().is_none(), "all are shown");
+}
+
+/// How often memory is allocated in `PASSES` rounds of `clips`.
+fn allocations(model: &Model, workspace: &mut Workspace, clips: &[Vec<f32>], wanted: &[usize]) -> usize {
+    // Threads of a new pool set themselves up in their own time.
+    std::thread::sleep(Duration::from_millis(50));
+    let mut sum = 0.0;
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    for _ in 0..PASSES {
+        for clip in clips {
+            model.hidden_states_in(workspace, clip, wanted, |_, state| sum += state[0]).unwrap();
+        }
+    }
+    let count = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    assert!(sum.is_finite());
+    count
+}
+
+#[test]
+fn a_clip_like_one_before_allocates_nothing_and_gives_the_same_bits() {
+    // Longer and shorter ones in turn, which leave tiles, blocks and parts incomplete; the shortest is one frame.
+    let lengths = [24_000, 400, 13_579, 60_001, 4000].map(clip);
+    let models = models();
+    for (name, model) in &models {
+        let last = model.config().num_hidden_layers;
+        let all: Vec<usize> = (0..=last).collect();
+        for wanted in [&[last / 2][..], &all] {
+            for threads in [1, 2, 5] {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                pool.install(|| {
+                    for clips in [&lengths[..1], &lengths] {
+                        let mut workspace = model.workspace();
+                        for clip in clips {
+                            model.hidden_states_in(&mut workspace, clip, wanted, |_, _| {}).unwrap();
+                        }
+                        let count = allocations(model, &mut workspace, clips, wanted);
+                        assert_eq!(count, 0, "{name}, {threads} threads, {} lengths, {wanted:?}", clips.len());
+                        clips.iter().for_each(|clip| check(model, &mut workspace, clip, wanted));
+                    }
+                });
+            }
+            // From a thread that is none of the pool's: a block of rayon's queue for every 63 states.
+            let mut workspace = model.workspace();
+            (0..3).for_each(|_| check(model, &mut workspace, &lengths[0], wanted));
+            let count = allocations(model, &mut workspace, &lengths[..1], wanted);
+            println!("{name}, {} states, from outside the pool: {count} in {PASSES} clips", wanted.len());
+            assert!(count <= (PASSES * wanted.len()).div_ceil(63), "{name}, {wanted:?}: {count}");
+        }
+    }
+    // One workspace for models of different widths and norms.
+    let mut workspace = Workspace::default();
+    for clip in [&lengths[0], &lengths[4]] {
+        for (_, model) in &models {
+            check(model, &mut workspace, clip, &[0, model.config().num_hidden_layers]);
+        }
+    }
+}
