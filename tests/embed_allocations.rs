@@ -1,0 +1,76 @@
+//! What live sound allocates once its first embeddings are out: nothing but what rayon's queue takes.
+//!
+//! Alone in its program, whose allocator counts.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use mert_embed::{Embedder, Encoder, EncoderOptions, Pool};
+use mert_runtime::{ComputeDtype, DeviceKind, Model};
+use mert_testkit::fixture;
+
+/// Calls on all threads for new or more memory.
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+struct Counting;
+
+// SAFETY: the system's allocator does it all.
+#[allow(unsafe_code)]
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        unsafe { System.realloc(memory, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// Counted after ten.
+const HOPS: usize = 60;
+
+#[test]
+fn a_hop_like_one_before_allocates_nothing() {
+    let model =
+        Model::open(&fixture("mert-tiny/model.safetensors"), ComputeDtype::F32, &DeviceKind::Cpu.open().unwrap());
+    let model = model.unwrap();
+    for (layers, pooling, rate) in
+        [("6", Pool::Mean, 24_000), ("all", Pool::MeanStd, 44_100), ("0,12", Pool::None, 8_000)]
+    {
+        let embedder = Embedder::new(model.clone(), &layers.parse().unwrap(), pooling, true).unwrap();
+        let options =
+            EncoderOptions { input_rate: rate, window: "500ms".parse().unwrap(), hop: "100ms".parse().unwrap() };
+        let block: Vec<f32> = (0..rate / 100).map(|i| (i as f32 * 0.37).sin()).collect();
+        let states = embedder.layers().len();
+        let count = |embedder: &Embedder| {
+            let mut encoder = Encoder::new(embedder.clone(), options).unwrap();
+            let mut hops = 0;
+            let mut push_until = |target: usize| {
+                while hops < target {
+                    encoder.push(&block, |hop| hops += usize::from(hop.values.is_some())).unwrap();
+                }
+            };
+            push_until(10);
+            let before = ALLOCATIONS.load(Ordering::Relaxed);
+            push_until(10 + HOPS);
+            ALLOCATIONS.load(Ordering::Relaxed) - before
+        };
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+        let inside = pool.install(|| count(&embedder));
+        let outside = count(&embedder);
+        println!("{layers}, {pooling}, {rate} Hz: {inside} allocations in {HOPS} hops in a pool, {outside} outside");
+        assert_eq!(inside, 0);
+        // From outside each hidden state is a job for rayon's queue, which takes a block of memory for every 63.
+        assert!(outside <= (HOPS * states).div_ceil(63), "{outside} allocations");
+    }
+}
