@@ -1,5 +1,6 @@
 use std::fmt;
 use std::fs::File;
+use std::io::BufReader;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
@@ -12,10 +13,12 @@ use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
 use symphonia::core::units::Duration;
 
+use crate::media::Media;
+use crate::ogg_pages::{self, Pages};
 use crate::raw::check_finite;
 use crate::resample::check_rate;
 use crate::track::Source;
-use crate::{AudioError, Result, mp4_edits, ogg_end};
+use crate::{AudioError, Result, mp4_edits};
 
 /// What to do with a file that is damaged or ends too early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -23,8 +26,8 @@ pub enum Damage {
     /// It is an error.
     #[default]
     Refuse,
-    /// What can be decoded is taken, with silence of the right length in the place of what cannot; a note
-    /// says so.
+    /// What can be decoded is taken, with silence of the right length in the place of what cannot, where the
+    /// format tells the length (Ogg does not: a lost page is left out); a note says so.
     Keep,
 }
 
@@ -53,8 +56,10 @@ pub struct AudioFile {
     /// Samples to leave out before the first and the number to keep, from an MP4 edit list.
     skip: u64,
     keep: Option<u64>,
-    /// An Ogg file without its last page.
+    /// The file is known to end too early.
     cut_off: bool,
+    /// The time of the first sample, in samples.
+    origin: u64,
     /// Decoded samples of the channels in turn, and their mean.
     interleaved: Vec<f32>,
     mono: Vec<f32>,
@@ -71,18 +76,19 @@ impl fmt::Debug for AudioFile {
 }
 
 /// Formats whose stated length is an estimate from the bit rate, unless a tag says more.
-const ESTIMATED: [&str; 4] = ["adts", "mp1", "mp2", "mp3"];
+const ESTIMATED: [&str; 4] = ["aac", "mp1", "mp2", "mp3"];
 
-/// What a stream may be short of its stated length without being truncated, in seconds: encoders disagree on
-/// what of their delay and padding they count.
-const LENGTH_TOLERANCE: f64 = 0.15;
+/// What a lossy stream may be short of its stated length without being truncated, in samples: encoders disagree
+/// on what of their delay and padding they count. It is two frames of MP3, and more than the delay of any encoder.
+const LOSSY_TOLERANCE: u64 = 2304;
 
 impl AudioFile {
     /// Opens `path` and reads as much of it as tells what is in it.
     ///
     /// # Errors
     /// [`AudioError::Open`], [`AudioError::EmptyFile`], [`AudioError::UnknownFormat`],
-    /// [`AudioError::UnknownCodec`] or [`AudioError::Rate`].
+    /// [`AudioError::UnknownCodec`] or [`AudioError::Rate`]; [`AudioError::Damaged`] for an Ogg file, which is
+    /// checked here.
     pub fn open(path: &Path, damage: Damage) -> Result<Self> {
         let failed = |source| AudioError::Open { path: path.to_path_buf(), source };
         let file = File::open(path).map_err(failed)?;
@@ -97,21 +103,19 @@ impl AudioFile {
         if let Some(extension) = path.extension().and_then(|extension| extension.to_str()) {
             hint.with_extension(extension);
         }
-        let mut opened = guard(|| Self::probe(file, &hint, damage))??;
+        let media = Media::new(file).map_err(failed)?;
+        let mut opened = guard(|| Self::probe(media, &hint, damage))??;
         let again = || File::open(path).map_err(failed);
         match opened.info.container {
             "isomp4" => opened.apply_edit(mp4_edits::read(&mut again()?, opened.track_id).map_err(failed)?),
-            "ogg" => opened.cut_off = !ogg_end::is_complete(&mut again()?).map_err(failed)?,
+            "ogg" => opened.apply_pages(ogg_pages::check(&mut BufReader::new(again()?)).map_err(failed)?)?,
             _ => {}
-        }
-        if opened.cut_off {
-            opened.info.frames = None;
         }
         Ok(opened)
     }
 
-    fn probe(file: File, hint: &Hint, damage: Damage) -> Result<Self> {
-        let stream = MediaSourceStream::new(Box::new(file), Default::default());
+    fn probe(media: Media, hint: &Hint, damage: Damage) -> Result<Self> {
+        let stream = MediaSourceStream::new(Box::new(media), Default::default());
         let format = symphonia::default::get_probe()
             .probe(hint, stream, FormatOptions::default(), MetadataOptions::default())
             .map_err(|error| AudioError::UnknownFormat { reason: error.to_string() })?;
@@ -136,8 +140,9 @@ impl AudioFile {
         }
         // A LAME tag, of which the delay is a part, states the length; without one it is estimated.
         let is_estimate = ESTIMATED.contains(&container) && track.delay.is_none();
-        let info =
-            AudioInfo { container, codec, sample_rate, channels, frames: track.num_frames.filter(|_| !is_estimate) };
+        // A length of zero is that of an MP4 file in fragments, each of which states its own.
+        let frames = track.num_frames.filter(|&frames| !is_estimate && frames > 0);
+        let info = AudioInfo { container, codec, sample_rate, channels, frames };
         Ok(AudioFile {
             track_id: track.id,
             info,
@@ -147,6 +152,7 @@ impl AudioFile {
             skip: 0,
             keep: None,
             cut_off: false,
+            origin: 0,
             interleaved: Vec::new(),
             mono: Vec::new(),
             position: 0,
@@ -164,6 +170,22 @@ impl AudioFile {
         let edited = edit.and_then(|edit| edit.duration).map(samples);
         self.keep = [media, edited].into_iter().flatten().min();
         self.info.frames = media.and(self.keep);
+    }
+
+    fn apply_pages(&mut self, pages: Pages) -> Result<()> {
+        match pages {
+            Pages::Whole => return Ok(()),
+            // What follows is refused when it is reached.
+            Pages::Chained => {}
+            Pages::CutOff => self.cut_off = true,
+            Pages::Damaged { time } => {
+                let seconds = time as f64 / f64::from(self.info.sample_rate);
+                self.pass_over(seconds, "a page is missing or has changed")?;
+            }
+        }
+        // It was taken from the first and the last page that are left.
+        self.info.frames = None;
+        Ok(())
     }
 
     /// What the file says of itself.
@@ -203,9 +225,14 @@ impl AudioFile {
                 Err(SymphoniaError::IoError(error)) if error.kind() != std::io::ErrorKind::UnexpectedEof => {
                     return Err(error.into());
                 }
+                Err(SymphoniaError::IoError(_)) => {
+                    // A WAV file that was written to a pipe does not state its length, and ends where it ends.
+                    self.cut_off |= !(self.info.container == "wave" && self.info.frames.is_none());
+                    return Ok(None);
+                }
                 // What follows cannot be found: this is the end.
                 Err(error) => {
-                    self.pass_over(&error.to_string())?;
+                    self.pass_over(self.seconds(), &error.to_string())?;
                     return Ok(None);
                 }
             }
@@ -213,8 +240,7 @@ impl AudioFile {
     }
 
     /// Notes damage, or refuses it.
-    fn pass_over(&mut self, reason: &str) -> Result<()> {
-        let seconds = self.seconds();
+    fn pass_over(&mut self, seconds: f64, reason: &str) -> Result<()> {
         match self.damage {
             Damage::Refuse => Err(AudioError::Damaged { seconds, reason: reason.to_string() }),
             Damage::Keep => {
@@ -260,7 +286,7 @@ impl AudioFile {
             }
             Err(error) => error.to_string(),
         };
-        self.pass_over(&failure)?;
+        self.pass_over(self.seconds(), &failure)?;
         self.mono.clear();
         let frames = self.frames_in(packet.dur);
         self.mono.resize(usize::try_from(frames).unwrap_or(0), 0.0);
@@ -288,18 +314,53 @@ impl AudioFile {
         }
     }
 
+    /// How many samples fewer than stated are no sign of damage.
+    fn tolerance(&self) -> u64 {
+        match (self.info.container, self.info.codec) {
+            // Its pages were checked, and tell more.
+            ("ogg", _) => u64::MAX,
+            (_, "flac" | "alac") => 0,
+            (_, codec) if codec.starts_with("pcm") => 0,
+            _ => LOSSY_TOLERANCE,
+        }
+    }
+
+    /// How many samples are missing between those that were decoded and `packet`: frames of FLAC that are damaged
+    /// are left out by the reader without a word.
+    fn missing_before(&mut self, packet: &Packet) -> Result<usize> {
+        /// More is left out, not filled up.
+        const LONGEST_GAP: u64 = 1 << 22;
+        if self.info.container != "flac" {
+            return Ok(0);
+        }
+        let time = u64::try_from(packet.pts.get()).unwrap_or(0);
+        // A stream that was recorded from some time on does not state a length.
+        if self.position == 0 && self.info.frames.is_none() {
+            self.origin = time;
+        }
+        let missing = time.saturating_sub(self.origin + self.position);
+        if missing > 0 {
+            self.pass_over(self.seconds(), "frames are missing or have changed")?;
+        }
+        if missing > LONGEST_GAP {
+            self.origin += missing;
+            return Ok(0);
+        }
+        Ok(missing as usize)
+    }
+
     /// Whether all was there and right.
     fn check_end(&mut self) -> Result<()> {
         let found = self.seconds();
         let announced = self.info.frames.map(|frames| frames as f64 / f64::from(self.info.sample_rate));
-        let short = announced.is_some_and(|announced| found + LENGTH_TOLERANCE < announced);
-        if short || self.cut_off {
+        let missing = self.info.frames.map_or(0, |frames| frames.saturating_sub(self.position));
+        if missing > self.tolerance() || self.cut_off {
             match self.damage {
                 Damage::Refuse => return Err(AudioError::Truncated { found, announced }),
                 Damage::Keep => self.notes.push(AudioError::Truncated { found, announced }.to_string()),
             }
         } else if self.decoder.finalize().verify_ok == Some(false) && self.notes.is_empty() {
-            self.pass_over("the samples do not have the checksum that the file states")?;
+            self.pass_over(found, "the samples do not have the checksum that the file states")?;
         }
         Ok(())
     }
@@ -311,7 +372,9 @@ impl AudioFile {
                 self.check_end()?;
                 break;
             };
+            let missing = self.missing_before(&packet)?;
             self.decode(&packet)?;
+            self.mono.splice(0..0, std::iter::repeat_n(0.0, missing));
             self.apply_bounds();
             if !self.mono.is_empty() {
                 return Ok(true);

@@ -68,14 +68,14 @@ pub enum AudioError {
         /// What changes.
         what: String,
     },
-    /// NaN or infinity among the samples.
-    #[error("sample {index} (at {seconds:.2} s) is {value}: a file of floats that some program wrote wrongly")]
+    /// NaN, infinity or a number out of all proportion among the samples.
+    #[error("sample {index} (at {seconds:.2} s) is {value:e}: a file of floats that some program wrote wrongly")]
     NotFinite {
         /// Which sample, at the source's rate.
         index: u64,
         /// Where, in seconds from the start.
         seconds: f64,
-        /// NaN or an infinity.
+        /// What it is.
         value: f32,
     },
     /// Raw bytes that are not f32 samples.
@@ -104,11 +104,11 @@ pub enum AudioError {
         expected: u32,
     },
     /// Nothing is left to embed.
-    #[error("{samples} samples at the model's rate, which needs at least {needed}: too short for an embedding")]
+    #[error("{samples} samples at the model's rate, of which at least {needed} are needed: too short for an embedding")]
     TooShort {
         /// How many there are.
         samples: u64,
-        /// How many the model needs.
+        /// How many the model needs, or a window where the tail is dropped.
         needed: usize,
     },
     /// Nothing but one value.

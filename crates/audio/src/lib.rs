@@ -17,9 +17,10 @@
 mod decode;
 mod duration;
 mod error;
+mod media;
 mod mp4_edits;
 mod normalize;
-mod ogg_end;
+mod ogg_pages;
 mod raw;
 mod resample;
 mod track;

@@ -214,7 +214,7 @@ impl<S: Source> Windows<S> {
             }
         };
         if window.is_none() && self.index == 0 {
-            return Err(AudioError::TooShort { samples: self.received(), needed: self.min_samples });
+            return Err(AudioError::TooShort { samples: self.received(), needed: self.shortest() });
         }
         self.index += usize::from(window.is_some());
         Ok(window)
@@ -256,6 +256,14 @@ impl<S: Source> Windows<S> {
             Tail::Keep if rest >= shortest_tail as u64 => self.cut(self.next, received),
             Tail::Keep => None,
         })
+    }
+
+    /// How many samples give at least one window.
+    fn shortest(&self) -> usize {
+        match self.plan {
+            Plan::Sliding { length, tail: Tail::Drop, .. } => length,
+            _ => self.min_samples,
+        }
     }
 
     /// How much of the source there has been, at the model's rate.

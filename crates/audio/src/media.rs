@@ -1,0 +1,120 @@
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+
+use symphonia::core::io::MediaSource;
+
+/// A file that is taken to be as long as its MP4 boxes say. Of one that is cut off within the box of its samples the
+/// reader would otherwise leave out that box, and with it all samples.
+pub(crate) struct Media {
+    file: File,
+    length: u64,
+    is_file: bool,
+}
+
+impl Media {
+    /// `file`, which is at its start.
+    pub(crate) fn new(mut file: File) -> std::io::Result<Self> {
+        let metadata = file.metadata()?;
+        let is_file = metadata.is_file();
+        let length = if is_file { mp4_length(&mut file, metadata.len())? } else { 0 };
+        Ok(Media { file, length, is_file })
+    }
+}
+
+/// Where the last box of an MP4 file ends, or other files do.
+fn mp4_length(file: &mut (impl Read + Seek), length: u64) -> std::io::Result<u64> {
+    /// Music files have a handful of them; more are no reason to read on.
+    const MOST_BOXES: u32 = 1000;
+    let mut end = 0u64;
+    for number in 0..MOST_BOXES {
+        let mut header = Vec::with_capacity(16);
+        file.seek(SeekFrom::Start(end))?;
+        file.take(16).read_to_end(&mut header)?;
+        let (Some(size), Some(kind)) = (header.first_chunk().map(|size| u32::from_be_bytes(*size)), header.get(4..8))
+        else {
+            break;
+        };
+        if number == 0 && kind != b"ftyp" {
+            break;
+        }
+        let size = match (size, header.last_chunk()) {
+            (1, Some(size)) if header.len() == 16 => u64::from_be_bytes(*size),
+            (size, _) => u64::from(size),
+        };
+        let Some(next) = end.checked_add(size).filter(|_| size >= 8) else { break };
+        if next > length {
+            // Seeking takes signed numbers.
+            file.rewind()?;
+            return Ok(if kind == b"mdat" && next < 1 << 62 { next } else { length });
+        }
+        end = next;
+    }
+    file.rewind()?;
+    Ok(length)
+}
+
+impl Read for Media {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        self.file.read(into)
+    }
+}
+
+impl Seek for Media {
+    fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
+        match to {
+            SeekFrom::End(offset) if self.is_file => {
+                let place = self.length.checked_add_signed(offset).ok_or(std::io::ErrorKind::InvalidInput)?;
+                self.file.seek(SeekFrom::Start(place))
+            }
+            to => self.file.seek(to),
+        }
+    }
+}
+
+impl MediaSource for Media {
+    fn is_seekable(&self) -> bool {
+        self.is_file
+    }
+
+    fn byte_len(&self) -> Option<u64> {
+        self.is_file.then_some(self.length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    fn length(boxes: &[(u32, &[u8; 4])], bytes: usize) -> u64 {
+        let mut file = Vec::new();
+        for (size, kind) in boxes {
+            let start = file.len();
+            file.extend(size.to_be_bytes());
+            file.extend(*kind);
+            file.resize(start + (*size as usize).clamp(8, 5000), 0);
+        }
+        file.resize(bytes, 0);
+        mp4_length(&mut Cursor::new(&file), bytes as u64).unwrap()
+    }
+
+    #[test]
+    fn only_samples_that_are_cut_off_make_a_file_longer() {
+        assert_eq!(length(&[(20, b"ftyp"), (100, b"moov"), (1000, b"mdat")], 1120), 1120);
+        assert_eq!(length(&[(20, b"ftyp"), (100, b"moov"), (1000, b"mdat")], 500), 1120);
+        assert_eq!(length(&[(20, b"ftyp"), (100, b"moov"), (4_000_000_000, b"mdat")], 500), 4_000_000_120);
+        for boxes in [
+            [(20, b"ftyp"), (10_000, b"moov"), (100, b"mdat")],
+            [(20, b"RIFF"), (100, b"moov"), (10_000, b"mdat")],
+            [(20, b"ftyp"), (7, b"moov"), (10_000, b"mdat")],
+            [(20, b"ftyp"), (0, b"mdat"), (10_000, b"mdat")],
+            [(20, b"ftyp"), (100, b"mdat"), (10_000, b"TAG\0")],
+        ] {
+            assert_eq!(length(&boxes, 600), 600, "{boxes:?}");
+        }
+        for bytes in 0..20 {
+            assert_eq!(length(&[(20, b"ftyp")], bytes), bytes as u64);
+        }
+    }
+}

@@ -1,0 +1,512 @@
+//! What comes out of audio files of every format, against what other programs make of them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+
+#[path = "common/sound.rs"]
+mod sound;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use mert_audio::{AudioError, AudioFile, Damage, Resampler, Seconds, Tail, Track, Window, WindowPolicy, normalize};
+use mert_testkit::fixture;
+use npyz::npz::NpzArchive;
+use sound::{TRACKS, WITHOUT_LENGTH, Wav, decode, noise, samples, track};
+use tempfile::TempDir;
+
+fn path(name: &str) -> PathBuf {
+    fixture("audio").join(name)
+}
+
+fn numbers<T: npyz::Deserialize>(archive: &str) -> HashMap<String, Vec<T>> {
+    let mut archive = NpzArchive::open(path(archive)).unwrap();
+    let names: Vec<String> = archive.array_names().map(ToString::to_string).collect();
+    let mut read = |name: &str| archive.by_name(name).unwrap().unwrap().into_vec::<T>().ok();
+    names.into_iter().filter_map(|name| read(&name).map(|values| (name, values))).collect()
+}
+
+/// The windows of a track, of samples as they are.
+fn windows(path: &std::path::Path, policy: &str, tail: Tail) -> Result<Vec<Window>, AudioError> {
+    let mut windows = Track::open(path, 24_000, Damage::Refuse)?.windows(&policy.parse()?, tail, 400)?;
+    std::iter::from_fn(|| windows.next_window().transpose()).collect()
+}
+
+#[test]
+fn every_track_is_what_its_file_says_and_as_long_as_other_decoders_find_it() {
+    let reference = numbers::<i64>("reference.npz");
+    let mut seen = 0;
+    for (name, container, codec, rate, channels, frames) in TRACKS {
+        let file = AudioFile::open(&path(name), Damage::Refuse).unwrap();
+        let info = file.info().clone();
+        assert_eq!((info.container, info.codec, info.sample_rate, info.channels), (container, codec, rate, channels));
+        assert_eq!(info.frames, (!WITHOUT_LENGTH.contains(&name)).then_some(frames), "{name}");
+        assert_eq!(file.count().unwrap(), frames, "{name}");
+
+        let whole = windows(&path(name), "whole", Tail::Align).unwrap();
+        let [Window { index: 0, start: 0, samples: whole }] = &whole[..] else { panic!("{name}: not one window") };
+        let expected = reference[&format!("{name}/samples")][0];
+        assert_eq!(whole.len() as i64, expected, "{name} at 24 kHz");
+        assert_eq!(Resampler::new(rate, 24_000).unwrap().output_len(frames) as i64, expected, "{name}");
+        // Each voice reaches 0.4 to 0.75; a few at once are fainter in the mean.
+        let loudest = whole.iter().fold(0f32, |max, x| max.max(x.abs()));
+        let level = if name.contains("quiet") { 1e-3 } else { 1.0 };
+        assert!(loudest > 0.1 * level && loudest < level, "{name}: {loudest}");
+        seen += 1;
+    }
+    let on_disk = std::fs::read_dir(fixture("audio")).unwrap().count();
+    // And the two archives, and a file that is refused.
+    assert_eq!(seen + 3, on_disk, "every fixture is in the list");
+}
+
+/// symphonia undoes the coupling of more than two channels in the wrong order.
+#[test]
+fn vorbis_of_more_than_two_channels_is_refused() {
+    for damage in [Damage::Refuse, Damage::Keep] {
+        let error = AudioFile::open(&path("48k-5.1.ogg"), damage).unwrap_err();
+        assert!(matches!(&error, AudioError::UnknownCodec { reason } if reason == "Vorbis with 6 channels"), "{error}");
+    }
+}
+
+/// The samples of an uncompressed file, by a reader that has nothing in common with the one that is tested: it
+/// looks for the chunk of samples and takes it apart.
+fn uncompressed(name: &str) -> Vec<f32> {
+    let bytes = track(name);
+    let is_aiff = !name.ends_with(".wav");
+    let size_at = |place: usize| {
+        let size = bytes[place..place + 4].try_into().unwrap();
+        if is_aiff { u32::from_be_bytes(size) as usize } else { u32::from_le_bytes(size) as usize }
+    };
+    let mut place = 12;
+    while ![&b"data"[..], b"SSND"].contains(&&bytes[place..place + 4]) {
+        place += 8 + size_at(place + 4).next_multiple_of(2);
+    }
+    // In AIFF an offset and a block size come first.
+    let (start, end) = (place + if is_aiff { 16 } else { 8 }, place + 8 + size_at(place + 4));
+    let data = &bytes[start..end];
+    let (_, _, codec, _, channels, _) = *TRACKS.iter().find(|track| track.0 == name).unwrap();
+    let integer = |bytes: &[u8]| {
+        let mut wide = [0; 4];
+        wide[4 - bytes.len()..].copy_from_slice(bytes);
+        (f64::from(i32::from_le_bytes(wide)) / 2f64.powi(31)) as f32
+    };
+    let values: Vec<f32> = match codec {
+        "pcm_u8" => data.iter().map(|&x| (f32::from(x) - 128.0) / 128.0).collect(),
+        "pcm_s16le" => data.chunks(2).map(integer).collect(),
+        "pcm_s16be" => data.chunks(2).map(|x| integer(&[x[1], x[0]])).collect(),
+        "pcm_s24le" => data.chunks(3).map(integer).collect(),
+        "pcm_s32le" => data.chunks(4).map(integer).collect(),
+        "pcm_f32le" => data.chunks(4).map(|x| f32::from_le_bytes(x.try_into().unwrap())).collect(),
+        "pcm_f32be" => data.chunks(4).map(|x| f32::from_be_bytes(x.try_into().unwrap())).collect(),
+        "pcm_f64le" => data.chunks(8).map(|x| f64::from_le_bytes(x.try_into().unwrap()) as f32).collect(),
+        other => panic!("{other}"),
+    };
+    let mean = |frame: &[f32]| (frame.iter().map(|&x| f64::from(x)).sum::<f64>() / channels as f64) as f32;
+    values.chunks(channels).map(mean).collect()
+}
+
+#[test]
+fn uncompressed_samples_are_what_is_in_the_file_and_channels_are_averaged() {
+    for (name, _, codec, _, channels, _) in TRACKS.into_iter().filter(|track| track.2.starts_with("pcm")) {
+        let (found, expected) = (samples(&path(name)), uncompressed(name));
+        assert_eq!(found.len(), expected.len(), "{name}");
+        let worst = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        // The mean of several is taken in f32.
+        let allowed = if channels == 1 { 0.0 } else { 1e-7 };
+        assert!(worst <= allowed, "{name} ({codec}): off by {worst:e}");
+    }
+}
+
+/// Says that a sample in the middle is another one: only the checksum of all of them tells.
+#[test]
+fn the_checksum_of_a_flac_file_is_looked_at() {
+    let folder = TempDir::new().unwrap();
+    for (name, ..) in TRACKS.into_iter().filter(|track| track.1 == "flac") {
+        let mut bytes = track(name);
+        // The first block is the stream's description, of 34 bytes; the last 16 are the MD5 of all samples.
+        bytes[4 + 4 + 18 + 3] ^= 1;
+        let file = folder.path().join(name);
+        std::fs::write(&file, bytes).unwrap();
+        let found = decode(&file, Damage::Refuse);
+        assert!(matches!(&found.error, Some(AudioError::Damaged { reason, .. }) if reason.contains("checksum")));
+        let kept = decode(&file, Damage::Keep);
+        assert!(kept.error.is_none() && kept.notes.len() == 1 && kept.samples == samples(&path(name)), "{name}");
+    }
+}
+
+#[test]
+fn normalisation_is_that_of_transformers() {
+    let arrays = numbers::<f32>("normalize.npz");
+    let names: Vec<&str> = arrays.keys().filter_map(|name| name.strip_suffix("/input")).collect();
+    assert_eq!(names.len(), 6);
+    for name in names {
+        let (mut window, expected) = (arrays[&format!("{name}/input")].clone(), &arrays[&format!("{name}/output")]);
+        assert!(window.len() == expected.len() && window.len() >= 400);
+        // transformers returns zeros, or what rounding leaves; the same for every such window, which helps nobody.
+        if ["constant", "silence"].contains(&name) {
+            let before = window.clone();
+            let error = normalize(&mut window).unwrap_err();
+            assert!(matches!(error, AudioError::Silent { value } if value == before[0]), "{name}");
+            assert_eq!(window, before, "{name}");
+            continue;
+        }
+        normalize(&mut window).unwrap();
+        let worst = window.iter().zip(expected).map(|(a, b)| (a - b).abs() / b.abs().max(1.0)).fold(0.0, f32::max);
+        assert!(worst <= 1e-6, "{name}: off by {worst:e}");
+    }
+}
+
+/// The middle of a file is found from the length that it states, or else by decoding it once more.
+#[test]
+fn the_middle_of_a_track_is_the_same_whether_it_states_its_length() {
+    for (name, ..) in TRACKS {
+        let whole = windows(&path(name), "whole", Tail::Align).unwrap().remove(0).samples;
+        for length in ["500ms", "0.7s", "60s"] {
+            let samples = length.parse::<Seconds>().unwrap().samples(24_000).min(whole.len());
+            let start = (whole.len() - samples) / 2;
+            let found = windows(&path(name), &format!("middle:{length}"), Tail::Drop).unwrap();
+            let expected = Window { index: 0, start: start as u64, samples: whole[start..start + samples].to_vec() };
+            assert!(found == [expected], "{name}, {length}");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_audio_file_is_called_so() {
+    let folder = TempDir::new().unwrap();
+    let write = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let open = |path: &std::path::Path| AudioFile::open(path, Damage::Keep).unwrap_err();
+    assert!(matches!(open(&write("empty.wav", b"")), AudioError::EmptyFile));
+    assert!(matches!(open(&folder.path().join("missing.wav")), AudioError::Open { source, .. }
+        if source.kind() == std::io::ErrorKind::NotFound));
+    assert!(matches!(open(folder.path()), AudioError::Open { source, .. }
+        if source.kind() == std::io::ErrorKind::IsADirectory));
+    let png = [&b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"[..], &[0; 500]].concat();
+    let jpeg = [&b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01\x01\0\0\x01\0\x01\0\0"[..], &[0x55; 5000], b"\xff\xd9"].concat();
+    let text = "It was a dark and stormy night; the rain fell in torrents. ".repeat(100);
+    let byte: &[u8] = b"R";
+    for name in ["x.mp3", "x.wav", "x.flac", "x.ogg", "x.m4a", "x.aac", "x.aiff", "x"] {
+        for bytes in [byte, b"RIFF", b"fLaC", b"OggS", b"\0\0\0\x08ftyp", &png, &jpeg, text.as_bytes(), &[0; 4096]] {
+            let error = open(&write(name, bytes));
+            let start = &bytes[..bytes.len().min(8)];
+            assert!(matches!(error, AudioError::UnknownFormat { .. }), "{name}, {start:?}: {error}");
+        }
+    }
+}
+
+#[test]
+fn wav_headers_that_make_no_sense_are_refused() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("x.wav");
+    let error = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        let found = decode(&path, Damage::Refuse);
+        assert!(found.samples.len() <= bytes.len());
+        found.error.expect("an error")
+    };
+    let data = [1u8; 4000];
+    for rate in [1, 999, 768_001, 4_000_000_000, u32::MAX] {
+        let error = error(&Wav { rate, ..Wav::S16 }.with(&data));
+        assert!(matches!(error, AudioError::Rate { rate: found } if found == rate), "{rate}: {error}");
+    }
+    error(&Wav { rate: 0, ..Wav::S16 }.with(&data));
+    for channels in [0, 65_535] {
+        let error = error(&Wav { channels, ..Wav::S16 }.with(&data));
+        assert!(!matches!(error, AudioError::DecoderPanicked { .. }) || cfg!(debug_assertions), "{channels}: {error}");
+    }
+    for (format, bits) in [(1, 0), (1, 7), (1, 64), (3, 16), (0, 16), (0xFFFF, 16), (0x55, 16)] {
+        error(&Wav { format, bits, ..Wav::S16 }.with(&data));
+    }
+    // Without its samples, and without its format.
+    error(&Wav::S16.header()[..36]);
+    let header = Wav::S16.with(&data);
+    error(&[&header[..12], &header[36..]].concat());
+}
+
+#[test]
+fn the_size_of_a_wav_file_may_be_unknown_but_not_wrong() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("x.wav");
+    let expected = noise(30_000);
+    let data: Vec<u8> = expected.iter().flat_map(|x| x.to_le_bytes()).collect();
+    let read = |bytes: Vec<u8>, damage| {
+        std::fs::write(&path, bytes).unwrap();
+        decode(&path, damage)
+    };
+    // Programs that write to a pipe do not know how much will come.
+    for data in [&data[..], &[&data[..], b"\x01\x02\x03"].concat()] {
+        let found = read(Wav::F32.with_size(u32::MAX, data), Damage::Refuse);
+        assert!(found.error.is_none() && found.samples == expected, "{:?}", found.error);
+        let middle = windows(&path, "middle:1s", Tail::Align).unwrap();
+        assert!(middle[0].start == 3000 && middle[0].samples == expected[3000..27_000]);
+    }
+    let size = data.len() as u32;
+    for more in [4, 400, 1_000_000_000] {
+        let found = read(Wav::F32.with_size(size + more, &data), Damage::Refuse);
+        let announced = (30_000.0 + f64::from(more) / 4.0) / 24_000.0;
+        assert!(
+            matches!(found.error, Some(AudioError::Truncated { found, announced: Some(a) })
+                if found == 1.25 && (a - announced).abs() < 1e-9),
+            "{more}: {:?}",
+            found.error
+        );
+        let kept = read(Wav::F32.with_size(size + more, &data), Damage::Keep);
+        assert!(kept.error.is_none() && kept.notes.len() == 1 && kept.samples == expected, "{more}");
+    }
+    // What follows the samples is none of them, and less than a frame is no sample.
+    for (size, data) in [
+        (size, [&data[..], b"LIST\x04\0\0\0INFO"].concat()),
+        (size + 3, [&data[..], b"\x01\x02\x03"].concat()),
+        (size, [&data[..], b"\x01"].concat()),
+    ] {
+        let found = read(Wav::F32.with_size(size, &data), Damage::Refuse);
+        assert!(found.error.is_none() && found.samples == expected, "{:?}", found.error);
+    }
+    read(Wav::F32.with_size(0, &data), Damage::Refuse);
+    for policy in ["whole", "middle:1s", "sliding:1s"] {
+        let error = windows(&path, policy, Tail::Align).unwrap_err();
+        assert!(matches!(error, AudioError::TooShort { samples: 0, needed: 400 }), "{policy}: {error}");
+    }
+}
+
+#[test]
+fn samples_that_are_no_numbers_are_refused_wherever_they_are() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("x.wav");
+    for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, -1e31] {
+        for index in [0, 1, 1151, 1152, 12_345, 29_999] {
+            let mut signal = noise(30_000);
+            signal[index] = value;
+            let data: Vec<u8> = signal.iter().flat_map(|x| x.to_le_bytes()).collect();
+            std::fs::write(&path, Wav::F32.with(&data)).unwrap();
+            for damage in [Damage::Refuse, Damage::Keep] {
+                let found = decode(&path, damage);
+                let Some(AudioError::NotFinite { index: at, seconds, value: was }) = found.error else {
+                    panic!("{value} at {index}: {:?}", found.error)
+                };
+                assert_eq!((at, was.to_bits()), (index as u64, value.to_bits()));
+                assert!((seconds - index as f64 / 24_000.0).abs() < 1e-9);
+                assert!(found.samples.len() <= index && found.samples.iter().all(|x| x.is_finite()));
+            }
+        }
+    }
+    // The scale of 16-bit integers, which some programs write as floats, is no error, and the filter stays finite.
+    for scale in [32_768.0f32, 1e30] {
+        let data: Vec<u8> = noise(30_000).iter().flat_map(|x| (x.signum() * scale).to_le_bytes()).collect();
+        std::fs::write(&path, Wav { rate: 44_100, ..Wav::F32 }.with(&data)).unwrap();
+        let mut window = windows(&path, "whole", Tail::Align).unwrap().remove(0).samples;
+        normalize(&mut window).unwrap();
+        assert!(window.iter().all(|x| x.abs() < 10.0), "{scale}");
+    }
+}
+
+#[test]
+fn silence_and_one_value_are_decoded_and_not_normalised() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("x.wav");
+    for (value, rate) in [(0i16, 24_000), (0, 44_100), (8192, 24_000)] {
+        std::fs::write(&path, Wav { rate, ..Wav::S16 }.with(&value.to_le_bytes().repeat(rate as usize))).unwrap();
+        let mut found = windows(&path, "sliding:500ms", Tail::Align).unwrap();
+        assert_eq!(found.len(), 2);
+        for window in &mut found {
+            let level = f32::from(value) / 32_768.0;
+            assert!(window.samples.len() == 12_000 && window.samples.iter().all(|&x| x == level));
+            assert!(matches!(normalize(&mut window.samples), Err(AudioError::Silent { value }) if value == level));
+        }
+    }
+}
+
+/// Half of the music is worse than none: the other stream may have another rate, too.
+#[test]
+fn ogg_streams_one_after_another_are_refused() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("x.ogg");
+    let (first, second) = (track("44k1-stereo.ogg"), track("24k-mono.ogg"));
+    for chain in [[&first, &second], [&first, &first], [&second, &first]] {
+        std::fs::write(&path, [&chain[0][..], chain[1]].concat()).unwrap();
+        for policy in ["whole", "middle:1s", "sliding:1s/0.5s"] {
+            let error = windows(&path, policy, Tail::Align).unwrap_err();
+            assert!(matches!(error, AudioError::Changes { .. }), "{policy}: {error}");
+        }
+        let seconds = if std::ptr::eq(chain[0], &first) { 2.5 } else { 2.3 };
+        let kept = decode(&path, Damage::Keep);
+        assert!(
+            matches!(kept.error, Some(AudioError::Changes { seconds: at, .. }) if at == seconds),
+            "{:?}",
+            kept.error
+        );
+    }
+}
+
+fn atom(kind: &[u8; 4], content: &[u8]) -> Vec<u8> {
+    [&(content.len() as u32 + 8).to_be_bytes()[..], kind, content].concat()
+}
+
+/// The boxes of an MP4 file: kinds and contents.
+fn atoms(mut bytes: &[u8]) -> Vec<([u8; 4], &[u8])> {
+    let mut found = Vec::new();
+    while bytes.len() >= 8 {
+        let size = u32::from_be_bytes(bytes[..4].try_into().unwrap()) as usize;
+        found.push((bytes[4..8].try_into().unwrap(), &bytes[8..size]));
+        bytes = &bytes[size..];
+    }
+    found
+}
+
+/// Changes the content of every box of `kind` below `bytes`.
+fn change(bytes: &[u8], kind: &[u8; 4], with: &dyn Fn(&[u8]) -> Option<Vec<u8>>) -> Vec<u8> {
+    let inside = |name: &[u8; 4]| [*b"moov", *b"trak", *b"mdia", *b"edts"].contains(name);
+    let rebuild = |(name, content): ([u8; 4], &[u8])| match () {
+        () if name == *kind => with(content).map_or(Vec::new(), |content| atom(&name, &content)),
+        () if inside(&name) => atom(&name, &change(content, kind, with)),
+        () => atom(&name, content),
+    };
+    atoms(bytes).into_iter().flat_map(rebuild).collect()
+}
+
+/// The sample table states places in the file, so a changed box may not have another size in a file that has it first.
+#[test]
+fn an_mp4_edit_list_says_where_the_music_begins_and_ends() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("x.m4a");
+    let name = "aac-44k1-stereo.m4a";
+    // With a time scale of 1/1000 s for the list, as most files have it.
+    let bytes =
+        change(&track(name), b"mvhd", &|header| Some([&header[..12], &1000u32.to_be_bytes(), &header[16..]].concat()));
+    let expected = samples(&self::path(name));
+    let read = |bytes: Vec<u8>| {
+        std::fs::write(&path, bytes).unwrap();
+        samples(&path)
+    };
+    // Without the list: the encoder's delay comes first, and the last packet is what the media's duration says.
+    let without = read(change(&bytes, b"edts", &|_| None));
+    let delay = without.len() - expected.len();
+    assert_eq!(delay, 1024);
+    assert!(without[delay..] == expected);
+    // An entry: its duration in the movie's 1/1000 s, its start in the media's 1/44100 s, and its speed.
+    let entry = |version: u8, duration: u64, start: i64| {
+        let mut list = vec![version, 0, 0, 0, 0, 0, 0, 1];
+        match version {
+            0 => list.extend([duration as u32, start as u32].iter().flat_map(|x| x.to_be_bytes())),
+            _ => list.extend([duration, start as u64].iter().flat_map(|x| x.to_be_bytes())),
+        }
+        list.extend([0, 1, 0, 0]);
+        read(change(&bytes, b"elst", &|_| Some(list.clone())))
+    };
+    for version in [0, 1] {
+        assert!(entry(version, 2000, 1024) == expected, "version {version}");
+        assert!(entry(version, 1000, 1024) == expected[..44_100]);
+        assert!(entry(version, 1000, 1024 + 777) == expected[777..777 + 44_100]);
+        // Longer than the media, and not stated.
+        assert!(entry(version, 60_000, 1024) == expected);
+        assert!(entry(version, 0, 1024) == expected);
+        // A gap, which is no part of the media.
+        assert!(entry(version, 2000, -1) == without);
+        assert!(entry(version, 2000, i64::from(u32::MAX) - 1).is_empty(), "a start after the end");
+    }
+    assert!(entry(1, u64::MAX, i64::MIN).is_empty(), "a start after the end of time");
+    // Several entries, and a list that is cut off, are as none.
+    for list in [
+        &b"\0\0\0\0\0\0\0\x02\0\0\x07\xd0\0\0\x04\0\0\x01\0\0\0\0\x07\xd0\0\0\x04\0\0\x01\0\0"[..],
+        b"\0\0\0\0\0\0\0\x01",
+    ] {
+        let file = change(&bytes, b"elst", &|_| Some(list.to_vec()));
+        std::fs::write(&path, file).unwrap();
+        let found = decode(&path, Damage::Refuse);
+        assert!(found.error.is_some() || found.samples == without, "{:?}", found.error);
+    }
+}
+
+/// One without an audio track, and one whose audio track is of a kind that nobody knows.
+#[test]
+fn an_mp4_file_without_sound_says_so() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("x.m4a");
+    let bytes = track("aac-44k1-stereo.m4a");
+    let without = change(&bytes, b"trak", &|_| None);
+    let find = |what: &[u8]| bytes.windows(4).rposition(|bytes| bytes == what).unwrap();
+    let mut unknown = bytes.clone();
+    unknown[find(b"mp4a")..][..4].copy_from_slice(b"zzzz");
+    for file in [without, unknown] {
+        std::fs::write(&path, file).unwrap();
+        let error = AudioFile::open(&path, Damage::Refuse).unwrap_err();
+        assert!(matches!(error, AudioError::UnknownCodec { .. } | AudioError::UnknownFormat { .. }), "{error}");
+    }
+}
+
+#[test]
+fn policies_are_read_back_as_they_are_written() {
+    for (text, policy) in [
+        ("whole", WindowPolicy::Whole),
+        ("middle:30s", WindowPolicy::Middle(Seconds::new(30.0).unwrap())),
+        ("middle:0.25s", WindowPolicy::Middle(Seconds::new(0.25).unwrap())),
+        (
+            "sliding:5s/2.5s",
+            WindowPolicy::Sliding { length: Seconds::new(5.0).unwrap(), hop: Seconds::new(2.5).unwrap() },
+        ),
+    ] {
+        assert_eq!(text.parse::<WindowPolicy>().unwrap(), policy);
+        assert_eq!(policy.to_string(), text);
+    }
+    for (text, same) in [
+        ("middle:250ms", "middle:0.25s"),
+        ("middle:30", "middle:30s"),
+        ("sliding:5s", "sliding:5s/5s"),
+        ("sliding:5/500ms", "sliding:5s/0.5s"),
+        ("sliding:1s/5s", "sliding:1s/5s"),
+        ("middle:86400s", "middle:86400s"),
+        ("middle:0.001ms", "middle:0.000001s"),
+    ] {
+        assert_eq!(text.parse::<WindowPolicy>().unwrap().to_string(), same);
+    }
+    for text in [
+        "",
+        "Whole",
+        "whole ",
+        "whole:",
+        "whole:5s",
+        "middle",
+        "middle:",
+        "middle:0s",
+        "middle:-1s",
+        "middle:NaN",
+        "middle:inf",
+        "middle:86400.1s",
+        "middle:0.0001ms",
+        "middle:5m",
+        "middle:5s/2s",
+        "sliding",
+        "sliding:",
+        "sliding:/",
+        "sliding:5s/",
+        "sliding:/5s",
+        "sliding:5s/0s",
+        "sliding:5s/-1s",
+        "sliding:5s/2s/1s",
+        "sliding:5s:2s",
+        "other:5s",
+        ":5s",
+        "middle: 5s",
+    ] {
+        let error = text.parse::<WindowPolicy>().unwrap_err();
+        assert!(matches!(&error, AudioError::Window { found, .. } if found == text), "{text}: {error}");
+    }
+    for tail in [Tail::Align, Tail::Keep, Tail::Drop] {
+        assert_eq!(tail.to_string().parse::<Tail>(), Ok(tail));
+    }
+    for text in ["", "Align", "keep ", "dropped"] {
+        assert!(text.parse::<Tail>().is_err(), "{text}");
+    }
+}
+
+#[test]
+fn lengths_of_time_are_read_back_as_they_are_written() {
+    let micros = [1, 2, 999, 1000, 1001, 999_999, 1_000_000, 12_345_678, 86_399_999_999, 86_400_000_000u64];
+    for micros in micros.into_iter().chain((1..1000).map(|i| i * 86_399_999)) {
+        let seconds = Seconds::new(micros as f64 / 1e6).unwrap();
+        assert_eq!(seconds.to_string().parse::<Seconds>(), Ok(seconds), "{micros} µs");
+        assert_eq!(seconds.samples(1_000_000) as u64, micros);
+    }
+}

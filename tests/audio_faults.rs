@@ -1,0 +1,257 @@
+//! Files that were cut off or changed: none is taken for whole where its format can tell, and none does harm.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+
+#[path = "common/sound.rs"]
+mod sound;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use mert_audio::{AudioError, Damage};
+use mert_testkit::fixture;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use sound::{Decoded, TRACKS, WITHOUT_LENGTH, decode, is_lossless, samples, track};
+use tempfile::TempDir;
+
+/// What a lossy file that states its length may be short of without an error.
+const LOSSY_TOLERANCE: usize = 2304;
+
+/// Containers that cannot be read at all without their end: AIFF, whose reader goes through all chunks first, and
+/// MP4 with its table of samples last.
+const NEEDS_ITS_END: [&str; 6] = [
+    "s16-32k-mono.aiff",
+    "f32-8k-mono.aifc",
+    "aac-24k-stereo.m4a",
+    "aac-44k1-stereo.m4a",
+    "alac-16-22k05-stereo.m4a",
+    "no-edit-list-44k1-mono.m4a",
+];
+
+fn whole(name: &str) -> Vec<f32> {
+    samples(&fixture("audio").join(name))
+}
+
+fn read(path: &Path, bytes: &[u8], damage: Damage) -> Decoded {
+    std::fs::write(path, bytes).unwrap();
+    decode(path, damage)
+}
+
+#[test]
+fn a_file_that_was_cut_off_is_an_error_wherever_its_format_can_tell() {
+    let folder = TempDir::new().unwrap();
+    for (name, _, codec, ..) in TRACKS {
+        let (bytes, expected, path) = (track(name), whole(name), folder.path().join(name));
+        let parts = [0.003, 0.1, 0.37, 0.5, 0.9, 0.99].map(|part| (bytes.len() as f64 * part) as usize);
+        let few = [1, 2, 3, 5, 17, 100, 131, 500].map(|few| bytes.len() - few);
+        for length in parts.into_iter().chain(few) {
+            let refused = read(&path, &bytes[..length], Damage::Refuse);
+            let found = refused.samples.len();
+            assert!(expected.starts_with(&refused.samples), "{name}, {length} bytes: other samples");
+            let missing = expected.len() - found;
+            match refused.error {
+                Some(AudioError::Truncated { found: seconds, .. }) => {
+                    assert!(!NEEDS_ITS_END.contains(&name) && seconds >= 0.0, "{name}, {length} bytes");
+                }
+                Some(AudioError::UnknownFormat { .. }) => assert_eq!(found, 0),
+                Some(error) => panic!("{name}, {length} bytes: {error}"),
+                None if is_lossless(codec) || codec == "vorbis" => assert_eq!(missing, 0, "{name}, {length} bytes"),
+                None if WITHOUT_LENGTH.contains(&name) => {
+                    assert!(name.ends_with(".mp3"), "{name}, {length} bytes: AAC frames state their sizes");
+                }
+                None => assert!(missing <= LOSSY_TOLERANCE, "{name}, {length} bytes: {missing} samples are missing"),
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_left_of_a_file_that_was_cut_off_can_be_had_with_a_note() {
+    let folder = TempDir::new().unwrap();
+    for (name, ..) in TRACKS {
+        let (bytes, expected, path) = (track(name), whole(name), folder.path().join(name));
+        for part in [0.1, 0.5, 0.9, 0.99] {
+            let length = (bytes.len() as f64 * part) as usize;
+            let (kept, refused) =
+                (read(&path, &bytes[..length], Damage::Keep), read(&path, &bytes[..length], Damage::Refuse));
+            if matches!(refused.error, Some(AudioError::UnknownFormat { .. })) {
+                let without_sound = name.ends_with(".ogg") && part <= 0.5 || name.starts_with("alac-24");
+                assert!(NEEDS_ITS_END.contains(&name) || without_sound, "{name}, {part}");
+                continue;
+            }
+            assert!(kept.error.is_none(), "{name}, {part}: {:?}", kept.error);
+            assert!(expected.starts_with(&kept.samples), "{name}, {part}: other samples");
+            assert_eq!(kept.notes.len(), usize::from(refused.error.is_some()), "{name}, {part}: {:?}", kept.notes);
+            if name.ends_with(".ogg") || name.ends_with(".flac") {
+                // Their pages and frames are a second of these files at the most.
+                assert!(part < 0.5 || !kept.samples.is_empty(), "{name}, {part}");
+                continue;
+            }
+            let left = kept.samples.len() as f64 / expected.len() as f64;
+            assert!(left > part - 0.12 && left <= part + 0.12, "{name}, {part}: {left} is left");
+        }
+    }
+}
+
+/// The frames of a FLAC file that are damaged are silent, and the others where they were.
+#[test]
+fn only_what_is_damaged_is_silent() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("x");
+    for (name, _, codec, ..) in TRACKS.into_iter().filter(|track| ["flac", "aac", "mp3"].contains(&track.2)) {
+        let (bytes, expected) = (track(name), whole(name));
+        let mut damaged_samples = 0;
+        for (number, part) in [0.3, 0.4, 0.5, 0.6].into_iter().enumerate() {
+            let mut changed = bytes.clone();
+            let place = (bytes.len() as f64 * part) as usize;
+            for byte in &mut changed[place..place + 3 * number] {
+                *byte ^= 0x5a;
+            }
+            let kept = read(&path, &changed, Damage::Keep);
+            assert!(kept.error.is_none(), "{name}: {:?}", kept.error);
+            if codec != "flac" {
+                // One packet or two, a frame of MP3 whose header is gone, and what its neighbours share with it.
+                let off = expected.len().abs_diff(kept.samples.len());
+                assert!(off <= 3 * 1152, "{name}, {part}: {off} samples more or fewer");
+                assert!(kept.samples[..expected.len() / 5] == expected[..expected.len() / 5], "{name}, {part}");
+                continue;
+            }
+            assert_eq!(kept.samples.len(), expected.len(), "{name}, {part}");
+            let changes: Vec<usize> = (0..expected.len()).filter(|&i| kept.samples[i] != expected[i]).collect();
+            assert_eq!(changes.is_empty(), kept.notes.is_empty(), "{name}, {part}");
+            if let (Some(&first), Some(&last)) = (changes.first(), changes.last()) {
+                assert!(last - first < 2 * 4608, "{name}, {part}: {first} to {last} differ");
+                assert!(kept.samples[first..=last].iter().all(|&x| x == 0.0), "{name}, {part}");
+                damaged_samples += last - first;
+            }
+        }
+        assert!(codec != "flac" || damaged_samples > 0, "{name}");
+    }
+}
+
+/// A file with a length of zero and without an MD5, as FLAC encoders write to a pipe: only its frames have checksums.
+#[test]
+fn a_flac_file_without_length_and_checksum_does_not_lose_a_frame_silently() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("x.flac");
+    let name = "16-44k1-stereo.flac";
+    let mut bytes = track(name);
+    // The description's last 36 bits of length and its MD5.
+    bytes[8 + 13] &= 0xf0;
+    bytes[8 + 14..8 + 34].fill(0);
+    let expected = whole(name);
+    assert!(read(&path, &bytes, Damage::Refuse).samples == expected);
+    for part in [0.3, 0.5, 0.7] {
+        let mut changed = bytes.clone();
+        changed[(bytes.len() as f64 * part) as usize] ^= 1;
+        let refused = read(&path, &changed, Damage::Refuse);
+        assert!(matches!(refused.error, Some(AudioError::Damaged { .. })), "{part}: {:?}", refused.error);
+        assert_eq!(read(&path, &changed, Damage::Keep).samples.len(), expected.len());
+        // This is the price of not stating a length: the frames that are left are a shorter file.
+        let cut = read(&path, &bytes[..(bytes.len() as f64 * part) as usize], Damage::Refuse);
+        assert!(cut.error.is_none() && expected.starts_with(&cut.samples) && !cut.samples.is_empty());
+    }
+}
+
+/// One of each container and codec, and of each way to state a length.
+const KINDS: [&str; 13] = [
+    "s16-16k-stereo.wav",
+    "f32-24k-mono.wav",
+    "extensible-s16-8k-5.1.wav",
+    "s16-32k-mono.aiff",
+    "f32-8k-mono.aifc",
+    "16-24k-stereo.flac",
+    "24k-mono.ogg",
+    "aac-24k-stereo.m4a",
+    "aac-48k-mono.m4a",
+    "alac-16-22k05-stereo.m4a",
+    "adts-24k-mono.aac",
+    "lame-32k-mono.mp3",
+    "no-xing-44k1-stereo.mp3",
+];
+
+/// Changes some bytes, every other time only among the first, which say what is in the file.
+fn corrupt(bytes: &mut Vec<u8>, rng: &mut ChaCha8Rng) {
+    let range = if rng.random() { bytes.len() } else { bytes.len().min(600) };
+    let changes = [1, 1, 3, 40][rng.random_range(0..4)];
+    for _ in 0..changes {
+        let place = rng.random_range(0..range);
+        bytes[place] = match rng.random_range(0..4) {
+            0 => rng.random(),
+            1 => [0, 0x7f, 0x80, 0xff][rng.random_range(0..4)],
+            _ => bytes[place] ^ (1 << rng.random_range(0..8)),
+        };
+    }
+    // Now and then a piece is lost, doubled or moved.
+    if rng.random_range(0..8) == 0 {
+        let (from, to) = (rng.random_range(0..bytes.len()), rng.random_range(0..bytes.len()));
+        let piece = bytes[from..(from + 1000).min(bytes.len())].to_vec();
+        let replaced = to..(to + rng.random_range(0..1000)).min(bytes.len());
+        bytes.splice(replaced, piece);
+    }
+}
+
+#[test]
+fn no_change_of_bytes_does_harm() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("x");
+    for name in KINDS {
+        let (bytes, expected) = (track(name), whole(name));
+        let mut rng = ChaCha8Rng::seed_from_u64(7);
+        let (mut refused, mut same, mut other) = (0, 0, 0);
+        for variant in 0..300 {
+            let mut changed = bytes.clone();
+            corrupt(&mut changed, &mut rng);
+            for damage in [Damage::Refuse, Damage::Keep] {
+                let start = Instant::now();
+                let found = read(&path, &changed, damage);
+                assert!(start.elapsed() < Duration::from_secs(20), "{name}, variant {variant}: it hangs");
+                let panicked = matches!(found.error, Some(AudioError::DecoderPanicked { .. }));
+                assert!(!panicked, "{name}, variant {variant}: {:?}", found.error);
+                assert!(found.samples.iter().all(|x| x.is_finite()), "{name}, variant {variant}");
+                // Another number of channels or bits is as many times more samples of a file without checksums.
+                assert!(found.samples.len() <= 8 * expected.len(), "{name}, variant {variant}: made of nothing");
+                if damage == Damage::Keep {
+                    continue;
+                }
+                match found.error {
+                    Some(_) => refused += 1,
+                    None if found.samples == expected => same += 1,
+                    None => other += 1,
+                }
+            }
+        }
+        println!("{name}: {refused} refused, {same} the same, {other} others");
+        let has_checksums = name.ends_with(".flac") || name.ends_with(".ogg");
+        assert!(!has_checksums || other == 0, "{name}: {other} changes have passed unnoticed");
+        assert!(refused > 20, "{name}: {refused} refused");
+    }
+}
+
+/// The first page of sound is where the length would be taken from, so its loss is the one that hides itself.
+#[test]
+fn any_page_of_an_ogg_file_that_is_missing_is_noticed() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("x.ogg");
+    for name in ["24k-mono.ogg", "44k1-stereo.ogg"] {
+        let (bytes, expected) = (track(name), whole(name));
+        let starts: Vec<usize> = (0..bytes.len()).filter(|&i| bytes[i..].starts_with(b"OggS\0")).collect();
+        assert_eq!(starts.len(), 5, "{name}");
+        for (number, &start) in starts.iter().enumerate() {
+            let end = starts.get(number + 1).copied().unwrap_or(bytes.len());
+            let without = [&bytes[..start], &bytes[end..]].concat();
+            let mut changed = bytes.clone();
+            changed[end - 10] ^= 1;
+            for (what, file) in [("missing", without), ("changed", changed)] {
+                let refused = read(&path, &file, Damage::Refuse);
+                assert!(refused.error.is_some(), "{name}, page {number}");
+                // The first two describe the codec, and the reader does not begin with a third that is damaged.
+                let kept = read(&path, &file, Damage::Keep);
+                if number > 2 || number == 2 && what == "missing" {
+                    assert!(kept.error.is_none() && !kept.notes.is_empty(), "{name}, page {number}: {:?}", kept.error);
+                    assert!(!kept.samples.is_empty() && kept.samples.len() < expected.len(), "{name}, page {number}");
+                }
+            }
+        }
+    }
+}
