@@ -199,7 +199,7 @@ fn no_change_of_bytes_does_harm() {
         let (bytes, expected) = (track(name), whole(name));
         let mut rng = ChaCha8Rng::seed_from_u64(7);
         let (mut refused, mut same, mut other) = (0, 0, 0);
-        for variant in 0..300 {
+        for variant in 0..200 {
             let mut changed = bytes.clone();
             corrupt(&mut changed, &mut rng);
             for damage in [Damage::Refuse, Damage::Keep] {
@@ -224,7 +224,7 @@ fn no_change_of_bytes_does_harm() {
         println!("{name}: {refused} refused, {same} the same, {other} others");
         let has_checksums = name.ends_with(".flac") || name.ends_with(".ogg");
         assert!(!has_checksums || other == 0, "{name}: {other} changes have passed unnoticed");
-        assert!(refused > 20, "{name}: {refused} refused");
+        assert!(refused > 15, "{name}: {refused} refused");
     }
 }
 
