@@ -18,6 +18,9 @@ use tempfile::TempDir;
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
 
+/// What the test harness, on its own threads, may allocate meanwhile. An hour of sound has 345 MB.
+const SLACK: usize = 1 << 16;
+
 /// One test at a time: the allocator counts them all.
 static ALONE: Mutex<()> = Mutex::new(());
 
@@ -72,7 +75,7 @@ fn hours_take_no_more_memory_than_a_minute() {
     for (rate, hours) in [(24_000, 10), (44_100, 2)] {
         let (short, long) = (read(rate, 60), read(rate, hours * 3600));
         println!("{rate} Hz: {short} bytes for a minute, {long} for {hours} hours");
-        assert!(long <= short && short < MOST, "{rate} Hz: {short} and {long} bytes");
+        assert!(long <= short + SLACK && short < MOST, "{rate} Hz: {short} and {long} bytes");
     }
 }
 
@@ -106,7 +109,7 @@ fn a_file_of_an_hour_takes_no_more_memory_than_one_of_a_minute() {
         }));
     }
     println!("{peaks:?} bytes");
-    assert!(peaks[1] <= peaks[0] + 1000 && peaks[0] < 3 << 20, "{peaks:?} bytes");
+    assert!(peaks[1] <= peaks[0] + SLACK && peaks[0] < 3 << 20, "{peaks:?} bytes");
 }
 
 /// Sizes and counts in headers are claims. What is allocated for them must be there.

@@ -71,10 +71,13 @@ impl<R: Read> Source for RawPcm<R> {
             if self.block.is_empty() {
                 continue;
             }
-            check_finite(&self.block, self.position, self.rate)?;
-            if let Some((index, &value)) = self.block.iter().enumerate().find(|(_, x)| x.abs() > LARGEST) {
+            // Before NaN, which integers look like too, but less often.
+            if let Some((index, &value)) =
+                self.block.iter().enumerate().find(|(_, x)| x.is_finite() && x.abs() > LARGEST)
+            {
                 return Err(AudioError::NotFloatPcm { index: self.position + index as u64, value });
             }
+            check_finite(&self.block, self.position, self.rate)?;
             self.position += self.block.len() as u64;
             return Ok(Some(&self.block));
         }
