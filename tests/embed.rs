@@ -271,7 +271,7 @@ fn check_rows(rows: &Rows, model: &Path, files: &[PathBuf], layers: &str, pool: 
             Track::open(file, 24_000, Damage::Refuse).unwrap().windows(&policy, Tail::Align, 400).unwrap();
         while let Some(mut window) = windows.next_window().unwrap() {
             let samples = window.samples.len() as u64;
-            let embedding = embedder.embed(&mut workspace, &mut window.samples).unwrap();
+            let embedding = embedder.embed(&mut workspace, &mut window.samples, 24_000).unwrap();
             for (frame, values) in embedding.values.chunks(row).enumerate() {
                 let frame = (pool == "none").then_some(frame as u64);
                 let start = window.start + frame.unwrap_or(0) * 320;
@@ -609,6 +609,16 @@ fn raw_samples_of_another_kind_are_called_out() {
     assert!(errors.contains("sample rate of 0 Hz"), "{errors}");
 }
 
+#[test]
+fn samples_at_another_rate_than_the_models_are_refused() {
+    let folder = TempDir::new().unwrap();
+    let embedder = embedder(&model(&folder), "6", Pool::Mean, false);
+    let mut samples: Vec<f32> = (0..16_000).map(|i| (i as f32 * 0.1).sin()).collect();
+    let error = embedder.embed(&mut embedder.workspace(), &mut samples, 16_000).unwrap_err().to_string();
+    assert!(error.contains("16000 Hz") && error.contains("24000 Hz") && error.contains("resample"), "{error}");
+    assert!(embedder.embed(&mut embedder.workspace(), &mut samples, 24_000).is_ok());
+}
+
 /// A stream that arrives in blocks gives what a file of it gives, bit for bit, resampled or not.
 #[test]
 fn live_sound_is_embedded_as_a_file_of_it() {
@@ -622,7 +632,7 @@ fn live_sound_is_embedded_as_a_file_of_it() {
             Track::open(&track(name), 24_000, Damage::Refuse).unwrap().windows(&policy, Tail::Drop, 400).unwrap();
         let mut expected = Vec::new();
         while let Some(mut window) = windows.next_window().unwrap() {
-            expected.push(embedder.embed(&mut workspace, &mut window.samples).unwrap().values);
+            expected.push(embedder.embed(&mut workspace, &mut window.samples, 24_000).unwrap().values);
         }
         let samples = mono_samples(&track(name));
         let options =

@@ -1,4 +1,4 @@
-use mert_audio::normalize;
+use mert_audio::{AudioError, normalize};
 use mert_runtime::{Model, Workspace};
 use mert_spec::LayerSelection;
 
@@ -74,12 +74,17 @@ impl Embedder {
         self.model.workspace()
     }
 
-    /// Embeds one window of mono samples at [`Embedder::sample_rate`], which is normalised in place.
+    /// Embeds one window of mono samples, which is normalised in place. `rate` is theirs, in hertz, and must be
+    /// [`Embedder::sample_rate`]: samples at another rate give an embedding of other music.
     ///
     /// # Errors
-    /// [`EmbedError::Audio`] for a silent window, [`EmbedError::Model`] for one that the model does not take,
-    /// [`EmbedError::NotFinite`] if the result is no number.
-    pub fn embed(&self, workspace: &mut Workspace, samples: &mut [f32]) -> Result<Embedding, EmbedError> {
+    /// [`EmbedError::Audio`] for another rate or a silent window, [`EmbedError::Model`] for one that the model does not
+    /// take, [`EmbedError::NotFinite`] if the result is no number.
+    pub fn embed(&self, workspace: &mut Workspace, samples: &mut [f32], rate: u32) -> Result<Embedding, EmbedError> {
+        let expected = self.sample_rate();
+        if rate != expected {
+            return Err(AudioError::WrongRate { found: rate, expected }.into());
+        }
         let rows = self.rows(samples.len());
         let mut values = vec![0.0; rows * self.layers.len() * self.dim()];
         self.embed_into(workspace, samples, &mut values)?;

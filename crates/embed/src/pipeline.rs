@@ -199,7 +199,7 @@ fn embed_all(
                     continue;
                 }
                 let (start, samples) = (window.start, window.samples.len() as u64);
-                match embedder.embed(&mut workspace, &mut window.samples) {
+                match embedder.embed(&mut workspace, &mut window.samples, embedder.sample_rate()) {
                     Ok(embedding) => {
                         journal.add(&mut file.begun, (window.index as u32, start, samples), &embedding)?;
                         observe(Event::Window { seconds: samples as f64 / rate });
