@@ -3,38 +3,13 @@
 //! Alone in its program, whose allocator counts.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
+#[path = "common/counting_allocator.rs"]
+mod counting_allocator;
 
+use counting_allocator::allocated;
 use mert_embed::{Embedder, Encoder, EncoderOptions, Pool};
 use mert_runtime::{ComputeDtype, DeviceKind, Model};
 use mert_testkit::fixture;
-
-/// Calls on all threads for new or more memory.
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
-
-struct Counting;
-
-// SAFETY: the system's allocator does it all.
-#[allow(unsafe_code)]
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        unsafe { System.realloc(memory, layout, size) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(memory, layout) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
 
 /// Counted after ten.
 const HOPS: usize = 60;
@@ -61,9 +36,9 @@ fn a_hop_like_one_before_allocates_nothing() {
                 }
             };
             push_until(10);
-            let before = ALLOCATIONS.load(Ordering::Relaxed);
+            let before = allocated();
             push_until(10 + HOPS);
-            ALLOCATIONS.load(Ordering::Relaxed) - before
+            allocated() - before
         };
         let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
         let inside = pool.install(|| count(&embedder));

@@ -3,47 +3,18 @@
 //! Alone in its program, whose allocator counts.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
-use std::alloc::{GlobalAlloc, Layout, System};
+#[path = "common/counting_allocator.rs"]
+mod counting_allocator;
+
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
+use counting_allocator::allocated;
 use mert_runtime::{ComputeDtype, Model, Workspace};
 use mert_spec::{Config, Dtype, inventory};
 use mert_testkit::{ConvertedModel, fixture};
-
-/// Calls on all threads for new or more memory.
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
-
-struct Counting;
-
-// SAFETY: the system's allocator does it all.
-#[allow(unsafe_code)]
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        unsafe { System.realloc(memory, layout, size) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(memory, layout) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
 
 const PASSES: usize = 20;
 
@@ -97,13 +68,13 @@ fn allocations(model: &Model, workspace: &mut Workspace, clips: &[Vec<f32>], wan
     // Threads of a new pool set themselves up in their own time.
     std::thread::sleep(Duration::from_millis(50));
     let mut sum = 0.0;
-    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    let before = allocated();
     for _ in 0..PASSES {
         for clip in clips {
             model.hidden_states_in(workspace, clip, wanted, |_, state| sum += state[0]).unwrap();
         }
     }
-    let count = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    let count = allocated() - before;
     assert!(sum.is_finite());
     count
 }
