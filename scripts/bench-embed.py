@@ -29,6 +29,8 @@ import sys
 import time
 from pathlib import Path
 
+from environment import Failed, make_venv, run, say
+
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 PINS = [
@@ -43,22 +45,6 @@ RATE = 24_000
 FORMATS = ["wav", "flac", "mp3", "ogg", "aac.m4a", "alac.m4a"]
 # What two resamplers differ by; a wrong window or a shift by a sample is a hundred times as far.
 AGREEMENT = 1e-5
-
-
-class Failed(Exception):
-    """Exit status 2."""
-
-
-def say(*words):
-    print(*words, file=sys.stderr, flush=True)
-
-
-def run(*command, **options):
-    command = [str(part) for part in command]
-    result = subprocess.run(command, **({"stdout": sys.stderr} | options))
-    if result.returncode != 0:
-        raise Failed(f"exit status {result.returncode} from: {' '.join(command)}")
-    return result
 
 
 # --- inside the environment -----------------------------------------------------------------------
@@ -176,16 +162,6 @@ def compare(folder):
 # --- outside --------------------------------------------------------------------------------------
 
 
-def make_venv(folder):
-    python, stamp = folder / "bin" / "python", folder / ".pins"
-    if not (stamp.is_file() and stamp.read_text().split() == PINS):
-        say(f"bench-embed: making {folder}")
-        run(sys.executable, "-m", "venv", "--clear", folder)
-        run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PINS)
-        stamp.write_text("\n".join(PINS) + "\n")
-    return python
-
-
 def parse():
     about, _, rest = __doc__.partition("\n\n")
     parser = argparse.ArgumentParser(
@@ -218,7 +194,7 @@ def main():
         return compare(folder)
 
     folder.mkdir(parents=True, exist_ok=True)
-    python = args.python or make_venv(folder / "venv")
+    python = args.python or make_venv(folder / "venv", PINS)
     packages = ["-p", "mert-embed", "-p", "mert-verify", "-p", "mert-convert", "-p", "mert-testkit", "--bins"]
     run("cargo", "build", "--release", *packages, cwd=ROOT)
     binaries = TARGET / "release"

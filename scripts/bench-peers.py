@@ -24,6 +24,8 @@ import traceback
 from datetime import date
 from pathlib import Path
 
+from environment import Failed, make_venv, run, say
+
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = ROOT / "scripts"
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
@@ -42,36 +44,6 @@ AGREEMENT = 1e-6
 # A load average above this says that something else is running.
 BUSY = 0.5
 INSIDE = "MERT_BENCH_PEERS_INSIDE"
-
-
-class Failed(Exception):
-    """Exit status 2."""
-
-
-def say(*words):
-    print(*words, file=sys.stderr, flush=True)
-
-
-def run(*command, **options):
-    command = [str(part) for part in command]
-    # What it prints belongs to the log, not to the tables.
-    result = subprocess.run(command, stdout=sys.stderr, **options)
-    if result.returncode != 0:
-        raise Failed(f"exit status {result.returncode} from: {' '.join(command)}")
-
-
-# --- environment ----------------------------------------------------------------------------------
-
-
-def make_venv(folder):
-    """A virtual environment with exactly PINS; the interpreter in it."""
-    python, stamp = folder / "bin" / "python", folder / ".pins"
-    if not (stamp.is_file() and stamp.read_text().split() == PINS):
-        say(f"bench-peers: making {folder}")
-        run(sys.executable, "-m", "venv", "--clear", folder)
-        run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PINS)
-        stamp.write_text("\n".join(PINS) + "\n")
-    return python
 
 
 def parse():
@@ -402,7 +374,7 @@ def main():
     arguments = parse()
     # Once more, by the interpreter that has the packages.
     if INSIDE not in os.environ:
-        python = arguments.python or make_venv(arguments.venv)
+        python = arguments.python or make_venv(arguments.venv, PINS)
         os.execve(python, [str(python), *sys.argv], os.environ | {INSIDE: "1"})
     sys.path.insert(0, str(SCRIPTS))
     from bench_peers.turns import WorkerFailed

@@ -34,6 +34,8 @@ import time
 import traceback
 from pathlib import Path
 
+from environment import Failed, make_venv, run, say
+
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 PINS = ["numpy==2.4.6", "soxr==1.1.0", "torch==2.13.0", "torchaudio==2.11.0"]
@@ -52,32 +54,6 @@ GAP, FADE, INNER, TONE = 0.1, 0.1, 0.3, 0.5
 SEGMENT = GAP + FADE + TONE + FADE
 LEVEL = 0.5
 SHORT, LONG = 10, 70
-
-
-class Failed(Exception):
-    """Exit status 2."""
-
-
-def say(*words):
-    print(*words, file=sys.stderr, flush=True)
-
-
-def run(*command, **options):
-    command = [str(part) for part in command]
-    result = subprocess.run(command, stdout=sys.stderr, **options)
-    if result.returncode != 0:
-        raise Failed(f"exit status {result.returncode} from: {' '.join(command)}")
-
-
-def make_venv(folder):
-    """A virtual environment with exactly PINS; the interpreter in it."""
-    python, stamp = folder / "bin" / "python", folder / ".pins"
-    if not (stamp.is_file() and stamp.read_text().split() == PINS):
-        say(f"check-resampler: making {folder}")
-        run(sys.executable, "-m", "venv", "--clear", folder)
-        run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PINS)
-        stamp.write_text("\n".join(PINS) + "\n")
-    return python
 
 
 def parse():
@@ -317,7 +293,7 @@ def main():
     arguments = parse()
     # Once more, by the interpreter that has the packages.
     if INSIDE not in os.environ:
-        python = arguments.python or make_venv(arguments.venv)
+        python = arguments.python or make_venv(arguments.venv, PINS)
         os.execve(python, [str(python), *sys.argv], os.environ | {INSIDE: "1"})
     check(arguments)
 
