@@ -13,18 +13,16 @@ use super::Table;
 /// metadata in the order of a hash.
 pub(super) fn write(table: &mut Table<'_>, file: &File) -> io::Result<()> {
     let rows = table.rows();
-    let mut tensors = vec![("embeddings", "F32", 4, table.shape())];
-    // Numbers of 8 bytes first would be aligned whatever the vectors' count; 4 · rows · dim is a multiple of 8
-    // for every even width, and readers copy what is not.
-    tensors.extend(["start", "end"].map(|name| (name, "F64", 8, vec![rows])));
+    // Those of 8 bytes first: all are aligned then, whatever the number of floats.
+    let mut tensors: Vec<_> = ["start", "end"].map(|name| (name, "F64", 8, vec![rows])).into();
     tensors.extend(["file", "window"].map(|name| (name, "I64", 8, vec![rows])));
     tensors.extend(table.has_frames().then(|| ("frame", "I64", 8, vec![rows])));
+    tensors.push(("embeddings", "F32", 4, table.shape()));
 
     let mut out = BufWriter::new(file);
     let header = header(table, &tensors)?;
     out.write_all(&(header.len() as u64).to_le_bytes())?;
     out.write_all(&header)?;
-    table.for_each(|_, values| values.iter().try_for_each(|value| out.write_all(&value.to_le_bytes())))?;
     let mut column = |values: Vec<[u8; 8]>| values.iter().try_for_each(|value| out.write_all(value));
     column(table.places(|place| place.start.to_le_bytes()))?;
     column(table.places(|place| place.end.to_le_bytes()))?;
@@ -33,6 +31,7 @@ pub(super) fn write(table: &mut Table<'_>, file: &File) -> io::Result<()> {
     if table.has_frames() {
         column(table.places(|place| place.frame.map_or(-1, i64::from).to_le_bytes()))?;
     }
+    table.for_each(|_, values| values.iter().try_for_each(|value| out.write_all(&value.to_le_bytes())))?;
     out.flush()
 }
 
