@@ -157,7 +157,7 @@ impl Kernel for Blocked<'_, '_> {
                 let rows = row_block(values.len().div_ceil(*stride), ROWS);
                 for (i, values) in values.chunks_mut(rows * *stride).enumerate() {
                     let (x, rows) = (after(x, i * rows), values.len().div_ceil(*stride));
-                    let mut out = RowMajor(Strided { values, stride: *stride, columns: *width });
+                    let mut out = RowMajor(Strided { values, stride: *stride });
                     block::<S, _, ROWS, VECTORS>(simd, x, rows, columns, *width, &mut out, scratch);
                 }
             }
@@ -256,15 +256,16 @@ trait Destination {
 
 /// Rows, wherever they lie.
 trait RowsMut {
-    fn row(&mut self, index: usize) -> Option<&mut [f32]>;
+    /// The columns `start..end` of row `index`, if there is such a row.
+    fn row(&mut self, index: usize, start: usize, end: usize) -> Option<&mut [f32]>;
 }
 
 struct Listed<'a, 'b>(&'a mut [&'b mut [f32]]);
 
 impl RowsMut for Listed<'_, '_> {
     #[inline(always)]
-    fn row(&mut self, index: usize) -> Option<&mut [f32]> {
-        self.0.get_mut(index).map(|row| &mut **row)
+    fn row(&mut self, index: usize, start: usize, end: usize) -> Option<&mut [f32]> {
+        self.0.get_mut(index).map(|row| &mut row[start..end])
     }
 }
 
@@ -272,13 +273,13 @@ impl RowsMut for Listed<'_, '_> {
 struct Strided<'a> {
     values: &'a mut [f32],
     stride: usize,
-    columns: usize,
 }
 
 impl RowsMut for Strided<'_> {
     #[inline(always)]
-    fn row(&mut self, index: usize) -> Option<&mut [f32]> {
-        self.values.get_mut(index * self.stride..)?.get_mut(..self.columns)
+    fn row(&mut self, index: usize, start: usize, end: usize) -> Option<&mut [f32]> {
+        let row = index * self.stride;
+        self.values.get_mut(row + start..row + end)
     }
 }
 
@@ -296,8 +297,7 @@ impl<R: RowsMut> Destination for RowMajor<R> {
         let (start, end) = part.columns;
         let whole = end - start == VECTORS * S::F32_LANES;
         for row in 0..ROWS {
-            let Some(out) = self.0.row(tile * ROWS + row) else { break };
-            let out = &mut out[start..end];
+            let Some(out) = self.0.row(tile * ROWS + row, start, end) else { break };
             if whole {
                 part.store_row(simd, &sums[row], out);
             } else {
@@ -309,8 +309,8 @@ impl<R: RowsMut> Destination for RowMajor<R> {
         }
         if let Some(activation) = part.activation {
             for row in 0..ROWS {
-                let Some(out) = self.0.row(tile * ROWS + row) else { break };
-                math::activate(simd, activation, &mut out[start..end]);
+                let Some(out) = self.0.row(tile * ROWS + row, start, end) else { break };
+                math::activate(simd, activation, out);
             }
         }
     }
