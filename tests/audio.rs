@@ -456,7 +456,7 @@ fn policies_are_read_back_as_they_are_written() {
         ("sliding:5s", "sliding:5s/5s"),
         ("sliding:5/500ms", "sliding:5s/0.5s"),
         ("sliding:1s/5s", "sliding:1s/5s"),
-        ("middle:86400s", "middle:86400s"),
+        ("middle:600000ms", "middle:600s"),
         ("middle:0.001ms", "middle:0.000001s"),
     ] {
         assert_eq!(text.parse::<WindowPolicy>().unwrap().to_string(), same);
@@ -508,5 +508,28 @@ fn lengths_of_time_are_read_back_as_they_are_written() {
         let seconds = Seconds::new(micros as f64 / 1e6).unwrap();
         assert_eq!(seconds.to_string().parse::<Seconds>(), Ok(seconds), "{micros} µs");
         assert_eq!(seconds.samples(1_000_000) as u64, micros);
+    }
+}
+
+/// Some programs put tags of MP3 behind a FLAC file.
+#[test]
+fn tags_behind_a_flac_file_are_no_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.flac");
+    let flac = std::fs::read(mert_testkit::fixture("audio/16-24k-stereo.flac")).unwrap();
+    let id3v1 = [&b"TAG"[..], &[b'x'; 125]].concat();
+    let part = |flags: u32| {
+        let sizes = [2000u32, 32 + 50, 1, flags].map(u32::to_le_bytes).concat();
+        [&b"APETAGEX"[..], &sizes, &[0; 8]].concat()
+    };
+    let plain_ape = [&[b'i'; 50][..], &part(0)].concat();
+    let ape = [part(0xa000_0000), vec![b'i'; 50], part(0x8000_0000)].concat();
+    let count = |tags: &[&[u8]]| {
+        std::fs::write(&path, [&flac[..], &tags.concat()].concat()).unwrap();
+        mert_audio::AudioFile::open(&path, mert_audio::Damage::Refuse).unwrap().count().unwrap()
+    };
+    let expected = count(&[]);
+    for tags in [&[&id3v1[..]][..], &[&ape], &[&plain_ape], &[&ape, &id3v1]] {
+        assert_eq!(count(tags), expected);
     }
 }

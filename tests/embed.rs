@@ -442,6 +442,92 @@ fn a_python_programs_configuration_is_understood() {
     assert!(errors.contains("layer: 13"), "{errors}");
 }
 
+#[test]
+fn what_is_read_or_is_anothers_is_not_overwritten() {
+    let folder = TempDir::new().unwrap();
+    let (model, file) = (model(&folder), track("f32-24k-mono.wav"));
+    let at = |name: &str| folder.path().join(name);
+    let refused = |arguments: &[&dyn AsRef<std::ffi::OsStr>], what: &str| {
+        let (status, errors) = run(arguments);
+        assert_eq!(status, 2, "{errors}");
+        assert!(errors.contains(what), "`{what}` is not in: {errors}");
+    };
+    let before = fs::read(&model).unwrap();
+    refused(&[&model, &file, &"-o", &model, &"--force"], "is an input");
+    fs::write(at("list.jsonl"), file.to_str().unwrap()).unwrap();
+    refused(&[&model, &"--list", &at("list.jsonl"), &"-o", &at("list.jsonl"), &"--force"], "is an input");
+    fs::write(at("out.rows.jsonl"), "mine").unwrap();
+    refused(&[&model, &file, &"-o", &at("out.npy")], "out.rows.jsonl exists");
+    fs::write(at("out.npz.journal"), "mine").unwrap();
+    refused(&[&model, &file, &"-o", &at("out.npz")], "no journal");
+    fs::create_dir(at("folder.npz")).unwrap();
+    refused(&[&model, &file, &"-o", &at("folder.npz"), &"--force"], "folder.npz");
+    refused(&[&model, &file, &"-o", &at("jobs.npz"), &"--jobs", &"4096"], "1024");
+    refused(&[&model, &file, &"-o", &at("long.npz"), &"--window", &"middle:1800s"], "at most 600");
+    for name in ["out.rows.jsonl", "out.npz.journal"] {
+        assert_eq!(fs::read_to_string(at(name)).unwrap(), "mine");
+    }
+    assert_eq!(fs::read(&model).unwrap(), before);
+}
+
+/// Links to nothing, folders around themselves and names that are no Unicode are files like others.
+#[cfg(unix)]
+#[test]
+fn odd_names_and_links_do_not_end_a_run() {
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::symlink;
+
+    let folder = TempDir::new().unwrap();
+    let (model, music, output) = (model(&folder), folder.path().join("music"), folder.path().join("out.jsonl"));
+    fs::create_dir_all(music.join("sub")).unwrap();
+    let bytes = fs::read(track("f32-24k-mono.wav")).unwrap();
+    fs::write(music.join(std::ffi::OsStr::from_bytes(b"a\xff.wav")), &bytes).unwrap();
+    fs::write(music.join("b\n\x1b.wav"), &bytes).unwrap();
+    symlink("/nonexistent", music.join("gone.wav")).unwrap();
+    symlink("..", music.join("sub/up")).unwrap();
+    let (status, errors) = run(&[&model, &music, &"-o", &output]);
+    assert_eq!(status, 1, "{errors}");
+    assert!(errors.contains("gone.wav") && errors.contains("2 of 4 files were left out"), "{errors}");
+    let rows = read(&output);
+    assert_eq!(rows.keys.len(), 2);
+    assert!(rows.keys[1].0.ends_with("b\n\x1b.wav") && rows.values[0] == rows.values[1]);
+}
+
+/// What standard input had said in an earlier run is not this run's.
+#[cfg(unix)]
+#[test]
+fn rows_of_standard_input_do_not_outlive_their_run() {
+    let folder = TempDir::new().unwrap();
+    let (model, output) = (model(&folder), folder.path().join("out.jsonl"));
+    let (good, bad) = (track("f32-24k-mono.wav"), folder.path().join("bad.wav"));
+    fs::write(&bad, "").unwrap();
+    let start = |files: &[&Path], more: &[&str], stdin: Vec<u8>| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mert-embed"));
+        command.arg(&model).arg("-").args(files).args(["--input-rate", "24000", "--window", "whole", "--jobs", "1"]);
+        command.arg("-o").arg(&output).args(more).write_stdin(stdin).output().unwrap().status.code()
+    };
+    let samples = samples_of("f32-24k-mono.wav");
+    assert_eq!(start(&[&good, &bad], &["--strict"], samples), Some(2));
+    assert_eq!(start(&[&good], &[], f32::NAN.to_le_bytes().to_vec()), Some(1));
+    assert_eq!(read(&output).keys, [(good.to_str().unwrap().to_string(), 0, None)]);
+}
+
+/// Neither standard input that says nothing nor a window that takes long keeps a run alive.
+#[cfg(unix)]
+#[test]
+fn an_interrupt_does_not_wait_for_standard_input() {
+    let folder = TempDir::new().unwrap();
+    let (model, output) = (model(&folder), folder.path().join("out.npz"));
+    let mut stdin = None;
+    let status = interrupted(&model, &output, |child| {
+        let id = child.id().to_string();
+        stdin = child.stdin.take();
+        assert!(std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    });
+    assert_eq!(status.code(), Some(130));
+    assert_eq!(whole_run(&model, &output, &[]).0, 0);
+}
+
 /// Starts a run that has embedded two files and waits for standard input; `stop` ends it.
 fn interrupted(model: &Path, output: &Path, stop: impl FnOnce(&mut Child)) -> std::process::ExitStatus {
     let files = [track("16-24k-stereo.flac"), track("f32-24k-mono.wav")];

@@ -16,7 +16,11 @@ impl Media {
     pub(crate) fn new(mut file: File) -> std::io::Result<Self> {
         let metadata = file.metadata()?;
         let is_file = metadata.is_file();
-        let length = if is_file { mp4_length(&mut file, metadata.len())? } else { 0 };
+        let mut length = 0;
+        if is_file {
+            length = mp4_length(&mut file, metadata.len())?;
+            length = without_tags(&mut file, length)?;
+        }
         Ok(Media { file, length, is_file })
     }
 }
@@ -53,9 +57,43 @@ fn mp4_length(file: &mut (impl Read + Seek), length: u64) -> std::io::Result<u64
     Ok(length)
 }
 
+/// Where a FLAC file ends before the tags that some programs put behind it: the reader would take the last frame, which
+/// nothing but them follows, for damaged.
+fn without_tags(file: &mut (impl Read + Seek), length: u64) -> std::io::Result<u64> {
+    const ID3V1: u64 = 128;
+    const APE_FOOTER: u64 = 32;
+    let mut start = [0; 4];
+    let is_flac = length > ID3V1 && file.read_exact(&mut start).is_ok() && &start == b"fLaC";
+    let mut end = length;
+    if is_flac {
+        let mut tag = [0; 3];
+        file.seek(SeekFrom::Start(end - ID3V1))?;
+        file.read_exact(&mut tag)?;
+        if &tag == b"TAG" {
+            end -= ID3V1;
+        }
+        let mut footer = [0; APE_FOOTER as usize];
+        file.seek(SeekFrom::Start(end.saturating_sub(APE_FOOTER)))?;
+        file.read_exact(&mut footer)?;
+        if footer.starts_with(b"APETAGEX") {
+            // Its size is of the items and the footer; a header before them is told by a flag.
+            let number = |at: usize| u32::from_le_bytes([footer[at], footer[at + 1], footer[at + 2], footer[at + 3]]);
+            let header = if number(20) >> 31 == 1 { APE_FOOTER } else { 0 };
+            end = end.saturating_sub(u64::from(number(12)) + header);
+        }
+    }
+    file.rewind()?;
+    Ok(end)
+}
+
 impl Read for Media {
     fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
-        self.file.read(into)
+        if !self.is_file {
+            return self.file.read(into);
+        }
+        let left = self.length.saturating_sub(self.file.stream_position()?);
+        let most = into.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        self.file.read(&mut into[..most])
     }
 }
 

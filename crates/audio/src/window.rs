@@ -6,7 +6,7 @@ use crate::resample::Resampler;
 use crate::track::Source;
 use crate::{AudioError, Result};
 
-/// The longest track that is taken whole: time and memory of a forward pass grow with its square.
+/// The longest window, and the longest track that is taken whole: time and memory of a forward pass grow with its square.
 pub const MAX_WHOLE_SECONDS: u32 = 600;
 
 /// Remainders that [`Tail::Keep`] takes have at least this many seconds.
@@ -46,12 +46,17 @@ impl FromStr for WindowPolicy {
     fn from_str(text: &str) -> Result<Self> {
         let fail = |reason: &str| AudioError::Window { found: text.to_string(), reason: reason.to_string() };
         let seconds = |part: &str| part.parse::<Seconds>().map_err(|reason| fail(&reason));
+        let length = |part: &str| {
+            let length = seconds(part)?;
+            let most = f64::from(MAX_WHOLE_SECONDS);
+            if length.get() > most { Err(fail(&format!("a window has at most {most} s"))) } else { Ok(length) }
+        };
         match text.split_once(':') {
             None if text == "whole" => Ok(WindowPolicy::Whole),
-            Some(("middle", length)) => Ok(WindowPolicy::Middle(seconds(length)?)),
+            Some(("middle", middle)) => Ok(WindowPolicy::Middle(length(middle)?)),
             Some(("sliding", rest)) => {
-                let (length, hop) = rest.split_once('/').unwrap_or((rest, rest));
-                Ok(WindowPolicy::Sliding { length: seconds(length)?, hop: seconds(hop)? })
+                let (window, hop) = rest.split_once('/').unwrap_or((rest, rest));
+                Ok(WindowPolicy::Sliding { length: length(window)?, hop: seconds(hop)? })
             }
             _ => Err(fail("nothing else is known")),
         }

@@ -3,9 +3,9 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{anyhow, bail};
 use clap::Parser;
 use mert_audio::{Damage, Tail, WindowPolicy};
 use mert_embed::inputs::{self, Input};
@@ -72,8 +72,8 @@ pub(crate) struct Args {
     #[arg(long, default_value = "f32")]
     dtype: ComputeDtype,
     /// How many threads decode [default: one for each processor, at most 4]; the model runs on all processors
-    #[arg(long, value_name = "N")]
-    jobs: Option<NonZero<usize>>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    jobs: Option<u16>,
     /// A YAML file with feature_extraction.mert.{model_name, layer, aggregation, device}; options given here win
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -94,11 +94,24 @@ pub(crate) struct Args {
 /// Set by a signal, and by --strict.
 static STOP: AtomicBool = AtomicBool::new(false);
 
-/// Ends the run after the window that is being embedded; a second signal ends it at once.
+/// While files are embedded a run may end at any moment: what is finished is in the journal.
+static EMBEDDING: AtomicBool = AtomicBool::new(false);
+
+/// Ends the run after the window that is being embedded; a second signal ends it at once, and so does a window that takes
+/// long, or standard input that says nothing.
 pub(crate) fn interrupt() {
-    if STOP.swap(true, Ordering::Relaxed) {
-        std::process::exit(130);
+    const PATIENCE: Duration = Duration::from_secs(2);
+    if !STOP.swap(true, Ordering::Relaxed) {
+        std::thread::spawn(|| {
+            std::thread::sleep(PATIENCE);
+            if EMBEDDING.load(Ordering::Relaxed) {
+                say("interrupted: the same command goes on from the files that are finished");
+                std::process::exit(130);
+            }
+        });
+        return;
     }
+    std::process::exit(130);
 }
 
 /// Runs the command.
@@ -106,10 +119,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let config = args.config.as_deref().map(EmbedConfig::read).transpose()?.unwrap_or_default();
     let config_path = args.config.as_deref().unwrap_or(Path::new(""));
     let (model_path, paths) = model_and_inputs(args, &config)?;
-    output::Format::of(&args.output)?;
-    if args.output.exists() && !args.force {
-        return Err(EmbedError::OutputExists { path: args.output.clone() }.into());
-    }
+    let written = check_output(args)?;
     let reading = Reading {
         window: args.window,
         tail: args.tail,
@@ -117,6 +127,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         input_rate: args.input_rate,
     };
     let inputs = inputs::collect(&paths, args.list.as_deref())?;
+    let read = inputs.iter().map(|input| &input.path).chain([&model_path]).chain(&args.list).chain(&args.config);
+    refuse_overwriting(&written, read)?;
     check_stdin(&inputs, &reading)?;
 
     let kind = match (args.device, &config.device) {
@@ -168,6 +180,30 @@ fn model_and_inputs(args: &Args, config: &EmbedConfig) -> anyhow::Result<(PathBu
     Ok((model, inputs))
 }
 
+/// The files that will be written; none of them is there yet, or may be replaced.
+fn check_output(args: &Args) -> Result<Vec<PathBuf>, EmbedError> {
+    let mut written = vec![args.output.clone()];
+    if output::Format::of(&args.output)? == output::Format::Npy {
+        written.push(output::rows_file(&args.output));
+    }
+    match written.iter().find(|path| path.is_dir() || path.exists() && !args.force) {
+        Some(path) if path.is_dir() => {
+            Err(EmbedError::Write { path: path.clone(), source: std::io::ErrorKind::IsADirectory.into() })
+        }
+        Some(path) => Err(EmbedError::OutputExists { path: path.clone() }),
+        None => Ok(written),
+    }
+}
+
+/// An output that would replace an input is a slip on the command line.
+fn refuse_overwriting<'a>(written: &[PathBuf], mut read: impl Iterator<Item = &'a PathBuf>) -> anyhow::Result<()> {
+    let resolved: Vec<PathBuf> = written.iter().filter_map(|path| path.canonicalize().ok()).collect();
+    match read.find(|path| path.canonicalize().is_ok_and(|path| resolved.contains(&path))) {
+        Some(path) => bail!("{} is an input: give the output another name", path.display()),
+        None => Ok(()),
+    }
+}
+
 fn check_stdin(inputs: &[Input], reading: &Reading) -> anyhow::Result<()> {
     let has_stdin = inputs.iter().any(Input::is_stdin);
     match reading.input_rate {
@@ -188,7 +224,7 @@ fn open_model(path: &Path, dtype: ComputeDtype, kind: DeviceKind) -> anyhow::Res
     let license = file.metadata().license.clone();
     let (model, sha256) = rayon::join(
         || kind.open().and_then(|device| Model::from_file(&file, dtype, &device)),
-        || sha256(path).with_context(|| format!("cannot read {}", path.display())),
+        || sha256(path).map_err(|error| anyhow!("cannot read {}: {error}", path.display())),
     );
     Ok((model?, ModelFile { sha256: sha256?, license }))
 }
@@ -212,9 +248,11 @@ fn embed_inputs(
     journal: &mut Journal,
 ) -> Result<Summary, EmbedError> {
     let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let jobs = args.jobs.or(NonZero::new(processors.min(4))).unwrap_or(NonZero::<usize>::MIN);
+    let jobs = args.jobs.map_or(processors.min(4), usize::from);
+    let jobs = NonZero::new(jobs).unwrap_or(NonZero::<usize>::MIN);
     let resumed = inputs.iter().filter(|input| journal.has(input)).count();
     let mut progress = Progress::new(inputs.len(), resumed, args.quiet || !std::io::stderr().is_terminal());
+    EMBEDDING.store(true, Ordering::Relaxed);
     let summary = embed(inputs, embedder, reading, jobs, journal, &STOP, |event| match event {
         Event::Window { seconds } => progress.window(seconds),
         Event::Done { input, notes } => {
@@ -231,6 +269,7 @@ fn embed_inputs(
             }
         }
     });
+    EMBEDDING.store(false, Ordering::Relaxed);
     progress.finish();
     summary
 }

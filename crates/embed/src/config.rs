@@ -24,7 +24,7 @@ pub struct EmbedConfig {
 
 /// `6`, `-1`, `[0, 6, 12]` or `all`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "`layer` must be a whole number, a list of them, or a text such as all or 0-12")]
 enum LayerKey {
     One(i64),
     Several(Vec<i64>),

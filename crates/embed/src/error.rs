@@ -62,6 +62,12 @@ pub enum EmbedError {
         /// Which setting, and both values.
         what: String,
     },
+    /// A file where the journal would be is none of this version's.
+    #[error("{path} is no journal that can be continued: remove it, or drop it with --restart")]
+    NoJournal {
+        /// The file.
+        path: PathBuf,
+    },
     /// Another program is writing the same output.
     #[error("{path} is in use: another mert-embed writes the same output")]
     Locked {

@@ -23,13 +23,15 @@ pub struct Input {
     /// Its path, as the user gave it or found in a folder that the user gave.
     pub path: PathBuf,
     /// Its size in bytes and the time of its last change in nanoseconds since 1970. `None` where there is no
-    /// such thing, as on standard input, or no such file.
+    /// such thing, as on standard input, or no such file, and for a name that is no Unicode, which a journal cannot hold:
+    /// what has none is embedded anew in each run.
     pub version: Option<(u64, u128)>,
 }
 
 impl Input {
     fn new(path: &Path) -> Self {
-        Input { path: path.to_path_buf(), version: std::fs::metadata(path).ok().as_ref().and_then(version) }
+        let metadata = std::fs::metadata(path).ok().filter(|_| path.to_str().is_some());
+        Input { path: path.to_path_buf(), version: metadata.as_ref().and_then(version) }
     }
 
     /// Whether this is standard input.
@@ -55,7 +57,10 @@ pub fn collect(paths: &[PathBuf], list: Option<&Path>) -> Result<Vec<Input>, Emb
     if let Some(list) = list {
         let wrong = |reason: String| EmbedError::Input { path: list.to_path_buf(), reason };
         let text = std::fs::read_to_string(list).map_err(|error| wrong(format!("cannot read the list: {error}")))?;
-        named.extend(text.lines().filter(|line| !line.trim().is_empty()).map(PathBuf::from));
+        // Some editors begin a file with a mark of its encoding.
+        named.extend(
+            text.trim_start_matches('\u{feff}').lines().filter(|line| !line.trim().is_empty()).map(PathBuf::from),
+        );
     }
     let mut inputs = Vec::new();
     let mut seen = HashSet::new();
@@ -81,7 +86,15 @@ fn in_folder(folder: &Path) -> Result<Vec<PathBuf>, EmbedError> {
     let mut files = Vec::new();
     let entries = WalkDir::new(folder).follow_links(true).sort_by_file_name().into_iter();
     for entry in entries.filter_entry(|entry| entry.depth() == 0 || !is_hidden(entry.file_name())) {
-        let entry = entry.map_err(|error| wrong(error.path().unwrap_or(folder), error.to_string()))?;
+        let entry = match entry {
+            Ok(entry) => entry,
+            // A link to nothing or to a folder around it, a folder that may not be read: reported in its turn, as a file.
+            Err(error) if error.depth() > 0 => {
+                files.extend(error.path().map(Path::to_path_buf));
+                continue;
+            }
+            Err(error) => return Err(wrong(folder, error.to_string())),
+        };
         let extension = entry.path().extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
         if entry.file_type().is_file() && extension.is_some_and(|extension| EXTENSIONS.contains(&extension.as_str())) {
             files.push(entry.into_path());

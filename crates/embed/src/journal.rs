@@ -72,7 +72,7 @@ impl Journal {
     /// Opens the journal of `output`, or starts one. With `restart` what it holds is dropped.
     ///
     /// # Errors
-    /// [`EmbedError::OtherRun`] if it belongs to other settings, [`EmbedError::Locked`] if another program
+    /// [`EmbedError::OtherRun`] if it belongs to other settings, [`EmbedError::NoJournal`] if it is none, [`EmbedError::Locked`] if another program
     /// writes to it, [`EmbedError::Write`].
     pub fn open(output: &Path, settings: &Provenance, restart: bool) -> Result<Self, EmbedError> {
         let path = Journal::path_for(output);
@@ -90,6 +90,10 @@ impl Journal {
         }
         let mut found = Found::default();
         let end = found.read(&file).map_err(&failed)?;
+        // A file of this name that somebody else made, or another version.
+        if found.settings.is_none() && file.metadata().map_err(&failed)?.len() > 0 {
+            return Err(EmbedError::NoJournal { path });
+        }
         if let Some(then) = &found.settings
             && let Some(what) = settings.difference(then)
         {
@@ -139,12 +143,15 @@ impl Journal {
         Ok(())
     }
 
-    /// Marks a file as finished: from here on an interruption does not lose it.
+    /// Marks a file as finished: from here on an interruption does not lose it, unless there is no telling whether it
+    /// will be the same in the next run.
     pub(crate) fn finish(&mut self, input: &Input, file: Begun) -> Result<(), EmbedError> {
-        let record = FinishedRecord { id: file.id, input: input.clone() };
-        let record = serde_json::to_vec(&record).unwrap_or_default();
-        self.append(FINISHED, &[&record])?;
-        self.file.flush().map_err(EmbedError::write(&self.path))?;
+        if input.version.is_some() {
+            let record = FinishedRecord { id: file.id, input: input.clone() };
+            let record = serde_json::to_vec(&record).map_err(io::Error::from).map_err(EmbedError::write(&self.path))?;
+            self.append(FINISHED, &[&record])?;
+            self.file.flush().map_err(EmbedError::write(&self.path))?;
+        }
         self.finished.insert(input.clone(), file.finished);
         Ok(())
     }

@@ -14,7 +14,7 @@ fn main() -> ExitCode {
     match cli::run(&args) {
         Ok(status) => status,
         Err(error) => {
-            cli::say(&format!("mert-embed: {error:#}"));
+            cli::say(&format!("mert-embed: {error}"));
             ExitCode::from(2)
         }
     }

@@ -167,8 +167,8 @@ fn read_windows<S: Source>(
 /// A file some of whose windows were embedded.
 struct Running {
     begun: Begun,
-    /// What was left out: seconds from the start.
-    silent: Vec<f64>,
+    /// What was left out: seconds from the start, and the value of all samples.
+    silent: Vec<(f64, f32)>,
     failure: Option<EmbedError>,
 }
 
@@ -204,7 +204,9 @@ fn embed_all(
                         journal.add(&mut file.begun, (window.index as u32, start, samples), &embedding)?;
                         observe(Event::Window { seconds: samples as f64 / rate });
                     }
-                    Err(EmbedError::Audio(AudioError::Silent { .. })) => file.silent.push(start as f64 / rate),
+                    Err(EmbedError::Audio(AudioError::Silent { value })) => {
+                        file.silent.push((start as f64 / rate, value));
+                    }
                     Err(error) => file.failure = Some(error),
                 }
                 continue;
@@ -216,13 +218,17 @@ fn embed_all(
         let outcome = result.and_then(|notes| match running.remove(&place) {
             Some(Running { failure: Some(error), .. }) => Err(error),
             Some(Running { begun, silent, .. }) if begun.windows() > 0 => Ok((begun, notes, silent)),
-            _ => Err(AudioError::Silent { value: 0.0 }.into()),
+            Some(Running { silent, .. }) => {
+                let value = silent.first().map_or(0.0, |&(_, value)| value);
+                Err(AudioError::Silent { value }.into())
+            }
+            None => Err(AudioError::TooShort { samples: 0, needed: embedder.min_samples() }.into()),
         });
         match outcome {
             Ok((begun, mut notes, silent)) => {
                 journal.finish(input, begun)?;
                 summary.done += 1;
-                if let Some(first) = silent.first() {
+                if let Some((first, _)) = silent.first() {
                     let count = silent.len();
                     notes.push(format!("{count} silent window(s) left out, the first at {first:.2} s"));
                 }

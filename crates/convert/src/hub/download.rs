@@ -105,6 +105,10 @@ fn fetch(client: &Client<'_>, partial: &Path, file: &str, info: &FileInfo) -> Re
     let mut patience = Patience::new(&info.url, client.watch);
     let mut most = length(&out)?;
     while info.size != Some(length(&out)?) {
+        if !is_sha256(&info.etag) {
+            // What could not be found wrong is not gone on with: it may be the page of another server.
+            out.set_len(0).map_err(|source| write_error(partial, source))?;
+        }
         let done = fetch_once(client, partial, &mut out, file, info)?;
         let reached = length(&out)?;
         if reached > most {
