@@ -72,7 +72,7 @@ for document in "$root"/README.md "$root"/docs/*.md; do
 
   while IFS= read -r command; do
     output="$(sed -nE 's/.* (-o|--output) ([^ ]*).*/\2/p' <<<"$command")"
-    [ -z "$output" ] || rm -f "$output"
+    [ -z "$output" ] || rm -f "$output" "${output%.npy}.rows.jsonl"
     echo "\$ $command"
     bash -euc "$command" >/dev/null || { echo "check-docs: failed in $(basename "$document"): $command" >&2; exit 1; }
     count=$((count + 1))
