@@ -83,7 +83,10 @@ def make_tracks(folder, count, seconds):
             subprocess.run(ffmpeg, check=True)
             wav.unlink()
         else:
-            soundfile.write(path, samples, rate)
+            # In blocks: libsndfile's Vorbis encoder overflows the stack on a minute at once.
+            with soundfile.SoundFile(path, "w", rate, 2) as file:
+                for start in range(0, len(samples), rate):
+                    file.write(samples[start : start + rate])
 
 
 def decode(path):

@@ -11,12 +11,15 @@ use proptest::prelude::*;
 use sound::noise;
 
 /// A signal in blocks of the given lengths, over and over.
+#[derive(Default)]
 struct Blocks {
     signal: Vec<f32>,
     rate: u32,
     lengths: Vec<usize>,
     position: usize,
     number: usize,
+    /// Of what may be left out this part is, in percent.
+    left_out: u64,
     /// Ends with an error instead.
     fails: bool,
 }
@@ -34,6 +37,13 @@ impl Source for Blocks {
         self.position = (start + self.lengths[self.number % self.lengths.len()]).min(self.signal.len());
         self.number += 1;
         Ok(Some(&self.signal[start..self.position]))
+    }
+
+    fn pass_over(&mut self, samples: u64) -> Result<u64> {
+        let left = (self.signal.len() - self.position) as u64;
+        let passed = (samples * self.left_out / 100).min(left);
+        self.position += passed as usize;
+        Ok(passed)
     }
 }
 
@@ -90,6 +100,7 @@ struct Case {
     tail: Tail,
     min_samples: usize,
     blocks: Vec<usize>,
+    left_out: u64,
 }
 
 /// Rates are low, so that seconds are few samples. The least that a model takes is less than a second, as it is
@@ -125,8 +136,9 @@ fn cases() -> impl Strategy<Value = Case> {
         prop::collection::vec(1usize..3000, 1..5),
     ];
     let min_samples = prop_oneof![Just(0usize), Just(1), 1usize..900];
-    (samples, rates, policy, tail, min_samples, blocks).prop_map(
-        |(samples, (from, to), policy, tail, min_samples, blocks)| Case {
+    let left_out = prop_oneof![Just(0u64), Just(100), 0u64..=100];
+    (samples, rates, policy, tail, min_samples, blocks, left_out).prop_map(
+        |(samples, (from, to), policy, tail, min_samples, blocks, left_out)| Case {
             samples,
             from,
             to,
@@ -134,6 +146,7 @@ fn cases() -> impl Strategy<Value = Case> {
             tail,
             min_samples,
             blocks,
+            left_out,
         },
     )
 }
@@ -143,7 +156,7 @@ proptest! {
 
     #[test]
     fn windows_are_those_of_the_whole_track(case in cases()) {
-        let Case { samples, from, to, policy, tail, min_samples, blocks } = case;
+        let Case { samples, from, to, policy, tail, min_samples, blocks, left_out } = case;
         let signal = noise(samples);
         let mut resampled = Vec::new();
         let mut resampler = Resampler::new(from, to).unwrap();
@@ -151,7 +164,7 @@ proptest! {
         resampler.finish(|piece| resampled.extend_from_slice(piece));
         prop_assert_eq!(resampled.len(), (samples * to as usize + from as usize / 2) / from as usize);
 
-        let source = Blocks { signal, rate: from, lengths: blocks, position: 0, number: 0, fails: false };
+        let source = Blocks { signal, rate: from, lengths: blocks, left_out, ..Blocks::default() };
         let windows = Windows::new(source, to, &policy, tail, min_samples, Some(resampled.len() as u64));
         let longest = match policy {
             WindowPolicy::Whole => usize::MAX,
@@ -190,7 +203,7 @@ fn long_tracks_have_the_same_windows_as_short_ones() {
         let policy = WindowPolicy::Sliding { length: Seconds::new(length).unwrap(), hop: Seconds::new(hop).unwrap() };
         for tail in [Tail::Align, Tail::Keep, Tail::Drop] {
             for lengths in [vec![1152], vec![1, 70_000, 300_000], vec![2_000_000]] {
-                let source = Blocks { signal: signal.clone(), rate, lengths, position: 0, number: 0, fails: false };
+                let source = Blocks { signal: signal.clone(), rate, lengths, ..Blocks::default() };
                 let found = found(Windows::new(source, rate, &policy, tail, 400, None).unwrap()).unwrap();
                 let expected = model(signal.len(), rate, &policy, tail, 400).unwrap();
                 assert_eq!(found.len(), expected.len(), "{policy}, {tail}");
@@ -207,7 +220,7 @@ fn whole_tracks_have_a_limit() {
     let rate = 1000;
     let limit = (MAX_WHOLE_SECONDS * rate) as usize;
     let windows = |samples: usize| {
-        let source = Blocks { signal: noise(samples), rate, lengths: vec![999], position: 0, number: 0, fails: false };
+        let source = Blocks { signal: noise(samples), rate, lengths: vec![999], ..Blocks::default() };
         Windows::new(source, rate, &WindowPolicy::Whole, Tail::Align, 400, None).unwrap()
     };
     let all = found(windows(limit)).unwrap();
@@ -218,18 +231,30 @@ fn whole_tracks_have_a_limit() {
 
 #[test]
 fn the_middle_of_a_stream_needs_its_length() {
-    let source = Blocks { signal: noise(5000), rate: 1000, lengths: vec![100], position: 0, number: 0, fails: false };
+    let source = Blocks { signal: noise(5000), rate: 1000, lengths: vec![100], ..Blocks::default() };
     let policy: WindowPolicy = "middle:2s".parse().unwrap();
     let error = Windows::new(source, 1000, &policy, Tail::Align, 400, None).err().expect("an error");
     assert!(matches!(error, AudioError::Window { .. }));
+}
+
+/// A length is only what a file says: a source that ends before the window that was to be its middle has none.
+#[test]
+fn a_source_that_is_shorter_than_it_says_gives_no_window() {
+    for (from, to, left_out) in [(1000, 1000, 0), (1000, 1000, 100), (1470, 1000, 0), (1470, 1000, 50)] {
+        let source = Blocks { signal: noise(5000), rate: from, lengths: vec![100], left_out, ..Blocks::default() };
+        let policy: WindowPolicy = "middle:2s".parse().unwrap();
+        let mut windows = Windows::new(source, to, &policy, Tail::Align, 400, Some(20_000)).unwrap();
+        let samples = (5000 * u64::from(to) + u64::from(from) / 2) / u64::from(from);
+        let error = windows.next_window().unwrap_err();
+        assert!(matches!(error, AudioError::TooShort { samples: found, .. } if found == samples), "{error}");
+    }
 }
 
 /// A track that fails late has given its earlier windows, and no last one that would be wrong.
 #[test]
 fn windows_before_an_error_are_given_and_none_after() {
     for (policy, expected) in [("sliding:2s/1s", 3), ("sliding:10s", 0), ("whole", 0)] {
-        let source =
-            Blocks { signal: noise(4500), rate: 1000, lengths: vec![100], position: 0, number: 0, fails: true };
+        let source = Blocks { signal: noise(4500), rate: 1000, lengths: vec![100], fails: true, ..Blocks::default() };
         let mut windows = Windows::new(source, 1000, &policy.parse().unwrap(), Tail::Align, 400, None).unwrap();
         for _ in 0..expected {
             assert!(windows.next_window().unwrap().is_some());

@@ -11,7 +11,7 @@ use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
 use symphonia::core::io::MediaSourceStream;
 use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
-use symphonia::core::units::Duration;
+use symphonia::core::units::{Duration, TimeBase};
 
 use crate::media::Media;
 use crate::ogg_pages::{self, Pages};
@@ -60,6 +60,10 @@ pub struct AudioFile {
     cut_off: bool,
     /// The time of the first sample, in samples.
     origin: u64,
+    /// A packet that was read and is to be decoded.
+    pending: Option<Packet>,
+    /// Not all packets were decoded.
+    passed_over: bool,
     /// Decoded samples of the channels in turn, and their mean.
     interleaved: Vec<f32>,
     mono: Vec<f32>,
@@ -153,6 +157,8 @@ impl AudioFile {
             keep: None,
             cut_off: false,
             origin: 0,
+            pending: None,
+            passed_over: false,
             interleaved: Vec::new(),
             mono: Vec::new(),
             position: 0,
@@ -180,7 +186,7 @@ impl AudioFile {
             Pages::CutOff => self.cut_off = true,
             Pages::Damaged { time } => {
                 let seconds = time as f64 / f64::from(self.info.sample_rate);
-                self.pass_over(seconds, "a page is missing or has changed")?;
+                self.damaged(seconds, "a page is missing or has changed")?;
             }
         }
         // It was taken from the first and the last page that are left.
@@ -198,11 +204,15 @@ impl AudioFile {
         &self.notes
     }
 
-    /// Decodes the rest to count its samples.
+    /// Counts the samples of the rest, which is decoded only if that needs it.
     ///
     /// # Errors
     /// Those of [`Source::next_block`].
     pub fn count(mut self) -> Result<u64> {
+        // The last packet of other formats may have fewer samples than it says.
+        if self.info.codec == "mp3" {
+            self.pass_over(u64::MAX)?;
+        }
         while self.next_block()?.is_some() {}
         Ok(self.position)
     }
@@ -213,6 +223,9 @@ impl AudioFile {
 
     /// The next packet of the track, `None` at the end.
     fn next_packet(&mut self) -> Result<Option<Packet>> {
+        if let Some(packet) = self.pending.take() {
+            return Ok(Some(packet));
+        }
         loop {
             match self.format.next_packet() {
                 Ok(Some(packet)) if packet.track_id == self.track_id => return Ok(Some(packet)),
@@ -232,7 +245,7 @@ impl AudioFile {
                 }
                 // What follows cannot be found: this is the end.
                 Err(error) => {
-                    self.pass_over(self.seconds(), &error.to_string())?;
+                    self.damaged(self.seconds(), &error.to_string())?;
                     return Ok(None);
                 }
             }
@@ -240,7 +253,7 @@ impl AudioFile {
     }
 
     /// Notes damage, or refuses it.
-    fn pass_over(&mut self, seconds: f64, reason: &str) -> Result<()> {
+    fn damaged(&mut self, seconds: f64, reason: &str) -> Result<()> {
         match self.damage {
             Damage::Refuse => Err(AudioError::Damaged { seconds, reason: reason.to_string() }),
             Damage::Keep => {
@@ -261,7 +274,7 @@ impl AudioFile {
                 let spec = buffer.spec();
                 let (rate, channels) = (spec.rate(), spec.channels().count());
                 // Some decoders learn the channels only from the first packet.
-                if self.info.channels == 0 && self.position == 0 {
+                if self.info.channels == 0 {
                     self.info.channels = channels;
                 }
                 let info = &self.info;
@@ -286,18 +299,26 @@ impl AudioFile {
             }
             Err(error) => error.to_string(),
         };
-        self.pass_over(self.seconds(), &failure)?;
+        self.damaged(self.seconds(), &failure)?;
         self.mono.clear();
         let frames = self.frames_in(packet.dur);
         self.mono.resize(usize::try_from(frames).unwrap_or(0), 0.0);
         Ok(())
     }
 
+    fn time_base(&self) -> Option<TimeBase> {
+        self.format.tracks().iter().find(|track| track.id == self.track_id)?.time_base
+    }
+
+    /// Whether the times of packets are whole numbers of samples.
+    fn counts_samples(&self) -> bool {
+        self.time_base().is_some_and(|base| base.numer.get() == 1 && base.denom.get() == self.info.sample_rate)
+    }
+
     /// How many samples a packet stands for; none if its time is no time of a packet.
     fn frames_in(&self, duration: Duration) -> u64 {
         const LONGEST_PACKET: u64 = 1 << 20;
-        let track = self.format.tracks().iter().find(|track| track.id == self.track_id);
-        let Some(base) = track.and_then(|track| track.time_base) else { return 0 };
+        let Some(base) = self.time_base() else { return 0 };
         let (numer, denom) = (u128::from(base.numer.get()), u128::from(base.denom.get()));
         let frames = u128::from(duration.get()) * numer * u128::from(self.info.sample_rate) / denom;
         u64::try_from(frames).ok().filter(|&frames| frames <= LONGEST_PACKET).unwrap_or(0)
@@ -325,22 +346,27 @@ impl AudioFile {
         }
     }
 
-    /// How many samples are missing between those that were decoded and `packet`: frames of FLAC that are damaged
-    /// are left out by the reader without a word.
-    fn missing_before(&mut self, packet: &Packet) -> Result<usize> {
-        /// More is left out, not filled up.
-        const LONGEST_GAP: u64 = 1 << 22;
+    /// How many samples are missing between those before and `packet`: frames of FLAC that are damaged are left out
+    /// by the reader without a word.
+    fn gap_before(&mut self, packet: &Packet) -> u64 {
         if self.info.container != "flac" {
-            return Ok(0);
+            return 0;
         }
         let time = u64::try_from(packet.pts.get()).unwrap_or(0);
         // A stream that was recorded from some time on does not state a length.
         if self.position == 0 && self.info.frames.is_none() {
             self.origin = time;
         }
-        let missing = time.saturating_sub(self.origin + self.position);
+        time.saturating_sub(self.origin + self.position)
+    }
+
+    /// The silence that takes the place of what is missing before `packet`, in samples.
+    fn missing_before(&mut self, packet: &Packet) -> Result<usize> {
+        /// More is left out, not filled up.
+        const LONGEST_GAP: u64 = 1 << 22;
+        let missing = self.gap_before(packet);
         if missing > 0 {
-            self.pass_over(self.seconds(), "frames are missing or have changed")?;
+            self.damaged(self.seconds(), "frames are missing or have changed")?;
         }
         if missing > LONGEST_GAP {
             self.origin += missing;
@@ -359,10 +385,55 @@ impl AudioFile {
                 Damage::Refuse => return Err(AudioError::Truncated { found, announced }),
                 Damage::Keep => self.notes.push(AudioError::Truncated { found, announced }.to_string()),
             }
-        } else if self.decoder.finalize().verify_ok == Some(false) && self.notes.is_empty() {
-            self.pass_over(found, "the samples do not have the checksum that the file states")?;
+        } else if !self.passed_over && self.decoder.finalize().verify_ok == Some(false) && self.notes.is_empty() {
+            self.damaged(found, "the samples do not have the checksum that the file states")?;
         }
         Ok(())
+    }
+
+    /// How many samples a decoder must have seen before those that are wanted come out as if it had seen all;
+    /// `None` if that needs all.
+    fn decoder_lead(&self) -> Option<u64> {
+        match self.info.codec {
+            "flac" | "alac" => Some(0),
+            codec if codec.starts_with("pcm") => Some(0),
+            // The data of a frame may begin 511 bytes earlier (255 in MPEG-2, whose smallest frame has 11 bytes of
+            // data), and its filters reach over two frames: fewer than 32 frames.
+            "mp3" => Some(32 * 1152),
+            // A packet overlaps with the one before, and the longest has 8192 samples.
+            "vorbis" => Some(2 * 8192),
+            // AAC may hold noise from a generator that runs on from packet to packet.
+            _ => None,
+        }
+    }
+
+    /// Reads the packets that end before the sample `end`, of which only those less than `lead` before it are decoded.
+    fn pass_over_packets(&mut self, end: u64, lead: u64) -> Result<()> {
+        while let Some(packet) = self.next_packet()? {
+            // symphonia 0.6 does not take what is trimmed of an MP3 packet from its duration.
+            if [packet.trim_start, packet.trim_end] != [Duration::ZERO; 2] {
+                self.decode(&packet)?;
+                self.apply_bounds();
+                self.position += self.mono.len() as u64;
+                continue;
+            }
+            let frames = self.frames_in(packet.dur);
+            let left_out = self.skip.min(frames);
+            let next = self.position + frames - left_out;
+            if next > end || self.gap_before(&packet) > 0 {
+                self.pending = Some(packet);
+                return Ok(());
+            }
+            if end - next < lead {
+                // For what the decoder remembers of it. The first of these may come out wrong and in a wrong length.
+                let _ = self.decoder.decode(&packet);
+            }
+            self.passed_over = true;
+            self.skip -= left_out;
+            self.position = next;
+        }
+        self.ended = true;
+        self.check_end()
     }
 
     fn advance(&mut self) -> Result<bool> {
@@ -387,6 +458,13 @@ impl AudioFile {
 impl Source for AudioFile {
     fn sample_rate(&self) -> u32 {
         self.info.sample_rate
+    }
+
+    fn pass_over(&mut self, samples: u64) -> Result<u64> {
+        let before = self.position;
+        let Some(lead) = self.decoder_lead().filter(|_| self.counts_samples()) else { return Ok(0) };
+        guard(|| self.pass_over_packets(before.saturating_add(samples), lead))??;
+        Ok(self.position - before)
     }
 
     /// # Errors

@@ -66,6 +66,26 @@ impl Resampler {
         self.fft.as_ref().map_or(0, |block| block.input.len() * 3 / 2)
     }
 
+    /// How many input samples need not be there for all outputs from `output` on to be what they are.
+    pub(crate) fn needless_before(&self, output: u64) -> u64 {
+        let Some(block) = &self.fft else { return output };
+        // A block of outputs comes of its block of inputs and the one before.
+        let blocks = (output + block.delay as u64) / block.output.len() as u64;
+        blocks.saturating_sub(1) * block.input.len() as u64
+    }
+
+    /// Begins with input sample `input`, a number that [`Resampler::needless_before`] told, and says which output
+    /// sample is the first to come.
+    pub(crate) fn begin_at(&mut self, input: u64) -> u64 {
+        (self.taken, self.given) = (input, input);
+        let Some(block) = self.fft.as_mut().filter(|_| input > 0) else { return input };
+        let (inputs, outputs) = (block.input.len() as u64, block.output.len());
+        // What comes of the first block lacks the block before.
+        self.given = (input / inputs + 1) * outputs as u64 - block.delay as u64;
+        block.delay = outputs;
+        self.given
+    }
+
     /// Takes in `samples` and gives what is ready to `sink`, in pieces.
     pub fn push(&mut self, mut samples: &[f32], mut sink: impl FnMut(&[f32])) {
         self.taken += samples.len() as u64;

@@ -15,6 +15,16 @@ pub trait Source {
     /// # Errors
     /// [`crate::AudioError`] for a source that cannot be read.
     fn next_block(&mut self) -> Result<Option<&[f32]>>;
+
+    /// Leaves out at most `samples` samples, without decoding what need not be, and says how many. The samples after
+    /// them are the same as if those had been taken.
+    ///
+    /// # Errors
+    /// Those of [`Source::next_block`], of what is seen without decoding.
+    fn pass_over(&mut self, samples: u64) -> Result<u64> {
+        let _ = samples;
+        Ok(0)
+    }
 }
 
 /// A file whose samples are wanted at a model's rate.

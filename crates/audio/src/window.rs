@@ -113,6 +113,9 @@ pub struct Windows<S> {
     resampler: Resampler,
     plan: Plan,
     min_samples: usize,
+    /// Samples of the source, at its own rate, that nothing needs, and how many of them are behind.
+    needless: u64,
+    passed_over: u64,
     /// Samples from `first` on, at the model's rate.
     buffer: Vec<f32>,
     first: u64,
@@ -155,7 +158,7 @@ impl<S: Source> Windows<S> {
         min_samples: usize,
         total: Option<u64>,
     ) -> Result<Self> {
-        let resampler = Resampler::new(source.sample_rate(), rate)?;
+        let mut resampler = Resampler::new(source.sample_rate(), rate)?;
         let plan = match policy {
             WindowPolicy::Whole => {
                 let limit = u64::from(MAX_WHOLE_SECONDS) * u64::from(rate);
@@ -184,13 +187,18 @@ impl<S: Source> Windows<S> {
             return Err(AudioError::TooShort { samples: length as u64, needed: min_samples });
         }
         let next = if let Plan::One { start, .. } = plan { start } else { 0 };
+        // Before the middle nothing is needed.
+        let needless = resampler.needless_before(next);
+        let first = resampler.begin_at(needless);
         Ok(Windows {
             source,
             resampler,
             plan,
             min_samples,
+            needless,
+            passed_over: 0,
             buffer: Vec::new(),
-            first: 0,
+            first,
             ended: false,
             index: 0,
             next,
@@ -283,6 +291,9 @@ impl<S: Source> Windows<S> {
             Plan::Sliding { length, tail: Tail::Align, .. } => length as u64,
             _ => 0,
         };
+        if self.passed_over < self.needless {
+            self.passed_over += self.source.pass_over(self.needless - self.passed_over)?;
+        }
         while !self.ended && self.received() < end {
             let useless = needed.min(self.received().saturating_sub(keep)).saturating_sub(self.first);
             // In large steps, as each moves the rest.
@@ -293,7 +304,15 @@ impl<S: Source> Windows<S> {
             let buffer = &mut self.buffer;
             let sink = |samples: &[f32]| buffer.extend_from_slice(samples);
             match self.source.next_block()? {
-                Some(block) => self.resampler.push(block, sink),
+                Some(block) => {
+                    let needless = (self.needless - self.passed_over).min(block.len() as u64);
+                    self.passed_over += needless;
+                    self.resampler.push(&block[needless as usize..], sink);
+                }
+                None if self.passed_over < self.needless => {
+                    self.first = self.resampler.output_len(self.passed_over);
+                    self.ended = true;
+                }
                 None => {
                     self.resampler.finish(sink);
                     self.ended = true;
