@@ -317,6 +317,8 @@ fn what_python_downloaded_is_found_without_the_network() {
     let mut command = hub.command("owner/tiny");
     command.env_remove("HF_HOME").env("HOME", &home).env("USERPROFILE", &home).env("HF_HUB_OFFLINE", "1");
     hub.assert_converted(&run(&mut command));
+    command.env("HF_HOME", "~/.cache/huggingface");
+    hub.assert_converted(&run(&mut command));
     assert!(hub.server.requests().is_empty());
 }
 

@@ -35,7 +35,7 @@ pub(crate) struct Args {
     /// The model; then all arguments are inputs
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
-    /// A file that names files and folders, one on each line
+    /// A file that names files and folders, one on each line, or a playlist (.m3u, .m3u8)
     #[arg(long, value_name = "FILE")]
     list: Option<PathBuf>,
     /// What to write: .npy, .npz, .safetensors, .parquet or .jsonl

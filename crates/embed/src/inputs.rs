@@ -57,10 +57,14 @@ pub fn collect(paths: &[PathBuf], list: Option<&Path>) -> Result<Vec<Input>, Emb
     if let Some(list) = list {
         let wrong = |reason: String| EmbedError::Input { path: list.to_path_buf(), reason };
         let text = std::fs::read_to_string(list).map_err(|error| wrong(format!("cannot read the list: {error}")))?;
+        // A playlist has comments, and its names start from its own folder.
+        let is_playlist = list
+            .extension()
+            .is_some_and(|extension| extension.eq_ignore_ascii_case("m3u") || extension.eq_ignore_ascii_case("m3u8"));
+        let base = list.parent().filter(|_| is_playlist).unwrap_or(Path::new(""));
+        let is_file = |line: &&str| !line.trim().is_empty() && !(is_playlist && line.starts_with('#'));
         // Some editors begin a file with a mark of its encoding.
-        named.extend(
-            text.trim_start_matches('\u{feff}').lines().filter(|line| !line.trim().is_empty()).map(PathBuf::from),
-        );
+        named.extend(text.trim_start_matches('\u{feff}').lines().filter(is_file).map(|line| base.join(line)));
     }
     let mut inputs = Vec::new();
     let mut seen = HashSet::new();
@@ -126,6 +130,14 @@ mod tests {
         assert_eq!(names, expected.map(at));
         assert_eq!(found[0].version.map(|(size, _)| size), Some(1));
         assert_eq!(found[3].version, None);
+        let lines = "#EXTM3U\n#EXTINF:123,Someone - Something\nsong.mp3\n";
+        for name in ["a.m3u8", "a.M3U", "a.txt"] {
+            std::fs::write(at(name), lines).unwrap();
+            let found: Vec<_> = collect(&[], Some(&at(name))).unwrap().into_iter().map(|input| input.path).collect();
+            let expected =
+                if name == "a.txt" { lines.lines().map(PathBuf::from).collect() } else { vec![at("song.mp3")] };
+            assert_eq!(found, expected, "{name}");
+        }
     }
 
     #[test]

@@ -101,8 +101,13 @@ fn text(variable: &str) -> Option<String> {
     env::var(variable).ok().map(|value| value.trim().to_string()).filter(|value| !value.is_empty())
 }
 
+/// A folder or file; `~` is the home folder, as in Python, because no shell expands it in a settings file.
 fn folder(variable: &str) -> Option<PathBuf> {
-    env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
+    let path = env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)?;
+    match path.strip_prefix("~") {
+        Ok(rest) => Some(env::home_dir()?.join(rest)),
+        Err(_) => Some(path),
+    }
 }
 
 fn is_set(variable: &str) -> bool {
