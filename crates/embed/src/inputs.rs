@@ -62,9 +62,11 @@ pub fn collect(paths: &[PathBuf], list: Option<&Path>) -> Result<Vec<Input>, Emb
             .extension()
             .is_some_and(|extension| extension.eq_ignore_ascii_case("m3u") || extension.eq_ignore_ascii_case("m3u8"));
         let base = list.parent().filter(|_| is_playlist).unwrap_or(Path::new(""));
-        let is_file = |line: &&str| !line.trim().is_empty() && !(is_playlist && line.starts_with('#'));
+        let is_comment = |line: &str| is_playlist && line.starts_with('#');
         // Some editors begin a file with a mark of its encoding.
-        named.extend(text.trim_start_matches('\u{feff}').lines().filter(is_file).map(|line| base.join(line)));
+        let lines =
+            text.trim_start_matches('\u{feff}').lines().filter(|line| !line.trim().is_empty() && !is_comment(line));
+        named.extend(lines.map(|line| base.join(line)));
     }
     let mut inputs = Vec::new();
     let mut seen = HashSet::new();
