@@ -291,8 +291,9 @@ impl<S: Source> Windows<S> {
             Plan::Sliding { length, tail: Tail::Align, .. } => length as u64,
             _ => 0,
         };
-        if self.passed_over < self.needless {
-            self.passed_over += self.source.pass_over(self.needless - self.passed_over)?;
+        let needless = self.needless - self.passed_over;
+        if needless > 0 {
+            self.passed_over += self.source.pass_over(needless)?.min(needless);
         }
         while !self.ended && self.received() < end {
             let useless = needed.min(self.received().saturating_sub(keep)).saturating_sub(self.first);

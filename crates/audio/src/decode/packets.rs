@@ -1,0 +1,187 @@
+//! Packets of a file, decoded one after another.
+
+use symphonia::core::errors::Error as SymphoniaError;
+use symphonia::core::packet::Packet;
+use symphonia::core::units::{Duration, TimeBase};
+
+use super::{AudioFile, Damage};
+use crate::{AudioError, Result};
+
+/// What a lossy stream may be short of its stated length without being truncated, in samples: encoders disagree
+/// on what of their delay and padding they count. It is two frames of MP3, and more than the delay of any encoder.
+const LOSSY_TOLERANCE: u64 = 2304;
+
+impl AudioFile {
+    /// The next packet of the track, `None` at the end.
+    pub(super) fn next_packet(&mut self) -> Result<Option<Packet>> {
+        if let Some(packet) = self.pending.take() {
+            return Ok(Some(packet));
+        }
+        loop {
+            match self.format.next_packet() {
+                Ok(Some(packet)) if packet.track_id == self.track_id => return Ok(Some(packet)),
+                Ok(Some(_)) => {}
+                Ok(None) => return Ok(None),
+                Err(SymphoniaError::ResetRequired) => {
+                    let what = "another stream begins".to_string();
+                    return Err(AudioError::Changes { seconds: self.seconds(), what });
+                }
+                Err(SymphoniaError::IoError(error)) if error.kind() != std::io::ErrorKind::UnexpectedEof => {
+                    return Err(error.into());
+                }
+                Err(SymphoniaError::IoError(_)) => {
+                    // A WAV file that was written to a pipe does not state its length, and ends where it ends.
+                    self.cut_off |= !(self.info.container == "wave" && self.info.frames.is_none());
+                    return Ok(None);
+                }
+                // What follows cannot be found: this is the end.
+                Err(error) => {
+                    self.damaged(self.seconds(), &error.to_string())?;
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    /// Decodes a packet into `mono`.
+    pub(super) fn decode(&mut self, packet: &Packet) -> Result<()> {
+        let failure = match self.decoder.decode(packet) {
+            Ok(buffer) => {
+                let spec = buffer.spec();
+                let (rate, channels) = (spec.rate(), spec.channels().count());
+                // Some decoders learn the channels only from the first packet.
+                if self.info.channels == 0 {
+                    self.info.channels = channels;
+                }
+                let info = &self.info;
+                if (rate, channels) != (info.sample_rate, info.channels) || channels == 0 {
+                    let was = (info.sample_rate, info.channels);
+                    let what = format!("from {} Hz and {} channels to {rate} Hz and {channels}", was.0, was.1);
+                    return Err(AudioError::Changes { seconds: self.seconds(), what });
+                }
+                buffer.copy_to_vec_interleaved::<f32>(&mut self.interleaved);
+                self.mono.clear();
+                if channels == 1 {
+                    self.mono.extend_from_slice(&self.interleaved);
+                } else {
+                    let frames = self.interleaved.chunks_exact(channels);
+                    self.mono.extend(frames.map(|frame| frame.iter().sum::<f32>() / channels as f32));
+                }
+                return Ok(());
+            }
+            Err(SymphoniaError::ResetRequired) => {
+                let what = "the decoder must start anew".to_string();
+                return Err(AudioError::Changes { seconds: self.seconds(), what });
+            }
+            Err(error) => error.to_string(),
+        };
+        self.damaged(self.seconds(), &failure)?;
+        self.mono.clear();
+        let frames = self.frames_in(packet.dur);
+        self.mono.resize(usize::try_from(frames).unwrap_or(0), 0.0);
+        Ok(())
+    }
+
+    fn time_base(&self) -> Option<TimeBase> {
+        self.format.tracks().iter().find(|track| track.id == self.track_id)?.time_base
+    }
+
+    /// Whether the times of packets are whole numbers of samples.
+    pub(super) fn counts_samples(&self) -> bool {
+        self.time_base().is_some_and(|base| base.numer.get() == 1 && base.denom.get() == self.info.sample_rate)
+    }
+
+    /// How many samples a packet stands for; none if its time is no time of a packet.
+    pub(super) fn frames_in(&self, duration: Duration) -> u64 {
+        const LONGEST_PACKET: u64 = 1 << 20;
+        let Some(base) = self.time_base() else { return 0 };
+        let (numer, denom) = (u128::from(base.numer.get()), u128::from(base.denom.get()));
+        let frames = u128::from(duration.get()) * numer * u128::from(self.info.sample_rate) / denom;
+        u64::try_from(frames).ok().filter(|&frames| frames <= LONGEST_PACKET).unwrap_or(0)
+    }
+
+    /// Leaves out of `mono` what the edit list does.
+    pub(super) fn apply_bounds(&mut self) {
+        let skipped = self.skip.min(self.mono.len() as u64);
+        self.mono.drain(..skipped as usize);
+        self.skip -= skipped;
+        if let Some(keep) = self.keep {
+            let room = keep.saturating_sub(self.position);
+            self.mono.truncate(usize::try_from(room).unwrap_or(usize::MAX));
+        }
+    }
+
+    /// How many samples fewer than stated are no sign of damage.
+    fn tolerance(&self) -> u64 {
+        match (self.info.container, self.info.codec) {
+            // Its pages were checked, and tell more.
+            ("ogg", _) => u64::MAX,
+            (_, "flac" | "alac") => 0,
+            (_, codec) if codec.starts_with("pcm") => 0,
+            _ => LOSSY_TOLERANCE,
+        }
+    }
+
+    /// How many samples are missing between those before and `packet`: frames of FLAC that are damaged are left out
+    /// by the reader without a word.
+    pub(super) fn gap_before(&mut self, packet: &Packet) -> u64 {
+        if self.info.container != "flac" {
+            return 0;
+        }
+        let time = u64::try_from(packet.pts.get()).unwrap_or(0);
+        // A stream that was recorded from some time on does not state a length.
+        if self.position == 0 && self.info.frames.is_none() {
+            self.origin = time;
+        }
+        time.saturating_sub(self.origin + self.position)
+    }
+
+    /// The silence that takes the place of what is missing before `packet`, in samples.
+    fn missing_before(&mut self, packet: &Packet) -> Result<usize> {
+        /// More is left out, not filled up.
+        const LONGEST_GAP: u64 = 1 << 22;
+        let missing = self.gap_before(packet);
+        if missing > 0 {
+            self.damaged(self.seconds(), "frames are missing or have changed")?;
+        }
+        if missing > LONGEST_GAP {
+            self.origin += missing;
+            return Ok(0);
+        }
+        Ok(missing as usize)
+    }
+
+    /// Whether all was there and right.
+    pub(super) fn check_end(&mut self) -> Result<()> {
+        let found = self.seconds();
+        let announced = self.info.frames.map(|frames| frames as f64 / f64::from(self.info.sample_rate));
+        let missing = self.info.frames.map_or(0, |frames| frames.saturating_sub(self.position));
+        if missing > self.tolerance() || self.cut_off {
+            match self.damage {
+                Damage::Refuse => return Err(AudioError::Truncated { found, announced }),
+                Damage::Keep => self.notes.push(AudioError::Truncated { found, announced }.to_string()),
+            }
+        } else if !self.passed_over && self.decoder.finalize().verify_ok == Some(false) && self.notes.is_empty() {
+            self.damaged(found, "the samples do not have the checksum that the file states")?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn advance(&mut self) -> Result<bool> {
+        while !self.ended {
+            let Some(packet) = self.next_packet()? else {
+                self.ended = true;
+                self.check_end()?;
+                break;
+            };
+            let missing = self.missing_before(&packet)?;
+            self.decode(&packet)?;
+            self.mono.splice(0..0, std::iter::repeat_n(0.0, missing));
+            self.apply_bounds();
+            if !self.mono.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
