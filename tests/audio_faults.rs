@@ -129,6 +129,24 @@ fn only_what_is_damaged_is_silent() {
     }
 }
 
+/// Of the first frames of MP3 the encoder's delay is cut off, of their silence as well.
+#[test]
+fn silence_for_the_first_frames_of_mp3_is_as_long_as_they_are() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("x.mp3");
+    for (name, side_information) in [("cbr-44k1-stereo.mp3", 32), ("tagged-44k1-mono.mp3", 17)] {
+        let (bytes, expected) = (track(name), whole(name));
+        let tag = bytes.windows(4).position(|bytes| bytes == b"Info" || bytes == b"Xing").unwrap();
+        let header = (tag..bytes.len()).find(|&i| bytes[i..].starts_with(b"\xff\xfb")).unwrap();
+        let mut changed = bytes.clone();
+        changed[header + 4..header + 4 + side_information].fill(0xff);
+        let kept = read(&path, &changed, Damage::Keep);
+        assert!(kept.error.is_none() && kept.notes.len() == 1, "{name}: {:?}, {:?}", kept.error, kept.notes);
+        assert_eq!(kept.samples.len(), expected.len(), "{name}");
+        assert!(kept.samples[24_000..] == expected[24_000..], "{name}");
+    }
+}
+
 /// A file with a length of zero and without an MD5, as FLAC encoders write to a pipe: only its frames have checksums.
 #[test]
 fn a_flac_file_without_length_and_checksum_does_not_lose_a_frame_silently() {

@@ -77,7 +77,7 @@ impl AudioFile {
         };
         self.damaged(self.seconds(), &failure)?;
         self.mono.clear();
-        let frames = self.frames_in(packet.dur);
+        let frames = self.frames_of(packet);
         self.mono.resize(usize::try_from(frames).unwrap_or(0), 0.0);
         Ok(())
     }
@@ -91,8 +91,16 @@ impl AudioFile {
         self.time_base().is_some_and(|base| base.numer.get() == 1 && base.denom.get() == self.info.sample_rate)
     }
 
-    /// How many samples a packet stands for; none if its time is no time of a packet.
-    pub(super) fn frames_in(&self, duration: Duration) -> u64 {
+    /// How many samples come of a packet.
+    pub(super) fn frames_of(&self, packet: &Packet) -> u64 {
+        let frames = self.frames_in(packet.dur);
+        // symphonia 0.6 does not take what is trimmed of an MP3 packet from its duration.
+        let trimmed = if self.info.codec == "mp3" { [packet.trim_start, packet.trim_end] } else { [Duration::ZERO; 2] };
+        trimmed.into_iter().fold(frames, |frames, trim| frames.saturating_sub(self.frames_in(trim)))
+    }
+
+    /// A duration in samples; none if it is too long for a packet.
+    fn frames_in(&self, duration: Duration) -> u64 {
         const LONGEST_PACKET: u64 = 1 << 20;
         let Some(base) = self.time_base() else { return 0 };
         let (numer, denom) = (u128::from(base.numer.get()), u128::from(base.denom.get()));

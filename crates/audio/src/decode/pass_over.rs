@@ -1,7 +1,5 @@
 //! What need not be decoded, because nothing of it is wanted.
 
-use symphonia::core::units::Duration;
-
 use super::AudioFile;
 use crate::Result;
 
@@ -25,19 +23,12 @@ impl AudioFile {
     /// Reads the packets that end before the sample `end`, of which only those less than `lead` before it are decoded.
     pub(super) fn pass_over_packets(&mut self, end: u64, lead: u64) -> Result<()> {
         while let Some(packet) = self.next_packet()? {
-            let frames = self.frames_in(packet.dur);
+            let frames = self.frames_of(&packet);
             let left_out = self.skip.min(frames);
             let next = self.position + frames - left_out;
             if next > end || self.gap_before(&packet) > 0 {
                 self.pending = Some(packet);
                 return Ok(());
-            }
-            // symphonia 0.6 does not take what is trimmed of an MP3 packet from its duration.
-            if [packet.trim_start, packet.trim_end] != [Duration::ZERO; 2] {
-                self.decode(&packet)?;
-                self.apply_bounds();
-                self.position += self.mono.len() as u64;
-                continue;
             }
             if end - next < lead {
                 // For what the decoder remembers of it. The first of these may come out wrong and in a wrong length.
