@@ -186,16 +186,96 @@ fn the_middle_of_a_long_track_is_that_of_all_of_it() {
                 frames[at..at + 4].fill(0);
             }
         }
-        std::fs::write(&long, frames.repeat(5)).unwrap();
+        std::fs::write(&long, frames.repeat(12)).unwrap();
         let whole = windows(&long, "whole", Tail::Align).unwrap().remove(0).samples;
         let seconds = whole.len() as f64 / 24_000.0;
-        assert!(seconds > 8.0, "{name}: {seconds} s");
+        assert!(seconds > 18.0, "{name}: {seconds} s");
         for length in ["20ms", "30ms", "40ms", "1s", "2s", "3s"] {
             let samples = length.parse::<Seconds>().unwrap().samples(24_000);
             let start = (whole.len() - samples) / 2;
             let found = windows(&long, &format!("middle:{length}"), Tail::Drop).unwrap().remove(0);
             assert!(found.samples == whole[start..start + samples], "{name}, {length}");
         }
+    }
+}
+
+/// Its reader would estimate the length of such a file from its first frames, and leave out what lies behind.
+#[test]
+fn an_mp3_without_a_tag_is_decoded_to_its_end() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("x.mp3");
+    let whole = samples(&path("vbr-48k-stereo.mp3"));
+    let bytes = std::fs::read(path("vbr-48k-stereo.mp3")).unwrap();
+    let tag = bytes.windows(4).position(|bytes| bytes == b"Xing").unwrap();
+    let first = (tag..bytes.len()).find(|&i| bytes[i..].starts_with(b"\xff\xfb")).unwrap();
+    let frames = &bytes[first..];
+    // Frames of silence, which are small, first: of variable length in the usual way.
+    for (name, quiet) in [("as it is", 0), ("after silence", 40)] {
+        // 32 kbit/s, 48 kHz, stereo: nothing but a header and zeros.
+        let silence = [&[0xff, 0xfb, 0x14, 0x00][..], &[0; 92]].concat();
+        std::fs::write(&file, [silence.repeat(quiet), frames.to_vec()].concat()).unwrap();
+        let found = samples(&file);
+        assert_eq!(found.len() % 1152, 0, "{name}");
+        // The encoder's delay and filling, which only the tag tells, stay.
+        let start = quiet * 1152 + 1105;
+        assert!(found.len() >= start + whole.len() && found[start..][..whole.len()] == whole, "{name}");
+        assert_eq!(AudioFile::open(&file, Damage::Refuse).unwrap().count().unwrap(), found.len() as u64, "{name}");
+    }
+}
+
+/// Tags with pictures of megabytes, in front and behind.
+#[test]
+fn tags_around_an_mp3_file_are_no_sound() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("x.mp3");
+    for name in ["tagged-44k1-mono.mp3", "no-xing-44k1-stereo.mp3"] {
+        let (expected, mut bytes) = (samples(&path(name)), std::fs::read(path(name)).unwrap());
+        if bytes.starts_with(b"ID3") {
+            let size = bytes[6..10].iter().fold(0, |size, &byte| (size << 7) | usize::from(byte));
+            bytes.drain(..10 + size);
+        }
+        // A picture full of what could be headers of frames (ID3v2.3, 4.15).
+        let picture = [&b"\0image/jpeg\0\x03\0"[..], &b"\xff\xfb\x90\x00\xff\xd8\xff\xe0".repeat(300_000)].concat();
+        let frame = [&b"APIC"[..], &(picture.len() as u32).to_be_bytes(), &[0, 0], &picture].concat();
+        let size = [21, 14, 7, 0].map(|shift| (frame.len() >> shift) as u8 & 127);
+        let id3v2 = [&b"ID3\x03\0\0"[..], &size, &frame].concat();
+        let id3v1 = [&b"TAG"[..], &[b' '; 125]].concat();
+        for (what, file_bytes) in [
+            ("ID3v2", [&id3v2[..], &bytes].concat()),
+            ("ID3v1", [&bytes[..], &id3v1].concat()),
+            ("both", [&id3v2[..], &bytes, &id3v1].concat()),
+        ] {
+            std::fs::write(&file, file_bytes).unwrap();
+            assert!(samples(&file) == expected, "{name}, {what}");
+        }
+    }
+}
+
+/// What must be read twice cannot come from a pipe; the rest can.
+#[cfg(unix)]
+#[test]
+fn files_on_pipes_are_whole_or_refused() {
+    use std::os::fd::AsRawFd;
+    let read = |name: &str, policy: &str| {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let bytes = std::fs::read(path(name)).unwrap();
+        // The reader may leave before the end.
+        let writing = std::thread::spawn(move || drop(std::io::Write::write_all(&mut writer, &bytes)));
+        let found = windows(format!("/dev/fd/{}", reader.as_raw_fd()).as_ref(), policy, Tail::Align);
+        drop(reader);
+        writing.join().unwrap();
+        found
+    };
+    for name in ["no-xing-44k1-stereo.mp3", "s16-44k1-mono.wav", "16-44k1-stereo.flac", "adts-24k-mono.aac"] {
+        let expected = windows(&path(name), "whole", Tail::Align).unwrap();
+        assert!(read(name, "whole").unwrap() == expected, "{name}");
+    }
+    for name in ["no-xing-44k1-stereo.mp3", "adts-24k-mono.aac"] {
+        assert!(matches!(read(name, "middle:1s"), Err(AudioError::Window { .. })), "{name}");
+    }
+    for name in ["44k1-stereo.ogg", "aac-44k1-stereo.m4a"] {
+        let error = read(name, "whole").unwrap_err();
+        assert!(matches!(error, AudioError::Pipe { .. } | AudioError::UnknownFormat { .. }), "{name}: {error}");
     }
 }
 

@@ -20,6 +20,12 @@ pub enum AudioError {
     /// The file has no bytes.
     #[error("the file is empty")]
     EmptyFile,
+    /// A container that is read more than once, where it can be only once.
+    #[error("{container} cannot be read from a pipe: write it to a file first")]
+    Pipe {
+        /// The container's name.
+        container: &'static str,
+    },
     /// No container that is known.
     #[error("not an audio file that can be read ({reason}); WAV, AIFF, FLAC, MP3, OGG, M4A and AAC are")]
     UnknownFormat {

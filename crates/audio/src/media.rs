@@ -9,6 +9,7 @@ pub(crate) struct Media {
     file: File,
     length: u64,
     is_file: bool,
+    is_seekable: bool,
 }
 
 impl Media {
@@ -21,7 +22,12 @@ impl Media {
             length = mp4_length(&mut file, metadata.len())?;
             length = without_tags(&mut file, length)?;
         }
-        Ok(Media { file, length, is_file })
+        Ok(Media { file, length, is_file, is_seekable: is_file })
+    }
+
+    /// The same, to be read from its start to its end.
+    pub(crate) fn sequential(self) -> Self {
+        Media { is_seekable: false, ..self }
     }
 }
 
@@ -111,11 +117,11 @@ impl Seek for Media {
 
 impl MediaSource for Media {
     fn is_seekable(&self) -> bool {
-        self.is_file
+        self.is_seekable
     }
 
     fn byte_len(&self) -> Option<u64> {
-        self.is_file.then_some(self.length)
+        self.is_seekable.then_some(self.length)
     }
 }
 

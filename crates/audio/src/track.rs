@@ -62,10 +62,10 @@ impl Track {
         let total = match policy {
             WindowPolicy::Middle(_) => {
                 let frames = match self.info().frames {
-                    Some(frames) => frames,
-                    None => AudioFile::open(&self.path, self.damage)?.count()?,
+                    None if self.path.is_file() => Some(AudioFile::open(&self.path, self.damage)?.count()?),
+                    frames => frames,
                 };
-                Some(resampler.output_len(frames))
+                frames.map(|frames| resampler.output_len(frames))
             }
             WindowPolicy::Whole | WindowPolicy::Sliding { .. } => None,
         };

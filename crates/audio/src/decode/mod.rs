@@ -89,7 +89,7 @@ impl AudioFile {
     /// # Errors
     /// [`AudioError::Open`], [`AudioError::EmptyFile`], [`AudioError::UnknownFormat`],
     /// [`AudioError::UnknownCodec`] or [`AudioError::Rate`]; [`AudioError::Damaged`] for an Ogg file, which is
-    /// checked here.
+    /// checked here; [`AudioError::Pipe`] for M4A and OGG that are no files.
     pub fn open(path: &Path, damage: Damage) -> Result<Self> {
         let failed = |source| AudioError::Open { path: path.to_path_buf(), source };
         let file = File::open(path).map_err(failed)?;
@@ -104,10 +104,17 @@ impl AudioFile {
         if let Some(extension) = path.extension().and_then(|extension| extension.to_str()) {
             hint.with_extension(extension);
         }
+        let again = || File::open(path).map_err(failed);
         let media = Media::new(file).map_err(failed)?;
         let mut opened = guard(|| Self::probe(media, &hint, damage))??;
-        let again = || File::open(path).map_err(failed);
         match opened.info.container {
+            // Where it can seek, the reader estimates the length of a file without a tag from the size of its first
+            // frames, and leaves out what lies behind.
+            "mp3" if opened.info.frames.is_none() && metadata.is_file() => {
+                let media = Media::new(again()?).map_err(failed)?.sequential();
+                opened = guard(|| Self::probe(media, &hint, damage))??;
+            }
+            container @ ("isomp4" | "ogg") if !metadata.is_file() => return Err(AudioError::Pipe { container }),
             "isomp4" => opened.apply_edit(mp4_edits::read(&mut again()?, opened.track_id).map_err(failed)?),
             "ogg" => opened.apply_pages(ogg_pages::check(&mut BufReader::new(again()?)).map_err(failed)?)?,
             _ => {}

@@ -10,9 +10,9 @@ impl AudioFile {
         match self.info.codec {
             "flac" | "alac" => Some(0),
             codec if codec.starts_with("pcm") => Some(0),
-            // The data of a frame may begin 511 bytes earlier (255 in MPEG-2, whose smallest frame has 11 bytes of
-            // data), and its filters reach over two frames: fewer than 32 frames.
-            "mp3" => Some(32 * 1152),
+            // The data of a frame may begin 255 bytes earlier, of which each frame before holds at least one (MPEG-2,
+            // 8 kbit/s in stereo with checksums), and its filters reach over two frames.
+            "mp3" => Some(260 * 1152),
             // A packet overlaps with the one before, and the longest has 8192 samples.
             "vorbis" => Some(2 * 8192),
             // AAC may hold noise from a generator that runs on from packet to packet.
@@ -30,7 +30,8 @@ impl AudioFile {
                 self.pending = Some(packet);
                 return Ok(());
             }
-            if end - next < lead {
+            // The first tells the decoder how many channels there are.
+            if end - next < lead || (lead > 0 && self.position == 0) {
                 // For what the decoder remembers of it. The first of these may come out wrong and in a wrong length.
                 let _ = self.decoder.decode(&packet);
             }
