@@ -496,15 +496,18 @@ fn an_mp4_edit_list_says_where_the_music_begins_and_ends() {
     assert_eq!(delay, 1024);
     assert!(without[delay..] == expected);
     // An entry: its duration in the movie's 1/1000 s, its start in the media's 1/44100 s, and its speed.
-    let entry = |version: u8, duration: u64, start: i64| {
-        let mut list = vec![version, 0, 0, 0, 0, 0, 0, 1];
-        match version {
-            0 => list.extend([duration as u32, start as u32].iter().flat_map(|x| x.to_be_bytes())),
-            _ => list.extend([duration, start as u64].iter().flat_map(|x| x.to_be_bytes())),
+    let entries = |version: u8, entries: &[(u64, i64)]| {
+        let mut list = vec![version, 0, 0, 0, 0, 0, 0, entries.len() as u8];
+        for &(duration, start) in entries {
+            match version {
+                0 => list.extend([duration as u32, start as u32].iter().flat_map(|x| x.to_be_bytes())),
+                _ => list.extend([duration, start as u64].iter().flat_map(|x| x.to_be_bytes())),
+            }
+            list.extend([0, 1, 0, 0]);
         }
-        list.extend([0, 1, 0, 0]);
         read(change(&bytes, b"elst", &|_| Some(list.clone())))
     };
+    let entry = |version: u8, duration: u64, start: i64| entries(version, &[(duration, start)]);
     for version in [0, 1] {
         assert!(entry(version, 2000, 1024) == expected, "version {version}");
         assert!(entry(version, 1000, 1024) == expected[..44_100]);
@@ -512,8 +515,11 @@ fn an_mp4_edit_list_says_where_the_music_begins_and_ends() {
         // Longer than the media, and not stated.
         assert!(entry(version, 60_000, 1024) == expected);
         assert!(entry(version, 0, 1024) == expected);
-        // A gap, which is no part of the media.
+        // A gap, which is no part of the media, alone and before the music.
         assert!(entry(version, 2000, -1) == without);
+        assert!(entries(version, &[(1500, -1), (1000, 1024)]) == expected[..44_100]);
+        assert!(entries(version, &[(1500, -1), (1000, -1)]) == without);
+        assert!(entries(version, &[(1500, 1024), (1000, 1024)]) == without, "two parts");
         assert!(entry(version, 2000, i64::from(u32::MAX) - 1).is_empty(), "a start after the end");
     }
     assert!(entry(1, u64::MAX, i64::MIN).is_empty(), "a start after the end of time");

@@ -129,6 +129,54 @@ fn only_what_is_damaged_is_silent() {
     }
 }
 
+/// The middle of a file that is cut off is that of what is left, and what is missing behind it is told, too.
+#[test]
+fn the_middle_of_what_is_left_can_be_had() {
+    let folder = TempDir::new().unwrap();
+    for name in
+        ["s16-44k1-mono.wav", "16-44k1-stereo.flac", "cbr-44k1-stereo.mp3", "44k1-stereo.ogg", "f32-24k-mono.wav"]
+    {
+        let (bytes, path) = (track(name), folder.path().join(name));
+        // The first page of sound of this OGG file is half of it.
+        for part in [0.35, 0.45, 0.55, 0.9].into_iter().filter(|&part| part > 0.5 || !name.ends_with(".ogg")) {
+            std::fs::write(&path, &bytes[..(bytes.len() as f64 * part) as usize]).unwrap();
+            let open = |policy: &str| {
+                let track = Track::open(&path, 24_000, Damage::Keep).unwrap();
+                let mut windows = track.windows(&policy.parse().unwrap(), Tail::Align, 400).unwrap();
+                let window = windows.next_window().unwrap().unwrap();
+                (window, windows.source().notes().to_vec())
+            };
+            let ((whole, notes), (middle, same_notes)) = (open("whole"), open("middle:0.2s"));
+            let start = (whole.samples.len() - 4800) / 2;
+            assert!(middle.start == start as u64 && middle.samples == whole.samples[start..start + 4800], "{name}");
+            assert_eq!(same_notes, notes, "{name}");
+            assert_eq!(notes.len(), 1, "{name}: {notes:?}");
+            assert!(matches!(read_middle(&path, Damage::Refuse), Err(AudioError::Truncated { .. }) | Ok(_)), "{name}");
+        }
+    }
+}
+
+/// A frame that claims to be mono, long before the middle, where the decoder is to start: it must not take all others,
+/// which are not, for wrong.
+#[test]
+fn a_strange_frame_before_the_middle_does_not_silence_it() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("x.mp3");
+    let bytes = track("no-xing-44k1-stereo.mp3").repeat(12);
+    std::fs::write(&path, &bytes).unwrap();
+    let expected = read_middle(&path, Damage::Refuse).unwrap();
+    // 128 kbit/s at 44.1 kHz, with and without a byte of padding.
+    let is_frame = |i: &usize| bytes[*i..].starts_with(b"\xff\xfb") && bytes[i + 2] & !2 == 0x90;
+    let frames: Vec<usize> = (0..bytes.len() - 4).filter(is_frame).collect();
+    let start = frames.len() / 2 - 260;
+    for &frame in &frames[start - 8..start + 8] {
+        let mut changed = bytes.clone();
+        changed[frame + 3] |= 0xc0;
+        std::fs::write(&path, changed).unwrap();
+        assert!(read_middle(&path, Damage::Keep).unwrap() == expected);
+    }
+}
+
 /// Of the first frames of MP3 the encoder's delay is cut off, of their silence as well.
 #[test]
 fn silence_for_the_first_frames_of_mp3_is_as_long_as_they_are() {
@@ -210,7 +258,7 @@ fn corrupt(bytes: &mut Vec<u8>, rng: &mut ChaCha8Rng) {
 }
 
 /// A short window from the middle, before which most is passed over.
-fn middle(path: &Path, damage: Damage) -> Result<Vec<f32>, AudioError> {
+fn read_middle(path: &Path, damage: Damage) -> Result<Vec<f32>, AudioError> {
     let track = Track::open(path, 24_000, damage)?;
     let mut windows = track.windows(&"middle:20ms".parse()?, Tail::Align, 400)?;
     Ok(windows.next_window()?.map_or(Vec::new(), |window| window.samples))
@@ -236,7 +284,7 @@ fn no_change_of_bytes_does_harm() {
                 assert!(found.samples.iter().all(|x| x.is_finite()), "{name}, variant {variant}");
                 // Another number of channels or bits is as many times more samples of a file without checksums.
                 assert!(found.samples.len() <= 8 * expected.len(), "{name}, variant {variant}: made of nothing");
-                match middle(&path, damage) {
+                match read_middle(&path, damage) {
                     Ok(samples) => assert!(samples.iter().all(|x| x.is_finite()), "{name}, variant {variant}"),
                     Err(AudioError::DecoderPanicked { reason }) => panic!("{name}, variant {variant}: {reason}"),
                     Err(_) => {}

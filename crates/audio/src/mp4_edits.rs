@@ -15,7 +15,7 @@ pub(crate) struct Edit {
 const CONTAINERS: [[u8; 4]; 4] = [*b"moov", *b"trak", *b"edts", *b"mdia"];
 
 /// The edit of the track with this id. `None` if there is none, or one that does more than cut off the ends
-/// (such as a gap or several parts, which music files do not have).
+/// (several parts, which music files do not have).
 pub(crate) fn read(file: &mut (impl Read + Seek), track_id: u32) -> std::io::Result<Option<Edit>> {
     let end = file.seek(SeekFrom::End(0))?;
     let mut found = Found { track_id, ..Found::default() };
@@ -90,14 +90,20 @@ impl Found {
             b"mvhd" => self.movie_scale = scale(content),
             b"mdhd" => self.current.media_scale = scale(content),
             b"tkhd" => self.current.id = get(content, if wide { 20 } else { 12 }),
-            _ if get(content, 4) != Some(1) => {}
             _ => {
-                let at = |place| get(content, place).map(u64::from);
-                let pair = |place| Some((at(place)? << 32) | at(place + 4)?);
-                let (duration, start) = if wide { (pair(8), pair(16)) } else { (at(8), at(12)) };
-                // A start of −1 is a gap.
-                let is_gap = start == Some(if wide { u64::MAX } else { u64::from(u32::MAX) });
-                self.current.entry = duration.zip(start).filter(|_| !is_gap);
+                let narrow_at = |place| get(content, place).map(u64::from);
+                let wide_at = |place| Some((narrow_at(place)? << 32) | narrow_at(place + 4)?);
+                let entry = |index: usize| match wide {
+                    true => wide_at(8 + 20 * index).zip(wide_at(16 + 20 * index)),
+                    false => narrow_at(8 + 12 * index).zip(narrow_at(12 + 12 * index)),
+                };
+                // A start of −1 is a gap, in which nothing is heard. One before the sound delays it beside a picture.
+                let heard = |entry: &(u64, u64)| entry.1 != if wide { u64::MAX } else { u64::from(u32::MAX) };
+                self.current.entry = match (get(content, 4), entry(0)) {
+                    (Some(1), first) => first.filter(heard),
+                    (Some(2), Some(first)) if !heard(&first) => entry(1).filter(heard),
+                    _ => None,
+                };
             }
         }
     }

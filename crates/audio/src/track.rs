@@ -56,15 +56,18 @@ impl Track {
     ///
     /// # Errors
     /// [`crate::AudioError`] if the middle cannot be found because the file cannot be read.
-    pub fn windows(self, policy: &WindowPolicy, tail: Tail, min_samples: usize) -> Result<Windows<AudioFile>> {
+    pub fn windows(mut self, policy: &WindowPolicy, tail: Tail, min_samples: usize) -> Result<Windows<AudioFile>> {
         let resampler = Resampler::new(self.file.sample_rate(), self.rate)?;
         // The middle of a file can only be taken once its length is known.
         let total = match policy {
             WindowPolicy::Middle(_) => {
-                let frames = match self.info().frames {
-                    None if self.path.is_file() => Some(AudioFile::open(&self.path, self.damage)?.count()?),
-                    frames => frames,
-                };
+                let mut frames = self.info().frames;
+                // A damaged file may be shorter than it says.
+                if (frames.is_none() || self.damage == Damage::Keep) && self.path.is_file() {
+                    let (found, notes) = AudioFile::open(&self.path, self.damage)?.survey()?;
+                    self.file.note(notes);
+                    frames = Some(found);
+                }
                 frames.map(|frames| resampler.output_len(frames))
             }
             WindowPolicy::Whole | WindowPolicy::Sliding { .. } => None,

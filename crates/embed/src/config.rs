@@ -73,7 +73,10 @@ impl EmbedConfig {
         };
         let chosen = match &self.layer {
             None => return Ok(None),
-            Some(LayerKey::Text(text)) => return text.parse().map(Some).map_err(|_| wrong(text)),
+            Some(LayerKey::Text(text)) => match text.trim().parse() {
+                Ok(layer) => BTreeSet::from([index(layer)?]),
+                Err(_) => return text.parse().map(Some).map_err(|_| wrong(text)),
+            },
             Some(LayerKey::One(layer)) => BTreeSet::from([index(*layer)?]),
             Some(LayerKey::Several(layers)) => layers.iter().map(|&layer| index(layer)).collect::<Result<_, _>>()?,
         };
@@ -143,6 +146,7 @@ mod tests {
     fn layers_count_from_either_end() {
         let some = |layers: &[usize]| Some(LayerSelection::Some(layers.iter().copied().collect()));
         assert_eq!(layers("-1").unwrap(), some(&[12]));
+        assert_eq!(layers("'-1'").unwrap(), some(&[12]));
         assert_eq!(layers("6").unwrap(), some(&[6]));
         assert_eq!(layers("[0, -1, 6]").unwrap(), some(&[0, 6, 12]));
         assert_eq!(layers("all").unwrap(), Some(LayerSelection::All));

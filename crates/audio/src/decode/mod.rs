@@ -212,13 +212,23 @@ impl AudioFile {
     ///
     /// # Errors
     /// Those of [`Source::next_block`].
-    pub fn count(mut self) -> Result<u64> {
+    pub fn count(self) -> Result<u64> {
+        Ok(self.survey()?.0)
+    }
+
+    /// As [`AudioFile::count`], with what was passed over, which [`AudioFile::note`] takes.
+    pub(crate) fn survey(mut self) -> Result<(u64, Vec<String>)> {
         // The last packet of other formats may have fewer samples than it says.
         if self.info.codec == "mp3" {
             self.pass_over(u64::MAX)?;
         }
         while self.next_block()?.is_some() {}
-        Ok(self.position)
+        Ok((self.position, self.notes))
+    }
+
+    /// Notes that are known already.
+    pub(crate) fn note(&mut self, notes: Vec<String>) {
+        self.notes = notes;
     }
 
     fn seconds(&self) -> f64 {
@@ -232,8 +242,9 @@ impl AudioFile {
             Damage::Keep => {
                 // Enough to see what is wrong: a file may be damaged in thousands of places.
                 const MOST: usize = 8;
-                if self.notes.len() < MOST {
-                    self.notes.push(format!("damaged at {seconds:.2} s: {reason}"));
+                let note = format!("damaged at {seconds:.2} s: {reason}");
+                if self.notes.len() < MOST && !self.notes.contains(&note) {
+                    self.notes.push(note);
                 }
                 Ok(())
             }

@@ -165,9 +165,12 @@ impl AudioFile {
         let announced = self.info.frames.map(|frames| frames as f64 / f64::from(self.info.sample_rate));
         let missing = self.info.frames.map_or(0, |frames| frames.saturating_sub(self.position));
         if missing > self.tolerance() || self.cut_off {
+            let truncated = AudioError::Truncated { found, announced };
+            let note = truncated.to_string();
             match self.damage {
-                Damage::Refuse => return Err(AudioError::Truncated { found, announced }),
-                Damage::Keep => self.notes.push(AudioError::Truncated { found, announced }.to_string()),
+                Damage::Refuse => return Err(truncated),
+                Damage::Keep if self.notes.contains(&note) => {}
+                Damage::Keep => self.notes.push(note),
             }
         } else if !self.passed_over && self.decoder.finalize().verify_ok == Some(false) && self.notes.is_empty() {
             self.damaged(found, "the samples do not have the checksum that the file states")?;
