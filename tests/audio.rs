@@ -223,12 +223,12 @@ fn an_mp3_without_a_tag_is_decoded_to_its_end() {
     }
 }
 
-/// Tags with pictures of megabytes, in front and behind.
+/// Tags with pictures of megabytes, several, some that are not as they should be, in front and behind.
 #[test]
-fn tags_around_an_mp3_file_are_no_sound() {
+fn tags_around_a_file_are_no_sound() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("x.mp3");
-    for name in ["tagged-44k1-mono.mp3", "no-xing-44k1-stereo.mp3"] {
+    for name in ["tagged-44k1-mono.mp3", "no-xing-44k1-stereo.mp3", "adts-24k-mono.aac", "16-44k1-stereo.flac"] {
         let (expected, mut bytes) = (samples(&path(name)), std::fs::read(path(name)).unwrap());
         if bytes.starts_with(b"ID3") {
             let size = bytes[6..10].iter().fold(0, |size, &byte| (size << 7) | usize::from(byte));
@@ -240,12 +240,21 @@ fn tags_around_an_mp3_file_are_no_sound() {
         let size = [21, 14, 7, 0].map(|shift| (frame.len() >> shift) as u8 & 127);
         let id3v2 = [&b"ID3\x03\0\0"[..], &size, &frame].concat();
         let id3v1 = [&b"TAG"[..], &[b' '; 125]].concat();
-        for (what, file_bytes) in [
-            ("ID3v2", [&id3v2[..], &bytes].concat()),
-            ("ID3v1", [&bytes[..], &id3v1].concat()),
-            ("both", [&id3v2[..], &bytes, &id3v1].concat()),
+        let small = |version: u8, flags: u8, content: &[u8]| {
+            [&[b'I', b'D', b'3', version, 0, flags, 0, 0, 0, content.len() as u8][..], content].concat()
+        };
+        for (what, before, behind) in [
+            ("ID3v2", id3v2.clone(), &[][..]),
+            ("both", id3v2, &id3v1),
+            ("ID3v1", Vec::new(), &id3v1),
+            ("two", [small(4, 0, &[0; 20]), small(3, 0, &[0; 20])].concat(), &[]),
+            ("a footer", [small(4, 0x10, &[0; 20]), b"3DI\x04\0\x10\0\0\0\x14".to_vec()].concat(), &[]),
+            ("an extended header that is none", small(4, 0x40, &[0xff; 100]), &[]),
+            ("an unknown version", small(9, 0, &[0xff; 100]), &[]),
         ] {
-            std::fs::write(&file, file_bytes).unwrap();
+            // Behind a raw stream of AAC, anything is a frame that is cut off.
+            let behind = if name.ends_with(".aac") { &[] } else { behind };
+            std::fs::write(&file, [&before[..], &bytes, behind].concat()).unwrap();
             assert!(samples(&file) == expected, "{name}, {what}");
         }
     }

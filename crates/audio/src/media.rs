@@ -3,11 +3,14 @@ use std::io::{Read, Seek, SeekFrom};
 
 use symphonia::core::io::MediaSource;
 
-/// A file that is taken to be as long as its MP4 boxes say. Of one that is cut off within the box of its samples the
-/// reader would otherwise leave out that box, and with it all samples.
+/// A file without the ID3v2 tags in front of it, and as long as its MP4 boxes say. The reader gives up within a tag of a
+/// megabyte and at any that is not as it should be; and of a file that is cut off within the box of its samples it
+/// would leave out that box, and with it all samples.
 pub(crate) struct Media {
     file: File,
-    length: u64,
+    start: u64,
+    /// Where it ends, from the start of the file itself.
+    end: u64,
     is_file: bool,
     is_seekable: bool,
 }
@@ -17,12 +20,14 @@ impl Media {
     pub(crate) fn new(mut file: File) -> std::io::Result<Self> {
         let metadata = file.metadata()?;
         let is_file = metadata.is_file();
-        let mut length = 0;
+        let (mut start, mut end) = (0, 0);
         if is_file {
-            length = mp4_length(&mut file, metadata.len())?;
-            length = without_tags(&mut file, length)?;
+            end = mp4_length(&mut file, metadata.len())?;
+            start = behind_tags(&mut file, end)?;
+            end = before_tags(&mut file, start, end)?;
+            file.seek(SeekFrom::Start(start))?;
         }
-        Ok(Media { file, length, is_file, is_seekable: is_file })
+        Ok(Media { file, start, end, is_file, is_seekable: is_file })
     }
 
     /// The same, to be read from its start to its end.
@@ -63,13 +68,38 @@ fn mp4_length(file: &mut (impl Read + Seek), length: u64) -> std::io::Result<u64
     Ok(length)
 }
 
+/// Where a file begins behind its ID3v2 tags (ID3v2.4, 3.1): their sizes have seven bits in each byte, and do not count
+/// the header nor the footer that a flag tells.
+fn behind_tags(file: &mut (impl Read + Seek), end: u64) -> std::io::Result<u64> {
+    const HEADER: u64 = 10;
+    let mut start = 0;
+    let mut header = [0; HEADER as usize];
+    while start + HEADER < end {
+        file.seek(SeekFrom::Start(start))?;
+        file.read_exact(&mut header)?;
+        let size = &header[6..];
+        if !header.starts_with(b"ID3") || size.iter().any(|byte| byte >> 7 == 1) {
+            break;
+        }
+        let size = size.iter().fold(0, |size, &byte| (size << 7) | u64::from(byte));
+        let footer = if header[5] & 0x10 == 0 { 0 } else { HEADER };
+        let next = start + HEADER + size + footer;
+        if next >= end {
+            break;
+        }
+        start = next;
+    }
+    Ok(start)
+}
+
 /// Where a FLAC file ends before the tags that some programs put behind it: the reader would take the last frame, which
 /// nothing but them follows, for damaged.
-fn without_tags(file: &mut (impl Read + Seek), length: u64) -> std::io::Result<u64> {
+fn before_tags(file: &mut (impl Read + Seek), start: u64, length: u64) -> std::io::Result<u64> {
     const ID3V1: u64 = 128;
     const APE_FOOTER: u64 = 32;
-    let mut start = [0; 4];
-    let is_flac = length > ID3V1 && file.read_exact(&mut start).is_ok() && &start == b"fLaC";
+    let mut mark = [0; 4];
+    file.seek(SeekFrom::Start(start))?;
+    let is_flac = length > start + ID3V1 && file.read_exact(&mut mark).is_ok() && &mark == b"fLaC";
     let mut end = length;
     if is_flac {
         let mut tag = [0; 3];
@@ -85,10 +115,9 @@ fn without_tags(file: &mut (impl Read + Seek), length: u64) -> std::io::Result<u
             // Its size is of the items and the footer; a header before them is told by a flag.
             let number = |at: usize| u32::from_le_bytes([footer[at], footer[at + 1], footer[at + 2], footer[at + 3]]);
             let header = if number(20) >> 31 == 1 { APE_FOOTER } else { 0 };
-            end = end.saturating_sub(u64::from(number(12)) + header);
+            end = end.saturating_sub(u64::from(number(12)) + header).max(start);
         }
     }
-    file.rewind()?;
     Ok(end)
 }
 
@@ -97,7 +126,7 @@ impl Read for Media {
         if !self.is_file {
             return self.file.read(into);
         }
-        let left = self.length.saturating_sub(self.file.stream_position()?);
+        let left = self.end.saturating_sub(self.file.stream_position()?);
         let most = into.len().min(usize::try_from(left).unwrap_or(usize::MAX));
         self.file.read(&mut into[..most])
     }
@@ -105,13 +134,13 @@ impl Read for Media {
 
 impl Seek for Media {
     fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
-        match to {
-            SeekFrom::End(offset) if self.is_file => {
-                let place = self.length.checked_add_signed(offset).ok_or(std::io::ErrorKind::InvalidInput)?;
-                self.file.seek(SeekFrom::Start(place))
-            }
-            to => self.file.seek(to),
-        }
+        let place = match to {
+            SeekFrom::Start(place) => self.start.checked_add(place),
+            SeekFrom::Current(offset) => self.file.stream_position()?.checked_add_signed(offset),
+            SeekFrom::End(offset) => self.end.checked_add_signed(offset),
+        };
+        let place = place.filter(|&place| place >= self.start).ok_or(std::io::ErrorKind::InvalidInput)?;
+        Ok(self.file.seek(SeekFrom::Start(place))? - self.start)
     }
 }
 
@@ -121,7 +150,7 @@ impl MediaSource for Media {
     }
 
     fn byte_len(&self) -> Option<u64> {
-        self.is_seekable.then_some(self.length)
+        self.is_seekable.then_some(self.end - self.start)
     }
 }
 
