@@ -99,14 +99,14 @@ mod tests {
 
         let interrupted = AtomicFile::create(&path, false).unwrap();
         assert_eq!(files(), 1);
-        discard_partial();
+        discard_partial(|| ());
         assert_eq!(files(), 0);
         assert!(interrupted.commit().is_err());
 
         AtomicFile::create(&path, false).unwrap().commit().unwrap();
         assert!(matches!(AtomicFile::create(&path, false), Err(ConvertError::OutputExists { .. })));
         // What is committed is no longer partial.
-        discard_partial();
+        discard_partial(|| ());
         assert!(path.exists());
     }
 }

@@ -173,7 +173,7 @@ mod tests {
 
         let interrupted = AtomicFolder::create(&folder.path().join("b.mlpackage"), false, ours).unwrap();
         fs::write(interrupted.temporary_path().join("mark"), "half").unwrap();
-        super::super::discard_partial();
+        super::super::discard_partial(|| ());
         assert_eq!(names(folder.path()), ["a.mlpackage"]);
         assert!(interrupted.commit().is_err());
         assert_eq!(names(folder.path()), ["a.mlpackage"]);

@@ -34,8 +34,9 @@ pub(super) fn finish(path: &Path, rename: impl FnOnce() -> Result<()>) -> Result
     rename()
 }
 
-/// Removes the temporary files and folders of all conversions under way, because the process is about to end.
-pub fn discard_partial() {
+/// Removes the temporary files and folders of all conversions under way, because the process is about to end, which
+/// `end` does: until it returns, no new ones are made.
+pub fn discard_partial<T>(end: impl FnOnce() -> T) -> T {
     let mut partial = partial();
     while let Some(path) = partial.pop_first() {
         // A folder may be filled while it is emptied; what is written next finds it gone. There is nobody left to
@@ -47,6 +48,7 @@ pub fn discard_partial() {
             }
         }
     }
+    end()
 }
 
 /// For tests that discard: they would take away each other's files.
