@@ -83,8 +83,9 @@ struct CoreMlArgs {
     /// Return every frame's hidden states as well, `frame_hidden_states`
     #[arg(long)]
     frames: bool,
-    /// Which hidden states to return: all, 6, 0,6,12 or 0-12; layers above the highest are left out [default: all]
-    #[arg(long)]
+    /// Which hidden states to return: all, 6, -1 (the last), 0,6,12 or 0-12; layers above the highest are left out
+    /// [default: all]
+    #[arg(long, allow_hyphen_values = true)]
     layers: Option<LayerSelection>,
     /// The oldest system that is to run it: ios15, ios16, ios17 or ios18 (macOS 12 to 15) [default: ios15]
     #[arg(long, value_name = "TARGET")]

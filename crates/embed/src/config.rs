@@ -1,7 +1,9 @@
-use std::collections::{BTreeMap, BTreeSet};
+//! The YAML configuration of programs for MERT in Python, as far as `mert-embed` uses it.
+
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use mert_spec::LayerSelection;
+use mert_spec::{LayerSelection, SelectionError};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -54,33 +56,22 @@ impl EmbedConfig {
         config.ok_or_else(|| wrong("there is no `feature_extraction.mert` in it".to_string()))
     }
 
-    /// The hidden states that `layer` chooses of a model that has `count`: −1 is the last, −2 the one before.
+    /// The hidden states that `layer` chooses of a model that has `count`: -1 is the last, -2 the one before.
     ///
     /// # Errors
     /// [`EmbedError::Config`] for anything else.
     pub fn layers(&self, count: usize, path: &Path) -> Result<Option<LayerSelection>, EmbedError> {
-        let wrong = |found: &dyn std::fmt::Display| EmbedError::Config {
-            path: path.to_path_buf(),
-            reason: format!(
-                "layer: {found} is none of the model's hidden states 0 to {} (hidden state 6 is the output of layer 6; \
-                 -1 is the last)",
-                count.saturating_sub(1)
-            ),
-        };
-        let index = |layer: i64| {
-            let from_start = if layer < 0 { layer + count as i64 } else { layer };
-            usize::try_from(from_start).ok().filter(|&index| index < count).ok_or_else(|| wrong(&layer))
-        };
-        let chosen = match &self.layer {
+        let wrong =
+            |reason: String| EmbedError::Config { path: path.to_path_buf(), reason: format!("layer: {reason}") };
+        let selection = match &self.layer {
             None => return Ok(None),
-            Some(LayerKey::Text(text)) => match text.trim().parse() {
-                Ok(layer) => BTreeSet::from([index(layer)?]),
-                Err(_) => return text.parse().map(Some).map_err(|_| wrong(text)),
-            },
-            Some(LayerKey::One(layer)) => BTreeSet::from([index(*layer)?]),
-            Some(LayerKey::Several(layers)) => layers.iter().map(|&layer| index(layer)).collect::<Result<_, _>>()?,
+            Some(LayerKey::Text(text)) => text.parse().map_err(|error: SelectionError| wrong(error.to_string()))?,
+            Some(LayerKey::One(layer)) => LayerSelection::Some([*layer].into()),
+            Some(LayerKey::Several(layers)) if layers.is_empty() => return Err(wrong("the list is empty".into())),
+            Some(LayerKey::Several(layers)) => LayerSelection::Some(layers.iter().copied().collect()),
         };
-        if chosen.is_empty() { Err(wrong(&"[]")) } else { Ok(Some(LayerSelection::Some(chosen))) }
+        selection.resolve(count).map_err(|error| wrong(error.to_string()))?;
+        Ok(Some(selection))
     }
 
     /// What `aggregation` chooses.
@@ -144,11 +135,11 @@ mod tests {
 
     #[test]
     fn layers_count_from_either_end() {
-        let some = |layers: &[usize]| Some(LayerSelection::Some(layers.iter().copied().collect()));
-        assert_eq!(layers("-1").unwrap(), some(&[12]));
-        assert_eq!(layers("'-1'").unwrap(), some(&[12]));
-        assert_eq!(layers("6").unwrap(), some(&[6]));
-        assert_eq!(layers("[0, -1, 6]").unwrap(), some(&[0, 6, 12]));
+        let chosen = |text: &str| layers(text).unwrap().unwrap().resolve(13).unwrap();
+        assert_eq!(chosen("-1"), [12]);
+        assert_eq!(chosen("'-1'"), [12]);
+        assert_eq!(chosen("6"), [6]);
+        assert_eq!(chosen("[0, -1, 6]"), [0, 6, 12]);
         assert_eq!(layers("all").unwrap(), Some(LayerSelection::All));
         assert_eq!(read("feature_extraction: {mert: {}}").unwrap().layers(13, "x".as_ref()).unwrap(), None);
         for wrong in ["13", "-14", "[]", "1.5", "six", "[0, 13]"] {

@@ -1,3 +1,5 @@
+//! Why nothing, or not all, was embedded.
+
 use std::path::PathBuf;
 
 use mert_audio::AudioError;
@@ -38,10 +40,27 @@ pub enum EmbedError {
         /// The output.
         path: PathBuf,
     },
+    /// An output that is to be updated and cannot be.
+    #[error("cannot update {path}: {reason}. Make it again with --force, or give another output")]
+    Update {
+        /// The output.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The address of a stream, in a list of files.
+    #[error("network addresses are not read: download the file and give its path")]
+    Address,
     /// The output is there already.
-    #[error("{path} exists; replace it with --force")]
+    #[error("{path} exists; replace it with --force, or add what is new with --update")]
     OutputExists {
         /// The output.
+        path: PathBuf,
+    },
+    /// A file that would be replaced by the report of failures, and is not such a report.
+    #[error("{path} exists and is not a report of mert-embed; replace it with --force, or give --report another name")]
+    ReportExists {
+        /// The report.
         path: PathBuf,
     },
     /// The output or its journal could not be written.

@@ -6,22 +6,25 @@
 
 mod config;
 mod embedder;
-
 mod encoder;
 mod error;
+pub mod failures;
+mod file_name;
 pub mod inputs;
 mod journal;
 pub mod output;
 mod pipeline;
 mod pool;
 mod settings;
+mod update;
 
 pub use config::{EmbedConfig, parse_device};
 pub use embedder::{Embedder, Embedding};
-
 pub use encoder::{Encoder, EncoderOptions, Hop};
 pub use error::EmbedError;
+pub use file_name::{escape, unescape};
 pub use journal::Journal;
 pub use pipeline::{Event, Summary, run};
 pub use pool::Pool;
 pub use settings::{ModelFile, Provenance, Reading};
+pub use update::Update;

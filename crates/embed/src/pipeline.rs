@@ -123,6 +123,7 @@ fn read(
     sent?;
     send(match result {
         Ok(notes) => Message::Done(place, notes),
+        Err(AudioError::Open { .. }) if input.is_address() => Message::Failed(place, EmbedError::Address),
         Err(error) => Message::Failed(place, error.into()),
     })
 }

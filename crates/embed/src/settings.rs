@@ -1,5 +1,8 @@
+//! What the numbers of an output depend on, besides the files.
+
 use mert_audio::{Damage, Tail, WindowPolicy};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::Embedder;
 
@@ -75,6 +78,19 @@ impl Provenance {
     /// Floats of one row.
     pub(crate) fn values(&self) -> usize {
         self.hidden_states.len() * self.dim
+    }
+
+    /// The first 16 hexadecimal digits of the SHA-256 of all settings but the program's version: what a row of an output
+    /// that has no room for settings says of them.
+    pub(crate) fn digest(&self) -> String {
+        let settings = Provenance { generator: String::new(), ..self.clone() };
+        let json = serde_json::to_vec(&settings).unwrap_or_default();
+        Sha256::digest(json).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// As [`Provenance::difference`], whatever version of the program wrote `other`.
+    pub(crate) fn difference_in_values(&self, other: &Provenance) -> Option<String> {
+        self.difference(&Provenance { generator: self.generator.clone(), ..other.clone() })
     }
 
     /// The first setting in which `other` differs, with both values.

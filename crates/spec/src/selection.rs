@@ -1,26 +1,29 @@
+//! The choice of hidden states that options such as `--layers` name.
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
 use thiserror::Error;
 
-/// Which hidden states are asked for: `all`, `6`, `0,6,12`, `0-12` or a mix such as `0,4-6`.
+/// A choice of hidden states: `all`, `6`, `-1`, `0,6,12`, `0-12` or a mix such as `0,4-6,-1`.
 ///
-/// Numbers are hidden states: 0 enters the first layer, i is the output of layer i.
+/// Numbers are hidden states: 0 enters the first layer, i is the output of layer i. Negative numbers count from the
+/// end, as in Python: -1 is the last hidden state.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum LayerSelection {
     /// Every hidden state of the model.
     #[default]
     All,
-    /// These.
-    Some(BTreeSet<usize>),
+    /// The hidden states with these numbers.
+    Some(BTreeSet<i64>),
 }
 
 /// Why a selection cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SelectionError {
     /// The text is not a selection.
-    #[error("`{text}` is not a choice of hidden states: expected `all`, `6`, `0,6,12` or `0-12`")]
+    #[error("`{text}` is not a choice of hidden states: expected `all`, `6`, `-1`, `0,6,12` or `0-12`")]
     Syntax {
         /// The text.
         text: String,
@@ -29,15 +32,15 @@ pub enum SelectionError {
     #[error("hidden state {asked} is not returned: the model returns {}", .available.iter().map(usize::to_string).collect::<Vec<_>>().join(","))]
     NotReturned {
         /// One asked for.
-        asked: usize,
+        asked: i64,
         /// Those that it returns.
         available: Vec<usize>,
     },
     /// The model has fewer hidden states.
-    #[error("hidden state {asked} does not exist: the model has hidden states 0 to {last}")]
+    #[error("hidden state {asked} does not exist: the model has hidden states 0 to {last} (-1 is the last)")]
     OutOfRange {
-        /// The highest one asked for.
-        asked: usize,
+        /// One asked for.
+        asked: i64,
         /// The highest one there is.
         last: usize,
     },
@@ -49,20 +52,16 @@ impl LayerSelection {
     /// # Errors
     /// [`SelectionError::OutOfRange`] if one does not exist.
     pub fn resolve(&self, count: usize) -> Result<Vec<usize>, SelectionError> {
-        match self {
-            LayerSelection::All => Ok((0..count).collect()),
-            LayerSelection::Some(chosen) => match chosen.last() {
-                Some(&asked) if asked >= count => {
-                    Err(SelectionError::OutOfRange { asked, last: count.saturating_sub(1) })
-                }
-                _ => Ok(chosen.iter().copied().collect()),
-            },
-        }
+        let LayerSelection::Some(chosen) = self else { return Ok((0..count).collect()) };
+        let out_of_range = |asked| SelectionError::OutOfRange { asked, last: count.saturating_sub(1) };
+        // The highest first, so that the error names it.
+        let indices: Result<BTreeSet<usize>, _> =
+            chosen.iter().rev().map(|&layer| from_start(layer, count).ok_or_else(|| out_of_range(layer))).collect();
+        Ok(indices?.into_iter().collect())
     }
-}
 
-impl LayerSelection {
-    /// The chosen ones of the hidden states that a model returns, given ascending.
+    /// The chosen ones of the hidden states that a model returns, given ascending. If it does not return all, -1 is
+    /// the last that it returns.
     ///
     /// # Errors
     /// [`SelectionError::NotReturned`] or [`SelectionError::OutOfRange`] if one is not among them.
@@ -71,12 +70,24 @@ impl LayerSelection {
         match self {
             LayerSelection::All => Ok(available.to_vec()),
             LayerSelection::Some(_) if complete => self.resolve(available.len()),
-            LayerSelection::Some(chosen) => match chosen.iter().find(|layer| !available.contains(layer)) {
-                Some(&asked) => Err(SelectionError::NotReturned { asked, available: available.to_vec() }),
-                None => Ok(chosen.iter().copied().collect()),
-            },
+            LayerSelection::Some(chosen) => {
+                let find = |layer: i64| match layer {
+                    ..0 => from_start(layer, available.len()).map(|place| available[place]),
+                    _ => available.iter().copied().find(|&index| index as i64 == layer),
+                };
+                let not_returned = |asked| SelectionError::NotReturned { asked, available: available.to_vec() };
+                let indices: Result<BTreeSet<usize>, _> =
+                    chosen.iter().map(|&layer| find(layer).ok_or_else(|| not_returned(layer))).collect();
+                Ok(indices?.into_iter().collect())
+            }
         }
     }
+}
+
+/// The place that `layer` has among `count`, where a negative number counts from the end.
+fn from_start(layer: i64, count: usize) -> Option<usize> {
+    let index = if layer < 0 { layer + count as i64 } else { layer };
+    usize::try_from(index).ok().filter(|&index| index < count)
 }
 
 impl FromStr for LayerSelection {
@@ -87,23 +98,22 @@ impl FromStr for LayerSelection {
             return Ok(LayerSelection::All);
         }
         // A range is written out below; no model has more layers than this.
-        const MAX: usize = 1 << 12;
+        const MAX: i64 = 1 << 12;
         let syntax = || SelectionError::Syntax { text: text.to_string() };
-        let number = |part: &str| part.trim().parse::<usize>().ok().filter(|&n| n < MAX).ok_or_else(syntax);
+        let number = |part: &str| part.trim().parse::<i64>().ok().filter(|n| n.abs() < MAX).ok_or_else(syntax);
         let mut chosen = BTreeSet::new();
-        for part in text.split(',') {
-            match part.split_once('-') {
-                Some((first, last)) => {
-                    let (first, last) = (number(first)?, number(last)?);
-                    if first > last {
-                        return Err(syntax());
-                    }
-                    chosen.extend(first..=last);
-                }
-                None => {
-                    chosen.insert(number(part)?);
-                }
+        for part in text.split(',').map(str::trim) {
+            // The first character may be the sign of a negative number.
+            let dash = part.char_indices().skip(1).find(|&(_, c)| c == '-').map(|(place, _)| place);
+            let (first, last) = match dash {
+                Some(dash) => (number(&part[..dash])?, number(&part[dash + 1..])?),
+                None => (number(part)?, number(part)?),
+            };
+            // From 0 to -1 is a range whose length only the model tells.
+            if first > last || (first < 0) != (last < 0) {
+                return Err(syntax());
             }
+            chosen.extend(first..=last);
         }
         Ok(LayerSelection::Some(chosen))
     }
@@ -114,7 +124,7 @@ impl fmt::Display for LayerSelection {
         match self {
             LayerSelection::All => f.write_str("all"),
             LayerSelection::Some(chosen) => {
-                let names: Vec<_> = chosen.iter().map(usize::to_string).collect();
+                let names: Vec<_> = chosen.iter().map(i64::to_string).collect();
                 f.write_str(&names.join(","))
             }
         }
@@ -136,13 +146,27 @@ mod tests {
         assert_eq!(resolve("12, 0,6").unwrap(), [0, 6, 12]);
         assert_eq!(resolve("0-12").unwrap().len(), 13);
         assert_eq!(resolve("0,4-6,5").unwrap(), [0, 4, 5, 6]);
+        assert_eq!(resolve("-1").unwrap(), [12]);
+        assert_eq!(resolve("-3--1, 0,12").unwrap(), [0, 10, 11, 12]);
+    }
+
+    #[test]
+    fn numbers_from_the_end_of_what_is_returned() {
+        let among = |text: &str, available: &[usize]| text.parse::<LayerSelection>()?.resolve_among(available);
+        assert_eq!(among("-1", &[0, 6]).unwrap(), [6]);
+        assert_eq!(among("-2,6", &[0, 6]).unwrap(), [0, 6]);
+        assert_eq!(among("-1", &[0, 1, 2]).unwrap(), [2]);
+        assert!(matches!(among("-3", &[0, 6]), Err(SelectionError::NotReturned { asked: -3, .. })));
+        assert!(matches!(among("5", &[0, 6]), Err(SelectionError::NotReturned { asked: 5, .. })));
     }
 
     #[test]
     fn nonsense_is_refused() {
-        for text in ["", "x", "1,", "-1", "5-3", "1-2-3", "99999999999999999999", "0-4000000000"] {
+        for text in ["", "-", "x", "1,", "--1", "5-3", "1-2-3", "0--1", "-1-3", "99999999999999999999", "0-4000000000"]
+        {
             assert!(matches!(resolve(text), Err(SelectionError::Syntax { .. })), "{text}");
         }
         assert_eq!(resolve("13"), Err(SelectionError::OutOfRange { asked: 13, last: 12 }));
+        assert_eq!(resolve("-14"), Err(SelectionError::OutOfRange { asked: -14, last: 12 }));
     }
 }

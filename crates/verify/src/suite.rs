@@ -47,8 +47,8 @@ struct Entry {
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "`layers` must be `all`, a number, a list of numbers, or a text such as \"0-12\"")]
 enum Layers {
-    One(usize),
-    Several(Vec<usize>),
+    One(i64),
+    Several(Vec<i64>),
     Text(String),
 }
 

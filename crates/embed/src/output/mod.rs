@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::EmbedError;
-use crate::inputs::Input;
+use crate::file_name::escape;
+use crate::inputs::{FileVersion, Input};
 use crate::journal::{Journal, RowRecord};
 use crate::settings::Provenance;
 
@@ -63,6 +64,11 @@ pub(crate) struct Table<'a> {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Place<'a> {
     pub(crate) file: &'a str,
+    /// Bytes of the file, and microseconds since 1970 (UTC) of its last change, when it was embedded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) file_size: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) file_modified: Option<i64>,
     /// The number of the file among those in the table.
     #[serde(skip)]
     pub(crate) file_index: usize,
@@ -91,9 +97,17 @@ impl Table<'_> {
         self.settings.pool == "none"
     }
 
-    /// The names of the files with rows. A name that is no Unicode is written with replacement characters.
+    /// The names of the files with rows, as [`escape`] writes them.
     fn names(&self) -> Vec<String> {
-        self.inputs.iter().map(|input| input.path.to_string_lossy().into_owned()).collect()
+        self.inputs.iter().map(|input| escape(&input.path)).collect()
+    }
+
+    /// Sizes and times of the files with rows, in bytes and in microseconds since 1970; -1 and the smallest number where
+    /// they are not known.
+    fn versions(&self) -> (Vec<i64>, Vec<i64>) {
+        let of =
+            |input: &&Input| input.version.map_or((-1, i64::MIN), |version| (version.size as i64, version.modified));
+        self.inputs.iter().map(of).unzip()
     }
 
     /// Shows every row in order: where it is from, and its vectors `(hidden states, dim)`.
@@ -105,7 +119,8 @@ impl Table<'_> {
                 let record = self.journal.rows(input)[record];
                 values.resize(record.rows as usize * width, 0.0);
                 self.journal.read(&record, &mut values)?;
-                let places = (0..record.rows).map(|frame| place(self.settings, (file_index, file), &record, frame));
+                let places =
+                    (0..record.rows).map(|frame| place(self.settings, (file_index, file, input), &record, frame));
                 places.zip(values.chunks_exact(width)).try_for_each(|(place, values)| show(place, values))?;
             }
         }
@@ -116,7 +131,8 @@ impl Table<'_> {
     fn each_place(&self, mut show: impl FnMut(Place<'_>) -> io::Result<()>) -> io::Result<()> {
         for (file_index, (input, file)) in self.inputs.iter().zip(&self.names()).enumerate() {
             for record in self.journal.rows(input) {
-                let mut places = (0..record.rows).map(|frame| place(self.settings, (file_index, file), record, frame));
+                let mut places =
+                    (0..record.rows).map(|frame| place(self.settings, (file_index, file, input), record, frame));
                 places.try_for_each(&mut show)?;
             }
         }
@@ -136,7 +152,12 @@ impl Table<'_> {
 }
 
 /// Where row `frame` of a record of `file` is from.
-fn place<'a>(settings: &Provenance, (file_index, file): (usize, &'a str), record: &RowRecord, frame: u32) -> Place<'a> {
+fn place<'a>(
+    settings: &Provenance,
+    (file_index, file, input): (usize, &'a str, &Input),
+    record: &RowRecord,
+    frame: u32,
+) -> Place<'a> {
     let has_frames = settings.pool == "none";
     let (start, samples) = match has_frames {
         true => (record.start + u64::from(frame) * settings.frame_hop as u64, settings.frame_length as u64),
@@ -145,6 +166,8 @@ fn place<'a>(settings: &Provenance, (file_index, file): (usize, &'a str), record
     let seconds = |samples: u64| samples as f64 / f64::from(settings.sample_rate);
     Place {
         file,
+        file_size: input.version.map(|version| version.size),
+        file_modified: input.version.map(|version| version.modified),
         file_index,
         window: record.window,
         frame: has_frames.then_some(frame),
@@ -180,13 +203,160 @@ pub fn write(output: &Path, settings: &Provenance, inputs: &[Input], journal: &m
     .map_err(failed)
 }
 
+/// A row of an output that was written before.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StoredRow<'a> {
+    /// The file's name, escaped.
+    pub(crate) file: &'a str,
+    pub(crate) version: Option<FileVersion>,
+    pub(crate) window: u32,
+    pub(crate) frame: Option<u32>,
+    /// Seconds from the start of the track.
+    pub(crate) start: f64,
+    pub(crate) end: f64,
+    /// `(hidden states, dim)`; empty where only places are read.
+    pub(crate) values: &'a [f32],
+}
+
+/// What an output that was written before says of its settings.
+#[derive(Debug)]
+pub(crate) enum StoredSettings {
+    /// All of them.
+    Full(Box<Provenance>),
+    /// [`Provenance::digest`].
+    Digest(String),
+}
+
+/// Whether the vectors of an output are read, or only where its rows are from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Parts {
+    Places,
+    Rows,
+}
+
+/// Called with each row in order.
+pub(crate) type OnRow<'a> = dyn FnMut(StoredRow<'_>) -> io::Result<()> + 'a;
+
+/// Reads the rows of `output`, which was written with `settings`. Returns what it says of its settings, which is read
+/// before the first row and must be accepted by `accept`.
+pub(crate) fn read(
+    output: &Path,
+    settings: &Provenance,
+    parts: Parts,
+    accept: &dyn Fn(&StoredSettings) -> io::Result<()>,
+    on_row: &mut OnRow<'_>,
+) -> io::Result<()> {
+    let width = settings.values();
+    match Format::of(output).map_err(io::Error::other)? {
+        Format::Npy => npy::read(output, width, parts, accept, on_row),
+        Format::Npz => npz::read(output, width, parts, accept, on_row),
+        Format::Safetensors => safetensors::read(output, width, parts, accept, on_row),
+        Format::Parquet => parquet::read(output, settings, parts, accept, on_row),
+        Format::Jsonl => jsonl::read(output, width, parts, accept, on_row),
+    }
+}
+
+/// The settings that `provenance` (JSON) holds.
+fn stored_settings(provenance: &str) -> io::Result<StoredSettings> {
+    serde_json::from_str(provenance)
+        .map(|settings| StoredSettings::Full(Box::new(settings)))
+        .map_err(|error| invalid(format!("its settings are those of another version of mert-embed ({error})")))
+}
+
+/// The version that stored numbers tell, where they are known.
+fn stored_version(size: i64, modified: i64) -> Option<FileVersion> {
+    u64::try_from(size).ok().map(|size| FileVersion { size, modified })
+}
+
+fn invalid(reason: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, reason.into())
+}
+
+/// Columns of an npz or a safetensors file that say where its rows are from.
+#[derive(Debug, Default)]
+struct StoredPlaces {
+    files: Vec<String>,
+    sizes: Vec<i64>,
+    modified: Vec<i64>,
+    file: Vec<i64>,
+    window: Vec<i64>,
+    frame: Option<Vec<i64>>,
+    start: Vec<f64>,
+    end: Vec<f64>,
+}
+
+impl StoredPlaces {
+    /// Whether all columns have a value for each row.
+    fn check(&self) -> io::Result<()> {
+        let rows = self.file.len();
+        let frames = self.frame.as_ref().map_or(rows, Vec::len);
+        if [self.window.len(), self.start.len(), self.end.len(), frames].iter().any(|&length| length != rows) {
+            return Err(invalid("its columns differ in length"));
+        }
+        Ok(())
+    }
+
+    fn row<'a>(&'a self, index: usize, values: &'a [f32]) -> io::Result<StoredRow<'a>> {
+        let file = usize::try_from(self.file[index]).ok().filter(|&file| file < self.files.len());
+        let file =
+            file.ok_or_else(|| invalid(format!("row {index} is of file {}, which has no name", self.file[index])))?;
+        let number = |number: i64| {
+            u32::try_from(number)
+                .map_err(|_| invalid(format!("row {index} has the number {number} as its window or frame")))
+        };
+        let version = self.sizes.get(file).zip(self.modified.get(file));
+        Ok(StoredRow {
+            file: &self.files[file],
+            version: version.and_then(|(&size, &modified)| stored_version(size, modified)),
+            window: number(self.window[index])?,
+            frame: self.frame.as_ref().map(|frame| number(frame[index])).transpose()?,
+            start: self.start[index],
+            end: self.end[index],
+            values,
+        })
+    }
+
+    /// Shows each row, with the next `width` of `values`, if any.
+    fn for_each(
+        &self,
+        width: usize,
+        values: Option<&mut dyn Iterator<Item = io::Result<f32>>>,
+        on_row: &mut OnRow<'_>,
+    ) -> io::Result<()> {
+        let Some(values) = values else {
+            return (0..self.file.len()).try_for_each(|index| on_row(self.row(index, &[])?));
+        };
+        let mut row = Vec::with_capacity(width);
+        for index in 0..self.file.len() {
+            row.clear();
+            for value in values.take(width) {
+                row.push(value?);
+            }
+            if row.len() < width {
+                return Err(invalid(format!("it has vectors for {index} of {} rows", self.file.len())));
+            }
+            on_row(self.row(index, &row)?)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether vectors of this shape are rows of `width` values.
+fn check_shape(shape: &[u64], rows: usize, width: usize) -> io::Result<()> {
+    let found = shape.iter().skip(1).product::<u64>();
+    if shape.first() != Some(&(rows as u64)) || found != width as u64 {
+        return Err(invalid(format!("its vectors have the shape {shape:?}, expected {rows} rows of {width} values")));
+    }
+    Ok(())
+}
+
 /// Where the rows of a `.npy` are told.
 pub fn rows_file(output: &Path) -> PathBuf {
     output.with_extension("rows.jsonl")
 }
 
 /// Writes a file under another name, brings it to the disk, and gives it its name.
-fn replace(path: &Path, write: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
+pub(crate) fn replace(path: &Path, write: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
     builder.prefix(".mert-embed-");

@@ -1,9 +1,12 @@
+//! One numpy array of all vectors, with the rows told in a file of JSON lines beside it.
+
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufReader, BufWriter, Write};
+use std::path::Path;
 
-use npyz::{NpyWriter, WriteOptions, WriterBuilder};
+use npyz::{NpyFile, NpyWriter, WriteOptions, WriterBuilder};
 
-use super::Table;
+use super::{OnRow, Parts, StoredSettings, Table, check_shape, invalid, jsonl, rows_file};
 
 /// One array of all vectors.
 pub(super) fn write(table: &mut Table<'_>, file: &File) -> io::Result<()> {
@@ -18,4 +21,30 @@ pub(super) fn write(table: &mut Table<'_>, file: &File) -> io::Result<()> {
 pub(super) fn write_vectors<W: Write>(table: &mut Table<'_>, mut array: NpyWriter<f32, W>) -> io::Result<()> {
     table.for_each(|_, values| array.extend(values.iter().copied()))?;
     array.finish()
+}
+
+pub(super) fn read(
+    path: &Path,
+    width: usize,
+    parts: Parts,
+    accept: &dyn Fn(&StoredSettings) -> io::Result<()>,
+    on_row: &mut OnRow<'_>,
+) -> io::Result<()> {
+    let rows = rows_file(path);
+    if parts == Parts::Places {
+        return jsonl::read_places(&rows, width, None, accept, on_row);
+    }
+    let array = NpyFile::new(BufReader::new(File::open(path)?))?;
+    let count = array.shape().first().copied().unwrap_or(0) as usize;
+    check_shape(array.shape(), count, width)?;
+    let mut values = array.data::<f32>().map_err(|error| invalid(error.to_string()))?;
+    let mut seen = 0;
+    jsonl::read_places(&rows, width, Some(&mut values), accept, &mut |row| {
+        seen += 1;
+        on_row(row)
+    })?;
+    if seen != count {
+        return Err(invalid(format!("it has {count} rows, and {} tells of {seen}", rows.display())));
+    }
+    Ok(())
 }

@@ -1,17 +1,21 @@
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
+//! A numpy archive: the vectors, and columns that say where they are from.
 
-use npyz::npz::NpzWriter;
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Write};
+use std::path::Path;
+
+use npyz::npz::{NpzArchive, NpzWriter};
 use npyz::zip::write::FileOptions;
 use npyz::zip::{CompressionMethod, DateTime};
-use npyz::{AutoSerialize, DType, WriterBuilder};
+use npyz::{AutoSerialize, DType, Deserialize, WriterBuilder};
 
-use super::{Table, npy};
+use super::{OnRow, Parts, StoredPlaces, StoredSettings, Table, check_shape, invalid, npy, stored_settings};
 
 type Npz<'a> = NpzWriter<BufWriter<&'a File>>;
 
 /// `embeddings`, and arrays as long as it that tell what each row is: `file` (an index into `files`), `window`,
-/// `start`, `end`, and `frame` without pooling; then `hidden_states`, `model_sha256` and `provenance` (JSON).
+/// `start`, `end`, and `frame` without pooling; `files`, `file_size` and `file_modified` of each file; then
+/// `hidden_states`, `model_sha256` and `provenance` (JSON).
 pub(super) fn write(table: &mut Table<'_>, file: &File) -> io::Result<()> {
     let mut npz = NpzWriter::new(BufWriter::new(file));
     let shape = table.shape();
@@ -27,10 +31,48 @@ pub(super) fn write(table: &mut Table<'_>, file: &File) -> io::Result<()> {
     let layers: Vec<i64> = table.settings.hidden_states.iter().map(|&layer| layer as i64).collect();
     numbers(&mut npz, "hidden_states", &layers)?;
     strings(&mut npz, "files", &table.names(), false)?;
+    let (sizes, modified) = table.versions();
+    numbers(&mut npz, "file_size", &sizes)?;
+    numbers(&mut npz, "file_modified", &modified)?;
     strings(&mut npz, "model_sha256", std::slice::from_ref(&table.settings.model_sha256), true)?;
     let provenance = serde_json::to_string(table.settings)?;
     strings(&mut npz, "provenance", &[provenance], true)?;
     npz.zip_writer().finish()?.flush()
+}
+
+pub(super) fn read(
+    path: &Path,
+    width: usize,
+    parts: Parts,
+    accept: &dyn Fn(&StoredSettings) -> io::Result<()>,
+    on_row: &mut OnRow<'_>,
+) -> io::Result<()> {
+    let mut npz = NpzArchive::new(BufReader::new(File::open(path)?))?;
+    let provenance: Vec<String> = column(&mut npz, "provenance")?;
+    accept(&stored_settings(provenance.first().map_or("", String::as_str))?)?;
+    let has_frames = npz.array_names().any(|name| name == "frame");
+    let places = StoredPlaces {
+        files: column(&mut npz, "files")?,
+        sizes: column(&mut npz, "file_size")?,
+        modified: column(&mut npz, "file_modified")?,
+        file: column(&mut npz, "file")?,
+        window: column(&mut npz, "window")?,
+        frame: has_frames.then(|| column(&mut npz, "frame")).transpose()?,
+        start: column(&mut npz, "start")?,
+        end: column(&mut npz, "end")?,
+    };
+    places.check()?;
+    if parts == Parts::Places {
+        return places.for_each(width, None, on_row);
+    }
+    let vectors = npz.by_name("embeddings")?.ok_or_else(|| invalid("it has no `embeddings`"))?;
+    check_shape(vectors.shape(), places.file.len(), width)?;
+    let mut values = vectors.data::<f32>().map_err(|error| invalid(error.to_string()))?;
+    places.for_each(width, Some(&mut values), on_row)
+}
+
+fn column<T: Deserialize>(npz: &mut NpzArchive<BufReader<File>>, name: &str) -> io::Result<Vec<T>> {
+    npz.by_name(name)?.ok_or_else(|| invalid(format!("it has no `{name}`")))?.into_vec()
 }
 
 /// Stored, as `numpy.savez` does: vectors do not compress. Entries may exceed 4 GB. The time is fixed, so that the same

@@ -1,24 +1,34 @@
+//! Parquet: a row for each row, the settings in the file's metadata.
+
 use std::fs::File;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
-use arrow_array::builder::{FixedSizeListBuilder, Float32Builder, Float64Builder, StringBuilder, UInt32Builder};
-use arrow_array::{ArrayRef, RecordBatch};
-use arrow_schema::{DataType, Field, Schema};
-use parquet::arrow::ArrowWriter;
+use arrow_array::builder::{
+    FixedSizeListBuilder, Float32Builder, Float64Builder, StringBuilder, TimestampMicrosecondBuilder, UInt32Builder,
+    UInt64Builder,
+};
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float32Type, Float64Type, TimestampMicrosecondType, UInt32Type, UInt64Type};
+use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, PrimitiveArray, RecordBatch};
+use arrow_schema::{DataType, Field, Schema, TimeUnit};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
 
-use super::{Place, Table};
+use super::{OnRow, Parts, Place, StoredRow, StoredSettings, Table, invalid, stored_settings};
+use crate::inputs::FileVersion;
 use crate::settings::Provenance;
 
 /// What is collected before it is written, and what a row group has, in bytes of vectors.
 const BATCH: usize = 4 << 20;
 const ROW_GROUP: usize = 64 << 20;
 
-/// Columns `file`, `window`, `frame` without pooling, `start`, `end`, `model_sha256`, and for each hidden
-/// state one such as `hidden_state_6`, a fixed-size list of f32. The settings are the file's key-value
+/// Columns `file`, `file_size`, `file_modified`, `window`, `frame` without pooling, `start`, `end`, `model_sha256`, and
+/// for each hidden state one such as `hidden_state_6`, a fixed-size list of f32. The settings are the file's key-value
 /// metadata.
 pub(super) fn write(table: &mut Table<'_>, file: &File) -> io::Result<()> {
     let settings = table.settings;
@@ -31,7 +41,7 @@ pub(super) fn write(table: &mut Table<'_>, file: &File) -> io::Result<()> {
         // A dictionary of vectors that are all different only costs time.
         .set_dictionary_enabled(false)
         .set_key_value_metadata(Some(metadata(settings)?));
-    for name in ["file", "model_sha256"] {
+    for name in ["file", "file_size", "file_modified", "model_sha256"] {
         properties = properties.set_column_dictionary_enabled(ColumnPath::from(name), true);
     }
     let mut writer = ArrowWriter::try_new(file, schema.clone(), Some(properties.build())).map_err(io::Error::other)?;
@@ -62,6 +72,8 @@ struct Columns<'a> {
     settings: &'a Provenance,
     rows: usize,
     file: StringBuilder,
+    size: UInt64Builder,
+    modified: TimestampMicrosecondBuilder,
     window: UInt32Builder,
     frame: Option<UInt32Builder>,
     start: Float64Builder,
@@ -78,6 +90,8 @@ impl<'a> Columns<'a> {
             settings,
             rows: 0,
             file: StringBuilder::new(),
+            size: UInt64Builder::new(),
+            modified: TimestampMicrosecondBuilder::new().with_data_type(timestamp()),
             window: UInt32Builder::new(),
             frame: has_frames.then(UInt32Builder::new),
             start: Float64Builder::new(),
@@ -88,7 +102,7 @@ impl<'a> Columns<'a> {
     }
 
     fn fields(&self) -> Vec<Field> {
-        let mut fields = vec![("file".to_string(), DataType::Utf8), ("window".to_string(), DataType::UInt32)];
+        let mut fields = vec![("window".to_string(), DataType::UInt32)];
         fields.extend(self.frame.as_ref().map(|_| ("frame".to_string(), DataType::UInt32)));
         fields.extend(["start", "end"].map(|name| (name.to_string(), DataType::Float64)));
         fields.push(("model_sha256".to_string(), DataType::Utf8));
@@ -96,12 +110,20 @@ impl<'a> Columns<'a> {
         let vector = DataType::FixedSizeList(Arc::new(element()), dim);
         fields
             .extend(self.settings.hidden_states.iter().map(|layer| (format!("hidden_state_{layer}"), vector.clone())));
-        fields.into_iter().map(|(name, kind)| Field::new(name, kind, false)).collect()
+        let file = [
+            ("file", DataType::Utf8, false),
+            ("file_size", DataType::UInt64, true),
+            ("file_modified", timestamp(), true),
+        ];
+        let file = file.map(|(name, kind, nullable)| Field::new(name, kind, nullable));
+        file.into_iter().chain(fields.into_iter().map(|(name, kind)| Field::new(name, kind, false))).collect()
     }
 
     fn push(&mut self, place: &Place<'_>, values: &[f32]) {
         self.rows += 1;
         self.file.append_value(place.file);
+        self.size.append_option(place.file_size);
+        self.modified.append_option(place.file_modified);
         self.window.append_value(place.window);
         if let Some(frame) = &mut self.frame {
             frame.append_value(place.frame.unwrap_or_default());
@@ -118,7 +140,12 @@ impl<'a> Columns<'a> {
     /// What was collected, which starts anew.
     fn batch(&mut self, schema: &Arc<Schema>) -> io::Result<RecordBatch> {
         self.rows = 0;
-        let mut columns: Vec<ArrayRef> = vec![Arc::new(self.file.finish()), Arc::new(self.window.finish())];
+        let mut columns: Vec<ArrayRef> = vec![
+            Arc::new(self.file.finish()),
+            Arc::new(self.size.finish()),
+            Arc::new(self.modified.finish()),
+            Arc::new(self.window.finish()),
+        ];
         if let Some(frame) = &mut self.frame {
             columns.push(Arc::new(frame.finish()));
         }
@@ -133,4 +160,75 @@ impl<'a> Columns<'a> {
 /// An element of a vector.
 fn element() -> Field {
     Field::new("element", DataType::Float32, false)
+}
+
+fn timestamp() -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+}
+
+pub(super) fn read(
+    path: &Path,
+    settings: &Provenance,
+    parts: Parts,
+    accept: &dyn Fn(&StoredSettings) -> io::Result<()>,
+    on_row: &mut OnRow<'_>,
+) -> io::Result<()> {
+    /// Rows that are decoded together.
+    const ROWS: usize = 256;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?).map_err(io::Error::other)?;
+    let entries = builder.metadata().file_metadata().key_value_metadata();
+    let provenance = entries.and_then(|entries| entries.iter().find(|entry| entry.key == "provenance"));
+    let provenance = provenance.and_then(|entry| entry.value.as_deref());
+    accept(&stored_settings(provenance.ok_or_else(|| invalid("its metadata has no `provenance`"))?)?)?;
+    let names = ["file", "file_size", "file_modified", "window", "frame", "start", "end"].map(String::from);
+    let vectors: Vec<String> = settings.hidden_states.iter().map(|layer| format!("hidden_state_{layer}")).collect();
+    let wanted = names.iter().chain(vectors.iter().filter(|_| parts == Parts::Rows)).map(String::as_str);
+    let mask = ProjectionMask::columns(builder.parquet_schema(), wanted);
+    let reader = builder.with_projection(mask).with_batch_size(ROWS).build().map_err(io::Error::other)?;
+    let vectors = if parts == Parts::Rows { vectors } else { Vec::new() };
+    for batch in reader {
+        rows(&batch.map_err(io::Error::other)?, &vectors, settings.dim, on_row)?;
+    }
+    Ok(())
+}
+
+/// Shows the rows of `batch`, with the vectors of the columns `vectors`, each of `dim` values.
+fn rows(batch: &RecordBatch, vectors: &[String], dim: usize, on_row: &mut OnRow<'_>) -> io::Result<()> {
+    let file =
+        column(batch, "file")?.as_string_opt::<i32>().ok_or_else(|| invalid("`file` is not a column of text"))?;
+    let size = numbers::<UInt64Type>(batch, "file_size")?;
+    let modified = numbers::<TimestampMicrosecondType>(batch, "file_modified")?;
+    let window = numbers::<UInt32Type>(batch, "window")?;
+    let frame = batch.column_by_name("frame").map(|_| numbers::<UInt32Type>(batch, "frame")).transpose()?;
+    let (start, end) = (numbers::<Float64Type>(batch, "start")?, numbers::<Float64Type>(batch, "end")?);
+    let mut lists = Vec::with_capacity(vectors.len());
+    for name in vectors {
+        let wrong = || invalid(format!("`{name}` is not a column of lists of {dim} f32"));
+        let list = column(batch, name)?.as_fixed_size_list_opt().ok_or_else(wrong)?;
+        let values = list.values().as_primitive_opt::<Float32Type>().ok_or_else(wrong)?;
+        if list.value_length() as usize != dim || values.len() != batch.num_rows() * dim {
+            return Err(wrong());
+        }
+        lists.push(values.values());
+    }
+    let mut values = Vec::with_capacity(lists.len() * dim);
+    for row in 0..batch.num_rows() {
+        values.clear();
+        lists.iter().for_each(|list| values.extend_from_slice(&list[row * dim..][..dim]));
+        let is_known = size.is_valid(row) && modified.is_valid(row);
+        let version = is_known.then(|| FileVersion { size: size.value(row), modified: modified.value(row) });
+        let frame = frame.map(|frame| frame.value(row));
+        let (file, window, start, end) = (file.value(row), window.value(row), start.value(row), end.value(row));
+        on_row(StoredRow { file, version, window, frame, start, end, values: &values })?;
+    }
+    Ok(())
+}
+
+fn column<'a>(batch: &'a RecordBatch, name: &str) -> io::Result<&'a ArrayRef> {
+    batch.column_by_name(name).ok_or_else(|| invalid(format!("it has no column `{name}`")))
+}
+
+fn numbers<'a, T: ArrowPrimitiveType>(batch: &'a RecordBatch, name: &str) -> io::Result<&'a PrimitiveArray<T>> {
+    let wrong = || invalid(format!("the column `{name}` is not of the type {}", T::DATA_TYPE));
+    column(batch, name)?.as_primitive_opt::<T>().ok_or_else(wrong)
 }

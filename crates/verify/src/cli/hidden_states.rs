@@ -20,8 +20,8 @@ pub(crate) struct HiddenStatesArgs {
     /// candidate_layers (chosen,)
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
-    /// Which hidden states: all, 6, 0,6,12 or 0-12
-    #[arg(long, default_value = "all")]
+    /// Which hidden states: all, 6, -1 (the last), 0,6,12 or 0-12
+    #[arg(long, default_value = "all", allow_hyphen_values = true)]
     layers: LayerSelection,
     #[command(flatten)]
     compute: super::ComputeArgs,

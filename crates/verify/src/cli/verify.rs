@@ -20,9 +20,9 @@ use super::Outcome;
 pub(crate) struct VerifyArgs {
     /// The converted file, a folder with a model.safetensors, or a Core ML package [default: the built-in fixture]
     model: Option<PathBuf>,
-    /// Hidden states to compare: all, 6, 0,6,12 or 0-12 (0 enters the first layer, i is the output of
-    /// layer i)
-    #[arg(long, default_value = "all")]
+    /// Hidden states to compare: all, 6, -1 (the last), 0,6,12 or 0-12 (0 enters the first layer, i is the
+    /// output of layer i)
+    #[arg(long, default_value = "all", allow_hyphen_values = true)]
     layers: LayerSelection,
     /// What PyTorch returned: a .npz with input_values and hidden_states, or a folder of them
     #[arg(long, value_name = "FILE|DIR", requires = "model")]

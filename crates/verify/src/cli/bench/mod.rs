@@ -38,7 +38,7 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Vec<u16>,
     /// Hidden states to return; layers above the highest are not run
-    #[arg(long, default_value = "all")]
+    #[arg(long, default_value = "all", allow_hyphen_values = true)]
     layers: LayerSelection,
     #[command(flatten)]
     compute: super::ComputeArgs,

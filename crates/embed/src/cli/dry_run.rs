@@ -1,0 +1,130 @@
+//! `--dry-run`: what would be embedded, in what format and how long it is.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use mert_audio::{AudioError, Track};
+use mert_embed::failures::{Failure, count_by_reason};
+use mert_embed::inputs::Input;
+use mert_embed::{EmbedError, Reading};
+use rayon::prelude::*;
+
+use super::terminal::printable;
+
+/// Prints a line for each input to standard output, then the totals. `is_done` tells which files an output or a
+/// journal has already.
+pub(super) fn list(
+    inputs: &[Input],
+    rate: u32,
+    reading: &Reading,
+    is_done: impl Fn(&Input) -> bool,
+) -> (ExitCode, Vec<Failure>) {
+    /// Files that are opened before the first of them is printed.
+    const BLOCK: usize = 64;
+    let mut totals = Totals::default();
+    let mut failures = Vec::new();
+    let mut out = io::stdout().lock();
+    for block in inputs.chunks(BLOCK) {
+        let opened: Vec<_> = block.par_iter().map(|input| describe(input, rate, reading)).collect();
+        for (input, described) in block.iter().zip(opened) {
+            let line = match described {
+                Ok(file) => totals.add(&file, is_done(input)),
+                Err(error) => {
+                    failures.push(Failure::new(input, &error));
+                    format!("cannot read  {:>10}  {error}", "")
+                }
+            };
+            // A reader that has seen enough closes the pipe.
+            if writeln!(out, "{line}  {}", printable(&input.path.to_string_lossy())).is_err() {
+                return (ExitCode::SUCCESS, failures);
+            }
+        }
+    }
+    let _ = writeln!(out, "{}", totals.text(inputs.len(), &failures));
+    (ExitCode::from(u8::from(!failures.is_empty())), failures)
+}
+
+/// A file that can be opened.
+struct File {
+    format: String,
+    /// In seconds, where the file states it.
+    length: Option<f64>,
+}
+
+fn describe(input: &Input, rate: u32, reading: &Reading) -> Result<File, EmbedError> {
+    if input.is_stdin() {
+        let rate = reading.input_rate.unwrap_or(0);
+        return Ok(File { format: format!("samples on standard input, {rate} Hz"), length: None });
+    }
+    let track = match Track::open(&input.path, rate, reading.damage) {
+        Err(AudioError::Open { .. }) if input.is_address() => return Err(EmbedError::Address),
+        track => track?,
+    };
+    let info = track.info();
+    let container = if info.container == info.codec { String::new() } else { format!(" in {}", info.container) };
+    let channels = if info.channels == 1 { "mono".to_string() } else { format!("{} channels", info.channels) };
+    let format = format!("{}{container}, {} Hz, {channels}", info.codec, info.sample_rate);
+    Ok(File { format, length: info.frames.map(|frames| frames as f64 / f64::from(info.sample_rate)) })
+}
+
+#[derive(Default)]
+struct Totals {
+    embed: usize,
+    done: usize,
+    seconds: f64,
+    unknown: usize,
+}
+
+impl Totals {
+    /// Counts a file, and returns its line.
+    fn add(&mut self, file: &File, is_done: bool) -> String {
+        let what = if is_done { "done" } else { "embed" };
+        if is_done {
+            self.done += 1;
+        } else {
+            self.embed += 1;
+            self.seconds += file.length.unwrap_or(0.0);
+            self.unknown += usize::from(file.length.is_none());
+        }
+        let length = file.length.map_or("?".to_string(), clock);
+        format!("{what:11}  {length:>10}  {:40}", file.format)
+    }
+
+    fn text(&self, inputs: usize, failures: &[Failure]) -> String {
+        let mut text = format!("{inputs} files: {} to embed ({}", self.embed, clock(self.seconds));
+        if self.unknown > 0 {
+            text += &format!(", and {} of a length that only decoding tells", self.unknown);
+        }
+        text += ")";
+        if self.done > 0 {
+            text += &format!(", {} done already", self.done);
+        }
+        if !failures.is_empty() {
+            text += &format!(", {} cannot be read ({})", failures.len(), count_by_reason(failures));
+        }
+        text
+    }
+}
+
+/// `3:07.2` or `1:02:03.4`: minutes, seconds and tenths, with hours if there are any.
+fn clock(seconds: f64) -> String {
+    let tenths = (seconds * 10.0).round() as u64;
+    let (hours, minutes, seconds, tenths) = (tenths / 36_000, tenths / 600 % 60, tenths / 10 % 60, tenths % 10);
+    match hours {
+        0 => format!("{minutes}:{seconds:02}.{tenths}"),
+        _ => format!("{hours}:{minutes:02}:{seconds:02}.{tenths}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_are_rounded_to_tenths() {
+        assert_eq!(clock(0.0), "0:00.0");
+        assert_eq!(clock(59.96), "1:00.0");
+        assert_eq!(clock(187.24), "3:07.2");
+        assert_eq!(clock(3723.4), "1:02:03.4");
+    }
+}

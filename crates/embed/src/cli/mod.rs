@@ -1,0 +1,343 @@
+//! `mert-embed`'s command: what it checks, embeds, writes and says.
+
+mod args;
+mod dry_run;
+mod terminal;
+
+use std::collections::HashSet;
+use std::io::{IsTerminal, Read};
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{anyhow, bail};
+use mert_audio::{Damage, WindowPolicy};
+use mert_embed::failures::{self, Failure, count_by_reason};
+use mert_embed::inputs::{self, Input};
+use mert_embed::{
+    EmbedConfig, EmbedError, Embedder, Event, Journal, ModelFile, Provenance, Reading, Summary, Update, output,
+    parse_device, run as embed,
+};
+use mert_runtime::{ComputeDtype, ConvertedFile, DeviceKind, Model};
+use mert_spec::LayerSelection;
+use sha2::{Digest, Sha256};
+
+pub(crate) use self::args::Args;
+use self::terminal::Notes;
+pub(crate) use self::terminal::say;
+use crate::progress::Progress;
+
+/// Set by a signal, and by --strict.
+static STOP: AtomicBool = AtomicBool::new(false);
+
+/// While files are embedded a run may end at any moment: what is finished is in the journal.
+static EMBEDDING: AtomicBool = AtomicBool::new(false);
+
+/// Ends the run after the window that is being embedded; a second signal ends it at once, and so does a window that takes
+/// long, or standard input without data.
+pub(crate) fn interrupt() {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    if !STOP.swap(true, Ordering::Relaxed) {
+        std::thread::spawn(|| {
+            std::thread::sleep(PATIENCE);
+            if EMBEDDING.load(Ordering::Relaxed) {
+                say("interrupted: the same command continues from the files that are finished");
+                std::process::exit(130);
+            }
+        });
+        return;
+    }
+    std::process::exit(130);
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let config = args.config.as_deref().map(EmbedConfig::read).transpose()?.unwrap_or_default();
+    let config_path = args.config.as_deref().unwrap_or(Path::new(""));
+    let (model_path, paths) = model_and_inputs(args, &config)?;
+    let reading = Reading {
+        window: args.window,
+        tail: args.tail,
+        damage: if args.damaged == "keep" { Damage::Keep } else { Damage::Refuse },
+        input_rate: args.input_rate,
+    };
+    let inputs::Inputs { files: mut inputs, notes: input_notes } = inputs::collect(&paths, args.list.as_deref())?;
+    let read = inputs.iter().map(|input| &input.path).chain([&model_path]).chain(&args.list).chain(&args.config);
+    refuse_overwriting(&check_output(args)?, read)?;
+    check_stdin(&inputs, &reading)?;
+
+    let kind = match (args.device, &config.device) {
+        (Some(kind), _) => kind,
+        (None, Some(name)) => parse_device(name).map_err(|reason| EmbedError::Config {
+            path: config_path.to_path_buf(),
+            reason: format!("device: {reason}"),
+        })?,
+        (None, None) => DeviceKind::Cpu,
+    };
+    let (model, file) = open_model(&model_path, args.dtype, kind)?;
+    let layers = match &args.layers {
+        Some(layers) => Some(layers.clone()),
+        None => config.layers(model.config().num_hidden_states(), config_path)?,
+    };
+    let layers = layers.unwrap_or_else(|| LayerSelection::Some([6].into()));
+    let pool = match args.pool {
+        Some(pool) => pool,
+        None => config.pool(config_path)?.unwrap_or_default(),
+    };
+    let embedder = Embedder::new(model, &layers, pool, args.normalize == "l2")?;
+    let settings = Provenance::new(&embedder, &reading, &file, format!("{} on {kind}", args.dtype));
+    let notes = Notes { quiet: args.quiet };
+    input_notes.iter().for_each(|note| notes.note(note));
+    if !config.unknown.is_empty() {
+        let keys: Vec<&str> = config.unknown.keys().map(String::as_str).collect();
+        notes.note(&format!("{}: not used: {}", config_path.display(), keys.join(", ")));
+    }
+
+    let output = args.output.as_deref();
+    let update = match output.filter(|output| args.update && output.exists()) {
+        Some(output) => Some(Update::plan(output, &settings, &mut inputs)?),
+        None => None,
+    };
+    if args.dry_run {
+        let unchanged: HashSet<&Input> = update.iter().flat_map(|update| &update.unchanged).collect();
+        let (status, failures) =
+            dry_run::list(&inputs, embedder.sample_rate(), &reading, |input| unchanged.contains(input));
+        write_report(args, &failures)?;
+        return Ok(status);
+    }
+    let output = output.ok_or_else(|| anyhow!("name the output: -o FILE"))?;
+    let run = Run { args, output, settings: &settings, embedder: &embedder, reading: &reading, notes: &notes };
+    if let Some(update) = &update {
+        run.tell_update(update);
+        if update.is_up_to_date() {
+            write_report(args, &[])?;
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
+    let mut journal = Journal::open(output, &settings, args.restart)?;
+    if let Some(update) = &update {
+        update.import(output, &settings, &mut journal)?;
+    }
+    let (summary, failures) = run.embed(&inputs, &mut journal)?;
+    let result = run.finish(inputs, update, journal, summary, &failures);
+    write_report(args, &failures)?;
+    result
+}
+
+/// The model, and what is to be embedded.
+fn model_and_inputs(args: &Args, config: &EmbedConfig) -> anyhow::Result<(PathBuf, Vec<PathBuf>)> {
+    let named = args.model.clone().or_else(|| config.model_name.as_ref().map(PathBuf::from));
+    let (model, inputs) = match (named, args.arguments.split_first()) {
+        (Some(model), _) => (model, args.arguments.clone()),
+        (None, Some((model, inputs))) => (model.clone(), inputs.to_vec()),
+        (None, None) => bail!("name the model: mert-embed MODEL FILES -o OUTPUT"),
+    };
+    if !model.exists() && model.extension().is_none_or(|extension| extension != "safetensors") {
+        let name = model.display();
+        bail!(
+            "{name} is no file here. If it is a model of the hub, convert it first, `mert-convert {name} \
+             model.safetensors`, and give --model model.safetensors"
+        );
+    }
+    Ok((model, inputs))
+}
+
+/// The files that will be written; none of them is there yet, or may be replaced.
+fn check_output(args: &Args) -> Result<Vec<PathBuf>, EmbedError> {
+    let mut written = Vec::new();
+    if let Some(output) = args.output.as_ref() {
+        written.push(output.clone());
+        if output::Format::of(output)? == output::Format::Npy {
+            written.push(output::rows_file(output));
+        }
+    }
+    let replaces = args.force || args.update || args.dry_run;
+    match written.iter().find(|path| path.is_dir() || path.exists() && !replaces) {
+        Some(path) if path.is_dir() => {
+            return Err(EmbedError::Write { path: path.clone(), source: std::io::ErrorKind::IsADirectory.into() });
+        }
+        Some(path) => return Err(EmbedError::OutputExists { path: path.clone() }),
+        None => {}
+    }
+    if let Some(report) = &args.report {
+        // A run that is repeated replaces its own report.
+        if report.exists() && !args.force && !failures::is_report(report) {
+            return Err(EmbedError::ReportExists { path: report.clone() });
+        }
+        written.push(report.clone());
+    }
+    Ok(written)
+}
+
+/// An output that would replace an input is a slip on the command line.
+fn refuse_overwriting<'a>(written: &[PathBuf], mut read: impl Iterator<Item = &'a PathBuf>) -> anyhow::Result<()> {
+    let resolved: Vec<PathBuf> = written.iter().filter_map(|path| path.canonicalize().ok()).collect();
+    match read.find(|path| path.canonicalize().is_ok_and(|path| resolved.contains(&path))) {
+        Some(path) => bail!("{} is an input: give the output another name", path.display()),
+        None => Ok(()),
+    }
+}
+
+fn check_stdin(inputs: &[Input], reading: &Reading) -> anyhow::Result<()> {
+    let has_stdin = inputs.iter().any(Input::is_stdin);
+    match reading.input_rate {
+        None if has_stdin => {
+            bail!("samples on standard input have no rate of their own: give --input-rate, such as 44100")
+        }
+        Some(_) if !has_stdin => bail!("--input-rate is for samples on standard input (-): files state their own rate"),
+        _ => {}
+    }
+    if has_stdin && matches!(reading.window, WindowPolicy::Middle(_)) {
+        bail!("the middle of a stream is not known before its end: give --window whole or --window sliding:30s/30s");
+    }
+    Ok(())
+}
+
+fn open_model(path: &Path, dtype: ComputeDtype, kind: DeviceKind) -> anyhow::Result<(Model, ModelFile)> {
+    let file = ConvertedFile::open(path)?;
+    let license = file.metadata().license.clone();
+    let (model, sha256) = rayon::join(
+        || kind.open().and_then(|device| Model::from_file(&file, dtype, &device)),
+        || sha256(path).map_err(|error| anyhow!("cannot read {}: {error}", path.display())),
+    );
+    Ok((model?, ModelFile { sha256: sha256?, license }))
+}
+
+fn sha256(path: &Path) -> std::io::Result<String> {
+    let mut file = std::fs::File::open(path)?;
+    let (mut hasher, mut piece) = (Sha256::new(), vec![0; 1 << 20]);
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
+            read => hasher.update(&piece[..read]),
+        }
+    }
+}
+
+fn write_report(args: &Args, failures: &[Failure]) -> Result<(), EmbedError> {
+    args.report.as_ref().map_or(Ok(()), |path| failures::write_report(path, failures))
+}
+
+/// A run whose settings are known.
+struct Run<'a> {
+    args: &'a Args,
+    output: &'a Path,
+    settings: &'a Provenance,
+    embedder: &'a Embedder,
+    reading: &'a Reading,
+    notes: &'a Notes,
+}
+
+impl Run<'_> {
+    fn tell_update(&self, update: &Update) {
+        let Update { unchanged, changed, new, others } = update;
+        let mut text =
+            format!("{}: {new} new, {changed} changed, {} unchanged", self.output.display(), unchanged.len());
+        if !others.is_empty() {
+            let gone = others.iter().filter(|input| !input.path.exists()).count();
+            text += &format!("; the rows of {} other files stay ({gone} of these files no longer exist)", others.len());
+        }
+        if update.is_up_to_date() {
+            text += "; it is up to date";
+        }
+        self.notes.note(&text);
+    }
+
+    fn embed(&self, inputs: &[Input], journal: &mut Journal) -> Result<(Summary, Vec<Failure>), EmbedError> {
+        let Run { args, embedder, reading, .. } = self;
+        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let jobs = args.jobs.map_or(processors.min(4), usize::from);
+        let jobs = NonZero::new(jobs).unwrap_or(NonZero::<usize>::MIN);
+        let resumed = inputs.iter().filter(|input| journal.has(input)).count();
+        let mut progress = Progress::new(inputs.len(), resumed, args.quiet || !std::io::stderr().is_terminal());
+        let mut failures = Vec::new();
+        EMBEDDING.store(true, Ordering::Relaxed);
+        let summary = embed(inputs, embedder, reading, jobs, journal, &STOP, |event| match event {
+            Event::Window { seconds } => progress.window(seconds),
+            Event::Done { input, notes } => {
+                progress.file();
+                if !args.quiet {
+                    notes.iter().for_each(|note| progress.say(&format!("{}: {note}", input.path.display())));
+                }
+            }
+            Event::Failed { input, error } => {
+                progress.file();
+                progress.say(&format!("{}: {error}", input.path.display()));
+                failures.push(Failure::new(input, &error));
+                if args.strict {
+                    STOP.store(true, Ordering::Relaxed);
+                }
+            }
+        });
+        EMBEDDING.store(false, Ordering::Relaxed);
+        progress.finish();
+        Ok((summary?, failures))
+    }
+
+    /// Writes the output, unless the run was stopped, and says what was done.
+    fn finish(
+        &self,
+        mut inputs: Vec<Input>,
+        update: Option<Update>,
+        mut journal: Journal,
+        summary: Summary,
+        failures: &[Failure],
+    ) -> anyhow::Result<ExitCode> {
+        let Run { args, settings, .. } = self;
+        let (files, left_out) = (inputs.len(), failures.len());
+        let kept = inputs.iter().filter(|input| journal.has(input)).count();
+        if summary.stopped {
+            let what = if args.strict && left_out > 0 { "stopped" } else { "interrupted" };
+            if kept == 0 {
+                journal.remove()?;
+                say(&format!("{what}: nothing is written"));
+            } else {
+                let path = Journal::path_for(self.output);
+                let path = path.display();
+                say(&format!(
+                    "{what}: {kept} of {files} files are kept in {path}; the same command continues from there"
+                ));
+            }
+            return Ok(ExitCode::from(if what == "stopped" { 2 } else { 130 }));
+        }
+        let by_reason = count_by_reason(failures);
+        let started = Instant::now();
+        inputs.extend(update.into_iter().flat_map(|update| update.others));
+        match output::write(self.output, settings, &inputs, &mut journal) {
+            Ok(()) => {}
+            Err(EmbedError::NothingEmbedded) => {
+                journal.remove()?;
+                say(&format!("{left_out} of {files} files were left out: {by_reason}"));
+                return Err(EmbedError::NothingEmbedded.into());
+            }
+            Err(error) => return Err(error.into()),
+        }
+        journal.remove()?;
+        self.notes.note(&format!(
+            "{}: {} of {files} files, {}, {} values each; written in {:.2} s",
+            self.output.display(),
+            summary.done + summary.resumed,
+            hidden_states(&settings.hidden_states),
+            settings.dim,
+            started.elapsed().as_secs_f64()
+        ));
+        if left_out > 0 {
+            say(&format!("{left_out} of {files} files were left out: {by_reason}"));
+            return Ok(ExitCode::from(1));
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn hidden_states(layers: &[usize]) -> String {
+    match layers {
+        [0] => "hidden state 0, which enters the first layer".to_string(),
+        [layer] => format!("hidden state {layer}, the output of layer {layer}"),
+        _ => {
+            let layers: Vec<String> = layers.iter().map(ToString::to_string).collect();
+            format!("hidden states {} (hidden state i is the output of layer i)", layers.join(","))
+        }
+    }
+}
