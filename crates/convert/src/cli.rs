@@ -7,7 +7,10 @@ use comfy_table::{Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use mert_convert::hub::{self, HubModel, HubName, HubSettings};
 use mert_convert::write::{CoreMlOptions, CoreMlProgram, DeploymentTarget, InputLengths, Written};
-use mert_convert::{ConfigOrigin, ConvertError, Plan, PlanOptions, Source, Step, StepInput, sha256_output, write};
+use mert_convert::{
+    ConfigOrigin, ConvertError, Plan, PlanOptions, PlannedPreprocessor, PreprocessorOptions, Source, Step, StepInput,
+    sha256_output, write,
+};
 use mert_spec::{Dtype, LayerSelection, Layout, known_by_sha256};
 use serde::Serialize;
 use serde_json::json;
@@ -39,6 +42,16 @@ pub(crate) struct Args {
     /// out from the tensors' shapes]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// The model's preprocessor_config.json, which says what audio it takes [default: the one beside the checkpoint;
+    /// else what is usual for the model is assumed, and said]
+    #[arg(long, value_name = "FILE")]
+    preprocessor: Option<PathBuf>,
+    /// Samples per second of the audio that the model takes, whatever its files say
+    #[arg(long, value_name = "HZ", value_parser = clap::value_parser!(u32).range(1_000..=384_000))]
+    sampling_rate: Option<u32>,
+    /// Whether windows of audio are brought to zero mean and unit variance, whatever the model's files say
+    #[arg(long, value_name = "true|false", action = clap::ArgAction::Set, num_args = 1)]
+    do_normalize: Option<bool>,
     /// The dictionary that holds the model, where the checkpoint holds several (such as `state_dict`)
     #[arg(long, value_name = "NAME")]
     key: Option<String>,
@@ -150,6 +163,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         layout,
         dtype: args.dtype,
         config_file: args.config.clone(),
+        preprocessor: PreprocessorOptions {
+            file: args.preprocessor.clone(),
+            sampling_rate: args.sampling_rate,
+            do_normalize: args.do_normalize,
+        },
         prefix: args.prefix.clone(),
         drop: args.drop.clone(),
     };
@@ -289,6 +307,16 @@ fn describe_source(args: &Args, model: Option<&HubModel>, plan: &Plan) -> String
             text += &format!("  assumed    {assumption}\n");
         }
         text += "  give --config config.json if an assumption is wrong\n";
+    }
+    text + &describe_preprocessor(&plan.preprocessor)
+}
+
+fn describe_preprocessor(planned: &PlannedPreprocessor) -> String {
+    let PlannedPreprocessor { preprocessor, sampling_rate_origin, do_normalize_origin } = planned;
+    let mut text = format!("audio        {} Hz ({sampling_rate_origin})\n", preprocessor.sampling_rate);
+    text += &format!("             do_normalize {} ({do_normalize_origin})\n", preprocessor.do_normalize);
+    if sampling_rate_origin.is_assumed() || do_normalize_origin.is_assumed() {
+        text += "  give --preprocessor preprocessor_config.json, --sampling-rate or --do-normalize if that is wrong\n";
     }
     text
 }

@@ -77,6 +77,28 @@ pub enum ConvertError {
         /// What is wrong with it.
         source: ConfigError,
     },
+    /// A configuration file is not text.
+    #[error("{path}: {reason}")]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with its bytes.
+        reason: String,
+    },
+    /// What comes with the checkpoint says different things about the audio that the model takes.
+    #[error(
+        "it is not clear what audio the model takes: `{field}` is {}. A wrong one gives wrong embeddings without an \
+         error: find out which is right and give it with {option}",
+        .statements.join(" and ")
+    )]
+    Contradiction {
+        /// The field of `preprocessor_config.json`.
+        field: &'static str,
+        /// Each value, with where it is from.
+        statements: Vec<String>,
+        /// The command-line option that decides.
+        option: &'static str,
+    },
     /// There is no configuration and none can be inferred.
     #[error("{0}")]
     Infer(#[from] InferError),

@@ -20,6 +20,7 @@ pub mod hub;
 mod pattern;
 mod plan;
 mod prefix;
+mod preprocessor;
 pub mod reader;
 mod source;
 pub mod transform;
@@ -28,6 +29,7 @@ pub mod write;
 pub use digest::{sha256_file, sha256_output};
 pub use error::{ConvertError, Problem};
 pub use plan::{ConfigOrigin, Dropped, Plan, PlanOptions, Step, StepInput};
+pub use preprocessor::{PlannedPreprocessor, PreprocessorOptions, PreprocessorOrigin};
 pub use source::Source;
 
 /// The name and version that converted files carry.

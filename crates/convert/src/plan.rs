@@ -1,3 +1,5 @@
+//! The plan of a conversion: what becomes of every tensor, decided before anything is written.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -9,7 +11,9 @@ use serde::Serialize;
 
 use crate::pattern::{matches, nearest, shown};
 use crate::prefix::find_prefix;
+use crate::preprocessor::{PlannedPreprocessor, PreprocessorOptions};
 use crate::reader::{Listing, SourceDtype};
+use crate::source::read_text;
 use crate::transform::{Cast, FuseWeightNorm, Transpose};
 use crate::{ConvertError, GENERATOR, Problem, Result, Source};
 
@@ -22,6 +26,8 @@ pub struct PlanOptions {
     pub dtype: Dtype,
     /// The `config.json` to use instead of the one found with the checkpoint.
     pub config_file: Option<PathBuf>,
+    /// What audio the model takes, where files do not say it or are wrong.
+    pub preprocessor: PreprocessorOptions,
     /// The key prefix to use where the checkpoint holds several models.
     pub prefix: Option<String>,
     /// Names of tensors to leave out; a trailing `*` matches any ending.
@@ -30,7 +36,14 @@ pub struct PlanOptions {
 
 impl Default for PlanOptions {
     fn default() -> Self {
-        PlanOptions { layout: Layout::Mlx, dtype: Dtype::F16, config_file: None, prefix: None, drop: Vec::new() }
+        PlanOptions {
+            layout: Layout::Mlx,
+            dtype: Dtype::F16,
+            config_file: None,
+            preprocessor: PreprocessorOptions::default(),
+            prefix: None,
+            drop: Vec::new(),
+        }
     }
 }
 
@@ -125,6 +138,8 @@ pub struct Plan {
     pub config: Config,
     /// Where it comes from.
     pub config_origin: ConfigOrigin,
+    /// What happens to audio before it enters the model.
+    pub preprocessor: PlannedPreprocessor,
     /// The output's layout.
     pub layout: Layout,
     /// The output's element type.
@@ -155,7 +170,10 @@ impl Plan {
         let keys = listing.tensors.keys().chain(listing.foreign.keys()).map(String::as_str);
         let prefix = find_prefix(&source.path, keys, options.prefix.as_deref())?;
         refuse_foreign(listing, &prefix)?;
-        let (config, config_origin) = config(source, listing, &prefix, options)?;
+        let (mut config, config_origin) = config(source, listing, &prefix, options)?;
+        let preprocessor = PlannedPreprocessor::find(source, &config, &config_origin, &options.preprocessor)?;
+        // The option decides: the output must not contradict itself.
+        config.sample_rate = config.sample_rate.map(|_| preprocessor.preprocessor.sampling_rate);
 
         let mut planner = Planner::new(listing, &prefix, options);
         let mut steps: Vec<Step> = inventory(&config).iter().filter_map(|spec| planner.step(spec)).collect();
@@ -166,7 +184,7 @@ impl Plan {
         }
         let state_dict = listing.state_dict.clone();
         let PlanOptions { layout, dtype, .. } = *options;
-        Ok(Plan { config, config_origin, layout, dtype, state_dict, prefix, steps, dropped })
+        Ok(Plan { config, config_origin, preprocessor, layout, dtype, state_dict, prefix, steps, dropped })
     }
 
     /// What the output will say about itself, given its source's SHA-256.
@@ -176,10 +194,17 @@ impl Plan {
             dtype: self.dtype,
             config: self.config.clone(),
             config_inferred: matches!(self.config_origin, ConfigOrigin::Inferred { .. }),
+            preprocessor: self.preprocessor.preprocessor,
+            preprocessor_origin: Some(self.preprocessor.recorded_origin()),
             license: known_by_sha256(&source_sha256).map(|known| known.license.to_string()),
             source_sha256,
             generator: GENERATOR.to_string(),
         }
+    }
+
+    /// Refuses a source that turns out to be a published checkpoint which takes other audio than the plan says.
+    pub(crate) fn check_source(&self, source_sha256: &str) -> Result<()> {
+        known_by_sha256(source_sha256).map_or(Ok(()), |known| self.preprocessor.check_known(known))
     }
 
     /// Bytes of all tensors of the output together.
@@ -219,8 +244,7 @@ fn config(source: &Source, listing: &Listing, prefix: &str, options: &PlanOption
 }
 
 fn read_config(path: &Path) -> Result<Config> {
-    let text =
-        std::fs::read_to_string(path).map_err(|source| ConvertError::Open { path: path.to_path_buf(), source })?;
+    let text = read_text(path)?;
     Config::from_json(&text).map_err(|source| ConvertError::Config { path: path.to_path_buf(), source })
 }
 

@@ -1,7 +1,10 @@
+//! The input of a conversion: its weights and the configuration files beside them.
+
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 
-use mert_spec::KNOWN_CHECKPOINTS;
+use mert_spec::{KNOWN_CHECKPOINTS, KnownCheckpoint, known_by_sha256, text_from_bytes};
 use rayon::prelude::*;
 
 use crate::reader::{self, Checkpoint, Listing, ShardedCheckpoint};
@@ -16,10 +19,15 @@ pub struct Source {
     pub files: Vec<PathBuf>,
     /// The `config.json` in the folder, or beside the checkpoint file.
     pub config_file: Option<PathBuf>,
+    /// The `preprocessor_config.json` there, or the `processor_config.json` in which transformers 5 nests it.
+    pub preprocessor_file: Option<PathBuf>,
     checkpoint: Box<dyn Checkpoint>,
-    /// What [`Source::trust_sha256`] was told.
-    trusted_sha256: Option<String>,
+    /// What [`Source::trust_sha256`] was told, or [`Source::known`] has computed.
+    sha256: OnceLock<String>,
 }
+
+/// The names under which transformers saves a preprocessor, in order of preference.
+pub(crate) const PREPROCESSOR_FILES: [&str; 2] = ["preprocessor_config.json", "processor_config.json"];
 
 /// What a model folder may hold, in order of preference (transformers' own).
 pub(crate) const WEIGHT_FILES: [&str; 4] =
@@ -47,6 +55,7 @@ impl Source {
             (path.to_path_buf(), path.parent().unwrap_or(Path::new("")))
         };
         let config_file = Some(folder.join("config.json")).filter(|file| file.is_file());
+        let preprocessor_file = PREPROCESSOR_FILES.iter().map(|name| folder.join(name)).find(|file| file.is_file());
 
         let is_index = weights.to_str().is_some_and(|name| name.ends_with(".index.json"));
         if is_index && key.is_some() {
@@ -55,7 +64,8 @@ impl Source {
         let checkpoint: Box<dyn Checkpoint> =
             if is_index { Box::new(ShardedCheckpoint::open(&weights)?) } else { reader::open_file(&weights, key)? };
         let files = checkpoint.files().iter().map(|file| file.path().to_path_buf()).collect();
-        Ok(Source { path: path.to_path_buf(), files, config_file, checkpoint, trusted_sha256: None })
+        let (path, sha256) = (path.to_path_buf(), OnceLock::new());
+        Ok(Source { path, files, config_file, preprocessor_file, checkpoint, sha256 })
     }
 
     /// What the checkpoint holds.
@@ -77,26 +87,37 @@ impl Source {
         if sha256.len() != 64 || !sha256.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f')) {
             return Err(ConvertError::NotASha256 { found: sha256.to_string() });
         }
-        self.trusted_sha256 = Some(sha256.to_string());
+        self.sha256 = OnceLock::from(sha256.to_string());
         Ok(())
     }
 
     /// The SHA-256 of the weights file in hexadecimal; of several, of their digests one per line. `None` if
     /// `cancelled` is set before it is known.
     pub fn sha256(&self, cancelled: &AtomicBool) -> Option<String> {
-        if let Some(trusted) = &self.trusted_sha256 {
-            return Some(trusted.clone());
+        if let Some(known) = self.sha256.get() {
+            return Some(known.clone());
         }
         let files = self.checkpoint.files();
         let digests: Option<Vec<String>> = files.par_iter().map(|file| digest::sha256(file, cancelled)).collect();
         digests.map(digest::combine)
     }
 
+    /// The published checkpoint that this is, if it is one whose bytes are known. With `compute` its SHA-256 is computed
+    /// where it is not known yet and the size is that of such a checkpoint; [`Source::sha256`] does not compute it again.
+    pub(crate) fn known(&self, compute: bool) -> Option<&'static KnownCheckpoint> {
+        let bytes: u64 = self.checkpoint.files().iter().map(|file| file.bytes().len() as u64).sum();
+        if self.sha256.get().is_none() && compute && KNOWN_CHECKPOINTS.iter().any(|known| known.bytes == bytes) {
+            let sha256 = self.sha256(&AtomicBool::new(false))?;
+            return known_by_sha256(self.sha256.get_or_init(|| sha256));
+        }
+        known_by_sha256(self.sha256.get()?)
+    }
+
     /// What [`Source::sha256`] will probably give, without reading anything: the digest of the known
     /// checkpoint of this size, or that of none.
     pub(crate) fn likely_sha256(&self) -> String {
-        if let Some(trusted) = &self.trusted_sha256 {
-            return trusted.clone();
+        if let Some(known) = self.sha256.get() {
+            return known.clone();
         }
         let sizes: Vec<u64> = self.checkpoint.files().iter().map(|file| file.bytes().len() as u64).collect();
         let known = KNOWN_CHECKPOINTS.iter().find(|known| sizes == [known.bytes]);
@@ -111,4 +132,11 @@ fn weights_in(folder: &Path) -> Result<PathBuf> {
             reason: format!("the folder has none of {}", WEIGHT_FILES.join(", ")),
         }
     })
+}
+
+/// The text of a configuration file, in any encoding that [`text_from_bytes`] knows.
+pub(crate) fn read_text(path: &Path) -> Result<String> {
+    let open = |source| ConvertError::Open { path: path.to_path_buf(), source };
+    let bytes = std::fs::read(path).map_err(open)?;
+    text_from_bytes(&bytes).map_err(|reason| ConvertError::NotText { path: path.to_path_buf(), reason })
 }

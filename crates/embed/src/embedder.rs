@@ -41,7 +41,12 @@ impl Embedder {
 
     /// Samples per second that windows must have.
     pub fn sample_rate(&self) -> u32 {
-        self.model.config().input_sample_rate()
+        self.model.preprocessor().sampling_rate
+    }
+
+    /// Whether windows are brought to zero mean and unit variance before they enter the model.
+    pub fn normalizes(&self) -> bool {
+        self.model.preprocessor().do_normalize
     }
 
     /// The fewest samples that a window may have.
@@ -74,11 +79,11 @@ impl Embedder {
         self.model.workspace()
     }
 
-    /// Embeds one window of mono samples, which is normalised in place. `rate` is theirs, in hertz, and must be
+    /// Embeds one window of mono samples, which is normalised in place if the model wants that. `rate` is theirs, in hertz, and must be
     /// [`Embedder::sample_rate`]: samples at another rate give an embedding of other music.
     ///
     /// # Errors
-    /// [`EmbedError::Audio`] for another rate or a silent window, [`EmbedError::Model`] for one that the model does not
+    /// [`EmbedError::Audio`] for another rate, or a silent window if it is to be normalised, [`EmbedError::Model`] for one that the model does not
     /// take, [`EmbedError::NotFinite`] if the result is no number.
     pub fn embed(&self, workspace: &mut Workspace, samples: &mut [f32], rate: u32) -> Result<Embedding, EmbedError> {
         let expected = self.sample_rate();
@@ -103,7 +108,9 @@ impl Embedder {
         samples: &mut [f32],
         values: &mut [f32],
     ) -> Result<(), EmbedError> {
-        normalize(samples)?;
+        if self.normalizes() {
+            normalize(samples)?;
+        }
         let (width, dim, stride) = (self.config().hidden_size, self.dim(), self.layers.len() * self.dim());
         let (mut place, mut not_finite) = (0, None);
         self.model.hidden_states_in(workspace, samples, &self.layers, |layer, state| {

@@ -61,7 +61,7 @@ pub struct Hop<'a> {
     pub start: f64,
     /// Where it ends.
     pub end: f64,
-    /// `(rows, hidden states, dim)`; `None` if the window is silent.
+    /// `(rows, hidden states, dim)`; `None` if the window is silent and cannot be normalised.
     pub values: Option<&'a [f32]>,
 }
 

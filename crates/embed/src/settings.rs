@@ -43,6 +43,10 @@ pub struct Provenance {
     pub damaged: String,
     /// Samples per second that the model takes, in hertz.
     pub sample_rate: u32,
+    /// Whether windows were brought to zero mean and unit variance before they entered the model. Journals of older
+    /// versions do not say it: they always did.
+    #[serde(default = "normalized")]
+    pub do_normalize: bool,
     /// The length of a vector.
     pub dim: usize,
     /// Samples from the start of a frame to the next, and those that a frame depends on before the transformer.
@@ -51,6 +55,10 @@ pub struct Provenance {
     pub frame_length: usize,
     /// Device and element type of the arithmetic.
     pub arithmetic: String,
+}
+
+const fn normalized() -> bool {
+    true
 }
 
 impl Provenance {
@@ -68,6 +76,7 @@ impl Provenance {
             tail: reading.tail.to_string(),
             damaged: if reading.damage == Damage::Keep { "keep" } else { "refuse" }.to_string(),
             sample_rate: embedder.sample_rate(),
+            do_normalize: embedder.normalizes(),
             dim: embedder.dim(),
             frame_hop: config.conv_stride.iter().product(),
             frame_length: config.receptive_field(),

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
-use mert_spec::Config;
+use mert_spec::{Config, Preprocessor};
 
 use crate::candle::CandleModel;
 use crate::cpu::{self, CpuModel};
@@ -14,6 +14,7 @@ use crate::{ComputeDtype, ConvertedFile, Error};
 #[derive(Debug, Clone)]
 pub struct Model {
     config: Config,
+    preprocessor: Preprocessor,
     engine: Engine,
     device: Device,
     dtype: DType,
@@ -61,11 +62,13 @@ impl Model {
     /// Those of [`Model::load`].
     pub fn from_file(file: &ConvertedFile, dtype: ComputeDtype, device: &Device) -> Result<Self, Error> {
         let stored = candle_dtype(file.metadata().dtype);
-        Model::load_stored(file.var_builder(dtype, device), stored, &file.metadata().config)
+        let model = Model::load_stored(file.var_builder(dtype, device), stored, &file.metadata().config)?;
+        Ok(Model { preprocessor: file.metadata().preprocessor, ..model })
     }
 
     /// Loads the weights that `vb` holds under the checkpoint's own paths, in PyTorch's order
-    /// ([`ConvertedFile::var_builder`] gives one). Its device and dtype are those of the model.
+    /// ([`ConvertedFile::var_builder`] gives one). Its device and dtype are those of the model. Its preprocessor is
+    /// [`Preprocessor::assumed`].
     ///
     /// # Errors
     /// [`Error::Config`] for an impossible configuration, [`Error::Candle`] naming a tensor that is
@@ -85,12 +88,18 @@ impl Model {
             }
             _ => Engine::Candle(Arc::new(CandleModel::load(vb, config)?)),
         };
-        Ok(Model { config: config.clone(), engine, device, dtype })
+        let preprocessor = Preprocessor::assumed(config);
+        Ok(Model { config: config.clone(), preprocessor, engine, device, dtype })
     }
 
     /// The architecture.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// What happens to audio before it is given to the model.
+    pub fn preprocessor(&self) -> Preprocessor {
+        self.preprocessor
     }
 
     /// Hidden states of one clip: as [`Model::forward`] on a batch of one.
@@ -151,8 +160,8 @@ impl Model {
     /// The wanted hidden states of a batch of clips of equal length, in the order asked for, each
     /// `(batch, frames, hidden_size)` on the model's device and in its dtype.
     ///
-    /// `input_values` is `(samples,)` or `(batch, samples)`, at the model's sample rate, each clip of
-    /// zero mean and unit variance. Hidden state 0 enters the first layer, hidden state i is the output
+    /// `input_values` is `(samples,)` or `(batch, samples)`, as the model's [`Model::preprocessor`] has it: at its rate,
+    /// and with `do_normalize` each clip of zero mean and unit variance. Hidden state 0 enters the first layer, hidden state i is the output
     /// of layer i. Layers above the highest wanted one are not computed.
     ///
     /// # Errors

@@ -1,3 +1,5 @@
+//! The architecture: the fields of a `config.json` that the forward pass depends on.
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -62,7 +64,7 @@ pub struct Config {
     /// The same softmax, with less risk of overflow in float16.
     pub attention_relax: f64,
     /// Samples per second of the audio that the model was trained on, in hertz; not used by the
-    /// forward pass.
+    /// forward pass. What a converted model takes is its [`Preprocessor`](crate::Preprocessor)'s.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sample_rate: Option<u32>,
 }
@@ -152,7 +154,7 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] for anything that is not a supported MERT or HuBERT configuration.
     pub fn from_json(text: &str) -> Result<Self, ConfigError> {
-        let value: serde_json::Value = serde_json::from_str(text).map_err(|e| ConfigError::Syntax(e.to_string()))?;
+        let value = value_from_json(text)?;
         // Every field has a default, so that without this any JSON at all would be HuBERT-base.
         if !value.get("model_type").is_some_and(serde_json::Value::is_string) {
             return Err(ConfigError::Invalid {
@@ -220,12 +222,8 @@ impl Config {
                 expected: "a positive number".into(),
             });
         }
-        if self.sample_rate.is_some_and(|rate| !(1_000..=384_000).contains(&rate)) {
-            return Err(ConfigError::Invalid {
-                field: "sample_rate",
-                found: self.sample_rate.unwrap_or_default().to_string(),
-                expected: "a rate from 1000 to 384000 hertz".into(),
-            });
+        if let Some(rate) = self.sample_rate {
+            check_sample_rate("sample_rate", rate)?;
         }
         if !self.attention_relax.is_finite() {
             return Err(ConfigError::Invalid {
@@ -253,12 +251,6 @@ impl Config {
             );
         }
         Ok(())
-    }
-
-    /// Samples per second of the audio that the model takes, in hertz: `sample_rate`, or where that is not given
-    /// what every published model of its type was trained on (24 000 for MERT, 16 000 for HuBERT).
-    pub fn input_sample_rate(&self) -> u32 {
-        self.sample_rate.unwrap_or(if self.model_type == "mert_model" { 24_000 } else { 16_000 })
     }
 
     /// Hidden states that the model returns: one before the first layer and one after each.
@@ -301,8 +293,21 @@ impl Config {
     }
 }
 
+pub(crate) fn value_from_json(text: &str) -> Result<serde_json::Value, ConfigError> {
+    serde_json::from_str(text).map_err(|e| ConfigError::Syntax(e.to_string()))
+}
+
+/// Whether audio can have this rate.
+pub(crate) fn check_sample_rate(field: &'static str, rate: u32) -> Result<(), ConfigError> {
+    if (1_000..=384_000).contains(&rate) {
+        return Ok(());
+    }
+    let (found, expected) = (rate.to_string(), "a rate from 1000 to 384000 hertz".to_string());
+    Err(ConfigError::Invalid { field, found, expected })
+}
+
 /// Names the field that is at fault.
-fn parse<T: for<'de> Deserialize<'de>>(value: &serde_json::Value) -> Result<T, ConfigError> {
+pub(crate) fn parse<T: for<'de> Deserialize<'de>>(value: &serde_json::Value) -> Result<T, ConfigError> {
     serde_path_to_error::deserialize(value).map_err(|e| ConfigError::Syntax(format!("`{}`: {}", e.path(), e.inner())))
 }
 
@@ -334,7 +339,7 @@ impl UnsupportedFields {
     }
 }
 
-fn unsupported(field: &'static str, found: String, reason: &'static str) -> Result<(), ConfigError> {
+pub(crate) fn unsupported(field: &'static str, found: String, reason: &'static str) -> Result<(), ConfigError> {
     Err(ConfigError::Unsupported { field, found, reason })
 }
 

@@ -1,3 +1,7 @@
+//! Published checkpoints that can be told by their bytes, and what is known of them.
+
+use crate::Preprocessor;
+
 /// A published checkpoint that can be told by its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KnownCheckpoint {
@@ -14,19 +18,42 @@ pub struct KnownCheckpoint {
     /// Its licence (SPDX), which a converted file inherits.
     pub license: &'static str,
     /// Samples per second of the audio it takes, in hertz.
-    pub sample_rate: u32,
+    pub sampling_rate: u32,
+    /// Whether its audio is brought to zero mean and unit variance.
+    pub do_normalize: bool,
+}
+
+impl KnownCheckpoint {
+    /// What happens to its audio.
+    pub fn preprocessor(&self) -> Preprocessor {
+        Preprocessor { do_normalize: self.do_normalize, sampling_rate: self.sampling_rate }
+    }
 }
 
 /// The published checkpoints that can be told by their bytes.
-pub const KNOWN_CHECKPOINTS: [KnownCheckpoint; 1] = [KnownCheckpoint {
-    name: "m-a-p/MERT-v1-95M",
-    revision: "12af15fef9d0ac838c3f475bfbbf26d2060dd4f5",
-    file: "pytorch_model.bin",
-    bytes: 377_552_987,
-    sha256: "a2b8b747f72c06e0595aeae41ae5473f4364938c6b39b2c58be38c48e6bd3fcd",
-    license: "CC-BY-NC-4.0",
-    sample_rate: 24_000,
-}];
+pub const KNOWN_CHECKPOINTS: [KnownCheckpoint; 2] = [
+    KnownCheckpoint {
+        name: "m-a-p/MERT-v1-95M",
+        revision: "12af15fef9d0ac838c3f475bfbbf26d2060dd4f5",
+        file: "pytorch_model.bin",
+        bytes: 377_552_987,
+        sha256: "a2b8b747f72c06e0595aeae41ae5473f4364938c6b39b2c58be38c48e6bd3fcd",
+        license: "CC-BY-NC-4.0",
+        sampling_rate: 24_000,
+        do_normalize: true,
+    },
+    // The same architecture and size as MERT-v1-95M, but other audio goes in.
+    KnownCheckpoint {
+        name: "m-a-p/MERT-v0-public",
+        revision: "e8413e398b3180ca488534aea68fd829402044a4",
+        file: "pytorch_model.bin",
+        bytes: 377_552_987,
+        sha256: "9b25bde740483579d9895f35d074a949f6593ef48449b6d76e26ee3c0e5e9acb",
+        license: "CC-BY-NC-4.0",
+        sampling_rate: 16_000,
+        do_normalize: false,
+    },
+];
 
 /// The published checkpoint with this SHA-256 (lower-case hexadecimal), if it is one.
 pub fn known_by_sha256(sha256: &str) -> Option<&'static KnownCheckpoint> {

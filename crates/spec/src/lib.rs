@@ -16,7 +16,9 @@ mod known;
 mod layout;
 mod metadata;
 mod negated_view;
+mod preprocessor;
 mod selection;
+mod text;
 pub mod weight_norm;
 
 pub use activation::Activation;
@@ -29,4 +31,6 @@ pub use known::{KNOWN_CHECKPOINTS, KnownCheckpoint, known_by_sha256};
 pub use layout::Layout;
 pub use metadata::{Metadata, MetadataError};
 pub use negated_view::rebuilds_negated_view;
+pub use preprocessor::{Preprocessor, PreprocessorConfig};
 pub use selection::{LayerSelection, SelectionError};
+pub use text::text_from_bytes;

@@ -1,8 +1,11 @@
+//! What a converted file says about itself.
+
 use std::collections::BTreeMap;
 
 use thiserror::Error;
 
-use crate::{Config, ConfigError, Dtype, Layout};
+use crate::config::check_sample_rate;
+use crate::{Config, ConfigError, Dtype, Layout, Preprocessor};
 
 /// What a converted file says about itself, in the string-to-string `__metadata__` of safetensors.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,6 +19,11 @@ pub struct Metadata {
     /// Whether the architecture was worked out from shapes, with assumptions, for want of a
     /// `config.json`.
     pub config_inferred: bool,
+    /// What happens to audio before it enters the model.
+    pub preprocessor: Preprocessor,
+    /// Where the preprocessor comes from: a few words for each field. `None` in files whose writer did not record it, and
+    /// whose preprocessor is therefore [`Preprocessor::assumed`].
+    pub preprocessor_origin: Option<String>,
     /// SHA-256 of the checkpoint, in hexadecimal; of a sharded one, of its files' digests in order.
     pub source_sha256: String,
     /// The checkpoint's licence, where it is known.
@@ -59,6 +67,11 @@ impl Metadata {
         if self.config_inferred {
             map.insert("config_inferred".into(), "true".into());
         }
+        if let Some(origin) = &self.preprocessor_origin {
+            map.insert("do_normalize".into(), self.preprocessor.do_normalize.to_string());
+            map.insert("sampling_rate".into(), self.preprocessor.sampling_rate.to_string());
+            map.insert("preprocessor_origin".into(), origin.clone());
+        }
         if let Some(license) = &self.license {
             map.insert("license".into(), license.clone());
         }
@@ -80,16 +93,45 @@ impl Metadata {
                 reason: format!("{format:?} does not go with layout `{layout}`, which has `{}`", layout.format()),
             });
         }
+        let config = Config::from_json(entry("config")?)?;
+        let (preprocessor, preprocessor_origin) = preprocessor(&config, &get)?;
         Ok(Metadata {
             layout,
             dtype,
-            config: Config::from_json(entry("config")?)?,
+            config,
             config_inferred: get("config_inferred").is_some(),
+            preprocessor,
+            preprocessor_origin,
             source_sha256: sha256(entry("source_sha256")?)?,
             license: get("license").map(str::to_string),
             generator: entry("generator")?.to_string(),
         })
     }
+}
+
+/// The entries `sampling_rate` and `do_normalize`, which a file has both or, from an older converter, neither.
+fn preprocessor<'a>(
+    config: &Config,
+    get: &impl Fn(&str) -> Option<&'a str>,
+) -> Result<(Preprocessor, Option<String>), MetadataError> {
+    let invalid = |key: &'static str, reason: String| MetadataError::Invalid { key, reason };
+    let (rate, normalize) = match (get("sampling_rate"), get("do_normalize")) {
+        (None, None) => return Ok((Preprocessor::assumed(config), None)),
+        (Some(rate), Some(normalize)) => (rate, normalize),
+        (Some(_), None) => return Err(MetadataError::Missing("do_normalize")),
+        (None, Some(_)) => return Err(MetadataError::Missing("sampling_rate")),
+    };
+    let sampling_rate =
+        rate.parse().map_err(|_| invalid("sampling_rate", format!("{rate:?} is not a rate in hertz")))?;
+    check_sample_rate("sampling_rate", sampling_rate)?;
+    if let Some(stated) = config.sample_rate.filter(|&stated| stated != sampling_rate) {
+        let reason = format!("{sampling_rate} Hz, but `sample_rate` of the embedded configuration is {stated}");
+        return Err(invalid("sampling_rate", reason));
+    }
+    let do_normalize =
+        normalize.parse().map_err(|_| invalid("do_normalize", format!("{normalize:?} is neither true nor false")))?;
+    let origin = get("preprocessor_origin").unwrap_or("not recorded").to_string();
+    Ok((Preprocessor { do_normalize, sampling_rate }, Some(origin)))
 }
 
 fn sha256(text: &str) -> Result<String, MetadataError> {
@@ -110,6 +152,8 @@ mod tests {
             dtype: Dtype::F16,
             config: Config::mert_v1_95m(),
             config_inferred: true,
+            preprocessor: Preprocessor { do_normalize: false, sampling_rate: 24_000 },
+            preprocessor_origin: Some("sampling_rate: config.json; do_normalize: --do-normalize".into()),
             source_sha256: "ab".repeat(32),
             license: Some("CC-BY-NC-4.0".into()),
             generator: "mert-convert 0.1.0".into(),
@@ -121,6 +165,38 @@ mod tests {
         let map = example().to_map();
         let read = Metadata::from_lookup(|key| map.get(key).map(String::as_str)).unwrap();
         assert_eq!(read, example());
+    }
+
+    #[test]
+    fn without_a_preprocessor_it_is_assumed() {
+        let mut map = example().to_map();
+        for key in ["sampling_rate", "do_normalize", "preprocessor_origin"] {
+            map.remove(key);
+        }
+        let read = Metadata::from_lookup(|key| map.get(key).map(String::as_str)).unwrap();
+        assert_eq!(read.preprocessor, Preprocessor { do_normalize: true, sampling_rate: 24_000 });
+        assert_eq!(read.preprocessor_origin, None);
+        assert_eq!(read.to_map(), map);
+    }
+
+    #[test]
+    fn half_a_preprocessor_or_a_wrong_one_is_refused() {
+        for (key, value, word) in [
+            ("sampling_rate", None, "sampling_rate"),
+            ("do_normalize", None, "do_normalize"),
+            ("sampling_rate", Some("16000"), "sample_rate"),
+            ("sampling_rate", Some("24 kHz"), "hertz"),
+            ("sampling_rate", Some("10"), "384000"),
+            ("do_normalize", Some("True"), "true"),
+        ] {
+            let mut map = example().to_map();
+            match value {
+                Some(value) => map.insert(key.into(), value.into()),
+                None => map.remove(key),
+            };
+            let error = Metadata::from_lookup(|key| map.get(key).map(String::as_str)).unwrap_err().to_string();
+            assert!(error.contains(word), "{key} {value:?}: {error}");
+        }
     }
 
     #[test]

@@ -94,9 +94,11 @@ impl Job {
 
         let libtorch = Libtorch::open(&checkpoint.path, checkpoint.config.as_deref())?;
         let (config, lengths) = (libtorch.config(), candidate.clip_lengths());
-        let rate = config.input_sample_rate();
+        // What the converted file says: that is what programs feed it.
+        let preprocessor = candidate.metadata().preprocessor;
+        let rate = preprocessor.sampling_rate;
         let clips = checkpoint.clips(rate, lengths.as_deref())?.into_iter().map(Ok);
-        let tracks = checkpoint.tracks.clips(rate, config.receptive_field(), lengths.as_deref());
+        let tracks = checkpoint.tracks.clips(preprocessor, config.receptive_field(), lengths.as_deref());
         let rounded = [candidate.metadata().dtype];
         let computed = clips.chain(tracks).map(|clip| {
             let (name, clip) = clip?;

@@ -9,11 +9,9 @@ use super::client::{Answer, Client, FileInfo};
 use super::download::download;
 use super::name::is_sha256;
 use super::{HubError, HubEvent, HubModel, HubName, HubSettings};
-use crate::source::WEIGHT_FILES;
+use crate::source::{PREPROCESSOR_FILES, WEIGHT_FILES};
 use crate::{ConvertError, Result, sha256_file};
 
-/// What belongs to a model besides its weights, if it has it.
-const EXTRAS: [&str; 2] = [CONFIG, "preprocessor_config.json"];
 const CONFIG: &str = "config.json";
 
 /// A file in the cache.
@@ -81,11 +79,14 @@ impl Fetch<'_> {
     fn model(&self) -> Result<HubModel> {
         let commit = self.commit()?;
         let known = KNOWN_CHECKPOINTS.iter().find(|known| known.name == self.repo && known.revision == commit);
-        for extra in EXTRAS {
-            let found = self.file(&commit, extra, None)?.is_some();
-            // Without it the architecture is worked out from the tensors: not because of what happens to be cached.
-            if !found && extra == CONFIG && self.client.is_none() && !self.cache.is_absent(&commit, CONFIG) {
-                return Err(self.not_cached(CONFIG.into()));
+        let found = self.file(&commit, CONFIG, None)?.is_some();
+        // Without it the architecture is worked out from the tensors: not because of what happens to be cached.
+        if !found && self.client.is_none() && !self.cache.is_absent(&commit, CONFIG) {
+            return Err(self.not_cached(CONFIG.into()));
+        }
+        for name in PREPROCESSOR_FILES {
+            if self.file(&commit, name, None)?.is_some() {
+                break;
             }
         }
         let candidates = known.map_or(WEIGHT_FILES.to_vec(), |known| vec![known.file]);

@@ -41,6 +41,7 @@ pub fn safetensors(
     let done: Result<_> = Writeback::during(file.file(), |writeback| {
         let target = Target { file: file.file(), path: file.temporary_path(), output, writeback };
         let source_sha256 = write_tensors_and_hash(&placed(plan, expected), source, &target, progress)?;
+        plan.check_source(&source_sha256)?;
         let metadata = plan.metadata(source_sha256);
         let header = header(plan, &metadata);
         if header.len() != expected {

@@ -21,7 +21,7 @@ use mert_embed::{
     parse_device, run as embed,
 };
 use mert_runtime::{ComputeDtype, ConvertedFile, DeviceKind, Model};
-use mert_spec::LayerSelection;
+use mert_spec::{LayerSelection, Metadata};
 use sha2::{Digest, Sha256};
 
 pub(crate) use self::args::Args;
@@ -76,7 +76,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         })?,
         (None, None) => DeviceKind::Cpu,
     };
-    let (model, file) = open_model(&model_path, args.dtype, kind)?;
+    let (model, file, preprocessor_note) = open_model(&model_path, args.dtype, kind)?;
     let layers = match &args.layers {
         Some(layers) => Some(layers.clone()),
         None => config.layers(model.config().num_hidden_states(), config_path)?,
@@ -88,7 +88,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let embedder = Embedder::new(model, &layers, pool, args.normalize == "l2")?;
     let settings = Provenance::new(&embedder, &reading, &file, format!("{} on {kind}", args.dtype));
-    let notes = Notes { quiet: args.quiet };
+let notes = Notes { quiet: args.quiet };
+    preprocessor_note.iter().for_each(|note| notes.note(note));
     input_notes.iter().for_each(|note| notes.note(note));
     if !config.unknown.is_empty() {
         let keys: Vec<&str> = config.unknown.keys().map(String::as_str).collect();
@@ -195,14 +196,28 @@ fn check_stdin(inputs: &[Input], reading: &Reading) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn open_model(path: &Path, dtype: ComputeDtype, kind: DeviceKind) -> anyhow::Result<(Model, ModelFile)> {
+/// The model, what outputs say of its file, and what is assumed about its input, if its file does not record that.
+fn open_model(
+    path: &Path,
+    dtype: ComputeDtype,
+    kind: DeviceKind,
+) -> anyhow::Result<(Model, ModelFile, Option<String>)> {
     let file = ConvertedFile::open(path)?;
-    let license = file.metadata().license.clone();
+    let Metadata { license, preprocessor, preprocessor_origin, .. } = file.metadata().clone();
+    let note = preprocessor_origin.is_none().then(|| {
+        format!(
+            "{} does not record what audio the model takes: {} Hz and do_normalize {} are assumed. Convert the \
+             checkpoint again to record it",
+            path.display(),
+            preprocessor.sampling_rate,
+            preprocessor.do_normalize
+        )
+    });
     let (model, sha256) = rayon::join(
         || kind.open().and_then(|device| Model::from_file(&file, dtype, &device)),
         || sha256(path).map_err(|error| anyhow!("cannot read {}: {error}", path.display())),
     );
-    Ok((model?, ModelFile { sha256: sha256?, license }))
+    Ok((model?, ModelFile { sha256: sha256?, license }, note))
 }
 
 fn sha256(path: &Path) -> std::io::Result<String> {

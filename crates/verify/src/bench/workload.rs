@@ -17,22 +17,21 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// Windows of `seconds` of generated, music-like input. `wanted` are hidden states; the highest one
+    /// Windows of `seconds` of generated, music-like input at `rate` hertz. `wanted` are hidden states; the highest one
     /// decides how many layers run.
     ///
     /// # Errors
     /// [`VerifyError::NothingToCompare`] for windows too short for a frame, or none.
-    pub fn generated(config: &Config, seconds: f64, batch: usize, wanted: &[usize]) -> Result<Self> {
-        let rate = config.input_sample_rate();
+    pub fn generated(config: &Config, rate: u32, seconds: f64, batch: usize, wanted: &[usize]) -> Result<Self> {
         let samples = (seconds * f64::from(rate)).round() as usize;
-        Workload::of_clip(config, signal::music_like(samples, rate), batch, wanted)
+        Workload::of_clip(config, rate, signal::music_like(samples, rate), batch, wanted)
     }
 
-    /// Windows that are all `clip`, exactly as it enters the model.
+    /// Windows that are all `clip`, at `rate` hertz, exactly as it enters the model.
     ///
     /// # Errors
     /// As [`Workload::generated`].
-    pub fn of_clip(config: &Config, clip: Vec<f32>, batch: usize, wanted: &[usize]) -> Result<Self> {
+    pub fn of_clip(config: &Config, rate: u32, clip: Vec<f32>, batch: usize, wanted: &[usize]) -> Result<Self> {
         let (Some(frames), Some(&highest), true) = (config.frames(clip.len()), wanted.iter().max(), batch > 0) else {
             return Err(VerifyError::NothingToCompare(format!(
                 "nothing to time: {batch} windows of {} samples (a frame needs {}), {} hidden states",
@@ -43,7 +42,6 @@ impl Workload {
         };
         let window_flops = forward_flops(config, clip.len(), highest);
         let attention_share = attention_flops(config, clip.len(), highest) / window_flops;
-        let rate = config.input_sample_rate();
         Ok(Workload { clip, batch, wanted: wanted.to_vec(), highest, rate, frames, window_flops, attention_share })
     }
 
@@ -112,22 +110,22 @@ mod tests {
     #[test]
     fn a_batch_is_so_many_windows() {
         let config = Config::mert_v1_95m();
-        let one = Workload::generated(&config, 5.0, 1, &[6]).unwrap();
-        let four = Workload::generated(&config, 5.0, 4, &[6]).unwrap();
+        let one = Workload::generated(&config, 24_000, 5.0, 1, &[6]).unwrap();
+        let four = Workload::generated(&config, 24_000, 5.0, 4, &[6]).unwrap();
         assert_eq!((one.frames(), one.audio_seconds(), one.clip().len()), (374, 5.0, 120_000));
         assert_eq!((four.frames(), four.audio_seconds()), (374, 5.0));
         assert_eq!(four.flops(), 4.0 * one.flops());
         assert_eq!(four.input().unwrap().dims(), [4, 120_000]);
         assert_eq!(four.attention_share(), one.attention_share());
         assert!((0.0..0.2).contains(&one.attention_share()));
-        assert!(one.flops() < Workload::generated(&config, 5.0, 1, &[12]).unwrap().flops());
+        assert!(one.flops() < Workload::generated(&config, 24_000, 5.0, 1, &[12]).unwrap().flops());
     }
 
     #[test]
     fn nothing_is_not_timed() {
         let config = Config::mert_v1_95m();
         for (seconds, batch, wanted) in [(0.001, 1, &[0][..]), (1.0, 0, &[0]), (1.0, 1, &[])] {
-            let error = Workload::generated(&config, seconds, batch, wanted).unwrap_err().to_string();
+            let error = Workload::generated(&config, 24_000, seconds, batch, wanted).unwrap_err().to_string();
             assert!(error.contains("nothing to time"), "{error}");
         }
     }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use mert_audio::{AudioError, AudioFile, Damage, Tail, Track, WindowPolicy, Windows, normalize};
+use mert_spec::Preprocessor;
 
 use super::Tracks;
 use crate::{Result, VerifyError};
@@ -12,6 +13,7 @@ pub(crate) struct Clips<'a> {
     files: std::slice::Iter<'a, PathBuf>,
     window: WindowPolicy,
     rate: u32,
+    do_normalize: bool,
     min_samples: usize,
     current: Option<Current<'a>>,
 }
@@ -23,13 +25,15 @@ struct Current<'a> {
 }
 
 impl Tracks {
-    /// The windows of all tracks at `rate`, normalised as they enter the model. `lengths` are those of a package.
-    pub(crate) fn clips(&self, rate: u32, min_samples: usize, lengths: Option<&[usize]>) -> Clips<'_> {
+    /// The windows of all tracks as they enter the model: at its rate, and normalised if it wants that. `lengths` are
+    /// those of a package.
+    pub(crate) fn clips(&self, preprocessor: Preprocessor, min_samples: usize, lengths: Option<&[usize]>) -> Clips<'_> {
+        let Preprocessor { do_normalize, sampling_rate: rate } = preprocessor;
         let fixed = lengths.and_then(|lengths| lengths.iter().max()).map(|&samples| samples as f64 / f64::from(rate));
         let middle = format!("middle:{}s", fixed.unwrap_or(30.0));
         let default = middle.parse().unwrap_or(WindowPolicy::Whole);
         let window = self.window.unwrap_or(default);
-        Clips { files: self.files.iter(), window, rate, min_samples, current: None }
+        Clips { files: self.files.iter(), window, rate, do_normalize, min_samples, current: None }
     }
 }
 
@@ -51,7 +55,8 @@ impl Clips<'_> {
                 self.current = None;
                 continue;
             };
-            match normalize(&mut window.samples) {
+            let normalized = if self.do_normalize { normalize(&mut window.samples) } else { Ok(()) };
+            match normalized {
                 Ok(()) => {}
                 // There is nothing to normalise, nor to compare.
                 Err(AudioError::Silent { .. }) => continue,
@@ -81,12 +86,14 @@ fn in_file(file: &Path) -> impl Fn(AudioError) -> VerifyError + '_ {
 mod tests {
     use super::*;
 
+    const NORMALIZED: Preprocessor = Preprocessor { do_normalize: true, sampling_rate: 24_000 };
+
     #[test]
     fn windows_of_all_tracks_in_order() {
         let fixture = |name: &str| mert_testkit::fixture(&format!("audio/{name}"));
         let files = vec![fixture("f32-24k-mono.wav"), fixture("16-44k1-stereo.flac")];
         let tracks = Tracks { files: files.clone(), window: Some("sliding:0.5s".parse().unwrap()) };
-        let clips: Vec<(String, Vec<f32>)> = tracks.clips(24_000, 400, None).map(Result::unwrap).collect();
+        let clips: Vec<(String, Vec<f32>)> = tracks.clips(NORMALIZED, 400, None).map(Result::unwrap).collect();
         assert!(clips.len() >= 4);
         assert_eq!(clips[0].0, format!("{} from 0.00 to 0.50 s", files[0].display()));
         assert!(clips.iter().all(|(_, clip)| clip.len() == 12_000));
@@ -97,8 +104,16 @@ mod tests {
         }
         // A package decides how much.
         let tracks = Tracks { files, window: None };
-        assert!(tracks.clips(24_000, 400, Some(&[9_600])).all(|clip| clip.unwrap().1.len() == 9_600));
+        assert!(tracks.clips(NORMALIZED, 400, Some(&[9_600])).all(|clip| clip.unwrap().1.len() == 9_600));
+        // Without normalisation a window is what was decoded, silence included.
+        let file = fixture("f32-24k-mono.wav");
+        let tracks = Tracks { files: vec![file.clone()], window: Some("sliding:0.5s".parse().unwrap()) };
+        let as_recorded = Preprocessor { do_normalize: false, ..NORMALIZED };
+        let (_, clip) = tracks.clips(as_recorded, 400, None).next().unwrap().unwrap();
+        let track = Track::open(&file, 24_000, Damage::Refuse).unwrap();
+        let mut windows = track.windows(&"sliding:0.5s".parse().unwrap(), Tail::Align, 400).unwrap();
+        assert_eq!(clip, windows.next_window().unwrap().unwrap().samples);
         let missing = Tracks { files: vec![fixture("none.wav")], window: None };
-        assert!(matches!(missing.clips(24_000, 400, None).next(), Some(Err(VerifyError::Audio { .. }))));
+        assert!(matches!(missing.clips(NORMALIZED, 400, None).next(), Some(Err(VerifyError::Audio { .. }))));
     }
 }

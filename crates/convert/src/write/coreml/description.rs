@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mert_spec::{Config, known_by_sha256};
+use mert_spec::{Config, Preprocessor, known_by_sha256};
 
 use super::graph::{Dim, Tensor};
 use super::options::InputSamples;
@@ -14,7 +14,7 @@ use super::{FRAMES_OUTPUT, INPUT};
 use crate::Plan;
 
 /// The clip that goes in.
-pub(super) fn input(config: &Config, samples: &InputSamples) -> FeatureDescription {
+pub(super) fn input(preprocessor: Preprocessor, samples: &InputSamples) -> FeatureDescription {
     let shape = |samples: usize| vec![1, samples as i64];
     let (default, shape_flexibility) = match samples {
         InputSamples::Fixed(samples) => (*samples, None),
@@ -28,10 +28,13 @@ pub(super) fn input(config: &Config, samples: &InputSamples) -> FeatureDescripti
             (*shortest, Some(ShapeFlexibility::Range(ShapeRange { size_ranges })))
         }
     };
-    let rate = config.input_sample_rate();
-    let text = format!(
-        "One clip of {rate} Hz mono samples, normalised to zero mean and unit variance over its length, without padding."
-    );
+    let Preprocessor { do_normalize, sampling_rate } = preprocessor;
+    let level = if do_normalize {
+        "normalised to zero mean and unit variance over its length"
+    } else {
+        "from -1 to 1 and not normalised"
+    };
+    let text = format!("One clip of {sampling_rate} Hz mono samples, {level}, without padding.");
     feature(INPUT, text, shape(default), shape_flexibility)
 }
 
@@ -76,7 +79,7 @@ pub(super) fn metadata(plan: &Plan, layers: &[usize], source_sha256: String) -> 
     user_defined.remove("layout");
     user_defined.remove("format");
     user_defined.insert("hidden_states".into(), list(layers));
-    user_defined.insert("sample_rate".into(), config.input_sample_rate().to_string());
+    user_defined.insert("sample_rate".into(), written.preprocessor.sampling_rate.to_string());
     user_defined.insert("layer_guide".into(), layer_guide(config, layers));
     Metadata {
         short_description: format!(

@@ -60,7 +60,7 @@ pub fn coreml_program<'p>(plan: &'p Plan, options: &CoreMlOptions) -> Result<Cor
     if plan.layout != Layout::Candle {
         return Err(ConvertError::CoreMl("its weights are in PyTorch's order; leave --layout out".into()));
     }
-    let samples = options.lengths.in_samples(config)?;
+    let samples = options.lengths.in_samples(config, plan.preprocessor.preprocessor.sampling_rate)?;
     let layers = options.layers.resolve(config.num_hidden_states()).map_err(|e| ConvertError::CoreMl(e.to_string()))?;
     let last = layers.last().copied().unwrap_or_default();
 
@@ -127,7 +127,7 @@ impl CoreMlProgram<'_> {
             opset,
         };
         let description = proto::ModelDescription {
-            input: vec![description::input(&self.plan.config, &self.samples)],
+            input: vec![description::input(self.plan.preprocessor.preprocessor, &self.samples)],
             output: self.outputs.iter().map(|output| description::output(output, &self.layers)).collect(),
             metadata: Some(description::metadata(self.plan, &self.layers, source_sha256)),
         };

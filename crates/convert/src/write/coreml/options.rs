@@ -96,9 +96,8 @@ pub(super) enum InputSamples {
 }
 
 impl InputLengths {
-    /// The nearest whole numbers of samples.
-    pub(super) fn in_samples(&self, config: &Config) -> Result<InputSamples> {
-        let rate = config.input_sample_rate();
+    /// The nearest whole numbers of samples at `rate` hertz.
+    pub(super) fn in_samples(&self, config: &Config, rate: u32) -> Result<InputSamples> {
         let samples = |seconds: f64| -> Result<usize> {
             let samples = (seconds * f64::from(rate)).round() as usize;
             if config.frames(samples).is_none() {
@@ -214,7 +213,8 @@ mod tests {
 
     #[test]
     fn lengths() {
-        let samples = |text: &str| text.parse::<InputLengths>().unwrap().in_samples(&Config::mert_v1_95m()).unwrap();
+        let samples =
+            |text: &str| text.parse::<InputLengths>().unwrap().in_samples(&Config::mert_v1_95m(), 24_000).unwrap();
         assert_eq!(samples("30"), InputSamples::Fixed(720_000));
         assert_eq!(samples("5, 10,5"), InputSamples::Listed(vec![120_000, 240_000]));
         assert_eq!(samples("0.5-30"), InputSamples::Range(12_000, 720_000));
@@ -224,7 +224,8 @@ mod tests {
         for text in ["", "0", "-5", "30-5", "5-5", "nan", "inf", "601", "5,,10", "a", "1-2-3"] {
             assert!(text.parse::<InputLengths>().is_err(), "{text}");
         }
-        let too_short = "0.001".parse::<InputLengths>().unwrap().in_samples(&Config::mert_v1_95m()).unwrap_err();
+        let too_short =
+            "0.001".parse::<InputLengths>().unwrap().in_samples(&Config::mert_v1_95m(), 24_000).unwrap_err();
         assert!(too_short.to_string().contains("needs 400"), "{too_short}");
         let many: Vec<String> = (1..=129).map(|n| n.to_string()).collect();
         assert!(many.join(",").parse::<InputLengths>().is_err());

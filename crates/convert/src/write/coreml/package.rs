@@ -52,6 +52,7 @@ pub fn coreml(
     })
     .map_err(failed)?;
     let source_sha256 = done?;
+    program.plan.check_source(&source_sha256)?;
     file.sync_all().map_err(failed)?;
 
     let encoded = program.model(source_sha256.clone()).encode_to_vec();

@@ -222,9 +222,9 @@ fn read_metadata(metadata: &proto::Metadata) -> Result<(Metadata, Vec<usize>), S
         ),
         other => other.to_string(),
     })?;
-    let rate = read.config.input_sample_rate().to_string();
+    let rate = read.preprocessor.sampling_rate.to_string();
     if let Some(found) = entries.get("sample_rate").filter(|&found| *found != rate) {
-        return Err(format!("its metadata's `sample_rate` is {found}, but its configuration's is {rate}"));
+        return Err(format!("its metadata's `sample_rate` is {found}, but its model takes {rate} Hz"));
     }
     let rows =
         entries.get("hidden_states").ok_or("its metadata has no `hidden_states`, which says what its rows are")?;

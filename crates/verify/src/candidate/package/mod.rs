@@ -94,7 +94,7 @@ impl Package {
     /// Two lengths of a range: what is nearest to five seconds, and two seconds and a bit from it, which leaves
     /// another remainder in every convolution.
     fn two_lengths(&self, shortest: usize, longest: usize) -> [usize; 2] {
-        let rate = f64::from(self.metadata().config.input_sample_rate());
+        let rate = f64::from(self.metadata().preprocessor.sampling_rate);
         let first = ((5.0 * rate) as usize).clamp(shortest, longest);
         let step = (2.0301 * rate) as usize;
         let second = match (first + step <= longest, first >= shortest + step) {
@@ -195,7 +195,7 @@ impl Candidate for Package {
         };
         let Some(other) = other else { return Ok(None) };
         let config = &self.metadata().config;
-        let clip = signal::music_like(other, config.input_sample_rate());
+        let clip = signal::music_like(other, self.metadata().preprocessor.sampling_rate);
         for (output, states) in self.run(&clip, &self.description.rows)? {
             let expected = if output == Output::Frames { config.frames(other) } else { Some(1) };
             if let Some(state) = states.values().find(|state| Some(state.nrows()) != expected) {

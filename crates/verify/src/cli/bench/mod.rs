@@ -103,12 +103,12 @@ impl BenchArgs {
     }
 
     fn workloads(&self, model: &Model) -> anyhow::Result<Vec<Workload>> {
-        let (config, batch) = (model.config(), self.batch.into());
+        let (config, rate, batch) = (model.config(), model.preprocessor().sampling_rate, self.batch.into());
         let wanted = self.layers.resolve(config.num_hidden_states())?;
         if let Some(input) = &self.input {
-            return Ok(vec![Workload::of_clip(config, npz::read_input_values(input)?, batch, &wanted)?]);
+            return Ok(vec![Workload::of_clip(config, rate, npz::read_input_values(input)?, batch, &wanted)?]);
         }
-        let generated = self.seconds.iter().map(|&seconds| Workload::generated(config, seconds, batch, &wanted));
+        let generated = self.seconds.iter().map(|&seconds| Workload::generated(config, rate, seconds, batch, &wanted));
         Ok(generated.collect::<Result<_, _>>()?)
     }
 

@@ -1,0 +1,120 @@
+//! What happens to audio before it enters a model: the fields of a `preprocessor_config.json` that decide it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Config;
+use crate::config::{ConfigError, check_sample_rate, parse, unsupported, value_from_json};
+
+/// What transformers' `Wav2Vec2FeatureExtractor` does to audio before it enters a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Preprocessor {
+    /// Whether a window is brought to zero mean and unit variance; otherwise its samples enter as they are.
+    pub do_normalize: bool,
+    /// Samples per second of the audio, in hertz.
+    pub sampling_rate: u32,
+}
+
+impl Preprocessor {
+    /// The preprocessor of a model that comes without one: `sample_rate` of its configuration, or else the rate of most
+    /// published models of its type (24 000 Hz for MERT, 16 000 Hz for HuBERT), and transformers' default of
+    /// `do_normalize`.
+    ///
+    /// It is a guess: MERT-v0-public takes 16 000 Hz without normalisation.
+    pub fn assumed(config: &Config) -> Self {
+        let usual = if config.model_type == "mert_model" { 24_000 } else { 16_000 };
+        Preprocessor { do_normalize: true, sampling_rate: config.sample_rate.unwrap_or(usual) }
+    }
+}
+
+/// The fields of a `preprocessor_config.json` that decide what enters the model, as far as the file has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PreprocessorConfig {
+    /// See [`Preprocessor::do_normalize`].
+    pub do_normalize: Option<bool>,
+    /// See [`Preprocessor::sampling_rate`].
+    pub sampling_rate: Option<u32>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Fields {
+    do_normalize: Option<bool>,
+    sampling_rate: Option<u32>,
+    feature_extractor_type: Option<String>,
+    feature_size: Option<usize>,
+}
+
+impl PreprocessorConfig {
+    /// Reads a `preprocessor_config.json`, or the `processor_config.json` in which transformers 5 nests the same fields
+    /// under `feature_extractor`.
+    ///
+    /// Padding and attention masks concern batches of clips of different lengths only, and are ignored.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for text that is not such a file, and for a feature extractor whose output is not a waveform.
+    pub fn from_json(text: &str) -> Result<Self, ConfigError> {
+        let value = value_from_json(text)?;
+        if !value.is_object() {
+            return Err(ConfigError::Syntax("it is not a JSON object".into()));
+        }
+        let fields: Fields =
+            parse(value.get("feature_extractor").filter(|nested| nested.is_object()).unwrap_or(&value))?;
+        if let Some(found) = fields.feature_extractor_type.filter(|found| found != "Wav2Vec2FeatureExtractor") {
+            unsupported(
+                "feature_extractor_type",
+                format!("`{found}`"),
+                "only `Wav2Vec2FeatureExtractor`, which passes samples on, is; give the model's own \
+                 preprocessor_config.json with --preprocessor",
+            )?;
+        }
+        if let Some(found) = fields.feature_size.filter(|&found| found != 1) {
+            unsupported("feature_size", found.to_string(), "the model takes one channel of samples (1)")?;
+        }
+        if let Some(rate) = fields.sampling_rate {
+            check_sample_rate("sampling_rate", rate)?;
+        }
+        Ok(PreprocessorConfig { do_normalize: fields.do_normalize, sampling_rate: fields.sampling_rate })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_transformers_writes() {
+        let fields = r#"{"do_normalize": false, "feature_extractor_type": "Wav2Vec2FeatureExtractor",
+            "feature_size": 1, "padding_side": "right", "padding_value": 0.0, "return_attention_mask": false,
+            "sampling_rate": 16000}"#;
+        let expected = PreprocessorConfig { do_normalize: Some(false), sampling_rate: Some(16_000) };
+        assert_eq!(PreprocessorConfig::from_json(fields).unwrap(), expected);
+        let nested = format!(r#"{{"feature_extractor": {fields}, "processor_class": "Wav2Vec2Processor"}}"#);
+        assert_eq!(PreprocessorConfig::from_json(&nested).unwrap(), expected);
+        assert_eq!(PreprocessorConfig::from_json("{}").unwrap(), PreprocessorConfig::default());
+    }
+
+    #[test]
+    fn another_front_end_is_refused() {
+        for (json, word) in [
+            (r#"{"feature_extractor_type": "WhisperFeatureExtractor"}"#, "Whisper"),
+            (r#"{"feature_size": 80}"#, "feature_size"),
+            (r#"{"sampling_rate": 0}"#, "sampling_rate"),
+            (r#"{"sampling_rate": "16k"}"#, "sampling_rate"),
+            (r#"{"do_normalize": "no"}"#, "do_normalize"),
+            ("[", "can be read"),
+            ("3", "object"),
+        ] {
+            let error = PreprocessorConfig::from_json(json).unwrap_err().to_string();
+            assert!(error.contains(word), "{json}: {error}");
+        }
+    }
+
+    #[test]
+    fn assumptions_follow_the_model_type() {
+        assert_eq!(Preprocessor::assumed(&Config::default()).sampling_rate, 16_000);
+        let mert = Config { sample_rate: None, ..Config::mert_v1_95m() };
+        assert_eq!(Preprocessor::assumed(&mert), Preprocessor { do_normalize: true, sampling_rate: 24_000 });
+        let stated = Config { sample_rate: Some(44_100), ..mert };
+        assert_eq!(Preprocessor::assumed(&stated).sampling_rate, 44_100);
+    }
+}

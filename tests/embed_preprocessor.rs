@@ -1,0 +1,156 @@
+//! What `mert-embed` and the live encoder feed a model: audio at the rate, and with the normalisation, that the
+//! converted file records.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+use mert_audio::{Damage, Tail, Track, WindowPolicy};
+use mert_convert::{Plan, PlanOptions, PreprocessorOptions, Source, write};
+use mert_embed::{Embedder, Encoder, EncoderOptions, Pool};
+use mert_runtime::{ComputeDtype, DeviceKind, Model};
+use mert_spec::Dtype;
+use mert_testkit::{ConvertedModel, fixture};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const LAYER: usize = 2;
+
+fn model(folder: &TempDir, sampling_rate: u32, do_normalize: bool) -> PathBuf {
+    let source = Source::open(&fixture("mert-tiny/pytorch_model.bin")).unwrap();
+    let preprocessor =
+        PreprocessorOptions { file: None, sampling_rate: Some(sampling_rate), do_normalize: Some(do_normalize) };
+    let options = PlanOptions { dtype: Dtype::F32, preprocessor, ..PlanOptions::default() };
+    let output = folder.path().join(format!("{sampling_rate}-{do_normalize}.safetensors"));
+    write::safetensors(&Plan::new(&source, &options).unwrap(), &source, &output, true, &|_| {}).unwrap();
+    output
+}
+
+/// One line of output for the whole of a file, and what was said.
+fn embed(folder: &TempDir, model: &Path, input: &Path) -> (Value, String) {
+    let output = folder.path().join("out.jsonl");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mert-embed"));
+    command.arg(model).arg(input).arg("-o").arg(&output);
+    command.args(["--layers", &LAYER.to_string(), "--window", "whole", "--force"]);
+    let run = command.output().unwrap();
+    let said = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert_eq!(run.status.code(), Some(0), "{said}");
+    (serde_json::from_str(fs::read_to_string(&output).unwrap().lines().next().unwrap()).unwrap(), said)
+}
+
+fn vector(line: &Value) -> Vec<f32> {
+    serde_json::from_value(line["hidden_states"][LAYER.to_string()].clone()).unwrap()
+}
+
+/// The mean over frames of a hidden state of samples that enter the model exactly as they are.
+fn pooled(model: &Path, samples: &[f32]) -> Vec<f64> {
+    let model = Model::open(model, ComputeDtype::F32, &DeviceKind::Cpu.open().unwrap()).unwrap();
+    let state = model.hidden_states(samples, &[LAYER]).unwrap().remove(0);
+    let (_, frames, width) = state.dims3().unwrap();
+    let values = state.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let mean = |i: usize| values.iter().skip(i).step_by(width).map(|&x| f64::from(x)).sum::<f64>() / frames as f64;
+    (0..width).map(mean).collect()
+}
+
+fn samples(input: &Path, rate: u32) -> Vec<f32> {
+    let track = Track::open(input, rate, Damage::Refuse).unwrap();
+    let mut windows = track.windows(&WindowPolicy::Whole, Tail::Align, 400).unwrap();
+    windows.next_window().unwrap().unwrap().samples
+}
+
+/// Zero mean and unit variance, as transformers defines them.
+fn normalized(samples: &[f32]) -> Vec<f32> {
+    let count = samples.len() as f64;
+    let mean = samples.iter().map(|&x| f64::from(x)).sum::<f64>() / count;
+    let variance = samples.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / count;
+    samples.iter().map(|&x| ((f64::from(x) - mean) / (variance + 1e-7).sqrt()) as f32).collect()
+}
+
+fn error(found: &[f32], expected: &[f64]) -> f64 {
+    let difference: f64 = found.iter().zip(expected).map(|(&a, b)| (f64::from(a) - b).powi(2)).sum();
+    difference / expected.iter().map(|x| x * x).sum::<f64>()
+}
+
+#[test]
+fn files_are_fed_as_the_model_records() {
+    let folder = TempDir::new().unwrap();
+    let input = fixture("audio/s24-24k-mono-quiet.wav");
+    for rate in [24_000, 16_000] {
+        let recorded = samples(&input, rate);
+        for do_normalize in [true, false] {
+            let model = model(&folder, rate, do_normalize);
+            let (line, _) = embed(&folder, &model, &input);
+            let (fed, other) = match do_normalize {
+                true => (normalized(&recorded), recorded.clone()),
+                false => (recorded.clone(), normalized(&recorded)),
+            };
+            let found = vector(&line);
+            assert!(error(&found, &pooled(&model, &fed)) < 1e-9, "{rate} {do_normalize}");
+            // The quiet track shows the difference.
+            assert!(error(&found, &pooled(&model, &other)) > 1e-4, "{rate} {do_normalize}");
+            assert_eq!(line["end"].as_f64().unwrap(), recorded.len() as f64 / f64::from(rate));
+        }
+    }
+}
+
+#[test]
+fn live_sound_is_fed_as_the_model_records() {
+    let folder = TempDir::new().unwrap();
+    let input = fixture("audio/s24-24k-mono-quiet.wav");
+    let recorded = samples(&input, 24_000);
+    let path = model(&folder, 24_000, false);
+    let model = Model::open(&path, ComputeDtype::F32, &DeviceKind::Cpu.open().unwrap()).unwrap();
+    let embedder = Embedder::new(model, &LAYER.to_string().parse().unwrap(), Pool::Mean, false).unwrap();
+    let options = EncoderOptions { input_rate: 24_000, window: "0.5s".parse().unwrap(), hop: "0.5s".parse().unwrap() };
+    let mut encoder = Encoder::new(embedder, options).unwrap();
+    let mut found = Vec::new();
+    encoder.push(&recorded[..12_000], |hop| found.extend_from_slice(hop.values.unwrap())).unwrap();
+    // Silence is sound like any other where nothing is normalised.
+    encoder.push(&vec![0.0; 24_000], |hop| assert!(hop.values.is_some())).unwrap();
+    assert!(error(&found, &pooled(&path, &recorded[..12_000])) < 1e-9);
+}
+
+#[test]
+fn silence_is_embedded_where_nothing_is_normalised() {
+    let folder = TempDir::new().unwrap();
+    let input = folder.path().join("silent.wav");
+    let header = b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\xc0\x5d\0\0\x80\xbb\0\0\x02\0\x10\0data\x80\xbb\0\0";
+    let mut wav = header.to_vec();
+    wav[4..8].copy_from_slice(&(36u32 + 48_000).to_le_bytes());
+    wav.extend_from_slice(&[0; 48_000]);
+    fs::write(&input, &wav).unwrap();
+    let path = model(&folder, 24_000, false);
+    let (line, _) = embed(&folder, &path, &input);
+    assert!(error(&vector(&line), &pooled(&path, &[0.0; 24_000])) < 1e-9);
+}
+
+/// A file of an older converter, which records no preprocessor.
+#[test]
+fn what_is_assumed_is_said() {
+    let folder = TempDir::new().unwrap();
+    let path = model(&folder, 24_000, true);
+    let input = fixture("audio/f32-24k-mono.wav");
+    let (expected, said) = embed(&folder, &path, &input);
+    assert!(!said.contains("assumed"), "{said}");
+    let mut old = ConvertedModel::read(&path).unwrap();
+    old.metadata.preprocessor_origin = None;
+    old.write(&path).unwrap();
+    let (line, said) = embed(&folder, &path, &input);
+    assert!(said.contains("24000 Hz and do_normalize true are assumed"), "{said}");
+    assert_eq!(vector(&line), vector(&expected));
+}
+
+/// The setting is part of what an output says of itself, and of what an interrupted run is held against.
+#[test]
+fn outputs_record_it() {
+    let folder = TempDir::new().unwrap();
+    let path = model(&folder, 24_000, false);
+    let output = folder.path().join("out.safetensors");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mert-embed"));
+    command.arg(&path).arg(fixture("audio/f32-24k-mono.wav")).arg("-o").arg(&output).args(["--layers", "1"]);
+    command.assert().success();
+    let bytes = fs::read(&output).unwrap();
+    let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
+    assert_eq!(header.metadata().as_ref().unwrap()["do_normalize"], "false");
+}
