@@ -11,8 +11,7 @@ use walkdir::WalkDir;
 use crate::EmbedError;
 
 /// Files that are looked for in folders, by their extension.
-pub const EXTENSIONS: [&str; 13] =
-    ["wav", "wave", "flac", "mp3", "ogg", "oga", "m4a", "m4b", "mp4", "aac", "aif", "aiff", "aifc"];
+pub const EXTENSIONS: &[&str] = mert_audio::READ_EXTENSIONS;
 
 /// The name that stands for standard input.
 pub const STDIN: &str = "-";
