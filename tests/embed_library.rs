@@ -161,7 +161,7 @@ fn a_dry_run_lists_formats_and_lengths_and_writes_nothing() {
         ("3.flac", vec!["embed", "0:01.3", "flac, 24000 Hz, 2 channels"]),
         ("4.mp3", vec!["embed", "?", "mp3, 44100 Hz, 2 channels"]),
         ("5.wav", vec!["cannot read", "not an audio file"]),
-        ("5 files", vec!["4 to embed", "and 1 of a length", "1 cannot be read (1 not audio)"]),
+        ("5 files", vec!["4 to embed", "and 1 of a length", "1 cannot be read (1 unknown format)"]),
     ] {
         assert!(words.iter().all(|word| line(name).contains(word)), "{}: {words:?}", line(name));
     }
@@ -272,4 +272,24 @@ fn playlists_of_other_programs_are_read() {
     }
     let files: Vec<String> = read(&output).keys.into_iter().map(|(file, ..)| file).collect();
     assert_eq!(files, ["café.wav", "my song.wav"].map(|name| music.join(name).to_str().unwrap().to_string()));
+}
+
+/// Formats that are not read are counted by their names, and make the exit status 1.
+#[test]
+fn folders_name_what_they_leave_out() {
+    let folder = TempDir::new().unwrap();
+    let (model, output) = (model(&folder), folder.path().join("out.npz"));
+    let music = library(folder.path(), &["1.wav", "2.wav"]);
+    let asf = b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c".repeat(20);
+    for (name, bytes) in [("3.wma", asf.as_slice()), ("4.wma", &asf), ("5", &asf), ("6.ape", &b"MAC ".repeat(50))] {
+        fs::write(music.join(name), bytes).unwrap();
+    }
+    fs::write(music.join("cover.jpg"), b"\xff\xd8\xff\xe0 an image").unwrap();
+    let (status, errors) = run(&[&model, &music, &"-o", &output]);
+    assert_eq!(status, 1, "{errors}");
+    let last = errors.lines().last().unwrap();
+    assert!(last.starts_with("4 of 6 files were left out: 3 Windows Media"), "{last}");
+    assert!(last.contains("1 Monkey's Audio"), "{last}");
+    assert!(errors.contains("ffmpeg -i"), "{errors}");
+    assert_eq!(read(&output).keys.len(), 2);
 }

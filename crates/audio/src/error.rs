@@ -26,19 +26,38 @@ pub enum AudioError {
         /// The container's name.
         container: &'static str,
     },
-    /// No container that is known.
-    #[error("not an audio file that can be read ({reason}); WAV, AIFF, FLAC, MP3, OGG, M4A and AAC are")]
+    /// First bytes that are not those of any known format, or a header that cannot be read.
+    #[error("not an audio file that can be read: {reason}")]
     UnknownFormat {
-        /// The reader's reason.
+        /// What was found.
         reason: String,
     },
+    /// A file without audio, such as an HTML page or an image.
+    #[error("not an audio file: this is {what}")]
+    NotAudio {
+        /// What it is, and what helps.
+        what: &'static str,
+    },
     /// A known container with nothing in it that can be decoded.
-    #[error(
-        "no sound in it that can be decoded ({reason}); PCM, FLAC, MP3, Vorbis, AAC-LC and ALAC can. Convert it, \
-         for instance to FLAC"
-    )]
+    #[error("no sound in it that can be decoded: {reason}")]
     UnknownCodec {
         /// What was found.
+        reason: String,
+    },
+    /// Audio of a known format or codec that is not read.
+    #[error("{what} is not read: convert the file, `{command}`{}", if *.ffmpeg { ", or give --ffmpeg" } else { "" })]
+    NotRead {
+        /// The format or codec, by the name that people use.
+        what: String,
+        /// The command that makes a FLAC file of it.
+        command: String,
+        /// Whether reading it through ffmpeg would have been possible and was not asked for.
+        ffmpeg: bool,
+    },
+    /// ffmpeg could not be run, or failed.
+    #[error("ffmpeg: {reason}")]
+    Ffmpeg {
+        /// The system's reason, or the first lines that ffmpeg printed.
         reason: String,
     },
     /// A sample rate that no music has.

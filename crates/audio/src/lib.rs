@@ -23,15 +23,17 @@ mod normalize;
 mod ogg_pages;
 mod raw;
 mod resample;
+mod signature;
 mod track;
 mod window;
 
-pub use decode::{AudioFile, AudioInfo, Damage};
+pub use decode::{AudioFile, AudioInfo, Damage, ReadOptions};
 pub use duration::Seconds;
 pub use error::AudioError;
 pub use normalize::{EPSILON, normalize};
 pub use raw::RawPcm;
 pub use resample::Resampler;
+pub use signature::{Format, READ_EXTENSIONS, UNREAD_EXTENSIONS, identify};
 pub use track::{Source, Track};
 pub use window::{MAX_WHOLE_SECONDS, Tail, Window, WindowPolicy, Windows};
 

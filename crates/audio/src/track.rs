@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::Result;
-use crate::decode::{AudioFile, AudioInfo, Damage};
+use crate::decode::{AudioFile, AudioInfo, Damage, ReadOptions};
 use crate::resample::{Resampler, check_rate};
 use crate::window::{Tail, WindowPolicy, Windows};
 
@@ -32,7 +32,7 @@ pub trait Source {
 pub struct Track {
     path: PathBuf,
     rate: u32,
-    damage: Damage,
+    options: ReadOptions,
     file: AudioFile,
 }
 
@@ -41,9 +41,10 @@ impl Track {
     ///
     /// # Errors
     /// Those of [`AudioFile::open`].
-    pub fn open(path: &Path, rate: u32, damage: Damage) -> Result<Self> {
+    pub fn open(path: &Path, rate: u32, options: impl Into<ReadOptions>) -> Result<Self> {
         check_rate(rate)?;
-        Ok(Track { path: path.to_path_buf(), rate, damage, file: AudioFile::open(path, damage)? })
+        let options = options.into();
+        Ok(Track { path: path.to_path_buf(), rate, options, file: AudioFile::open(path, options)? })
     }
 
     /// What the file says of itself.
@@ -63,8 +64,8 @@ impl Track {
             WindowPolicy::Middle(_) => {
                 let mut frames = self.info().frames;
                 // A damaged file may be shorter than it says.
-                if (frames.is_none() || self.damage == Damage::Keep) && self.path.is_file() {
-                    let (found, notes) = AudioFile::open(&self.path, self.damage)?.survey()?;
+                if (frames.is_none() || self.options.damage == Damage::Keep) && self.path.is_file() {
+                    let (found, notes) = AudioFile::open(&self.path, self.options)?.survey()?;
                     self.file.note(notes);
                     frames = Some(found);
                 }

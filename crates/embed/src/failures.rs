@@ -34,11 +34,14 @@ impl Failure {
 pub fn reason(error: &EmbedError) -> String {
     let reason = match error {
         EmbedError::Audio(error) => match error {
+            AudioError::NotRead { what, .. } => what,
+            AudioError::NotAudio { .. } => "not audio",
+            AudioError::Ffmpeg { .. } => "ffmpeg failed",
             AudioError::Open { source, .. } if source.kind() == io::ErrorKind::NotFound => "not found",
             AudioError::Open { .. } | AudioError::Read(_) => "unreadable",
             AudioError::EmptyFile => "empty",
             AudioError::Pipe { .. } => "from a pipe",
-            AudioError::UnknownFormat { .. } => "not audio",
+            AudioError::UnknownFormat { .. } => "unknown format",
             AudioError::UnknownCodec { .. } => "unknown codec",
             AudioError::Rate { .. } | AudioError::WrongRate { .. } => "sample rate",
             AudioError::Damaged { .. } | AudioError::DecoderPanicked { .. } => "damaged",

@@ -1,5 +1,6 @@
 mod packets;
 mod pass_over;
+mod reader;
 
 use std::fmt;
 use std::fs::File;
@@ -7,11 +8,9 @@ use std::io::BufReader;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
-use symphonia::core::formats::probe::Hint;
-use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
+use symphonia::core::codecs::audio::AudioDecoder;
+use symphonia::core::formats::{FormatReader, TrackType};
 use symphonia::core::io::MediaSourceStream;
-use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
 
 use crate::media::Media;
@@ -30,6 +29,21 @@ pub enum Damage {
     /// What can be decoded is taken, with silence of the right length in the place of what cannot, where the
     /// format tells the length (Ogg does not: a lost page is left out); a note says so.
     Keep,
+}
+
+/// How files are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ReadOptions {
+    /// What to do with a file that is damaged or ends too early.
+    pub damage: Damage,
+    /// Whether what is not read otherwise is decoded by an installed `ffmpeg`.
+    pub ffmpeg: bool,
+}
+
+impl From<Damage> for ReadOptions {
+    fn from(damage: Damage) -> Self {
+        ReadOptions { damage, ffmpeg: false }
+    }
 }
 
 /// What a file says of itself.
@@ -87,10 +101,20 @@ impl AudioFile {
     /// Opens `path` and reads as much of it as tells what is in it.
     ///
     /// # Errors
-    /// [`AudioError::Open`], [`AudioError::EmptyFile`], [`AudioError::UnknownFormat`],
-    /// [`AudioError::UnknownCodec`] or [`AudioError::Rate`]; [`AudioError::Damaged`] for an Ogg file, which is
-    /// checked here; [`AudioError::Pipe`] for M4A and OGG that are no files.
-    pub fn open(path: &Path, damage: Damage) -> Result<Self> {
+    /// [`AudioError::Open`], [`AudioError::EmptyFile`], [`AudioError::UnknownFormat`], [`AudioError::NotAudio`],
+    /// [`AudioError::NotRead`] or [`AudioError::Rate`]; [`AudioError::Damaged`] for an Ogg file, which is
+    /// checked here; [`AudioError::Pipe`] for M4A, OGG, Matroska and CAF that are no files.
+    pub fn open(path: &Path, options: impl Into<ReadOptions>) -> Result<Self> {
+        let options = options.into();
+        Self::open_natively(path, options.damage).map_err(|error| match error {
+            AudioError::UnknownCodec { reason } => {
+                AudioError::NotRead { what: reason, command: reader::command(path), ffmpeg: !options.ffmpeg }
+            }
+            error => error,
+        })
+    }
+
+    fn open_natively(path: &Path, damage: Damage) -> Result<Self> {
         let failed = |source| AudioError::Open { path: path.to_path_buf(), source };
         let file = File::open(path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
@@ -100,21 +124,19 @@ impl AudioFile {
         if metadata.is_file() && metadata.len() == 0 {
             return Err(AudioError::EmptyFile);
         }
-        let mut hint = Hint::new();
-        if let Some(extension) = path.extension().and_then(|extension| extension.to_str()) {
-            hint.with_extension(extension);
-        }
         let again = || File::open(path).map_err(failed);
         let media = Media::new(file).map_err(failed)?;
-        let mut opened = guard(|| Self::probe(media, &hint, damage))??;
+        let mut opened = guard(|| Self::probe(media, damage))??;
         match opened.info.container {
             // Where it can seek, the reader estimates the length of a file without a tag from the size of its first
             // frames, and leaves out what lies behind.
-            "mp3" if opened.info.frames.is_none() && metadata.is_file() => {
+            "mp1" | "mp2" | "mp3" if opened.info.frames.is_none() && metadata.is_file() => {
                 let media = Media::new(again()?).map_err(failed)?.sequential();
-                opened = guard(|| Self::probe(media, &hint, damage))??;
+                opened = guard(|| Self::probe(media, damage))??;
             }
-            container @ ("isomp4" | "ogg") if !metadata.is_file() => return Err(AudioError::Pipe { container }),
+            container @ ("isomp4" | "ogg" | "matroska" | "caf") if !metadata.is_file() => {
+                return Err(AudioError::Pipe { container });
+            }
             "isomp4" => opened.apply_edit(mp4_edits::read(&mut again()?, opened.track_id).map_err(failed)?),
             "ogg" => opened.apply_pages(ogg_pages::check(&mut BufReader::new(again()?)).map_err(failed)?)?,
             _ => {}
@@ -122,30 +144,20 @@ impl AudioFile {
         Ok(opened)
     }
 
-    fn probe(media: Media, hint: &Hint, damage: Damage) -> Result<Self> {
+    fn probe(media: Media, damage: Damage) -> Result<Self> {
         let stream = MediaSourceStream::new(Box::new(media), Default::default());
-        let format = symphonia::default::get_probe()
-            .probe(hint, stream, FormatOptions::default(), MetadataOptions::default())
-            .map_err(|error| AudioError::UnknownFormat { reason: error.to_string() })?;
-        let no_sound = |reason: &str| AudioError::UnknownCodec { reason: reason.to_string() };
-        let track = format.default_track(TrackType::Audio).ok_or_else(|| no_sound("there is no audio track"))?;
+        let (kind, format) = reader::open(stream)?;
+        let no_sound = |reason: &str| AudioError::UnknownCodec { reason: format!("{} with {reason}", kind.name) };
+        let track = format.default_track(TrackType::Audio).ok_or_else(|| no_sound("no audio track"))?;
         let parameters = track.codec_params.as_ref().and_then(|parameters| parameters.audio());
-        let parameters = parameters.ok_or_else(|| no_sound("its codec is not known"))?;
-        let options = AudioDecoderOptions::default().verify(true);
-        let decoder = symphonia::default::get_codecs()
-            .make_audio_decoder(parameters, &options)
-            .map_err(|error| no_sound(&error.to_string()))?;
+        let parameters = parameters.ok_or_else(|| no_sound("a codec that is not known"))?;
+        let decoder = reader::decoder(parameters)?;
         let parameters = decoder.codec_params();
         let sample_rate = parameters.sample_rate.ok_or(AudioError::Rate { rate: 0 })?;
         check_rate(sample_rate)?;
         let container = format.format_info().short_name;
         let codec = decoder.codec_info().short_name;
         let channels = parameters.channels.as_ref().map_or(0, |channels| channels.count());
-        // symphonia undoes the coupling of more than two channels in the wrong order (Vorbis I, 4.3.5: the last pair
-        // first) and returns something else without an error.
-        if codec == "vorbis" && channels > 2 {
-            return Err(no_sound(&format!("Vorbis with {channels} channels")));
-        }
         // A LAME tag, of which the delay is a part, states the length; without one it is estimated.
         let is_estimate = ESTIMATED.contains(&container) && track.delay.is_none();
         // A length of zero is that of an MP4 file in fragments, each of which states its own.

@@ -88,7 +88,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let embedder = Embedder::new(model, &layers, pool, args.normalize == "l2")?;
     let settings = Provenance::new(&embedder, &reading, &file, format!("{} on {kind}", args.dtype));
-let notes = Notes { quiet: args.quiet };
+    let notes = Notes { quiet: args.quiet };
     preprocessor_note.iter().for_each(|note| notes.note(note));
     input_notes.iter().for_each(|note| notes.note(note));
     if !config.unknown.is_empty() {

@@ -2,16 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+use mert_audio::{READ_EXTENSIONS, UNREAD_EXTENSIONS, identify};
 use walkdir::WalkDir;
 
 use crate::EmbedError;
 
-/// Extensions of audio files, those of formats that are not read among them: a file that is left out is named.
-pub(super) const EXTENSIONS: [&str; 13] =
-    ["wav", "wave", "flac", "mp3", "ogg", "oga", "m4a", "m4b", "mp4", "aac", "aif", "aiff", "aifc"];
-
-/// The audio files in `folder` and its folders, sorted by path. Hidden files are left out: macOS writes `._track.mp3`,
-/// which holds no audio, beside `track.mp3` on other file systems.
+/// The audio files in `folder` and its folders, sorted by path: those with the extension of an audio format, and those
+/// with another extension or none whose first bytes are those of one. Formats that are not read are among them, so that
+/// the files that are left out are named. Hidden files are not looked at: macOS writes `._track.mp3`, which holds no
+/// audio, beside `track.mp3` on other file systems.
 ///
 /// # Errors
 /// [`EmbedError::Input`] for a folder that cannot be read or has no audio in it.
@@ -30,12 +29,41 @@ pub(super) fn audio_files(folder: &Path) -> Result<Vec<PathBuf>, EmbedError> {
         }
     }
     if files.is_empty() {
-        return Err(wrong(format!("no audio in this folder: no file that ends in {}", EXTENSIONS.join(", "))));
+        let extensions = READ_EXTENSIONS.join(", ");
+        return Err(wrong(format!(
+            "no audio in this folder: neither by extension ({extensions}) nor by its first bytes"
+        )));
     }
     Ok(files)
 }
 
 fn is_audio(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
-    extension.is_some_and(|extension| EXTENSIONS.contains(&extension.as_str()))
+    let is_named =
+        |extension: &str| [READ_EXTENSIONS, UNREAD_EXTENSIONS].iter().any(|known| known.contains(&extension));
+    extension.as_deref().is_some_and(is_named)
+        || identify(path).is_ok_and(|format| format.is_some_and(|format| format.is_audio()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn audio_is_found_by_extension_or_by_its_first_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let flac = std::fs::read(mert_testkit::fixture("audio/16-24k-stereo.flac")).unwrap();
+        for (name, bytes) in [
+            ("a.WMA", b"x".as_slice()),
+            ("b.bin", &flac),
+            ("c", &flac),
+            ("d.jpg", b"\xff\xd8\xff\xe0 an image"),
+            ("e.txt", b"words that are not music"),
+            (".f.flac", &flac),
+        ] {
+            std::fs::write(folder.path().join(name), bytes).unwrap();
+        }
+        let found = audio_files(folder.path()).unwrap();
+        assert_eq!(found, ["a.WMA", "b.bin", "c"].map(|name| folder.path().join(name)));
+    }
 }

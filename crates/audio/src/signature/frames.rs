@@ -1,0 +1,153 @@
+//! Streams of frames without a file header: MPEG audio, ADTS, AC-3. A few bytes look like a frame's header everywhere, so a
+//! run of frames that follow each other must fit together.
+
+/// What a run of frames is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stream {
+    /// MPEG audio of layer 1, 2 or 3.
+    Mpeg { layer: u8 },
+    /// AAC in ADTS.
+    Adts,
+    /// AC-3 or E-AC-3.
+    Ac3,
+}
+
+/// A frame's header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Header {
+    stream: Stream,
+    /// What all frames of a stream have in common: version, rate.
+    common: u32,
+    length: usize,
+}
+
+/// How many frames must follow each other, where the bytes are enough for so many.
+const RUN: usize = 4;
+
+/// The first run of frames in `head`, which may begin with something else.
+pub(super) fn find(head: &[u8]) -> Option<Stream> {
+    (0..head.len().saturating_sub(1)).find_map(|start| {
+        let first = header(&head[start..])?;
+        let mut place = start + first.length;
+        for _ in 1..RUN {
+            match head.get(place..) {
+                // Behind the first byte of a file, and nowhere else, a run may be as short as the file.
+                None | Some([]) if start == 0 => return Some(first.stream),
+                None | Some([]) => return None,
+                Some(rest) if rest.len() < 8 && start == 0 => return Some(first.stream),
+                Some(rest) => {
+                    let next =
+                        header(rest).filter(|next| (next.stream, next.common) == (first.stream, first.common))?;
+                    place += next.length;
+                }
+            }
+        }
+        Some(first.stream)
+    })
+}
+
+fn header(bytes: &[u8]) -> Option<Header> {
+    match bytes {
+        [0xff, b, ..] if b & 0xf6 == 0xf0 => adts(bytes),
+        [0xff, b, ..] if b & 0xe0 == 0xe0 => mpeg(bytes),
+        [0x0b, 0x77, ..] => ac3(bytes),
+        _ => None,
+    }
+}
+
+/// ISO/IEC 11172-3, 2.4.1.3, 13818-3 and the unofficial version 2.5.
+fn mpeg(bytes: &[u8]) -> Option<Header> {
+    const RATES: [u32; 3] = [44_100, 48_000, 32_000];
+    const KBITS: [[u16; 15]; 5] = [
+        [0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448],
+        [0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384],
+        [0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320],
+        [0, 32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256],
+        [0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160],
+    ];
+    let &[_, b, c, ..] = bytes else { return None };
+    let (version, layer) = ((b >> 3) & 3, 4 - ((b >> 1) & 3));
+    let (version_shift, is_first) = match version {
+        0 => (2, false),
+        2 => (1, false),
+        3 => (0, true),
+        _ => return None,
+    };
+    let rate = RATES.get(usize::from((c >> 2) & 3))? >> version_shift;
+    let table = match (is_first, layer) {
+        (true, 1..=3) => usize::from(layer) - 1,
+        (false, 1) => 3,
+        (false, 2 | 3) => 4,
+        _ => return None,
+    };
+    // A bit rate of 0 is "free", and the length is not known.
+    let bits = u32::from(*KBITS[table].get(usize::from(c >> 4)).filter(|&&bits| bits > 0)?) * 1000;
+    let padding = u32::from((c >> 1) & 1);
+    let length = match layer {
+        1 => (12 * bits / rate + padding) * 4,
+        3 if !is_first => 72 * bits / rate + padding,
+        _ => 144 * bits / rate + padding,
+    };
+    let common = u32::from(b & 0xfe) << 8 | u32::from(c & 0x0c);
+    Some(Header { stream: Stream::Mpeg { layer }, common, length: length as usize })
+}
+
+/// ISO/IEC 13818-7, 6.2.
+fn adts(bytes: &[u8]) -> Option<Header> {
+    let &[_, b, c, d, e, f, ..] = bytes else { return None };
+    let length = usize::from(d & 3) << 11 | usize::from(e) << 3 | usize::from(f >> 5);
+    let is_valid = (c >> 2) & 15 < 13 && length >= 7;
+    let common = u32::from(b & 0xfe) << 8 | u32::from(c & 0xfc);
+    is_valid.then_some(Header { stream: Stream::Adts, common, length })
+}
+
+/// ETSI TS 102 366, 4.3.1 and E.1.2.
+fn ac3(bytes: &[u8]) -> Option<Header> {
+    const KBITS: [u32; 19] = [32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640];
+    let &[_, _, c, d, e, f, ..] = bytes else { return None };
+    let identification = f >> 3;
+    if identification > 10 {
+        let length = 2 * (usize::from(c & 7) << 8 | usize::from(d)) + 2;
+        return (identification <= 16 && length > 6).then_some(Header { stream: Stream::Ac3, common: 1, length });
+    }
+    let bits = *KBITS.get(usize::from(e & 63) / 2)?;
+    let words = match e >> 6 {
+        0 => 2 * bits,
+        1 => 320 * bits / 147 + u32::from(e & 1),
+        2 => 3 * bits,
+        _ => return None,
+    };
+    Some(Header { stream: Stream::Ac3, common: u32::from(e >> 6), length: 2 * words as usize })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_run_of_frames_that_fit_together_is_a_stream() {
+        // 32 kbit/s, 48 kHz, stereo: 96 bytes.
+        let frame = [&[0xff, 0xfb, 0x14, 0x00][..], &[0; 92]].concat();
+        let mp3 = Some(Stream::Mpeg { layer: 3 });
+        assert_eq!(find(&frame.repeat(5)), mp3);
+        assert_eq!(find(&frame.repeat(2)), mp3, "a short file");
+        assert_eq!(find(&frame[..50]), mp3, "a file that is cut off");
+        assert_eq!(find(&[&[7; 999][..], &frame.repeat(5)].concat()), mp3, "behind junk");
+        for junk in [&[7; 999][..], &frame, &frame[..90]] {
+            assert_eq!(find(&[junk, &[1; 500], &frame.repeat(3), &[9; 500]].concat()), None, "a run of three");
+        }
+        let mut other = frame.clone();
+        other[2] ^= 4;
+        assert_eq!(find(&[&frame[..], &other, &frame, &other].concat()), None, "rates that change");
+        let adts = [&[0xff, 0xf1, 0x50, 0x80, 0x02, 0x1f, 0xfc][..], &[0; 9]].concat();
+        assert_eq!(find(&adts.repeat(4)), Some(Stream::Adts));
+        for layer in 1..=3 {
+            let header = [0xff, 0xf9 | (4 - layer) << 1, 0x14, 0];
+            let length = [48, 96, 96][usize::from(layer) - 1];
+            let stream =
+                [&header[..], &vec![0; length * if layer == 1 { 32 } else { 1 } / if layer == 1 { 48 } else { 1 } - 4]]
+                    .concat();
+            assert_eq!(find(&stream), Some(Stream::Mpeg { layer }), "layer {layer}");
+        }
+    }
+}
