@@ -80,13 +80,14 @@ pub fn read_input_values(path: &Path) -> Result<Vec<f32>> {
 
 /// A clip of shape `(N,)` or `(1, N)` as plain samples.
 pub(crate) fn flatten_clip(path: &Path, array: ArrayD<f32>) -> Result<Vec<f32>> {
-    match array.shape() {
-        [n] | [1, n] if *n > 0 => Ok(array.into_iter().collect()),
-        shape => {
-            let reason = format!("array `input_values` has shape {shape:?}, expected (N,) or (1, N) with N > 0");
-            Err(VerifyError::Array { path: path.to_path_buf(), reason })
-        }
-    }
+    let shape = array.shape();
+    let reason = match shape {
+        [n] | [1, n] if *n > 0 => return Ok(array.into_iter().collect()),
+        [clips, _] if *clips > 1 => format!("it holds {clips} clips; a reference is of one clip, in a batch of 1"),
+        _ => "expected (N,) or (1, N) with N > 0".into(),
+    };
+    let reason = format!("array `input_values` has shape {shape:?}: {reason}");
+    Err(VerifyError::Array { path: path.to_path_buf(), reason })
 }
 
 fn read_array<R: Read>(path: &Path, name: &str, file: NpyFile<R>) -> Result<ArrayD<f32>> {
@@ -98,10 +99,24 @@ fn read_array<R: Read>(path: &Path, name: &str, file: NpyFile<R>) -> Result<Arra
     let damaged = |e: std::io::Error| wrong(e.to_string());
     // A header can claim any size; reading stops at the end of the data, so only what is there is kept.
     let values: Vec<f32> = match dtype.trim_matches('\'') {
-        "<f4" => file.data::<f32>().map_err(|e| wrong(e.to_string()))?.collect::<Result<_, _>>().map_err(damaged)?,
-        "<f8" => {
+        "<f4" | ">f4" => {
+            file.data::<f32>().map_err(|e| wrong(e.to_string()))?.collect::<Result<_, _>>().map_err(damaged)?
+        }
+        "<f8" | ">f8" => {
             let values = file.data::<f64>().map_err(|e| wrong(e.to_string()))?;
             values.map(|value| value.map(|v| v as f32)).collect::<Result<_, _>>().map_err(damaged)?
+        }
+        "<f2" | ">f2" => {
+            return Err(wrong(
+                "dtype float16, with too few bits to judge by; compute it in float32 and save that".into(),
+            ));
+        }
+        "|O" => {
+            return Err(wrong(
+                "it is a pickled list or object, which is never loaded; save one float32 array, such as \
+                 torch.cat(hidden_states).numpy()"
+                    .into(),
+            ));
         }
         other => return Err(wrong(format!("dtype {other} is not float32; save it with .astype(\"float32\")"))),
     };

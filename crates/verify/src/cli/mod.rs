@@ -3,6 +3,7 @@
 mod bench;
 mod hidden_states;
 mod reference;
+mod reports;
 mod verify;
 
 use std::io::{self, Write};
