@@ -1,5 +1,6 @@
 //! The report files that a run was asked for: however it ends, each of them says so, and none replaces an input.
 
+use std::ffi::OsString;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -65,6 +66,27 @@ impl<'a> Reports<'a> {
     pub(super) fn write(&self, report: &Report) -> Vec<anyhow::Result<()>> {
         self.files.iter().map(|(path, render)| Ok(report::write(path, &render(report))?)).collect()
     }
+}
+
+/// Says in the reports that a command line asks for why it could not be understood. `arguments` are all but the program's
+/// name. Nothing that it names otherwise is replaced.
+pub(crate) fn report_usage_error(arguments: &[OsString], error: &str) {
+    let value_of = |option: &str| {
+        let at = arguments
+            .iter()
+            .position(|argument| argument.to_str().is_some_and(|text| text.split('=').next() == Some(option)))?;
+        match arguments[at].to_str()?.split_once('=') {
+            Some((_, value)) => Some(PathBuf::from(value)),
+            None => arguments.get(at + 1).filter(|next| !next.to_string_lossy().starts_with('-')).map(PathBuf::from),
+        }
+    };
+    let [json, junit, markdown] = ["--json", "--junit", "--markdown"].map(value_of);
+    let mut reports = Reports::new(json.as_deref(), junit.as_deref(), markdown.as_deref());
+    let uses = |path: &Path| arguments.iter().filter(|argument| same_file(path, Path::new(argument))).count();
+    reports.files.retain(|(path, _)| uses(path) < 2);
+    reports.spare_what_may_be_an_input(value_of("--config").as_deref());
+    // That it cannot be written would hide what is wrong with the command line.
+    reports.write(&Report::not_started("the command line".into(), error.to_string()));
 }
 
 /// Whether a file has a zero byte near its start, as arrays, models and music have and no report has.
