@@ -4,11 +4,13 @@
     scripts/check-gate-example.py [FOLDER_WITH_BINARIES]     (default: target/release)
 
 The Python blocks, the `verify.yaml` and the command are taken from README.md and run on two tiny checkpoints, a post-LN and
-a pre-LN one, with real torch and transformers. A reference of the pre-LN model with `hidden_states` as transformers returns
-them must fail with the reason, and no half-hearted check passes: an f16 file is judged for its structure.
+a pre-LN one, with real torch and transformers. The f16 file must be judged for its structure, too. A reference of the pre-LN
+model with `hidden_states` as transformers 5 returns them must fail with the reason.
 
-The environment is made on the first call in target/ (MERT_TORCH_VENV: elsewhere) and kept; --python takes another one, for
-another version of transformers. Exit status: 0 all is as documented, 1 it is not, 2 anything else.
+MERT_TORCH_VENV   where torch and transformers are kept (default: target/venv-torch); on Linux the torch of PyPI brings CUDA
+                  with it, so this takes 5 GB
+
+--python takes another interpreter, for another version of transformers. Exit status: 0 all is as documented, 1 it is not, 2 anything else.
 """
 
 import argparse
@@ -25,6 +27,7 @@ from environment import Failed, make_venv, run, say
 
 PINS = ["torch==2.13.0", "transformers==5.23.0", "numpy==2.4.6"]
 ROOT = Path(__file__).resolve().parent.parent
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 # A Core ML package takes clips of 30 s by default.
 SECONDS = 30
 
@@ -37,7 +40,7 @@ samples = int(sys.argv[2]) or len(clip)
 numpy.save("clip.npy", (numpy.resize(clip, samples) * 0.1 + 0.02).astype("float32"))
 """
 
-# As the README's first trap: what transformers returns, as it returns it.
+# Without the README's care for the last hidden state.
 AS_RETURNED = """
 with torch.inference_mode():
     states = model(input_values, output_hidden_states=True).hidden_states
@@ -135,10 +138,10 @@ def check_trap(model, python, binaries, folder, fixture):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("binaries", nargs="?", type=Path, default=ROOT / "target" / "release")
+    parser.add_argument("binaries", nargs="?", type=Path, default=TARGET / "release")
     parser.add_argument("--python", type=Path, help=f"an interpreter that has {', '.join(PINS)}")
     arguments = parser.parse_args()
-    venv = Path(os.environ.get("MERT_TORCH_VENV", ROOT / "target" / "venv-torch"))
+    venv = Path(os.environ.get("MERT_TORCH_VENV", TARGET / "venv-torch"))
     python, binaries = arguments.python or make_venv(venv, PINS), arguments.binaries.resolve()
     for name, rate in (("mert-tiny", 24_000), ("stable-layer-norm", 16_000)):
         with tempfile.TemporaryDirectory(prefix="check-gate-example-") as folder:

@@ -148,3 +148,38 @@ fn write_to(sink: impl std::io::Write + Seek, arrays: &[(&str, ArrayD<f32>)]) ->
     archive.zip_writer().finish()?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads a `.npy` of one row of this dtype, put together as numpy's format describes it.
+    fn read(descr: &str, data: &[u8]) -> Result<ArrayD<f32>> {
+        let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': (2,), }}");
+        let header = format!("{header:117}\n");
+        let bytes = [b"\x93NUMPY\x01\x00".as_slice(), &[118, 0], header.as_bytes(), data].concat();
+        read_array(Path::new("r.npz"), "hidden_states", NpyFile::new(&bytes[..]).unwrap())
+    }
+
+    #[test]
+    fn either_byte_order_and_f64_are_read() {
+        let values = [1.5f32, -2.0];
+        for (descr, data) in [
+            ("<f4", values.map(f32::to_le_bytes).concat()),
+            (">f4", values.map(f32::to_be_bytes).concat()),
+            ("<f8", values.map(|x| f64::from(x).to_le_bytes()).concat()),
+            (">f8", values.map(|x| f64::from(x).to_be_bytes()).concat()),
+        ] {
+            assert_eq!(read(descr, &data).unwrap().as_slice().unwrap(), values, "{descr}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_float32_says_what_to_save() {
+        for (descr, word) in [("<f2", "compute it in float32"), ("|O", "pickled"), ("<i2", "astype"), ("<c8", "astype")]
+        {
+            let error = read(descr, &[0; 64]).unwrap_err().to_string();
+            assert!(error.contains(word) && error.contains("hidden_states"), "{descr}: {error}");
+        }
+    }
+}
