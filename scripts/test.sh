@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Checks everything, cheapest first: format, lints, documentation, every test with libtorch, the documented
-# commands, the demo, the converted files in MLX, and the Core ML packages in Apple's tools. CI runs this script and
-# nothing else.
+# commands, the demo, the README's gate with references that transformers made, the converted files in MLX, and the
+# Core ML packages in Apple's tools. CI runs this script and nothing else.
 #
 # Needs a Rust toolchain, a C and C++ compiler, python3 with pip and venv, and the package registries.
 #
-# MERT_LIBTORCH_DIR, MERT_MLX_VENV, MERT_COREML_VENV   where libtorch, MLX and coremltools are kept between runs
-#                                                      (default: in target/)
+# MERT_LIBTORCH_DIR, MERT_MLX_VENV, MERT_COREML_VENV, MERT_TORCH_VENV
+#                   where libtorch, MLX, coremltools, and torch with transformers are kept between runs (default: in target/)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -47,6 +47,9 @@ test_and_count cargo test --release -p mert-verify --test verify
 
 step "demo"
 scripts/demo.sh
+
+step "the README's gate, with references that transformers made"
+scripts/check-gate-example.py "$target/release"
 
 step "MLX and Python's safetensors"
 converted="$target/mlx-check"

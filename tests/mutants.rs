@@ -4,13 +4,16 @@
 
 mod common;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use common::{arg, convert, mert_verify};
+use common::{arg, convert, convert_coreml, mert_verify};
 use mert_convert::Source;
 use mert_convert::reader::read_f32;
+use mert_convert::write::CoreMlOptions;
 use mert_spec::{Activation, Dtype, Layout, inventory};
 use mert_testkit::{ConvertedModel, fixture};
+use mert_verify::Reference;
+use ndarray::Axis;
 use tempfile::TempDir;
 
 const POS_CONV: &str = "encoder.pos_conv_embed.conv.weight";
@@ -273,6 +276,83 @@ fn mutants_of_the_other_variants_fail() {
             }
         }
     }
+}
+
+const LACKS_NORM: &str = "the reference's last hidden state lacks the encoder's final LayerNorm";
+
+/// The reference of `stable-layer-norm` as transformers 5 returns it: the last hidden state before the encoder's final
+/// LayerNorm. Worked out backwards: (y − bias) / gain has the mean 0 and the variance 1 that the LayerNorm makes, so
+/// that every a + b · (y − bias) / gain is normalised to y again.
+fn without_final_norm(folder: &TempDir) -> PathBuf {
+    let mut reference = Reference::read(&fixture("stable-layer-norm/reference.npz")).unwrap();
+    let last = reference.hidden_states.dim().0 - 1;
+    for dtype in [Dtype::F32, Dtype::F16, Dtype::Bf16] {
+        let file = convert(&fixture("stable-layer-norm/pytorch_model.bin"), folder, dtype, Layout::Mlx);
+        let mut model = ConvertedModel::read(&file).unwrap();
+        let [gain, bias] = ["weight", "bias"].map(|n| model.tensor(&format!("encoder.layer_norm.{n}")).values.clone());
+        let states =
+            if dtype == Dtype::F32 { Some(&mut reference.hidden_states) } else { reference.rounded.get_mut(&dtype) };
+        for (i, mut frame) in states.unwrap().index_axis_mut(Axis(0), last).axis_iter_mut(Axis(0)).enumerate() {
+            let (offset, spread) = (0.1 * i as f64 - 2.0, 8.0 + (i % 5) as f64);
+            for ((y, gain), bias) in frame.iter_mut().zip(&gain).zip(&bias) {
+                *y = (offset + spread * f64::from(*y - bias) / f64::from(*gain)) as f32;
+            }
+        }
+    }
+    let path = folder.path().join("without-final-norm.npz");
+    reference.write(&path).unwrap();
+    path
+}
+
+/// The reference is wrong, not the model; and a model that is wrong there does not pass for it.
+#[test]
+fn a_reference_without_the_final_layer_norm_is_recognised() {
+    let folder = TempDir::new().unwrap();
+    let reference = without_final_norm(&folder);
+    let verify = |model: &Path, reference: &Path, extra: &[&str]| {
+        mert_verify(&[&[arg(model), "--reference", arg(reference)], extra].concat())
+    };
+    for dtype in [Dtype::F32, Dtype::F16, Dtype::Bf16] {
+        let honest = convert(&fixture("stable-layer-norm/pytorch_model.bin"), &folder, dtype, Layout::Mlx);
+        for extra in [&[][..], &["--isolate"], &["--layers", "3"]] {
+            let (code, out, err) = verify(&honest, &reference, extra);
+            assert_eq!(code, 1, "{dtype}: {out}{err}");
+            let questions = if dtype == Dtype::F32 { 1 } else { 2 };
+            assert_eq!(out.matches(LACKS_NORM).count(), questions, "{dtype}: {out}");
+            assert_eq!(out.matches("it agrees with the model").count(), questions, "{dtype}: {out}");
+            assert!(out.contains("the first bad one is hidden state 3 "), "{out}");
+            assert!(out.contains("put `last_hidden_state` in the last place"), "{out}");
+        }
+        assert_eq!(verify(&honest, &reference, &["--layers", "0-2"]).0, 0);
+
+        let mutants: &[Mutant] = &[
+            ("final LayerNorm's gain dropped", |m| fill(m, "encoder.layer_norm.weight", 1.0)),
+            ("final LayerNorm's bias dropped", |m| zero(m, "encoder.layer_norm.bias")),
+            ("v bias of the last layer dropped", |m| zero(m, "encoder.layers.2.attention.v_proj.bias")),
+        ];
+        for (name, mutate) in mutants {
+            let mut model = ConvertedModel::read(&honest).unwrap();
+            mutate(&mut model);
+            let mutant = folder.path().join("mutant.safetensors");
+            model.write(&mutant).unwrap();
+            let (code, out, _) = verify(&mutant, &reference, &[]);
+            assert_eq!(code, 1, "{dtype}: {name}: {out}");
+            // What the file's own LayerNorm does to the reference cannot show that it is wrong: hence exit status 1.
+            let agrees = name.starts_with("final");
+            let structure = out.split("\nrounding, ").next().unwrap();
+            assert_eq!(structure.contains("agrees with the model"), agrees, "{dtype}: {name}: {out}");
+            // Against a reference as it should be, nothing is said about the reference.
+            let (code, out, _) = verify(&mutant, &fixture("stable-layer-norm/reference.npz"), &[]);
+            assert!(code == 1 && !out.contains(LACKS_NORM), "{dtype}: {name}: {out}");
+        }
+    }
+
+    // A package that returns means over frames.
+    let options = CoreMlOptions { lengths: "1.0076875".parse().unwrap(), ..CoreMlOptions::default() };
+    let package = convert_coreml(&fixture("stable-layer-norm/pytorch_model.bin"), &folder, Dtype::F16, &options);
+    let (code, out, err) = verify(&package, &reference, &[]);
+    assert_eq!(code, 1, "{out}{err}");
+    assert_eq!(out.matches("it agrees with the model").count(), 2, "{out}");
 }
 
 /// With `--isolate` a defect is blamed on its own layer, and on no other.

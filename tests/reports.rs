@@ -6,6 +6,7 @@ mod common;
 use common::{arg, changed_reference, convert, json, mert_verify, model, reference};
 use mert_spec::{Dtype, Layout};
 use mert_testkit::fixture;
+use quick_junit::{NonSuccessKind, TestCaseStatus};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -208,4 +209,202 @@ fn a_headline_shows_the_limits_as_they_are() {
     let bf16 = convert(&fixture("mert-tiny/pytorch_model.bin"), &folder, Dtype::Bf16, Layout::Mlx);
     let (_, out, _) = mert_verify(&[arg(&bf16), "--reference", arg(&reference())]);
     assert!(out.contains("NMSE ≤ 1.5e-3, max |Δ| ≤ 1.5e-1"), "{out}");
+}
+
+/// The cases of a JUnit file: suite, classname, name, and whether it passed. Holds every reader's rules to it.
+fn junit_cases(path: &std::path::Path) -> Vec<(String, String, String, bool)> {
+    let text = std::fs::read_to_string(path).unwrap();
+    let report = quick_junit::Report::deserialize_from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    let mut cases = Vec::new();
+    let (mut tests, mut failures, mut errors) = (0, 0, 0);
+    for suite in &report.test_suites {
+        let mut bad = [0, 0];
+        for case in &suite.test_cases {
+            let classname = case.classname.as_ref().map(|name| name.as_str().to_string()).unwrap_or_default();
+            assert!(!classname.is_empty(), "{case:?}");
+            assert!(case.time.is_some(), "{case:?}");
+            let passed = match &case.status {
+                TestCaseStatus::Success { .. } => true,
+                TestCaseStatus::NonSuccess { kind, message, ty, description, .. } => {
+                    bad[usize::from(*kind == NonSuccessKind::Error)] += 1;
+                    for text in [message, ty, description] {
+                        assert!(text.as_ref().is_some_and(|text| !text.as_str().trim().is_empty()), "{case:?}");
+                    }
+                    false
+                }
+                other => panic!("{other:?}"),
+            };
+            cases.push((suite.name.as_str().to_string(), classname, case.name.as_str().to_string(), passed));
+        }
+        assert_eq!((suite.tests, suite.failures, suite.errors), (suite.test_cases.len(), bad[0], bad[1]), "{text}");
+        if bad == [0, 0] {
+            assert!(!format!("{suite:?}").contains("FAIL"), "{suite:?}");
+        }
+        (tests, failures, errors) = (tests + suite.tests, failures + bad[0], errors + bad[1]);
+    }
+    assert_eq!((report.tests, report.failures, report.errors), (tests, failures, errors));
+    let distinct: std::collections::BTreeSet<_> = cases.iter().map(|(_, class, name, _)| (class, name)).collect();
+    assert_eq!(distinct.len(), cases.len(), "two cases of one name: {text}");
+    cases
+}
+
+/// GitLab keeps the first of two cases of one name: a failure could hide behind a pass.
+#[test]
+fn junit_keeps_references_and_repeated_models_apart() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::copy(model(), path("m.safetensors")).unwrap();
+    std::fs::create_dir(path("refs")).unwrap();
+    std::fs::copy(reference(), path("refs/good.npz")).unwrap();
+    let changed = changed_reference(&folder, |r| r.hidden_states[[4, 0, 0]] = f32::NAN);
+    std::fs::rename(changed, path("refs/bad.npz")).unwrap();
+    let (yaml, xml) = (path("verify.yaml"), path("gate.xml"));
+    std::fs::write(
+        &yaml,
+        "models:\n  - {model: m.safetensors, references: [refs, refs/good.npz]}\n  - {model: m.safetensors, references: \
+         [refs], dtype: bf16, require_structure: true}\n  - {model: absent.safetensors, references: [refs]}\n  - {model: \
+         absent.safetensors, references: [refs]}\n",
+    )
+    .unwrap();
+    assert_eq!(mert_verify(&["--config", arg(&yaml), "--junit", arg(&xml)]).0, 2);
+    let cases = junit_cases(&xml);
+    // Three references with two questions, two with one, the gate of the second model, and two that are absent.
+    assert_eq!(cases.len(), 13 * (3 * 2 + 2) + 1 + 2);
+    for (suite, classname, name, passed) in &cases {
+        let bad = name.contains("hidden state 4 ") && name.contains("bad.npz (rounding");
+        let expected = !bad && !name.starts_with("gate") && !classname.contains("absent");
+        assert_eq!(*passed, expected, "{suite}: {name}");
+        assert!(classname.ends_with(".safetensors"), "{classname}");
+    }
+}
+
+/// However a run ends, the reports that were asked for say so, in place of an earlier run's.
+#[test]
+fn a_run_that_checks_nothing_writes_its_reports() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::copy(model(), path("m.safetensors")).unwrap();
+    std::fs::create_dir(path("empty")).unwrap();
+    std::fs::write(path("no-zip.npz"), "no zip").unwrap();
+    let yaml = |name: &str, text: &str| {
+        std::fs::write(path(name), text).unwrap();
+        path(name)
+    };
+    let (syntax, number) = (yaml("syntax.yaml", "models: {\n"), yaml("number.yaml", "models: 3\n"));
+    let (key, empty) = (yaml("key.yaml", "models:\n  - {model: a, reference: [r]}\n"), yaml("empty.yaml", ""));
+    let binary = path("binary.yaml");
+    std::fs::write(&binary, b"models: \xff\xfe\n").unwrap();
+    let (m, r) = (path("m.safetensors"), reference());
+    let (m, r) = (arg(&m), arg(&r));
+    let (empty_folder, no_zip, folder_name) = (path("empty"), path("no-zip.npz"), folder.path().to_path_buf());
+    for (args, words) in [
+        (vec!["--config", arg(&syntax)], "syntax.yaml"),
+        (vec!["--config", arg(&number)], "number.yaml"),
+        (vec!["--config", arg(&key)], "reference"),
+        (vec!["--config", arg(&empty)], "empty.yaml"),
+        (vec!["--config", arg(&binary)], "binary.yaml"),
+        (vec!["--config", "/no/verify.yaml"], "/no/verify.yaml"),
+        (vec!["--config", arg(&folder_name)], arg(&folder_name)),
+        (vec!["/no/model.safetensors", "--reference", r], "/no/model.safetensors"),
+        (vec![m, "--reference", "/no/such.npz"], "/no/such.npz"),
+        (vec![m, "--reference", arg(&empty_folder)], "holds no .npz"),
+        (vec![m, "--reference", arg(&no_zip)], "no-zip.npz"),
+        (vec![m], "nothing to compare"),
+        (vec![m, "--reference", r, "--layers", "13"], "hidden states 0 to 12"),
+        (vec![m, "--reference", r, "--engine", "interpreter"], "Core ML"),
+        (vec![m, "--reference", r, "--engine", "abacus"], "abacus"),
+        // Found out while the command line is read.
+        (vec![m, "--reference", r, "--layers", "none"], "none"),
+        (vec![m, "--reference", r, "--device", "tpu"], "tpu"),
+        (vec![m, "--no-such-option"], "--no-such-option"),
+    ] {
+        let reports = ["r.json", "r.xml", "r.md"].map(path);
+        reports.iter().for_each(|report| std::fs::write(report, "an earlier run PASSED").unwrap());
+        let written = ["--json", arg(&reports[0]), "--junit", arg(&reports[1]), "--markdown", arg(&reports[2])];
+        let (code, _, err) = mert_verify(&[&args[..], &written[..]].concat());
+        assert_eq!(code, 2, "{args:?}: {err}");
+        assert!(err.contains(words), "{args:?}: {err}");
+        let [_, xml, markdown] = reports.each_ref().map(|report| std::fs::read_to_string(report).unwrap());
+        let found = json(&reports[0]);
+        assert_eq!(found["passed"], false, "{args:?}");
+        assert!(found["errors"][0]["error"].as_str().unwrap().contains(words), "{args:?}: {found}");
+        assert!(xml.contains("<error ") && !xml.contains("PASSED"), "{args:?}: {xml}");
+        assert_eq!(junit_cases(&reports[1]).len(), 1);
+        assert!(
+            markdown.starts_with("## mert-verify: FAILED") && markdown.contains("Could not be checked"),
+            "{markdown}"
+        );
+    }
+}
+
+/// A slip on the command line costs no input, and the reports beside it say so.
+#[test]
+fn a_slip_is_in_the_other_reports() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::create_dir(path("refs")).unwrap();
+    let (m, r, xml) = (path("m.safetensors"), path("refs/r.npz"), path("g.xml"));
+    std::fs::copy(model(), &m).unwrap();
+    std::fs::copy(reference(), &r).unwrap();
+    let (suite, broken) = (path("verify.yaml"), path("broken.yaml"));
+    std::fs::write(&suite, "models:\n  - {model: m.safetensors, references: [refs]}\n").unwrap();
+    std::fs::write(&broken, "models:\n  - {model: m.safetensors, references: [refs], tolerance: {checkpoint.json}}\n")
+        .unwrap();
+    std::fs::write(path("checkpoint.json"), "{}").unwrap();
+    let (refs, named) = (path("refs"), path("checkpoint.json"));
+    for args in [
+        vec![arg(&m), "--reference", arg(&refs), "--json", arg(&m), "--markdown", arg(&r)],
+        vec![arg(&m), "--reference", arg(&refs), "--json", arg(&r)],
+        vec!["--config", arg(&suite), "--json", arg(&suite), "--markdown", arg(&r)],
+        vec!["--config", arg(&broken), "--json", arg(&named), "--markdown", arg(&r)],
+        vec![arg(&m), "--reference", arg(&r), "--json", arg(&r), "--layers", "none"],
+        vec!["--config", arg(&suite), "--json", arg(&suite), "--layers", "6"],
+    ] {
+        let files = [&m, &r, &suite, &broken, &named];
+        let before = files.map(|file| std::fs::read(file).unwrap());
+        std::fs::write(&xml, "an earlier run PASSED").unwrap();
+        let (code, out, err) = mert_verify(&[&args[..], &["--junit", arg(&xml)]].concat());
+        assert_eq!(code, 2, "{args:?}: {out}{err}");
+        assert!(before == files.map(|file| std::fs::read(file).unwrap()), "{args:?}");
+        assert!(!junit_cases(&xml)[0].3, "{args:?}");
+    }
+}
+
+/// Names may hold anything that a file system takes.
+#[cfg(unix)]
+#[test]
+fn hostile_names_stay_names() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let names: [&[u8]; 4] = [
+        b"a & b <x> \"q\" 'z' | `t` ``` [l](u) ]]> \xe9\x9f\xb3",
+        b"\xff",
+        b"\xfe",
+        b"e\x1b[31m\x01\n## passed\xef\xbf\xbf",
+    ];
+    for name in names {
+        let mut name = name.to_vec();
+        name.extend(b".safetensors");
+        let file = folder.path().join(OsStr::from_bytes(&name));
+        std::fs::copy(model(), &file).unwrap();
+        let reports = ["r.json", "r.xml", "r.md"].map(path);
+        let output = assert_cmd::Command::new(env!("CARGO_BIN_EXE_mert-verify"))
+            .arg(&file)
+            .args(["--reference", arg(&reference()), "--json", arg(&reports[0]), "--junit", arg(&reports[1])])
+            .args(["--markdown", arg(&reports[2])])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        assert!(!output.stdout.contains(&0x1b));
+        let shown = json(&reports[0])["models"][0]["model"].as_str().unwrap().to_string();
+        assert_eq!(shown, file.display().to_string());
+        let cases = junit_cases(&reports[1]);
+        assert_eq!(cases.len(), 26);
+        let markdown = std::fs::read_to_string(&reports[2]).unwrap();
+        assert!(!markdown.contains("\n## passed") && !markdown.contains('\u{1b}'), "{markdown}");
+        let xml = std::fs::read_to_string(&reports[1]).unwrap();
+        assert!(!xml.contains(['\u{1b}', '\u{1}', '\u{ffff}']), "{xml}");
+    }
 }

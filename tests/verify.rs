@@ -122,6 +122,41 @@ fn what_cannot_be_compared_fails_the_gate() {
     }
 }
 
+/// What `torch.stack` and an unflattened batch leave; a batch of two clips is no reference.
+#[test]
+fn an_axis_for_a_batch_of_one_may_stay() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("r.npz");
+    let Reference { input_values, hidden_states, mut rounded, .. } = Reference::read(&reference()).unwrap();
+    let rounded = rounded.remove(&Dtype::F16).unwrap();
+    let clip = ndarray::Array1::from(input_values).insert_axis(Axis(0));
+    let write = |clip: &ndarray::Array2<f32>, axis: usize, copies: usize| {
+        let batch = |states: &ndarray::Array3<f32>| {
+            let views = vec![states.view().insert_axis(Axis(axis)); copies];
+            ndarray::concatenate(Axis(axis), &views).unwrap().into_dyn()
+        };
+        let arrays = [
+            ("input_values", clip.clone().into_dyn()),
+            ("hidden_states", batch(&hidden_states)),
+            ("hidden_states_f16", batch(&rounded)),
+        ];
+        mert_verify::npz::write(&path, &arrays).unwrap();
+        mert_verify(&[arg(&model()), "--reference", arg(&path), "--require-structure"])
+    };
+    for axis in [0, 1] {
+        let (code, out, err) = write(&clip, axis, 1);
+        assert_eq!(code, 0, "{out}{err}");
+        assert!(out.contains("PASSED: 26 hidden states"), "{out}");
+    }
+    let (code, _, err) = write(&clip, 1, 2);
+    assert!(code == 2 && err.contains("[13, 2, 74, 64]") && err.contains("batch of 2"), "{err}");
+    let two = ndarray::concatenate(Axis(0), &[clip.view(), clip.view()]).unwrap();
+    let (code, _, err) = write(&two, 1, 2);
+    assert!(code == 2 && err.contains("2 clips"), "{err}");
+    let (code, _, err) = write(&clip, 2, 1);
+    assert!(code == 2 && err.contains("[13, 74, 1, 64]"), "{err}");
+}
+
 #[test]
 fn a_single_wrong_value_in_a_single_frame_fails() {
     let folder = TempDir::new().unwrap();

@@ -94,7 +94,8 @@ pub fn judge(
     wanted.iter().map(judge_one).collect()
 }
 
-fn judge_layer(
+/// Judges hidden state `layer`; what is not there fails.
+pub(crate) fn judge_layer(
     layer: usize,
     candidate: Option<&Array2<f32>>,
     reference: Option<ArrayView2<f32>>,

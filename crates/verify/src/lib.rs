@@ -7,6 +7,7 @@
 
 pub mod bench;
 pub mod candidate;
+mod closing_norm;
 mod error;
 pub mod fixture;
 pub mod gate;
@@ -22,6 +23,7 @@ mod tolerance;
 pub mod tracks;
 mod verify;
 
+pub use closing_norm::ClosingNorm;
 pub use error::VerifyError;
 pub use reference::Reference;
 pub use report::Report;

@@ -80,13 +80,14 @@ pub fn read_input_values(path: &Path) -> Result<Vec<f32>> {
 
 /// A clip of shape `(N,)` or `(1, N)` as plain samples.
 pub(crate) fn flatten_clip(path: &Path, array: ArrayD<f32>) -> Result<Vec<f32>> {
-    match array.shape() {
-        [n] | [1, n] if *n > 0 => Ok(array.into_iter().collect()),
-        shape => {
-            let reason = format!("array `input_values` has shape {shape:?}, expected (N,) or (1, N) with N > 0");
-            Err(VerifyError::Array { path: path.to_path_buf(), reason })
-        }
-    }
+    let shape = array.shape();
+    let reason = match shape {
+        [n] | [1, n] if *n > 0 => return Ok(array.into_iter().collect()),
+        [clips, _] if *clips > 1 => format!("it holds {clips} clips; a reference is of one clip, in a batch of 1"),
+        _ => "expected (N,) or (1, N) with N > 0".into(),
+    };
+    let reason = format!("array `input_values` has shape {shape:?}: {reason}");
+    Err(VerifyError::Array { path: path.to_path_buf(), reason })
 }
 
 fn read_array<R: Read>(path: &Path, name: &str, file: NpyFile<R>) -> Result<ArrayD<f32>> {
@@ -98,10 +99,24 @@ fn read_array<R: Read>(path: &Path, name: &str, file: NpyFile<R>) -> Result<Arra
     let damaged = |e: std::io::Error| wrong(e.to_string());
     // A header can claim any size; reading stops at the end of the data, so only what is there is kept.
     let values: Vec<f32> = match dtype.trim_matches('\'') {
-        "<f4" => file.data::<f32>().map_err(|e| wrong(e.to_string()))?.collect::<Result<_, _>>().map_err(damaged)?,
-        "<f8" => {
+        "<f4" | ">f4" => {
+            file.data::<f32>().map_err(|e| wrong(e.to_string()))?.collect::<Result<_, _>>().map_err(damaged)?
+        }
+        "<f8" | ">f8" => {
             let values = file.data::<f64>().map_err(|e| wrong(e.to_string()))?;
             values.map(|value| value.map(|v| v as f32)).collect::<Result<_, _>>().map_err(damaged)?
+        }
+        "<f2" | ">f2" => {
+            return Err(wrong(
+                "dtype float16, with too few bits to judge by; compute it in float32 and save that".into(),
+            ));
+        }
+        "|O" => {
+            return Err(wrong(
+                "it is a pickled list or object, which is never loaded; save one float32 array, such as \
+                 torch.cat(hidden_states).numpy()"
+                    .into(),
+            ));
         }
         other => return Err(wrong(format!("dtype {other} is not float32; save it with .astype(\"float32\")"))),
     };
@@ -132,4 +147,39 @@ fn write_to(sink: impl std::io::Write + Seek, arrays: &[(&str, ArrayD<f32>)]) ->
     }
     archive.zip_writer().finish()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads a `.npy` of one row of this dtype, put together as numpy's format describes it.
+    fn read(descr: &str, data: &[u8]) -> Result<ArrayD<f32>> {
+        let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': (2,), }}");
+        let header = format!("{header:117}\n");
+        let bytes = [b"\x93NUMPY\x01\x00".as_slice(), &[118, 0], header.as_bytes(), data].concat();
+        read_array(Path::new("r.npz"), "hidden_states", NpyFile::new(&bytes[..]).unwrap())
+    }
+
+    #[test]
+    fn either_byte_order_and_f64_are_read() {
+        let values = [1.5f32, -2.0];
+        for (descr, data) in [
+            ("<f4", values.map(f32::to_le_bytes).concat()),
+            (">f4", values.map(f32::to_be_bytes).concat()),
+            ("<f8", values.map(|x| f64::from(x).to_le_bytes()).concat()),
+            (">f8", values.map(|x| f64::from(x).to_be_bytes()).concat()),
+        ] {
+            assert_eq!(read(descr, &data).unwrap().as_slice().unwrap(), values, "{descr}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_float32_says_what_to_save() {
+        for (descr, word) in [("<f2", "compute it in float32"), ("|O", "pickled"), ("<i2", "astype"), ("<c8", "astype")]
+        {
+            let error = read(descr, &[0; 64]).unwrap_err().to_string();
+            assert!(error.contains(word) && error.contains("hidden_states"), "{descr}: {error}");
+        }
+    }
 }

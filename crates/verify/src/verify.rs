@@ -1,10 +1,13 @@
+//! One model against each of its references.
+
 use std::time::Instant;
 
 use mert_runtime::{ComputeDtype, DeviceKind};
-use mert_spec::{Dtype, LayerSelection};
+use mert_spec::{Dtype, LayerSelection, Metadata};
 use ndarray::Array3;
 
 use crate::candidate::{Candidate, Emulation, Output, PackageEngine};
+use crate::closing_norm::explain;
 use crate::gate::{Comparison, Question, judge};
 use crate::report::{ModelReport, Timing};
 use crate::{Reference, Result, Tolerance, Tolerances, VerifyError};
@@ -55,7 +58,7 @@ pub fn verify_model(
     }
     for reference in references {
         let reference = reference?;
-        report.notes.extend(reference.weaknesses(config)?);
+        report.notes.extend(reference.weaknesses(config, wants_normalised(candidate.metadata()))?);
         let (timing, comparisons) = compare(candidate, &reference, &wanted, options)?;
         report.timings.push(timing);
         report.comparisons.extend(comparisons);
@@ -70,6 +73,12 @@ pub fn verify_model(
     let judged: Vec<usize> = report.timings.iter().map(|timing| timing.samples).collect();
     report.notes.extend(candidate.check_lengths(&judged)?);
     Ok(report)
+}
+
+/// Whether clips are normalised before they enter the model: unless its preprocessor, where the file records it, says
+/// `do_normalize: false`.
+fn wants_normalised(metadata: &Metadata) -> bool {
+    metadata.to_map().get("do_normalize").is_none_or(|value| value != "false")
 }
 
 fn compare(
@@ -94,10 +103,13 @@ fn compare(
         };
         for (output, found) in outputs {
             let mut layers = judge(found, output.of_reference(states.view()).view(), wanted, &tolerance);
-            let (expected, found) = (candidate.metadata().config.num_hidden_states(), states.dim().0);
-            if found != expected {
-                let reason =
-                    format!("the reference has {found} hidden states, the model {expected}: it is of another model");
+            let (expected, available) = (candidate.metadata().config.num_hidden_states(), states.dim().0);
+            if available == expected {
+                explain(candidate, found, *output, states, &tolerance, &mut layers)?;
+            } else {
+                let reason = format!(
+                    "the reference has {available} hidden states, the model {expected}: it is of another model"
+                );
                 layers.iter_mut().for_each(|layer| layer.failures.push(reason.clone()));
             }
             comparisons.push(Comparison {

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 pub use self::package::{ComputeUnits, Emulation, Package, PackageEngine, is_package};
 pub use self::safetensors::{SafetensorsFile, cumulative};
-use crate::{Options, Result};
+use crate::{ClosingNorm, Options, Result};
 
 /// Hidden states by index, each `(frames, width)`.
 pub type HiddenStates = BTreeMap<usize, Array2<f32>>;
@@ -73,6 +73,12 @@ pub trait Candidate {
 
     /// The lengths of clip, in samples, that show what it does; `None` if it takes any.
     fn clip_lengths(&self) -> Option<Vec<usize>>;
+
+    /// The LayerNorm that closes the encoder, of a pre-LN model whose weights can be read.
+    ///
+    /// # Errors
+    /// [`VerifyError`](crate::VerifyError) if they cannot, though they should.
+    fn closing_norm(&self) -> Result<Option<ClosingNorm>>;
 
     /// Looks at lengths of clip that it takes and that no reference had; gives a sentence about what was not judged.
     ///

@@ -1,3 +1,5 @@
+//! Converted files, run by the runtime.
+
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
@@ -6,7 +8,7 @@ use mert_spec::{Dtype, Metadata};
 use ndarray::{ArrayView3, Axis};
 
 use super::{Candidate, HiddenStates, Output, is_package, to_array};
-use crate::{Options, Result, VerifyError};
+use crate::{ClosingNorm, Options, Result, VerifyError};
 
 /// A converted file, run by `mert-runtime`.
 pub struct SafetensorsFile {
@@ -94,6 +96,16 @@ impl Candidate for SafetensorsFile {
 
     fn clip_lengths(&self) -> Option<Vec<usize>> {
         None
+    }
+
+    fn closing_norm(&self) -> Result<Option<ClosingNorm>> {
+        let config = &self.metadata().config;
+        if !config.do_stable_layer_norm {
+            return Ok(None);
+        }
+        let weights = self.file.var_builder(Dtype::F32, &Device::Cpu);
+        let read = |name: &str| weights.get(config.hidden_size, &format!("encoder.layer_norm.{name}"))?.to_vec1();
+        Ok(Some(ClosingNorm { gain: read("weight")?, bias: read("bias")?, eps: config.layer_norm_eps }))
     }
 
     fn check_lengths(&self, _: &[usize]) -> Result<Option<String>> {

@@ -3,13 +3,14 @@
 mod bench;
 mod hidden_states;
 mod reference;
+mod reports;
 mod verify;
 
 use std::io::{self, Write};
 use std::path::Path;
 
 use anyhow::bail;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use mert_runtime::DeviceKind;
 use mert_spec::Dtype;
 
@@ -55,6 +56,20 @@ pub(crate) enum Outcome {
     Failed,
     /// Exit status 2: a model could not be checked, which the report says.
     NotChecked,
+}
+
+impl Args {
+    /// The command line; a wrong one ends the program with exit status 2, which the reports that it asks for say, too.
+    pub(crate) fn parse_or_report() -> Self {
+        Args::try_parse().unwrap_or_else(|error| {
+            let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+            let subcommand = arguments.first().is_some_and(|first| Args::command().find_subcommand(first).is_some());
+            if error.use_stderr() && !subcommand {
+                reports::report_usage_error(&arguments, &error.to_string());
+            }
+            error.exit()
+        })
+    }
 }
 
 /// Runs the command.

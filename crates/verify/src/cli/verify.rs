@@ -1,7 +1,6 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::bail;
 use clap::Args;
 use mert_audio::WindowPolicy;
 use mert_runtime::DeviceKind;
@@ -9,12 +8,13 @@ use mert_spec::{Dtype, LayerSelection};
 use mert_verify::candidate::{ComputeUnits, Emulation, PackageEngine};
 use mert_verify::fixture::Fixture;
 use mert_verify::job::{CheckpointJob, Job};
-use mert_verify::report::{self, ModelReport};
+use mert_verify::report::ModelReport;
 use mert_verify::suite::read_suite;
 use mert_verify::tracks::Tracks;
 use mert_verify::{Options, Report, VerifyError};
 
 use super::Outcome;
+use super::reports::Reports;
 
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
@@ -86,21 +86,17 @@ pub(crate) struct VerifyArgs {
 }
 
 pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Outcome> {
-    let reports: Vec<&Path> = [&args.json, &args.junit, &args.markdown].into_iter().flatten().map(|p| &**p).collect();
-    refuse_overwriting(&reports, &args.inputs())?;
-    let jobs = match (&args.config, &args.model) {
-        (Some(suite), _) => read_suite(suite).inspect_err(|_| remove_stale(&reports))?,
-        (None, Some(model)) => vec![args.job(model).inspect_err(|_| remove_stale(&reports))?],
-        (None, None) => Vec::new(),
-    };
-    refuse_overwriting(&reports, &jobs.iter().flat_map(Job::inputs).collect::<Vec<_>>())?;
+    let mut reports = Reports::new(args.json.as_deref(), args.junit.as_deref(), args.markdown.as_deref());
+    let jobs = args.jobs(&mut reports);
+    if jobs.is_err() {
+        reports.spare_what_may_be_an_input(args.config.as_deref());
+    }
     // Should this run be cut short, an earlier run's verdict must not be taken for its own.
-    remove_stale(&reports);
-
-    let report = if jobs.is_empty() {
-        Report::new([(FIXTURE.into(), args.run_fixture())])
-    } else {
-        Report::new(jobs.into_iter().map(|job| (job.model.clone(), job.run())))
+    reports.remove_stale();
+    let report = match jobs {
+        Err(error) => Report::not_started(args.subject(), error.to_string()),
+        Ok(jobs) if jobs.is_empty() => Report::new([(FIXTURE.into(), args.run_fixture())]),
+        Ok(jobs) => Report::new(jobs.into_iter().map(|job| (job.model.clone(), job.run()))),
     };
     // Everything is attempted before a failure to write any of it ends the run.
     let mut written = vec![if args.quiet { Ok(()) } else { super::print(&report.to_string()) }];
@@ -108,13 +104,7 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Outcome> {
         let line = super::printable(&format!("mert-verify: {}", error.error));
         written.push(writeln!(io::stderr(), "{line}").map_err(Into::into));
     }
-    for (path, text) in
-        [(&args.json, report.to_json()), (&args.junit, report.to_junit()), (&args.markdown, report.to_markdown())]
-    {
-        if let Some(path) = path {
-            written.push(report::write(path, &text).map_err(Into::into));
-        }
-    }
+    written.extend(reports.write(&report));
     written.into_iter().collect::<anyhow::Result<()>>()?;
     Ok(match (report.errors.is_empty(), report.passed) {
         (false, _) => Outcome::NotChecked,
@@ -123,32 +113,26 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Outcome> {
     })
 }
 
-/// A report that would replace an input, or another report, is a slip on the command line.
-fn refuse_overwriting(reports: &[&Path], inputs: &[PathBuf]) -> anyhow::Result<()> {
-    for (i, report) in reports.iter().enumerate() {
-        if let Some(input) = inputs.iter().find(|input| super::same_file(report, input)) {
-            bail!("{} is an input; give the report another name", input.display());
-        }
-        if reports[..i].iter().any(|other| other == report || super::same_file(other, report)) {
-            bail!("two reports are to be written to {}; give each a name of its own", report.display());
-        }
-    }
-    Ok(())
-}
-
-/// Removes an earlier run's reports. One that cannot be removed cannot be replaced either, which is said
-/// when that is tried.
-fn remove_stale(reports: &[&Path]) {
-    for report in reports {
-        if std::fs::symlink_metadata(report).is_ok_and(|existing| existing.is_file()) {
-            let _ = std::fs::remove_file(report);
-        }
-    }
-}
-
 const FIXTURE: &str = "built-in fixture mert-tiny";
 
 impl VerifyArgs {
+    /// What the run is about, where it ends before it looks at a model.
+    fn subject(&self) -> PathBuf {
+        self.config.as_ref().or(self.model.as_ref()).cloned().unwrap_or_else(|| FIXTURE.into())
+    }
+
+    /// The jobs, none for the built-in fixture. Reports that would replace an input are left out of `reports`.
+    fn jobs(&self, reports: &mut Reports<'_>) -> anyhow::Result<Vec<Job>> {
+        reports.spare(&self.inputs())?;
+        let jobs = match (&self.config, &self.model) {
+            (Some(suite), _) => read_suite(suite)?,
+            (None, Some(model)) => vec![self.job(model)?],
+            (None, None) => Vec::new(),
+        };
+        reports.spare(&jobs.iter().flat_map(Job::inputs).collect::<Vec<_>>())?;
+        Ok(jobs)
+    }
+
     /// The files that the command line names to be read.
     fn inputs(&self) -> Vec<PathBuf> {
         let single = [&self.model, &self.checkpoint, &self.checkpoint_config, &self.config];

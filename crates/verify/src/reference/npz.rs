@@ -1,7 +1,9 @@
+//! References as `.npz` files.
+
 use std::path::{Path, PathBuf};
 
 use mert_spec::Dtype;
-use ndarray::{Array3, ArrayD, Ix3};
+use ndarray::{Array3, ArrayD, Axis, Ix3};
 
 use super::Reference;
 use crate::npz::{self, Archive, flatten_clip};
@@ -12,8 +14,8 @@ pub const HIDDEN_STATES_MARK: &str = "candidate_layers";
 
 impl Reference {
     /// Reads a reference: a `.npz` with `input_values` `(N,)` or `(1, N)` and `hidden_states`
-    /// `(layers + 1, T, width)`, both f32, as `numpy.savez` writes it. `hidden_states_f16` and
-    /// `hidden_states_bf16` are read where they are there.
+    /// `(layers + 1, T, width)`, both f32, as `numpy.savez` writes it; an axis for a batch of 1 may stand before or
+    /// behind the layers. `hidden_states_f16` and `hidden_states_bf16` are read where they are there.
     ///
     /// # Errors
     /// [`VerifyError::Open`] or [`VerifyError::Array`].
@@ -86,13 +88,25 @@ fn rounded_name(dtype: Dtype) -> String {
     format!("hidden_states_{dtype}")
 }
 
+/// Hidden states without the axis of a batch of 1, which `torch.stack` leaves behind the layers or before them.
 fn three_dimensional(path: &Path, name: &str, array: ArrayD<f32>) -> Result<Array3<f32>> {
     let shape = array.shape().to_vec();
-    if shape.contains(&0) {
-        return Err(wrong(path, name, &shape, "(layers + 1, frames, width), none of them 0"));
-    }
-    array.into_dimensionality::<Ix3>().map_err(|_| wrong(path, name, &shape, "(layers + 1, frames, width)"))
+    let batch = match shape[..] {
+        _ if shape.contains(&0) => return Err(wrong(path, name, &shape, "none of its extents 0")),
+        [_, _, _] => return array.into_dimensionality::<Ix3>().map_err(|_| wrong(path, name, &shape, LAYERS)),
+        [_, 1, _, _] => Axis(1),
+        [1, _, _, _] => Axis(0),
+        [_, clips, _, _] => {
+            let expected = format!("{LAYERS}: a reference is of one clip, this is a batch of {clips}");
+            return Err(wrong(path, name, &shape, &expected));
+        }
+        _ => return Err(wrong(path, name, &shape, LAYERS)),
+    };
+    let states = array.remove_axis(batch).into_dimensionality::<Ix3>();
+    states.map_err(|_| wrong(path, name, &shape, LAYERS))
 }
+
+const LAYERS: &str = "(layers + 1, frames, width)";
 
 fn wrong(path: &Path, name: &str, found: &[usize], expected: &str) -> VerifyError {
     let reason = format!("array `{name}` has shape {found:?}, expected {expected}");

@@ -1,15 +1,18 @@
+//! What a reference cannot show about a model.
+
 use mert_spec::Config;
 
 use super::Reference;
 use crate::{Result, VerifyError};
 
 impl Reference {
-    /// What this reference's clip cannot show about a model, one sentence each.
+    /// What this reference's clip cannot show about a model, one sentence each. `normalised` says whether clips are
+    /// normalised before they enter the model.
     ///
     /// # Errors
     /// [`VerifyError::NothingToCompare`] for a clip of one frame: it attends to itself only, whatever the
     /// queries and keys are, so that a model with broken attention would pass.
-    pub fn weaknesses(&self, config: &Config) -> Result<Vec<String>> {
+    pub fn weaknesses(&self, config: &Config, normalised: bool) -> Result<Vec<String>> {
         let mut notes = Vec::new();
         let (name, samples) = (&self.name, self.input_values.len());
         let frames = config.frames(samples).unwrap_or(0);
@@ -32,12 +35,32 @@ impl Reference {
         let values = || self.input_values.iter().map(|&x| f64::from(x));
         let mean = values().sum::<f64>() / n;
         let variance = values().map(|x| (x - mean).powi(2)).sum::<f64>() / n;
-        if mean.abs() > 0.05 || !(0.8..=1.25).contains(&variance) {
+        if normalised && (mean.abs() > 0.05 || !(0.8..=1.25).contains(&variance)) {
             notes.push(format!(
                 "{name}: input_values has mean {mean:.2e} and variance {variance:.2e}, where the model's feature \
                  extractor gives 0 and 1: was the clip normalised?"
             ));
         }
         Ok(notes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array3;
+
+    use super::*;
+
+    #[test]
+    fn a_clip_is_only_expected_to_be_normalised_where_the_model_wants_it() {
+        let quiet = Reference {
+            name: "quiet".into(),
+            input_values: vec![0.01; 48_000],
+            hidden_states: Array3::zeros((13, 149, 768)),
+            rounded: Default::default(),
+        };
+        let config = Config::mert_v1_95m();
+        assert!(quiet.weaknesses(&config, true).unwrap()[0].contains("was the clip normalised?"));
+        assert_eq!(quiet.weaknesses(&config, false).unwrap(), Vec::<String>::new());
     }
 }

@@ -1,88 +1,156 @@
+//! The report as JUnit XML, in the form that GitLab, Jenkins and GitHub's test reporters agree on: every case has a
+//! `classname`, no two have the same `classname` and `name` (GitLab keeps the first of equals), and a failure has its
+//! reasons in `message` as well as in its text, of which readers show one or the other.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 
-use super::table::{headline, verdict};
-use super::{ModelReport, Report};
+use super::table::headline;
+use super::text::{Unique, one_line, printable};
+use super::{ModelError, ModelReport, Report};
 use crate::gate::{Comparison, LayerResult};
 
 impl Report {
-    /// JUnit XML as CI systems read it: a suite for each comparison, a case for each hidden state.
+    /// JUnit XML as CI systems read it: a suite for each comparison, a case for each hidden state. The model is the
+    /// cases' `classname`.
     pub fn to_junit(&self) -> String {
-        let mut report = quick_junit::Report::new("mert-verify");
+        let mut writer = Writer::default();
         for model in &self.models {
-            for comparison in &model.comparisons {
-                report.add_test_suite(suite(model, comparison));
-            }
-            if !model.failures.is_empty() {
-                let mut suite = TestSuite::new(model.model.display().to_string());
-                suite.add_test_case(case("gate", &model.failures, model));
-                report.add_test_suite(suite);
-            }
+            writer.add_model(model);
         }
         for error in &self.errors {
-            let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
-            status.set_message(error.error.clone());
-            let mut suite = TestSuite::new(error.model.display().to_string());
-            suite.add_test_case(TestCase::new("could be checked", status));
-            report.add_test_suite(suite);
+            writer.add_error(error);
         }
-        if report.test_suites.is_empty() {
-            let mut suite = TestSuite::new("mert-verify");
-            suite.add_test_case(failed_case("nothing compared", "no model was compared with anything"));
-            report.add_test_suite(suite);
+        if writer.suites.is_empty() {
+            let case = Case::failed("nothing compared", "no model was compared with anything".into(), String::new());
+            writer.add_suite("mert-verify", "mert-verify", None, vec![case]);
         }
+        let mut report = quick_junit::Report::new("mert-verify");
+        report
+            .set_time(self.models.iter().flat_map(|model| &model.timings).map(|timing| duration(timing.seconds)).sum());
+        report.add_test_suites(writer.suites);
         report.to_string().unwrap_or_default()
     }
 }
 
-fn suite(model: &ModelReport, comparison: &Comparison) -> TestSuite {
-    let name = format!(
-        "{} against {} ({}, {}{})",
-        model.model.display(),
-        comparison.reference,
-        comparison.question.name(),
-        comparison.output.name(),
-        if comparison.isolated { ", isolated" } else { "" },
-    );
-    let mut suite = TestSuite::new(name);
-    suite.set_system_out(remarks(model, comparison));
-    for layer in &comparison.layers {
-        let mut case = case(&format!("hidden state {}", layer.layer), &layer.failures, model);
-        if let Some(text) = measured(layer) {
-            case.set_system_out(text);
-        }
-        suite.add_test_case(case);
-    }
-    if comparison.layers.is_empty() {
-        suite.add_test_case(failed_case("nothing compared", "no hidden state was compared"));
-    }
-    suite
+/// The suites so far, and the names that they use.
+#[derive(Default)]
+struct Writer {
+    suites: Vec<TestSuite>,
+    suite_names: Unique,
+    case_names: Unique,
 }
 
-/// What a reader must know beside the verdicts, as in the other formats.
+/// A test case whose name is not yet made unique.
+struct Case {
+    name: String,
+    status: TestCaseStatus,
+    measured: Option<String>,
+    time: Duration,
+}
+
+impl Writer {
+    fn add_model(&mut self, model: &ModelReport) {
+        let classname = one_line(&model.model.display().to_string());
+        // A clip runs once, whatever is asked of its result: its time goes to the first comparison.
+        let mut timed = HashSet::new();
+        for comparison in &model.comparisons {
+            let first = timed.insert(&comparison.reference);
+            let timing = model.timings.iter().find(|timing| first && timing.reference == comparison.reference);
+            let share = timing.map_or(0.0, |timing| timing.seconds / comparison.layers.len().max(1) as f64);
+            let name = format!("{classname} {}", what(comparison));
+            let cases = cases(comparison, duration(share));
+            self.add_suite(&name, &classname, Some(remarks(model, comparison)), cases);
+        }
+        if !model.failures.is_empty() {
+            let case = Case::failed("gate", model.failures.join("; "), model.failures.join("\n"));
+            self.add_suite(&classname, &classname, None, vec![case]);
+        }
+    }
+
+    fn add_error(&mut self, error: &ModelError) {
+        let classname = one_line(&error.model.display().to_string());
+        let case = Case::not_passed(NonSuccessKind::Error, "can be checked", error.error.clone(), error.error.clone());
+        self.add_suite(&classname, &classname, None, vec![case]);
+    }
+
+    fn add_suite(&mut self, name: &str, classname: &str, system_out: Option<String>, cases: Vec<Case>) {
+        let mut suite = TestSuite::new(self.suite_names.name(name.to_string()));
+        if let Some(text) = system_out {
+            suite.set_system_out(printable(&text));
+        }
+        suite.set_time(cases.iter().map(|case| case.time).sum());
+        for case in cases {
+            // Unique among all cases, also among those of a model that is listed twice.
+            let unique = self.case_names.name(format!("{classname}\n{}", case.name));
+            let name = unique.split_once('\n').map_or(unique.as_str(), |(_, name)| name).to_string();
+            let mut test_case = TestCase::new(name, case.status);
+            test_case.set_classname(classname).set_time(case.time);
+            if let Some(text) = case.measured {
+                test_case.set_system_out(text);
+            }
+            suite.add_test_case(test_case);
+        }
+        self.suites.push(suite);
+    }
+}
+
+impl Case {
+    fn failed(name: &str, message: String, text: String) -> Self {
+        Case::not_passed(NonSuccessKind::Failure, name, message, text)
+    }
+
+    fn not_passed(kind: NonSuccessKind, name: &str, message: String, text: String) -> Self {
+        let mut status = TestCaseStatus::non_success(kind);
+        status.set_type(if kind == NonSuccessKind::Error { "NotChecked" } else { "GateFailed" });
+        status.set_description(printable(if text.is_empty() { &message } else { &text }));
+        status.set_message(one_line(&message));
+        Case { name: name.to_string(), status, measured: None, time: Duration::ZERO }
+    }
+}
+
+/// What was compared with what, short enough for a name.
+fn what(comparison: &Comparison) -> String {
+    let reference = one_line(&comparison.reference);
+    let isolated = if comparison.isolated { ", isolated" } else { "" };
+    format!("against {reference} ({}, {}{isolated})", comparison.question.name(), comparison.output.name())
+}
+
+fn cases(comparison: &Comparison, time: Duration) -> Vec<Case> {
+    let what = what(comparison);
+    if comparison.layers.is_empty() {
+        let name = format!("nothing compared {what}");
+        return vec![Case::failed(&name, "no hidden state was compared".into(), String::new())];
+    }
+    let case = |layer: &LayerResult| {
+        let (name, measured) = (format!("hidden state {} {what}", layer.layer), measured(layer));
+        if layer.failures.is_empty() {
+            return Case { name, status: TestCaseStatus::success(), measured, time };
+        }
+        let lines = layer.failures.iter().cloned().chain(measured.clone()).chain([headline(comparison)]);
+        let text = lines.collect::<Vec<_>>().join("\n");
+        Case { measured, time, ..Case::failed(&name, layer.failures.join("; "), text) }
+    };
+    comparison.layers.iter().map(case).collect()
+}
+
+/// What a reader must know beside the verdicts, as in the other formats, and the verdict on this comparison alone: a
+/// suite that passed must not look as if it had failed because another one did.
 fn remarks(model: &ModelReport, comparison: &Comparison) -> String {
     let mut lines = vec![headline(comparison)];
     if let Some(reason) = &comparison.tolerance.below_floor {
         lines.push(format!("A FLOOR IS LOWERED: {reason}"));
     }
     lines.extend(model.notes.iter().map(|note| format!("note: {note}")));
-    lines.push(verdict(model));
+    let compared = comparison.layers.len();
+    lines.push(match comparison.first_bad_layer() {
+        _ if compared == 0 => "FAILED: no hidden state was compared".into(),
+        None => format!("PASSED: {compared} hidden states compared, all within tolerance"),
+        Some(layer) => format!("FAILED: the first bad one is hidden state {layer}"),
+    });
     lines.join("\n")
-}
-
-fn case(name: &str, failures: &[String], model: &ModelReport) -> TestCase {
-    let mut case = if failures.is_empty() {
-        TestCase::new(name, TestCaseStatus::success())
-    } else {
-        failed_case(name, &failures.join("; "))
-    };
-    case.set_classname(model.model.display().to_string());
-    case
-}
-
-fn failed_case(name: &str, message: &str) -> TestCase {
-    let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
-    status.set_message(message.to_string());
-    TestCase::new(name, status)
 }
 
 fn measured(layer: &LayerResult) -> Option<String> {
@@ -91,4 +159,9 @@ fn measured(layer: &LayerResult) -> Option<String> {
         "pooled cosine {}, lowest frame cosine {} (frame {}), NMSE {:e}, max |Δ| {:e}",
         m.pooled_cosine, m.min_frame_cosine, m.worst_frame, m.nmse, m.max_abs_diff
     ))
+}
+
+/// Seconds as a duration; nothing for what a clock cannot have measured.
+fn duration(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }

@@ -1,4 +1,8 @@
+//! The report as Markdown (GitHub's and GitLab's), in which names and messages stay text: they may hold characters
+//! that Markdown reads as markup, a link or HTML.
+
 use super::table::{COLUMNS, headline, row, verdict, worst};
+use super::text::{one_line, printable};
 use super::{ModelReport, Report};
 
 impl Report {
@@ -9,8 +13,11 @@ impl Report {
             text += &model_section(model);
         }
         for error in &self.errors {
-            let (model, error) = (error.model.display(), escape(&error.error));
-            text += &format!("\n### `{model}`\n\n**Could not be checked:** {error}\n");
+            let (model, error) = (code(&error.model.display().to_string()), escape(&error.error));
+            text += &format!("\n### {model}\n\n**Could not be checked:** {error}\n");
+        }
+        if self.models.is_empty() && self.errors.is_empty() {
+            text += "\nNothing was compared.\n";
         }
         text
     }
@@ -19,9 +26,9 @@ impl Report {
 fn model_section(model: &ModelReport) -> String {
     let ModelReport { format, dtype, device, compute, .. } = model;
     let mut text = format!(
-        "\n### `{}`\n\n{format} format, {dtype} weights, {compute} arithmetic on {device}; made from checkpoint \
+        "\n### {}\n\n{format} format, {dtype} weights, {compute} arithmetic on {device}; made from checkpoint \
          `{}`\n\n**{}**\n",
-        model.model.display(),
+        code(&model.model.display().to_string()),
         model.source_sha256,
         escape(&verdict(model)),
     );
@@ -49,8 +56,48 @@ fn line(cells: &[String]) -> String {
     format!("| {} |\n", cells.join(" | "))
 }
 
-/// A bar would end a table's cell, and file names may hold characters that Markdown reads as markup.
+/// A code span: its fence is longer than any run of backticks in it.
+fn code(text: &str) -> String {
+    let text = one_line(text);
+    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+    let fence = "`".repeat(longest + 1);
+    // One space on each side is taken off again; it parts the fence from a backtick.
+    let space = if text.starts_with('`') || text.ends_with('`') { " " } else { "" };
+    format!("{fence}{space}{text}{space}{fence}")
+}
+
+/// Text that is read as text, also in a table's cell; line breaks become `<br>`.
 fn escape(text: &str) -> String {
-    let text: String = text.chars().filter(|c| !c.is_control() || *c == '\n').collect();
-    text.replace('|', "\\|").replace('<', "&lt;").replace('*', "\\*").replace('\n', "<br>")
+    let text = printable(text);
+    let mut escaped = String::with_capacity(text.len());
+    let mut before = ' ';
+    let mut characters = text.chars().peekable();
+    while let Some(c) = characters.next() {
+        let inside_word = before.is_alphanumeric() && characters.peek().is_some_and(|c| c.is_alphanumeric());
+        match c {
+            '\n' => escaped += "<br>",
+            '<' => escaped += "&lt;",
+            '&' => escaped += "&amp;",
+            '\\' | '`' | '*' | '[' | ']' | '|' | '~' | '#' => escaped.extend(['\\', c]),
+            // An underscore inside a word is not emphasis.
+            '_' if !inside_word => escaped += "\\_",
+            c => escaped.push(c),
+        }
+        before = c;
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn markup_in_names_stays_text() {
+        assert_eq!(escape("a|b <x> *y* `z` [l](u) &lt;"), "a\\|b &lt;x> \\*y\\* \\`z\\` \\[l\\](u) &amp;lt;");
+        assert_eq!(escape("hidden_states_f16 _a_\n#"), "hidden_states_f16 \\_a\\_<br>\\#");
+        assert_eq!(code("a"), "`a`");
+        assert_eq!(code("`a``"), "``` `a`` ```");
+        assert_eq!(code("a\nb"), "`a\\nb`");
+    }
 }

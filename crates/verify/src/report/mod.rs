@@ -4,6 +4,7 @@ mod json;
 mod junit;
 mod markdown;
 mod table;
+mod text;
 
 use std::path::{Path, PathBuf};
 
@@ -28,10 +29,11 @@ pub struct Report {
     pub errors: Vec<ModelError>,
 }
 
-/// A model that could not be compared.
+/// A model that could not be compared, or a gate's file from which no model could be read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ModelError {
-    /// The converted file.
+    /// The converted file, or the gate's file.
+    #[serde(serialize_with = "json::path")]
     pub model: PathBuf,
     /// Why.
     pub error: String,
@@ -41,6 +43,7 @@ pub struct ModelError {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ModelReport {
     /// The converted file or package.
+    #[serde(serialize_with = "json::path")]
     pub model: PathBuf,
     /// Its format: `mlx`, `candle` or `mlpackage`.
     pub format: &'static str,
@@ -106,6 +109,15 @@ impl Report {
                 Err(error) => errors.push(ModelError { model, error: error.to_string() }),
             }
         }
+        Report::of(models, errors)
+    }
+
+    /// The report of a run that ended before any model was looked at: `subject` is the file that stopped it.
+    pub fn not_started(subject: PathBuf, error: String) -> Self {
+        Report::of(Vec::new(), vec![ModelError { model: subject, error }])
+    }
+
+    fn of(models: Vec<ModelReport>, errors: Vec<ModelError>) -> Self {
         let passed = errors.is_empty() && !models.is_empty() && models.iter().all(ModelReport::passed);
         Report { generator: concat!("mert-verify ", env!("CARGO_PKG_VERSION")), passed, models, errors }
     }
@@ -208,8 +220,8 @@ impl ModelReport {
         let (names, dtype) = (unjudged.join(", "), self.dtype);
         let todo = if self.compute == Dtype::F32 {
             format!(
-                "give a reference that has hidden_states_{dtype} (`mert-verify reference` writes it), or verify an f32 \
-                 conversion as well"
+                "give a reference that has hidden_states_{dtype} (`mert-verify reference` and the README's Python example \
+                 write it), or verify an f32 conversion as well"
             )
         } else {
             format!("structure shows in f32 arithmetic only, not in {}; verify in f32 as well", self.compute)

@@ -1,3 +1,5 @@
+//! Who runs a package: the interpreter or Core ML.
+
 use std::path::Path;
 use std::str::FromStr;
 
@@ -10,7 +12,7 @@ use super::description::{FRAMES, POOLED};
 use super::interpreter::Interpreter;
 use super::program::Program;
 use super::{ComputeUnits, Outputs};
-use crate::{Options, Result, VerifyError};
+use crate::{ClosingNorm, Options, Result, VerifyError};
 
 /// Who runs a package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -112,6 +114,15 @@ impl Engine {
         match self {
             Engine::Interpreter(interpreter) if !interpreter.emulate_f16 => Dtype::F32,
             _ => weights,
+        }
+    }
+
+    /// The LayerNorm that closes the encoder of a pre-LN model, where the program can be read.
+    pub(super) fn closing_norm(&self, eps: f64) -> Option<ClosingNorm> {
+        match self {
+            Engine::Interpreter(interpreter) => interpreter.program.last_layer_norm(eps),
+            #[cfg(all(target_os = "macos", feature = "coreml"))]
+            Engine::CoreMl(..) => None,
         }
     }
 

@@ -36,7 +36,7 @@ pub use self::engine::{Emulation, PackageEngine};
 use self::manifest::Files;
 use self::program::Program;
 use super::{Candidate, HiddenStates, Output};
-use crate::{Options, Result, VerifyError, signal};
+use crate::{ClosingNorm, Options, Result, VerifyError, signal};
 
 /// Whether a path is that of a Core ML package, whole or not.
 pub fn is_package(path: &Path) -> bool {
@@ -179,6 +179,11 @@ impl Candidate for Package {
             Lengths::Listed(listed) => listed.clone(),
             Lengths::Range(shortest, longest) => self.two_lengths(*shortest, *longest).to_vec(),
         })
+    }
+
+    fn closing_norm(&self) -> Result<Option<ClosingNorm>> {
+        let config = &self.metadata().config;
+        Ok(if config.do_stable_layer_norm { self.engine.closing_norm(config.layer_norm_eps) } else { None })
     }
 
     /// A package that takes several lengths, and was judged at one of them, may have that one built in: it is run

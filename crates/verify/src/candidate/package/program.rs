@@ -1,3 +1,5 @@
+//! The program of a package: decoded, its names resolved, its constants loaded.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::Device;
@@ -8,6 +10,7 @@ use super::ops;
 use super::proto::{self, Bound};
 use super::types::Type;
 use super::value::Value;
+use crate::ClosingNorm;
 
 /// The function `main`, its names resolved and its constants loaded.
 pub(super) struct Program {
@@ -87,6 +90,17 @@ impl Program {
         let mut program = Program { opset, input, outputs: block.outputs.clone(), operations, constants };
         program.find_last_uses();
         Ok(program)
+    }
+
+    /// The last `layer_norm`: in a pre-LN model, whose layers begin with theirs, the one that closes the encoder. `None`
+    /// if its gain and bias are not constants.
+    pub(super) fn last_layer_norm(&self, eps: f64) -> Option<ClosingNorm> {
+        let operation = self.operations.iter().rfind(|operation| operation.kind == "layer_norm")?;
+        let values = |parameter: &str| match self.constants.get(operation.arguments.get(parameter)?.first()?)? {
+            Value::Float(_, tensor) => tensor.to_vec1().ok(),
+            _ => None,
+        };
+        Some(ClosingNorm { gain: values("gamma")?, bias: values("beta")?, eps })
     }
 
     fn find_last_uses(&mut self) {

@@ -1,0 +1,97 @@
+//! The report files that a run was asked for: however it ends, each of them says so, and none replaces an input.
+
+use std::ffi::OsString;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::anyhow;
+use mert_verify::{Report, report};
+
+use super::same_file;
+
+type Render = fn(&Report) -> String;
+
+/// The report files of a run.
+pub(super) struct Reports<'a> {
+    files: Vec<(&'a Path, Render)>,
+}
+
+impl<'a> Reports<'a> {
+    pub(super) fn new(json: Option<&'a Path>, junit: Option<&'a Path>, markdown: Option<&'a Path>) -> Self {
+        let asked: [(Option<&Path>, Render); 3] =
+            [(json, Report::to_json), (junit, Report::to_junit), (markdown, Report::to_markdown)];
+        Reports { files: asked.into_iter().filter_map(|(path, render)| Some((path?, render))).collect() }
+    }
+
+    /// Leaves out a report that would replace an input, or another report.
+    ///
+    /// # Errors
+    /// The first of them: it is a slip on the command line.
+    pub(super) fn spare(&mut self, inputs: &[PathBuf]) -> anyhow::Result<()> {
+        let (mut kept, mut slip): (Vec<(&Path, Render)>, _) = (Vec::new(), None);
+        for &(path, render) in &self.files {
+            if let Some(input) = inputs.iter().find(|input| same_file(path, input)) {
+                slip.get_or_insert(anyhow!("{} is an input; give the report another name", input.display()));
+            } else if kept.iter().any(|(other, _)| *other == path || same_file(other, path)) {
+                let shown = path.display();
+                slip.get_or_insert(anyhow!("two reports are to be written to {shown}; give each a name of its own"));
+            } else {
+                kept.push((path, render));
+            }
+        }
+        self.files = kept;
+        slip.map_or(Ok(()), Err)
+    }
+
+    /// Leaves out what may be an input, where the inputs are not all known because the run ended before: a file that the
+    /// gate's file names, and one that holds no text.
+    pub(super) fn spare_what_may_be_an_input(&mut self, suite: Option<&Path>) {
+        let text = suite.and_then(|suite| std::fs::read(suite).ok()).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let named = |path: &Path| path.file_name().is_some_and(|name| text.contains(&*name.to_string_lossy()));
+        self.files.retain(|(path, _)| !path.is_file() || !(named(path) || is_binary(path)));
+    }
+
+    /// Removes an earlier run's reports. One that cannot be removed cannot be replaced either, which is said when that
+    /// is tried.
+    pub(super) fn remove_stale(&self) {
+        for (path, _) in &self.files {
+            if std::fs::symlink_metadata(path).is_ok_and(|existing| existing.is_file()) {
+                let _ = std::fs::remove_file(path);
+            }
+        }
+    }
+
+    /// Writes each of them; all are tried, whatever becomes of the others.
+    pub(super) fn write(&self, report: &Report) -> Vec<anyhow::Result<()>> {
+        self.files.iter().map(|(path, render)| Ok(report::write(path, &render(report))?)).collect()
+    }
+}
+
+/// Says in the reports that a command line asks for why it could not be understood. `arguments` are all but the program's
+/// name. Nothing that it names otherwise is replaced.
+pub(crate) fn report_usage_error(arguments: &[OsString], error: &str) {
+    let value_of = |option: &str| {
+        let at = arguments
+            .iter()
+            .position(|argument| argument.to_str().is_some_and(|text| text.split('=').next() == Some(option)))?;
+        match arguments[at].to_str()?.split_once('=') {
+            Some((_, value)) => Some(PathBuf::from(value)),
+            None => arguments.get(at + 1).filter(|next| !next.to_string_lossy().starts_with('-')).map(PathBuf::from),
+        }
+    };
+    let [json, junit, markdown] = ["--json", "--junit", "--markdown"].map(value_of);
+    let mut reports = Reports::new(json.as_deref(), junit.as_deref(), markdown.as_deref());
+    let uses = |path: &Path| arguments.iter().filter(|argument| same_file(path, Path::new(argument))).count();
+    reports.files.retain(|(path, _)| uses(path) < 2);
+    reports.spare_what_may_be_an_input(value_of("--config").as_deref());
+    // That it cannot be written would hide what is wrong with the command line.
+    reports.write(&Report::not_started("the command line".into(), error.to_string()));
+}
+
+/// Whether a file has a zero byte near its start, as arrays, models and music have and no report has.
+fn is_binary(path: &Path) -> bool {
+    let mut start = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(4096).read_to_end(&mut start));
+    read.is_ok() && start.contains(&0)
+}
