@@ -54,6 +54,7 @@ impl Source {
         }
         let checkpoint: Box<dyn Checkpoint> =
             if is_index { Box::new(ShardedCheckpoint::open(&weights)?) } else { reader::open_file(&weights, key)? };
+        let checkpoint = reader::unwrap(&weights, checkpoint)?;
         let files = checkpoint.files().iter().map(|file| file.path().to_path_buf()).collect();
         Ok(Source { path: path.to_path_buf(), files, config_file, checkpoint, trusted_sha256: None })
     }
@@ -108,7 +109,8 @@ fn weights_in(folder: &Path) -> Result<PathBuf> {
     WEIGHT_FILES.iter().map(|name| folder.join(name)).find(|file| file.is_file()).ok_or_else(|| {
         ConvertError::NotACheckpoint {
             path: folder.to_path_buf(),
-            reason: format!("the folder has none of {}", WEIGHT_FILES.join(", ")),
+            reason: reader::folder::what_else(folder)
+                .unwrap_or_else(|| format!("the folder has none of {}", WEIGHT_FILES.join(", "))),
         }
     })
 }
