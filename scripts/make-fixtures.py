@@ -185,7 +185,7 @@ MODELS = {
 }
 
 FULL_SIZE = Recipe("MERT-v1-95M", mert_config(), samples=120000, sample_rate=24000, qk_gain=2.1)
-# Of scripts/make-coreml-fixture.py and scripts/make-audio-fixtures.py.
+# Of scripts/make-coreml-fixture.py, scripts/make-audio-fixtures.py and scripts/make-pickle-fixtures.py.
 COREML_ABOUT = (
     "`mert-tiny/` in half precision as Core ML packages that Apple's coremltools made of the PyTorch "
     "model (`scripts/make-coreml-fixture.py`), for iOS 15 and 18"
@@ -195,6 +195,10 @@ AUDIO_ABOUT = (
     "of them (`scripts/make-audio-fixtures.py`)"
 )
 AUDIO_VERSIONS = {"soundfile": "0.14.0", "soxr": "1.1.0", "imageio-ffmpeg": "0.8.1"}
+PICKLES_ABOUT = (
+    "a dictionary of two tensors, in files of a few kB with everything that training leaves beside and "
+    "around a model (`scripts/make-pickle-fixtures.py`)"
+)
 HOSTILE_ABOUT = (
     "checkpoints that try to run a program when unpickled, or hold no tensors. NEVER load these "
     "with an unrestricted unpickler"
@@ -676,6 +680,7 @@ attention is far from uniform. No published weights and no recorded audio are in
 {folders}
 | `coreml/` | {COREML_ABOUT} | as `mert-tiny/` |
 | `audio/` | {AUDIO_ABOUT} | 8000 to 96000 Hz, 1 to 6 channels, 1.0 to 2.5 s |
+| `pickles/` | {PICKLES_ABOUT} | – |
 | `hostile/` | {HOSTILE_ABOUT} | – |
 
 `reference.npz` (uncompressed, little-endian float32):

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -301,6 +302,12 @@ fn describe_source(args: &Args, model: Option<&HubModel>, plan: &Plan) -> String
     if !plan.prefix.is_empty() {
         text += &format!("key prefix   {}\n", plan.prefix);
     }
+    if plan.unwrapped {
+        text += "wrappers     their names (_orig_mod and the like) are taken out of the tensors'\n";
+    }
+    if let Some(beside) = describe_beside(plan) {
+        text += &format!("left out     {beside}\n");
+    }
     text += &format!("config       {}\n", plan.config_origin);
     if let ConfigOrigin::Inferred { assumptions } = &plan.config_origin {
         for assumption in assumptions {
@@ -319,6 +326,37 @@ fn describe_preprocessor(planned: &PlannedPreprocessor) -> String {
         text += "  give --preprocessor preprocessor_config.json, --sampling-rate or --do-normalize if that is wrong\n";
     }
     text
+}
+
+/// What the file holds beside the model's dictionary, in one line: "beside the model: optimizer (dict, 96 tensors)".
+fn describe_beside(plan: &Plan) -> Option<String> {
+    const LISTED: usize = 8;
+    let described = plan.beside.iter().map(|beside| match beside.tensors {
+        0 => format!("{} ({})", beside.name, beside.kind),
+        count => format!("{} ({}, {count} tensors)", beside.name, beside.kind),
+    });
+    let mut listed: Vec<String> = described.take(LISTED).collect();
+    if plan.beside.len() > LISTED {
+        listed.push(format!("and {} more", plan.beside.len() - LISTED));
+    }
+    (!listed.is_empty()).then(|| format!("beside the model: {}", listed.join(", ")))
+}
+
+/// The tensors left out, one a line, or those of one reason together where they are many.
+fn describe_dropped(plan: &Plan) -> String {
+    const LISTED: usize = 6;
+    let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for dropped in &plan.dropped {
+        reasons.entry(&dropped.reason).or_default().push(&dropped.name);
+    }
+    let line = |what: &str, reason: &str| format!("dropped      {what}: {reason}\n");
+    reasons
+        .iter()
+        .flat_map(|(reason, names)| match names.len() {
+            0..=LISTED => names.iter().map(|name| line(name, reason)).collect(),
+            count => vec![line(&format!("{count} tensors"), reason)],
+        })
+        .collect()
 }
 
 fn describe_plan(args: &Args, model: Option<&HubModel>, plan: &Plan, program: Option<&CoreMlProgram<'_>>) -> String {
@@ -386,9 +424,7 @@ fn describe_result(
         }
         None => text += "licence      unknown: the output inherits the checkpoint's\n",
     }
-    for dropped in &plan.dropped {
-        text += &format!("dropped      {}: {}\n", dropped.name, dropped.reason);
-    }
+    text += &describe_dropped(plan);
     text += &format!("written      {}\n", path.display());
     text += &format!("sha256       {}\n", report.sha256);
     text + &summary(plan, program)
@@ -397,7 +433,19 @@ fn describe_result(
 /// Prints an error and its causes.
 pub(crate) fn report(error: &anyhow::Error) {
     // Each variant's message already contains its source's; the chain would say it twice.
-    let _ = writeln!(io::stderr(), "mert-convert: {}", printable(&error.to_string()));
+    let mut text = format!("mert-convert: {error}");
+    if let Some(ConvertError::Ambiguous { candidates, option }) = error.downcast_ref() {
+        text += &commands(candidates, option);
+    }
+    let _ = writeln!(io::stderr(), "{}", printable(&text));
+}
+
+/// The command as it was typed, with each of an option's values.
+fn commands(values: &[String], option: &str) -> String {
+    let quoted = |word: &str| shlex::try_quote(word).map_or_else(|_| word.to_string(), |quoted| quoted.into_owned());
+    let typed: Vec<String> = std::env::args_os().skip(1).map(|word| quoted(&word.to_string_lossy())).collect();
+    let command = |value: &String| format!("\n  mert-convert {} {option} {}", typed.join(" "), quoted(value));
+    values.iter().map(command).collect()
 }
 
 /// Control characters escaped: tensor names come from files, and a terminal would obey them.

@@ -5,6 +5,7 @@ use mert_spec::{ConfigError, Dtype, InferError};
 use thiserror::Error;
 
 use crate::hub::HubError;
+use crate::reader::{objects, shown_key};
 
 /// Why a checkpoint was not converted. Nothing has been written when one of these is returned.
 #[derive(Debug, Error)]
@@ -47,18 +48,15 @@ pub enum ConvertError {
         evidence: String,
     },
     /// More than one dictionary of the checkpoint, or more than one key prefix, holds a model.
-    #[error("the checkpoint holds more than one model: {}. Choose one with {option}", .candidates.join(", "))]
+    #[error("the checkpoint holds more than one model: {}. Choose one with {option}", quoted(.candidates))]
     Ambiguous {
-        /// The dictionaries or prefixes.
+        /// The dictionaries' paths or the prefixes, as `option` takes them; one may be empty, for the root.
         candidates: Vec<String>,
         /// The command-line option that chooses.
         option: &'static str,
     },
     /// No tensor that every model of the family has.
-    #[error(
-        "{path} holds no MERT or HuBERT encoder: none of its {count} tensors is named `…{expected}`{hint}. If \
-         it was saved as torch.save(model), save torch.save(model.state_dict()) instead"
-    )]
+    #[error("{path} holds no MERT or HuBERT encoder: none of its {count} tensors is named `…{expected}`{hint}")]
     NoEncoder {
         /// The checkpoint.
         path: PathBuf,
@@ -206,6 +204,30 @@ pub enum ConvertError {
         /// The output.
         path: PathBuf,
     },
+    /// Two entries of the checkpoint have one name, once the names of wrappers are taken out.
+    #[error(
+        "{path}: `{first}` and `{second}` are both `{name}` without the names of wrappers in them (torch.compile, FSDP, \
+         DistributedDataParallel), so it is not known which is meant; save the state_dict() of the module inside the \
+         wrapper"
+    )]
+    SameName {
+        /// The input.
+        path: PathBuf,
+        /// The name without wrappers.
+        name: String,
+        /// One name in the file.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// The checkpoint holds something that changes the model's weights, or has them elsewhere.
+    #[error("{path}: {reason}")]
+    NotPlainWeights {
+        /// The input.
+        path: PathBuf,
+        /// What it is and what to do.
+        reason: String,
+    },
     /// `--key` was given for a file that has no dictionaries.
     #[error("{path} is a safetensors file or sharded, and nests nothing; leave --key out")]
     KeyWithoutDictionaries {
@@ -214,12 +236,14 @@ pub enum ConvertError {
     },
     /// A tensor of the checkpoint is a lazily negated view.
     #[error(
-        "{path} holds a tensor that PyTorch saved as a negated view, which would be read with the wrong sign; save it \
-         again after tensor.resolve_neg()"
+        "{path}: PyTorch saved `{name}` as a negated view, which would be read with the wrong sign; save it again after \
+         tensor.resolve_neg()"
     )]
     NegatedView {
         /// The input.
         path: PathBuf,
+        /// The tensor.
+        name: String,
     },
     /// The output could not be written.
     #[error("cannot write {path}: {source}")]
@@ -292,11 +316,21 @@ pub enum Problem {
         /// Its type.
         found: String,
     },
-    /// An object of another kind sits where a tensor belongs.
+    /// A tensor lies beside the encoder, under no name that is known.
     #[error(
-        "`{name}` is a pickled `{kind}`, not a tensor (it was not executed); save the checkpoint with torch.save of a \
-         state_dict of tensors"
+        "unexpected tensor `{name}` {found:?}, beside the encoder: leave it out with --drop '{name}', or all that is not \
+         under `{prefix}` with --prefix '{prefix}'"
     )]
+    OutsidePrefix {
+        /// Its full name.
+        name: String,
+        /// Its shape.
+        found: Vec<usize>,
+        /// The encoder's prefix.
+        prefix: String,
+    },
+    /// An object of another kind sits where a tensor belongs.
+    #[error("`{name}` is a pickled `{kind}`, not a tensor (it was not executed){}", foreign_advice(.kind))]
     Foreign {
         /// Its full name.
         name: String,
@@ -314,6 +348,17 @@ pub enum Problem {
         /// The other.
         second: String,
     },
+}
+
+fn foreign_advice(kind: &str) -> String {
+    match objects::advice(kind) {
+        Some((what, fix)) => format!(": {what}; {fix}"),
+        None => "; save the checkpoint with torch.save of a state_dict of tensors".into(),
+    }
+}
+
+fn quoted(candidates: &[String]) -> String {
+    candidates.iter().map(|candidate| shown_key(candidate)).collect::<Vec<_>>().join(", ")
 }
 
 fn suggest(name: &Option<String>, lead: &str) -> String {

@@ -1,3 +1,5 @@
+//! Names of tensors as options give them and as messages show them.
+
 /// Whether a name matches a `--drop` pattern: the name itself, or a beginning of it followed by `*`.
 pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     match pattern.strip_suffix('*') {

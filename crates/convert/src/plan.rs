@@ -10,9 +10,9 @@ use mert_spec::{
 use serde::Serialize;
 
 use crate::pattern::{matches, nearest, shown};
-use crate::prefix::find_prefix;
+use crate::prefix::{Prefix, find_prefix};
 use crate::preprocessor::{PlannedPreprocessor, PreprocessorOptions};
-use crate::reader::{Listing, SourceDtype};
+use crate::reader::{Beside, Listing, SourceDtype, names, objects};
 use crate::source::read_text;
 use crate::transform::{Cast, FuseWeightNorm, Transpose};
 use crate::{ConvertError, GENERATOR, Problem, Result, Source};
@@ -148,6 +148,10 @@ pub struct Plan {
     pub state_dict: String,
     /// What precedes the Hugging Face names in the keys.
     pub prefix: String,
+    /// What the file holds beside the model's dictionary.
+    pub beside: Vec<Beside>,
+    /// Whether names of wrappers (`_orig_mod.`) were taken out of the checkpoint's.
+    pub unwrapped: bool,
     /// One for each tensor of the output, sorted by its name.
     pub steps: Vec<Step>,
     /// Everything else in the checkpoint, sorted by name.
@@ -163,19 +167,23 @@ impl Plan {
     pub fn new(source: &Source, options: &PlanOptions) -> Result<Plan> {
         let listing = source.listing();
         for pattern in &options.drop {
-            if !listing.tensors.keys().any(|name| matches(pattern, name)) {
+            if !listing.tensors.keys().any(|name| is_dropped(listing, pattern, name)) {
                 return Err(ConvertError::UnusedDrop { pattern: pattern.clone() });
             }
         }
         let keys = listing.tensors.keys().chain(listing.foreign.keys()).map(String::as_str);
         let prefix = find_prefix(&source.path, keys, options.prefix.as_deref())?;
-        refuse_foreign(listing, &prefix)?;
+        let Prefix { chosen: prefix, others } = prefix;
+        if let Some(reason) = names::changed(listing, &prefix) {
+            return Err(ConvertError::NotPlainWeights { path: source.path.clone(), reason });
+        }
+        refuse_foreign(source, listing, &prefix)?;
         let (mut config, config_origin) = config(source, listing, &prefix, options)?;
         let preprocessor = PlannedPreprocessor::find(source, &config, &config_origin, &options.preprocessor)?;
         // The option decides: the output must not contradict itself.
         config.sample_rate = config.sample_rate.map(|_| preprocessor.preprocessor.sampling_rate);
 
-        let mut planner = Planner::new(listing, &prefix, options);
+        let mut planner = Planner::new(listing, &prefix, &others, options);
         let mut steps: Vec<Step> = inventory(&config).iter().filter_map(|spec| planner.step(spec)).collect();
         steps.sort_by(|a, b| a.output.cmp(&b.output));
         let (dropped, problems) = planner.finish(&config);
@@ -184,7 +192,20 @@ impl Plan {
         }
         let state_dict = listing.state_dict.clone();
         let PlanOptions { layout, dtype, .. } = *options;
-        Ok(Plan { config, config_origin, preprocessor, layout, dtype, state_dict, prefix, steps, dropped })
+        let (beside, unwrapped) = (listing.beside.clone(), !listing.wrapped.is_empty());
+        Ok(Plan {
+            config,
+            config_origin,
+            preprocessor,
+            layout,
+            dtype,
+            state_dict,
+            prefix,
+            beside,
+            unwrapped,
+            steps,
+            dropped,
+        })
     }
 
     /// What the output will say about itself, given its source's SHA-256.
@@ -215,11 +236,14 @@ impl Plan {
 
 /// A dictionary of numpy arrays, say, has the right names and no tensors: said before the search for
 /// a configuration stumbles over what is missing.
-fn refuse_foreign(listing: &Listing, prefix: &str) -> Result<()> {
+fn refuse_foreign(source: &Source, listing: &Listing, prefix: &str) -> Result<()> {
     let foreign = listing.foreign.iter().filter(|(name, _)| {
         let name = name.strip_prefix(prefix).unwrap_or_default();
         ["feature_extractor.", "feature_projection.", "encoder."].iter().any(|module| name.starts_with(module))
     });
+    if let Some((name, _)) = foreign.clone().find(|(_, kind)| *kind == objects::NEGATED_VIEW) {
+        return Err(ConvertError::NegatedView { path: source.path.clone(), name: name.clone() });
+    }
     let problems: Vec<_> =
         foreign.map(|(name, kind)| Problem::Foreign { name: name.clone(), kind: kind.clone() }).collect();
     if problems.is_empty() {
@@ -252,6 +276,8 @@ fn read_config(path: &Path) -> Result<Config> {
 struct Planner<'a> {
     listing: &'a Listing,
     prefix: &'a str,
+    /// The prefixes of the checkpoint's other models.
+    others: &'a [String],
     options: &'a PlanOptions,
     unused: BTreeSet<&'a str>,
     dropped: Vec<Dropped>,
@@ -259,27 +285,21 @@ struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    fn new(listing: &'a Listing, prefix: &'a str, options: &'a PlanOptions) -> Self {
+    fn new(listing: &'a Listing, prefix: &'a str, others: &'a [String], options: &'a PlanOptions) -> Self {
         let mut dropped: Vec<Dropped> = listing
-            .outside
+            .foreign
             .iter()
-            .map(|name| Dropped { name: shown(name), reason: "outside the model's state dict".into() })
+            .map(|(name, kind)| Dropped { name: shown(name), reason: format!("a pickled `{kind}`, not a tensor") })
             .collect();
-        dropped.extend(
-            listing.foreign.iter().map(|(name, kind)| Dropped {
-                name: name.clone(),
-                reason: format!("a pickled `{kind}`, not a tensor"),
-            }),
-        );
         let mut unused = BTreeSet::new();
         for name in listing.tensors.keys() {
-            if options.drop.iter().any(|pattern| matches(pattern, name)) {
+            if options.drop.iter().any(|pattern| is_dropped(listing, pattern, name)) {
                 dropped.push(Dropped { name: name.clone(), reason: "left out with --drop".into() });
             } else {
                 unused.insert(name.as_str());
             }
         }
-        Planner { listing, prefix, options, unused, dropped, problems: Vec::new() }
+        Planner { listing, prefix, others, options, unused, dropped, problems: Vec::new() }
     }
 
     fn has(&self, name: &str) -> bool {
@@ -380,8 +400,19 @@ impl<'a> Planner<'a> {
         let expected: Vec<String> =
             inventory(config).into_iter().map(|spec| format!("{}{}", self.prefix, spec.name)).collect();
         for name in &self.unused {
+            let outside = !name.starts_with(self.prefix)
+                || self.others.iter().any(|other| other.starts_with(self.prefix) && name.starts_with(other.as_str()));
             match dropped_reason(self.prefix, name) {
                 Some(reason) => self.dropped.push(Dropped { name: shown(name), reason: reason.into() }),
+                None if outside && self.options.prefix.is_some() => {
+                    let reason = format!("outside the prefix `{}`", self.prefix);
+                    self.dropped.push(Dropped { name: shown(name), reason });
+                }
+                None if outside => {
+                    let found = self.listing.tensors[*name].shape.clone();
+                    let prefix = self.prefix.to_string();
+                    self.problems.push(Problem::OutsidePrefix { name: shown(name), found, prefix });
+                }
                 None => self.problems.push(Problem::Unexpected {
                     name: shown(name),
                     found: self.listing.tensors[*name].shape.clone(),
@@ -397,6 +428,11 @@ impl<'a> Planner<'a> {
         self.dropped.sort_by(|a, b| a.name.cmp(&b.name));
         (self.dropped, self.problems)
     }
+}
+
+/// Whether a `--drop` pattern means a tensor, by its name with or without those of wrappers.
+fn is_dropped(listing: &Listing, pattern: &str, name: &str) -> bool {
+    matches(pattern, name) || listing.wrapped.get(name).is_some_and(|original| matches(pattern, original))
 }
 
 /// A task head sits beside the encoder (`lm_head.weight` beside `hubert.…`) or under its prefix, so

@@ -1,10 +1,20 @@
+//! What precedes the Hugging Face names in a checkpoint's keys.
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use mert_spec::CONV0_WEIGHT;
 
-use crate::pattern::nearest;
+use crate::pattern::{nearest, shown};
+use crate::reader::names::other_model;
 use crate::{ConvertError, Result};
+
+/// The prefix of the model to convert, and those of the checkpoint's other models.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Prefix {
+    pub(crate) chosen: String,
+    pub(crate) others: Vec<String>,
+}
 
 /// Finds what precedes the Hugging Face names in a checkpoint's keys (`model.`, `hubert.`, …).
 ///
@@ -14,46 +24,44 @@ pub(crate) fn find_prefix<'a>(
     path: &Path,
     names: impl Iterator<Item = &'a str> + Clone,
     asked: Option<&str>,
-) -> Result<String> {
+) -> Result<Prefix> {
     let found: BTreeSet<&str> = names
         .clone()
         .filter_map(|name| name.strip_suffix(CONV0_WEIGHT))
         .filter(|prefix| prefix.is_empty() || prefix.ends_with('.'))
         .collect();
+    let no_encoder = |hint| {
+        let (path, count) = (path.to_path_buf(), names.clone().count());
+        Err(ConvertError::NoEncoder { path, count, expected: CONV0_WEIGHT, hint })
+    };
+    let choose = |chosen: &str| {
+        let others = found.iter().filter(|prefix| **prefix != chosen).map(|prefix| prefix.to_string()).collect();
+        Ok(Prefix { chosen: chosen.to_string(), others })
+    };
     if let Some(asked) = asked {
         let asked = if asked.is_empty() || asked.ends_with('.') { asked.to_string() } else { format!("{asked}.") };
         if found.contains(asked.as_str()) {
-            return Ok(asked);
+            return choose(&asked);
         }
-        let hint = match found.iter().map(|p| format!("`{p}`")).collect::<Vec<_>>() {
-            none if none.is_empty() => String::new(),
-            some => format!(" under prefix `{asked}`; the prefixes that have one are {}", some.join(", ")),
-        };
-        return Err(ConvertError::NoEncoder {
-            path: path.to_path_buf(),
-            count: names.count(),
-            expected: CONV0_WEIGHT,
-            hint,
+        let listed: Vec<String> = found.iter().map(|prefix| format!("`{}`", shown(prefix))).collect();
+        return no_encoder(match listed.is_empty() {
+            true => hint(names.clone()),
+            false => format!(" under prefix `{asked}`; the prefixes that have one are {}", listed.join(", ")),
         });
     }
-    match found.len() {
-        1 => Ok(found.into_iter().next().unwrap_or_default().to_string()),
-        0 => Err(ConvertError::NoEncoder {
-            path: path.to_path_buf(),
-            count: names.clone().count(),
-            expected: CONV0_WEIGHT,
-            hint: hint(names),
-        }),
+    match found.iter().collect::<Vec<_>>()[..] {
+        [only] => choose(only),
+        [] => no_encoder(hint(names.clone())),
         _ => Err(ConvertError::Ambiguous {
-            candidates: found.into_iter().map(|prefix| format!("`{prefix}`")).collect(),
+            candidates: found.into_iter().map(str::to_string).collect(),
             option: "--prefix",
         }),
     }
 }
 
 fn hint<'a>(names: impl Iterator<Item = &'a str> + Clone) -> String {
-    if names.clone().any(|name| name.ends_with("feature_extractor.conv_layers.0.0.weight")) {
-        return " (the names are fairseq's; convert the checkpoint to Hugging Face's HubertModel first)".into();
+    if let Some(other) = other_model(names.clone()) {
+        return format!("; {other}");
     }
     match nearest(CONV0_WEIGHT, names) {
         Some(name) => format!(" (the nearest name is `{name}`)"),
@@ -66,7 +74,7 @@ mod tests {
     use super::*;
 
     fn find(names: &[&str], asked: Option<&str>) -> Result<String> {
-        find_prefix("x.bin".as_ref(), names.iter().copied(), asked)
+        Ok(find_prefix("x.bin".as_ref(), names.iter().copied(), asked)?.chosen)
     }
 
     #[test]
@@ -77,6 +85,8 @@ mod tests {
         assert_eq!(find(&[&a], None).unwrap(), "model.a.");
         assert!(matches!(find(&[&a, &b], None), Err(ConvertError::Ambiguous { .. })));
         assert_eq!(find(&[&a, &b], Some("model.b")).unwrap(), "model.b.");
+        let chosen = find_prefix("x.bin".as_ref(), [a.as_str(), b.as_str()].into_iter(), Some("model.b.")).unwrap();
+        assert_eq!(chosen.others, ["model.a."]);
         assert!(find(&[&a, &b], Some("model.c")).unwrap_err().to_string().contains("model.b."));
         // A name that merely ends in the same letters is no prefix.
         let joined = format!("x{CONV0_WEIGHT}");

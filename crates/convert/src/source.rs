@@ -63,6 +63,7 @@ impl Source {
         }
         let checkpoint: Box<dyn Checkpoint> =
             if is_index { Box::new(ShardedCheckpoint::open(&weights)?) } else { reader::open_file(&weights, key)? };
+        let checkpoint = reader::unwrap(&weights, checkpoint)?;
         let files = checkpoint.files().iter().map(|file| file.path().to_path_buf()).collect();
         let (path, sha256) = (path.to_path_buf(), OnceLock::new());
         Ok(Source { path, files, config_file, preprocessor_file, checkpoint, sha256 })
@@ -129,7 +130,8 @@ fn weights_in(folder: &Path) -> Result<PathBuf> {
     WEIGHT_FILES.iter().map(|name| folder.join(name)).find(|file| file.is_file()).ok_or_else(|| {
         ConvertError::NotACheckpoint {
             path: folder.to_path_buf(),
-            reason: format!("the folder has none of {}", WEIGHT_FILES.join(", ")),
+            reason: reader::folder::what_else(folder)
+                .unwrap_or_else(|| format!("the folder has none of {}", WEIGHT_FILES.join(", "))),
         }
     })
 }

@@ -61,6 +61,9 @@ pub fn training_only_reason(name: &str) -> Option<&'static str> {
     if name == "masked_spec_embed" {
         return Some("replaces masked frames in training only");
     }
+    if name == "n_averaged" {
+        return Some("counts the models that were averaged (torch.optim.swa_utils)");
+    }
     if name == "layer_weights" || HEADS.iter().any(|head| name.starts_with(head)) {
         return Some("belongs to a task head, not to the encoder");
     }

@@ -1,25 +1,34 @@
 //! Checkpoint formats: one trait, one file per format.
 
+mod archive;
+pub(crate) mod folder;
 mod mapped;
-mod negated_view;
+pub(crate) mod names;
+pub(crate) mod objects;
 mod pickle;
 pub(crate) mod safetensors;
 mod sharded;
+mod signature;
+mod state_dict;
 mod storages;
+mod strided;
 mod torch;
+mod wrappers;
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
+use serde::Serialize;
 
 pub use self::mapped::{MappedFile, Once, TensorBytes};
 pub use self::safetensors::SafetensorsFile;
 pub use self::sharded::ShardedCheckpoint;
+pub(crate) use self::state_dict::shown_key;
 pub use self::torch::TorchFile;
+pub(crate) use self::wrappers::unwrap;
 use crate::{ConvertError, Result};
 
 /// The element type of a tensor in a checkpoint.
@@ -43,6 +52,16 @@ impl SourceDtype {
             SourceDtype::F16 => "f16",
             SourceDtype::Bf16 => "bf16",
             SourceDtype::Other(name) => name,
+        }
+    }
+
+    /// The type of a name as [`SourceDtype::name`] gives it.
+    pub(crate) fn named(name: &str) -> Self {
+        match name {
+            "f32" => SourceDtype::F32,
+            "f16" => SourceDtype::F16,
+            "bf16" => SourceDtype::Bf16,
+            other => SourceDtype::Other(other.to_string()),
         }
     }
 
@@ -106,10 +125,24 @@ pub struct Listing {
     pub tensors: BTreeMap<String, TensorInfo>,
     /// Entries of the model's dictionary that are not tensors, with their Python types.
     pub foreign: BTreeMap<String, String>,
-    /// Tensors elsewhere in the file (optimizer state and the like), by their path.
-    pub outside: Vec<String>,
+    /// What the file holds beside the model's dictionary: optimizer state and the like.
+    pub beside: Vec<Beside>,
+    /// The file's own names of the entries whose names had those of wrappers in them (`_orig_mod.`), by the names
+    /// without.
+    pub wrapped: BTreeMap<String, String>,
     /// The path of the model's dictionary within the file; empty if it is the file's root.
     pub state_dict: String,
+}
+
+/// Something in a checkpoint beside the model's dictionary, which is left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Beside {
+    /// Its path in the file, with dots between the keys.
+    pub name: String,
+    /// Its Python type.
+    pub kind: String,
+    /// How many tensors are in it.
+    pub tensors: usize,
 }
 
 /// A checkpoint whose tensors are read one at a time.
@@ -159,34 +192,21 @@ pub fn read_f32(checkpoint: &dyn Checkpoint, name: &str) -> io::Result<Vec<f32>>
 /// # Errors
 /// [`ConvertError::NotACheckpoint`] and its neighbours.
 pub fn open_file(path: &Path, key: Option<&str>) -> Result<Box<dyn Checkpoint>> {
-    if looks_like_safetensors(path)? {
+    let start = signature::start_of(path).map_err(|source| ConvertError::Open { path: path.to_path_buf(), source })?;
+    if looks_like_safetensors(&start) {
         if key.is_some() {
             return Err(ConvertError::KeyWithoutDictionaries { path: path.to_path_buf() });
         }
-        Ok(Box::new(SafetensorsFile::open(path)?))
-    } else {
-        Ok(Box::new(TorchFile::open(path, key)?))
+        return Ok(Box::new(SafetensorsFile::open(path)?));
     }
+    signature::refuse_other_formats(path, &start)?;
+    Ok(Box::new(TorchFile::open(path, key)?))
 }
 
 /// A safetensors file is a little-endian u64 header length, then JSON. A pickle's or a zip's first
 /// eight bytes would be a length of exabytes.
-fn looks_like_safetensors(path: &Path) -> Result<bool> {
-    let open = |source| ConvertError::Open { path: path.to_path_buf(), source };
-    let mut start = Vec::new();
-    File::open(path).and_then(|file| file.take(9).read_to_end(&mut start)).map_err(open)?;
-    let not_a_checkpoint =
-        |reason: &str| ConvertError::NotACheckpoint { path: path.to_path_buf(), reason: reason.to_string() };
-    if start.is_empty() {
-        return Err(not_a_checkpoint("the file is empty"));
-    }
-    if start.starts_with(b"version h") {
-        return Err(not_a_checkpoint(
-            "it is a Git LFS pointer, not the weights; fetch them with `git lfs pull` or download the file",
-        ));
-    }
-    let Some((length, rest)) = start.split_first_chunk::<8>() else {
-        return Err(not_a_checkpoint("it is shorter than any checkpoint"));
-    };
-    Ok(u64::from_le_bytes(*length) <= 100_000_000 && rest.first() == Some(&b'{'))
+fn looks_like_safetensors(start: &[u8]) -> bool {
+    start
+        .split_first_chunk::<8>()
+        .is_some_and(|(length, rest)| u64::from_le_bytes(*length) <= 100_000_000 && rest.first() == Some(&b'{'))
 }

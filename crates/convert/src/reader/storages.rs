@@ -1,136 +1,214 @@
+//! Where the storages of a `torch.save` file lie: entries of a zip archive, or one after another in a legacy file.
+
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::{self, Cursor, Read};
 use std::ops::Range;
-use std::rc::Rc;
+use std::sync::OnceLock;
 
 use zip::{CompressionMethod, ZipArchive};
 
-use super::pickle::{Storage, Unpickler, Value, View};
-use super::{MappedFile, Once, TensorInfo};
+use super::MappedFile;
+use super::archive::open_archive;
+use super::pickle::{Storage, Unpickler, Value};
 
-/// Where the bytes of a tensor lie in its file, one after another.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Location {
-    /// What the pickle says of the tensor, to be compared with what the reader says.
-    pub(super) info: TensorInfo,
-    bytes: Range<usize>,
-    /// The container's checksum, if it is one of exactly these bytes.
-    crc32: Option<u32>,
+/// A storage's bytes.
+#[derive(Debug)]
+pub(super) enum Stored {
+    /// In the file as they are.
+    InPlace {
+        bytes: Range<usize>,
+        /// The container's checksum, if it has one.
+        crc32: Option<u32>,
+        /// Whether the whole storage agrees with it, once that is known.
+        intact: OnceLock<bool>,
+    },
+    /// A compressed entry of an archive, by its number.
+    Compressed { entry: usize, length: usize },
 }
 
-impl Location {
-    /// The bytes themselves, once they agree with their checksum.
-    pub(super) fn read<'a>(&self, file: &'a MappedFile) -> io::Result<Once<'a>> {
-        let bytes = file.once(self.bytes.clone()).ok_or(io::ErrorKind::UnexpectedEof)?;
-        if self.crc32.is_some_and(|crc32| crc32fast::hash(&bytes) != crc32) {
-            let reason = format!("the checksum of bytes {} to {} is wrong", self.bytes.start, self.bytes.end);
-            return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+impl Stored {
+    fn in_place(bytes: Range<usize>, crc32: Option<u32>) -> Self {
+        Stored::InPlace { bytes, crc32, intact: OnceLock::new() }
+    }
+
+    /// Bytes of the storage.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Stored::InPlace { bytes, .. } => bytes.len(),
+            Stored::Compressed { length, .. } => *length,
         }
-        Ok(bytes)
     }
 }
 
-/// A storage's bytes in the file, with their checksum where the container has one.
-struct Stored {
-    bytes: Range<usize>,
+/// The bytes `part` of a storage's `bytes`, once they agree with its checksum.
+pub(super) fn check(
+    file: &MappedFile,
+    bytes: &Range<usize>,
     crc32: Option<u32>,
-}
-
-/// Where the tensors of a `torch.save` file lie, by their dotted paths.
-///
-/// Those that are missing have to be read through the library: strided ones, those in compressed
-/// containers or in tar, and all of a file whose pickle holds what [`Unpickler`] does not know.
-pub(super) fn locate(file: &MappedFile) -> HashMap<String, Location> {
-    in_zip(file.bytes()).or_else(|| in_legacy(file.bytes())).unwrap_or_default()
-}
-
-fn in_zip(file: &[u8]) -> Option<HashMap<String, Location>> {
-    /// More than the pickle of any model.
-    const LIMIT: u64 = 16 << 20;
-    let mut archive = ZipArchive::new(Cursor::new(file)).ok()?;
-    let names: Vec<_> = archive.file_names().collect::<Result<_, _>>().ok()?;
-    let roots = names.iter().filter_map(|name| name.strip_suffix("data.pkl"));
-    let root = roots.filter(|root| root.is_empty() || root.ends_with('/')).min_by_key(|root| root.len())?.to_string();
-
-    let mut pickle = Vec::new();
-    archive.by_name(&format!("{root}data.pkl")).ok()?.take(LIMIT).read_to_end(&mut pickle).ok()?;
-    let mut unpickler = Unpickler::new(&pickle);
-    let value = unpickler.load()?;
-
-    let mut stored: HashMap<String, Option<Stored>> = HashMap::new();
-    let mut find = |storage: &Storage| {
-        let index = archive.index_for_name(&format!("{root}data/{}", storage.key))?;
-        let entry = archive.by_index_raw(index).ok()?;
-        let length = usize::try_from(entry.size()).ok()?;
-        if entry.compression() != CompressionMethod::Stored
-            || entry.encrypted()
-            || entry.compressed_size() != entry.size()
-        {
-            return None;
-        }
-        let start = usize::try_from(entry.data_start()?).ok()?;
-        // `torch.save` writes 0 where it was told to compute no checksums.
-        Some(Stored {
-            bytes: start..start.checked_add(length)?,
-            crc32: Some(entry.crc32()).filter(|&crc32| crc32 != 0),
+    intact: &OnceLock<bool>,
+    part: &[u8],
+) -> io::Result<()> {
+    let Some(crc32) = crc32 else { return Ok(()) };
+    let is_intact = if part.len() == bytes.len() {
+        crc32fast::hash(part) == crc32
+    } else {
+        // Many tensors may share the storage: it is checked for all of them at once.
+        *intact.get_or_init(|| {
+            const PIECE: usize = 1 << 20;
+            let mut hasher = crc32fast::Hasher::new();
+            let mut start = bytes.start;
+            while start < bytes.end {
+                let end = bytes.end.min(start + PIECE);
+                let Some(piece) = file.once(start..end) else { return false };
+                hasher.update(&piece);
+                start = end;
+            }
+            hasher.finalize() == crc32
         })
     };
-    let tensors = unpickler.tensors(value).into_iter().filter_map(|(path, view)| {
-        let storage = stored.entry(view.storage.key.clone()).or_insert_with(|| find(&view.storage)).as_ref()?;
-        Some((path, place(&view, storage)?))
-    });
-    Some(tensors.collect())
-}
-
-/// Legacy files: five pickles (magic, protocol, system, object, storage keys), then for each key the number
-/// of elements in 8 bytes and the elements.
-fn in_legacy(file: &[u8]) -> Option<HashMap<String, Location>> {
-    let mut unpickler = Unpickler::new(file);
-    for _ in 0..3 {
-        unpickler.load()?;
-    }
-    let object = unpickler.load()?;
-    let tensors = unpickler.tensors(object);
-    let declared: HashMap<&str, usize> =
-        tensors.values().map(|view| (view.storage.key.as_str(), view.storage.elements)).collect();
-    let sizes: HashMap<&str, usize> = tensors
-        .values()
-        .map(|view| Some((view.storage.key.as_str(), view.storage.elements.checked_mul(view.storage.dtype.size()?)?)))
-        .collect::<Option<_>>()?;
-    let keys = unpickler.load()?;
-
-    let mut stored = HashMap::new();
-    let mut start = file.len().checked_sub(unpickler.rest().len())?;
-    for key in unpickler.items(&keys)? {
-        // A storage that no tensor of a dictionary uses has an unknown size, and so has its end.
-        let Value::Text(key) = key else { break };
-        let Some(&length) = sizes.get(&**key) else { break };
-        let count = file.get(start..)?.first_chunk().map(|count| u64::from_le_bytes(*count));
-        if count != declared.get(&**key).map(|&elements| elements as u64) {
-            break;
+    match is_intact {
+        true => Ok(()),
+        false => {
+            let reason = format!("the checksum of bytes {} to {} is wrong", bytes.start, bytes.end);
+            Err(io::Error::new(io::ErrorKind::InvalidData, reason))
         }
-        start = start.checked_add(8)?;
-        stored.insert(key.to_string(), Stored { bytes: start..start.checked_add(length)?, crc32: None });
-        start = start.checked_add(length)?;
     }
-    let located =
-        |(path, view): (&String, &Rc<View>)| Some((path.clone(), place(view, stored.get(&view.storage.key)?)?));
-    Some(tensors.iter().filter_map(located).collect())
 }
 
-/// Where a view lies, if it is contiguous and within its storage.
-fn place(view: &View, storage: &Stored) -> Option<Location> {
-    if !view.is_contiguous() {
-        return None;
+/// A zip container: its pickle, and its storages by their keys.
+pub(super) struct ZipContainer<'a> {
+    archive: ZipArchive<Cursor<&'a [u8]>>,
+    /// What precedes `data.pkl` in the names.
+    root: String,
+    /// The archive's `data.pkl`, from the file itself unless it is compressed.
+    pub(super) pickle: Cow<'a, [u8]>,
+    /// Whether the storages' numbers have their most significant byte first.
+    pub(super) big_endian: bool,
+}
+
+/// The longest pickle that is decompressed.
+const LONGEST_PICKLE: u64 = 256 << 20;
+
+impl<'a> ZipContainer<'a> {
+    /// Opens an archive that `torch.save` wrote. The error is a sentence about the file.
+    pub(super) fn open(file: &'a [u8]) -> Result<Self, String> {
+        let mut archive = open_archive(Cursor::new(file)).map_err(|e| format!("its zip archive: {e}"))?;
+        let names: Vec<_> = archive.file_names().flatten().map(Cow::into_owned).collect();
+        let roots = names.iter().filter_map(|name| name.strip_suffix("data.pkl"));
+        let root = roots.filter(|root| root.is_empty() || root.ends_with('/')).min_by_key(|root| root.len());
+        let root = root.ok_or("it is a zip archive without a data.pkl")?.to_string();
+        let entry = archive.index_for_name(&format!("{root}data.pkl")).ok_or("its data.pkl cannot be found")?;
+        let pickle = read_entry(&mut archive, file, entry).map_err(|e| format!("its data.pkl: {e}"))?;
+        let big_endian = match archive.index_for_name(&format!("{root}byteorder")) {
+            None => false,
+            Some(entry) => {
+                let order = read_entry(&mut archive, file, entry).map_err(|e| format!("its byteorder record: {e}"))?;
+                match &order[..] {
+                    b"little" => false,
+                    b"big" => true,
+                    other => {
+                        let other = String::from_utf8_lossy(&other[..other.len().min(20)]).into_owned();
+                        return Err(format!("its byteorder record is {other:?}, expected little or big"));
+                    }
+                }
+            }
+        };
+        Ok(ZipContainer { archive, root, pickle, big_endian })
     }
-    let size = view.storage.dtype.size()?;
-    let elements = view.shape.iter().try_fold(1usize, |product, &extent| product.checked_mul(extent))?;
-    let start = storage.bytes.start.checked_add(view.offset.checked_mul(size)?)?;
-    let bytes = start..start.checked_add(elements.checked_mul(size)?)?;
-    if bytes.end > storage.bytes.end {
-        return None;
+
+    /// Where a storage lies. The error is a sentence about it.
+    pub(super) fn storage(&mut self, key: &str) -> Result<Stored, String> {
+        let name = format!("{}data/{key}", self.root);
+        let index = self.archive.index_for_name(&name).ok_or_else(|| format!("`{name}` is not in the archive"))?;
+        let entry = self.archive.by_index_raw(index).map_err(|e| format!("`{name}`: {e}"))?;
+        if entry.encrypted() {
+            return Err(format!("`{name}` is encrypted"));
+        }
+        let length = usize::try_from(entry.size()).map_err(|_| format!("`{name}` has {} bytes", entry.size()))?;
+        if entry.compression() != CompressionMethod::Stored {
+            return Ok(Stored::Compressed { entry: index, length });
+        }
+        in_file(&entry).map(|(bytes, crc32)| Stored::in_place(bytes, crc32)).ok_or(format!("`{name}` is damaged"))
     }
-    let crc32 = storage.crc32.filter(|_| bytes == storage.bytes);
-    let info = TensorInfo { dtype: view.storage.dtype.clone(), shape: view.shape.clone() };
-    Some(Location { info, bytes, crc32 })
+}
+
+/// A stored entry's bytes; `torch.save` writes a checksum of 0 where it was told to compute none.
+fn in_file<R: Read + ?Sized>(entry: &zip::read::ZipFile<'_, R>) -> Option<(Range<usize>, Option<u32>)> {
+    let start = usize::try_from(entry.data_start()?).ok()?;
+    let length = usize::try_from(entry.size()).ok().filter(|_| entry.size() == entry.compressed_size())?;
+    Some((start..start.checked_add(length)?, Some(entry.crc32()).filter(|&crc32| crc32 != 0)))
+}
+
+fn read_entry<'a>(
+    archive: &mut ZipArchive<Cursor<&'a [u8]>>,
+    file: &'a [u8],
+    index: usize,
+) -> io::Result<Cow<'a, [u8]>> {
+    let raw = archive.by_index_raw(index).map_err(io::Error::other)?;
+    if raw.compression() == CompressionMethod::Stored && !raw.encrypted() {
+        let damaged = || io::Error::new(io::ErrorKind::InvalidData, "it is damaged");
+        let (bytes, crc32) = in_file(&raw).ok_or_else(damaged)?;
+        let bytes = file.get(bytes).ok_or(io::ErrorKind::UnexpectedEof)?;
+        if crc32.is_some_and(|crc32| crc32fast::hash(bytes) != crc32) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "its checksum is wrong"));
+        }
+        return Ok(Cow::Borrowed(bytes));
+    }
+    drop(raw);
+    let mut bytes = Vec::new();
+    archive.by_index(index).map_err(io::Error::other)?.take(LONGEST_PICKLE).read_to_end(&mut bytes)?;
+    Ok(Cow::Owned(bytes))
+}
+
+/// Decompresses one storage, whose length the archive's directory states.
+pub(super) fn decompress(file: &MappedFile, entry: usize, length: usize) -> io::Result<Vec<u8>> {
+    let mut archive = open_archive(Cursor::new(file.bytes())).map_err(io::Error::other)?;
+    let mut bytes = Vec::new();
+    // One byte more than expected shows that there is more; the last byte checks the checksum.
+    archive.by_index(entry).map_err(io::Error::other)?.take(length as u64 + 1).read_to_end(&mut bytes)?;
+    match bytes.len() == length {
+        true => Ok(bytes),
+        false => {
+            Err(io::Error::new(io::ErrorKind::InvalidData, "its compressed storage has another length than stated"))
+        }
+    }
+}
+
+/// `torch.save`'s number at the beginning of legacy files, as pickle writes it.
+const MAGIC: &[u8] = b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19";
+
+/// Whether a file is a legacy container, and not a lone pickle.
+pub(super) fn is_legacy(file: &[u8]) -> bool {
+    file[..file.len().min(32)].windows(MAGIC.len()).any(|window| window == MAGIC)
+}
+
+/// The storages of a legacy file, by their keys: behind five pickles (magic, protocol, system, object, keys), of which
+/// the last is read here, each has the number of its elements in 8 bytes, and the elements.
+///
+/// The error is a sentence about the file.
+pub(super) fn legacy_storages(file: &[u8], unpickler: &mut Unpickler<'_>) -> Result<HashMap<String, Stored>, String> {
+    let keys = unpickler.load().map_err(|fault| format!("the list of its storages: {fault}"))?;
+    let mut start = unpickler.position();
+    let mut stored = HashMap::new();
+    for key in unpickler.items(&keys).unwrap_or_default() {
+        let Value::Text(key) = key else { return Err("its storages have no names".into()) };
+        // Of a storage that the pickle does not name the size is not known, and so is where the next one begins.
+        let Some(storage) = unpickler.storages().get(key) else { break };
+        let Storage { elements, element_size, .. } = **storage;
+        let cut_off = |end: usize| format!("it ends at {} bytes, before its storage `{key}` does ({end})", file.len());
+        let Some(count) = file.get(start..).and_then(|rest| rest.first_chunk()) else {
+            return Err(cut_off(start.saturating_add(8)));
+        };
+        let count = u64::from_le_bytes(*count);
+        if count != elements as u64 {
+            return Err(format!("its storage `{key}` has {count} elements, expected {elements}: it is damaged"));
+        }
+        start += 8;
+        let end = elements.checked_mul(element_size).and_then(|length| start.checked_add(length));
+        let Some(end) = end.filter(|&end| end <= file.len()) else { return Err(cut_off(end.unwrap_or(usize::MAX))) };
+        stored.insert(key.to_string(), Stored::in_place(start..end, None));
+        start = end;
+    }
+    Ok(stored)
 }

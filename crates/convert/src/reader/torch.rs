@@ -1,77 +1,160 @@
+//! Files of `torch.save`: the tensors of the model's dictionary and where in the file they lie.
+//!
+//! The project reads them itself, because no library says where in the file a tensor lies, without which it can only
+//! be had as a whole, in memory; and because one odd object beside the model made the library that was used before
+//! refuse the file.
+
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::Path;
 
-use mert_spec::CONV0_WEIGHT;
-use pytorch_reader::{DType, PickleValue, PytorchError, PytorchReader, Tensor};
-
-use super::negated_view::holds_negated_view;
-use super::storages::{Location, locate};
-use super::{Checkpoint, Listing, MappedFile, SourceDtype, TensorBytes, TensorInfo};
+use super::objects::NEGATED_VIEW;
+use super::pickle::{Unpickler, Value, View};
+use super::state_dict::{StateDict, find_state_dict};
+use super::storages::{Stored, ZipContainer, check, decompress, is_legacy, legacy_storages};
+use super::strided::{end, gather};
+use super::{Checkpoint, Listing, MappedFile, TensorBytes, TensorInfo};
 use crate::{ConvertError, Result};
 
-/// A file written by `torch.save`: zip, legacy or tar container.
+/// A file written by `torch.save`, in a zip or in the legacy container.
 ///
 /// Objects that are not tensors stay opaque; nothing in the file is executed.
 #[derive(Debug)]
 pub struct TorchFile {
     listing: Listing,
-    tensors: HashMap<String, Tensor>,
     file: MappedFile,
-    /// Where those tensors lie of which that is known.
-    locations: HashMap<String, Location>,
+    storages: Vec<Stored>,
+    tensors: HashMap<String, Located>,
+    /// Whether elements have their most significant byte first.
+    big_endian: bool,
+}
+
+/// A tensor's elements in a storage, all in units of elements.
+#[derive(Debug)]
+struct Located {
+    /// Its place in [`TorchFile::storages`].
+    storage: usize,
+    element_size: usize,
+    offset: usize,
+    shape: Vec<usize>,
+    strides: Vec<usize>,
+    contiguous: bool,
 }
 
 impl TorchFile {
-    /// Parses the pickle and finds the dictionary that holds the model: the root, or one nested in it
+    /// Follows the pickle and finds the dictionary that holds the model: the root, or one nested in it
     /// (`state_dict`, `model`, …). `key` names it where there are several.
     ///
     /// # Errors
     /// [`ConvertError::NotACheckpoint`] for a damaged or foreign file, [`ConvertError::Ambiguous`] for
     /// several models.
     pub fn open(path: &Path, key: Option<&str>) -> Result<Self> {
-        let damaged = |error: PytorchError| match error {
-            PytorchError::Io(source) if source.kind() != io::ErrorKind::UnexpectedEof => {
-                ConvertError::Open { path: path.to_path_buf(), source }
-            }
-            other => ConvertError::NotACheckpoint {
-                path: path.to_path_buf(),
-                reason: format!("{other}; expected a file written by torch.save, or safetensors"),
-            },
-        };
-        if holds_negated_view(path) {
-            return Err(ConvertError::NegatedView { path: path.to_path_buf() });
-        }
-        // The first pass gives the dictionaries' structure, which tensor paths alone do not show: a
-        // dot can be part of a key or separate two.
-        let root = PytorchReader::read_pickle_data(path, None).map_err(damaged)?;
-        let all = PytorchReader::new(path).map_err(damaged)?.into_tensors();
-
-        let state_dict = find_state_dict(path, &root, key)?;
+        let refused = |reason: String| ConvertError::NotACheckpoint { path: path.to_path_buf(), reason };
         let file = MappedFile::open(path).map_err(|source| ConvertError::Open { path: path.to_path_buf(), source })?;
-        let mut located = locate(&file);
-        let mut locations = HashMap::new();
-        let (mut listing, mut tensors) =
-            (Listing { state_dict: state_dict.path.clone(), ..Listing::default() }, HashMap::new());
-        let mut names: BTreeMap<String, Tensor> = all.into_iter().collect();
-        for (key, value) in state_dict.entries {
-            let full = join(&state_dict.path, key);
-            match names.remove(&full) {
-                Some(tensor) => {
-                    let info = TensorInfo { dtype: dtype(tensor.dtype()), shape: tensor.shape().to_vec() };
-                    if let Some(location) = located.remove(&full).filter(|location| location.info == info) {
-                        locations.insert(key.clone(), location);
-                    }
-                    listing.tensors.insert(key.clone(), info);
-                    tensors.insert(key.clone(), tensor);
-                }
-                None => {
-                    listing.foreign.insert(key.clone(), python_type(value).to_string());
-                }
+        let bytes = file.bytes();
+        let opened = if bytes.starts_with(b"PK") {
+            let mut container = ZipContainer::open(bytes).map_err(refused)?;
+            let pickle = std::mem::take(&mut container.pickle);
+            let mut unpickler = Unpickler::new(&pickle);
+            let root = unpickler.load().map_err(|fault| refused(fault.to_string()))?;
+            let state_dict = find_state_dict(path, &unpickler, &root, key)?;
+            let big_endian = container.big_endian;
+            list(&unpickler, state_dict, big_endian, |key| container.storage(key))
+        } else {
+            let mut unpickler = Unpickler::new(bytes);
+            let legacy = is_legacy(bytes);
+            // Before the object: the magic number, the protocol's version, the system.
+            for _ in 0..if legacy { 3 } else { 0 } {
+                unpickler.load().map_err(|fault| refused(fault.to_string()))?;
+            }
+            let root = unpickler.load().map_err(|fault| match legacy {
+                true => refused(fault.to_string()),
+                false => refused(format!("{fault}; expected a file written by torch.save, or safetensors")),
+            })?;
+            let state_dict = find_state_dict(path, &unpickler, &root, key)?;
+            let mut storages = match legacy {
+                true => legacy_storages(bytes, &mut unpickler).map_err(refused)?,
+                false => HashMap::new(),
+            };
+            list(&unpickler, state_dict, false, |key| {
+                storages.remove(key).ok_or(format!("storage `{key}` is not in the file"))
+            })
+        };
+        let (listing, storages, tensors, big_endian) = opened.map_err(refused)?;
+        Ok(TorchFile { listing, file, storages, tensors, big_endian })
+    }
+}
+
+type Opened = (Listing, Vec<Stored>, HashMap<String, Located>, bool);
+
+/// Finds the storage of each tensor of the model's dictionary. The error is a sentence about the file.
+fn list(
+    unpickler: &Unpickler<'_>,
+    state_dict: StateDict<'_>,
+    big_endian: bool,
+    mut find: impl FnMut(&str) -> Result<Stored, String>,
+) -> Result<Opened, String> {
+    let StateDict { path, entries, beside } = state_dict;
+    let mut listing = Listing { state_dict: path, beside, ..Listing::default() };
+    let (mut storages, mut tensors) = (Vec::new(), HashMap::new());
+    let mut numbers: BTreeMap<&str, usize> = BTreeMap::new();
+    for (name, value) in &entries {
+        let view = match value {
+            Value::Tensor(view) => view,
+            other => {
+                listing.foreign.insert(name.clone(), unpickler.python_type(other).to_string());
+                continue;
+            }
+        };
+        match view.mark.as_deref() {
+            None => {}
+            Some("neg") => {
+                listing.foreign.insert(name.clone(), NEGATED_VIEW.to_string());
+                continue;
+            }
+            Some(mark) => {
+                listing.foreign.insert(name.clone(), format!("torch.Tensor with `{mark}`"));
+                continue;
             }
         }
-        listing.outside = names.into_keys().collect();
-        Ok(TorchFile { listing, tensors, file, locations })
+        let storage = match numbers.get(view.storage.key) {
+            Some(number) => *number,
+            None => {
+                storages.push(find(view.storage.key).map_err(|reason| format!("tensor `{name}`: {reason}"))?);
+                numbers.insert(view.storage.key, storages.len() - 1);
+                storages.len() - 1
+            }
+        };
+        let located =
+            locate(view, storage, &storages[storage]).map_err(|reason| format!("tensor `{name}`: {reason}"))?;
+        listing.tensors.insert(name.clone(), TensorInfo { dtype: view.dtype.clone(), shape: view.shape.clone() });
+        tensors.insert(name.clone(), located);
+    }
+    Ok((listing, storages, tensors, big_endian))
+}
+
+fn locate(view: &View<'_>, storage: usize, stored: &Stored) -> Result<Located, String> {
+    let View { element_size, shape, strides, .. } = view;
+    let offset = view.storage.start.saturating_add(view.offset);
+    let declared = view.storage.elements.checked_mul(view.storage.element_size);
+    if declared != Some(stored.len()) {
+        let (key, length) = (view.storage.key, stored.len());
+        return Err(format!(
+            "its storage `{key}` has {length} bytes, expected {} of {} bytes: the file is damaged",
+            view.storage.elements, view.storage.element_size
+        ));
+    }
+    let used = end(offset, shape, strides).and_then(|elements| elements.checked_mul(*element_size));
+    if used.is_none_or(|used| used > stored.len()) {
+        return Err(format!("its shape {shape:?} reaches beyond its storage: the file is damaged"));
+    }
+    let (shape, strides, contiguous) = (shape.clone(), strides.clone(), view.is_contiguous());
+    Ok(Located { storage, element_size: *element_size, offset, shape, strides, contiguous })
+}
+
+impl Located {
+    fn byte_len(&self) -> usize {
+        self.shape.iter().fold(self.element_size, |bytes, &extent| bytes.saturating_mul(extent))
     }
 }
 
@@ -85,130 +168,200 @@ impl Checkpoint for TorchFile {
     }
 
     fn is_in_place(&self, name: &str) -> bool {
-        self.locations.contains_key(name)
+        self.tensors.get(name).is_some_and(|located| {
+            located.contiguous && !self.big_endian && matches!(self.storages[located.storage], Stored::InPlace { .. })
+        })
     }
 
     fn read(&self, name: &str) -> io::Result<TensorBytes<'_>> {
-        if let Some(location) = self.locations.get(name) {
-            let named = |e: io::Error| io::Error::new(e.kind(), format!("tensor `{name}`: {e}"));
-            return location.read(&self.file).map(TensorBytes::InPlace).map_err(named);
-        }
-        let tensor = self.tensors.get(name).ok_or_else(|| {
+        let named = |e: io::Error| io::Error::new(e.kind(), format!("tensor `{name}`: {e}"));
+        let located = self.tensors.get(name).ok_or_else(|| {
             io::Error::new(io::ErrorKind::NotFound, format!("tensor `{name}` is not in the checkpoint"))
         })?;
-        tensor.read().map(TensorBytes::Gathered)
+        self.read_located(located).map_err(named)
     }
 }
 
-struct StateDict<'a> {
-    path: String,
-    entries: &'a HashMap<String, PickleValue>,
-}
-
-/// The dictionary that holds the first convolution's weight under any prefix; the root if none does.
-fn find_state_dict<'a>(path: &Path, root: &'a PickleValue, asked: Option<&str>) -> Result<StateDict<'a>> {
-    let not_a_checkpoint = |reason| ConvertError::NotACheckpoint { path: path.to_path_buf(), reason };
-    let mut found = Vec::new();
-    collect_state_dicts(root, String::new(), &mut found);
-    found.sort_by(|a, b| a.path.cmp(&b.path));
-    let shown = |path: &str| if path.is_empty() { "(none: it is the file's root)".into() } else { format!("`{path}`") };
-    let candidates: Vec<String> = found.iter().map(|c| shown(&c.path)).collect();
-    if let Some(asked) = asked {
-        found.retain(|candidate| candidate.path == asked);
-        if found.is_empty() {
-            return Err(not_a_checkpoint(format!(
-                "no model is under key `{asked}`; the keys that hold one are: {}",
-                candidates.join(", ")
-            )));
+impl TorchFile {
+    fn read_located(&self, located: &Located) -> io::Result<TensorBytes<'_>> {
+        let gathered = |storage: &[u8]| {
+            let Located { element_size, offset, shape, strides, .. } = located;
+            gather(storage, *element_size, *offset, shape, strides, self.big_endian).map(TensorBytes::Gathered)
+        };
+        match &self.storages[located.storage] {
+            Stored::Compressed { entry, length } => gathered(&decompress(&self.file, *entry, *length)?),
+            Stored::InPlace { bytes, crc32, intact } if located.contiguous && !self.big_endian => {
+                let start = bytes.start.saturating_add(located.offset.saturating_mul(located.element_size));
+                let end = start.saturating_add(located.byte_len());
+                let part = self.file.once(start..end).filter(|_| end <= bytes.end || start == end);
+                let part = part.ok_or(io::ErrorKind::UnexpectedEof)?;
+                check(&self.file, bytes, *crc32, intact, &part)?;
+                Ok(TensorBytes::InPlace(part))
+            }
+            Stored::InPlace { bytes, crc32, intact } => {
+                let storage = self.file.once(bytes.clone()).ok_or(io::ErrorKind::UnexpectedEof)?;
+                check(&self.file, bytes, *crc32, intact, &[])?;
+                gathered(&storage)
+            }
         }
-    }
-    if found.len() > 1 {
-        return Err(ConvertError::Ambiguous { candidates, option: "--key" });
-    }
-    match (found.pop(), root) {
-        (Some(only), _) => Ok(only),
-        (None, PickleValue::Dict(entries)) => Ok(StateDict { path: String::new(), entries }),
-        (None, other) => Err(not_a_checkpoint(format!(
-            "its root is a pickled `{}` (which was not executed), expected a dictionary of tensors",
-            python_type(other)
-        ))),
-    }
-}
-
-fn collect_state_dicts<'a>(value: &'a PickleValue, path: String, found: &mut Vec<StateDict<'a>>) {
-    let PickleValue::Dict(entries) = value else { return };
-    let holds_model = |(key, value): (&String, &PickleValue)| {
-        key.ends_with(CONV0_WEIGHT) && !matches!(value, PickleValue::Dict(_) | PickleValue::List(_))
-    };
-    if entries.iter().any(holds_model) {
-        found.push(StateDict { path, entries });
-        return;
-    }
-    for (key, value) in entries {
-        collect_state_dicts(value, join(&path, key), found);
-    }
-}
-
-fn join(path: &str, key: &str) -> String {
-    if path.is_empty() { key.to_string() } else { format!("{path}.{key}") }
-}
-
-fn python_type(value: &PickleValue) -> &str {
-    match value {
-        PickleValue::None => "None",
-        PickleValue::Bool(_) => "bool",
-        PickleValue::Int(_) => "int",
-        PickleValue::Float(_) => "float",
-        PickleValue::String(_) => "str",
-        PickleValue::List(_) => "list",
-        PickleValue::Dict(_) => "dict",
-        PickleValue::Bytes(_) => "bytes",
-        PickleValue::Unsupported(name) => name,
-    }
-}
-
-fn dtype(dtype: DType) -> SourceDtype {
-    match dtype {
-        DType::F32 => SourceDtype::F32,
-        DType::F16 => SourceDtype::F16,
-        DType::BF16 => SourceDtype::Bf16,
-        other => SourceDtype::Other(format!("{other:?}").to_lowercase()),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use mert_testkit::fixture;
+    use mert_testkit::{Damage, fixture};
+    use safetensors::SafeTensors;
 
     use super::*;
+    use crate::reader::read_f32;
 
-    /// Two readers of the same file: where a tensor is found in place, its bytes are what the library reads.
+    const CONV0: &str = "feature_extractor.conv_layers.0.conv.weight";
+    const BIAS: &str = "encoder.layer_norm.bias";
+
+    fn open(name: &str) -> TorchFile {
+        TorchFile::open(&fixture(name), None).unwrap()
+    }
+
+    fn count(to: usize) -> Vec<f32> {
+        (0..to).map(|value| value as f32).collect()
+    }
+
+    /// The same values in every container, compared with what another library reads from another format.
     #[test]
-    fn what_lies_in_place_is_what_the_library_reads() {
-        let tensors_in_place = |name: &str| {
-            let file = TorchFile::open(&fixture(name), None).unwrap();
-            for name in file.locations.keys() {
-                assert!(matches!(file.read(name).unwrap(), TensorBytes::InPlace(_)));
-                assert!(file.read(name).unwrap()[..] == file.tensors[name].read().unwrap(), "{name}");
-            }
-            (file.locations.len(), file.tensors.len())
-        };
-        for name in [
-            "containers/zip.bin",
-            "containers/legacy.bin",
-            "containers/lightning.ckpt",
-            "containers/fairseq-like.pt",
-            "containers/parametrizations.bin",
-            "containers/views.bin",
-            "containers/data-parallel.bin",
-            "containers/f16.bin",
-            "containers/bf16.bin",
-            "mert-tiny/pytorch_model.bin",
+    fn tensors_lie_where_they_are_said_to_lie() {
+        let plain = std::fs::read(fixture("containers/plain.safetensors")).unwrap();
+        let plain = SafeTensors::deserialize(&plain).unwrap();
+        for (name, prefix) in [
+            ("containers/zip.bin", ""),
+            ("containers/legacy.bin", ""),
+            ("containers/lightning.ckpt", "model.mert_model."),
+            ("containers/fairseq-like.pt", ""),
+            ("containers/views.bin", ""),
+            ("containers/data-parallel.bin", "module."),
+            ("containers/non-contiguous.bin", ""),
         ] {
-            let (in_place, all) = tensors_in_place(name);
-            assert_eq!(in_place, all, "{name}");
+            let file = open(name);
+            assert_eq!(file.listing().tensors.len(), plain.len(), "{name}");
+            let mut in_place = 0;
+            for (tensor, view) in plain.iter() {
+                let tensor = format!("{prefix}{tensor}");
+                let read = file.read(&tensor).unwrap();
+                assert!(read[..] == *view.data(), "{name}: {tensor}");
+                assert_eq!(file.listing().tensors[&tensor].shape, view.shape());
+                assert_eq!(file.is_in_place(&tensor), matches!(read, TensorBytes::InPlace(_)));
+                in_place += usize::from(file.is_in_place(&tensor));
+            }
+            match name.contains("non-contiguous") {
+                true => assert!(0 < in_place && in_place < plain.len(), "{in_place}"),
+                false => assert_eq!(in_place, plain.len(), "{name}"),
+            }
         }
-        let (in_place, all) = tensors_in_place("containers/non-contiguous.bin");
-        assert!(0 < in_place && in_place < all, "{in_place} of {all}");
+    }
+
+    #[test]
+    fn objects_beside_the_model_are_left_out_by_name() {
+        for name in ["objects.bin", "objects-protocol4.bin", "objects-protocol5.bin", "objects-legacy.bin"] {
+            let file = open(&format!("pickles/{name}"));
+            assert_eq!(file.listing().state_dict, "model", "{name}");
+            assert_eq!(file.listing().tensors.len(), 2, "{name}");
+            assert!(file.listing().foreign.is_empty(), "{name}");
+            assert_eq!(read_f32(&file, CONV0).unwrap(), count(6), "{name}");
+            assert_eq!(read_f32(&file, BIAS).unwrap(), count(4), "{name}");
+            let beside = |name: &str| {
+                let beside = file.listing().beside.iter().find(|beside| beside.name == name).unwrap();
+                (beside.kind.as_str(), beside.tensors)
+            };
+            for (name, expected) in [
+                ("epoch", ("int", 0)),
+                ("array", ("numpy.ndarray", 0)),
+                ("defaultdict", ("collections.defaultdict", 0)),
+                ("criterion", ("__main__.Scale", 1)),
+                ("negated", ("torch.Tensor", 1)),
+                ("sparse", ("torch._utils._rebuild_sparse_tensor", 2)),
+                ("dictionary", ("__main__.Dictionary", 0)),
+                ("cyclic", ("dict", 0)),
+                ("long", ("int", 0)),
+            ] {
+                assert_eq!(beside(name), expected, "{name}");
+            }
+            let expected = if name == "objects-legacy.bin" { 51 } else { 52 };
+            assert_eq!(file.listing().beside.len(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn odd_tensors_are_read_or_named() {
+        for name in ["tensors.bin", "tensors-legacy.bin"] {
+            let file = open(&format!("pickles/{name}"));
+            for (tensor, expected) in [
+                (CONV0, count(6)),
+                (BIAS, count(4)),
+                ("transposed", vec![0.0, 2.0, 4.0, 1.0, 3.0, 5.0]),
+                ("expanded", vec![2.5; 3]),
+                ("sliced", vec![10.0, 15.0, 20.0, 25.0]),
+                ("half", count(3)),
+                ("empty", Vec::new()),
+                ("scalar", vec![7.0]),
+            ] {
+                assert_eq!(read_f32(&file, tensor).unwrap(), expected, "{name}: {tensor}");
+            }
+            let dtype = |name: &str| file.listing().tensors[name].dtype.name();
+            assert_eq!([dtype("double"), dtype("long"), dtype("uint16")], ["f64", "i64", "u16"]);
+            assert_eq!(file.read("double").unwrap()[..], [0.0, 1.0, 2.0f64].map(f64::to_le_bytes).concat());
+            let foreign = |name: &str| file.listing().foreign[name].as_str();
+            assert_eq!(foreign("negated"), NEGATED_VIEW);
+            assert_eq!(foreign("sparse"), "torch._utils._rebuild_sparse_tensor");
+            assert_eq!(foreign("meta"), "torch._utils._rebuild_meta_tensor_no_storage");
+            assert_eq!(foreign("quantized"), "torch._utils._rebuild_qtensor");
+            assert_eq!((foreign("array"), foreign("count")), ("numpy.ndarray", "int"));
+        }
+    }
+
+    #[test]
+    fn a_model_in_a_list_and_a_dictionary_subclass() {
+        let file = open("pickles/nested.bin");
+        assert_eq!(file.listing().state_dict, "models.0.state");
+        assert_eq!(read_f32(&file, CONV0).unwrap(), count(6));
+        assert!(TorchFile::open(&fixture("pickles/nested.bin"), Some("models.0.state")).is_ok());
+    }
+
+    #[test]
+    fn an_archive_whose_second_entry_looks_like_the_first() {
+        assert_eq!(read_f32(&open("pickles/stem-of-21-characters.bin"), CONV0).unwrap(), count(6));
+    }
+
+    #[test]
+    fn the_byteorder_record_is_obeyed() {
+        let file = open("pickles/big-endian.bin");
+        assert_eq!(read_f32(&file, CONV0).unwrap(), count(6));
+        assert_eq!(read_f32(&file, BIAS).unwrap(), count(4));
+        assert!(!file.is_in_place(BIAS));
+    }
+
+    /// Bits flipped anywhere in a file: it is refused, or what it lists can be read or is an error.
+    #[test]
+    fn damaged_files_never_panic() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("damaged.bin");
+        let mut damage = Damage::new(2);
+        let (mut refused, mut read) = (0, 0);
+        for name in ["objects.bin", "objects-legacy.bin", "tensors.bin", "tensors-legacy.bin", "nested.bin"] {
+            let bytes = std::fs::read(fixture(&format!("pickles/{name}"))).unwrap();
+            for _ in 0..300 {
+                std::fs::write(&path, damage.flip(&bytes, 0..bytes.len())).unwrap();
+                match TorchFile::open(&path, None) {
+                    Err(error) => {
+                        assert!(!error.to_string().is_empty());
+                        refused += 1;
+                    }
+                    Ok(file) => {
+                        for name in file.listing().tensors.keys() {
+                            read += usize::from(file.read(name).is_ok());
+                        }
+                    }
+                }
+            }
+        }
+        assert!(refused > 100 && read > 100, "{refused} refused, {read} tensors read");
     }
 }

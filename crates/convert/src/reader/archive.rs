@@ -1,0 +1,109 @@
+//! Zip archives that are told by the names in them: which are no checkpoints of `torch.save`, and what to do.
+
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::path::Path;
+
+use zip::ZipArchive;
+use zip::read::{ArchiveOffset, Config};
+use zip::result::ZipResult;
+
+use super::signature::{command, python, quoted};
+use crate::pattern::shown;
+use crate::{ConvertError, Result};
+
+/// One of these in an archive's names tells what it is.
+struct Mark {
+    /// Whether a name, below the archive's own folder, is the mark.
+    found: fn(&str) -> bool,
+    what: &'static str,
+    fix: Fix,
+}
+
+enum Fix {
+    /// What to do.
+    Say(&'static str),
+    /// A line of Python that saves the state dict.
+    Python(&'static str),
+}
+
+const MARKS: &[Mark] = &[
+    Mark {
+        found: |name| name.ends_with("constants.pkl") || name.contains("/code/"),
+        what: "a TorchScript archive (torch.jit.save), with a program in it",
+        fix: Fix::Python("torch.save(torch.jit.load({path}, map_location=\"cpu\").state_dict(), \"state_dict.pt\")"),
+    },
+    Mark {
+        found: |name| name.ends_with("archive_format") || name.ends_with("serialized_exported_program.json"),
+        what: "a program of torch.export (.pt2)",
+        fix: Fix::Python("torch.save(torch.export.load({path}).state_dict, \"state_dict.pt\")"),
+    },
+    Mark {
+        found: |name| name.ends_with("model.weights.h5"),
+        what: "a Keras model (.keras)",
+        fix: Fix::Say("give the PyTorch checkpoint that it was made from"),
+    },
+    Mark {
+        found: |name| name.ends_with(".mlmodel"),
+        what: "a zipped Core ML package",
+        fix: Fix::Say("give the PyTorch checkpoint that it was made from"),
+    },
+    Mark {
+        found: |name| name.ends_with(".npy"),
+        what: "a file of numpy arrays (.npz)",
+        fix: Fix::Say("make a dictionary of tensors of it with torch.from_numpy, and torch.save that"),
+    },
+];
+
+/// An archive that begins where its file does. Where the crate has to find that out it takes the second entry for the
+/// first if the first one's name has 30 characters, since PyTorch writes the records of zip64 behind the directory.
+pub(super) fn open_archive<R: Read + Seek>(file: R) -> ZipResult<ZipArchive<R>> {
+    ZipArchive::with_config(Config { archive_offset: ArchiveOffset::Known(0) }, file)
+}
+
+const CHECKPOINTS: [&str; 6] = [".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".tar"];
+
+/// Refuses an archive without the pickle that `torch.save` puts in.
+///
+/// # Errors
+/// [`ConvertError::NotACheckpoint`] with what it is and what to do.
+pub(super) fn refuse_other_archives(path: &Path) -> Result<()> {
+    let refused = |reason: String| Err(ConvertError::NotACheckpoint { path: path.to_path_buf(), reason });
+    let file = File::open(path).map_err(|source| ConvertError::Open { path: path.to_path_buf(), source })?;
+    let length = file.metadata().map_or(0, |metadata| metadata.len());
+    let archive = match open_archive(file) {
+        Ok(archive) => archive,
+        Err(error) => {
+            return refused(format!(
+                "it begins as a zip archive, as torch.save writes it, but has no directory at its end ({error}): it was \
+                 not downloaded or saved completely ({length} bytes); download or save it again"
+            ));
+        }
+    };
+    let names: Vec<String> = archive.file_names().flatten().map(|name| format!("/{name}")).collect();
+    if let Some(mark) = MARKS.iter().find(|mark| names.iter().any(|name| (mark.found)(name))) {
+        let fix = match mark.fix {
+            Fix::Say(fix) => fix.to_string(),
+            Fix::Python(script) => format!("save its state dict, if you trust it: {}", python(script, path)),
+        };
+        return refused(format!("it is {}; {fix}", mark.what));
+    }
+    if names.iter().any(|name| name.ends_with("/data.pkl")) {
+        return Ok(());
+    }
+    let is_checkpoint = |name: &&String| CHECKPOINTS.iter().any(|ending| name.to_lowercase().ends_with(ending));
+    refused(match names.iter().find(is_checkpoint) {
+        Some(name) => format!(
+            "it is a zip archive with a checkpoint in it, `{}`; unpack it and give that: `unzip {} {}`",
+            shown(&name[1..]),
+            command("{path}", path),
+            quoted(name.trim_start_matches('/')),
+        ),
+        None => format!(
+            "it is a zip archive of {} files without a checkpoint of torch.save in it (no data.pkl); unpack it to see \
+             what it is: `unzip -l {}`",
+            names.len(),
+            command("{path}", path),
+        ),
+    })
+}

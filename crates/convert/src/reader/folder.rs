@@ -1,0 +1,91 @@
+//! Folders without weights that can be read: what they are, told by the names of their files.
+
+use std::path::Path;
+
+use super::signature::command;
+
+/// What a folder with such a file is, and what to do.
+struct Mark {
+    found: fn(&str) -> bool,
+    what: &'static str,
+    fix: &'static str,
+}
+
+const ORIGINAL: &str = "give the PyTorch checkpoint that it was made from";
+
+/// In order: a folder may have several of these.
+const MARKS: &[Mark] = &[
+    Mark {
+        found: |name| name == ".metadata" || name.ends_with(".distcp"),
+        what: "a distributed checkpoint (torch.distributed.checkpoint)",
+        fix: "make one file of it: `python -m torch.distributed.checkpoint.format_utils dcp_to_torch {path} checkpoint.pt`",
+    },
+    Mark {
+        found: |name| name == "zero_to_fp32.py",
+        what: "a DeepSpeed checkpoint in parts",
+        fix: "put them together: `python {path}/zero_to_fp32.py {path} output`, and give the folder `output`",
+    },
+    Mark {
+        found: |name| name.ends_with("_optim_states.pt") || name.ends_with("_model_states.pt"),
+        what: "a step of a DeepSpeed checkpoint",
+        fix: "give `mp_rank_00_model_states.pt` if the weights are whole (ZeRO 1 and 2); else put the parts together with \
+              the zero_to_fp32.py of the folder above: `python zero_to_fp32.py . output`",
+    },
+    Mark {
+        found: |name| name == "adapter_config.json" || name.starts_with("adapter_model."),
+        what: "an adapter of PEFT (LoRA), which has no weights of the model itself",
+        fix: "merge it into its model in Python: `m = PeftModel.from_pretrained(HubertModel.from_pretrained(BASE), {python})`, \
+              `m.merge_and_unload().save_pretrained(\"merged\")`, and give the folder `merged`",
+    },
+    Mark { found: |name| name == "saved_model.pb", what: "a TensorFlow SavedModel", fix: ORIGINAL },
+    Mark {
+        found: |name| name == "Manifest.json" || name == "coremldata.bin",
+        what: "a Core ML package",
+        fix: ORIGINAL,
+    },
+    Mark { found: |name| name == "flax_model.msgpack", what: "a Flax model", fix: ORIGINAL },
+    Mark { found: |name| name == "tf_model.h5", what: "a TensorFlow model", fix: ORIGINAL },
+    Mark { found: |name| name.ends_with(".onnx"), what: "an ONNX model", fix: ORIGINAL },
+    Mark { found: |name| name.ends_with(".gguf"), what: "a GGUF model", fix: ORIGINAL },
+    Mark {
+        found: |name| name == "_CHECKPOINT_METADATA" || name == "ocdbt",
+        what: "an Orbax (JAX) checkpoint",
+        fix: ORIGINAL,
+    },
+];
+
+/// What a folder is instead of a model's, and what to do; `None` if its files do not tell.
+pub(crate) fn what_else(folder: &Path) -> Option<String> {
+    let names: Vec<String> = std::fs::read_dir(folder)
+        .ok()?
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    let mark = MARKS.iter().find(|mark| names.iter().any(|name| (mark.found)(name)))?;
+    let python = format!("{:?}", folder.display().to_string());
+    Some(format!("it is {}; {}", mark.what, command(mark.fix, folder).replace("{python}", &python)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_are_told_by_their_files() {
+        for (file, words) in [
+            (".metadata", &["distributed checkpoint", "dcp_to_torch"][..]),
+            ("__0_0.distcp", &["dcp_to_torch"]),
+            ("zero_to_fp32.py", &["DeepSpeed", "zero_to_fp32.py"]),
+            ("bf16_zero_pp_rank_0_mp_rank_00_optim_states.pt", &["DeepSpeed"]),
+            ("adapter_config.json", &["PEFT", "merge_and_unload"]),
+            ("saved_model.pb", &["TensorFlow"]),
+            ("model.onnx", &["ONNX"]),
+        ] {
+            let folder = tempfile::TempDir::new().unwrap();
+            std::fs::write(folder.path().join(file), b"").unwrap();
+            let said = what_else(folder.path()).unwrap();
+            assert!(words.iter().all(|word| said.contains(word)), "{said}");
+        }
+        assert_eq!(what_else(tempfile::TempDir::new().unwrap().path()), None);
+    }
+}

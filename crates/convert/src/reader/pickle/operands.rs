@@ -1,0 +1,100 @@
+//! What follows an opcode in a pickle: numbers, strings, lines.
+
+use super::{Fault, Result, Unpickler, Value};
+
+impl<'a> Unpickler<'a> {
+    pub(super) fn take(&mut self, count: usize) -> Result<&'a [u8]> {
+        let end = self.at.checked_add(count).ok_or(Fault::CutOff)?;
+        let taken = self.file.get(self.at..end).ok_or(Fault::CutOff)?;
+        self.at = end;
+        Ok(taken)
+    }
+
+    pub(super) fn byte(&mut self) -> Result<u8> {
+        self.take(1)?.first().copied().ok_or(Fault::CutOff)
+    }
+
+    pub(super) fn line(&mut self) -> Result<&'a [u8]> {
+        let rest = self.file.get(self.at..).unwrap_or_default();
+        let length = rest.iter().position(|&byte| byte == b'\n').ok_or(Fault::CutOff)?;
+        let line = self.take(length)?;
+        self.take(1)?;
+        Ok(line.strip_suffix(b"\r").unwrap_or(line))
+    }
+
+    fn text_line(&mut self) -> Result<&'a str> {
+        std::str::from_utf8(self.line()?).map_err(|_| self.damaged())
+    }
+
+    pub(super) fn number_line(&mut self) -> Result<usize> {
+        self.text_line()?.parse().map_err(|_| self.damaged())
+    }
+
+    pub(super) fn length(&mut self, width: usize) -> Result<usize> {
+        let mut wide = [0; 8];
+        let bytes = self.take(width)?;
+        wide.get_mut(..width).ok_or(Fault::CutOff)?.copy_from_slice(bytes);
+        usize::try_from(u64::from_le_bytes(wide)).map_err(|_| Fault::CutOff)
+    }
+
+    pub(super) fn unsigned(&mut self, width: usize) -> Result<Value<'a>> {
+        Ok(i64::try_from(self.length(width)?).map_or(Value::Scalar("int"), Value::Int))
+    }
+
+    /// A two's complement integer; one that is wider than 64 bits is no size or offset.
+    pub(super) fn int(&mut self, width: usize) -> Result<Value<'a>> {
+        let bytes = self.take(width)?;
+        let negative = bytes.last().is_some_and(|byte| byte & 0x80 != 0);
+        let mut wide = [if negative { 0xff } else { 0 }; 8];
+        Ok(match wide.get_mut(..width) {
+            Some(low) => {
+                low.copy_from_slice(bytes);
+                Value::Int(i64::from_le_bytes(wide))
+            }
+            None => Value::Scalar("int"),
+        })
+    }
+
+    /// Python's strings may hold what UTF-8 cannot; such a one names no tensor.
+    pub(super) fn text(&mut self, width: usize) -> Result<Value<'a>> {
+        let length = self.length(width)?;
+        Ok(std::str::from_utf8(self.take(length)?).map_or(Value::Scalar("str"), Value::Text))
+    }
+
+    pub(super) fn bytes(&mut self, width: usize, kind: &'static str) -> Result<Value<'a>> {
+        let length = self.length(width)?;
+        self.take(length)?;
+        Ok(Value::Scalar(kind))
+    }
+
+    pub(super) fn global_lines(&mut self) -> Result<Value<'a>> {
+        let module = self.text_line()?;
+        Ok(global(module, self.text_line()?))
+    }
+}
+
+/// A class or function by its dotted name, with Python 2's modules under their new names.
+pub(super) fn global<'a>(module: &str, name: &str) -> Value<'a> {
+    let module = match module {
+        "__builtin__" => "builtins",
+        "copy_reg" => "copyreg",
+        module => module,
+    };
+    Value::Global(format!("{module}.{name}").into())
+}
+
+pub(super) fn decimal<'a>(digits: &[u8]) -> Value<'a> {
+    let digits = digits.strip_suffix(b"L").unwrap_or(digits);
+    let parsed = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok());
+    parsed.map_or(Value::Scalar("int"), Value::Int)
+}
+
+/// A string of protocol 0, in quotes if it is one of Python 2's; what is escaped names no tensor.
+pub(super) fn literal(line: &[u8]) -> Value<'_> {
+    let quoted = |quote: u8| line.strip_prefix(&[quote])?.strip_suffix(&[quote]);
+    let inner = quoted(b'\'').or_else(|| quoted(b'"')).unwrap_or(line);
+    match std::str::from_utf8(inner) {
+        Ok(text) if !text.contains('\\') => Value::Text(text),
+        _ => Value::Scalar("str"),
+    }
+}

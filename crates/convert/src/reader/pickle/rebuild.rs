@@ -1,0 +1,202 @@
+//! The calls in a pickle whose results are known: PyTorch's functions that rebuild tensors, storages by their
+//! persistent ids, and dictionaries (`torch/_utils.py`, `torch/_tensor.py`, `torch/serialization.py`).
+
+use std::rc::Rc;
+
+use super::Unpickler;
+use super::value::{Object, Storage, Value, View};
+use crate::reader::SourceDtype;
+
+/// The names of PyTorch's element types with their own of `SourceDtype` and their sizes: the storage class without
+/// "Storage", the dtype, our name, bytes.
+const DTYPES: [(&str, &str, &str, usize); 28] = [
+    ("Double", "float64", "f64", 8),
+    ("Float", "float32", "f32", 4),
+    ("Half", "float16", "f16", 2),
+    ("BFloat16", "bfloat16", "bf16", 2),
+    ("Long", "int64", "i64", 8),
+    ("Int", "int32", "i32", 4),
+    ("Short", "int16", "i16", 2),
+    ("Char", "int8", "i8", 1),
+    ("Byte", "uint8", "u8", 1),
+    ("Bool", "bool", "bool", 1),
+    ("ComplexDouble", "complex128", "complex128", 16),
+    ("ComplexFloat", "complex64", "complex64", 8),
+    ("ComplexHalf", "complex32", "complex32", 4),
+    ("QInt8", "qint8", "qint8", 1),
+    ("QUInt8", "quint8", "quint8", 1),
+    ("QInt32", "qint32", "qint32", 4),
+    ("QUInt4x2", "quint4x2", "quint4x2", 1),
+    ("QUInt2x4", "quint2x4", "quint2x4", 1),
+    ("Untyped", "untyped", "untyped", 1),
+    ("-", "uint16", "u16", 2),
+    ("-", "uint32", "u32", 4),
+    ("-", "uint64", "u64", 8),
+    ("-", "float8_e4m3fn", "f8_e4m3", 1),
+    ("-", "float8_e5m2", "f8_e5m2", 1),
+    ("-", "float8_e4m3fnuz", "f8_e4m3fnuz", 1),
+    ("-", "float8_e5m2fnuz", "f8_e5m2fnuz", 1),
+    ("-", "float8_e8m0fnu", "f8_e8m0", 1),
+    ("-", "float4_e2m1fn_x2", "f4_e2m1", 1),
+];
+
+impl<'a> Unpickler<'a> {
+    /// What a call makes; none is ever made.
+    pub(super) fn call(&mut self, callable: Value<'a>, arguments: Value<'a>) -> Value<'a> {
+        let (mut callable, mut arguments) = (callable, arguments);
+        // A tensor with attributes, or of a subclass, is a call of another call, with the same values.
+        for _ in 0..4 {
+            let Value::Global(name) = &callable else { break };
+            if !matches!(&**name, "torch._tensor._rebuild_from_type_v2" | "torch._tensor._rebuild_from_type") {
+                break;
+            }
+            let Some([inner, _, inner_arguments, ..]) = self.items(&arguments) else { break };
+            (callable, arguments) = (inner.clone(), inner_arguments.clone());
+        }
+        let Value::Global(name) = callable else { return self.object("the result of a call".into(), arguments) };
+        self.known(&name, &arguments).unwrap_or_else(|| self.object(name, arguments))
+    }
+
+    fn known(&mut self, name: &str, arguments: &Value<'a>) -> Option<Value<'a>> {
+        let given = self.items(arguments)?;
+        match (name, given) {
+            ("collections.OrderedDict", []) => Some(self.dict("collections.OrderedDict", Vec::new())),
+            // As protocols 0 and 1 do it: a list of pairs.
+            ("collections.OrderedDict", [pairs]) => {
+                let pair = |pair: &Value<'a>| match self.items(pair) {
+                    Some([key, value]) => Some((key.clone(), value.clone())),
+                    _ => None,
+                };
+                let entries = self.items(pairs)?.iter().map(pair).collect::<Option<_>>()?;
+                Some(self.dict("collections.OrderedDict", entries))
+            }
+            ("builtins.dict", []) => Some(self.dict("dict", Vec::new())),
+            ("builtins.list", []) => Some(self.sequence("list", Vec::new())),
+            ("torch.Size" | "builtins.list" | "builtins.tuple" | "builtins.set" | "builtins.frozenset", [items]) => {
+                self.items(items).is_some().then(|| items.clone())
+            }
+            ("_codecs.encode", _) => Some(Value::Scalar("bytes")),
+            ("copyreg._reconstructor", [Value::Global(class), _, state]) => {
+                let (class, state) = (Rc::clone(class), state.clone());
+                let entries = self.dict_of(&state).map(<[_]>::to_vec).unwrap_or_default();
+                let object = self.object(class, state);
+                if let Value::Object(number) = object {
+                    self.objects[number].entries = entries;
+                }
+                Some(object)
+            }
+            ("copyreg.__newobj__" | "copyreg.__newobj_ex__", [Value::Global(class), ..]) => {
+                let class = Rc::clone(class);
+                Some(self.object(class, arguments.clone()))
+            }
+            // What is made is of the class given: a numpy array, a tensor that wraps others.
+            (function, [Value::Global(class), ..])
+                if function.ends_with(".multiarray._reconstruct")
+                    || function == "torch._utils._rebuild_wrapper_subclass" =>
+            {
+                let class = Rc::clone(class);
+                Some(self.object(class, arguments.clone()))
+            }
+            (function, _) if function.ends_with(".numeric._frombuffer") => {
+                Some(self.object("numpy.ndarray".into(), arguments.clone()))
+            }
+            _ => self.tensor(name.strip_prefix("torch._utils.")?, given),
+        }
+    }
+
+    fn tensor(&self, function: &str, arguments: &[Value<'a>]) -> Option<Value<'a>> {
+        let (view, metadata) = match (function, arguments) {
+            (
+                "_rebuild_parameter" | "_rebuild_parameter_with_state" | "_rebuild_device_tensor_from_cpu_tensor",
+                [tensor @ Value::Tensor(_), ..],
+            ) => return Some(tensor.clone()),
+            ("_rebuild_tensor", [Value::Storage(storage), rest @ ..]) => (self.view(storage, None, rest)?, None),
+            ("_rebuild_tensor_v2", [Value::Storage(storage), offset, shape, strides, _, _, metadata @ ..]) => {
+                (self.view(storage, None, &[offset.clone(), shape.clone(), strides.clone()])?, metadata.first())
+            }
+            (
+                "_rebuild_tensor_v3",
+                [Value::Storage(storage), offset, shape, strides, _, _, Value::Global(dtype), metadata @ ..],
+            ) => {
+                let geometry = [offset.clone(), shape.clone(), strides.clone()];
+                (self.view(storage, Some(dtype), &geometry)?, metadata.first())
+            }
+            _ => return None,
+        };
+        let mark = metadata.and_then(|metadata| self.mark(metadata));
+        Some(Value::Tensor(View { mark, ..view }.into()))
+    }
+
+    fn view(&self, storage: &Rc<Storage<'a>>, dtype: Option<&str>, geometry: &[Value<'a>]) -> Option<View<'a>> {
+        let [Value::Int(offset), shape, strides] = geometry else { return None };
+        let (dtype, element_size) = match dtype {
+            None => (storage.dtype.clone(), storage.element_size),
+            Some(dtype) => {
+                let name = dtype.strip_prefix("torch.").unwrap_or(dtype);
+                match DTYPES.iter().find(|(_, dtype, ..)| *dtype == name) {
+                    Some((_, _, name, size)) => (SourceDtype::named(name), *size),
+                    None => (SourceDtype::named(name), 0),
+                }
+            }
+        };
+        let (shape, strides) = (self.sizes(shape)?, self.sizes(strides)?);
+        let offset = usize::try_from(*offset).ok()?;
+        let same = shape.len() == strides.len();
+        same.then(|| View { storage: Rc::clone(storage), dtype, element_size, offset, shape, strides, mark: None })
+    }
+
+    fn sizes(&self, value: &Value<'a>) -> Option<Vec<usize>> {
+        let size = |item: &Value<'a>| match item {
+            Value::Int(size) => usize::try_from(*size).ok(),
+            _ => None,
+        };
+        self.items(value)?.iter().map(size).collect()
+    }
+
+    /// What the last argument of `_rebuild_tensor_v2` says must be done to the stored values: `{"neg": True}` of a
+    /// lazily negated view, or a name that is not known here.
+    fn mark(&self, metadata: &Value<'a>) -> Option<String> {
+        self.dict_of(metadata)?.iter().find_map(|(key, value)| match (key, value) {
+            (_, Value::Bool(false) | Value::Scalar("None")) => None,
+            (Value::Text(key), _) => Some(key.to_string()),
+            _ => Some("metadata".to_string()),
+        })
+    }
+
+    /// What a persistent id of `torch.save` stands for: `("storage", class, key, location, elements)`, in legacy files
+    /// with a view `(key, first element, elements)` or None behind it; or `("module", class, file, source)`.
+    pub(super) fn persistent(&mut self, id: &Value<'a>) -> Value<'a> {
+        match self.items(id) {
+            Some([Value::Text("module"), class @ Value::Global(_), ..]) => class.clone(),
+            Some(id) => match self.storage(id) {
+                Some(storage) => {
+                    let storage = Rc::new(storage);
+                    self.storages.entry(storage.key).or_insert_with(|| Rc::clone(&storage));
+                    Value::Storage(storage)
+                }
+                None => Value::Scalar("a persistent object"),
+            },
+            None => Value::Scalar("a persistent object"),
+        }
+    }
+
+    fn storage(&self, id: &[Value<'a>]) -> Option<Storage<'a>> {
+        let [Value::Text("storage"), Value::Global(class), Value::Text(key), _, Value::Int(elements), view @ ..] = id
+        else {
+            return None;
+        };
+        let name = class.rsplit('.').next()?.strip_suffix("Storage")?;
+        let (_, _, dtype, element_size) = DTYPES.iter().find(|(class, ..)| *class == name)?;
+        let start = match view.first().map(|view| self.items(view)) {
+            Some(Some([_, Value::Int(start), _])) => usize::try_from(*start).ok()?,
+            _ => 0,
+        };
+        let elements = usize::try_from(*elements).ok()?;
+        Some(Storage { key, dtype: SourceDtype::named(dtype), element_size: *element_size, elements, start })
+    }
+
+    fn object(&mut self, class: Rc<str>, arguments: Value<'a>) -> Value<'a> {
+        self.objects.push(Object { class, arguments, items: Vec::new(), entries: Vec::new(), state: None });
+        Value::Object(self.objects.len() - 1)
+    }
+}
