@@ -27,7 +27,7 @@ mod signature;
 mod track;
 mod window;
 
-pub use decode::{AudioFile, AudioInfo, Damage, ReadOptions};
+pub use decode::{AudioFile, AudioInfo, Damage, ReadOptions, ffmpeg_version};
 pub use duration::Seconds;
 pub use error::AudioError;
 pub use normalize::{EPSILON, normalize};

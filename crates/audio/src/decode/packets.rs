@@ -19,7 +19,10 @@ impl AudioFile {
         }
         loop {
             match self.format.next_packet() {
-                Ok(Some(packet)) if packet.track_id == self.track_id => return Ok(Some(packet)),
+                Ok(Some(packet)) if packet.track_id == self.track_id => {
+                    self.packets += 1;
+                    return Ok(Some(packet));
+                }
                 Ok(Some(_)) => {}
                 Ok(None) => return Ok(None),
                 Err(SymphoniaError::ResetRequired) => {
@@ -31,7 +34,7 @@ impl AudioFile {
                 }
                 Err(SymphoniaError::IoError(_)) => {
                     // A WAV file that was written to a pipe does not state its length, and ends where it ends.
-                    self.cut_off |= !(self.info.container == "wave" && self.info.frames.is_none());
+                    self.cut_off |= !(["wave", "ffmpeg"].contains(&self.info.container) && self.info.frames.is_none());
                     return Ok(None);
                 }
                 // What follows cannot be found: this is the end.
@@ -67,6 +70,7 @@ impl AudioFile {
                     let frames = self.interleaved.chunks_exact(channels);
                     self.mono.extend(frames.map(|frame| frame.iter().sum::<f32>() / channels as f32));
                 }
+                self.discard_end();
                 return Ok(());
             }
             Err(SymphoniaError::ResetRequired) => {
@@ -77,9 +81,24 @@ impl AudioFile {
         };
         self.damaged(self.seconds(), &failure)?;
         self.mono.clear();
-        let frames = self.frames_of(packet);
+        let mut frames = self.frames_of(packet);
+        // Matroska does not state how long packets are: most are as long as the one before.
+        if frames == 0 && self.info.container == "matroska" {
+            frames = (self.interleaved.len() / self.info.channels.max(1)) as u64;
+        }
         self.mono.resize(usize::try_from(frames).unwrap_or(0), 0.0);
+        self.discard_end();
         Ok(())
+    }
+
+    /// Leaves out what an encoder put behind the music to fill the last packet, where the container says it of a packet.
+    fn discard_end(&mut self) {
+        if let Some((packet, samples)) = self.discard
+            && self.packets == packet + 1
+        {
+            let length = self.mono.len() as u64;
+            self.mono.truncate(length.saturating_sub(samples) as usize);
+        }
     }
 
     fn time_base(&self) -> Option<TimeBase> {
@@ -174,6 +193,9 @@ impl AudioFile {
             }
         } else if !self.passed_over && self.decoder.finalize().verify_ok == Some(false) && self.notes.is_empty() {
             self.damaged(found, "the samples do not have the checksum that the file states")?;
+        }
+        if let Some(printed) = self.ffmpeg.take().and_then(|notes| notes.lock().ok()?.take()) {
+            self.notes.push(format!("ffmpeg: {printed}"));
         }
         Ok(())
     }

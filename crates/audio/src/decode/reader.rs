@@ -1,32 +1,62 @@
 //! The reader and the decoder of a file, chosen by its first bytes and by what its header says. Nothing is probed: a header
 //! that is found further inside belongs to something else.
 
-use symphonia::core::codecs::audio::{
-    AudioCodecId, AudioCodecParameters, AudioDecoder, AudioDecoderOptions, well_known,
+use symphonia::core::codecs::audio::well_known::{
+    self, CODEC_ID_AAC, CODEC_ID_ADPCM_IMA_QT, CODEC_ID_OPUS, CODEC_ID_PCM_ALAW, CODEC_ID_PCM_MULAW, CODEC_ID_VORBIS,
 };
+use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
 use symphonia::core::errors::Error as SymphoniaError;
 use symphonia::core::formats::{FormatOptions, FormatReader};
-use symphonia::core::io::{MediaSourceStream, ReadBytes, SeekBuffered};
+use symphonia::core::io::{MediaSource, MediaSourceStream, ReadBytes, SeekBuffered};
 use symphonia::default::formats::{
     AdtsReader, AiffReader, CafReader, FlacReader, IsoMp4Reader, MkvReader, MpaReader, OggReader, WavReader,
 };
 
+use super::au::AuReader;
+use super::opus::{self, Opus};
+use super::section::{self, Section, WaveHeader};
+use super::vorbis::Vorbis;
 use crate::signature::{self, Format, HEAD, Kind};
 use crate::{AudioError, Result};
 
+/// A file whose header was read.
+pub(super) struct Opened {
+    /// The format's name.
+    pub(super) name: &'static str,
+    pub(super) format: Box<dyn FormatReader>,
+    /// The file is known to end too early.
+    pub(super) cut_off: bool,
+}
+
 /// A reader of what `stream` is.
-pub(super) fn open(mut stream: MediaSourceStream<'static>) -> Result<(&'static Format, Box<dyn FormatReader>)> {
+pub(super) fn open(mut stream: MediaSourceStream<'static>) -> Result<Opened> {
     let head = head(&mut stream)?;
     if head.is_empty() {
         return Err(AudioError::EmptyFile);
     }
-    let Some(format) = signature::recognise(&head) else {
+    let Some(&Format { name, kind }) = signature::recognise(&head) else {
         let reason = format!("it begins with {}, which no known format does", signature::describe(&head));
         return Err(AudioError::UnknownFormat { reason });
     };
+    // The reader knows two families of channel mappings, and finds no track with others.
+    if let Some(&family) = head.get(46).filter(|&&family| family > 1 && head[28..].starts_with(b"OpusHead")) {
+        return Err(AudioError::UnknownCodec { reason: format!("Opus with channel mapping family {family}") });
+    }
     let options = FormatOptions::default();
-    let reader: Result<Box<dyn FormatReader>, SymphoniaError> = match format.kind {
-        Kind::Wave => WavReader::try_new(stream, options).map(boxed),
+    let mut cut_off = false;
+    let reader: Result<Box<dyn FormatReader>, SymphoniaError> = match kind {
+        Kind::Wave => match section::wave_header(&head) {
+            Some(WaveHeader { tag: MPEG_LAYER_3 | MPEG_LAYERS_1_2, data: Some((start, size)) }) => {
+                let section;
+                (section, cut_off) = data_of(stream, start, size)?;
+                MpaReader::try_new(section, options).map(boxed)
+            }
+            Some(WaveHeader { tag, .. }) if !WAVE_FORMATS.contains(&tag) => {
+                let codec = wave_codec(tag).map_or_else(|| format!("format {tag:#06x}"), ToString::to_string);
+                return Err(AudioError::UnknownCodec { reason: format!("{name} with {codec}") });
+            }
+            _ => WavReader::try_new(stream, options).map(boxed),
+        },
         Kind::Aiff => AiffReader::try_new(stream, options).map(boxed),
         Kind::Flac => FlacReader::try_new(stream, options).map(boxed),
         Kind::Ogg => OggReader::try_new(stream, options).map(boxed),
@@ -35,13 +65,55 @@ pub(super) fn open(mut stream: MediaSourceStream<'static>) -> Result<(&'static F
         Kind::Caf => CafReader::try_new(stream, options).map(boxed),
         Kind::Mpeg => MpaReader::try_new(stream, options).map(boxed),
         Kind::Adts => AdtsReader::try_new(stream, options).map(boxed),
-        Kind::Au | Kind::Unread => return Err(AudioError::UnknownCodec { reason: format.name.to_string() }),
-        Kind::NotAudio => return Err(AudioError::NotAudio { what: format.name }),
+        Kind::Au => Ok(boxed(AuReader::open(stream)?)),
+        Kind::Unread => return Err(AudioError::UnknownCodec { reason: name.to_string() }),
+        Kind::NotAudio => return Err(AudioError::NotAudio { what: name }),
     };
-    let reader = reader.map_err(|error| AudioError::UnknownFormat {
-        reason: format!("the header of {} is damaged or incomplete ({error})", format.name),
+    let format = reader.map_err(|error| match error {
+        SymphoniaError::Unsupported(_) => AudioError::UnknownCodec { reason: format!("{name} of this kind") },
+        error => {
+            AudioError::UnknownFormat { reason: format!("the header of {name} is damaged or incomplete ({error})") }
+        }
     })?;
-    Ok((format, reader))
+    Ok(Opened { name, format, cut_off })
+}
+
+/// The format tags of WAV that symphonia's reader takes.
+const WAVE_FORMATS: [u16; 6] = [1, 2, 3, 6, 7, 0x11];
+const MPEG_LAYERS_1_2: u16 = 0x50;
+const MPEG_LAYER_3: u16 = 0x55;
+
+/// What other format tags stand for.
+fn wave_codec(tag: u16) -> Option<&'static str> {
+    Some(match tag {
+        0x08 | 0x2001 => "DTS",
+        0x31 => "GSM 6.10",
+        0x40 | 0x45 | 0x64 => "G.726 ADPCM",
+        0x65 | 0x28f => "G.722 ADPCM",
+        0xff | 0x1600..=0x1610 | 0xa106 => "AAC",
+        0x92 | 0x2000 => "Dolby Digital (AC-3)",
+        0x160..=0x163 => "Windows Media Audio",
+        0x270 => "ATRAC3",
+        0x674f..=0x6771 => "Vorbis",
+        0x5756 => "WavPack",
+        0xf1ac => "FLAC",
+        _ => return None,
+    })
+}
+
+/// The samples' chunk of a WAV file as a stream, and whether the file ends within it.
+fn data_of(
+    mut stream: MediaSourceStream<'static>,
+    start: u64,
+    size: u32,
+) -> Result<(MediaSourceStream<'static>, bool)> {
+    stream.ignore_bytes(start)?;
+    let left = stream.byte_len().map(|length| length.saturating_sub(stream.pos()));
+    // Programs that write to a pipe do not know how much will come.
+    let stated = Some(u64::from(size)).filter(|&size| size != 0 && size != u64::from(u32::MAX));
+    let cut_off = stated.zip(left).is_some_and(|(stated, left)| stated > left);
+    let length = stated.into_iter().chain(left).min().unwrap_or(u64::from(u32::MAX));
+    Ok((MediaSourceStream::new(Box::new(Section::new(stream, length)), Default::default()), cut_off))
 }
 
 fn boxed(reader: impl FormatReader + 'static) -> Box<dyn FormatReader> {
@@ -75,22 +147,53 @@ fn head(stream: &mut MediaSourceStream<'static>) -> Result<Vec<u8>> {
     }
 }
 
-/// A decoder for `parameters`.
-pub(super) fn decoder(parameters: &AudioCodecParameters) -> Result<Box<dyn AudioDecoder>> {
-    let options = AudioDecoderOptions::default().verify(true);
+/// A decoder for `parameters`, and how many samples the codec itself says are to be left out before the first.
+pub(super) fn decoder(parameters: &AudioCodecParameters) -> Result<(Box<dyn AudioDecoder>, u64)> {
     let channels = parameters.channels.as_ref().map_or(0, |channels| channels.count());
     let unknown = |reason: String| AudioError::UnknownCodec { reason };
-    // symphonia undoes the coupling of more than two channels in the wrong order (Vorbis I, 4.3.5: the last pair
-    // first) and returns something else without an error.
-    if parameters.codec == well_known::CODEC_ID_VORBIS && channels > 2 {
-        return Err(unknown(format!("Vorbis with {channels} channels")));
+    match parameters.codec {
+        CODEC_ID_OPUS => {
+            let head = opus::Head::read(parameters.extra_data.as_deref(), channels).map_err(unknown)?;
+            let pre_skip = head.pre_skip.into();
+            Ok((Box::new(Opus::new(parameters, head).map_err(unknown)?), pre_skip))
+        }
+        CODEC_ID_VORBIS if channels > 2 => Ok((Box::new(Vorbis::new(parameters).map_err(unknown)?), 0)),
+        CODEC_ID_AAC if channels > 2 => Err(unknown(format!("AAC with {channels} channels"))),
+        // symphonia goes back to the predictor of each block's header, which has fewer bits than the one that is kept.
+        CODEC_ID_ADPCM_IMA_QT => Err(unknown("IMA4 ADPCM".to_string())),
+        codec => {
+            let mut parameters = parameters.clone();
+            if matches!(codec, CODEC_ID_PCM_ALAW | CODEC_ID_PCM_MULAW) {
+                parameters.with_bits_per_sample(16);
+            }
+            make(&parameters).map(|decoder| (decoder, 0))
+        }
     }
-    if parameters.codec == well_known::CODEC_ID_AAC && channels > 2 {
-        return Err(unknown(format!("AAC with {channels} channels")));
-    }
-    symphonia::default::get_codecs()
-        .make_audio_decoder(parameters, &options)
-        .map_err(|error| unknown(codec_name(parameters.codec).map_or_else(|| error.to_string(), ToString::to_string)))
+}
+
+/// A decoder of PCM like that of `parameters`, but big-endian.
+pub(super) fn big_endian(parameters: &AudioCodecParameters) -> Result<Box<dyn AudioDecoder>> {
+    let mut parameters = parameters.clone();
+    parameters.codec = match parameters.codec {
+        well_known::CODEC_ID_PCM_S24LE => well_known::CODEC_ID_PCM_S24BE,
+        well_known::CODEC_ID_PCM_S32LE => well_known::CODEC_ID_PCM_S32BE,
+        well_known::CODEC_ID_PCM_F32LE => well_known::CODEC_ID_PCM_F32BE,
+        well_known::CODEC_ID_PCM_F64LE => well_known::CODEC_ID_PCM_F64BE,
+        codec => codec,
+    };
+    make(&parameters)
+}
+
+/// symphonia's own decoder.
+fn make(parameters: &AudioCodecParameters) -> Result<Box<dyn AudioDecoder>> {
+    let codecs = symphonia::default::get_codecs();
+    let options = AudioDecoderOptions::default().verify(true);
+    codecs.make_audio_decoder(parameters, &options).map_err(|_| {
+        let known = || codecs.get_audio_decoder(parameters.codec).map(|codec| codec.codec.info.long_name);
+        let name = codec_name(parameters.codec).map(ToString::to_string);
+        let name = name.or_else(|| known().map(|name| format!("{name} of this kind")));
+        AudioError::UnknownCodec { reason: name.unwrap_or_else(|| "a codec that is not known".to_string()) }
+    })
 }
 
 /// The names of codecs that are not decoded.

@@ -29,6 +29,7 @@ const ASF: &[u8] = b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xc
 pub(super) const SIGNATURES: &[Signature] = &[
     // Read
     of(&[(0, b"RIFF"), (8, b"WAVE")], Kind::Wave, "WAV"),
+    of(&[(0, b"RIFF"), (8, b"RMP3")], Kind::Mpeg, "MP3 in RIFF"),
     of(&[(0, b"RF64"), (8, b"WAVE")], Kind::Wave, "WAV (RF64)"),
     of(&[(0, b"BW64"), (8, b"WAVE")], Kind::Wave, "WAV (BW64)"),
     of(&[(0, W64)], Kind::Wave, "Wave64"),
@@ -144,7 +145,7 @@ pub(super) fn of_frames(stream: Stream) -> &'static Format {
     const MPEG_2: Format = Format { name: "MP2 (MPEG audio, layer II)", kind: Kind::Mpeg };
     const MPEG_3: Format = Format { name: "MP3", kind: Kind::Mpeg };
     const ADTS: Format = Format { name: "AAC (ADTS)", kind: Kind::Adts };
-    const AC3: Format = Format { name: "Dolby Digital (AC-3)", kind: Kind::Unread };
+    const AC3: Format = Format { name: "Dolby Digital (AC-3 or E-AC-3)", kind: Kind::Unread };
     match stream {
         Stream::Mpeg { layer: 1 } => &MPEG_1,
         Stream::Mpeg { layer: 2 } => &MPEG_2,

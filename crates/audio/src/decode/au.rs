@@ -1,0 +1,141 @@
+//! AU files of Sun and NeXT: a header of 24 bytes, a text, samples. symphonia decodes the samples but has no reader.
+
+use symphonia::core::audio::Channels;
+use symphonia::core::codecs::CodecParameters;
+use symphonia::core::codecs::audio::{AudioCodecParameters, well_known};
+use symphonia::core::common::FourCc;
+use symphonia::core::errors::{Error as SymphoniaError, Result as SymphoniaResult};
+use symphonia::core::formats::{FormatId, FormatInfo, FormatReader, MediaInfo, SeekMode, SeekTo, SeekedTo, Track};
+use symphonia::core::io::{MediaSourceStream, ReadBytes};
+use symphonia::core::meta::{Metadata, MetadataLog};
+use symphonia::core::packet::Packet;
+use symphonia::core::units::{Duration, Timestamp};
+
+use crate::{AudioError, Result};
+
+/// How many frames a packet has.
+const FRAMES: u64 = 1152;
+
+const INFO: FormatInfo =
+    FormatInfo { format: FormatId::new(FourCc::new(*b"AU  ")), short_name: "au", long_name: "AU (Sun/NeXT)" };
+
+/// A reader of AU files.
+pub(super) struct AuReader {
+    stream: MediaSourceStream<'static>,
+    tracks: Vec<Track>,
+    media_info: MediaInfo,
+    metadata: MetadataLog,
+    bytes_per_frame: u64,
+    /// Bytes of samples that are left, where the header says how many there are.
+    left: Option<u64>,
+    position: u64,
+}
+
+impl AuReader {
+    /// A reader of `stream`, which is at the header.
+    pub(super) fn open(mut stream: MediaSourceStream<'static>) -> Result<Self> {
+        let incomplete = |_| AudioError::UnknownFormat { reason: "the header of AU is incomplete".to_string() };
+        let is_swapped = stream.read_quad_bytes().map_err(incomplete)? == *b"dns.";
+        let mut number = || {
+            let bytes = stream.read_quad_bytes().map_err(incomplete)?;
+            Ok::<u32, AudioError>(if is_swapped { u32::from_le_bytes(bytes) } else { u32::from_be_bytes(bytes) })
+        };
+        let (start, size, encoding, rate, channels) = (number()?, number()?, number()?, number()?, number()?);
+        let (codec, bytes) = match (encoding, is_swapped) {
+            (1, _) => (well_known::CODEC_ID_PCM_MULAW, 1),
+            (2, _) => (well_known::CODEC_ID_PCM_S8, 1),
+            (3, false) => (well_known::CODEC_ID_PCM_S16BE, 2),
+            (3, true) => (well_known::CODEC_ID_PCM_S16LE, 2),
+            (4, false) => (well_known::CODEC_ID_PCM_S24BE, 3),
+            (4, true) => (well_known::CODEC_ID_PCM_S24LE, 3),
+            (5, false) => (well_known::CODEC_ID_PCM_S32BE, 4),
+            (5, true) => (well_known::CODEC_ID_PCM_S32LE, 4),
+            (6, false) => (well_known::CODEC_ID_PCM_F32BE, 4),
+            (6, true) => (well_known::CODEC_ID_PCM_F32LE, 4),
+            (7, false) => (well_known::CODEC_ID_PCM_F64BE, 8),
+            (7, true) => (well_known::CODEC_ID_PCM_F64LE, 8),
+            (27, _) => (well_known::CODEC_ID_PCM_ALAW, 1),
+            (23, _) => return Err(AudioError::UnknownCodec { reason: "AU with G.721 ADPCM".to_string() }),
+            (24, _) => return Err(AudioError::UnknownCodec { reason: "AU with G.722 ADPCM".to_string() }),
+            (25 | 26, _) => return Err(AudioError::UnknownCodec { reason: "AU with G.723 ADPCM".to_string() }),
+            _ => return Err(AudioError::UnknownCodec { reason: format!("AU with encoding {encoding}") }),
+        };
+        let wrong = |what: String| AudioError::UnknownFormat { reason: format!("the header of AU states {what}") };
+        let channels = u16::try_from(channels).ok().filter(|&channels| channels > 0);
+        let channels = channels.ok_or_else(|| wrong("no number of channels that is possible".to_string()))?;
+        let text = start.checked_sub(24).ok_or_else(|| wrong(format!("samples at byte {start}, within itself")))?;
+        stream.ignore_bytes(text.into()).map_err(incomplete)?;
+        let bytes_per_frame = bytes * u64::from(channels);
+        // Programs that do not know how much will come write all ones; some write 0 and never return to it.
+        let left = Some(u64::from(size)).filter(|&size| size != 0 && size != u64::from(u32::MAX));
+        let mut parameters = AudioCodecParameters::new();
+        parameters
+            .for_codec(codec)
+            .with_sample_rate(rate)
+            .with_channels(Channels::Discrete(channels))
+            .with_bits_per_sample(8 * bytes as u32)
+            .with_max_frames_per_packet(FRAMES)
+            .with_frames_per_block(1);
+        let mut track = Track::new(0);
+        track.with_codec_params(CodecParameters::Audio(parameters));
+        if let Some(left) = left {
+            track.with_num_frames(left / bytes_per_frame);
+        }
+        let media_info = MediaInfo::from_track(&track);
+        let metadata = MetadataLog::default();
+        Ok(AuReader { stream, tracks: vec![track], media_info, metadata, bytes_per_frame, left, position: 0 })
+    }
+}
+
+impl FormatReader for AuReader {
+    fn format_info(&self) -> &FormatInfo {
+        &INFO
+    }
+
+    fn media_info(&self) -> &MediaInfo {
+        &self.media_info
+    }
+
+    fn metadata(&mut self) -> Metadata<'_> {
+        self.metadata.metadata()
+    }
+
+    fn seek(&mut self, _: SeekMode, _: SeekTo) -> SymphoniaResult<SeekedTo> {
+        Err(SymphoniaError::Unsupported("AU files are read from their start"))
+    }
+
+    fn tracks(&self) -> &[Track] {
+        &self.tracks
+    }
+
+    fn next_packet(&mut self) -> SymphoniaResult<Option<Packet>> {
+        let most = self.left.unwrap_or(u64::MAX).min(FRAMES * self.bytes_per_frame);
+        let mut data = vec![0; usize::try_from(most).unwrap_or(0)];
+        let mut length = 0;
+        while length < data.len() {
+            match self.stream.read_buf(&mut data[length..]) {
+                Ok(0) => break,
+                Ok(read) => length += read,
+                Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.left = self.left.map(|left| left - length as u64);
+        // Less than a frame at the end is no sample.
+        let frames = length as u64 / self.bytes_per_frame;
+        if frames == 0 {
+            return Ok(None);
+        }
+        data.truncate((frames * self.bytes_per_frame) as usize);
+        let time = Timestamp::new(self.position.cast_signed());
+        self.position += frames;
+        Ok(Some(Packet::new(0, time, Duration::new(frames), data)))
+    }
+
+    fn into_inner<'s>(self: Box<Self>) -> MediaSourceStream<'s>
+    where
+        Self: 's,
+    {
+        self.stream
+    }
+}

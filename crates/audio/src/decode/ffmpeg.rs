@@ -1,0 +1,126 @@
+//! Files that are not read otherwise, decoded by an installed ffmpeg: it writes a WAV stream of floats into a pipe, with the
+//! rate and the channels that it found, and is read like any other such stream.
+
+use std::ffi::OsString;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::JoinHandle;
+
+use symphonia::core::io::MediaSource;
+
+use super::Damage;
+use crate::{AudioError, Result};
+
+/// The program, as the system finds it.
+const PROGRAM: &str = "ffmpeg";
+
+/// How much of what it prints is kept.
+const MOST_ERRORS: usize = 2000;
+
+/// The version of the installed ffmpeg, such as `7.1`.
+///
+/// # Errors
+/// [`AudioError::Ffmpeg`] if there is none.
+pub fn ffmpeg_version() -> Result<&'static str> {
+    static VERSION: OnceLock<Result<String, String>> = OnceLock::new();
+    let ask = || {
+        let output = Command::new(PROGRAM).arg("-version").stdin(Stdio::null()).output();
+        let output = output.map_err(|error| format!("cannot be run: {error}. Install it, or leave --ffmpeg out"))?;
+        // ffmpeg version 7.1 Copyright (c) …
+        let text = String::from_utf8_lossy(&output.stdout);
+        let version = text.strip_prefix("ffmpeg version ").and_then(|text| text.split_whitespace().next());
+        version.map(ToString::to_string).ok_or_else(|| "`ffmpeg -version` does not say its version".to_string())
+    };
+    VERSION.get_or_init(ask).as_deref().map_err(|reason| AudioError::Ffmpeg { reason: reason.clone() })
+}
+
+/// What ffmpeg writes. It ends with an error if ffmpeg failed, and if it printed one and damage is refused.
+pub(super) struct Output {
+    child: Child,
+    samples: ChildStdout,
+    errors: Option<JoinHandle<String>>,
+    damage: Damage,
+    notes: Notes,
+}
+
+/// What ffmpeg printed at its end, with [`Damage::Keep`].
+pub(super) type Notes = Arc<Mutex<Option<String>>>;
+
+/// Starts ffmpeg on `path`.
+pub(super) fn start(path: &Path, damage: Damage) -> Result<(Output, Notes)> {
+    ffmpeg_version()?;
+    let failed = |error: std::io::Error| AudioError::Ffmpeg { reason: format!("cannot be run: {error}") };
+    // A name that begins with `-` is no option then, and one with `:` no protocol; what a playlist names is not fetched.
+    let mut input = OsString::from("file:");
+    input.push(path);
+    let mut command = Command::new(PROGRAM);
+    command.args(["-nostdin", "-hide_banner", "-v", "error"]);
+    if damage == Damage::Refuse {
+        command.arg("-xerror");
+    }
+    command.args(["-protocol_whitelist", "file", "-i"]).arg(input);
+    command.args(["-map", "0:a:0", "-map_metadata", "-1", "-c:a", "pcm_f32le", "-f", "wav", "-"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(failed)?;
+    let (Some(samples), Some(mut printed)) = (child.stdout.take(), child.stderr.take()) else {
+        return Err(failed(std::io::ErrorKind::BrokenPipe.into()));
+    };
+    // A full pipe would stop it: all is read, and the beginning kept.
+    let errors = std::thread::spawn(move || {
+        let (mut kept, mut piece) = (Vec::new(), [0; 1024]);
+        while let Ok(length @ 1..) = printed.read(&mut piece) {
+            let room = MOST_ERRORS - kept.len();
+            kept.extend_from_slice(&piece[..length.min(room)]);
+        }
+        String::from_utf8_lossy(&kept).trim().replace('\n', "; ")
+    });
+    let notes = Notes::default();
+    Ok((Output { child, samples, errors: Some(errors), damage, notes: notes.clone() }, notes))
+}
+
+impl Read for Output {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        let length = self.samples.read(into)?;
+        if length > 0 || into.is_empty() {
+            return Ok(length);
+        }
+        let Some(errors) = self.errors.take() else { return Ok(0) };
+        let status = self.child.wait()?;
+        let printed = errors.join().unwrap_or_default();
+        if !status.success() {
+            return Err(std::io::Error::other(format!("ffmpeg failed ({status}): {printed}")));
+        }
+        match self.damage {
+            _ if printed.is_empty() => {}
+            Damage::Refuse => return Err(std::io::Error::other(format!("ffmpeg: {printed}"))),
+            Damage::Keep => *self.notes.lock().unwrap_or_else(|lock| lock.into_inner()) = Some(printed),
+        }
+        Ok(0)
+    }
+}
+
+impl Seek for Output {
+    fn seek(&mut self, _: SeekFrom) -> std::io::Result<u64> {
+        Err(std::io::ErrorKind::Unsupported.into())
+    }
+}
+
+impl MediaSource for Output {
+    fn is_seekable(&self) -> bool {
+        false
+    }
+
+    fn byte_len(&self) -> Option<u64> {
+        None
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        // It may still be writing; if it is not, there is nothing to end.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
