@@ -253,8 +253,12 @@ impl AudioFile {
         self.cut_off |= layout.cut_off;
         self.notes.extend(layout.notes);
         for hole in layout.holes {
-            let place = if hole.filled { "silence stands in their place" } else { "their length is not known" };
-            let reason = format!("{} bytes between two frames are not sound; {place}", hole.bytes);
+            let place = match (self.damage, hole.filled) {
+                (Damage::Refuse, _) => "",
+                (Damage::Keep, true) => "; silence stands in their place",
+                (Damage::Keep, false) => "; their length is not known and they were left out",
+            };
+            let reason = format!("{} bytes between two frames are not sound{place}", hole.bytes);
             self.damaged(hole.sample as f64 / f64::from(self.info.sample_rate), &reason)?;
             self.resets.push_back(hole.packet);
         }

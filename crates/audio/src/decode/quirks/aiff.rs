@@ -72,10 +72,16 @@ pub(super) fn layout(file: &mut File, start: u64, end: u64, is_aifc: bool) -> st
     }))
 }
 
+/// Chunks that music files have, by which one without padding before it is told from one with it.
+const NAMES: [&[u8; 4]; 15] = [
+    b"COMM", b"SSND", b"FVER", b"MARK", b"INST", b"APPL", b"NAME", b"AUTH", b"(c) ", b"ANNO", b"COMT", b"ID3 ",
+    b"CHAN", b"PEAK", b"MIDI",
+];
+
 /// Where the chunk behind `found` begins. Padding to even sizes is missing in some files.
 fn next(file: &mut File, found: &Chunk) -> std::io::Result<u64> {
     let end = found.body + found.size;
-    let is_padded = found.size % 2 == 1 && (chunk(file, end + 1)?.is_some() || chunk(file, end)?.is_none());
+    let is_padded = found.size % 2 == 1 && !chunk(file, end)?.is_some_and(|next| NAMES.contains(&&next.name));
     Ok(end + u64::from(is_padded))
 }
 
@@ -113,7 +119,7 @@ fn read_common(common: &[u8], is_aifc: bool) -> Option<(Coding, u16, u64, [u8; 1
         b"in32" => Coding::Big(4),
         b"sowt" if bytes == 1 => Coding::Big(1),
         b"sowt" if (2..=4).contains(&bytes) => Coding::Little(bytes),
-        b"42ni" => Coding::Little(3),
+        b"42n1" | b"42ni" => Coding::Little(3),
         b"23ni" => Coding::Little(4),
         b"raw " if bytes == 1 => Coding::Unsigned8,
         b"fl32" => Coding::FloatBig(4),

@@ -158,7 +158,16 @@ pub(super) fn layout<H: FrameHeader>(file: &mut File, start: u64, end: u64) -> s
         (place, walk.run) = (next, next);
     }
     walk.end_run(place.min(end));
-    let holes = walk.fill();
+    let mut holes = std::mem::take(&mut walk.holes);
+    if walk.stated == Some(walk.packets) {
+        // All frames are there.
+        let bytes: u64 = holes.iter().map(|(hole, _)| hole.bytes).sum();
+        if bytes > 0 {
+            notes.push(format!("{bytes} bytes between frames are not sound and were left out; no frame is missing"));
+        }
+        holes.clear();
+    }
+    let holes = walk.fill(holes);
     Ok(Some(Layout { pieces: Some(walk.pieces), holes, notes, refused: first.refused(), ..Layout::default() }))
 }
 
@@ -214,19 +223,16 @@ impl<H: FrameHeader> Walk<H> {
     }
 
     /// Puts silence into the holes, where it is known how much.
-    fn fill(&mut self) -> Vec<Hole> {
-        let missing = |hole: &Hole| match (self.constant, self.stated) {
-            (Some(length), _) => Some((hole.bytes as f64 / length).round() as u64),
-            (None, Some(stated)) if self.holes.len() == 1 => stated.checked_sub(self.packets),
-            _ => None,
-        };
-        let missing: Vec<Option<u64>> = self.holes.iter().map(|(hole, _)| missing(hole)).collect();
+    fn fill(&mut self, holes: Vec<(Hole, usize)>) -> Vec<Hole> {
+        let stated = self.stated.and_then(|stated| stated.checked_sub(self.packets)).filter(|_| holes.len() == 1);
+        let by_bytes = |hole: &Hole| Some((hole.bytes as f64 / self.constant?).round() as u64);
+        let missing: Vec<Option<u64>> = holes.iter().map(|(hole, _)| stated.or_else(|| by_bytes(hole))).collect();
         let silence = self.first.silence();
         let (mut packets, mut inserted) = (0, 0);
         let mut filled = Vec::new();
-        for (&(hole, place), missing) in self.holes.iter().zip(missing) {
-            let mut hole =
-                Hole { packet: hole.packet + packets, sample: hole.sample + packets * self.first.samples(), ..hole };
+        for ((hole, place), missing) in holes.into_iter().zip(missing) {
+            let (packet, sample) = (hole.packet + packets, hole.sample + packets * self.first.samples());
+            let mut hole = Hole { packet, sample, ..hole };
             if let (Some(missing), Some(silence)) = (missing, &silence) {
                 let length = missing * silence.len() as u64;
                 self.pieces.insert(place + inserted, Piece::Repeated { bytes: silence.clone(), length });

@@ -76,6 +76,11 @@ impl Layout {
             }
             Some([0xff, second, ..]) if second & 0xf6 == 0xf0 => frames::layout::<adts::Header>(file, start, end),
             Some([0xff, second, ..]) if second & 0xe0 == 0xe0 => frames::layout::<mpeg::Header>(file, start, end),
+            // Junk in front of a stream, such as what an interrupted download left.
+            Some([0, 0, 0, 0]) if mark == [0; 16] => match frames::layout::<mpeg::Header>(file, start, end)? {
+                None => frames::layout::<adts::Header>(file, start, end),
+                found => Ok(found),
+            },
             _ => Ok(None),
         }
     }

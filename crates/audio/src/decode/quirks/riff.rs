@@ -58,14 +58,22 @@ impl Kind {
     /// Where the chunk behind `chunk` begins. Padding to even sizes is missing in some files.
     fn next(self, file: &mut File, chunk: &Chunk) -> std::io::Result<u64> {
         let end = chunk.body + chunk.size;
+        let is_padded = self == Kind::Riff && chunk.size % 2 == 1;
         Ok(match self {
             Kind::W64 => end.next_multiple_of(8),
-            Kind::Riff if chunk.size.is_multiple_of(2) => end,
-            Kind::Riff if self.chunk(file, end + 1)?.is_none() && self.chunk(file, end)?.is_some() => end,
-            Kind::Riff => end + 1,
+            Kind::Riff if is_padded && !self.chunk(file, end)?.is_some_and(|next| NAMES.contains(&&next.name)) => {
+                end + 1
+            }
+            Kind::Riff => end,
         })
     }
 }
+
+/// Chunks that music files have, by which one without padding before it is told from one with it.
+const NAMES: [&[u8; 4]; 18] = [
+    b"data", b"fmt ", b"fact", b"LIST", b"bext", b"iXML", b"cue ", b"smpl", b"inst", b"JUNK", b"junk", b"PAD ",
+    b"PEAK", b"id3 ", b"ID3 ", b"axml", b"acid", b"DISP",
+];
 
 /// The layout of a file whose samples are uncompressed; `None` for others, and for headers that make no sense.
 pub(super) fn layout(file: &mut File, start: u64, end: u64, kind: Kind) -> std::io::Result<Option<Layout>> {
