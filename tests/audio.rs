@@ -389,10 +389,15 @@ fn the_size_of_a_wav_file_may_be_unknown_but_not_wrong() {
         let found = read(Wav::F32.with_size(size, &data), Damage::Refuse);
         assert!(found.error.is_none() && found.samples == expected, "{:?}", found.error);
     }
-    read(Wav::F32.with_size(0, &data), Damage::Refuse);
-    for policy in ["whole", "middle:1s", "sliding:1s"] {
-        let error = windows(&path, policy, Tail::Align).unwrap_err();
-        assert!(matches!(error, AudioError::TooShort { samples: 0, needed: 400 }), "{policy}: {error}");
+    // A recorder that never came back to its header, and a file that is empty in truth, alone and before other chunks.
+    let found = read(Wav::F32.with_size(0, &data), Damage::Refuse);
+    assert!(found.error.is_none() && found.samples == expected && found.notes.len() == 1, "{:?}", found.error);
+    for data in [&b""[..], b"LIST\x04\0\0\0INFO"] {
+        read(Wav::F32.with_size(0, data), Damage::Refuse);
+        for policy in ["whole", "middle:1s", "sliding:1s"] {
+            let error = windows(&path, policy, Tail::Align).unwrap_err();
+            assert!(matches!(error, AudioError::TooShort { samples: 0, needed: 400 }), "{policy}: {error}");
+        }
     }
 }
 

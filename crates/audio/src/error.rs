@@ -142,6 +142,12 @@ pub enum AudioError {
         /// The value.
         value: f32,
     },
+    /// Channels that are the opposites of each other.
+    #[error(
+        "the channels cancel each other: every sample of their mean is 0, although they are not silent. Invert one of \
+         them, or take one of them"
+    )]
+    ChannelsCancel,
     /// A whole track that is out of proportion.
     #[error(
         "longer than {limit} s, which is too much for one window: take `middle:30s` or `sliding:30s/30s` instead of `whole`"

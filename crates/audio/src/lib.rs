@@ -17,10 +17,7 @@
 mod decode;
 mod duration;
 mod error;
-mod media;
-mod mp4_edits;
 mod normalize;
-mod ogg_pages;
 mod raw;
 mod resample;
 mod signature;

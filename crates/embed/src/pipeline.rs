@@ -137,7 +137,10 @@ fn read_file(
     let track = Track::open(path, embedder.sample_rate(), reading.damage)?;
     let mut windows = track.windows(&reading.window, reading.tail, embedder.min_samples())?;
     read_windows(&mut windows, on_window)?;
-    Ok(windows.source().notes().to_vec())
+    match windows.source().channels_cancel() {
+        true => Err(AudioError::ChannelsCancel),
+        false => Ok(windows.source().notes().to_vec()),
+    }
 }
 
 fn read_stdin(

@@ -1,33 +1,32 @@
+//! A file that is decoded as it is read.
+
 mod au;
 mod ffmpeg;
 mod matroska;
+mod open;
 mod opus;
 mod packets;
 mod pass_over;
 mod quicktime;
+mod quirks;
 mod reader;
+mod reasons;
 mod section;
 mod vorbis;
 
+use std::collections::VecDeque;
 use std::fmt;
-use std::fs::File;
-use std::io::BufReader;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 
 use symphonia::core::codecs::audio::AudioDecoder;
-use symphonia::core::formats::{FormatReader, TrackType};
-use symphonia::core::io::{MediaSource, MediaSourceStream};
+use symphonia::core::formats::FormatReader;
 use symphonia::core::packet::Packet;
 
 pub use ffmpeg::ffmpeg_version;
 
-use crate::media::Media;
-use crate::ogg_pages::{self, Pages};
 use crate::raw::check_finite;
-use crate::resample::check_rate;
 use crate::track::Source;
-use crate::{AudioError, Result, mp4_edits};
+use crate::{AudioError, Result};
 
 /// What to do with a file that is damaged or ends too early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -77,20 +76,27 @@ pub struct AudioFile {
     track_id: u32,
     info: AudioInfo,
     damage: Damage,
-    /// Samples to leave out before the first and the number to keep, from an MP4 edit list.
+    /// Samples to leave out before the first and the number to keep, from an MP4 edit list or the pages of Ogg.
     skip: u64,
     keep: Option<u64>,
+    /// What is to be left out of Ogg Vorbis is known, and does not go by what the reader says of packets.
+    own_trims: bool,
     /// The file is known to end too early.
     cut_off: bool,
-    /// How many packets of the track were read, the one behind whose samples some are to be left out, and how many.
-    packets: u64,
+    /// The packet behind whose samples some are to be left out, and how many.
     discard: Option<(u64, u64)>,
     /// What ffmpeg printed, where it decodes.
     ffmpeg: Option<ffmpeg::Notes>,
     /// The time of the first sample, in samples.
     origin: u64,
-    /// A packet that was read and is to be decoded.
-    pending: Option<Packet>,
+    /// What was read and is to be decoded.
+    pending: VecDeque<symphonia::core::errors::Result<Option<Packet>>>,
+    /// Packets read so far, and the numbers of those in front of which something is missing.
+    packets: u64,
+    resets: VecDeque<u64>,
+    /// The channels were not silent, and whether their mean ever was not.
+    channels_sound: bool,
+    mean_sounds: bool,
     /// Not all packets were decoded.
     passed_over: bool,
     /// Decoded samples of the channels in turn, and their mean.
@@ -108,184 +114,18 @@ impl fmt::Debug for AudioFile {
     }
 }
 
-/// Formats whose stated length is an estimate from the bit rate, unless a tag says more.
-const ESTIMATED: [&str; 4] = ["aac", "mp1", "mp2", "mp3"];
-
 impl AudioFile {
-    /// Opens `path` and reads as much of it as tells what is in it.
-    ///
-    /// # Errors
-    /// [`AudioError::Open`], [`AudioError::EmptyFile`], [`AudioError::UnknownFormat`], [`AudioError::NotAudio`],
-    /// [`AudioError::NotRead`] or [`AudioError::Rate`]; [`AudioError::Damaged`] for an Ogg file, which is
-    /// checked here; [`AudioError::Pipe`] for M4A, OGG, Matroska and CAF that are no files.
-    pub fn open(path: &Path, options: impl Into<ReadOptions>) -> Result<Self> {
-        let options = options.into();
-        match Self::open_natively(path, options.damage) {
-            Err(AudioError::UnknownCodec { .. } | AudioError::UnknownFormat { .. })
-                if options.ffmpeg && path.is_file() =>
-            {
-                Self::open_by_ffmpeg(path, options.damage)
-            }
-            Err(AudioError::UnknownCodec { reason }) => {
-                Err(AudioError::NotRead { what: reason, command: reader::command(path), ffmpeg: !options.ffmpeg })
-            }
-            opened => opened,
-        }
-    }
-
-    fn open_by_ffmpeg(path: &Path, damage: Damage) -> Result<Self> {
-        let (output, notes) = ffmpeg::start(path, damage)?;
-        let mut opened = guard(|| Self::probe(Box::new(output), damage))??;
-        opened.info.container = "ffmpeg";
-        opened.notes.push(format!("decoded by ffmpeg {}", ffmpeg_version()?));
-        opened.ffmpeg = Some(notes);
-        Ok(opened)
-    }
-
-    fn open_natively(path: &Path, damage: Damage) -> Result<Self> {
-        let failed = |source| AudioError::Open { path: path.to_path_buf(), source };
-        let file = File::open(path).map_err(failed)?;
-        let metadata = file.metadata().map_err(failed)?;
-        if metadata.is_dir() {
-            return Err(failed(std::io::ErrorKind::IsADirectory.into()));
-        }
-        if metadata.is_file() && metadata.len() == 0 {
-            return Err(AudioError::EmptyFile);
-        }
-        let again = || File::open(path).map_err(failed);
-        let media = Media::new(file).map_err(failed)?;
-        let mut opened = match guard(|| Self::probe(Box::new(media), damage))? {
-            Err(error @ (AudioError::UnknownCodec { .. } | AudioError::UnknownFormat { .. })) if metadata.is_file() => {
-                let codec = quicktime::codec(&mut again()?).map_err(failed)?;
-                return Err(codec.map_or(error, |codec| AudioError::UnknownCodec { reason: codec.to_string() }));
-            }
-            opened => opened?,
-        };
-        match opened.info.container {
-            // Where it can seek, the reader estimates the length of a file without a tag from the size of its first
-            // frames, and leaves out what lies behind.
-            "mp1" | "mp2" | "mp3" if opened.info.frames.is_none() && metadata.is_file() => {
-                let media = Media::new(again()?).map_err(failed)?.sequential();
-                opened = guard(|| Self::probe(Box::new(media), damage))??;
-            }
-            container @ ("isomp4" | "ogg" | "matroska" | "caf") if !metadata.is_file() => {
-                return Err(AudioError::Pipe { container });
-            }
-            "isomp4" => {
-                opened.apply_edit(mp4_edits::read(&mut again()?, opened.track_id).map_err(failed)?);
-                let descriptions = quicktime::read(&mut again()?).map_err(failed)?;
-                if descriptions.iter().any(|it| it.track == opened.track_id && it.is_big_endian()) {
-                    opened.decoder = reader::big_endian(opened.decoder.codec_params())?;
-                    opened.info.codec = opened.decoder.codec_info().short_name;
-                }
-            }
-            "matroska" => {
-                let layout = matroska::read(again()?, metadata.len(), opened.track_id).map_err(failed)?;
-                opened.apply_layout(layout);
-            }
-            "ogg" => opened.apply_pages(ogg_pages::check(&mut BufReader::new(again()?)).map_err(failed)?)?,
-            _ => {}
-        }
-        Ok(opened)
-    }
-
-    fn probe(media: Box<dyn MediaSource>, damage: Damage) -> Result<Self> {
-        let stream = MediaSourceStream::new(media, Default::default());
-        let reader::Opened { name, format, cut_off } = reader::open(stream)?;
-        let no_sound = |reason: &str| AudioError::UnknownCodec { reason: format!("{name} with {reason}") };
-        let track = format.default_track(TrackType::Audio).ok_or_else(|| no_sound("no audio track"))?;
-        let parameters = track.codec_params.as_ref().and_then(|parameters| parameters.audio());
-        let parameters = parameters.ok_or_else(|| no_sound("a codec that is not known"))?;
-        let (decoder, pre_skip) = reader::decoder(parameters)?;
-        let parameters = decoder.codec_params();
-        let sample_rate = parameters.sample_rate.ok_or(AudioError::Rate { rate: 0 })?;
-        check_rate(sample_rate)?;
-        let container = format.format_info().short_name;
-        let codec = decoder.codec_info().short_name;
-        let channels = parameters.channels.as_ref().map_or(0, |channels| channels.count());
-        // A LAME tag, of which the delay is a part, states the length; without one it is estimated.
-        let is_estimate = ESTIMATED.contains(&container) && track.delay.is_none();
-        // A length of zero is that of an MP4 file in fragments, each of which states its own.
-        let frames = track.num_frames.filter(|&frames| !is_estimate && frames > 0);
-        let (skip, keep, frames) = match (container, codec) {
-            // Their table counts the last packet as if it were full.
-            ("caf", "alac") => (track.delay.map_or(0, u64::from), frames, None),
-            ("caf", _) => (track.delay.map_or(0, u64::from), frames, frames),
-            // The positions in Ogg count what is to be left out, from wherever they begin.
-            ("ogg", "opus") => {
-                let first = u64::try_from(track.start_ts.get()).unwrap_or(0) + pre_skip;
-                (pre_skip, None, frames.map(|frames| frames.saturating_sub(first)))
-            }
-            _ => (pre_skip, None, frames),
-        };
-        let info = AudioInfo { container, codec, sample_rate, channels, frames };
-        Ok(AudioFile {
-            track_id: track.id,
-            info,
-            format,
-            decoder,
-            damage,
-            skip,
-            keep,
-            cut_off,
-            packets: 0,
-            discard: None,
-            ffmpeg: None,
-            origin: 0,
-            pending: None,
-            passed_over: false,
-            interleaved: Vec::new(),
-            mono: Vec::new(),
-            position: 0,
-            ended: false,
-            notes: Vec::new(),
-        })
-    }
-
-    fn apply_edit(&mut self, edit: Option<mp4_edits::Edit>) {
-        let rate = f64::from(self.info.sample_rate);
-        let samples = |seconds: f64| (seconds * rate).round() as u64;
-        self.skip = edit.map_or(self.skip, |edit| samples(edit.start));
-        // The last packet may be shorter than what it decodes to: the media's duration says by how much.
-        let media = self.info.frames.map(|frames| frames.saturating_sub(self.skip));
-        let edited = edit.and_then(|edit| edit.duration).map(samples);
-        self.keep = [media, edited].into_iter().flatten().min();
-        self.info.frames = media.and(self.keep);
-    }
-
-    fn apply_layout(&mut self, layout: matroska::Layout) {
-        let rate = f64::from(self.info.sample_rate);
-        let samples = |nanoseconds: u64| (nanoseconds as f64 * 1e-9 * rate).round() as u64;
-        // Opus says the same in its own header.
-        if self.info.codec != "opus" {
-            self.skip = samples(layout.delay);
-        }
-        self.discard = layout.discard.map(|(packet, nanoseconds)| (packet, samples(nanoseconds)));
-        self.cut_off |= layout.cut_off;
-    }
-
-    fn apply_pages(&mut self, pages: Pages) -> Result<()> {
-        match pages {
-            Pages::Whole => return Ok(()),
-            // What follows is refused when it is reached.
-            Pages::Chained => {}
-            Pages::CutOff => self.cut_off = true,
-            Pages::Damaged { time } => {
-                let seconds = time as f64 / f64::from(self.info.sample_rate);
-                self.damaged(seconds, "a page is missing or has changed")?;
-            }
-        }
-        // It was taken from the first and the last page that are left.
-        self.info.frames = None;
-        Ok(())
-    }
-
     /// What the file says of itself.
     pub fn info(&self) -> &AudioInfo {
         &self.info
     }
 
-    /// What was passed over so far, with [`Damage::Keep`].
+    /// Whether all channels together are silent so far and one of them is not: they cancel each other.
+    pub fn channels_cancel(&self) -> bool {
+        self.channels_sound && !self.mean_sounds
+    }
+
+    /// What was guessed or left out so far, and with [`Damage::Keep`] what is damaged.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
@@ -310,6 +150,7 @@ impl AudioFile {
 
     /// Notes that are known already.
     pub(crate) fn note(&mut self, notes: Vec<String>) {
+        // The file was opened twice, and said the same both times.
         self.notes = notes;
     }
 

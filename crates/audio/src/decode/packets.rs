@@ -4,7 +4,7 @@ use symphonia::core::errors::Error as SymphoniaError;
 use symphonia::core::packet::Packet;
 use symphonia::core::units::{Duration, TimeBase};
 
-use super::{AudioFile, Damage};
+use super::{AudioFile, Damage, reasons};
 use crate::{AudioError, Result};
 
 /// What a lossy stream may be short of its stated length without being truncated, in samples: encoders disagree
@@ -14,15 +14,13 @@ const LOSSY_TOLERANCE: u64 = 2304;
 impl AudioFile {
     /// The next packet of the track, `None` at the end.
     pub(super) fn next_packet(&mut self) -> Result<Option<Packet>> {
-        if let Some(packet) = self.pending.take() {
-            return Ok(Some(packet));
+        // Behind the first end of an Ogg stream, nothing is heard.
+        if self.own_trims && self.info.frames.is_some_and(|frames| self.position >= frames) {
+            return Ok(None);
         }
         loop {
-            match self.format.next_packet() {
-                Ok(Some(packet)) if packet.track_id == self.track_id => {
-                    self.packets += 1;
-                    return Ok(Some(packet));
-                }
+            match self.pending.pop_front().unwrap_or_else(|| self.format.next_packet()) {
+                Ok(Some(packet)) if packet.track_id == self.track_id => return Ok(Some(self.prepare(packet))),
                 Ok(Some(_)) => {}
                 Ok(None) => return Ok(None),
                 Err(SymphoniaError::ResetRequired) => {
@@ -38,12 +36,32 @@ impl AudioFile {
                     return Ok(None);
                 }
                 // What follows cannot be found: this is the end.
-                Err(error) => {
-                    self.damaged(self.seconds(), &error.to_string())?;
+                Err(_) => {
+                    self.damaged(self.seconds(), reasons::NO_PACKET)?;
                     return Ok(None);
                 }
             }
         }
+    }
+
+    fn prepare(&mut self, mut packet: Packet) -> Packet {
+        if self.resets.front() == Some(&self.packets) {
+            self.resets.pop_front();
+            self.decoder.reset();
+        }
+        self.packets += 1;
+        // Nothing comes out of the first packet, all of which is to be left out by the reader.
+        if self.own_trims {
+            packet.dur = packet.dur.saturating_add(packet.trim_end);
+            packet.trim_end = Duration::ZERO;
+        }
+        packet
+    }
+
+    /// Gives back a packet of [`AudioFile::next_packet`].
+    pub(super) fn unread(&mut self, packet: Packet) {
+        self.packets -= 1;
+        self.pending.push_front(Ok(Some(packet)));
     }
 
     /// Decodes a packet into `mono`.
@@ -70,14 +88,18 @@ impl AudioFile {
                     let frames = self.interleaved.chunks_exact(channels);
                     self.mono.extend(frames.map(|frame| frame.iter().sum::<f32>() / channels as f32));
                 }
+                self.mean_sounds = self.mean_sounds || self.mono.iter().any(|&x| x != 0.0);
+                if !self.mean_sounds {
+                    self.channels_sound |= self.interleaved.iter().any(|&x| x != 0.0);
+                }
                 self.discard_end();
                 return Ok(());
             }
             Err(SymphoniaError::ResetRequired) => {
-                let what = "the decoder must start anew".to_string();
+                let what = "another stream begins".to_string();
                 return Err(AudioError::Changes { seconds: self.seconds(), what });
             }
-            Err(error) => error.to_string(),
+            Err(_) => reasons::of_packet(self.info.codec),
         };
         self.damaged(self.seconds(), &failure)?;
         self.mono.clear();
@@ -141,8 +163,9 @@ impl AudioFile {
     /// How many samples fewer than stated are no sign of damage.
     fn tolerance(&self) -> u64 {
         match (self.info.container, self.info.codec) {
-            // Its pages were checked, and tell more.
-            ("ogg", _) => u64::MAX,
+            // Its pages were checked, and tell more than its length, unless that was counted.
+            ("ogg", _) if !self.own_trims => u64::MAX,
+            ("ogg", _) => 0,
             (_, "flac" | "alac") => 0,
             (_, codec) if codec.starts_with("pcm") => 0,
             _ => LOSSY_TOLERANCE,

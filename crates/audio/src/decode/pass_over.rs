@@ -27,7 +27,7 @@ impl AudioFile {
             let left_out = self.skip.min(frames);
             let next = self.position + frames - left_out;
             if next > end || self.gap_before(&packet) > 0 {
-                self.pending = Some(packet);
+                self.unread(packet);
                 return Ok(());
             }
             // The first tells the decoder how many channels there are.

@@ -14,6 +14,7 @@ use symphonia::default::formats::{
 
 use super::au::AuReader;
 use super::opus::{self, Opus};
+use super::reasons;
 use super::section::{self, Section, WaveHeader};
 use super::vorbis::Vorbis;
 use crate::signature::{self, Format, HEAD, Kind};
@@ -71,9 +72,9 @@ pub(super) fn open(mut stream: MediaSourceStream<'static>) -> Result<Opened> {
     };
     let format = reader.map_err(|error| match error {
         SymphoniaError::Unsupported(_) => AudioError::UnknownCodec { reason: format!("{name} of this kind") },
-        error => {
-            AudioError::UnknownFormat { reason: format!("the header of {name} is damaged or incomplete ({error})") }
-        }
+        error => AudioError::UnknownFormat {
+            reason: format!("the header of {name} is damaged: {}", reasons::of_reader(&error)),
+        },
     })?;
     Ok(Opened { name, format, cut_off })
 }

@@ -50,7 +50,9 @@ impl Clips<'_> {
             };
             let Some(mut window) = windows.next_window().map_err(in_file(file))? else {
                 if *found == 0 {
-                    return Err(in_file(file)(AudioError::Silent { value: 0.0 }));
+                    let cancel = windows.source().channels_cancel();
+                    let error = if cancel { AudioError::ChannelsCancel } else { AudioError::Silent { value: 0.0 } };
+                    return Err(in_file(file)(error));
                 }
                 self.current = None;
                 continue;

@@ -1,11 +1,23 @@
+//! Whether the pages of an Ogg file are whole, which symphonia 0.6.1 does not say: it leaves a damaged page out, and takes a
+//! file that was cut off for a shorter one.
+
 use std::collections::HashMap;
 use std::io::{BufRead, Read};
 
 use symphonia::core::checksum::Crc32;
 use symphonia::core::io::Monitor;
 
-/// What the pages of an Ogg file (RFC 3533) look like from the first to the last. The decoder leaves a damaged page
-/// out, and takes a file that was cut off for a shorter one, both without a word.
+use super::vorbis_blocks::Blocks;
+
+/// What was found in an Ogg file.
+#[derive(Debug)]
+pub(crate) struct Ogg {
+    pub(crate) pages: Pages,
+    /// Streams of Vorbis by their serial numbers.
+    pub(crate) vorbis: HashMap<u32, Blocks>,
+}
+
+/// What the pages of an Ogg file (RFC 3533) look like from the first to the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pages {
     /// Every page is there and as it was written.
@@ -31,8 +43,13 @@ const LAST: u8 = 4;
 const NO_TIME: u64 = u64::MAX;
 
 /// Reads an Ogg file from its start.
-pub(crate) fn check(file: &mut impl BufRead) -> std::io::Result<Pages> {
+pub(crate) fn check(file: &mut impl BufRead) -> std::io::Result<Ogg> {
     let mut state = State::default();
+    let pages = read_pages(file, &mut state)?;
+    Ok(Ogg { pages, vorbis: state.vorbis })
+}
+
+fn read_pages(file: &mut impl BufRead, state: &mut State) -> std::io::Result<Pages> {
     let mut page = Vec::with_capacity(1 << 16);
     if !skip_to_mark(file)? {
         return Ok(Pages::CutOff);
@@ -64,6 +81,7 @@ pub(crate) fn check(file: &mut impl BufRead) -> std::io::Result<Pages> {
 struct State {
     /// Of each stream by its serial number, the number of its last page and whether that was marked as the last.
     streams: HashMap<u32, (u32, bool)>,
+    vorbis: HashMap<u32, Blocks>,
     has_begun: bool,
     is_chained: bool,
     time: u64,
@@ -82,9 +100,14 @@ impl State {
             return false;
         }
         let is_first = flags & FIRST != 0;
+        if !is_first && self.streams.get(&serial).is_some_and(|&(_, was_last)| was_last) {
+            // Behind the end of a stream, nothing of it is heard.
+            self.vorbis.entry(serial).and_modify(|blocks| blocks.page(page));
+            return true;
+        }
         let follows = match self.streams.get(&serial) {
             Some(&(_, was_last)) if is_first => was_last,
-            Some(&(last, was_last)) => !was_last && number == last.wrapping_add(1),
+            Some(&(last, _)) => number == last.wrapping_add(1),
             // What is not known to begin is not known to be whole.
             None => is_first,
         };
@@ -92,6 +115,12 @@ impl State {
         self.has_begun |= !is_first;
         self.streams.insert(serial, (number, flags & LAST != 0));
         let time = u64::from(u32_at(page, 6)) | u64::from(u32_at(page, 10)) << 32;
+        if follows && is_first && page[HEADER + usize::from(page[26])..].starts_with(b"\x01vorbis") {
+            self.vorbis.entry(serial).or_default();
+        }
+        if follows {
+            self.vorbis.entry(serial).and_modify(|blocks| blocks.page(page));
+        }
         if follows && time != NO_TIME {
             self.time = time;
         }
@@ -163,7 +192,7 @@ mod tests {
     }
 
     fn state(bytes: &[u8]) -> Pages {
-        check(&mut std::io::BufReader::new(bytes)).unwrap()
+        check(&mut std::io::BufReader::new(bytes)).unwrap().pages
     }
 
     #[test]

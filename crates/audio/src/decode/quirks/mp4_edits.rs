@@ -1,4 +1,8 @@
+//! Which part of the decoded sound of an MP4 file is to be heard. symphonia 0.6.1 reads edit lists, and does not apply them.
+
 use std::io::{Read, Seek, SeekFrom};
+
+use super::mp4_tags;
 
 /// Which part of a track's decoded sound is to be heard, from an MP4 edit list (ISO/IEC 14496-12, 8.6.6).
 /// AAC encoders put about 1024 to 2112 samples of their own before the music and fill the last packet up; the
@@ -11,16 +15,25 @@ pub(crate) struct Edit {
     pub(crate) duration: Option<f64>,
 }
 
-/// Boxes that are entered on the way to an edit list.
-const CONTAINERS: [[u8; 4]; 4] = [*b"moov", *b"trak", *b"edts", *b"mdia"];
+/// What says which part of a track is to be heard.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Edits {
+    /// The edit list of the track.
+    pub(crate) edit: Option<Edit>,
+    /// The samples that an encoder put before the music, by iTunes' tag. Edit lists come first.
+    pub(crate) delay: Option<u64>,
+}
 
-/// The edit of the track with this id. `None` if there is none, or one that does more than cut off the ends
-/// (several parts, which music files do not have).
-pub(crate) fn read(file: &mut (impl Read + Seek), track_id: u32) -> std::io::Result<Option<Edit>> {
+/// Boxes that are entered on the way to an edit list or a tag.
+const CONTAINERS: [[u8; 4]; 7] = [*b"moov", *b"trak", *b"edts", *b"mdia", *b"udta", *b"meta", *b"ilst"];
+
+/// The edits of the track with this id. There is no edit of a list that does more than cut off the ends (several parts,
+/// which music files do not have).
+pub(crate) fn read(file: &mut (impl Read + Seek), track_id: u32) -> std::io::Result<Edits> {
     let end = file.seek(SeekFrom::End(0))?;
     let mut found = Found { track_id, ..Found::default() };
     found.boxes(file, 0, end, 0)?;
-    Ok(found.result)
+    Ok(Edits { edit: found.result, delay: found.delay })
 }
 
 #[derive(Default)]
@@ -30,6 +43,7 @@ struct Found {
     /// Of the track that is being read.
     current: Track,
     result: Option<Edit>,
+    delay: Option<u64>,
 }
 
 #[derive(Default)]
@@ -44,7 +58,7 @@ impl Found {
     /// Reads the boxes from `position` to `end`.
     fn boxes(&mut self, file: &mut (impl Read + Seek), mut position: u64, end: u64, depth: u32) -> std::io::Result<()> {
         // Deeper than any box that matters here.
-        const DEEPEST: u32 = 4;
+        const DEEPEST: u32 = 5;
         while position + 8 <= end && depth < DEEPEST {
             file.seek(SeekFrom::Start(position))?;
             let mut header = [0; 8];
@@ -62,6 +76,8 @@ impl Found {
             let Some(next) = position.checked_add(size).filter(|&next| body <= next && next <= end) else {
                 return Ok(());
             };
+            // In MP4, but not in QuickTime, a version and flags come before the boxes within.
+            let body = if kind == b"meta" && !self.has_box(file, body)? { body + 4 } else { body };
             if CONTAINERS.iter().any(|container| container == kind) {
                 if kind == b"trak" {
                     self.current = Track::default();
@@ -70,9 +86,9 @@ impl Found {
                 if kind == b"trak" {
                     self.finish_track();
                 }
-            } else if [*b"mvhd", *b"tkhd", *b"elst", *b"mdhd"].iter().any(|wanted| wanted == kind) {
-                // None of them is longer than this, but for edit lists that are not taken.
-                let mut content = vec![0; usize::try_from((next - body).min(256)).unwrap_or(256)];
+            } else if [*b"mvhd", *b"tkhd", *b"elst", *b"mdhd", *b"----"].iter().any(|wanted| wanted == kind) {
+                // None of them is longer than this, but for edit lists and tags that are not taken.
+                let mut content = vec![0; usize::try_from((next - body).min(512)).unwrap_or(512)];
                 file.seek(SeekFrom::Start(body))?;
                 file.read_exact(&mut content)?;
                 self.content(kind, &content);
@@ -82,6 +98,14 @@ impl Found {
         Ok(())
     }
 
+    /// Whether the first box within `meta` begins here.
+    fn has_box(&self, file: &mut (impl Read + Seek), place: u64) -> std::io::Result<bool> {
+        let mut header = Vec::with_capacity(8);
+        file.seek(SeekFrom::Start(place))?;
+        file.take(8).read_to_end(&mut header)?;
+        Ok(header.get(4..8).is_some_and(|kind| kind == b"hdlr"))
+    }
+
     fn content(&mut self, kind: &[u8], content: &[u8]) {
         // A version and flags, then times of 32 bits in version 0 and of 64 bits in version 1.
         let wide = content.first() == Some(&1);
@@ -89,6 +113,7 @@ impl Found {
         match kind {
             b"mvhd" => self.movie_scale = scale(content),
             b"mdhd" => self.current.media_scale = scale(content),
+            b"----" => self.delay = self.delay.or_else(|| mp4_tags::delay(content)),
             b"tkhd" => self.current.id = get(content, if wide { 20 } else { 12 }),
             _ => {
                 let narrow_at = |place| get(content, place).map(u64::from);

@@ -1,43 +1,11 @@
-use std::fs::File;
+//! Tags around a file and the true end of a cut MP4 file. symphonia 0.6.1 gives up within an ID3v2 tag of a megabyte and at
+//! any that is not as it should be, takes the last FLAC frame before a tag for damaged, and leaves out the whole box of
+//! samples of an MP4 file that is cut off within it.
+
 use std::io::{Read, Seek, SeekFrom};
 
-use symphonia::core::io::MediaSource;
-
-/// A file without the ID3v2 tags in front of it, and as long as its MP4 boxes say. The reader gives up within a tag of a
-/// megabyte and at any that is not as it should be; and of a file that is cut off within the box of its samples it
-/// would leave out that box, and with it all samples.
-pub(crate) struct Media {
-    file: File,
-    start: u64,
-    /// Where it ends, from the start of the file itself.
-    end: u64,
-    is_file: bool,
-    is_seekable: bool,
-}
-
-impl Media {
-    /// `file`, which is at its start.
-    pub(crate) fn new(mut file: File) -> std::io::Result<Self> {
-        let metadata = file.metadata()?;
-        let is_file = metadata.is_file();
-        let (mut start, mut end) = (0, 0);
-        if is_file {
-            end = mp4_length(&mut file, metadata.len())?;
-            start = behind_tags(&mut file, end)?;
-            end = before_tags(&mut file, start, end)?;
-            file.seek(SeekFrom::Start(start))?;
-        }
-        Ok(Media { file, start, end, is_file, is_seekable: is_file })
-    }
-
-    /// The same, to be read from its start to its end.
-    pub(crate) fn sequential(self) -> Self {
-        Media { is_seekable: false, ..self }
-    }
-}
-
 /// Where the last box of an MP4 file ends, or other files do.
-fn mp4_length(file: &mut (impl Read + Seek), length: u64) -> std::io::Result<u64> {
+pub(super) fn mp4_length(file: &mut (impl Read + Seek), length: u64) -> std::io::Result<u64> {
     /// Music files have a handful of them; more are no reason to read on.
     const MOST_BOXES: u32 = 1000;
     let mut end = 0u64;
@@ -70,7 +38,7 @@ fn mp4_length(file: &mut (impl Read + Seek), length: u64) -> std::io::Result<u64
 
 /// Where a file begins behind its ID3v2 tags (ID3v2.4, 3.1): their sizes have seven bits in each byte, and do not count
 /// the header nor the footer that a flag tells.
-fn behind_tags(file: &mut (impl Read + Seek), end: u64) -> std::io::Result<u64> {
+pub(super) fn behind_id3v2(file: &mut (impl Read + Seek), end: u64) -> std::io::Result<u64> {
     const HEADER: u64 = 10;
     let mut start = 0;
     let mut header = [0; HEADER as usize];
@@ -94,14 +62,11 @@ fn behind_tags(file: &mut (impl Read + Seek), end: u64) -> std::io::Result<u64> 
 
 /// Where a FLAC file ends before the tags that some programs put behind it: the reader would take the last frame, which
 /// nothing but them follows, for damaged.
-fn before_tags(file: &mut (impl Read + Seek), start: u64, length: u64) -> std::io::Result<u64> {
+pub(super) fn before_tags(file: &mut (impl Read + Seek), start: u64, length: u64) -> std::io::Result<u64> {
     const ID3V1: u64 = 128;
     const APE_FOOTER: u64 = 32;
-    let mut mark = [0; 4];
-    file.seek(SeekFrom::Start(start))?;
-    let is_flac = length > start + ID3V1 && file.read_exact(&mut mark).is_ok() && &mark == b"fLaC";
     let mut end = length;
-    if is_flac {
+    if length > start + ID3V1 {
         let mut tag = [0; 3];
         file.seek(SeekFrom::Start(end - ID3V1))?;
         file.read_exact(&mut tag)?;
@@ -121,36 +86,24 @@ fn before_tags(file: &mut (impl Read + Seek), start: u64, length: u64) -> std::i
     Ok(end)
 }
 
-impl Read for Media {
-    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
-        if !self.is_file {
-            return self.file.read(into);
+/// How many bytes [`length`] looks at.
+pub(super) const MARK: usize = 32;
+
+/// How long the tag is that begins with `bytes`, if one does: ID3v1, ID3v2 or APEv2.
+pub(super) fn length(bytes: &[u8]) -> Option<u64> {
+    match bytes {
+        [b'T', b'A', b'G', ..] => Some(128),
+        [b'I', b'D', b'3', _, _, flags, a, b, c, d, ..] if [a, b, c, d].iter().all(|&&byte| byte < 128) => {
+            let size = [a, b, c, d].iter().fold(0, |size, &&byte| (size << 7) | u64::from(byte));
+            Some(10 + size + if flags & 0x10 == 0 { 0 } else { 10 })
         }
-        let left = self.end.saturating_sub(self.file.stream_position()?);
-        let most = into.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        self.file.read(&mut into[..most])
-    }
-}
-
-impl Seek for Media {
-    fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
-        let place = match to {
-            SeekFrom::Start(place) => self.start.checked_add(place),
-            SeekFrom::Current(offset) => self.file.stream_position()?.checked_add_signed(offset),
-            SeekFrom::End(offset) => self.end.checked_add_signed(offset),
-        };
-        let place = place.filter(|&place| place >= self.start).ok_or(std::io::ErrorKind::InvalidInput)?;
-        Ok(self.file.seek(SeekFrom::Start(place))? - self.start)
-    }
-}
-
-impl MediaSource for Media {
-    fn is_seekable(&self) -> bool {
-        self.is_seekable
-    }
-
-    fn byte_len(&self) -> Option<u64> {
-        self.is_seekable.then_some(self.end - self.start)
+        [b'A', b'P', b'E', b'T', b'A', b'G', b'E', b'X', ..] if bytes.len() == MARK => {
+            let number = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+            // A header (flagged) is followed by as many bytes as it states; a footer follows them.
+            let is_header = number(20) >> 29 & 1 == 1;
+            Some(32 + if is_header { u64::from(number(12)) } else { 0 })
+        }
+        _ => None,
     }
 }
 

@@ -1,0 +1,160 @@
+//! AIFF and AIFC whose sizes are off, with chunks that symphonia 0.6.1 stumbles over (a compression name that is not padded,
+//! odd chunks without padding, a block size) and with little-endian samples of 24 and 32 bits. It also reads all chunks
+//! first, so that a file that was cut off could not be read at all.
+
+use std::fs::File;
+
+use super::layout::{Layout, bytes_at};
+use super::media::Piece;
+use super::pcm_header::{self, Coding};
+
+struct Chunk {
+    name: [u8; 4],
+    body: u64,
+    size: u64,
+}
+
+fn chunk(file: &mut File, place: u64) -> std::io::Result<Option<Chunk>> {
+    let header = bytes_at(file, place, 8)?;
+    let name = header.first_chunk::<4>().filter(|name| name.iter().all(|x| (0x20..0x7f).contains(x)));
+    let size = header.get(4..8).map(|_| u64::from(u32_at(&header, 4)));
+    Ok(name.zip(size).map(|(&name, size)| Chunk { name, body: place + 8, size }))
+}
+
+/// The layout of a file whose samples are uncompressed; `None` for others, and for headers that make no sense.
+pub(super) fn layout(file: &mut File, start: u64, end: u64, is_aifc: bool) -> std::io::Result<Option<Layout>> {
+    let first = bytes_at(file, start, 12)?;
+    let form = first.get(4..8).map(|_| u64::from(u32_at(&first, 4)) + 8);
+    let (mut common, mut sound) = (None, None);
+    let mut place = start + 12;
+    // Chunks may come in any order.
+    while let Some(found) = chunk(file, place)? {
+        match &found.name {
+            b"COMM" => common = Some(bytes_at(file, found.body, usize::try_from(found.size).unwrap_or(0).min(64))?),
+            b"SSND" => sound = Some((found.body, found.size)),
+            _ => {}
+        }
+        if common.is_some() && sound.is_some() || found.size >= end - place.min(end) {
+            break;
+        }
+        place = next(file, &found)?;
+    }
+    let (Some(common), Some((body, size))) = (common, sound) else { return Ok(None) };
+    let Some((coding, channels, frames, rate)) = read_common(&common, is_aifc) else { return Ok(None) };
+    let head = bytes_at(file, body, 8)?;
+    if head.len() < 8 {
+        return Ok(None);
+    }
+    // An offset to the first sample, and a block size, which nobody uses.
+    let body = body.saturating_add(8).saturating_add(u64::from(u32_at(&head, 0)));
+    let available = end.saturating_sub(body);
+    let stated = size.saturating_sub(8 + u64::from(u32_at(&head, 0)));
+    let form = form.filter(|&form| form > 8 && form != u64::from(u32::MAX) + 8).map(|form| form.saturating_add(start));
+    let is_empty = frames == 0 && size == 8 && only_chunks(file, body, end)?;
+    let mut extent = pcm_header::extent(stated, form, body, available, is_empty);
+    let frame = u64::from(coding.bytes()) * u64::from(channels);
+    // The number of frames speaks, too.
+    if extent.announced.is_some() && frames * frame <= extent.bytes {
+        extent.announced = None;
+        extent.note =
+            Some("a size in the header goes beyond the file, which has all frames that it states".to_string());
+    }
+    let header = pcm_header::aiff(coding, channels, rate, extent.bytes);
+    let header = header.or_else(|| pcm_header::wav(coding, channels, whole_rate(rate)?, extent.bytes));
+    let Some(header) = header else { return Ok(None) };
+    Ok(Some(Layout {
+        pieces: Some(vec![Piece::Bytes(header), Piece::File { start: body, length: extent.bytes }]),
+        frames: Some(extent.announced.unwrap_or(extent.bytes) / frame),
+        container: Some("aiff"),
+        cut_off: extent.announced.is_some_and(|announced| announced / frame > extent.bytes / frame),
+        notes: extent.note.into_iter().collect(),
+        ..Layout::default()
+    }))
+}
+
+/// Chunks that music files have, by which one without padding before it is told from one with it.
+const NAMES: [&[u8; 4]; 15] = [
+    b"COMM", b"SSND", b"FVER", b"MARK", b"INST", b"APPL", b"NAME", b"AUTH", b"(c) ", b"ANNO", b"COMT", b"ID3 ",
+    b"CHAN", b"PEAK", b"MIDI",
+];
+
+/// Where the chunk behind `found` begins. Padding to even sizes is missing in some files.
+fn next(file: &mut File, found: &Chunk) -> std::io::Result<u64> {
+    let end = found.body + found.size;
+    let is_padded = found.size % 2 == 1 && !chunk(file, end)?.is_some_and(|next| NAMES.contains(&&next.name));
+    Ok(end + u64::from(is_padded))
+}
+
+/// Whether nothing but whole chunks lies from `place` to `end`.
+fn only_chunks(file: &mut File, mut place: u64, end: u64) -> std::io::Result<bool> {
+    /// Files have a handful of them.
+    const MOST: u32 = 1000;
+    for _ in 0..MOST {
+        // A byte of padding may follow the last.
+        if place == end || place == end + 1 {
+            return Ok(true);
+        }
+        let Some(found) = chunk(file, place)? else { return Ok(false) };
+        place = next(file, &found)?;
+    }
+    Ok(false)
+}
+
+/// How samples are stored, of how many channels, how many frames, and at which rate (80 bits).
+fn read_common(common: &[u8], is_aifc: bool) -> Option<(Coding, u16, u64, [u8; 10])> {
+    let &[a, b, c, d, e, f, g, h, ..] = common else { return None };
+    let (channels, bits) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([g, h]));
+    let frames = u64::from(u32::from_be_bytes([c, d, e, f]));
+    let rate: [u8; 10] = common.get(8..18)?.try_into().ok()?;
+    let bytes = bits.div_ceil(8);
+    let compression = match is_aifc {
+        true => common.get(18..22)?.try_into().ok()?,
+        false => *b"NONE",
+    };
+    let integer = (1..=4).contains(&bytes);
+    let coding = match &compression.map(|byte: u8| byte.to_ascii_lowercase()) {
+        b"none" | b"twos" if integer => Coding::Big(bytes),
+        b"in16" => Coding::Big(2),
+        b"in24" => Coding::Big(3),
+        b"in32" => Coding::Big(4),
+        b"sowt" if bytes == 1 => Coding::Big(1),
+        b"sowt" if (2..=4).contains(&bytes) => Coding::Little(bytes),
+        b"42n1" | b"42ni" => Coding::Little(3),
+        b"23ni" => Coding::Little(4),
+        b"raw " if bytes == 1 => Coding::Unsigned8,
+        b"fl32" => Coding::FloatBig(4),
+        b"fl64" => Coding::FloatBig(8),
+        b"alaw" => Coding::ALaw,
+        b"ulaw" => Coding::MuLaw,
+        _ => return None,
+    };
+    (channels > 0).then_some((coding, channels, frames, rate))
+}
+
+/// A rate of 80 bits as a whole number: a sign and an exponent, then 64 bits with the point behind the first.
+fn whole_rate(rate: [u8; 10]) -> Option<u32> {
+    let exponent = u16::from_be_bytes([rate[0], rate[1]]).checked_sub(16_383).filter(|&exponent| exponent < 32)?;
+    let mantissa = u64::from_be_bytes(rate[2..].try_into().ok()?);
+    u32::try_from(mantissa >> (63 - exponent)).ok()
+}
+
+fn u32_at(bytes: &[u8], place: usize) -> u32 {
+    u32::from_be_bytes([bytes[place], bytes[place + 1], bytes[place + 2], bytes[place + 3]])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_read_as_they_are_written() {
+        for (rate, bytes) in [
+            (44_100, *b"\x40\x0e\xac\x44\0\0\0\0\0\0"),
+            (8000, *b"\x40\x0b\xfa\0\0\0\0\0\0\0"),
+            (1, *b"\x3f\xff\x80\0\0\0\0\0\0\0"),
+        ] {
+            assert_eq!(whole_rate(bytes), Some(rate));
+        }
+        assert_eq!(whole_rate([0xff; 10]), None);
+    }
+}

@@ -1,0 +1,130 @@
+//! The head of a FLAC file (RFC 9639): its description and nothing else. symphonia 0.6.1 reads every metadata block and
+//! refuses the file for a cue sheet, picture, comment or seek table that is not as it should be, or for a smallest block of
+//! zero, with which nothing is wrong but numbers that a player does not need.
+
+use std::fs::File;
+use std::io::{BufReader, Read, Seek, SeekFrom};
+
+use symphonia::core::checksum::Crc8Ccitt;
+use symphonia::core::io::Monitor;
+
+use super::layout::{Layout, bytes_at};
+use super::media::Piece;
+
+/// The mark, a block's header, and the block that describes the stream.
+const HEAD: usize = 4 + 4 + 34;
+
+/// The layout of the FLAC file from `start` to `end`: its description, made consistent, and its frames.
+pub(super) fn layout(file: &mut File, start: u64, end: u64) -> std::io::Result<Layout> {
+    let whole = Layout { pieces: Some(vec![Piece::File { start, length: end - start }]), ..Layout::default() };
+    let mut head = bytes_at(file, start, HEAD)?;
+    // What is not described first is no FLAC.
+    if head.len() < HEAD || head[4] & 0x7f != 0 || head[5..8] != [0, 0, 34] {
+        return Ok(whole);
+    }
+    let Some((place, frame)) = first_frame(file, start, end, head[4] >> 7 == 1)? else { return Ok(whole) };
+    head[4] |= 0x80;
+    let number = |place: usize| u16::from_be_bytes([head[place], head[place + 1]]);
+    let (smallest, largest) = (number(8), number(10));
+    let (smallest, largest) = match frame {
+        // Frames that are numbered have one size, but for the last.
+        Frame { is_fixed: true, block } if block <= smallest && smallest == largest => (smallest, largest),
+        Frame { is_fixed: true, block } => (block.max(16), block.max(16)),
+        // Unequal numbers tell the reader that frames state their first sample.
+        Frame { block, .. } => (16, if largest > 16 { largest.max(block) } else { u16::MAX }),
+    };
+    head[8..10].copy_from_slice(&smallest.to_be_bytes());
+    head[10..12].copy_from_slice(&largest.to_be_bytes());
+    // The sizes of frames in bytes, of which zeros mean that they are not known.
+    if head[12..15] > head[15..18] {
+        head[12..18].fill(0);
+    }
+    let frames = Piece::File { start: place, length: end - place };
+    Ok(Layout { pieces: Some(vec![Piece::Bytes(head), frames]), ..Layout::default() })
+}
+
+struct Frame {
+    /// Frames are numbered, not their samples.
+    is_fixed: bool,
+    /// Samples in it.
+    block: u16,
+}
+
+/// The first frame and where it begins: behind the metadata blocks, or, where their sizes lead to none, the first from
+/// there on.
+fn first_frame(file: &mut File, start: u64, end: u64, mut is_last: bool) -> std::io::Result<Option<(u64, Frame)>> {
+    let mut place = start + HEAD as u64;
+    while !is_last {
+        let header = bytes_at(file, place, 4)?;
+        let &[kind, a, b, c] = &header[..] else { return Ok(None) };
+        let next = place + 4 + u64::from(u32::from_be_bytes([0, a, b, c]));
+        // Not a block: the size before it was wrong.
+        if kind & 0x7f == 0x7f || kind & 0x7f == 0 || next > end {
+            break;
+        }
+        (place, is_last) = (next, kind >> 7 == 1);
+    }
+    file.seek(SeekFrom::Start(place))?;
+    let mut reader = BufReader::new(file).take(end.saturating_sub(place));
+    let mut window = Vec::new();
+    let mut chunk = vec![0; 1 << 16];
+    loop {
+        let read = reader.read(&mut chunk)?;
+        window.extend_from_slice(&chunk[..read]);
+        for offset in 0..window.len() {
+            // A header is within sixteen bytes.
+            if read > 0 && offset + 16 > window.len() {
+                place += offset as u64;
+                window.drain(..offset);
+                break;
+            }
+            if let Some(frame) = read_frame(&window[offset..]) {
+                return Ok(Some((place + offset as u64, frame)));
+            }
+        }
+        if read == 0 {
+            return Ok(None);
+        }
+    }
+}
+
+/// The frame whose header begins here, if its checksum is right.
+fn read_frame(bytes: &[u8]) -> Option<Frame> {
+    let &[0xff, second, sizes, channels, number, ..] = bytes else { return None };
+    if second & 0xfe != 0xf8 || channels & 1 == 1 {
+        return None;
+    }
+    // The number is written as UTF-8 does, in as many bytes as it has leading ones.
+    let ones = number.leading_ones() as usize;
+    let mut place = 4 + match ones {
+        0 => 1,
+        2..=7 => ones,
+        _ => return None,
+    };
+    let coded = sizes >> 4;
+    let extra = match coded {
+        6 => 1,
+        7 => 2,
+        _ => 0,
+    };
+    let size = bytes.get(place..place + extra)?;
+    let block = match (coded, size) {
+        (1, _) => 192,
+        (2..=5, _) => 576 << (coded - 2),
+        (6, &[size]) => u32::from(size) + 1,
+        (7, &[high, low]) => u32::from(u16::from_be_bytes([high, low])) + 1,
+        (8..=15, _) => 256 << (coded - 8),
+        _ => return None,
+    };
+    place += extra;
+    place += match sizes & 15 {
+        12 => 1,
+        13 | 14 => 2,
+        15 => return None,
+        _ => 0,
+    };
+    let mut crc = Crc8Ccitt::new(0);
+    crc.process_buf_bytes(bytes.get(..place)?);
+    let block = u16::try_from(block).ok()?;
+    (crc.crc() == *bytes.get(place)?).then_some(Frame { is_fixed: second & 1 == 0, block })
+}

@@ -1,0 +1,248 @@
+//! Streams of frames without a container: MPEG audio and ADTS. symphonia 0.6.1 looks for the next frame wherever it finds
+//! something else, and leaves out what that was without a word.
+
+use std::fs::File;
+
+use super::lame_tag;
+use super::layout::{Hole, Layout, bytes_at};
+use super::media::Piece;
+use super::tags;
+
+/// The header of a frame.
+pub(super) trait FrameHeader: Sized + Copy {
+    /// Bytes that tell all that is wanted.
+    const SIZE: usize;
+
+    /// The header that begins here, if one does.
+    fn read(bytes: &[u8]) -> Option<Self>;
+    /// Bytes of the frame, with its header.
+    fn length(&self) -> u64;
+    /// Samples of each channel.
+    fn samples(&self) -> u64;
+    /// Whether it may stand in one stream with the first.
+    fn is_of_stream(&self, first: &Self) -> bool;
+    /// The mean length of frames, if this has the bit rate of the first.
+    fn constant_length(&self, first: &Self) -> Option<f64>;
+    /// A frame of silence like this.
+    fn silence(&self) -> Option<Vec<u8>>;
+    /// The tag that the frame holds instead of sound.
+    fn tag(&self, frame: &[u8]) -> Option<lame_tag::Tag>;
+    /// Why the stream cannot be decoded.
+    fn refused(&self) -> Option<String>;
+}
+
+/// Parts of a file, read a piece at a time.
+struct Bytes<'a> {
+    file: &'a mut File,
+    start: u64,
+    end: u64,
+    buffer: Vec<u8>,
+}
+
+impl Bytes<'_> {
+    /// `count` bytes at `place`, or those before the end.
+    fn at(&mut self, place: u64, count: usize) -> std::io::Result<&[u8]> {
+        const BUFFER: usize = 1 << 17;
+        let count = count.min(usize::try_from(self.end.saturating_sub(place)).unwrap_or(usize::MAX));
+        let is_there = place >= self.start && place + count as u64 <= self.start + self.buffer.len() as u64;
+        if !is_there {
+            let most = usize::try_from(self.end - place.min(self.end)).unwrap_or(usize::MAX).min(BUFFER.max(count));
+            self.buffer = bytes_at(self.file, place, most)?;
+            self.start = place;
+        }
+        let from = (place - self.start) as usize;
+        Ok(&self.buffer[from..(from + count).min(self.buffer.len())])
+    }
+
+    fn header<H: FrameHeader>(&mut self, place: u64) -> std::io::Result<Option<H>> {
+        Ok(H::read(self.at(place, H::SIZE)?))
+    }
+
+    /// The first place from `place` to `limit` where frames of one stream follow each other, of `first` if that is given.
+    fn find<H: FrameHeader>(&mut self, place: u64, limit: u64, first: Option<&H>) -> std::io::Result<Option<(u64, H)>> {
+        /// Random bytes look like so many in a row once in more files than there are.
+        const ROW: u32 = 4;
+        let mut start = place;
+        while start < limit.min(self.end) {
+            let block = self.at(start, 1 << 16)?;
+            let Some(offset) = block.iter().position(|&byte| byte == 0xff) else {
+                start += block.len().max(1) as u64;
+                continue;
+            };
+            start += offset as u64;
+            let Some(header) =
+                self.header::<H>(start)?.filter(|header| first.is_none_or(|first| header.is_of_stream(first)))
+            else {
+                start += 1;
+                continue;
+            };
+            let (mut next, mut row) = (start + header.length(), 1);
+            while row < ROW && next < self.end {
+                match self.header::<H>(next)? {
+                    Some(other) if other.is_of_stream(&header) => next += other.length(),
+                    _ => break,
+                }
+                row += 1;
+            }
+            // Fewer frames are enough where the file ends with them, or tags follow.
+            let ends = next == self.end || next < self.end && tags::length(self.at(next, tags::MARK)?).is_some();
+            if row == ROW || row > 1 && (ends || next > self.end) {
+                return Ok(Some((start, header)));
+            }
+            start += 1;
+        }
+        Ok(None)
+    }
+}
+
+/// What is found on the way through a stream.
+struct Walk<H> {
+    first: H,
+    pieces: Vec<Piece>,
+    /// Where the current run of frames began.
+    run: u64,
+    packets: u64,
+    samples: u64,
+    /// The mean length of frames as long as all have one bit rate, and how many frames the file is said to have.
+    constant: Option<f64>,
+    stated: Option<u64>,
+    /// Holes, and the number of pieces before each.
+    holes: Vec<(Hole, usize)>,
+}
+
+/// The layout of a stream: its frames without what is between them. `None` if it is not one.
+pub(super) fn layout<H: FrameHeader>(file: &mut File, start: u64, end: u64) -> std::io::Result<Option<Layout>> {
+    /// Further behind, it is not a stream that begins with junk.
+    const JUNK: u64 = 1 << 17;
+    let mut bytes = Bytes { file, start: 0, end, buffer: Vec::new() };
+    let Some((first_place, first)) = bytes.find::<H>(start, start + JUNK, None)? else { return Ok(None) };
+    let constant = first.constant_length(&first);
+    let mut walk = Walk {
+        first,
+        pieces: Vec::new(),
+        run: first_place,
+        packets: 0,
+        samples: 0,
+        constant,
+        stated: None,
+        holes: Vec::new(),
+    };
+    let mut notes = Vec::new();
+    let mut place = first_place;
+    let mut is_first = true;
+    while place < end {
+        if let Some(header) = bytes.header::<H>(place)?.filter(|header| header.is_of_stream(&walk.first)) {
+            walk.frame(&mut bytes, place, header, is_first)?;
+            is_first = false;
+            place += header.length();
+            continue;
+        }
+        walk.end_run(place);
+        let junk = place;
+        while let Some(length) = tags::length(bytes.at(place, tags::MARK)?) {
+            place = place.saturating_add(length).min(end);
+        }
+        walk.run = place;
+        let is_frame = bytes.header::<H>(place)?.is_some_and(|header| header.is_of_stream(&walk.first));
+        if place >= end || is_frame && place > junk {
+            continue;
+        }
+        let Some((next, _)) = bytes.find(place + 1, end, Some(&walk.first))? else {
+            notes.extend(behind(&mut bytes, place, end)?);
+            break;
+        };
+        // In front of the first sound, nothing is missing.
+        if walk.packets > 0 {
+            walk.hole(next - place);
+        }
+        (place, walk.run) = (next, next);
+    }
+    walk.end_run(place.min(end));
+    let mut holes = std::mem::take(&mut walk.holes);
+    if walk.stated == Some(walk.packets) {
+        // All frames are there.
+        let bytes: u64 = holes.iter().map(|(hole, _)| hole.bytes).sum();
+        if bytes > 0 {
+            notes.push(format!("{bytes} bytes between frames are not sound and were left out; no frame is missing"));
+        }
+        holes.clear();
+    }
+    let holes = walk.fill(holes);
+    Ok(Some(Layout { pieces: Some(walk.pieces), holes, notes, refused: first.refused(), ..Layout::default() }))
+}
+
+/// A note about what is behind the last frame, if that is more than a few bytes.
+fn behind<'a>(bytes: &mut Bytes<'a>, place: u64, end: u64) -> std::io::Result<Option<String>> {
+    const FEW: u64 = 4096;
+    let start = bytes.at(place, FEW as usize)?;
+    let what = if start.iter().all(|&byte| byte == 0) { "zeros" } else { "bytes" };
+    let count = end - place;
+    Ok((count > FEW).then(|| format!("{count} {what} behind the last frame are not sound and were left out")))
+}
+
+impl<H: FrameHeader> Walk<H> {
+    fn frame(&mut self, bytes: &mut Bytes<'_>, place: u64, header: H, is_first: bool) -> std::io::Result<()> {
+        /// A tag of Xing's kind is no longer.
+        const TAG: usize = 300;
+        let length = usize::try_from(header.length()).unwrap_or(usize::MAX).min(TAG);
+        if let Some(tag) = header.tag(bytes.at(place, length)?) {
+            if is_first {
+                self.stated = tag.frames;
+                if let Some(at) = tag.checksum_at {
+                    // Zeros stand for a checksum that was not written.
+                    let at = place + at as u64;
+                    self.end_run(at);
+                    self.pieces.push(Piece::Bytes(vec![0, 0]));
+                    self.run = at + 2;
+                }
+            }
+            return Ok(());
+        }
+        if self.packets == 0 {
+            // The frame with the tag may have another bit rate.
+            self.first = header;
+            self.constant = header.constant_length(&header);
+        } else if header.constant_length(&self.first).is_none() {
+            self.constant = None;
+        }
+        self.packets += 1;
+        self.samples += header.samples();
+        Ok(())
+    }
+
+    fn end_run(&mut self, place: u64) {
+        if place > self.run {
+            self.pieces.push(Piece::File { start: self.run, length: place - self.run });
+        }
+        self.run = place;
+    }
+
+    fn hole(&mut self, bytes: u64) {
+        let (packet, sample) = (self.packets, self.samples);
+        self.holes.push((Hole { packet, sample, bytes, filled: false }, self.pieces.len()));
+    }
+
+    /// Puts silence into the holes, where it is known how much.
+    fn fill(&mut self, holes: Vec<(Hole, usize)>) -> Vec<Hole> {
+        let stated = self.stated.and_then(|stated| stated.checked_sub(self.packets)).filter(|_| holes.len() == 1);
+        let by_bytes = |hole: &Hole| Some((hole.bytes as f64 / self.constant?).round() as u64);
+        let missing: Vec<Option<u64>> = holes.iter().map(|(hole, _)| stated.or_else(|| by_bytes(hole))).collect();
+        let silence = self.first.silence();
+        let (mut packets, mut inserted) = (0, 0);
+        let mut filled = Vec::new();
+        for ((hole, place), missing) in holes.into_iter().zip(missing) {
+            let (packet, sample) = (hole.packet + packets, hole.sample + packets * self.first.samples());
+            let mut hole = Hole { packet, sample, ..hole };
+            if let (Some(missing), Some(silence)) = (missing, &silence) {
+                let length = missing * silence.len() as u64;
+                self.pieces.insert(place + inserted, Piece::Repeated { bytes: silence.clone(), length });
+                inserted += 1;
+                packets += missing;
+                hole.filled = true;
+                hole.packet += missing;
+            }
+            filled.push(hole);
+        }
+        filled
+    }
+}

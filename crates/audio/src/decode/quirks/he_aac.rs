@@ -1,0 +1,251 @@
+//! HE-AAC, of which symphonia 0.6.1 decodes the half-rate core without a word unless the configuration says it first. SBR is
+//! signalled in the configuration as the object type, or behind it (ISO/IEC 14496-3, 1.6.5), or not at all: then only
+//! payloads in the frames tell.
+
+/// What a decoder of AAC-LC makes of a configuration.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::decode) enum Config {
+    /// It decodes what this describes, if the frames hold no more.
+    Plain,
+    /// It decodes it: the configuration says that there is no SBR.
+    WithoutSbr,
+    /// It does not decode it, which has this name.
+    Other(String),
+}
+
+/// The name of a stream with SBR whose configuration does not say so.
+pub(in crate::decode) const IMPLICIT: &str = "HE-AAC (SBR, and perhaps PS, signalled in its frames)";
+
+/// Reads an `AudioSpecificConfig` (ISO/IEC 14496-3, 1.6.2.1). One that is too short is left to the decoder.
+pub(in crate::decode) fn read_config(config: &[u8]) -> Config {
+    read(&mut Bits::new(config)).unwrap_or(Config::Plain)
+}
+
+fn read(bits: &mut Bits<'_>) -> Option<Config> {
+    let other = |name: &str| Some(Config::Other(name.to_string()));
+    let object = object_type(bits)?;
+    rate(bits)?;
+    bits.take(4)?;
+    match object {
+        2 => {}
+        5 => return other("HE-AAC (SBR)"),
+        29 => return other("HE-AAC v2 (SBR and PS)"),
+        1 => return other("AAC Main"),
+        3 => return other("AAC SSR"),
+        4 => return other("AAC LTP"),
+        23 => return other("AAC-LD"),
+        39 => return other("AAC-ELD"),
+        42 => return other("xHE-AAC (USAC)"),
+        object => return Some(Config::Other(format!("MPEG-4 audio of object type {object}"))),
+    }
+    if bits.take(1)? == 1 {
+        return other("AAC with frames of 960 samples");
+    }
+    // Behind the rest, whose length the channels decide, the extensions begin with marks.
+    while bits.left() >= 16 {
+        if bits.peek(11)? != 0x2b7 {
+            bits.take(1)?;
+            continue;
+        }
+        bits.take(11)?;
+        let extension = object_type(bits)?;
+        if extension != 5 && extension != 22 {
+            continue;
+        }
+        if bits.take(1)? == 0 {
+            return Some(Config::WithoutSbr);
+        }
+        rate(bits)?;
+        let has_ps = bits.left() >= 12 && bits.take(11)? == 0x548 && bits.take(1)? == 1;
+        return other(if has_ps { "HE-AAC v2 (SBR and PS)" } else { "HE-AAC (SBR)" });
+    }
+    Some(Config::Plain)
+}
+
+fn object_type(bits: &mut Bits<'_>) -> Option<u32> {
+    match bits.take(5)? {
+        31 => Some(32 + bits.take(6)?),
+        object => Some(object),
+    }
+}
+
+fn rate(bits: &mut Bits<'_>) -> Option<()> {
+    if bits.take(4)? == 15 {
+        bits.take(24)?;
+    }
+    Some(())
+}
+
+/// Whether some packets from the start of a stream of AAC-LC hold SBR: most of them, of those that differ. In a single one,
+/// other data can look like it.
+pub(in crate::decode) fn is_in<'a>(packets: impl Iterator<Item = &'a [u8]>) -> bool {
+    let packets: std::collections::HashSet<&[u8]> = packets.collect();
+    let with_sbr = packets.iter().filter(|packet| has_sbr(packet)).count();
+    !packets.is_empty() && 4 * with_sbr >= 3 * packets.len()
+}
+
+/// Whether the last elements of a frame can be fill elements of which the first holds SBR. What comes before them is known
+/// only to who decodes it, so that every place is tried: from the right one, elements lead to the end of the frame exactly.
+fn has_sbr(frame: &[u8]) -> bool {
+    (0..8 * frame.len()).any(|place| sbr_to_the_end(Bits { bytes: frame, place }).is_some())
+}
+
+/// Something if a fill element with SBR begins here, and leads to the end of the frame.
+fn sbr_to_the_end(mut bits: Bits<'_>) -> Option<()> {
+    /// The extensions of fill elements that hold SBR, without and with a checksum (ISO/IEC 14496-3, table 4.121).
+    const SBR: [u32; 2] = [13, 14];
+    let size = fill_size(&mut bits)?;
+    SBR.contains(&bits.peek(4)?).then_some(())?;
+    bits.skip(8 * size)?;
+    leads_to_the_end(&mut bits).then_some(())
+}
+
+/// The bytes of the fill element that begins here.
+fn fill_size(bits: &mut Bits<'_>) -> Option<usize> {
+    const FILL: u32 = 6;
+    if bits.take(3)? != FILL {
+        return None;
+    }
+    let size = match bits.take(4)? {
+        15 => 14 + bits.take(8)?,
+        size => size,
+    };
+    Some(size as usize)
+}
+
+/// Whether nothing but fill elements and data lie between here and the end of the frame.
+fn leads_to_the_end(bits: &mut Bits<'_>) -> bool {
+    const DATA: u32 = 4;
+    const END: u32 = 7;
+    loop {
+        let next = match bits.peek(3) {
+            Some(END) => return (bits.place + 3).div_ceil(8) == bits.bytes.len(),
+            Some(DATA) => data_size(bits),
+            _ => fill_size(bits),
+        };
+        if next.and_then(|size| bits.skip(8 * size)).is_none() {
+            return false;
+        }
+    }
+}
+
+/// The bytes of the data element that begins here.
+fn data_size(bits: &mut Bits<'_>) -> Option<usize> {
+    bits.take(7)?;
+    let is_aligned = bits.take(1)? == 1;
+    let size = match bits.take(8)? {
+        255 => 255 + bits.take(8)?,
+        size => size,
+    };
+    if is_aligned {
+        bits.place = bits.place.next_multiple_of(8);
+    }
+    Some(size as usize)
+}
+
+/// Bits from the highest of the first byte on.
+struct Bits<'a> {
+    bytes: &'a [u8],
+    place: usize,
+}
+
+impl<'a> Bits<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        Bits { bytes, place: 0 }
+    }
+
+    fn left(&self) -> usize {
+        (8 * self.bytes.len()).saturating_sub(self.place)
+    }
+
+    fn peek(&self, count: usize) -> Option<u32> {
+        (self.left() >= count).then(|| {
+            let bit = |place: usize| u32::from(self.bytes[place / 8] >> (7 - place % 8) & 1);
+            (self.place..self.place + count).fold(0, |value, place| value << 1 | bit(place))
+        })
+    }
+
+    fn take(&mut self, count: usize) -> Option<u32> {
+        let value = self.peek(count)?;
+        self.place += count;
+        Some(value)
+    }
+
+    fn skip(&mut self, count: usize) -> Option<()> {
+        (self.left() >= count).then(|| self.place += count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes from strings of bits.
+    fn bits(text: &str) -> Vec<u8> {
+        let bits: Vec<u8> = text.bytes().filter(|x| *x != b' ').map(|x| x - b'0').collect();
+        bits.chunks(8).map(|chunk| chunk.iter().enumerate().map(|(i, bit)| bit << (7 - i)).sum()).collect()
+    }
+
+    #[test]
+    fn every_way_to_signal_sbr_in_a_configuration_is_seen() {
+        let named = |text: &str| match read_config(&bits(text)) {
+            Config::Other(name) => name,
+            other => format!("{other:?}"),
+        };
+        // Object type, rate, channels, and what follows for AAC-LC.
+        assert_eq!(named("00010 0100 0010 000"), "Plain");
+        assert_eq!(named("00010 1111 000000001010110001000100 0010 000"), "Plain");
+        assert_eq!(named("00101 0111 0010 0100 00010 000"), "HE-AAC (SBR)");
+        assert_eq!(named("11101 0111 0001 0100 00010 000"), "HE-AAC v2 (SBR and PS)");
+        // 0x2b7, the object type, a flag and a rate.
+        assert_eq!(named("00010 0111 0010 000 01010110111 00101 1 0100"), "HE-AAC (SBR)");
+        assert_eq!(named("00010 0111 0010 000 01010110111 00101 1 1111 000000001010110001000100"), "HE-AAC (SBR)");
+        assert_eq!(named("00010 0111 0010 000 01010110111 00101 0"), "WithoutSbr");
+        // 0x548 and a flag.
+        assert_eq!(named("00010 0111 0001 000 01010110111 00101 1 0100 10101001000 1"), "HE-AAC v2 (SBR and PS)");
+        assert_eq!(named("00010 0111 0001 000 01010110111 00101 1 0100 10101001000 0"), "HE-AAC (SBR)");
+        assert_eq!(named("00010 0100 0010 100"), "AAC with frames of 960 samples");
+        assert_eq!(named("11111 001010 0100 0010"), "xHE-AAC (USAC)");
+        assert_eq!(named("00001 0100 0010 000"), "AAC Main");
+        for text in ["", "00010", "00010 0100 0010"] {
+            assert_eq!(named(text), "Plain", "left to the decoder");
+        }
+    }
+
+    /// A frame of `sound` bits that nothing can tell from others, a fill element of `size` bytes with an extension, and the
+    /// end.
+    fn frame(seed: u32, sound: usize, fill: Option<(usize, u32)>) -> Vec<u8> {
+        let mut state = seed;
+        let mut random = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state >> 31
+        };
+        let mut text: String = (0..sound).map(|_| if random() == 1 { '1' } else { '0' }).collect();
+        if let Some((size, extension)) = fill {
+            text += "110";
+            text += &if size < 15 { format!("{size:04b}") } else { format!("1111{:08b}", size - 14) };
+            text += &format!("{extension:04b}");
+            text.extend((4..8 * size).map(|_| if random() == 1 { '1' } else { '0' }));
+        }
+        text += "111";
+        bits(&text)
+    }
+
+    #[test]
+    fn sbr_in_frames_is_seen_and_sound_is_not_taken_for_it() {
+        let is_in = |fill: fn(usize) -> Option<(usize, u32)>| {
+            let frames: Vec<Vec<u8>> = (0..32).map(|i| frame(i as u32 * 7919 + 3, 1000 + 37 * i, fill(i))).collect();
+            super::is_in(frames.iter().map(Vec::as_slice))
+        };
+        assert!(is_in(|i| Some((5 + i, 13))));
+        assert!(is_in(|i| Some((5 + i, 14))));
+        assert!(is_in(|i| Some((200 + i, 13))));
+        assert!(!is_in(|_| None));
+        assert!(!is_in(|i| Some((5 + i, 0))), "padding");
+        assert!(!is_in(|i| Some((5 + i, if i % 2 == 0 { 13 } else { 0 }))), "some");
+        assert!(!super::is_in(std::iter::empty()));
+        for length in 0..4 {
+            has_sbr(&vec![0xd7; length]);
+        }
+    }
+}

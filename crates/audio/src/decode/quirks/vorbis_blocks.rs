@@ -1,0 +1,267 @@
+//! How many samples the pages of an Ogg Vorbis stream hold, and which of them are to be heard (Vorbis I, 4.3.8 and A.2).
+//! symphonia 0.6.1 leaves out the last samples of the first page where the first are meant, loses samples at pages without
+//! a position, and goes on behind the end of a stream.
+
+/// A stream of Vorbis, page by page.
+#[derive(Debug, Default)]
+pub(crate) struct Blocks {
+    /// Packets that have ended.
+    packets: u64,
+    /// What there is of the current packet: all of a header, the first byte of others.
+    packet: Vec<u8>,
+    /// The two sizes of blocks, and the size in each mode.
+    sizes: Option<[u64; 2]>,
+    modes: Vec<u64>,
+    /// The size of the block before.
+    previous: Option<u64>,
+    /// Samples that come out of the packets so far, and how many of them belong to the last pages without a position.
+    decoded: u64,
+    since_position: u64,
+    /// The position of the last page with sound that has one.
+    position: Option<i64>,
+    skip: u64,
+    /// Samples at the end that are not to be heard.
+    trimmed: u64,
+    missing: Option<Missing>,
+    has_ended: bool,
+    /// Pages behind the end.
+    behind: u64,
+}
+
+/// Samples that positions count and no packet holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Missing {
+    /// The first sample behind them.
+    pub(crate) at: u64,
+    /// How many, in all places.
+    pub(crate) count: u64,
+}
+
+/// What is to be heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Heard {
+    /// Samples to leave out at the start.
+    pub(crate) skip: u64,
+    /// Samples to keep behind these.
+    pub(crate) keep: u64,
+    pub(crate) missing: Option<Missing>,
+    /// Pages behind the end of the stream.
+    pub(crate) behind: u64,
+}
+
+impl Blocks {
+    /// The next page of the stream, whole.
+    pub(super) fn page(&mut self, page: &[u8]) {
+        const LAST: u8 = 4;
+        /// A setup header of this size is none.
+        const LARGEST_HEADER: usize = 1 << 24;
+        if self.has_ended {
+            self.behind += 1;
+            return;
+        }
+        let segments = usize::from(page[26]);
+        let (lacing, mut body) = page[27..].split_at(segments);
+        let before = self.decoded;
+        let mut ended = false;
+        for &length in lacing {
+            let (segment, rest) = body.split_at(usize::from(length));
+            body = rest;
+            match self.packets {
+                ..3 if self.packet.len() < LARGEST_HEADER => self.packet.extend_from_slice(segment),
+                _ if self.packet.is_empty() => self.packet.extend(segment.first()),
+                _ => {}
+            }
+            if length < 255 {
+                ended |= self.packets >= 3;
+                self.end_packet();
+            }
+        }
+        self.since_position += self.decoded - before;
+        let position = i64::from_le_bytes(std::array::from_fn(|i| page[6 + i]));
+        let is_last = page[5] & LAST != 0;
+        if ended && position != -1 && self.decoded > 0 {
+            self.place(position, is_last);
+        }
+        self.has_ended = is_last;
+    }
+
+    fn place(&mut self, position: i64, is_last: bool) {
+        let expected = match self.position {
+            Some(position) => position.saturating_add_unsigned(self.since_position),
+            // The first page with sound: it ends at its position, wherever it begins. A stream of one page begins at zero.
+            None => i64::try_from(self.decoded).unwrap_or(i64::MAX),
+        };
+        let surplus = u64::try_from(expected.saturating_sub(position)).unwrap_or(0);
+        let lack = u64::try_from(position.saturating_sub(expected)).unwrap_or(0);
+        match (self.position.is_some(), is_last) {
+            (_, true) => self.trimmed = surplus.min(self.decoded - self.skip),
+            (false, false) => self.skip = surplus.min(self.decoded),
+            // Other decoders go by the next position here, and keep all samples.
+            (true, false) => {}
+        }
+        if self.position.is_some() && lack > 0 {
+            let count = self.missing.map_or(0, |missing| missing.count).saturating_add(lack);
+            let at = self.missing.map_or(self.decoded - self.since_position, |missing| missing.at);
+            self.missing = Some(Missing { at: at.saturating_sub(self.skip), count });
+        }
+        self.position = Some(position);
+        self.since_position = 0;
+    }
+
+    fn end_packet(&mut self) {
+        match self.packets {
+            0 => {
+                let sizes = self.packet.get(28).filter(|_| self.packet.starts_with(b"\x01vorbis"));
+                self.sizes = sizes.map(|sizes| [1 << (sizes & 15), 1 << (sizes >> 4)]);
+            }
+            1 => {}
+            2 => {
+                let flags = mode_flags(&self.packet).unwrap_or_default();
+                let size = |is_long: bool| self.sizes.map_or(0, |sizes| sizes[usize::from(is_long)]);
+                self.modes = flags.into_iter().map(size).collect();
+            }
+            _ => self.end_block(),
+        }
+        self.packets += 1;
+        self.packet.clear();
+    }
+
+    /// A block comes out as the half of it and of the one before that overlap. Of packets that are not sound nothing does.
+    fn end_block(&mut self) {
+        let Some(first) = self.packet.first().filter(|&first| first & 1 == 0) else { return };
+        let bits = self.modes.len().saturating_sub(1).checked_ilog2().map_or(0, |bits| bits + 1);
+        let mode = usize::from(first >> 1) & ((1 << bits) - 1);
+        let Some(&size) = self.modes.get(mode) else { return };
+        self.decoded += self.previous.map_or(0, |previous| (previous + size) / 4);
+        self.previous = Some(size);
+    }
+
+    /// What is to be heard of a stream that was read to its end; `None` if it cannot be told.
+    pub(crate) fn heard(&self) -> Option<Heard> {
+        let keep = self.decoded.checked_sub(self.skip + self.trimmed)?;
+        let (skip, missing, behind) = (self.skip, self.missing, self.behind);
+        (!self.modes.is_empty()).then_some(Heard { skip, keep, missing, behind })
+    }
+}
+
+/// Whether blocks are long, for each mode, from the end of a setup header: the number of modes less one in 6 bits, then of
+/// each a flag, 32 bits of zeros and a mapping in 8, and a bit that is set. All before it is of any length.
+fn mode_flags(setup: &[u8]) -> Option<Vec<bool>> {
+    const MODE: usize = 41;
+    let bit = |place: usize| setup[place / 8] >> (place % 8) & 1 == 1;
+    let number = |place: usize, bits: usize| (0..bits).fold(0u64, |value, i| value | u64::from(bit(place + i)) << i);
+    let mut start = (0..8 * setup.len()).rev().find(|&place| bit(place))?;
+    let (mut flags, mut found) = (Vec::new(), None);
+    while start >= MODE + 6 && flags.len() < 64 {
+        start -= MODE;
+        if number(start + 1, 32) != 0 || number(start + 33, 8) > 63 {
+            break;
+        }
+        flags.push(bit(start));
+        // The number may fit by chance before the first mode, too: the longest row that it fits is the right one.
+        if number(start - 6, 6) + 1 == flags.len() as u64 {
+            found = Some(flags.len());
+        }
+    }
+    flags.truncate(found?);
+    flags.reverse();
+    Some(flags)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A setup header of `modes`, behind anything.
+    fn setup(modes: &[bool]) -> Vec<u8> {
+        let mut bits: Vec<u8> = (0..611).map(|i| u8::from(i % 3 != 1)).collect();
+        let mut number = |value: u64, count: usize| bits.extend((0..count).map(|i| (value >> i & 1) as u8));
+        number(modes.len() as u64 - 1, 6);
+        for &is_long in modes {
+            number(u64::from(is_long), 1);
+            number(0, 32);
+            number(u64::from(is_long), 8);
+        }
+        number(1, 1);
+        bits.chunks(8).map(|chunk| chunk.iter().enumerate().map(|(i, bit)| bit << i).sum()).collect()
+    }
+
+    fn page(flags: u8, position: i64, packets: &[&[u8]]) -> Vec<u8> {
+        let mut page = b"OggS\0".to_vec();
+        page.push(flags);
+        page.extend(position.to_le_bytes());
+        page.extend([0; 12]);
+        let lacing: Vec<u8> = packets
+            .iter()
+            .flat_map(|packet| {
+                let mut sizes = vec![255; packet.len() / 255];
+                sizes.push((packet.len() % 255) as u8);
+                sizes
+            })
+            .collect();
+        page.push(lacing.len() as u8);
+        page.extend(lacing);
+        page.extend(packets.concat());
+        page
+    }
+
+    /// Blocks of 64 and 256: three long ones come out as 128, a short one behind a long one as 80.
+    const LONG: &[u8] = &[2];
+    const SHORT: &[u8] = &[0];
+
+    fn heard(pages: &[(u8, i64, &[&[u8]])]) -> Heard {
+        let mut first = b"\x01vorbis".to_vec();
+        first.resize(28, 0);
+        first.extend([0x86, 1]);
+        let mut blocks = Blocks::default();
+        blocks.page(&page(2, 0, &[&first]));
+        let comment = [b'c'; 700];
+        blocks.page(&page(0, 0, &[&comment, &setup(&[false, true])]));
+        for &(flags, position, packets) in pages {
+            blocks.page(&page(flags, position, packets));
+        }
+        blocks.heard().unwrap()
+    }
+
+    fn plain(skip: u64, keep: u64) -> Heard {
+        Heard { skip, keep, missing: None, behind: 0 }
+    }
+
+    #[test]
+    fn the_modes_are_found_from_the_end() {
+        for modes in [&[false][..], &[true], &[false, true], &[true, false, false, true, true]] {
+            assert_eq!(mode_flags(&setup(modes)).as_deref(), Some(modes));
+        }
+        for nothing in [&[][..], &[0; 40], &[0xff; 40]] {
+            assert_eq!(mode_flags(nothing), None);
+        }
+    }
+
+    #[test]
+    fn positions_say_what_is_to_be_heard() {
+        let three: &[&[u8]] = &[LONG, LONG, LONG];
+        let two: &[&[u8]] = &[LONG, LONG];
+        assert_eq!(heard(&[(0, 256, three), (4, 512, two)]), plain(0, 512));
+        assert_eq!(heard(&[(0, 256, &[LONG, LONG, LONG, b"\x01"]), (4, 416, &[SHORT, LONG])]), plain(0, 416));
+        assert_eq!(heard(&[(0, 256, three), (4, 400, two)]), plain(0, 400), "padding");
+        assert_eq!(heard(&[(0, 200, three), (4, 456, two)]), plain(56, 456), "a delay");
+        assert_eq!(heard(&[(0, 1000, three), (4, 1256, two)]), plain(0, 512), "a part of a stream");
+        assert_eq!(heard(&[(4, 200, three)]), plain(0, 200), "one page: padding");
+        assert_eq!(heard(&[(0, -1, three), (0, -1, two), (4, 600, two)]), plain(0, 600), "no positions");
+        assert_eq!(heard(&[(0, 256, three), (4, -1, two)]), plain(0, 512), "none at the end");
+        assert_eq!(heard(&[(0, -1, three), (0, 500, two), (4, 756, two)]), plain(12, 756), "a delay of two pages");
+        // The first packet beside the headers, where it does not belong.
+        assert_eq!(heard(&[(0, 0, &[LONG]), (0, 240, two), (4, 496, two)]), plain(16, 496));
+        assert_eq!(heard(&[(0, 256, three), (0, 300, two), (4, 556, two)]), plain(0, 768), "the next position counts");
+        assert_eq!(heard(&[(0, 256, three), (4, 100, two)]), plain(0, 100), "more padding than the last page holds");
+    }
+
+    #[test]
+    fn what_is_missing_and_what_is_behind_the_end_is_told() {
+        let three: &[&[u8]] = &[LONG, LONG, LONG];
+        let lost = heard(&[(0, 256, three), (0, 768, &[LONG, LONG]), (4, 1152, three)]);
+        assert_eq!(lost, Heard { missing: Some(Missing { at: 256, count: 256 }), ..plain(0, 896) });
+        let twice = heard(&[(0, 256, three), (4, 600, three), (0, 984, three), (4, 1368, three)]);
+        assert_eq!(twice, Heard { behind: 2, ..plain(0, 600) });
+    }
+}
