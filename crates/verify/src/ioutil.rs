@@ -1,3 +1,5 @@
+//! Files written whole or not at all.
+
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -30,7 +32,7 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     }
     // The temporary file's own name, which its error holds, would only confuse.
     let mut file = builder.tempfile_in(folder).map_err(|e| failed(e.kind().into()))?;
-    file.write_all(bytes).map_err(failed)?;
+    file.as_file_mut().write_all(bytes).map_err(failed)?;
     file.persist(&target).map_err(|e| failed(e.error))?;
     Ok(())
 }
