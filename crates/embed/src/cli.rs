@@ -62,6 +62,9 @@ pub(crate) struct Args {
     /// Files that are damaged or end too early: skip, or keep what can be decoded
     #[arg(long, default_value = "skip", value_parser = ["skip", "keep"])]
     damaged: String,
+    /// Decode what mert-embed does not read itself (WMA, APE, AC-3, HE-AAC, …) with the installed ffmpeg
+    #[arg(long)]
+    ffmpeg: bool,
     /// The rate of the samples on standard input, which are 32-bit little-endian floats of one channel
     #[arg(long, value_name = "HZ")]
     input_rate: Option<u32>,
@@ -124,6 +127,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         window: args.window,
         tail: args.tail,
         damage: if args.damaged == "keep" { Damage::Keep } else { Damage::Refuse },
+        ffmpeg: args.ffmpeg.then(mert_audio::ffmpeg_version).transpose()?,
         input_rate: args.input_rate,
     };
     let inputs = inputs::collect(&paths, args.list.as_deref())?;
