@@ -7,7 +7,7 @@ use mert_audio::{AudioError, AudioFile, Damage, Source};
 use mert_testkit::fixture;
 
 /// Every track in `fixtures/audio/` that can be decoded: name, container, codec, rate, channels and length.
-pub(crate) const TRACKS: [(&str, &str, &str, u32, usize, u64); 33] = [
+pub(crate) const TRACKS: [(&str, &str, &str, u32, usize, u64); 34] = [
     ("16-16k-5.1.flac", "flac", "flac", 16_000, 6, 16_000),
     ("16-24k-stereo.flac", "flac", "flac", 24_000, 2, 31_200),
     ("16-44k1-stereo.flac", "flac", "flac", 44_100, 2, 44_100),
@@ -15,6 +15,7 @@ pub(crate) const TRACKS: [(&str, &str, &str, u32, usize, u64); 33] = [
     ("24-96k-mono.flac", "flac", "flac", 96_000, 1, 96_000),
     ("24k-mono.ogg", "ogg", "vorbis", 24_000, 1, 55_200),
     ("44k1-stereo.ogg", "ogg", "vorbis", 44_100, 2, 110_250),
+    ("48k-5.1.ogg", "ogg", "vorbis", 48_000, 6, 57_600),
     ("aac-24k-stereo.m4a", "isomp4", "aac", 24_000, 2, 38_400),
     ("aac-44k1-stereo.m4a", "isomp4", "aac", 44_100, 2, 88_200),
     ("aac-48k-mono.m4a", "isomp4", "aac", 48_000, 1, 86_400),

@@ -10,8 +10,12 @@ use std::path::Path;
 
 pub use table::{READ_EXTENSIONS, UNREAD_EXTENSIONS};
 
-/// How many bytes are looked at. It is what a stream that cannot seek keeps for a second look.
-pub(crate) const HEAD: usize = 1 << 15;
+/// How many bytes are looked at first. It is what a stream that cannot seek keeps for a second look: symphonia's buffer has
+/// 64 KiB, of which it fills up to 32 ahead.
+pub(crate) const HEAD: usize = 1 << 14;
+
+/// How much junk may come before a stream of frames, in a file.
+pub(crate) const LONG_HEAD: usize = 1 << 20;
 
 /// A file format, by the name that people use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,8 +66,16 @@ pub fn identify(path: &Path) -> std::io::Result<Option<&'static Format>> {
     let start = behind_tags(&mut file)?;
     file.seek(SeekFrom::Start(start))?;
     let mut head = Vec::new();
-    file.take(HEAD as u64).read_to_end(&mut head)?;
+    (&mut file).take(HEAD as u64).read_to_end(&mut head)?;
+    if may_be_junk(recognise(&head)) {
+        file.take((LONG_HEAD - HEAD) as u64).read_to_end(&mut head)?;
+    }
     Ok(recognise(&head))
+}
+
+/// Whether frames may come behind what was looked at.
+pub(crate) fn may_be_junk(format: Option<&'static Format>) -> bool {
+    format.is_none_or(|format| *format == table::ZEROS.format)
 }
 
 /// Where a file begins behind its ID3v2 tags.

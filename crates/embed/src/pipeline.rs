@@ -134,7 +134,7 @@ fn read_file(
     reading: &Reading,
     on_window: &mut impl FnMut(Window) -> bool,
 ) -> Result<Vec<String>, AudioError> {
-    let track = Track::open(path, embedder.sample_rate(), reading.damage)?;
+    let track = Track::open(path, embedder.sample_rate(), reading.options())?;
     let mut windows = track.windows(&reading.window, reading.tail, embedder.min_samples())?;
     read_windows(&mut windows, on_window)?;
     match windows.source().channels_cancel() {

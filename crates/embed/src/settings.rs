@@ -1,6 +1,6 @@
-//! What the numbers of an output depend on, besides the files.
+//! How files are read, and what an output says of how it was made.
 
-use mert_audio::{Damage, Tail, WindowPolicy};
+use mert_audio::{Damage, ReadOptions, Tail, WindowPolicy};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -15,8 +15,17 @@ pub struct Reading {
     pub tail: Tail,
     /// What to do with damaged files.
     pub damage: Damage,
+    /// The version of the installed ffmpeg, if it decodes what is not read otherwise.
+    pub ffmpeg: Option<&'static str>,
     /// The sample rate of raw samples on standard input, in hertz.
     pub input_rate: Option<u32>,
+}
+
+impl Reading {
+    /// How a file is decoded.
+    pub fn options(&self) -> ReadOptions {
+        ReadOptions { damage: self.damage, ffmpeg: self.ffmpeg.is_some() }
+    }
 }
 
 /// All that the numbers of an output depend on, besides the files. It is written into every output, and tells
@@ -41,6 +50,9 @@ pub struct Provenance {
     pub tail: String,
     /// `keep` if damaged files were taken.
     pub damaged: String,
+    /// The version of the ffmpeg that decoded what is not read otherwise, if it was to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ffmpeg: Option<String>,
     /// Samples per second that the model takes, in hertz.
     pub sample_rate: u32,
     /// Whether windows were brought to zero mean and unit variance before they entered the model. Journals of older
@@ -75,6 +87,7 @@ impl Provenance {
             window: reading.window.to_string(),
             tail: reading.tail.to_string(),
             damaged: if reading.damage == Damage::Keep { "keep" } else { "refuse" }.to_string(),
+            ffmpeg: reading.ffmpeg.map(ToString::to_string),
             sample_rate: embedder.sample_rate(),
             do_normalize: embedder.normalizes(),
             dim: embedder.dim(),

@@ -30,6 +30,8 @@ struct Entry {
     #[serde(default)]
     audio: Vec<PathBuf>,
     window: Option<String>,
+    #[serde(default)]
+    ffmpeg: bool,
     layers: Option<Layers>,
     device: Option<String>,
     dtype: Option<Dtype>,
@@ -83,6 +85,9 @@ impl Entry {
         if self.window.is_some() && self.audio.is_empty() {
             return Err("`window` goes with `audio`".into());
         }
+        if self.ffmpeg && self.audio.is_empty() {
+            return Err("`ffmpeg` goes with `audio`".into());
+        }
         let window = self.window.map(|window| window.parse()).transpose();
         let window = window.map_err(|error: mert_audio::AudioError| error.to_string())?;
         let layers = match self.layers {
@@ -107,7 +112,7 @@ impl Entry {
                 path: folder.join(path),
                 config: self.checkpoint_config.map(|path| folder.join(path)),
                 inputs: relative(self.inputs),
-                tracks: Tracks { files: relative(self.audio), window },
+                tracks: Tracks { files: relative(self.audio), window, ffmpeg: self.ffmpeg },
             }),
             options: Options {
                 layers,

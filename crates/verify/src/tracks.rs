@@ -10,8 +10,10 @@ use mert_audio::WindowPolicy;
 /// Music to compare on.
 #[derive(Debug, Clone, Default)]
 pub struct Tracks {
-    /// WAV, AIFF, FLAC, MP3, OGG, M4A or AAC files.
+    /// Audio files.
     pub files: Vec<PathBuf>,
     /// Which parts of them; if none is given, 30 seconds from the middle, or for a Core ML package as much as it takes.
     pub window: Option<WindowPolicy>,
+    /// Whether what is not read otherwise is decoded by an installed ffmpeg.
+    pub ffmpeg: bool,
 }

@@ -76,7 +76,9 @@ impl AudioFile {
             // frames, and leaves out what lies behind.
             "mp1" | "mp2" | "mp3" if opened.info.frames.is_none() && metadata.is_file() => {
                 let media = layout.media(again()?).sequential();
+                let cut_off = opened.cut_off;
                 opened = guard(|| Self::probe(Box::new(media), damage))??;
+                opened.cut_off |= cut_off;
             }
             container @ ("isomp4" | "ogg" | "matroska" | "caf") if !metadata.is_file() => {
                 return Err(AudioError::Pipe { container });

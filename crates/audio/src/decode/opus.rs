@@ -1,14 +1,18 @@
-//! Opus (RFC 6716) as a decoder for symphonia, which has the containers but not the codec: the streams of a packet are told
-//! apart (RFC 7845, 5.1.1), decoded one by one, and put in the order of the channels.
+//! Opus (RFC 6716) as a decoder for symphonia, which has the containers but not the codec. libopus, translated to Rust,
+//! decodes all streams of a packet and puts them in the order of the channels (RFC 7845, 5.1.1).
 
-use opus_decoder::OpusDecoder;
+use std::ptr::NonNull;
+
 use symphonia::core::audio::{
     AsGenericAudioBufferRef, AudioBuffer, AudioMut, AudioSpec, Channels, GenericAudioBufferRef,
 };
 use symphonia::core::codecs::CodecInfo;
 use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, FinalizeResult};
-use symphonia::core::errors::{Error, Result, decode_error};
+use symphonia::core::errors::{Error, Result};
 use symphonia::core::packet::PacketRef;
+use unsafe_libopus::{
+    OpusMSDecoder, opus_multistream_decode_float, opus_multistream_decoder_create, opus_multistream_decoder_destroy,
+};
 
 /// The rate of what is decoded, whatever the rate of what was encoded.
 const RATE: u32 = 48_000;
@@ -68,116 +72,81 @@ impl Head {
 pub(super) struct Opus {
     parameters: AudioCodecParameters,
     head: Head,
-    /// Of each stream its decoder, how many channels it has, and what it decoded last.
-    streams: Vec<(OpusDecoder, usize, Vec<f32>)>,
+    decoder: Libopus,
+    /// What was decoded last, the channels in turn.
+    samples: Vec<f32>,
     buffer: AudioBuffer<f32>,
 }
 
 impl Opus {
     pub(super) fn new(parameters: &AudioCodecParameters, head: Head) -> std::result::Result<Self, String> {
-        let stream = |index: usize| {
-            let channels = if index < head.coupled { 2 } else { 1 };
-            let decoder = OpusDecoder::new(RATE, channels).map_err(|error| error.to_string())?;
-            Ok((decoder, channels, vec![0.0; LONGEST * channels]))
-        };
-        let streams = (0..head.streams).map(stream).collect::<std::result::Result<Vec<_>, String>>()?;
+        let decoder = Libopus::new(&head).ok_or_else(|| "Opus with a header that is damaged".to_string())?;
         // The count of channels comes from one byte.
         let channels = Channels::Discrete(head.channels as u16);
         let mut parameters = parameters.clone();
         parameters.with_sample_rate(RATE).with_channels(channels.clone());
+        let samples = vec![0.0; LONGEST * head.channels];
         let buffer = AudioBuffer::new(AudioSpec::new(RATE, channels), LONGEST);
-        Ok(Opus { parameters, head, streams, buffer })
-    }
-
-    fn decode_packet(&mut self, mut data: &[u8]) -> Result<usize> {
-        let count = self.streams.len();
-        let mut length = None;
-        for (index, (decoder, _, samples)) in self.streams.iter_mut().enumerate() {
-            let own;
-            let packet = if index + 1 < count {
-                (own, data) = split(data).ok_or(Error::DecodeError("its streams are of other lengths than stated"))?;
-                &own[..]
-            } else {
-                data
-            };
-            if packet.is_empty() {
-                return decode_error("a packet is empty");
-            }
-            let found = decoder.decode_float(packet, samples, false);
-            let found = found.map_err(|_| Error::DecodeError("a packet of Opus is damaged"))?;
-            if length.is_some_and(|length| length != found) || found > LONGEST {
-                return decode_error("its streams are of different lengths");
-            }
-            length = Some(found);
-        }
-        Ok(length.unwrap_or(0))
+        Ok(Opus { parameters, head, decoder, samples, buffer })
     }
 }
 
-/// Takes the first packet off `data`, with its length in it (RFC 6716, appendix B), and returns it without.
-fn split(data: &[u8]) -> Option<(Vec<u8>, &[u8])> {
-    let (&toc, rest) = data.split_first()?;
-    let mut packet = vec![toc];
-    let (rest, sizes) = match toc & 3 {
-        0 => {
-            let (size, rest) = length(rest)?;
-            (rest, size)
+/// libopus' decoder of several streams, which it owns.
+struct Libopus(NonNull<OpusMSDecoder>);
+
+// SAFETY: libopus keeps nothing outside the decoder, and all access to it is by `&mut`.
+#[allow(unsafe_code)]
+unsafe impl Send for Libopus {}
+// SAFETY: nothing can be done with a shared one.
+#[allow(unsafe_code)]
+unsafe impl Sync for Libopus {}
+
+impl Libopus {
+    /// `None` for numbers of streams and channels that do not fit together.
+    #[allow(unsafe_code)]
+    fn new(head: &Head) -> Option<Self> {
+        let number = |count: usize| i32::try_from(count).ok();
+        let (channels, streams, coupled) = (number(head.channels)?, number(head.streams)?, number(head.coupled)?);
+        if head.mapping.len() < head.channels {
+            return None;
         }
-        1 => {
-            let (size, rest) = length(rest)?;
-            (rest, 2 * size)
-        }
-        2 => {
-            let (first, after) = length(rest)?;
-            packet.extend_from_slice(&rest[..rest.len() - after.len()]);
-            let (second, rest) = length(after)?;
-            (rest, first + second)
-        }
-        _ => {
-            let (&count, mut rest) = rest.split_first()?;
-            packet.push(count);
-            let (is_variable, has_padding, frames) = (count & 0x80 != 0, count & 0x40 != 0, usize::from(count & 0x3f));
-            let mut padding = 0;
-            if has_padding {
-                loop {
-                    let (&byte, after) = rest.split_first()?;
-                    packet.push(byte);
-                    rest = after;
-                    padding += if byte == 255 { 254 } else { usize::from(byte) };
-                    if byte != 255 {
-                        break;
-                    }
-                }
-            }
-            let mut sizes = 0;
-            if is_variable {
-                for _ in 1..frames {
-                    let (size, after) = length(rest)?;
-                    packet.extend_from_slice(&rest[..rest.len() - after.len()]);
-                    sizes += size;
-                    rest = after;
-                }
-            }
-            let (last, rest) = length(rest)?;
-            (rest, if is_variable { sizes + last } else { frames * last } + padding)
-        }
-    };
-    packet.extend_from_slice(rest.get(..sizes)?);
-    Some((packet, &rest[sizes..]))
+        let mut error = 0;
+        // SAFETY: the mapping has a byte for each channel, and the error is written to a number that lives.
+        let decoder = unsafe {
+            let mapping = head.mapping.as_ptr();
+            opus_multistream_decoder_create(RATE as i32, channels, streams, coupled, mapping, &raw mut error)
+        };
+        NonNull::new(decoder).filter(|_| error == 0).map(Libopus)
+    }
+
+    /// Decodes a packet into `samples`, which has room for the longest, and returns the length in samples of a channel.
+    #[allow(unsafe_code)]
+    fn decode(&mut self, packet: &[u8], samples: &mut [f32], channels: usize) -> Option<usize> {
+        let room = i32::try_from(samples.len() / channels).ok()?;
+        let length = i32::try_from(packet.len()).ok()?;
+        // SAFETY: the decoder was made with so many channels, and the lengths are those of the slices.
+        let found = unsafe {
+            let (packet, samples) = (packet.as_ptr(), samples.as_mut_ptr());
+            opus_multistream_decode_float(self.0.as_ptr(), packet, length, samples, room, 0)
+        };
+        usize::try_from(found).ok().filter(|&found| found > 0 && found <= samples.len() / channels)
+    }
 }
 
-/// A frame's length in one or two bytes (RFC 6716, 3.2.1), and what follows.
-fn length(data: &[u8]) -> Option<(usize, &[u8])> {
-    match data {
-        [first @ 252..=255, second, rest @ ..] => Some((usize::from(*first) + 4 * usize::from(*second), rest)),
-        [252..=255, ..] | [] => None,
-        [first, rest @ ..] => Some((usize::from(*first), rest)),
+impl Drop for Libopus {
+    #[allow(unsafe_code)]
+    fn drop(&mut self) {
+        // SAFETY: it was made by libopus, and nothing uses it after this.
+        unsafe { opus_multistream_decoder_destroy(self.0.as_ptr()) }
     }
 }
 
 impl AudioDecoder for Opus {
     fn reset(&mut self) {
-        self.streams.iter_mut().for_each(|(decoder, ..)| decoder.reset());
+        // The same numbers gave a decoder before.
+        if let Some(decoder) = Libopus::new(&self.head) {
+            self.decoder = decoder;
+        }
     }
 
     fn codec_info(&self) -> &CodecInfo {
@@ -190,20 +159,16 @@ impl AudioDecoder for Opus {
 
     fn decode_ref(&mut self, packet: &PacketRef<'_>) -> Result<GenericAudioBufferRef<'_>> {
         self.buffer.clear();
-        let length = self.decode_packet(packet.data)?;
+        let channels = self.head.channels;
+        // An empty packet would be taken for a lost one, and something made up for it.
+        let length = Some(packet.data).filter(|data| !data.is_empty());
+        let length = length.and_then(|data| self.decoder.decode(data, &mut self.samples, channels));
+        let length = length.ok_or(Error::DecodeError("a packet of Opus is damaged"))?;
         self.buffer.render_uninit(Some(length));
-        for channel in 0..self.head.channels {
-            let Some(plane) = self.buffer.plane_mut(channel) else { continue };
-            let index = usize::from(self.head.mapping[channel]);
-            // The streams with two channels come first.
-            let (stream, side) =
-                if index < 2 * self.head.coupled { (index / 2, index % 2) } else { (index - self.head.coupled, 0) };
-            match self.streams.get(stream) {
-                Some((_, channels, samples)) => {
-                    let samples = samples.iter().skip(side).step_by(*channels);
-                    plane.iter_mut().zip(samples).for_each(|(to, from)| *to = from * self.head.gain);
-                }
-                None => plane.fill(0.0),
+        for channel in 0..channels {
+            if let Some(plane) = self.buffer.plane_mut(channel) {
+                let samples = self.samples.iter().skip(channel).step_by(channels);
+                plane.iter_mut().zip(samples).for_each(|(to, from)| *to = from * self.head.gain);
             }
         }
         let trim = |duration: u64| usize::try_from(duration).unwrap_or(usize::MAX).min(length);
@@ -225,30 +190,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_packets_of_several_streams_are_told_apart() {
-        // One frame, two of one size, two of different sizes, three of one size with padding, three of any.
-        for (with, without) in [
-            (&b"\x04\x02ab"[..], &b"\x04ab"[..]),
-            (b"\x05\x02abcd", b"\x05abcd"),
-            (b"\x06\x01\x02abc", b"\x06\x01abc"),
-            (b"\x07\x43\x02\x01abc\0\0", b"\x07\x43\x02abc\0\0"),
-            (b"\x07\x83\x01\x02\x01abcd", b"\x07\x83\x01\x02abcd"),
-        ] {
-            let data = [with, b"rest"].concat();
-            assert_eq!(split(&data), Some((without.to_vec(), &b"rest"[..])), "{with:?}");
-            for end in 0..with.len() {
-                assert_eq!(split(&with[..end]), None, "{with:?}, {end} bytes");
-            }
-        }
-        let long = [&[0, 253, 1][..], &[7; 257]].concat();
-        assert_eq!(split(&long).map(|(packet, _)| packet.len()), Some(258));
-    }
-
-    #[test]
     fn headers_that_make_no_sense_are_refused() {
         let head = |rest: &[u8]| Head::read(Some(&[b"OpusHead", rest].concat()), 2);
         let stereo = head(b"\x01\x02\x38\x01\x80\xbb\0\0\0\x06\0").unwrap();
-        assert!(stereo.pre_skip == 312 && stereo.coupled == 1 && (stereo.gain - 1.1885).abs() < 1e-4);
+        assert!(stereo.pre_skip == 312 && stereo.coupled == 1 && (stereo.gain - 1.9953).abs() < 1e-4);
         let mp4 = head(b"\0\x02\x01\x38\0\0\xbb\x80\x06\0\0").unwrap();
         assert_eq!(mp4, stereo);
         assert!(head(b"\x01\x06\x38\x01\x80\xbb\0\0\0\0\x01\x04\x02\0\x04\x01\x02\x03\x05").is_ok());

@@ -1,6 +1,8 @@
 //! The reader and the decoder of a file, chosen by its first bytes and by what its header says. Nothing is probed: a header
 //! that is found further inside belongs to something else.
 
+use std::io::{Read, Seek, SeekFrom};
+
 use symphonia::core::codecs::audio::well_known::{
     self, CODEC_ID_AAC, CODEC_ID_ADPCM_IMA_QT, CODEC_ID_OPUS, CODEC_ID_PCM_ALAW, CODEC_ID_PCM_MULAW, CODEC_ID_VORBIS,
 };
@@ -17,7 +19,7 @@ use super::opus::{self, Opus};
 use super::reasons;
 use super::section::{self, Section, WaveHeader};
 use super::vorbis::Vorbis;
-use crate::signature::{self, Format, HEAD, Kind};
+use crate::signature::{self, Format, HEAD, Kind, LONG_HEAD};
 use crate::{AudioError, Result};
 
 /// A file whose header was read.
@@ -35,7 +37,15 @@ pub(super) fn open(mut stream: MediaSourceStream<'static>) -> Result<Opened> {
     if head.is_empty() {
         return Err(AudioError::EmptyFile);
     }
-    let Some(&Format { name, kind }) = signature::recognise(&head) else {
+    let mut format = signature::recognise(&head);
+    if signature::may_be_junk(format) && stream.is_seekable() {
+        let start = stream.pos();
+        let mut longer = Vec::new();
+        (&mut stream).take(LONG_HEAD as u64).read_to_end(&mut longer)?;
+        stream.seek(SeekFrom::Start(start))?;
+        format = signature::recognise(&longer);
+    }
+    let Some(&Format { name, kind }) = format else {
         let reason = format!("it begins with {}, which no known format does", signature::describe(&head));
         return Err(AudioError::UnknownFormat { reason });
     };
@@ -71,7 +81,9 @@ pub(super) fn open(mut stream: MediaSourceStream<'static>) -> Result<Opened> {
         Kind::NotAudio => return Err(AudioError::NotAudio { what: name }),
     };
     let format = reader.map_err(|error| match error {
-        SymphoniaError::Unsupported(_) => AudioError::UnknownCodec { reason: format!("{name} of this kind") },
+        SymphoniaError::Unsupported(_) if kind == Kind::Caf => {
+            AudioError::UnknownCodec { reason: format!("{name} of this kind") }
+        }
         error => AudioError::UnknownFormat {
             reason: format!("the header of {name} is damaged: {}", reasons::of_reader(&error)),
         },
@@ -128,11 +140,9 @@ fn head(stream: &mut MediaSourceStream<'static>) -> Result<Vec<u8>> {
         let start = stream.pos();
         let mut length = 0;
         while length < HEAD {
-            match stream.read_buf(&mut head[length..]) {
-                Ok(0) => break,
-                Ok(read) => length += read,
-                Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => break,
-                Err(error) => return Err(error.into()),
+            match stream.read(&mut head[length..])? {
+                0 => break,
+                read => length += read,
             }
         }
         head.truncate(length);
@@ -165,7 +175,7 @@ pub(super) fn decoder(parameters: &AudioCodecParameters) -> Result<(Box<dyn Audi
         codec => {
             let mut parameters = parameters.clone();
             if matches!(codec, CODEC_ID_PCM_ALAW | CODEC_ID_PCM_MULAW) {
-                parameters.with_bits_per_sample(16);
+                parameters.with_bits_per_sample(16).with_bits_per_coded_sample(16);
             }
             make(&parameters).map(|decoder| (decoder, 0))
         }

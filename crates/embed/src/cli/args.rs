@@ -50,6 +50,9 @@ pub(crate) struct Args {
     /// Files that are damaged or end too early: skip, or keep what can be decoded
     #[arg(long, default_value = "skip", value_parser = ["skip", "keep"])]
     pub(super) damaged: String,
+    /// Decode what mert-embed does not read itself (WMA, APE, AC-3, HE-AAC, …) with the installed ffmpeg
+    #[arg(long)]
+    pub(super) ffmpeg: bool,
     /// The rate of the samples on standard input, which are 32-bit little-endian floats of one channel
     #[arg(long, value_name = "HZ")]
     pub(super) input_rate: Option<u32>,

@@ -56,7 +56,7 @@ fn describe(input: &Input, rate: u32, reading: &Reading) -> Result<File, EmbedEr
         let rate = reading.input_rate.unwrap_or(0);
         return Ok(File { format: format!("samples on standard input, {rate} Hz"), length: None });
     }
-    let track = match Track::open(&input.path, rate, reading.damage) {
+    let track = match Track::open(&input.path, rate, reading.options()) {
         Err(AudioError::Open { .. }) if input.is_address() => return Err(EmbedError::Address),
         track => track?,
     };

@@ -61,6 +61,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         window: args.window,
         tail: args.tail,
         damage: if args.damaged == "keep" { Damage::Keep } else { Damage::Refuse },
+        ffmpeg: args.ffmpeg.then(mert_audio::ffmpeg_version).transpose()?,
         input_rate: args.input_rate,
     };
     let inputs::Inputs { files: mut inputs, notes: input_notes } = inputs::collect(&paths, args.list.as_deref())?;

@@ -37,14 +37,16 @@ pub(crate) struct VerifyArgs {
     /// music-like input; for a Core ML package as long as it takes]
     #[arg(long, value_name = "FILE", requires = "checkpoint")]
     input: Vec<PathBuf>,
-    /// Music for --checkpoint: WAV, AIFF, FLAC, MP3, OGG, M4A or AAC files. Both sides get the same windows, and the
-    /// worst is told
+    /// Music for --checkpoint, audio files. Both sides get the same windows, and the worst is reported
     #[arg(long, value_name = "FILE", requires = "checkpoint", num_args = 1..)]
     audio: Vec<PathBuf>,
     /// Which parts of the music: whole, middle:30s or sliding:5s/2.5s (length/hop) [default: middle:30s; for a Core ML
     /// package as long as it takes]
     #[arg(long, requires = "audio")]
     window: Option<WindowPolicy>,
+    /// Decode music that is not read otherwise (WMA, APE, AC-3, HE-AAC, …) with the installed ffmpeg
+    #[arg(long, requires = "audio")]
+    ffmpeg: bool,
     /// A verify.yaml that lists models, references and tolerances
     #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "layers", "device", "dtype", "engine",
         "emulate", "isolate", "require_structure"])]
@@ -162,7 +164,7 @@ impl VerifyArgs {
                 path: path.clone(),
                 config: self.checkpoint_config.clone(),
                 inputs: self.input.clone(),
-                tracks: Tracks { files: self.audio.clone(), window: self.window },
+                tracks: Tracks { files: self.audio.clone(), window: self.window, ffmpeg: self.ffmpeg },
             }),
             options: self.options(engine),
         })

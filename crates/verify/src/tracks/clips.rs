@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use mert_audio::{AudioError, AudioFile, Damage, Tail, Track, WindowPolicy, Windows, normalize};
+use mert_audio::{AudioError, AudioFile, Damage, ReadOptions, Tail, Track, WindowPolicy, Windows, normalize};
 use mert_spec::Preprocessor;
 
 use super::Tracks;
@@ -11,6 +11,7 @@ use crate::{Result, VerifyError};
 /// The clips of some tracks, decoded as they are asked for.
 pub(crate) struct Clips<'a> {
     files: std::slice::Iter<'a, PathBuf>,
+    options: ReadOptions,
     window: WindowPolicy,
     rate: u32,
     do_normalize: bool,
@@ -33,7 +34,8 @@ impl Tracks {
         let middle = format!("middle:{}s", fixed.unwrap_or(30.0));
         let default = middle.parse().unwrap_or(WindowPolicy::Whole);
         let window = self.window.unwrap_or(default);
-        Clips { files: self.files.iter(), window, rate, do_normalize, min_samples, current: None }
+        let options = ReadOptions { damage: Damage::Refuse, ffmpeg: self.ffmpeg };
+        Clips { files: self.files.iter(), options, window, rate, do_normalize, min_samples, current: None }
     }
 }
 
@@ -42,7 +44,7 @@ impl Clips<'_> {
         loop {
             let Some(Current { file, windows, found }) = &mut self.current else {
                 let Some(file) = self.files.next() else { return Ok(None) };
-                let track = Track::open(file, self.rate, Damage::Refuse).map_err(in_file(file))?;
+                let track = Track::open(file, self.rate, self.options).map_err(in_file(file))?;
                 // Both sides are to see the same kind of window: no shorter one at the end.
                 let windows = track.windows(&self.window, Tail::Align, self.min_samples).map_err(in_file(file))?;
                 self.current = Some(Current { file, windows, found: 0 });
@@ -94,7 +96,8 @@ mod tests {
     fn windows_of_all_tracks_in_order() {
         let fixture = |name: &str| mert_testkit::fixture(&format!("audio/{name}"));
         let files = vec![fixture("f32-24k-mono.wav"), fixture("16-44k1-stereo.flac")];
-        let tracks = Tracks { files: files.clone(), window: Some("sliding:0.5s".parse().unwrap()) };
+        let window = Some("sliding:0.5s".parse().unwrap());
+        let tracks = Tracks { files: files.clone(), window, ffmpeg: false };
         let clips: Vec<(String, Vec<f32>)> = tracks.clips(NORMALIZED, 400, None).map(Result::unwrap).collect();
         assert!(clips.len() >= 4);
         assert_eq!(clips[0].0, format!("{} from 0.00 to 0.50 s", files[0].display()));
@@ -105,17 +108,17 @@ mod tests {
             assert!(mean.abs() < 1e-6 && (square - 1.0).abs() < 1e-3, "{name}: {mean} {square}");
         }
         // A package decides how much.
-        let tracks = Tracks { files, window: None };
+        let tracks = Tracks { files, window: None, ffmpeg: false };
         assert!(tracks.clips(NORMALIZED, 400, Some(&[9_600])).all(|clip| clip.unwrap().1.len() == 9_600));
         // Without normalisation a window is what was decoded, silence included.
         let file = fixture("f32-24k-mono.wav");
-        let tracks = Tracks { files: vec![file.clone()], window: Some("sliding:0.5s".parse().unwrap()) };
+        let tracks = Tracks { files: vec![file.clone()], window: Some("sliding:0.5s".parse().unwrap()), ffmpeg: false };
         let as_recorded = Preprocessor { do_normalize: false, ..NORMALIZED };
         let (_, clip) = tracks.clips(as_recorded, 400, None).next().unwrap().unwrap();
         let track = Track::open(&file, 24_000, Damage::Refuse).unwrap();
         let mut windows = track.windows(&"sliding:0.5s".parse().unwrap(), Tail::Align, 400).unwrap();
         assert_eq!(clip, windows.next_window().unwrap().unwrap().samples);
-        let missing = Tracks { files: vec![fixture("none.wav")], window: None };
+        let missing = Tracks { files: vec![fixture("none.wav")], window: None, ffmpeg: false };
         assert!(matches!(missing.clips(NORMALIZED, 400, None).next(), Some(Err(VerifyError::Audio { .. }))));
     }
 }
