@@ -1,36 +1,57 @@
+//! Resampling in blocks, with filters that cut where soxr's HQ does.
+
 use std::ops::RangeInclusive;
 
 use audioadapter_buffers::direct::SequentialSlice;
-use rubato::{Fft, FixedSync, Resampler as _};
+use rubato::{Fft, FixedSync, Resampler as _, WindowFunction};
 
 use crate::{AudioError, Result};
 
 /// Sample rates that are taken, in hertz. Above, the filter's block grows out of proportion.
 pub(crate) const RATES: RangeInclusive<u32> = 1_000..=768_000;
 
-/// The shorter side of a block: its length sets how close to the Nyquist frequency the filter cuts. With this one it
-/// is 3 dB down at 0.95 of it, where soxr's HQ is, too: what was tuned on samples from there finds the same ones here.
+/// The window of the filter, and the shorter side of a block: its length sets how close to the Nyquist frequency the
+/// filter cuts. With these it has the shape of soxr's HQ (the mean square of the difference in the last eighth below the
+/// Nyquist frequency is 1e-6): what was tuned on samples from there finds the same ones here.
+const LIKE_SOXR: (WindowFunction, u32) = (WindowFunction::Blackman2, 220);
+
+/// How far from that a side may be: rates that have little in common allow few lengths.
+const NEAR: u32 = 2;
+
+/// Where no length is near: 3 dB down at 0.95 of the Nyquist frequency, as soxr's HQ is, and steeper there.
 /// `scripts/check-resampler.py` measures it.
-const SHORTER_SIDE: u32 = 288;
+const OTHERWISE: (WindowFunction, u32) = (WindowFunction::BlackmanHarris2, 288);
 
 /// Refuses a rate that no music has.
 pub(crate) fn check_rate(rate: u32) -> Result<()> {
     if RATES.contains(&rate) { Ok(()) } else { Err(AudioError::Rate { rate }) }
 }
 
+/// Rates that are nearer to each other than this are not resampled in two steps, of which the plain one would cut into what
+/// the other passes.
+const APART: f64 = 1.08;
+
 /// Resamples mono audio in blocks of any length, without a delay: output sample k is at the time of
 /// k / `to` seconds, and n samples become the nearest whole number to n · `to` / `from`.
 ///
 /// rubato's synchronous resampler in f64 does the work: blocks of the signal are multiplied by a windowed
-/// sinc in the frequency domain. Nothing is allocated once made. Equal rates pass samples through
-/// unchanged.
+/// sinc in the frequency domain. Rates that allow no block of the length that is wanted are resampled in two steps, by way
+/// of twice the lower rate: from there, or to there, any length can be had. Nothing is allocated once made. Equal rates
+/// pass samples through unchanged.
 pub struct Resampler {
     from: u32,
     to: u32,
-    fft: Option<Block>,
+    steps: Vec<Step>,
     /// Samples taken in and given out so far.
     taken: u64,
     given: u64,
+}
+
+/// Resampling by one filter.
+struct Step {
+    block: Block,
+    /// Samples to leave out before the first that it takes.
+    skip: u64,
 }
 
 /// The block that is being filled, and the one that came out.
@@ -51,8 +72,15 @@ impl Resampler {
     pub fn new(from: u32, to: u32) -> Result<Self> {
         check_rate(from)?;
         check_rate(to)?;
-        let fft = if from == to { None } else { Some(Block::new(from, to)?) };
-        Ok(Resampler { from, to, fft, taken: 0, given: 0 })
+        let middle = 2 * from.min(to);
+        let apart = f64::from(from.max(to)) / f64::from(from.min(to)) >= APART;
+        let rates = match from == to {
+            true => vec![],
+            false if like_soxr(from, to).is_some() || !apart => vec![(from, to)],
+            false => vec![(from, middle), (middle, to)],
+        };
+        let steps = rates.into_iter().map(|(from, to)| Ok(Step { block: Block::new(from, to)?, skip: 0 }));
+        Ok(Resampler { from, to, steps: steps.collect::<Result<_>>()?, taken: 0, given: 0 })
     }
 
     /// How many samples come of `samples`.
@@ -63,66 +91,98 @@ impl Resampler {
 
     /// How many samples must be taken in before the first comes out: the latency, at the input's rate.
     pub fn latency(&self) -> usize {
-        self.fft.as_ref().map_or(0, |block| block.input.len() * 3 / 2)
+        self.steps.iter().rev().fold(0, |later, Step { block, .. }| {
+            let (inputs, outputs) = (block.input.len(), block.output.len());
+            inputs * 3 / 2 + (later * inputs).div_ceil(outputs)
+        })
     }
 
     /// How many input samples need not be there for all outputs from `output` on to be what they are.
     pub(crate) fn needless_before(&self, output: u64) -> u64 {
-        let Some(block) = &self.fft else { return output };
-        // A block of outputs comes of its block of inputs and the one before.
-        let blocks = (output + block.delay as u64) / block.output.len() as u64;
-        blocks.saturating_sub(1) * block.input.len() as u64
+        self.steps.iter().rev().fold(output, |output, step| step.block.needless_before(output))
     }
 
     /// Begins with input sample `input`, a number that [`Resampler::needless_before`] told, and says which output
     /// sample is the first to come.
     pub(crate) fn begin_at(&mut self, input: u64) -> u64 {
-        (self.taken, self.given) = (input, input);
-        let Some(block) = self.fft.as_mut().filter(|_| input > 0) else { return input };
-        let (inputs, outputs) = (block.input.len() as u64, block.output.len());
-        // What comes of the first block lacks the block before.
-        self.given = (input / inputs + 1) * outputs as u64 - block.delay as u64;
-        block.delay = outputs;
+        self.taken = input;
+        self.given = self.steps.iter_mut().fold(input, |first, step| {
+            // A step begins with a block.
+            let start = first.next_multiple_of(step.block.input.len() as u64);
+            step.skip = start - first;
+            step.block.begin_at(start)
+        });
         self.given
     }
 
     /// Takes in `samples` and gives what is ready to `sink`, in pieces.
-    pub fn push(&mut self, mut samples: &[f32], mut sink: impl FnMut(&[f32])) {
+    pub fn push(&mut self, samples: &[f32], mut sink: impl FnMut(&[f32])) {
         self.taken += samples.len() as u64;
-        let Some(block) = &mut self.fft else {
-            self.given += samples.len() as u64;
-            return sink(samples);
-        };
-        while !samples.is_empty() {
-            samples = &samples[block.fill(samples)..];
-            if block.filled == block.input.len() {
-                self.given += block.run(u64::MAX, &mut sink);
-            }
-        }
+        let given = &mut self.given;
+        push(&mut self.steps, samples, &mut |samples| {
+            *given += samples.len() as u64;
+            sink(samples);
+        });
     }
 
     /// Gives what is left after the last sample, and starts anew.
     pub fn finish(&mut self, mut sink: impl FnMut(&[f32])) {
         let total = self.output_len(self.taken);
-        if let Some(block) = &mut self.fft {
-            while self.given < total {
-                block.input[block.filled..].fill(0.0);
-                self.given += block.run(total - self.given, &mut sink);
-            }
-            block.reset();
+        let silence = [0.0; 256];
+        while self.given < total && !self.steps.is_empty() {
+            let given = &mut self.given;
+            push(&mut self.steps, &silence, &mut |samples| {
+                let left = usize::try_from(total - *given).unwrap_or(usize::MAX).min(samples.len());
+                *given += left as u64;
+                if left > 0 {
+                    sink(&samples[..left]);
+                }
+            });
         }
+        self.steps.iter_mut().for_each(Step::reset);
         (self.taken, self.given) = (0, 0);
     }
+}
+
+/// Sends samples through all steps.
+fn push(steps: &mut [Step], mut samples: &[f32], sink: &mut dyn FnMut(&[f32])) {
+    let Some((step, later)) = steps.split_first_mut() else { return sink(samples) };
+    let skipped = usize::try_from(step.skip).unwrap_or(usize::MAX).min(samples.len());
+    step.skip -= skipped as u64;
+    samples = &samples[skipped..];
+    while !samples.is_empty() {
+        samples = &samples[step.block.fill(samples)..];
+        if step.block.filled == step.block.input.len() {
+            step.block.run(&mut |samples: &[f32]| push(later, samples, &mut *sink));
+        }
+    }
+}
+
+impl Step {
+    fn reset(&mut self) {
+        self.block.reset();
+        self.skip = 0;
+    }
+}
+
+/// The number of smallest blocks with which the filter from `from` to `to` has the shape of soxr's, if there is one.
+fn like_soxr(from: u32, to: u32) -> Option<u32> {
+    let smallest = from.min(to) / gcd(from, to);
+    // An even number: half a block, the filter's delay, is then whole on both sides.
+    let nearest = (LIKE_SOXR.1 + smallest) / (2 * smallest) * 2;
+    ((nearest * smallest).abs_diff(LIKE_SOXR.1) <= NEAR).then_some(nearest)
 }
 
 impl Block {
     fn new(from: u32, to: u32) -> Result<Self> {
         let step = gcd(from, to);
-        // An even number of the smallest blocks: half a block, the filter's delay, is then whole on both sides.
-        let blocks = SHORTER_SIDE.div_ceil(from.min(to) / step).next_multiple_of(2);
+        let (window, blocks) = match like_soxr(from, to) {
+            Some(blocks) => (LIKE_SOXR.0, blocks),
+            None => (OTHERWISE.0, OTHERWISE.1.div_ceil(from.min(to) / step).next_multiple_of(2)),
+        };
         let input = blocks as usize * (from / step) as usize;
         // Not reached by rates that were checked.
-        let fft = Fft::new(from as usize, to as usize, input, 1, FixedSync::Both)
+        let fft = Fft::new_custom(from as usize, to as usize, input, 1, 1, window, FixedSync::Both)
             .map_err(|_| AudioError::Rate { rate: from })?;
         let (input, output) = (vec![0.0; fft.input_frames_next()], vec![0.0; fft.output_frames_next()]);
         let delay = fft.output_delay();
@@ -138,8 +198,27 @@ impl Block {
         count
     }
 
-    /// Resamples the block, and gives at most `most` samples of it to `sink`. Says how many.
-    fn run(&mut self, most: u64, sink: &mut impl FnMut(&[f32])) -> u64 {
+    /// As [`Resampler::needless_before`].
+    fn needless_before(&self, output: u64) -> u64 {
+        // A block of outputs comes of its block of inputs and the one before.
+        let blocks = (output + self.delay as u64) / self.output.len() as u64;
+        blocks.saturating_sub(1) * self.input.len() as u64
+    }
+
+    /// As [`Resampler::begin_at`], for the start of a block.
+    fn begin_at(&mut self, input: u64) -> u64 {
+        if input == 0 {
+            return 0;
+        }
+        let (inputs, outputs) = (self.input.len() as u64, self.output.len());
+        // What comes of the first block lacks the block before.
+        let given = (input / inputs + 1) * outputs as u64 - self.delay as u64;
+        self.delay = outputs;
+        given
+    }
+
+    /// Resamples the block, and gives what comes of it to `sink`.
+    fn run(&mut self, sink: &mut dyn FnMut(&[f32])) {
         let (inputs, outputs) = (self.input.len(), self.output.len());
         let resampled = SequentialSlice::new(&self.input, 1, inputs)
             .ok()
@@ -150,13 +229,11 @@ impl Block {
         let skipped = self.delay.min(outputs);
         self.delay -= skipped;
         let ready = &self.output[skipped..];
-        let ready = &ready[..ready.len().min(usize::try_from(most).unwrap_or(usize::MAX))];
         let mut piece = [0.0f32; 256];
         for samples in ready.chunks(piece.len()) {
             piece.iter_mut().zip(samples).for_each(|(to, &from)| *to = from as f32);
             sink(&piece[..samples.len()]);
         }
-        ready.len() as u64
     }
 
     fn reset(&mut self) {
