@@ -322,6 +322,7 @@ impl<'a> Unpickler<'a> {
             return None;
         };
         let dtype = match &**class {
+            "torch DoubleStorage" => SourceDtype::F64,
             "torch FloatStorage" => SourceDtype::F32,
             "torch HalfStorage" => SourceDtype::F16,
             "torch BFloat16Storage" => SourceDtype::Bf16,

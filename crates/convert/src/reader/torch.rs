@@ -169,6 +169,7 @@ fn python_type(value: &PickleValue) -> &str {
 
 fn dtype(dtype: DType) -> SourceDtype {
     match dtype {
+        DType::F64 => SourceDtype::F64,
         DType::F32 => SourceDtype::F32,
         DType::F16 => SourceDtype::F16,
         DType::BF16 => SourceDtype::Bf16,
