@@ -350,13 +350,16 @@ fn without_a_config_the_assumptions_are_said() {
     let alone = folder.path().join("alone.bin");
     std::fs::copy(fixture("containers/zip.bin"), &alone).unwrap();
     let output = folder.path().join("out.safetensors");
-    let run = mert_convert(&[alone.to_str().unwrap(), output.to_str().unwrap()]).success();
+    // It has two heads, which shapes do not tell.
+    let set = ["--set", "num_attention_heads=2", "--set", "do_stable_layer_norm=false"];
+    let mut args = vec![alone.to_str().unwrap(), output.to_str().unwrap()];
+    args.extend(set);
+    let run = mert_convert(&args).success();
     let text = String::from_utf8_lossy(&run.get_output().stdout).into_owned();
-    assert!(text.contains("assumed    num_attention_heads = 1"), "{text}");
-    assert!(text.contains("do_stable_layer_norm = false"), "{text}");
-    // The true one has two heads, which shapes do not tell.
+    assert!(text.contains("assumed    conv_stride = [5, 2, 2, 2, 2, 2, 2]"), "{text}");
+    assert!(text.contains("assumed    deepnorm = false"), "{text}");
     let config = ConvertedModel::read(&output).unwrap().metadata.config;
-    assert_eq!(config.num_attention_heads, 1);
+    assert_eq!(config.num_attention_heads, 2);
     assert_eq!((config.hidden_size, config.num_conv_pos_embedding_groups), (32, 4));
 
     let given = folder.path().join("given.safetensors");

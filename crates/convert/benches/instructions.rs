@@ -53,13 +53,14 @@ fn transpose((shape, values, mut moved): ([usize; 3], Vec<f32>, Vec<f32>)) -> Ve
 
 #[library_benchmark]
 #[bench::positional(values())]
-fn fuse_weight_norm(mut values: Vec<f32>) -> Vec<f32> {
+fn fuse_weight_norm(values: Vec<f32>) -> Vec<f32> {
     let fuse = FuseWeightNorm { dim: 2 };
     let mut squares = fuse.zeros(&SHAPE);
     fuse.add_squares(&SHAPE, 0, black_box(&values), &mut squares);
     let scales = fuse.scales("v", &[1.0; SHAPE[2]], &squares).unwrap();
-    fuse.apply(&SHAPE, 0, &scales, &mut values);
-    values
+    let mut weight = Vec::with_capacity(LEN);
+    fuse.apply(&SHAPE, 0, &scales, &values, Dtype::F16, &mut weight);
+    weight
 }
 
 library_benchmark_group!(name = kernels, benchmarks = [cast, check, transpose, fuse_weight_norm]);

@@ -12,7 +12,7 @@ use mert_convert::{
     ConfigOrigin, ConvertError, Plan, PlanOptions, PlannedPreprocessor, PreprocessorOptions, Source, Step, StepInput,
     sha256_output, write,
 };
-use mert_spec::{Dtype, LayerSelection, Layout, known_by_sha256};
+use mert_spec::{ConfigField, Dtype, LayerSelection, Layout, known_by_sha256};
 use serde::Serialize;
 use serde_json::json;
 
@@ -43,6 +43,9 @@ pub(crate) struct Args {
     /// out from the tensors' shapes]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// A field of config.json to use instead of the file's, or where there is no file, such as num_attention_heads=12
+    #[arg(long, value_name = "FIELD=VALUE")]
+    set: Vec<ConfigField>,
     /// The model's preprocessor_config.json, which says what audio it takes [default: the one beside the checkpoint;
     /// else what is usual for the model is assumed, and said]
     #[arg(long, value_name = "FILE")]
@@ -59,7 +62,8 @@ pub(crate) struct Args {
     /// What precedes the Hugging Face names, where the checkpoint holds several models (such as `model.`)
     #[arg(long, value_name = "PREFIX")]
     prefix: Option<String>,
-    /// A tensor to leave out because it is not part of the encoder; a trailing * matches any ending
+    /// A tensor to leave out because it is not part of the encoder; a trailing * matches any ending. Nothing inside the
+    /// encoder can be left out
     #[arg(long, value_name = "NAME")]
     drop: Vec<String>,
     /// Record this SHA-256 of the checkpoint, which you have just checked, instead of computing it: half the
@@ -164,6 +168,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         layout,
         dtype: args.dtype,
         config_file: args.config.clone(),
+        config_set: args.set.clone(),
         preprocessor: PreprocessorOptions {
             file: args.preprocessor.clone(),
             sampling_rate: args.sampling_rate,
@@ -296,6 +301,9 @@ fn describe_source(args: &Args, model: Option<&HubModel>, plan: &Plan) -> String
         Some(model) => format!("checkpoint   {} at {}\n", model.repo, model.commit),
         None => format!("checkpoint   {}\n", args.input.display()),
     };
+    for note in &plan.notes {
+        text += &format!("note         {note}\n");
+    }
     if !plan.state_dict.is_empty() {
         text += &format!("dictionary   {}\n", plan.state_dict);
     }
@@ -313,7 +321,10 @@ fn describe_source(args: &Args, model: Option<&HubModel>, plan: &Plan) -> String
         for assumption in assumptions {
             text += &format!("  assumed    {assumption}\n");
         }
-        text += "  give --config config.json if an assumption is wrong\n";
+        text += "  give --config config.json, or --set FIELD=VALUE, if an assumption is wrong\n";
+    }
+    for set in &plan.config_set {
+        text += &format!("  set        {set}\n");
     }
     text + &describe_preprocessor(&plan.preprocessor)
 }

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -108,15 +109,33 @@ pub enum ConvertError {
     },
     /// Tensors are missing, unexpected or malformed.
     #[error(
-        "the checkpoint does not match what its configuration ({config}) implies:{}\nIf the configuration is another \
-         model's, give the right one with --config; if tensors are missing, download or save the checkpoint again",
-        list(.problems)
+        "the checkpoint does not match what its configuration ({config}) implies:{}{}",
+        list(.problems), advice(.problems)
     )]
     Mismatch {
         /// Where the configuration comes from.
         config: String,
         /// Every problem found.
         problems: Vec<Problem>,
+    },
+    /// Tensors inside the encoder that no model of the family has.
+    #[error("{path}: {reason}")]
+    OtherEncoder {
+        /// The input.
+        path: PathBuf,
+        /// What they are, what they come from, and what to do.
+        reason: String,
+    },
+    /// A `--drop` pattern matches a tensor of the encoder.
+    #[error(
+        "--drop `{pattern}` matches `{name}`, which is inside the encoder: without it the model computes something else. \
+         --drop is for what lies beside the encoder, such as heads and counters"
+    )]
+    DropInside {
+        /// The pattern.
+        pattern: String,
+        /// The first tensor that it matches.
+        name: String,
     },
     /// A `--drop` pattern matches no tensor.
     #[error("--drop `{pattern}` matches no tensor of the checkpoint; correct it or leave it out")]
@@ -142,8 +161,8 @@ pub enum ConvertError {
     },
     /// A finite value does not fit the target's range.
     #[error(
-        "tensor `{name}` holds {value:e} at index {index:?}, which overflows {dtype} (largest finite value {max:e}); \
-         convert with --dtype bf16 or --dtype f32"
+        "tensor `{name}` holds {} at index {index:?}, which overflows {dtype} (largest finite value {max:e}); \
+         {}", shown_value(*.value), overflow_advice(*.dtype)
     )]
     Overflow {
         /// The tensor.
@@ -151,7 +170,7 @@ pub enum ConvertError {
         /// Where in it.
         index: Vec<usize>,
         /// The value.
-        value: f32,
+        value: f64,
         /// The target's dtype.
         dtype: Dtype,
         /// Its largest finite value.
@@ -285,10 +304,26 @@ pub enum Problem {
     },
     /// A tensor of the checkpoint is not of the model.
     #[error(
-        "unexpected tensor `{name}` {found:?}{}; if it is not part of the encoder, leave it out with --drop '{name}'",
-        suggest(.nearest, "the nearest expected name is")
+        "unexpected tensor `{name}` {found:?}{}; if it is not part of the encoder, leave it out with --drop {}",
+        suggest(.nearest, "the nearest expected name is"), quoted_word(.name)
     )]
     Unexpected {
+        /// Its full name.
+        name: String,
+        /// Its shape.
+        found: Vec<usize>,
+        /// The nearest name of the model.
+        nearest: Option<String>,
+        /// The outermost module around it, with its dot, that holds nothing of the encoder.
+        module: Option<String>,
+    },
+    /// A tensor of the checkpoint is inside the encoder, where no model of the family has one.
+    #[error(
+        "unexpected tensor `{name}` {found:?}{} inside the encoder; it takes part in what the model computes and cannot \
+         be left out",
+        suggest(.nearest, "the nearest expected name is")
+    )]
+    Inside {
         /// Its full name.
         name: String,
         /// Its shape.
@@ -308,8 +343,10 @@ pub enum Problem {
         /// A likely reason.
         hint: &'static str,
     },
-    /// A tensor has a type that is not a float of at most 32 bits.
-    #[error("tensor `{name}` has dtype {found}, expected f32, f16 or bf16; save the checkpoint from a float32 model")]
+    /// A tensor has a type that is not a float of 16, 32 or 64 bits.
+    #[error(
+        "tensor `{name}` has dtype {found}, expected f32, f16, bf16 or f64; save the checkpoint from a float32 model"
+    )]
     Dtype {
         /// Its full name.
         name: String,
@@ -340,7 +377,7 @@ pub enum Problem {
     /// The positional convolution is there under several spellings at once.
     #[error(
         "the positional convolution's weight is there twice (`{first}` and `{second}`), so it is not known which is \
-         meant; leave one out with --drop"
+         meant; save the checkpoint again from a model that has one of them"
     )]
     Twice {
         /// One name.
@@ -361,8 +398,61 @@ fn quoted(candidates: &[String]) -> String {
     candidates.iter().map(|candidate| shown_key(candidate)).collect::<Vec<_>>().join(", ")
 }
 
+/// A value as it is written in decimal: the shortest that is the same f32, if it is one.
+fn shown_value(value: f64) -> String {
+    let short = value as f32;
+    if f64::from(short) == value { format!("{short:e}") } else { format!("{value:e}") }
+}
+
+fn overflow_advice(dtype: Dtype) -> &'static str {
+    match dtype {
+        Dtype::F16 => "convert with --dtype bf16 or --dtype f32",
+        Dtype::Bf16 => "convert with --dtype f32",
+        Dtype::F32 => "no healthy weight is as large: save the checkpoint again from a healthy model",
+    }
+}
+
 fn suggest(name: &Option<String>, lead: &str) -> String {
     name.as_ref().map(|name| format!(" ({lead} `{name}`)")).unwrap_or_default()
+}
+
+/// What to do about all problems together.
+fn advice(problems: &[Problem]) -> String {
+    let unexpected: Option<Vec<_>> = problems
+        .iter()
+        .map(|problem| match problem {
+            Problem::Unexpected { name, module, .. } => Some((name.as_str(), module.as_deref())),
+            _ => None,
+        })
+        .collect();
+    match unexpected.as_deref() {
+        Some([]) | None => {
+            "\nIf the configuration is another model's, give the right one with --config; if tensors are \
+                            missing, download or save the checkpoint again"
+                .into()
+        }
+        Some([_]) => String::new(),
+        Some(names) => {
+            format!("\nThe model is complete without them: to leave all of them out, add {}", drop_options(names))
+        }
+    }
+}
+
+/// Options that leave out tensors beside the encoder: by name, or many of one module together.
+fn drop_options(names: &[(&str, Option<&str>)]) -> String {
+    const ONE_BY_ONE: usize = 3;
+    let mut modules: BTreeMap<Option<&str>, Vec<&str>> = BTreeMap::new();
+    names.iter().for_each(|(name, module)| modules.entry(*module).or_default().push(name));
+    let options = modules.iter().flat_map(|(module, names)| match module {
+        Some(module) if names.len() > ONE_BY_ONE => vec![format!("--drop {}", quoted_word(&format!("{module}*")))],
+        _ => names.iter().map(|name| format!("--drop {}", quoted_word(name))).collect(),
+    });
+    options.collect::<Vec<_>>().join(" ")
+}
+
+/// A word as a shell takes it.
+fn quoted_word(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// How many problems a message lists: enough to see the pattern, short enough to read.

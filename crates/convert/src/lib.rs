@@ -17,6 +17,8 @@
 mod digest;
 mod error;
 pub mod hub;
+mod input;
+mod other_encoder;
 mod pattern;
 mod plan;
 mod prefix;

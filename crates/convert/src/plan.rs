@@ -1,14 +1,15 @@
 //! The plan of a conversion: what becomes of every tensor, decided before anything is written.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use mert_spec::{
-    Config, Dtype, Inferred, Layout, Metadata, Role, TensorSpec, infer_config, inventory, known_by_sha256,
+    Config, ConfigField, Dtype, Inferred, Layout, Metadata, Role, TensorSpec, infer_config, inventory, known_by_sha256,
     training_only_reason, weight_norm,
 };
 use serde::Serialize;
 
+use crate::other_encoder::{is_inside, other_encoder};
 use crate::pattern::{matches, nearest, shown};
 use crate::prefix::{Prefix, find_prefix};
 use crate::preprocessor::{PlannedPreprocessor, PreprocessorOptions};
@@ -26,6 +27,8 @@ pub struct PlanOptions {
     pub dtype: Dtype,
     /// The `config.json` to use instead of the one found with the checkpoint.
     pub config_file: Option<PathBuf>,
+    /// Fields of the configuration to use instead of those of the file, or of what would be assumed.
+    pub config_set: Vec<ConfigField>,
     /// What audio the model takes, where files do not say it or are wrong.
     pub preprocessor: PreprocessorOptions,
     /// The key prefix to use where the checkpoint holds several models.
@@ -40,6 +43,7 @@ impl Default for PlanOptions {
             layout: Layout::Mlx,
             dtype: Dtype::F16,
             config_file: None,
+            config_set: Vec::new(),
             preprocessor: PreprocessorOptions::default(),
             prefix: None,
             drop: Vec::new(),
@@ -138,6 +142,10 @@ pub struct Plan {
     pub config: Config,
     /// Where it comes from.
     pub config_origin: ConfigOrigin,
+    /// What was read that the user did not name, one sentence each.
+    pub notes: Vec<String>,
+    /// Its fields that the user set, as `num_attention_heads=4`.
+    pub config_set: Vec<String>,
     /// What happens to audio before it enters the model.
     pub preprocessor: PlannedPreprocessor,
     /// The output's layout.
@@ -178,6 +186,7 @@ impl Plan {
             return Err(ConvertError::NotPlainWeights { path: source.path.clone(), reason });
         }
         refuse_foreign(source, listing, &prefix)?;
+        refuse_other_encoder(source, listing, &prefix, options)?;
         let (mut config, config_origin) = config(source, listing, &prefix, options)?;
         let preprocessor = PlannedPreprocessor::find(source, &config, &config_origin, &options.preprocessor)?;
         // The option decides: the output must not contradict itself.
@@ -193,9 +202,13 @@ impl Plan {
         let state_dict = listing.state_dict.clone();
         let PlanOptions { layout, dtype, .. } = *options;
         let (beside, unwrapped) = (listing.beside.clone(), !listing.wrapped.is_empty());
+        let config_set = options.config_set.iter().map(ConfigField::to_string).collect();
+        let notes = source.notes.clone();
         Ok(Plan {
             config,
             config_origin,
+            notes,
+            config_set,
             preprocessor,
             layout,
             dtype,
@@ -215,6 +228,7 @@ impl Plan {
             dtype: self.dtype,
             config: self.config.clone(),
             config_inferred: matches!(self.config_origin, ConfigOrigin::Inferred { .. }),
+            config_set: self.config_set.clone(),
             preprocessor: self.preprocessor.preprocessor,
             preprocessor_origin: Some(self.preprocessor.recorded_origin()),
             license: known_by_sha256(&source_sha256).map(|known| known.license.to_string()),
@@ -252,24 +266,38 @@ fn refuse_foreign(source: &Source, listing: &Listing, prefix: &str) -> Result<()
     Err(ConvertError::NotTensors { problems })
 }
 
+/// Refuses what is inside the encoder's modules and not HuBERT's, and to leave out anything there.
+fn refuse_other_encoder(source: &Source, listing: &Listing, prefix: &str, options: &PlanOptions) -> Result<()> {
+    let names = || listing.tensors.keys().chain(listing.foreign.keys()).map(String::as_str);
+    if let Some(reason) = other_encoder(names(), prefix) {
+        return Err(ConvertError::OtherEncoder { path: source.path.clone(), reason });
+    }
+    for pattern in &options.drop {
+        if let Some(name) = names().find(|name| matches(pattern, name) && is_inside(prefix, name)) {
+            return Err(ConvertError::DropInside { pattern: pattern.clone(), name: shown(name) });
+        }
+    }
+    Ok(())
+}
+
 fn config(source: &Source, listing: &Listing, prefix: &str, options: &PlanOptions) -> Result<(Config, ConfigOrigin)> {
+    let fields = &options.config_set;
     match options.config_file.as_ref().or(source.config_file.as_ref()) {
-        Some(path) => Ok((read_config(path)?, ConfigOrigin::File(path.clone()))),
+        Some(path) => {
+            let invalid = |source| ConvertError::Config { path: path.clone(), source };
+            let config = Config::from_json(&read_text(path)?).and_then(|config| config.with_fields(fields));
+            Ok((config.map_err(invalid)?, ConfigOrigin::File(path.clone())))
+        }
         None => {
             let shapes: BTreeMap<String, Vec<usize>> = listing
                 .tensors
                 .iter()
                 .filter_map(|(name, info)| Some((name.strip_prefix(prefix)?.to_string(), info.shape.clone())))
                 .collect();
-            let Inferred { config, assumptions } = infer_config(&shapes)?;
+            let Inferred { config, assumptions } = infer_config(&shapes, fields)?;
             Ok((config, ConfigOrigin::Inferred { assumptions }))
         }
     }
-}
-
-fn read_config(path: &Path) -> Result<Config> {
-    let text = read_text(path)?;
-    Config::from_json(&text).map_err(|source| ConvertError::Config { path: path.to_path_buf(), source })
 }
 
 /// Takes tensors out of the listing as steps use them; what is left must have a reason to be dropped.
@@ -332,7 +360,17 @@ impl<'a> Planner<'a> {
                 let g = self.take(spelling.g, &[1, 1, kernel], Role::NormWeight);
                 let v = self.take(spelling.v, &spec.shape, spec.role);
                 let ((g, g_dtype), (v, v_dtype)) = (g?, v?);
-                let dtype = if g_dtype == v_dtype { v_dtype } else { SourceDtype::F32 };
+                let wide = g_dtype == SourceDtype::F64 || v_dtype == SourceDtype::F64;
+                let dtype = match g_dtype == v_dtype {
+                    true => v_dtype,
+                    false => {
+                        if wide {
+                            SourceDtype::F64
+                        } else {
+                            SourceDtype::F32
+                        }
+                    }
+                };
                 let fuse = FuseWeightNorm { dim: weight_norm::DIM };
                 Some(self.finish_step(spec, StepInput::WeightNorm { g, v, fuse }, dtype))
             }
@@ -413,10 +451,16 @@ impl<'a> Planner<'a> {
                     let prefix = self.prefix.to_string();
                     self.problems.push(Problem::OutsidePrefix { name: shown(name), found, prefix });
                 }
+                None if is_inside(self.prefix, name) => self.problems.push(Problem::Inside {
+                    name: shown(name),
+                    found: self.listing.tensors[*name].shape.clone(),
+                    nearest: nearest(name, expected.iter().map(String::as_str)),
+                }),
                 None => self.problems.push(Problem::Unexpected {
                     name: shown(name),
                     found: self.listing.tensors[*name].shape.clone(),
                     nearest: nearest(name, expected.iter().map(String::as_str)),
+                    module: module_without(name, &expected),
                 }),
             }
         }
@@ -433,6 +477,12 @@ impl<'a> Planner<'a> {
 /// Whether a `--drop` pattern means a tensor, by its name with or without those of wrappers.
 fn is_dropped(listing: &Listing, pattern: &str, name: &str) -> bool {
     matches(pattern, name) || listing.wrapped.get(name).is_some_and(|original| matches(pattern, original))
+}
+
+/// The outermost module around a tensor, with its dot, that holds none of the expected tensors.
+fn module_without(name: &str, expected: &[String]) -> Option<String> {
+    let mut ends = name.match_indices('.').map(|(at, _)| &name[..=at]);
+    ends.find(|module| !expected.iter().any(|expected| expected.starts_with(module))).map(shown)
 }
 
 /// A task head sits beside the encoder (`lm_head.weight` beside `hubert.…`) or under its prefix, so

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use mert_spec::{KNOWN_CHECKPOINTS, KnownCheckpoint, known_by_sha256, text_from_bytes};
 use rayon::prelude::*;
 
+use crate::input::{Located, beside, locate};
 use crate::reader::{self, Checkpoint, Listing, ShardedCheckpoint};
 use crate::{ConvertError, Result, digest};
 
@@ -21,6 +22,8 @@ pub struct Source {
     pub config_file: Option<PathBuf>,
     /// The `preprocessor_config.json` there, or the `processor_config.json` in which transformers 5 nests it.
     pub preprocessor_file: Option<PathBuf>,
+    /// What was taken that the user did not name, one sentence each.
+    pub notes: Vec<String>,
     checkpoint: Box<dyn Checkpoint>,
     /// What [`Source::trust_sha256`] was told, or [`Source::known`] has computed.
     sha256: OnceLock<String>,
@@ -47,15 +50,12 @@ impl Source {
     /// # Errors
     /// [`ConvertError`] if there is no readable checkpoint.
     pub fn open_key(path: &Path, key: Option<&str>) -> Result<Self> {
-        let metadata =
-            std::fs::metadata(path).map_err(|source| ConvertError::Open { path: path.to_path_buf(), source })?;
-        let (weights, folder) = if metadata.is_dir() {
-            (weights_in(path)?, path)
-        } else {
-            (path.to_path_buf(), path.parent().unwrap_or(Path::new("")))
-        };
-        let config_file = Some(folder.join("config.json")).filter(|file| file.is_file());
-        let preprocessor_file = PREPROCESSOR_FILES.iter().map(|name| folder.join(name)).find(|file| file.is_file());
+        let Located { weights, folder, note } = locate(path)?;
+        let config_file = beside(&folder, "config.json")?;
+        let mut preprocessor_file = None;
+        for name in PREPROCESSOR_FILES {
+            preprocessor_file = preprocessor_file.or(beside(&folder, name)?);
+        }
 
         let is_index = weights.to_str().is_some_and(|name| name.ends_with(".index.json"));
         if is_index && key.is_some() {
@@ -66,7 +66,8 @@ impl Source {
         let checkpoint = reader::unwrap(&weights, checkpoint)?;
         let files = checkpoint.files().iter().map(|file| file.path().to_path_buf()).collect();
         let (path, sha256) = (path.to_path_buf(), OnceLock::new());
-        Ok(Source { path, files, config_file, preprocessor_file, checkpoint, sha256 })
+        let notes = note.into_iter().collect();
+        Ok(Source { path, files, config_file, preprocessor_file, notes, checkpoint, sha256 })
     }
 
     /// What the checkpoint holds.
@@ -124,16 +125,6 @@ impl Source {
         let known = KNOWN_CHECKPOINTS.iter().find(|known| sizes == [known.bytes]);
         known.map_or_else(|| "0".repeat(64), |known| known.sha256.to_string())
     }
-}
-
-fn weights_in(folder: &Path) -> Result<PathBuf> {
-    WEIGHT_FILES.iter().map(|name| folder.join(name)).find(|file| file.is_file()).ok_or_else(|| {
-        ConvertError::NotACheckpoint {
-            path: folder.to_path_buf(),
-            reason: reader::folder::what_else(folder)
-                .unwrap_or_else(|| format!("the folder has none of {}", WEIGHT_FILES.join(", "))),
-        }
-    })
 }
 
 /// The text of a configuration file, in any encoding that [`text_from_bytes`] knows.

@@ -1,10 +1,12 @@
+//! The element types in which weights are stored and computed with.
+
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The element types in which a model's weights are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Dtype {
     /// IEEE 754 binary16: 11 bits of significand, largest finite value 65504.
@@ -46,10 +48,48 @@ impl fmt::Display for Dtype {
 impl FromStr for Dtype {
     type Err = String;
 
+    /// The names of this project and those of PyTorch and numpy, in any case.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Dtype::ALL
-            .into_iter()
-            .find(|d| d.name() == text)
-            .ok_or_else(|| format!("unknown dtype {text:?}: expected f16, bf16 or f32"))
+        match text.to_ascii_lowercase().as_str() {
+            "f16" | "float16" | "fp16" | "half" => Ok(Dtype::F16),
+            "bf16" | "bfloat16" => Ok(Dtype::Bf16),
+            "f32" | "float32" | "fp32" | "float" => Ok(Dtype::F32),
+            _ => Err(format!("unknown dtype {text:?}: expected f16, bf16 or f32")),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Dtype {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_other_programs() {
+        for (name, dtype) in [
+            ("f16", Dtype::F16),
+            ("float16", Dtype::F16),
+            ("FP16", Dtype::F16),
+            ("half", Dtype::F16),
+            ("bf16", Dtype::Bf16),
+            ("BFloat16", Dtype::Bf16),
+            ("F32", Dtype::F32),
+            ("float32", Dtype::F32),
+            ("fp32", Dtype::F32),
+        ] {
+            assert_eq!(name.parse(), Ok(dtype), "{name}");
+            assert_eq!(serde_json::from_str::<Dtype>(&format!("{name:?}")).unwrap(), dtype, "{name}");
+        }
+        for dtype in Dtype::ALL {
+            assert_eq!(serde_json::to_string(&dtype).unwrap(), format!("\"{dtype}\""));
+        }
+        for name in ["", "f64", "int8", "fp8", "16"] {
+            assert!(name.parse::<Dtype>().unwrap_err().contains("f16, bf16 or f32"), "{name}");
+        }
     }
 }

@@ -1,8 +1,10 @@
+//! The architecture worked out from the shapes of a checkpoint's tensors, where there is no `config.json`.
+
 use std::collections::BTreeMap;
 
 use thiserror::Error;
 
-use crate::{Config, FeatureExtractorNorm, weight_norm};
+use crate::{Config, ConfigField, FeatureExtractorNorm, weight_norm};
 
 /// A configuration worked out from a checkpoint's tensors alone.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +34,15 @@ pub enum InferError {
         /// The rank it should have.
         rank: usize,
     },
+    /// The shapes are those of no published model, so that what they do not tell cannot be assumed.
+    #[error(
+        "there is no config.json, and the tensors' shapes do not tell {}: give the model's config.json with --config, or \
+         what you know with {}", .fields.join(" and "), options(.fields)
+    )]
+    Undetermined {
+        /// The fields of the configuration.
+        fields: Vec<&'static str>,
+    },
     /// The shapes contradict each other.
     #[error("the architecture worked out from the tensors is impossible ({reason}); give the model's config.json")]
     Impossible {
@@ -40,15 +51,43 @@ pub enum InferError {
     },
 }
 
-/// Works out the configuration from tensor names and PyTorch-order shapes (prefix removed).
+/// How the published models of a width are made, as far as shapes do not tell it.
+struct Published {
+    hidden_size: usize,
+    num_attention_heads: usize,
+    /// Which feature extractor goes with post-LN or pre-LN: (normalises after every convolution, `do_stable_layer_norm`).
+    order: (bool, bool),
+}
+
+/// HuBERT base, MERT-v1-95M, ContentVec and DistilHuBERT; HuBERT large; HuBERT x-large.
+///
+/// A width of 1024 that normalises after the first convolution only has no row: MERT-v1-330M has pre-LN,
+/// wav2vec2-large post-LN.
+const PUBLISHED: [Published; 3] = [
+    Published { hidden_size: 768, num_attention_heads: 12, order: (false, false) },
+    Published { hidden_size: 1024, num_attention_heads: 16, order: (true, true) },
+    Published { hidden_size: 1280, num_attention_heads: 16, order: (true, true) },
+];
+
+fn options(fields: &[&'static str]) -> String {
+    let example = |field: &&str| match *field {
+        "do_stable_layer_norm" => "--set do_stable_layer_norm=true (pre-LN) or false (post-LN)".to_string(),
+        field => format!("--set {field}=…"),
+    };
+    fields.iter().map(example).collect::<Vec<_>>().join(" and ")
+}
+
+/// Works out the configuration from tensor names and PyTorch-order shapes (prefix removed); `given` are fields that
+/// are known.
 ///
 /// Shapes tell every size, which norms and biases exist, and the positional convolution's groups.
-/// They do not tell strides, head count, pre- or post-LN, DeepNorm, activations or epsilons: for
-/// these the family's usual values are assumed, and [`Inferred::assumptions`] says so.
+/// They do not tell strides, head count, pre- or post-LN, DeepNorm, activations or epsilons. For these the values of
+/// published models of such shapes are assumed, and [`Inferred::assumptions`] says so.
 ///
 /// # Errors
-/// [`InferError`] if a tensor that the sizes depend on is missing or malformed.
-pub fn infer_config(tensors: &BTreeMap<String, Vec<usize>>) -> Result<Inferred, InferError> {
+/// [`InferError`] if a tensor that the sizes depend on is missing or malformed, or if no published model has such
+/// shapes and `given` lacks what they do not tell.
+pub fn infer_config(tensors: &BTreeMap<String, Vec<usize>>, given: &[ConfigField]) -> Result<Inferred, InferError> {
     let shape = |name: &str, rank: usize| -> Result<&[usize], InferError> {
         let found = tensors.get(name).ok_or_else(|| InferError::Missing { name: name.to_string() })?;
         if found.len() != rank || found.contains(&0) {
@@ -80,19 +119,30 @@ pub fn infer_config(tensors: &BTreeMap<String, Vec<usize>>) -> Result<Inferred, 
         (0..).take_while(|i| has(&format!("encoder.layers.{i}.feed_forward.intermediate_dense.weight"))).count();
 
     let norm_after_every_conv = conv_dim.len() > 1 && has("feature_extractor.conv_layers.1.layer_norm.weight");
-    let head_dim = 64;
-    let num_attention_heads = if hidden_size.is_multiple_of(head_dim) { hidden_size / head_dim } else { 1 };
     let usual = Config::default();
-    let conv_stride =
-        if conv_kernel == usual.conv_kernel { usual.conv_stride.clone() } else { vec![2; conv_kernel.len()] };
+    let published = PUBLISHED.iter().find(|published| published.hidden_size == hidden_size);
+    let heads = published.map(|published| published.num_attention_heads);
+    let order = published.map(|published| published.order).filter(|order| order.0 == norm_after_every_conv);
+    let conv_stride = (conv_kernel == usual.conv_kernel).then(|| usual.conv_stride.clone());
+    let is_given = |field: &str| given.iter().any(|given| given.name == field);
+    let unknown = [
+        ("num_attention_heads", heads.is_none()),
+        ("do_stable_layer_norm", order.is_none()),
+        ("conv_stride", conv_stride.is_none()),
+    ];
+    let fields: Vec<&str> =
+        unknown.into_iter().filter(|(field, unknown)| *unknown && !is_given(field)).map(|(field, _)| field).collect();
+    if !fields.is_empty() {
+        return Err(InferError::Undetermined { fields });
+    }
 
     let config = Config {
         model_type: "hubert".into(),
         hidden_size,
         num_hidden_layers,
-        num_attention_heads,
+        num_attention_heads: heads.unwrap_or(1),
         intermediate_size,
-        conv_stride,
+        conv_stride: conv_stride.unwrap_or_else(|| vec![1; conv_kernel.len()]),
         conv_bias: has("feature_extractor.conv_layers.0.conv.bias"),
         feat_extract_norm: if norm_after_every_conv {
             FeatureExtractorNorm::Layer
@@ -102,25 +152,26 @@ pub fn infer_config(tensors: &BTreeMap<String, Vec<usize>>) -> Result<Inferred, 
         feat_proj_layer_norm: has("feature_projection.layer_norm.weight"),
         num_conv_pos_embeddings: positional[2],
         num_conv_pos_embedding_groups: hidden_size / positional[1].min(hidden_size),
-        do_stable_layer_norm: norm_after_every_conv,
+        do_stable_layer_norm: order.is_some_and(|(_, stable)| stable),
         conv_dim,
         conv_kernel,
         ..usual
     };
-    config.validate().map_err(|error| InferError::Impossible { reason: error.to_string() })?;
+    let config = config.with_fields(given).map_err(|error| InferError::Impossible { reason: error.to_string() })?;
 
-    let assumptions = vec![
-        format!("num_attention_heads = {num_attention_heads} (heads of {} values)", config.head_dim()),
-        format!("conv_stride = {:?}", config.conv_stride),
-        format!(
-            "do_stable_layer_norm = {} (as the published models with feat_extract_norm = {} have it)",
-            config.do_stable_layer_norm,
-            if norm_after_every_conv { "layer" } else { "group" },
-        ),
-        "deepnorm = false, attention_relax off".into(),
-        "hidden_act = feat_extract_activation = gelu".into(),
-        format!("layer_norm_eps = {:e}", config.layer_norm_eps),
+    let like = "as published models of this width have it";
+    let assumptions = [
+        ("model_type", format!("model_type = {} (MERT has the same shapes)", config.model_type)),
+        ("num_attention_heads", format!("num_attention_heads = {} ({like})", config.num_attention_heads)),
+        ("conv_stride", format!("conv_stride = {:?}", config.conv_stride)),
+        ("do_stable_layer_norm", format!("do_stable_layer_norm = {} ({like})", config.do_stable_layer_norm)),
+        ("deepnorm", "deepnorm = false".into()),
+        ("attention_relax", "attention_relax off".into()),
+        ("hidden_act", "hidden_act = gelu".into()),
+        ("feat_extract_activation", "feat_extract_activation = gelu".into()),
+        ("layer_norm_eps", format!("layer_norm_eps = {:e}", config.layer_norm_eps)),
     ];
+    let assumptions = assumptions.into_iter().filter(|(field, _)| !is_given(field)).map(|(_, said)| said).collect();
     Ok(Inferred { config, assumptions })
 }
 
@@ -133,30 +184,67 @@ mod tests {
         inventory(config).into_iter().map(|t| (t.name, t.shape)).collect()
     }
 
+    fn infer(config: &Config, given: &[&str]) -> Result<Inferred, InferError> {
+        let given: Vec<ConfigField> = given.iter().map(|text| text.parse().unwrap()).collect();
+        infer_config(&shapes(config), &given)
+    }
+
+    fn large(hidden_size: usize) -> Config {
+        Config {
+            hidden_size,
+            num_attention_heads: 16,
+            num_hidden_layers: 3,
+            feat_extract_norm: FeatureExtractorNorm::Layer,
+            do_stable_layer_norm: true,
+            conv_bias: true,
+            ..Config::default()
+        }
+    }
+
     #[test]
     fn the_published_sizes_are_recovered() {
-        for config in [
-            Config::default(),
-            Config { hidden_size: 1024, num_attention_heads: 16, num_hidden_layers: 24, ..Config::default() },
-            Config {
-                feat_extract_norm: FeatureExtractorNorm::Layer,
-                do_stable_layer_norm: true,
-                conv_bias: true,
-                feat_proj_layer_norm: false,
-                ..Config::default()
-            },
-        ] {
-            let inferred = infer_config(&shapes(&config)).unwrap();
+        let distilled = Config { num_hidden_layers: 2, feat_proj_layer_norm: false, ..Config::default() };
+        for config in [Config::default(), distilled, large(1024), large(1280)] {
+            let inferred = infer(&config, &[]).unwrap();
             assert_eq!(inferred.config, config);
             assert!(inferred.assumptions.iter().any(|a| a.contains("num_attention_heads")));
         }
     }
 
     #[test]
+    fn what_no_published_model_has_must_be_given() {
+        let odd = Config { hidden_size: 48, num_attention_heads: 4, conv_kernel: vec![9, 5, 3], ..Config::default() };
+        let odd = Config { conv_dim: vec![24; 3], conv_stride: vec![4, 3, 2], ..odd };
+        let error = infer(&odd, &[]).unwrap_err();
+        let fields = vec!["num_attention_heads", "do_stable_layer_norm", "conv_stride"];
+        assert_eq!(error, InferError::Undetermined { fields });
+        for word in ["--config", "--set num_attention_heads=", "--set do_stable_layer_norm=true"] {
+            assert!(error.to_string().contains(word), "{error}");
+        }
+        let given = ["num_attention_heads=4", "do_stable_layer_norm=false", "conv_stride=[4,3,2]"];
+        for left_out in 0..3 {
+            let some: Vec<&str> = (0..3).filter(|i| *i != left_out).map(|i| given[i]).collect();
+            assert!(matches!(infer(&odd, &some), Err(InferError::Undetermined { fields }) if fields.len() == 1));
+        }
+        let inferred = infer(&odd, &given).unwrap();
+        assert_eq!(inferred.config, odd);
+        assert!(!inferred.assumptions.iter().any(|a| a.contains("heads") || a.contains("stride")), "{inferred:?}");
+
+        // MERT-v1-330M and wav2vec2-large have the same shapes, and another order of norms.
+        let ambiguous = Config { hidden_size: 1024, num_attention_heads: 16, ..Config::default() };
+        let error = infer(&ambiguous, &[]).unwrap_err();
+        assert_eq!(error, InferError::Undetermined { fields: vec!["do_stable_layer_norm"] });
+        let pre_ln = infer(&ambiguous, &["do_stable_layer_norm=true"]).unwrap().config;
+        assert_eq!(pre_ln, Config { do_stable_layer_norm: true, ..ambiguous });
+        // A value that is given wins over what would be assumed.
+        assert_eq!(infer(&Config::default(), &["num_attention_heads=8"]).unwrap().config.num_attention_heads, 8);
+    }
+
+    #[test]
     fn a_missing_tensor_is_named() {
         let mut tensors = shapes(&Config::default());
         tensors.remove("feature_projection.projection.weight");
-        let error = infer_config(&tensors).unwrap_err();
+        let error = infer_config(&tensors, &[]).unwrap_err();
         assert_eq!(error, InferError::Missing { name: "feature_projection.projection.weight".into() });
     }
 
@@ -164,12 +252,12 @@ mod tests {
     fn degenerate_shapes_are_errors() {
         let mut tensors = shapes(&Config::default());
         tensors.insert(weight_norm::FUSED.into(), vec![768, 1000, 128]);
-        assert!(infer_config(&tensors).is_ok());
+        assert!(infer_config(&tensors, &[]).is_ok());
         tensors.insert(weight_norm::FUSED.into(), vec![768, 0, 128]);
-        assert!(matches!(infer_config(&tensors), Err(InferError::Rank { .. })));
+        assert!(matches!(infer_config(&tensors, &[]), Err(InferError::Rank { .. })));
         tensors.insert(weight_norm::FUSED.into(), vec![768, 500, 128]);
-        assert!(infer_config(&tensors).is_ok());
+        assert!(infer_config(&tensors, &[]).is_ok());
         tensors.insert(weight_norm::FUSED.into(), vec![768, 150, 128]);
-        assert!(matches!(infer_config(&tensors), Err(InferError::Impossible { .. })));
+        assert!(matches!(infer_config(&tensors, &[]), Err(InferError::Impossible { .. })));
     }
 }

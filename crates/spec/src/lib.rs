@@ -8,6 +8,7 @@
 
 mod activation;
 mod config;
+mod config_field;
 mod cost;
 mod dtype;
 mod infer;
@@ -23,6 +24,7 @@ pub mod weight_norm;
 
 pub use activation::Activation;
 pub use config::{Config, ConfigError, FeatureExtractorNorm};
+pub use config_field::ConfigField;
 pub use cost::{attention_flops, forward_flops};
 pub use dtype::Dtype;
 pub use infer::{InferError, Inferred, infer_config};

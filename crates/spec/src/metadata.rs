@@ -19,6 +19,8 @@ pub struct Metadata {
     /// Whether the architecture was worked out from shapes, with assumptions, for want of a
     /// `config.json`.
     pub config_inferred: bool,
+    /// Fields of the architecture that the user set, as `num_attention_heads=4`.
+    pub config_set: Vec<String>,
     /// What happens to audio before it enters the model.
     pub preprocessor: Preprocessor,
     /// Where the preprocessor comes from: a few words for each field. `None` in files whose writer did not record it, and
@@ -67,6 +69,9 @@ impl Metadata {
         if self.config_inferred {
             map.insert("config_inferred".into(), "true".into());
         }
+        if !self.config_set.is_empty() {
+            map.insert("config_set".into(), self.config_set.join(" "));
+        }
         if let Some(origin) = &self.preprocessor_origin {
             map.insert("do_normalize".into(), self.preprocessor.do_normalize.to_string());
             map.insert("sampling_rate".into(), self.preprocessor.sampling_rate.to_string());
@@ -100,6 +105,7 @@ impl Metadata {
             dtype,
             config,
             config_inferred: get("config_inferred").is_some(),
+            config_set: get("config_set").map(|set| set.split(' ').map(str::to_string).collect()).unwrap_or_default(),
             preprocessor,
             preprocessor_origin,
             source_sha256: sha256(entry("source_sha256")?)?,
@@ -152,6 +158,7 @@ mod tests {
             dtype: Dtype::F16,
             config: Config::mert_v1_95m(),
             config_inferred: true,
+            config_set: vec!["num_attention_heads=12".into(), "conv_stride=[5,2,2,2,2,2,2]".into()],
             preprocessor: Preprocessor { do_normalize: false, sampling_rate: 24_000 },
             preprocessor_origin: Some("sampling_rate: config.json; do_normalize: --do-normalize".into()),
             source_sha256: "ab".repeat(32),

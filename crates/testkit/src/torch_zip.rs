@@ -13,6 +13,44 @@ use crate::Tensor;
 /// # Errors
 /// Whatever writing the file gives.
 pub fn write_torch_zip(path: &Path, tensors: &[(String, Tensor)]) -> io::Result<()> {
+    write(path, tensors, &|_| Storage::Float)
+}
+
+/// As [`write_torch_zip`], with the tensors for which `wide` has values in f64.
+///
+/// # Errors
+/// Whatever writing the file gives.
+pub fn write_torch_zip_f64(
+    path: &Path,
+    tensors: &[(String, Tensor)],
+    wide: impl Fn(&str) -> Option<Vec<f64>>,
+) -> io::Result<()> {
+    write(path, tensors, &|name| wide(name).map_or(Storage::Float, Storage::Double))
+}
+
+/// How a tensor is stored.
+enum Storage {
+    Float,
+    Double(Vec<f64>),
+}
+
+impl Storage {
+    fn class(&self) -> &'static str {
+        match self {
+            Storage::Float => "FloatStorage",
+            Storage::Double(_) => "DoubleStorage",
+        }
+    }
+
+    fn bytes(&self, tensor: &Tensor) -> Vec<u8> {
+        match self {
+            Storage::Float => tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            Storage::Double(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        }
+    }
+}
+
+fn write(path: &Path, tensors: &[(String, Tensor)], storage: &dyn Fn(&str) -> Storage) -> io::Result<()> {
     let mut zip = ZipWriter::new(BufWriter::new(File::create(path)?));
     let root = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("archive").to_string();
     let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
@@ -20,18 +58,17 @@ pub fn write_torch_zip(path: &Path, tensors: &[(String, Tensor)]) -> io::Result<
         zip.start_file(format!("{root}/{name}"), options)?;
         zip.write_all(bytes)
     };
-    entry("data.pkl", &pickle(tensors))?;
+    entry("data.pkl", &pickle(tensors, storage))?;
     entry("byteorder", b"little")?;
-    for (i, (_, tensor)) in tensors.iter().enumerate() {
-        let bytes: Vec<u8> = tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        entry(&format!("data/{i}"), &bytes)?;
+    for (i, (name, tensor)) in tensors.iter().enumerate() {
+        entry(&format!("data/{i}"), &storage(name).bytes(tensor))?;
     }
     entry("version", b"3\n")?;
     zip.finish()?.flush()
 }
 
 /// The dictionary's pickle (opcodes: CPython's `Lib/pickletools.py`).
-fn pickle(tensors: &[(String, Tensor)]) -> Vec<u8> {
+fn pickle(tensors: &[(String, Tensor)], storage: &dyn Fn(&str) -> Storage) -> Vec<u8> {
     let mut p = Pickler(vec![0x80, 2]); // PROTO 2
     p.op(b'}'); // EMPTY_DICT
     p.op(b'('); // MARK
@@ -42,7 +79,7 @@ fn pickle(tensors: &[(String, Tensor)]) -> Vec<u8> {
         // The persistent id: ('storage', torch.FloatStorage, key, location, element count)
         p.op(b'(');
         p.text("storage");
-        p.global("torch", "FloatStorage");
+        p.global("torch", storage(name).class());
         p.text(&i.to_string());
         p.text("cpu");
         p.int(tensor.values.len());

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use mert_runtime::DeviceKind;
-use mert_spec::{Dtype, LayerSelection};
+use mert_spec::{Dtype, LayerSelection, text_from_bytes};
 use serde::Deserialize;
 
 use crate::candidate::PackageEngine;
@@ -60,9 +60,9 @@ enum Layers {
 /// [`VerifyError::Suite`] for a file that is not one, with the place where known;
 /// [`VerifyError::NothingToCompare`] for one without models.
 pub fn read_suite(path: &Path) -> Result<Vec<Job>> {
-    let text =
-        std::fs::read_to_string(path).map_err(|source| VerifyError::Open { path: path.to_path_buf(), source })?;
+    let bytes = std::fs::read(path).map_err(|source| VerifyError::Open { path: path.to_path_buf(), source })?;
     let wrong = |reason: String| VerifyError::Suite { path: path.to_path_buf(), reason };
+    let text = text_from_bytes(&bytes).map_err(wrong)?;
     let suite: Suite = serde_yaml::from_str(&text).map_err(|e| wrong(e.to_string()))?;
     if suite.models.is_empty() {
         return Err(VerifyError::NothingToCompare(format!("{}: `models` is empty", path.display())));

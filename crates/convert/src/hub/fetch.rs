@@ -9,7 +9,7 @@ use super::client::{Answer, Client, FileInfo};
 use super::download::download;
 use super::name::is_sha256;
 use super::{HubError, HubEvent, HubModel, HubName, HubSettings};
-use crate::source::{PREPROCESSOR_FILES, WEIGHT_FILES};
+use crate::source::{PREPROCESSOR_FILES, WEIGHT_FILES, read_text};
 use crate::{ConvertError, Result, sha256_file};
 
 const CONFIG: &str = "config.json";
@@ -166,8 +166,7 @@ impl Fetch<'_> {
     /// The shards that an index names, in the order of their names.
     fn shards(&self, commit: &str, index: &Path) -> Result<Vec<(String, Cached)>> {
         let damaged = |reason: String| ConvertError::NotACheckpoint { path: index.to_path_buf(), reason };
-        let text = std::fs::read_to_string(index)
-            .map_err(|source| ConvertError::Open { path: index.to_path_buf(), source })?;
+        let text = read_text(index)?;
         let Index { weight_map } =
             serde_json::from_str(&text).map_err(|error| damaged(format!("it is no shard index: {error}")))?;
         let names: BTreeSet<String> = weight_map.into_values().collect();

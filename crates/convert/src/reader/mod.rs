@@ -40,6 +40,8 @@ pub enum SourceDtype {
     F16,
     /// bfloat16.
     Bf16,
+    /// 64-bit float.
+    F64,
     /// Anything else, by its name; such a tensor can be dropped but not converted.
     Other(String),
 }
@@ -51,6 +53,7 @@ impl SourceDtype {
             SourceDtype::F32 => "f32",
             SourceDtype::F16 => "f16",
             SourceDtype::Bf16 => "bf16",
+            SourceDtype::F64 => "f64",
             SourceDtype::Other(name) => name,
         }
     }
@@ -61,6 +64,7 @@ impl SourceDtype {
             "f32" => SourceDtype::F32,
             "f16" => SourceDtype::F16,
             "bf16" => SourceDtype::Bf16,
+            "f64" => SourceDtype::F64,
             other => SourceDtype::Other(other.to_string()),
         }
     }
@@ -68,14 +72,15 @@ impl SourceDtype {
     /// Bytes of one element. `None` for other types.
     pub fn size(&self) -> Option<usize> {
         match self {
+            SourceDtype::F64 => Some(8),
             SourceDtype::F32 => Some(4),
             SourceDtype::F16 | SourceDtype::Bf16 => Some(2),
             SourceDtype::Other(_) => None,
         }
     }
 
-    /// Replaces `values` with what little-endian bytes hold, widened to f32, which is exact. Other types
-    /// hold nothing.
+    /// Replaces `values` with what little-endian bytes hold, widened to f32, which is exact, or from f64 rounded to
+    /// nearest. Other types hold nothing.
     pub(crate) fn widen(&self, bytes: &[u8], values: &mut Vec<f32>) {
         values.clear();
         match self {
@@ -86,6 +91,7 @@ impl SourceDtype {
             SourceDtype::Bf16 => {
                 widen_halves(bytes, values, bf16::from_le_bytes, |halves, wide| halves.convert_to_f32_slice(wide));
             }
+            SourceDtype::F64 => values.extend(bytes.as_chunks().0.iter().map(|c| f64::from_le_bytes(*c) as f32)),
             SourceDtype::Other(_) => {}
         }
     }
@@ -165,11 +171,11 @@ pub trait Checkpoint: Sync {
     fn read(&self, name: &str) -> io::Result<TensorBytes<'_>>;
 }
 
-/// Reads one tensor and widens it to f32.
+/// Reads one tensor and widens it to f32; of f64 the values are rounded.
 ///
 /// # Errors
 /// As [`Checkpoint::read`]; and [`io::ErrorKind::InvalidInput`] for a name that is not listed or
-/// whose type is not a float of at most 32 bits.
+/// whose type is not a float.
 pub fn read_f32(checkpoint: &dyn Checkpoint, name: &str) -> io::Result<Vec<f32>> {
     let invalid = |reason: String| io::Error::new(io::ErrorKind::InvalidInput, format!("tensor `{name}`: {reason}"));
     let info = checkpoint.listing().tensors.get(name).ok_or_else(|| invalid("not in the checkpoint".into()))?;

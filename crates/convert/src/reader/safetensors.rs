@@ -105,6 +105,7 @@ fn conversion_evidence(metadata: &HashMap<String, String>) -> Option<String> {
 
 fn dtype(dtype: Dtype) -> SourceDtype {
     match dtype {
+        Dtype::F64 => SourceDtype::F64,
         Dtype::F32 => SourceDtype::F32,
         Dtype::F16 => SourceDtype::F16,
         Dtype::BF16 => SourceDtype::Bf16,

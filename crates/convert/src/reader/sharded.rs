@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::{Checkpoint, Listing, MappedFile, TensorBytes, open_file};
+use crate::source::read_text;
 use crate::{ConvertError, Result};
 
 /// A checkpoint in several files with an index (`*.index.json`), as transformers saves large models.
@@ -27,8 +28,7 @@ impl ShardedCheckpoint {
     /// format reports.
     pub fn open(index: &Path) -> Result<Self> {
         let damaged = |reason: String| ConvertError::NotACheckpoint { path: index.to_path_buf(), reason };
-        let text = std::fs::read_to_string(index)
-            .map_err(|source| ConvertError::Open { path: index.to_path_buf(), source })?;
+        let text = read_text(index)?;
         let Index { weight_map } =
             serde_json::from_str(&text).map_err(|e| damaged(format!("it is no shard index: {e}")))?;
 

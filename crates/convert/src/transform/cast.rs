@@ -1,3 +1,5 @@
+//! The change of element type.
+
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use mert_spec::Dtype;
@@ -9,7 +11,8 @@ use crate::{ConvertError, Result};
 
 /// Changes the element type, rounding to nearest, ties to even (IEEE 754 roundTiesToEven).
 ///
-/// A source of 16 bits was widened exactly, so a cast back to its own type gives its own bits.
+/// A source of 16 bits was widened exactly, so a cast back to its own type gives its own bits. One of 64 bits comes
+/// through [`narrow`](super::narrow), so that it is rounded once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Cast {
     /// The checkpoint's type.
@@ -54,7 +57,7 @@ impl Cast {
             Dtype::F32 => value.is_finite(),
         };
         let position = values.iter().position(|&value| !finite(value)).unwrap_or_default();
-        let value = values.get(position).copied().unwrap_or_default();
+        let value = f64::from(values.get(position).copied().unwrap_or_default());
         let max = match self.to {
             Dtype::F16 => f16::MAX.to_f32(),
             Dtype::Bf16 => bf16::MAX.to_f32(),

@@ -1,3 +1,5 @@
+//! The check that every value of a checkpoint is a number.
+
 use super::Place;
 use crate::{ConvertError, Result};
 
@@ -5,15 +7,17 @@ use crate::{ConvertError, Result};
 ///
 /// # Errors
 /// [`ConvertError::NotFinite`] with the first one.
-pub fn check_finite(place: Place<'_>, values: &[f32]) -> Result<()> {
+pub fn check_finite<V: Copy + Into<f64>>(place: Place<'_>, values: &[V]) -> Result<()> {
+    let is_finite = |value: &V| -> bool { (*value).into().is_finite() };
     // The common case is one vectorisable pass; the index is searched only when there is one to name.
-    if values.iter().fold(true, |finite, value| finite & value.is_finite()) {
+    if values.iter().fold(true, |finite, value| finite & is_finite(value)) {
         return Ok(());
     }
-    match values.iter().position(|value| !value.is_finite()) {
+    match values.iter().position(|value| !is_finite(value)) {
         None => Ok(()),
         Some(i) => {
-            Err(ConvertError::NotFinite { name: place.name.to_string(), index: place.index(i), value: values[i] })
+            let value = values[i].into() as f32;
+            Err(ConvertError::NotFinite { name: place.name.to_string(), index: place.index(i), value })
         }
     }
 }

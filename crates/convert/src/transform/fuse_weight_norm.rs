@@ -1,7 +1,11 @@
+//! Weight norm: one weight from its magnitude and its direction.
+
 use std::io;
 
+use mert_spec::Dtype;
 use serde::Serialize;
 
+use super::narrow;
 use crate::{ConvertError, Result};
 
 /// Computes a weight from its weight-norm factors: w = g · v / ‖v‖.
@@ -24,8 +28,11 @@ impl FuseWeightNorm {
     /// Adds the squares of a piece of v, of which `first` values precede it, to the sums they belong to.
     ///
     /// The additions to a sum are in v's order, however v is cut.
-    pub fn add_squares(&self, shape: &[usize], first: usize, values: &[f32], squares: &mut [f64]) {
-        let square = |sum: &mut f64, value: &f32| *sum += f64::from(*value) * f64::from(*value);
+    pub fn add_squares<V: Copy + Into<f64>>(&self, shape: &[usize], first: usize, values: &[V], squares: &mut [f64]) {
+        let square = |sum: &mut f64, value: &V| {
+            let value: f64 = (*value).into();
+            *sum += value * value;
+        };
         if self.has_rows_of_taps(shape, first, squares.len()) {
             for row in values.chunks(squares.len()) {
                 squares.iter_mut().zip(row).for_each(|(sum, value)| square(sum, value));
@@ -40,7 +47,7 @@ impl FuseWeightNorm {
     ///
     /// # Errors
     /// [`ConvertError::ZeroNorm`] if `v` (named `v_name`) is all zeros at some index along `dim`.
-    pub fn scales(&self, v_name: &str, g: &[f32], squares: &[f64]) -> Result<Vec<f64>> {
+    pub fn scales(&self, v_name: &str, g: &[f64], squares: &[f64]) -> Result<Vec<f64>> {
         if g.len() != squares.len() {
             // The plan has checked the shapes; a caller of this type alone may not have.
             let reason = format!("weight norm of `{v_name}`: {} magnitudes for {} norms", g.len(), squares.len());
@@ -49,19 +56,29 @@ impl FuseWeightNorm {
         if let Some(tap) = squares.iter().position(|&square| square == 0.0) {
             return Err(ConvertError::ZeroNorm { name: v_name.to_string(), tap });
         }
-        Ok(g.iter().zip(squares).map(|(&g, square)| f64::from(g) / square.sqrt()).collect())
+        Ok(g.iter().zip(squares).map(|(&g, square)| g / square.sqrt()).collect())
     }
 
-    /// Makes the weight of a piece of v, in f64 and rounded once.
-    pub fn apply(&self, shape: &[usize], first: usize, scales: &[f64], values: &mut [f32]) {
-        let scale = |value: &mut f32, scale: f64| *value = (f64::from(*value) * scale) as f32;
+    /// Replaces `weight` with that of a piece of v: computed in f64, and such that a [`Cast`](super::Cast) to `to`
+    /// rounds it once.
+    pub fn apply<V: Copy + Into<f64>>(
+        &self,
+        shape: &[usize],
+        first: usize,
+        scales: &[f64],
+        values: &[V],
+        to: Dtype,
+        weight: &mut Vec<f32>,
+    ) {
+        let scaled = |value: V, scale: f64| narrow(value.into() * scale, to);
+        weight.clear();
         if self.has_rows_of_taps(shape, first, scales.len()) {
-            for row in values.chunks_mut(scales.len()) {
-                row.iter_mut().zip(scales).for_each(|(value, &by)| scale(value, by));
+            for row in values.chunks(scales.len()) {
+                weight.extend(row.iter().zip(scales).map(|(&value, &scale)| scaled(value, scale)));
             }
         } else {
             let tap_of = self.tap_of(shape);
-            values.iter_mut().enumerate().for_each(|(i, value)| scale(value, scales[tap_of(first + i)]));
+            weight.extend(values.iter().enumerate().map(|(i, &value)| scaled(value, scales[tap_of(first + i)])));
         }
     }
 
@@ -85,20 +102,21 @@ mod tests {
     const FUSE: FuseWeightNorm = FuseWeightNorm { dim: 2 };
 
     /// In pieces of `piece` values, which must not change a bit.
-    fn fuse_in(piece: usize, fuse: FuseWeightNorm, g: &[f32], shape: &[usize], v: &[f32]) -> Result<Vec<f32>> {
+    fn fuse_in(piece: usize, fuse: FuseWeightNorm, g: &[f64], shape: &[usize], v: &[f32]) -> Result<Vec<f32>> {
         let mut squares = fuse.zeros(shape);
         for (n, values) in v.chunks(piece).enumerate() {
             fuse.add_squares(shape, n * piece, values, &mut squares);
         }
         let scales = fuse.scales("pos.weight_v", g, &squares)?;
-        let mut weight = v.to_vec();
-        for (n, values) in weight.chunks_mut(piece).enumerate() {
-            fuse.apply(shape, n * piece, &scales, values);
+        let (mut weight, mut part) = (Vec::new(), Vec::new());
+        for (n, values) in v.chunks(piece).enumerate() {
+            fuse.apply(shape, n * piece, &scales, values, Dtype::F32, &mut part);
+            weight.extend_from_slice(&part);
         }
         Ok(weight)
     }
 
-    fn fuse(fuse: FuseWeightNorm, g: &[f32], shape: &[usize], v: &[f32]) -> Result<Vec<f32>> {
+    fn fuse(fuse: FuseWeightNorm, g: &[f64], shape: &[usize], v: &[f32]) -> Result<Vec<f32>> {
         let whole = fuse_in(v.len(), fuse, g, shape, v);
         for piece in 1..v.len() {
             assert_eq!(fuse_in(piece, fuse, g, shape, v).ok(), whole.as_ref().ok().cloned());
@@ -118,6 +136,19 @@ mod tests {
         // dim 0, PyTorch's default: one norm per output channel, here of the rows (3, 4) and (5, 12).
         let fused = fuse(FuseWeightNorm { dim: 0 }, &[10.0, 26.0], &[2, 1, 2], &[3.0, 4.0, 5.0, 12.0]).unwrap();
         assert_eq!(fused, [6.0, 8.0, 10.0, 24.0]);
+    }
+
+    #[test]
+    fn the_weight_is_rounded_once() {
+        // v / ‖v‖ is ±1 for the one value of each tap, so that w is g.
+        let above_a_tie = 1.0 + 2f64.powi(-11) + 2f64.powi(-40);
+        let scales = FUSE.scales("v", &[above_a_tie, above_a_tie], &[4.0, 0.25]).unwrap();
+        for (v, w) in [([2.0, -0.5], [1.0, -1.0])] {
+            let (mut weight, mut narrowed) = (Vec::new(), Vec::new());
+            FUSE.apply(&[1, 1, 2], 0, &scales, &v, Dtype::F16, &mut weight);
+            narrowed.extend(weight.iter().map(|&w| half::f16::from_f32(w).to_f64()));
+            assert_eq!(narrowed, w.map(|sign| sign * (1.0 + 2f64.powi(-10))));
+        }
     }
 
     #[test]

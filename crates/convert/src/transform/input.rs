@@ -1,9 +1,12 @@
+//! A tensor of a checkpoint, taken a piece at a time.
+
 use std::io;
 use std::ops::Range;
 
+use mert_spec::Dtype;
 use zerocopy::FromBytes;
 
-use super::{Place, check_finite};
+use super::{Place, check_finite, narrow};
 use crate::reader::{Checkpoint, SourceDtype, TensorBytes, TensorInfo};
 use crate::{ConvertError, Result};
 
@@ -38,10 +41,20 @@ impl<'a> Input<'a> {
         self.bytes.len() / self.size
     }
 
+    /// Whether the values need more than an f32 has.
+    pub(super) fn is_wide(&self) -> bool {
+        *self.dtype == SourceDtype::F64
+    }
+
     /// The values of a range: as they lie in the file, where that is how the processor has them, otherwise
-    /// put into `scratch`.
-    pub(super) fn values<'s>(&'s self, range: Range<usize>, scratch: &'s mut Vec<f32>) -> &'s [f32] {
-        let bytes = &self.bytes[range.start * self.size..range.end * self.size];
+    /// put into `scratch`. Of an f64 they are such that a cast to `to` rounds once.
+    pub(super) fn values<'s>(&'s self, range: Range<usize>, to: Dtype, scratch: &'s mut Vec<f32>) -> &'s [f32] {
+        let bytes = self.bytes_of(range);
+        if self.is_wide() {
+            scratch.clear();
+            scratch.extend(wide(bytes).map(|value| narrow(value, to)));
+            return scratch;
+        }
         if cfg!(target_endian = "little")
             && *self.dtype == SourceDtype::F32
             && let Ok(values) = <[f32]>::ref_from_bytes(bytes)
@@ -52,8 +65,30 @@ impl<'a> Input<'a> {
         scratch
     }
 
-    /// Refuses values of the tensor, of which `first` precede them, that are not finite.
-    pub(super) fn check_finite(&self, first: usize, values: &[f32]) -> Result<()> {
-        check_finite(Place { name: self.name, shape: self.shape, first }, values)
+    /// As [`Input::values`], exact in f64.
+    pub(super) fn wide_values(&self, range: Range<usize>) -> Vec<f64> {
+        if self.is_wide() {
+            return wide(self.bytes_of(range)).collect();
+        }
+        let mut scratch = Vec::new();
+        self.values(range, Dtype::F32, &mut scratch).iter().map(|&value| f64::from(value)).collect()
     }
+
+    fn bytes_of(&self, range: Range<usize>) -> &[u8] {
+        &self.bytes[range.start * self.size..range.end * self.size]
+    }
+
+    /// Refuses values of a range that are not finite.
+    pub(super) fn check_finite<V: Copy + Into<f64>>(&self, range: &Range<usize>, values: &[V]) -> Result<()> {
+        check_finite(Place { name: self.name, shape: self.shape, first: range.start }, values)
+    }
+
+    /// The f64 in a range that became `narrowed`, which an error is to name.
+    pub(super) fn original(&self, range: Range<usize>, to: Dtype, narrowed: f64) -> Option<f64> {
+        self.is_wide().then(|| wide(self.bytes_of(range)).find(|&value| f64::from(narrow(value, to)) == narrowed))?
+    }
+}
+
+fn wide(bytes: &[u8]) -> impl Iterator<Item = f64> {
+    bytes.as_chunks().0.iter().map(|bytes| f64::from_le_bytes(*bytes))
 }

@@ -7,6 +7,7 @@ mod cast;
 mod finite;
 mod fuse_weight_norm;
 mod input;
+mod narrow;
 mod place;
 mod transpose;
 
@@ -14,10 +15,11 @@ use std::ops::Range;
 
 use self::input::Input;
 pub use self::{
-    cast::Cast, finite::check_finite, fuse_weight_norm::FuseWeightNorm, place::Place, transpose::Transpose,
+    cast::Cast, finite::check_finite, fuse_weight_norm::FuseWeightNorm, narrow::narrow, place::Place,
+    transpose::Transpose,
 };
 use crate::reader::Checkpoint;
-use crate::{Result, Step, StepInput};
+use crate::{ConvertError, Result, Step, StepInput};
 
 /// Values in a piece: what passes from one transform to the next stays in the second-level cache.
 const PIECE: usize = 1 << 15;
@@ -28,22 +30,29 @@ const PIECE: usize = 1 << 15;
 /// row and rows are longer than that.
 ///
 /// # Errors
-/// [`ConvertError`](crate::ConvertError) if an input cannot be read, is not finite, or does not fit the
+/// [`ConvertError`] if an input cannot be read, is not finite, or does not fit the
 /// output's dtype; what `sink` returns. `sink` may have been given some pieces by then.
 pub fn execute(step: &Step, checkpoint: &dyn Checkpoint, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
     let (mut scratch, mut fused, mut moved, mut bytes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let to = step.cast.to;
     let (input, fuse) = match &step.input {
         StepInput::Tensor(name) => (Input::open(checkpoint, name)?, None),
         StepInput::WeightNorm { g, v, fuse } => {
             let g = Input::open(checkpoint, g)?;
-            let magnitudes = g.values(0..g.len(), &mut scratch).to_vec();
-            g.check_finite(0, &magnitudes)?;
+            let magnitudes = g.wide_values(0..g.len());
+            g.check_finite(&(0..g.len()), &magnitudes)?;
             let v = Input::open(checkpoint, v)?;
             let mut squares = fuse.zeros(v.shape);
             for range in pieces(v.len(), taps_len(v.shape)) {
-                let values = v.values(range.clone(), &mut scratch);
-                v.check_finite(range.start, values)?;
-                fuse.add_squares(v.shape, range.start, values, &mut squares);
+                if v.is_wide() {
+                    let values = v.wide_values(range.clone());
+                    v.check_finite(&range, &values)?;
+                    fuse.add_squares(v.shape, range.start, &values, &mut squares);
+                } else {
+                    let values = v.values(range.clone(), to, &mut scratch);
+                    v.check_finite(&range, values)?;
+                    fuse.add_squares(v.shape, range.start, values, &mut squares);
+                }
             }
             let scales = fuse.scales(v.name, &magnitudes, &squares)?;
             (v, Some((fuse, scales)))
@@ -57,13 +66,18 @@ pub fn execute(step: &Step, checkpoint: &dyn Checkpoint, sink: &mut dyn FnMut(&[
     };
     let mut overflow = None;
     for range in pieces(input.len(), unit) {
-        let mut values = input.values(range.clone(), &mut scratch);
-        if let Some((fuse, scales)) = &fuse {
-            fused.clear();
-            fused.extend_from_slice(values);
-            fuse.apply(input.shape, range.start, scales, &mut fused);
-            values = &fused;
-        }
+        let values = match &fuse {
+            None => input.values(range.clone(), to, &mut scratch),
+            Some((fuse, scales)) if input.is_wide() => {
+                fuse.apply(input.shape, range.start, scales, &input.wide_values(range.clone()), to, &mut fused);
+                &fused
+            }
+            Some((fuse, scales)) => {
+                let values = input.values(range.clone(), to, &mut scratch);
+                fuse.apply(input.shape, range.start, scales, values, to, &mut fused);
+                &fused
+            }
+        };
         let ordered = match &step.transpose {
             Some(transpose) => {
                 let mut shape = input.shape.to_vec();
@@ -79,9 +93,16 @@ pub fn execute(step: &Step, checkpoint: &dyn Checkpoint, sink: &mut dyn FnMut(&[
         match step.cast.apply(place, ordered, &mut bytes) {
             Ok(()) if overflow.is_none() => sink(&bytes)?,
             Ok(()) => {}
-            Err(error) => {
+            Err(mut error) => {
                 // A NaN or an infinity, here or further on, explains more than a value that overflows.
-                input.check_finite(range.start, values)?;
+                if input.is_wide() {
+                    input.check_finite(&range, &input.wide_values(range.clone()))?;
+                } else {
+                    input.check_finite(&range, values)?;
+                }
+                if let (ConvertError::Overflow { value, .. }, None) = (&mut error, &fuse) {
+                    *value = input.original(range, to, *value).unwrap_or(*value);
+                }
                 overflow.get_or_insert(error);
             }
         }

@@ -10,7 +10,7 @@ pub(crate) mod weights;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use mert_spec::{Config, Dtype};
+use mert_spec::{Config, Dtype, text_from_bytes};
 use ndarray::Array3;
 
 use self::forward::{Attention, Hubert};
@@ -45,7 +45,8 @@ impl Libtorch {
                     .into(),
             });
         };
-        let text = std::fs::read_to_string(&file).map_err(|source| VerifyError::Open { path: file.clone(), source })?;
+        let bytes = std::fs::read(&file).map_err(|source| VerifyError::Open { path: file.clone(), source })?;
+        let text = text_from_bytes(&bytes).map_err(|reason| VerifyError::Checkpoint { path: file.clone(), reason })?;
         let config = Config::from_json(&text).map_err(|source| VerifyError::Config { path: file, source })?;
         Ok(Libtorch { path: checkpoint.to_path_buf(), config, weights })
     }

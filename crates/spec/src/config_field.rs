@@ -1,0 +1,105 @@
+//! Fields of the configuration that a user sets by name, over a `config.json` or where there is none.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde_json::Value;
+
+use crate::{Config, ConfigError};
+
+/// A field of [`Config`] and its value, as `num_attention_heads=4` names them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConfigField {
+    /// The name that `config.json` has.
+    pub name: String,
+    /// The value in JSON.
+    pub value: Value,
+}
+
+impl FromStr for ConfigField {
+    type Err = String;
+
+    /// The value is JSON; what is not is a text, so that `hidden_act=gelu` needs no quotes.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, value) = text
+            .split_once('=')
+            .ok_or_else(|| format!("`{text}` sets nothing: expected FIELD=VALUE, such as num_attention_heads=12"))?;
+        let known = names();
+        if !known.iter().any(|known| known == name) {
+            return Err(format!(
+                "config.json has no field `{name}` that changes the model: expected one of {}",
+                known.join(", ")
+            ));
+        }
+        if name == "sample_rate" {
+            return Err("`sample_rate` is set with --sampling-rate".into());
+        }
+        let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.into()));
+        Ok(ConfigField { name: name.into(), value })
+    }
+}
+
+impl fmt::Display for ConfigField {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.value {
+            Value::String(text) => write!(f, "{}={text}", self.name),
+            value => write!(f, "{}={value}", self.name),
+        }
+    }
+}
+
+impl Config {
+    /// The configuration with these fields instead of its own, validated.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for a value that the field cannot have.
+    pub fn with_fields(&self, fields: &[ConfigField]) -> Result<Config, ConfigError> {
+        let mut value = serde_json::to_value(self).unwrap_or_default();
+        if let Some(object) = value.as_object_mut() {
+            object.extend(fields.iter().map(|field| (field.name.clone(), field.value.clone())));
+        }
+        Config::from_json(&value.to_string())
+    }
+}
+
+/// The names of all fields.
+fn names() -> Vec<String> {
+    let all = serde_json::to_value(Config::mert_v1_95m()).unwrap_or_default();
+    all.as_object().map(|fields| fields.keys().cloned().collect()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(texts: &[&str]) -> Result<Config, String> {
+        let fields: Vec<ConfigField> = texts.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
+        Config::default().with_fields(&fields).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn fields_are_set_by_name() {
+        let config =
+            set(&["num_attention_heads=4", "do_stable_layer_norm=true", "conv_stride=[5,2,2,2,2,2,1]"]).unwrap();
+        assert_eq!((config.num_attention_heads, config.do_stable_layer_norm), (4, true));
+        assert_eq!(config.conv_stride, [5, 2, 2, 2, 2, 2, 1]);
+        assert_eq!(set(&["hidden_act=relu"]).unwrap().hidden_act, crate::Activation::Relu);
+        assert_eq!(set(&["model_type=mert_model"]).unwrap().model_type, "mert_model");
+        assert_eq!("hidden_act=relu".parse::<ConfigField>().unwrap().to_string(), "hidden_act=relu");
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        for (text, word) in [
+            ("num_attention_heads", "FIELD=VALUE"),
+            ("heads=4", "num_attention_heads"),
+            ("sample_rate=16000", "--sampling-rate"),
+            ("num_attention_heads=7", "num_attention_heads"),
+            ("num_attention_heads=four", "num_attention_heads"),
+            ("do_stable_layer_norm=yes", "do_stable_layer_norm"),
+            ("model_type=wavlm", "wavlm"),
+        ] {
+            assert!(set(&[text]).unwrap_err().contains(word), "{text}: {}", set(&[text]).unwrap_err());
+        }
+    }
+}
