@@ -69,6 +69,9 @@ impl TorchFile {
             }
             let root = unpickler.load().map_err(|fault| match legacy {
                 true => refused(fault.to_string()),
+                false if bytes[..bytes.len().min(4096)].windows(6).any(|window| window == b"joblib") => {
+                    refused("it was written by joblib; save a dictionary of tensors with torch.save instead".into())
+                }
                 false => refused(format!("{fault}; expected a file written by torch.save, or safetensors")),
             })?;
             let state_dict = find_state_dict(path, &unpickler, &root, key)?;
