@@ -226,6 +226,8 @@ fn archives_around_checkpoints_and_other_formats() {
         ("a.npy", b"\x93NUMPY\x01\0v\0", &["numpy"]),
         ("a.wav", b"RIFF\x24\0\0\0WAVEfmt ", &["audio", "mert-embed"]),
         ("config.json", b"{\n  \"model_type\": \"hubert\"", &["JSON"]),
+        ("__0_0.distcp", b"PK\x03\x04\0\0\0\0\0\0", &["distributed checkpoint", "dcp_to_torch"]),
+        ("model.joblib", b"\x80\x04\x95\x2d\0\0\0\0\0\0\0\x8c\x06joblib\xff", &["joblib"]),
         ("zeros.bin", &[0; 5000], &["zeros", "download"]),
         ("a.safetensors", b"\xff\xff\0\0\0\0\0\0{\"a\":", &["65535 bytes long", "the file ends at 13 bytes"]),
     ] {

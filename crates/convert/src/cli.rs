@@ -353,21 +353,21 @@ fn describe_beside(plan: &Plan) -> Option<String> {
     (!listed.is_empty()).then(|| format!("beside the model: {}", listed.join(", ")))
 }
 
-/// The tensors left out, one a line, or those of one reason together where they are many.
-fn describe_dropped(plan: &Plan) -> String {
+/// The tensors left out with their reasons, or the number of those of one reason where they are many.
+fn dropped(plan: &Plan) -> Vec<(String, &str)> {
     const LISTED: usize = 6;
     let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for dropped in &plan.dropped {
         reasons.entry(&dropped.reason).or_default().push(&dropped.name);
     }
-    let line = |what: &str, reason: &str| format!("dropped      {what}: {reason}\n");
-    reasons
-        .iter()
-        .flat_map(|(reason, names)| match names.len() {
-            0..=LISTED => names.iter().map(|name| line(name, reason)).collect(),
-            count => vec![line(&format!("{count} tensors"), reason)],
-        })
-        .collect()
+    let described = reasons.into_iter().flat_map(|(reason, names)| {
+        let named: Vec<String> = match names.len() {
+            0..=LISTED => names.into_iter().map(str::to_string).collect(),
+            count => vec![format!("{count} tensors")],
+        };
+        named.into_iter().map(move |what| (what, reason))
+    });
+    described.collect()
 }
 
 fn describe_plan(args: &Args, model: Option<&HubModel>, plan: &Plan, program: Option<&CoreMlProgram<'_>>) -> String {
@@ -377,8 +377,8 @@ fn describe_plan(args: &Args, model: Option<&HubModel>, plan: &Plan, program: Op
         let (output, shape) = (step.output.clone(), format!("{:?}", step.shape));
         table.add_row([step.input.keys().join(" + "), output, shape, describe_step(step, &plan.prefix)]);
     }
-    for dropped in &plan.dropped {
-        table.add_row([&dropped.name, "–", "", &format!("dropped: {}", dropped.reason)]);
+    for (what, reason) in dropped(plan) {
+        table.add_row([&what, "–", "", &format!("dropped: {reason}")]);
     }
     format!("{}\n{table}\n\n{}", describe_source(args, model, plan), summary(plan, program))
 }
@@ -435,7 +435,9 @@ fn describe_result(
         }
         None => text += "licence      unknown: the output inherits the checkpoint's\n",
     }
-    text += &describe_dropped(plan);
+    for (what, reason) in dropped(plan) {
+        text += &format!("dropped      {what}: {reason}\n");
+    }
     text += &format!("written      {}\n", path.display());
     text += &format!("sha256       {}\n", report.sha256);
     text + &summary(plan, program)

@@ -315,10 +315,16 @@ struct Planner<'a> {
 impl<'a> Planner<'a> {
     fn new(listing: &'a Listing, prefix: &'a str, others: &'a [String], options: &'a PlanOptions) -> Self {
         let mut dropped: Vec<Dropped> = listing
-            .foreign
+            .outside
             .iter()
-            .map(|(name, kind)| Dropped { name: shown(name), reason: format!("a pickled `{kind}`, not a tensor") })
+            .map(|name| Dropped { name: shown(name), reason: "outside the model's state dict".into() })
             .collect();
+        dropped.extend(
+            listing
+                .foreign
+                .iter()
+                .map(|(name, kind)| Dropped { name: shown(name), reason: format!("a pickled `{kind}`, not a tensor") }),
+        );
         let mut unused = BTreeSet::new();
         for name in listing.tensors.keys() {
             if options.drop.iter().any(|pattern| is_dropped(listing, pattern, name)) {

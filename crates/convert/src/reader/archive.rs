@@ -8,6 +8,7 @@ use zip::ZipArchive;
 use zip::read::{ArchiveOffset, Config};
 use zip::result::ZipResult;
 
+use super::folder::DCP_TO_TORCH;
 use super::signature::{command, python, quoted};
 use crate::pattern::shown;
 use crate::{ConvertError, Result};
@@ -69,6 +70,10 @@ const CHECKPOINTS: [&str; 6] = [".safetensors", ".bin", ".pt", ".pth", ".ckpt", 
 /// [`ConvertError::NotACheckpoint`] with what it is and what to do.
 pub(super) fn refuse_other_archives(path: &Path) -> Result<()> {
     let refused = |reason: String| Err(ConvertError::NotACheckpoint { path: path.to_path_buf(), reason });
+    if path.extension().is_some_and(|extension| extension == "distcp") {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        return refused(format!("it is a part of a distributed checkpoint; {}", command(DCP_TO_TORCH, folder)));
+    }
     let file = File::open(path).map_err(|source| ConvertError::Open { path: path.to_path_buf(), source })?;
     let length = file.metadata().map_or(0, |metadata| metadata.len());
     let archive = match open_archive(file) {

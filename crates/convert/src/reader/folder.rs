@@ -11,6 +11,8 @@ struct Mark {
     fix: &'static str,
 }
 
+pub(super) const DCP_TO_TORCH: &str =
+    "make one file of it: `python -m torch.distributed.checkpoint.format_utils dcp_to_torch {path} checkpoint.pt`";
 const ORIGINAL: &str = "give the PyTorch checkpoint that it was made from";
 
 /// In order: a folder may have several of these.
@@ -18,7 +20,7 @@ const MARKS: &[Mark] = &[
     Mark {
         found: |name| name == ".metadata" || name.ends_with(".distcp"),
         what: "a distributed checkpoint (torch.distributed.checkpoint)",
-        fix: "make one file of it: `python -m torch.distributed.checkpoint.format_utils dcp_to_torch {path} checkpoint.pt`",
+        fix: DCP_TO_TORCH,
     },
     Mark {
         found: |name| name == "zero_to_fp32.py",

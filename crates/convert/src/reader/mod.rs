@@ -133,6 +133,8 @@ pub struct Listing {
     pub foreign: BTreeMap<String, String>,
     /// What the file holds beside the model's dictionary: optimizer state and the like.
     pub beside: Vec<Beside>,
+    /// The tensors there, by their paths.
+    pub outside: Vec<String>,
     /// The file's own names of the entries whose names had those of wrappers in them (`_orig_mod.`), by the names
     /// without.
     pub wrapped: BTreeMap<String, String>,

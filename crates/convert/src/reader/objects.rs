@@ -30,6 +30,7 @@ const KINDS: &[(&str, &str, &str)] = &[
     ),
     ("_rebuild_qtensor", "a quantized tensor", "save the float model, from before it was quantized"),
     ("PackedParams", "a quantized layer's packed weights", "save the float model, from before it was quantized"),
+    ("bitsandbytes", "a quantized tensor", "save the float model, from before it was quantized"),
     ("torchao", "a quantized tensor", "save the float model, from before it was quantized"),
     ("_rebuild_sparse", "a sparse tensor", "save it again after tensor.to_dense()"),
     ("_rebuild_nested", "a nested tensor", "save it again after tensor.to_padded_tensor(0.0)"),
@@ -53,7 +54,7 @@ const OTHER_FILES: &[(&[&str], &str)] = &[
     (&["last_epoch", "_last_lr"], "a learning rate schedule"),
     (&["python", "numpy", "cpu"], "the states of random number generators"),
     (&["scale", "growth_factor", "_growth_tracker"], "a gradient scaler's state"),
-    (&["base_optimizer_state", "optimizer_state_dict"], "a part of a ZeRO optimizer's state"),
+    (&["optimizer_state_dict", "ds_version"], "a part of DeepSpeed's optimizer state"),
 ];
 
 /// Says what a pickle without the model's tensors is, if that is known: whole modules, training state.
@@ -103,6 +104,9 @@ pub(super) fn refuse_without_model(
         kind if kind.contains("TrainingArguments") => {
             "; it is the Trainer's arguments, not the model: give model.safetensors or pytorch_model.bin from the same \
              folder"
+        }
+        "torch.distributed.checkpoint.metadata.Metadata" => {
+            "; it is a distributed checkpoint's index: give the folder that it is in"
         }
         kind if kind.contains("joblib") || kind.contains("sklearn") => "; it is joblib's or scikit-learn's",
         _ => "",

@@ -27,7 +27,6 @@ const DOWNLOAD: &str = "download the checkpoint (a file of torch.save, or safete
 const CHECKPOINT: &str = "give the model's checkpoint (a file of torch.save, or safetensors)";
 
 const SIGNATURES: &[Signature] = &[
-    signature(0, b"version https://git-lfs", "a Git LFS pointer, not the weights", "fetch them with `git lfs pull`"),
     signature(0, b"version h", "a Git LFS pointer, not the weights", "fetch them with `git lfs pull`"),
     signature(
         0,
@@ -132,6 +131,13 @@ pub(super) fn refuse_other_formats(path: &Path, start: &[u8]) -> Result<()> {
     if start.is_empty() {
         return refused("the file is empty: download or save it again".into());
     }
+    // What torch.save writes begins as a zip archive or a pickle does, whatever else is in it.
+    if start.starts_with(b"PK") {
+        return archive::refuse_other_archives(path);
+    }
+    if start.starts_with(b"\x80") && start.len() >= 8 {
+        return Ok(());
+    }
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     let found = SIGNATURES.iter().find(|s| start.get(s.at..).is_some_and(|rest| rest.starts_with(s.bytes)));
     if let Some((what, fix)) = found.map(|s| (s.what, s.fix)).or_else(|| by_structure(start, &name)) {
@@ -140,10 +146,7 @@ pub(super) fn refuse_other_formats(path: &Path, start: &[u8]) -> Result<()> {
     if start.len() < 8 {
         return refused("it is shorter than any checkpoint".into());
     }
-    match start.starts_with(b"PK") {
-        true => archive::refuse_other_archives(path),
-        false => Ok(()),
-    }
+    Ok(())
 }
 
 /// A sentence with the file's path in it.

@@ -20,19 +20,36 @@ pub(super) struct StateDict<'a> {
     pub(super) entries: BTreeMap<String, Value<'a>>,
     /// What the file holds beside it.
     pub(super) beside: Vec<Beside>,
+    /// The paths of the tensors there.
+    pub(super) outside: Vec<String>,
+}
+
+/// How much of a path is kept, and how much is listed: a pickle of a few bytes can describe long ones and many.
+const LONGEST_PATH: usize = 256;
+const LONGEST_NAME: usize = 1 << 12;
+const MOST_BESIDE: usize = 1 << 12;
+const MOST_OUTSIDE: usize = 1 << 18;
+
+/// A dictionary's key or a list's index.
+#[derive(Clone, Copy)]
+enum Key<'u> {
+    Text(&'u str),
+    Number(i64),
+    /// Any other key, by its Python type.
+    Other(&'u str),
 }
 
 /// A value of the pickle and the way to it.
-struct Visit<'a> {
-    value: Value<'a>,
+struct Visit<'u, 'a> {
+    value: &'u Value<'a>,
     parent: usize,
-    key: String,
+    key: Key<'u>,
 }
 
 /// Every dictionary and list that can be reached from the root through others, nearest first.
 struct Tree<'u, 'a> {
     unpickler: &'u Unpickler<'a>,
-    visits: Vec<Visit<'a>>,
+    visits: Vec<Visit<'u, 'a>>,
 }
 
 /// The dictionary that holds the first convolution's weight under any prefix: `asked`, where there are several.
@@ -47,9 +64,9 @@ pub(super) fn find_state_dict<'a>(
     root: &Value<'a>,
     asked: Option<&str>,
 ) -> Result<StateDict<'a>> {
-    let tree = Tree::new(unpickler, root.clone());
+    let tree = Tree::new(unpickler, root);
     let models = tree.models();
-    let mut paths: Vec<String> = models.iter().map(|&visit| tree.path(visit)).collect();
+    let mut paths: Vec<String> = models.iter().map(|&visit| tree.path(visit, None)).collect();
     if let Some(asked) = asked {
         if let Some(position) = paths.iter().position(|path| path == asked) {
             return Ok(tree.state_dict(models[position]));
@@ -80,42 +97,48 @@ pub(crate) fn shown_key(path: &str) -> String {
 }
 
 impl<'u, 'a> Tree<'u, 'a> {
-    fn new(unpickler: &'u Unpickler<'a>, root: Value<'a>) -> Self {
-        let mut seen: HashSet<Node> = Unpickler::node(&root).into_iter().collect();
-        let mut visits = vec![Visit { value: root, parent: 0, key: String::new() }];
-        let mut next = 0;
-        while next < visits.len() {
-            let value = visits[next].value.clone();
-            let mut children = Vec::new();
-            for (key, value) in unpickler.dict_of(&value).into_iter().flatten() {
-                children.push((key_of(unpickler, key), value));
-            }
-            if let Value::Sequence(_) = value {
-                let items = unpickler.items(&value).into_iter().flatten().enumerate();
-                children.extend(items.map(|(index, value)| (index.to_string(), value)));
-            }
-            for (key, value) in children {
+    fn new(unpickler: &'u Unpickler<'a>, root: &'u Value<'a>) -> Self {
+        let mut seen: HashSet<Node> = Unpickler::node(root).into_iter().collect();
+        let mut tree = Tree { unpickler, visits: vec![Visit { value: root, parent: 0, key: Key::Text("") }] };
+        let mut parent = 0;
+        while parent < tree.visits.len() {
+            for (key, value) in tree.children(parent).collect::<Vec<_>>() {
                 if Unpickler::node(value).is_some_and(|node| seen.insert(node)) {
-                    visits.push(Visit { value: value.clone(), parent: next, key });
+                    tree.visits.push(Visit { value, parent, key });
                 }
             }
-            next += 1;
+            parent += 1;
         }
-        Tree { unpickler, visits }
+        tree
     }
 
-    fn path(&self, mut visit: usize) -> String {
-        let mut keys = Vec::new();
-        while visit != 0 {
-            keys.push(self.visits[visit].key.as_str());
+    /// The entries of a dictionary, or the items of a list.
+    fn children(&self, visit: usize) -> impl Iterator<Item = (Key<'u>, &'u Value<'a>)> + use<'u, 'a> {
+        let (unpickler, value) = (self.unpickler, self.visits[visit].value);
+        let entries = unpickler.dict_of(value).into_iter().flatten();
+        let items = unpickler.items(value).filter(|_| matches!(value, Value::Sequence(_))).into_iter().flatten();
+        let entries = entries.map(|(key, value)| (key_of(unpickler, key), value));
+        entries.chain(items.enumerate().map(|(index, value)| (Key::Number(index as i64), value)))
+    }
+
+    /// The way to a value, with dots between the keys; of a long one the end.
+    fn path(&self, visit: usize, last: Option<Key<'u>>) -> String {
+        let mut visit = visit;
+        let mut keys: Vec<String> = last.iter().map(shortened).collect();
+        let mut length = keys.iter().map(String::len).sum::<usize>();
+        while visit != 0 && length <= LONGEST_PATH {
+            let key = shortened(&self.visits[visit].key);
+            length += key.len() + 1;
+            keys.push(key);
             visit = self.visits[visit].parent;
         }
         keys.reverse();
-        keys.join(".")
+        let path = keys.join(".");
+        if visit == 0 { path } else { format!("….{path}") }
     }
 
     fn entries(&self, visit: usize) -> &[(Value<'a>, Value<'a>)] {
-        self.unpickler.dict_of(&self.visits[visit].value).unwrap_or_default()
+        self.unpickler.dict_of(self.visits[visit].value).unwrap_or_default()
     }
 
     /// The dictionaries that hold a model and are in no other that does.
@@ -124,7 +147,9 @@ impl<'u, 'a> Tree<'u, 'a> {
             self.entries(*visit).iter().any(|(key, value)| {
                 let Value::Text(key) = key else { return false };
                 // Anything else under that name is what the weight has become: an array, a shard.
-                unwrapped(key).ends_with(CONV0_WEIGHT) && !matches!(value, Value::Dict(_) | Value::Sequence(_))
+                key.len() < LONGEST_NAME
+                    && unwrapped(key).ends_with(CONV0_WEIGHT)
+                    && !matches!(value, Value::Dict(_) | Value::Sequence(_))
             })
         };
         let models: HashSet<usize> = (0..self.visits.len()).filter(holds_model).collect();
@@ -150,42 +175,64 @@ impl<'u, 'a> Tree<'u, 'a> {
     /// The paths of whole modules, with their classes.
     fn modules(&self) -> Vec<(String, String)> {
         let is_module = |visit: &usize| {
-            let state = self.unpickler.state(&self.visits[*visit].value);
+            let state = self.unpickler.state(self.visits[*visit].value);
             let attributes = state.and_then(|state| self.unpickler.dict_of(state));
             attributes.is_some_and(|attributes| attributes.iter().any(|(key, _)| *key == Value::Text("_modules")))
         };
         let named =
-            |visit: usize| (self.path(visit), self.unpickler.python_type(&self.visits[visit].value).to_string());
+            |visit: usize| (self.path(visit, None), self.unpickler.python_type(self.visits[visit].value).to_string());
         (0..self.visits.len()).filter(is_module).map(named).collect()
     }
 
     fn state_dict(&self, visit: usize) -> StateDict<'a> {
-        let entries =
-            self.entries(visit).iter().map(|(key, value)| (key_of(self.unpickler, key), value.clone())).collect();
-        StateDict { path: self.path(visit), entries, beside: self.beside(visit) }
+        let entries = self.entries(visit).iter().map(|(key, value)| {
+            let key = match key_of(self.unpickler, key) {
+                Key::Text(key) => key.to_string(),
+                other => shortened(&other),
+            };
+            (key, value.clone())
+        });
+        StateDict {
+            path: self.path(visit, None),
+            entries: entries.collect(),
+            beside: self.beside(visit),
+            outside: self.outside(visit),
+        }
     }
 
     /// The entries next to those on the way from the root to a dictionary.
     fn beside(&self, visit: usize) -> Vec<Beside> {
-        let mut seen: HashSet<Node> = Unpickler::node(&self.visits[visit].value).into_iter().collect();
         let mut way = vec![visit];
         while let Some(&last) = way.last().filter(|last| **last != 0) {
             way.push(self.visits[last].parent);
         }
-        seen.extend(way.iter().filter_map(|&visit| Unpickler::node(&self.visits[visit].value)));
+        let mut seen: HashSet<Node> =
+            way.iter().filter_map(|&visit| Unpickler::node(self.visits[visit].value)).collect();
         let mut beside = Vec::new();
         for (&outer, &inner) in way.iter().skip(1).zip(&way).rev() {
-            let (path, model) = (self.path(outer), &self.visits[inner].value);
-            let items = self.unpickler.items(&self.visits[outer].value).unwrap_or_default();
-            let items = items.iter().enumerate().map(|(index, value)| (index.to_string(), value));
-            let entries = self.entries(outer).iter().map(|(key, value)| (key_of(self.unpickler, key), value));
-            for (key, value) in entries.chain(items).filter(|(_, value)| *value != model) {
-                let name = if path.is_empty() { key } else { format!("{path}.{key}") };
+            for (key, value) in self.children(outer).filter(|(_, value)| *value != self.visits[inner].value) {
+                if beside.len() == MOST_BESIDE {
+                    return beside;
+                }
                 let kind = self.unpickler.python_type(value).to_string();
-                beside.push(Beside { name, kind, tensors: self.tensors(value, &mut seen) });
+                beside.push(Beside {
+                    name: self.path(outer, Some(key)),
+                    kind,
+                    tensors: self.tensors(value, &mut seen),
+                });
             }
         }
         beside
+    }
+
+    /// The paths of the tensors in dictionaries and lists other than the model's.
+    fn outside(&self, model: usize) -> Vec<String> {
+        let others = (0..self.visits.len()).filter(|&visit| visit != model);
+        let tensors = others.flat_map(|visit| {
+            let tensors = self.children(visit).filter(|(_, value)| matches!(value, Value::Tensor(_)));
+            tensors.map(move |(key, _)| (visit, key))
+        });
+        tensors.take(MOST_OUTSIDE).map(|(visit, key)| self.path(visit, Some(key))).collect()
     }
 
     /// How many tensors a value leads to that have not been seen.
@@ -202,11 +249,22 @@ impl<'u, 'a> Tree<'u, 'a> {
     }
 }
 
-/// A dictionary's key as part of a path.
-fn key_of<'a>(unpickler: &Unpickler<'a>, key: &Value<'a>) -> String {
+fn key_of<'u>(unpickler: &'u Unpickler<'_>, key: &'u Value<'_>) -> Key<'u> {
     match key {
-        Value::Text(key) => key.to_string(),
-        Value::Int(key) => key.to_string(),
-        other => format!("({})", unpickler.python_type(other)),
+        Value::Text(key) => Key::Text(key),
+        Value::Int(key) => Key::Number(*key),
+        other => Key::Other(unpickler.python_type(other)),
+    }
+}
+
+/// A key as part of a path.
+fn shortened(key: &Key<'_>) -> String {
+    match key {
+        Key::Text(key) if key.len() > LONGEST_PATH => {
+            format!("{}…", key.chars().take(LONGEST_PATH / 4).collect::<String>())
+        }
+        Key::Text(key) => key.to_string(),
+        Key::Number(key) => key.to_string(),
+        Key::Other(kind) => format!("({kind})"),
     }
 }

@@ -69,6 +69,9 @@ impl TorchFile {
             }
             let root = unpickler.load().map_err(|fault| match legacy {
                 true => refused(fault.to_string()),
+                false if bytes[..bytes.len().min(4096)].windows(6).any(|window| window == b"joblib") => {
+                    refused("it was written by joblib; save a dictionary of tensors with torch.save instead".into())
+                }
                 false => refused(format!("{fault}; expected a file written by torch.save, or safetensors")),
             })?;
             let state_dict = find_state_dict(path, &unpickler, &root, key)?;
@@ -94,8 +97,8 @@ fn list(
     big_endian: bool,
     mut find: impl FnMut(&str) -> Result<Stored, String>,
 ) -> Result<Opened, String> {
-    let StateDict { path, entries, beside } = state_dict;
-    let mut listing = Listing { state_dict: path, beside, ..Listing::default() };
+    let StateDict { path, entries, beside, outside } = state_dict;
+    let mut listing = Listing { state_dict: path, beside, outside, ..Listing::default() };
     let (mut storages, mut tensors) = (Vec::new(), HashMap::new());
     let mut numbers: BTreeMap<&str, usize> = BTreeMap::new();
     for (name, value) in &entries {
@@ -336,6 +339,22 @@ mod tests {
         assert_eq!(read_f32(&file, CONV0).unwrap(), count(6));
         assert_eq!(read_f32(&file, BIAS).unwrap(), count(4));
         assert!(!file.is_in_place(BIAS));
+    }
+
+    /// One long string used as every key of nested dictionaries, and as the name of every class: what is kept of it does
+    /// not multiply.
+    #[test]
+    fn strings_that_are_used_again_and_again() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("long.bin");
+        let long = vec![b'k'; 1 << 20];
+        let start = [b"\x80\x02}X\0\0\x10\0", &long[..], b"q\0"].concat();
+        let nested = b"}h\0".repeat(100_000);
+        std::fs::write(&path, [&start[..], &nested, b"K\x01", &b"s".repeat(100_000), b"s."].concat()).unwrap();
+        assert!(TorchFile::open(&path, None).unwrap().listing().tensors.is_empty());
+        let classes = b"h\0h\0\x93)R".repeat(100_000);
+        std::fs::write(&path, [&start[..], b"](", &classes, b"es."].concat()).unwrap();
+        assert!(TorchFile::open(&path, None).is_ok());
     }
 
     /// Bits flipped anywhere in a file: it is refused, or what it lists can be read or is an error.

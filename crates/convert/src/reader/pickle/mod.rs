@@ -449,7 +449,7 @@ mod tests {
             (b"N(0.", Value::Scalar("None")),
             (b"N20.", Value::Scalar("None")),
             (b"K\x01p300\n0g300\n.", Value::Int(1)),
-            (b"K\x01r\x00\x01\0\00j\x00\x01\0\0.", Value::Int(1)),
+            (b"K\x01r\x00\x01\0\x00j\x00\x01\0\0.", Value::Int(1)),
             (b"K\x01\x940h\x00.", Value::Int(1)),
         ] {
             assert_eq!(Unpickler::new(pickle).load(), Ok(expected), "{pickle:?}");

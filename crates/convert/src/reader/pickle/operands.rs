@@ -80,6 +80,10 @@ pub(super) fn global<'a>(module: &str, name: &str) -> Value<'a> {
         "copy_reg" => "copyreg",
         module => module,
     };
+    // Longer names are nobody's, and one string can be used for many.
+    if module.len().saturating_add(name.len()) > 1 << 10 {
+        return Value::Scalar("a class");
+    }
     Value::Global(format!("{module}.{name}").into())
 }
 

@@ -67,7 +67,9 @@ impl<'a> Unpickler<'a> {
                     Some([key, value]) => Some((key.clone(), value.clone())),
                     _ => None,
                 };
-                let entries = self.items(pairs)?.iter().map(pair).collect::<Option<_>>()?;
+                let entries: Vec<_> = self.items(pairs)?.iter().map(pair).collect::<Option<_>>()?;
+                // The same list may be given again and again.
+                self.values = self.values.saturating_add(entries.len());
                 Some(self.dict("collections.OrderedDict", entries))
             }
             ("builtins.dict", []) => Some(self.dict("dict", Vec::new())),
@@ -76,16 +78,7 @@ impl<'a> Unpickler<'a> {
                 self.items(items).is_some().then(|| items.clone())
             }
             ("_codecs.encode", _) => Some(Value::Scalar("bytes")),
-            ("copyreg._reconstructor", [Value::Global(class), _, state]) => {
-                let (class, state) = (Rc::clone(class), state.clone());
-                let entries = self.dict_of(&state).map(<[_]>::to_vec).unwrap_or_default();
-                let object = self.object(class, state);
-                if let Value::Object(number) = object {
-                    self.objects[number].entries = entries;
-                }
-                Some(object)
-            }
-            ("copyreg.__newobj__" | "copyreg.__newobj_ex__", [Value::Global(class), ..]) => {
+            ("copyreg._reconstructor" | "copyreg.__newobj__" | "copyreg.__newobj_ex__", [Value::Global(class), ..]) => {
                 let class = Rc::clone(class);
                 Some(self.object(class, arguments.clone()))
             }
@@ -150,7 +143,8 @@ impl<'a> Unpickler<'a> {
             Value::Int(size) => usize::try_from(*size).ok(),
             _ => None,
         };
-        self.items(value)?.iter().map(size).collect()
+        // PyTorch's own limit on dimensions.
+        self.items(value).filter(|sizes| sizes.len() <= 64)?.iter().map(size).collect()
     }
 
     /// What the last argument of `_rebuild_tensor_v2` says must be done to the stored values: `{"neg": True}` of a
