@@ -3,8 +3,8 @@
 
 use std::rc::Rc;
 
-use super::Unpickler;
 use super::value::{Object, Storage, Value, View};
+use super::{CONTAINER, Unpickler};
 use crate::reader::SourceDtype;
 
 /// The names of PyTorch's element types with their own of `SourceDtype` and their sizes: the storage class without
@@ -194,6 +194,7 @@ impl<'a> Unpickler<'a> {
     }
 
     fn object(&mut self, class: Rc<str>, arguments: Value<'a>) -> Value<'a> {
+        self.values = self.values.saturating_add(CONTAINER);
         self.objects.push(Object { class, arguments, items: Vec::new(), entries: Vec::new(), state: None });
         Value::Object(self.objects.len() - 1)
     }
