@@ -88,7 +88,7 @@ pub(super) struct ZipContainer<'a> {
 }
 
 /// The longest pickle that is decompressed.
-const LONGEST_PICKLE: u64 = 256 << 20;
+const LONGEST_PICKLE: u64 = 64 << 20;
 
 impl<'a> ZipContainer<'a> {
     /// Opens an archive that `torch.save` wrote. The error is a sentence about the file.

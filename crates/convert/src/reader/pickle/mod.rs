@@ -47,9 +47,10 @@ impl fmt::Display for Fault {
 
 type Result<T, E = Fault> = std::result::Result<T, E>;
 
-/// How many values a pickle may push and memoize. The largest that people have are dictionaries of a million
-/// tokens; at this limit the values take some 200 MB.
+/// How many values a pickle may push and memoize, where a container counts as several. The largest that people have are
+/// dictionaries of a million tokens; at this limit the values take some 300 MB.
 const VALUES: usize = 1 << 23;
+const CONTAINER: usize = 3;
 
 /// Follows one pickle after another in a file. Containers are numbers of the unpickler's own lists: a pickle can
 /// nest them deeper than a destructor can recurse, and into themselves.
@@ -369,11 +370,13 @@ impl<'a> Unpickler<'a> {
     }
 
     fn sequence(&mut self, kind: &'static str, items: Vec<Value<'a>>) -> Value<'a> {
+        self.values = self.values.saturating_add(CONTAINER);
         self.sequences.push(Sequence { kind, items });
         Value::Sequence(self.sequences.len() - 1)
     }
 
     fn dict(&mut self, kind: &'static str, entries: Vec<(Value<'a>, Value<'a>)>) -> Value<'a> {
+        self.values = self.values.saturating_add(CONTAINER);
         self.dicts.push(Dict { kind, entries });
         Value::Dict(self.dicts.len() - 1)
     }
@@ -408,8 +411,15 @@ mod tests {
 
     #[test]
     fn the_number_of_values_is_limited() {
-        let many = [&vec![b'N'; VALUES + 1][..], b"."].concat();
-        assert_eq!(Unpickler::new(&many).load().unwrap_err(), Fault::TooMany);
+        for (opcode, count) in [(b'N', VALUES), (b'}', VALUES / (1 + CONTAINER))] {
+            let many = [&vec![opcode; count + 1][..], b"."].concat();
+            assert_eq!(Unpickler::new(&many).load().unwrap_err(), Fault::TooMany);
+        }
+        // One list, given to constructors again and again.
+        let pairs = [&b"](NN\x86"[..], &b"2".repeat(1000), b"eq\0"].concat();
+        let again = b"ccollections\nOrderedDict\nh\0\x85R".repeat(20_000);
+        let copies = [&pairs[..], &again, b"."].concat();
+        assert_eq!(Unpickler::new(&copies).load().unwrap_err(), Fault::TooMany);
     }
 
     /// One value by every opcode that pushes one (`pickletools.opcodes` of CPython).

@@ -3,8 +3,8 @@
 
 use std::rc::Rc;
 
-use super::Unpickler;
 use super::value::{Object, Storage, Value, View};
+use super::{CONTAINER, Unpickler};
 use crate::reader::SourceDtype;
 
 /// The names of PyTorch's element types with their own of `SourceDtype` and their sizes: the storage class without
@@ -181,16 +181,64 @@ impl<'a> Unpickler<'a> {
         };
         let name = class.rsplit('.').next()?.strip_suffix("Storage")?;
         let (_, _, dtype, element_size) = DTYPES.iter().find(|(class, ..)| *class == name)?;
-        let start = match view.first().map(|view| self.items(view)) {
-            Some(Some([_, Value::Int(start), _])) => usize::try_from(*start).ok()?,
-            _ => 0,
+        let start = match view {
+            [] | [Value::Scalar("None")] => 0,
+            [view] => match self.items(view)? {
+                [_, Value::Int(start), _] => usize::try_from(*start).ok()?,
+                _ => return None,
+            },
+            _ => return None,
         };
         let elements = usize::try_from(*elements).ok()?;
         Some(Storage { key, dtype: SourceDtype::named(dtype), element_size: *element_size, elements, start })
     }
 
     fn object(&mut self, class: Rc<str>, arguments: Value<'a>) -> Value<'a> {
+        self.values = self.values.saturating_add(CONTAINER);
         self.objects.push(Object { class, arguments, items: Vec::new(), entries: Vec::new(), state: None });
         Value::Object(self.objects.len() - 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A persistent id as `torch/serialization.py` writes and reads it, with what `view` pickles behind it.
+    fn storage_start(view: &[u8]) -> Option<usize> {
+        let id = b"(X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\0kX\x03\0\0\0cpuK\x0a";
+        let pickle = [&id[..], view, b"tQ."].concat();
+        match Unpickler::new(&pickle).load().unwrap() {
+            Value::Storage(storage) => Some(storage.start),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn storages_that_are_views_of_others() {
+        assert_eq!(storage_start(b""), Some(0));
+        assert_eq!(storage_start(b"N"), Some(0));
+        assert_eq!(storage_start(b"(X\x01\0\0\0vK\x04K\x03t"), Some(4));
+        for view in [&b"(X\x01\0\0\0vK\x04t"[..], b"K\x04", b"NN", b"(NNNt"] {
+            assert_eq!(storage_start(view), None, "{view:?}");
+        }
+    }
+
+    #[test]
+    fn metadata_that_changes_values_is_a_mark() {
+        for (metadata, expected) in [
+            (&b""[..], None),
+            (b"}", None),
+            (b"}X\x03\0\0\0neg\x89s", None),
+            (b"}X\x03\0\0\0neg\x88s", Some("neg")),
+            (b"}X\x0a\0\0\0npu_formatK\x1ds", Some("npu_format")),
+            (b"}K\x01K\x01s", Some("metadata")),
+        ] {
+            let storage = b"(X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\0kX\x03\0\0\0cpuK\x0atQ";
+            let start = [b"ctorch._utils\n_rebuild_tensor_v2\n(", &storage[..], b"K\0K\x02\x85K\x01\x85\x89N"].concat();
+            let pickle = [&start[..], metadata, b"tR."].concat();
+            let Value::Tensor(view) = Unpickler::new(&pickle).load().unwrap() else { panic!("{metadata:?}") };
+            assert_eq!(view.mark.as_deref(), expected, "{metadata:?}");
+        }
     }
 }
