@@ -1,3 +1,5 @@
+//! How files are read, and the settings that an output records and an interrupted run is held against.
+
 use mert_audio::{Damage, Tail, WindowPolicy};
 use serde::{Deserialize, Serialize};
 
