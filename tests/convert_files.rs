@@ -45,6 +45,7 @@ fn an_output_that_is_the_input() {
     let scratch = Scratch::new();
     let input = scratch.path("out.safetensors");
     std::fs::copy(fixture("containers/plain.safetensors"), &input).unwrap();
+    std::fs::copy(fixture("containers/config.json"), scratch.path("config.json")).unwrap();
     let before = std::fs::read(&input).unwrap();
     scratch.refused(&input, &["--force"], &["is the input itself"]);
     assert!(std::fs::read(&input).unwrap() == before);

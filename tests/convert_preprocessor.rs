@@ -161,3 +161,23 @@ fn the_plan_and_the_package_have_it_too() {
         assert!(text.contains(key), "{key}");
     }
 }
+
+/// Neither rate nor normalisation follows from a published checkpoint's type or size; its digest tells.
+#[test]
+fn a_published_checkpoint_is_known() {
+    let scratch = Scratch::new();
+    checkpoint(&scratch, |config| config["model_type"] = "mert_model".into());
+    for known in mert_spec::KNOWN_CHECKPOINTS {
+        let options = ["--source-sha256", known.sha256];
+        let (rate, normalize, origin) = recorded(&scratch, &options);
+        assert_eq!((rate, normalize), (known.sampling_rate, known.do_normalize));
+        assert!(origin.contains(known.name), "{origin}");
+        for (rate, normalize) in [(44_100, known.do_normalize), (known.sampling_rate, !known.do_normalize)] {
+            fs::write(scratch.path("preprocessor_config.json"), extractor(rate, normalize).to_string()).unwrap();
+            let (status, _, error) = convert(&scratch, &options);
+            assert_eq!(status, 2);
+            assert!(error.contains(known.name) && error.contains("preprocessor_config.json"), "{error}");
+        }
+        fs::remove_file(scratch.path("preprocessor_config.json")).unwrap();
+    }
+}

@@ -1,3 +1,5 @@
+//! The command line of `mert-convert`: its options, and how the plan and the result are printed.
+
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};

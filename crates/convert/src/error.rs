@@ -1,3 +1,5 @@
+//! Every reason why a checkpoint is not converted: what was found, what was expected, and what to do.
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;

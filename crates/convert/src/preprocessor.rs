@@ -185,3 +185,33 @@ fn read(path: &Path) -> Result<PreprocessorConfig> {
     let text = read_text(path)?;
     PreprocessorConfig::from_json(&text).map_err(|source| ConvertError::Config { path: path.to_path_buf(), source })
 }
+
+#[cfg(test)]
+mod tests {
+    use mert_spec::KNOWN_CHECKPOINTS;
+
+    use super::*;
+
+    /// What is found out when all is written, as the digest takes as long.
+    #[test]
+    fn a_known_checkpoint_contradicts_what_files_say() {
+        let [mert_v1, mert_v0] = KNOWN_CHECKPOINTS;
+        let planned = |rate_origin, normalize_origin| PlannedPreprocessor {
+            preprocessor: mert_v1.preprocessor(),
+            sampling_rate_origin: rate_origin,
+            do_normalize_origin: normalize_origin,
+        };
+        let file = || PreprocessorOrigin::File("preprocessor_config.json".into());
+        let option = || PreprocessorOrigin::Option("--x");
+        planned(file(), file()).check_known(&mert_v1).unwrap();
+        planned(option(), option()).check_known(&mert_v0).unwrap();
+        for (planned, field) in [
+            (planned(file(), file()), "sampling_rate"),
+            (planned(file(), option()), "sampling_rate"),
+            (planned(option(), file()), "do_normalize"),
+        ] {
+            let error = planned.check_known(&mert_v0).unwrap_err().to_string();
+            assert!(error.contains(field) && error.contains("MERT-v0-public"), "{error}");
+        }
+    }
+}

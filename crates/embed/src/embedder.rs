@@ -1,3 +1,5 @@
+//! From windows of samples to vectors: the model, the hidden states chosen, and the pooling of frames.
+
 use mert_audio::{AudioError, normalize};
 use mert_runtime::{Model, Workspace};
 use mert_spec::LayerSelection;

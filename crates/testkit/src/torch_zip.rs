@@ -1,3 +1,5 @@
+//! A writer of `torch.save`'s zip container, for checkpoints that tests generate.
+
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;

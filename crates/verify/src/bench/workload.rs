@@ -1,3 +1,5 @@
+//! What is timed: windows of input and the hidden states that are asked of them.
+
 use candle_core::{Device, Tensor};
 use mert_spec::{Config, attention_flops, forward_flops};
 
