@@ -80,7 +80,9 @@ pub(super) fn open(mut stream: MediaSourceStream<'static>) -> Result<Opened> {
         Kind::NotAudio => return Err(AudioError::NotAudio { what: name }),
     };
     let format = reader.map_err(|error| match error {
-        SymphoniaError::Unsupported(_) if kind == Kind::Caf => AudioError::UnknownCodec { reason: format!("{name} of this kind") },
+        SymphoniaError::Unsupported(_) if kind == Kind::Caf => {
+            AudioError::UnknownCodec { reason: format!("{name} of this kind") }
+        }
         error => {
             AudioError::UnknownFormat { reason: format!("the header of {name} is damaged or incomplete ({error})") }
         }
