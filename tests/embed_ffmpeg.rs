@@ -1,0 +1,87 @@
+//! `mert-embed --ffmpeg`, with a program in the place of ffmpeg that does what the test wants.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+use mert_convert::{Plan, PlanOptions, Source, write};
+use mert_spec::{Dtype, Layout};
+use mert_testkit::fixture;
+use serde_json::Value;
+use tempfile::TempDir;
+
+fn model(folder: &TempDir) -> PathBuf {
+    let source = Source::open(&fixture("mert-tiny/pytorch_model.bin")).unwrap();
+    let options = PlanOptions { layout: Layout::Mlx, dtype: Dtype::F32, ..PlanOptions::default() };
+    let output = folder.path().join("model.safetensors");
+    write::safetensors(&Plan::new(&source, &options).unwrap(), &source, &output, true, &|_| {}).unwrap();
+    output
+}
+
+/// Writes `folder/bin/ffmpeg`, which prints a version, notes its arguments and then does `what`.
+fn ffmpeg(folder: &Path, what: &str) {
+    let bin = folder.join("bin");
+    fs::create_dir_all(&bin).unwrap();
+    let log = folder.join("arguments");
+    let script = format!(
+        "#!/bin/sh\nif [ \"$1\" = -version ]; then echo 'ffmpeg version 7.7-test Copyright'; exit; fi\n\
+         for a in \"$@\"; do echo \"$a\"; done > {}\n{what}\n",
+        log.display()
+    );
+    fs::write(bin.join("ffmpeg"), script).unwrap();
+    fs::set_permissions(bin.join("ffmpeg"), fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn ffmpeg_decodes_what_is_not_read_and_what_it_says_counts() {
+    let folder = TempDir::new().unwrap();
+    let (model, work) = (model(&folder), folder.path());
+    let strange = work.join("-y http:x.wma");
+    fs::copy(fixture("audio-formats/unread-wma.wma"), &strange).unwrap();
+    let wav = fixture("audio/f32-24k-mono.wav");
+    let run = |more: &[&str], name: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mert-embed"));
+        command.env("PATH", format!("{}:/usr/bin:/bin", work.join("bin").display())).current_dir(work);
+        let output = command.arg(&model).args(["-o", name, "--window", "whole"]).args(more).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let row = |name: &str| -> Value {
+        serde_json::from_str(fs::read_to_string(work.join(name)).unwrap().lines().next().unwrap()).unwrap()
+    };
+    let give = format!("cat {}", wav.display());
+    ffmpeg(work, &give);
+    let input = "./-y http:x.wma";
+
+    let (status, errors) = run(&[input], "without.jsonl");
+    assert!(status == Some(2) && errors.contains("Windows Media Audio (WMA, ASF) is not read"), "{errors}");
+    assert!(errors.contains("--ffmpeg") && !work.join("arguments").exists(), "{errors}");
+
+    let (status, errors) = run(&["--ffmpeg", input], "with.jsonl");
+    assert!(status == Some(0) && errors.contains("decoded by ffmpeg 7.7-test"), "{errors}");
+    let arguments = fs::read_to_string(work.join("arguments")).unwrap();
+    assert!(arguments.contains("\nfile:./-y http:x.wma\n") && arguments.contains("-xerror\n"), "{arguments}");
+    run(&[wav.to_str().unwrap()], "plain.jsonl");
+    let embedding = |name: &str| row(name).get("embedding").or(row(name).get("embeddings")).cloned();
+    assert_eq!(embedding("with.jsonl"), embedding("plain.jsonl"));
+    assert!(fs::read_to_string(work.join("with.jsonl")).unwrap().contains("7.7-test"), "the output says so");
+
+    // What it complains of is an error, or a note; that it fails is an error.
+    ffmpeg(work, &format!("{give}; echo 'Invalid data found' >&2"));
+    let (status, errors) = run(&["--ffmpeg", input], "complains.jsonl");
+    assert!(status == Some(2) && errors.contains("Invalid data found"), "{errors}");
+    let (status, errors) = run(&["--ffmpeg", "--damaged", "keep", input], "kept.jsonl");
+    assert!(status == Some(0) && errors.contains("ffmpeg: Invalid data found"), "{errors}");
+    ffmpeg(work, &format!("{give}; echo 'no such codec' >&2; exit 3"));
+    let (status, errors) = run(&["--ffmpeg", "--damaged", "keep", input], "fails.jsonl");
+    assert!(status == Some(2) && errors.contains("no such codec") && errors.contains("3"), "{errors}");
+
+    fs::remove_file(work.join("bin/ffmpeg")).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mert-embed"));
+    let output = command.env("PATH", work.join("bin")).arg(&model).arg(&wav).args(["--ffmpeg", "-o"]);
+    let output = output.arg(work.join("none.jsonl")).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("ffmpeg: cannot be run"));
+}
