@@ -273,7 +273,7 @@ fn refuse_other_encoder(source: &Source, listing: &Listing, prefix: &str, option
         return Err(ConvertError::OtherEncoder { path: source.path.clone(), reason });
     }
     for pattern in &options.drop {
-        if let Some(name) = names().find(|name| matches(pattern, name) && is_inside(prefix, name)) {
+        if let Some(name) = names().find(|name| is_dropped(listing, pattern, name) && is_inside(prefix, name)) {
             return Err(ConvertError::DropInside { pattern: pattern.clone(), name: shown(name) });
         }
     }
