@@ -195,6 +195,10 @@ AUDIO_ABOUT = (
     "of them (`scripts/make-audio-fixtures.py`)"
 )
 AUDIO_VERSIONS = {"soundfile": "0.14.0", "soxr": "1.1.0", "imageio-ffmpeg": "0.8.1"}
+AUDIO_FORMATS_ABOUT = (
+    "every container and codec, and what FFmpeg or libopus makes of it (`scripts/make-format-fixtures.py`, which writes a "
+    "README of its own)"
+)
 PICKLES_ABOUT = (
     "a dictionary of two tensors, in files of a few kB with everything that training leaves beside and "
     "around a model (`scripts/make-pickle-fixtures.py`)"
@@ -680,6 +684,7 @@ attention is far from uniform. No published weights and no recorded audio are in
 {folders}
 | `coreml/` | {COREML_ABOUT} | as `mert-tiny/` |
 | `audio/` | {AUDIO_ABOUT} | 8000 to 96000 Hz, 1 to 6 channels, 1.0 to 2.5 s |
+| `audio-formats/` | {AUDIO_FORMATS_ABOUT} | 8000 to 48000 Hz, 1 to 6 channels, a fraction of a second |
 | `pickles/` | {PICKLES_ABOUT} | – |
 | `hostile/` | {HOSTILE_ABOUT} | – |
 
