@@ -44,6 +44,8 @@ impl AudioFile {
         let (output, notes) = ffmpeg::start(path, damage)?;
         let mut opened = guard(|| Self::probe(Box::new(output), damage))??;
         opened.info.container = "ffmpeg";
+        // What it writes into a pipe does not state its length.
+        opened.info.frames = None;
         opened.notes.push(format!("decoded by ffmpeg {}", ffmpeg::ffmpeg_version()?));
         opened.ffmpeg = Some(notes);
         Ok(opened)

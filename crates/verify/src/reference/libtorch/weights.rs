@@ -8,6 +8,8 @@ use candle_core::{DType, Device};
 use mert_runtime::ConvertedFile;
 use mert_spec::{CONV0_WEIGHT, Dtype, inventory, rebuilds_negated_view};
 use tch::Tensor;
+use zip::ZipArchive;
+use zip::read::{ArchiveOffset, Config};
 
 use crate::{Result, VerifyError};
 
@@ -110,7 +112,9 @@ fn plain(error: candle_core::Error) -> String {
 /// The converter looks for the same mark; neither of the two pickle readers does.
 fn holds_negated_view(file: &Path) -> bool {
     let pickle = || -> Option<Vec<u8>> {
-        let mut archive = zip::ZipArchive::new(File::open(file).ok()?).ok()?;
+        // Where an archive begins is known: the search for it fails for some lengths of the first entry's name.
+        let config = Config { archive_offset: ArchiveOffset::Known(0) };
+        let mut archive = ZipArchive::with_config(config, File::open(file).ok()?).ok()?;
         let name = archive.file_names().flatten().find(|name| name.ends_with("data.pkl"))?.into_owned();
         let mut pickle = Vec::new();
         archive.by_name(&name).ok()?.take(16 << 20).read_to_end(&mut pickle).ok()?;
