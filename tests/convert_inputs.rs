@@ -73,7 +73,8 @@ fn nothing_inside_the_encoder_can_be_dropped() {
 #[test]
 fn what_may_be_dropped_comes_with_the_options() {
     let scratch = Scratch::new();
-    let extra = ["num_updates", "mask", "quantizer.a", "quantizer.b.c", "quantizer.d", "quantizer.e", "project_hid.weight"];
+    let extra =
+        ["num_updates", "mask", "quantizer.a", "quantizer.b.c", "quantizer.d", "quantizer.e", "project_hid.weight"];
     let input = checkpoint(&scratch, &extra, true);
     let options = "--drop 'mask' --drop 'num_updates' --drop 'project_hid.weight' --drop 'quantizer.*'";
     scratch.refused(&input, &[], &["complete without them", options]);
