@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::file_name::unescape;
 use crate::inputs::{Input, identity};
 use crate::journal::{Begun, Journal};
-use crate::output::{self, Parts, StoredRow, StoredSettings};
+use crate::output::{self, Parts, StoredRow, StoredSettings, StoredTable};
 use crate::settings::Provenance;
 use crate::{EmbedError, Embedding};
 
@@ -181,7 +181,8 @@ fn read(output: &Path, settings: &Provenance, parts: Parts, on_row: &mut output:
         };
         differs.map_or(Ok(()), |what| Err(io::Error::other(format!("it was written with other settings ({what})"))))
     };
-    output::read(output, settings, parts, &accept, on_row).map_err(|error| failed(output, &error))
+    let table = StoredTable { path: output, settings, parts, accept: &accept };
+    table.read(on_row).map_err(|error| failed(output, &error))
 }
 
 fn failed(output: &Path, error: &io::Error) -> EmbedError {

@@ -8,7 +8,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{OnRow, Parts, Place, StoredRow, StoredSettings, Table, invalid, stored_version};
+use super::{OnRow, Parts, Place, StoredRow, StoredSettings, StoredTable, Table, invalid, stored_version};
 
 /// A line for each row.
 #[derive(Serialize)]
@@ -65,17 +65,12 @@ fn write_line(out: &mut impl Write, line: &Line<'_>) -> io::Result<()> {
     out.write_all(b"\n")
 }
 
-pub(super) fn read(
-    path: &Path,
-    width: usize,
-    parts: Parts,
-    accept: &dyn Fn(&StoredSettings) -> io::Result<()>,
-    on_row: &mut OnRow<'_>,
-) -> io::Result<()> {
+pub(super) fn read(table: &StoredTable<'_>, on_row: &mut OnRow<'_>) -> io::Result<()> {
+    let width = table.width();
     let mut values = Vec::with_capacity(width);
-    each_line(path, accept, &mut |line, row| {
+    each_line(table.path, table, &mut |line, row| {
         values.clear();
-        if parts == Parts::Rows {
+        if table.parts == Parts::Rows {
             row.hidden_states.values().try_for_each(|state| numbers(state, &mut values))?;
             if values.len() != width {
                 return Err(invalid(format!("line {line} has {} values, expected {width}", values.len())));
@@ -85,16 +80,16 @@ pub(super) fn read(
     })
 }
 
-/// As [`read`], of the lines beside a `.npy`, which have no vectors: those are the next `width` of `values`.
+/// Reads the lines beside the `.npy` that is `table`, without its vectors or with those in `values`.
 pub(super) fn read_places(
     path: &Path,
-    width: usize,
+    table: &StoredTable<'_>,
     mut values: Option<&mut dyn Iterator<Item = io::Result<f32>>>,
-    accept: &dyn Fn(&StoredSettings) -> io::Result<()>,
     on_row: &mut OnRow<'_>,
 ) -> io::Result<()> {
+    let width = table.width();
     let mut vector = Vec::with_capacity(width);
-    each_line(path, accept, &mut |line, row| {
+    each_line(path, table, &mut |line, row| {
         vector.clear();
         if let Some(values) = &mut values {
             for value in values.take(width) {
@@ -110,7 +105,7 @@ pub(super) fn read_places(
 
 fn each_line(
     path: &Path,
-    accept: &dyn Fn(&StoredSettings) -> io::Result<()>,
+    table: &StoredTable<'_>,
     show: &mut dyn FnMut(usize, StoredLine<'_>) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut reader = BufReader::new(File::open(path)?);
@@ -123,7 +118,7 @@ fn each_line(
         let line: StoredLine<'_> =
             serde_json::from_str(&text).map_err(|error| invalid(format!("line {number}: {error}")))?;
         if settings.as_ref() != Some(&line.settings) {
-            accept(&StoredSettings::Digest(line.settings.clone()))?;
+            (table.accept)(&StoredSettings::Digest(line.settings.clone()))?;
             settings = Some(line.settings.clone());
         }
         show(number, line)?;

@@ -237,22 +237,31 @@ pub(crate) enum Parts {
 /// Called with each row in order.
 pub(crate) type OnRow<'a> = dyn FnMut(StoredRow<'_>) -> io::Result<()> + 'a;
 
-/// Reads the rows of `output`, which was written with `settings`. Returns what it says of its settings, which is read
-/// before the first row and must be accepted by `accept`.
-pub(crate) fn read(
-    output: &Path,
-    settings: &Provenance,
-    parts: Parts,
-    accept: &dyn Fn(&StoredSettings) -> io::Result<()>,
-    on_row: &mut OnRow<'_>,
-) -> io::Result<()> {
-    let width = settings.values();
-    match Format::of(output).map_err(io::Error::other)? {
-        Format::Npy => npy::read(output, width, parts, accept, on_row),
-        Format::Npz => npz::read(output, width, parts, accept, on_row),
-        Format::Safetensors => safetensors::read(output, width, parts, accept, on_row),
-        Format::Parquet => parquet::read(output, settings, parts, accept, on_row),
-        Format::Jsonl => jsonl::read(output, width, parts, accept, on_row),
+/// An output that was written before, to be read.
+pub(crate) struct StoredTable<'a> {
+    pub(crate) path: &'a Path,
+    /// The settings that it must have been written with.
+    pub(crate) settings: &'a Provenance,
+    pub(crate) parts: Parts,
+    /// Refuses other settings. Called before the first row.
+    pub(crate) accept: &'a dyn Fn(&StoredSettings) -> io::Result<()>,
+}
+
+impl StoredTable<'_> {
+    /// Shows each row to `on_row`.
+    pub(crate) fn read(&self, on_row: &mut OnRow<'_>) -> io::Result<()> {
+        match Format::of(self.path).map_err(io::Error::other)? {
+            Format::Npy => npy::read(self, on_row),
+            Format::Npz => npz::read(self, on_row),
+            Format::Safetensors => safetensors::read(self, on_row),
+            Format::Parquet => parquet::read(self, on_row),
+            Format::Jsonl => jsonl::read(self, on_row),
+        }
+    }
+
+    /// Floats of one row.
+    fn width(&self) -> usize {
+        self.settings.values()
     }
 }
 

@@ -2,11 +2,10 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Write};
-use std::path::Path;
 
 use npyz::{NpyFile, NpyWriter, WriteOptions, WriterBuilder};
 
-use super::{OnRow, Parts, StoredSettings, Table, check_shape, invalid, jsonl, rows_file};
+use super::{OnRow, Parts, StoredTable, Table, check_shape, invalid, jsonl, rows_file};
 
 /// One array of all vectors.
 pub(super) fn write(table: &mut Table<'_>, file: &File) -> io::Result<()> {
@@ -23,23 +22,17 @@ pub(super) fn write_vectors<W: Write>(table: &mut Table<'_>, mut array: NpyWrite
     array.finish()
 }
 
-pub(super) fn read(
-    path: &Path,
-    width: usize,
-    parts: Parts,
-    accept: &dyn Fn(&StoredSettings) -> io::Result<()>,
-    on_row: &mut OnRow<'_>,
-) -> io::Result<()> {
-    let rows = rows_file(path);
-    if parts == Parts::Places {
-        return jsonl::read_places(&rows, width, None, accept, on_row);
+pub(super) fn read(table: &StoredTable<'_>, on_row: &mut OnRow<'_>) -> io::Result<()> {
+    let rows = rows_file(table.path);
+    if table.parts == Parts::Places {
+        return jsonl::read_places(&rows, table, None, on_row);
     }
-    let array = NpyFile::new(BufReader::new(File::open(path)?))?;
+    let array = NpyFile::new(BufReader::new(File::open(table.path)?))?;
     let count = array.shape().first().copied().unwrap_or(0) as usize;
-    check_shape(array.shape(), count, width)?;
+    check_shape(array.shape(), count, table.width())?;
     let mut values = array.data::<f32>().map_err(|error| invalid(error.to_string()))?;
     let mut seen = 0;
-    jsonl::read_places(&rows, width, Some(&mut values), accept, &mut |row| {
+    jsonl::read_places(&rows, table, Some(&mut values), &mut |row| {
         seen += 1;
         on_row(row)
     })?;

@@ -2,14 +2,13 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Write};
-use std::path::Path;
 
 use npyz::npz::{NpzArchive, NpzWriter};
 use npyz::zip::write::FileOptions;
 use npyz::zip::{CompressionMethod, DateTime};
 use npyz::{AutoSerialize, DType, Deserialize, WriterBuilder};
 
-use super::{OnRow, Parts, StoredPlaces, StoredSettings, Table, check_shape, invalid, npy, stored_settings};
+use super::{OnRow, Parts, StoredPlaces, StoredTable, Table, check_shape, invalid, npy, stored_settings};
 
 type Npz<'a> = NpzWriter<BufWriter<&'a File>>;
 
@@ -40,16 +39,10 @@ pub(super) fn write(table: &mut Table<'_>, file: &File) -> io::Result<()> {
     npz.zip_writer().finish()?.flush()
 }
 
-pub(super) fn read(
-    path: &Path,
-    width: usize,
-    parts: Parts,
-    accept: &dyn Fn(&StoredSettings) -> io::Result<()>,
-    on_row: &mut OnRow<'_>,
-) -> io::Result<()> {
-    let mut npz = NpzArchive::new(BufReader::new(File::open(path)?))?;
+pub(super) fn read(table: &StoredTable<'_>, on_row: &mut OnRow<'_>) -> io::Result<()> {
+    let mut npz = NpzArchive::new(BufReader::new(File::open(table.path)?))?;
     let provenance: Vec<String> = column(&mut npz, "provenance")?;
-    accept(&stored_settings(provenance.first().map_or("", String::as_str))?)?;
+    (table.accept)(&stored_settings(provenance.first().map_or("", String::as_str))?)?;
     let has_frames = npz.array_names().any(|name| name == "frame");
     let places = StoredPlaces {
         files: column(&mut npz, "files")?,
@@ -62,13 +55,13 @@ pub(super) fn read(
         end: column(&mut npz, "end")?,
     };
     places.check()?;
-    if parts == Parts::Places {
-        return places.for_each(width, None, on_row);
+    if table.parts == Parts::Places {
+        return places.for_each(table.width(), None, on_row);
     }
     let vectors = npz.by_name("embeddings")?.ok_or_else(|| invalid("it has no `embeddings`"))?;
-    check_shape(vectors.shape(), places.file.len(), width)?;
+    check_shape(vectors.shape(), places.file.len(), table.width())?;
     let mut values = vectors.data::<f32>().map_err(|error| invalid(error.to_string()))?;
-    places.for_each(width, Some(&mut values), on_row)
+    places.for_each(table.width(), Some(&mut values), on_row)
 }
 
 fn column<T: Deserialize>(npz: &mut NpzArchive<BufReader<File>>, name: &str) -> io::Result<Vec<T>> {

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::builder::{
@@ -19,7 +18,7 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
 
-use super::{OnRow, Parts, Place, StoredRow, StoredSettings, Table, invalid, stored_settings};
+use super::{OnRow, Parts, Place, StoredRow, StoredTable, Table, invalid, stored_settings};
 use crate::inputs::FileVersion;
 use crate::settings::Provenance;
 
@@ -166,28 +165,23 @@ fn timestamp() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }
 
-pub(super) fn read(
-    path: &Path,
-    settings: &Provenance,
-    parts: Parts,
-    accept: &dyn Fn(&StoredSettings) -> io::Result<()>,
-    on_row: &mut OnRow<'_>,
-) -> io::Result<()> {
+pub(super) fn read(table: &StoredTable<'_>, on_row: &mut OnRow<'_>) -> io::Result<()> {
     /// Rows that are decoded together.
     const ROWS: usize = 256;
-    let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?).map_err(io::Error::other)?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(table.path)?).map_err(io::Error::other)?;
     let entries = builder.metadata().file_metadata().key_value_metadata();
     let provenance = entries.and_then(|entries| entries.iter().find(|entry| entry.key == "provenance"));
     let provenance = provenance.and_then(|entry| entry.value.as_deref());
-    accept(&stored_settings(provenance.ok_or_else(|| invalid("its metadata has no `provenance`"))?)?)?;
+    (table.accept)(&stored_settings(provenance.ok_or_else(|| invalid("its metadata has no `provenance`"))?)?)?;
     let names = ["file", "file_size", "file_modified", "window", "frame", "start", "end"].map(String::from);
-    let vectors: Vec<String> = settings.hidden_states.iter().map(|layer| format!("hidden_state_{layer}")).collect();
-    let wanted = names.iter().chain(vectors.iter().filter(|_| parts == Parts::Rows)).map(String::as_str);
+    let vectors: Vec<String> =
+        table.settings.hidden_states.iter().map(|layer| format!("hidden_state_{layer}")).collect();
+    let wanted = names.iter().chain(vectors.iter().filter(|_| table.parts == Parts::Rows)).map(String::as_str);
     let mask = ProjectionMask::columns(builder.parquet_schema(), wanted);
     let reader = builder.with_projection(mask).with_batch_size(ROWS).build().map_err(io::Error::other)?;
-    let vectors = if parts == Parts::Rows { vectors } else { Vec::new() };
+    let vectors = if table.parts == Parts::Rows { vectors } else { Vec::new() };
     for batch in reader {
-        rows(&batch.map_err(io::Error::other)?, &vectors, settings.dim, on_row)?;
+        rows(&batch.map_err(io::Error::other)?, &vectors, table.settings.dim, on_row)?;
     }
     Ok(())
 }

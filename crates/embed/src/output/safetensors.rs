@@ -8,7 +8,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{OnRow, Parts, StoredPlaces, StoredSettings, Table, check_shape, invalid, stored_settings};
+use super::{OnRow, Parts, StoredPlaces, StoredTable, Table, check_shape, invalid, stored_settings};
 
 /// `embeddings` (F32), and as long as it `file` (an index into the metadata's `files`), `window`, `frame`
 /// without pooling (I64), `start` and `end` (F64); `file_size` and `file_modified` (I64) of each of the `files`.
@@ -73,17 +73,11 @@ struct StoredTensor {
     data_offsets: (u64, u64),
 }
 
-pub(super) fn read(
-    path: &Path,
-    width: usize,
-    parts: Parts,
-    accept: &dyn Fn(&StoredSettings) -> io::Result<()>,
-    on_row: &mut OnRow<'_>,
-) -> io::Result<()> {
-    let mut stored = Stored::open(path)?;
+pub(super) fn read(table: &StoredTable<'_>, on_row: &mut OnRow<'_>) -> io::Result<()> {
+    let mut stored = Stored::open(table.path)?;
     let metadata: BTreeMap<String, String> = serde_json::from_value(stored.header["__metadata__"].clone())?;
     let text = |key: &str| metadata.get(key).ok_or_else(|| invalid(format!("its metadata has no `{key}`")));
-    accept(&stored_settings(text("provenance")?)?)?;
+    (table.accept)(&stored_settings(text("provenance")?)?)?;
     let has_frames = stored.header.get("frame").is_some();
     let places = StoredPlaces {
         files: serde_json::from_str(text("files")?)?,
@@ -96,16 +90,16 @@ pub(super) fn read(
         end: stored.column("end", "F64", f64::from_le_bytes)?,
     };
     places.check()?;
-    if parts == Parts::Places {
-        return places.for_each(width, None, on_row);
+    if table.parts == Parts::Places {
+        return places.for_each(table.width(), None, on_row);
     }
     let shape = stored.tensor("embeddings", "F32", 4)?.shape;
-    check_shape(&shape, places.file.len(), width)?;
+    check_shape(&shape, places.file.len(), table.width())?;
     let mut values = std::iter::repeat_with(|| {
         let mut bytes = [0; 4];
         stored.reader.read_exact(&mut bytes).map(|()| f32::from_le_bytes(bytes))
     });
-    places.for_each(width, Some(&mut values), on_row)
+    places.for_each(table.width(), Some(&mut values), on_row)
 }
 
 /// A file whose header was read.
