@@ -53,7 +53,7 @@ fn every_track_is_what_its_file_says_and_as_long_as_other_decoders_find_it() {
         seen += 1;
     }
     let on_disk = std::fs::read_dir(fixture("audio")).unwrap().count();
-    // And the two archives.
+    // The folder also holds the two archives.
     assert_eq!(seen + 2, on_disk, "every fixture is in the list");
 }
 
@@ -380,7 +380,7 @@ fn the_size_of_a_wav_file_may_be_unknown_but_not_wrong() {
         let found = read(Wav::F32.with_size(size, &data), Damage::Refuse);
         assert!(found.error.is_none() && found.samples == expected, "{:?}", found.error);
     }
-    // A recorder that never came back to its header, and a file that is empty in truth, alone and before other chunks.
+    // A recorder that never updated its header, and an empty file, alone and before other chunks.
     let found = read(Wav::F32.with_size(0, &data), Damage::Refuse);
     assert!(found.error.is_none() && found.samples == expected && found.notes.len() == 1, "{:?}", found.error);
     for data in [&b""[..], b"LIST\x04\0\0\0INFO"] {

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 /// What a lossy file that states its length may be short of without an error.
 const LOSSY_TOLERANCE: usize = 2304;
 
-/// Containers that cannot be read at all without their end: MP4 with its table of samples last.
+/// Containers that cannot be read at all without their end: MP4 with `moov` last.
 const NEEDS_ITS_END: [&str; 4] =
     ["aac-24k-stereo.m4a", "aac-44k1-stereo.m4a", "alac-16-22k05-stereo.m4a", "no-edit-list-44k1-mono.m4a"];
 

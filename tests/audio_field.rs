@@ -1,5 +1,5 @@
-//! Files as recorders, workstations, editors and taggers leave them: with nothing wrong but a header, they give the same
-//! samples as before.
+//! Files as recorders, workstations, editors and taggers write them: with only a wrong header, they give the same
+//! samples as intact ones.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "common/sound.rs"]
@@ -31,7 +31,7 @@ impl Bench {
         decode(&self.write(bytes), damage)
     }
 
-    /// The samples of a file with which nothing is wrong, or no more than what `notes` say.
+    /// The samples of an intact file, which gives `notes` notes.
     fn samples(&self, what: &str, bytes: &[u8], notes: usize) -> Vec<f32> {
         let found = self.read(bytes, Damage::Refuse);
         assert!(found.error.is_none() && found.notes.len() == notes, "{what}: {:?}, {:?}", found.error, found.notes);
@@ -80,7 +80,7 @@ fn wav_sizes_that_were_never_written_or_do_not_fit_lose_nothing() {
     ] {
         assert_eq!(bench.samples(&format!("{form} {stated}"), &file(form, stated), notes), expected, "{form} {stated}");
     }
-    // Sizes that agree with each other are those of a file that was cut off.
+    // Sizes that agree with each other mean that the file is truncated.
     for more in [2, 8, 5000] {
         let found = bench.read(&file(36 + size + more, size + more), Damage::Refuse);
         assert!(matches!(found.error, Some(AudioError::Truncated { announced: Some(_), .. })), "{:?}", found.error);
@@ -151,7 +151,7 @@ fn rf64_bw64_and_w64_are_wav_with_other_sizes() {
     assert_eq!(AudioFile::open(&bench.write(&file), Damage::Refuse).unwrap().info().container, "wave");
 }
 
-/// AIFF as written by sizes that are off, by Logic, and cut off.
+/// AIFF with wrong sizes, as written by Logic, and truncated.
 #[test]
 fn aiff_sizes_and_little_endian_samples_are_no_obstacle() {
     let bench = Bench::new();
@@ -178,7 +178,7 @@ fn aiff_sizes_and_little_endian_samples_are_no_obstacle() {
     }
     let cut = bench.read(&bytes[..bytes.len() / 2], Damage::Keep);
     assert!(cut.error.is_none() && cut.notes.len() == 1 && expected.starts_with(&cut.samples));
-    // Three bytes of each sample, the lowest first and the highest first.
+    // Each sample as three bytes, little-endian and big-endian.
     let rate = &bytes[bytes.windows(4).position(|name| name == b"COMM").unwrap() + 16..][..10];
     let values: Vec<i32> = (0..999i64).map(|i| (i * 7_654_321 % 8_000_000 - 4_000_000) as i32).collect();
     let expected: Vec<f32> = values.iter().map(|&x| x as f32 / 8_388_608.0).collect();
@@ -231,7 +231,7 @@ fn metadata_of_flac_never_stops_sound() {
     ] {
         assert_eq!(bench.samples(what, &file(head, blocks), 0), expected, "{what}");
     }
-    // A picture with a size that is too small, behind which its rest comes where a block should.
+    // A picture with a size that is too small: its rest comes where a block should.
     let mut long = file(head, &[(6, &[0x55; 100]), (1, &[])]);
     let rest = 4 + 4 + 34 + 4 + 100;
     long.splice(rest..rest + 4, [0x7f; 3000]);
@@ -247,7 +247,7 @@ fn metadata_of_flac_never_stops_sound() {
     }
 }
 
-/// The places of the frames of an MP3 file.
+/// The offsets of the frames of an MP3 file.
 fn frames(bytes: &[u8]) -> Vec<usize> {
     (0..bytes.len() - 4).filter(|&i| bytes[i..].starts_with(b"\xff\xfb") && bytes[i + 2] & !2 == 0x90).collect()
 }
@@ -269,7 +269,7 @@ fn what_is_between_frames_is_damage_where_something_is_missing() {
     assert!(kept.samples[..29 * 1152] == expected[..29 * 1152]);
     assert!(kept.samples[32 * 1152..35 * 1152].iter().all(|&x| x == 0.0));
     assert!(kept.samples[45 * 1152..] == expected[45 * 1152..], "sound goes on where it was");
-    // Tags between frames and anything behind the last, and zeros in front, are not damage.
+    // Tags between frames, data after the last frame and zeros before the first are not damage.
     let id3v1 = [&b"TAG"[..], &[b' '; 125]].concat();
     for (what, file, notes) in [
         ("a tag", [&bytes[..from], &id3v1, &bytes[from..]].concat(), 0),
@@ -279,12 +279,12 @@ fn what_is_between_frames_is_damage_where_something_is_missing() {
     ] {
         assert!(bench.samples(what, &file, notes) == expected, "{what}");
     }
-    // A tag of Xing's kind that counts all frames says that nothing is missing.
+    // A Xing tag that counts all frames shows that none is missing.
     let tagged = track("cbr-44k1-stereo.mp3");
     let place = self::frames(&tagged)[20];
     let file = [&tagged[..place], &[0; 777][..], &tagged[place..]].concat();
     assert!(bench.samples("bytes that replace nothing", &file, 1) == whole("cbr-44k1-stereo.mp3"));
-    // The length of a hole in a stream of AAC is not known.
+    // The length of a hole in an AAC stream is unknown.
     let (adts, expected) = (track("adts-24k-mono.aac"), whole("adts-24k-mono.aac"));
     let place = (adts.len() / 2..).find(|&i| adts[i..].starts_with(b"\xff\xf1")).unwrap();
     let file = [&adts[..place], &[0; 300][..], &adts[place..]].concat();
@@ -293,7 +293,7 @@ fn what_is_between_frames_is_damage_where_something_is_missing() {
     assert!(kept.error.is_none() && kept.notes.len() == 1 && kept.samples.len() == expected.len());
 }
 
-/// Gain tools rewrite a field of the tag and leave its checksum.
+/// Gain tools rewrite a field of the tag without updating its checksum.
 #[test]
 fn the_delay_of_mp3_does_not_depend_on_a_checksum() {
     let bench = Bench::new();
@@ -314,7 +314,7 @@ fn pages(bytes: &[u8]) -> Vec<Vec<u8>> {
     starts.iter().zip(ends).map(|(&start, end)| bytes[start..end].to_vec()).collect()
 }
 
-/// Sets a page's position, and adds `flags`, and its checksum.
+/// Sets a page's position, adds `flags`, and updates its checksum.
 fn repage(page: &[u8], position: i64, flags: u8) -> Vec<u8> {
     let mut page = page.to_vec();
     page[5] |= flags;
@@ -349,7 +349,7 @@ fn positions_of_ogg_pages_say_what_is_heard() {
     assert!(read("more padding", [(a, 0), (b, 0), (b + 100, 0)], 0) == expected[..88_356]);
     assert!(read("an end before the last page", [(a, 0), (b - 1000, 4), (c, 0)], 1) == expected[..87_256]);
     assert!(read("an editor's jump", [(a, 0), (b + 104, 0), (c + 104, 0)], 0) == expected);
-    // Packets that are gone, of which the pages' numbers tell nothing.
+    // Lost packets with consecutive page numbers.
     let lost = bench.read(&file([(a, 0), (b + 1024, 0), (c + 1024, 0)]), Damage::Refuse);
     assert!(
         matches!(&lost.error, Some(AudioError::Damaged { reason, .. }) if reason.contains("1024 samples")),
@@ -358,7 +358,7 @@ fn positions_of_ogg_pages_say_what_is_heard() {
     );
 }
 
-/// iTunes writes how much its encoder put before the music as a tag.
+/// iTunes writes the encoder delay as a tag.
 #[test]
 fn the_delay_of_m4a_is_that_of_a_tag_where_there_is_no_edit_list() {
     let bench = Bench::new();
@@ -369,7 +369,7 @@ fn the_delay_of_m4a_is_that_of_a_tag_where_there_is_no_edit_list() {
     let list = part(b"ilst", &part(b"----", &tag.concat()));
     for version in [&b"\0\0\0\0"[..], b""] {
         let added = part(b"udta", &part(b"meta", &[version, &handler, &list].concat()));
-        // The table of samples is last in these files, so that it may grow.
+        // `moov` is last in these files, so that it may grow.
         let with_tag = |name: &str| {
             let mut bytes = track(name);
             let movie = bytes.windows(4).rposition(|kind| kind == b"moov").unwrap() - 4;
@@ -384,13 +384,14 @@ fn the_delay_of_m4a_is_that_of_a_tag_where_there_is_no_edit_list() {
     }
 }
 
-/// The `esds` box of the fixture has the configuration of AAC-LC at 44.1 kHz in stereo.
+/// The fixture's `esds` box holds the configuration of AAC-LC at 44.1 kHz in stereo.
 #[test]
 fn he_aac_is_refused_by_its_name_wherever_it_is_signalled() {
     let bench = Bench::new();
     let bytes = track("aac-44k1-stereo.m4a");
     let place = bytes.windows(4).position(|name| name == b"esds").unwrap();
-    // The tag and length of the configuration: FFmpeg writes five bytes, of which the last three add a mark of no SBR.
+    // The tag and length of the configuration: FFmpeg writes five bytes, of which the last three mark the absence of
+    // SBR.
     let config = (place..).find(|&i| bytes[i..].starts_with(b"\x05\x80\x80\x80\x05")).unwrap() + 5;
     assert_eq!(bytes[config..config + 2], [0x12, 0x10]);
     let name = |config_bytes: [u8; 5]| {
@@ -404,7 +405,7 @@ fn he_aac_is_refused_by_its_name_wherever_it_is_signalled() {
     // Object type 5 or 29, 22.05 kHz, stereo, 44.1 kHz, AAC-LC.
     assert_eq!(name([0x2b, 0x92, 0x08, 0, 0]), "HE-AAC (SBR)");
     assert_eq!(name([0xeb, 0x8a, 0x08, 0, 0]), "HE-AAC v2 (SBR and PS)");
-    // AAC-LC, 22.05 kHz, stereo, and the mark 0x2b7, type 5, a flag, 44.1 kHz.
+    // AAC-LC, 22.05 kHz, stereo, and the sync word 0x2b7, type 5, a flag, 44.1 kHz.
     assert_eq!(name([0x13, 0x90, 0x56, 0xe5, 0xa0]), "HE-AAC (SBR)");
     // The profile in ADTS.
     let mut adts = track("adts-24k-mono.aac");
@@ -414,8 +415,8 @@ fn he_aac_is_refused_by_its_name_wherever_it_is_signalled() {
     assert!(matches!(&error, AudioError::NotRead { what, .. } if what == "AAC Main"), "{error}");
 }
 
-/// Puts SBR into the frames of a stream of AAC-LC, where nothing else says so: a fill element before the end, or in place
-/// of one.
+/// Inserts SBR into the frames of an AAC-LC stream without any other signalling: a fill element before the end, or in
+/// place of an existing one.
 #[test]
 fn sbr_in_nothing_but_frames_is_seen() {
     let bench = Bench::new();
@@ -427,7 +428,7 @@ fn sbr_in_nothing_but_frames_is_seen() {
             | usize::from(adts[place + 4]) << 3
             | usize::from(adts[place + 5] >> 5);
         let frame = &adts[place..place + size];
-        // The end is three bits, then zeros to a whole byte; a fill element of six bytes of SBR takes its place.
+        // The end is three bits, then zero padding to a byte; a fill element of six bytes of SBR replaces it.
         let last = frame.len() * 8 - frame[frame.len() - 1].trailing_zeros() as usize;
         let mut bits: Vec<bool> = (56..last - 3).map(|bit| frame[bit / 8] >> (7 - bit % 8) & 1 == 1).collect();
         let mut push = |value: u64, count: usize| bits.extend((0..count).rev().map(|bit| value >> bit & 1 == 1));

@@ -1,5 +1,5 @@
-//! Containers and codecs beside those of `tests/audio.rs`: what comes out of them against FFmpeg and libopus, and what
-//! becomes of files that are cut off, changed, or of a format that is not read.
+//! Containers and codecs beyond those of `tests/audio.rs`: their samples compared with FFmpeg and libopus, and the
+//! handling of files that are truncated, changed, or of an unsupported format.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 #[path = "common/sound.rs"]
@@ -15,12 +15,12 @@ use rand_chacha::ChaCha8Rng;
 use sound::{Decoded, decode};
 use tempfile::TempDir;
 
-/// Exact; rounded in f32 in another order; a 16-bit decoder in FFmpeg or one that is asked for 16 bits.
+/// Tolerances: exact; rounded in f32 in another order; a 16-bit decoder in FFmpeg or one that is asked for 16 bits.
 const EXACT: f32 = 0.0;
 const ROUNDED: f32 = 3e-6;
 const BITS_16: f32 = 3.2e-5;
 
-/// Every file that is read: name, container, codec, channels, tolerance.
+/// Every supported file: name, container, codec, channels, tolerance.
 const FILES: [(&str, &str, &str, usize, f32); 27] = [
     ("opus-stereo.opus", "ogg", "opus", 2, BITS_16),
     ("opus-silk-mono.opus", "ogg", "opus", 1, BITS_16),
@@ -51,7 +51,7 @@ const FILES: [(&str, &str, &str, usize, f32); 27] = [
     ("float-big-endian.mov", "isomp4", "pcm_f32be", 2, EXACT),
 ];
 
-/// Files that are refused, with the name by which they are.
+/// Refused files, with the format's name in the error.
 const UNREAD: [(&str, &str); 7] = [
     ("unread-aac-5.1.m4a", "AAC with 6 channels"),
     ("unread-alac.mov", "ALAC in a QuickTime description"),
@@ -86,7 +86,7 @@ fn samples_are_those_of_ffmpeg_and_libopus() {
     let mut archive = NpzArchive::open(path("reference.npz")).unwrap();
     for (name, container, codec, channels, tolerance) in FILES {
         let mut expected: Vec<f32> = archive.by_name(name).unwrap().unwrap().into_vec().unwrap();
-        // The last page says where the music ends, which FFmpeg 5.1 does not take from it.
+        // The last page states the end of the music, which FFmpeg 5.1 ignores.
         if name == "vorbis-5.1.ogg" {
             expected.truncate(8000);
         }
@@ -105,7 +105,7 @@ fn samples_are_those_of_ffmpeg_and_libopus() {
     assert_eq!(on_disk, FILES.len() + UNREAD.len() + 2, "every fixture is in a list");
 }
 
-/// One window of it, at the model's rate.
+/// One window of a file, at the model's rate.
 fn window(path: &Path, policy: &str, damage: Damage) -> Result<Vec<f32>, AudioError> {
     let mut windows = Track::open(path, 24_000, damage)?.windows(&policy.parse()?, Tail::Align, 400)?;
     Ok(windows.next_window()?.map_or(Vec::new(), |window| window.samples))
@@ -140,7 +140,7 @@ fn what_is_not_read_is_named_with_the_command_that_helps() {
     }
 }
 
-/// A header further inside belongs to what is packed there.
+/// A header further inside belongs to embedded data.
 #[test]
 fn only_the_first_bytes_of_a_file_say_what_it_is() {
     let folder = TempDir::new().unwrap();
@@ -178,7 +178,7 @@ fn only_the_first_bytes_of_a_file_say_what_it_is() {
     }
 }
 
-/// Frames behind junk are a stream, as many players take them.
+/// Frames after junk are a stream, as many players accept them.
 #[test]
 fn frames_may_come_behind_junk() {
     let folder = TempDir::new().unwrap();
@@ -194,7 +194,7 @@ fn frames_may_come_behind_junk() {
     }
 }
 
-/// Formats that state neither how long they are nor where they end.
+/// Formats that state neither their length nor their end.
 const WITHOUT_END: [&str; 1] = ["mpeg-1.mp2"];
 
 #[test]

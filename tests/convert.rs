@@ -350,7 +350,7 @@ fn without_a_config_the_assumptions_are_said() {
     let alone = folder.path().join("alone.bin");
     std::fs::copy(fixture("containers/zip.bin"), &alone).unwrap();
     let output = folder.path().join("out.safetensors");
-    // It has two heads, which shapes do not tell.
+    // The model has two heads, which shapes do not determine.
     let set = ["--set", "num_attention_heads=2", "--set", "do_stable_layer_norm=false"];
     let mut args = vec![alone.to_str().unwrap(), output.to_str().unwrap()];
     args.extend(set);

@@ -1,5 +1,5 @@
-//! Checkpoints as training leaves them: wrappers in the names, several models, other containers and formats, parts of
-//! checkpoints. Each is converted as the plain one is, or named with what to do.
+//! Checkpoints as training leaves them: wrapper names, several models, other containers and formats, parts of
+//! checkpoints. Each is converted like the plain one, or refused with advice.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 #[path = "common/scratch.rs"]
@@ -32,7 +32,7 @@ fn checkpoint(scratch: &Scratch, change: impl FnOnce(&mut Vec<(String, Tensor)>)
     path
 }
 
-/// What is converted, and what is printed.
+/// The converted tensors and the printed text.
 #[track_caller]
 fn converted(scratch: &Scratch, input: &Path, options: &[&str]) -> (Vec<u8>, String) {
     let output = scratch.path("converted.safetensors");
@@ -46,7 +46,7 @@ fn converted(scratch: &Scratch, input: &Path, options: &[&str]) -> (Vec<u8>, Str
     (tensors_of(&output), String::from_utf8_lossy(&run.get_output().stdout).into_owned())
 }
 
-/// A file's bytes behind its header, which names its source.
+/// A file's bytes after its header, which names its source.
 fn tensors_of(path: &Path) -> Vec<u8> {
     let bytes = std::fs::read(path).unwrap();
     let length = u64::from_le_bytes(*bytes.first_chunk().unwrap()) as usize;
@@ -107,7 +107,7 @@ fn tensors_outside_a_prefix() {
     for prefix in ["encoder.", "encoder", "ema.model."] {
         assert!(converted(&scratch, &input, &["--prefix", prefix]).0 == expected, "{prefix}");
     }
-    // What is not of the encoder under the prefix itself is still named.
+    // An unknown tensor under the prefix itself is still reported.
     let input = checkpoint(&scratch, |tensors| {
         tensors.iter_mut().for_each(|(name, _)| *name = format!("encoder.{name}"));
         tensors.extend([("encoder.probe".to_string(), one()), ("head.weight".to_string(), one())]);
@@ -150,7 +150,7 @@ fn what_lies_beside_the_model_is_said() {
     assert_eq!(document["plan"]["beside"][0], serde_json::json!({"name": "epoch", "kind": "int", "tensors": 0}));
 }
 
-/// `zip.bin` with each entry written again by `change`.
+/// `zip.bin` with each entry rewritten by `change`.
 fn rewritten(scratch: &Scratch, method: CompressionMethod, change: impl Fn(&str, Vec<u8>) -> Vec<u8>) -> PathBuf {
     let mut archive = ZipArchive::new(std::fs::File::open(fixture("containers/zip.bin")).unwrap()).unwrap();
     let path = scratch.path("rewritten.bin");
@@ -169,7 +169,7 @@ fn rewritten(scratch: &Scratch, method: CompressionMethod, change: impl Fn(&str,
     path
 }
 
-/// Compressed, with zip64's long lengths, and from a machine of the other byte order.
+/// Compressed, with zip64 lengths, and from a big-endian machine.
 #[test]
 fn archives_that_were_written_otherwise() {
     let scratch = Scratch::new();
@@ -198,7 +198,7 @@ fn archives_that_were_written_otherwise() {
     scratch.refused(&input, &[], &["storage `7` has 8 bytes", "damaged"]);
 }
 
-/// The checksum of a storage that many tensors share is checked although none of them is all of it.
+/// The checksum of a storage that many tensors share is checked although no tensor spans all of it.
 #[test]
 fn a_flipped_bit_in_a_shared_storage() {
     let scratch = Scratch::new();
@@ -258,7 +258,7 @@ fn files_of_other_kinds_that_pytorch_writes() {
     ] {
         scratch.refused(&fixture(&format!("pickles/{name}")), &[], words);
     }
-    // What is not a checkpoint of the family, but is read: its objects are not in the way.
+    // A readable checkpoint of another family: its objects do not prevent reading.
     scratch.refused(&fixture("pickles/objects.bin"), &[], &["without tensor `feature_projection.projection.weight`"]);
 }
 

@@ -1,4 +1,4 @@
-//! Checkpoints in double precision: each value is rounded once, to nearest even, straight to the output's type.
+//! Checkpoints in double precision: each value is rounded once, to nearest even, directly to the output's type.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 #[path = "common/scratch.rs"]
@@ -22,7 +22,7 @@ fn tensors() -> Vec<(String, Tensor)> {
     sharp_checkpoint(&Config::from_json(&text).unwrap(), 1)
 }
 
-/// Values that two roundings get wrong, in turn: near a tie of f16, near one of bf16, and with all bits set.
+/// Values that two roundings get wrong, cyclically: near a tie of f16, near one of bf16, and with all bits set.
 fn wide(tensor: &Tensor) -> Vec<f64> {
     let nudge = 1.0 + 2f64.powi(-45);
     let value = |(i, &value): (usize, &f32)| {
@@ -64,7 +64,7 @@ fn convert(scratch: &Scratch, input: &Path, dtype: &str) -> BTreeMap<String, Vec
     file.iter().map(|(name, tensor)| (name.to_string(), values(tensor))).collect()
 }
 
-/// What the output holds before it is rounded: the values, and of weight norm g · v / ‖v‖ for each tap.
+/// The output's values before rounding; for weight norm g · v / ‖v‖ per tap.
 fn exact(values: &BTreeMap<String, (Vec<usize>, Vec<f64>)>) -> BTreeMap<String, Vec<f64>> {
     let mut exact: BTreeMap<String, Vec<f64>> =
         values.iter().map(|(name, (_, values))| (name.clone(), values.clone())).collect();
@@ -81,7 +81,7 @@ fn exact(values: &BTreeMap<String, (Vec<usize>, Vec<f64>)>) -> BTreeMap<String, 
 
 type Values = BTreeMap<String, (Vec<usize>, Vec<f64>)>;
 
-/// In a torch container and in safetensors.
+/// Writes the checkpoint in a torch container and in safetensors.
 fn checkpoints(scratch: &Scratch, values: &Values, is_wide: impl Fn(&str) -> bool) -> [PathBuf; 2] {
     let torch = scratch.path("checkpoint.bin");
     let narrow: Vec<(String, Tensor)> = values

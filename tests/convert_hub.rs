@@ -22,7 +22,7 @@ use tempfile::TempDir;
 
 const KNOWN: &str = KNOWN_CHECKPOINTS[0].name;
 
-/// What the shapes of the tiny model do not tell.
+/// Fields that the shapes of the tiny model do not determine.
 const UNTOLD: [&str; 4] = ["--set", "num_attention_heads=2", "--set", "do_stable_layer_norm=false"];
 
 /// A server with the model `owner/tiny`, and a folder with the cache in `hf/hub`.

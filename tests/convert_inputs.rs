@@ -1,5 +1,5 @@
-//! What users name instead of one plain checkpoint with its config.json: folders, shards, links, pipes, other encodings
-//! and spellings; and what may be left out of it or set over it.
+//! Inputs other than a plain checkpoint with its config.json: folders, shards, links, pipes, other encodings and
+//! spellings; and dropped tensors and overridden fields.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 #[path = "common/scratch.rs"]
@@ -28,7 +28,7 @@ fn checkpoint(scratch: &Scratch, extra: &[&str], config: bool) -> PathBuf {
     path
 }
 
-/// What is printed, and the output.
+/// Converts and returns the printed text and the output.
 #[track_caller]
 fn convert(scratch: &Scratch, input: &Path, options: &[&str]) -> (String, ConvertedModel) {
     let output = scratch.path("out.safetensors");
@@ -40,7 +40,7 @@ fn convert(scratch: &Scratch, input: &Path, options: &[&str]) -> (String, Conver
     (said, model)
 }
 
-/// Nothing inside the encoder may be proposed or accepted for --drop: a WavLM, say, would become a HuBERT.
+/// Nothing inside the encoder may be suggested or accepted for --drop: a WavLM, for example, would become a HuBERT.
 #[test]
 fn nothing_inside_the_encoder_can_be_dropped() {
     for (name, words) in [
@@ -104,7 +104,7 @@ fn heads_and_order_are_not_guessed() {
     let metadata = model.metadata;
     assert_eq!((metadata.config.num_attention_heads, metadata.config_inferred), (2, true));
     assert_eq!(metadata.config_set, ["num_attention_heads=2", "do_stable_layer_norm=false"]);
-    // Over a file, too.
+    // Overrides a file, too.
     std::fs::copy(fixture("containers/config.json"), scratch.path("config.json")).unwrap();
     let (_, model) = convert(&scratch, &input, &["--set", "num_attention_heads=4"]);
     assert_eq!((model.metadata.config.num_attention_heads, model.metadata.config_inferred), (4, false));
@@ -149,7 +149,7 @@ fn folders_and_shards() {
     assert!(said.contains("note") && said.contains("checkpoint_best.pt"), "{said}");
     assert_eq!(model.tensors, expected.tensors);
 
-    // One of several shards stands for all.
+    // One of several shards selects all.
     let tensors = sharp_checkpoint(&tiny(), 1);
     let (first, second) = tensors.split_at(20);
     let mut map = serde_json::Map::new();
@@ -176,6 +176,6 @@ fn a_pipe_and_a_link_to_nothing() {
     scratch.refused(&pipe, &[], &["it is a pipe", "write it to a file"]);
     std::fs::remove_file(&pipe).unwrap();
     std::os::unix::fs::symlink("../../blobs/aaaa", scratch.path("preprocessor_config.json")).unwrap();
-    // What it should hold matters: nothing is assumed instead.
+    // A dangling link is an error instead of a missing file: nothing is assumed.
     scratch.refused(&input, &[], &["preprocessor_config.json", "blobs/aaaa", "does not exist"]);
 }

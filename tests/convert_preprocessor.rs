@@ -1,4 +1,4 @@
-//! What audio a model takes, as `mert-convert` finds it out, records it and says it.
+//! The preprocessor of a model, as `mert-convert` determines, records and prints it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 #[path = "common/scratch.rs"]
@@ -38,7 +38,7 @@ fn convert(scratch: &Scratch, options: &[&str]) -> (i32, String, String) {
     (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
 }
 
-/// Rate, normalisation and origin as the output records them.
+/// Rate, normalisation and origin in the output's metadata.
 #[track_caller]
 fn recorded(scratch: &Scratch, options: &[&str]) -> (u32, bool, String) {
     let (status, said, error) = convert(scratch, options);
@@ -102,7 +102,7 @@ fn a_contradiction_is_refused_until_an_option_decides() {
         let (found, normalize, origin) = recorded(&scratch, &["--sampling-rate", &rate.to_string()]);
         assert_eq!((found, normalize), (rate, true));
         assert_eq!(origin, "sampling_rate: --sampling-rate; do_normalize: preprocessor_config.json");
-        // The output does not contradict itself.
+        // The output is consistent.
         let metadata = ConvertedModel::read(&scratch.path("out.safetensors")).unwrap().metadata;
         assert_eq!(metadata.config.sample_rate, Some(rate));
     }
@@ -136,7 +136,7 @@ fn another_front_end_is_refused() {
     let (status, _, error) = convert(&scratch, &[]);
     assert_eq!(status, 2);
     assert!(error.contains("WhisperFeatureExtractor") && error.contains("--preprocessor"), "{error}");
-    // Whoever decides everything needs no file.
+    // With all fields given as options, no file is needed.
     assert_eq!(recorded(&scratch, &["--sampling-rate", "16000", "--do-normalize", "true"]).0, 16_000);
 }
 
@@ -155,14 +155,14 @@ fn the_plan_and_the_package_have_it_too() {
     command.arg(scratch.path("pytorch_model.bin")).arg(&package).args(["--seconds", "0.5"]).assert().success();
     let model = fs::read(package.join("Data/com.apple.CoreML/model.mlmodel")).unwrap();
     let text = String::from_utf8_lossy(&model);
-    // Half a second at 24 kHz, as the file says, not at HuBERT's usual 16 kHz.
+    // Half a second at the file's 24 kHz, not at HuBERT's usual 16 kHz.
     assert!(text.contains("One clip of 24000 Hz mono samples, from -1 to 1 and not normalised"), "{text}");
     for key in ["sampling_rate", "do_normalize", "preprocessor_origin"] {
         assert!(text.contains(key), "{key}");
     }
 }
 
-/// Neither rate nor normalisation follows from a published checkpoint's type or size; its digest tells.
+/// Neither rate nor normalisation follows from a published checkpoint's type or size; its digest identifies it.
 #[test]
 fn a_published_checkpoint_is_known() {
     let scratch = Scratch::new();

@@ -181,7 +181,7 @@ fn two_models_in_one_checkpoint() {
     let command = |prefix: &str| format!("mert-convert {} {} --prefix {prefix}", input.display(), out.display());
     let (student, teacher) = (command("student."), command("teacher."));
     scratch.refused(&input, &[], &["more than one model", "`student.`, `teacher.`", &student, &teacher]);
-    // One is chosen, the other is left out.
+    // One model is selected, the other is not converted.
     let run =
         Command::new(env!("CARGO_BIN_EXE_mert-convert")).arg(&input).arg(&out).args(["--prefix", "student"]).assert();
     let output = String::from_utf8_lossy(&run.success().get_output().stdout).into_owned();

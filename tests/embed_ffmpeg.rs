@@ -1,4 +1,4 @@
-//! `mert-embed --ffmpeg`, with a program in the place of ffmpeg that does what the test wants.
+//! `mert-embed --ffmpeg`, with a script in place of ffmpeg.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -21,7 +21,7 @@ fn model(folder: &TempDir) -> PathBuf {
     output
 }
 
-/// Writes `folder/bin/ffmpeg`, which prints a version, notes its arguments and then does `what`.
+/// Writes `folder/bin/ffmpeg`, a script that prints a version, records its arguments and then runs `what`.
 fn ffmpeg(folder: &Path, what: &str) {
     let bin = folder.join("bin");
     fs::create_dir_all(&bin).unwrap();
@@ -51,7 +51,7 @@ fn ffmpeg_decodes_what_is_not_read_and_what_it_says_counts() {
     let row = |name: &str| -> Value {
         serde_json::from_str(fs::read_to_string(work.join(name)).unwrap().lines().next().unwrap()).unwrap()
     };
-    // As ffmpeg writes into a pipe: sizes are not known.
+    // Sizes are unknown, as when ffmpeg writes to a pipe.
     let mut stream = fs::read(&wav).unwrap();
     let data = stream.windows(4).position(|bytes| bytes == b"data").unwrap();
     stream[4..8].fill(0xff);
@@ -76,7 +76,7 @@ fn ffmpeg_decodes_what_is_not_read_and_what_it_says_counts() {
     let header = String::from_utf8_lossy(&fs::read(work.join("with.safetensors")).unwrap()).into_owned();
     assert!(header.contains("\"ffmpeg\":\"7.7-test\""), "the output says so");
 
-    // What it complains of is an error, or a note; that it fails is an error.
+    // Messages of ffmpeg are an error or a note; a failure is an error.
     ffmpeg(work, &format!("{give}; echo 'Invalid data found' >&2"));
     let (status, errors) = run(&["--ffmpeg", input], "complains.jsonl");
     assert!(status == Some(2) && errors.contains("Invalid data found"), "{errors}");

@@ -1,4 +1,4 @@
-//! `mert-embed` on libraries of music: what is new, what is left out and why, names and lists of other programs.
+//! `mert-embed` on music libraries: new files, files left out with reasons, file names and lists of other programs.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "common/embeddings.rs"]
@@ -12,7 +12,7 @@ use embeddings::{FORMATS, model, read, run, track};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A folder of music with `names`, each a copy of another track, and times that do not depend on the clock.
+/// A music folder with `names`, each a copy of another track, with modification times that do not depend on the clock.
 fn library(folder: &Path, names: &[&str]) -> PathBuf {
     let music = folder.join("music");
     fs::create_dir_all(&music).unwrap();
@@ -23,7 +23,7 @@ fn library(folder: &Path, names: &[&str]) -> PathBuf {
     music
 }
 
-/// Copies a track of the fixtures; the file's time is so many days after 1970.
+/// Copies a fixture track and sets its modification time to `days` after 1970.
 fn copy(source: &str, to: &Path, days: u64) {
     fs::copy(track(source), to).unwrap();
     let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(days * 86_400);
@@ -34,7 +34,7 @@ fn lines(path: &Path) -> Vec<Value> {
     fs::read_to_string(path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// What updating leaves is what a run over all files writes, byte for byte, in every format, pooled and with frames.
+/// An update writes the same bytes as a run over all files, in every format, pooled and with frames.
 #[test]
 fn an_update_comes_to_what_a_whole_run_writes() {
     let folder = TempDir::new().unwrap();
@@ -52,12 +52,12 @@ fn an_update_comes_to_what_a_whole_run_writes() {
             run(&arguments)
         };
         let output = place.path().join(format!("out.{format}"));
-        // Without an output an update is a run like others.
+        // Without an output, an update is an ordinary run.
         let (status, errors) = embed(&output, &["--update"]);
         assert_eq!(status, 0, "{errors}");
         copy("s16-44k1-mono.wav", &music.join("2.wav"), 2);
         copy("s16-44k1-mono.wav", &music.join("3.wav"), 2);
-        // Rows that are kept are not made again: nothing could be made of this file.
+        // Kept rows are not recomputed: this file could not be embedded.
         let kept = fs::metadata(music.join("1.wav")).unwrap();
         fs::write(music.join("1.wav"), vec![b'x'; kept.len() as usize]).unwrap();
         fs::File::options()
@@ -91,14 +91,14 @@ fn an_update_keeps_other_files_and_drops_what_no_longer_can_be_embedded() {
     assert_eq!(run(&[&model, &music, &"-o", &output]).0, 0);
     let before = fs::read(&output).unwrap();
 
-    // Nothing to do, also under other spellings of the paths: the output is not touched.
+    // Without changes, also under other spellings of the paths, the output is not touched.
     let spelled = music.join("..").join("music");
     let (status, errors) = run(&[&model, &spelled, &"-o", &output, &"--update"]);
     assert_eq!(status, 0, "{errors}");
     assert!(errors.contains("0 new, 0 changed, 3 unchanged; it is up to date"), "{errors}");
     assert!(fs::read(&output).unwrap() == before);
 
-    // A changed file that is broken now loses its rows; a file that is not named keeps them, whether it exists or not.
+    // A changed file that is now broken loses its rows; a file that is not listed keeps them, whether it exists or not.
     fs::write(at("2.wav"), "broken").unwrap();
     fs::remove_file(at("3.flac")).unwrap();
     let (status, errors) = run(&[&model, &at("2.wav"), &"-o", &output, &"--update"]);
@@ -167,7 +167,7 @@ fn a_dry_run_lists_formats_and_lengths_and_writes_nothing() {
     }
     assert_eq!(lines(&report).len(), 1);
     assert!(!output.exists());
-    // With an output that is to be updated, what it has already is told.
+    // With --update, the listing marks files that the output already holds.
     fs::remove_file(music.join("5.wav")).unwrap();
     assert_eq!(run(&[&model, &music.join("1.wav"), &"-o", &output]).0, 0);
     let before = fs::read(&output).unwrap();
@@ -205,7 +205,7 @@ fn failures_are_counted_by_reason_and_reported() {
     let of = |name: &str| reported.iter().find(|line| line["file"].as_str().unwrap().ends_with(name)).unwrap();
     assert_eq!(of("empty.wav")["reason"], "empty");
     assert!(of("silent.wav")["message"].as_str().unwrap().contains("silent"));
-    // A run without failures, or with nothing else, replaces the report; a file of somebody else it leaves.
+    // A run without failures, or with only failures, replaces the report, but not another program's file.
     for name in ["empty.wav", "silent.wav", "cut-1.flac", "cut-2.flac"] {
         fs::remove_file(music.join(name)).unwrap();
     }
@@ -222,7 +222,7 @@ fn failures_are_counted_by_reason_and_reported() {
     assert_eq!((status, fs::read_to_string(music.join("1.wav")).unwrap().as_str()), (2, "broken"), "{errors}");
 }
 
-/// Names that are no Unicode stay apart, and lead back to their files.
+/// Names that are not Unicode stay distinct, and map back to their files.
 #[cfg(target_os = "linux")]
 #[test]
 fn names_that_are_not_unicode_are_escaped() {
@@ -274,7 +274,7 @@ fn playlists_of_other_programs_are_read() {
     assert_eq!(files, ["café.wav", "my song.wav"].map(|name| music.join(name).to_str().unwrap().to_string()));
 }
 
-/// Formats that are not read are counted by their names, and make the exit status 1.
+/// Unsupported formats are counted by name and make the exit status 1.
 #[test]
 fn folders_name_what_they_leave_out() {
     let folder = TempDir::new().unwrap();

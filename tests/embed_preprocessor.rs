@@ -1,5 +1,5 @@
-//! What `mert-embed` and the live encoder feed a model: audio at the rate, and with the normalisation, that the
-//! converted file records.
+//! The input that `mert-embed` and the live encoder pass to a model: audio at the rate, and with the normalisation,
+//! that the converted file records.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 use std::fs;
@@ -27,7 +27,7 @@ fn model(folder: &TempDir, sampling_rate: u32, do_normalize: bool) -> PathBuf {
     output
 }
 
-/// One line of output for the whole of a file, and what was said.
+/// A line of output for a whole file, and the messages.
 fn embed(folder: &TempDir, model: &Path, input: &Path) -> (Value, String) {
     let output = folder.path().join("out.jsonl");
     let mut command = Command::new(env!("CARGO_BIN_EXE_mert-embed"));
@@ -43,7 +43,7 @@ fn vector(line: &Value) -> Vec<f32> {
     serde_json::from_value(line["hidden_states"][LAYER.to_string()].clone()).unwrap()
 }
 
-/// The mean over frames of a hidden state of samples that enter the model exactly as they are.
+/// The mean over frames of a hidden state, for samples that enter the model unchanged.
 fn pooled(model: &Path, samples: &[f32]) -> Vec<f64> {
     let model = Model::open(model, ComputeDtype::F32, &DeviceKind::Cpu.open().unwrap()).unwrap();
     let state = model.hidden_states(samples, &[LAYER]).unwrap().remove(0);
@@ -106,7 +106,7 @@ fn live_sound_is_fed_as_the_model_records() {
     let mut encoder = Encoder::new(embedder, options).unwrap();
     let mut found = Vec::new();
     encoder.push(&recorded[..12_000], |hop| found.extend_from_slice(hop.values.unwrap())).unwrap();
-    // Silence is sound like any other where nothing is normalised.
+    // Without normalisation, silence is valid input.
     encoder.push(&vec![0.0; 24_000], |hop| assert!(hop.values.is_some())).unwrap();
     assert!(error(&found, &pooled(&path, &recorded[..12_000])) < 1e-9);
 }
@@ -141,7 +141,7 @@ fn what_is_assumed_is_said() {
     assert_eq!(vector(&line), vector(&expected));
 }
 
-/// The setting is part of what an output says of itself, and of what an interrupted run is held against.
+/// The field is part of an output's settings, and of the settings that must match to continue an interrupted run.
 #[test]
 fn outputs_record_it() {
     let folder = TempDir::new().unwrap();

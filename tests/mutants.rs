@@ -281,8 +281,8 @@ fn mutants_of_the_other_variants_fail() {
 const LACKS_NORM: &str = "the reference's last hidden state lacks the encoder's final LayerNorm";
 
 /// The reference of `stable-layer-norm` as transformers 5 returns it: the last hidden state before the encoder's final
-/// LayerNorm. Worked out backwards: (y − bias) / gain has the mean 0 and the variance 1 that the LayerNorm makes, so
-/// that every a + b · (y − bias) / gain is normalised to y again.
+/// LayerNorm. It is computed backwards: (y − bias) / gain has the mean 0 and the variance 1 that the LayerNorm
+/// produces, so that every a + b · (y − bias) / gain is normalised to y again.
 fn without_final_norm(folder: &TempDir) -> PathBuf {
     let mut reference = Reference::read(&fixture("stable-layer-norm/reference.npz")).unwrap();
     let last = reference.hidden_states.dim().0 - 1;
@@ -304,7 +304,7 @@ fn without_final_norm(folder: &TempDir) -> PathBuf {
     path
 }
 
-/// The reference is wrong, not the model; and a model that is wrong there does not pass for it.
+/// The reference is wrong, not the model; a model with the same fault does not pass because of it.
 #[test]
 fn a_reference_without_the_final_layer_norm_is_recognised() {
     let folder = TempDir::new().unwrap();
@@ -341,7 +341,7 @@ fn a_reference_without_the_final_layer_norm_is_recognised() {
             let agrees = name.starts_with("final");
             let structure = out.split("\nrounding, ").next().unwrap();
             assert_eq!(structure.contains("agrees with the model"), agrees, "{dtype}: {name}: {out}");
-            // Against a reference as it should be, nothing is said about the reference.
+            // With a correct reference, there is no message about the reference.
             let (code, out, _) = verify(&mutant, &fixture("stable-layer-norm/reference.npz"), &[]);
             assert!(code == 1 && !out.contains(LACKS_NORM), "{dtype}: {name}: {out}");
         }

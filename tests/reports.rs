@@ -211,7 +211,7 @@ fn a_headline_shows_the_limits_as_they_are() {
     assert!(out.contains("NMSE ≤ 1.5e-3, max |Δ| ≤ 1.5e-1"), "{out}");
 }
 
-/// The cases of a JUnit file: suite, classname, name, and whether it passed. Holds every reader's rules to it.
+/// Parses a JUnit file into cases: suite, classname, name, and whether it passed. Asserts the rules of every reader.
 fn junit_cases(path: &std::path::Path) -> Vec<(String, String, String, bool)> {
     let text = std::fs::read_to_string(path).unwrap();
     let report = quick_junit::Report::deserialize_from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
@@ -248,7 +248,7 @@ fn junit_cases(path: &std::path::Path) -> Vec<(String, String, String, bool)> {
     cases
 }
 
-/// GitLab keeps the first of two cases of one name: a failure could hide behind a pass.
+/// GitLab keeps the first of two cases with the same name: a failure could hide behind a pass.
 #[test]
 fn junit_keeps_references_and_repeated_models_apart() {
     let folder = TempDir::new().unwrap();
@@ -268,7 +268,7 @@ fn junit_keeps_references_and_repeated_models_apart() {
     .unwrap();
     assert_eq!(mert_verify(&["--config", arg(&yaml), "--junit", arg(&xml)]).0, 2);
     let cases = junit_cases(&xml);
-    // Three references with two questions, two with one, the gate of the second model, and two that are absent.
+    // Three references with two questions, two with one, the gate of the second model, and two missing references.
     assert_eq!(cases.len(), 13 * (3 * 2 + 2) + 1 + 2);
     for (suite, classname, name, passed) in &cases {
         let bad = name.contains("hidden state 4 ") && name.contains("bad.npz (rounding");
@@ -278,7 +278,7 @@ fn junit_keeps_references_and_repeated_models_apart() {
     }
 }
 
-/// However a run ends, the reports that were asked for say so, in place of an earlier run's.
+/// However a run ends, the requested reports say so and replace those of an earlier run.
 #[test]
 fn a_run_that_checks_nothing_writes_its_reports() {
     let folder = TempDir::new().unwrap();
@@ -313,7 +313,7 @@ fn a_run_that_checks_nothing_writes_its_reports() {
         (vec![m, "--reference", r, "--layers", "13"], "hidden states 0 to 12"),
         (vec![m, "--reference", r, "--engine", "interpreter"], "Core ML"),
         (vec![m, "--reference", r, "--engine", "abacus"], "abacus"),
-        // Found out while the command line is read.
+        // Detected while the command line is parsed.
         (vec![m, "--reference", r, "--layers", "none"], "none"),
         (vec![m, "--reference", r, "--device", "tpu"], "tpu"),
         (vec![m, "--no-such-option"], "--no-such-option"),
@@ -337,7 +337,7 @@ fn a_run_that_checks_nothing_writes_its_reports() {
     }
 }
 
-/// A slip on the command line costs no input, and the reports beside it say so.
+/// A slip on the command line destroys no input, and the other reports state it.
 #[test]
 fn a_slip_is_in_the_other_reports() {
     let folder = TempDir::new().unwrap();
@@ -370,7 +370,7 @@ fn a_slip_is_in_the_other_reports() {
     }
 }
 
-/// Names may hold anything that a file system takes.
+/// Names may hold any characters that a file system allows.
 #[cfg(unix)]
 #[test]
 fn hostile_names_stay_names() {

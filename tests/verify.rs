@@ -122,7 +122,7 @@ fn what_cannot_be_compared_fails_the_gate() {
     }
 }
 
-/// What `torch.stack` and an unflattened batch leave; a batch of two clips is no reference.
+/// Shapes left by `torch.stack` and by an unflattened batch; a batch of two clips is not a reference.
 #[test]
 fn an_axis_for_a_batch_of_one_may_stay() {
     let folder = TempDir::new().unwrap();

@@ -1,5 +1,5 @@
-//! Running `mert-embed` in tests, and reading its outputs with other readers than its own. Each test program uses its own
-//! part of it.
+//! Running `mert-embed` in tests, and reading its outputs with independent readers. Each test program uses only a part
+//! of it.
 #![allow(dead_code)]
 
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// The tiny model in f32, so that nothing but the front end can differ.
+/// The tiny model in f32, so that only the front end can differ.
 pub(crate) fn model(folder: &TempDir) -> PathBuf {
     let source = Source::open(&fixture("mert-tiny/pytorch_model.bin")).unwrap();
     let options = PlanOptions { layout: Layout::Mlx, dtype: Dtype::F32, ..PlanOptions::default() };
@@ -26,12 +26,12 @@ pub(crate) fn model(folder: &TempDir) -> PathBuf {
     output
 }
 
-/// A track of the fixtures.
+/// The path of a fixture track.
 pub(crate) fn track(name: &str) -> PathBuf {
     fixture("audio").join(name)
 }
 
-/// Exit status and standard error.
+/// Runs `mert-embed`; returns its exit status and standard error.
 pub(crate) fn run(arguments: &[&dyn AsRef<std::ffi::OsStr>]) -> (i32, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mert-embed"));
     arguments.iter().for_each(|argument| {
@@ -42,7 +42,7 @@ pub(crate) fn run(arguments: &[&dyn AsRef<std::ffi::OsStr>]) -> (i32, String) {
     (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
-/// What an output holds, whatever its format.
+/// The contents of an output in any format.
 #[derive(Debug, PartialEq, Default)]
 pub(crate) struct Rows {
     /// File, window, frame.
@@ -154,7 +154,7 @@ fn read_parquet(path: &Path) -> Rows {
     rows
 }
 
-/// What an output holds, by readers that are independent of the program's own.
+/// Reads an output with readers that are independent of the program's own.
 pub(crate) fn read(path: &Path) -> Rows {
     match path.extension().unwrap().to_str().unwrap() {
         "npz" => read_npz(path),
@@ -165,5 +165,5 @@ pub(crate) fn read(path: &Path) -> Rows {
     }
 }
 
-/// Every format of an output, by its extension.
+/// Output formats, by extension.
 pub(crate) const FORMATS: [&str; 5] = ["npz", "npy", "jsonl", "safetensors", "parquet"];

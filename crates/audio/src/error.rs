@@ -1,3 +1,5 @@
+//! Errors of reading audio, with the time of damage and the command or option that helps.
+
 use std::path::PathBuf;
 
 use thiserror::Error;
@@ -26,32 +28,32 @@ pub enum AudioError {
         /// The container's name.
         container: &'static str,
     },
-    /// First bytes that are not those of any known format, or a header that cannot be read.
+    /// The first bytes match no known format, or the header cannot be read.
     #[error("not an audio file that can be read: {reason}")]
     UnknownFormat {
-        /// What was found.
+        /// The bytes or header field found.
         reason: String,
     },
     /// A file without audio, such as an HTML page or an image.
     #[error("not an audio file: this is {what}")]
     NotAudio {
-        /// What it is, and what helps.
+        /// The kind of file, and what to do.
         what: &'static str,
     },
     /// A known container with nothing in it that can be decoded.
-    #[error("no sound in it that can be decoded: {reason}")]
+    #[error("no audio that can be decoded: {reason}")]
     UnknownCodec {
         /// What was found.
         reason: String,
     },
-    /// Audio of a known format or codec that is not read.
+    /// Audio in a known format or codec that is not supported.
     #[error("{what} is not read: convert the file, `{command}`{}", if *.ffmpeg { ", or give --ffmpeg" } else { "" })]
     NotRead {
-        /// The format or codec, by the name that people use.
+        /// The common name of the format or codec.
         what: String,
-        /// The command that makes a FLAC file of it.
+        /// The command that converts the file to FLAC.
         command: String,
-        /// Whether reading it through ffmpeg would have been possible and was not asked for.
+        /// Whether ffmpeg could decode the file but was not enabled.
         ffmpeg: bool,
     },
     /// ffmpeg could not be run, or failed.
@@ -142,7 +144,7 @@ pub enum AudioError {
         /// The value.
         value: f32,
     },
-    /// Channels that are the opposites of each other.
+    /// Channels that are inverses of each other.
     #[error(
         "the channels cancel each other: every sample of their mean is 0, although they are not silent. Invert one of \
          them, or take one of them"

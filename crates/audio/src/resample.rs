@@ -1,4 +1,4 @@
-//! Resampling in blocks, with filters that cut where soxr's HQ does.
+//! Resampling in blocks, with the cutoff of soxr's HQ preset.
 
 use std::ops::RangeInclusive;
 
@@ -10,16 +10,16 @@ use crate::{AudioError, Result};
 /// Sample rates that are taken, in hertz. Above, the filter's block grows out of proportion.
 pub(crate) const RATES: RangeInclusive<u32> = 1_000..=768_000;
 
-/// The window of the filter, and the shorter side of a block: its length sets how close to the Nyquist frequency the
-/// filter cuts. With these it has the shape of soxr's HQ (the mean square of the difference in the last eighth below the
-/// Nyquist frequency is 1e-6): what was tuned on samples from there finds the same ones here.
+/// The filter's window and the shorter side of a block, whose length sets how close to the Nyquist frequency the filter
+/// cuts. These values give the shape of soxr's HQ preset (mean squared difference in the top eighth below the Nyquist
+/// frequency: 1e-6), so that models tuned on samples from soxr get the same ones.
 const LIKE_SOXR: (WindowFunction, u32) = (WindowFunction::Blackman2, 220);
 
-/// How far from that a side may be: rates that have little in common allow few lengths.
+/// The largest deviation from that length: rates with a small common divisor allow few lengths.
 const NEAR: u32 = 2;
 
-/// Where no length is near: 3 dB down at 0.95 of the Nyquist frequency, as soxr's HQ is, and steeper there.
-/// `scripts/check-resampler.py` measures it.
+/// The fallback where no allowed length is near: 3 dB down at 0.95 of the Nyquist frequency like soxr's HQ, but
+/// steeper. Measured by `scripts/check-resampler.py`.
 const OTHERWISE: (WindowFunction, u32) = (WindowFunction::BlackmanHarris2, 288);
 
 /// Refuses a rate that no music has.
@@ -27,17 +27,16 @@ pub(crate) fn check_rate(rate: u32) -> Result<()> {
     if RATES.contains(&rate) { Ok(()) } else { Err(AudioError::Rate { rate }) }
 }
 
-/// Rates that are nearer to each other than this are not resampled in two steps, of which the plain one would cut into what
-/// the other passes.
+/// The smallest ratio of rates that are resampled in two steps. For closer rates the step with the fallback filter
+/// would cut into the other's passband.
 const APART: f64 = 1.08;
 
-/// Resamples mono audio in blocks of any length, without a delay: output sample k is at the time of
-/// k / `to` seconds, and n samples become the nearest whole number to n · `to` / `from`.
+/// Resamples mono audio in blocks of any length, without a delay: output sample k is at the time of k / `to` seconds,
+/// and n samples become the nearest whole number to n · `to` / `from`.
 ///
-/// rubato's synchronous resampler in f64 does the work: blocks of the signal are multiplied by a windowed
-/// sinc in the frequency domain. Rates that allow no block of the length that is wanted are resampled in two steps, by way
-/// of twice the lower rate: from there, or to there, any length can be had. Nothing is allocated once made. Equal rates
-/// pass samples through unchanged.
+/// rubato's synchronous resampler in f64 multiplies blocks of the signal by a windowed sinc in the frequency domain.
+/// Rates that allow no block of the wanted length are resampled in two steps by way of twice the lower rate, from or to
+/// which any length is possible. It allocates only when created. Equal rates pass samples through unchanged.
 pub struct Resampler {
     from: u32,
     to: u32,
@@ -47,10 +46,10 @@ pub struct Resampler {
     given: u64,
 }
 
-/// Resampling by one filter.
+/// A resampling step with one filter.
 struct Step {
     block: Block,
-    /// Samples to leave out before the first that it takes.
+    /// Output samples to trim from the start.
     skip: u64,
 }
 
@@ -107,7 +106,7 @@ impl Resampler {
     pub(crate) fn begin_at(&mut self, input: u64) -> u64 {
         self.taken = input;
         self.given = self.steps.iter_mut().fold(input, |first, step| {
-            // A step begins with a block.
+            // A step starts at a block boundary.
             let start = first.next_multiple_of(step.block.input.len() as u64);
             step.skip = start - first;
             step.block.begin_at(start)
@@ -144,7 +143,7 @@ impl Resampler {
     }
 }
 
-/// Sends samples through all steps.
+/// Passes samples through all steps.
 fn push(steps: &mut [Step], mut samples: &[f32], sink: &mut dyn FnMut(&[f32])) {
     let Some((step, later)) = steps.split_first_mut() else { return sink(samples) };
     let skipped = usize::try_from(step.skip).unwrap_or(usize::MAX).min(samples.len());
@@ -165,10 +164,10 @@ impl Step {
     }
 }
 
-/// The number of smallest blocks with which the filter from `from` to `to` has the shape of soxr's, if there is one.
+/// The number of minimal blocks that gives the filter from `from` to `to` the shape of soxr's, if there is one.
 fn like_soxr(from: u32, to: u32) -> Option<u32> {
     let smallest = from.min(to) / gcd(from, to);
-    // An even number: half a block, the filter's delay, is then whole on both sides.
+    // Must be even: the filter's delay, half a block, is then whole on both sides.
     let nearest = (LIKE_SOXR.1 + smallest) / (2 * smallest) * 2;
     ((nearest * smallest).abs_diff(LIKE_SOXR.1) <= NEAR).then_some(nearest)
 }
@@ -198,26 +197,26 @@ impl Block {
         count
     }
 
-    /// As [`Resampler::needless_before`].
+    /// See [`Resampler::needless_before`].
     fn needless_before(&self, output: u64) -> u64 {
-        // A block of outputs comes of its block of inputs and the one before.
+        // A block of output depends on its block of input and the previous one.
         let blocks = (output + self.delay as u64) / self.output.len() as u64;
         blocks.saturating_sub(1) * self.input.len() as u64
     }
 
-    /// As [`Resampler::begin_at`], for the start of a block.
+    /// Like [`Resampler::begin_at`], for the start of a block.
     fn begin_at(&mut self, input: u64) -> u64 {
         if input == 0 {
             return 0;
         }
         let (inputs, outputs) = (self.input.len() as u64, self.output.len());
-        // What comes of the first block lacks the block before.
+        // The output of the first block lacks the previous block.
         let given = (input / inputs + 1) * outputs as u64 - self.delay as u64;
         self.delay = outputs;
         given
     }
 
-    /// Resamples the block, and gives what comes of it to `sink`.
+    /// Resamples the block and passes the output to `sink`.
     fn run(&mut self, sink: &mut dyn FnMut(&[f32])) {
         let (inputs, outputs) = (self.input.len(), self.output.len());
         let resampled = SequentialSlice::new(&self.input, 1, inputs)

@@ -1,5 +1,5 @@
-//! Which format a file has, decided by its first bytes alone: one table of signatures with the names that people use,
-//! and whether the format is read. It is separate because it also says what is left out of a folder, without decoding.
+//! The format of a file, identified by its first bytes: a table of signatures with common format names, and whether
+//! each format is supported. Separate from decoding because folder scans use it to report files that they leave out.
 
 mod frames;
 mod table;
@@ -10,14 +10,14 @@ use std::path::Path;
 
 pub use table::{READ_EXTENSIONS, UNREAD_EXTENSIONS};
 
-/// How many bytes are looked at first. It is what a stream that cannot seek keeps for a second look: symphonia's buffer has
-/// 64 KiB, of which it fills up to 32 ahead.
+/// Bytes examined first. A stream that cannot seek keeps them for a second look: symphonia's buffer has 64 KiB, of
+/// which it fills up to 32 ahead.
 pub(crate) const HEAD: usize = 1 << 14;
 
-/// How much junk may come before a stream of frames, in a file.
+/// The most junk, in bytes, that may precede a stream of frames in a file.
 pub(crate) const LONG_HEAD: usize = 1 << 20;
 
-/// A file format, by the name that people use.
+/// A file format, by its common name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Format {
     /// The name, such as `Windows Media (ASF)`.
@@ -26,18 +26,18 @@ pub struct Format {
 }
 
 impl Format {
-    /// Whether files of this format are decoded. A container that is may still hold a codec that is not.
+    /// Whether files of this format are decoded. A supported container may still hold an unsupported codec.
     pub fn is_read(&self) -> bool {
         !matches!(self.kind, Kind::Unread | Kind::NotAudio)
     }
 
-    /// Whether the format may hold audio at all: an HTML page, an archive or an image does not.
+    /// Whether the format can hold audio, unlike an HTML page, an archive or an image.
     pub fn is_audio(&self) -> bool {
         self.kind != Kind::NotAudio
     }
 }
 
-/// Who reads a format.
+/// The reader for a format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Wave,
@@ -51,13 +51,13 @@ pub(crate) enum Kind {
     /// MPEG audio, layers I to III.
     Mpeg,
     Adts,
-    /// Audio that is not read.
+    /// Audio that is not supported.
     Unread,
-    /// No audio.
+    /// Not audio.
     NotAudio,
 }
 
-/// The format of the file at `path`, from its first bytes behind ID3v2 tags; `None` if they are not known.
+/// The format of the file at `path`, from its first bytes after ID3v2 tags; `None` if it is unknown.
 ///
 /// # Errors
 /// The operating system's, if the file cannot be read.
@@ -73,12 +73,12 @@ pub fn identify(path: &Path) -> std::io::Result<Option<&'static Format>> {
     Ok(recognise(&head))
 }
 
-/// Whether frames may come behind what was looked at.
+/// Whether frames may follow beyond the bytes examined.
 pub(crate) fn may_be_junk(format: Option<&'static Format>) -> bool {
     format.is_none_or(|format| *format == table::ZEROS.format)
 }
 
-/// Where a file begins behind its ID3v2 tags.
+/// The offset of the first byte after ID3v2 tags.
 fn behind_tags(file: &mut (impl Read + Seek)) -> std::io::Result<u64> {
     let mut start = 0;
     loop {
@@ -92,7 +92,7 @@ fn behind_tags(file: &mut (impl Read + Seek)) -> std::io::Result<u64> {
     }
 }
 
-/// The length of the ID3v2 tag at the start of `bytes`, with its header and footer (ID3v2.4, 3.1).
+/// The length of the ID3v2 tag at the start of `bytes`, including its header and footer (ID3v2.4, 3.1).
 pub(crate) fn id3v2_length(bytes: &[u8]) -> Option<u64> {
     let header: &[u8; 10] = bytes.first_chunk()?;
     let size = &header[6..];
@@ -103,16 +103,16 @@ pub(crate) fn id3v2_length(bytes: &[u8]) -> Option<u64> {
     Some(10 + size + if header[5] & 0x10 == 0 { 0 } else { 10 })
 }
 
-/// The format of a file that begins with `head`, behind its ID3v2 tags.
+/// The format of a file that begins with `head`, after its ID3v2 tags.
 pub(crate) fn recognise(head: &[u8]) -> Option<&'static Format> {
     let fits = |signature: &&table::Signature| signature.fits(head);
     let known = || table::SIGNATURES.iter().find(fits).map(|signature| &signature.format);
-    // Frames have no signature but their header, and may come behind junk: what has another signature is none.
+    // Frames have no signature beyond their header and may follow junk, so other signatures take precedence.
     let frames = || frames::find(head).map(table::of_frames);
     known().or_else(frames).or_else(|| Some(table::ZEROS).filter(fits).map(|signature| &signature.format))
 }
 
-/// What a file begins with, for people: as text where it is text.
+/// The first bytes of a file for messages: as text where they are text.
 pub(crate) fn describe(head: &[u8]) -> String {
     const SHOWN: usize = 16;
     let head = &head[..head.len().min(SHOWN)];

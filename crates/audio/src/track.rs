@@ -1,3 +1,5 @@
+//! A file's mono samples at a model's rate: decoding, mixing and resampling combined.
+
 use std::path::{Path, PathBuf};
 
 use crate::Result;

@@ -1,4 +1,4 @@
-//! The command line of `mert-convert`: its options, and how the plan and the result are printed.
+//! The command line of `mert-convert`: its options and printed output.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -45,17 +45,17 @@ pub(crate) struct Args {
     /// out from the tensors' shapes]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// A field of config.json to use instead of the file's, or where there is no file, such as num_attention_heads=12
+    /// A field of config.json that overrides the file's or replaces a missing file's, such as num_attention_heads=12
     #[arg(long, value_name = "FIELD=VALUE")]
     set: Vec<ConfigField>,
-    /// The model's preprocessor_config.json, which says what audio it takes [default: the one beside the checkpoint;
-    /// else what is usual for the model is assumed, and said]
+    /// The model's preprocessor_config.json, which states its audio input [default: the one beside the checkpoint; else
+    /// the model type's default, with a note]
     #[arg(long, value_name = "FILE")]
     preprocessor: Option<PathBuf>,
-    /// Samples per second of the audio that the model takes, whatever its files say
+    /// Samples per second of the audio input; overrides the model's files
     #[arg(long, value_name = "HZ", value_parser = clap::value_parser!(u32).range(1_000..=384_000))]
     sampling_rate: Option<u32>,
-    /// Whether windows of audio are brought to zero mean and unit variance, whatever the model's files say
+    /// Whether windows are normalised to zero mean and unit variance; overrides the model's files
     #[arg(long, value_name = "true|false", action = clap::ArgAction::Set, num_args = 1)]
     do_normalize: Option<bool>,
     /// The dictionary that holds the model, where the checkpoint holds several (such as `state_dict`)
@@ -313,7 +313,7 @@ fn describe_source(args: &Args, model: Option<&HubModel>, plan: &Plan) -> String
         text += &format!("key prefix   {}\n", plan.prefix);
     }
     if plan.unwrapped {
-        text += "wrappers     their names (_orig_mod and the like) are taken out of the tensors'\n";
+        text += "wrappers     wrapper names (_orig_mod and the like) are removed from tensor names\n";
     }
     if let Some(beside) = describe_beside(plan) {
         text += &format!("left out     {beside}\n");
@@ -341,7 +341,7 @@ fn describe_preprocessor(planned: &PlannedPreprocessor) -> String {
     text
 }
 
-/// What the file holds beside the model's dictionary, in one line: "beside the model: optimizer (dict, 96 tensors)".
+/// The file's contents outside the model's dictionary, in one line: "beside the model: optimizer (dict, 96 tensors)".
 fn describe_beside(plan: &Plan) -> Option<String> {
     const LISTED: usize = 8;
     let described = plan.beside.iter().map(|beside| match beside.tensors {
@@ -355,7 +355,7 @@ fn describe_beside(plan: &Plan) -> Option<String> {
     (!listed.is_empty()).then(|| format!("beside the model: {}", listed.join(", ")))
 }
 
-/// The tensors left out with their reasons, or the number of those of one reason where they are many.
+/// The dropped tensors with their reasons; a count where one reason has many tensors.
 fn dropped(plan: &Plan) -> Vec<(String, &str)> {
     const LISTED: usize = 6;
     let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
@@ -455,7 +455,7 @@ pub(crate) fn report(error: &anyhow::Error) {
     let _ = writeln!(io::stderr(), "{}", printable(&text));
 }
 
-/// The command as it was typed, with each of an option's values.
+/// The command as typed, completed with each value of an option.
 fn commands(values: &[String], option: &str) -> String {
     let quoted = |word: &str| shlex::try_quote(word).map_or_else(|_| word.to_string(), |quoted| quoted.into_owned());
     let typed: Vec<String> = std::env::args_os().skip(1).map(|word| quoted(&word.to_string_lossy())).collect();

@@ -1,4 +1,4 @@
-//! Every reason why a checkpoint is not converted: what was found, what was expected, and what to do.
+//! Errors of reading and converting checkpoints: what was found, what was expected, and what to do.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -53,7 +53,7 @@ pub enum ConvertError {
     /// More than one dictionary of the checkpoint, or more than one key prefix, holds a model.
     #[error("the checkpoint holds more than one model: {}. Choose one with {option}", quoted(.candidates))]
     Ambiguous {
-        /// The dictionaries' paths or the prefixes, as `option` takes them; one may be empty, for the root.
+        /// The dictionaries' paths or the prefixes, as `option` takes them; an empty one is the root.
         candidates: Vec<String>,
         /// The command-line option that chooses.
         option: &'static str,
@@ -86,7 +86,7 @@ pub enum ConvertError {
         /// What is wrong with its bytes.
         reason: String,
     },
-    /// What comes with the checkpoint says different things about the audio that the model takes.
+    /// Files that come with the checkpoint disagree about the model's audio input.
     #[error(
         "it is not clear what audio the model takes: `{field}` is {}. A wrong one gives wrong embeddings without an \
          error: find out which is right and give it with {option}",
@@ -95,9 +95,9 @@ pub enum ConvertError {
     Contradiction {
         /// The field of `preprocessor_config.json`.
         field: &'static str,
-        /// Each value, with where it is from.
+        /// The conflicting values, each with its origin.
         statements: Vec<String>,
-        /// The command-line option that decides.
+        /// The command-line option that overrides them.
         option: &'static str,
     },
     /// There is no configuration and none can be inferred.
@@ -125,13 +125,13 @@ pub enum ConvertError {
     OtherEncoder {
         /// The input.
         path: PathBuf,
-        /// What they are, what they come from, and what to do.
+        /// The architecture or tool that they come from, and what to do.
         reason: String,
     },
     /// A `--drop` pattern matches a tensor of the encoder.
     #[error(
         "--drop `{pattern}` matches `{name}`, which is inside the encoder: without it the model computes something else. \
-         --drop is for what lies beside the encoder, such as heads and counters"
+         --drop is for tensors outside the encoder, such as heads and counters"
     )]
     DropInside {
         /// The pattern.
@@ -225,7 +225,7 @@ pub enum ConvertError {
         /// The output.
         path: PathBuf,
     },
-    /// Two entries of the checkpoint have one name, once the names of wrappers are taken out.
+    /// Two entries of the checkpoint have the same name after wrapper names are removed.
     #[error(
         "{path}: `{first}` and `{second}` are both `{name}` without the names of wrappers in them (torch.compile, FSDP, \
          DistributedDataParallel), so it is not known which is meant; save the state_dict() of the module inside the \
@@ -234,19 +234,19 @@ pub enum ConvertError {
     SameName {
         /// The input.
         path: PathBuf,
-        /// The name without wrappers.
+        /// The name without wrapper names.
         name: String,
-        /// One name in the file.
+        /// The first entry's name in the file.
         first: String,
-        /// The other.
+        /// The second entry's name in the file.
         second: String,
     },
-    /// The checkpoint holds something that changes the model's weights, or has them elsewhere.
+    /// The checkpoint holds modified weights, or keeps them elsewhere.
     #[error("{path}: {reason}")]
     NotPlainWeights {
         /// The input.
         path: PathBuf,
-        /// What it is and what to do.
+        /// The modification and what to do.
         reason: String,
     },
     /// `--key` was given for a file that has no dictionaries.
@@ -316,21 +316,21 @@ pub enum Problem {
         found: Vec<usize>,
         /// The nearest name of the model.
         nearest: Option<String>,
-        /// The outermost module around it, with its dot, that holds nothing of the encoder.
+        /// The outermost module of the tensor, with its dot, that holds no encoder tensor.
         module: Option<String>,
     },
-    /// A tensor of the checkpoint is inside the encoder, where no model of the family has one.
+    /// A tensor inside the encoder that no model of the family has.
     #[error(
         "unexpected tensor `{name}` {found:?}{} inside the encoder; it takes part in what the model computes and cannot \
          be left out",
         suggest(.nearest, "the nearest expected name is")
     )]
     Inside {
-        /// Its full name.
+        /// The full name.
         name: String,
-        /// Its shape.
+        /// The shape.
         found: Vec<usize>,
-        /// The nearest name of the model.
+        /// The nearest expected name.
         nearest: Option<String>,
     },
     /// A tensor has another shape than the configuration says.
@@ -345,7 +345,7 @@ pub enum Problem {
         /// A likely reason.
         hint: &'static str,
     },
-    /// A tensor has a type that is not a float of 16, 32 or 64 bits.
+    /// A tensor's dtype is not a 16, 32 or 64-bit float.
     #[error(
         "tensor `{name}` has dtype {found}, expected f32, f16, bf16 or f64; save the checkpoint from a float32 model"
     )]
@@ -355,15 +355,15 @@ pub enum Problem {
         /// Its type.
         found: String,
     },
-    /// A tensor lies beside the encoder, under no name that is known.
+    /// A tensor outside the encoder with an unknown name.
     #[error(
-        "unexpected tensor `{name}` {found:?}, beside the encoder: leave it out with --drop '{name}', or all that is not \
-         under `{prefix}` with --prefix '{prefix}'"
+        "unexpected tensor `{name}` {found:?} outside the encoder: leave it out with --drop '{name}', or all that is \
+         not under `{prefix}` with --prefix '{prefix}'"
     )]
     OutsidePrefix {
-        /// Its full name.
+        /// The full name.
         name: String,
-        /// Its shape.
+        /// The shape.
         found: Vec<usize>,
         /// The encoder's prefix.
         prefix: String,
@@ -400,7 +400,7 @@ fn quoted(candidates: &[String]) -> String {
     candidates.iter().map(|candidate| shown_key(candidate)).collect::<Vec<_>>().join(", ")
 }
 
-/// A value as it is written in decimal: the shortest that is the same f32, if it is one.
+/// A value in decimal notation: the shortest that parses to the same f32 or, if it is not an f32, f64.
 fn shown_value(value: f64) -> String {
     let short = value as f32;
     if f64::from(short) == value { format!("{short:e}") } else { format!("{value:e}") }
@@ -418,7 +418,7 @@ fn suggest(name: &Option<String>, lead: &str) -> String {
     name.as_ref().map(|name| format!(" ({lead} `{name}`)")).unwrap_or_default()
 }
 
-/// What to do about all problems together.
+/// Advice about all problems together.
 fn advice(problems: &[Problem]) -> String {
     let unexpected: Option<Vec<_>> = problems
         .iter()
@@ -440,7 +440,7 @@ fn advice(problems: &[Problem]) -> String {
     }
 }
 
-/// Options that leave out tensors beside the encoder: by name, or many of one module together.
+/// Options that drop tensors outside the encoder: by name, or by module where one holds many.
 fn drop_options(names: &[(&str, Option<&str>)]) -> String {
     const ONE_BY_ONE: usize = 3;
     let mut modules: BTreeMap<Option<&str>, Vec<&str>> = BTreeMap::new();
@@ -452,7 +452,7 @@ fn drop_options(names: &[(&str, Option<&str>)]) -> String {
     options.collect::<Vec<_>>().join(" ")
 }
 
-/// A word as a shell takes it.
+/// A word quoted for a shell.
 fn quoted_word(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }

@@ -1,5 +1,4 @@
-//! Which file holds the weights of what the user named: a file, one shard of several, a folder, or something else that
-//! is there instead.
+//! Locating the weights in the user's input: a file, a shard, a folder, or something else, which an error names.
 
 use std::collections::BTreeMap;
 use std::fs::FileType;
@@ -11,18 +10,18 @@ use serde::Deserialize;
 use crate::source::{WEIGHT_FILES, read_text};
 use crate::{ConvertError, Result, reader};
 
-/// The file that holds the weights, or their index, and the folder of its configuration.
+/// The file with the weights or their index, and the folder of its configuration.
 pub(crate) struct Located {
     pub(crate) weights: PathBuf,
     pub(crate) folder: PathBuf,
-    /// What was taken that the user did not name.
+    /// A note about a file that was chosen without being named by the user.
     pub(crate) note: Option<String>,
 }
 
-/// Finds the weights of a file or folder.
+/// Locates the weights of a file or folder.
 ///
 /// # Errors
-/// [`ConvertError::NotACheckpoint`] saying what is there instead, [`ConvertError::Open`] if nothing is.
+/// [`ConvertError::NotACheckpoint`] naming what was found instead, [`ConvertError::Open`] if nothing exists.
 pub(crate) fn locate(path: &Path) -> Result<Located> {
     let metadata = std::fs::metadata(path).map_err(|source| match dangling(path) {
         Some(error) => error,
@@ -50,7 +49,7 @@ pub(crate) fn locate(path: &Path) -> Result<Located> {
     Ok(Located { weights, folder, note })
 }
 
-/// A file beside the weights, if there is one. A link to nothing is an error: what it should hold matters.
+/// A file in the folder of the weights, if it exists. A dangling link is an error, because its target would matter.
 pub(crate) fn beside(folder: &Path, name: &str) -> Result<Option<PathBuf>> {
     let file = folder.join(name);
     match dangling(&file) {
@@ -67,7 +66,7 @@ fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// The error of a symbolic link whose target is not there.
+/// The error for a symbolic link without a target.
 fn dangling(path: &Path) -> Option<ConvertError> {
     let target = std::fs::read_link(path).ok()?;
     let missing = std::fs::metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound);
@@ -105,7 +104,7 @@ struct Index {
     weight_map: BTreeMap<String, String>,
 }
 
-/// The index beside a file that names it as one of several shards, and how many they are.
+/// The index that lists this file as a shard, and the number of shards.
 fn index_of_shard(path: &Path, folder: &Path) -> Result<Option<(PathBuf, usize)>> {
     let name = file_name(path);
     if name.ends_with(".index.json") {
@@ -136,14 +135,14 @@ fn index_of_shard(path: &Path, folder: &Path) -> Result<Option<(PathBuf, usize)>
     }
 }
 
-/// N of `…-00001-of-N.…`, as transformers names shards.
+/// N of `…-00001-of-N.…`, the shard naming of transformers.
 fn shard_count(name: &str) -> Option<usize> {
     let (_, count) = name.rsplit_once("-of-")?;
     let digits = count.split_once('.').map_or(count, |(digits, _)| digits);
     (digits.len() >= 5).then(|| digits.parse().ok()).flatten()
 }
 
-/// The files of a folder by name; none if it cannot be listed.
+/// The files of a folder in the order of their names; empty if it cannot be listed.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let mut files: Vec<PathBuf> =
@@ -152,7 +151,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// The weights in a folder: under one of transformers' names, or the only file that may be a checkpoint.
+/// The weights in a folder: under a name that transformers uses, or the only file that may be a checkpoint.
 fn in_folder(folder: &Path) -> Result<(PathBuf, Option<String>)> {
     for name in WEIGHT_FILES {
         if let Some(file) = beside(folder, name)? {
@@ -189,7 +188,7 @@ fn in_folder(folder: &Path) -> Result<(PathBuf, Option<String>)> {
     }
 }
 
-/// Whether a file can be a model's by its name: what trainers write beside a model is not.
+/// Whether a file may hold a model's weights by its name. Files that trainers write beside a model do not.
 fn may_hold_weights(file: &Path) -> bool {
     const EXTENSIONS: [&str; 5] = ["safetensors", "bin", "pt", "pth", "ckpt"];
     const OTHERS: [&str; 9] = [
@@ -262,7 +261,7 @@ mod tests {
         let located = locate(&first).unwrap();
         assert_eq!(file_name(&located.weights), "model.safetensors.index.json");
         assert!(located.note.unwrap().contains("one of 2 shards"));
-        // A file that the index does not name stands for itself.
+        // A file that the index does not list is a checkpoint of its own.
         let whole = shards.path().join("model.safetensors");
         assert_eq!(locate(&whole).unwrap().weights, whole);
         for (name, count) in [

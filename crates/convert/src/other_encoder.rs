@@ -1,20 +1,20 @@
-//! Tensors inside the encoder's own modules that no MERT or HuBERT has: what put them there, and what to do. None of
-//! them may be left out, as the rest would be another function.
+//! Recognition of tensors inside the encoder's modules that no MERT or HuBERT has: their origin and what to do. None of
+//! them may be dropped, because the rest would compute another function.
 
 use mert_spec::weight_norm;
 
 use crate::pattern::shown;
 
-/// The modules that a HuBERT encoder consists of. What is inside them takes part in the forward pass.
+/// The modules of a HuBERT encoder. Every tensor in them takes part in the forward pass.
 const MODULES: [&str; 3] = ["feature_extractor.", "feature_projection.", "encoder."];
 
-/// Whether the name is one inside the encoder's modules, by the encoder's prefix.
+/// Whether a tensor is inside the encoder's modules, given the encoder's prefix.
 pub(crate) fn is_inside(prefix: &str, name: &str) -> bool {
     name.strip_prefix(prefix).is_some_and(|name| MODULES.iter().any(|module| name.starts_with(module)))
 }
 
-/// Names that one architecture or one tool has: parts between dots, of which the name has one; a part that ends in `*`
-/// begins so.
+/// Name components of an architecture or tool. A tensor matches if one of its name's dot-separated components equals
+/// one of `parts`, or matches its leading or trailing `*`.
 struct Sign {
     parts: &'static [&'static str],
     what: &'static str,
@@ -112,7 +112,7 @@ impl Sign {
     }
 }
 
-/// What a tensor of this name, inside the encoder and without its prefix, comes from.
+/// The origin of a tensor inside the encoder, by its name without the prefix.
 fn sign(name: &str) -> Option<&'static Sign> {
     let known = weight_norm::SPELLINGS.iter().any(|spelling| name == spelling.g || name == spelling.v);
     if known {
@@ -132,8 +132,8 @@ fn sign(name: &str) -> Option<&'static Sign> {
     }
 }
 
-/// A sentence about the first of `names` that shows another encoder than HuBERT's, or something that changes its
-/// weights; `None` if none does.
+/// A sentence about the first of `names` that belongs to another encoder than HuBERT's or modifies its weights; `None`
+/// if there is none.
 pub(crate) fn other_encoder<'a>(names: impl Iterator<Item = &'a str> + Clone, prefix: &str) -> Option<String> {
     let inside = names.filter(|name| is_inside(prefix, name));
     let of = |name: &str| sign(name.strip_prefix(prefix).unwrap_or_default());
@@ -177,7 +177,7 @@ mod tests {
         }
     }
 
-    /// In particular no name of the family itself is a sign.
+    /// No tensor name of the family is a sign.
     #[test]
     fn what_belongs_there_is_no_sign() {
         let layer = mert_spec::FeatureExtractorNorm::Layer;

@@ -1,4 +1,4 @@
-//! Names of tensors as options give them and as messages show them.
+//! Tensor name patterns in options, and tensor names in messages.
 
 /// Whether a name matches a `--drop` pattern: the name itself, or a beginning of it followed by `*`.
 pub(crate) fn matches(pattern: &str, name: &str) -> bool {

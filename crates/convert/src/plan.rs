@@ -1,4 +1,4 @@
-//! The plan of a conversion: what becomes of every tensor, decided before anything is written.
+//! The plan of a conversion: the treatment of every tensor, decided before anything is written.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -27,9 +27,9 @@ pub struct PlanOptions {
     pub dtype: Dtype,
     /// The `config.json` to use instead of the one found with the checkpoint.
     pub config_file: Option<PathBuf>,
-    /// Fields of the configuration to use instead of those of the file, or of what would be assumed.
+    /// Configuration fields that override those of the file or those that would be assumed.
     pub config_set: Vec<ConfigField>,
-    /// What audio the model takes, where files do not say it or are wrong.
+    /// Overrides of the model's audio input, where files do not state it or are wrong.
     pub preprocessor: PreprocessorOptions,
     /// The key prefix to use where the checkpoint holds several models.
     pub prefix: Option<String>,
@@ -142,11 +142,11 @@ pub struct Plan {
     pub config: Config,
     /// Where it comes from.
     pub config_origin: ConfigOrigin,
-    /// What was read that the user did not name, one sentence each.
+    /// Notes about files that were read without being named by the user, one sentence each.
     pub notes: Vec<String>,
-    /// Its fields that the user set, as `num_attention_heads=4`.
+    /// Configuration fields set by the user, such as `num_attention_heads=4`.
     pub config_set: Vec<String>,
-    /// What happens to audio before it enters the model.
+    /// The preprocessing of the model's audio input.
     pub preprocessor: PlannedPreprocessor,
     /// The output's layout.
     pub layout: Layout,
@@ -156,9 +156,9 @@ pub struct Plan {
     pub state_dict: String,
     /// What precedes the Hugging Face names in the keys.
     pub prefix: String,
-    /// What the file holds beside the model's dictionary.
+    /// The file's contents outside the model's dictionary.
     pub beside: Vec<Beside>,
-    /// Whether names of wrappers (`_orig_mod.`) were taken out of the checkpoint's.
+    /// Whether wrapper names (`_orig_mod.`) were removed from tensor names.
     pub unwrapped: bool,
     /// One for each tensor of the output, sorted by its name.
     pub steps: Vec<Step>,
@@ -189,7 +189,7 @@ impl Plan {
         refuse_other_encoder(source, listing, &prefix, options)?;
         let (mut config, config_origin) = config(source, listing, &prefix, options)?;
         let preprocessor = PlannedPreprocessor::find(source, &config, &config_origin, &options.preprocessor)?;
-        // The option decides: the output must not contradict itself.
+        // The option takes precedence; the output must be consistent.
         config.sample_rate = config.sample_rate.map(|_| preprocessor.preprocessor.sampling_rate);
 
         let mut planner = Planner::new(listing, &prefix, &others, options);
@@ -237,7 +237,7 @@ impl Plan {
         }
     }
 
-    /// Refuses a source that turns out to be a published checkpoint which takes other audio than the plan says.
+    /// Refuses a source that proves to be a published checkpoint with another preprocessor than the plan's.
     pub(crate) fn check_source(&self, source_sha256: &str) -> Result<()> {
         known_by_sha256(source_sha256).map_or(Ok(()), |known| self.preprocessor.check_known(known))
     }
@@ -266,7 +266,7 @@ fn refuse_foreign(source: &Source, listing: &Listing, prefix: &str) -> Result<()
     Err(ConvertError::NotTensors { problems })
 }
 
-/// Refuses what is inside the encoder's modules and not HuBERT's, and to leave out anything there.
+/// Refuses foreign tensors inside the encoder's modules, and `--drop` patterns that match any tensor there.
 fn refuse_other_encoder(source: &Source, listing: &Listing, prefix: &str, options: &PlanOptions) -> Result<()> {
     let names = || listing.tensors.keys().chain(listing.foreign.keys()).map(String::as_str);
     if let Some(reason) = other_encoder(names(), prefix) {
@@ -304,7 +304,7 @@ fn config(source: &Source, listing: &Listing, prefix: &str, options: &PlanOption
 struct Planner<'a> {
     listing: &'a Listing,
     prefix: &'a str,
-    /// The prefixes of the checkpoint's other models.
+    /// The prefixes of the other models in the checkpoint.
     others: &'a [String],
     options: &'a PlanOptions,
     unused: BTreeSet<&'a str>,
@@ -480,12 +480,12 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// Whether a `--drop` pattern means a tensor, by its name with or without those of wrappers.
+/// Whether a `--drop` pattern matches a tensor, by its name with or without wrapper names.
 fn is_dropped(listing: &Listing, pattern: &str, name: &str) -> bool {
     matches(pattern, name) || listing.wrapped.get(name).is_some_and(|original| matches(pattern, original))
 }
 
-/// The outermost module around a tensor, with its dot, that holds none of the expected tensors.
+/// The outermost module of a tensor, with its dot, that holds no expected tensor.
 fn module_without(name: &str, expected: &[String]) -> Option<String> {
     let mut ends = name.match_indices('.').map(|(at, _)| &name[..=at]);
     ends.find(|module| !expected.iter().any(|expected| expected.starts_with(module))).map(shown)

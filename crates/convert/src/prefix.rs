@@ -1,4 +1,4 @@
-//! What precedes the Hugging Face names in a checkpoint's keys.
+//! The prefix of Hugging Face names in a checkpoint's keys.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -9,7 +9,7 @@ use crate::pattern::{nearest, shown};
 use crate::reader::names::other_model;
 use crate::{ConvertError, Result};
 
-/// The prefix of the model to convert, and those of the checkpoint's other models.
+/// The prefix of the model to convert, and those of the other models in the checkpoint.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Prefix {
     pub(crate) chosen: String,

@@ -1,4 +1,4 @@
-//! What happens to audio before it enters the model: where that is stated, and what to do where statements differ.
+//! The preprocessor of a checkpoint: the sources of its fields, and the resolution of conflicts between them.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -9,46 +9,46 @@ use serde::{Serialize, Serializer};
 use crate::source::read_text;
 use crate::{ConfigOrigin, ConvertError, Result, Source};
 
-/// What the user may decide about the preprocessor.
+/// Overrides of the preprocessor by the user.
 #[derive(Debug, Clone, Default)]
 pub struct PreprocessorOptions {
-    /// The `preprocessor_config.json` to use instead of the one found with the checkpoint.
+    /// A `preprocessor_config.json` that replaces the one found with the checkpoint.
     pub file: Option<PathBuf>,
-    /// Samples per second of the audio that the model takes, in hertz, whatever files say.
+    /// Samples per second of the audio input, in hertz; overrides files.
     pub sampling_rate: Option<u32>,
-    /// Whether windows are normalised, whatever files say.
+    /// Whether windows are normalised; overrides files.
     pub do_normalize: Option<bool>,
 }
 
-/// The preprocessor that goes with a checkpoint, and where each of its fields comes from.
+/// The preprocessor of a checkpoint, and the origin of each field.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PlannedPreprocessor {
     /// The preprocessor.
     #[serde(flatten)]
     pub preprocessor: Preprocessor,
-    /// Where `sampling_rate` comes from.
+    /// The origin of `sampling_rate`.
     pub sampling_rate_origin: PreprocessorOrigin,
-    /// Where `do_normalize` comes from.
+    /// The origin of `do_normalize`.
     pub do_normalize_origin: PreprocessorOrigin,
 }
 
-/// Where a field of the preprocessor comes from.
+/// The origin of a preprocessor field.
 #[derive(Debug, Clone, PartialEq)]
 pub enum PreprocessorOrigin {
-    /// The option of this name.
+    /// A command-line option, by name.
     Option(&'static str),
-    /// A `preprocessor_config.json`, or `processor_config.json`.
+    /// A `preprocessor_config.json` or `processor_config.json`.
     File(PathBuf),
-    /// The `config.json` of the model.
+    /// The model's `config.json`.
     Config(PathBuf),
-    /// What is known of the published checkpoint of this name.
+    /// A published checkpoint, by name.
     Known(&'static str),
-    /// Nothing says it: an assumption, in a few words.
+    /// An assumption, with its reason in a few words.
     Assumed(&'static str),
 }
 
 impl PreprocessorOrigin {
-    /// As converted files record it, without the user's folders: the same input gives the same bytes anywhere.
+    /// The origin as converted files record it, without folders: the same input gives the same bytes anywhere.
     fn recorded(&self) -> String {
         match self {
             PreprocessorOrigin::File(path) | PreprocessorOrigin::Config(path) => {
@@ -58,7 +58,7 @@ impl PreprocessorOrigin {
         }
     }
 
-    /// Whether nothing says it.
+    /// Whether the value is an assumption.
     pub fn is_assumed(&self) -> bool {
         matches!(self, PreprocessorOrigin::Assumed(_))
     }
@@ -81,15 +81,15 @@ impl Serialize for PreprocessorOrigin {
     }
 }
 
-/// Statements about one field, each with its origin.
+/// Values of one field, each with its origin.
 type Statements<T> = Vec<(T, PreprocessorOrigin)>;
 
 impl PlannedPreprocessor {
-    /// Finds out what goes with a checkpoint: an option decides; else files and what is known of published checkpoints
-    /// must agree; else the usual is assumed.
+    /// Determines the preprocessor of a checkpoint. An option takes precedence; otherwise files and published
+    /// checkpoints must agree; otherwise the default is assumed.
     ///
     /// # Errors
-    /// [`ConvertError::Contradiction`] for statements that differ; [`ConvertError::Config`] for a file that cannot be used.
+    /// [`ConvertError::Contradiction`] for conflicting values; [`ConvertError::Config`] for an invalid file.
     pub(crate) fn find(
         source: &Source,
         config: &Config,
@@ -107,7 +107,7 @@ impl PlannedPreprocessor {
         if let (Some(rate), ConfigOrigin::File(path)) = (config.sample_rate, config_origin) {
             rates.push((rate, PreprocessorOrigin::Config(path.clone())));
         }
-        // Which checkpoint it is takes half a conversion to find out: only where nothing else says what it takes.
+        // Identifying a published checkpoint takes half as long as a conversion: only if nothing else states its input.
         let unstated = !decided && (rates.is_empty() || normalize.is_empty());
         if let Some(known) = source.known(unstated) {
             rates.push((known.sampling_rate, PreprocessorOrigin::Known(known.name)));
@@ -127,13 +127,13 @@ impl PlannedPreprocessor {
         Ok(PlannedPreprocessor { preprocessor, sampling_rate_origin, do_normalize_origin })
     }
 
-    /// What a converted file says about the origin.
+    /// The origins in the form that a converted file records.
     pub(crate) fn recorded_origin(&self) -> String {
         let (rate, normalize) = (self.sampling_rate_origin.recorded(), self.do_normalize_origin.recorded());
         format!("sampling_rate: {rate}; do_normalize: {normalize}")
     }
 
-    /// Refuses a preprocessor that a known checkpoint contradicts, once it is clear that the source is that checkpoint.
+    /// Refuses a preprocessor that contradicts `known`, once the source is identified as that checkpoint.
     pub(crate) fn check_known(&self, known: &KnownCheckpoint) -> Result<()> {
         let known_origin = || PreprocessorOrigin::Known(known.name);
         let Preprocessor { do_normalize, sampling_rate } = self.preprocessor;
@@ -151,7 +151,7 @@ impl PlannedPreprocessor {
     }
 }
 
-/// The value of statements that agree; `None` without any.
+/// The value on which all statements agree; `None` without statements.
 fn agreed<T: PartialEq + Copy + fmt::Display>(
     statements: Statements<T>,
     field: &'static str,
@@ -192,7 +192,7 @@ mod tests {
 
     use super::*;
 
-    /// What is found out when all is written, as the digest takes as long.
+    /// The digest is known only once everything is written, as it takes as long.
     #[test]
     fn a_known_checkpoint_contradicts_what_files_say() {
         let [mert_v1, mert_v0] = KNOWN_CHECKPOINTS;

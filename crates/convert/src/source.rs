@@ -1,4 +1,4 @@
-//! The input of a conversion: its weights and the configuration files beside them.
+//! The input of a conversion: the weights and the configuration files beside them.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -20,16 +20,16 @@ pub struct Source {
     pub files: Vec<PathBuf>,
     /// The `config.json` in the folder, or beside the checkpoint file.
     pub config_file: Option<PathBuf>,
-    /// The `preprocessor_config.json` there, or the `processor_config.json` in which transformers 5 nests it.
+    /// The `preprocessor_config.json` of the model, or the `processor_config.json` in which transformers 5 nests it.
     pub preprocessor_file: Option<PathBuf>,
-    /// What was taken that the user did not name, one sentence each.
+    /// Notes about files that were read without being named by the user, one sentence each.
     pub notes: Vec<String>,
     checkpoint: Box<dyn Checkpoint>,
-    /// What [`Source::trust_sha256`] was told, or [`Source::known`] has computed.
+    /// The digest given to [`Source::trust_sha256`] or computed by [`Source::known`].
     sha256: OnceLock<String>,
 }
 
-/// The names under which transformers saves a preprocessor, in order of preference.
+/// File names under which transformers saves a preprocessor, in order of precedence.
 pub(crate) const PREPROCESSOR_FILES: [&str; 2] = ["preprocessor_config.json", "processor_config.json"];
 
 /// What a model folder may hold, in order of preference (transformers' own).
@@ -104,8 +104,8 @@ impl Source {
         digests.map(digest::combine)
     }
 
-    /// The published checkpoint that this is, if it is one whose bytes are known. With `compute` its SHA-256 is computed
-    /// where it is not known yet and the size is that of such a checkpoint; [`Source::sha256`] does not compute it again.
+    /// The published checkpoint with these bytes, if there is one. With `compute`, the SHA-256 is computed if it is
+    /// unknown and the size matches such a checkpoint; [`Source::sha256`] reuses it.
     pub(crate) fn known(&self, compute: bool) -> Option<&'static KnownCheckpoint> {
         let bytes: u64 = self.checkpoint.files().iter().map(|file| file.bytes().len() as u64).sum();
         if self.sha256.get().is_none() && compute && KNOWN_CHECKPOINTS.iter().any(|known| known.bytes == bytes) {
@@ -127,7 +127,7 @@ impl Source {
     }
 }
 
-/// The text of a configuration file, in any encoding that [`text_from_bytes`] knows.
+/// The text of a configuration file, in any encoding supported by [`text_from_bytes`].
 pub(crate) fn read_text(path: &Path) -> Result<String> {
     let open = |source| ConvertError::Open { path: path.to_path_buf(), source };
     let bytes = std::fs::read(path).map_err(open)?;

@@ -1,4 +1,4 @@
-//! The YAML configuration of programs for MERT in Python, as far as `mert-embed` uses it.
+//! The YAML configuration of Python programs for MERT, limited to the fields that `mert-embed` uses.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -56,10 +56,10 @@ impl EmbedConfig {
         config.ok_or_else(|| wrong("there is no `feature_extraction.mert` in it".to_string()))
     }
 
-    /// The hidden states that `layer` chooses of a model that has `count`: -1 is the last, -2 the one before.
+    /// The hidden states that `layer` selects in a model with `count` of them: -1 is the last, -2 the one before.
     ///
     /// # Errors
-    /// [`EmbedError::Config`] for anything else.
+    /// [`EmbedError::Config`] for an invalid value.
     pub fn layers(&self, count: usize, path: &Path) -> Result<Option<LayerSelection>, EmbedError> {
         let wrong =
             |reason: String| EmbedError::Config { path: path.to_path_buf(), reason: format!("layer: {reason}") };

@@ -1,4 +1,4 @@
-//! From windows of samples to vectors: the model, the hidden states chosen, and the pooling of frames.
+//! From windows of samples to vectors: the model, the selected hidden states, and the pooling of frames.
 
 use mert_audio::{AudioError, normalize};
 use mert_runtime::{Model, Workspace};
@@ -46,7 +46,7 @@ impl Embedder {
         self.model.preprocessor().sampling_rate
     }
 
-    /// Whether windows are brought to zero mean and unit variance before they enter the model.
+    /// Whether windows are normalised to zero mean and unit variance before they enter the model.
     pub fn normalizes(&self) -> bool {
         self.model.preprocessor().do_normalize
     }
@@ -81,12 +81,12 @@ impl Embedder {
         self.model.workspace()
     }
 
-    /// Embeds one window of mono samples, which is normalised in place if the model wants that. `rate` is theirs, in hertz, and must be
-    /// [`Embedder::sample_rate`]: samples at another rate give an embedding of other music.
+    /// Embeds one window of mono samples, which is normalised in place if the model requires it. `rate` is the samples'
+    /// rate in hertz and must equal [`Embedder::sample_rate`]: samples at another rate give wrong embeddings.
     ///
     /// # Errors
-    /// [`EmbedError::Audio`] for another rate, or a silent window if it is to be normalised, [`EmbedError::Model`] for one that the model does not
-    /// take, [`EmbedError::NotFinite`] if the result is no number.
+    /// [`EmbedError::Audio`] for another rate, or for a silent window that must be normalised; [`EmbedError::Model`]
+    /// for a window that the model does not accept; [`EmbedError::NotFinite`] for a result that is not finite.
     pub fn embed(&self, workspace: &mut Workspace, samples: &mut [f32], rate: u32) -> Result<Embedding, EmbedError> {
         let expected = self.sample_rate();
         if rate != expected {

@@ -1,3 +1,5 @@
+//! Embeddings of live audio: blocks of samples in, an embedding per hop out.
+
 use mert_audio::{AudioError, Resampler, Seconds};
 use mert_runtime::Workspace;
 
@@ -61,7 +63,7 @@ pub struct Hop<'a> {
     pub start: f64,
     /// Where it ends.
     pub end: f64,
-    /// `(rows, hidden states, dim)`; `None` if the window is silent and cannot be normalised.
+    /// `(rows, hidden states, dim)`; `None` for a silent window that cannot be normalised.
     pub values: Option<&'a [f32]>,
 }
 

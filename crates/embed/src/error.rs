@@ -1,4 +1,4 @@
-//! Why nothing, or not all, was embedded.
+//! Errors of embedding: those that end a run, and those of single files.
 
 use std::path::PathBuf;
 
@@ -40,15 +40,15 @@ pub enum EmbedError {
         /// The output.
         path: PathBuf,
     },
-    /// An output that is to be updated and cannot be.
+    /// An output that cannot be updated.
     #[error("cannot update {path}: {reason}. Make it again with --force, or give another output")]
     Update {
         /// The output.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
-    /// The address of a stream, in a list of files.
+    /// A network address in a list of files.
     #[error("network addresses are not read: download the file and give its path")]
     Address,
     /// The output is there already.
@@ -57,10 +57,10 @@ pub enum EmbedError {
         /// The output.
         path: PathBuf,
     },
-    /// A file that would be replaced by the report of failures, and is not such a report.
+    /// A file in place of the failure report that is not such a report.
     #[error("{path} exists and is not a report of mert-embed; replace it with --force, or give --report another name")]
     ReportExists {
-        /// The report.
+        /// The path of the report.
         path: PathBuf,
     },
     /// The output or its journal could not be written.

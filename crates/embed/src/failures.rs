@@ -15,22 +15,22 @@ use crate::output::replace;
 /// A file that could not be embedded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// The file's name, as outputs have it.
+    /// The file's name as it appears in outputs.
     pub file: String,
-    /// A word or two by which failures of one kind are counted, such as `truncated`.
+    /// A short reason that groups failures, such as `truncated`.
     pub reason: String,
-    /// The whole message.
+    /// The full error message.
     pub message: String,
 }
 
 impl Failure {
-    /// The failure of `input`.
+    /// The failure of `input` with `error`.
     pub fn new(input: &Input, error: &EmbedError) -> Self {
         Failure { file: escape(&input.path), reason: reason(error), message: error.to_string() }
     }
 }
 
-/// A word or two for what is wrong with a file, the same for all files with the same fault.
+/// A short reason for an error, the same for all files with the same fault.
 pub fn reason(error: &EmbedError) -> String {
     let reason = match error {
         EmbedError::Audio(error) => match error {
@@ -63,7 +63,7 @@ pub fn reason(error: &EmbedError) -> String {
     reason.to_string()
 }
 
-/// `14 Opus, 3 truncated, 1 silent`: how many failures there are of each kind, the most frequent first.
+/// Failures per reason, the most frequent first: `14 Opus, 3 truncated, 1 silent`.
 pub fn count_by_reason(failures: &[Failure]) -> String {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     failures.iter().for_each(|failure| *counts.entry(&failure.reason).or_default() += 1);
@@ -72,7 +72,7 @@ pub fn count_by_reason(failures: &[Failure]) -> String {
     counts.iter().map(|(reason, count)| format!("{count} {reason}")).collect::<Vec<_>>().join(", ")
 }
 
-/// Writes a line of JSON for each failure to `path`, whole or not at all; no line if there is none.
+/// Writes a line of JSON for each failure to `path`, atomically; an empty file without failures.
 ///
 /// # Errors
 /// [`EmbedError::Write`].

@@ -1,10 +1,10 @@
-//! File names as text: outputs and journals hold Unicode, and file systems hold bytes.
+//! File names as text: outputs and journals hold Unicode, file systems hold bytes.
 
 use std::path::{Path, PathBuf};
 
-/// `path` as text, from which [`unescape`] makes the same path again. A name that is Unicode stays as it is. Each byte
-/// of another name that is not UTF-8 becomes `\x` and two hexadecimal digits, as in `caf\xe9.wav`; so that no two names
-/// become the same, a backslash before such a sequence becomes `\x5c`.
+/// `path` as text that [`unescape`] maps back to the same path. A Unicode name is unchanged. In any other name, each
+/// byte that is not UTF-8 becomes `\x` and two hexadecimal digits, as in `caf\xe9.wav`. A backslash before such a
+/// sequence becomes `\x5c`, so that distinct names stay distinct.
 pub fn escape(path: &Path) -> String {
     let bytes = path.as_os_str().as_encoded_bytes();
     let mut text = String::with_capacity(bytes.len());
@@ -22,7 +22,7 @@ pub fn escape(path: &Path) -> String {
     text
 }
 
-/// The path that [`escape`] wrote as `text`. Where names are not bytes, as on Windows, `text` is taken as it is.
+/// The path that [`escape`] wrote as `text`. Where names are not bytes, as on Windows, `text` is the path.
 pub fn unescape(text: &str) -> PathBuf {
     #[cfg(unix)]
     {
@@ -41,7 +41,7 @@ pub fn unescape(text: &str) -> PathBuf {
     text.into()
 }
 
-/// The byte that `\x` and two hexadecimal digits at the start of `text` stand for.
+/// The byte encoded by `\x` and two hexadecimal digits at the start of `text`.
 fn escaped_byte(text: &[u8]) -> Option<u8> {
     let digits = text.strip_prefix(br"\x")?.get(..2)?;
     let digit = |byte: u8| char::from(byte).to_digit(16);

@@ -1,3 +1,5 @@
+//! Decoding files in parallel and embedding their windows in order.
+
 use std::collections::HashMap;
 use std::num::NonZero;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! How files are read, and what an output says of how it was made.
+//! The settings of a run, and their record in outputs.
 
 use mert_audio::{Damage, ReadOptions, Tail, WindowPolicy};
 use serde::{Deserialize, Serialize};
@@ -15,14 +15,14 @@ pub struct Reading {
     pub tail: Tail,
     /// What to do with damaged files.
     pub damage: Damage,
-    /// The version of the installed ffmpeg, if it decodes what is not read otherwise.
+    /// The version of the installed ffmpeg, if it decodes files that cannot be read otherwise.
     pub ffmpeg: Option<&'static str>,
     /// The sample rate of raw samples on standard input, in hertz.
     pub input_rate: Option<u32>,
 }
 
 impl Reading {
-    /// How a file is decoded.
+    /// Options for decoding a file.
     pub fn options(&self) -> ReadOptions {
         ReadOptions { damage: self.damage, ffmpeg: self.ffmpeg.is_some() }
     }
@@ -50,13 +50,13 @@ pub struct Provenance {
     pub tail: String,
     /// `keep` if damaged files were taken.
     pub damaged: String,
-    /// The version of the ffmpeg that decoded what is not read otherwise, if it was to.
+    /// The version of ffmpeg that decoded files that could not be read otherwise, if it was enabled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ffmpeg: Option<String>,
     /// Samples per second that the model takes, in hertz.
     pub sample_rate: u32,
-    /// Whether windows were brought to zero mean and unit variance before they entered the model. Journals of older
-    /// versions do not say it: they always did.
+    /// Whether windows were normalised to zero mean and unit variance before they entered the model. Journals of older
+    /// versions, which always normalised, lack the field.
     #[serde(default = "normalized")]
     pub do_normalize: bool,
     /// The length of a vector.
@@ -102,15 +102,15 @@ impl Provenance {
         self.hidden_states.len() * self.dim
     }
 
-    /// The first 16 hexadecimal digits of the SHA-256 of all settings but the program's version: what a row of an output
-    /// that has no room for settings says of them.
+    /// The first 16 hexadecimal digits of the SHA-256 of all settings except the program's version. It identifies the
+    /// settings in outputs without room for them.
     pub(crate) fn digest(&self) -> String {
         let settings = Provenance { generator: String::new(), ..self.clone() };
         let json = serde_json::to_vec(&settings).unwrap_or_default();
         Sha256::digest(json).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// As [`Provenance::difference`], whatever version of the program wrote `other`.
+    /// Like [`Provenance::difference`], but ignores the program's version.
     pub(crate) fn difference_in_values(&self, other: &Provenance) -> Option<String> {
         self.difference(&Provenance { generator: self.generator.clone(), ..other.clone() })
     }

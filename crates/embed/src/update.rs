@@ -1,4 +1,4 @@
-//! Adding what is new or changed to an output that was written before.
+//! Adding new and changed files to an existing output.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -11,25 +11,25 @@ use crate::output::{self, Parts, StoredRow, StoredSettings, StoredTable};
 use crate::settings::Provenance;
 use crate::{EmbedError, Embedding};
 
-/// What an existing output holds of the files that are to be embedded.
+/// Differences between an existing output and the files to embed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Update {
-    /// Files whose rows are kept, because their size and time are as they were.
+    /// Files with the same size and time, whose rows are kept.
     pub unchanged: Vec<Input>,
-    /// How many files have another size or time, and are embedded again.
+    /// The number of files with another size or time, which are embedded again.
     pub changed: usize,
-    /// How many files are not in the output.
+    /// The number of files that are not in the output.
     pub new: usize,
-    /// Files of the output that are not among those to embed; their rows are kept.
+    /// Files of the output that are not among the inputs; their rows are kept.
     pub others: Vec<Input>,
 }
 
 impl Update {
-    /// Compares `inputs` with the rows of `output`. An input that is in the output under another spelling of its path
+    /// Compares `inputs` with the rows of `output`. An input that the output holds under another spelling of its path
     /// takes that spelling.
     ///
     /// # Errors
-    /// [`EmbedError::Update`] if `output` cannot be read, or was written with other settings than `settings`.
+    /// [`EmbedError::Update`] if `output` cannot be read, or was written with settings other than `settings`.
     pub fn plan(output: &Path, settings: &Provenance, inputs: &mut [Input]) -> Result<Self, EmbedError> {
         let mut stored: Vec<Input> = Vec::new();
         read(output, settings, Parts::Places, &mut |row| {
@@ -61,12 +61,12 @@ impl Update {
         Ok(update)
     }
 
-    /// Whether the output is what embedding would make it.
+    /// Whether every input is in the output, unchanged.
     pub fn is_up_to_date(&self) -> bool {
         self.new + self.changed == 0
     }
 
-    /// Copies the rows that are kept from `output` into `journal`.
+    /// Copies the kept rows from `output` into `journal`.
     ///
     /// # Errors
     /// [`EmbedError::Update`] if `output` cannot be read, [`EmbedError::Write`] if `journal` cannot be written.
@@ -99,19 +99,19 @@ impl Update {
     }
 }
 
-/// Rows on their way into a journal.
+/// The state of copying rows into a journal.
 struct Import<'a> {
     journal: &'a mut Journal,
     rate: f64,
     current: Option<CurrentFile>,
-    /// Why the journal could not be written, which is not the fault of the output that is read.
+    /// The error of writing the journal, which is not one of reading the output.
     failed: Option<EmbedError>,
 }
 
 struct CurrentFile {
     input: Input,
     rows: Option<Begun>,
-    /// The window whose frames are collected: its number, first sample and samples.
+    /// The current window: its index, first sample and length in samples.
     window: Option<(u32, u64, u64)>,
     frames: Embedding,
 }
@@ -128,7 +128,7 @@ impl Import<'_> {
 
     fn row(&mut self, row: &StoredRow<'_>) -> io::Result<()> {
         let Some(current) = &self.current else { return Ok(()) };
-        // Frames of one window are told by their numbers; without pooling the length of a window is not used.
+        // Frames of a window are identified by their numbers; without pooling the window's length is not used.
         if row.frame.unwrap_or(0) == 0 || current.window.is_none_or(|(window, ..)| window != row.window) {
             self.finish_window()?;
             let samples = |seconds: f64| (seconds * self.rate).round() as u64;
@@ -162,7 +162,7 @@ impl Import<'_> {
         self.keep(finished)
     }
 
-    /// Ends the reading of the output if the journal cannot be written.
+    /// Stops reading the output if the journal cannot be written.
     fn keep(&mut self, result: Result<(), EmbedError>) -> io::Result<()> {
         result.map_err(|error| {
             self.failed = Some(error);
@@ -171,7 +171,7 @@ impl Import<'_> {
     }
 }
 
-/// Reads the rows of `output`, if it was written with `settings`.
+/// Reads the rows of `output` if it was written with `settings`.
 fn read(output: &Path, settings: &Provenance, parts: Parts, on_row: &mut output::OnRow<'_>) -> Result<(), EmbedError> {
     let accept = |stored: &StoredSettings| {
         let differs = match stored {

@@ -1,3 +1,5 @@
+//! The MERT and HuBERT encoder: loading, forward pass, and the memory that passes reuse.
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -66,9 +68,9 @@ impl Model {
         Ok(Model { preprocessor: file.metadata().preprocessor, ..model })
     }
 
-    /// Loads the weights that `vb` holds under the checkpoint's own paths, in PyTorch's order
-    /// ([`ConvertedFile::var_builder`] gives one). Its device and dtype are those of the model. Its preprocessor is
-    /// [`Preprocessor::assumed`].
+    /// Loads the weights in `vb`, stored under the checkpoint's own names in PyTorch's order
+    /// ([`ConvertedFile::var_builder`] returns one). The model takes its device and dtype from `vb`; its preprocessor
+    /// is [`Preprocessor::assumed`].
     ///
     /// # Errors
     /// [`Error::Config`] for an impossible configuration, [`Error::Candle`] naming a tensor that is
@@ -97,7 +99,7 @@ impl Model {
         &self.config
     }
 
-    /// What happens to audio before it is given to the model.
+    /// The preprocessing of audio before it enters the model.
     pub fn preprocessor(&self) -> Preprocessor {
         self.preprocessor
     }
@@ -157,12 +159,12 @@ impl Model {
         Ok(())
     }
 
-    /// The wanted hidden states of a batch of clips of equal length, in the order asked for, each
-    /// `(batch, frames, hidden_size)` on the model's device and in its dtype.
+    /// Returns the wanted hidden states of a batch of clips of equal length, in the order given, each `(batch, frames,
+    /// hidden_size)` on the model's device and in its dtype.
     ///
-    /// `input_values` is `(samples,)` or `(batch, samples)`, as the model's [`Model::preprocessor`] has it: at its rate,
-    /// and with `do_normalize` each clip of zero mean and unit variance. Hidden state 0 enters the first layer, hidden state i is the output
-    /// of layer i. Layers above the highest wanted one are not computed.
+    /// `input_values` is `(samples,)` or `(batch, samples)`, prepared according to [`Model::preprocessor`]: at its rate
+    /// and, with `do_normalize`, each clip with zero mean and unit variance. Hidden state 0 enters the first layer,
+    /// hidden state i is the output of layer i. Layers above the highest wanted one are not computed.
     ///
     /// # Errors
     /// [`Error::InputShape`], [`Error::TooShort`] or [`Error::NotFinite`] for the input,

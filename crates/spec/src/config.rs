@@ -63,8 +63,8 @@ pub struct Config {
     /// MERT: if positive, attention logits z become ((z / r) − max(z / r)) · r before the softmax.
     /// The same softmax, with less risk of overflow in float16.
     pub attention_relax: f64,
-    /// Samples per second of the audio that the model was trained on, in hertz; not used by the
-    /// forward pass. What a converted model takes is its [`Preprocessor`](crate::Preprocessor)'s.
+    /// Samples per second of the training audio, in hertz; not used by the forward pass. A converted model's input rate
+    /// is that of its [`Preprocessor`](crate::Preprocessor).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sample_rate: Option<u32>,
 }
@@ -297,7 +297,7 @@ pub(crate) fn value_from_json(text: &str) -> Result<serde_json::Value, ConfigErr
     serde_json::from_str(text).map_err(|e| ConfigError::Syntax(e.to_string()))
 }
 
-/// Whether audio can have this rate.
+/// Checks that audio can have this rate.
 pub(crate) fn check_sample_rate(field: &'static str, rate: u32) -> Result<(), ConfigError> {
     if (1_000..=384_000).contains(&rate) {
         return Ok(());

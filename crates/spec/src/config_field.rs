@@ -1,4 +1,4 @@
-//! Fields of the configuration that a user sets by name, over a `config.json` or where there is none.
+//! Configuration fields that a user sets by name, overriding a `config.json` or replacing a missing one.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,19 +7,19 @@ use serde_json::Value;
 
 use crate::{Config, ConfigError};
 
-/// A field of [`Config`] and its value, as `num_attention_heads=4` names them.
+/// A field of [`Config`] with a value, parsed from text such as `num_attention_heads=4`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConfigField {
-    /// The name that `config.json` has.
+    /// The field's name in `config.json`.
     pub name: String,
-    /// The value in JSON.
+    /// The value as JSON.
     pub value: Value,
 }
 
 impl FromStr for ConfigField {
     type Err = String;
 
-    /// The value is JSON; what is not is a text, so that `hidden_act=gelu` needs no quotes.
+    /// The value is parsed as JSON or, if it is not JSON, as a string: `hidden_act=gelu` needs no quotes.
     fn from_str(text: &str) -> Result<Self, String> {
         let (name, value) = text
             .split_once('=')
@@ -49,10 +49,10 @@ impl fmt::Display for ConfigField {
 }
 
 impl Config {
-    /// The configuration with these fields instead of its own, validated.
+    /// Returns the configuration with these fields replaced, validated.
     ///
     /// # Errors
-    /// [`ConfigError`] for a value that the field cannot have.
+    /// [`ConfigError`] for an invalid value.
     pub fn with_fields(&self, fields: &[ConfigField]) -> Result<Config, ConfigError> {
         let mut value = serde_json::to_value(self).unwrap_or_default();
         if let Some(object) = value.as_object_mut() {

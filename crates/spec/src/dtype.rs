@@ -1,4 +1,4 @@
-//! The element types in which weights are stored and computed with.
+//! Element types of weights and arithmetic.
 
 use std::fmt;
 use std::str::FromStr;
@@ -48,7 +48,7 @@ impl fmt::Display for Dtype {
 impl FromStr for Dtype {
     type Err = String;
 
-    /// The names of this project and those of PyTorch and numpy, in any case.
+    /// Accepts the names of this project, PyTorch and numpy, in any case.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.to_ascii_lowercase().as_str() {
             "f16" | "float16" | "fp16" | "half" => Ok(Dtype::F16),

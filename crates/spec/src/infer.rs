@@ -1,4 +1,4 @@
-//! The architecture worked out from the shapes of a checkpoint's tensors, where there is no `config.json`.
+//! Inferring the architecture from tensor shapes, if there is no `config.json`.
 
 use std::collections::BTreeMap;
 
@@ -34,13 +34,13 @@ pub enum InferError {
         /// The rank it should have.
         rank: usize,
     },
-    /// The shapes are those of no published model, so that what they do not tell cannot be assumed.
+    /// The shapes match no published model, so that fields they do not determine cannot be assumed.
     #[error(
-        "there is no config.json, and the tensors' shapes do not tell {}: give the model's config.json with --config, or \
-         what you know with {}", .fields.join(" and "), options(.fields)
+        "there is no config.json, and the tensors' shapes do not determine {}: give the model's config.json with --config, \
+         or what you know with {}", .fields.join(" and "), options(.fields)
     )]
     Undetermined {
-        /// The fields of the configuration.
+        /// The missing configuration fields.
         fields: Vec<&'static str>,
     },
     /// The shapes contradict each other.
@@ -51,11 +51,11 @@ pub enum InferError {
     },
 }
 
-/// How the published models of a width are made, as far as shapes do not tell it.
+/// Fields of published models of one width that shapes do not determine.
 struct Published {
     hidden_size: usize,
     num_attention_heads: usize,
-    /// Which feature extractor goes with post-LN or pre-LN: (normalises after every convolution, `do_stable_layer_norm`).
+    /// The order of norms by feature extractor: (normalises after every convolution, `do_stable_layer_norm`).
     order: (bool, bool),
 }
 
@@ -77,16 +77,15 @@ fn options(fields: &[&'static str]) -> String {
     fields.iter().map(example).collect::<Vec<_>>().join(" and ")
 }
 
-/// Works out the configuration from tensor names and PyTorch-order shapes (prefix removed); `given` are fields that
-/// are known.
+/// Infers the configuration from tensor names and PyTorch-order shapes (prefix removed). `given` are known fields.
 ///
-/// Shapes tell every size, which norms and biases exist, and the positional convolution's groups.
-/// They do not tell strides, head count, pre- or post-LN, DeepNorm, activations or epsilons. For these the values of
-/// published models of such shapes are assumed, and [`Inferred::assumptions`] says so.
+/// Shapes determine every size, which norms and biases exist, and the positional convolution's groups. They do not
+/// determine strides, head count, pre- or post-LN, DeepNorm, activations or epsilons: for these the values of published
+/// models with such shapes are assumed and listed in [`Inferred::assumptions`].
 ///
 /// # Errors
 /// [`InferError`] if a tensor that the sizes depend on is missing or malformed, or if no published model has such
-/// shapes and `given` lacks what they do not tell.
+/// shapes and `given` lacks a field that they do not determine.
 pub fn infer_config(tensors: &BTreeMap<String, Vec<usize>>, given: &[ConfigField]) -> Result<Inferred, InferError> {
     let shape = |name: &str, rank: usize| -> Result<&[usize], InferError> {
         let found = tensors.get(name).ok_or_else(|| InferError::Missing { name: name.to_string() })?;
@@ -230,13 +229,13 @@ mod tests {
         assert_eq!(inferred.config, odd);
         assert!(!inferred.assumptions.iter().any(|a| a.contains("heads") || a.contains("stride")), "{inferred:?}");
 
-        // MERT-v1-330M and wav2vec2-large have the same shapes, and another order of norms.
+        // MERT-v1-330M and wav2vec2-large have the same shapes but a different order of norms.
         let ambiguous = Config { hidden_size: 1024, num_attention_heads: 16, ..Config::default() };
         let error = infer(&ambiguous, &[]).unwrap_err();
         assert_eq!(error, InferError::Undetermined { fields: vec!["do_stable_layer_norm"] });
         let pre_ln = infer(&ambiguous, &["do_stable_layer_norm=true"]).unwrap().config;
         assert_eq!(pre_ln, Config { do_stable_layer_norm: true, ..ambiguous });
-        // A value that is given wins over what would be assumed.
+        // A given value takes precedence over an assumption.
         assert_eq!(infer(&Config::default(), &["num_attention_heads=8"]).unwrap().config.num_attention_heads, 8);
     }
 

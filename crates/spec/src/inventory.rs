@@ -1,3 +1,5 @@
+//! The tensors of the encoder: names, roles and shapes that follow from a configuration.
+
 use serde::Serialize;
 
 use crate::{Config, FeatureExtractorNorm, weight_norm};

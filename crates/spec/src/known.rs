@@ -1,4 +1,4 @@
-//! Published checkpoints that can be told by their bytes, and what is known of them.
+//! Published checkpoints, identified by their SHA-256, with their preprocessors.
 
 use crate::Preprocessor;
 
@@ -19,12 +19,12 @@ pub struct KnownCheckpoint {
     pub license: &'static str,
     /// Samples per second of the audio it takes, in hertz.
     pub sampling_rate: u32,
-    /// Whether its audio is brought to zero mean and unit variance.
+    /// Whether its audio input is normalised to zero mean and unit variance.
     pub do_normalize: bool,
 }
 
 impl KnownCheckpoint {
-    /// What happens to its audio.
+    /// The preprocessing of its audio input.
     pub fn preprocessor(&self) -> Preprocessor {
         Preprocessor { do_normalize: self.do_normalize, sampling_rate: self.sampling_rate }
     }
@@ -42,7 +42,7 @@ pub const KNOWN_CHECKPOINTS: [KnownCheckpoint; 2] = [
         sampling_rate: 24_000,
         do_normalize: true,
     },
-    // The same architecture and size as MERT-v1-95M, but other audio goes in.
+    // The same architecture and size as MERT-v1-95M, but another preprocessor.
     KnownCheckpoint {
         name: "m-a-p/MERT-v0-public",
         revision: "e8413e398b3180ca488534aea68fd829402044a4",

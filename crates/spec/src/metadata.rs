@@ -1,4 +1,4 @@
-//! What a converted file says about itself.
+//! The metadata of a converted file.
 
 use std::collections::BTreeMap;
 
@@ -19,12 +19,12 @@ pub struct Metadata {
     /// Whether the architecture was worked out from shapes, with assumptions, for want of a
     /// `config.json`.
     pub config_inferred: bool,
-    /// Fields of the architecture that the user set, as `num_attention_heads=4`.
+    /// Configuration fields set by the user, such as `num_attention_heads=4`.
     pub config_set: Vec<String>,
-    /// What happens to audio before it enters the model.
+    /// The preprocessing of audio before it enters the model.
     pub preprocessor: Preprocessor,
-    /// Where the preprocessor comes from: a few words for each field. `None` in files whose writer did not record it, and
-    /// whose preprocessor is therefore [`Preprocessor::assumed`].
+    /// The origin of each preprocessor field, in a few words. `None` in files whose writer did not record it; their
+    /// preprocessor is [`Preprocessor::assumed`].
     pub preprocessor_origin: Option<String>,
     /// SHA-256 of the checkpoint, in hexadecimal; of a sharded one, of its files' digests in order.
     pub source_sha256: String,
@@ -115,7 +115,7 @@ impl Metadata {
     }
 }
 
-/// The entries `sampling_rate` and `do_normalize`, which a file has both or, from an older converter, neither.
+/// Parses `sampling_rate` and `do_normalize`. A file has both or, if written by an older converter, neither.
 fn preprocessor<'a>(
     config: &Config,
     get: &impl Fn(&str) -> Option<&'a str>,

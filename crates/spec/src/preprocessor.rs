@@ -1,22 +1,22 @@
-//! What happens to audio before it enters a model: the fields of a `preprocessor_config.json` that decide it.
+//! The preprocessing of audio before it enters a model: the relevant fields of a `preprocessor_config.json`.
 
 use serde::{Deserialize, Serialize};
 
 use crate::Config;
 use crate::config::{ConfigError, check_sample_rate, parse, unsupported, value_from_json};
 
-/// What transformers' `Wav2Vec2FeatureExtractor` does to audio before it enters a model.
+/// The preprocessing that transformers' `Wav2Vec2FeatureExtractor` applies to audio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Preprocessor {
-    /// Whether a window is brought to zero mean and unit variance; otherwise its samples enter as they are.
+    /// Whether a window is normalised to zero mean and unit variance; otherwise its samples are unchanged.
     pub do_normalize: bool,
     /// Samples per second of the audio, in hertz.
     pub sampling_rate: u32,
 }
 
 impl Preprocessor {
-    /// The preprocessor of a model that comes without one: `sample_rate` of its configuration, or else the rate of most
-    /// published models of its type (24 000 Hz for MERT, 16 000 Hz for HuBERT), and transformers' default of
+    /// The default preprocessor for a model without one: the configuration's `sample_rate`, or else the rate of most
+    /// published models of its type (24 000 Hz for MERT, 16 000 Hz for HuBERT), and transformers' default for
     /// `do_normalize`.
     ///
     /// It is a guess: MERT-v0-public takes 16 000 Hz without normalisation.
@@ -26,7 +26,7 @@ impl Preprocessor {
     }
 }
 
-/// The fields of a `preprocessor_config.json` that decide what enters the model, as far as the file has them.
+/// The fields of a `preprocessor_config.json` that affect the model's input; `None` where the file lacks one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PreprocessorConfig {
     /// See [`Preprocessor::do_normalize`].
@@ -45,13 +45,13 @@ struct Fields {
 }
 
 impl PreprocessorConfig {
-    /// Reads a `preprocessor_config.json`, or the `processor_config.json` in which transformers 5 nests the same fields
-    /// under `feature_extractor`.
+    /// Parses a `preprocessor_config.json`, or the `processor_config.json` in which transformers 5 nests the same
+    /// fields under `feature_extractor`.
     ///
-    /// Padding and attention masks concern batches of clips of different lengths only, and are ignored.
+    /// Padding and attention masks only affect batches of clips of different lengths, and are ignored.
     ///
     /// # Errors
-    /// [`ConfigError`] for text that is not such a file, and for a feature extractor whose output is not a waveform.
+    /// [`ConfigError`] for invalid text, and for a feature extractor whose output is not a waveform.
     pub fn from_json(text: &str) -> Result<Self, ConfigError> {
         let value = value_from_json(text)?;
         if !value.is_object() {

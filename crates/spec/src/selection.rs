@@ -1,4 +1,4 @@
-//! The choice of hidden states that options such as `--layers` name.
+//! The selection of hidden states by options such as `--layers`.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-/// A choice of hidden states: `all`, `6`, `-1`, `0,6,12`, `0-12` or a mix such as `0,4-6,-1`.
+/// A selection of hidden states: `all`, `6`, `-1`, `0,6,12`, `0-12` or a mix such as `0,4-6,-1`.
 ///
 /// Numbers are hidden states: 0 enters the first layer, i is the output of layer i. Negative numbers count from the
 /// end, as in Python: -1 is the last hidden state.
@@ -39,7 +39,7 @@ pub enum SelectionError {
     /// The model has fewer hidden states.
     #[error("hidden state {asked} does not exist: the model has hidden states 0 to {last} (-1 is the last)")]
     OutOfRange {
-        /// One asked for.
+        /// The hidden state asked for.
         asked: i64,
         /// The highest one there is.
         last: usize,
@@ -54,17 +54,17 @@ impl LayerSelection {
     pub fn resolve(&self, count: usize) -> Result<Vec<usize>, SelectionError> {
         let LayerSelection::Some(chosen) = self else { return Ok((0..count).collect()) };
         let out_of_range = |asked| SelectionError::OutOfRange { asked, last: count.saturating_sub(1) };
-        // The highest first, so that the error names it.
+        // In descending order, so that the error names the highest.
         let indices: Result<BTreeSet<usize>, _> =
             chosen.iter().rev().map(|&layer| from_start(layer, count).ok_or_else(|| out_of_range(layer))).collect();
         Ok(indices?.into_iter().collect())
     }
 
-    /// The chosen ones of the hidden states that a model returns, given ascending. If it does not return all, -1 is
-    /// the last that it returns.
+    /// The selected hidden states among those that a model returns, given in ascending order. If it does not return
+    /// all, -1 is the last that it returns.
     ///
     /// # Errors
-    /// [`SelectionError::NotReturned`] or [`SelectionError::OutOfRange`] if one is not among them.
+    /// [`SelectionError::NotReturned`] or [`SelectionError::OutOfRange`] if a selected one is not among them.
     pub fn resolve_among(&self, available: &[usize]) -> Result<Vec<usize>, SelectionError> {
         let complete = available.iter().copied().eq(0..available.len());
         match self {
@@ -84,7 +84,7 @@ impl LayerSelection {
     }
 }
 
-/// The place that `layer` has among `count`, where a negative number counts from the end.
+/// The index of `layer` among `count`; a negative number counts from the end.
 fn from_start(layer: i64, count: usize) -> Option<usize> {
     let index = if layer < 0 { layer + count as i64 } else { layer };
     usize::try_from(index).ok().filter(|&index| index < count)
@@ -103,13 +103,13 @@ impl FromStr for LayerSelection {
         let number = |part: &str| part.trim().parse::<i64>().ok().filter(|n| n.abs() < MAX).ok_or_else(syntax);
         let mut chosen = BTreeSet::new();
         for part in text.split(',').map(str::trim) {
-            // The first character may be the sign of a negative number.
+            // The first character may be a minus sign.
             let dash = part.char_indices().skip(1).find(|&(_, c)| c == '-').map(|(place, _)| place);
             let (first, last) = match dash {
                 Some(dash) => (number(&part[..dash])?, number(&part[dash + 1..])?),
                 None => (number(part)?, number(part)?),
             };
-            // From 0 to -1 is a range whose length only the model tells.
+            // The length of a range from 0 to -1 depends on the model.
             if first > last || (first < 0) != (last < 0) {
                 return Err(syntax());
             }

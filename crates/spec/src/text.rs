@@ -1,9 +1,9 @@
-//! Text files as editors and shells write them: UTF-8 or UTF-16, with or without a byte order mark.
+//! Text files as written by editors and shells: UTF-8 or UTF-16, with or without a byte order mark.
 
-/// The text of a configuration file: UTF-8, or UTF-16 with a byte order mark, which is left out.
+/// Decodes a configuration file: UTF-8, or UTF-16 with a byte order mark, which is removed.
 ///
 /// # Errors
-/// What is wrong with the bytes.
+/// A description of the invalid bytes.
 pub fn text_from_bytes(bytes: &[u8]) -> Result<String, String> {
     let utf16 = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
         let (pairs, rest) = bytes.as_chunks::<2>();

@@ -1,4 +1,4 @@
-//! A writer of `torch.save`'s zip container, for checkpoints that tests generate.
+//! A writer for `torch.save`'s zip container, for generated test checkpoints.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -18,10 +18,10 @@ pub fn write_torch_zip(path: &Path, tensors: &[(String, Tensor)]) -> io::Result<
     write(path, tensors, &|_| Storage::Float)
 }
 
-/// As [`write_torch_zip`], with the tensors for which `wide` has values in f64.
+/// Like [`write_torch_zip`], but tensors with values in `wide` are stored as f64.
 ///
 /// # Errors
-/// Whatever writing the file gives.
+/// Errors of writing the file.
 pub fn write_torch_zip_f64(
     path: &Path,
     tensors: &[(String, Tensor)],
@@ -30,7 +30,7 @@ pub fn write_torch_zip_f64(
     write(path, tensors, &|name| wide(name).map_or(Storage::Float, Storage::Double))
 }
 
-/// How a tensor is stored.
+/// The element type and values of a stored tensor.
 enum Storage {
     Float,
     Double(Vec<f64>),

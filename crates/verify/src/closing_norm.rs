@@ -1,6 +1,6 @@
-//! The trap of references of pre-LN models: transformers 5 returns the last of its `hidden_states` before the encoder's
-//! final LayerNorm, transformers 4, MERT's own code and this toolkit after it. Such a reference fails, with an NMSE near
-//! 0.4 that looks like a broken model; this tells it from one.
+//! Detection of references of pre-LN models that lack the encoder's final LayerNorm. transformers 5 returns the last of
+//! its `hidden_states` before it; transformers 4, MERT's own code and this toolkit after it. Such a reference fails
+//! with an NMSE near 0.4, which looks like a broken model.
 
 use ndarray::{Array2, Array3, ArrayView2, Axis};
 
@@ -9,27 +9,27 @@ use crate::gate::{LayerResult, judge_layer};
 use crate::metrics::LayerMetrics;
 use crate::{Result, Tolerance};
 
-/// The LayerNorm that closes the encoder of a pre-LN model.
+/// The encoder's final LayerNorm in a pre-LN model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClosingNorm {
-    /// One for each channel.
+    /// Gain per channel.
     pub gain: Vec<f32>,
-    /// One for each channel.
+    /// Bias per channel.
     pub bias: Vec<f32>,
-    /// What is added to the variance.
+    /// Epsilon added to the variance.
     pub eps: f64,
 }
 
-/// How much nearer the reference must come when it is normalised for that to be what is wrong with it.
+/// The factor by which normalising the reference must reduce the NMSE to identify the problem.
 const NEARER: f64 = 10.0;
 
-/// What to do about such a reference.
+/// Advice for such a reference.
 const TODO: &str = "put `last_hidden_state` in the last place of `hidden_states` when you make the reference (the \
                     README's Python example does)";
 
 impl ClosingNorm {
-    /// The frames `(frames, width)` normalised: gain · (x − μ) / √(σ² + eps) + bias over the width, in f64. `None` for
-    /// another width.
+    /// Applies the LayerNorm to frames `(frames, width)` in f64: gain · (x − μ) / √(σ² + eps) + bias over the width.
+    /// `None` for another width.
     pub fn apply(&self, frames: ArrayView2<f32>) -> Option<Array2<f32>> {
         let width = frames.ncols();
         if width == 0 || self.gain.len() != width || self.bias.len() != width {
@@ -48,8 +48,8 @@ impl ClosingNorm {
     }
 }
 
-/// Says so in the last hidden state's failures where the reference of a pre-LN model lacks the final LayerNorm. The state
-/// stays failed: it is the reference that must be made again.
+/// Adds the explanation to the last hidden state's failures if the reference lacks the final LayerNorm of a pre-LN
+/// model. The state stays failed, because the reference must be made again.
 pub(crate) fn explain(
     candidate: &dyn Candidate,
     found: &HiddenStates,
@@ -75,7 +75,7 @@ pub(crate) fn explain(
     Ok(())
 }
 
-/// What is wrong with the reference, if normalising it brings it to what the model returned.
+/// The explanation, if normalising the reference makes it match the model's output.
 fn reason(measured: &LayerMetrics, again: &LayerResult) -> Option<String> {
     let nmse = again.metrics.as_ref()?.nmse;
     let comparison = match (again.passed(), nmse * NEARER < measured.nmse) {

@@ -94,7 +94,7 @@ pub fn judge(
     wanted.iter().map(judge_one).collect()
 }
 
-/// Judges hidden state `layer`; what is not there fails.
+/// Judges hidden state `layer`; a missing one fails.
 pub(crate) fn judge_layer(
     layer: usize,
     candidate: Option<&Array2<f32>>,

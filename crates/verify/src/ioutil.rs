@@ -1,4 +1,4 @@
-//! Files written whole or not at all.
+//! Writing files atomically.
 
 use std::fs;
 use std::io::Write;

@@ -94,7 +94,7 @@ impl Job {
 
         let libtorch = Libtorch::open(&checkpoint.path, checkpoint.config.as_deref())?;
         let (config, lengths) = (libtorch.config(), candidate.clip_lengths());
-        // What the converted file says: that is what programs feed it.
+        // The converted file's own record decides: programs prepare their input by it.
         let preprocessor = candidate.metadata().preprocessor;
         let rate = preprocessor.sampling_rate;
         let clips = checkpoint.clips(rate, lengths.as_deref())?.into_iter().map(Ok);

@@ -153,7 +153,7 @@ fn write_to(sink: impl std::io::Write + Seek, arrays: &[(&str, ArrayD<f32>)]) ->
 mod tests {
     use super::*;
 
-    /// Reads a `.npy` of one row of this dtype, put together as numpy's format describes it.
+    /// Reads a one-row `.npy` of this dtype, assembled according to numpy's format.
     fn read(descr: &str, data: &[u8]) -> Result<ArrayD<f32>> {
         let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': (2,), }}");
         let header = format!("{header:117}\n");

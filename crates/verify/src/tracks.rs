@@ -14,6 +14,6 @@ pub struct Tracks {
     pub files: Vec<PathBuf>,
     /// Which parts of them; if none is given, 30 seconds from the middle, or for a Core ML package as much as it takes.
     pub window: Option<WindowPolicy>,
-    /// Whether what is not read otherwise is decoded by an installed ffmpeg.
+    /// Whether an installed ffmpeg decodes files that cannot be read otherwise.
     pub ffmpeg: bool,
 }

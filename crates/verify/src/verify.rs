@@ -1,4 +1,4 @@
-//! One model against each of its references.
+//! Comparing one model with each of its references.
 
 use std::time::Instant;
 
@@ -75,8 +75,7 @@ pub fn verify_model(
     Ok(report)
 }
 
-/// Whether clips are normalised before they enter the model: unless its preprocessor, where the file records it, says
-/// `do_normalize: false`.
+/// Whether clips are normalised before they enter the model: true unless the file records `do_normalize: false`.
 fn wants_normalised(metadata: &Metadata) -> bool {
     metadata.to_map().get("do_normalize").is_none_or(|value| value != "false")
 }

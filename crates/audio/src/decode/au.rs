@@ -1,4 +1,5 @@
-//! AU files of Sun and NeXT: a header of 24 bytes, a text, samples. symphonia decodes the samples but has no reader.
+//! AU files (Sun, NeXT): a 24-byte header, an annotation and samples. symphonia decodes the samples but has no reader
+//! for the container.
 
 use symphonia::core::audio::Channels;
 use symphonia::core::codecs::CodecParameters;
@@ -13,26 +14,26 @@ use symphonia::core::units::{Duration, Timestamp};
 
 use crate::{AudioError, Result};
 
-/// How many frames a packet has.
+/// Frames per packet.
 const FRAMES: u64 = 1152;
 
 const INFO: FormatInfo =
     FormatInfo { format: FormatId::new(FourCc::new(*b"AU  ")), short_name: "au", long_name: "AU (Sun/NeXT)" };
 
-/// A reader of AU files.
+/// A reader for AU files.
 pub(super) struct AuReader {
     stream: MediaSourceStream<'static>,
     tracks: Vec<Track>,
     media_info: MediaInfo,
     metadata: MetadataLog,
     bytes_per_frame: u64,
-    /// Bytes of samples that are left, where the header says how many there are.
+    /// Bytes of samples left; `None` if the header does not state the size.
     left: Option<u64>,
     position: u64,
 }
 
 impl AuReader {
-    /// A reader of `stream`, which is at the header.
+    /// Reads the header from `stream`.
     pub(super) fn open(mut stream: MediaSourceStream<'static>) -> Result<Self> {
         let incomplete = |_| AudioError::UnknownFormat { reason: "the header of AU is incomplete".to_string() };
         let is_swapped = stream.read_quad_bytes().map_err(incomplete)? == *b"dns.";
@@ -62,11 +63,11 @@ impl AuReader {
         };
         let wrong = |what: String| AudioError::UnknownFormat { reason: format!("the header of AU states {what}") };
         let channels = u16::try_from(channels).ok().filter(|&channels| channels > 0);
-        let channels = channels.ok_or_else(|| wrong("no number of channels that is possible".to_string()))?;
-        let text = start.checked_sub(24).ok_or_else(|| wrong(format!("samples at byte {start}, within itself")))?;
+        let channels = channels.ok_or_else(|| wrong("an impossible number of channels".to_string()))?;
+        let text = start.checked_sub(24).ok_or_else(|| wrong(format!("samples at byte {start}, inside the header")))?;
         stream.ignore_bytes(text.into()).map_err(incomplete)?;
         let bytes_per_frame = bytes * u64::from(channels);
-        // Programs that do not know how much will come write all ones; some write 0 and never return to it.
+        // Writers that do not know the size write all ones; some write 0 and never update it.
         let left = Some(u64::from(size)).filter(|&size| size != 0 && size != u64::from(u32::MAX));
         let mut parameters = AudioCodecParameters::new();
         parameters
@@ -121,7 +122,7 @@ impl FormatReader for AuReader {
             }
         }
         self.left = self.left.map(|left| left - length as u64);
-        // Less than a frame at the end is no sample.
+        // An incomplete frame at the end is dropped.
         let frames = length as u64 / self.bytes_per_frame;
         if frames == 0 {
             return Ok(None);

@@ -1,5 +1,5 @@
-//! Files that are not read otherwise, decoded by an installed ffmpeg: it writes a WAV stream of floats into a pipe, with the
-//! rate and the channels that it found, and is read like any other such stream.
+//! Files that symphonia cannot read, decoded by an installed ffmpeg. It writes WAV with f32 samples, at the file's rate
+//! and channels, into a pipe that is read like any other stream.
 
 use std::ffi::OsString;
 use std::io::{Read, Seek, SeekFrom};
@@ -13,16 +13,16 @@ use symphonia::core::io::MediaSource;
 use super::Damage;
 use crate::{AudioError, Result};
 
-/// The program, as the system finds it.
+/// The program's name, looked up in `PATH`.
 const PROGRAM: &str = "ffmpeg";
 
-/// How much of what it prints is kept.
+/// Bytes of ffmpeg's standard error that are kept.
 const MOST_ERRORS: usize = 2000;
 
 /// The version of the installed ffmpeg, such as `7.1`.
 ///
 /// # Errors
-/// [`AudioError::Ffmpeg`] if there is none.
+/// [`AudioError::Ffmpeg`] if ffmpeg is not installed.
 pub fn ffmpeg_version() -> Result<&'static str> {
     static VERSION: OnceLock<Result<String, String>> = OnceLock::new();
     let ask = || {
@@ -31,12 +31,12 @@ pub fn ffmpeg_version() -> Result<&'static str> {
         // ffmpeg version 7.1 Copyright (c) …
         let text = String::from_utf8_lossy(&output.stdout);
         let version = text.strip_prefix("ffmpeg version ").and_then(|text| text.split_whitespace().next());
-        version.map(ToString::to_string).ok_or_else(|| "`ffmpeg -version` does not say its version".to_string())
+        version.map(ToString::to_string).ok_or_else(|| "`ffmpeg -version` does not print its version".to_string())
     };
     VERSION.get_or_init(ask).as_deref().map_err(|reason| AudioError::Ffmpeg { reason: reason.clone() })
 }
 
-/// What ffmpeg writes. It ends with an error if ffmpeg failed, and if it printed one and damage is refused.
+/// The output of ffmpeg. Reading fails at the end if ffmpeg failed, or printed an error under [`Damage::Refuse`].
 pub(super) struct Output {
     child: Child,
     samples: ChildStdout,
@@ -45,14 +45,15 @@ pub(super) struct Output {
     notes: Notes,
 }
 
-/// What ffmpeg printed at its end, with [`Damage::Keep`].
+/// Errors that ffmpeg printed, available at the end of the stream with [`Damage::Keep`].
 pub(super) type Notes = Arc<Mutex<Option<String>>>;
 
 /// Starts ffmpeg on `path`.
 pub(super) fn start(path: &Path, damage: Damage) -> Result<(Output, Notes)> {
     ffmpeg_version()?;
     let failed = |error: std::io::Error| AudioError::Ffmpeg { reason: format!("cannot be run: {error}") };
-    // A name that begins with `-` is no option then, and one with `:` no protocol; what a playlist names is not fetched.
+    // The `file:` prefix keeps a name with `-` from being an option and one with `:` from being a protocol; the
+    // whitelist keeps playlists from fetching URLs.
     let mut input = OsString::from("file:");
     input.push(path);
     let mut command = Command::new(PROGRAM);
@@ -67,7 +68,7 @@ pub(super) fn start(path: &Path, damage: Damage) -> Result<(Output, Notes)> {
     let (Some(samples), Some(mut printed)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(failed(std::io::ErrorKind::BrokenPipe.into()));
     };
-    // A full pipe would stop it: all is read, and the beginning kept.
+    // Drain the pipe: ffmpeg blocks when it is full. Only the beginning is kept.
     let errors = std::thread::spawn(move || {
         let (mut kept, mut piece) = (Vec::new(), [0; 1024]);
         while let Ok(length @ 1..) = printed.read(&mut piece) {
@@ -119,7 +120,7 @@ impl MediaSource for Output {
 
 impl Drop for Output {
     fn drop(&mut self) {
-        // It may still be writing; if it is not, there is nothing to end.
+        // ffmpeg may still be writing. The calls fail if it has already exited.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,14 +1,14 @@
-//! What symphonia leaves unread of Matroska and WebM files (RFC 9559): how much an encoder put before and after the music,
-//! and whether the file was cut off.
+//! Matroska and WebM elements (RFC 9559) that symphonia ignores: codec delay and discard padding. Also detects
+//! truncated files.
 
 use std::io::{BufRead, BufReader, Read, Seek};
 
-/// What a file says of a track beside its packets.
+/// What a file states about a track outside its packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Layout {
-    /// What to leave out before the first sample, in nanoseconds.
+    /// Trim at the start, in nanoseconds.
     pub(super) delay: u64,
-    /// The packet behind which something is to be left out, counted from 0, and how much of its end, in nanoseconds.
+    /// The index of the packet to trim at its end, from 0, and the trim in nanoseconds.
     pub(super) discard: Option<(u64, u64)>,
     /// The file ends within an element.
     pub(super) cut_off: bool,
@@ -25,7 +25,7 @@ const SIMPLE_BLOCK: u32 = 0xa3;
 const BLOCK: u32 = 0xa1;
 const DISCARD_PADDING: u32 = 0x75a2;
 
-/// Goes through the elements of `file`, which is at its start and `length` bytes long, without reading packets.
+/// Scans the elements of `file`, from its start to `length` bytes, without reading packets.
 pub(super) fn read(file: impl Read + Seek, length: u64, track: u32) -> std::io::Result<Layout> {
     let mut file = BufReader::with_capacity(1 << 12, file);
     let (mut layout, mut position) = (Layout::default(), 0);
@@ -34,19 +34,19 @@ pub(super) fn read(file: impl Read + Seek, length: u64, track: u32) -> std::io::
         let Some((id, id_length)) = vint(&mut file, true)? else { break };
         let Some((size, size_length)) = vint(&mut file, false)? else { break };
         position += id_length + size_length;
-        // All ones: the element ends where the next of its kind begins.
+        // All ones is an unknown size: the element ends where the next of its kind begins.
         let size = (size != (1 << (7 * size_length)) - 1).then_some(size);
         if size.is_some_and(|size| size > length - position) {
             layout.cut_off = true;
         }
         let id = u32::try_from(id).unwrap_or(0);
-        // Elements that are entered: what is in them follows.
+        // Descend into these elements: their children follow.
         if matches!(id, SEGMENT | TRACKS | TRACK_ENTRY | CLUSTER | BLOCK_GROUP) {
             continue;
         }
         let Some(size) = size.filter(|&size| size <= length - position) else { break };
         let mut body = Vec::new();
-        // Of a block, its header.
+        // Of a block, only the header is read.
         let most =
             if matches!(id, TRACK_NUMBER | CODEC_DELAY | DISCARD_PADDING | SIMPLE_BLOCK | BLOCK) { 16 } else { 0 };
         (&mut file).take(size.min(most)).read_to_end(&mut body)?;
@@ -57,12 +57,12 @@ pub(super) fn read(file: impl Read + Seek, length: u64, track: u32) -> std::io::
                 let mut rest = &body[..];
                 let number = vint(&mut rest, false)?.map(|(number, _)| number);
                 is_own = number == Some(track.into());
-                // Two bytes of time, flags, and with lacing the number of frames less one.
+                // Two bytes of time, flags and, with lacing, the frame count minus one.
                 if let (true, &[_, _, flags, ref rest @ ..]) = (is_own, rest) {
                     packets += if flags & 6 == 0 { 1 } else { rest.first().map_or(1, |&count| u64::from(count) + 1) };
                 }
             }
-            // A negative one is of the block's start, which no program writes.
+            // A negative value trims the start of the block; no known program writes it.
             DISCARD_PADDING if is_own && packets > 0 && body.first().is_some_and(|byte| byte >> 7 == 0) => {
                 layout.discard = Some((packets - 1, unsigned(&body)));
             }
@@ -78,8 +78,8 @@ fn unsigned(bytes: &[u8]) -> u64 {
     bytes.iter().take(8).fold(0, |number, &byte| (number << 8) | u64::from(byte))
 }
 
-/// A number of variable length (RFC 8794, 4) and its length, with the bit that tells the length or without; `None` at the
-/// end, and for what is no such number.
+/// A variable-size integer (RFC 8794, 4) and its length in bytes, with or without the length marker. `None` at the end
+/// and for an invalid one.
 fn vint(from: &mut impl BufRead, with_marker: bool) -> std::io::Result<Option<(u64, u64)>> {
     let mut bytes = Vec::with_capacity(8);
     from.take(1).read_to_end(&mut bytes)?;

@@ -1,4 +1,4 @@
-//! A file that is decoded as it is read.
+//! Decoding audio files packet by packet.
 
 mod au;
 mod ffmpeg;
@@ -39,12 +39,12 @@ pub enum Damage {
     Keep,
 }
 
-/// How files are read.
+/// Options for reading a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ReadOptions {
-    /// What to do with a file that is damaged or ends too early.
+    /// Handling of files that are damaged or truncated.
     pub damage: Damage,
-    /// Whether what is not read otherwise is decoded by an installed `ffmpeg`.
+    /// Whether an installed `ffmpeg` decodes files that cannot be read otherwise.
     pub ffmpeg: bool,
 }
 
@@ -76,25 +76,25 @@ pub struct AudioFile {
     track_id: u32,
     info: AudioInfo,
     damage: Damage,
-    /// Samples to leave out before the first and the number to keep, from an MP4 edit list or the pages of Ogg.
+    /// Samples to trim from the start and samples to keep, from an MP4 edit list or Ogg granule positions.
     skip: u64,
     keep: Option<u64>,
-    /// What is to be left out of Ogg Vorbis is known, and does not go by what the reader says of packets.
+    /// The trims of Ogg Vorbis come from its pages; those that the reader sets on packets are ignored.
     own_trims: bool,
     /// The file is known to end too early.
     cut_off: bool,
-    /// The packet behind whose samples some are to be left out, and how many.
+    /// The packet to trim at its end, and the trim in samples.
     discard: Option<(u64, u64)>,
-    /// What ffmpeg printed, where it decodes.
+    /// Errors printed by ffmpeg, if it decodes the file.
     ffmpeg: Option<ffmpeg::Notes>,
     /// The time of the first sample, in samples.
     origin: u64,
-    /// What was read and is to be decoded.
+    /// Packets read ahead of decoding.
     pending: VecDeque<symphonia::core::errors::Result<Option<Packet>>>,
-    /// Packets read so far, and the numbers of those in front of which something is missing.
+    /// Number of packets read so far, and the indices of packets that follow a gap.
     packets: u64,
     resets: VecDeque<u64>,
-    /// The channels were not silent, and whether their mean ever was not.
+    /// Whether any channel, and whether the mean of the channels, has held a nonzero sample.
     channels_sound: bool,
     mean_sounds: bool,
     /// Not all packets were decoded.
@@ -120,12 +120,12 @@ impl AudioFile {
         &self.info
     }
 
-    /// Whether all channels together are silent so far and one of them is not: they cancel each other.
+    /// Whether the channels cancel each other: their mean has been silent so far, and at least one channel has not.
     pub fn channels_cancel(&self) -> bool {
         self.channels_sound && !self.mean_sounds
     }
 
-    /// What was guessed or left out so far, and with [`Damage::Keep`] what is damaged.
+    /// Guesses and omissions so far and, with [`Damage::Keep`], damage.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
@@ -150,7 +150,7 @@ impl AudioFile {
 
     /// Notes that are known already.
     pub(crate) fn note(&mut self, notes: Vec<String>) {
-        // The file was opened twice, and said the same both times.
+        // The file was opened twice and gave the same notes both times.
         self.notes = notes;
     }
 

@@ -1,4 +1,4 @@
-//! Opening a file: what its reader is to see, the decoder, and what of the decoded sound is to be heard.
+//! Opening a file: the bytes presented to the reader, the decoder, and the trims of the decoded samples.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -15,16 +15,16 @@ use super::{AudioFile, AudioInfo, Damage, ReadOptions, ffmpeg, guard, matroska, 
 use crate::resample::check_rate;
 use crate::{AudioError, Result};
 
-/// Formats whose stated length is an estimate from the bit rate, unless a tag says more.
+/// Formats whose length is estimated from the bit rate unless a tag states it.
 const ESTIMATED: [&str; 4] = ["aac", "mp1", "mp2", "mp3"];
 
 impl AudioFile {
-    /// Opens `path` and reads as much of it as tells what is in it.
+    /// Opens `path` and reads its headers.
     ///
     /// # Errors
     /// [`AudioError::Open`], [`AudioError::EmptyFile`], [`AudioError::UnknownFormat`], [`AudioError::NotAudio`],
-    /// [`AudioError::NotRead`] or [`AudioError::Rate`]; [`AudioError::Damaged`] for an Ogg file, which is
-    /// checked here; [`AudioError::Pipe`] for M4A, OGG, Matroska and CAF that are no files.
+    /// [`AudioError::NotRead`] or [`AudioError::Rate`]; [`AudioError::Damaged`] for an Ogg file, whose pages are
+    /// checked here; [`AudioError::Pipe`] for M4A, Ogg, Matroska and CAF read from a pipe.
     pub fn open(path: &Path, options: impl Into<ReadOptions>) -> Result<Self> {
         let options = options.into();
         match Self::open_natively(path, options.damage) {
@@ -44,7 +44,7 @@ impl AudioFile {
         let (output, notes) = ffmpeg::start(path, damage)?;
         let mut opened = guard(|| Self::probe(Box::new(output), damage))??;
         opened.info.container = "ffmpeg";
-        // What it writes into a pipe does not state its length.
+        // WAV written to a pipe does not state its length.
         opened.info.frames = None;
         opened.notes.push(format!("decoded by ffmpeg {}", ffmpeg::ffmpeg_version()?));
         opened.ffmpeg = Some(notes);
@@ -74,8 +74,8 @@ impl AudioFile {
             opened => opened?,
         };
         match opened.info.container {
-            // Where it can seek, the reader estimates the length of a file without a tag from the size of its first
-            // frames, and leaves out what lies behind.
+            // On a seekable stream without a tag, the reader estimates the length from the size of the first frames and
+            // drops what follows.
             "mp1" | "mp2" | "mp3" if opened.info.frames.is_none() && metadata.is_file() => {
                 let media = layout.media(again()?).sequential();
                 let cut_off = opened.cut_off;
@@ -113,7 +113,7 @@ impl AudioFile {
         let no_sound = |reason: &str| AudioError::UnknownCodec { reason: format!("{name} with {reason}") };
         let track = format.default_track(TrackType::Audio).ok_or_else(|| no_sound("no audio track"))?;
         let parameters = track.codec_params.as_ref().and_then(|parameters| parameters.audio());
-        let parameters = parameters.ok_or_else(|| no_sound("a codec that is not known"))?;
+        let parameters = parameters.ok_or_else(|| no_sound("an unknown codec"))?;
         let config = parameters.extra_data.as_deref().filter(|_| parameters.codec == CODEC_ID_AAC);
         if let Some(he_aac::Config::Other(name)) = config.map(he_aac::read_config) {
             return Err(AudioError::UnknownCodec { reason: name });
@@ -125,15 +125,15 @@ impl AudioFile {
         let container = format.format_info().short_name;
         let codec = decoder.codec_info().short_name;
         let channels = parameters.channels.as_ref().map_or(0, |channels| channels.count());
-        // A LAME tag, of which the delay is a part, states the length; without one it is estimated.
+        // A LAME tag, which also holds the delay, states the length; without it the length is estimated.
         let is_estimate = ESTIMATED.contains(&container) && track.delay.is_none();
-        // A length of zero is that of an MP4 file in fragments, each of which states its own.
+        // A length of zero means a fragmented MP4, whose fragments state their own lengths.
         let frames = track.num_frames.filter(|&frames| !is_estimate && frames > 0);
         let (skip, keep, frames) = match (container, codec) {
-            // Their table counts the last packet as if it were full.
+            // The packet table counts the last packet as full.
             ("caf", "alac") => (track.delay.map_or(0, u64::from), frames, None),
             ("caf", _) => (track.delay.map_or(0, u64::from), frames, frames),
-            // The positions in Ogg count what is to be left out, from wherever they begin.
+            // Granule positions include the pre-skip and may start anywhere.
             ("ogg", "opus") => {
                 let first = u64::try_from(track.start_ts.get()).unwrap_or(0) + pre_skip;
                 (pre_skip, None, frames.map(|frames| frames.saturating_sub(first)))
@@ -173,7 +173,7 @@ impl AudioFile {
         let samples = |seconds: f64| (seconds * rate).round() as u64;
         let delay = edits.delay.filter(|_| edits.edit.is_none() && self.info.codec == "aac");
         self.skip = edits.edit.map(|edit| samples(edit.start)).or(delay).unwrap_or(self.skip);
-        // The last packet may be shorter than what it decodes to: the media's duration says by how much.
+        // The last packet may decode to more samples than the media's duration.
         let media = self.info.frames.map(|frames| frames.saturating_sub(self.skip));
         let edited = edits.edit.and_then(|edit| edit.duration).map(samples);
         self.keep = [media, edited].into_iter().flatten().min();
@@ -183,7 +183,7 @@ impl AudioFile {
     fn apply_matroska(&mut self, layout: matroska::Layout) {
         let rate = f64::from(self.info.sample_rate);
         let samples = |nanoseconds: u64| (nanoseconds as f64 * 1e-9 * rate).round() as u64;
-        // Opus says the same in its own header.
+        // Opus states its delay in its own header, too.
         if self.info.codec != "opus" {
             self.skip = samples(layout.delay);
         }
@@ -198,12 +198,12 @@ impl AudioFile {
         let heard = blocks.and_then(|blocks| blocks.heard());
         match ogg.pages {
             Pages::Whole if heard.is_none() => return Ok(()),
-            // What follows a stream is refused when it is reached.
+            // Data after the stream is refused when reading reaches it.
             Pages::Whole | Pages::Chained => {}
             Pages::CutOff => self.cut_off = true,
             Pages::Damaged { time } => self.damaged(seconds(time, rate), "a page is missing or has changed")?,
         }
-        // It was taken from the first and the last page that are left.
+        // The length was computed from the first and last page that remain.
         self.info.frames = None;
         let Some(heard) = heard.filter(|_| !matches!(ogg.pages, Pages::Damaged { .. })) else { return Ok(()) };
         self.own_trims = true;
@@ -214,7 +214,7 @@ impl AudioFile {
         if ogg.pages == Pages::Whole {
             self.info.frames = Some(heard.keep);
             if heard.behind > 0 {
-                let note = "pages behind the first end of the stream were left out, as other players do";
+                let note = "pages after the first end of the stream were left out, as other players do";
                 self.notes.push(format!("{} {note}", heard.behind));
             }
         }
@@ -233,7 +233,7 @@ impl AudioFile {
         for hole in layout.holes {
             let place = match (self.damage, hole.filled) {
                 (Damage::Refuse, _) => "",
-                (Damage::Keep, true) => "; silence stands in their place",
+                (Damage::Keep, true) => "; they were replaced with silence",
                 (Damage::Keep, false) => "; their length is not known and they were left out",
             };
             let reason = format!("{} bytes between two frames are not sound{place}", hole.bytes);
@@ -243,9 +243,9 @@ impl AudioFile {
         Ok(())
     }
 
-    /// Whether the first packets hold SBR, which are read and kept for this.
+    /// Whether the first packets hold SBR. They are kept for decoding.
     fn has_sbr(&mut self) -> bool {
-        /// Enough for chance to be ruled out.
+        /// Enough packets to rule out chance matches.
         const PACKETS: usize = 32;
         let config = self.format.tracks().iter().find(|track| track.id == self.track_id);
         let config = config.and_then(|track| track.codec_params.as_ref()?.audio()?.extra_data.as_deref());

@@ -1,5 +1,5 @@
-//! Opus (RFC 6716) as a decoder for symphonia, which has the containers but not the codec. libopus, translated to Rust,
-//! decodes all streams of a packet and puts them in the order of the channels (RFC 7845, 5.1.1).
+//! Opus (RFC 6716) as a decoder for symphonia, which reads its containers but lacks the codec. libopus, translated to
+//! Rust, decodes all streams of a packet and orders the channels (RFC 7845, 5.1.1).
 
 use std::ptr::NonNull;
 
@@ -14,31 +14,31 @@ use unsafe_libopus::{
     OpusMSDecoder, opus_multistream_decode_float, opus_multistream_decoder_create, opus_multistream_decoder_destroy,
 };
 
-/// The rate of what is decoded, whatever the rate of what was encoded.
+/// The decoder's output rate in hertz, whatever the rate of the encoder's input.
 const RATE: u32 = 48_000;
 
-/// The longest packet, 120 ms, in samples of a channel.
+/// The longest packet, 120 ms, in samples per channel.
 const LONGEST: usize = 5760;
 
 /// The identification header (RFC 7845, 5.1).
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Head {
     channels: usize,
-    /// Samples to leave out before the first.
+    /// Samples to trim from the start.
     pub(super) pre_skip: u16,
-    /// What samples are multiplied with.
+    /// Linear gain applied to samples.
     gain: f32,
     streams: usize,
     coupled: usize,
-    /// Of each channel, which of the decoded ones it is; 255 for silence.
+    /// Decoded channel for each output channel; 255 is silence.
     mapping: Vec<u8>,
 }
 
 impl Head {
-    /// The header in `data`, which begins with `OpusHead`; that of MP4 (version 0) has its numbers the other way round.
-    /// Without one, a single stream of `channels`. The error is the name of what is not decoded.
+    /// Parses the header in `data`, which begins with `OpusHead`; in MP4 (version 0) its numbers are big-endian.
+    /// Without `data`, a single stream of `channels`. The error names what is not supported.
     pub(super) fn read(data: Option<&[u8]>, channels: usize) -> std::result::Result<Self, String> {
-        let damaged = || "Opus with a header that is damaged".to_string();
+        let damaged = || "Opus with a damaged header".to_string();
         let Some(rest) = data.and_then(|data| data.strip_prefix(b"OpusHead")) else {
             let head =
                 Head { channels, pre_skip: 0, gain: 1.0, streams: 1, coupled: channels / 2, mapping: vec![0, 1] };
@@ -68,20 +68,20 @@ impl Head {
     }
 }
 
-/// A decoder of all streams of a track.
+/// A decoder for all streams of a track.
 pub(super) struct Opus {
     parameters: AudioCodecParameters,
     head: Head,
     decoder: Libopus,
-    /// What was decoded last, the channels in turn.
+    /// The last decoded packet, interleaved.
     samples: Vec<f32>,
     buffer: AudioBuffer<f32>,
 }
 
 impl Opus {
     pub(super) fn new(parameters: &AudioCodecParameters, head: Head) -> std::result::Result<Self, String> {
-        let decoder = Libopus::new(&head).ok_or_else(|| "Opus with a header that is damaged".to_string())?;
-        // The count of channels comes from one byte.
+        let decoder = Libopus::new(&head).ok_or_else(|| "Opus with a damaged header".to_string())?;
+        // The channel count comes from one byte.
         let channels = Channels::Discrete(head.channels as u16);
         let mut parameters = parameters.clone();
         parameters.with_sample_rate(RATE).with_channels(channels.clone());
@@ -91,18 +91,18 @@ impl Opus {
     }
 }
 
-/// libopus' decoder of several streams, which it owns.
+/// An owned libopus multistream decoder.
 struct Libopus(NonNull<OpusMSDecoder>);
 
-// SAFETY: libopus keeps nothing outside the decoder, and all access to it is by `&mut`.
+// SAFETY: libopus keeps no state outside the decoder, and all access is through `&mut`.
 #[allow(unsafe_code)]
 unsafe impl Send for Libopus {}
-// SAFETY: nothing can be done with a shared one.
+// SAFETY: no method takes a shared reference.
 #[allow(unsafe_code)]
 unsafe impl Sync for Libopus {}
 
 impl Libopus {
-    /// `None` for numbers of streams and channels that do not fit together.
+    /// Returns `None` for stream and channel counts that contradict each other.
     #[allow(unsafe_code)]
     fn new(head: &Head) -> Option<Self> {
         let number = |count: usize| i32::try_from(count).ok();
@@ -111,7 +111,7 @@ impl Libopus {
             return None;
         }
         let mut error = 0;
-        // SAFETY: the mapping has a byte for each channel, and the error is written to a number that lives.
+        // SAFETY: the mapping has a byte for each channel, and `error` outlives the call.
         let decoder = unsafe {
             let mapping = head.mapping.as_ptr();
             opus_multistream_decoder_create(RATE as i32, channels, streams, coupled, mapping, &raw mut error)
@@ -119,12 +119,13 @@ impl Libopus {
         NonNull::new(decoder).filter(|_| error == 0).map(Libopus)
     }
 
-    /// Decodes a packet into `samples`, which has room for the longest, and returns the length in samples of a channel.
+    /// Decodes a packet into `samples`, which has room for the longest packet. Returns the length in samples per
+    /// channel.
     #[allow(unsafe_code)]
     fn decode(&mut self, packet: &[u8], samples: &mut [f32], channels: usize) -> Option<usize> {
         let room = i32::try_from(samples.len() / channels).ok()?;
         let length = i32::try_from(packet.len()).ok()?;
-        // SAFETY: the decoder was made with so many channels, and the lengths are those of the slices.
+        // SAFETY: the decoder was created with this channel count, and the lengths are those of the slices.
         let found = unsafe {
             let (packet, samples) = (packet.as_ptr(), samples.as_mut_ptr());
             opus_multistream_decode_float(self.0.as_ptr(), packet, length, samples, room, 0)
@@ -136,14 +137,14 @@ impl Libopus {
 impl Drop for Libopus {
     #[allow(unsafe_code)]
     fn drop(&mut self) {
-        // SAFETY: it was made by libopus, and nothing uses it after this.
+        // SAFETY: libopus created the pointer, and it is not used after this.
         unsafe { opus_multistream_decoder_destroy(self.0.as_ptr()) }
     }
 }
 
 impl AudioDecoder for Opus {
     fn reset(&mut self) {
-        // The same numbers gave a decoder before.
+        // Cannot fail: the same parameters created a decoder before.
         if let Some(decoder) = Libopus::new(&self.head) {
             self.decoder = decoder;
         }
@@ -160,7 +161,7 @@ impl AudioDecoder for Opus {
     fn decode_ref(&mut self, packet: &PacketRef<'_>) -> Result<GenericAudioBufferRef<'_>> {
         self.buffer.clear();
         let channels = self.head.channels;
-        // An empty packet would be taken for a lost one, and something made up for it.
+        // libopus treats an empty packet as a lost one and conceals it.
         let length = Some(packet.data).filter(|data| !data.is_empty());
         let length = length.and_then(|data| self.decoder.decode(data, &mut self.samples, channels));
         let length = length.ok_or(Error::DecodeError("a packet of Opus is damaged"))?;

@@ -14,7 +14,7 @@ const LOSSY_TOLERANCE: u64 = 2304;
 impl AudioFile {
     /// The next packet of the track, `None` at the end.
     pub(super) fn next_packet(&mut self) -> Result<Option<Packet>> {
-        // Behind the first end of an Ogg stream, nothing is heard.
+        // Nothing after the first end of an Ogg stream is played.
         if self.own_trims && self.info.frames.is_some_and(|frames| self.position >= frames) {
             return Ok(None);
         }
@@ -50,7 +50,7 @@ impl AudioFile {
             self.decoder.reset();
         }
         self.packets += 1;
-        // Nothing comes out of the first packet, all of which is to be left out by the reader.
+        // Undo the reader's trims. The first packet, which it trims whole, decodes to nothing.
         if self.own_trims {
             packet.dur = packet.dur.saturating_add(packet.trim_end);
             packet.trim_end = Duration::ZERO;
@@ -58,7 +58,7 @@ impl AudioFile {
         packet
     }
 
-    /// Gives back a packet of [`AudioFile::next_packet`].
+    /// Puts back a packet returned by [`AudioFile::next_packet`].
     pub(super) fn unread(&mut self, packet: Packet) {
         self.packets -= 1;
         self.pending.push_front(Ok(Some(packet)));
@@ -104,7 +104,7 @@ impl AudioFile {
         self.damaged(self.seconds(), &failure)?;
         self.mono.clear();
         let mut frames = self.frames_of(packet);
-        // Matroska does not state how long packets are: most are as long as the one before.
+        // Matroska does not state packet lengths; most packets are as long as the previous one.
         if frames == 0 && self.info.container == "matroska" {
             frames = (self.interleaved.len() / self.info.channels.max(1)) as u64;
         }
@@ -113,7 +113,7 @@ impl AudioFile {
         Ok(())
     }
 
-    /// Leaves out what an encoder put behind the music to fill the last packet, where the container says it of a packet.
+    /// Trims the encoder's padding from the last packet, if the container states it per packet.
     fn discard_end(&mut self) {
         if let Some((packet, samples)) = self.discard
             && self.packets == packet + 1
@@ -163,7 +163,7 @@ impl AudioFile {
     /// How many samples fewer than stated are no sign of damage.
     fn tolerance(&self) -> u64 {
         match (self.info.container, self.info.codec) {
-            // Its pages were checked, and tell more than its length, unless that was counted.
+            // Its pages were checked and are more reliable than its length, unless that was counted.
             ("ogg", _) if !self.own_trims => u64::MAX,
             ("ogg", _) => 0,
             (_, "flac" | "alac") => 0,

@@ -1,25 +1,25 @@
-//! What symphonia leaves unread of the sample descriptions of MP4 and QuickTime files (QTFF, sound sample descriptions): the
-//! byte order of PCM, without which big-endian samples are noise, and the names of codecs that it does not know.
+//! Sample descriptions of MP4 and QuickTime files (QTFF, sound sample descriptions) that symphonia ignores: the byte
+//! order of PCM, without which big-endian samples decode to noise, and names of codecs that it does not know.
 
 use std::io::{Read, Seek, SeekFrom};
 
-/// The description of a track's samples.
+/// The sample description of a track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Description {
     pub(super) track: u32,
     is_sound: bool,
     kind: [u8; 4],
-    /// The `enda` box says that samples are little-endian.
+    /// The `enda` box marks the samples as little-endian.
     is_little_endian: bool,
 }
 
 impl Description {
-    /// Whether the samples are big-endian PCM of a kind that symphonia takes for little-endian.
+    /// Whether the samples are big-endian PCM that symphonia decodes as little-endian.
     pub(super) fn is_big_endian(&self) -> bool {
         [*b"in24", *b"in32", *b"fl32", *b"fl64"].contains(&self.kind) && !self.is_little_endian
     }
 
-    /// The name of a codec that is not decoded.
+    /// The name of the codec, if it is not supported.
     fn codec(&self) -> Option<&'static str> {
         Some(match &self.kind {
             b"alac" => "ALAC in a QuickTime description",
@@ -43,12 +43,12 @@ impl Description {
     }
 }
 
-/// The name of the codec of the first sound track, if it is one that is not decoded.
+/// The name of the first sound track's codec, if it is not supported.
 pub(super) fn codec(file: &mut (impl Read + Seek)) -> std::io::Result<Option<&'static str>> {
     Ok(read(file)?.iter().find(|track| track.is_sound).and_then(Description::codec))
 }
 
-/// The descriptions of all tracks.
+/// Reads the sample descriptions of all tracks.
 pub(super) fn read(file: &mut (impl Read + Seek)) -> std::io::Result<Vec<Description>> {
     let end = file.seek(SeekFrom::End(0))?;
     let mut found = Vec::new();
@@ -56,7 +56,7 @@ pub(super) fn read(file: &mut (impl Read + Seek)) -> std::io::Result<Vec<Descrip
     Ok(found)
 }
 
-/// Reads the boxes from `position` to `end`.
+/// Parses the boxes from `position` to `end`.
 fn boxes(
     file: &mut (impl Read + Seek),
     mut position: u64,
@@ -88,7 +88,7 @@ fn boxes(
                 boxes(file, body, next, depth + 1, found)?;
             }
             b"tkhd" | b"smhd" | b"stsd" => {
-                // Of a sample table, the first description is enough.
+                // The first description of a sample table is enough.
                 let mut content = Vec::with_capacity(512);
                 file.seek(SeekFrom::Start(body))?;
                 file.take((next - body).min(512)).read_to_end(&mut content)?;
@@ -113,7 +113,7 @@ impl Description {
             }
             b"smhd" => self.is_sound = true,
             _ => {
-                // A version and flags, a count; of the first entry its size and kind.
+                // Version and flags, an entry count, then the first entry's size and type.
                 self.kind = chunk(12).copied().unwrap_or_default();
                 let mark = content.windows(8).position(|bytes| bytes == b"\0\0\0\x0aenda");
                 let endian = mark.and_then(|mark| content.get(mark + 8..mark + 10));

@@ -1,5 +1,5 @@
-//! The reader and the decoder of a file, chosen by its first bytes and by what its header says. Nothing is probed: a header
-//! that is found further inside belongs to something else.
+//! The reader and decoder for a file, chosen by its first bytes and header. Nothing is probed: a header further inside
+//! belongs to other data.
 
 use std::io::{Read, Seek, SeekFrom};
 
@@ -22,16 +22,16 @@ use super::vorbis::Vorbis;
 use crate::signature::{self, Format, HEAD, Kind, LONG_HEAD};
 use crate::{AudioError, Result};
 
-/// A file whose header was read.
+/// A file whose header has been read.
 pub(super) struct Opened {
-    /// The format's name.
+    /// The name of the format.
     pub(super) name: &'static str,
     pub(super) format: Box<dyn FormatReader>,
-    /// The file is known to end too early.
+    /// The file is known to be truncated.
     pub(super) cut_off: bool,
 }
 
-/// A reader of what `stream` is.
+/// Opens the reader for the format of `stream`.
 pub(super) fn open(mut stream: MediaSourceStream<'static>) -> Result<Opened> {
     let head = head(&mut stream)?;
     if head.is_empty() {
@@ -49,7 +49,7 @@ pub(super) fn open(mut stream: MediaSourceStream<'static>) -> Result<Opened> {
         let reason = format!("it begins with {}, which no known format does", signature::describe(&head));
         return Err(AudioError::UnknownFormat { reason });
     };
-    // The reader knows two families of channel mappings, and finds no track with others.
+    // The reader supports two channel mapping families, and finds no track with others.
     if let Some(&family) = head.get(46).filter(|&&family| family > 1 && head[28..].starts_with(b"OpusHead")) {
         return Err(AudioError::UnknownCodec { reason: format!("Opus with channel mapping family {family}") });
     }
@@ -91,12 +91,12 @@ pub(super) fn open(mut stream: MediaSourceStream<'static>) -> Result<Opened> {
     Ok(Opened { name, format, cut_off })
 }
 
-/// The format tags of WAV that symphonia's reader takes.
+/// WAV format tags that symphonia's reader supports.
 const WAVE_FORMATS: [u16; 6] = [1, 2, 3, 6, 7, 0x11];
 const MPEG_LAYERS_1_2: u16 = 0x50;
 const MPEG_LAYER_3: u16 = 0x55;
 
-/// What other format tags stand for.
+/// Codec names of other format tags.
 fn wave_codec(tag: u16) -> Option<&'static str> {
     Some(match tag {
         0x08 | 0x2001 => "DTS",
@@ -114,7 +114,7 @@ fn wave_codec(tag: u16) -> Option<&'static str> {
     })
 }
 
-/// The samples' chunk of a WAV file as a stream, and whether the file ends within it.
+/// The `data` chunk of a WAV file as a stream, and whether the file ends within it.
 fn data_of(
     mut stream: MediaSourceStream<'static>,
     start: u64,
@@ -122,7 +122,7 @@ fn data_of(
 ) -> Result<(MediaSourceStream<'static>, bool)> {
     stream.ignore_bytes(start)?;
     let left = stream.byte_len().map(|length| length.saturating_sub(stream.pos()));
-    // Programs that write to a pipe do not know how much will come.
+    // Programs that write to a pipe do not know the size.
     let stated = Some(u64::from(size)).filter(|&size| size != 0 && size != u64::from(u32::MAX));
     let cut_off = stated.zip(left).is_some_and(|(stated, left)| stated > left);
     let length = stated.into_iter().chain(left).min().unwrap_or(u64::from(u32::MAX));
@@ -133,7 +133,7 @@ fn boxed(reader: impl FormatReader + 'static) -> Box<dyn FormatReader> {
     Box::new(reader)
 }
 
-/// The first bytes behind ID3v2 tags, where `stream` is left.
+/// The first bytes after ID3v2 tags. `stream` is left there.
 fn head(stream: &mut MediaSourceStream<'static>) -> Result<Vec<u8>> {
     loop {
         let mut head = vec![0; HEAD];
@@ -158,7 +158,7 @@ fn head(stream: &mut MediaSourceStream<'static>) -> Result<Vec<u8>> {
     }
 }
 
-/// A decoder for `parameters`, and how many samples the codec itself says are to be left out before the first.
+/// A decoder for `parameters`, and the samples that the codec trims from the start.
 pub(super) fn decoder(parameters: &AudioCodecParameters) -> Result<(Box<dyn AudioDecoder>, u64)> {
     let channels = parameters.channels.as_ref().map_or(0, |channels| channels.count());
     let unknown = |reason: String| AudioError::UnknownCodec { reason };
@@ -170,7 +170,7 @@ pub(super) fn decoder(parameters: &AudioCodecParameters) -> Result<(Box<dyn Audi
         }
         CODEC_ID_VORBIS if channels > 2 => Ok((Box::new(Vorbis::new(parameters).map_err(unknown)?), 0)),
         CODEC_ID_AAC if channels > 2 => Err(unknown(format!("AAC with {channels} channels"))),
-        // symphonia goes back to the predictor of each block's header, which has fewer bits than the one that is kept.
+        // symphonia takes the predictor from each block's header, which has fewer bits than the running one.
         CODEC_ID_ADPCM_IMA_QT => Err(unknown("IMA4 ADPCM".to_string())),
         codec => {
             let mut parameters = parameters.clone();
@@ -182,7 +182,7 @@ pub(super) fn decoder(parameters: &AudioCodecParameters) -> Result<(Box<dyn Audi
     }
 }
 
-/// A decoder of PCM like that of `parameters`, but big-endian.
+/// A big-endian version of the PCM decoder for `parameters`.
 pub(super) fn big_endian(parameters: &AudioCodecParameters) -> Result<Box<dyn AudioDecoder>> {
     let mut parameters = parameters.clone();
     parameters.codec = match parameters.codec {
@@ -195,7 +195,7 @@ pub(super) fn big_endian(parameters: &AudioCodecParameters) -> Result<Box<dyn Au
     make(&parameters)
 }
 
-/// symphonia's own decoder.
+/// A decoder from symphonia.
 fn make(parameters: &AudioCodecParameters) -> Result<Box<dyn AudioDecoder>> {
     let codecs = symphonia::default::get_codecs();
     let options = AudioDecoderOptions::default().verify(true);
@@ -203,11 +203,11 @@ fn make(parameters: &AudioCodecParameters) -> Result<Box<dyn AudioDecoder>> {
         let known = || codecs.get_audio_decoder(parameters.codec).map(|codec| codec.codec.info.long_name);
         let name = codec_name(parameters.codec).map(ToString::to_string);
         let name = name.or_else(|| known().map(|name| format!("{name} of this kind")));
-        AudioError::UnknownCodec { reason: name.unwrap_or_else(|| "a codec that is not known".to_string()) }
+        AudioError::UnknownCodec { reason: name.unwrap_or_else(|| "an unknown codec".to_string()) }
     })
 }
 
-/// The names of codecs that are not decoded.
+/// The name of a codec that is not supported.
 fn codec_name(codec: AudioCodecId) -> Option<&'static str> {
     use well_known::*;
     const NAMES: [(AudioCodecId, &str); 14] = [
@@ -229,14 +229,14 @@ fn codec_name(codec: AudioCodecId) -> Option<&'static str> {
     NAMES.into_iter().find(|&(known, _)| known == codec).map(|(_, name)| name)
 }
 
-/// The command that makes a FLAC file of `path`.
+/// The command that converts `path` to FLAC.
 pub(super) fn command(path: &std::path::Path) -> String {
     let flac = path.with_extension("flac");
     let flac = if flac == path { path.with_extension("converted.flac") } else { flac };
     format!("ffmpeg -i {} {}", quoted(path), quoted(&flac))
 }
 
-/// A file name as a shell takes it, and ffmpeg for a name: not for an option nor a protocol.
+/// A file name quoted for a shell, with `file:` where ffmpeg would see an option or a protocol.
 fn quoted(path: &std::path::Path) -> String {
     let name = path.to_string_lossy();
     let name = if name.starts_with('-') || name.contains(':') { format!("file:{name}") } else { name.into_owned() };

@@ -1,19 +1,19 @@
-//! MPEG audio in WAV: the samples' chunk is a stream of frames of its own, which the reader of such streams takes.
+//! MPEG audio in WAV: the `data` chunk holds a stream of frames, which the MPEG reader decodes.
 
 use std::io::{Read, Seek, SeekFrom};
 
 use symphonia::core::io::{MediaSource, MediaSourceStream, ReadBytes};
 
-/// What a WAV file says of itself in its first bytes.
+/// The fields of a WAV header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct WaveHeader {
-    /// The format tag, of an extensible header that of its subformat.
+    /// The format tag; for an extensible header, that of the subformat.
     pub(super) tag: u16,
-    /// Where the samples begin, and how many bytes they are said to have.
+    /// The offset and the stated size of the samples, in bytes.
     pub(super) data: Option<(u64, u32)>,
 }
 
-/// The header in the first bytes of a RIFF file.
+/// Parses the header in the first bytes of a RIFF file.
 pub(super) fn wave_header(head: &[u8]) -> Option<WaveHeader> {
     let number = |place: usize| head.get(place..)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
     let short = |place: usize| head.get(place..)?.first_chunk().map(|bytes| u16::from_le_bytes(*bytes));
@@ -34,11 +34,11 @@ pub(super) fn wave_header(head: &[u8]) -> Option<WaveHeader> {
     }
 }
 
-/// A part of a stream, as a stream.
+/// A range of a stream, as a stream.
 pub(super) struct Section {
     stream: MediaSourceStream<'static>,
     start: u64,
-    /// How long it is, and how much of it was read.
+    /// Length and position in bytes.
     length: u64,
     position: u64,
 }

@@ -1,5 +1,5 @@
-//! Vorbis with more than two channels. symphonia 0.6 undoes their coupling in the wrong order (Vorbis I, 4.3.5: the last
-//! pair first) and returns something else without an error, so lewton decodes these; the rest stays with symphonia.
+//! Vorbis with more than two channels, decoded by lewton. symphonia 0.6 undoes channel coupling in the wrong order
+//! (Vorbis I, 4.3.5: the last pair first) and returns wrong samples without an error. It decodes mono and stereo.
 
 use lewton::audio::{PreviousWindowRight, read_audio_packet_generic};
 use lewton::header::{IdentHeader, SetupHeader, read_header_ident, read_header_setup};
@@ -11,25 +11,25 @@ use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, Finaliz
 use symphonia::core::errors::{Error, Result};
 use symphonia::core::packet::PacketRef;
 
-/// The longest packet in samples of a channel.
+/// The longest packet in samples per channel.
 const LONGEST: usize = 8192;
 
-/// The length of an identification header, behind which `extra_data` has the setup header.
+/// The length of the identification header, which the setup header follows in `extra_data`.
 const IDENTIFICATION: usize = 30;
 
-/// A decoder for any number of channels.
+/// A Vorbis decoder for any number of channels.
 pub(super) struct Vorbis {
     parameters: AudioCodecParameters,
     identification: IdentHeader,
     setup: SetupHeader,
-    /// What the next packet overlaps with.
+    /// The right half of the previous window, which the next packet overlaps.
     before: PreviousWindowRight,
     buffer: AudioBuffer<f32>,
 }
 
 impl Vorbis {
     pub(super) fn new(parameters: &AudioCodecParameters) -> std::result::Result<Self, String> {
-        let damaged = || "Vorbis with headers that are damaged".to_string();
+        let damaged = || "Vorbis with damaged headers".to_string();
         let headers = parameters.extra_data.as_deref().and_then(|data| data.split_at_checked(IDENTIFICATION));
         let (identification, setup) = headers.ok_or_else(damaged)?;
         let identification = read_header_ident(identification).map_err(|_| damaged())?;
@@ -60,7 +60,7 @@ impl AudioDecoder for Vorbis {
 
     fn decode_ref(&mut self, packet: &PacketRef<'_>) -> Result<GenericAudioBufferRef<'_>> {
         self.buffer.clear();
-        // The first packet has nothing to overlap with, and gives nothing.
+        // The first packet has nothing to overlap with and yields no samples.
         let is_first = self.before.is_empty();
         let planes: Vec<Vec<f32>> =
             read_audio_packet_generic(&self.identification, &self.setup, packet.data, &mut self.before)

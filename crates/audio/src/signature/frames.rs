@@ -1,7 +1,7 @@
-//! Streams of frames without a file header: MPEG audio, ADTS, AC-3. A few bytes look like a frame's header everywhere, so a
-//! run of frames that follow each other must fit together.
+//! Frame streams without a file header: MPEG audio, ADTS, AC-3. Any data can look like a frame header by chance, so a
+//! run of consecutive frames must agree.
 
-/// What a run of frames is.
+/// The codec of a run of frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stream {
     /// MPEG audio of layer 1, 2 or 3.
@@ -12,26 +12,26 @@ pub(super) enum Stream {
     Ac3,
 }
 
-/// A frame's header.
+/// A frame header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Header {
     stream: Stream,
-    /// What all frames of a stream have in common: version, rate.
+    /// The fields that all frames of a stream share: version, sample rate.
     common: u32,
     length: usize,
 }
 
-/// How many frames must follow each other, where the bytes are enough for so many.
+/// Consecutive frames required, if there are enough bytes.
 const RUN: usize = 4;
 
-/// The first run of frames in `head`, which may begin with something else.
+/// The codec of the first run of frames in `head`, which may begin with junk.
 pub(super) fn find(head: &[u8]) -> Option<Stream> {
     (0..head.len().saturating_sub(1)).find_map(|start| {
         let first = header(&head[start..])?;
         let mut place = start + first.length;
         for _ in 1..RUN {
             match head.get(place..) {
-                // Behind the first byte of a file, and nowhere else, a run may be as short as the file.
+                // Only a run at the start of a file may be cut short by its end.
                 None | Some([]) if start == 0 => return Some(first.stream),
                 None | Some([]) => return None,
                 Some(rest) if rest.len() < 8 && start == 0 => return Some(first.stream),
@@ -55,7 +55,7 @@ fn header(bytes: &[u8]) -> Option<Header> {
     }
 }
 
-/// ISO/IEC 11172-3, 2.4.1.3, 13818-3 and the unofficial version 2.5.
+/// MPEG audio: ISO/IEC 11172-3, 2.4.1.3, 13818-3 and the unofficial version 2.5.
 fn mpeg(bytes: &[u8]) -> Option<Header> {
     const RATES: [u32; 3] = [44_100, 48_000, 32_000];
     const KBITS: [[u16; 15]; 5] = [
@@ -80,7 +80,7 @@ fn mpeg(bytes: &[u8]) -> Option<Header> {
         (false, 2 | 3) => 4,
         _ => return None,
     };
-    // A bit rate of 0 is "free", and the length is not known.
+    // Bit rate 0 is "free": the length is unknown.
     let bits = u32::from(*KBITS[table].get(usize::from(c >> 4)).filter(|&&bits| bits > 0)?) * 1000;
     let padding = u32::from((c >> 1) & 1);
     let length = match layer {
@@ -92,7 +92,7 @@ fn mpeg(bytes: &[u8]) -> Option<Header> {
     Some(Header { stream: Stream::Mpeg { layer }, common, length: length as usize })
 }
 
-/// ISO/IEC 13818-7, 6.2.
+/// ADTS: ISO/IEC 13818-7, 6.2.
 fn adts(bytes: &[u8]) -> Option<Header> {
     let &[_, b, c, d, e, f, ..] = bytes else { return None };
     let length = usize::from(d & 3) << 11 | usize::from(e) << 3 | usize::from(f >> 5);
@@ -101,7 +101,7 @@ fn adts(bytes: &[u8]) -> Option<Header> {
     is_valid.then_some(Header { stream: Stream::Adts, common, length })
 }
 
-/// ETSI TS 102 366, 4.3.1 and E.1.2.
+/// AC-3 and E-AC-3: ETSI TS 102 366, 4.3.1 and E.1.2.
 fn ac3(bytes: &[u8]) -> Option<Header> {
     const KBITS: [u32; 19] = [32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640];
     let &[_, _, c, d, e, f, ..] = bytes else { return None };

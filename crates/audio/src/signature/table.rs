@@ -1,9 +1,9 @@
-//! The table of signatures, the formats that they stand for, and the extensions of audio files.
+//! The table of signatures with their formats, and the file extensions of audio files.
 
 use super::frames::Stream;
 use super::{Format, Kind};
 
-/// Bytes at the places where they must be.
+/// Byte patterns at fixed offsets.
 pub(super) struct Signature {
     marks: &'static [(usize, &'static [u8])],
     pub(super) format: Format,
@@ -15,19 +15,19 @@ impl Signature {
     }
 }
 
-/// A line of the table.
+/// A row of the table.
 const fn of(marks: &'static [(usize, &'static [u8])], kind: Kind, name: &'static str) -> Signature {
     Signature { marks, format: Format { name, kind } }
 }
 
-/// The GUID with which Sony's Wave64 begins, less its first four bytes.
+/// The GUID of Sony's Wave64, without its first four bytes.
 const W64: &[u8] = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00";
 /// The GUID of an ASF header.
 const ASF: &[u8] = b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c";
 
-/// The first line that fits holds: longer marks come before those that they contain.
+/// The first matching row wins: longer patterns come before those that they contain.
 pub(super) const SIGNATURES: &[Signature] = &[
-    // Read
+    // Supported audio
     of(&[(0, b"RIFF"), (8, b"WAVE")], Kind::Wave, "WAV"),
     of(&[(0, b"RIFF"), (8, b"RMP3")], Kind::Mpeg, "MP3 in RIFF"),
     of(&[(0, b"RF64"), (8, b"WAVE")], Kind::Wave, "WAV (RF64)"),
@@ -48,7 +48,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
     of(&[(0, b"OggS"), (28, b"CELT    ")], Kind::Unread, "CELT"),
     of(&[(0, b"OggS"), (28, b"PCM     ")], Kind::Unread, "PCM in Ogg"),
     of(&[(0, b"OggS")], Kind::Ogg, "Ogg"),
-    // MP4, and QuickTime, whose old files begin with any box
+    // MP4 and QuickTime, whose old files may begin with any box
     of(&[(4, b"ftypaax ")], Kind::Unread, "Audible audio book (AAX, encrypted)"),
     of(&[(4, b"ftypaaxc")], Kind::Unread, "Audible audio book (AAXC, encrypted)"),
     of(&[(4, b"ftypheic")], Kind::NotAudio, "a HEIF image"),
@@ -61,7 +61,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
     of(&[(4, b"mdat")], Kind::Mp4, "QuickTime (MOV)"),
     of(&[(4, b"wide"), (12, b"mdat")], Kind::Mp4, "QuickTime (MOV)"),
     of(&[(4, b"free"), (12, b"mdat")], Kind::Mp4, "QuickTime (MOV)"),
-    // Audio that is not read
+    // Unsupported audio
     of(&[(0, b"wvpk")], Kind::Unread, "WavPack"),
     of(&[(0, ASF)], Kind::Unread, "Windows Media Audio (WMA, ASF)"),
     of(&[(0, b"MAC ")], Kind::Unread, "Monkey's Audio (APE)"),
@@ -103,14 +103,14 @@ pub(super) const SIGNATURES: &[Signature] = &[
     of(&[(0, b"IMPM")], Kind::Unread, "a tracker module (IT)"),
     of(&[(44, b"SCRM")], Kind::Unread, "a tracker module (S3M)"),
     of(&[(1080, b"M.K.")], Kind::Unread, "a tracker module (MOD)"),
-    // Video, whose sound ffmpeg takes out
+    // Video, from which ffmpeg extracts the audio
     of(&[(0, b"RIFF"), (8, b"AVI ")], Kind::Unread, "AVI video"),
     of(&[(0, b"FLV\x01")], Kind::Unread, "Flash video (FLV)"),
     of(&[(0, b"\x00\x00\x01\xba")], Kind::Unread, "MPEG program stream"),
     of(&[(0, b"\x00\x00\x01\xb3")], Kind::Unread, "MPEG video"),
     of(&[(0, b"G"), (188, b"G"), (376, b"G"), (564, b"G")], Kind::Unread, "MPEG transport stream"),
     of(&[(4, b"G"), (196, b"G"), (388, b"G"), (580, b"G")], Kind::Unread, "MPEG transport stream"),
-    // What is found under the name of audio and is none
+    // Files that are often mistaken for audio
     of(&[(0, b"version https://git-lfs")], Kind::NotAudio, "a Git LFS pointer: fetch the file itself, `git lfs pull`"),
     of(&[(0, b"<!DOCTYPE")], Kind::NotAudio, "an HTML or XML page, such as a server's error: fetch the file again"),
     of(&[(0, b"<!doctype")], Kind::NotAudio, "an HTML page, such as a server's error: fetch the file again"),
@@ -135,11 +135,11 @@ pub(super) const SIGNATURES: &[Signature] = &[
     of(&[(0, b"\x93NUMPY")], Kind::NotAudio, "a NumPy array"),
 ];
 
-/// Zeros may also come before frames.
+/// Separate from the table because zeros may also precede frames.
 pub(super) const ZEROS: &Signature =
     &of(&[(0, &[0; 64])], Kind::NotAudio, "zeros, such as a download that did not finish: fetch the file again");
 
-/// The formats of streams of frames.
+/// The format of a frame stream.
 pub(super) fn of_frames(stream: Stream) -> &'static Format {
     const MPEG_1: Format = Format { name: "MP1 (MPEG audio, layer I)", kind: Kind::Mpeg };
     const MPEG_2: Format = Format { name: "MP2 (MPEG audio, layer II)", kind: Kind::Mpeg };
@@ -155,14 +155,14 @@ pub(super) fn of_frames(stream: Stream) -> &'static Format {
     }
 }
 
-/// The extensions, in lower case, of files that are looked for in folders.
+/// Lowercase extensions of files that folder scans include.
 pub const READ_EXTENSIONS: &[&str] = &[
     "3g2", "3gp", "aac", "adts", "aif", "aifc", "aiff", "alac", "au", "bwf", "caf", "fla", "flac", "m4a", "m4b", "m4r",
     "mka", "mkv", "mov", "mp1", "mp2", "mp3", "mp4", "mpa", "mpga", "oga", "ogg", "ogx", "opus", "rf64", "snd", "w64",
     "wav", "wave", "weba", "webm",
 ];
 
-/// The extensions, in lower case, of audio files that are not read.
+/// Lowercase extensions of audio files that are not supported.
 pub const UNREAD_EXTENSIONS: &[&str] = &[
     "8svx", "aa3", "aax", "aaxc", "ac3", "ac4", "adif", "amr", "ape", "asf", "at3", "avi", "awb", "dff", "dsf", "dts",
     "dtshd", "ec3", "eac3", "flv", "gsm", "m4p", "mid", "midi", "mlp", "mpc", "mp+", "mpp", "oma", "ofr", "ofs", "ra",

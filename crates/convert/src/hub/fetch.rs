@@ -1,3 +1,5 @@
+//! Downloading a model from the hub into the cache, or finding it there.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -80,7 +82,8 @@ impl Fetch<'_> {
         let commit = self.commit()?;
         let known = KNOWN_CHECKPOINTS.iter().find(|known| known.name == self.repo && known.revision == commit);
         let found = self.file(&commit, CONFIG, None)?.is_some();
-        // Without it the architecture is worked out from the tensors: not because of what happens to be cached.
+        // An uncached config.json is an error offline: what happens to be cached must not decide whether the
+        // architecture is inferred.
         if !found && self.client.is_none() && !self.cache.is_absent(&commit, CONFIG) {
             return Err(self.not_cached(CONFIG.into()));
         }

@@ -1,4 +1,4 @@
-//! Zip archives that are told by the names in them: which are no checkpoints of `torch.save`, and what to do.
+//! Recognition of zip archives that are not `torch.save` checkpoints, by their entry names, with what to do.
 
 use std::fs::File;
 use std::io::{Read, Seek};
@@ -13,16 +13,16 @@ use super::signature::{command, python, quoted};
 use crate::pattern::shown;
 use crate::{ConvertError, Result};
 
-/// One of these in an archive's names tells what it is.
+/// An entry name that identifies a kind of archive.
 struct Mark {
-    /// Whether a name, below the archive's own folder, is the mark.
+    /// Whether an entry name, below the archive's root folder, is the mark.
     found: fn(&str) -> bool,
     what: &'static str,
     fix: Fix,
 }
 
 enum Fix {
-    /// What to do.
+    /// Advice in words.
     Say(&'static str),
     /// A line of Python that saves the state dict.
     Python(&'static str),
@@ -56,18 +56,19 @@ const MARKS: &[Mark] = &[
     },
 ];
 
-/// An archive that begins where its file does. Where the crate has to find that out it takes the second entry for the
-/// first if the first one's name has 30 characters, since PyTorch writes the records of zip64 behind the directory.
+/// Opens an archive that starts at byte 0 of its file. The crate's own search for the start mistakes the second entry
+/// for the first if the first one's name has 30 characters, because PyTorch writes the zip64 records after the
+/// directory.
 pub(super) fn open_archive<R: Read + Seek>(file: R) -> ZipResult<ZipArchive<R>> {
     ZipArchive::with_config(Config { archive_offset: ArchiveOffset::Known(0) }, file)
 }
 
 const CHECKPOINTS: [&str; 6] = [".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".tar"];
 
-/// Refuses an archive without the pickle that `torch.save` puts in.
+/// Refuses an archive without the pickle of `torch.save`.
 ///
 /// # Errors
-/// [`ConvertError::NotACheckpoint`] with what it is and what to do.
+/// [`ConvertError::NotACheckpoint`] with the kind of archive and what to do.
 pub(super) fn refuse_other_archives(path: &Path) -> Result<()> {
     let refused = |reason: String| Err(ConvertError::NotACheckpoint { path: path.to_path_buf(), reason });
     if path.extension().is_some_and(|extension| extension == "distcp") {

@@ -1,10 +1,10 @@
-//! Folders without weights that can be read: what they are, told by the names of their files.
+//! Recognition of folders without readable weights, by the names of their files.
 
 use std::path::Path;
 
 use super::signature::command;
 
-/// What a folder with such a file is, and what to do.
+/// A file name that identifies a kind of folder, and what to do.
 struct Mark {
     found: fn(&str) -> bool,
     what: &'static str,
@@ -15,7 +15,7 @@ pub(super) const DCP_TO_TORCH: &str =
     "make one file of it: `python -m torch.distributed.checkpoint.format_utils dcp_to_torch {path} checkpoint.pt`";
 const ORIGINAL: &str = "give the PyTorch checkpoint that it was made from";
 
-/// In order: a folder may have several of these.
+/// Marks in order of precedence: a folder may have several.
 const MARKS: &[Mark] = &[
     Mark {
         found: |name| name == ".metadata" || name.ends_with(".distcp"),
@@ -56,7 +56,7 @@ const MARKS: &[Mark] = &[
     },
 ];
 
-/// What a folder is instead of a model's, and what to do; `None` if its files do not tell.
+/// The kind of a folder that is not a model's, and what to do; `None` if it is unknown.
 pub(crate) fn what_else(folder: &Path) -> Option<String> {
     let names: Vec<String> = std::fs::read_dir(folder)
         .ok()?

@@ -58,7 +58,7 @@ impl SourceDtype {
         }
     }
 
-    /// The type of a name as [`SourceDtype::name`] gives it.
+    /// The dtype for a name returned by [`SourceDtype::name`].
     pub(crate) fn named(name: &str) -> Self {
         match name {
             "f32" => SourceDtype::F32,
@@ -79,8 +79,8 @@ impl SourceDtype {
         }
     }
 
-    /// Replaces `values` with what little-endian bytes hold, widened to f32, which is exact, or from f64 rounded to
-    /// nearest. Other types hold nothing.
+    /// Replaces `values` with the decoded little-endian `bytes`, widened exactly to f32; f64 is rounded to nearest.
+    /// Other dtypes yield nothing.
     pub(crate) fn widen(&self, bytes: &[u8], values: &mut Vec<f32>) {
         values.clear();
         match self {
@@ -131,25 +131,25 @@ pub struct Listing {
     pub tensors: BTreeMap<String, TensorInfo>,
     /// Entries of the model's dictionary that are not tensors, with their Python types.
     pub foreign: BTreeMap<String, String>,
-    /// What the file holds beside the model's dictionary: optimizer state and the like.
+    /// The file's contents outside the model's dictionary, such as optimizer state.
     pub beside: Vec<Beside>,
-    /// The tensors there, by their paths.
+    /// The paths of tensors outside the model's dictionary.
     pub outside: Vec<String>,
-    /// The file's own names of the entries whose names had those of wrappers in them (`_orig_mod.`), by the names
-    /// without.
+    /// The names in the file of entries from which wrapper names (`_orig_mod.`) were removed, by their names without
+    /// them.
     pub wrapped: BTreeMap<String, String>,
     /// The path of the model's dictionary within the file; empty if it is the file's root.
     pub state_dict: String,
 }
 
-/// Something in a checkpoint beside the model's dictionary, which is left out.
+/// An object outside the model's dictionary, which is not converted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Beside {
-    /// Its path in the file, with dots between the keys.
+    /// The path in the file, with dots between the keys.
     pub name: String,
-    /// Its Python type.
+    /// The Python type.
     pub kind: String,
-    /// How many tensors are in it.
+    /// The number of tensors in it.
     pub tensors: usize,
 }
 
@@ -173,11 +173,10 @@ pub trait Checkpoint: Sync {
     fn read(&self, name: &str) -> io::Result<TensorBytes<'_>>;
 }
 
-/// Reads one tensor and widens it to f32; of f64 the values are rounded.
+/// Reads one tensor and widens it to f32; f64 values are rounded.
 ///
 /// # Errors
-/// As [`Checkpoint::read`]; and [`io::ErrorKind::InvalidInput`] for a name that is not listed or
-/// whose type is not a float.
+/// As [`Checkpoint::read`]; and [`io::ErrorKind::InvalidInput`] for an unlisted name or a dtype that is not a float.
 pub fn read_f32(checkpoint: &dyn Checkpoint, name: &str) -> io::Result<Vec<f32>> {
     let invalid = |reason: String| io::Error::new(io::ErrorKind::InvalidInput, format!("tensor `{name}`: {reason}"));
     let info = checkpoint.listing().tensors.get(name).ok_or_else(|| invalid("not in the checkpoint".into()))?;

@@ -1,17 +1,18 @@
-//! What the names and shapes of tensors say of a checkpoint that is not the plain state dict of a model.
+//! Recognition of checkpoints that are not a plain state dict of the model, by tensor names and shapes.
 
 use mert_spec::CONV0_WEIGHT;
 
 use super::Listing;
 
-/// A part of a name between dots: equal to one of these, or, if it ends in `*`, beginning so.
+/// Name components: one of a name's dot-separated components must equal one of `parts`, or start with one that ends in
+/// `*`.
 struct Sign {
     parts: &'static [&'static str],
     what: &'static str,
     fix: &'static str,
 }
 
-/// Names of what changes the weights, so that without it they are another model's.
+/// Names of modifications to weights, without which the weights are another model's.
 const CHANGED: &[Sign] = &[
     Sign {
         parts: &["lora_*", "base_layer", "modules_to_save", "ia3_l", "oft_*", "boft_*", "hada_*", "vera_lambda_*"],
@@ -25,10 +26,10 @@ const CHANGED: &[Sign] = &[
     },
 ];
 
-/// Whether a name is another implementation's, and a sentence about it.
+/// A predicate for another implementation's names, and a sentence about it.
 type Other = (fn(&str) -> bool, &'static str);
 
-/// Names of other implementations of the same models.
+/// Name predicates for other implementations of the same models.
 const OTHERS: &[Other] = &[
     (
         |name| {
@@ -59,8 +60,8 @@ impl Sign {
     }
 }
 
-/// What is wrong with a checkpoint that has the encoder's names under `prefix`, beyond the tensors that are missing
-/// or too many: a sentence with the first such name.
+/// The problem of a checkpoint with the encoder's names under `prefix`, apart from missing and unexpected tensors: a
+/// sentence with the first affected name.
 pub(crate) fn changed(listing: &Listing, prefix: &str) -> Option<String> {
     let empty = listing.tensors.get(&format!("{prefix}{CONV0_WEIGHT}")).filter(|info| info.shape == [0]);
     if empty.is_some() {
@@ -83,7 +84,7 @@ fn changed_names<'a>(names: impl Iterator<Item = &'a str> + Clone, prefix: &str)
     })
 }
 
-/// What a checkpoint without the encoder's names may be, by the names that it has.
+/// A sentence about the likely model in a checkpoint without the encoder's names.
 pub(crate) fn other_model<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Option<String> {
     let other = OTHERS.iter().find(|(found, _)| names.clone().any(found));
     other.map(|(_, sentence)| sentence.to_string()).or_else(|| changed_names(names, ""))

@@ -1,4 +1,4 @@
-//! What Python objects in a checkpoint are, where tensors or a model should be, and what to do about them.
+//! Recognition of Python objects where tensors or a model should be, with what to do.
 
 use std::path::Path;
 
@@ -7,10 +7,10 @@ use super::signature::python;
 use crate::pattern::shown;
 use crate::{ConvertError, Result};
 
-/// The kind under which [`super::Listing::foreign`] has a lazily negated view.
+/// The kind of a lazily negated view in [`super::Listing::foreign`].
 pub(crate) const NEGATED_VIEW: &str = "negated view";
 
-/// A part of a class's or function's name, what its objects are, and how tensors come of them.
+/// A part of a class or function name, a description of its objects, and how to convert them to tensors.
 const KINDS: &[(&str, &str, &str)] = &[
     (
         "DTensor",
@@ -43,12 +43,12 @@ const KINDS: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// What an object that sits where a tensor belongs is, and what to do; `None` if that is not known.
+/// A description of an object in place of a tensor, and what to do; `None` if its kind is unknown.
 pub(crate) fn advice(kind: &str) -> Option<(&'static str, &'static str)> {
     KINDS.iter().find(|(part, ..)| kind.contains(part)).map(|(_, what, fix)| (*what, *fix))
 }
 
-/// The keys at the root of files that training writes beside the model, and what such a file holds.
+/// Root keys of files that training writes beside the model, and the contents of such a file.
 const OTHER_FILES: &[(&[&str], &str)] = &[
     (&["state", "param_groups"], "an optimizer's state"),
     (&["last_epoch", "_last_lr"], "a learning rate schedule"),
@@ -57,7 +57,8 @@ const OTHER_FILES: &[(&[&str], &str)] = &[
     (&["optimizer_state_dict", "ds_version"], "a part of DeepSpeed's optimizer state"),
 ];
 
-/// Says what a pickle without the model's tensors is, if that is known: whole modules, training state.
+/// Refuses a pickle without the model's tensors with a description, if its kind is known: whole modules, training
+/// state.
 pub(super) fn refuse_without_model(
     path: &Path,
     unpickler: &Unpickler<'_>,

@@ -1,3 +1,5 @@
+//! Reading safetensors checkpoints. The header is checked against the file's length, and converted files are refused.
+
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::ops::Range;

@@ -1,3 +1,5 @@
+//! Reading checkpoints of several files through their index.
+
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::Path;

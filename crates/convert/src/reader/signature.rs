@@ -1,5 +1,5 @@
-//! Formats that are told by a file's first bytes before anything is parsed: what the file is, and the command that
-//! makes one that can be read.
+//! Recognition of other file formats by their first bytes, before parsing: the format's name, and the command that
+//! makes a readable file.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -7,8 +7,7 @@ use std::path::Path;
 use super::archive;
 use crate::{ConvertError, Result};
 
-/// What has these bytes at this place is that, and this is to be done. `{path}` becomes the file's path, quoted for
-/// the shell.
+/// Bytes at an offset that identify a format, and what to do. `{path}` becomes the file's path, quoted for the shell.
 struct Signature {
     at: usize,
     bytes: &'static [u8],
@@ -89,7 +88,7 @@ const SIGNATURES: &[Signature] = &[
     signature(0, b"\x78\xda", "compressed with zlib (joblib)", ORIGINAL),
 ];
 
-/// Formats without a signature of fixed bytes.
+/// Formats without a fixed signature.
 fn by_structure(start: &[u8], name: &str) -> Option<(&'static str, &'static str)> {
     let text = String::from_utf8_lossy(&start[..start.len().min(64)])
         .trim_start_matches('\u{feff}')
@@ -107,14 +106,14 @@ fn by_structure(start: &[u8], name: &str) -> Option<(&'static str, &'static str)
         }
         _ if name.ends_with(".pb") => Some(("a TensorFlow model (.pb)", ORIGINAL)),
         _ if name.ends_with(".index") || name.contains(".data-0000") => Some(("a TensorFlow checkpoint", ORIGINAL)),
-        // Protobuf: field 1 is the format's version, field 2 ONNX's producer, a name, or Core ML's description, a
-        // message of fields.
+        // Protobuf: field 1 is the format version; field 2 is ONNX's producer, a name, or Core ML's description, a
+        // message.
         [0x08, 1..=20, 0x12, rest @ ..] => {
             let behind_length = rest.iter().skip_while(|byte| **byte >= 0x80).nth(1);
             Some((if behind_length == Some(&0x0a) { "a Core ML model" } else { "an ONNX model" }, ORIGINAL))
         }
         [0x08, 1..=20, 0x3a | 0x42, ..] => Some(("an ONNX model", ORIGINAL)),
-        // A map of MessagePack with a string as its first key.
+        // A MessagePack map with a string as its first key.
         [0x81..=0x8f, 0xa1..=0xbf | 0xd9, ..] | [0xde, _, _, 0xa1..=0xbf | 0xd9, ..] => {
             Some(("a MessagePack file (Flax: .msgpack)", ORIGINAL))
         }
@@ -122,16 +121,16 @@ fn by_structure(start: &[u8], name: &str) -> Option<(&'static str, &'static str)
     }
 }
 
-/// Refuses a file that its first bytes, or a zip archive's names, show to be something else than a checkpoint.
+/// Refuses a file that its first bytes, or a zip archive's entry names, identify as another format.
 ///
 /// # Errors
-/// [`ConvertError::NotACheckpoint`] with what it is and what to do.
+/// [`ConvertError::NotACheckpoint`] with the format and what to do.
 pub(super) fn refuse_other_formats(path: &Path, start: &[u8]) -> Result<()> {
     let refused = |reason: String| Err(ConvertError::NotACheckpoint { path: path.to_path_buf(), reason });
     if start.is_empty() {
         return refused("the file is empty: download or save it again".into());
     }
-    // What torch.save writes begins as a zip archive or a pickle does, whatever else is in it.
+    // `torch.save` writes a zip archive or a pickle, whose first bytes do not depend on its contents.
     if start.starts_with(b"PK") {
         return archive::refuse_other_archives(path);
     }
@@ -149,24 +148,24 @@ pub(super) fn refuse_other_formats(path: &Path, start: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// A sentence with the file's path in it.
+/// A sentence with `{path}` replaced by the file's path.
 pub(super) fn command(text: &str, path: &Path) -> String {
     text.replace("{path}", &quoted(&path.display().to_string()))
 }
 
-/// A word as a shell takes it; NUL, which no shell does, is left out.
+/// A word quoted for a shell; NUL, which shells cannot pass, is removed.
 pub(crate) fn quoted(word: &str) -> String {
     let word = word.replace('\0', "");
     shlex::try_quote(&word).map(|quoted| quoted.into_owned()).unwrap_or(word.clone())
 }
 
-/// A command that runs a line of Python with torch imported; `{path}` in it becomes the path as a string.
+/// A command that runs a line of Python with torch imported; `{path}` becomes the path as a string literal.
 pub(super) fn python(script: &str, path: &Path) -> String {
     let script = script.replace("{path}", &format!("{:?}", path.display().to_string()));
     format!("`python -c {}`", quoted(&format!("import torch; {script}")))
 }
 
-/// As many of a file's first bytes as the signatures need.
+/// The first bytes of a file, as many as signatures need.
 pub(super) fn start_of(path: &Path) -> io::Result<Vec<u8>> {
     let mut start = Vec::new();
     std::fs::File::open(path)?.take(4096).read_to_end(&mut start)?;

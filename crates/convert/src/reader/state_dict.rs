@@ -1,4 +1,4 @@
-//! The dictionary of a pickle that holds the model, and what lies beside it.
+//! Finding the model's dictionary in a pickle, and listing the contents outside it.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::path::Path;
@@ -14,23 +14,23 @@ use crate::{ConvertError, Result};
 
 /// The model's dictionary.
 pub(super) struct StateDict<'a> {
-    /// Its path in the file, with dots between the keys; empty for the root.
+    /// The path in the file, with dots between the keys; empty for the root.
     pub(super) path: String,
-    /// Its entries, of which the last of a name counts, as in Python.
+    /// The entries; the last one of a name counts, as in Python.
     pub(super) entries: BTreeMap<String, Value<'a>>,
-    /// What the file holds beside it.
+    /// The file's contents outside the dictionary.
     pub(super) beside: Vec<Beside>,
-    /// The paths of the tensors there.
+    /// The paths of tensors outside the dictionary.
     pub(super) outside: Vec<String>,
 }
 
-/// How much of a path is kept, and how much is listed: a pickle of a few bytes can describe long ones and many.
+/// Limits on path lengths and on listings: a pickle of a few bytes can describe long paths, and many.
 const LONGEST_PATH: usize = 256;
 const LONGEST_NAME: usize = 1 << 12;
 const MOST_BESIDE: usize = 1 << 12;
 const MOST_OUTSIDE: usize = 1 << 18;
 
-/// A dictionary's key or a list's index.
+/// A dictionary key or list index.
 #[derive(Clone, Copy)]
 enum Key<'u> {
     Text(&'u str),
@@ -39,25 +39,25 @@ enum Key<'u> {
     Other(&'u str),
 }
 
-/// A value of the pickle and the way to it.
+/// A value of the pickle and the path to it.
 struct Visit<'u, 'a> {
     value: &'u Value<'a>,
     parent: usize,
     key: Key<'u>,
 }
 
-/// Every dictionary and list that can be reached from the root through others, nearest first.
+/// Every dictionary and list reachable from the root through others, nearest first.
 struct Tree<'u, 'a> {
     unpickler: &'u Unpickler<'a>,
     visits: Vec<Visit<'u, 'a>>,
 }
 
-/// The dictionary that holds the first convolution's weight under any prefix: `asked`, where there are several.
-/// Where there is none it is the one with the most tensors, for what its names say of it.
+/// Finds the dictionary with the first convolution's weight under any prefix; among several, `asked`. Without one,
+/// returns the dictionary with the most tensors, so that its names can be examined.
 ///
 /// # Errors
-/// [`ConvertError::Ambiguous`] for several models, [`ConvertError::NotACheckpoint`] for none where no dictionary of
-/// tensors is.
+/// [`ConvertError::Ambiguous`] for several models, [`ConvertError::NotACheckpoint`] if there is neither a model nor a
+/// dictionary of tensors.
 pub(super) fn find_state_dict<'a>(
     path: &Path,
     unpickler: &Unpickler<'a>,
@@ -91,7 +91,7 @@ pub(super) fn find_state_dict<'a>(
     }
 }
 
-/// A dictionary's path as messages show it.
+/// A dictionary's path for messages.
 pub(crate) fn shown_key(path: &str) -> String {
     if path.is_empty() { "(none: it is the file's root)".into() } else { format!("`{}`", shown(path)) }
 }
@@ -121,7 +121,7 @@ impl<'u, 'a> Tree<'u, 'a> {
         entries.chain(items.enumerate().map(|(index, value)| (Key::Number(index as i64), value)))
     }
 
-    /// The way to a value, with dots between the keys; of a long one the end.
+    /// The path to a value, with dots between the keys; of a long path, its end.
     fn path(&self, visit: usize, last: Option<Key<'u>>) -> String {
         let mut visit = visit;
         let mut keys: Vec<String> = last.iter().map(shortened).collect();
@@ -141,12 +141,12 @@ impl<'u, 'a> Tree<'u, 'a> {
         self.unpickler.dict_of(self.visits[visit].value).unwrap_or_default()
     }
 
-    /// The dictionaries that hold a model and are in no other that does.
+    /// The dictionaries that hold a model and are not inside another that does.
     fn models(&self) -> Vec<usize> {
         let holds_model = |visit: &usize| {
             self.entries(*visit).iter().any(|(key, value)| {
                 let Value::Text(key) = key else { return false };
-                // Anything else under that name is what the weight has become: an array, a shard.
+                // Any other object under that name is a transformed weight: an array, a shard.
                 key.len() < LONGEST_NAME
                     && unwrapped(key).ends_with(CONV0_WEIGHT)
                     && !matches!(value, Value::Dict(_) | Value::Sequence(_))
@@ -163,7 +163,7 @@ impl<'u, 'a> Tree<'u, 'a> {
         (0..self.visits.len()).filter(|visit| models.contains(visit) && !inner.contains(visit)).collect()
     }
 
-    /// The nearest of the dictionaries with the most tensors directly in them.
+    /// The nearest of the dictionaries with the most direct tensors.
     fn most_tensors(&self) -> usize {
         let tensors = |visit: usize| {
             let is_tensor = |(_, value): &&(Value<'a>, Value<'a>)| matches!(value, Value::Tensor(_));
@@ -172,7 +172,7 @@ impl<'u, 'a> Tree<'u, 'a> {
         (0..self.visits.len()).rev().max_by_key(|&visit| tensors(visit)).unwrap_or_default()
     }
 
-    /// The paths of whole modules, with their classes.
+    /// The paths of pickled modules, with their classes.
     fn modules(&self) -> Vec<(String, String)> {
         let is_module = |visit: &usize| {
             let state = self.unpickler.state(self.visits[*visit].value);
@@ -200,7 +200,7 @@ impl<'u, 'a> Tree<'u, 'a> {
         }
     }
 
-    /// The entries next to those on the way from the root to a dictionary.
+    /// The siblings of the entries on the path from the root to a dictionary.
     fn beside(&self, visit: usize) -> Vec<Beside> {
         let mut way = vec![visit];
         while let Some(&last) = way.last().filter(|last| **last != 0) {
@@ -225,7 +225,7 @@ impl<'u, 'a> Tree<'u, 'a> {
         beside
     }
 
-    /// The paths of the tensors in dictionaries and lists other than the model's.
+    /// The paths of tensors in dictionaries and lists other than the model's.
     fn outside(&self, model: usize) -> Vec<String> {
         let others = (0..self.visits.len()).filter(|&visit| visit != model);
         let tensors = others.flat_map(|visit| {
@@ -235,7 +235,7 @@ impl<'u, 'a> Tree<'u, 'a> {
         tensors.take(MOST_OUTSIDE).map(|(visit, key)| self.path(visit, Some(key))).collect()
     }
 
-    /// How many tensors a value leads to that have not been seen.
+    /// The number of tensors reachable from a value, without those already seen.
     fn tensors(&self, value: &Value<'a>, seen: &mut HashSet<Node>) -> usize {
         let mut open = VecDeque::from([value]);
         let mut tensors = 0;
@@ -257,7 +257,7 @@ fn key_of<'u>(unpickler: &'u Unpickler<'_>, key: &'u Value<'_>) -> Key<'u> {
     }
 }
 
-/// A key as part of a path.
+/// A key as a path component.
 fn shortened(key: &Key<'_>) -> String {
     match key {
         Key::Text(key) if key.len() > LONGEST_PATH => {

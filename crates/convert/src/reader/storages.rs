@@ -1,4 +1,4 @@
-//! Where the storages of a `torch.save` file lie: entries of a zip archive, or one after another in a legacy file.
+//! Storages of `torch.save` files: entries of a zip archive, or consecutive ranges of a legacy file.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -12,18 +12,18 @@ use super::MappedFile;
 use super::archive::open_archive;
 use super::pickle::{Storage, Unpickler, Value};
 
-/// A storage's bytes.
+/// The location of a storage's bytes.
 #[derive(Debug)]
 pub(super) enum Stored {
-    /// In the file as they are.
+    /// Uncompressed in the file.
     InPlace {
         bytes: Range<usize>,
         /// The container's checksum, if it has one.
         crc32: Option<u32>,
-        /// Whether the whole storage agrees with it, once that is known.
+        /// Whether the whole storage matches its checksum, once checked.
         intact: OnceLock<bool>,
     },
-    /// A compressed entry of an archive, by its number.
+    /// A compressed entry of an archive, by its index.
     Compressed { entry: usize, length: usize },
 }
 
@@ -32,7 +32,7 @@ impl Stored {
         Stored::InPlace { bytes, crc32, intact: OnceLock::new() }
     }
 
-    /// Bytes of the storage.
+    /// The length in bytes.
     pub(super) fn len(&self) -> usize {
         match self {
             Stored::InPlace { bytes, .. } => bytes.len(),
@@ -41,7 +41,7 @@ impl Stored {
     }
 }
 
-/// The bytes `part` of a storage's `bytes`, once they agree with its checksum.
+/// Returns the range `part` of a storage's `bytes`, after checking the storage against its checksum.
 pub(super) fn check(
     file: &MappedFile,
     bytes: &Range<usize>,
@@ -53,7 +53,7 @@ pub(super) fn check(
     let is_intact = if part.len() == bytes.len() {
         crc32fast::hash(part) == crc32
     } else {
-        // Many tensors may share the storage: it is checked for all of them at once.
+        // Many tensors may share the storage: it is checked once for all of them.
         *intact.get_or_init(|| {
             const PIECE: usize = 1 << 20;
             let mut hasher = crc32fast::Hasher::new();
@@ -76,22 +76,22 @@ pub(super) fn check(
     }
 }
 
-/// A zip container: its pickle, and its storages by their keys.
+/// A zip container: its pickle, and its storages by key.
 pub(super) struct ZipContainer<'a> {
     archive: ZipArchive<Cursor<&'a [u8]>>,
-    /// What precedes `data.pkl` in the names.
+    /// The prefix of `data.pkl` in entry names.
     root: String,
-    /// The archive's `data.pkl`, from the file itself unless it is compressed.
+    /// The archive's `data.pkl`, borrowed from the file unless it is compressed.
     pub(super) pickle: Cow<'a, [u8]>,
-    /// Whether the storages' numbers have their most significant byte first.
+    /// Whether the storages are big-endian.
     pub(super) big_endian: bool,
 }
 
-/// The longest pickle that is decompressed.
+/// The longest pickle that is decompressed, in bytes.
 const LONGEST_PICKLE: u64 = 64 << 20;
 
 impl<'a> ZipContainer<'a> {
-    /// Opens an archive that `torch.save` wrote. The error is a sentence about the file.
+    /// Opens an archive written by `torch.save`. The error is a sentence about the file.
     pub(super) fn open(file: &'a [u8]) -> Result<Self, String> {
         let mut archive = open_archive(Cursor::new(file)).map_err(|e| format!("its zip archive: {e}"))?;
         let names: Vec<_> = archive.file_names().flatten().map(Cow::into_owned).collect();
@@ -117,7 +117,7 @@ impl<'a> ZipContainer<'a> {
         Ok(ZipContainer { archive, root, pickle, big_endian })
     }
 
-    /// Where a storage lies. The error is a sentence about it.
+    /// The location of a storage. The error is a sentence about it.
     pub(super) fn storage(&mut self, key: &str) -> Result<Stored, String> {
         let name = format!("{}data/{key}", self.root);
         let index = self.archive.index_for_name(&name).ok_or_else(|| format!("`{name}` is not in the archive"))?;
@@ -133,7 +133,7 @@ impl<'a> ZipContainer<'a> {
     }
 }
 
-/// A stored entry's bytes; `torch.save` writes a checksum of 0 where it was told to compute none.
+/// The byte range and checksum of a stored entry; `torch.save` writes a checksum of 0 if configured not to compute it.
 fn in_file<R: Read + ?Sized>(entry: &zip::read::ZipFile<'_, R>) -> Option<(Range<usize>, Option<u32>)> {
     let start = usize::try_from(entry.data_start()?).ok()?;
     let length = usize::try_from(entry.size()).ok().filter(|_| entry.size() == entry.compressed_size())?;
@@ -161,11 +161,11 @@ fn read_entry<'a>(
     Ok(Cow::Owned(bytes))
 }
 
-/// Decompresses one storage, whose length the archive's directory states.
+/// Decompresses one storage of the length that the archive's directory states.
 pub(super) fn decompress(file: &MappedFile, entry: usize, length: usize) -> io::Result<Vec<u8>> {
     let mut archive = open_archive(Cursor::new(file.bytes())).map_err(io::Error::other)?;
     let mut bytes = Vec::new();
-    // One byte more than expected shows that there is more; the last byte checks the checksum.
+    // One extra byte detects a longer entry; reading to the end makes the reader check the checksum.
     archive.by_index(entry).map_err(io::Error::other)?.take(length as u64 + 1).read_to_end(&mut bytes)?;
     match bytes.len() == length {
         true => Ok(bytes),
@@ -175,16 +175,16 @@ pub(super) fn decompress(file: &MappedFile, entry: usize, length: usize) -> io::
     }
 }
 
-/// `torch.save`'s number at the beginning of legacy files, as pickle writes it.
+/// The magic number at the start of `torch.save`'s legacy files, pickled.
 const MAGIC: &[u8] = b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19";
 
-/// Whether a file is a legacy container, and not a lone pickle.
+/// Whether a file is a legacy container rather than a single pickle.
 pub(super) fn is_legacy(file: &[u8]) -> bool {
     file[..file.len().min(32)].windows(MAGIC.len()).any(|window| window == MAGIC)
 }
 
-/// The storages of a legacy file, by their keys: behind five pickles (magic, protocol, system, object, keys), of which
-/// the last is read here, each has the number of its elements in 8 bytes, and the elements.
+/// The storages of a legacy file, by key. They follow five pickles (magic, protocol, system, object, keys), of which
+/// this reads the last; each is an 8-byte element count and the elements.
 ///
 /// The error is a sentence about the file.
 pub(super) fn legacy_storages(file: &[u8], unpickler: &mut Unpickler<'_>) -> Result<HashMap<String, Stored>, String> {
@@ -193,7 +193,7 @@ pub(super) fn legacy_storages(file: &[u8], unpickler: &mut Unpickler<'_>) -> Res
     let mut stored = HashMap::new();
     for key in unpickler.items(&keys).unwrap_or_default() {
         let Value::Text(key) = key else { return Err("its storages have no names".into()) };
-        // Of a storage that the pickle does not name the size is not known, and so is where the next one begins.
+        // A storage that the pickle does not name has an unknown size, and hence the next one an unknown offset.
         let Some(storage) = unpickler.storages().get(key) else { break };
         let Storage { elements, element_size, .. } = **storage;
         let cut_off = |end: usize| format!("it ends at {} bytes, before its storage `{key}` does ({end})", file.len());

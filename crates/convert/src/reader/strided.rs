@@ -1,11 +1,11 @@
-//! Tensors whose elements do not lie one after another: transposed, expanded, cut out of others, or big-endian.
+//! Gathering tensors that are not contiguous and little-endian: transposed, expanded, sliced, or big-endian.
 
 use std::io;
 
-/// The elements of a strided view in row-major order, their bytes in little-endian order.
+/// The elements of a strided view in row-major order, as little-endian bytes.
 ///
 /// # Errors
-/// [`io::ErrorKind::InvalidData`] if the view reaches beyond the storage, [`io::ErrorKind::OutOfMemory`].
+/// [`io::ErrorKind::InvalidData`] if the view extends beyond the storage, [`io::ErrorKind::OutOfMemory`].
 pub(super) fn gather(
     storage: &[u8],
     element_size: usize,
@@ -25,7 +25,7 @@ pub(super) fn gather(
     if count == 0 {
         return Ok(bytes);
     }
-    // The last axis in an inner loop; the others counted like an odometer.
+    // The last axis is the inner loop; the outer indices count like an odometer.
     let (&row, outer) = shape.split_last().unwrap_or((&1, &[]));
     let (&step, outer_strides) = strides.split_last().unwrap_or((&0, &[]));
     let mut index = vec![0; outer.len()];
@@ -49,7 +49,7 @@ pub(super) fn gather(
     }
 }
 
-/// One past the last element that a view uses, counted from the storage's beginning; `None` if that does not fit.
+/// One past the last element of a view, relative to the start of the storage; `None` on overflow.
 pub(super) fn end(offset: usize, shape: &[usize], strides: &[usize]) -> Option<usize> {
     if shape.contains(&0) {
         return Some(0);

@@ -1,8 +1,8 @@
-//! Files of `torch.save`: the tensors of the model's dictionary and where in the file they lie.
+//! Reading `torch.save` files: the tensors of the model's dictionary and their locations in the file.
 //!
-//! The project reads them itself, because no library says where in the file a tensor lies, without which it can only
-//! be had as a whole, in memory; and because one odd object beside the model made the library that was used before
-//! refuse the file.
+//! Implemented here because no library exposes where in the file a tensor lies, without which a tensor can only be
+//! loaded whole into memory; and because the library used before refused a file for a single unknown object beside the
+//! model.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -25,14 +25,14 @@ pub struct TorchFile {
     file: MappedFile,
     storages: Vec<Stored>,
     tensors: HashMap<String, Located>,
-    /// Whether elements have their most significant byte first.
+    /// Whether elements are big-endian.
     big_endian: bool,
 }
 
-/// A tensor's elements in a storage, all in units of elements.
+/// A tensor's view of a storage, in elements.
 #[derive(Debug)]
 struct Located {
-    /// Its place in [`TorchFile::storages`].
+    /// The index in [`TorchFile::storages`].
     storage: usize,
     element_size: usize,
     offset: usize,
@@ -42,8 +42,8 @@ struct Located {
 }
 
 impl TorchFile {
-    /// Follows the pickle and finds the dictionary that holds the model: the root, or one nested in it
-    /// (`state_dict`, `model`, …). `key` names it where there are several.
+    /// Parses the pickle and finds the model's dictionary: the root, or one nested in it (`state_dict`, `model`, …).
+    /// `key` names it if there are several.
     ///
     /// # Errors
     /// [`ConvertError::NotACheckpoint`] for a damaged or foreign file, [`ConvertError::Ambiguous`] for
@@ -63,7 +63,7 @@ impl TorchFile {
         } else {
             let mut unpickler = Unpickler::new(bytes);
             let legacy = is_legacy(bytes);
-            // Before the object: the magic number, the protocol's version, the system.
+            // The magic number, the protocol version and the system precede the object.
             for _ in 0..if legacy { 3 } else { 0 } {
                 unpickler.load().map_err(|fault| refused(fault.to_string()))?;
             }
@@ -90,7 +90,7 @@ impl TorchFile {
 
 type Opened = (Listing, Vec<Stored>, HashMap<String, Located>, bool);
 
-/// Finds the storage of each tensor of the model's dictionary. The error is a sentence about the file.
+/// Locates the storage of each tensor of the model's dictionary. The error is a sentence about the file.
 fn list(
     unpickler: &Unpickler<'_>,
     state_dict: StateDict<'_>,
@@ -229,7 +229,7 @@ mod tests {
         (0..to).map(|value| value as f32).collect()
     }
 
-    /// The same values in every container, compared with what another library reads from another format.
+    /// Every container gives the values that another library reads from another format.
     #[test]
     fn tensors_lie_where_they_are_said_to_lie() {
         let plain = std::fs::read(fixture("containers/plain.safetensors")).unwrap();
@@ -341,8 +341,7 @@ mod tests {
         assert!(!file.is_in_place(BIAS));
     }
 
-    /// One long string used as every key of nested dictionaries, and as the name of every class: what is kept of it does
-    /// not multiply.
+    /// One long string as every key of nested dictionaries and every class name: kept copies of it do not multiply.
     #[test]
     fn strings_that_are_used_again_and_again() {
         let folder = tempfile::TempDir::new().unwrap();
@@ -357,7 +356,7 @@ mod tests {
         assert!(TorchFile::open(&path, None).is_ok());
     }
 
-    /// Bits flipped anywhere in a file: it is refused, or what it lists can be read or is an error.
+    /// A file with flipped bits is refused, or each listed tensor is readable or an error.
     #[test]
     fn damaged_files_never_panic() {
         let folder = tempfile::TempDir::new().unwrap();

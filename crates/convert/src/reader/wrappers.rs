@@ -1,5 +1,5 @@
-//! Names of the modules that training wraps around others, which are no part of a model's own names:
-//! `layers.0._orig_mod.attention…` is `layers.0.attention…`.
+//! Removing the names of wrapper modules that training adds: `layers.0._orig_mod.attention…` becomes
+//! `layers.0.attention…`.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use std::path::Path;
 use super::{Checkpoint, Listing, MappedFile, TensorBytes};
 use crate::{ConvertError, Result};
 
-/// Attributes in which wrappers keep what they wrap. No module of a model has such a name.
+/// Attributes in which wrappers store the wrapped module. No model has a module of such a name.
 const WRAPPERS: [&str; 5] = [
     "_orig_mod",                  // torch.compile
     "_fsdp_wrapped_module",       // FSDP
@@ -18,13 +18,12 @@ const WRAPPERS: [&str; 5] = [
     "_forward_module",            // Lightning's Fabric
 ];
 
-/// What DataParallel, DistributedDataParallel and AveragedModel call what they wrap; and, elsewhere, whatever
-/// somebody called so. It is a wrapper's within the modules of an encoder, which have no `module` of their own.
-/// In front of them it is part of the prefix.
+/// The attribute of DataParallel, DistributedDataParallel and AveragedModel; elsewhere an arbitrary module name. Inside
+/// an encoder's modules, which have no `module` of their own, it is a wrapper's. Before them it is part of the prefix.
 const MODULE: &str = "module";
 const ENCODER: [&str; 3] = ["feature_extractor", "feature_projection", "encoder"];
 
-/// A key without the wrappers' names.
+/// A key without wrapper names.
 pub(crate) fn unwrapped(key: &str) -> Cow<'_, str> {
     if !key.split('.').any(|part| part == MODULE || WRAPPERS.contains(&part)) {
         return Cow::Borrowed(key);
@@ -37,16 +36,16 @@ pub(crate) fn unwrapped(key: &str) -> Cow<'_, str> {
     Cow::Owned(kept.collect::<Vec<_>>().join("."))
 }
 
-/// A checkpoint under its names without wrappers.
+/// A checkpoint presented without wrapper names.
 struct Unwrapped {
     checkpoint: Box<dyn Checkpoint>,
     listing: Listing,
 }
 
-/// The checkpoint itself, or one that has the wrappers' names taken out of its own.
+/// The checkpoint itself, or a view of it without wrapper names.
 ///
 /// # Errors
-/// [`ConvertError::SameName`] if two tensors then have one name.
+/// [`ConvertError::SameName`] if two tensors then have the same name.
 pub(crate) fn unwrap(path: &Path, checkpoint: Box<dyn Checkpoint>) -> Result<Box<dyn Checkpoint>> {
     let listing = checkpoint.listing();
     let names = || listing.tensors.keys().chain(listing.foreign.keys());

@@ -1,4 +1,4 @@
-//! The change of element type.
+//! Casting between element types.
 
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
@@ -9,9 +9,9 @@ use super::Place;
 use crate::reader::SourceDtype;
 use crate::{ConvertError, Result};
 
-/// Changes the element type, rounding to nearest, ties to even (IEEE 754 roundTiesToEven).
+/// Casts to another element type, rounding to nearest, ties to even (IEEE 754 roundTiesToEven).
 ///
-/// A source of 16 bits was widened exactly, so a cast back to its own type gives its own bits. One of 64 bits comes
+/// A 16-bit source was widened exactly, so that a cast back to its own type restores its bits. A 64-bit source passes
 /// through [`narrow`](super::narrow), so that it is rounded once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Cast {

@@ -1,4 +1,4 @@
-//! The check that every value of a checkpoint is a number.
+//! The check that all values of a checkpoint are finite.
 
 use super::Place;
 use crate::{ConvertError, Result};

@@ -1,4 +1,4 @@
-//! Weight norm: one weight from its magnitude and its direction.
+//! Weight norm fusion: a single weight from magnitude and direction.
 
 use std::io;
 
@@ -59,8 +59,8 @@ impl FuseWeightNorm {
         Ok(g.iter().zip(squares).map(|(&g, square)| g / square.sqrt()).collect())
     }
 
-    /// Replaces `weight` with that of a piece of v: computed in f64, and such that a [`Cast`](super::Cast) to `to`
-    /// rounds it once.
+    /// Replaces `weight` with the fused weight for a piece of v: computed in f64, such that a [`Cast`](super::Cast) to
+    /// `to` rounds it once.
     pub fn apply<V: Copy + Into<f64>>(
         &self,
         shape: &[usize],
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn the_weight_is_rounded_once() {
-        // v / ‖v‖ is ±1 for the one value of each tap, so that w is g.
+        // v / ‖v‖ is ±1 for the single value of each tap, so that w is g.
         let above_a_tie = 1.0 + 2f64.powi(-11) + 2f64.powi(-40);
         let scales = FUSE.scales("v", &[above_a_tie, above_a_tie], &[4.0, 0.25]).unwrap();
         let mut weight = Vec::new();

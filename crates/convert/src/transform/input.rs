@@ -1,4 +1,4 @@
-//! A tensor of a checkpoint, taken a piece at a time.
+//! A checkpoint tensor as a step's input, read in pieces.
 
 use std::io;
 use std::ops::Range;
@@ -41,13 +41,13 @@ impl<'a> Input<'a> {
         self.bytes.len() / self.size
     }
 
-    /// Whether the values need more than an f32 has.
+    /// Whether the values need more precision than f32.
     pub(super) fn is_wide(&self) -> bool {
         *self.dtype == SourceDtype::F64
     }
 
-    /// The values of a range: as they lie in the file, where that is how the processor has them, otherwise
-    /// put into `scratch`. Of an f64 they are such that a cast to `to` rounds once.
+    /// The values of a range: borrowed from the file if it stores native f32, otherwise converted into `scratch`. An
+    /// f64 is converted such that a cast to `to` rounds once.
     pub(super) fn values<'s>(&'s self, range: Range<usize>, to: Dtype, scratch: &'s mut Vec<f32>) -> &'s [f32] {
         let bytes = self.bytes_of(range);
         if self.is_wide() {
@@ -65,7 +65,7 @@ impl<'a> Input<'a> {
         scratch
     }
 
-    /// As [`Input::values`], exact in f64.
+    /// Like [`Input::values`], but exact in f64.
     pub(super) fn wide_values(&self, range: Range<usize>) -> Vec<f64> {
         if self.is_wide() {
             return wide(self.bytes_of(range)).collect();
@@ -78,12 +78,12 @@ impl<'a> Input<'a> {
         &self.bytes[range.start * self.size..range.end * self.size]
     }
 
-    /// Refuses values of a range that are not finite.
+    /// Refuses a range with a value that is not finite.
     pub(super) fn check_finite<V: Copy + Into<f64>>(&self, range: &Range<usize>, values: &[V]) -> Result<()> {
         check_finite(Place { name: self.name, shape: self.shape, first: range.start }, values)
     }
 
-    /// The f64 in a range that became `narrowed`, which an error is to name.
+    /// The original f64 of the value that became `narrowed` in a range, for an error message.
     pub(super) fn original(&self, range: Range<usize>, to: Dtype, narrowed: f64) -> Option<f64> {
         self.is_wide().then(|| wide(self.bytes_of(range)).find(|&value| f64::from(narrow(value, to)) == narrowed))?
     }

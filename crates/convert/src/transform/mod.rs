@@ -24,14 +24,14 @@ use crate::{ConvertError, Result, Step, StepInput};
 /// Values in a piece: what passes from one transform to the next stays in the second-level cache.
 const PIECE: usize = 1 << 15;
 
-/// Runs one step; `sink` is given the little-endian, row-major bytes of its output in pieces, in order.
+/// Runs one step and passes the little-endian, row-major bytes of its output to `sink` in pieces, in order.
 ///
-/// A piece is 32 768 values, or one row of the outermost axis where the step reorders what is within a
-/// row and rows are longer than that.
+/// A piece is 32 768 values, or one row of the outermost axis if the step reorders values within a row and rows are
+/// longer.
 ///
 /// # Errors
-/// [`ConvertError`] if an input cannot be read, is not finite, or does not fit the
-/// output's dtype; what `sink` returns. `sink` may have been given some pieces by then.
+/// [`ConvertError`] if an input cannot be read, is not finite, or does not fit the output's dtype; errors of `sink`. By
+/// then `sink` may have received some pieces.
 pub fn execute(step: &Step, checkpoint: &dyn Checkpoint, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
     let (mut scratch, mut fused, mut moved, mut bytes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let to = step.cast.to;

@@ -1,12 +1,12 @@
-//! f64 on its way to a shorter type: rounded once, although values pass through f32.
+//! Narrowing f64 to a shorter type with a single rounding, although values pass through f32.
 
 use mert_spec::Dtype;
 
-/// A value as an f32 that becomes, in a [`Cast`](super::Cast) to `to`, what one rounding of the f64 to `to` gives.
+/// An f32 whose [`Cast`](super::Cast) to `to` equals a single rounding of the f64 to `to`.
 ///
-/// Rounding to f32 and again to 16 bits would be two roundings: 1 + 2^-11 + 2^-40 lies above a tie of f16, but is on it
-/// once it is an f32. Rounded to odd instead (the neighbour of the exact value whose last bit is 1, if it is between two)
-/// it stays on its side of every tie, as f32 has at least two bits more than either type, in their subnormals, too
+/// Rounding to f32 and then to 16 bits rounds twice: 1 + 2^-11 + 2^-40 lies above a tie of f16, but is on it once it is
+/// an f32. Rounding to odd instead (of the two neighbours of an inexact value, the one whose last bit is 1) keeps a
+/// value on its side of every tie, because f32 has at least two bits more than either type, including their subnormals
 /// (Boldo and Melquiond, "Emulation of FMA and correctly rounded sums", IEEE Trans. Comp. 2008).
 pub fn narrow(value: f64, to: Dtype) -> f32 {
     if to == Dtype::F32 { value as f32 } else { round_to_odd(value) }
@@ -18,7 +18,7 @@ fn round_to_odd(value: f64) -> f32 {
     if back == value || !value.is_finite() {
         return nearest;
     }
-    // Towards zero, then odd. An infinity of a finite value becomes the largest f32, which is odd.
+    // Round towards zero, then to odd. If a finite value overflows, the result is the largest f32, which is odd.
     let towards_zero = nearest.to_bits() - u32::from(back.abs() > value.abs());
     f32::from_bits(towards_zero | 1)
 }
@@ -30,8 +30,8 @@ mod tests {
 
     use super::*;
 
-    /// Round to nearest even by definition, for a type with `p` bits of precision and smallest normal exponent `emin`:
-    /// scaling by a power of two is exact, and so is the rounding of an f64 to an integer.
+    /// Round to nearest even by definition, for a type with `p` bits of precision and smallest normal exponent `emin`.
+    /// Scaling by a power of two and rounding an f64 to an integer are both exact.
     fn nearest_even(value: f64, p: i32, emin: i32) -> f64 {
         if value == 0.0 {
             return value;
@@ -68,7 +68,7 @@ mod tests {
         fn one_rounding(negative in any::<bool>(), exponent in -160i32..129, top in any::<u64>(), kind in 0..4, below in 0u32..52) {
             let fraction = match kind {
                 0 => top >> 12,
-                // A tie of some precision, exact or off by one in some lower bit.
+                // A tie of some precision, exact or off by one in a lower bit.
                 1 => (top >> 12 >> (52 - below.max(1)) << (52 - below.max(1))) | 1 << (51 - below),
                 2 => ((top >> 12 >> 42 << 42) | 1 << 41) + 1,
                 _ => ((top >> 12 >> 45 << 45) | 1 << 44) - 1,

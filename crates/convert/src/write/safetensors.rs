@@ -1,3 +1,5 @@
+//! Writing converted safetensors files: parallel, yet the same bytes on any number of threads.
+
 use std::collections::BTreeMap;
 use std::path::Path;
 

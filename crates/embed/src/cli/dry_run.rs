@@ -1,4 +1,4 @@
-//! `--dry-run`: what would be embedded, in what format and how long it is.
+//! `--dry-run`: lists the inputs with their format and length, without embedding.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -11,15 +11,15 @@ use rayon::prelude::*;
 
 use super::terminal::printable;
 
-/// Prints a line for each input to standard output, then the totals. `is_done` tells which files an output or a
-/// journal has already.
+/// Prints a line for each input to standard output, then the totals. `is_done` says whether an output or a journal
+/// already holds a file.
 pub(super) fn list(
     inputs: &[Input],
     rate: u32,
     reading: &Reading,
     is_done: impl Fn(&Input) -> bool,
 ) -> (ExitCode, Vec<Failure>) {
-    /// Files that are opened before the first of them is printed.
+    /// Files opened in parallel before the first of them is printed.
     const BLOCK: usize = 64;
     let mut totals = Totals::default();
     let mut failures = Vec::new();
@@ -34,7 +34,7 @@ pub(super) fn list(
                     format!("cannot read  {:>10}  {error}", "")
                 }
             };
-            // A reader that has seen enough closes the pipe.
+            // The reader may close the pipe early.
             if writeln!(out, "{line}  {}", printable(&input.path.to_string_lossy())).is_err() {
                 return (ExitCode::SUCCESS, failures);
             }
@@ -47,7 +47,7 @@ pub(super) fn list(
 /// A file that can be opened.
 struct File {
     format: String,
-    /// In seconds, where the file states it.
+    /// Length in seconds, if the file states it.
     length: Option<f64>,
 }
 
@@ -76,7 +76,7 @@ struct Totals {
 }
 
 impl Totals {
-    /// Counts a file, and returns its line.
+    /// Counts a file and returns its line.
     fn add(&mut self, file: &File, is_done: bool) -> String {
         let what = if is_done { "done" } else { "embed" };
         if is_done {
@@ -106,7 +106,7 @@ impl Totals {
     }
 }
 
-/// `3:07.2` or `1:02:03.4`: minutes, seconds and tenths, with hours if there are any.
+/// Formats seconds as `3:07.2` or `1:02:03.4`: minutes, seconds and tenths, and hours if there are any.
 fn clock(seconds: f64) -> String {
     let tenths = (seconds * 10.0).round() as u64;
     let (hours, minutes, seconds, tenths) = (tenths / 36_000, tenths / 600 % 60, tenths / 10 % 60, tenths % 10);

@@ -1,4 +1,4 @@
-//! `mert-embed`'s command: what it checks, embeds, writes and says.
+//! The `mert-embed` command: checks, the run, and its messages.
 
 mod args;
 mod dry_run;
@@ -29,14 +29,14 @@ use self::terminal::Notes;
 pub(crate) use self::terminal::say;
 use crate::progress::Progress;
 
-/// Set by a signal, and by --strict.
+/// Set by a signal and by --strict.
 static STOP: AtomicBool = AtomicBool::new(false);
 
-/// While files are embedded a run may end at any moment: what is finished is in the journal.
+/// Whether files are being embedded: the run may then end at any moment, because finished files are in the journal.
 static EMBEDDING: AtomicBool = AtomicBool::new(false);
 
-/// Ends the run after the window that is being embedded; a second signal ends it at once, and so does a window that takes
-/// long, or standard input without data.
+/// Ends the run after the current window. A second signal ends it at once, as does a window that takes long, or
+/// standard input without data.
 pub(crate) fn interrupt() {
     const PATIENCE: Duration = Duration::from_secs(2);
     if !STOP.swap(true, Ordering::Relaxed) {
@@ -52,7 +52,7 @@ pub(crate) fn interrupt() {
     std::process::exit(130);
 }
 
-/// Runs the command.
+/// Runs the command and returns its exit status.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let config = args.config.as_deref().map(EmbedConfig::read).transpose()?.unwrap_or_default();
     let config_path = args.config.as_deref().unwrap_or(Path::new(""));
@@ -128,7 +128,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     result
 }
 
-/// The model, and what is to be embedded.
+/// The path of the model and the inputs.
 fn model_and_inputs(args: &Args, config: &EmbedConfig) -> anyhow::Result<(PathBuf, Vec<PathBuf>)> {
     let named = args.model.clone().or_else(|| config.model_name.as_ref().map(PathBuf::from));
     let (model, inputs) = match (named, args.arguments.split_first()) {
@@ -139,14 +139,14 @@ fn model_and_inputs(args: &Args, config: &EmbedConfig) -> anyhow::Result<(PathBu
     if !model.exists() && model.extension().is_none_or(|extension| extension != "safetensors") {
         let name = model.display();
         bail!(
-            "{name} is no file here. If it is a model of the hub, convert it first, `mert-convert {name} \
+            "{name} is not a file here. If it is a model of the hub, convert it first, `mert-convert {name} \
              model.safetensors`, and give --model model.safetensors"
         );
     }
     Ok((model, inputs))
 }
 
-/// The files that will be written; none of them is there yet, or may be replaced.
+/// The files that will be written. Each is new or may be replaced.
 fn check_output(args: &Args) -> Result<Vec<PathBuf>, EmbedError> {
     let mut written = Vec::new();
     if let Some(output) = args.output.as_ref() {
@@ -164,7 +164,7 @@ fn check_output(args: &Args) -> Result<Vec<PathBuf>, EmbedError> {
         None => {}
     }
     if let Some(report) = &args.report {
-        // A run that is repeated replaces its own report.
+        // A repeated run replaces its own report.
         if report.exists() && !args.force && !failures::is_report(report) {
             return Err(EmbedError::ReportExists { path: report.clone() });
         }
@@ -173,7 +173,7 @@ fn check_output(args: &Args) -> Result<Vec<PathBuf>, EmbedError> {
     Ok(written)
 }
 
-/// An output that would replace an input is a slip on the command line.
+/// Refuses an output that would replace an input: it is a slip on the command line.
 fn refuse_overwriting<'a>(written: &[PathBuf], mut read: impl Iterator<Item = &'a PathBuf>) -> anyhow::Result<()> {
     let resolved: Vec<PathBuf> = written.iter().filter_map(|path| path.canonicalize().ok()).collect();
     match read.find(|path| path.canonicalize().is_ok_and(|path| resolved.contains(&path))) {
@@ -197,7 +197,7 @@ fn check_stdin(inputs: &[Input], reading: &Reading) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The model, what outputs say of its file, and what is assumed about its input, if its file does not record that.
+/// The model, its provenance, and the assumptions about its audio input that its file does not record.
 fn open_model(
     path: &Path,
     dtype: ComputeDtype,
@@ -236,7 +236,7 @@ fn write_report(args: &Args, failures: &[Failure]) -> Result<(), EmbedError> {
     args.report.as_ref().map_or(Ok(()), |path| failures::write_report(path, failures))
 }
 
-/// A run whose settings are known.
+/// A run with its settings.
 struct Run<'a> {
     args: &'a Args,
     output: &'a Path,
@@ -292,7 +292,7 @@ impl Run<'_> {
         Ok((summary?, failures))
     }
 
-    /// Writes the output, unless the run was stopped, and says what was done.
+    /// Writes the output, unless the run was stopped, and prints a summary.
     fn finish(
         &self,
         mut inputs: Vec<Input>,

@@ -1,4 +1,4 @@
-//! Lines for people. Standard output stays free for programs.
+//! Messages on standard error. Standard output stays free for programs.
 
 use std::io::Write;
 
@@ -7,12 +7,12 @@ pub(crate) fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{}", printable(text));
 }
 
-/// Control characters escaped: file names may hold anything, and a terminal obeys them.
+/// Escapes control characters: file names may hold any, and terminals interpret them.
 pub(super) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { c.escape_debug().to_string() } else { c.to_string() }).collect()
 }
 
-/// Prints notes, unless the user wants nothing but errors.
+/// Prints notes unless --quiet.
 pub(super) struct Notes {
     pub(super) quiet: bool,
 }

@@ -1,4 +1,4 @@
-//! Audio files in a folder and the folders in it.
+//! Finding audio files in a folder and its subfolders.
 
 use std::path::{Path, PathBuf};
 
@@ -7,13 +7,13 @@ use walkdir::WalkDir;
 
 use crate::EmbedError;
 
-/// The audio files in `folder` and its folders, sorted by path: those with the extension of an audio format, and those
-/// with another extension or none whose first bytes are those of one. Formats that are not read are among them, so that
-/// the files that are left out are named. Hidden files are not looked at: macOS writes `._track.mp3`, which holds no
-/// audio, beside `track.mp3` on other file systems.
+/// The audio files in `folder` and its subfolders, sorted by path: files with the extension of an audio format, and
+/// files with another extension or none whose first bytes identify one. Unsupported formats are included, so that they
+/// are reported. Hidden files are skipped: macOS writes `._track.mp3`, which holds no audio, beside `track.mp3` on
+/// other file systems.
 ///
 /// # Errors
-/// [`EmbedError::Input`] for a folder that cannot be read or has no audio in it.
+/// [`EmbedError::Input`] for a folder that cannot be read or holds no audio.
 pub(super) fn audio_files(folder: &Path) -> Result<Vec<PathBuf>, EmbedError> {
     let wrong = |reason: String| EmbedError::Input { path: folder.to_path_buf(), reason };
     let is_hidden = |name: &std::ffi::OsStr| name.as_encoded_bytes().starts_with(b".");
@@ -23,7 +23,7 @@ pub(super) fn audio_files(folder: &Path) -> Result<Vec<PathBuf>, EmbedError> {
         match entry {
             Ok(entry) if entry.file_type().is_file() && is_audio(entry.path()) => files.push(entry.into_path()),
             Ok(_) => {}
-            // A link to nothing or to a folder around it, or a folder that may not be read: reported in its turn.
+            // A dangling link, a link cycle or an unreadable folder is reported when its turn comes.
             Err(error) if error.depth() > 0 => files.extend(error.path().map(Path::to_path_buf)),
             Err(error) => return Err(wrong(error.to_string())),
         }

@@ -1,4 +1,4 @@
-//! Lists of files: plain text with a path on each line, and the playlists of players (M3U, PLS).
+//! Lists of files: plain text with a path per line, and playlists (M3U, PLS).
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use percent_encoding::percent_decode;
 
 use crate::EmbedError;
 
-/// Playlists in other formats, by their extensions.
+/// Extensions of unsupported playlist formats.
 const NOT_READ: [&str; 6] = ["xspf", "wpl", "asx", "zpl", "b4s", "cue"];
 
 #[derive(Clone, Copy, PartialEq)]
@@ -17,7 +17,7 @@ enum Kind {
     Pls,
 }
 
-/// The paths that the file `list` names, those of a playlist from its own folder. `notes` gets what was assumed.
+/// The paths in the file `list`; a playlist's are relative to its own folder. Assumptions are added to `notes`.
 ///
 /// # Errors
 /// [`EmbedError::Input`] for a list that cannot be read.
@@ -52,7 +52,7 @@ pub(super) fn read(list: &Path, notes: &mut Vec<String>) -> Result<Vec<PathBuf>,
     Ok(paths)
 }
 
-/// The lines of a text without their ends. A text that begins with the byte order mark of UTF-16 becomes UTF-8.
+/// The lines of a text without their endings. UTF-16 with a byte order mark is converted to UTF-8.
 fn lines(bytes: &[u8]) -> Vec<Vec<u8>> {
     let text = match Encoding::for_bom(bytes) {
         Some((encoding, length)) => encoding.decode(&bytes[length..]).0.into_owned().into_bytes(),
@@ -61,7 +61,7 @@ fn lines(bytes: &[u8]) -> Vec<Vec<u8>> {
     text.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line).to_vec()).collect()
 }
 
-/// What a line of a list names, if anything.
+/// The name in a line of a list, if there is one.
 fn entry(kind: Kind, line: &[u8]) -> Option<&[u8]> {
     let entry = match kind {
         Kind::Plain => line,
@@ -75,8 +75,8 @@ fn entry(kind: Kind, line: &[u8]) -> Option<&[u8]> {
     (!entry.trim_ascii().is_empty()).then_some(entry)
 }
 
-/// The path that an entry names, and whether its encoding was assumed. Bytes that are not UTF-8 are a file's name as it
-/// is on disk, if there is such a file; else the text of a player on Windows.
+/// The path of an entry, and whether its encoding was assumed. Bytes that are not UTF-8 are a raw file name if such a
+/// file exists, otherwise Windows-1252.
 fn decode(base: &Path, entry: &[u8]) -> (PathBuf, bool) {
     if let Ok(text) = std::str::from_utf8(entry) {
         return (resolve(base, Path::new(text)), false);
@@ -94,8 +94,8 @@ fn decode(base: &Path, entry: &[u8]) -> (PathBuf, bool) {
     (resolve(base, Path::new(text.as_ref())), true)
 }
 
-/// `name` from the folder `base`. A name that does not exist as it is may be a `file://` address, have the separators of
-/// Windows, or be percent-encoded, as VLC writes it.
+/// `name` relative to the folder `base`. A name that does not exist as written may be a `file://` URL, use Windows
+/// separators, or be percent-encoded, as VLC writes it.
 fn resolve(base: &Path, name: &Path) -> PathBuf {
     if super::is_address(name) {
         return local_path(name);
@@ -111,14 +111,14 @@ fn resolve(base: &Path, name: &Path) -> PathBuf {
     names.iter().map(|name: &PathBuf| base.join(name)).find(|path| path.exists()).unwrap_or(path)
 }
 
-/// The path of a `file://` address on this machine; any other name as it is.
+/// The local path of a `file://` URL; any other name unchanged.
 pub(super) fn local_path(name: &Path) -> PathBuf {
     let Some(text) = name.to_str().filter(|text| text.starts_with("file:") && !name.exists()) else {
         return name.to_path_buf();
     };
     let rest = &text["file:".len()..];
     let path = match rest.strip_prefix("//") {
-        // An address has a host, which is empty for this machine.
+        // The URL's host is empty for the local machine.
         Some(rest) => rest.strip_prefix("localhost").unwrap_or(rest),
         None => rest,
     };

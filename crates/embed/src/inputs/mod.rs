@@ -1,4 +1,4 @@
-//! The files that are embedded: named by the user, found in folders, or read from lists.
+//! The files to embed: named by the user, found in folders, or read from lists.
 
 mod folder;
 mod list;
@@ -13,56 +13,56 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::EmbedError;
 use crate::file_name::{escape, unescape};
 
-/// The name that stands for standard input.
+/// The name of standard input.
 pub const STDIN: &str = "-";
 
-/// A file to embed, and the version of it that was seen.
+/// A file to embed, and its version when it was found.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Input {
-    /// The path, as the user gave it or found in a folder that the user gave.
+    /// The path as the user gave it, or as found in a folder that the user gave.
     #[serde(serialize_with = "write_path", deserialize_with = "read_path")]
     pub path: PathBuf,
-    /// `None` for what has no size and time, such as standard input or a missing file: it is embedded in every run.
+    /// `None` without a size and time, such as for standard input or a missing file, which every run embeds.
     pub version: Option<FileVersion>,
 }
 
-/// The size and the time of a file, by which a changed file is told from one that was embedded before.
+/// A file's size and time, which detect changes since it was embedded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FileVersion {
     /// Size in bytes.
     pub size: u64,
-    /// Time of the last change, in microseconds since 1970 (UTC).
+    /// Modification time in microseconds since 1970 (UTC).
     pub modified: i64,
 }
 
-/// All files to embed.
+/// The files to embed, with notes.
 #[derive(Debug, Clone, Default)]
 pub struct Inputs {
-    /// Each file once.
+    /// The files without duplicates.
     pub files: Vec<Input>,
-    /// Remarks for the user: names that lead to the same file, lists in an assumed encoding.
+    /// Notes for the user: duplicate names, lists in an assumed encoding.
     pub notes: Vec<String>,
 }
 
 impl Input {
-    /// The file at `path` as it is now.
+    /// The file at `path` in its current version.
     pub fn new(path: &Path) -> Self {
         let version = std::fs::metadata(path).ok().as_ref().and_then(version);
         Input { path: path.to_path_buf(), version }
     }
 
-    /// Whether this is the address of a stream, such as playlists of radio stations have.
+    /// Whether the input is a network address, as in playlists of radio stations.
     pub fn is_address(&self) -> bool {
         is_address(&self.path)
     }
 
-    /// Whether this is standard input.
+    /// Whether the input is standard input.
     pub fn is_stdin(&self) -> bool {
         self.path == Path::new(STDIN)
     }
 }
 
-/// Whether `name` begins like `https://`. A drive of Windows has one letter.
+/// Whether `name` begins with a scheme such as `https://`. A one-letter scheme is a Windows drive.
 fn is_address(name: &Path) -> bool {
     let scheme = name.to_str().and_then(|name| name.split_once(":/")).map(|(scheme, _)| scheme);
     scheme.is_some_and(|scheme| scheme.len() > 1 && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()))
@@ -85,13 +85,13 @@ fn read_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::E
     Ok(unescape(&String::deserialize(deserializer)?))
 }
 
-/// The files that `paths` (files, folders, `file://` addresses, `-`) and the entries of `list` name: each file once,
-/// under the first name that leads to it, in the order given; those of a folder sorted by path.
+/// The files named by `paths` (files, folders, `file://` URLs, `-`) and by the entries of `list`, without duplicates:
+/// each under its first name, in the order given; those of a folder sorted by path.
 ///
-/// A missing or unreadable file is kept: it is reported when its turn comes.
+/// A missing or unreadable file is kept, and is reported when its turn comes.
 ///
 /// # Errors
-/// [`EmbedError::Input`] for a list or folder that cannot be read, a folder without audio, or nothing at all.
+/// [`EmbedError::Input`] for a list or folder that cannot be read, a folder without audio, or no input at all.
 pub fn collect(paths: &[PathBuf], list: Option<&Path>) -> Result<Inputs, EmbedError> {
     let mut inputs = Inputs::default();
     let mut named: Vec<PathBuf> = paths.iter().map(|path| list::local_path(path)).collect();
@@ -121,7 +121,7 @@ pub fn collect(paths: &[PathBuf], list: Option<&Path>) -> Result<Inputs, EmbedEr
     Ok(inputs)
 }
 
-/// The path by which two spellings of one file are the same; links are followed.
+/// A canonical path, equal for all spellings of a file's path; links are followed.
 pub(crate) fn identity(path: &Path) -> PathBuf {
     if path == Path::new(STDIN) {
         return path.to_path_buf();

@@ -1,4 +1,4 @@
-//! JSON lines: an object for each row.
+//! JSON lines: an object per row.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -23,7 +23,7 @@ struct Line<'a> {
     hidden_states: BTreeMap<usize, &'a [f32]>,
 }
 
-/// A line as it is read.
+/// A line in deserialized form.
 #[derive(Deserialize)]
 struct StoredLine<'a> {
     file: String,
@@ -80,7 +80,7 @@ pub(super) fn read(table: &StoredTable<'_>, on_row: &mut OnRow<'_>) -> io::Resul
     })
 }
 
-/// Reads the lines beside the `.npy` that is `table`, without its vectors or with those in `values`.
+/// Reads the lines beside the `.npy` file `table`, with its vectors from `values`, if any.
 pub(super) fn read_places(
     path: &Path,
     table: &StoredTable<'_>,

@@ -64,7 +64,7 @@ pub(crate) struct Table<'a> {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Place<'a> {
     pub(crate) file: &'a str,
-    /// Bytes of the file, and microseconds since 1970 (UTC) of its last change, when it was embedded.
+    /// Size in bytes and modification time in microseconds since 1970 (UTC), when the file was embedded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) file_size: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -97,13 +97,12 @@ impl Table<'_> {
         self.settings.pool == "none"
     }
 
-    /// The names of the files with rows, as [`escape`] writes them.
+    /// The names of the files with rows, escaped by [`escape`].
     fn names(&self) -> Vec<String> {
         self.inputs.iter().map(|input| escape(&input.path)).collect()
     }
 
-    /// Sizes and times of the files with rows, in bytes and in microseconds since 1970; -1 and the smallest number where
-    /// they are not known.
+    /// Sizes in bytes and times in microseconds since 1970 of the files with rows; -1 and `i64::MIN` if unknown.
     fn versions(&self) -> (Vec<i64>, Vec<i64>) {
         let of =
             |input: &&Input| input.version.map_or((-1, i64::MIN), |version| (version.size as i64, version.modified));
@@ -203,10 +202,10 @@ pub fn write(output: &Path, settings: &Provenance, inputs: &[Input], journal: &m
     .map_err(failed)
 }
 
-/// A row of an output that was written before.
+/// A row of an existing output.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StoredRow<'a> {
-    /// The file's name, escaped.
+    /// The file's escaped name.
     pub(crate) file: &'a str,
     pub(crate) version: Option<FileVersion>,
     pub(crate) window: u32,
@@ -214,41 +213,41 @@ pub(crate) struct StoredRow<'a> {
     /// Seconds from the start of the track.
     pub(crate) start: f64,
     pub(crate) end: f64,
-    /// `(hidden states, dim)`; empty where only places are read.
+    /// `(hidden states, dim)`; empty if only places are read.
     pub(crate) values: &'a [f32],
 }
 
-/// What an output that was written before says of its settings.
+/// The settings that an existing output records.
 #[derive(Debug)]
 pub(crate) enum StoredSettings {
-    /// All of them.
+    /// The full settings.
     Full(Box<Provenance>),
-    /// [`Provenance::digest`].
+    /// A digest, see [`Provenance::digest`].
     Digest(String),
 }
 
-/// Whether the vectors of an output are read, or only where its rows are from.
+/// Whether to read the vectors of an output, or only the places of its rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Parts {
     Places,
     Rows,
 }
 
-/// Called with each row in order.
+/// Receives each row in order.
 pub(crate) type OnRow<'a> = dyn FnMut(StoredRow<'_>) -> io::Result<()> + 'a;
 
-/// An output that was written before, to be read.
+/// An existing output, with the parameters of reading it.
 pub(crate) struct StoredTable<'a> {
     pub(crate) path: &'a Path,
-    /// The settings that it must have been written with.
+    /// The settings with which it must have been written.
     pub(crate) settings: &'a Provenance,
     pub(crate) parts: Parts,
-    /// Refuses other settings. Called before the first row.
+    /// Refuses other settings. Called before the first row is read.
     pub(crate) accept: &'a dyn Fn(&StoredSettings) -> io::Result<()>,
 }
 
 impl StoredTable<'_> {
-    /// Shows each row to `on_row`.
+    /// Passes each row to `on_row`.
     pub(crate) fn read(&self, on_row: &mut OnRow<'_>) -> io::Result<()> {
         match Format::of(self.path).map_err(io::Error::other)? {
             Format::Npy => npy::read(self, on_row),
@@ -259,20 +258,20 @@ impl StoredTable<'_> {
         }
     }
 
-    /// Floats of one row.
+    /// Values per row.
     fn width(&self) -> usize {
         self.settings.values()
     }
 }
 
-/// The settings that `provenance` (JSON) holds.
+/// Parses the settings in `provenance` (JSON).
 fn stored_settings(provenance: &str) -> io::Result<StoredSettings> {
     serde_json::from_str(provenance)
         .map(|settings| StoredSettings::Full(Box::new(settings)))
         .map_err(|error| invalid(format!("its settings are those of another version of mert-embed ({error})")))
 }
 
-/// The version that stored numbers tell, where they are known.
+/// The file version in stored numbers, if it is known.
 fn stored_version(size: i64, modified: i64) -> Option<FileVersion> {
     u64::try_from(size).ok().map(|size| FileVersion { size, modified })
 }
@@ -281,7 +280,7 @@ fn invalid(reason: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, reason.into())
 }
 
-/// Columns of an npz or a safetensors file that say where its rows are from.
+/// The columns of an npz or safetensors file with the places of its rows.
 #[derive(Debug, Default)]
 struct StoredPlaces {
     files: Vec<String>,
@@ -295,7 +294,7 @@ struct StoredPlaces {
 }
 
 impl StoredPlaces {
-    /// Whether all columns have a value for each row.
+    /// Checks that all columns have the same length.
     fn check(&self) -> io::Result<()> {
         let rows = self.file.len();
         let frames = self.frame.as_ref().map_or(rows, Vec::len);
@@ -325,7 +324,7 @@ impl StoredPlaces {
         })
     }
 
-    /// Shows each row, with the next `width` of `values`, if any.
+    /// Passes each row to `on_row`, with the next `width` of `values`, if there are any.
     fn for_each(
         &self,
         width: usize,
@@ -350,7 +349,7 @@ impl StoredPlaces {
     }
 }
 
-/// Whether vectors of this shape are rows of `width` values.
+/// Checks that the shape is one of `rows` vectors of `width` values.
 fn check_shape(shape: &[u64], rows: usize, width: usize) -> io::Result<()> {
     let found = shape.iter().skip(1).product::<u64>();
     if shape.first() != Some(&(rows as u64)) || found != width as u64 {
@@ -359,12 +358,12 @@ fn check_shape(shape: &[u64], rows: usize, width: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Where the rows of a `.npy` are told.
+/// The file with the places of the rows of a `.npy`.
 pub fn rows_file(output: &Path) -> PathBuf {
     output.with_extension("rows.jsonl")
 }
 
-/// Writes a file under another name, brings it to the disk, and gives it its name.
+/// Writes a file under a temporary name, syncs it to the disk, and renames it.
 pub(crate) fn replace(path: &Path, write: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();

@@ -1,4 +1,4 @@
-//! One numpy array of all vectors, with the rows told in a file of JSON lines beside it.
+//! A numpy array of all vectors, with the places of its rows in a file of JSON lines.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Write};
@@ -37,7 +37,7 @@ pub(super) fn read(table: &StoredTable<'_>, on_row: &mut OnRow<'_>) -> io::Resul
         on_row(row)
     })?;
     if seen != count {
-        return Err(invalid(format!("it has {count} rows, and {} tells of {seen}", rows.display())));
+        return Err(invalid(format!("it has {count} rows, but {} lists {seen}", rows.display())));
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! A numpy archive: the vectors, and columns that say where they are from.
+//! A numpy archive: the vectors, and columns with the places of the rows.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Write};
@@ -12,7 +12,7 @@ use super::{OnRow, Parts, StoredPlaces, StoredTable, Table, check_shape, invalid
 
 type Npz<'a> = NpzWriter<BufWriter<&'a File>>;
 
-/// `embeddings`, and arrays as long as it that tell what each row is: `file` (an index into `files`), `window`,
+/// `embeddings`, and arrays of the same length that describe each row: `file` (an index into `files`), `window`,
 /// `start`, `end`, and `frame` without pooling; `files`, `file_size` and `file_modified` of each file; then
 /// `hidden_states`, `model_sha256` and `provenance` (JSON).
 pub(super) fn write(table: &mut Table<'_>, file: &File) -> io::Result<()> {

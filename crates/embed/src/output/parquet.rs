@@ -1,4 +1,4 @@
-//! Parquet: a row for each row, the settings in the file's metadata.
+//! Parquet: a row per embedding, with the settings in the file's metadata.
 
 use std::fs::File;
 use std::io;
@@ -27,7 +27,7 @@ const BATCH: usize = 4 << 20;
 const ROW_GROUP: usize = 64 << 20;
 
 /// Columns `file`, `file_size`, `file_modified`, `window`, `frame` without pooling, `start`, `end`, `model_sha256`, and
-/// for each hidden state one such as `hidden_state_6`, a fixed-size list of f32. The settings are the file's key-value
+/// one per hidden state, such as `hidden_state_6`, a fixed-size list of f32. The settings are in the file's key-value
 /// metadata.
 pub(super) fn write(table: &mut Table<'_>, file: &File) -> io::Result<()> {
     let settings = table.settings;
@@ -166,7 +166,7 @@ fn timestamp() -> DataType {
 }
 
 pub(super) fn read(table: &StoredTable<'_>, on_row: &mut OnRow<'_>) -> io::Result<()> {
-    /// Rows that are decoded together.
+    /// Rows decoded per batch.
     const ROWS: usize = 256;
     let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(table.path)?).map_err(io::Error::other)?;
     let entries = builder.metadata().file_metadata().key_value_metadata();
@@ -186,7 +186,7 @@ pub(super) fn read(table: &StoredTable<'_>, on_row: &mut OnRow<'_>) -> io::Resul
     Ok(())
 }
 
-/// Shows the rows of `batch`, with the vectors of the columns `vectors`, each of `dim` values.
+/// Passes the rows of `batch` to `on_row`, with the vectors of the columns `vectors`, each of `dim` values.
 fn rows(batch: &RecordBatch, vectors: &[String], dim: usize, on_row: &mut OnRow<'_>) -> io::Result<()> {
     let file =
         column(batch, "file")?.as_string_opt::<i32>().ok_or_else(|| invalid("`file` is not a column of text"))?;

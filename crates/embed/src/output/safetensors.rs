@@ -1,4 +1,4 @@
-//! Safetensors: the vectors and columns that say where they are from, with names and settings in the metadata.
+//! Safetensors: the vectors and columns with the places of the rows; file names and settings are in the metadata.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -10,11 +10,11 @@ use serde_json::{Map, Value, json};
 
 use super::{OnRow, Parts, StoredPlaces, StoredTable, Table, check_shape, invalid, stored_settings};
 
-/// `embeddings` (F32), and as long as it `file` (an index into the metadata's `files`), `window`, `frame`
-/// without pooling (I64), `start` and `end` (F64); `file_size` and `file_modified` (I64) of each of the `files`.
+/// `embeddings` (F32), and of the same length `file` (an index into the metadata's `files`), `window`, `frame` without
+/// pooling (I64), `start` and `end` (F64); `file_size` and `file_modified` (I64) of each of the `files`.
 ///
-/// The header is written here because the crate's own writer wants all tensors in memory and takes the
-/// metadata in the order of a hash.
+/// The header is written here because the crate's own writer needs all tensors in memory and writes the metadata in
+/// hash order.
 pub(super) fn write(table: &mut Table<'_>, file: &File) -> io::Result<()> {
     let rows = table.rows();
     let (sizes, modified) = table.versions();
@@ -65,7 +65,7 @@ fn header(table: &Table<'_>, tensors: &[(&str, &str, u64, Vec<u64>)]) -> io::Res
     Ok(bytes)
 }
 
-/// A tensor as the header tells of it.
+/// A tensor's entry in the header.
 #[derive(Deserialize)]
 struct StoredTensor {
     dtype: String,
@@ -102,11 +102,11 @@ pub(super) fn read(table: &StoredTable<'_>, on_row: &mut OnRow<'_>) -> io::Resul
     places.for_each(table.width(), Some(&mut values), on_row)
 }
 
-/// A file whose header was read.
+/// An open file with its parsed header.
 struct Stored {
     reader: BufReader<File>,
     header: Value,
-    /// Where the data starts, and how much there is.
+    /// Offset and length of the data, in bytes.
     data: u64,
     length: u64,
 }
@@ -125,7 +125,7 @@ impl Stored {
         Ok(Stored { reader, header: serde_json::from_slice(&header)?, data, length: bytes - data })
     }
 
-    /// Goes to where the bytes of a tensor start.
+    /// Seeks to the first byte of a tensor.
     fn tensor(&mut self, name: &str, dtype: &str, size: u64) -> io::Result<StoredTensor> {
         let tensor = self.header.get(name).ok_or_else(|| invalid(format!("it has no `{name}`")))?;
         let tensor: StoredTensor = serde_json::from_value(tensor.clone())?;

@@ -1,4 +1,4 @@
-//! What is timed: windows of input and the hidden states that are asked of them.
+//! The workload of a benchmark: input windows and the wanted hidden states.
 
 use candle_core::{Device, Tensor};
 use mert_spec::{Config, attention_flops, forward_flops};
@@ -19,17 +19,17 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// Windows of `seconds` of generated, music-like input at `rate` hertz. `wanted` are hidden states; the highest one
-    /// decides how many layers run.
+    /// Windows of `seconds` of generated, music-like input at `rate` hertz. The highest of the `wanted` hidden states
+    /// determines how many layers run.
     ///
     /// # Errors
-    /// [`VerifyError::NothingToCompare`] for windows too short for a frame, or none.
+    /// [`VerifyError::NothingToCompare`] for windows shorter than a frame, or without windows.
     pub fn generated(config: &Config, rate: u32, seconds: f64, batch: usize, wanted: &[usize]) -> Result<Self> {
         let samples = (seconds * f64::from(rate)).round() as usize;
         Workload::of_clip(config, rate, signal::music_like(samples, rate), batch, wanted)
     }
 
-    /// Windows that are all `clip`, at `rate` hertz, exactly as it enters the model.
+    /// Windows that all hold `clip`, at `rate` hertz, exactly as it enters the model.
     ///
     /// # Errors
     /// As [`Workload::generated`].

@@ -74,10 +74,10 @@ pub trait Candidate {
     /// The lengths of clip, in samples, that show what it does; `None` if it takes any.
     fn clip_lengths(&self) -> Option<Vec<usize>>;
 
-    /// The LayerNorm that closes the encoder, of a pre-LN model whose weights can be read.
+    /// The encoder's final LayerNorm, for a pre-LN model with readable weights.
     ///
     /// # Errors
-    /// [`VerifyError`](crate::VerifyError) if they cannot, though they should.
+    /// [`VerifyError`](crate::VerifyError) if readable weights cannot be read.
     fn closing_norm(&self) -> Result<Option<ClosingNorm>>;
 
     /// Looks at lengths of clip that it takes and that no reference had; gives a sentence about what was not judged.

@@ -1,4 +1,4 @@
-//! Converted files, run by the runtime.
+//! Converted files as candidates, run by the runtime.
 
 use std::path::{Path, PathBuf};
 

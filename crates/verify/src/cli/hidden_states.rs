@@ -1,3 +1,5 @@
+//! `mert-verify hidden-states`: writes the hidden states of a clip to a .npz file.
+
 use std::path::PathBuf;
 
 use anyhow::{Context, anyhow};

@@ -59,7 +59,8 @@ pub(crate) enum Outcome {
 }
 
 impl Args {
-    /// The command line; a wrong one ends the program with exit status 2, which the reports that it asks for say, too.
+    /// Parses the command line. An invalid one is written to the requested reports and ends the program with exit
+    /// status 2.
     pub(crate) fn parse_or_report() -> Self {
         Args::try_parse().unwrap_or_else(|error| {
             let arguments: Vec<_> = std::env::args_os().skip(1).collect();

@@ -1,4 +1,4 @@
-//! The report files that a run was asked for: however it ends, each of them says so, and none replaces an input.
+//! The report files of a run. Each is written however the run ends, and none replaces an input.
 
 use std::ffi::OsString;
 use std::io::Read;
@@ -11,7 +11,7 @@ use super::same_file;
 
 type Render = fn(&Report) -> String;
 
-/// The report files of a run.
+/// The requested report files.
 pub(super) struct Reports<'a> {
     files: Vec<(&'a Path, Render)>,
 }
@@ -23,10 +23,10 @@ impl<'a> Reports<'a> {
         Reports { files: asked.into_iter().filter_map(|(path, render)| Some((path?, render))).collect() }
     }
 
-    /// Leaves out a report that would replace an input, or another report.
+    /// Drops a report that would replace an input or another report.
     ///
     /// # Errors
-    /// The first of them: it is a slip on the command line.
+    /// The first such report: it is a slip on the command line.
     pub(super) fn spare(&mut self, inputs: &[PathBuf]) -> anyhow::Result<()> {
         let (mut kept, mut slip): (Vec<(&Path, Render)>, _) = (Vec::new(), None);
         for &(path, render) in &self.files {
@@ -43,8 +43,8 @@ impl<'a> Reports<'a> {
         slip.map_or(Ok(()), Err)
     }
 
-    /// Leaves out what may be an input, where the inputs are not all known because the run ended before: a file that the
-    /// gate's file names, and one that holds no text.
+    /// Drops a report that may replace an input, if a run ends before its inputs are known: a file named by the gate's
+    /// file, or one that is not text.
     pub(super) fn spare_what_may_be_an_input(&mut self, suite: Option<&Path>) {
         let text = suite.and_then(|suite| std::fs::read(suite).ok()).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
@@ -52,8 +52,7 @@ impl<'a> Reports<'a> {
         self.files.retain(|(path, _)| !path.is_file() || !(named(path) || is_binary(path)));
     }
 
-    /// Removes an earlier run's reports. One that cannot be removed cannot be replaced either, which is said when that
-    /// is tried.
+    /// Removes reports of an earlier run. A failure is reported later, by [`Reports::write`].
     pub(super) fn remove_stale(&self) {
         for (path, _) in &self.files {
             if std::fs::symlink_metadata(path).is_ok_and(|existing| existing.is_file()) {
@@ -62,14 +61,14 @@ impl<'a> Reports<'a> {
         }
     }
 
-    /// Writes each of them; all are tried, whatever becomes of the others.
+    /// Writes each report, even if another fails.
     pub(super) fn write(&self, report: &Report) -> Vec<anyhow::Result<()>> {
         self.files.iter().map(|(path, render)| Ok(report::write(path, &render(report))?)).collect()
     }
 }
 
-/// Says in the reports that a command line asks for why it could not be understood. `arguments` are all but the program's
-/// name. Nothing that it names otherwise is replaced.
+/// Writes a usage error to the reports that the command line requests. `arguments` excludes the program's name. No
+/// other file named on the command line is replaced.
 pub(crate) fn report_usage_error(arguments: &[OsString], error: &str) {
     let value_of = |option: &str| {
         let at = arguments
@@ -85,11 +84,11 @@ pub(crate) fn report_usage_error(arguments: &[OsString], error: &str) {
     let uses = |path: &Path| arguments.iter().filter(|argument| same_file(path, Path::new(argument))).count();
     reports.files.retain(|(path, _)| uses(path) < 2);
     reports.spare_what_may_be_an_input(value_of("--config").as_deref());
-    // That it cannot be written would hide what is wrong with the command line.
+    // A write error would hide the usage error.
     reports.write(&Report::not_started("the command line".into(), error.to_string()));
 }
 
-/// Whether a file has a zero byte near its start, as arrays, models and music have and no report has.
+/// Whether a file has a zero byte near its start, as arrays, models and audio files have and reports do not.
 fn is_binary(path: &Path) -> bool {
     let mut start = Vec::new();
     let read = std::fs::File::open(path).and_then(|file| file.take(4096).read_to_end(&mut start));

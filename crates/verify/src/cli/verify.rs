@@ -1,3 +1,5 @@
+//! `mert-verify verify`: compares converted models with references and writes the reports.
+
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -118,12 +120,12 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Outcome> {
 const FIXTURE: &str = "built-in fixture mert-tiny";
 
 impl VerifyArgs {
-    /// What the run is about, where it ends before it looks at a model.
+    /// The subject of a run that ends before it opens a model.
     fn subject(&self) -> PathBuf {
         self.config.as_ref().or(self.model.as_ref()).cloned().unwrap_or_else(|| FIXTURE.into())
     }
 
-    /// The jobs, none for the built-in fixture. Reports that would replace an input are left out of `reports`.
+    /// The jobs; none for the built-in fixture. Reports that would replace an input are removed from `reports`.
     fn jobs(&self, reports: &mut Reports<'_>) -> anyhow::Result<Vec<Job>> {
         reports.spare(&self.inputs())?;
         let jobs = match (&self.config, &self.model) {

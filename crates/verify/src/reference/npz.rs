@@ -1,4 +1,4 @@
-//! References as `.npz` files.
+//! Reading and writing references as `.npz` files.
 
 use std::path::{Path, PathBuf};
 
@@ -13,9 +13,9 @@ use crate::{Result, VerifyError};
 pub const HIDDEN_STATES_MARK: &str = "candidate_layers";
 
 impl Reference {
-    /// Reads a reference: a `.npz` with `input_values` `(N,)` or `(1, N)` and `hidden_states`
-    /// `(layers + 1, T, width)`, both f32, as `numpy.savez` writes it; an axis for a batch of 1 may stand before or
-    /// behind the layers. `hidden_states_f16` and `hidden_states_bf16` are read where they are there.
+    /// Reads a reference: a `.npz` with `input_values` `(N,)` or `(1, N)` and `hidden_states` `(layers + 1, T, width)`,
+    /// both f32, as written by `numpy.savez`; a batch axis of 1 may precede or follow the layers. `hidden_states_f16`
+    /// and `hidden_states_bf16` are optional.
     ///
     /// # Errors
     /// [`VerifyError::Open`] or [`VerifyError::Array`].
@@ -88,7 +88,7 @@ fn rounded_name(dtype: Dtype) -> String {
     format!("hidden_states_{dtype}")
 }
 
-/// Hidden states without the axis of a batch of 1, which `torch.stack` leaves behind the layers or before them.
+/// Removes a batch axis of 1, which `torch.stack` leaves after or before the layers.
 fn three_dimensional(path: &Path, name: &str, array: ArrayD<f32>) -> Result<Array3<f32>> {
     let shape = array.shape().to_vec();
     let batch = match shape[..] {

@@ -1,4 +1,4 @@
-//! What a reference cannot show about a model.
+//! Weaknesses of a reference: faults of a model that it cannot detect.
 
 use mert_spec::Config;
 
@@ -6,7 +6,7 @@ use super::Reference;
 use crate::{Result, VerifyError};
 
 impl Reference {
-    /// What this reference's clip cannot show about a model, one sentence each. `normalised` says whether clips are
+    /// The faults that this reference's clip cannot detect, one sentence each. `normalised` says whether clips are
     /// normalised before they enter the model.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! The report as JUnit XML, in the form that GitLab, Jenkins and GitHub's test reporters agree on: every case has a
-//! `classname`, no two have the same `classname` and `name` (GitLab keeps the first of equals), and a failure has its
-//! reasons in `message` as well as in its text, of which readers show one or the other.
+//! `classname`; pairs of `classname` and `name` are unique (GitLab keeps the first of equals); and a failure has its
+//! reasons both in `message` and in its text, of which readers show one or the other.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -13,8 +13,7 @@ use super::{ModelError, ModelReport, Report};
 use crate::gate::{Comparison, LayerResult};
 
 impl Report {
-    /// JUnit XML as CI systems read it: a suite for each comparison, a case for each hidden state. The model is the
-    /// cases' `classname`.
+    /// JUnit XML for CI systems: a suite per comparison, a case per hidden state, with the model as `classname`.
     pub fn to_junit(&self) -> String {
         let mut writer = Writer::default();
         for model in &self.models {
@@ -35,7 +34,7 @@ impl Report {
     }
 }
 
-/// The suites so far, and the names that they use.
+/// The suites so far, and the names in use.
 #[derive(Default)]
 struct Writer {
     suites: Vec<TestSuite>,
@@ -54,7 +53,7 @@ struct Case {
 impl Writer {
     fn add_model(&mut self, model: &ModelReport) {
         let classname = one_line(&model.model.display().to_string());
-        // A clip runs once, whatever is asked of its result: its time goes to the first comparison.
+        // A clip runs once for all comparisons: its time counts for the first.
         let mut timed = HashSet::new();
         for comparison in &model.comparisons {
             let first = timed.insert(&comparison.reference);
@@ -83,7 +82,7 @@ impl Writer {
         }
         suite.set_time(cases.iter().map(|case| case.time).sum());
         for case in cases {
-            // Unique among all cases, also among those of a model that is listed twice.
+            // Unique among all cases, including those of a model listed twice.
             let unique = self.case_names.name(format!("{classname}\n{}", case.name));
             let name = unique.split_once('\n').map_or(unique.as_str(), |(_, name)| name).to_string();
             let mut test_case = TestCase::new(name, case.status);
@@ -111,7 +110,7 @@ impl Case {
     }
 }
 
-/// What was compared with what, short enough for a name.
+/// A short description of a comparison, used in names.
 fn what(comparison: &Comparison) -> String {
     let reference = one_line(&comparison.reference);
     let isolated = if comparison.isolated { ", isolated" } else { "" };
@@ -136,8 +135,8 @@ fn cases(comparison: &Comparison, time: Duration) -> Vec<Case> {
     comparison.layers.iter().map(case).collect()
 }
 
-/// What a reader must know beside the verdicts, as in the other formats, and the verdict on this comparison alone: a
-/// suite that passed must not look as if it had failed because another one did.
+/// Notes as in the other formats, and the verdict on this comparison alone: a suite that passed must not look failed
+/// because of another one.
 fn remarks(model: &ModelReport, comparison: &Comparison) -> String {
     let mut lines = vec![headline(comparison)];
     if let Some(reason) = &comparison.tolerance.below_floor {
@@ -161,7 +160,7 @@ fn measured(layer: &LayerResult) -> Option<String> {
     ))
 }
 
-/// Seconds as a duration; nothing for what a clock cannot have measured.
+/// Converts seconds to a duration; zero if they are not a valid one.
 fn duration(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }

@@ -1,5 +1,5 @@
-//! The report as Markdown (GitHub's and GitLab's), in which names and messages stay text: they may hold characters
-//! that Markdown reads as markup, a link or HTML.
+//! The report as Markdown (GitHub's and GitLab's). Names and messages are escaped: they may hold characters that
+//! Markdown interprets as markup, a link or HTML.
 
 use super::table::{COLUMNS, headline, row, verdict, worst};
 use super::text::{one_line, printable};
@@ -56,17 +56,17 @@ fn line(cells: &[String]) -> String {
     format!("| {} |\n", cells.join(" | "))
 }
 
-/// A code span: its fence is longer than any run of backticks in it.
+/// A code span whose fence is longer than any run of backticks in it.
 fn code(text: &str) -> String {
     let text = one_line(text);
     let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
     let fence = "`".repeat(longest + 1);
-    // One space on each side is taken off again; it parts the fence from a backtick.
+    // Markdown strips one space on each side; it separates the fence from a backtick.
     let space = if text.starts_with('`') || text.ends_with('`') { " " } else { "" };
     format!("{fence}{space}{text}{space}{fence}")
 }
 
-/// Text that is read as text, also in a table's cell; line breaks become `<br>`.
+/// Escapes text for Markdown, including table cells; line breaks become `<br>`.
 fn escape(text: &str) -> String {
     let text = printable(text);
     let mut escaped = String::with_capacity(text.len());
@@ -79,7 +79,7 @@ fn escape(text: &str) -> String {
             '<' => escaped += "&lt;",
             '&' => escaped += "&amp;",
             '\\' | '`' | '*' | '[' | ']' | '|' | '~' | '#' => escaped.extend(['\\', c]),
-            // An underscore inside a word is not emphasis.
+            // An underscore within a word is not emphasis.
             '_' if !inside_word => escaped += "\\_",
             c => escaped.push(c),
         }

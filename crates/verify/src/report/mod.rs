@@ -29,10 +29,10 @@ pub struct Report {
     pub errors: Vec<ModelError>,
 }
 
-/// A model that could not be compared, or a gate's file from which no model could be read.
+/// A model that could not be compared, or a gate's file without a readable model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ModelError {
-    /// The converted file, or the gate's file.
+    /// The path of the converted file or the gate's file.
     #[serde(serialize_with = "json::path")]
     pub model: PathBuf,
     /// Why.
@@ -112,7 +112,7 @@ impl Report {
         Report::of(models, errors)
     }
 
-    /// The report of a run that ended before any model was looked at: `subject` is the file that stopped it.
+    /// The report of a run that ended before it opened a model; `subject` is the file that stopped it.
     pub fn not_started(subject: PathBuf, error: String) -> Self {
         Report::of(Vec::new(), vec![ModelError { model: subject, error }])
     }

@@ -1,33 +1,33 @@
-//! Names and messages as every report can hold them: they come from files and from other programs, and may hold
-//! anything.
+//! Escaping and deduplication of names and messages for all report formats. They come from files and other programs,
+//! and may hold any characters.
 
 use std::collections::HashMap;
 
-/// Characters that no report holds as they are: controls, which a terminal obeys and XML forbids, and the two
-/// code points at the end of the plane, which XML forbids too.
+/// Whether a character must be escaped in every report: controls, which terminals interpret and XML forbids, and the
+/// last two code points of the plane, which XML forbids too.
 fn is_unprintable(c: char) -> bool {
     c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}')
 }
 
-/// The text with unprintable characters escaped as Rust escapes them; line breaks stay.
+/// Escapes unprintable characters in Rust's notation; line breaks stay.
 pub(super) fn printable(text: &str) -> String {
     let escape = |c: char| if is_unprintable(c) && c != '\n' { c.escape_default().to_string() } else { c.to_string() };
     text.chars().map(escape).collect()
 }
 
-/// As [`printable`] in one line: line breaks are escaped too.
+/// Like [`printable`], but also escapes line breaks.
 pub(super) fn one_line(text: &str) -> String {
     printable(text).replace('\n', "\\n")
 }
 
-/// Gives each text once: the second and later uses of one get a number behind them.
+/// Makes texts unique by appending a number to repeated ones.
 #[derive(Default)]
 pub(super) struct Unique {
     uses: HashMap<String, usize>,
 }
 
 impl Unique {
-    /// The text, or where it was given before, the text with the first number that makes it new.
+    /// Returns the text or, if it is in use, the text with the first number that makes it unique.
     pub(super) fn name(&mut self, text: String) -> String {
         let mut n = self.uses.get(&text).copied().unwrap_or(0) + 1;
         let mut name = if n == 1 { text.clone() } else { format!("{text} ({n})") };

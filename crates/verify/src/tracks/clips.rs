@@ -26,8 +26,8 @@ struct Current<'a> {
 }
 
 impl Tracks {
-    /// The windows of all tracks as they enter the model: at its rate, and normalised if it wants that. `lengths` are
-    /// those of a package.
+    /// The windows of all tracks as they enter the model: at its rate, and normalised if it requires it. `lengths` are
+    /// a package's input lengths.
     pub(crate) fn clips(&self, preprocessor: Preprocessor, min_samples: usize, lengths: Option<&[usize]>) -> Clips<'_> {
         let Preprocessor { do_normalize, sampling_rate: rate } = preprocessor;
         let fixed = lengths.and_then(|lengths| lengths.iter().max()).map(|&samples| samples as f64 / f64::from(rate));
@@ -110,7 +110,7 @@ mod tests {
         // A package decides how much.
         let tracks = Tracks { files, window: None, ffmpeg: false };
         assert!(tracks.clips(NORMALIZED, 400, Some(&[9_600])).all(|clip| clip.unwrap().1.len() == 9_600));
-        // Without normalisation a window is what was decoded, silence included.
+        // Without normalisation a window holds the decoded samples, including silence.
         let file = fixture("f32-24k-mono.wav");
         let tracks = Tracks { files: vec![file.clone()], window: Some("sliding:0.5s".parse().unwrap()), ffmpeg: false };
         let as_recorded = Preprocessor { do_normalize: false, ..NORMALIZED };

@@ -1,9 +1,9 @@
-//! Headers of ADTS frames (ISO/IEC 13818-7, 6.2). symphonia 0.6.1 takes all of them for AAC-LC.
+//! Headers of ADTS frames (ISO/IEC 13818-7, 6.2). symphonia 0.6.1 treats every profile as AAC-LC.
 
 use super::frames::FrameHeader;
 use super::lame_tag;
 
-/// What a frame's first seven bytes say.
+/// The fields of a frame header, from its first seven bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Header {
     profile: u8,

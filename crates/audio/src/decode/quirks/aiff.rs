@@ -1,6 +1,6 @@
-//! AIFF and AIFC whose sizes are off, with chunks that symphonia 0.6.1 stumbles over (a compression name that is not padded,
-//! odd chunks without padding, a block size) and with little-endian samples of 24 and 32 bits. It also reads all chunks
-//! first, so that a file that was cut off could not be read at all.
+//! AIFF and AIFC files that symphonia 0.6.1 fails on: wrong sizes, an unpadded compression name, odd chunks without
+//! padding, a block size, and little-endian samples of 24 and 32 bits. It also reads all chunks first, and therefore
+//! rejects truncated files.
 
 use std::fs::File;
 
@@ -21,7 +21,7 @@ fn chunk(file: &mut File, place: u64) -> std::io::Result<Option<Chunk>> {
     Ok(name.zip(size).map(|(&name, size)| Chunk { name, body: place + 8, size }))
 }
 
-/// The layout of a file whose samples are uncompressed; `None` for others, and for headers that make no sense.
+/// The layout of a file with uncompressed samples; `None` for other files and invalid headers.
 pub(super) fn layout(file: &mut File, start: u64, end: u64, is_aifc: bool) -> std::io::Result<Option<Layout>> {
     let first = bytes_at(file, start, 12)?;
     let form = first.get(4..8).map(|_| u64::from(u32_at(&first, 4)) + 8);
@@ -45,7 +45,7 @@ pub(super) fn layout(file: &mut File, start: u64, end: u64, is_aifc: bool) -> st
     if head.len() < 8 {
         return Ok(None);
     }
-    // An offset to the first sample, and a block size, which nobody uses.
+    // The offset of the first sample and a block size, which no known program uses.
     let body = body.saturating_add(8).saturating_add(u64::from(u32_at(&head, 0)));
     let available = end.saturating_sub(body);
     let stated = size.saturating_sub(8 + u64::from(u32_at(&head, 0)));
@@ -53,11 +53,11 @@ pub(super) fn layout(file: &mut File, start: u64, end: u64, is_aifc: bool) -> st
     let is_empty = frames == 0 && size == 8 && only_chunks(file, body, end)?;
     let mut extent = pcm_header::extent(stated, form, body, available, is_empty);
     let frame = u64::from(coding.bytes()) * u64::from(channels);
-    // The number of frames speaks, too.
+    // A matching frame count outweighs a wrong size.
     if extent.announced.is_some() && frames * frame <= extent.bytes {
         extent.announced = None;
         extent.note =
-            Some("a size in the header goes beyond the file, which has all frames that it states".to_string());
+            Some("a size in the header exceeds the file, which has all frames that the header states".to_string());
     }
     let header = pcm_header::aiff(coding, channels, rate, extent.bytes);
     let header = header.or_else(|| pcm_header::wav(coding, channels, whole_rate(rate)?, extent.bytes));
@@ -72,25 +72,25 @@ pub(super) fn layout(file: &mut File, start: u64, end: u64, is_aifc: bool) -> st
     }))
 }
 
-/// Chunks that music files have, by which one without padding before it is told from one with it.
+/// Chunk names of audio files. A known name at an odd offset shows that the padding is missing.
 const NAMES: [&[u8; 4]; 15] = [
     b"COMM", b"SSND", b"FVER", b"MARK", b"INST", b"APPL", b"NAME", b"AUTH", b"(c) ", b"ANNO", b"COMT", b"ID3 ",
     b"CHAN", b"PEAK", b"MIDI",
 ];
 
-/// Where the chunk behind `found` begins. Padding to even sizes is missing in some files.
+/// The offset of the next chunk. Some files lack the padding to even sizes.
 fn next(file: &mut File, found: &Chunk) -> std::io::Result<u64> {
     let end = found.body + found.size;
     let is_padded = found.size % 2 == 1 && !chunk(file, end)?.is_some_and(|next| NAMES.contains(&&next.name));
     Ok(end + u64::from(is_padded))
 }
 
-/// Whether nothing but whole chunks lies from `place` to `end`.
+/// Whether `place` to `end` holds only complete chunks.
 fn only_chunks(file: &mut File, mut place: u64, end: u64) -> std::io::Result<bool> {
-    /// Files have a handful of them.
+    /// Real files have a handful of chunks.
     const MOST: u32 = 1000;
     for _ in 0..MOST {
-        // A byte of padding may follow the last.
+        // The last chunk may be followed by a byte of padding.
         if place == end || place == end + 1 {
             return Ok(true);
         }
@@ -100,7 +100,7 @@ fn only_chunks(file: &mut File, mut place: u64, end: u64) -> std::io::Result<boo
     Ok(false)
 }
 
-/// How samples are stored, of how many channels, how many frames, and at which rate (80 bits).
+/// The sample coding, channel count, frame count and sample rate (80-bit float) of a `COMM` chunk.
 fn read_common(common: &[u8], is_aifc: bool) -> Option<(Coding, u16, u64, [u8; 10])> {
     let &[a, b, c, d, e, f, g, h, ..] = common else { return None };
     let (channels, bits) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([g, h]));
@@ -131,7 +131,7 @@ fn read_common(common: &[u8], is_aifc: bool) -> Option<(Coding, u16, u64, [u8; 1
     (channels > 0).then_some((coding, channels, frames, rate))
 }
 
-/// A rate of 80 bits as a whole number: a sign and an exponent, then 64 bits with the point behind the first.
+/// The integer part of an 80-bit sample rate: sign and exponent, then a 64-bit mantissa with one integer bit.
 fn whole_rate(rate: [u8; 10]) -> Option<u32> {
     let exponent = u16::from_be_bytes([rate[0], rate[1]]).checked_sub(16_383).filter(|&exponent| exponent < 32)?;
     let mantissa = u64::from_be_bytes(rate[2..].try_into().ok()?);

@@ -1,6 +1,6 @@
-//! The head of a FLAC file (RFC 9639): its description and nothing else. symphonia 0.6.1 reads every metadata block and
-//! refuses the file for a cue sheet, picture, comment or seek table that is not as it should be, or for a smallest block of
-//! zero, with which nothing is wrong but numbers that a player does not need.
+//! The head of a FLAC file (RFC 9639), reduced to STREAMINFO. symphonia 0.6.1 parses every metadata block and rejects a
+//! file for an invalid cue sheet, picture, comment or seek table, or a minimum block size of zero, none of which
+//! decoding needs.
 
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
@@ -11,14 +11,14 @@ use symphonia::core::io::Monitor;
 use super::layout::{Layout, bytes_at};
 use super::media::Piece;
 
-/// The mark, a block's header, and the block that describes the stream.
+/// The `fLaC` marker, a metadata block header and STREAMINFO.
 const HEAD: usize = 4 + 4 + 34;
 
-/// The layout of the FLAC file from `start` to `end`: its description, made consistent, and its frames.
+/// The layout of the FLAC file from `start` to `end`: a consistent STREAMINFO, then the frames.
 pub(super) fn layout(file: &mut File, start: u64, end: u64) -> std::io::Result<Layout> {
     let whole = Layout { pieces: Some(vec![Piece::File { start, length: end - start }]), ..Layout::default() };
     let mut head = bytes_at(file, start, HEAD)?;
-    // What is not described first is no FLAC.
+    // STREAMINFO must come first.
     if head.len() < HEAD || head[4] & 0x7f != 0 || head[5..8] != [0, 0, 34] {
         return Ok(whole);
     }
@@ -27,15 +27,15 @@ pub(super) fn layout(file: &mut File, start: u64, end: u64) -> std::io::Result<L
     let number = |place: usize| u16::from_be_bytes([head[place], head[place + 1]]);
     let (smallest, largest) = (number(8), number(10));
     let (smallest, largest) = match frame {
-        // Frames that are numbered have one size, but for the last.
+        // With a fixed block size, only the last frame may differ.
         Frame { is_fixed: true, block } if block <= smallest && smallest == largest => (smallest, largest),
         Frame { is_fixed: true, block } => (block.max(16), block.max(16)),
-        // Unequal numbers tell the reader that frames state their first sample.
+        // Unequal sizes tell the reader that frame headers hold sample numbers.
         Frame { block, .. } => (16, if largest > 16 { largest.max(block) } else { u16::MAX }),
     };
     head[8..10].copy_from_slice(&smallest.to_be_bytes());
     head[10..12].copy_from_slice(&largest.to_be_bytes());
-    // The sizes of frames in bytes, of which zeros mean that they are not known.
+    // Minimum and maximum frame size in bytes; zero means unknown.
     if head[12..15] > head[15..18] {
         head[12..18].fill(0);
     }
@@ -44,21 +44,21 @@ pub(super) fn layout(file: &mut File, start: u64, end: u64) -> std::io::Result<L
 }
 
 struct Frame {
-    /// Frames are numbered, not their samples.
+    /// The header holds a frame number, not a sample number.
     is_fixed: bool,
-    /// Samples in it.
+    /// Samples per channel.
     block: u16,
 }
 
-/// The first frame and where it begins: behind the metadata blocks, or, where their sizes lead to none, the first from
-/// there on.
+/// The first frame and its offset: after the metadata blocks or, if their sizes are wrong, the first frame found from
+/// there.
 fn first_frame(file: &mut File, start: u64, end: u64, mut is_last: bool) -> std::io::Result<Option<(u64, Frame)>> {
     let mut place = start + HEAD as u64;
     while !is_last {
         let header = bytes_at(file, place, 4)?;
         let &[kind, a, b, c] = &header[..] else { return Ok(None) };
         let next = place + 4 + u64::from(u32::from_be_bytes([0, a, b, c]));
-        // Not a block: the size before it was wrong.
+        // Not a metadata block: the previous size was wrong.
         if kind & 0x7f == 0x7f || kind & 0x7f == 0 || next > end {
             break;
         }
@@ -72,7 +72,7 @@ fn first_frame(file: &mut File, start: u64, end: u64, mut is_last: bool) -> std:
         let read = reader.read(&mut chunk)?;
         window.extend_from_slice(&chunk[..read]);
         for offset in 0..window.len() {
-            // A header is within sixteen bytes.
+            // A frame header has at most sixteen bytes.
             if read > 0 && offset + 16 > window.len() {
                 place += offset as u64;
                 window.drain(..offset);
@@ -88,13 +88,13 @@ fn first_frame(file: &mut File, start: u64, end: u64, mut is_last: bool) -> std:
     }
 }
 
-/// The frame whose header begins here, if its checksum is right.
+/// Parses the frame header at the start of `bytes` and checks its CRC.
 fn read_frame(bytes: &[u8]) -> Option<Frame> {
     let &[0xff, second, sizes, channels, number, ..] = bytes else { return None };
     if second & 0xfe != 0xf8 || channels & 1 == 1 {
         return None;
     }
-    // The number is written as UTF-8 does, in as many bytes as it has leading ones.
+    // The number is coded like UTF-8: its leading ones are its length in bytes.
     let ones = number.leading_ones() as usize;
     let mut place = 4 + match ones {
         0 => 1,

@@ -1,5 +1,5 @@
-//! Streams of frames without a container: MPEG audio and ADTS. symphonia 0.6.1 looks for the next frame wherever it finds
-//! something else, and leaves out what that was without a word.
+//! Frame streams without a container: MPEG audio and ADTS. symphonia 0.6.1 resynchronises on invalid data and drops it
+//! without an error.
 
 use std::fs::File;
 
@@ -8,30 +8,30 @@ use super::layout::{Hole, Layout, bytes_at};
 use super::media::Piece;
 use super::tags;
 
-/// The header of a frame.
+/// A frame header.
 pub(super) trait FrameHeader: Sized + Copy {
-    /// Bytes that tell all that is wanted.
+    /// Header bytes needed by [`FrameHeader::read`].
     const SIZE: usize;
 
-    /// The header that begins here, if one does.
+    /// Parses the header at the start of `bytes`.
     fn read(bytes: &[u8]) -> Option<Self>;
-    /// Bytes of the frame, with its header.
+    /// Frame length in bytes, including the header.
     fn length(&self) -> u64;
-    /// Samples of each channel.
+    /// Samples per channel.
     fn samples(&self) -> u64;
-    /// Whether it may stand in one stream with the first.
+    /// Whether the frame can belong to the same stream as `first`.
     fn is_of_stream(&self, first: &Self) -> bool;
-    /// The mean length of frames, if this has the bit rate of the first.
+    /// The mean frame length in bytes, if the bit rate equals that of `first`.
     fn constant_length(&self, first: &Self) -> Option<f64>;
-    /// A frame of silence like this.
+    /// A frame of silence with this header.
     fn silence(&self) -> Option<Vec<u8>>;
-    /// The tag that the frame holds instead of sound.
+    /// The Xing or LAME tag in the frame, which then holds no audio.
     fn tag(&self, frame: &[u8]) -> Option<lame_tag::Tag>;
-    /// Why the stream cannot be decoded.
+    /// The reason why the stream cannot be decoded.
     fn refused(&self) -> Option<String>;
 }
 
-/// Parts of a file, read a piece at a time.
+/// Buffered access to a range of a file.
 struct Bytes<'a> {
     file: &'a mut File,
     start: u64,
@@ -40,7 +40,7 @@ struct Bytes<'a> {
 }
 
 impl Bytes<'_> {
-    /// `count` bytes at `place`, or those before the end.
+    /// Up to `count` bytes at `place`, fewer at the end.
     fn at(&mut self, place: u64, count: usize) -> std::io::Result<&[u8]> {
         const BUFFER: usize = 1 << 17;
         let count = count.min(usize::try_from(self.end.saturating_sub(place)).unwrap_or(usize::MAX));
@@ -58,9 +58,10 @@ impl Bytes<'_> {
         Ok(H::read(self.at(place, H::SIZE)?))
     }
 
-    /// The first place from `place` to `limit` where frames of one stream follow each other, of `first` if that is given.
+    /// The first offset from `place` to `limit` at which consecutive frames of one stream begin; with `first`, of its
+    /// stream.
     fn find<H: FrameHeader>(&mut self, place: u64, limit: u64, first: Option<&H>) -> std::io::Result<Option<(u64, H)>> {
-        /// Random bytes look like so many in a row once in more files than there are.
+        /// Consecutive headers that make a chance match unlikely across all files of any library.
         const ROW: u32 = 4;
         let mut start = place;
         while start < limit.min(self.end) {
@@ -84,7 +85,7 @@ impl Bytes<'_> {
                 }
                 row += 1;
             }
-            // Fewer frames are enough where the file ends with them, or tags follow.
+            // Fewer frames are enough before the end of the file or tags.
             let ends = next == self.end || next < self.end && tags::length(self.at(next, tags::MARK)?).is_some();
             if row == ROW || row > 1 && (ends || next > self.end) {
                 return Ok(Some((start, header)));
@@ -95,24 +96,24 @@ impl Bytes<'_> {
     }
 }
 
-/// What is found on the way through a stream.
+/// The state of a scan through a stream.
 struct Walk<H> {
     first: H,
     pieces: Vec<Piece>,
-    /// Where the current run of frames began.
+    /// The offset at which the current run of frames began.
     run: u64,
     packets: u64,
     samples: u64,
-    /// The mean length of frames as long as all have one bit rate, and how many frames the file is said to have.
+    /// The mean frame length while the bit rate is constant, and the frame count that the tag states.
     constant: Option<f64>,
     stated: Option<u64>,
-    /// Holes, and the number of pieces before each.
+    /// Holes, each with the number of pieces before it.
     holes: Vec<(Hole, usize)>,
 }
 
-/// The layout of a stream: its frames without what is between them. `None` if it is not one.
+/// The layout of a stream: its frames without the data between them. `None` if there is no stream.
 pub(super) fn layout<H: FrameHeader>(file: &mut File, start: u64, end: u64) -> std::io::Result<Option<Layout>> {
-    /// Further behind, it is not a stream that begins with junk.
+    /// The most junk, in bytes, that may precede a stream.
     const JUNK: u64 = 1 << 17;
     let mut bytes = Bytes { file, start: 0, end, buffer: Vec::new() };
     let Some((first_place, first)) = bytes.find::<H>(start, start + JUNK, None)? else { return Ok(None) };
@@ -151,7 +152,7 @@ pub(super) fn layout<H: FrameHeader>(file: &mut File, start: u64, end: u64) -> s
             notes.extend(behind(&mut bytes, place, end)?);
             break;
         };
-        // In front of the first sound, nothing is missing.
+        // Junk before the first frame is not a hole.
         if walk.packets > 0 {
             walk.hole(next - place);
         }
@@ -160,7 +161,7 @@ pub(super) fn layout<H: FrameHeader>(file: &mut File, start: u64, end: u64) -> s
     walk.end_run(place.min(end));
     let mut holes = std::mem::take(&mut walk.holes);
     if walk.stated == Some(walk.packets) {
-        // All frames are there.
+        // No frame is missing.
         let bytes: u64 = holes.iter().map(|(hole, _)| hole.bytes).sum();
         if bytes > 0 {
             notes.push(format!("{bytes} bytes between frames are not sound and were left out; no frame is missing"));
@@ -171,25 +172,25 @@ pub(super) fn layout<H: FrameHeader>(file: &mut File, start: u64, end: u64) -> s
     Ok(Some(Layout { pieces: Some(walk.pieces), holes, notes, refused: first.refused(), ..Layout::default() }))
 }
 
-/// A note about what is behind the last frame, if that is more than a few bytes.
+/// A note about data after the last frame, if it is more than a few bytes.
 fn behind<'a>(bytes: &mut Bytes<'a>, place: u64, end: u64) -> std::io::Result<Option<String>> {
     const FEW: u64 = 4096;
     let start = bytes.at(place, FEW as usize)?;
     let what = if start.iter().all(|&byte| byte == 0) { "zeros" } else { "bytes" };
     let count = end - place;
-    Ok((count > FEW).then(|| format!("{count} {what} behind the last frame are not sound and were left out")))
+    Ok((count > FEW).then(|| format!("{count} {what} after the last frame are not sound and were left out")))
 }
 
 impl<H: FrameHeader> Walk<H> {
     fn frame(&mut self, bytes: &mut Bytes<'_>, place: u64, header: H, is_first: bool) -> std::io::Result<()> {
-        /// A tag of Xing's kind is no longer.
+        /// The longest Xing tag in bytes.
         const TAG: usize = 300;
         let length = usize::try_from(header.length()).unwrap_or(usize::MAX).min(TAG);
         if let Some(tag) = header.tag(bytes.at(place, length)?) {
             if is_first {
                 self.stated = tag.frames;
                 if let Some(at) = tag.checksum_at {
-                    // Zeros stand for a checksum that was not written.
+                    // A checksum of zero means that none was written.
                     let at = place + at as u64;
                     self.end_run(at);
                     self.pieces.push(Piece::Bytes(vec![0, 0]));
@@ -199,7 +200,7 @@ impl<H: FrameHeader> Walk<H> {
             return Ok(());
         }
         if self.packets == 0 {
-            // The frame with the tag may have another bit rate.
+            // The tag's frame may have another bit rate.
             self.first = header;
             self.constant = header.constant_length(&header);
         } else if header.constant_length(&self.first).is_none() {
@@ -222,7 +223,7 @@ impl<H: FrameHeader> Walk<H> {
         self.holes.push((Hole { packet, sample, bytes, filled: false }, self.pieces.len()));
     }
 
-    /// Puts silence into the holes, where it is known how much.
+    /// Fills the holes whose length is known with silence.
     fn fill(&mut self, holes: Vec<(Hole, usize)>) -> Vec<Hole> {
         let stated = self.stated.and_then(|stated| stated.checked_sub(self.packets)).filter(|_| holes.len() == 1);
         let by_bytes = |hole: &Hole| Some((hole.bytes as f64 / self.constant?).round() as u64);

@@ -1,22 +1,22 @@
-//! HE-AAC, of which symphonia 0.6.1 decodes the half-rate core without a word unless the configuration says it first. SBR is
-//! signalled in the configuration as the object type, or behind it (ISO/IEC 14496-3, 1.6.5), or not at all: then only
-//! payloads in the frames tell.
+//! Detection of HE-AAC, whose half-rate core symphonia 0.6.1 decodes without an error unless the configuration begins
+//! with SBR. SBR is signalled as the object type or in an extension of the configuration (ISO/IEC 14496-3, 1.6.5), or
+//! only by payloads in the frames.
 
-/// What a decoder of AAC-LC makes of a configuration.
+/// How an AAC-LC decoder handles a configuration.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::decode) enum Config {
-    /// It decodes what this describes, if the frames hold no more.
+    /// AAC-LC, unless the frames hold SBR.
     Plain,
-    /// It decodes it: the configuration says that there is no SBR.
+    /// AAC-LC, explicitly without SBR.
     WithoutSbr,
-    /// It does not decode it, which has this name.
+    /// Not AAC-LC: the name of the object type.
     Other(String),
 }
 
-/// The name of a stream with SBR whose configuration does not say so.
+/// The name of a stream whose SBR is not signalled in its configuration.
 pub(in crate::decode) const IMPLICIT: &str = "HE-AAC (SBR, and perhaps PS, signalled in its frames)";
 
-/// Reads an `AudioSpecificConfig` (ISO/IEC 14496-3, 1.6.2.1). One that is too short is left to the decoder.
+/// Reads an `AudioSpecificConfig` (ISO/IEC 14496-3, 1.6.2.1). A truncated one is left to the decoder to reject.
 pub(in crate::decode) fn read_config(config: &[u8]) -> Config {
     read(&mut Bits::new(config)).unwrap_or(Config::Plain)
 }
@@ -41,7 +41,7 @@ fn read(bits: &mut Bits<'_>) -> Option<Config> {
     if bits.take(1)? == 1 {
         return other("AAC with frames of 960 samples");
     }
-    // Behind the rest, whose length the channels decide, the extensions begin with marks.
+    // Extensions begin with sync words, after fields whose length depends on the channels.
     while bits.left() >= 16 {
         if bits.peek(11)? != 0x2b7 {
             bits.take(1)?;
@@ -76,23 +76,23 @@ fn rate(bits: &mut Bits<'_>) -> Option<()> {
     Some(())
 }
 
-/// Whether some packets from the start of a stream of AAC-LC hold SBR: most of them, of those that differ. In a single one,
-/// other data can look like it.
+/// Whether the first packets of an AAC-LC stream hold SBR: at least three quarters of the distinct packets must,
+/// because other data in a single packet can look like SBR.
 pub(in crate::decode) fn is_in<'a>(packets: impl Iterator<Item = &'a [u8]>) -> bool {
     let packets: std::collections::HashSet<&[u8]> = packets.collect();
     let with_sbr = packets.iter().filter(|packet| has_sbr(packet)).count();
     !packets.is_empty() && 4 * with_sbr >= 3 * packets.len()
 }
 
-/// Whether the last elements of a frame can be fill elements of which the first holds SBR. What comes before them is known
-/// only to who decodes it, so that every place is tried: from the right one, elements lead to the end of the frame exactly.
+/// Whether a frame can end in fill elements of which the first holds SBR. Only decoding finds where the elements before
+/// them end, so every offset is tried: from the right one, elements lead exactly to the end of the frame.
 fn has_sbr(frame: &[u8]) -> bool {
     (0..8 * frame.len()).any(|place| sbr_to_the_end(Bits { bytes: frame, place }).is_some())
 }
 
-/// Something if a fill element with SBR begins here, and leads to the end of the frame.
+/// Returns `Some` if a fill element with SBR begins here and elements lead to the end of the frame.
 fn sbr_to_the_end(mut bits: Bits<'_>) -> Option<()> {
-    /// The extensions of fill elements that hold SBR, without and with a checksum (ISO/IEC 14496-3, table 4.121).
+    /// Extension types of fill elements with SBR, without and with a CRC (ISO/IEC 14496-3, table 4.121).
     const SBR: [u32; 2] = [13, 14];
     let size = fill_size(&mut bits)?;
     SBR.contains(&bits.peek(4)?).then_some(())?;
@@ -100,7 +100,7 @@ fn sbr_to_the_end(mut bits: Bits<'_>) -> Option<()> {
     leads_to_the_end(&mut bits).then_some(())
 }
 
-/// The bytes of the fill element that begins here.
+/// The length in bytes of the fill element that begins here.
 fn fill_size(bits: &mut Bits<'_>) -> Option<usize> {
     const FILL: u32 = 6;
     if bits.take(3)? != FILL {
@@ -113,7 +113,7 @@ fn fill_size(bits: &mut Bits<'_>) -> Option<usize> {
     Some(size as usize)
 }
 
-/// Whether nothing but fill elements and data lie between here and the end of the frame.
+/// Whether only fill and data stream elements follow until the end of the frame.
 fn leads_to_the_end(bits: &mut Bits<'_>) -> bool {
     const DATA: u32 = 4;
     const END: u32 = 7;
@@ -129,7 +129,7 @@ fn leads_to_the_end(bits: &mut Bits<'_>) -> bool {
     }
 }
 
-/// The bytes of the data element that begins here.
+/// The length in bytes of the data stream element that begins here.
 fn data_size(bits: &mut Bits<'_>) -> Option<usize> {
     bits.take(7)?;
     let is_aligned = bits.take(1)? == 1;
@@ -143,7 +143,7 @@ fn data_size(bits: &mut Bits<'_>) -> Option<usize> {
     Some(size as usize)
 }
 
-/// Bits from the highest of the first byte on.
+/// A bit reader, most significant bit first.
 struct Bits<'a> {
     bytes: &'a [u8],
     place: usize,
@@ -180,7 +180,7 @@ impl<'a> Bits<'a> {
 mod tests {
     use super::*;
 
-    /// Bytes from strings of bits.
+    /// Packs strings of bits into bytes.
     fn bits(text: &str) -> Vec<u8> {
         let bits: Vec<u8> = text.bytes().filter(|x| *x != b' ').map(|x| x - b'0').collect();
         bits.chunks(8).map(|chunk| chunk.iter().enumerate().map(|(i, bit)| bit << (7 - i)).sum()).collect()
@@ -192,16 +192,16 @@ mod tests {
             Config::Other(name) => name,
             other => format!("{other:?}"),
         };
-        // Object type, rate, channels, and what follows for AAC-LC.
+        // Object type, rate index, channels, and the AAC-LC flags.
         assert_eq!(named("00010 0100 0010 000"), "Plain");
         assert_eq!(named("00010 1111 000000001010110001000100 0010 000"), "Plain");
         assert_eq!(named("00101 0111 0010 0100 00010 000"), "HE-AAC (SBR)");
         assert_eq!(named("11101 0111 0001 0100 00010 000"), "HE-AAC v2 (SBR and PS)");
-        // 0x2b7, the object type, a flag and a rate.
+        // Sync word 0x2b7, object type, SBR flag, rate index.
         assert_eq!(named("00010 0111 0010 000 01010110111 00101 1 0100"), "HE-AAC (SBR)");
         assert_eq!(named("00010 0111 0010 000 01010110111 00101 1 1111 000000001010110001000100"), "HE-AAC (SBR)");
         assert_eq!(named("00010 0111 0010 000 01010110111 00101 0"), "WithoutSbr");
-        // 0x548 and a flag.
+        // Sync word 0x548 and the PS flag.
         assert_eq!(named("00010 0111 0001 000 01010110111 00101 1 0100 10101001000 1"), "HE-AAC v2 (SBR and PS)");
         assert_eq!(named("00010 0111 0001 000 01010110111 00101 1 0100 10101001000 0"), "HE-AAC (SBR)");
         assert_eq!(named("00010 0100 0010 100"), "AAC with frames of 960 samples");
@@ -212,8 +212,7 @@ mod tests {
         }
     }
 
-    /// A frame of `sound` bits that nothing can tell from others, a fill element of `size` bytes with an extension, and the
-    /// end.
+    /// A frame of `sound` pseudorandom bits, a fill element of `size` bytes with an extension type, and the end.
     fn frame(seed: u32, sound: usize, fill: Option<(usize, u32)>) -> Vec<u8> {
         let mut state = seed;
         let mut random = || {

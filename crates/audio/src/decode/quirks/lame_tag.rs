@@ -1,28 +1,27 @@
-//! The tag in the first frame of an MP3 file, of which symphonia 0.6.1 ignores the delay and padding if its checksum is
-//! wrong. Programs that change the gain of a file leave the checksum as it was, and neither FFmpeg, mpg123 nor libsndfile
-//! look at it.
+//! The LAME tag in the first frame of an MP3 file. symphonia 0.6.1 ignores its delay and padding if its checksum is
+//! wrong. Gain tools do not update the checksum, and FFmpeg, mpg123 and libsndfile do not check it.
 
-/// A tag of Xing's kind.
+/// A Xing or Info tag.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Tag {
-    /// How many frames the file has, without this one.
+    /// The number of frames in the file, without the tag's own.
     pub(super) frames: Option<u64>,
-    /// Where the tag's checksum is in the frame.
+    /// The offset of the tag's checksum in the frame.
     pub(super) checksum_at: Option<usize>,
 }
 
-/// The tag at `at` in a frame, where there is one.
+/// Parses the tag at offset `at` of a frame.
 pub(super) fn read(frame: &[u8], at: usize) -> Option<Tag> {
     let tag = frame.get(at..)?;
     let number = |place: usize| tag.get(place..place + 4).map(|x| u32::from_be_bytes([x[0], x[1], x[2], x[3]]));
     if tag.starts_with(b"VBRI") || frame.get(36..40).is_some_and(|mark| mark == b"VBRI") {
         return Some(Tag { frames: None, checksum_at: None });
     }
-    // The side information of the frame is zero, behind a checksum.
+    // The side information, after an optional checksum, is all zeros.
     let is_tag = (tag.starts_with(b"Xing") || tag.starts_with(b"Info")) && frame.get(6..at)?.iter().all(|&x| x == 0);
     let flags = is_tag.then(|| number(4)).flatten()?;
     let frames = (flags & 1 != 0).then(|| number(8)).flatten().map(u64::from);
-    // Frames, bytes, a table of contents and a quality, each where its flag is set; then LAME's part.
+    // Optional fields by flag: frame count, byte count, table of contents, quality; then the LAME extension.
     let lame = 8 + [4, 4, 100, 4]
         .iter()
         .enumerate()

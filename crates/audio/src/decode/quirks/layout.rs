@@ -1,4 +1,4 @@
-//! Which pieces of a file a reader is to see, decided by its first bytes, and what was found on the way.
+//! The layout of a file, chosen by its first bytes: the pieces presented to the reader, and findings on the way.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -6,40 +6,40 @@ use std::io::{Read, Seek, SeekFrom};
 use super::media::{Media, Piece};
 use super::{adts, aiff, flac_head, frames, mpeg, riff, tags};
 
-/// How a file is laid out, read before its reader sees it.
+/// The layout of a file, determined before the reader opens it.
 #[derive(Debug, Default)]
 pub(in crate::decode) struct Layout {
-    /// `None` for what is not a file.
+    /// The pieces presented to the reader; `None` for a pipe.
     pub(super) pieces: Option<Vec<Piece>>,
-    /// Samples of each channel, where a header states them that the reader does not see.
+    /// Samples per channel, from a header that the reader does not see.
     pub(in crate::decode) frames: Option<u64>,
-    /// The container's name, where the reader sees another.
+    /// The container's name, if the reader is presented with another container.
     pub(in crate::decode) container: Option<&'static str>,
-    /// The file ends before what it announces.
+    /// The file ends before the size that it states.
     pub(in crate::decode) cut_off: bool,
-    /// What was guessed.
+    /// Notes about guesses.
     pub(in crate::decode) notes: Vec<String>,
-    /// What is between the frames of a stream and belongs to none.
+    /// Gaps of foreign data between the frames of a stream.
     pub(in crate::decode) holes: Vec<Hole>,
-    /// Why the stream cannot be decoded, although a decoder may take it.
+    /// The reason why the stream cannot be decoded, even if a decoder accepts it.
     pub(in crate::decode) refused: Option<String>,
 }
 
-/// Bytes between two frames.
+/// Foreign data between two frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::decode) struct Hole {
-    /// Packets before it, with those of silence.
+    /// Packets before the hole, including those of silence.
     pub(in crate::decode) packet: u64,
-    /// Samples before it, with those of silence.
+    /// Samples before the hole, including silence.
     pub(in crate::decode) sample: u64,
-    /// How many bytes.
+    /// Length in bytes.
     pub(in crate::decode) bytes: u64,
-    /// Whether silence of the right length stands in its place.
+    /// Whether silence of the missing length replaces it.
     pub(in crate::decode) filled: bool,
 }
 
 impl Layout {
-    /// Looks at `file`, which is at its start and stays as it is if it is a pipe.
+    /// Determines the layout of `file`, which is at its start. A pipe is left untouched.
     pub(in crate::decode) fn of(file: &mut File) -> std::io::Result<Self> {
         let metadata = file.metadata()?;
         if !metadata.is_file() {
@@ -76,7 +76,7 @@ impl Layout {
             }
             Some([0xff, second, ..]) if second & 0xf6 == 0xf0 => frames::layout::<adts::Header>(file, start, end),
             Some([0xff, second, ..]) if second & 0xe0 == 0xe0 => frames::layout::<mpeg::Header>(file, start, end),
-            // Junk in front of a stream, such as what an interrupted download left.
+            // Junk before a stream, such as from an interrupted download.
             Some([0, 0, 0, 0]) if mark == [0; 16] => match frames::layout::<mpeg::Header>(file, start, end)? {
                 None => frames::layout::<adts::Header>(file, start, end),
                 found => Ok(found),
@@ -85,13 +85,13 @@ impl Layout {
         }
     }
 
-    /// `file` as this says, of which this was made.
+    /// `file` in this layout; the layout must come from the same file.
     pub(in crate::decode) fn media(&self, file: File) -> Media {
         Media::new(file, self.pieces.clone())
     }
 }
 
-/// Bytes of `file` from `start` on, as many as there are of `count`.
+/// Up to `count` bytes of `file` from `start`, fewer at the end.
 pub(super) fn bytes_at(file: &mut (impl Read + Seek), start: u64, count: usize) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(count.min(1 << 16));
     file.seek(SeekFrom::Start(start))?;

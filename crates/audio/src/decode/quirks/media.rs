@@ -1,19 +1,19 @@
-//! A file as a reader should see it: pieces of it, and bytes that stand for others. symphonia 0.6.1 reads headers as they
-//! are written, and refuses files for what a player does not care about.
+//! A file as presented to a reader: pieces of it, with some bytes replaced. symphonia 0.6.1 takes headers literally and
+//! rejects files for fields that playback does not need.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
 use symphonia::core::io::MediaSource;
 
-/// One piece of what the reader sees.
+/// A piece of the presented file.
 #[derive(Debug, Clone)]
 pub(super) enum Piece {
-    /// These bytes.
+    /// Literal bytes.
     Bytes(Vec<u8>),
-    /// These bytes over and over, until there are so many.
+    /// Bytes repeated up to `length`.
     Repeated { bytes: Vec<u8>, length: u64 },
-    /// Bytes of the file, which may end earlier: then the reader finds the end of the file there.
+    /// A range of the file. If the file is shorter, the reader meets the end of the file there.
     File { start: u64, length: u64 },
 }
 
@@ -26,23 +26,23 @@ impl Piece {
     }
 }
 
-/// A file in pieces, or a pipe as it is.
+/// A file in pieces, or an unchanged pipe.
 pub(crate) struct Media {
     file: File,
-    /// `None` for what is not a file.
+    /// The pieces; `None` for a pipe.
     pieces: Option<Pieces>,
     is_seekable: bool,
 }
 
 struct Pieces {
-    /// Each with the position of its first byte.
+    /// Pieces, each with the offset of its first byte.
     pieces: Vec<(u64, Piece)>,
     length: u64,
     position: u64,
 }
 
 impl Media {
-    /// `pieces` of `file`, or all of it as a pipe gives it.
+    /// `pieces` of `file`; with `None`, the stream unchanged.
     pub(super) fn new(file: File, pieces: Option<Vec<Piece>>) -> Self {
         let is_seekable = pieces.is_some();
         let pieces = pieces.map(|pieces| {
@@ -58,7 +58,7 @@ impl Media {
         Media { file, pieces, is_seekable }
     }
 
-    /// The same, to be read from its start to its end.
+    /// The same media without seeking.
     pub(crate) fn sequential(self) -> Self {
         Media { is_seekable: false, ..self }
     }
@@ -68,7 +68,7 @@ impl Read for Media {
     fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
         let Some(all) = &mut self.pieces else { return self.file.read(into) };
         let after = all.pieces.partition_point(|(start, _)| *start <= all.position);
-        // Empty pieces share their position with the next, which is the last of them.
+        // Empty pieces share their offset with the next piece; take the last.
         let Some((start, piece)) = after.checked_sub(1).and_then(|index| all.pieces.get(index)) else { return Ok(0) };
         let offset = all.position - start;
         let left = usize::try_from(piece.len().saturating_sub(offset)).unwrap_or(usize::MAX);

@@ -1,5 +1,5 @@
-//! What works around symphonia 0.6: how a file is presented to its readers, and what is read beside them. One file for
-//! each fault, headed by what is wrong upstream.
+//! Workarounds for symphonia 0.6: changed presentations of files for its readers, and data that they ignore. One file
+//! per fault, headed by a description of it.
 
 mod adts;
 mod aiff;

@@ -1,4 +1,4 @@
-//! Which part of the decoded sound of an MP4 file is to be heard. symphonia 0.6.1 reads edit lists, and does not apply them.
+//! Trims of the decoded samples of an MP4 file. symphonia 0.6.1 reads edit lists but does not apply them.
 
 use std::io::{Read, Seek, SeekFrom};
 
@@ -15,20 +15,20 @@ pub(crate) struct Edit {
     pub(crate) duration: Option<f64>,
 }
 
-/// What says which part of a track is to be heard.
+/// The statements about a track's trims.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Edits {
     /// The edit list of the track.
     pub(crate) edit: Option<Edit>,
-    /// The samples that an encoder put before the music, by iTunes' tag. Edit lists come first.
+    /// The encoder delay in samples, from iTunes' tag. An edit list takes precedence.
     pub(crate) delay: Option<u64>,
 }
 
-/// Boxes that are entered on the way to an edit list or a tag.
+/// Boxes whose children may hold an edit list or a tag.
 const CONTAINERS: [[u8; 4]; 7] = [*b"moov", *b"trak", *b"edts", *b"mdia", *b"udta", *b"meta", *b"ilst"];
 
-/// The edits of the track with this id. There is no edit of a list that does more than cut off the ends (several parts,
-/// which music files do not have).
+/// Reads the edits of the track with this id. An edit list that does more than trim the ends (several segments, which
+/// music files do not have) is ignored.
 pub(crate) fn read(file: &mut (impl Read + Seek), track_id: u32) -> std::io::Result<Edits> {
     let end = file.seek(SeekFrom::End(0))?;
     let mut found = Found { track_id, ..Found::default() };
@@ -76,7 +76,7 @@ impl Found {
             let Some(next) = position.checked_add(size).filter(|&next| body <= next && next <= end) else {
                 return Ok(());
             };
-            // In MP4, but not in QuickTime, a version and flags come before the boxes within.
+            // In MP4, unlike QuickTime, version and flags precede the children.
             let body = if kind == b"meta" && !self.has_box(file, body)? { body + 4 } else { body };
             if CONTAINERS.iter().any(|container| container == kind) {
                 if kind == b"trak" {
@@ -87,7 +87,7 @@ impl Found {
                     self.finish_track();
                 }
             } else if [*b"mvhd", *b"tkhd", *b"elst", *b"mdhd", *b"----"].iter().any(|wanted| wanted == kind) {
-                // None of them is longer than this, but for edit lists and tags that are not taken.
+                // Relevant boxes are shorter, except for edit lists and tags that are ignored.
                 let mut content = vec![0; usize::try_from((next - body).min(512)).unwrap_or(512)];
                 file.seek(SeekFrom::Start(body))?;
                 file.read_exact(&mut content)?;
@@ -98,7 +98,7 @@ impl Found {
         Ok(())
     }
 
-    /// Whether the first box within `meta` begins here.
+    /// Whether the first child of `meta` begins here.
     fn has_box(&self, file: &mut (impl Read + Seek), place: u64) -> std::io::Result<bool> {
         let mut header = Vec::with_capacity(8);
         file.seek(SeekFrom::Start(place))?;

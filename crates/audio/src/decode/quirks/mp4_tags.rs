@@ -1,13 +1,13 @@
-//! The delay that iTunes writes as a tag where others write an edit list, which symphonia 0.6.1 does not use.
+//! The encoder delay that iTunes writes as a tag instead of an edit list. symphonia 0.6.1 ignores it.
 
-/// The samples that an encoder put before the music, from the content of a `----` box that is named `iTunSMPB`. The text of
-/// its `data` box is of hexadecimal numbers: zero, the delay, the padding and the length.
+/// The encoder delay in samples, from the content of a `----` box with the name `iTunSMPB`. Its `data` box holds
+/// hexadecimal numbers as text: zero, delay, padding, length.
 pub(super) fn delay(content: &[u8]) -> Option<u64> {
-    /// As FFmpeg: more is no delay.
+    /// FFmpeg's limit; a larger number is not a delay.
     const MOST: u64 = 16_384;
     let (mut is_wanted, mut rest) = (false, content);
     while let Some((size, kind)) = rest.first_chunk::<4>().map(|size| u32::from_be_bytes(*size)).zip(rest.get(4..8)) {
-        // A version and flags, which name and data have; data has a language, too.
+        // `name` and `data` begin with version and flags; `data` also has a locale.
         let body = rest.get(12..usize::try_from(size).ok()?)?;
         match kind {
             b"name" => is_wanted = body == b"iTunSMPB",

@@ -3,7 +3,7 @@
 use super::frames::FrameHeader;
 use super::lame_tag;
 
-/// What a frame's first four bytes say.
+/// The fields of a frame header, from its first four bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Header {
     bytes: [u8; 4],
@@ -14,7 +14,7 @@ pub(super) struct Header {
     rate: u32,
 }
 
-/// In kbit/s: of MPEG 1 layers 1 to 3, and of MPEG 2 layer 1 and layers 2 and 3.
+/// Bit rates in kbit/s: MPEG 1 layers I to III, MPEG 2 layer I, MPEG 2 layers II and III.
 const KILOBITS: [[u32; 15]; 5] = [
     [0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448],
     [0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384],
@@ -24,7 +24,7 @@ const KILOBITS: [[u32; 15]; 5] = [
 ];
 
 impl Header {
-    /// Bytes of a frame for each kbit/s and kHz, without padding, and of a slot of padding.
+    /// Bytes per frame for each kbit/s and kHz, without padding, and bytes of a padding slot.
     fn factor(&self) -> (u32, usize) {
         match (self.layer, self.version) {
             (1, _) => (12, 4),
@@ -37,7 +37,7 @@ impl Header {
         self.bytes[3] >> 6 == 3
     }
 
-    /// Where a tag would begin: behind the header and, whether there is a checksum or not, what describes the frame.
+    /// The offset of a Xing tag: after the header and side information, with or without a checksum.
     pub(super) fn tag_at(&self) -> usize {
         4 + match (self.version, self.is_mono()) {
             (0, false) => 32,
@@ -89,7 +89,7 @@ impl FrameHeader for Header {
         (self.kilobits == first.kilobits).then_some(length)
     }
 
-    /// A frame that begins nothing and holds nothing, without a checksum and padding.
+    /// A frame without audio data, checksum or padding.
     fn silence(&self) -> Option<Vec<u8>> {
         let [sync, kind, rates, mode] = self.bytes;
         let header = Header { bytes: [sync, kind | 1, rates & !2, mode], ..*self };

@@ -1,5 +1,5 @@
-//! Whether the pages of an Ogg file are whole, which symphonia 0.6.1 does not say: it leaves a damaged page out, and takes a
-//! file that was cut off for a shorter one.
+//! Integrity of Ogg pages. symphonia 0.6.1 drops damaged pages and treats a truncated file as a shorter one, both
+//! without an error.
 
 use std::collections::HashMap;
 use std::io::{BufRead, Read};
@@ -9,15 +9,15 @@ use symphonia::core::io::Monitor;
 
 use super::vorbis_blocks::Blocks;
 
-/// What was found in an Ogg file.
+/// The result of checking an Ogg file.
 #[derive(Debug)]
 pub(crate) struct Ogg {
     pub(crate) pages: Pages,
-    /// Streams of Vorbis by their serial numbers.
+    /// Vorbis streams by serial number.
     pub(crate) vorbis: HashMap<u32, Blocks>,
 }
 
-/// What the pages of an Ogg file (RFC 3533) look like from the first to the last.
+/// The state of all pages of an Ogg file (RFC 3533).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pages {
     /// Every page is there and as it was written.
@@ -101,7 +101,7 @@ impl State {
         }
         let is_first = flags & FIRST != 0;
         if !is_first && self.streams.get(&serial).is_some_and(|&(_, was_last)| was_last) {
-            // Behind the end of a stream, nothing of it is heard.
+            // Pages after the end of a stream are not played.
             self.vorbis.entry(serial).and_modify(|blocks| blocks.page(page));
             return true;
         }

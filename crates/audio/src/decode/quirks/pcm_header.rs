@@ -1,10 +1,10 @@
-//! Headers of uncompressed samples as symphonia 0.6.1 takes them, whatever the file's own looks like: it wants format chunks
-//! of 16, 18 or 40 bytes, sizes that fit, `sowt` of 16 bits and no block size in AIFF.
+//! Headers for uncompressed samples in the form that symphonia 0.6.1 accepts: format chunks of 16, 18 or 40 bytes,
+//! consistent sizes, 16 bits for `sowt`, and no block size in AIFF.
 
-/// How one sample is stored.
+/// The coding of a sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Coding {
-    /// Integers, unsigned for one byte of WAV and of AIFC's `raw `.
+    /// Unsigned bytes, in WAV and in AIFC's `raw `.
     Unsigned8,
     Little(u16),
     Big(u16),
@@ -15,7 +15,7 @@ pub(super) enum Coding {
 }
 
 impl Coding {
-    /// Bytes of a sample.
+    /// Bytes per sample.
     pub(super) fn bytes(self) -> u16 {
         match self {
             Coding::Unsigned8 | Coding::ALaw | Coding::MuLaw => 1,
@@ -24,7 +24,7 @@ impl Coding {
     }
 }
 
-/// The header of a WAV file with `size` bytes of samples, for codings that WAV has.
+/// A WAV header for `size` bytes of samples; `None` for a coding that WAV lacks.
 pub(super) fn wav(coding: Coding, channels: u16, rate: u32, size: u64) -> Option<Vec<u8>> {
     let (tag, bytes): (u16, u16) = match coding {
         Coding::Unsigned8 => (1, 1),
@@ -37,7 +37,7 @@ pub(super) fn wav(coding: Coding, channels: u16, rate: u32, size: u64) -> Option
     let frame = bytes.checked_mul(channels)?;
     let extended = matches!(coding, Coding::ALaw | Coding::MuLaw);
     let format_size = if extended { 18u32 } else { 16 };
-    // The largest number stands for a size that is not known.
+    // All ones marks an unknown size.
     let size = u32::try_from(size).ok().filter(|&size| size < u32::MAX - 64).unwrap_or(u32::MAX);
     let mut header = b"RIFF".to_vec();
     header.extend(size.saturating_add(20 + format_size).to_le_bytes());
@@ -54,8 +54,8 @@ pub(super) fn wav(coding: Coding, channels: u16, rate: u32, size: u64) -> Option
     Some(header)
 }
 
-/// The header of an AIFF or AIFC file with `size` bytes of samples, for codings that these have. `rate` is as the file has
-/// it, in 80 bits.
+/// An AIFF or AIFC header for `size` bytes of samples; `None` for a coding that these lack. `rate` is the file's own
+/// 80-bit field.
 pub(super) fn aiff(coding: Coding, channels: u16, rate: [u8; 10], size: u64) -> Option<Vec<u8>> {
     let compression: Option<&[u8; 4]> = match coding {
         Coding::Big(_) => None,
@@ -76,7 +76,7 @@ pub(super) fn aiff(coding: Coding, channels: u16, rate: [u8; 10], size: u64) -> 
     common.extend(frames.to_be_bytes());
     common.extend(bits.to_be_bytes());
     common.extend(rate);
-    // The compression's name is empty, and padded.
+    // An empty compression name with padding.
     common.extend(compression.map_or(Vec::new(), |kind| [&kind[..], &[0, 0]].concat()));
     let mut header = b"FORM".to_vec();
     header.extend((4 + 8 + common.len() as u32 + 16 + size).to_be_bytes());
@@ -90,25 +90,25 @@ pub(super) fn aiff(coding: Coding, channels: u16, rate: [u8; 10], size: u64) -> 
     Some(header)
 }
 
-/// How many bytes of samples there are, and what is to be said about it.
+/// The size of the samples, and a note about it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Extent {
     /// Bytes of samples in the file.
     pub(super) bytes: u64,
-    /// Bytes that the header announces, if the file is cut off.
+    /// Bytes that the header states, if the file is truncated.
     pub(super) announced: Option<u64>,
     pub(super) note: Option<String>,
 }
 
-/// What three statements about the size of the samples amount to: `stated` in their own chunk; `form`, where the whole file
-/// ends by its first header, if that can be; and `available`, what the file has from the samples on, which begin at `start`.
+/// Reconciles three sizes of the samples: `stated` by their own chunk; `form`, the end of the file according to its
+/// first header, if that is possible; and `available`, the bytes in the file from `start`, where the samples begin.
 ///
-/// Samples and form that agree with each other and not with the file are those of a whole file that was cut off. A form
-/// that ends with the file, or one that was never written, is that of a recorder that did not finish its header: then the
-/// samples go to the end of the file, as libsndfile and FFmpeg have it.
+/// A chunk and a form that agree with each other and exceed the file mean that the file is truncated. A form that ends
+/// with the file, or was never written, means a recorder that did not update its header: the samples then extend to the
+/// end of the file, as in libsndfile and FFmpeg.
 pub(super) fn extent(stated: u64, form: Option<u64>, start: u64, available: u64, is_empty: bool) -> Extent {
-    /// What programs write that do not know how much will come: the largest number, or that of signed numbers, less a
-    /// header and what makes whole frames.
+    /// Sizes that writers use for an unknown length: the largest unsigned or signed number, minus a header and the rest
+    /// of an incomplete frame.
     const UNKNOWN: [std::ops::RangeInclusive<u64>; 2] = [0x7fff_0000..=0x8000_0000, 0xffff_0000..=0xffff_ffff];
     let all = |note: String| Extent { bytes: available, announced: None, note: Some(note) };
     let end = start + available;
@@ -124,8 +124,8 @@ pub(super) fn extent(stated: u64, form: Option<u64>, start: u64, available: u64,
     match form {
         Some(form) if form > end => Extent { bytes: available, announced: Some(stated), note: None },
         _ => all(format!(
-            "the header states {} bytes of samples more than the file has, which ends where the header's other size says \
-             or was never finished: read to the end of the file",
+            "the header states {} more bytes of samples than the file has, but its other size matches the file or was \
+             never written: read to the end of the file",
             stated - available
         )),
     }
@@ -141,14 +141,14 @@ mod tests {
             let found = extent(stated, form, 44, 1000, false);
             (found.bytes, found.announced, found.note.is_some())
         };
-        // As it should be, and with a form that is wrong.
+        // Consistent sizes, with a wrong form.
         for form in [Some(1044), Some(0), Some(36), None, Some(1_000_000)] {
             assert_eq!(bytes(1000, form), (1000, None, false));
             assert_eq!(bytes(900, form), (900, None, false));
         }
         for more in [1, 4, 63, 400, 1_000_000] {
             assert_eq!(bytes(1000 + more, Some(1044 + more)), (1000, Some(1000 + more), false), "{more}");
-            // With a chunk behind the samples.
+            // A chunk after the samples.
             assert_eq!(bytes(1000 + more, Some(1200 + more)), (1000, Some(1000 + more), false), "{more}");
             for form in [Some(1044), Some(1043), Some(8), Some(44), None] {
                 assert_eq!(bytes(1000 + more, form), (1000, None, true), "{more}");

@@ -1,6 +1,6 @@
-//! WAV as recorders and workstations write it, RF64, BW64 and W64 (EBU Tech 3306, ITU-R BS.2088, Sony Wave64). symphonia
-//! 0.6.1 knows none of the last three, and refuses chunks that go beyond the size of the file in its first header, which
-//! many programs never write.
+//! WAV as recorders and workstations write it, RF64, BW64 and W64 (EBU Tech 3306, ITU-R BS.2088, Sony Wave64).
+//! symphonia 0.6.1 supports none of the last three, and rejects chunks beyond the size in the first header, which many
+//! programs never write.
 
 use std::fs::File;
 
@@ -8,20 +8,20 @@ use super::layout::{Layout, bytes_at};
 use super::media::Piece;
 use super::pcm_header::{self, Coding};
 
-/// How chunks are written.
+/// The chunk format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Names of four bytes, sizes of 32 bits.
+    /// Four-byte names and 32-bit sizes.
     Riff,
-    /// Names of sixteen bytes, sizes of 64 bits that count name and size.
+    /// Sixteen-byte GUIDs and 64-bit sizes, which include the chunk header.
     W64,
 }
 
-/// The first bytes of W64.
+/// The GUID at the start of a W64 file.
 pub(super) const W64_RIFF: [u8; 16] = *b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\0\0";
-/// What follows four letters in the names of its chunks.
+/// The end of a W64 chunk's GUID, after its four letters.
 const W64_TAIL: [u8; 12] = *b"\xf3\xac\xd3\x11\x8c\xd1\0\xc0\x4f\x8e\xdb\x8a";
-/// A size of 32 bits that stands in the `ds64` chunk, or is not known.
+/// A 32-bit size that is unknown or in the `ds64` chunk.
 const ELSEWHERE: u64 = u32::MAX as u64;
 
 struct Chunk {
@@ -38,7 +38,7 @@ impl Kind {
         }
     }
 
-    /// The chunk at `place`, if it has a name that chunks have.
+    /// Reads the chunk header at `place`; `None` if its name is not printable.
     fn chunk(self, file: &mut File, place: u64) -> std::io::Result<Option<Chunk>> {
         let header = bytes_at(file, place, if self == Kind::W64 { 24 } else { 8 })?;
         let Some(&name) = header.first_chunk::<4>().filter(|name| name.iter().all(|x| (0x20..0x7f).contains(x))) else {
@@ -55,7 +55,7 @@ impl Kind {
         })
     }
 
-    /// Where the chunk behind `chunk` begins. Padding to even sizes is missing in some files.
+    /// The offset of the next chunk. Some files lack the padding to even sizes.
     fn next(self, file: &mut File, chunk: &Chunk) -> std::io::Result<u64> {
         let end = chunk.body + chunk.size;
         let is_padded = self == Kind::Riff && chunk.size % 2 == 1;
@@ -69,13 +69,13 @@ impl Kind {
     }
 }
 
-/// Chunks that music files have, by which one without padding before it is told from one with it.
+/// Chunk names of audio files. A known name at an odd offset shows that the padding is missing.
 const NAMES: [&[u8; 4]; 18] = [
     b"data", b"fmt ", b"fact", b"LIST", b"bext", b"iXML", b"cue ", b"smpl", b"inst", b"JUNK", b"junk", b"PAD ",
     b"PEAK", b"id3 ", b"ID3 ", b"axml", b"acid", b"DISP",
 ];
 
-/// The layout of a file whose samples are uncompressed; `None` for others, and for headers that make no sense.
+/// The layout of a file with uncompressed samples; `None` for other files and invalid headers.
 pub(super) fn layout(file: &mut File, start: u64, end: u64, kind: Kind) -> std::io::Result<Option<Layout>> {
     let first = bytes_at(file, start, 24)?;
     let mut form = match kind {
@@ -110,7 +110,7 @@ pub(super) fn layout(file: &mut File, start: u64, end: u64, kind: Kind) -> std::
     let stated = size_of_data.filter(|_| data.size == ELSEWHERE || data.size == 0).unwrap_or(data.size);
     let available = end.saturating_sub(data.body);
     let form = form.filter(|&form| form > 8 && form != ELSEWHERE + 8).map(|form| form.saturating_add(start));
-    // Chunks to the end of the file are not samples.
+    // If only chunks follow, there are no samples.
     let is_empty = stated == 0 && only_chunks(file, kind, data.body, end)?;
     let extent = pcm_header::extent(stated, form, data.body, available, is_empty);
     let Some(header) = pcm_header::wav(coding, channels, rate, extent.bytes) else { return Ok(None) };
@@ -124,12 +124,12 @@ pub(super) fn layout(file: &mut File, start: u64, end: u64, kind: Kind) -> std::
     }))
 }
 
-/// Whether nothing but whole chunks lies from `place` to `end`.
+/// Whether `place` to `end` holds only complete chunks.
 fn only_chunks(file: &mut File, kind: Kind, mut place: u64, end: u64) -> std::io::Result<bool> {
-    /// Files have a handful of them.
+    /// Real files have a handful of chunks.
     const MOST: u32 = 1000;
     for _ in 0..MOST {
-        // A byte of padding may follow the last.
+        // The last chunk may be followed by a byte of padding.
         if place == end || place == end + 1 {
             return Ok(true);
         }
@@ -139,9 +139,9 @@ fn only_chunks(file: &mut File, kind: Kind, mut place: u64, end: u64) -> std::io
     Ok(false)
 }
 
-/// How samples are stored, of how many channels and at which rate, if that is uncompressed and makes sense.
+/// The sample coding, channel count and sample rate of a `fmt ` chunk; `None` if it is compressed or invalid.
 fn read_format(format: &[u8]) -> Option<(Coding, u16, u32)> {
-    /// Behind its first two bytes, which are the number of a format, the GUID of formats that have one.
+    /// The end of a subformat GUID, after the two bytes of its format tag.
     const NUMBERED: [u8; 14] = *b"\0\0\0\0\x10\0\x80\0\0\xaa\0\x38\x9b\x71";
     const AMBISONIC: [u8; 14] = *b"\0\0\x21\x07\xd3\x11\x86\x44\xc8\xc1\xca\0\0\0";
     let number = |place: usize| format.get(place..place + 2).map(|bytes| u16::from_le_bytes([bytes[0], bytes[1]]));
@@ -153,7 +153,7 @@ fn read_format(format: &[u8]) -> Option<(Coding, u16, u32)> {
     let bytes = (channels > 0 && frame % channels == 0).then(|| frame / channels)?;
     let coding = match (tag, bytes) {
         (1, 1) if (1..=8).contains(&bits) => Coding::Unsigned8,
-        // Fewer bits than the bytes hold are the upper ones.
+        // Fewer bits than the container size are the most significant ones.
         (1, 2..=4) if (1..=8 * bytes).contains(&bits) => Coding::Little(bytes),
         (3, 4 | 8) if bits == 8 * bytes => Coding::FloatLittle(bytes),
         (6, 1) => Coding::ALaw,

@@ -1,6 +1,6 @@
-//! Tags around a file and the true end of a cut MP4 file. symphonia 0.6.1 gives up within an ID3v2 tag of a megabyte and at
-//! any that is not as it should be, takes the last FLAC frame before a tag for damaged, and leaves out the whole box of
-//! samples of an MP4 file that is cut off within it.
+//! Tags before and after the audio, and the end of a truncated MP4 file. symphonia 0.6.1 fails on ID3v2 tags of a
+//! megabyte and on invalid ones, treats the last FLAC frame before a tag as damaged, and drops the whole `mdat` box of
+//! an MP4 file that ends within it.
 
 use std::io::{Read, Seek, SeekFrom};
 
@@ -86,10 +86,10 @@ pub(super) fn before_tags(file: &mut (impl Read + Seek), start: u64, length: u64
     Ok(end)
 }
 
-/// How many bytes [`length`] looks at.
+/// Bytes that [`length`] needs.
 pub(super) const MARK: usize = 32;
 
-/// How long the tag is that begins with `bytes`, if one does: ID3v1, ID3v2 or APEv2.
+/// The length of the tag at the start of `bytes`, if there is one: ID3v1, ID3v2 or APEv2.
 pub(super) fn length(bytes: &[u8]) -> Option<u64> {
     match bytes {
         [b'T', b'A', b'G', ..] => Some(128),
@@ -99,7 +99,7 @@ pub(super) fn length(bytes: &[u8]) -> Option<u64> {
         }
         [b'A', b'P', b'E', b'T', b'A', b'G', b'E', b'X', ..] if bytes.len() == MARK => {
             let number = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
-            // A header (flagged) is followed by as many bytes as it states; a footer follows them.
+            // The stated size follows a header (flagged) and precedes a footer.
             let is_header = number(20) >> 29 & 1 == 1;
             Some(32 + if is_header { u64::from(number(12)) } else { 0 })
         }

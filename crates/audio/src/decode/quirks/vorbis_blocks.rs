@@ -1,59 +1,59 @@
-//! How many samples the pages of an Ogg Vorbis stream hold, and which of them are to be heard (Vorbis I, 4.3.8 and A.2).
-//! symphonia 0.6.1 leaves out the last samples of the first page where the first are meant, loses samples at pages without
-//! a position, and goes on behind the end of a stream.
+//! The number of samples in the pages of an Ogg Vorbis stream, and its trims (Vorbis I, 4.3.8 and A.2). symphonia 0.6.1
+//! trims the end of the first page instead of its start, loses samples at pages without a position, and continues after
+//! the end of a stream.
 
-/// A stream of Vorbis, page by page.
+/// The state of a Vorbis stream, updated page by page.
 #[derive(Debug, Default)]
 pub(crate) struct Blocks {
-    /// Packets that have ended.
+    /// Completed packets.
     packets: u64,
-    /// What there is of the current packet: all of a header, the first byte of others.
+    /// Bytes of the current packet: all of a header, otherwise the first byte.
     packet: Vec<u8>,
-    /// The two sizes of blocks, and the size in each mode.
+    /// The short and long block size, and the block size of each mode.
     sizes: Option<[u64; 2]>,
     modes: Vec<u64>,
-    /// The size of the block before.
+    /// The previous block's size.
     previous: Option<u64>,
-    /// Samples that come out of the packets so far, and how many of them belong to the last pages without a position.
+    /// Samples decoded from the packets so far, and those of them in pages since the last position.
     decoded: u64,
     since_position: u64,
-    /// The position of the last page with sound that has one.
+    /// The granule position of the last audio page that has one.
     position: Option<i64>,
     skip: u64,
-    /// Samples at the end that are not to be heard.
+    /// Samples trimmed from the end.
     trimmed: u64,
     missing: Option<Missing>,
     has_ended: bool,
-    /// Pages behind the end.
+    /// Pages after the end of the stream.
     behind: u64,
 }
 
-/// Samples that positions count and no packet holds.
+/// Samples that granule positions count but no packet holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Missing {
-    /// The first sample behind them.
+    /// The first sample after the first gap.
     pub(crate) at: u64,
-    /// How many, in all places.
+    /// Number of missing samples in all gaps.
     pub(crate) count: u64,
 }
 
-/// What is to be heard.
+/// The part of a stream that is played.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Heard {
-    /// Samples to leave out at the start.
+    /// Samples trimmed from the start.
     pub(crate) skip: u64,
-    /// Samples to keep behind these.
+    /// Samples kept after the trim.
     pub(crate) keep: u64,
     pub(crate) missing: Option<Missing>,
-    /// Pages behind the end of the stream.
+    /// Pages after the end of the stream.
     pub(crate) behind: u64,
 }
 
 impl Blocks {
-    /// The next page of the stream, whole.
+    /// Adds the next complete page of the stream.
     pub(super) fn page(&mut self, page: &[u8]) {
         const LAST: u8 = 4;
-        /// A setup header of this size is none.
+        /// The largest setup header in bytes.
         const LARGEST_HEADER: usize = 1 << 24;
         if self.has_ended {
             self.behind += 1;
@@ -88,7 +88,7 @@ impl Blocks {
     fn place(&mut self, position: i64, is_last: bool) {
         let expected = match self.position {
             Some(position) => position.saturating_add_unsigned(self.since_position),
-            // The first page with sound: it ends at its position, wherever it begins. A stream of one page begins at zero.
+            // The first audio page ends at its position, wherever it begins. A stream of one page begins at zero.
             None => i64::try_from(self.decoded).unwrap_or(i64::MAX),
         };
         let surplus = u64::try_from(expected.saturating_sub(position)).unwrap_or(0);
@@ -96,11 +96,11 @@ impl Blocks {
         match (self.position.is_some(), is_last) {
             (_, true) => self.trimmed = surplus.min(self.decoded - self.skip),
             (false, false) => self.skip = surplus.min(self.decoded),
-            // Other decoders go by the next position here, and keep all samples.
+            // Other decoders adopt the position here and keep all samples.
             (true, false) => {}
         }
-        // Packets that are gone held a multiple of a quarter of the short block. Other jumps are an editor's, in which
-        // nothing was lost; everybody plays on there.
+        // A lost packet holds a multiple of a quarter of the short block size. Other jumps come from editors and lose
+        // nothing; decoders continue there.
         let quarter = self.sizes.map_or(1, |[short, _]| (short / 4).max(1));
         if self.position.is_some() && lack > 0 && lack.is_multiple_of(quarter) {
             let count = self.missing.map_or(0, |missing| missing.count).saturating_add(lack);
@@ -129,7 +129,7 @@ impl Blocks {
         self.packet.clear();
     }
 
-    /// A block comes out as the half of it and of the one before that overlap. Of packets that are not sound nothing does.
+    /// A block yields the overlap of its half with the previous block's half. Packets without audio yield nothing.
     fn end_block(&mut self) {
         let Some(first) = self.packet.first().filter(|&first| first & 1 == 0) else { return };
         let bits = self.modes.len().saturating_sub(1).checked_ilog2().map_or(0, |bits| bits + 1);
@@ -139,7 +139,7 @@ impl Blocks {
         self.previous = Some(size);
     }
 
-    /// What is to be heard of a stream that was read to its end; `None` if it cannot be told.
+    /// The played part of a stream that was read to its end; `None` if it is unknown.
     pub(crate) fn heard(&self) -> Option<Heard> {
         let keep = self.decoded.checked_sub(self.skip + self.trimmed)?;
         let (skip, missing, behind) = (self.skip, self.missing, self.behind);
@@ -147,8 +147,9 @@ impl Blocks {
     }
 }
 
-/// Whether blocks are long, for each mode, from the end of a setup header: the number of modes less one in 6 bits, then of
-/// each a flag, 32 bits of zeros and a mapping in 8, and a bit that is set. All before it is of any length.
+/// The block flags of all modes (true is long), read backwards from the end of a setup header: the mode count minus one
+/// in 6 bits; for each mode a flag, 32 zero bits and an 8-bit mapping; then a set bit. The fields before have no fixed
+/// length.
 fn mode_flags(setup: &[u8]) -> Option<Vec<bool>> {
     const MODE: usize = 41;
     let bit = |place: usize| setup[place / 8] >> (place % 8) & 1 == 1;
@@ -161,7 +162,7 @@ fn mode_flags(setup: &[u8]) -> Option<Vec<bool>> {
             break;
         }
         flags.push(bit(start));
-        // The number may fit by chance before the first mode, too: the longest row that it fits is the right one.
+        // The count may also match by chance before the first mode; the longest match is the right one.
         if number(start - 6, 6) + 1 == flags.len() as u64 {
             found = Some(flags.len());
         }
@@ -175,7 +176,7 @@ fn mode_flags(setup: &[u8]) -> Option<Vec<bool>> {
 mod tests {
     use super::*;
 
-    /// A setup header of `modes`, behind anything.
+    /// A setup header with `modes` after arbitrary data.
     fn setup(modes: &[bool]) -> Vec<u8> {
         let mut bits: Vec<u8> = (0..611).map(|i| u8::from(i % 3 != 1)).collect();
         let mut number = |value: u64, count: usize| bits.extend((0..count).map(|i| (value >> i & 1) as u8));
@@ -208,7 +209,7 @@ mod tests {
         page
     }
 
-    /// Blocks of 64 and 256: three long ones come out as 128, a short one behind a long one as 80.
+    /// Block sizes 64 and 256: three long blocks yield 128 each, a short block after a long one yields 80.
     const LONG: &[u8] = &[2];
     const SHORT: &[u8] = &[0];
 
@@ -253,7 +254,7 @@ mod tests {
         assert_eq!(heard(&[(0, -1, three), (0, -1, two), (4, 600, two)]), plain(0, 600), "no positions");
         assert_eq!(heard(&[(0, 256, three), (4, -1, two)]), plain(0, 512), "none at the end");
         assert_eq!(heard(&[(0, -1, three), (0, 500, two), (4, 756, two)]), plain(12, 756), "a delay of two pages");
-        // The first packet beside the headers, where it does not belong.
+        // An audio packet on the page of the headers, where it does not belong.
         assert_eq!(heard(&[(0, 0, &[LONG]), (0, 240, two), (4, 496, two)]), plain(16, 496));
         assert_eq!(heard(&[(0, 256, three), (0, 300, two), (4, 556, two)]), plain(0, 768), "the next position counts");
         assert_eq!(heard(&[(0, 256, three), (4, 100, two)]), plain(0, 100), "more padding than the last page holds");

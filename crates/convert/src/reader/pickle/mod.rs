@@ -1,4 +1,4 @@
-//! Pickles as data: what a pickle of protocol 0 to 5 describes, without running any of it.
+//! A parser for pickles of protocol 0 to 5 that executes nothing.
 //!
 //! A pickle is a program that calls Python classes and functions. Here a call makes an opaque [`Object`],
 //! except for the few that rebuild tensors and dictionaries (`rebuild.rs`). Opcodes: CPython's
@@ -15,16 +15,16 @@ use std::rc::Rc;
 use self::operands::{decimal, global, literal};
 pub(super) use self::value::{Dict, Node, Object, Sequence, Storage, Value, View};
 
-/// Why a pickle cannot be followed.
+/// The reason why a pickle cannot be parsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// The bytes end before the pickle does.
+    /// The bytes end before the pickle.
     CutOff,
-    /// An opcode that does not exist, or one without its operands.
+    /// An unknown opcode, or one without its operands.
     Damaged { at: usize, opcode: u8 },
-    /// Protocol 5's out-of-band buffers, which are in no file.
+    /// Out-of-band buffers of protocol 5, which no file contains.
     OutOfBand,
-    /// More values than any checkpoint has.
+    /// More values than the limit.
     TooMany,
 }
 
@@ -47,17 +47,17 @@ impl fmt::Display for Fault {
 
 type Result<T, E = Fault> = std::result::Result<T, E>;
 
-/// How many values a pickle may push and memoize, where a container counts as several. The largest that people have are
-/// dictionaries of a million tokens; at this limit the values take some 300 MB.
+/// The most values that a pickle may push and memoize; a container counts as several. The largest real pickles hold
+/// dictionaries of a million tokens; at this limit the values take about 300 MB.
 const VALUES: usize = 1 << 23;
 const CONTAINER: usize = 3;
 
-/// Follows one pickle after another in a file. Containers are numbers of the unpickler's own lists: a pickle can
-/// nest them deeper than a destructor can recurse, and into themselves.
+/// Parses consecutive pickles in a file. Containers are indices into the unpickler's own lists, because a pickle can
+/// nest them deeper than a destructor can recurse, and inside themselves.
 pub(super) struct Unpickler<'a> {
     file: &'a [u8],
     at: usize,
-    /// Where the opcode that is being executed starts, and which it is.
+    /// Offset and byte of the current opcode.
     opcode: (usize, u8),
     stack: Vec<Value<'a>>,
     marks: Vec<usize>,
@@ -86,17 +86,17 @@ impl<'a> Unpickler<'a> {
         }
     }
 
-    /// How many bytes have been read.
+    /// Bytes read so far.
     pub(super) fn position(&self) -> usize {
         self.at
     }
 
-    /// Every storage that a persistent id has named, by its key.
+    /// The storages named by persistent ids, by key.
     pub(super) fn storages(&self) -> &HashMap<&'a str, Rc<Storage<'a>>> {
         &self.storages
     }
 
-    /// One pickle, up to its STOP.
+    /// Parses one pickle, up to its STOP.
     pub(super) fn load(&mut self) -> Result<Value<'a>> {
         (self.stack, self.marks, self.memo) = Default::default();
         loop {
@@ -163,7 +163,7 @@ impl<'a> Unpickler<'a> {
         Ok(())
     }
 
-    /// The opcodes that push one value.
+    /// Executes an opcode that pushes one value.
     fn value(&mut self, opcode: u8) -> Result<Value<'a>> {
         Ok(match opcode {
             b'N' => Value::Scalar("None"),
@@ -195,7 +195,7 @@ impl<'a> Unpickler<'a> {
                 self.int(length)?
             }
             b'S' | b'V' => literal(self.line()?),
-            // Python 2 wrote its strings as bytes.
+            // Python 2 strings are bytes.
             b'T' | b'X' => self.text(4)?,
             b'U' | 0x8c => self.text(1)?,
             0x8d => self.text(8)?,
@@ -341,7 +341,7 @@ impl<'a> Unpickler<'a> {
         Ok(())
     }
 
-    /// BUILD sets attributes: those of a dictionary (`_metadata` of a state dict) and of a tensor are not its values.
+    /// BUILD sets attributes: those of a dictionary (`_metadata` of a state dict) or tensor are not its values.
     fn build(&mut self, state: Value<'a>) -> Result<()> {
         if let Value::Object(number) = *self.top()? {
             self.objects[number].state = Some(state);
@@ -388,7 +388,7 @@ mod tests {
 
     #[test]
     fn depth_and_cycles_are_harmless() {
-        // A tuple in a tuple in a tuple …
+        // Tuples nested a million deep.
         let nested = [&[0x80, 2, b')'][..], &vec![0x85; 1_000_000], b"."].concat();
         assert!(Unpickler::new(&nested).load().is_ok());
         // d = {}; d["a"] = d
@@ -415,14 +415,14 @@ mod tests {
             let many = [&vec![opcode; count + 1][..], b"."].concat();
             assert_eq!(Unpickler::new(&many).load().unwrap_err(), Fault::TooMany);
         }
-        // One list, given to constructors again and again.
+        // One list, passed to constructors repeatedly.
         let pairs = [&b"](NN\x86"[..], &b"2".repeat(1000), b"eq\0"].concat();
         let again = b"ccollections\nOrderedDict\nh\0\x85R".repeat(20_000);
         let copies = [&pairs[..], &again, b"."].concat();
         assert_eq!(Unpickler::new(&copies).load().unwrap_err(), Fault::TooMany);
     }
 
-    /// One value by every opcode that pushes one (`pickletools.opcodes` of CPython).
+    /// One value for every opcode that pushes one (`pickletools.opcodes` of CPython).
     #[test]
     fn every_opcode() {
         for (pickle, expected) in [
@@ -489,7 +489,7 @@ mod tests {
         }
     }
 
-    /// Programs of opcodes at random, and bits flipped in real ones: a value or a fault, in bounded time and memory.
+    /// Random opcodes and real pickles with flipped bits give a value or a fault, in bounded time and memory.
     #[test]
     fn damaged_pickles_never_panic() {
         use mert_testkit::{Damage, fixture};

@@ -1,4 +1,4 @@
-//! What follows an opcode in a pickle: numbers, strings, lines.
+//! Operands of pickle opcodes: numbers, strings, lines.
 
 use super::{Fault, Result, Unpickler, Value};
 
@@ -41,7 +41,7 @@ impl<'a> Unpickler<'a> {
         Ok(i64::try_from(self.length(width)?).map_or(Value::Scalar("int"), Value::Int))
     }
 
-    /// A two's complement integer; one that is wider than 64 bits is no size or offset.
+    /// A two's complement integer; one wider than 64 bits cannot be a size or offset.
     pub(super) fn int(&mut self, width: usize) -> Result<Value<'a>> {
         let bytes = self.take(width)?;
         let negative = bytes.last().is_some_and(|byte| byte & 0x80 != 0);
@@ -55,7 +55,7 @@ impl<'a> Unpickler<'a> {
         })
     }
 
-    /// Python's strings may hold what UTF-8 cannot; such a one names no tensor.
+    /// Python strings may hold code points that UTF-8 cannot; such a string is not a tensor's name.
     pub(super) fn text(&mut self, width: usize) -> Result<Value<'a>> {
         let length = self.length(width)?;
         Ok(std::str::from_utf8(self.take(length)?).map_or(Value::Scalar("str"), Value::Text))
@@ -73,14 +73,14 @@ impl<'a> Unpickler<'a> {
     }
 }
 
-/// A class or function by its dotted name, with Python 2's modules under their new names.
+/// A class or function by its dotted name; Python 2 module names are replaced by their new ones.
 pub(super) fn global<'a>(module: &str, name: &str) -> Value<'a> {
     let module = match module {
         "__builtin__" => "builtins",
         "copy_reg" => "copyreg",
         module => module,
     };
-    // Longer names are nobody's, and one string can be used for many.
+    // Longer names are not real, and one string can be reused for many.
     if module.len().saturating_add(name.len()) > 1 << 10 {
         return Value::Scalar("a class");
     }
@@ -93,7 +93,7 @@ pub(super) fn decimal<'a>(digits: &[u8]) -> Value<'a> {
     parsed.map_or(Value::Scalar("int"), Value::Int)
 }
 
-/// A string of protocol 0, in quotes if it is one of Python 2's; what is escaped names no tensor.
+/// A protocol 0 string, quoted if it is from Python 2. One with escapes is not a tensor's name.
 pub(super) fn literal(line: &[u8]) -> Value<'_> {
     let quoted = |quote: u8| line.strip_prefix(&[quote])?.strip_suffix(&[quote]);
     let inner = quoted(b'\'').or_else(|| quoted(b'"')).unwrap_or(line);

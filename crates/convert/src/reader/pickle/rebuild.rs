@@ -1,5 +1,5 @@
-//! The calls in a pickle whose results are known: PyTorch's functions that rebuild tensors, storages by their
-//! persistent ids, and dictionaries (`torch/_utils.py`, `torch/_tensor.py`, `torch/serialization.py`).
+//! Known calls in pickles: PyTorch's tensor rebuild functions, storages by persistent id, and dictionaries
+//! (`torch/_utils.py`, `torch/_tensor.py`, `torch/serialization.py`).
 
 use std::rc::Rc;
 
@@ -7,8 +7,7 @@ use super::value::{Object, Storage, Value, View};
 use super::{CONTAINER, Unpickler};
 use crate::reader::SourceDtype;
 
-/// The names of PyTorch's element types with their own of `SourceDtype` and their sizes: the storage class without
-/// "Storage", the dtype, our name, bytes.
+/// PyTorch's element types: storage class without "Storage", dtype, `SourceDtype` name, size in bytes.
 const DTYPES: [(&str, &str, &str, usize); 28] = [
     ("Double", "float64", "f64", 8),
     ("Float", "float32", "f32", 4),
@@ -41,10 +40,10 @@ const DTYPES: [(&str, &str, &str, usize); 28] = [
 ];
 
 impl<'a> Unpickler<'a> {
-    /// What a call makes; none is ever made.
+    /// The value of a call. Nothing is executed.
     pub(super) fn call(&mut self, callable: Value<'a>, arguments: Value<'a>) -> Value<'a> {
         let (mut callable, mut arguments) = (callable, arguments);
-        // A tensor with attributes, or of a subclass, is a call of another call, with the same values.
+        // Tensors with attributes and tensor subclasses wrap another call with the same values.
         for _ in 0..4 {
             let Value::Global(name) = &callable else { break };
             if !matches!(&**name, "torch._tensor._rebuild_from_type_v2" | "torch._tensor._rebuild_from_type") {
@@ -61,14 +60,14 @@ impl<'a> Unpickler<'a> {
         let given = self.items(arguments)?;
         match (name, given) {
             ("collections.OrderedDict", []) => Some(self.dict("collections.OrderedDict", Vec::new())),
-            // As protocols 0 and 1 do it: a list of pairs.
+            // A list of pairs, as in protocols 0 and 1.
             ("collections.OrderedDict", [pairs]) => {
                 let pair = |pair: &Value<'a>| match self.items(pair) {
                     Some([key, value]) => Some((key.clone(), value.clone())),
                     _ => None,
                 };
                 let entries: Vec<_> = self.items(pairs)?.iter().map(pair).collect::<Option<_>>()?;
-                // The same list may be given again and again.
+                // The same list may be passed repeatedly.
                 self.values = self.values.saturating_add(entries.len());
                 Some(self.dict("collections.OrderedDict", entries))
             }
@@ -82,7 +81,7 @@ impl<'a> Unpickler<'a> {
                 let class = Rc::clone(class);
                 Some(self.object(class, arguments.clone()))
             }
-            // What is made is of the class given: a numpy array, a tensor that wraps others.
+            // The result is an instance of the given class: a numpy array, a tensor that wraps others.
             (function, [Value::Global(class), ..])
                 if function.ends_with(".multiarray._reconstruct")
                     || function == "torch._utils._rebuild_wrapper_subclass" =>
@@ -147,8 +146,8 @@ impl<'a> Unpickler<'a> {
         self.items(value).filter(|sizes| sizes.len() <= 64)?.iter().map(size).collect()
     }
 
-    /// What the last argument of `_rebuild_tensor_v2` says must be done to the stored values: `{"neg": True}` of a
-    /// lazily negated view, or a name that is not known here.
+    /// The transformation of stored values that the last argument of `_rebuild_tensor_v2` requires: `{"neg": True}` of
+    /// a lazily negated view, or an unknown name.
     fn mark(&self, metadata: &Value<'a>) -> Option<String> {
         self.dict_of(metadata)?.iter().find_map(|(key, value)| match (key, value) {
             (_, Value::Bool(false) | Value::Scalar("None")) => None,
@@ -157,8 +156,8 @@ impl<'a> Unpickler<'a> {
         })
     }
 
-    /// What a persistent id of `torch.save` stands for: `("storage", class, key, location, elements)`, in legacy files
-    /// with a view `(key, first element, elements)` or None behind it; or `("module", class, file, source)`.
+    /// The object for a persistent id of `torch.save`: `("storage", class, key, location, elements)`, in legacy files
+    /// followed by a view `(key, first element, elements)` or None; or `("module", class, file, source)`.
     pub(super) fn persistent(&mut self, id: &Value<'a>) -> Value<'a> {
         match self.items(id) {
             Some([Value::Text("module"), class @ Value::Global(_), ..]) => class.clone(),
@@ -204,7 +203,7 @@ impl<'a> Unpickler<'a> {
 mod tests {
     use super::*;
 
-    /// A persistent id as `torch/serialization.py` writes and reads it, with what `view` pickles behind it.
+    /// A persistent id in the form of `torch/serialization.py`, followed by the pickled `view`.
     fn storage_start(view: &[u8]) -> Option<usize> {
         let id = b"(X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\0kX\x03\0\0\0cpuK\x0a";
         let pickle = [&id[..], view, b"tQ."].concat();

@@ -1,14 +1,14 @@
-//! The values that a pickle describes, and how they are looked into.
+//! The values of a pickle, and access to their contents.
 
 use std::rc::Rc;
 
 use super::Unpickler;
 use crate::reader::SourceDtype;
 
-/// A value of a pickle. Containers are numbers of the unpickler's lists.
+/// A value of a pickle. Containers are indices into the unpickler's lists.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::reader) enum Value<'a> {
-    /// What has no use here but its Python type.
+    /// A value of which only the Python type is needed.
     Scalar(&'static str),
     Bool(bool),
     Int(i64),
@@ -36,47 +36,47 @@ pub(in crate::reader) struct Dict<'a> {
     pub(super) entries: Vec<(Value<'a>, Value<'a>)>,
 }
 
-/// What a call would have made: an instance of a class, or whatever a function returns.
+/// The result of a call that was not executed: an instance of a class, or a function's return value.
 #[derive(Debug)]
 pub(in crate::reader) struct Object<'a> {
     /// The dotted name of the class or function.
     pub(super) class: Rc<str>,
     pub(super) arguments: Value<'a>,
-    /// What was appended, if it is a list.
+    /// Appended items, if it is a list.
     pub(super) items: Vec<Value<'a>>,
-    /// What was set, if it is a dictionary.
+    /// Items set, if it is a dictionary.
     pub(super) entries: Vec<(Value<'a>, Value<'a>)>,
-    /// Its attributes.
+    /// The attributes.
     pub(super) state: Option<Value<'a>>,
 }
 
-/// A tensor as a pickle describes it: a view of a storage.
+/// A tensor in a pickle: a view of a storage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::reader) struct View<'a> {
     pub(in crate::reader) storage: Rc<Storage<'a>>,
     pub(in crate::reader) dtype: SourceDtype,
-    /// Bytes of an element; 0 if the dtype is not known.
+    /// Bytes per element; 0 for an unknown dtype.
     pub(in crate::reader) element_size: usize,
-    /// The first element, counted from the storage's beginning.
+    /// The first element, relative to the start of the storage.
     pub(in crate::reader) offset: usize,
     pub(in crate::reader) shape: Vec<usize>,
     pub(in crate::reader) strides: Vec<usize>,
-    /// What else must be done to the stored values, such as a negation.
+    /// A transformation that the stored values still need, such as negation.
     pub(in crate::reader) mark: Option<String>,
 }
 
-/// A storage as a persistent id names it.
+/// A storage named by a persistent id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::reader) struct Storage<'a> {
     pub(in crate::reader) key: &'a str,
     pub(in crate::reader) dtype: SourceDtype,
     pub(in crate::reader) element_size: usize,
     pub(in crate::reader) elements: usize,
-    /// Its first element in the root storage of a legacy file.
+    /// The first element in the root storage of a legacy file.
     pub(in crate::reader) start: usize,
 }
 
-/// A container by its kind and number, to tell what has been seen.
+/// A container's kind and index, to track visited containers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::reader) enum Node {
     Sequence(usize),
@@ -85,7 +85,7 @@ pub(in crate::reader) enum Node {
 }
 
 impl View<'_> {
-    /// Whether the elements lie one after another in row-major order.
+    /// Whether the elements are contiguous in row-major order.
     pub(in crate::reader) fn is_contiguous(&self) -> bool {
         let mut expected = 1;
         self.shape.iter().zip(&self.strides).rev().all(|(&extent, &stride)| {
@@ -97,7 +97,7 @@ impl View<'_> {
 }
 
 impl<'a> Unpickler<'a> {
-    /// The container that a value is.
+    /// The container of a value, if it is one.
     pub(in crate::reader) fn node(value: &Value<'a>) -> Option<Node> {
         match *value {
             Value::Sequence(number) => Some(Node::Sequence(number)),
@@ -152,7 +152,7 @@ impl<'a> Unpickler<'a> {
         items.iter().chain(entries.iter().flat_map(|(key, value)| [key, value])).chain(of_object)
     }
 
-    /// The Python type of a value, as messages name it.
+    /// The Python type of a value for messages.
     pub(in crate::reader) fn python_type<'v>(&'v self, value: &'v Value<'a>) -> &'v str {
         match value {
             Value::Scalar(kind) => kind,
@@ -191,7 +191,7 @@ mod tests {
         };
         assert!(view(&[2, 3, 4], &[12, 4, 1]));
         assert!(view(&[], &[]));
-        // The stride of an axis of one element does not matter.
+        // The stride of an axis of length one does not matter.
         assert!(view(&[2, 1, 4], &[4, 99, 1]));
         assert!(!view(&[2, 3, 4], &[12, 1, 3]));
         assert!(!view(&[2, 3], &[0, 1]));

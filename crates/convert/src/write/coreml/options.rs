@@ -1,3 +1,5 @@
+//! Options of a Core ML package: clip lengths, hidden states, deployment target.
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -96,7 +98,7 @@ pub(super) enum InputSamples {
 }
 
 impl InputLengths {
-    /// The nearest whole numbers of samples at `rate` hertz.
+    /// The lengths in samples at `rate` hertz, rounded to the nearest.
     pub(super) fn in_samples(&self, config: &Config, rate: u32) -> Result<InputSamples> {
         let samples = |seconds: f64| -> Result<usize> {
             let samples = (seconds * f64::from(rate)).round() as usize;

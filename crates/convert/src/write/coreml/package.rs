@@ -1,3 +1,5 @@
+//! Writing a Core ML package: program, weights and manifest.
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;

@@ -1,3 +1,5 @@
+//! The interface that a Core ML package declares, checked against its program.
+
 use mert_spec::{Metadata, MetadataError};
 use prost::Message;
 

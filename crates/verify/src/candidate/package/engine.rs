@@ -1,4 +1,4 @@
-//! Who runs a package: the interpreter or Core ML.
+//! The engines that run a package: the interpreter and Core ML.
 
 use std::path::Path;
 use std::str::FromStr;
@@ -117,7 +117,7 @@ impl Engine {
         }
     }
 
-    /// The LayerNorm that closes the encoder of a pre-LN model, where the program can be read.
+    /// The encoder's final LayerNorm of a pre-LN model, if the program is readable.
     pub(super) fn closing_norm(&self, eps: f64) -> Option<ClosingNorm> {
         match self {
             Engine::Interpreter(interpreter) => interpreter.program.last_layer_norm(eps),

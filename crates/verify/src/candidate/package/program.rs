@@ -1,4 +1,4 @@
-//! The program of a package: decoded, its names resolved, its constants loaded.
+//! A package's program, decoded, with resolved names and loaded constants.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -92,7 +92,7 @@ impl Program {
         Ok(program)
     }
 
-    /// The last `layer_norm`: in a pre-LN model, whose layers begin with theirs, the one that closes the encoder. `None`
+    /// The last `layer_norm`. In a pre-LN model, whose layers begin with theirs, it is the encoder's final one. `None`
     /// if its gain and bias are not constants.
     pub(super) fn last_layer_norm(&self, eps: f64) -> Option<ClosingNorm> {
         let operation = self.operations.iter().rfind(|operation| operation.kind == "layer_norm")?;

@@ -1,3 +1,5 @@
+//! `mert-verify bench`: times forward passes on the CPU or a GPU.
+
 #[cfg(feature = "tch")]
 mod against;
 mod stdin;

@@ -1,3 +1,6 @@
+//! The weights of an original checkpoint for libtorch. It does not use `mert-convert`'s readers: a conversion is not
+//! judged by its own code.
+
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
@@ -112,7 +115,8 @@ fn plain(error: candle_core::Error) -> String {
 /// The converter looks for the same mark; neither of the two pickle readers does.
 fn holds_negated_view(file: &Path) -> bool {
     let pickle = || -> Option<Vec<u8>> {
-        // Where an archive begins is known: the search for it fails for some lengths of the first entry's name.
+        // The archive starts at byte 0: the crate's search for the start fails for some lengths of the first entry's
+        // name.
         let config = Config { archive_offset: ArchiveOffset::Known(0) };
         let mut archive = ZipArchive::with_config(config, File::open(file).ok()?).ok()?;
         let name = archive.file_names().flatten().find(|name| name.ends_with("data.pkl"))?.into_owned();
