@@ -1,0 +1,217 @@
+//! The tensors of a checkpoint matched with those of a model: each becomes a step, is dropped for a reason, or is a problem.
+
+use std::collections::BTreeSet;
+
+use mert_spec::{Config, Layout, Role, TensorSpec, inventory, training_only_reason, weight_norm};
+
+use super::{Dropped, PlanOptions, Step, StepInput};
+use crate::Problem;
+use crate::other_encoder::is_inside;
+use crate::pattern::{matches, nearest, shown};
+use crate::reader::{Listing, SourceDtype};
+use crate::transform::{Cast, FuseWeightNorm, Transpose};
+
+/// Takes tensors out of the listing as steps use them; what is left must have a reason to be dropped.
+pub(super) struct Planner<'a> {
+    listing: &'a Listing,
+    prefix: &'a str,
+    /// The prefixes of the other models in the checkpoint.
+    others: &'a [String],
+    options: &'a PlanOptions,
+    unused: BTreeSet<&'a str>,
+    dropped: Vec<Dropped>,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Planner<'a> {
+    pub(super) fn new(listing: &'a Listing, prefix: &'a str, others: &'a [String], options: &'a PlanOptions) -> Self {
+        let mut dropped: Vec<Dropped> = listing
+            .outside
+            .iter()
+            .map(|name| Dropped { name: shown(name), reason: "outside the model's state dict".into() })
+            .collect();
+        dropped.extend(
+            listing
+                .foreign
+                .iter()
+                .map(|(name, kind)| Dropped { name: shown(name), reason: format!("a pickled `{kind}`, not a tensor") }),
+        );
+        let mut unused = BTreeSet::new();
+        for name in listing.tensors.keys() {
+            if options.drop.iter().any(|pattern| is_dropped(listing, pattern, name)) {
+                dropped.push(Dropped { name: name.clone(), reason: "left out with --drop".into() });
+            } else {
+                unused.insert(name.as_str());
+            }
+        }
+        Planner { listing, prefix, others, options, unused, dropped, problems: Vec::new() }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        let key = format!("{}{name}", self.prefix);
+        self.unused.contains(key.as_str()) || self.listing.foreign.contains_key(&key)
+    }
+
+    pub(super) fn step(&mut self, spec: &TensorSpec) -> Option<Step> {
+        match spec.role {
+            Role::PositionalConv => self.positional_conv(spec),
+            _ => self.plain(spec),
+        }
+    }
+
+    fn plain(&mut self, spec: &TensorSpec) -> Option<Step> {
+        let (key, dtype) = self.take(&spec.name, &spec.shape, spec.role)?;
+        Some(self.finish_step(spec, StepInput::Tensor(key), dtype))
+    }
+
+    /// The positional convolution's weight: fused already, or as one of the weight-norm pairs.
+    fn positional_conv(&mut self, spec: &TensorSpec) -> Option<Step> {
+        let spelled = weight_norm::SPELLINGS.iter().filter(|s| self.has(s.g) || self.has(s.v));
+        let mut present: Vec<(&str, Option<weight_norm::Spelling>)> = spelled.map(|s| (s.v, Some(*s))).collect();
+        if self.has(weight_norm::FUSED) {
+            present.push((weight_norm::FUSED, None));
+        }
+        match present[..] {
+            [(_, Some(spelling))] => {
+                let kernel = *spec.shape.last()?;
+                let g = self.take(spelling.g, &[1, 1, kernel], Role::NormWeight);
+                let v = self.take(spelling.v, &spec.shape, spec.role);
+                let ((g, g_dtype), (v, v_dtype)) = (g?, v?);
+                let wide = g_dtype == SourceDtype::F64 || v_dtype == SourceDtype::F64;
+                let dtype = match g_dtype == v_dtype {
+                    true => v_dtype,
+                    false => {
+                        if wide {
+                            SourceDtype::F64
+                        } else {
+                            SourceDtype::F32
+                        }
+                    }
+                };
+                let fuse = FuseWeightNorm { dim: weight_norm::DIM };
+                Some(self.finish_step(spec, StepInput::WeightNorm { g, v, fuse }, dtype))
+            }
+            [(first, _), (second, _), ..] => {
+                let full = |name: &str| format!("{}{name}", self.prefix);
+                self.problems.push(Problem::Twice { first: full(first), second: full(second) });
+                for name in
+                    [weight_norm::FUSED].into_iter().chain(weight_norm::SPELLINGS.iter().flat_map(|s| [s.g, s.v]))
+                {
+                    let key = format!("{}{name}", self.prefix);
+                    self.unused.remove(key.as_str());
+                }
+                None
+            }
+            _ => self.plain(spec),
+        }
+    }
+
+    /// Takes a tensor out of the unused ones, if it is there with the right shape and a usable dtype.
+    fn take(&mut self, name: &str, shape: &[usize], role: Role) -> Option<(String, SourceDtype)> {
+        let key = format!("{}{name}", self.prefix);
+        if let Some(kind) = self.listing.foreign.get(&key) {
+            self.problems.push(Problem::Foreign { name: key, kind: kind.clone() });
+            return None;
+        }
+        if !self.unused.remove(key.as_str()) {
+            self.problems.push(Problem::Missing { name: key, expected: shape.to_vec(), nearest: None });
+            return None;
+        }
+        let info = &self.listing.tensors[&key];
+        if info.shape != shape {
+            let swapped = role.is_conv1d() && info.shape == Layout::Mlx.shape_from_torch(role, shape);
+            let hint = match (swapped, role) {
+                (true, _) => " (its last two axes are swapped: is this file in MLX layout already?)",
+                (false, Role::NormWeight) if shape.len() == 3 => {
+                    " (weight norm must be over dim 2: one magnitude per kernel tap)"
+                }
+                _ => "",
+            };
+            let (found, expected) = (info.shape.clone(), shape.to_vec());
+            self.problems.push(Problem::Shape { name: key, found, expected, hint });
+            return None;
+        }
+        if let SourceDtype::Other(found) = &info.dtype {
+            self.problems.push(Problem::Dtype { name: key, found: found.clone() });
+            return None;
+        }
+        Some((key, info.dtype.clone()))
+    }
+
+    fn finish_step(&self, spec: &TensorSpec, input: StepInput, from: SourceDtype) -> Step {
+        let PlanOptions { layout, dtype, .. } = *self.options;
+        Step {
+            output: spec.name.clone(),
+            shape: layout.shape_from_torch(spec.role, &spec.shape),
+            role: spec.role,
+            input,
+            input_shape: spec.shape.clone(),
+            transpose: layout.permutation_from_torch(spec.role).map(|axes| Transpose { axes }),
+            cast: Cast { from, to: dtype },
+        }
+    }
+
+    pub(super) fn finish(mut self, config: &Config) -> (Vec<Dropped>, Vec<Problem>) {
+        let expected: Vec<String> =
+            inventory(config).into_iter().map(|spec| format!("{}{}", self.prefix, spec.name)).collect();
+        for name in &self.unused {
+            let outside = !name.starts_with(self.prefix)
+                || self.others.iter().any(|other| other.starts_with(self.prefix) && name.starts_with(other.as_str()));
+            match dropped_reason(self.prefix, name) {
+                Some(reason) => self.dropped.push(Dropped { name: shown(name), reason: reason.into() }),
+                None if outside && self.options.prefix.is_some() => {
+                    let reason = format!("outside the prefix `{}`", self.prefix);
+                    self.dropped.push(Dropped { name: shown(name), reason });
+                }
+                None if outside => {
+                    let found = self.listing.tensors[*name].shape.clone();
+                    let prefix = self.prefix.to_string();
+                    self.problems.push(Problem::OutsidePrefix { name: shown(name), found, prefix });
+                }
+                None if is_inside(self.prefix, name) => self.problems.push(Problem::Inside {
+                    name: shown(name),
+                    found: self.listing.tensors[*name].shape.clone(),
+                    nearest: nearest(name, expected.iter().map(String::as_str)),
+                }),
+                None => self.problems.push(Problem::Unexpected {
+                    name: shown(name),
+                    found: self.listing.tensors[*name].shape.clone(),
+                    nearest: nearest(name, expected.iter().map(String::as_str)),
+                    module: module_without(name, &expected),
+                }),
+            }
+        }
+        for problem in &mut self.problems {
+            if let Problem::Missing { name, nearest: found, .. } = problem {
+                *found = nearest(name, self.unused.iter().copied());
+            }
+        }
+        self.dropped.sort_by(|a, b| a.name.cmp(&b.name));
+        (self.dropped, self.problems)
+    }
+}
+
+/// Whether a `--drop` pattern matches a tensor, by its name with or without wrapper names.
+pub(super) fn is_dropped(listing: &Listing, pattern: &str, name: &str) -> bool {
+    matches(pattern, name) || listing.wrapped.get(name).is_some_and(|original| matches(pattern, original))
+}
+
+/// The outermost module of a tensor, with its dot, that holds no expected tensor.
+fn module_without(name: &str, expected: &[String]) -> Option<String> {
+    let mut ends = name.match_indices('.').map(|(at, _)| &name[..=at]);
+    ends.find(|module| !expected.iter().any(|expected| expected.starts_with(module))).map(shown)
+}
+
+/// A task head sits beside the encoder (`lm_head.weight` beside `hubert.…`) or under its prefix, so
+/// its name is tried after each part of the prefix.
+fn dropped_reason(prefix: &str, name: &str) -> Option<&'static str> {
+    let mut rest = Some(name);
+    let mut parts = prefix.split_inclusive('.');
+    while let Some(name) = rest {
+        if let Some(reason) = training_only_reason(name) {
+            return Some(reason);
+        }
+        rest = parts.next().and_then(|part| name.strip_prefix(part));
+    }
+    None
+}
