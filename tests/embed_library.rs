@@ -136,6 +136,81 @@ fn an_update_keeps_other_files_and_drops_what_no_longer_can_be_embedded() {
     assert_eq!(status, 2, "{errors}");
 }
 
+/// A drive that is not mounted does not cost its rows; a file that is broken stays out without touching the output.
+#[test]
+fn an_update_keeps_the_rows_of_missing_files() {
+    let folder = TempDir::new().unwrap();
+    let (model, list) = (model(&folder), folder.path().join("list.txt"));
+    for format in FORMATS {
+        let place = TempDir::new().unwrap();
+        let output = place.path().join(format!("out.{format}"));
+        let music = library(place.path(), &["1.wav", "2.wav"]);
+        let names = ["1.wav", "2.wav", "3.wav"].map(|name| music.join(name).display().to_string());
+        fs::write(&list, names[..2].join("\n")).unwrap();
+        assert_eq!(run(&[&model, &"--list", &list, &"-o", &output]).0, 0);
+        let before = read(&output);
+        fs::rename(&music, place.path().join("unmounted")).unwrap();
+        let (status, errors) = run(&[&model, &"--list", &list, &"-o", &output, &"--update"]);
+        assert_eq!((status, read(&output)), (1, before), "{errors}");
+        assert!(errors.contains("2 missing, whose rows stay") && errors.contains("2 not found"), "{errors}");
+        fs::create_dir(&music).unwrap();
+        copy("s16-44k1-mono.wav", &music.join("3.wav"), 1);
+        fs::write(&list, names.join("\n")).unwrap();
+        let (status, errors) = run(&[&model, &"--list", &list, &"-o", &output, &"--update"]);
+        assert_eq!(status, 1, "{errors}");
+        let files: Vec<String> = read(&output).keys.into_iter().map(|(file, ..)| file).collect();
+        assert_eq!(files, names, "{format}");
+        let before = (fs::read(&output).unwrap(), fs::metadata(&output).unwrap().modified().unwrap());
+        fs::write(music.join("4.wav"), "broken").unwrap();
+        let (status, errors) = run(&[&model, &music, &"-o", &output, &"--update"]);
+        assert_eq!(status, 1, "{errors}");
+        assert!(before == (fs::read(&output).unwrap(), fs::metadata(&output).unwrap().modified().unwrap()), "{errors}");
+        assert!(!Path::new(&format!("{}.journal", output.display())).exists());
+    }
+}
+
+/// The rows of one run beside the array of another, as a crash between the two leaves them.
+#[test]
+fn an_update_notices_half_of_an_output() {
+    let folder = TempDir::new().unwrap();
+    let (model, output) = (model(&folder), folder.path().join("out.npy"));
+    let music = library(folder.path(), &["1.wav"]);
+    assert_eq!(run(&[&model, &music, &"-o", &output]).0, 0);
+    let old = fs::read(&output).unwrap();
+    copy("s16-44k1-mono.wav", &music.join("2.wav"), 1);
+    assert_eq!(run(&[&model, &music, &"-o", &output, &"--update"]).0, 0);
+    fs::write(&output, old).unwrap();
+    let (status, errors) = run(&[&model, &music, &"-o", &output, &"--update"]);
+    assert_eq!(status, 2, "{errors}");
+    assert!(errors.contains("it has 1 rows") && errors.contains("lists 2"), "{errors}");
+    fs::remove_file(output.with_extension("rows.jsonl")).unwrap();
+    let (status, errors) = run(&[&model, &music, &"-o", &output, &"--update"]);
+    assert!(status == 2 && errors.contains("out.rows.jsonl, is missing"), "{errors}");
+}
+
+#[test]
+fn nothing_is_written_over_something_else_that_is_written() {
+    let folder = TempDir::new().unwrap();
+    let model = model(&folder);
+    let file = track("f32-24k-mono.wav");
+    let at = |name: &str| folder.path().join(name);
+    for (output, report) in
+        [("a.jsonl", "a.jsonl"), ("a.npy", "a.rows.jsonl"), ("a.npz", "a.npz.journal"), ("a.npz", "none/report.jsonl")]
+    {
+        let (status, errors) = run(&[&model, &file, &"-o", &at(output), &"--report", &at(report)]);
+        assert_eq!(status, 2, "{output} {report}: {errors}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "{output} {report}: {errors}");
+    }
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink(at("real.npz"), at("link.npz")).unwrap();
+        fs::write(at("real.npz"), "old").unwrap();
+        assert_eq!(run(&[&model, &file, &"-o", &at("link.npz"), &"--force"]).0, 0);
+        assert!(at("link.npz").is_symlink());
+        assert_eq!(read(&at("real.npz")).keys.len(), 1);
+    }
+}
+
 #[test]
 fn a_dry_run_lists_formats_and_lengths_and_writes_nothing() {
     let folder = TempDir::new().unwrap();

@@ -48,6 +48,9 @@ pub enum EmbedError {
         /// The reason.
         reason: String,
     },
+    /// A file of an output that is updated no longer exists.
+    #[error("not found; its rows in the output stay as they were")]
+    Missing,
     /// A network address in a list of files.
     #[error("network addresses are not read: download the file and give its path")]
     Address,

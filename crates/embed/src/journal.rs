@@ -112,6 +112,19 @@ impl Journal {
         Ok(journal)
     }
 
+    /// Whether it holds no finished file.
+    pub fn is_empty(&self) -> bool {
+        self.finished.is_empty()
+    }
+
+    /// Removes the journal if it holds nothing.
+    ///
+    /// # Errors
+    /// [`EmbedError::Write`].
+    pub fn remove_if_empty(self) -> Result<(), EmbedError> {
+        if self.is_empty() { self.remove() } else { Ok(()) }
+    }
+
     /// Whether `input` was finished, and has not changed since.
     pub fn has(&self, input: &Input) -> bool {
         input.version.is_some() && self.finished.contains_key(input)

@@ -20,6 +20,8 @@ pub struct Update {
     pub changed: usize,
     /// The number of files that are not in the output.
     pub new: usize,
+    /// Files that are in the output and no longer exist, or cannot be looked at. Their rows are kept.
+    pub missing: Vec<Input>,
     /// Files of the output that are not among the inputs; their rows are kept.
     pub others: Vec<Input>,
 }
@@ -52,6 +54,10 @@ impl Update {
             input.path.clone_from(&stored[place].path);
             if input.version.is_some() && *input == stored[place] {
                 update.unchanged.push(input.clone());
+            } else if input.version.is_none() && !input.is_stdin() {
+                // A drive that is not mounted must not cost its rows.
+                input.version = stored[place].version;
+                update.missing.push(input.clone());
             } else {
                 update.changed += 1;
             }
@@ -74,6 +80,7 @@ impl Update {
         let wanted: HashMap<&Path, &Input> = self
             .unchanged
             .iter()
+            .chain(&self.missing)
             .chain(&self.others)
             .filter(|input| !journal.has(input))
             .map(|input| (input.path.as_path(), input))

@@ -32,6 +32,9 @@ use crate::progress::Progress;
 /// Set by a signal and by --strict.
 static STOP: AtomicBool = AtomicBool::new(false);
 
+/// The output is being written, which is short and must not leave a temporary file.
+static WRITING: AtomicBool = AtomicBool::new(false);
+
 /// Whether files are being embedded: the run may then end at any moment, because finished files are in the journal.
 static EMBEDDING: AtomicBool = AtomicBool::new(false);
 
@@ -39,6 +42,10 @@ static EMBEDDING: AtomicBool = AtomicBool::new(false);
 /// standard input without data.
 pub(crate) fn interrupt() {
     const PATIENCE: Duration = Duration::from_secs(2);
+    let (embedding, writing) = (EMBEDDING.load(Ordering::Relaxed), WRITING.load(Ordering::Relaxed));
+    if !embedding && !writing {
+        std::process::exit(130);
+    }
     if !STOP.swap(true, Ordering::Relaxed) {
         std::thread::spawn(|| {
             std::thread::sleep(PATIENCE);
@@ -66,7 +73,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let inputs::Inputs { files: mut inputs, notes: input_notes } = inputs::collect(&paths, args.list.as_deref())?;
     let read = inputs.iter().map(|input| &input.path).chain([&model_path]).chain(&args.list).chain(&args.config);
-    refuse_overwriting(&check_output(args)?, read)?;
+    let written = check_output(args)?;
+    refuse_overwriting(&written, read)?;
+    refuse_twice(args, &written)?;
     check_stdin(&inputs, &reading)?;
 
     let kind = match (args.device, &config.device) {
@@ -98,34 +107,63 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
 
     let output = args.output.as_deref();
-    let update = match output.filter(|output| args.update && output.exists()) {
-        Some(output) => Some(Update::plan(output, &settings, &mut inputs)?),
-        None => None,
-    };
     if args.dry_run {
-        let unchanged: HashSet<&Input> = update.iter().flat_map(|update| &update.unchanged).collect();
+        let update = match output.filter(|output| args.update && output.exists()) {
+            Some(output) => Update::plan(output, &settings, &mut inputs)?,
+            None => Update::default(),
+        };
+        let unchanged: HashSet<&Input> = update.unchanged.iter().collect();
         let (status, failures) =
             dry_run::list(&inputs, embedder.sample_rate(), &reading, |input| unchanged.contains(input));
         write_report(args, &failures)?;
         return Ok(status);
     }
     let output = output.ok_or_else(|| anyhow!("name the output: -o FILE"))?;
+    // The journal's lock comes first: what an update finds in the output must not change before it is written.
+    let mut journal = Journal::open(output, &settings, args.restart)?;
+    let update = match args.update && output.exists() {
+        true => Some(Update::plan(output, &settings, &mut inputs)),
+        false => None,
+    };
+    let update = match update.transpose() {
+        Ok(update) => update,
+        Err(error) => {
+            journal.remove_if_empty()?;
+            return Err(error.into());
+        }
+    };
     let run = Run { args, output, settings: &settings, embedder: &embedder, reading: &reading, notes: &notes };
     if let Some(update) = &update {
         run.tell_update(update);
-        if update.is_up_to_date() {
-            write_report(args, &[])?;
-            return Ok(ExitCode::SUCCESS);
+        if update.is_up_to_date() && journal.is_empty() {
+            journal.remove()?;
+            let failures = missing(update);
+            write_report(args, &failures)?;
+            return Ok(left_out(&failures, inputs.len()));
         }
     }
-    let mut journal = Journal::open(output, &settings, args.restart)?;
-    if let Some(update) = &update {
-        update.import(output, &settings, &mut journal)?;
-    }
-    let (summary, failures) = run.embed(&inputs, &mut journal)?;
+    let kept: HashSet<&Input> =
+        update.iter().flat_map(|update| update.unchanged.iter().chain(&update.missing)).collect();
+    let todo: Vec<Input> = inputs.iter().filter(|input| !kept.contains(input)).cloned().collect();
+    let (summary, mut failures) = run.embed(&todo, &mut journal)?;
+    failures.extend(update.iter().flat_map(missing));
     let result = run.finish(inputs, update, journal, summary, &failures);
     write_report(args, &failures)?;
     result
+}
+
+/// The failures of files that no longer exist and whose rows are kept.
+fn missing(update: &Update) -> Vec<Failure> {
+    update.missing.iter().map(|input| Failure::new(input, &EmbedError::Missing)).collect()
+}
+
+/// Prints how many files were left out and why.
+fn left_out(failures: &[Failure], files: usize) -> ExitCode {
+    if failures.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    say(&format!("{} of {files} files were left out: {}", failures.len(), count_by_reason(failures)));
+    ExitCode::from(1)
 }
 
 /// The path of the model and the inputs.
@@ -168,6 +206,10 @@ fn check_output(args: &Args) -> Result<Vec<PathBuf>, EmbedError> {
         if report.exists() && !args.force && !failures::is_report(report) {
             return Err(EmbedError::ReportExists { path: report.clone() });
         }
+        let folder = report.parent().filter(|folder| !folder.as_os_str().is_empty());
+        if folder.is_some_and(|folder| !folder.is_dir()) {
+            return Err(EmbedError::Write { path: report.clone(), source: std::io::ErrorKind::NotFound.into() });
+        }
         written.push(report.clone());
     }
     Ok(written)
@@ -178,6 +220,22 @@ fn refuse_overwriting<'a>(written: &[PathBuf], mut read: impl Iterator<Item = &'
     let resolved: Vec<PathBuf> = written.iter().filter_map(|path| path.canonicalize().ok()).collect();
     match read.find(|path| path.canonicalize().is_ok_and(|path| resolved.contains(&path))) {
         Some(path) => bail!("{} is an input: give the output another name", path.display()),
+        None => Ok(()),
+    }
+}
+
+/// The output, its rows, its journal and the report must be different files.
+fn refuse_twice(args: &Args, written: &[PathBuf]) -> anyhow::Result<()> {
+    let place = |path: &PathBuf| {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf()).join(path.file_name().unwrap_or_default())
+    };
+    let mut seen = HashSet::new();
+    let journal = args.output.as_deref().map(Journal::path_for);
+    match written.iter().chain(&journal).find(|path| !seen.insert(place(path))) {
+        Some(path) => {
+            bail!("{} would be written twice: give the output and the report different names", path.display())
+        }
         None => Ok(()),
     }
 }
@@ -248,9 +306,12 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn tell_update(&self, update: &Update) {
-        let Update { unchanged, changed, new, others } = update;
+        let Update { unchanged, changed, new, missing, others } = update;
         let mut text =
             format!("{}: {new} new, {changed} changed, {} unchanged", self.output.display(), unchanged.len());
+        if !missing.is_empty() {
+            text += &format!(", {} missing, whose rows stay", missing.len());
+        }
         if !others.is_empty() {
             let gone = others.iter().filter(|input| !input.path.exists()).count();
             text += &format!("; the rows of {} other files stay ({gone} of these files no longer exist)", others.len());
@@ -302,10 +363,10 @@ impl Run<'_> {
         failures: &[Failure],
     ) -> anyhow::Result<ExitCode> {
         let Run { args, settings, .. } = self;
-        let (files, left_out) = (inputs.len(), failures.len());
+        let files = inputs.len();
         let kept = inputs.iter().filter(|input| journal.has(input)).count();
         if summary.stopped {
-            let what = if args.strict && left_out > 0 { "stopped" } else { "interrupted" };
+            let what = if args.strict && summary.failed > 0 { "stopped" } else { "interrupted" };
             if kept == 0 {
                 journal.remove()?;
                 say(&format!("{what}: nothing is written"));
@@ -318,14 +379,25 @@ impl Run<'_> {
             }
             return Ok(ExitCode::from(if what == "stopped" { 2 } else { 130 }));
         }
-        let by_reason = count_by_reason(failures);
+        let unchanged = update.as_ref().map_or(0, |update| update.unchanged.len());
         let started = Instant::now();
-        inputs.extend(update.into_iter().flat_map(|update| update.others));
-        match output::write(self.output, settings, &inputs, &mut journal) {
+        if let Some(update) = update {
+            if update.changed == 0 && summary.done + summary.resumed == 0 {
+                journal.remove()?;
+                self.notes.note(&format!("{}: nothing to add; it is as it was", self.output.display()));
+                return Ok(left_out(failures, files));
+            }
+            update.import(self.output, settings, &mut journal)?;
+            inputs.extend(update.others);
+        }
+        WRITING.store(true, Ordering::Relaxed);
+        let written = output::write(self.output, settings, &inputs, &mut journal);
+        WRITING.store(false, Ordering::Relaxed);
+        match written {
             Ok(()) => {}
             Err(EmbedError::NothingEmbedded) => {
                 journal.remove()?;
-                say(&format!("{left_out} of {files} files were left out: {by_reason}"));
+                left_out(failures, files);
                 return Err(EmbedError::NothingEmbedded.into());
             }
             Err(error) => return Err(error.into()),
@@ -334,16 +406,12 @@ impl Run<'_> {
         self.notes.note(&format!(
             "{}: {} of {files} files, {}, {} values each; written in {:.2} s",
             self.output.display(),
-            summary.done + summary.resumed,
+            unchanged + summary.done + summary.resumed,
             hidden_states(&settings.hidden_states),
             settings.dim,
             started.elapsed().as_secs_f64()
         ));
-        if left_out > 0 {
-            say(&format!("{left_out} of {files} files were left out: {by_reason}"));
-            return Ok(ExitCode::from(1));
-        }
-        Ok(ExitCode::SUCCESS)
+        Ok(left_out(failures, files))
     }
 }
 

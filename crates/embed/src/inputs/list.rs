@@ -10,6 +10,12 @@ use crate::EmbedError;
 /// Extensions of unsupported playlist formats.
 const NOT_READ: [&str; 6] = ["xspf", "wpl", "asx", "zpl", "b4s", "cue"];
 
+/// Whether `path` has the extension of a playlist that is read.
+pub(super) fn is_playlist(path: &Path) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    ["m3u", "m3u8", "pls"].iter().any(|known| known.eq_ignore_ascii_case(extension))
+}
+
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     Plain,
@@ -35,6 +41,10 @@ pub(super) fn read(list: &Path, notes: &mut Vec<String>) -> Result<Vec<PathBuf>,
         _ => Kind::Plain,
     };
     let bytes = std::fs::read(list).map_err(|error| wrong(format!("cannot read the list: {error}")))?;
+    if Encoding::for_bom(&bytes).is_none() && bytes.contains(&0) {
+        let reason = "it holds NUL bytes and is not a text in UTF-8: save it as UTF-8, with one path on each line";
+        return Err(wrong(reason.into()));
+    }
     let base = list.parent().filter(|_| kind != Kind::Plain).unwrap_or(Path::new(""));
     let mut assumed = false;
     let paths = lines(&bytes)
@@ -58,7 +68,9 @@ fn lines(bytes: &[u8]) -> Vec<Vec<u8>> {
         Some((encoding, length)) => encoding.decode(&bytes[length..]).0.into_owned().into_bytes(),
         None => bytes.to_vec(),
     };
-    text.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line).to_vec()).collect()
+    // Old programs on a Mac end lines with a carriage return alone.
+    let end = if text.contains(&b'\n') { b'\n' } else { b'\r' };
+    text.split(|&byte| byte == end).map(|line| line.strip_suffix(b"\r").unwrap_or(line).to_vec()).collect()
 }
 
 /// The name in a line of a list, if there is one.
@@ -66,10 +78,10 @@ fn entry(kind: Kind, line: &[u8]) -> Option<&[u8]> {
     let entry = match kind {
         Kind::Plain => line,
         Kind::M3u if line.starts_with(b"#") => return None,
-        Kind::M3u => line,
+        Kind::M3u => line.trim_ascii(),
         Kind::Pls => {
             let number = line.get(..4).filter(|key| key.eq_ignore_ascii_case(b"file")).map(|_| &line[4..])?;
-            &number[number.iter().position(|&byte| byte == b'=')? + 1..]
+            number[number.iter().position(|&byte| byte == b'=')? + 1..].trim_ascii()
         }
     };
     (!entry.trim_ascii().is_empty()).then_some(entry)
@@ -113,7 +125,8 @@ fn resolve(base: &Path, name: &Path) -> PathBuf {
 
 /// The local path of a `file://` URL; any other name unchanged.
 pub(super) fn local_path(name: &Path) -> PathBuf {
-    let Some(text) = name.to_str().filter(|text| text.starts_with("file:") && !name.exists()) else {
+    let is_address = |text: &&str| text.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("file:"));
+    let Some(text) = name.to_str().filter(|text| is_address(text) && !name.exists()) else {
         return name.to_path_buf();
     };
     let rest = &text["file:".len()..];
@@ -166,7 +179,9 @@ mod tests {
         let (paths, ..) = read_as("a.txt", lines.as_bytes(), &[]);
         let expected = ["#EXTM3U", "#EXTINF:123,Someone - Something", "song.mp3"];
         assert_eq!(paths, expected.map(PathBuf::from));
-        let pls = "[playlist]\nNumberOfEntries=2\nFile1=a.mp3\nTitle1=A\nfile2=/b=c.mp3\n";
+        let (paths, _, folder) = read_as("a.m3u", b"#EXTM3U\r  a.mp3 \rb.mp3\r", &[]);
+        assert_eq!(paths, ["a.mp3", "b.mp3"].map(|name| folder.path().join(name)));
+        let pls = "[playlist]\nNumberOfEntries=2\nFile1=a.mp3\nTitle1=A\nfile2 = /b=c.mp3\n";
         let (paths, _, folder) = read_as("a.pls", pls.as_bytes(), &[]);
         assert_eq!(paths, [folder.path().join("a.mp3"), "/b=c.mp3".into()]);
     }
@@ -208,6 +223,7 @@ mod tests {
             ("file:///music/a%20%C3%BC.mp3", "/music/a ü.mp3"),
             ("file://localhost/a.mp3", "/a.mp3"),
             ("file:/a.mp3", "/a.mp3"),
+            ("FILE:///a.mp3", "/a.mp3"),
             ("file://server/a.mp3", "file://server/a.mp3"),
             ("https://example.org/a.mp3", "https://example.org/a.mp3"),
         ] {

@@ -94,7 +94,14 @@ fn read_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::E
 /// [`EmbedError::Input`] for a list or folder that cannot be read, a folder without audio, or no input at all.
 pub fn collect(paths: &[PathBuf], list: Option<&Path>) -> Result<Inputs, EmbedError> {
     let mut inputs = Inputs::default();
-    let mut named: Vec<PathBuf> = paths.iter().map(|path| list::local_path(path)).collect();
+    let mut named: Vec<PathBuf> = Vec::new();
+    for path in paths.iter().map(|path| list::local_path(path)) {
+        if list::is_playlist(&path) && path.is_file() {
+            named.extend(list::read(&path, &mut inputs.notes)?);
+        } else {
+            named.push(path);
+        }
+    }
     if let Some(list) = list {
         named.extend(list::read(list, &mut inputs.notes)?);
     }

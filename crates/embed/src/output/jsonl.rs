@@ -115,6 +115,9 @@ fn each_line(
         if reader.read_line(&mut text)? == 0 {
             break;
         }
+        if text.trim().is_empty() {
+            continue;
+        }
         let line: StoredLine<'_> =
             serde_json::from_str(&text).map_err(|error| invalid(format!("line {number}: {error}")))?;
         if settings.as_ref() != Some(&line.settings) {

@@ -365,6 +365,9 @@ pub fn rows_file(output: &Path) -> PathBuf {
 
 /// Writes a file under a temporary name, syncs it to the disk, and renames it.
 pub(crate) fn replace(path: &Path, write: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
+    // A link stays a link: what it leads to is replaced.
+    let target = if path.is_symlink() { path.canonicalize()? } else { path.to_path_buf() };
+    let path = &target;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
     builder.prefix(".mert-embed-");

@@ -24,15 +24,17 @@ pub(super) fn write_vectors<W: Write>(table: &mut Table<'_>, mut array: NpyWrite
 
 pub(super) fn read(table: &StoredTable<'_>, on_row: &mut OnRow<'_>) -> io::Result<()> {
     let rows = rows_file(table.path);
-    if table.parts == Parts::Places {
-        return jsonl::read_places(&rows, table, None, on_row);
+    if !rows.is_file() {
+        return Err(invalid(format!("the file of its rows, {}, is missing", rows.display())));
     }
     let array = NpyFile::new(BufReader::new(File::open(table.path)?))?;
     let count = array.shape().first().copied().unwrap_or(0) as usize;
     check_shape(array.shape(), count, table.width())?;
     let mut values = array.data::<f32>().map_err(|error| invalid(error.to_string()))?;
+    let values = (table.parts == Parts::Rows).then_some(&mut values as &mut dyn Iterator<Item = _>);
+    // A crash between the writing of the two files leaves the rows of one run beside the array of another.
     let mut seen = 0;
-    jsonl::read_places(&rows, table, Some(&mut values), &mut |row| {
+    jsonl::read_places(&rows, table, values, &mut |row| {
         seen += 1;
         on_row(row)
     })?;
