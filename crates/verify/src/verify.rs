@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use mert_runtime::{ComputeDtype, DeviceKind};
-use mert_spec::{Dtype, LayerSelection, Metadata};
+use mert_spec::{Dtype, LayerSelection};
 use ndarray::Array3;
 
 use crate::candidate::{Candidate, Emulation, Output, PackageEngine};
@@ -58,7 +58,7 @@ pub fn verify_model(
     }
     for reference in references {
         let reference = reference?;
-        report.notes.extend(reference.weaknesses(config, wants_normalised(candidate.metadata()))?);
+        report.notes.extend(reference.weaknesses(config, candidate.metadata().preprocessor.do_normalize)?);
         let (timing, comparisons) = compare(candidate, &reference, &wanted, options)?;
         report.timings.push(timing);
         report.comparisons.extend(comparisons);
@@ -73,11 +73,6 @@ pub fn verify_model(
     let judged: Vec<usize> = report.timings.iter().map(|timing| timing.samples).collect();
     report.notes.extend(candidate.check_lengths(&judged)?);
     Ok(report)
-}
-
-/// Whether clips are normalised before they enter the model: true unless the file records `do_normalize: false`.
-fn wants_normalised(metadata: &Metadata) -> bool {
-    metadata.to_map().get("do_normalize").is_none_or(|value| value != "false")
 }
 
 fn compare(
