@@ -378,12 +378,14 @@ fn hostile_names_stay_names() {
     use std::os::unix::ffi::OsStrExt;
     let folder = TempDir::new().unwrap();
     let path = |name: &str| folder.path().join(name);
-    let names: [&[u8]; 4] = [
+    let names: [&[u8]; 5] = [
         b"a & b <x> \"q\" 'z' | `t` ``` [l](u) ]]> \xe9\x9f\xb3",
         b"\xff",
         b"\xfe",
         b"e\x1b[31m\x01\n## passed\xef\xbf\xbf",
+        "u\u{202e}zpn.\u{2066}\u{feff}".as_bytes(),
     ];
+    let reordering = ['\u{202e}', '\u{2066}', '\u{feff}'];
     for name in names {
         let mut name = name.to_vec();
         name.extend(b".safetensors");
@@ -398,6 +400,7 @@ fn hostile_names_stay_names() {
             .unwrap();
         assert_eq!(output.status.code(), Some(0));
         assert!(!output.stdout.contains(&0x1b));
+        assert!(!String::from_utf8_lossy(&output.stdout).contains(reordering));
         let shown = json(&reports[0])["models"][0]["model"].as_str().unwrap().to_string();
         assert_eq!(shown, file.display().to_string());
         let cases = junit_cases(&reports[1]);
@@ -406,5 +409,6 @@ fn hostile_names_stay_names() {
         assert!(!markdown.contains("\n## passed") && !markdown.contains('\u{1b}'), "{markdown}");
         let xml = std::fs::read_to_string(&reports[1]).unwrap();
         assert!(!xml.contains(['\u{1b}', '\u{1}', '\u{ffff}']), "{xml}");
+        assert!(!markdown.contains(reordering) && !xml.contains(reordering), "{markdown}{xml}");
     }
 }

@@ -6,6 +6,8 @@ mod markdown;
 mod table;
 mod text;
 
+pub use text::printable;
+
 use std::path::{Path, PathBuf};
 
 use mert_spec::Dtype;
