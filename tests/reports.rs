@@ -56,6 +56,37 @@ fn what_could_not_be_checked_is_in_the_reports_beside_what_was() {
     assert_eq!(report["models"].as_array().unwrap().len(), 1);
 }
 
+/// What was compared before and after an unreadable reference is in every report: it may have failed.
+#[test]
+fn an_unreadable_reference_hides_no_comparison() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let changed = changed_reference(&folder, |r| r.hidden_states[[4, 0, 0]] += 9.0);
+    std::fs::write(path("broken.npz"), b"PK\x03\x04 no zip").unwrap();
+    let (good, m) = (reference(), model());
+    for (first, verdict, failures) in [(&good, "NOT COMPLETELY CHECKED: 52", 0), (&changed, "FAILED: the first bad", 1)]
+    {
+        let reports = ["r.json", "r.xml", "r.md"].map(path);
+        let references = [first, &path("broken.npz"), &path("absent.npz"), &good];
+        let references = references.iter().flat_map(|path| ["--reference", arg(path)]);
+        let mut args = vec![arg(&m), "--json", arg(&reports[0]), "--junit", arg(&reports[1]), "--markdown"];
+        args.push(arg(&reports[2]));
+        args.extend(references);
+        let (code, out, err) = mert_verify(&args);
+        assert_eq!(code, 2, "{out}{err}");
+        assert!(err.contains("broken.npz") && err.contains("absent.npz"), "{err}");
+        let report = json(&reports[0]);
+        assert_eq!(report["passed"], false);
+        assert_eq!(report["models"][0]["comparisons"].as_array().unwrap().len(), 4);
+        assert_eq!(report["errors"].as_array().unwrap().len(), 2);
+        let [_, xml, markdown] = reports.map(|file| std::fs::read_to_string(file).unwrap());
+        assert!(xml.contains("errors=\"2\"") && xml.contains(&format!("failures=\"{failures}\"")), "{xml}");
+        for text in [&markdown, &out] {
+            assert!(text.contains(verdict) && text.contains("broken.npz") && !text.contains("PASSED"), "{text}");
+        }
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn reports_follow_links_and_leave_devices_alone() {
