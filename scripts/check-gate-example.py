@@ -4,7 +4,9 @@
     scripts/check-gate-example.py [FOLDER_WITH_BINARIES]     (default: target/release)
 
 The Python blocks, the `verify.yaml` and the command are taken from README.md and run on two tiny checkpoints, a post-LN and
-a pre-LN one, with real torch and transformers. The f16 file must be judged for its structure, too. A reference of the pre-LN
+a pre-LN one, with real torch and transformers. The long references are made after the same weights were saved as other
+programs do: as `model.safetensors` of a fine-tuned model, and nested by a trainer; the pre-LN model comes with a preprocessor
+that does not normalise. The f16 file must be judged for its structure, too. A reference of the pre-LN
 model with `hidden_states` as transformers 5 returns them must fail with the reason.
 
 MERT_TORCH_VENV   where torch and transformers are kept (default: target/venv-torch); on Linux the torch of PyPI brings CUDA
@@ -14,6 +16,7 @@ MERT_TORCH_VENV   where torch and transformers are kept (default: target/venv-to
 """
 
 import argparse
+import json
 import os
 import re
 import shutil
@@ -38,6 +41,30 @@ import sys, numpy
 clip = numpy.load(sys.argv[1])["input_values"]
 samples = int(sys.argv[2]) or len(clip)
 numpy.save("clip.npy", (numpy.resize(clip, samples) * 0.1 + 0.02).astype("float32"))
+"""
+
+# Saves the weights again, as other programs do.
+SAVE_OTHERWISE = {
+    "mert-tiny": """
+import os, torch
+from safetensors.torch import save_file
+weights = torch.load("pytorch_model.bin", weights_only=True)
+tensors = {f"hubert.{name}": tensor.contiguous() for name, tensor in weights.items()}
+save_file(tensors | {"lm_head.bias": torch.zeros(3)}, "model.safetensors", metadata={"format": "pt"})
+os.remove("pytorch_model.bin")
+""",
+    "stable-layer-norm": """
+import torch
+weights = torch.load("pytorch_model.bin", weights_only=True)
+tensors = {f"model.hubert.{name}": tensor for name, tensor in weights.items()}
+torch.save({"state_dict": tensors | {"head.bias": torch.zeros(3)}, "epoch": 3}, "pytorch_model.bin")
+""",
+}
+
+# Whether a reference's input is the clip as it is: prints True or False.
+IS_THE_CLIP = """
+import numpy
+print(numpy.array_equal(numpy.load("reference.npz")["input_values"][0], numpy.load("clip.npy")))
 """
 
 # Without the README's care for the last hidden state.
@@ -87,6 +114,21 @@ def make_reference(python, folder, source, clip_of, samples):
     return folder / "reference.npz"
 
 
+def transformers_version(python):
+    program = "import transformers; print(transformers.__version__)"
+    return run(python, "-c", program, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
+def describe_preprocessor(python, folder):
+    """A preprocessor that does not normalise, in the file that this version of transformers writes with a processor."""
+    extractor = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "do_normalize": False, "sampling_rate": 16_000}
+    if transformers_version(python).startswith("4."):
+        (folder / "preprocessor_config.json").write_text(json.dumps(extractor))
+    else:
+        processor = {"processor_class": "Wav2Vec2Processor", "feature_extractor": extractor}
+        (folder / "processor_config.json").write_text(json.dumps(processor))
+
+
 def verify(binaries, folder, command):
     environment = os.environ | {"PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}"}
     return subprocess.run(["bash", "-euc", command], cwd=folder, env=environment, capture_output=True, text=True)
@@ -97,6 +139,9 @@ def check(name, rate, python, binaries, folder):
     fixture = ROOT / "fixtures" / name
     for file in ("pytorch_model.bin", "config.json"):
         shutil.copy(fixture / file, folder)
+    normalised = name == "mert-tiny"
+    if not normalised:
+        describe_preprocessor(python, folder)
     for subfolder in ("build", "references", "references-30s"):
         (folder / subfolder).mkdir()
     convert = binaries / "mert-convert"
@@ -108,6 +153,11 @@ def check(name, rate, python, binaries, folder):
         run(convert, "pytorch_model.bin", f"build/{output}", *options, "--quiet", cwd=folder)
     for samples, references in ((0, "references"), (SECONDS * rate, "references-30s")):
         made = make_reference(python, folder, model + save, fixture / "reference.npz", samples)
+        as_is = run(python, "-c", IS_THE_CLIP, cwd=folder, stdout=subprocess.PIPE, text=True).stdout.strip()
+        if as_is != str(not normalised):
+            raise Wrong(f"{name}: is the reference's input the clip as it is? {as_is}")
+        if references == "references":
+            run(python, "-c", SAVE_OTHERWISE[name], cwd=folder)
         shutil.move(made, folder / references / "clip.npz")
 
     (folder / "verify.yaml").write_text(gate)
@@ -126,14 +176,14 @@ def check(name, rate, python, binaries, folder):
 
 def check_trap(model, python, binaries, folder, fixture):
     """A reference with the hidden states as transformers returns them: right in version 4, recognised in version 5."""
-    version = run(python, "-c", "import transformers; print(transformers.__version__)", stdout=subprocess.PIPE, text=True)
-    major = int(version.stdout.split(".")[0])
+    version = transformers_version(python)
+    major = int(version.split(".")[0])
     make_reference(python, folder, model + AS_RETURNED, fixture / "reference.npz", 0)
     result = verify(binaries, folder, "mert-verify build/mert-f32.safetensors --reference reference.npz")
     expected = 0 if major < 5 else 1
     if result.returncode != expected or (expected == 1) != ("lacks the encoder's final LayerNorm" in result.stdout):
-        raise Wrong(f"hidden_states of transformers {version.stdout.strip()} as they are: {result.stdout}{result.stderr}")
-    say(f"check-gate-example: hidden_states of transformers {version.stdout.strip()} as they are: exit status {expected}")
+        raise Wrong(f"hidden_states of transformers {version} as they are: {result.stdout}{result.stderr}")
+    say(f"check-gate-example: hidden_states of transformers {version} as they are: exit status {expected}")
 
 
 def main():

@@ -56,6 +56,37 @@ fn what_could_not_be_checked_is_in_the_reports_beside_what_was() {
     assert_eq!(report["models"].as_array().unwrap().len(), 1);
 }
 
+/// What was compared before and after an unreadable reference is in every report: it may have failed.
+#[test]
+fn an_unreadable_reference_hides_no_comparison() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let changed = changed_reference(&folder, |r| r.hidden_states[[4, 0, 0]] += 9.0);
+    std::fs::write(path("broken.npz"), b"PK\x03\x04 no zip").unwrap();
+    let (good, m) = (reference(), model());
+    for (first, verdict, failures) in [(&good, "NOT COMPLETELY CHECKED: 52", 0), (&changed, "FAILED: the first bad", 1)]
+    {
+        let reports = ["r.json", "r.xml", "r.md"].map(path);
+        let references = [first, &path("broken.npz"), &path("absent.npz"), &good];
+        let references = references.iter().flat_map(|path| ["--reference", arg(path)]);
+        let mut args = vec![arg(&m), "--json", arg(&reports[0]), "--junit", arg(&reports[1]), "--markdown"];
+        args.push(arg(&reports[2]));
+        args.extend(references);
+        let (code, out, err) = mert_verify(&args);
+        assert_eq!(code, 2, "{out}{err}");
+        assert!(err.contains("broken.npz") && err.contains("absent.npz"), "{err}");
+        let report = json(&reports[0]);
+        assert_eq!(report["passed"], false);
+        assert_eq!(report["models"][0]["comparisons"].as_array().unwrap().len(), 4);
+        assert_eq!(report["errors"].as_array().unwrap().len(), 2);
+        let [_, xml, markdown] = reports.map(|file| std::fs::read_to_string(file).unwrap());
+        assert!(xml.contains("errors=\"2\"") && xml.contains(&format!("failures=\"{failures}\"")), "{xml}");
+        for text in [&markdown, &out] {
+            assert!(text.contains(verdict) && text.contains("broken.npz") && !text.contains("PASSED"), "{text}");
+        }
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn reports_follow_links_and_leave_devices_alone() {
@@ -378,12 +409,14 @@ fn hostile_names_stay_names() {
     use std::os::unix::ffi::OsStrExt;
     let folder = TempDir::new().unwrap();
     let path = |name: &str| folder.path().join(name);
-    let names: [&[u8]; 4] = [
+    let names: [&[u8]; 5] = [
         b"a & b <x> \"q\" 'z' | `t` ``` [l](u) ]]> \xe9\x9f\xb3",
         b"\xff",
         b"\xfe",
         b"e\x1b[31m\x01\n## passed\xef\xbf\xbf",
+        "u\u{202e}zpn.\u{2066}\u{feff}".as_bytes(),
     ];
+    let reordering = ['\u{202e}', '\u{2066}', '\u{feff}'];
     for name in names {
         let mut name = name.to_vec();
         name.extend(b".safetensors");
@@ -398,6 +431,7 @@ fn hostile_names_stay_names() {
             .unwrap();
         assert_eq!(output.status.code(), Some(0));
         assert!(!output.stdout.contains(&0x1b));
+        assert!(!String::from_utf8_lossy(&output.stdout).contains(reordering));
         let shown = json(&reports[0])["models"][0]["model"].as_str().unwrap().to_string();
         assert_eq!(shown, file.display().to_string());
         let cases = junit_cases(&reports[1]);
@@ -406,5 +440,6 @@ fn hostile_names_stay_names() {
         assert!(!markdown.contains("\n## passed") && !markdown.contains('\u{1b}'), "{markdown}");
         let xml = std::fs::read_to_string(&reports[1]).unwrap();
         assert!(!xml.contains(['\u{1b}', '\u{1}', '\u{ffff}']), "{xml}");
+        assert!(!markdown.contains(reordering) && !xml.contains(reordering), "{markdown}{xml}");
     }
 }

@@ -266,6 +266,23 @@ fn clips_that_show_too_little() {
 }
 
 #[test]
+fn a_model_that_takes_clips_as_they_are_is_not_asked_for_normalised_ones() {
+    use mert_convert::{Plan, PlanOptions, PreprocessorOptions, Source, write};
+    let folder = TempDir::new().unwrap();
+    let source = Source::open(&fixture("mert-tiny/pytorch_model.bin")).unwrap();
+    let loud = changed_reference(&folder, |r| r.input_values.iter_mut().for_each(|x| *x *= 3.0));
+    for do_normalize in [true, false] {
+        let preprocessor = PreprocessorOptions { do_normalize: Some(do_normalize), ..PreprocessorOptions::default() };
+        let options = PlanOptions { dtype: Dtype::F32, preprocessor, ..PlanOptions::default() };
+        let plan = Plan::new(&source, &options).unwrap();
+        let model = folder.path().join(format!("{do_normalize}.safetensors"));
+        write::safetensors(&plan, &source, &model, true, &|_| {}).unwrap();
+        let (_, out, err) = mert_verify(&[arg(&model), "--reference", arg(&loud)]);
+        assert_eq!(out.contains("was the clip normalised?"), do_normalize, "{out}{err}");
+    }
+}
+
+#[test]
 fn hidden_states_written_are_hidden_states_read() {
     let folder = TempDir::new().unwrap();
     let output = folder.path().join("h.npz");

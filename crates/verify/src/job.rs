@@ -55,16 +55,21 @@ impl Job {
     /// Runs the job.
     ///
     /// # Errors
-    /// [`VerifyError`] if something could not be compared.
+    /// [`VerifyError`] if nothing could be compared. What could not be compared beside what was is in
+    /// [`ModelReport::errors`].
     pub fn run(&self) -> Result<ModelReport> {
         let candidate = candidate::open(&self.model, &self.options)?;
-        let mut files = Vec::new();
+        let mut files: Vec<Result<PathBuf>> = Vec::new();
         for path in &self.references {
-            files.extend(reference_files(path)?);
+            match reference_files(path) {
+                Ok(found) => files.extend(found.into_iter().map(Ok)),
+                Err(error) => files.push(Err(error)),
+            }
         }
-        let saved = files.iter().map(|file| Reference::read(file));
+        let nothing = files.is_empty();
+        let saved = files.into_iter().map(|file| Reference::read(&file?));
         match &self.checkpoint {
-            None if files.is_empty() => Err(VerifyError::NothingToCompare(format!(
+            None if nothing => Err(VerifyError::NothingToCompare(format!(
                 "{}: there is nothing to compare it with; give --reference FILE.npz, or --checkpoint ORIGINAL",
                 self.model.display()
             ))),
@@ -97,7 +102,7 @@ impl Job {
         // The converted file's own record decides: programs prepare their input by it.
         let preprocessor = candidate.metadata().preprocessor;
         let rate = preprocessor.sampling_rate;
-        let clips = checkpoint.clips(rate, lengths.as_deref())?.into_iter().map(Ok);
+        let clips = checkpoint.clips(rate, lengths.as_deref()).into_iter();
         let tracks = checkpoint.tracks.clips(preprocessor, config.receptive_field(), lengths.as_deref());
         let rounded = [candidate.metadata().dtype];
         let computed = clips.chain(tracks).map(|clip| {
@@ -106,7 +111,10 @@ impl Job {
             libtorch.reference(&name, &clip, &rounded)
         });
         let mut report = verify_model(candidate, saved.chain(computed), &self.options)?;
-        report.notes.extend(checkpoint.other_source(&report.source_sha256)?);
+        match checkpoint.other_source(&report.source_sha256) {
+            Ok(note) => report.notes.extend(note),
+            Err(error) => report.errors.push(error.to_string()),
+        }
         if *libtorch.config() != candidate.metadata().config {
             report.notes.push(format!(
                 "the converted file's configuration is not the checkpoint's: {} instead of {}",
@@ -149,14 +157,14 @@ impl CheckpointJob {
     }
 
     /// The clips given, or else, without tracks, generated ones, one for each length.
-    fn clips(&self, rate: u32, lengths: Option<&[usize]>) -> Result<Vec<(String, Vec<f32>)>> {
+    fn clips(&self, rate: u32, lengths: Option<&[usize]>) -> Vec<Result<(String, Vec<f32>)>> {
         if self.inputs.is_empty() && self.tracks.files.is_empty() {
             let lengths = lengths.map_or_else(|| vec![GENERATED_SECONDS * rate as usize], <[usize]>::to_vec);
             let clip = |samples: usize| {
                 let seconds = samples as f64 / f64::from(rate);
-                (format!("{seconds} s of generated input"), crate::signal::music_like(samples, rate))
+                Ok((format!("{seconds} s of generated input"), crate::signal::music_like(samples, rate)))
             };
-            return Ok(lengths.into_iter().map(clip).collect());
+            return lengths.into_iter().map(clip).collect();
         }
         let read = |path: &PathBuf| Ok((path.display().to_string(), crate::npz::read_input_values(path)?));
         self.inputs.iter().map(read).collect()

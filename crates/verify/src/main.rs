@@ -17,7 +17,7 @@ fn main() -> ExitCode {
         Ok(cli::Outcome::Failed) => ExitCode::from(1),
         Ok(cli::Outcome::NotChecked) => ExitCode::from(2),
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "mert-verify: {}", cli::printable(&error.to_string()));
+            let _ = writeln!(std::io::stderr(), "mert-verify: {}", mert_verify::report::printable(&error.to_string()));
             ExitCode::from(2)
         }
     }

@@ -1,11 +1,11 @@
 //! Reading and writing numpy's `.npy` and `.npz`.
 
 use std::fs::File;
-use std::io::{BufReader, Cursor, Read, Seek};
+use std::io::{self, BufReader, Cursor, Read, Seek};
 use std::path::Path;
 
 use ndarray::{ArrayD, IxDyn, ShapeBuilder};
-use npyz::npz::{NpzArchive, NpzWriter};
+use npyz::npz::{NpzArchive, NpzWriter, file_name_from_array_name};
 use npyz::{NpyFile, Order, WriterBuilder};
 
 use crate::ioutil::write_atomically;
@@ -36,16 +36,22 @@ impl<'p> Archive<'p> {
     /// The f32 array of this name, row-major, if there is one. An array of f64 is rounded to f32.
     ///
     /// # Errors
-    /// [`VerifyError::Array`] if it is of another type or damaged.
+    /// [`VerifyError::Array`] if it is of another type or damaged, also by the checksum of the zip entry.
     pub fn get(&mut self, name: &str) -> Result<Option<ArrayD<f32>>> {
-        let unreadable = |e: std::io::Error| VerifyError::Array {
-            path: self.path.to_path_buf(),
-            reason: format!("array `{name}`: {e}"),
-        };
-        match self.archive.by_name(name).map_err(unreadable)? {
-            Some(file) => Ok(Some(read_array(self.path, name, file)?)),
-            None => Ok(None),
+        if !self.has(name) {
+            return Ok(None);
         }
+        let unreadable =
+            |e: String| VerifyError::Array { path: self.path.to_path_buf(), reason: format!("array `{name}`: {e}") };
+        let member = self.archive.zip_archive().by_name(&file_name_from_array_name(name));
+        let mut member = BufReader::new(member.map_err(|e| unreadable(e.to_string()))?);
+        let array = NpyFile::new(&mut member)
+            .map_err(|e| unreadable(e.to_string()))
+            .and_then(|file| read_array(self.path, name, file));
+        // The zip reader compares the checksum at the member's end. A damaged member may still parse.
+        io::copy(&mut member, &mut io::sink())
+            .map_err(|e| unreadable(format!("the file is damaged ({e}); copy it again, or write it again")))?;
+        array.map(Some)
     }
 
     /// As [`Archive::get`] for an array that must be there.
@@ -172,6 +178,34 @@ mod tests {
         ] {
             assert_eq!(read(descr, &data).unwrap().as_slice().unwrap(), values, "{descr}");
         }
+    }
+
+    #[test]
+    fn no_flipped_bit_gives_other_values() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("r.npz");
+        let values = [1.5f32, -2.0, 3.25];
+        write(&path, &[("input_values", ndarray::arr1(&values).into_dyn())]).unwrap();
+        assert_eq!(Archive::open(&path).unwrap().require("input_values").unwrap().as_slice().unwrap(), values);
+
+        let bytes = std::fs::read(&path).unwrap();
+        let data = 30 + "input_values.npy".len()..bytes.windows(4).position(|window| window == b"PK\x01\x02").unwrap();
+        let mut told = 0;
+        for bit in data.start * 8..data.end * 8 {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            std::fs::write(&path, damaged).unwrap();
+            let error = match Archive::open(&path).unwrap().require("input_values") {
+                // Padding of the compressed stream.
+                Ok(array) => {
+                    assert_eq!(array.as_slice().unwrap(), values, "{bit}");
+                    continue;
+                }
+                Err(error) => error.to_string(),
+            };
+            told += usize::from(error.contains("damaged"));
+        }
+        assert!(told > data.len(), "{told} of {} bits", data.len() * 8);
     }
 
     #[test]

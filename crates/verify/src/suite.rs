@@ -1,10 +1,15 @@
 //! `verify.yaml`: the jobs of a release gate.
 
+mod message;
+
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use mert_runtime::DeviceKind;
 use mert_spec::{Dtype, LayerSelection, text_from_bytes};
-use serde::Deserialize;
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use crate::candidate::PackageEngine;
 use crate::job::{CheckpointJob, Job};
@@ -21,13 +26,13 @@ struct Suite {
 #[serde(deny_unknown_fields)]
 struct Entry {
     model: PathBuf,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "paths")]
     references: Vec<PathBuf>,
     checkpoint: Option<PathBuf>,
     checkpoint_config: Option<PathBuf>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "paths")]
     inputs: Vec<PathBuf>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "paths")]
     audio: Vec<PathBuf>,
     window: Option<String>,
     #[serde(default)]
@@ -54,6 +59,33 @@ enum Layers {
     Text(String),
 }
 
+/// Reads a list of paths, or one path as a list of one.
+fn paths<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::Error> {
+    struct Paths;
+
+    impl<'de> Visitor<'de> for Paths {
+        type Value = Vec<PathBuf>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of paths, such as [a.npz]")
+        }
+
+        fn visit_str<E>(self, path: &str) -> Result<Self::Value, E> {
+            Ok(vec![path.into()])
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(Vec::new())
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Self::Value, A::Error> {
+            Vec::deserialize(SeqAccessDeserializer::new(list))
+        }
+    }
+
+    deserializer.deserialize_any(Paths)
+}
+
 /// Reads a `verify.yaml`: the jobs of a release gate. Paths in it are relative to its own folder.
 ///
 /// # Errors
@@ -63,7 +95,7 @@ pub fn read_suite(path: &Path) -> Result<Vec<Job>> {
     let bytes = std::fs::read(path).map_err(|source| VerifyError::Open { path: path.to_path_buf(), source })?;
     let wrong = |reason: String| VerifyError::Suite { path: path.to_path_buf(), reason };
     let text = text_from_bytes(&bytes).map_err(wrong)?;
-    let suite: Suite = serde_yaml::from_str(&text).map_err(|e| wrong(e.to_string()))?;
+    let suite: Suite = serde_yaml::from_str(&text).map_err(|e| wrong(message::explain(&e)))?;
     if suite.models.is_empty() {
         return Err(VerifyError::NothingToCompare(format!("{}: `models` is empty", path.display())));
     }
@@ -158,6 +190,46 @@ mod tests {
         assert_ne!(jobs[0].options.tolerances, Tolerances::default());
         assert_eq!(jobs[1].checkpoint.as_ref().unwrap().inputs.len(), 1);
         assert_eq!(jobs[2].options.layers.to_string(), "1,2");
+    }
+
+    #[test]
+    fn one_path_is_a_list_of_one() {
+        let references = |yaml: &str| read(&format!("models:\n  - {{model: a, {yaml}}}")).unwrap().remove(0).references;
+        let names =
+            |paths: Vec<PathBuf>| -> Vec<_> { paths.iter().map(|path| path.file_name().unwrap().to_owned()).collect() };
+        assert_eq!(names(references("references: r.npz")), ["r.npz"]);
+        assert_eq!(names(references("references: [2024, r.npz]")), ["2024", "r.npz"]);
+        let jobs = read("models:\n  - {model: a, checkpoint: c, inputs: x.npy, audio: y.mp3}").unwrap();
+        let checkpoint = jobs[0].checkpoint.as_ref().unwrap();
+        assert_eq!((checkpoint.inputs.len(), checkpoint.tracks.files.len()), (1, 1));
+    }
+
+    #[test]
+    fn messages_say_what_to_change_in_the_file() {
+        let entry = "models:\n  - {model: a, references: [r]}\n";
+        for (yaml, words) in [
+            ("models:\n  - {model: a, model: b, references: [r]}", "line 2 column 16: a second `model:`"),
+            (&format!("{entry}{entry}"), "a second `models:`"),
+            ("models:\n  - {model: a, references: [r], layers: 1, layers: 2}", "a second `layers:`"),
+            (&format!("{entry}---\n{entry}"), "remove the line `---`"),
+            ("models: 3", "expected a list"),
+            ("models:\n  - {model: a, references: {a: b}}", "expected a list of paths, such as [a.npz]"),
+            ("models:\n  - {model: a, references: 3}", "expected a list of paths, such as [a.npz]"),
+            ("models:\n  - {model: [a], references: [r]}", "expected one text"),
+            ("models:\n  - {model: , references: [r]}", "the value is missing"),
+            ("models:\n  - {model: a, references: [r], tolerance: 3}", "`key: value`"),
+            ("models:\n  - {model: a, references: [r], isolate: maybe}", "expected true or false"),
+            ("models:\n  - {model: a, references: [r], tolerance: {structure: {nmse: low}}}", "such as 1e-6"),
+            ("models:\n  - {model: *a, references: [r]}", "quote it"),
+            ("hello", "`key: value`"),
+            ("", "begins with `models:`"),
+        ] {
+            let error = read(yaml).unwrap_err().to_string();
+            assert!(error.contains(words), "{yaml}: {error}");
+            for internal in ["Options", "from_str", "sequence start", "mapping start", "scalar", "null"] {
+                assert!(!error.contains(internal), "{yaml}: {error}");
+            }
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use mert_runtime::{ComputeDtype, DeviceKind};
-use mert_spec::{Dtype, LayerSelection, Metadata};
+use mert_spec::{Dtype, LayerSelection};
 use ndarray::Array3;
 
 use crate::candidate::{Candidate, Emulation, Output, PackageEngine};
@@ -36,9 +36,9 @@ pub struct Options {
 /// Compares a converted model with each of the references.
 ///
 /// # Errors
-/// [`VerifyError`] if something could not be compared for a reason outside the model: an unreadable
-/// reference, a layer that does not exist, no references. A model that is wrong gives a report that
-/// did not pass.
+/// [`VerifyError`] if nothing could be compared for a reason outside the model: unreadable references, a layer that does
+/// not exist, no references. A reference that cannot be compared beside others that were is in
+/// [`ModelReport::errors`]. A model that is wrong gives a report that did not pass.
 pub fn verify_model(
     candidate: &dyn Candidate,
     references: impl IntoIterator<Item = Result<Reference>>,
@@ -56,28 +56,35 @@ pub fn verify_model(
                 .into(),
         );
     }
+    let mut errors = Vec::new();
     for reference in references {
-        let reference = reference?;
-        report.notes.extend(reference.weaknesses(config, wants_normalised(candidate.metadata()))?);
-        let (timing, comparisons) = compare(candidate, &reference, &wanted, options)?;
-        report.timings.push(timing);
-        report.comparisons.extend(comparisons);
+        let compared = reference.and_then(|reference| {
+            let notes = reference.weaknesses(config, candidate.metadata().preprocessor.do_normalize)?;
+            Ok((notes, compare(candidate, &reference, &wanted, options)?))
+        });
+        match compared {
+            Ok((notes, (timing, comparisons))) => {
+                report.notes.extend(notes);
+                report.timings.push(timing);
+                report.comparisons.extend(comparisons);
+            }
+            Err(error) => errors.push(error),
+        }
     }
     if report.comparisons.is_empty() {
-        return Err(VerifyError::NothingToCompare(
-            "no reference was given, so there is nothing to compare with".into(),
-        ));
+        let none =
+            || VerifyError::NothingToCompare("no reference was given, so there is nothing to compare with".into());
+        return Err(errors.into_iter().next().unwrap_or_else(none));
     }
     report.find_worst();
     report.judge_structure_coverage(options.require_structure);
     let judged: Vec<usize> = report.timings.iter().map(|timing| timing.samples).collect();
-    report.notes.extend(candidate.check_lengths(&judged)?);
+    match candidate.check_lengths(&judged) {
+        Ok(note) => report.notes.extend(note),
+        Err(error) => errors.push(error),
+    }
+    report.errors = errors.iter().map(VerifyError::to_string).collect();
     Ok(report)
-}
-
-/// Whether clips are normalised before they enter the model: true unless the file records `do_normalize: false`.
-fn wants_normalised(metadata: &Metadata) -> bool {
-    metadata.to_map().get("do_normalize").is_none_or(|value| value != "false")
 }
 
 fn compare(

@@ -13,6 +13,7 @@ use anyhow::bail;
 use clap::{CommandFactory, Parser, Subcommand};
 use mert_runtime::DeviceKind;
 use mert_spec::Dtype;
+use mert_verify::report::printable;
 
 /// Verifies that a converted MERT or HuBERT model still computes what PyTorch computes.
 ///
@@ -89,12 +90,6 @@ fn print(text: &str) -> anyhow::Result<()> {
         Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(e.into()),
         _ => Ok(()),
     }
-}
-
-/// Control characters escaped: names come from files, and a terminal would obey them.
-pub(crate) fn printable(text: &str) -> String {
-    let escape = |c: char| if c.is_control() && c != '\n' { c.escape_default().to_string() } else { c.to_string() };
-    text.chars().map(escape).collect()
 }
 
 /// Whether two paths lead to the same file, which exists and is an ordinary one.

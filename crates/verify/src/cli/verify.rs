@@ -13,7 +13,7 @@ use mert_verify::job::{CheckpointJob, Job};
 use mert_verify::report::ModelReport;
 use mert_verify::suite::read_suite;
 use mert_verify::tracks::Tracks;
-use mert_verify::{Options, Report, VerifyError};
+use mert_verify::{Options, Report, VerifyError, report};
 
 use super::Outcome;
 use super::reports::Reports;
@@ -105,7 +105,7 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Outcome> {
     // Everything is attempted before a failure to write any of it ends the run.
     let mut written = vec![if args.quiet { Ok(()) } else { super::print(&report.to_string()) }];
     for error in &report.errors {
-        let line = super::printable(&format!("mert-verify: {}", error.error));
+        let line = report::printable(&format!("mert-verify: {}", error.error));
         written.push(writeln!(io::stderr(), "{line}").map_err(Into::into));
     }
     written.extend(reports.write(&report));

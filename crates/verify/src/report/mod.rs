@@ -6,6 +6,8 @@ mod markdown;
 mod table;
 mod text;
 
+pub use text::printable;
+
 use std::path::{Path, PathBuf};
 
 use mert_spec::Dtype;
@@ -25,11 +27,11 @@ pub struct Report {
     pub passed: bool,
     /// One for each model that was compared.
     pub models: Vec<ModelReport>,
-    /// One for each model that could not be.
+    /// One for each model that could not be, and for each part of a compared model that could not be.
     pub errors: Vec<ModelError>,
 }
 
-/// A model that could not be compared, or a gate's file without a readable model.
+/// A model that could not be compared, or not with one of its references, or a gate's file without a readable model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ModelError {
     /// The path of the converted file or the gate's file.
@@ -65,6 +67,8 @@ pub struct ModelReport {
     pub notes: Vec<String>,
     /// What fails the model as a whole.
     pub failures: Vec<String>,
+    /// Why the rest could not be compared, such as an unreadable reference beside the compared ones.
+    pub errors: Vec<String>,
 }
 
 /// The clip and hidden state that came out worst of all that one question was asked of.
@@ -105,7 +109,11 @@ impl Report {
         let (mut models, mut errors) = (Vec::new(), Vec::new());
         for (model, result) in results {
             match result {
-                Ok(report) => models.push(report),
+                Ok(report) => {
+                    let part = |error: &String| ModelError { model: model.clone(), error: error.clone() };
+                    errors.extend(report.errors.iter().map(part));
+                    models.push(report);
+                }
                 Err(error) => errors.push(ModelError { model, error: error.to_string() }),
             }
         }
@@ -146,12 +154,18 @@ impl ModelReport {
             worst: Vec::new(),
             notes: Vec::new(),
             failures: Vec::new(),
+            errors: Vec::new(),
         }
     }
 
-    /// Whether every comparison passed; `false` if there is none.
+    /// Whether everything was compared and passed; `false` if nothing was.
     pub fn passed(&self) -> bool {
-        self.failures.is_empty() && !self.comparisons.is_empty() && self.comparisons.iter().all(Comparison::passed)
+        self.errors.is_empty() && !self.failed() && !self.comparisons.is_empty()
+    }
+
+    /// Whether what was compared failed, whatever could not be.
+    pub fn failed(&self) -> bool {
+        !self.failures.is_empty() || !self.comparisons.iter().all(Comparison::passed)
     }
 
     /// The first hidden state that failed, over all comparisons.

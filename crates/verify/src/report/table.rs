@@ -61,8 +61,14 @@ pub(super) fn worst(worst: &Worst) -> String {
 
 /// The verdict on a model, in one line.
 pub(super) fn verdict(model: &ModelReport) -> String {
+    let compared: usize = model.comparisons.iter().map(|comparison| comparison.layers.len()).sum();
+    if !model.failed() && !model.errors.is_empty() {
+        return format!(
+            "NOT COMPLETELY CHECKED: {compared} hidden states compared, all within tolerance, but not everything could \
+             be compared"
+        );
+    }
     if model.passed() {
-        let compared: usize = model.comparisons.iter().map(|comparison| comparison.layers.len()).sum();
         let how_far =
             if model.structure_judged() { "" } else { ", but ONLY THE ROUNDING was judged, not the structure" };
         return format!("PASSED: {compared} hidden states compared, all within tolerance{how_far}");
