@@ -78,6 +78,12 @@ pub enum ConvertError {
         /// What is wrong with it.
         source: ConfigError,
     },
+    /// A field that the user set cannot be used.
+    #[error("--set: {source}")]
+    Set {
+        /// What is wrong with it.
+        source: ConfigError,
+    },
     /// A configuration file is not text.
     #[error("{path}: {reason}")]
     NotText {

@@ -5,9 +5,10 @@ use std::fs::FileType;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use mert_spec::json_from_text;
 use serde::Deserialize;
 
-use crate::source::{WEIGHT_FILES, read_text};
+use crate::source::{ADAPTER_CONFIG, WEIGHT_FILES, read_text};
 use crate::{ConvertError, Result, reader};
 
 /// The file with the weights or their index, and the folder of its configuration.
@@ -29,6 +30,7 @@ pub(crate) fn locate(path: &Path) -> Result<Located> {
     })?;
     if metadata.is_dir() {
         let (weights, note) = in_folder(path)?;
+        refuse_adapter(path, path)?;
         return Ok(Located { weights, folder: path.to_path_buf(), note });
     }
     if !metadata.is_file() {
@@ -39,6 +41,9 @@ pub(crate) fn locate(path: &Path) -> Result<Located> {
         return Err(not_a_checkpoint(path, reason));
     }
     let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
+    if !is_adapter(&file_name(path)) {
+        refuse_adapter(path, &folder)?;
+    }
     let (weights, note) = match index_of_shard(path, &folder)? {
         Some((index, shards)) => {
             let note = format!("{} is one of {shards} shards; all are read", file_name(path));
@@ -111,7 +116,7 @@ fn index_of_shard(path: &Path, folder: &Path) -> Result<Option<(PathBuf, usize)>
         return Ok(None);
     }
     let listed = |index: &Path| -> Option<usize> {
-        let Index { weight_map } = serde_json::from_str(&read_text(index).ok()?).ok()?;
+        let Index { weight_map } = json_from_text(&read_text(index).ok()?).ok()?;
         let mut shards: Vec<&String> = weight_map.values().collect();
         shards.sort();
         shards.dedup();
@@ -149,6 +154,25 @@ fn files(folder: &Path) -> Vec<PathBuf> {
         std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
     files.sort();
     files
+}
+
+/// Whether PEFT writes a file of this name.
+fn is_adapter(name: &str) -> bool {
+    name == ADAPTER_CONFIG || name.starts_with("adapter_model.")
+}
+
+/// Refuses a model with an adapter in its folder: transformers applies the adapter, and the weights alone are another
+/// model.
+fn refuse_adapter(path: &Path, folder: &Path) -> Result<()> {
+    let Some(adapter) = files(folder).iter().map(|file| file_name(file)).find(|name| is_adapter(name)) else {
+        return Ok(());
+    };
+    let reason = format!(
+        "its folder also has an adapter of PEFT (LoRA), `{adapter}`, which transformers applies to the model; {}. To convert \
+         the model without the adapter, move the files adapter_* to another folder",
+        reader::folder::merge_adapter(folder)
+    );
+    Err(not_a_checkpoint(path, reason))
 }
 
 /// The weights in a folder: under a name that transformers uses, or the only file that may be a checkpoint.
@@ -246,6 +270,27 @@ mod tests {
         std::fs::create_dir_all(cache.path().join("snapshots/0123abcd")).unwrap();
         let said = refused(cache.path());
         assert!(said.contains("0123abcd") && said.contains("snapshots"), "{said}");
+    }
+
+    /// transformers applies an adapter that it finds beside the weights.
+    #[test]
+    fn a_model_with_an_adapter_beside_it() {
+        for adapter in ["adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"] {
+            let both = folder(&["model.safetensors", "checkpoint.pt", adapter]);
+            for path in
+                [both.path().to_path_buf(), both.path().join("model.safetensors"), both.path().join("checkpoint.pt")]
+            {
+                let said = refused(&path);
+                for word in [adapter, "merge_and_unload", "move the files adapter_*"] {
+                    assert!(said.contains(word), "{word}: {said}");
+                }
+            }
+        }
+        // The adapter itself is refused for its tensors.
+        let alone = folder(&["adapter_model.safetensors", "adapter_config.json"]);
+        assert!(locate(&alone.path().join("adapter_model.safetensors")).is_ok());
+        assert!(refused(alone.path()).contains("no weights of the model"));
+        assert!(locate(folder(&["model.safetensors", "adapter.txt"]).path()).is_ok());
     }
 
     #[test]
