@@ -166,7 +166,8 @@ fn names_from_a_file_do_not_reach_the_terminal_raw() {
     let scratch = Scratch::new();
     let extra = ("\x1b]0;owned\x07probe".to_string(), Tensor { shape: vec![1], values: vec![1.0] });
     let input = checkpoint(&scratch, |t| t.push(extra));
-    scratch.refused(&input, &[], &["\\u{1b}]0;owned\\u{7}probe"]);
+    let words = ["\\u{1b}]0;owned\\u{7}probe", "a --drop pattern that ends in *"];
+    scratch.refused(&input, &[], &words);
 }
 
 #[test]

@@ -469,8 +469,12 @@ pub(crate) fn report(error: &anyhow::Error) {
 fn commands(values: &[String], option: &str) -> String {
     let quoted = |word: &str| shlex::try_quote(word).map_or_else(|_| word.to_string(), |quoted| quoted.into_owned());
     let typed: Vec<String> = std::env::args_os().skip(1).map(|word| quoted(&word.to_string_lossy())).collect();
-    let command = |value: &String| format!("\n  mert-convert {} {option} {}", typed.join(" "), quoted(value));
-    values.iter().map(command).collect()
+    let command = |value: &String| {
+        let separator = if value.starts_with('-') { '=' } else { ' ' };
+        format!("\n  mert-convert {} {option}{separator}{}", typed.join(" "), quoted(value))
+    };
+    // A command with control characters could not be pasted.
+    values.iter().filter(|value| !value.contains(char::is_control)).map(command).collect()
 }
 
 /// Control characters escaped: tensor names come from files, and a terminal would obey them.

@@ -132,12 +132,36 @@ fn index_of_shard(path: &Path, folder: &Path) -> Result<Option<(PathBuf, usize)>
         Some(shards) if shards > 1 => Err(not_a_checkpoint(
             path,
             format!(
-                "by its name it is one of {shards} shards, but no index beside it names it; give the folder that holds all \
-                 shards and their .index.json"
+                "by its name it is one of {shards} shards, but no index beside it names it; {}",
+                merge_shards(path, folder)
             ),
         )),
         _ => Ok(None),
     }
+}
+
+/// How to get the index of a shard, or to do without.
+fn merge_shards(shard: &Path, folder: &Path) -> String {
+    let name = file_name(shard);
+    let (is_safetensors, base) = (name.ends_with(".safetensors"), name.split("-0").next().unwrap_or_default());
+    let index =
+        if is_safetensors { format!("{base}.safetensors.index.json") } else { format!("{base}.bin.index.json") };
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let command = match is_safetensors {
+        true => {
+            "import pathlib; from safetensors.torch import load_file, save_file; save_file({k: v for f in \
+             pathlib.Path({path}).glob(\"*-of-*.safetensors\") for k, v in load_file(f).items()}, \"merged.safetensors\")"
+        }
+        false => {
+            "import pathlib; torch.save({k: v for f in pathlib.Path({path}).glob(\"*-of-*\") for k, v in torch.load(f, \
+             map_location=\"cpu\").items()}, \"merged.bin\")"
+        }
+    };
+    format!(
+        "get {index} from where the shards come from and put it beside them, or, if all shards are there, make one file of \
+         them: {}",
+        reader::python(command, folder)
+    )
 }
 
 /// N of `…-00001-of-N.…`, the shard naming of transformers.
@@ -204,6 +228,15 @@ fn in_folder(folder: &Path) -> Result<(PathBuf, Option<String>)> {
             }
             let note = format!("{none}; its only other checkpoint is taken: {}", file_name(only));
             Ok((only.clone(), Some(note)))
+        }
+        [first, ..] if candidates.iter().all(|file| shard_count(&file_name(file)).is_some()) => {
+            let reason = format!(
+                "it holds {} shards of a model, such as {}, without their index; {}",
+                candidates.len(),
+                file_name(first),
+                merge_shards(first, folder)
+            );
+            Err(not_a_checkpoint(folder, reason))
         }
         _ => {
             let names: Vec<String> = candidates.iter().map(|file| file_name(file)).collect();
@@ -300,6 +333,13 @@ mod tests {
         let first = shards.path().join("model-00001-of-00002.safetensors");
         let said = refused(&first);
         assert!(said.contains("one of 2 shards") && said.contains("index"), "{said}");
+        std::fs::remove_file(shards.path().join("model.safetensors")).unwrap();
+        for said in [refused(&first), refused(shards.path())] {
+            for word in ["get model.safetensors.index.json", "python -c", "merged.safetensors"] {
+                assert!(said.contains(word), "{word}: {said}");
+            }
+        }
+        std::fs::write(shards.path().join("model.safetensors"), b"x").unwrap();
         let index =
             r#"{"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}"#;
         std::fs::write(shards.path().join("model.safetensors.index.json"), index).unwrap();

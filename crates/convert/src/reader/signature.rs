@@ -160,7 +160,7 @@ pub(crate) fn quoted(word: &str) -> String {
 }
 
 /// A command that runs a line of Python with torch imported; `{path}` becomes the path as a string literal.
-pub(super) fn python(script: &str, path: &Path) -> String {
+pub(crate) fn python(script: &str, path: &Path) -> String {
     let script = script.replace("{path}", &python_literal(&path.display().to_string()));
     format!("`python -c {}`", quoted(&format!("import torch; {script}")))
 }
