@@ -359,6 +359,11 @@ fn without_a_config_the_assumptions_are_said() {
     assert!(text.contains("assumed    conv_stride = [5, 2, 2, 2, 2, 2, 2]"), "{text}");
     assert!(text.contains("assumed    deepnorm = false"), "{text}");
     let config = ConvertedModel::read(&output).unwrap().metadata.config;
+    args.extend(["--force", "--quiet"]);
+    let quiet = mert_convert(&args).success();
+    let said = String::from_utf8_lossy(&quiet.get_output().stderr).into_owned();
+    assert!(said.contains("assumed: ") && said.contains("deepnorm = false") && said.lines().count() == 1, "{said}");
+    assert!(quiet.get_output().stdout.is_empty());
     assert_eq!(config.num_attention_heads, 2);
     assert_eq!((config.hidden_size, config.num_conv_pos_embedding_groups), (32, 4));
 

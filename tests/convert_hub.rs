@@ -254,6 +254,14 @@ fn preprocessor_configuration_comes_along() {
     assert!(hub.cached("snapshots").join(COMMIT).join("preprocessor_config.json").is_file());
 }
 
+/// transformers looks for an adapter beside the weights and applies it.
+#[test]
+fn an_adapter_beside_the_weights() {
+    let hub = Hub::new();
+    hub.server.add("owner/tiny", "adapter_config.json", b"{}");
+    hub.run("owner/tiny").assert_refused(&["`adapter_config.json`", "merge_and_unload"]);
+}
+
 #[test]
 fn shards() {
     let hub = Hub::new();

@@ -127,6 +127,44 @@ fn the_option_names_another_file() {
     assert!(error.contains("none.json"), "{error}");
 }
 
+/// A model may have the file of transformers 4 and the one of transformers 5.
+#[test]
+fn two_files_must_agree() {
+    let scratch = Scratch::new();
+    checkpoint(&scratch, |_| {});
+    let both = |rate, normalize| {
+        fs::write(scratch.path("preprocessor_config.json"), extractor(16_000, true).to_string()).unwrap();
+        let nested = json!({ "audio_processor": extractor(rate, normalize), "processor_class": "x" });
+        fs::write(scratch.path("processor_config.json"), nested.to_string()).unwrap();
+    };
+    both(16_000, true);
+    assert_eq!(recorded(&scratch, &[]).0, 16_000);
+    for (rate, normalize, field) in [(24_000, true, "sampling_rate"), (16_000, false, "do_normalize")] {
+        both(rate, normalize);
+        let (status, _, error) = convert(&scratch, &[]);
+        assert_eq!(status, 2);
+        for word in [field, "/preprocessor_config.json", "/processor_config.json"] {
+            assert!(error.contains(word), "{word}: {error}");
+        }
+        assert_eq!(recorded(&scratch, &["--sampling-rate", "24000", "--do-normalize", "false"]).0, 24_000);
+    }
+}
+
+#[test]
+fn what_the_user_names_is_read() {
+    let scratch = Scratch::new();
+    checkpoint(&scratch, |_| {});
+    let decided = ["--sampling-rate", "16000", "--do-normalize", "true"];
+    let none = scratch.path("none.json");
+    let (status, _, error) = convert(&scratch, &[&["--preprocessor", none.to_str().unwrap()], &decided[..]].concat());
+    assert!(status == 2 && error.contains("none.json"), "{error}");
+    let folder = scratch.path("");
+    for (option, name) in [("--preprocessor", "preprocessor_config.json"), ("--config", "config.json")] {
+        let (status, _, error) = convert(&scratch, &[option, folder.to_str().unwrap()]);
+        assert!(status == 2 && error.contains(&format!("such as {}", folder.join(name).display())), "{error}");
+    }
+}
+
 #[test]
 fn another_front_end_is_refused() {
     let scratch = Scratch::new();

@@ -166,7 +166,8 @@ fn names_from_a_file_do_not_reach_the_terminal_raw() {
     let scratch = Scratch::new();
     let extra = ("\x1b]0;owned\x07probe".to_string(), Tensor { shape: vec![1], values: vec![1.0] });
     let input = checkpoint(&scratch, |t| t.push(extra));
-    scratch.refused(&input, &[], &["\\u{1b}]0;owned\\u{7}probe"]);
+    let words = ["\\u{1b}]0;owned\\u{7}probe", "a --drop pattern that ends in *"];
+    scratch.refused(&input, &[], &words);
 }
 
 #[test]
@@ -217,6 +218,25 @@ fn configurations_that_do_not_fit() {
         scratch.write("config.json", config.replacen(from, to, 1).as_bytes());
         scratch.refused(&input, &[], words);
     }
+}
+
+/// `--set` replaces a field that cannot be read; a bad value of its own is its own fault.
+#[test]
+fn fields_that_are_set() {
+    let scratch = Scratch::new();
+    let input = checkpoint(&scratch, |_| {});
+    let config = std::fs::read_to_string(scratch.path("config.json")).unwrap();
+    scratch.refused(&input, &["--set", "num_attention_heads=5"], &["--set: `num_attention_heads` is 5"]);
+    scratch.refused(&input, &["--set", "hidden_size=33"], &["--set: `num_attention_heads` is"]);
+    scratch.write("config.json", config.replacen("\"hidden_size\": 32", "\"hidden_size\": NaN", 1).as_bytes());
+    scratch.refused(&input, &[], &["config.json: ", "`hidden_size`", "NaN"]);
+    scratch.refused(&input, &["--set", "num_attention_heads=2"], &["config.json: ", "`hidden_size`"]);
+    Command::new(env!("CARGO_BIN_EXE_mert-convert"))
+        .arg(input)
+        .arg(scratch.path("out.safetensors"))
+        .args(["--set", "hidden_size=32"])
+        .assert()
+        .success();
 }
 
 #[test]

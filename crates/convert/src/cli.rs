@@ -84,7 +84,7 @@ pub(crate) struct Args {
     /// Print the plan and the result as JSON
     #[arg(long)]
     json: bool,
-    /// Print nothing but errors; the output's SHA-256 is then not computed, which saves a third of the time
+    /// Print nothing but errors and, in one line, what was assumed without a config.json; the output's SHA-256 is then not computed, which saves a third of the time
     #[arg(long, short, conflicts_with = "json")]
     quiet: bool,
     // Last: what follows would be listed under its heading.
@@ -282,6 +282,9 @@ fn print(
         serde_json::to_writer_pretty(&mut out, &document)?;
         writeln!(out)
     } else if args.quiet {
+        if let Some(assumed) = describe_assumptions(plan) {
+            let _ = writeln!(io::stderr(), "mert-convert: {}", printable(&assumed));
+        }
         Ok(())
     } else {
         match result {
@@ -329,6 +332,13 @@ fn describe_source(args: &Args, model: Option<&HubModel>, plan: &Plan) -> String
         text += &format!("  set        {set}\n");
     }
     text + &describe_preprocessor(&plan.preprocessor)
+}
+
+/// What was assumed of the model's function without a config.json, in one line.
+fn describe_assumptions(plan: &Plan) -> Option<String> {
+    let ConfigOrigin::Inferred { assumptions } = &plan.config_origin else { return None };
+    let assumptions = assumptions.join(", ");
+    (!assumptions.is_empty()).then(|| format!("there is no config.json; assumed: {assumptions}"))
 }
 
 fn describe_preprocessor(planned: &PlannedPreprocessor) -> String {
@@ -459,8 +469,12 @@ pub(crate) fn report(error: &anyhow::Error) {
 fn commands(values: &[String], option: &str) -> String {
     let quoted = |word: &str| shlex::try_quote(word).map_or_else(|_| word.to_string(), |quoted| quoted.into_owned());
     let typed: Vec<String> = std::env::args_os().skip(1).map(|word| quoted(&word.to_string_lossy())).collect();
-    let command = |value: &String| format!("\n  mert-convert {} {option} {}", typed.join(" "), quoted(value));
-    values.iter().map(command).collect()
+    let command = |value: &String| {
+        let separator = if value.starts_with('-') { '=' } else { ' ' };
+        format!("\n  mert-convert {} {option}{separator}{}", typed.join(" "), quoted(value))
+    };
+    // A command with control characters could not be pasted.
+    values.iter().filter(|value| !value.contains(char::is_control)).map(command).collect()
 }
 
 /// Control characters escaped: tensor names come from files, and a terminal would obey them.

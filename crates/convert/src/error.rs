@@ -8,6 +8,7 @@ use mert_spec::{ConfigError, Dtype, InferError};
 use thiserror::Error;
 
 use crate::hub::HubError;
+use crate::pattern::shown;
 use crate::reader::{objects, shown_key};
 
 /// Why a checkpoint was not converted. Nothing has been written when one of these is returned.
@@ -75,6 +76,12 @@ pub enum ConvertError {
     Config {
         /// The `config.json`.
         path: PathBuf,
+        /// What is wrong with it.
+        source: ConfigError,
+    },
+    /// A field that the user set cannot be used.
+    #[error("--set: {source}")]
+    Set {
         /// What is wrong with it.
         source: ConfigError,
     },
@@ -181,13 +188,26 @@ pub enum ConvertError {
     /// A kernel tap of the positional convolution's direction has norm zero.
     #[error(
         "tensor `{name}`: kernel tap {tap} has norm zero, so weight norm would divide by zero; the checkpoint's \
-         positional convolution is broken"
+         positional convolution is broken. If its weights are all zeros, it was not saved or downloaded completely"
     )]
     ZeroNorm {
         /// The direction's name.
         name: String,
         /// The tap.
         tap: usize,
+    },
+    /// A norm's square is beyond the range in which f64 is exact.
+    #[error(
+        "tensor `{name}`: the values of kernel tap {tap} are too {size} for weight norm (their squares leave the range of \
+         f64); no healthy weights are: save the checkpoint again from a healthy model"
+    )]
+    NormRange {
+        /// The direction's name.
+        name: String,
+        /// The tap.
+        tap: usize,
+        /// `small` or `large`.
+        size: &'static str,
     },
     /// The output exists and may not be replaced.
     #[error("{path} exists; give --force to replace it")]
@@ -306,11 +326,11 @@ pub enum Problem {
     },
     /// A tensor of the checkpoint is not of the model.
     #[error(
-        "unexpected tensor `{name}` {found:?}{}; if it is not part of the encoder, leave it out with --drop {}",
-        suggest(.nearest, "the nearest expected name is"), quoted_word(.name)
+        "unexpected tensor `{}` {found:?}{}; if it is not part of the encoder, leave it out with {}",
+        shown(.name), suggest(.nearest, "the nearest expected name is"), drop_option(.name)
     )]
     Unexpected {
-        /// Its full name.
+        /// Its full name, as it is in the file.
         name: String,
         /// Its shape.
         found: Vec<usize>,
@@ -357,15 +377,15 @@ pub enum Problem {
     },
     /// A tensor outside the encoder with an unknown name.
     #[error(
-        "unexpected tensor `{name}` {found:?} outside the encoder: leave it out with --drop '{name}', or all that is \
-         not under `{prefix}` with --prefix '{prefix}'"
+        "unexpected tensor `{}` {found:?} outside the encoder: leave it out with {}, or all that is not under `{}` with {}",
+        shown(.name), drop_option(.name), shown(.prefix), prefix_option(.prefix)
     )]
     OutsidePrefix {
-        /// The full name.
+        /// The full name, as it is in the file.
         name: String,
         /// The shape.
         found: Vec<usize>,
-        /// The encoder's prefix.
+        /// The encoder's prefix, as it is in the file.
         prefix: String,
     },
     /// An object of another kind sits where a tensor belongs.
@@ -446,15 +466,33 @@ fn drop_options(names: &[(&str, Option<&str>)]) -> String {
     let mut modules: BTreeMap<Option<&str>, Vec<&str>> = BTreeMap::new();
     names.iter().for_each(|(name, module)| modules.entry(*module).or_default().push(name));
     let options = modules.iter().flat_map(|(module, names)| match module {
-        Some(module) if names.len() > ONE_BY_ONE => vec![format!("--drop {}", quoted_word(&format!("{module}*")))],
-        _ => names.iter().map(|name| format!("--drop {}", quoted_word(name))).collect(),
+        Some(module) if names.len() > ONE_BY_ONE => vec![option("--drop", &format!("{module}*"))],
+        _ => names.iter().map(|name| option("--drop", name)).collect(),
     });
-    options.collect::<Vec<_>>().join(" ")
+    let mut options: Vec<String> = options
+        .map(|option| option.unwrap_or_else(|| format!("{PATTERN} for those with control characters")))
+        .collect();
+    options.dedup();
+    options.join(" ")
 }
 
-/// A word quoted for a shell.
-fn quoted_word(word: &str) -> String {
-    format!("'{}'", word.replace('\'', r"'\''"))
+/// What to give for a name that cannot be pasted into a terminal.
+const PATTERN: &str = "a --drop pattern that ends in * before the control character";
+
+fn drop_option(name: &str) -> String {
+    option("--drop", name).unwrap_or_else(|| PATTERN.into())
+}
+
+fn prefix_option(prefix: &str) -> String {
+    option("--prefix", prefix).unwrap_or_else(|| "--prefix".into())
+}
+
+/// An option with its value, quoted for a shell; `None` if the value has control characters, which a terminal would
+/// obey. A value that begins with `-` would be taken for another option if it stood apart.
+fn option(name: &str, value: &str) -> Option<String> {
+    let separator = if value.starts_with('-') { '=' } else { ' ' };
+    let quoted = value.replace('\'', r"'\''");
+    (!value.contains(char::is_control)).then(|| format!("{name}{separator}'{quoted}'"))
 }
 
 /// How many problems a message lists: enough to see the pattern, short enough to read.
@@ -469,4 +507,46 @@ fn list(problems: &[Problem]) -> impl fmt::Display {
         text.push_str(&format!("\n  - … and {} more", problems.len() - LISTED));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_can_be_pasted() {
+        for (value, expected) in [
+            ("a b", Some("--drop 'a b'")),
+            ("it's", Some(r"--drop 'it'\''s'")),
+            ("-rf*", Some("--drop='-rf*'")),
+            ("", Some("--drop ''")),
+            ("a\u{1b}[31m", None),
+            ("a\nb", None),
+        ] {
+            assert_eq!(option("--drop", value).as_deref(), expected);
+        }
+    }
+
+    #[test]
+    fn names_are_quoted_in_advice() {
+        let outside = |name: &str, prefix: &str| {
+            let (name, prefix) = (name.to_string(), prefix.to_string());
+            Problem::OutsidePrefix { name, found: vec![1], prefix }.to_string()
+        };
+        let said = outside("x'; rm -rf '", "-it's.");
+        assert!(said.contains(r"--drop 'x'\''; rm -rf '\'''"), "{said}");
+        assert!(said.contains(r"--prefix='-it'\''s.'"), "{said}");
+        let unexpected = |name: &str, module: Option<&str>| Problem::Unexpected {
+            name: name.into(),
+            found: vec![1],
+            nearest: None,
+            module: module.map(str::to_string),
+        };
+        for said in [outside("a\nb", ""), unexpected("a\nb", None).to_string()] {
+            assert!(said.contains("`a\\nb`") && said.contains(PATTERN) && !said.contains("--drop 'a"), "{said}");
+        }
+        let said = advice(&[unexpected("a\nb", None), unexpected("c\nd", None), unexpected("-e", None)]);
+        assert_eq!(said.matches(PATTERN).count(), 1, "{said}");
+        assert!(said.contains("--drop='-e'"), "{said}");
+    }
 }

@@ -5,9 +5,10 @@ use std::fs::FileType;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use mert_spec::json_from_text;
 use serde::Deserialize;
 
-use crate::source::{WEIGHT_FILES, read_text};
+use crate::source::{ADAPTER_CONFIG, WEIGHT_FILES, read_text};
 use crate::{ConvertError, Result, reader};
 
 /// The file with the weights or their index, and the folder of its configuration.
@@ -29,6 +30,7 @@ pub(crate) fn locate(path: &Path) -> Result<Located> {
     })?;
     if metadata.is_dir() {
         let (weights, note) = in_folder(path)?;
+        refuse_adapter(path, path)?;
         return Ok(Located { weights, folder: path.to_path_buf(), note });
     }
     if !metadata.is_file() {
@@ -39,6 +41,9 @@ pub(crate) fn locate(path: &Path) -> Result<Located> {
         return Err(not_a_checkpoint(path, reason));
     }
     let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
+    if !is_adapter(&file_name(path)) {
+        refuse_adapter(path, &folder)?;
+    }
     let (weights, note) = match index_of_shard(path, &folder)? {
         Some((index, shards)) => {
             let note = format!("{} is one of {shards} shards; all are read", file_name(path));
@@ -111,7 +116,7 @@ fn index_of_shard(path: &Path, folder: &Path) -> Result<Option<(PathBuf, usize)>
         return Ok(None);
     }
     let listed = |index: &Path| -> Option<usize> {
-        let Index { weight_map } = serde_json::from_str(&read_text(index).ok()?).ok()?;
+        let Index { weight_map } = json_from_text(&read_text(index).ok()?).ok()?;
         let mut shards: Vec<&String> = weight_map.values().collect();
         shards.sort();
         shards.dedup();
@@ -127,12 +132,36 @@ fn index_of_shard(path: &Path, folder: &Path) -> Result<Option<(PathBuf, usize)>
         Some(shards) if shards > 1 => Err(not_a_checkpoint(
             path,
             format!(
-                "by its name it is one of {shards} shards, but no index beside it names it; give the folder that holds all \
-                 shards and their .index.json"
+                "by its name it is one of {shards} shards, but no index beside it names it; {}",
+                merge_shards(path, folder)
             ),
         )),
         _ => Ok(None),
     }
+}
+
+/// How to get the index of a shard, or to do without.
+fn merge_shards(shard: &Path, folder: &Path) -> String {
+    let name = file_name(shard);
+    let (is_safetensors, base) = (name.ends_with(".safetensors"), name.split("-0").next().unwrap_or_default());
+    let index =
+        if is_safetensors { format!("{base}.safetensors.index.json") } else { format!("{base}.bin.index.json") };
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let command = match is_safetensors {
+        true => {
+            "import pathlib; from safetensors.torch import load_file, save_file; save_file({k: v for f in \
+             pathlib.Path({path}).glob(\"*-of-*.safetensors\") for k, v in load_file(f).items()}, \"merged.safetensors\")"
+        }
+        false => {
+            "import pathlib; torch.save({k: v for f in pathlib.Path({path}).glob(\"*-of-*\") for k, v in torch.load(f, \
+             map_location=\"cpu\").items()}, \"merged.bin\")"
+        }
+    };
+    format!(
+        "get {index} from where the shards come from and put it beside them, or, if all shards are there, make one file of \
+         them: {}",
+        reader::python(command, folder)
+    )
 }
 
 /// N of `…-00001-of-N.…`, the shard naming of transformers.
@@ -149,6 +178,25 @@ fn files(folder: &Path) -> Vec<PathBuf> {
         std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
     files.sort();
     files
+}
+
+/// Whether PEFT writes a file of this name.
+fn is_adapter(name: &str) -> bool {
+    name == ADAPTER_CONFIG || name.starts_with("adapter_model.")
+}
+
+/// Refuses a model with an adapter in its folder: transformers applies the adapter, and the weights alone are another
+/// model.
+fn refuse_adapter(path: &Path, folder: &Path) -> Result<()> {
+    let Some(adapter) = files(folder).iter().map(|file| file_name(file)).find(|name| is_adapter(name)) else {
+        return Ok(());
+    };
+    let reason = format!(
+        "its folder also has an adapter of PEFT (LoRA), `{adapter}`, which transformers applies to the model; {}. To convert \
+         the model without the adapter, move the files adapter_* to another folder",
+        reader::folder::merge_adapter(folder)
+    );
+    Err(not_a_checkpoint(path, reason))
 }
 
 /// The weights in a folder: under a name that transformers uses, or the only file that may be a checkpoint.
@@ -180,6 +228,15 @@ fn in_folder(folder: &Path) -> Result<(PathBuf, Option<String>)> {
             }
             let note = format!("{none}; its only other checkpoint is taken: {}", file_name(only));
             Ok((only.clone(), Some(note)))
+        }
+        [first, ..] if candidates.iter().all(|file| shard_count(&file_name(file)).is_some()) => {
+            let reason = format!(
+                "it holds {} shards of a model, such as {}, without their index; {}",
+                candidates.len(),
+                file_name(first),
+                merge_shards(first, folder)
+            );
+            Err(not_a_checkpoint(folder, reason))
         }
         _ => {
             let names: Vec<String> = candidates.iter().map(|file| file_name(file)).collect();
@@ -248,6 +305,27 @@ mod tests {
         assert!(said.contains("0123abcd") && said.contains("snapshots"), "{said}");
     }
 
+    /// transformers applies an adapter that it finds beside the weights.
+    #[test]
+    fn a_model_with_an_adapter_beside_it() {
+        for adapter in ["adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"] {
+            let both = folder(&["model.safetensors", "checkpoint.pt", adapter]);
+            for path in
+                [both.path().to_path_buf(), both.path().join("model.safetensors"), both.path().join("checkpoint.pt")]
+            {
+                let said = refused(&path);
+                for word in [adapter, "merge_and_unload", "move the files adapter_*"] {
+                    assert!(said.contains(word), "{word}: {said}");
+                }
+            }
+        }
+        // The adapter itself is refused for its tensors.
+        let alone = folder(&["adapter_model.safetensors", "adapter_config.json"]);
+        assert!(locate(&alone.path().join("adapter_model.safetensors")).is_ok());
+        assert!(refused(alone.path()).contains("no weights of the model"));
+        assert!(locate(folder(&["model.safetensors", "adapter.txt"]).path()).is_ok());
+    }
+
     #[test]
     fn one_shard_of_several() {
         let shards =
@@ -255,6 +333,13 @@ mod tests {
         let first = shards.path().join("model-00001-of-00002.safetensors");
         let said = refused(&first);
         assert!(said.contains("one of 2 shards") && said.contains("index"), "{said}");
+        std::fs::remove_file(shards.path().join("model.safetensors")).unwrap();
+        for said in [refused(&first), refused(shards.path())] {
+            for word in ["get model.safetensors.index.json", "python -c", "merged.safetensors"] {
+                assert!(said.contains(word), "{word}: {said}");
+            }
+        }
+        std::fs::write(shards.path().join("model.safetensors"), b"x").unwrap();
         let index =
             r#"{"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}"#;
         std::fs::write(shards.path().join("model.safetensors.index.json"), index).unwrap();

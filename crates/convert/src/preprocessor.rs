@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use mert_spec::{Config, KnownCheckpoint, Preprocessor, PreprocessorConfig};
 use serde::{Serialize, Serializer};
 
-use crate::source::read_text;
+use crate::source::{PREPROCESSOR_FILES, read_given};
 use crate::{ConfigOrigin, ConvertError, Result, Source};
 
 /// Overrides of the preprocessor by the user.
@@ -98,7 +98,12 @@ impl PlannedPreprocessor {
     ) -> Result<Self> {
         let (mut rates, mut normalize) = (Statements::new(), Statements::new());
         let decided = options.sampling_rate.is_some() && options.do_normalize.is_some();
-        if let Some(path) = options.file.as_ref().or(source.preprocessor_file.as_ref()).filter(|_| !decided) {
+        let files = match &options.file {
+            Some(file) => std::slice::from_ref(file),
+            None if decided => &[],
+            None => &source.preprocessor_files,
+        };
+        for path in files {
             let stated = read(path)?;
             let origin = || PreprocessorOrigin::File(path.clone());
             rates.extend(stated.sampling_rate.map(|rate| (rate, origin())));
@@ -182,7 +187,7 @@ fn assumed_normalize(config: &Config) -> PreprocessorOrigin {
 }
 
 fn read(path: &Path) -> Result<PreprocessorConfig> {
-    let text = read_text(path)?;
+    let text = read_given(path, PREPROCESSOR_FILES[0])?;
     PreprocessorConfig::from_json(&text).map_err(|source| ConvertError::Config { path: path.to_path_buf(), source })
 }
 

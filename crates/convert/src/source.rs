@@ -20,8 +20,9 @@ pub struct Source {
     pub files: Vec<PathBuf>,
     /// The `config.json` in the folder, or beside the checkpoint file.
     pub config_file: Option<PathBuf>,
-    /// The `preprocessor_config.json` of the model, or the `processor_config.json` in which transformers 5 nests it.
-    pub preprocessor_file: Option<PathBuf>,
+    /// The `preprocessor_config.json` of the model, and the `processor_config.json` in which transformers 5 nests it; as
+    /// many of them as there are.
+    pub preprocessor_files: Vec<PathBuf>,
     /// Notes about files that were read without being named by the user, one sentence each.
     pub notes: Vec<String>,
     checkpoint: Box<dyn Checkpoint>,
@@ -29,8 +30,11 @@ pub struct Source {
     sha256: OnceLock<String>,
 }
 
-/// File names under which transformers saves a preprocessor, in order of precedence.
+/// File names under which transformers saves a preprocessor. A model may have both.
 pub(crate) const PREPROCESSOR_FILES: [&str; 2] = ["preprocessor_config.json", "processor_config.json"];
+
+/// The file by which transformers finds an adapter beside a model.
+pub(crate) const ADAPTER_CONFIG: &str = "adapter_config.json";
 
 /// What a model folder may hold, in order of preference (transformers' own).
 pub(crate) const WEIGHT_FILES: [&str; 4] =
@@ -52,9 +56,9 @@ impl Source {
     pub fn open_key(path: &Path, key: Option<&str>) -> Result<Self> {
         let Located { weights, folder, note } = locate(path)?;
         let config_file = beside(&folder, "config.json")?;
-        let mut preprocessor_file = None;
+        let mut preprocessor_files = Vec::new();
         for name in PREPROCESSOR_FILES {
-            preprocessor_file = preprocessor_file.or(beside(&folder, name)?);
+            preprocessor_files.extend(beside(&folder, name)?);
         }
 
         let is_index = weights.to_str().is_some_and(|name| name.ends_with(".index.json"));
@@ -67,7 +71,7 @@ impl Source {
         let files = checkpoint.files().iter().map(|file| file.path().to_path_buf()).collect();
         let (path, sha256) = (path.to_path_buf(), OnceLock::new());
         let notes = note.into_iter().collect();
-        Ok(Source { path, files, config_file, preprocessor_file, notes, checkpoint, sha256 })
+        Ok(Source { path, files, config_file, preprocessor_files, notes, checkpoint, sha256 })
     }
 
     /// What the checkpoint holds.
@@ -125,6 +129,15 @@ impl Source {
         let known = KNOWN_CHECKPOINTS.iter().find(|known| sizes == [known.bytes]);
         known.map_or_else(|| "0".repeat(64), |known| known.sha256.to_string())
     }
+}
+
+/// The text of a configuration file that the user named, which is usually called `name`.
+pub(crate) fn read_given(path: &Path, name: &str) -> Result<String> {
+    if path.is_dir() {
+        let reason = format!("it is a folder; give the file, such as {}", path.join(name).display());
+        return Err(ConvertError::NotText { path: path.to_path_buf(), reason });
+    }
+    read_text(path)
 }
 
 /// The text of a configuration file, in any encoding supported by [`text_from_bytes`].

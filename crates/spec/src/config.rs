@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::Activation;
+use crate::text::json_from_text;
+use crate::{Activation, ConfigField};
 
 /// Where the feature extractor normalises (`feat_extract_norm`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -114,6 +115,14 @@ pub enum ConfigError {
     /// The text is not a JSON object with fields of the expected types.
     #[error("no configuration can be read: {0}")]
     Syntax(String),
+    /// A field has a value of another type.
+    #[error("no configuration can be read: `{path}`: {reason}")]
+    Type {
+        /// The field, and the place within its value.
+        path: String,
+        /// The types found and expected.
+        reason: String,
+    },
     /// A field has a value that no model of the family can have.
     #[error("`{field}` is {found}, expected {expected}")]
     Invalid {
@@ -136,6 +145,18 @@ pub enum ConfigError {
     },
 }
 
+impl ConfigError {
+    /// The field at fault; `None` if the text is not JSON.
+    pub fn field(&self) -> Option<&str> {
+        match self {
+            ConfigError::Syntax(_) => None,
+            ConfigError::Type { path, .. } => path.split(['.', '[']).next(),
+            // conv_dim (its length)
+            ConfigError::Invalid { field, .. } | ConfigError::Unsupported { field, .. } => field.split(' ').next(),
+        }
+    }
+}
+
 /// No published model comes near these; they keep products of sizes far from overflow.
 const MAX_WIDTH: usize = 1 << 16;
 const MAX_COUNT: usize = 1 << 10;
@@ -154,7 +175,18 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] for anything that is not a supported MERT or HuBERT configuration.
     pub fn from_json(text: &str) -> Result<Self, ConfigError> {
-        let value = value_from_json(text)?;
+        Config::from_json_with(text, &[])
+    }
+
+    /// Reads and validates a `config.json` after replacing these fields, whatever the file has in them.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for anything that is not a supported MERT or HuBERT configuration.
+    pub fn from_json_with(text: &str, fields: &[ConfigField]) -> Result<Self, ConfigError> {
+        let mut value = value_from_json(text)?;
+        if let Some(object) = value.as_object_mut() {
+            object.extend(fields.iter().map(|field| (field.name.clone(), field.value.clone())));
+        }
         // Every field has a default, so that without this any JSON at all would be HuBERT-base.
         if !value.get("model_type").is_some_and(serde_json::Value::is_string) {
             return Err(ConfigError::Invalid {
@@ -294,7 +326,7 @@ impl Config {
 }
 
 pub(crate) fn value_from_json(text: &str) -> Result<serde_json::Value, ConfigError> {
-    serde_json::from_str(text).map_err(|e| ConfigError::Syntax(e.to_string()))
+    json_from_text(text).map_err(|e| ConfigError::Syntax(e.to_string()))
 }
 
 /// Checks that audio can have this rate.
@@ -308,7 +340,8 @@ pub(crate) fn check_sample_rate(field: &'static str, rate: u32) -> Result<(), Co
 
 /// Names the field that is at fault.
 pub(crate) fn parse<T: for<'de> Deserialize<'de>>(value: &serde_json::Value) -> Result<T, ConfigError> {
-    serde_path_to_error::deserialize(value).map_err(|e| ConfigError::Syntax(format!("`{}`: {}", e.path(), e.inner())))
+    serde_path_to_error::deserialize(value)
+        .map_err(|e| ConfigError::Type { path: e.path().to_string(), reason: e.inner().to_string() })
 }
 
 impl UnsupportedFields {
@@ -393,6 +426,22 @@ mod tests {
             ..Config::mert_v1_95m()
         };
         assert_eq!(Config::from_json(&config.to_json()).unwrap(), config);
+    }
+
+    #[test]
+    fn a_set_field_replaces_what_cannot_be_read() {
+        let set = |text: &str, field: &str| Config::from_json_with(text, &[field.parse().unwrap()]);
+        for text in
+            [r#"{"model_type": "hubert", "hidden_act": null}"#, r#"{"model_type": "hubert", "hidden_act": NaN}"#]
+        {
+            assert_eq!(Config::from_json(text).unwrap_err().field(), Some("hidden_act"), "{text}");
+            assert_eq!(set(text, "hidden_act=gelu").unwrap(), Config::default());
+        }
+        assert_eq!(set("{}", "model_type=hubert").unwrap(), Config::default());
+        let hubert = r#"{"model_type": "hubert", "unused": [Infinity]}"#;
+        for field in ["num_attention_heads=7", "conv_stride=[5,x]", "conv_dim=[]", "model_type=wavlm"] {
+            assert_eq!(set(hubert, field).unwrap_err().field(), field.split('=').next());
+        }
     }
 
     #[test]

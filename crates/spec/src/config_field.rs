@@ -54,11 +54,7 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] for an invalid value.
     pub fn with_fields(&self, fields: &[ConfigField]) -> Result<Config, ConfigError> {
-        let mut value = serde_json::to_value(self).unwrap_or_default();
-        if let Some(object) = value.as_object_mut() {
-            object.extend(fields.iter().map(|field| (field.name.clone(), field.value.clone())));
-        }
-        Config::from_json(&value.to_string())
+        Config::from_json_with(&self.to_json(), fields)
     }
 }
 

@@ -43,6 +43,12 @@ pub enum InferError {
         /// The missing configuration fields.
         fields: Vec<&'static str>,
     },
+    /// A given field has a value that no model of these shapes can have.
+    #[error("--set: {reason}")]
+    Given {
+        /// The field, its value and what it may be.
+        reason: String,
+    },
     /// The shapes contradict each other.
     #[error("the architecture worked out from the tensors is impossible ({reason}); give the model's config.json")]
     Impossible {
@@ -51,23 +57,66 @@ pub enum InferError {
     },
 }
 
-/// Fields of published models of one width that shapes do not determine.
+/// The shapes of a published model, and the fields that they do not determine. All have the convolutions and the
+/// positional convolution of [`Config::default`].
 struct Published {
     hidden_size: usize,
+    num_hidden_layers: usize,
+    intermediate_size: usize,
+    /// Whether the feature extractor normalises after every convolution.
+    norm_after_every_conv: bool,
+    conv_bias: bool,
+    feat_proj_layer_norm: bool,
     num_attention_heads: usize,
-    /// The order of norms by feature extractor: (normalises after every convolution, `do_stable_layer_norm`).
-    order: (bool, bool),
+    /// `None` where published models of these shapes differ.
+    do_stable_layer_norm: Option<bool>,
 }
 
-/// HuBERT base, MERT-v1-95M, ContentVec and DistilHuBERT; HuBERT large; HuBERT x-large.
-///
-/// A width of 1024 that normalises after the first convolution only has no row: MERT-v1-330M has pre-LN,
-/// wav2vec2-large post-LN.
-const PUBLISHED: [Published; 3] = [
-    Published { hidden_size: 768, num_attention_heads: 12, order: (false, false) },
-    Published { hidden_size: 1024, num_attention_heads: 16, order: (true, true) },
-    Published { hidden_size: 1280, num_attention_heads: 16, order: (true, true) },
-];
+/// HuBERT base, MERT-v1-95M and ContentVec.
+const BASE: Published = Published {
+    hidden_size: 768,
+    num_hidden_layers: 12,
+    intermediate_size: 3072,
+    norm_after_every_conv: false,
+    conv_bias: false,
+    feat_proj_layer_norm: true,
+    num_attention_heads: 12,
+    do_stable_layer_norm: Some(false),
+};
+const DISTIL_HUBERT: Published = Published { num_hidden_layers: 2, feat_proj_layer_norm: false, ..BASE };
+const HUBERT_LARGE: Published = Published {
+    hidden_size: 1024,
+    num_hidden_layers: 24,
+    intermediate_size: 4096,
+    norm_after_every_conv: true,
+    conv_bias: true,
+    num_attention_heads: 16,
+    do_stable_layer_norm: Some(true),
+    ..BASE
+};
+const HUBERT_X_LARGE: Published =
+    Published { hidden_size: 1280, num_hidden_layers: 48, intermediate_size: 5120, ..HUBERT_LARGE };
+/// MERT-v1-330M has pre-LN, wav2vec2-large post-LN.
+const MERT_330M: Published =
+    Published { norm_after_every_conv: false, conv_bias: false, do_stable_layer_norm: None, ..HUBERT_LARGE };
+const PUBLISHED: [Published; 5] = [BASE, DISTIL_HUBERT, HUBERT_LARGE, HUBERT_X_LARGE, MERT_330M];
+
+impl Published {
+    /// Whether a configuration has every size of this model.
+    fn has_shapes_of(&self, config: &Config) -> bool {
+        let usual = Config::default();
+        config.hidden_size == self.hidden_size
+            && config.num_hidden_layers == self.num_hidden_layers
+            && config.intermediate_size == self.intermediate_size
+            && (config.feat_extract_norm == FeatureExtractorNorm::Layer) == self.norm_after_every_conv
+            && config.conv_bias == self.conv_bias
+            && config.feat_proj_layer_norm == self.feat_proj_layer_norm
+            && config.conv_dim == usual.conv_dim
+            && config.conv_kernel == usual.conv_kernel
+            && config.num_conv_pos_embeddings == usual.num_conv_pos_embeddings
+            && config.num_conv_pos_embedding_groups == usual.num_conv_pos_embedding_groups
+    }
+}
 
 fn options(fields: &[&'static str]) -> String {
     let example = |field: &&str| match *field {
@@ -119,27 +168,14 @@ pub fn infer_config(tensors: &BTreeMap<String, Vec<usize>>, given: &[ConfigField
 
     let norm_after_every_conv = conv_dim.len() > 1 && has("feature_extractor.conv_layers.1.layer_norm.weight");
     let usual = Config::default();
-    let published = PUBLISHED.iter().find(|published| published.hidden_size == hidden_size);
-    let heads = published.map(|published| published.num_attention_heads);
-    let order = published.map(|published| published.order).filter(|order| order.0 == norm_after_every_conv);
     let conv_stride = (conv_kernel == usual.conv_kernel).then(|| usual.conv_stride.clone());
-    let is_given = |field: &str| given.iter().any(|given| given.name == field);
-    let unknown = [
-        ("num_attention_heads", heads.is_none()),
-        ("do_stable_layer_norm", order.is_none()),
-        ("conv_stride", conv_stride.is_none()),
-    ];
-    let fields: Vec<&str> =
-        unknown.into_iter().filter(|(field, unknown)| *unknown && !is_given(field)).map(|(field, _)| field).collect();
-    if !fields.is_empty() {
-        return Err(InferError::Undetermined { fields });
-    }
+    let has_strides = conv_stride.is_some();
 
     let config = Config {
         model_type: "hubert".into(),
         hidden_size,
         num_hidden_layers,
-        num_attention_heads: heads.unwrap_or(1),
+        num_attention_heads: 1,
         intermediate_size,
         conv_stride: conv_stride.unwrap_or_else(|| vec![1; conv_kernel.len()]),
         conv_bias: has("feature_extractor.conv_layers.0.conv.bias"),
@@ -151,14 +187,33 @@ pub fn infer_config(tensors: &BTreeMap<String, Vec<usize>>, given: &[ConfigField
         feat_proj_layer_norm: has("feature_projection.layer_norm.weight"),
         num_conv_pos_embeddings: positional[2],
         num_conv_pos_embedding_groups: hidden_size / positional[1].min(hidden_size),
-        do_stable_layer_norm: order.is_some_and(|(_, stable)| stable),
+        do_stable_layer_norm: false,
         conv_dim,
         conv_kernel,
         ..usual
     };
-    let config = config.with_fields(given).map_err(|error| InferError::Impossible { reason: error.to_string() })?;
+    let published = PUBLISHED.iter().find(|published| published.has_shapes_of(&config));
+    let heads = published.map(|published| published.num_attention_heads);
+    let order = published.and_then(|published| published.do_stable_layer_norm);
+    let is_given = |field: &str| given.iter().any(|given| given.name == field);
+    let unknown = [
+        ("num_attention_heads", heads.is_none()),
+        ("do_stable_layer_norm", order.is_none()),
+        ("conv_stride", !has_strides),
+    ];
+    let fields: Vec<&str> =
+        unknown.into_iter().filter(|(field, unknown)| *unknown && !is_given(field)).map(|(field, _)| field).collect();
+    if !fields.is_empty() {
+        return Err(InferError::Undetermined { fields });
+    }
+    let config =
+        Config { num_attention_heads: heads.unwrap_or(1), do_stable_layer_norm: order.unwrap_or_default(), ..config };
+    let config = config.with_fields(given).map_err(|error| match error.field().is_some_and(is_given) {
+        true => InferError::Given { reason: error.to_string() },
+        false => InferError::Impossible { reason: error.to_string() },
+    })?;
 
-    let like = "as published models of this width have it";
+    let like = "as published models of these shapes have it";
     let assumptions = [
         ("model_type", format!("model_type = {} (MERT has the same shapes)", config.model_type)),
         ("num_attention_heads", format!("num_attention_heads = {} ({like})", config.num_attention_heads)),
@@ -192,7 +247,8 @@ mod tests {
         Config {
             hidden_size,
             num_attention_heads: 16,
-            num_hidden_layers: 3,
+            num_hidden_layers: if hidden_size == 1024 { 24 } else { 48 },
+            intermediate_size: 4 * hidden_size,
             feat_extract_norm: FeatureExtractorNorm::Layer,
             do_stable_layer_norm: true,
             conv_bias: true,
@@ -230,13 +286,40 @@ mod tests {
         assert!(!inferred.assumptions.iter().any(|a| a.contains("heads") || a.contains("stride")), "{inferred:?}");
 
         // MERT-v1-330M and wav2vec2-large have the same shapes but a different order of norms.
-        let ambiguous = Config { hidden_size: 1024, num_attention_heads: 16, ..Config::default() };
+        let ambiguous = Config {
+            feat_extract_norm: FeatureExtractorNorm::Group,
+            conv_bias: false,
+            do_stable_layer_norm: false,
+            ..large(1024)
+        };
         let error = infer(&ambiguous, &[]).unwrap_err();
         assert_eq!(error, InferError::Undetermined { fields: vec!["do_stable_layer_norm"] });
         let pre_ln = infer(&ambiguous, &["do_stable_layer_norm=true"]).unwrap().config;
         assert_eq!(pre_ln, Config { do_stable_layer_norm: true, ..ambiguous });
         // A given value takes precedence over an assumption.
         assert_eq!(infer(&Config::default(), &["num_attention_heads=8"]).unwrap().config.num_attention_heads, 8);
+    }
+
+    #[test]
+    fn heads_and_order_are_known_only_of_a_whole_published_shape() {
+        let base = Config::default();
+        for other in [
+            Config { num_hidden_layers: 11, ..base.clone() },
+            Config { intermediate_size: 2048, ..base.clone() },
+            Config { conv_dim: vec![256; 7], ..base.clone() },
+            Config { num_conv_pos_embeddings: 95, ..base.clone() },
+            Config { num_conv_pos_embedding_groups: 8, ..base.clone() },
+            Config { conv_bias: true, ..base.clone() },
+            Config { feat_proj_layer_norm: false, ..base.clone() },
+            Config { feat_extract_norm: FeatureExtractorNorm::Layer, ..base.clone() },
+        ] {
+            let error = infer(&other, &[]).unwrap_err();
+            let fields = vec!["num_attention_heads", "do_stable_layer_norm"];
+            assert_eq!(error, InferError::Undetermined { fields }, "{other:?}");
+            assert_eq!(infer(&other, &["num_attention_heads=12", "do_stable_layer_norm=false"]).unwrap().config, other);
+        }
+        let given = infer(&base, &["num_attention_heads=7"]).unwrap_err();
+        assert!(matches!(&given, InferError::Given { .. }) && given.to_string().starts_with("--set: "), "{given}");
     }
 
     #[test]
@@ -250,13 +333,15 @@ mod tests {
     #[test]
     fn degenerate_shapes_are_errors() {
         let mut tensors = shapes(&Config::default());
+        let given: Vec<ConfigField> =
+            ["num_attention_heads=12", "do_stable_layer_norm=false"].map(|text| text.parse().unwrap()).into();
         tensors.insert(weight_norm::FUSED.into(), vec![768, 1000, 128]);
-        assert!(infer_config(&tensors, &[]).is_ok());
+        assert!(infer_config(&tensors, &given).is_ok());
         tensors.insert(weight_norm::FUSED.into(), vec![768, 0, 128]);
         assert!(matches!(infer_config(&tensors, &[]), Err(InferError::Rank { .. })));
         tensors.insert(weight_norm::FUSED.into(), vec![768, 500, 128]);
-        assert!(infer_config(&tensors, &[]).is_ok());
+        assert!(infer_config(&tensors, &given).is_ok());
         tensors.insert(weight_norm::FUSED.into(), vec![768, 150, 128]);
-        assert!(matches!(infer_config(&tensors, &[]), Err(InferError::Impossible { .. })));
+        assert!(matches!(infer_config(&tensors, &given), Err(InferError::Impossible { .. })));
     }
 }

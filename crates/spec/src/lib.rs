@@ -35,4 +35,4 @@ pub use metadata::{Metadata, MetadataError};
 pub use negated_view::rebuilds_negated_view;
 pub use preprocessor::{Preprocessor, PreprocessorConfig};
 pub use selection::{LayerSelection, SelectionError};
-pub use text::text_from_bytes;
+pub use text::{json_from_text, text_from_bytes};

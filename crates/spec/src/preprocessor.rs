@@ -1,6 +1,7 @@
 //! The preprocessing of audio before it enters a model: the relevant fields of a `preprocessor_config.json`.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::Config;
 use crate::config::{ConfigError, check_sample_rate, parse, unsupported, value_from_json};
@@ -38,15 +39,41 @@ pub struct PreprocessorConfig {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Fields {
-    do_normalize: Option<bool>,
-    sampling_rate: Option<u32>,
+    sampling_rate: Option<f64>,
     feature_extractor_type: Option<String>,
-    feature_size: Option<usize>,
+    feature_size: Option<f64>,
+}
+
+/// The keys under which a `processor_config.json` nests the fields.
+const NESTED: [&str; 2] = ["feature_extractor", "audio_processor"];
+
+/// A rate in whole hertz, which may be written as a float.
+fn whole_rate(rate: f64) -> Result<u32, ConfigError> {
+    if rate.fract() != 0.0 || !(0.0..=f64::from(u32::MAX)).contains(&rate) {
+        let (found, expected) = (rate.to_string(), "a whole number of hertz".to_string());
+        return Err(ConfigError::Invalid { field: "sampling_rate", found, expected });
+    }
+    let rate = rate as u32;
+    check_sample_rate("sampling_rate", rate).map(|()| rate)
+}
+
+/// A value that Python takes for true or false, as transformers does: null and 0 are false.
+fn truth(value: &Value) -> Result<bool, ConfigError> {
+    match value {
+        Value::Null => Ok(false),
+        Value::Bool(value) => Ok(*value),
+        Value::Number(number) => Ok(number.as_f64() != Some(0.0)),
+        other => Err(ConfigError::Invalid {
+            field: "do_normalize",
+            found: other.to_string(),
+            expected: "true or false".into(),
+        }),
+    }
 }
 
 impl PreprocessorConfig {
     /// Parses a `preprocessor_config.json`, or the `processor_config.json` in which transformers 5 nests the same
-    /// fields under `feature_extractor`.
+    /// fields under `feature_extractor` or `audio_processor`.
     ///
     /// Padding and attention masks only affect batches of clips of different lengths, and are ignored.
     ///
@@ -57,8 +84,9 @@ impl PreprocessorConfig {
         if !value.is_object() {
             return Err(ConfigError::Syntax("it is not a JSON object".into()));
         }
-        let fields: Fields =
-            parse(value.get("feature_extractor").filter(|nested| nested.is_object()).unwrap_or(&value))?;
+        let nested = NESTED.iter().find_map(|key| value.get(key).filter(|nested| nested.is_object()));
+        let value = nested.unwrap_or(&value);
+        let fields: Fields = parse(value)?;
         if let Some(found) = fields.feature_extractor_type.filter(|found| found != "Wav2Vec2FeatureExtractor") {
             unsupported(
                 "feature_extractor_type",
@@ -67,13 +95,12 @@ impl PreprocessorConfig {
                  preprocessor_config.json with --preprocessor",
             )?;
         }
-        if let Some(found) = fields.feature_size.filter(|&found| found != 1) {
+        if let Some(found) = fields.feature_size.filter(|&found| found != 1.0) {
             unsupported("feature_size", found.to_string(), "the model takes one channel of samples (1)")?;
         }
-        if let Some(rate) = fields.sampling_rate {
-            check_sample_rate("sampling_rate", rate)?;
-        }
-        Ok(PreprocessorConfig { do_normalize: fields.do_normalize, sampling_rate: fields.sampling_rate })
+        let sampling_rate = fields.sampling_rate.map(whole_rate).transpose()?;
+        let do_normalize = value.get("do_normalize").map(truth).transpose()?;
+        Ok(PreprocessorConfig { do_normalize, sampling_rate })
     }
 }
 
@@ -90,7 +117,26 @@ mod tests {
         assert_eq!(PreprocessorConfig::from_json(fields).unwrap(), expected);
         let nested = format!(r#"{{"feature_extractor": {fields}, "processor_class": "Wav2Vec2Processor"}}"#);
         assert_eq!(PreprocessorConfig::from_json(&nested).unwrap(), expected);
+        let nested = format!(r#"{{"audio_processor": {fields}, "processor_class": "X"}}"#);
+        assert_eq!(PreprocessorConfig::from_json(&nested).unwrap(), expected);
         assert_eq!(PreprocessorConfig::from_json("{}").unwrap(), PreprocessorConfig::default());
+    }
+
+    #[test]
+    fn values_as_python_takes_them() {
+        for (json, normalize, rate) in [
+            (r#"{"do_normalize": null, "sampling_rate": 16000.0}"#, Some(false), Some(16_000)),
+            (r#"{"do_normalize": 0, "sampling_rate": null}"#, Some(false), None),
+            (r#"{"do_normalize": 1, "padding_value": NaN, "feature_size": 1.0}"#, Some(true), None),
+            (r#"{"do_normalize": true, "padding_value": -Infinity}"#, Some(true), None),
+        ] {
+            let expected = PreprocessorConfig { do_normalize: normalize, sampling_rate: rate };
+            assert_eq!(PreprocessorConfig::from_json(json).unwrap(), expected, "{json}");
+        }
+        for json in [r#"{"do_normalize": NaN}"#, r#"{"sampling_rate": NaN}"#, r#"{"sampling_rate": 16000.5}"#] {
+            let error = PreprocessorConfig::from_json(json).unwrap_err();
+            assert!(json.contains(error.field().unwrap()), "{error}");
+        }
     }
 
     #[test]

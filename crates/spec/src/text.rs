@@ -1,4 +1,10 @@
-//! Text files as written by editors and shells: UTF-8 or UTF-16, with or without a byte order mark.
+//! Text files as written by editors, shells and Python: UTF-8, or UTF-16 with a byte order mark; JSON with Python's
+//! `NaN` and `Infinity`.
+
+use serde::de::DeserializeOwned;
+
+/// The constants that Python's `json` writes for floats that JSON does not have.
+const CONSTANTS: [&str; 3] = ["NaN", "Infinity", "-Infinity"];
 
 /// Decodes a configuration file: UTF-8, or UTF-16 with a byte order mark, which is removed.
 ///
@@ -26,9 +32,51 @@ pub fn text_from_bytes(bytes: &[u8]) -> Result<String, String> {
     }
 }
 
+/// Parses JSON as Python's `json` writes it. `NaN`, `Infinity` and `-Infinity` become strings, so that a file is at fault
+/// only if a field that matters has one of them.
+///
+/// # Errors
+/// The syntax error, or the field of another type.
+pub fn json_from_text<T: DeserializeOwned>(text: &str) -> serde_json::Result<T> {
+    serde_json::from_str(text).or_else(|error| match quoted_constants(text) {
+        Some(quoted) => serde_json::from_str(&quoted),
+        None => Err(error),
+    })
+}
+
+/// The text with quotes around constants outside strings; `None` without any.
+fn quoted_constants(text: &str) -> Option<String> {
+    let (mut quoted, mut rest, mut found) = (String::new(), text, false);
+    let (mut in_string, mut escaped) = (false, false);
+    while let Some(c) = rest.chars().next() {
+        if let Some(constant) = CONSTANTS.into_iter().find(|constant| !in_string && rest.starts_with(constant)) {
+            quoted.extend(["\"", constant, "\""]);
+            rest = &rest[constant.len()..];
+            found = true;
+            continue;
+        }
+        in_string ^= c == '"' && !escaped;
+        escaped = in_string && c == '\\' && !escaped;
+        quoted.push(c);
+        rest = &rest[c.len_utf8()..];
+    }
+    found.then_some(quoted)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn constants_of_python() {
+        let text = r#"{"a": NaN, "NaN \"": [Infinity, -Infinity], "b": "\\", "c": NaN}"#;
+        let value: serde_json::Value = json_from_text(text).unwrap();
+        let expected = serde_json::json!({"a": "NaN", "NaN \"": ["Infinity", "-Infinity"], "b": "\\", "c": "NaN"});
+        assert_eq!(value, expected);
+        for broken in ["{\"a\": nan}", "{\"a\": NaN", "NaN NaN", ""] {
+            assert!(json_from_text::<serde_json::Value>(broken).is_err(), "{broken}");
+        }
+    }
 
     #[test]
     fn marks_and_encodings() {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use mert_spec::{KNOWN_CHECKPOINTS, KnownCheckpoint};
+use mert_spec::{KNOWN_CHECKPOINTS, KnownCheckpoint, json_from_text};
 use serde::Deserialize;
 
 use super::cache::{ModelCache, blob_of};
@@ -11,7 +11,7 @@ use super::client::{Answer, Client, FileInfo};
 use super::download::download;
 use super::name::is_sha256;
 use super::{HubError, HubEvent, HubModel, HubName, HubSettings};
-use crate::source::{PREPROCESSOR_FILES, WEIGHT_FILES, read_text};
+use crate::source::{ADAPTER_CONFIG, PREPROCESSOR_FILES, WEIGHT_FILES, read_text};
 use crate::{ConvertError, Result, sha256_file};
 
 const CONFIG: &str = "config.json";
@@ -87,10 +87,9 @@ impl Fetch<'_> {
         if !found && self.client.is_none() && !self.cache.is_absent(&commit, CONFIG) {
             return Err(self.not_cached(CONFIG.into()));
         }
-        for name in PREPROCESSOR_FILES {
-            if self.file(&commit, name, None)?.is_some() {
-                break;
-            }
+        // What lies in the snapshot is read, or refused, when the weights are opened.
+        for name in PREPROCESSOR_FILES.into_iter().chain([ADAPTER_CONFIG]) {
+            self.file(&commit, name, None)?;
         }
         let candidates = known.map_or(WEIGHT_FILES.to_vec(), |known| vec![known.file]);
         for candidate in &candidates {
@@ -171,7 +170,7 @@ impl Fetch<'_> {
         let damaged = |reason: String| ConvertError::NotACheckpoint { path: index.to_path_buf(), reason };
         let text = read_text(index)?;
         let Index { weight_map } =
-            serde_json::from_str(&text).map_err(|error| damaged(format!("it is no shard index: {error}")))?;
+            json_from_text(&text).map_err(|error| damaged(format!("it is no shard index: {error}")))?;
         let names: BTreeSet<String> = weight_map.into_values().collect();
         let mut shards = Vec::new();
         for name in names {

@@ -16,7 +16,7 @@ use crate::pattern::shown;
 use crate::prefix::{Prefix, find_prefix};
 use crate::preprocessor::{PlannedPreprocessor, PreprocessorOptions};
 use crate::reader::{Beside, Listing, names, objects};
-use crate::source::read_text;
+use crate::source::read_given;
 use crate::transform::{Cast, FuseWeightNorm, Transpose};
 use crate::{ConvertError, GENERATOR, Problem, Result, Source};
 
@@ -286,9 +286,15 @@ fn config(source: &Source, listing: &Listing, prefix: &str, options: &PlanOption
     let fields = &options.config_set;
     match options.config_file.as_ref().or(source.config_file.as_ref()) {
         Some(path) => {
-            let invalid = |source| ConvertError::Config { path: path.clone(), source };
-            let config = Config::from_json(&read_text(path)?).and_then(|config| config.with_fields(fields));
-            Ok((config.map_err(invalid)?, ConfigOrigin::File(path.clone())))
+            let text = read_given(path, "config.json")?;
+            let config = Config::from_json_with(&text, fields).map_err(|source| {
+                let names_it = fields.iter().any(|field| source.field() == Some(&field.name));
+                match names_it || !fields.is_empty() && Config::from_json(&text).is_ok() {
+                    true => ConvertError::Set { source },
+                    false => ConvertError::Config { path: path.clone(), source },
+                }
+            });
+            Ok((config?, ConfigOrigin::File(path.clone())))
         }
         None => {
             let shapes: BTreeMap<String, Vec<usize>> = listing

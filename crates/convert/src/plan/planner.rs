@@ -166,7 +166,7 @@ impl<'a> Planner<'a> {
                 None if outside => {
                     let found = self.listing.tensors[*name].shape.clone();
                     let prefix = self.prefix.to_string();
-                    self.problems.push(Problem::OutsidePrefix { name: shown(name), found, prefix });
+                    self.problems.push(Problem::OutsidePrefix { name: name.to_string(), found, prefix });
                 }
                 None if is_inside(self.prefix, name) => self.problems.push(Problem::Inside {
                     name: shown(name),
@@ -174,7 +174,7 @@ impl<'a> Planner<'a> {
                     nearest: nearest(name, expected.iter().map(String::as_str)),
                 }),
                 None => self.problems.push(Problem::Unexpected {
-                    name: shown(name),
+                    name: name.to_string(),
                     found: self.listing.tensors[*name].shape.clone(),
                     nearest: nearest(name, expected.iter().map(String::as_str)),
                     module: module_without(name, &expected),
@@ -199,7 +199,7 @@ pub(super) fn is_dropped(listing: &Listing, pattern: &str, name: &str) -> bool {
 /// The outermost module of a tensor, with its dot, that holds no expected tensor.
 fn module_without(name: &str, expected: &[String]) -> Option<String> {
     let mut ends = name.match_indices('.').map(|(at, _)| &name[..=at]);
-    ends.find(|module| !expected.iter().any(|expected| expected.starts_with(module))).map(shown)
+    ends.find(|module| !expected.iter().any(|expected| expected.starts_with(module))).map(str::to_string)
 }
 
 /// A task head sits beside the encoder (`lm_head.weight` beside `hubert.…`) or under its prefix, so

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::signature::command;
+use super::signature::{command, python_literal};
 
 /// A file name that identifies a kind of folder, and what to do.
 struct Mark {
@@ -13,6 +13,8 @@ struct Mark {
 
 pub(super) const DCP_TO_TORCH: &str =
     "make one file of it: `python -m torch.distributed.checkpoint.format_utils dcp_to_torch {path} checkpoint.pt`";
+const MERGE_ADAPTER: &str = "merge it into its model in Python: `m = PeftModel.from_pretrained(HubertModel.from_pretrained(BASE), {python})`, \
+     `m.merge_and_unload().save_pretrained(\"merged\")`, and give the folder `merged`";
 const ORIGINAL: &str = "give the PyTorch checkpoint that it was made from";
 
 /// Marks in order of precedence: a folder may have several.
@@ -36,8 +38,7 @@ const MARKS: &[Mark] = &[
     Mark {
         found: |name| name == "adapter_config.json" || name.starts_with("adapter_model."),
         what: "an adapter of PEFT (LoRA), which has no weights of the model itself",
-        fix: "merge it into its model in Python: `m = PeftModel.from_pretrained(HubertModel.from_pretrained(BASE), {python})`, \
-              `m.merge_and_unload().save_pretrained(\"merged\")`, and give the folder `merged`",
+        fix: MERGE_ADAPTER,
     },
     Mark { found: |name| name == "saved_model.pb", what: "a TensorFlow SavedModel", fix: ORIGINAL },
     Mark {
@@ -64,8 +65,18 @@ pub(crate) fn what_else(folder: &Path) -> Option<String> {
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .collect();
     let mark = MARKS.iter().find(|mark| names.iter().any(|name| (mark.found)(name)))?;
-    let python = format!("{:?}", folder.display().to_string());
-    Some(format!("it is {}; {}", mark.what, command(mark.fix, folder).replace("{python}", &python)))
+    Some(format!("it is {}; {}", mark.what, advice(mark.fix, folder)))
+}
+
+/// How to merge the adapter in a folder into its model.
+pub(crate) fn merge_adapter(folder: &Path) -> String {
+    advice(MERGE_ADAPTER, folder)
+}
+
+/// A sentence with `{path}` and `{python}` replaced by the folder, quoted for the shell and for Python.
+fn advice(text: &str, folder: &Path) -> String {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    command(text, folder).replace("{python}", &python_literal(&folder.display().to_string()))
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ use serde::Serialize;
 pub use self::mapped::{MappedFile, Once, TensorBytes};
 pub use self::safetensors::SafetensorsFile;
 pub use self::sharded::ShardedCheckpoint;
+pub(crate) use self::signature::python;
 pub(crate) use self::state_dict::shown_key;
 pub use self::torch::TorchFile;
 pub(crate) use self::wrappers::unwrap;

@@ -20,6 +20,12 @@ const CHANGED: &[Sign] = &[
         fix: "merge them in Python, `model = model.merge_and_unload()`, and save model.state_dict()",
     },
     Sign {
+        parts: &["flat_param", "_flat_param"],
+        what: "flattened parameters of FSDP (LOCAL_STATE_DICT, one rank's part)",
+        fix: "save the whole model on rank 0 with torch.distributed.checkpoint.state_dict.get_model_state_dict(model, \
+              options=StateDictOptions(full_state_dict=True))",
+    },
+    Sign {
         parts: &["_packed_params", "SCB", "absmax", "quant_map", "nested_absmax", "qweight", "qzeros", "zero_point"],
         what: "quantized weights",
         fix: "save the float model's state_dict(), from before it was quantized",
@@ -66,9 +72,9 @@ pub(crate) fn changed(listing: &Listing, prefix: &str) -> Option<String> {
     let empty = listing.tensors.get(&format!("{prefix}{CONV0_WEIGHT}")).filter(|info| info.shape == [0]);
     if empty.is_some() {
         return Some(format!(
-            "`{prefix}{CONV0_WEIGHT}` has shape [0]: its values are elsewhere, as DeepSpeed ZeRO-3 partitions weights \
-             over files. Put them together with the script in the checkpoint's folder: `python zero_to_fp32.py . output`, \
-             and give the folder `output`"
+            "`{prefix}{CONV0_WEIGHT}` has shape [0]: its values are elsewhere, as DeepSpeed ZeRO-3 and FSDP partition weights \
+             over files. Of DeepSpeed, put them together with the script in the checkpoint's folder: `python zero_to_fp32.py \
+             . output`, and give the folder `output`; of FSDP, save the model with full_state_dict=True"
         ));
     }
     let names = || listing.tensors.keys().chain(listing.foreign.keys()).map(String::as_str);
@@ -101,6 +107,7 @@ mod tests {
             ("feature_extractor.conv_layers.0.0.weight", "fairseq"),
             ("encoder.transformer.layers.0.attention.k_proj.weight", "torchaudio"),
             ("encoder.layers.0.attention.q_proj.lora_A.weight", "merge_and_unload"),
+            ("_fsdp_wrapped_module.encoder._flat_param", "full_state_dict"),
             ("encoder.layers.0.attention.q_proj._packed_params.dtype", "quantized"),
         ] {
             let said = other_model([name].into_iter()).unwrap();

@@ -1,9 +1,11 @@
 //! Recognition of Python objects where tensors or a model should be, with what to do.
 
+use std::collections::{HashSet, VecDeque};
 use std::path::Path;
 
-use super::pickle::{Unpickler, Value};
+use super::pickle::{Node, Unpickler, Value};
 use super::signature::python;
+use super::state_dict::holds_model;
 use crate::pattern::shown;
 use crate::{ConvertError, Result};
 
@@ -32,6 +34,11 @@ const KINDS: &[(&str, &str, &str)] = &[
     ("PackedParams", "a quantized layer's packed weights", "save the float model, from before it was quantized"),
     ("bitsandbytes", "a quantized tensor", "save the float model, from before it was quantized"),
     ("torchao", "a quantized tensor", "save the float model, from before it was quantized"),
+    (
+        "torch._utils._rebuild_tensor",
+        "a tensor in a pickle of protocol 0 or 1",
+        "load the file in Python and save it with torch.save without pickle_protocol",
+    ),
     ("_rebuild_sparse", "a sparse tensor", "save it again after tensor.to_dense()"),
     ("_rebuild_nested", "a nested tensor", "save it again after tensor.to_padded_tensor(0.0)"),
     ("ndarray", "a numpy array", "make tensors of the arrays with torch.from_numpy, and torch.save them"),
@@ -57,29 +64,90 @@ const OTHER_FILES: &[(&[&str], &str)] = &[
     (&["optimizer_state_dict", "ds_version"], "a part of DeepSpeed's optimizer state"),
 ];
 
+/// A pickled module.
+pub(super) struct Module {
+    /// The path in the file, with dots between the keys.
+    pub(super) path: String,
+    /// The Python class.
+    pub(super) class: String,
+    /// The path as Python subscripts, if it has any.
+    pub(super) subscripts: Option<String>,
+}
+
+/// Refuses the dictionary with the most tensors if its keys are not strings.
+pub(super) fn refuse_keys(path: &Path, unpickler: &Unpickler<'_>, entries: &[(Value<'_>, Value<'_>)]) -> Result<()> {
+    const FEW: usize = 8;
+    let mut others = entries
+        .iter()
+        .filter(|(key, value)| !matches!(key, Value::Text(_) | Value::Int(_)) && matches!(value, Value::Tensor(_)));
+    let Some((key, _)) = others.clone().next() else { return Ok(()) };
+    if others.by_ref().count() < FEW {
+        return Ok(());
+    }
+    let kind = unpickler.python_type(key);
+    let text = if kind == "bytes" { "key.decode()" } else { "str(key)" };
+    Err(ConvertError::NotACheckpoint {
+        path: path.to_path_buf(),
+        reason: format!(
+            "the keys of its dictionary are of the type `{}`, expected strings; save it with strings as keys: \
+             torch.save({{{text}: value for key, value in state_dict.items()}}, \"state_dict.pt\")",
+            shown(kind)
+        ),
+    })
+}
+
+/// The class of the object whose attributes or arguments hold a model's dictionary, such as a UserDict.
+fn object_with_model<'u>(unpickler: &'u Unpickler<'_>, root: &'u Value<'_>) -> Option<&'u str> {
+    let mut seen: HashSet<Node> = HashSet::new();
+    let mut open = VecDeque::from([(root, None)]);
+    while let Some((value, class)) = open.pop_front() {
+        let Some(node) = Unpickler::node(value).filter(|node| seen.insert(*node)) else { continue };
+        if class.is_some() && unpickler.dict_of(value).is_some_and(holds_model) {
+            return class;
+        }
+        let class = if matches!(node, Node::Object(_)) { Some(unpickler.python_type(value)) } else { class };
+        open.extend(unpickler.within(node).map(|value| (value, class)));
+    }
+    None
+}
+
 /// Refuses a pickle without the model's tensors with a description, if its kind is known: whole modules, training
 /// state.
 pub(super) fn refuse_without_model(
     path: &Path,
     unpickler: &Unpickler<'_>,
     root: &Value<'_>,
-    modules: &[(String, String)],
+    modules: &[Module],
 ) -> Result<()> {
     let refused = |reason: String| Err(ConvertError::NotACheckpoint { path: path.to_path_buf(), reason });
-    if let Some((key, class)) = modules.first() {
+    if let Some(Module { path: key, class, subscripts }) = modules.first() {
         let place = if key.is_empty() { String::new() } else { format!(" under `{}`", shown(key)) };
-        let keys: String = key.split('.').filter(|key| !key.is_empty()).map(|key| format!("[{key:?}]")).collect();
+        let how = match subscripts {
+            Some(subscripts) => python(
+                &format!(
+                    "m = torch.load({{path}}, map_location=\"cpu\", weights_only=False){subscripts}; \
+                     torch.save(m.state_dict(), \"state_dict.pt\")"
+                ),
+                path,
+            ),
+            None => {
+                "load the file with torch.load(…, weights_only=False), take the module out of it, and torch.save its \
+                     state_dict()"
+                    .into()
+            }
+        };
         return refused(format!(
             "it holds a whole pickled module, `{}`{place}, whose class is not run to read it. Where the class can be \
-             imported, and if you trust the file, save its state dict: {}",
+             imported, and if you trust the file, save its state dict: {how}",
             shown(class),
-            python(
-                &format!(
-                    "m = torch.load({{path}}, map_location=\"cpu\", weights_only=False){keys}; \
-                             torch.save(m.state_dict(), \"state_dict.pt\")"
-                ),
-                path
-            ),
+        ));
+    }
+    if let Some(class) = object_with_model(unpickler, root) {
+        return refused(format!(
+            "it holds a model's dictionary inside a pickled `{}` (which was not executed), expected a plain dictionary; \
+             load the file in Python, take the dictionary out of the object, and save it: torch.save(dict(state_dict), \
+             \"state_dict.pt\")",
+            shown(class)
         ));
     }
     let keys: Vec<&str> = unpickler
@@ -108,6 +176,10 @@ pub(super) fn refuse_without_model(
         }
         "torch.distributed.checkpoint.metadata.Metadata" => {
             "; it is a distributed checkpoint's index: give the folder that it is in"
+        }
+        "int" => {
+            "; torch.save with pickle_protocol=0 or 1 writes that: load the file in Python and save it with torch.save \
+             without pickle_protocol"
         }
         kind if kind.contains("joblib") || kind.contains("sklearn") => "; it is joblib's or scikit-learn's",
         _ => "",

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::Path;
 
+use mert_spec::json_from_text;
 use serde::Deserialize;
 
 use super::{Checkpoint, Listing, MappedFile, TensorBytes, open_file};
@@ -31,8 +32,7 @@ impl ShardedCheckpoint {
     pub fn open(index: &Path) -> Result<Self> {
         let damaged = |reason: String| ConvertError::NotACheckpoint { path: index.to_path_buf(), reason };
         let text = read_text(index)?;
-        let Index { weight_map } =
-            serde_json::from_str(&text).map_err(|e| damaged(format!("it is no shard index: {e}")))?;
+        let Index { weight_map } = json_from_text(&text).map_err(|e| damaged(format!("it is no shard index: {e}")))?;
 
         let folder = index.parent().unwrap_or(Path::new(""));
         let mut names: Vec<&String> = weight_map.values().collect();

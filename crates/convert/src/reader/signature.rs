@@ -38,27 +38,27 @@ const SIGNATURES: &[Signature] = &[
         0,
         b"\x1f\x8b",
         "compressed with gzip",
-        "unpack it: `tar -xf {path}`, or `gunzip -k {path}` if it is not a tar archive",
+        "unpack it: `tar -xf {path}`, or `gunzip -c {path} > checkpoint.bin` if it is not a tar archive",
     ),
     signature(
         0,
         b"\xfd7zXZ\0",
         "compressed with xz",
-        "unpack it: `tar -xf {path}`, or `unxz -k {path}` if it is not a tar archive",
+        "unpack it: `tar -xf {path}`, or `xz -dc {path} > checkpoint.bin` if it is not a tar archive",
     ),
     signature(
         0,
         b"\x28\xb5\x2f\xfd",
         "compressed with zstd",
-        "unpack it: `tar -xf {path}`, or `unzstd {path}` if it is not a tar archive",
+        "unpack it: `tar -xf {path}`, or `zstd -dc {path} > checkpoint.bin` if it is not a tar archive",
     ),
     signature(
         0,
         b"BZh",
         "compressed with bzip2",
-        "unpack it: `tar -xf {path}`, or `bunzip2 -k {path}` if it is not a tar archive",
+        "unpack it: `tar -xf {path}`, or `bunzip2 -c {path} > checkpoint.bin` if it is not a tar archive",
     ),
-    signature(0, b"\x04\x22\x4d\x18", "compressed with lz4", "unpack it: `unlz4 {path}`"),
+    signature(0, b"\x04\x22\x4d\x18", "compressed with lz4", "unpack it: `lz4 -dc {path} > checkpoint.bin`"),
     signature(0, b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", "unpack it: `7z x {path}`"),
     signature(0, b"Rar!\x1a\x07", "a RAR archive", "unpack it: `unrar x {path}`"),
     signature(0, b"GGUF", "a GGUF file (llama.cpp)", ORIGINAL),
@@ -160,9 +160,23 @@ pub(crate) fn quoted(word: &str) -> String {
 }
 
 /// A command that runs a line of Python with torch imported; `{path}` becomes the path as a string literal.
-pub(super) fn python(script: &str, path: &Path) -> String {
-    let script = script.replace("{path}", &format!("{:?}", path.display().to_string()));
+pub(crate) fn python(script: &str, path: &Path) -> String {
+    let script = script.replace("{path}", &python_literal(&path.display().to_string()));
     format!("`python -c {}`", quoted(&format!("import torch; {script}")))
+}
+
+/// A Python string literal. Rust's `{:?}` escapes characters in ways that Python does not know.
+pub(crate) fn python_literal(text: &str) -> String {
+    let mut literal = String::from('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => literal.extend(['\\', c]),
+            '\n' => literal.push_str("\\n"),
+            c if c.is_control() => literal.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c => literal.push(c),
+        }
+    }
+    literal + "\""
 }
 
 /// The first bytes of a file, as many as signatures need.
@@ -180,10 +194,17 @@ mod tests {
         refuse_other_formats(name.as_ref(), bytes).err().map(|error| error.to_string())
     }
 
+    /// A decomposed umlaut, as macOS writes file names, stays as it is.
+    #[test]
+    fn literals_of_python() {
+        let path = "u\u{308}/\"it's\\\u{1b}\n\u{200b}";
+        assert_eq!(python_literal(path), "\"u\u{308}/\\\"it's\\\\\\x1b\\n\u{200b}\"");
+    }
+
     #[test]
     fn formats_are_named_and_checkpoints_are_not() {
         for (bytes, word) in [
-            (&b"\x1f\x8b\x08\0\0\0\0\0"[..], "`gunzip -k 'a b.bin'`"),
+            (&b"\x1f\x8b\x08\0\0\0\0\0"[..], "`gunzip -c 'a b.bin' > checkpoint.bin`"),
             (b"<!DOCTYPE html><html>", "web page"),
             (b"\xef\xbb\xbf \n{\"a\": 1}", "JSON"),
             (b"\x08\x08\x12\x07pytorch\x1a", "ONNX"),

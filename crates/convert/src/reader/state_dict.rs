@@ -6,8 +6,9 @@ use std::path::Path;
 use mert_spec::CONV0_WEIGHT;
 
 use super::Beside;
-use super::objects::refuse_without_model;
+use super::objects::{Module, refuse_keys, refuse_without_model};
 use super::pickle::{Node, Unpickler, Value};
+use super::signature::python_literal;
 use super::wrappers::unwrapped;
 use crate::pattern::shown;
 use crate::{ConvertError, Result};
@@ -40,6 +41,7 @@ enum Key<'u> {
 }
 
 /// A value of the pickle and the path to it.
+#[derive(Clone, Copy)]
 struct Visit<'u, 'a> {
     value: &'u Value<'a>,
     parent: usize,
@@ -67,6 +69,18 @@ pub(super) fn find_state_dict<'a>(
     let tree = Tree::new(unpickler, root);
     let models = tree.models();
     let mut paths: Vec<String> = models.iter().map(|&visit| tree.path(visit, None)).collect();
+    if let Some(twice) = paths.iter().enumerate().find(|(at, path)| paths[..*at].contains(path)).map(|(_, path)| path)
+        && asked.is_none_or(|asked| asked == twice)
+    {
+        return Err(ConvertError::NotACheckpoint {
+            path: path.to_path_buf(),
+            reason: format!(
+                "two dictionaries with a model have the path `{}` in it (a key with a dot, and keys of nested dictionaries), so \
+                 that --key cannot choose one; save the one that you mean by itself with torch.save",
+                shown(twice)
+            ),
+        });
+    }
     if let Some(asked) = asked {
         if let Some(position) = paths.iter().position(|path| path == asked) {
             return Ok(tree.state_dict(models[position]));
@@ -82,7 +96,9 @@ pub(super) fn find_state_dict<'a>(
         [only] => Ok(tree.state_dict(only)),
         [] => {
             refuse_without_model(path, unpickler, root, &tree.modules())?;
-            Ok(tree.state_dict(tree.most_tensors()))
+            let most = tree.most_tensors();
+            refuse_keys(path, unpickler, tree.entries(most))?;
+            Ok(tree.state_dict(most))
         }
         _ => {
             paths.sort();
@@ -141,26 +157,9 @@ impl<'u, 'a> Tree<'u, 'a> {
         self.unpickler.dict_of(self.visits[visit].value).unwrap_or_default()
     }
 
-    /// The dictionaries that hold a model and are not inside another that does.
+    /// The dictionaries that hold a model.
     fn models(&self) -> Vec<usize> {
-        let holds_model = |visit: &usize| {
-            self.entries(*visit).iter().any(|(key, value)| {
-                let Value::Text(key) = key else { return false };
-                // Any other object under that name is a transformed weight: an array, a shard.
-                key.len() < LONGEST_NAME
-                    && unwrapped(key).ends_with(CONV0_WEIGHT)
-                    && !matches!(value, Value::Dict(_) | Value::Sequence(_))
-            })
-        };
-        let models: HashSet<usize> = (0..self.visits.len()).filter(holds_model).collect();
-        let mut inner = HashSet::new();
-        for visit in 1..self.visits.len() {
-            let parent = self.visits[visit].parent;
-            if models.contains(&parent) || inner.contains(&parent) {
-                inner.insert(visit);
-            }
-        }
-        (0..self.visits.len()).filter(|visit| models.contains(visit) && !inner.contains(visit)).collect()
+        (0..self.visits.len()).filter(|&visit| holds_model(self.entries(visit))).collect()
     }
 
     /// The nearest of the dictionaries with the most direct tensors.
@@ -172,16 +171,40 @@ impl<'u, 'a> Tree<'u, 'a> {
         (0..self.visits.len()).rev().max_by_key(|&visit| tensors(visit)).unwrap_or_default()
     }
 
-    /// The paths of pickled modules, with their classes.
-    fn modules(&self) -> Vec<(String, String)> {
+    /// The pickled modules.
+    fn modules(&self) -> Vec<Module> {
         let is_module = |visit: &usize| {
             let state = self.unpickler.state(self.visits[*visit].value);
             let attributes = state.and_then(|state| self.unpickler.dict_of(state));
             attributes.is_some_and(|attributes| attributes.iter().any(|(key, _)| *key == Value::Text("_modules")))
         };
-        let named =
-            |visit: usize| (self.path(visit, None), self.unpickler.python_type(self.visits[visit].value).to_string());
+        let named = |visit: usize| Module {
+            path: self.path(visit, None),
+            class: self.unpickler.python_type(self.visits[visit].value).to_string(),
+            subscripts: self.subscripts(visit),
+        };
         (0..self.visits.len()).filter(is_module).map(named).collect()
+    }
+
+    /// The Python subscripts that lead from the root to a value, such as `["models"][0]`; `None` if a key on the path has
+    /// no short literal, or a container no subscripts.
+    fn subscripts(&self, visit: usize) -> Option<String> {
+        let (mut visit, mut subscripts) = (visit, String::new());
+        while visit != 0 {
+            let Visit { parent, key, .. } = self.visits[visit];
+            let container = self.unpickler.python_type(self.visits[parent].value);
+            let literal = match key {
+                Key::Text(key) if key.len() <= LONGEST_PATH => python_literal(key),
+                Key::Number(key) if !matches!(container, "set" | "frozenset") => key.to_string(),
+                _ => return None,
+            };
+            subscripts = format!("[{literal}]{subscripts}");
+            if subscripts.len() > LONGEST_PATH {
+                return None;
+            }
+            visit = parent;
+        }
+        Some(subscripts)
     }
 
     fn state_dict(&self, visit: usize) -> StateDict<'a> {
@@ -249,6 +272,17 @@ impl<'u, 'a> Tree<'u, 'a> {
     }
 }
 
+/// Whether a dictionary has the first convolution's weight.
+pub(super) fn holds_model(entries: &[(Value<'_>, Value<'_>)]) -> bool {
+    entries.iter().any(|(key, value)| {
+        let Value::Text(key) = key else { return false };
+        // Any other object under that name is a transformed weight: an array, a shard.
+        key.len() < LONGEST_NAME
+            && unwrapped(key).ends_with(CONV0_WEIGHT)
+            && !matches!(value, Value::Dict(_) | Value::Sequence(_))
+    })
+}
+
 fn key_of<'u>(unpickler: &'u Unpickler<'_>, key: &'u Value<'_>) -> Key<'u> {
     match key {
         Value::Text(key) => Key::Text(key),
@@ -266,5 +300,100 @@ fn shortened(key: &Key<'_>) -> String {
         Key::Text(key) => key.to_string(),
         Key::Number(key) => key.to_string(),
         Key::Other(kind) => format!("({kind})"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TENSOR: &[u8] = b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\n\
+        X\x01\0\0\0kX\x03\0\0\0cpuK\x0atQK\0K\x02\x85K\x01\x85\x89NtR";
+
+    fn text(text: &str) -> Vec<u8> {
+        [b"X", &(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat()
+    }
+
+    fn dict(entries: &[(&[u8], &[u8])]) -> Vec<u8> {
+        let entries: Vec<u8> = entries.iter().flat_map(|(key, value)| [*key, *value].concat()).collect();
+        [b"}(", &entries[..], b"u"].concat()
+    }
+
+    fn model() -> Vec<u8> {
+        dict(&[(&text(CONV0_WEIGHT), TENSOR)])
+    }
+
+    /// The path of the dictionary found.
+    fn find(pickle: &[u8], asked: Option<&str>) -> Result<String> {
+        let pickle = [pickle, b"."].concat();
+        let mut unpickler = Unpickler::new(&pickle);
+        let root = unpickler.load().unwrap();
+        find_state_dict("x.bin".as_ref(), &unpickler, &root, asked).map(|found| found.path)
+    }
+
+    #[track_caller]
+    fn refused(pickle: &[u8], words: &[&str]) {
+        let said = find(pickle, None).unwrap_err().to_string();
+        assert!(words.iter().all(|word| said.contains(word)), "{words:?}: {said}");
+    }
+
+    #[test]
+    fn a_second_model_below_the_first() {
+        let both = dict(&[(&text(CONV0_WEIGHT), TENSOR), (&text("ema"), &model())]);
+        let error = find(&both, None).unwrap_err();
+        assert!(
+            matches!(&error, ConvertError::Ambiguous { candidates, option: "--key" } if *candidates == ["", "ema"]),
+            "{error}"
+        );
+        assert_eq!(find(&both, Some("")).unwrap(), "");
+        assert_eq!(find(&both, Some("ema")).unwrap(), "ema");
+    }
+
+    #[test]
+    fn a_key_with_a_dot_and_nested_keys() {
+        let nested = dict(&[(&text("b"), &model())]);
+        let both = dict(&[(&text("a.b"), &model()), (&text("a"), &nested)]);
+        refused(&both, &["two dictionaries", "`a.b`", "torch.save"]);
+        assert!(find(&both, Some("a.b")).unwrap_err().to_string().contains("two dictionaries"));
+        assert_eq!(find(&dict(&[(&text("a.b"), &model())]), None).unwrap(), "a.b");
+    }
+
+    #[test]
+    fn modules_are_reached_by_subscripts() {
+        let module = [b"c__main__\nNet\n)\x81", &dict(&[(&text("_modules"), b"}")])[..], b"b"].concat();
+        let list = [b"](", &module[..], b"e"].concat();
+        for (pickle, subscripts) in [
+            (module.clone(), "weights_only=False);"),
+            (dict(&[(b"K\x07", &dict(&[(&text("net"), &module)]))]), r#"weights_only=False)[7]["net"];"#),
+            (dict(&[(&text("a.b"), &module)]), r#"weights_only=False)["a.b"];"#),
+            (dict(&[(&text("models"), &list)]), r#"weights_only=False)["models"][0];"#),
+            (dict(&[(b"N", &module)]), "take the module out of it"),
+        ] {
+            refused(&pickle, &["__main__.Net", subscripts]);
+        }
+    }
+
+    #[test]
+    fn a_model_in_another_object() {
+        let object = |class: &[u8]| {
+            let state = dict(&[(&text("data"), &model())]);
+            [b"c", class, b"\n)\x81", &state[..], b"b"].concat()
+        };
+        let user_dict = object(b"collections\nUserDict");
+        refused(&user_dict, &["inside a pickled `collections.UserDict`", "torch.save(dict("]);
+        refused(&dict(&[(&text("model"), &user_dict)]), &["inside a pickled `collections.UserDict`"]);
+        refused(&object(b"argparse\nNamespace"), &["inside a pickled `argparse.Namespace`"]);
+    }
+
+    #[test]
+    fn keys_that_are_no_strings() {
+        let keys: Vec<Vec<u8>> = (b'a'..b'z').map(|letter| vec![b'C', 1, letter]).collect();
+        let entries: Vec<(&[u8], &[u8])> = keys.iter().map(|key| (&key[..], TENSOR)).collect();
+        refused(&dict(&entries), &["`bytes`", "key.decode()"]);
+    }
+
+    #[test]
+    fn a_legacy_file_of_an_old_protocol() {
+        refused(b"K\x01", &["pickled `int`", "without pickle_protocol"]);
     }
 }

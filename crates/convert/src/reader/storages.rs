@@ -157,7 +157,15 @@ fn read_entry<'a>(
     }
     drop(raw);
     let mut bytes = Vec::new();
-    archive.by_index(index).map_err(io::Error::other)?.take(LONGEST_PICKLE).read_to_end(&mut bytes)?;
+    archive.by_index(index).map_err(io::Error::other)?.take(LONGEST_PICKLE + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LONGEST_PICKLE {
+        let reason = format!(
+            "it is compressed and has more than {} MiB, which is not read; save the model alone with \
+             torch.save(model.state_dict(), PATH)",
+            LONGEST_PICKLE >> 20
+        );
+        return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+    }
     Ok(Cow::Owned(bytes))
 }
 
@@ -211,4 +219,24 @@ pub(super) fn legacy_storages(file: &[u8], unpickler: &mut Unpickler<'_>) -> Res
         start = end;
     }
     Ok(stored)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn a_compressed_pickle_beyond_the_limit_is_refused() {
+        let mut file = Cursor::new(Vec::new());
+        let mut writer = zip::ZipWriter::new(&mut file);
+        let options = zip::write::SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
+        writer.start_file("archive/data.pkl", options).unwrap();
+        let zeros = vec![0; 1 << 20];
+        (0..=LONGEST_PICKLE >> 20).for_each(|_| writer.write_all(&zeros).unwrap());
+        writer.finish().unwrap();
+        let reason = ZipContainer::open(file.get_ref()).err().unwrap();
+        assert!(reason.contains("more than 64 MiB") && reason.contains("state_dict()"), "{reason}");
+    }
 }

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::objects::NEGATED_VIEW;
 use super::pickle::{Unpickler, Value, View};
@@ -27,6 +28,8 @@ pub struct TorchFile {
     tensors: HashMap<String, Located>,
     /// Whether elements are big-endian.
     big_endian: bool,
+    /// The last decompressed storage that several tensors share, by its index.
+    inflated: Mutex<Option<(usize, Arc<Vec<u8>>)>>,
 }
 
 /// A tensor's view of a storage, in elements.
@@ -84,7 +87,7 @@ impl TorchFile {
             })
         };
         let (listing, storages, tensors, big_endian) = opened.map_err(refused)?;
-        Ok(TorchFile { listing, file, storages, tensors, big_endian })
+        Ok(TorchFile { listing, file, storages, tensors, big_endian, inflated: Mutex::default() })
     }
 }
 
@@ -186,13 +189,31 @@ impl Checkpoint for TorchFile {
 }
 
 impl TorchFile {
+    /// The bytes of a compressed storage. One that several tensors share is kept until the next such storage, so that
+    /// it is not decompressed for each of them.
+    fn inflated(&self, storage: usize, entry: usize, length: usize) -> io::Result<Arc<Vec<u8>>> {
+        let inflate = || decompress(&self.file, entry, length).map(Arc::new);
+        if self.tensors.values().filter(|located| located.storage == storage).nth(1).is_none() {
+            return inflate();
+        }
+        let mut kept = self.inflated.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*kept {
+            Some((number, bytes)) if *number == storage => Ok(Arc::clone(bytes)),
+            _ => {
+                let bytes = inflate()?;
+                *kept = Some((storage, Arc::clone(&bytes)));
+                Ok(bytes)
+            }
+        }
+    }
+
     fn read_located(&self, located: &Located) -> io::Result<TensorBytes<'_>> {
         let gathered = |storage: &[u8]| {
             let Located { element_size, offset, shape, strides, .. } = located;
             gather(storage, *element_size, *offset, shape, strides, self.big_endian).map(TensorBytes::Gathered)
         };
         match &self.storages[located.storage] {
-            Stored::Compressed { entry, length } => gathered(&decompress(&self.file, *entry, *length)?),
+            Stored::Compressed { entry, length } => gathered(&self.inflated(located.storage, *entry, *length)?),
             Stored::InPlace { bytes, crc32, intact } if located.contiguous && !self.big_endian => {
                 let start = bytes.start.saturating_add(located.offset.saturating_mul(located.element_size));
                 let end = start.saturating_add(located.byte_len());
@@ -259,6 +280,34 @@ mod tests {
                 false => assert_eq!(in_place, plain.len(), "{name}"),
             }
         }
+    }
+
+    /// Many tensors may be views of one storage, which is decompressed once.
+    #[test]
+    fn a_compressed_storage_that_tensors_share() {
+        use std::io::{Read, Write};
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("views.bin");
+        let mut archive = zip::ZipArchive::new(std::fs::File::open(fixture("containers/views.bin")).unwrap()).unwrap();
+        let mut writer = zip::ZipWriter::new(std::fs::File::create(&path).unwrap());
+        for index in 0..archive.len() {
+            let mut entry = archive.by_index(index).unwrap();
+            let options = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated);
+            writer.start_file(entry.name().unwrap().into_owned(), options).unwrap();
+            let mut bytes = Vec::new();
+            entry.read_to_end(&mut bytes).unwrap();
+            writer.write_all(&bytes).unwrap();
+        }
+        writer.finish().unwrap();
+        let (file, stored) = (TorchFile::open(&path, None).unwrap(), open("containers/views.bin"));
+        let kept = || file.inflated.lock().unwrap().as_ref().map(|(_, bytes)| Arc::as_ptr(bytes));
+        let mut storages = std::collections::BTreeSet::new();
+        for name in stored.listing().tensors.keys() {
+            assert!(file.read(name).unwrap()[..] == stored.read(name).unwrap()[..], "{name}");
+            storages.insert(kept());
+        }
+        assert_eq!(storages.len(), 1);
+        assert!(kept().is_some());
     }
 
     #[test]

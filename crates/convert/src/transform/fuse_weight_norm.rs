@@ -19,6 +19,9 @@ pub struct FuseWeightNorm {
     pub dim: usize,
 }
 
+/// The smallest sum of squares in which squares that are subnormal in f64 do not matter. The squares of f32 are larger.
+const SMALLEST_SQUARE: f64 = 1e-290;
+
 impl FuseWeightNorm {
     /// Sums of squares to start from: one zero for each norm of a v of this shape.
     pub fn zeros(&self, shape: &[usize]) -> Vec<f64> {
@@ -31,7 +34,9 @@ impl FuseWeightNorm {
     pub fn add_squares<V: Copy + Into<f64>>(&self, shape: &[usize], first: usize, values: &[V], squares: &mut [f64]) {
         let square = |sum: &mut f64, value: &V| {
             let value: f64 = (*value).into();
-            *sum += value * value;
+            let square = value * value;
+            // A square that underflows to zero must not pass for a zero.
+            *sum += if square == 0.0 && value != 0.0 { f64::MIN_POSITIVE } else { square };
         };
         if self.has_rows_of_taps(shape, first, squares.len()) {
             for row in values.chunks(squares.len()) {
@@ -46,15 +51,22 @@ impl FuseWeightNorm {
     /// What each value of v is multiplied by: g / ‖v‖ for each index along `dim`.
     ///
     /// # Errors
-    /// [`ConvertError::ZeroNorm`] if `v` (named `v_name`) is all zeros at some index along `dim`.
+    /// [`ConvertError::ZeroNorm`] if `v` (named `v_name`) is all zeros at some index along `dim`;
+    /// [`ConvertError::NormRange`] if squares overflow or lose precision, as those of some f64 would.
     pub fn scales(&self, v_name: &str, g: &[f64], squares: &[f64]) -> Result<Vec<f64>> {
         if g.len() != squares.len() {
             // The plan has checked the shapes; a caller of this type alone may not have.
             let reason = format!("weight norm of `{v_name}`: {} magnitudes for {} norms", g.len(), squares.len());
             return Err(ConvertError::ReadTensor(io::Error::new(io::ErrorKind::InvalidData, reason)));
         }
-        if let Some(tap) = squares.iter().position(|&square| square == 0.0) {
-            return Err(ConvertError::ZeroNorm { name: v_name.to_string(), tap });
+        let name = || v_name.to_string();
+        for (tap, &square) in squares.iter().enumerate() {
+            match square {
+                0.0 => return Err(ConvertError::ZeroNorm { name: name(), tap }),
+                ..SMALLEST_SQUARE => return Err(ConvertError::NormRange { name: name(), tap, size: "small" }),
+                f64::INFINITY => return Err(ConvertError::NormRange { name: name(), tap, size: "large" }),
+                _ => {}
+            }
         }
         Ok(g.iter().zip(squares).map(|(&g, square)| g / square.sqrt()).collect())
     }
@@ -161,6 +173,24 @@ mod tests {
     fn a_zero_tap_is_refused() {
         let error = fuse(FUSE, &[1.0, 1.0], &[2, 1, 2], &[3.0, 0.0, 4.0, 0.0]).unwrap_err();
         assert!(matches!(error, ConvertError::ZeroNorm { tap: 1, .. }), "{error}");
+    }
+
+    #[test]
+    fn norms_beyond_the_range_of_f64_are_refused() {
+        for (factor, expected) in
+            [(1e155, "too large"), (1e-158, "too small"), (1e-161, "too small"), (1e-170, "too small")]
+        {
+            let mut squares = FUSE.zeros(&[2, 1, 1]);
+            FUSE.add_squares(&[2, 1, 1], 0, &[3.0 * factor, 4.0 * factor], &mut squares);
+            let said = FUSE.scales("pos.weight_v", &[5.0], &squares).unwrap_err().to_string();
+            assert!(said.contains(expected) && said.contains("pos.weight_v"), "{factor:e}: {said}");
+        }
+        for factor in [1e150, 1e-140] {
+            let mut squares = FUSE.zeros(&[2, 1, 1]);
+            FUSE.add_squares(&[2, 1, 1], 0, &[3.0 * factor, 4.0 * factor], &mut squares);
+            let scales = FUSE.scales("v", &[5.0], &squares).unwrap();
+            approx::assert_relative_eq!(scales[0] * factor, 1.0, max_relative = 1e-15);
+        }
     }
 
     #[test]

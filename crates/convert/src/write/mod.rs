@@ -38,7 +38,7 @@ fn refuse_input_as_output(plan: &Plan, source: &Source, output: &Path) -> Result
         ConfigOrigin::File(path) => Some(path),
         ConfigOrigin::Inferred { .. } => None,
     };
-    if source.files.iter().chain(config).chain(&source.preprocessor_file).any(|file| same(file)) {
+    if source.files.iter().chain(config).chain(&source.preprocessor_files).any(|file| same(file)) {
         return Err(ConvertError::OutputIsInput { path: output });
     }
     Ok(())

@@ -47,7 +47,7 @@ impl fmt::Display for Fault {
 
 type Result<T, E = Fault> = std::result::Result<T, E>;
 
-/// The most values that a pickle may push and memoize; a container counts as several. The largest real pickles hold
+/// The most values and marks that a pickle may push, and values that it may memoize; a container counts as several. The largest real pickles hold
 /// dictionaries of a million tokens; at this limit the values take about 300 MB.
 const VALUES: usize = 1 << 23;
 const CONTAINER: usize = 3;
@@ -114,7 +114,10 @@ impl<'a> Unpickler<'a> {
         match opcode {
             0x80 => drop(self.take(1)?), // PROTO
             0x95 => drop(self.take(8)?), // FRAME
-            b'(' => self.marks.push(self.stack.len()),
+            b'(' => {
+                self.count()?;
+                self.marks.push(self.stack.len());
+            }
             b'0' => {
                 // POP, which also removes a mark
                 if self.marks.pop_if(|mark| *mark == self.stack.len()).is_none() {
@@ -411,7 +414,7 @@ mod tests {
 
     #[test]
     fn the_number_of_values_is_limited() {
-        for (opcode, count) in [(b'N', VALUES), (b'}', VALUES / (1 + CONTAINER))] {
+        for (opcode, count) in [(b'N', VALUES), (b'(', VALUES), (b'}', VALUES / (1 + CONTAINER))] {
             let many = [&vec![opcode; count + 1][..], b"."].concat();
             assert_eq!(Unpickler::new(&many).load().unwrap_err(), Fault::TooMany);
         }
