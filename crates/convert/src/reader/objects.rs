@@ -36,7 +36,7 @@ const KINDS: &[(&str, &str, &str)] = &[
     ("torchao", "a quantized tensor", "save the float model, from before it was quantized"),
     (
         "torch._utils._rebuild_tensor",
-        "a tensor in a pickle of protocol 0 or 1",
+        "a tensor written by pickle.dump, or in protocol 0 or 1",
         "load the file in Python and save it with torch.save without pickle_protocol",
     ),
     ("_rebuild_sparse", "a sparse tensor", "save it again after tensor.to_dense()"),
@@ -102,7 +102,10 @@ fn object_with_model<'u>(unpickler: &'u Unpickler<'_>, root: &'u Value<'_>) -> O
     let mut open = VecDeque::from([(root, None)]);
     while let Some((value, class)) = open.pop_front() {
         let Some(node) = Unpickler::node(value).filter(|node| seen.insert(*node)) else { continue };
-        if class.is_some() && unpickler.dict_of(value).is_some_and(holds_model) {
+        let entries = unpickler.dict_of(value).unwrap_or_default();
+        // The metadata of a distributed checkpoint has the same keys and no tensors.
+        if class.is_some() && holds_model(entries) && entries.iter().any(|(_, value)| matches!(value, Value::Tensor(_)))
+        {
             return class;
         }
         let class = if matches!(node, Node::Object(_)) { Some(unpickler.python_type(value)) } else { class };

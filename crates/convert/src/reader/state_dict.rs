@@ -165,7 +165,9 @@ impl<'u, 'a> Tree<'u, 'a> {
     /// The nearest of the dictionaries with the most direct tensors.
     fn most_tensors(&self) -> usize {
         let tensors = |visit: usize| {
-            let is_tensor = |(_, value): &&(Value<'a>, Value<'a>)| matches!(value, Value::Tensor(_));
+            // A ShardedTensor is an object.
+            let is_tensor =
+                |(_, value): &&(Value<'a>, Value<'a>)| self.unpickler.python_type(value).ends_with("Tensor");
             self.entries(visit).iter().filter(is_tensor).count()
         };
         (0..self.visits.len()).rev().max_by_key(|&visit| tensors(visit)).unwrap_or_default()
@@ -383,13 +385,23 @@ mod tests {
         refused(&user_dict, &["inside a pickled `collections.UserDict`", "torch.save(dict("]);
         refused(&dict(&[(&text("model"), &user_dict)]), &["inside a pickled `collections.UserDict`"]);
         refused(&object(b"argparse\nNamespace"), &["inside a pickled `argparse.Namespace`"]);
+        let state = dict(&[(&text("data"), &dict(&[(&text(CONV0_WEIGHT), b"K\x01")]))]);
+        let metadata = b"ctorch.distributed.checkpoint.metadata\nMetadata\n)\x81";
+        refused(&[metadata, &state[..], b"b"].concat(), &["a distributed checkpoint's index"]);
     }
 
     #[test]
     fn keys_that_are_no_strings() {
-        let keys: Vec<Vec<u8>> = (b'a'..b'z').map(|letter| vec![b'C', 1, letter]).collect();
+        let keys: Vec<Vec<u8>> = (b'a'..=b'z').map(|letter| vec![b'C', 1, letter]).collect();
         let entries: Vec<(&[u8], &[u8])> = keys.iter().map(|key| (&key[..], TENSOR)).collect();
         refused(&dict(&entries), &["`bytes`", "key.decode()"]);
+    }
+
+    #[test]
+    fn flattened_parameters_of_one_rank() {
+        let part = b"ctorch.distributed._shard.sharded_tensor.api\nShardedTensor\n)\x81";
+        let parts = dict(&[(&text("encoder._flat_param"), part), (&text("_flat_param"), part)]);
+        assert_eq!(find(&dict(&[(&text("epoch"), b"K\x03"), (&text("model"), &parts)]), None).unwrap(), "model");
     }
 
     #[test]
