@@ -469,11 +469,15 @@ fn drop_options(names: &[(&str, Option<&str>)]) -> String {
         Some(module) if names.len() > ONE_BY_ONE => vec![option("--drop", &format!("{module}*"))],
         _ => names.iter().map(|name| option("--drop", name)).collect(),
     });
-    let mut options: Vec<String> = options
-        .map(|option| option.unwrap_or_else(|| format!("{PATTERN} for those with control characters")))
-        .collect();
-    options.dedup();
-    options.join(" ")
+    let (paste, other): (Vec<_>, Vec<_>) = options.partition(Option::is_some);
+    let mut advice: Vec<String> = Vec::new();
+    if !paste.is_empty() {
+        advice.push(paste.into_iter().flatten().collect::<Vec<_>>().join(" "));
+    }
+    if !other.is_empty() {
+        advice.push(PATTERN.into());
+    }
+    advice.join(" and ")
 }
 
 /// What to give for a name that cannot be pasted into a terminal.
