@@ -5,14 +5,16 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
+use symphonia::core::codecs::CodecParameters;
 use symphonia::core::codecs::audio::well_known::CODEC_ID_AAC;
-use symphonia::core::formats::TrackType;
+use symphonia::core::formats::{Track, TrackType};
 use symphonia::core::io::{MediaSource, MediaSourceStream};
 
 use super::quirks::ogg_pages::{self, Ogg, Pages};
 use super::quirks::{Layout, he_aac, mp4_edits};
-use super::{AudioFile, AudioInfo, Damage, ReadOptions, ffmpeg, guard, matroska, quicktime, reader};
+use super::{AudioFile, AudioInfo, Damage, ReadOptions, ffmpeg, guard, incomplete, matroska, quicktime, reader};
 use crate::resample::check_rate;
+use crate::signature::{self, identify};
 use crate::{AudioError, Result};
 
 /// Formats whose length is estimated from the bit rate unless a tag states it.
@@ -31,6 +33,10 @@ impl AudioFile {
             Err(AudioError::UnknownCodec { .. } | AudioError::UnknownFormat { .. })
                 if options.ffmpeg && path.is_file() =>
             {
+                Self::open_by_ffmpeg(path, options.damage)
+            }
+            // ffmpeg does not always say that a file ends too early.
+            Err(AudioError::Incomplete { .. }) if options.ffmpeg && options.damage == Damage::Keep => {
                 Self::open_by_ffmpeg(path, options.damage)
             }
             Err(AudioError::UnknownCodec { reason }) => {
@@ -62,11 +68,32 @@ impl AudioFile {
             return Err(AudioError::EmptyFile);
         }
         let again = || File::open(path).map_err(failed);
+        if metadata.is_file() && !signature::is_named_as_audio(path) && identify(path).map_err(failed)?.is_none() {
+            return Err(reader::unknown_format(&signature::head(path).map_err(failed)?));
+        }
         let layout = Layout::of(&mut file).map_err(failed)?;
         if let Some(reason) = layout.refused {
             return Err(AudioError::UnknownCodec { reason });
         }
-        let mut opened = match guard(|| Self::probe(Box::new(layout.media(file)), damage))? {
+        let mut probed = guard(|| Self::probe(Box::new(layout.media(file)), damage))?;
+        // The reader looks for an index at the end, which a file that was cut off does not have.
+        if matches!(probed, Err(AudioError::UnknownFormat { .. }))
+            && metadata.is_file()
+            && incomplete::is_matroska(&mut again()?).map_err(failed)?
+        {
+            let media = layout.media(again()?).sequential();
+            probed = guard(|| Self::probe(Box::new(media), damage))?;
+        }
+        let mut opened = match probed {
+            Err(AudioError::UnknownFormat { reason }) if metadata.is_file() => {
+                let cause = match layout.cut_off {
+                    true => Some("it ends within its samples, before the table of packets".to_string()),
+                    false => incomplete::reason(&mut again()?).map_err(failed)?,
+                };
+                return Err(
+                    cause.map_or(AudioError::UnknownFormat { reason }, |reason| AudioError::Incomplete { reason })
+                );
+            }
             Err(error @ (AudioError::UnknownCodec { .. } | AudioError::UnknownFormat { .. })) if metadata.is_file() => {
                 let codec = quicktime::codec(&mut again()?).map_err(failed)?;
                 return Err(codec.map_or(error, |codec| AudioError::UnknownCodec { reason: codec.to_string() }));
@@ -112,6 +139,10 @@ impl AudioFile {
         let reader::Opened { name, format, cut_off } = reader::open(stream)?;
         let no_sound = |reason: &str| AudioError::UnknownCodec { reason: format!("{name} with {reason}") };
         let track = format.default_track(TrackType::Audio).ok_or_else(|| no_sound("no audio track"))?;
+        let audio = |track: &&Track| matches!(track.codec_params, Some(CodecParameters::Audio(_)));
+        let tracks: Vec<u32> = format.tracks().iter().filter(audio).map(|track| track.id).collect();
+        let number = tracks.iter().position(|&id| id == track.id).map_or(0, |place| place + 1);
+        let several = (tracks.len() > 1).then(|| format!("of {} audio tracks, number {number} was read", tracks.len()));
         let parameters = track.codec_params.as_ref().and_then(|parameters| parameters.audio());
         let parameters = parameters.ok_or_else(|| no_sound("an unknown codec"))?;
         let config = parameters.extra_data.as_deref().filter(|_| parameters.codec == CODEC_ID_AAC);
@@ -164,7 +195,7 @@ impl AudioFile {
             mono: Vec::new(),
             position: 0,
             ended: false,
-            notes: Vec::new(),
+            notes: several.into_iter().collect(),
         })
     }
 
@@ -230,6 +261,12 @@ impl AudioFile {
         self.info.frames = layout.frames.or(self.info.frames);
         self.cut_off |= layout.cut_off;
         self.notes.extend(layout.notes);
+        // A tag without a delay is not taken for the length.
+        if let Some(behind) = layout.behind.filter(|_| self.info.frames.is_some()) {
+            self.notes.push(format!(
+                "{behind} frames behind the end that the tag states were left out: the file may be several joined"
+            ));
+        }
         for hole in layout.holes {
             let place = match (self.damage, hole.filled) {
                 (Damage::Refuse, _) => "",
