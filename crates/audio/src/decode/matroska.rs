@@ -20,6 +20,7 @@ const SEGMENT: u32 = 0x1853_8067;
 const TRACKS: u32 = 0x1654_ae6b;
 const TRACK_ENTRY: u32 = 0xae;
 const TRACK_NUMBER: u32 = 0xd7;
+const FLAG_DEFAULT: u32 = 0x88;
 const CODEC_DELAY: u32 = 0x56aa;
 const CLUSTER: u32 = 0x1f43_b675;
 const BLOCK_GROUP: u32 = 0xa0;
@@ -77,6 +78,34 @@ pub(super) fn read(file: impl Read + Seek, length: u64, track: u32) -> std::io::
         position += size;
     }
     Ok(layout)
+}
+
+/// The tracks that are not to be played by default. symphonia 0.6.1 takes those without a flag for such, too, and then
+/// the first of all.
+pub(super) fn not_default(file: impl Read + Seek) -> std::io::Result<Vec<u32>> {
+    const MOST_TRACKS: usize = 100;
+    let mut file = BufReader::with_capacity(1 << 12, file);
+    let (mut entry, mut found) = (0, Vec::new());
+    while let (Some((id, _)), Some((size, _))) = (vint(&mut file, true)?, vint(&mut file, false)?) {
+        match u32::try_from(id).unwrap_or(0) {
+            SEGMENT | TRACKS | TRACK_ENTRY => continue,
+            TRACK_NUMBER | FLAG_DEFAULT if size <= 8 => {
+                let mut body = Vec::with_capacity(8);
+                (&mut file).take(size).read_to_end(&mut body)?;
+                match unsigned(&body) {
+                    number if id == u64::from(TRACK_NUMBER) => entry = u32::try_from(number).unwrap_or(0),
+                    0 => found.push(entry),
+                    _ => {}
+                }
+            }
+            CLUSTER => break,
+            _ => file.seek_relative(size.cast_signed())?,
+        }
+        if found.len() == MOST_TRACKS {
+            break;
+        }
+    }
+    Ok(found)
 }
 
 fn unsigned(bytes: &[u8]) -> u64 {

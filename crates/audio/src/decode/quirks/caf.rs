@@ -14,7 +14,7 @@ pub(super) fn layout(file: &mut File, start: u64, end: u64) -> std::io::Result<O
     const FILE_HEADER: u64 = 8;
     const CHUNK_HEADER: u64 = 12;
     let mut place = start + FILE_HEADER;
-    let mut packet = 0;
+    let (mut packet, mut has_table) = (0, false);
     for _ in 0..MOST {
         let header = bytes_at(file, place, CHUNK_HEADER as usize)?;
         let (Some(name), Some(size)) = (header.get(..4), header.get(4..).and_then(|size| size.first_chunk())) else {
@@ -27,6 +27,7 @@ pub(super) fn layout(file: &mut File, start: u64, end: u64) -> std::io::Result<O
             let bytes = bytes_at(file, body + 16, 4)?;
             packet = bytes.first_chunk().map_or(0, |bytes| u64::from(u32::from_be_bytes(*bytes)));
         }
+        has_table |= name == b"pakt";
         if name == b"data" && size > end - body.min(end) {
             // An edit count precedes the samples.
             let left = (end - body.min(end)).saturating_sub(4);
@@ -36,7 +37,9 @@ pub(super) fn layout(file: &mut File, start: u64, end: u64) -> std::io::Result<O
                 Piece::Bytes(left.to_be_bytes().to_vec()),
                 Piece::File { start: body, length: left },
             ];
-            return Ok(Some(Layout { pieces: Some(pieces), cut_off: true, ..Layout::default() }));
+            // Packets of different sizes are found by a table.
+            let lacks = (packet == 0 && !has_table).then_some("its table of packets (`pakt`)");
+            return Ok(Some(Layout { pieces: Some(pieces), cut_off: true, lacks, ..Layout::default() }));
         }
         match body.checked_add(size).filter(|&next| next < end) {
             Some(next) => place = next,

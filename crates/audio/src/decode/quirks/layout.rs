@@ -17,6 +17,8 @@ pub(in crate::decode) struct Layout {
     pub(in crate::decode) container: Option<&'static str>,
     /// The file ends before the size that it states.
     pub(in crate::decode) cut_off: bool,
+    /// What a truncated file lacks without which nothing of it can be decoded.
+    pub(in crate::decode) lacks: Option<&'static str>,
     /// Notes about guesses.
     pub(in crate::decode) notes: Vec<String>,
     /// Gaps of foreign data between the frames of a stream.
