@@ -84,10 +84,11 @@ fn what_is_there_of_a_container_that_was_cut_off_is_decoded() {
 #[test]
 fn one_of_several_tracks_is_read_and_named() {
     let expected = samples(&path("flac.mka"));
-    for (flag, decoded, number) in [(&b"\x88\x81\0"[..], &expected[..], 2), (b"\x88\x81\x01", &[], 1)] {
+    for (flag, decoded, number) in [(0, &expected[..], 2), (1, &[], 1)] {
         let mut file = bytes("flac.mka");
         make_unknown(&mut file, SEGMENT);
-        let tracks = find(&file, b"\x16\x54\xae\x6b");
+        // The first is in the list of offsets.
+        let tracks = file.windows(4).rposition(|id| id == b"\x16\x54\xae\x6b").unwrap();
         let entry = tracks + 4 + find(&file[tracks + 4..], b"\xae\x01\0\0");
         let size_length = file[entry + 1].leading_zeros() as usize + 1;
         let body = entry + 1 + size_length;
@@ -96,7 +97,9 @@ fn one_of_several_tracks_is_read_and_named() {
         let mut copy = file[body..end].to_vec();
         let at = find(&copy, b"\xd7\x81\x01");
         copy[at + 2] = 2;
-        copy.splice(at + 3..at + 3, flag.iter().copied());
+        let at = find(&copy, b"\x88\x81\0") + 2;
+        copy[at] = flag;
+        file[body + at] = 1;
         let sized = |id: &[u8], body: &[u8]| [id, &(body.len() as u32 | 1 << 28).to_be_bytes(), body].concat();
         let entries = [sized(b"\xae", &copy), file[entry..end].to_vec()].concat();
         let rest = [sized(b"\x16\x54\xae\x6b", &entries), file[end..].to_vec()].concat();
