@@ -87,6 +87,12 @@ pub enum AudioError {
         /// Seconds that the file announces, where it does.
         announced: Option<f64>,
     },
+    /// The file ends before what is needed to decode anything of it.
+    #[error("truncated: {reason}. Fetch it again")]
+    Incomplete {
+        /// What is missing.
+        reason: String,
+    },
     /// The file changes its rate or channels, or is several streams one after another.
     #[error("the stream changes at {seconds:.2} s ({what}): split it into one file for each part")]
     Changes {

@@ -62,15 +62,43 @@ pub(crate) enum Kind {
 /// # Errors
 /// The operating system's, if the file cannot be read.
 pub fn identify(path: &Path) -> std::io::Result<Option<&'static Format>> {
+    let (mut file, mut head) = open(path)?;
+    if !is_named_as_audio(path) {
+        let is_whole = head.len() < HEAD;
+        let format = recognise_strictly(&head, is_whole);
+        if format != Some(&table::ZEROS.format) {
+            return Ok(format);
+        }
+        (&mut file).take((LONG_HEAD - HEAD) as u64).read_to_end(&mut head)?;
+        let is_whole = head.len() < LONG_HEAD;
+        return Ok(recognise_strictly(&head, is_whole));
+    }
+    if may_be_junk(recognise(&head)) {
+        file.take((LONG_HEAD - HEAD) as u64).read_to_end(&mut head)?;
+    }
+    Ok(recognise(&head))
+}
+
+/// The first bytes of the file at `path` after its ID3v2 tags.
+pub(crate) fn head(path: &Path) -> std::io::Result<Vec<u8>> {
+    Ok(open(path)?.1)
+}
+
+fn open(path: &Path) -> std::io::Result<(File, Vec<u8>)> {
     let mut file = File::open(path)?;
     let start = behind_tags(&mut file)?;
     file.seek(SeekFrom::Start(start))?;
     let mut head = Vec::new();
     (&mut file).take(HEAD as u64).read_to_end(&mut head)?;
-    if may_be_junk(recognise(&head)) {
-        file.take((LONG_HEAD - HEAD) as u64).read_to_end(&mut head)?;
-    }
-    Ok(recognise(&head))
+    Ok((file, head))
+}
+
+/// Whether the extension of `path` is that of audio. Of other files, only a long run of frames from the first byte on is
+/// a stream: programs and libraries contain short ones by chance.
+pub(crate) fn is_named_as_audio(path: &Path) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
+    let is_in = |extension: &str| [READ_EXTENSIONS, UNREAD_EXTENSIONS].iter().any(|known| known.contains(&extension));
+    extension.as_deref().is_some_and(is_in)
 }
 
 /// Whether frames may follow beyond the bytes examined.
@@ -103,12 +131,21 @@ pub(crate) fn id3v2_length(bytes: &[u8]) -> Option<u64> {
     Some(10 + size + if header[5] & 0x10 == 0 { 0 } else { 10 })
 }
 
+/// The format of a file that begins with `head`, whose extension is not that of audio.
+fn recognise_strictly(head: &[u8], is_whole: bool) -> Option<&'static Format> {
+    by_table(head, || frames::starts(head, is_whole))
+}
+
 /// The format of a file that begins with `head`, after its ID3v2 tags.
 pub(crate) fn recognise(head: &[u8]) -> Option<&'static Format> {
+    by_table(head, || frames::find(head))
+}
+
+fn by_table(head: &[u8], frames: impl Fn() -> Option<frames::Stream>) -> Option<&'static Format> {
     let fits = |signature: &&table::Signature| signature.fits(head);
     let known = || table::SIGNATURES.iter().find(fits).map(|signature| &signature.format);
     // Frames have no signature beyond their header and may follow junk, so other signatures take precedence.
-    let frames = || frames::find(head).map(table::of_frames);
+    let frames = || frames().map(table::of_frames);
     known().or_else(frames).or_else(|| Some(table::ZEROS).filter(fits).map(|signature| &signature.format))
 }
 

@@ -1,5 +1,5 @@
-//! Files that symphonia cannot read, decoded by an installed ffmpeg. It writes WAV with f32 samples, at the file's rate
-//! and channels, into a pipe that is read like any other stream.
+//! Files that symphonia cannot read, decoded by an installed ffmpeg. It writes AU, which takes any number of channels and
+//! bytes, with f32 samples at the file's rate, into a pipe that is read like any other stream.
 
 use std::ffi::OsString;
 use std::io::{Read, Seek, SeekFrom};
@@ -62,7 +62,7 @@ pub(super) fn start(path: &Path, damage: Damage) -> Result<(Output, Notes)> {
         command.arg("-xerror");
     }
     command.args(["-protocol_whitelist", "file", "-i"]).arg(input);
-    command.args(["-map", "0:a:0", "-map_metadata", "-1", "-c:a", "pcm_f32le", "-f", "wav", "-"]);
+    command.args(["-map", "0:a:0", "-map_metadata", "-1", "-c:a", "pcm_f32be", "-f", "au", "-"]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(failed)?;
     let (Some(samples), Some(mut printed)) = (child.stdout.take(), child.stderr.take()) else {
@@ -75,10 +75,19 @@ pub(super) fn start(path: &Path, damage: Damage) -> Result<(Output, Notes)> {
             let room = MOST_ERRORS - kept.len();
             kept.extend_from_slice(&piece[..length.min(room)]);
         }
-        String::from_utf8_lossy(&kept).trim().replace('\n', "; ")
+        without_addresses(&String::from_utf8_lossy(&kept))
     });
     let notes = Notes::default();
     Ok((Output { child, samples, errors: Some(errors), damage, notes: notes.clone() }, notes))
+}
+
+/// The lines of `printed` as one, without the addresses in it, such as `[mp3 @ 0x55d0c8]`: they differ each time.
+fn without_addresses(printed: &str) -> String {
+    let lines = printed.lines().map(str::trim).filter(|line| !line.is_empty());
+    let joined = lines.collect::<Vec<_>>().join("; ");
+    let mut pieces = joined.split(" @ 0x");
+    let first = pieces.next().unwrap_or_default().to_string();
+    pieces.fold(first, |text, piece| text + piece.trim_start_matches(|c: char| c.is_ascii_hexdigit()))
 }
 
 impl Read for Output {
@@ -90,12 +99,17 @@ impl Read for Output {
         let Some(errors) = self.errors.take() else { return Ok(0) };
         let status = self.child.wait()?;
         let printed = errors.join().unwrap_or_default();
+        let advice = match self.damage {
+            Damage::Refuse => ". Repair the file, or take what can be decoded (--damaged keep)",
+            Damage::Keep => "",
+        };
         if !status.success() {
-            return Err(std::io::Error::other(format!("ffmpeg failed ({status}): {printed}")));
+            let printed = if printed.is_empty() { "it printed no reason" } else { &printed };
+            return Err(std::io::Error::other(format!("ffmpeg failed ({status}): {printed}{advice}")));
         }
         match self.damage {
             _ if printed.is_empty() => {}
-            Damage::Refuse => return Err(std::io::Error::other(format!("ffmpeg: {printed}"))),
+            Damage::Refuse => return Err(std::io::Error::other(format!("ffmpeg: {printed}{advice}"))),
             Damage::Keep => *self.notes.lock().unwrap_or_else(|lock| lock.into_inner()) = Some(printed),
         }
         Ok(0)
@@ -123,5 +137,17 @@ impl Drop for Output {
         // ffmpeg may still be writing. The calls fail if it has already exited.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_the_same_each_time() {
+        let printed = "[mp3 @ 0x55d0c8aef0] Header missing\n\nError while decoding [a @ 0x7f] stream #0:0\n";
+        assert_eq!(without_addresses(printed), "[mp3] Header missing; Error while decoding [a] stream #0:0");
+        assert_eq!(without_addresses("\n"), "");
     }
 }

@@ -14,10 +14,13 @@ pub(super) struct Layout {
     pub(super) cut_off: bool,
 }
 
+/// More bytes than the ID and the size of an element have.
+const LONGEST_HEADER: u64 = 13;
 const SEGMENT: u32 = 0x1853_8067;
 const TRACKS: u32 = 0x1654_ae6b;
 const TRACK_ENTRY: u32 = 0xae;
 const TRACK_NUMBER: u32 = 0xd7;
+const FLAG_DEFAULT: u32 = 0x88;
 const CODEC_DELAY: u32 = 0x56aa;
 const CLUSTER: u32 = 0x1f43_b675;
 const BLOCK_GROUP: u32 = 0xa0;
@@ -31,8 +34,11 @@ pub(super) fn read(file: impl Read + Seek, length: u64, track: u32) -> std::io::
     let (mut layout, mut position) = (Layout::default(), 0);
     let (mut entry, mut packets, mut is_own) = (None, 0u64, false);
     while position < length {
-        let Some((id, id_length)) = vint(&mut file, true)? else { break };
-        let Some((size, size_length)) = vint(&mut file, false)? else { break };
+        let (id, size) = (vint(&mut file, true)?, vint(&mut file, false)?);
+        let (Some((id, id_length)), Some((size, size_length))) = (id, size) else {
+            layout.cut_off |= length - position < LONGEST_HEADER;
+            break;
+        };
         position += id_length + size_length;
         // All ones is an unknown size: the element ends where the next of its kind begins.
         let size = (size != (1 << (7 * size_length)) - 1).then_some(size);
@@ -72,6 +78,34 @@ pub(super) fn read(file: impl Read + Seek, length: u64, track: u32) -> std::io::
         position += size;
     }
     Ok(layout)
+}
+
+/// The tracks that are not to be played by default. symphonia 0.6.1 takes those without a flag for such, too, and then
+/// the first of all.
+pub(super) fn not_default(file: impl Read + Seek) -> std::io::Result<Vec<u32>> {
+    const MOST_TRACKS: usize = 100;
+    let mut file = BufReader::with_capacity(1 << 12, file);
+    let (mut entry, mut found) = (0, Vec::new());
+    while let (Some((id, _)), Some((size, _))) = (vint(&mut file, true)?, vint(&mut file, false)?) {
+        match u32::try_from(id).unwrap_or(0) {
+            SEGMENT | TRACKS | TRACK_ENTRY => continue,
+            TRACK_NUMBER | FLAG_DEFAULT if size <= 8 => {
+                let mut body = Vec::with_capacity(8);
+                (&mut file).take(size).read_to_end(&mut body)?;
+                match unsigned(&body) {
+                    number if id == u64::from(TRACK_NUMBER) => entry = u32::try_from(number).unwrap_or(0),
+                    0 => found.push(entry),
+                    _ => {}
+                }
+            }
+            CLUSTER => break,
+            _ => file.seek_relative(size.cast_signed())?,
+        }
+        if found.len() == MOST_TRACKS {
+            break;
+        }
+    }
+    Ok(found)
 }
 
 fn unsigned(bytes: &[u8]) -> u64 {
@@ -138,6 +172,16 @@ mod tests {
                 let left = &file[..file.len() - cut];
                 assert!(read(Cursor::new(left), left.len() as u64, 2).unwrap().cut_off, "{cut} bytes cut off");
             }
+        }
+        // Of a segment and clusters of unknown size, only what is cut shows.
+        let mut live = file(true);
+        let cluster = live.windows(4).position(|id| id == b"\x1f\x43\xb6\x75").unwrap();
+        live.splice(cluster + 4..cluster + 8, *b"\x01\xff\xff\xff\xff\xff\xff\xff");
+        let group = live.len() - 123;
+        assert_eq!(live[group], 0xa0);
+        for end in group - 100..=live.len() {
+            let found = read(Cursor::new(&live[..end]), end as u64, 2).unwrap();
+            assert_eq!(found.cut_off, end != group && end != live.len(), "{end}");
         }
         for junk in [&[0; 100][..], &[0xff; 100], b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67\x01"] {
             read(Cursor::new(junk), junk.len() as u64, 1).unwrap();

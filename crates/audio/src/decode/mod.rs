@@ -2,6 +2,7 @@
 
 mod au;
 mod ffmpeg;
+mod incomplete;
 mod matroska;
 mod open;
 mod opus;

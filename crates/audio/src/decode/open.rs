@@ -5,14 +5,16 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
+use symphonia::core::codecs::CodecParameters;
 use symphonia::core::codecs::audio::well_known::CODEC_ID_AAC;
-use symphonia::core::formats::TrackType;
+use symphonia::core::formats::{Track, TrackType};
 use symphonia::core::io::{MediaSource, MediaSourceStream};
 
 use super::quirks::ogg_pages::{self, Ogg, Pages};
 use super::quirks::{Layout, he_aac, mp4_edits};
-use super::{AudioFile, AudioInfo, Damage, ReadOptions, ffmpeg, guard, matroska, quicktime, reader};
+use super::{AudioFile, AudioInfo, Damage, ReadOptions, ffmpeg, guard, incomplete, matroska, quicktime, reader};
 use crate::resample::check_rate;
+use crate::signature::{self, identify};
 use crate::{AudioError, Result};
 
 /// Formats whose length is estimated from the bit rate unless a tag states it.
@@ -33,6 +35,10 @@ impl AudioFile {
             {
                 Self::open_by_ffmpeg(path, options.damage)
             }
+            // ffmpeg does not always say that a file ends too early.
+            Err(AudioError::Incomplete { .. }) if options.ffmpeg && options.damage == Damage::Keep => {
+                Self::open_by_ffmpeg(path, options.damage)
+            }
             Err(AudioError::UnknownCodec { reason }) => {
                 Err(AudioError::NotRead { what: reason, command: reader::command(path), ffmpeg: !options.ffmpeg })
             }
@@ -42,7 +48,7 @@ impl AudioFile {
 
     fn open_by_ffmpeg(path: &Path, damage: Damage) -> Result<Self> {
         let (output, notes) = ffmpeg::start(path, damage)?;
-        let mut opened = guard(|| Self::probe(Box::new(output), damage))??;
+        let mut opened = guard(|| Self::probe(Box::new(output), damage, &[]))??;
         opened.info.container = "ffmpeg";
         // WAV written to a pipe does not state its length.
         opened.info.frames = None;
@@ -62,11 +68,36 @@ impl AudioFile {
             return Err(AudioError::EmptyFile);
         }
         let again = || File::open(path).map_err(failed);
+        if metadata.is_file() && !signature::is_named_as_audio(path) && identify(path).map_err(failed)?.is_none() {
+            return Err(reader::unknown_format(&signature::head(path).map_err(failed)?));
+        }
         let layout = Layout::of(&mut file).map_err(failed)?;
+        if let Some(lacks) = layout.lacks {
+            return Err(AudioError::Incomplete { reason: format!("it ends before {lacks}") });
+        }
         if let Some(reason) = layout.refused {
             return Err(AudioError::UnknownCodec { reason });
         }
-        let mut opened = match guard(|| Self::probe(Box::new(layout.media(file)), damage))? {
+        let not_default = match metadata.is_file() && incomplete::is_matroska(&mut again()?).map_err(failed)? {
+            true => matroska::not_default(again()?).map_err(failed)?,
+            false => Vec::new(),
+        };
+        let mut probed = guard(|| Self::probe(Box::new(layout.media(file)), damage, &not_default))?;
+        // The reader looks for an index at the end, which a file that was cut off does not have.
+        if matches!(probed, Err(AudioError::UnknownFormat { .. }))
+            && metadata.is_file()
+            && incomplete::is_matroska(&mut again()?).map_err(failed)?
+        {
+            let media = layout.media(again()?).sequential();
+            probed = guard(|| Self::probe(Box::new(media), damage, &not_default))?;
+        }
+        let mut opened = match probed {
+            Err(AudioError::UnknownFormat { reason }) if metadata.is_file() => {
+                let cause = incomplete::reason(&mut again()?).map_err(failed)?;
+                return Err(
+                    cause.map_or(AudioError::UnknownFormat { reason }, |reason| AudioError::Incomplete { reason })
+                );
+            }
             Err(error @ (AudioError::UnknownCodec { .. } | AudioError::UnknownFormat { .. })) if metadata.is_file() => {
                 let codec = quicktime::codec(&mut again()?).map_err(failed)?;
                 return Err(codec.map_or(error, |codec| AudioError::UnknownCodec { reason: codec.to_string() }));
@@ -79,7 +110,7 @@ impl AudioFile {
             "mp1" | "mp2" | "mp3" if opened.info.frames.is_none() && metadata.is_file() => {
                 let media = layout.media(again()?).sequential();
                 let cut_off = opened.cut_off;
-                opened = guard(|| Self::probe(Box::new(media), damage))??;
+                opened = guard(|| Self::probe(Box::new(media), damage, &not_default))??;
                 opened.cut_off |= cut_off;
             }
             container @ ("isomp4" | "ogg" | "matroska" | "caf") if !metadata.is_file() => {
@@ -107,11 +138,19 @@ impl AudioFile {
         Ok(opened)
     }
 
-    fn probe(media: Box<dyn MediaSource>, damage: Damage) -> Result<Self> {
+    /// Opens the reader and decoder of the first audio track that is not in `not_default`, if there are several.
+    fn probe(media: Box<dyn MediaSource>, damage: Damage, not_default: &[u32]) -> Result<Self> {
         let stream = MediaSourceStream::new(media, Default::default());
         let reader::Opened { name, format, cut_off } = reader::open(stream)?;
         let no_sound = |reason: &str| AudioError::UnknownCodec { reason: format!("{name} with {reason}") };
-        let track = format.default_track(TrackType::Audio).ok_or_else(|| no_sound("no audio track"))?;
+        let audio = |track: &&Track| matches!(track.codec_params, Some(CodecParameters::Audio(_)));
+        let tracks = || format.tracks().iter().filter(audio);
+        let default = tracks().find(|track| !not_default.is_empty() && !not_default.contains(&track.id));
+        let track = default.or_else(|| format.default_track(TrackType::Audio));
+        let track = track.ok_or_else(|| no_sound("no audio track"))?;
+        let number = tracks().position(|it| it.id == track.id).map_or(0, |place| place + 1);
+        let count = tracks().count();
+        let several = (count > 1).then(|| format!("of {count} audio tracks, number {number} was read"));
         let parameters = track.codec_params.as_ref().and_then(|parameters| parameters.audio());
         let parameters = parameters.ok_or_else(|| no_sound("an unknown codec"))?;
         let config = parameters.extra_data.as_deref().filter(|_| parameters.codec == CODEC_ID_AAC);
@@ -164,7 +203,7 @@ impl AudioFile {
             mono: Vec::new(),
             position: 0,
             ended: false,
-            notes: Vec::new(),
+            notes: several.into_iter().collect(),
         })
     }
 
@@ -230,6 +269,12 @@ impl AudioFile {
         self.info.frames = layout.frames.or(self.info.frames);
         self.cut_off |= layout.cut_off;
         self.notes.extend(layout.notes);
+        // A tag without a delay is not taken for the length.
+        if let Some(behind) = layout.behind.filter(|_| self.info.frames.is_some()) {
+            self.notes.push(format!(
+                "{behind} frames behind the end that the tag states were left out: the file may be several joined"
+            ));
+        }
         for hole in layout.holes {
             let place = match (self.damage, hole.filled) {
                 (Damage::Refuse, _) => "",

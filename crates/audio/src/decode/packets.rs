@@ -31,8 +31,13 @@ impl AudioFile {
                     return Err(error.into());
                 }
                 Err(SymphoniaError::IoError(_)) => {
-                    // A WAV file that was written to a pipe does not state its length, and ends where it ends.
-                    self.cut_off |= !(["wave", "ffmpeg"].contains(&self.info.container) && self.info.frames.is_none());
+                    // A WAV file that was written to a pipe does not state its length, and ends where it ends. So does
+                    // Matroska of unknown size, whose elements were checked.
+                    self.cut_off |= match self.info.container {
+                        "wave" | "ffmpeg" => self.info.frames.is_some(),
+                        "matroska" => false,
+                        _ => true,
+                    };
                     return Ok(None);
                 }
                 // What follows cannot be found: this is the end.

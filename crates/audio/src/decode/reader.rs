@@ -46,8 +46,7 @@ pub(super) fn open(mut stream: MediaSourceStream<'static>) -> Result<Opened> {
         format = signature::recognise(&longer);
     }
     let Some(&Format { name, kind }) = format else {
-        let reason = format!("it begins with {}, which no known format does", signature::describe(&head));
-        return Err(AudioError::UnknownFormat { reason });
+        return Err(unknown_format(&head));
     };
     // The reader supports two channel mapping families, and finds no track with others.
     if let Some(&family) = head.get(46).filter(|&&family| family > 1 && head[28..].starts_with(b"OpusHead")) {
@@ -89,6 +88,12 @@ pub(super) fn open(mut stream: MediaSourceStream<'static>) -> Result<Opened> {
         },
     })?;
     Ok(Opened { name, format, cut_off })
+}
+
+/// The error for a file that begins with `head`.
+pub(super) fn unknown_format(head: &[u8]) -> AudioError {
+    let reason = format!("it begins with {}, which no known format does", signature::describe(head));
+    AudioError::UnknownFormat { reason }
 }
 
 /// WAV format tags that symphonia's reader supports.
@@ -233,15 +238,20 @@ fn codec_name(codec: AudioCodecId) -> Option<&'static str> {
 pub(super) fn command(path: &std::path::Path) -> String {
     let flac = path.with_extension("flac");
     let flac = if flac == path { path.with_extension("converted.flac") } else { flac };
-    format!("ffmpeg -i {} {}", quoted(path), quoted(&flac))
+    format!("ffmpeg -i {} -map 0:a:0 {}", quoted(path), quoted(&flac))
 }
 
 /// A file name quoted for a shell, with `file:` where ffmpeg would see an option or a protocol.
 fn quoted(path: &std::path::Path) -> String {
-    let name = path.to_string_lossy();
-    let name = if name.starts_with('-') || name.contains(':') { format!("file:{name}") } else { name.into_owned() };
+    let bytes = path.as_os_str().as_encoded_bytes();
+    let prefix = if bytes.starts_with(b"-") || bytes.contains(&b':') { "file:" } else { "" };
     let is_plain = |c: char| c.is_alphanumeric() || "/._-+=:@%,".contains(c);
-    if !name.is_empty() && name.chars().all(is_plain) { name } else { format!("'{}'", name.replace('\'', r"'\''")) }
+    match path.to_str() {
+        Some(name) if !name.is_empty() && name.chars().all(is_plain) => format!("{prefix}{name}"),
+        Some(name) if !name.chars().any(char::is_control) => format!("'{prefix}{}'", name.replace('\'', r"'\''")),
+        // Bytes that are not text, in the notation of bash and zsh.
+        _ => format!("$'{prefix}{}'", bytes.escape_ascii()),
+    }
 }
 
 #[cfg(test)]
@@ -253,14 +263,21 @@ mod tests {
     #[test]
     fn commands_can_be_pasted_into_a_shell() {
         for (path, expected) in [
-            ("a/b.wma", "ffmpeg -i a/b.wma a/b.flac"),
-            ("it's mine.ape", r"ffmpeg -i 'it'\''s mine.ape' 'it'\''s mine.flac'"),
-            ("$(rm x).tta", "ffmpeg -i '$(rm x).tta' '$(rm x).flac'"),
-            ("-y.wma", "ffmpeg -i file:-y.wma file:-y.flac"),
-            ("http://x.wma", "ffmpeg -i file:http://x.wma file:http://x.flac"),
-            ("odd.flac", "ffmpeg -i odd.flac odd.converted.flac"),
+            ("a/b.wma", "ffmpeg -i a/b.wma -map 0:a:0 a/b.flac"),
+            ("it's mine.ape", r"ffmpeg -i 'it'\''s mine.ape' -map 0:a:0 'it'\''s mine.flac'"),
+            ("$(rm x).tta", "ffmpeg -i '$(rm x).tta' -map 0:a:0 '$(rm x).flac'"),
+            ("-y.wma", "ffmpeg -i file:-y.wma -map 0:a:0 file:-y.flac"),
+            ("http://x.wma", "ffmpeg -i file:http://x.wma -map 0:a:0 file:http://x.flac"),
+            ("odd.flac", "ffmpeg -i odd.flac -map 0:a:0 odd.converted.flac"),
         ] {
             assert_eq!(command(Path::new(path)), expected);
+        }
+        assert_eq!(quoted(Path::new("a\nb's.wma")), r"$'a\nb\'s.wma'");
+        #[cfg(unix)]
+        {
+            use std::os::unix::ffi::OsStrExt;
+            let name = std::ffi::OsStr::from_bytes(b"-caf\xe9.wma");
+            assert_eq!(quoted(Path::new(name)), r"$'file:-caf\xe9.wma'");
         }
     }
 }

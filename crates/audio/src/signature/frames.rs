@@ -24,11 +24,38 @@ struct Header {
 /// Consecutive frames required, if there are enough bytes.
 const RUN: usize = 4;
 
+/// The codec of the frames that `head` begins with, possibly after zeros: a longer run than [`find`] needs, or one to the
+/// end of the file. `is_whole` tells that the file ends with `head`.
+pub(super) fn starts(head: &[u8], is_whole: bool) -> Option<Stream> {
+    const LONG_RUN: usize = 8;
+    let mut place = head.iter().position(|&byte| byte != 0)?;
+    let first = header(&head[place..])?;
+    for count in 0..LONG_RUN {
+        match head.get(place..) {
+            // Frames of high bit rates are longer than an eighth of `head`.
+            None if !is_whole && count >= RUN => return Some(first.stream),
+            // The last frame of a file may be cut off.
+            None | Some([]) if is_whole && count >= 2 => return Some(first.stream),
+            Some([b'T', b'A', b'G', ..] | [b'A', b'P', b'E', b'T', ..]) if count >= 2 => return Some(first.stream),
+            Some(rest) if rest.len() < 8 && !rest.is_empty() && count >= RUN => return Some(first.stream),
+            rest => {
+                let next = header(rest?).filter(|next| (next.stream, next.common) == (first.stream, first.common))?;
+                place += next.length;
+            }
+        }
+    }
+    Some(first.stream)
+}
+
 /// The codec of the first run of frames in `head`, which may begin with junk.
 pub(super) fn find(head: &[u8]) -> Option<Stream> {
     (0..head.len().saturating_sub(1)).find_map(|start| {
         let first = header(&head[start..])?;
         let mut place = start + first.length;
+        // These bytes also mark UTF-16, where one header is not enough.
+        if head.starts_with(&[0xff, 0xfe]) && place >= head.len() {
+            return None;
+        }
         for _ in 1..RUN {
             match head.get(place..) {
                 // Only a run at the start of a file may be cut short by its end.
@@ -136,6 +163,16 @@ mod tests {
         for junk in [&[7; 999][..], &frame, &frame[..90]] {
             assert_eq!(find(&[junk, &[1; 500], &frame.repeat(3), &[9; 500]].concat()), None, "a run of three");
         }
+        // Files that are not named as audio.
+        for (count, is_whole, expected) in [(8, false, mp3), (7, false, None), (2, true, mp3), (1, true, None)] {
+            let next = [0x55; 50];
+            let next = if is_whole { &[] } else { &next[..] };
+            assert_eq!(starts(&[&frame.repeat(count)[..], next].concat(), is_whole), expected, "{count} frames");
+        }
+        assert_eq!(starts(&[&[0; 99][..], &frame.repeat(9)].concat(), false), mp3, "behind zeros");
+        assert_eq!(starts(&[&[7; 99][..], &frame.repeat(9)].concat(), false), None, "behind junk");
+        let text: Vec<u8> = "\u{feff}Lyrics".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert_eq!((find(&text), starts(&text, true)), (None, None));
         let mut other = frame.clone();
         other[2] ^= 4;
         assert_eq!(find(&[&frame[..], &other, &frame, &other].concat()), None, "rates that change");

@@ -25,6 +25,8 @@ const W64: &[u8] = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00";
 /// The GUID of an ASF header.
 const ASF: &[u8] = b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c";
 
+const APE: &str = "Monkey's Audio (APE)";
+
 /// The first matching row wins: longer patterns come before those that they contain.
 pub(super) const SIGNATURES: &[Signature] = &[
     // Supported audio
@@ -36,9 +38,9 @@ pub(super) const SIGNATURES: &[Signature] = &[
     of(&[(0, b"FORM"), (8, b"AIFF")], Kind::Aiff, "AIFF"),
     of(&[(0, b"FORM"), (8, b"AIFC")], Kind::Aiff, "AIFF-C"),
     of(&[(0, b"fLaC")], Kind::Flac, "FLAC"),
-    of(&[(0, b"caff")], Kind::Caf, "Core Audio Format (CAF)"),
-    of(&[(0, b".snd")], Kind::Au, "AU (Sun/NeXT)"),
-    of(&[(0, b"dns.")], Kind::Au, "AU (little-endian)"),
+    of(&[(0, b"caff\0")], Kind::Caf, "Core Audio Format (CAF)"),
+    of(&[(0, b".snd\0")], Kind::Au, "AU (Sun/NeXT)"),
+    of(&[(0, b"dns."), (7, b"\0")], Kind::Au, "AU (little-endian)"),
     of(&[(0, b"\x1aE\xdf\xa3")], Kind::Matroska, "Matroska or WebM"),
     // Ogg, by the first packet of the first page
     of(&[(0, b"OggS"), (28, b"\x01vorbis")], Kind::Ogg, "Ogg Vorbis"),
@@ -64,11 +66,17 @@ pub(super) const SIGNATURES: &[Signature] = &[
     // Unsupported audio
     of(&[(0, b"wvpk")], Kind::Unread, "WavPack"),
     of(&[(0, ASF)], Kind::Unread, "Windows Media Audio (WMA, ASF)"),
-    of(&[(0, b"MAC ")], Kind::Unread, "Monkey's Audio (APE)"),
+    // With the higher byte of its version: 3.3 to 4.1
+    of(&[(0, b"MAC "), (5, b"\x0c")], Kind::Unread, APE),
+    of(&[(0, b"MAC "), (5, b"\x0d")], Kind::Unread, APE),
+    of(&[(0, b"MAC "), (5, b"\x0e")], Kind::Unread, APE),
+    of(&[(0, b"MAC "), (5, b"\x0f")], Kind::Unread, APE),
+    of(&[(0, b"MAC "), (5, b"\x10")], Kind::Unread, APE),
     of(&[(0, b"TTA1")], Kind::Unread, "True Audio (TTA)"),
     of(&[(0, b"TTA2")], Kind::Unread, "True Audio (TTA)"),
-    of(&[(0, b"MPCK")], Kind::Unread, "Musepack (MPC)"),
-    of(&[(0, b"MP+")], Kind::Unread, "Musepack (MPC)"),
+    of(&[(0, b"MPCKSH")], Kind::Unread, "Musepack (MPC)"),
+    of(&[(0, b"MP+\x07")], Kind::Unread, "Musepack (MPC)"),
+    of(&[(0, b"MP+\x17")], Kind::Unread, "Musepack (MPC)"),
     of(&[(0, b"\x7f\xfe\x80\x01")], Kind::Unread, "DTS"),
     of(&[(0, b"\xfe\x7f\x01\x80")], Kind::Unread, "DTS"),
     of(&[(0, b"\x1f\xff\xe8\x00")], Kind::Unread, "DTS"),
@@ -78,7 +86,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
     of(&[(4, b"\xf8\x72\x6f\xbb")], Kind::Unread, "Meridian Lossless Packing (MLP)"),
     of(&[(0, b"#!AMR-WB")], Kind::Unread, "AMR wide band"),
     of(&[(0, b"#!AMR")], Kind::Unread, "AMR"),
-    of(&[(0, b"DSD ")], Kind::Unread, "DSD (DSF)"),
+    of(&[(0, b"DSD \x1c\0\0\0\0\0\0\0")], Kind::Unread, "DSD (DSF)"),
     of(&[(0, b"FRM8"), (12, b"DSD ")], Kind::Unread, "DSD (DSDIFF)"),
     of(&[(0, b".RMF")], Kind::Unread, "RealMedia"),
     of(&[(0, b".ra\xfd")], Kind::Unread, "RealAudio"),
@@ -133,6 +141,16 @@ pub(super) const SIGNATURES: &[Signature] = &[
     of(&[(0, b"RIFF"), (8, b"WEBP")], Kind::NotAudio, "a WebP image"),
     of(&[(0, b"BM"), (6, b"\0\0\0\0")], Kind::NotAudio, "a BMP image"),
     of(&[(0, b"\x93NUMPY")], Kind::NotAudio, "a NumPy array"),
+    of(&[(0, b"\x7fELF")], Kind::NotAudio, "a program or library"),
+    of(&[(0, b"MZ")], Kind::NotAudio, "a program or library of Windows"),
+    of(&[(0, b"\xcf\xfa\xed\xfe")], Kind::NotAudio, "a program or library of macOS"),
+    of(&[(0, b"\xce\xfa\xed\xfe")], Kind::NotAudio, "a program or library of macOS"),
+    of(&[(0, b"\xca\xfe\xba\xbe")], Kind::NotAudio, "a Java class or a program of macOS"),
+    of(&[(0, b"!<arch>\n")], Kind::NotAudio, "a static library or package"),
+    of(&[(0, b"SQLite format 3\0")], Kind::NotAudio, "an SQLite database"),
+    of(&[(0, b"\xfd7zXZ\0")], Kind::NotAudio, "an xz archive: unpack it"),
+    of(&[(0, b"\x28\xb5\x2f\xfd")], Kind::NotAudio, "a zstd archive: unpack it"),
+    of(&[(0, b"BZh")], Kind::NotAudio, "a bzip2 archive: unpack it"),
 ];
 
 /// Separate from the table because zeros may also precede frames.

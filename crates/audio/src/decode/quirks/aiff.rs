@@ -6,7 +6,7 @@ use std::fs::File;
 
 use super::layout::{Layout, bytes_at};
 use super::media::Piece;
-use super::pcm_header::{self, Coding};
+use super::pcm_header::{self, Coding, whole_rate};
 
 struct Chunk {
     name: [u8; 4],
@@ -40,7 +40,11 @@ pub(super) fn layout(file: &mut File, start: u64, end: u64, is_aifc: bool) -> st
         place = next(file, &found)?;
     }
     let (Some(common), Some((body, size))) = (common, sound) else { return Ok(None) };
-    let Some((coding, channels, frames, rate)) = read_common(&common, is_aifc) else { return Ok(None) };
+    let Some((coding, channels, frames, rate)) = read_common(&common, is_aifc) else {
+        let codec = common.get(18..22).filter(|_| is_aifc);
+        let refused = codec.map(|codec| format!("AIFF-C with {}", codec_name(codec)));
+        return Ok(refused.map(|refused| Layout { refused: Some(refused), ..Layout::default() }));
+    };
     let head = bytes_at(file, body, 8)?;
     if head.len() < 8 {
         return Ok(None);
@@ -100,6 +104,22 @@ fn only_chunks(file: &mut File, mut place: u64, end: u64) -> std::io::Result<boo
     Ok(false)
 }
 
+/// The name of a compression that is not supported.
+fn codec_name(codec: &[u8]) -> String {
+    let name = match codec {
+        b"ima4" => "IMA4 ADPCM",
+        b"MAC3" | b"MAC6" => "MACE",
+        b"agsm" | b"GSM " => "GSM 6.10",
+        b"G722" => "G.722 ADPCM",
+        b"G726" => "G.726 ADPCM",
+        b"QDMC" | b"QDM2" => "QDesign Music",
+        b"Qclp" => "Qualcomm PureVoice",
+        b"dwvw" | b"DWVW" => "DWVW",
+        _ => return format!("the codec `{}`", codec.escape_ascii()),
+    };
+    name.to_string()
+}
+
 /// The sample coding, channel count, frame count and sample rate (80-bit float) of a `COMM` chunk.
 fn read_common(common: &[u8], is_aifc: bool) -> Option<(Coding, u16, u64, [u8; 10])> {
     let &[a, b, c, d, e, f, g, h, ..] = common else { return None };
@@ -129,13 +149,6 @@ fn read_common(common: &[u8], is_aifc: bool) -> Option<(Coding, u16, u64, [u8; 1
         _ => return None,
     };
     (channels > 0).then_some((coding, channels, frames, rate))
-}
-
-/// The integer part of an 80-bit sample rate: sign and exponent, then a 64-bit mantissa with one integer bit.
-fn whole_rate(rate: [u8; 10]) -> Option<u32> {
-    let exponent = u16::from_be_bytes([rate[0], rate[1]]).checked_sub(16_383).filter(|&exponent| exponent < 32)?;
-    let mantissa = u64::from_be_bytes(rate[2..].try_into().ok()?);
-    u32::try_from(mantissa >> (63 - exponent)).ok()
 }
 
 fn u32_at(bytes: &[u8], place: usize) -> u32 {

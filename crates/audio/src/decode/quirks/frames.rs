@@ -169,7 +169,8 @@ pub(super) fn layout<H: FrameHeader>(file: &mut File, start: u64, end: u64) -> s
         holes.clear();
     }
     let holes = walk.fill(holes);
-    Ok(Some(Layout { pieces: Some(walk.pieces), holes, notes, refused: first.refused(), ..Layout::default() }))
+    let behind = walk.stated.and_then(|stated| walk.packets.checked_sub(stated)).filter(|&behind| behind > 0);
+    Ok(Some(Layout { behind, pieces: Some(walk.pieces), holes, notes, refused: first.refused(), ..Layout::default() }))
 }
 
 /// A note about data after the last frame, if it is more than a few bytes.

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
 use super::media::{Media, Piece};
-use super::{adts, aiff, flac_head, frames, mpeg, riff, tags};
+use super::{adts, aiff, caf, flac_head, frames, mpeg, riff, tags};
 
 /// The layout of a file, determined before the reader opens it.
 #[derive(Debug, Default)]
@@ -17,10 +17,14 @@ pub(in crate::decode) struct Layout {
     pub(in crate::decode) container: Option<&'static str>,
     /// The file ends before the size that it states.
     pub(in crate::decode) cut_off: bool,
+    /// What a truncated file lacks without which nothing of it can be decoded.
+    pub(in crate::decode) lacks: Option<&'static str>,
     /// Notes about guesses.
     pub(in crate::decode) notes: Vec<String>,
     /// Gaps of foreign data between the frames of a stream.
     pub(in crate::decode) holes: Vec<Hole>,
+    /// Frames behind the end that the tag of an MP3 states.
+    pub(in crate::decode) behind: Option<u64>,
     /// The reason why the stream cannot be decoded, even if a decoder accepts it.
     pub(in crate::decode) refused: Option<String>,
 }
@@ -70,6 +74,7 @@ impl Layout {
             Some(b"riff") if mark == riff::W64_RIFF => riff::layout(file, start, end, riff::Kind::W64),
             Some(b"FORM") if form == Some(b"AIFF") => aiff::layout(file, start, end, false),
             Some(b"FORM") if form == Some(b"AIFC") => aiff::layout(file, start, end, true),
+            Some(b"caff") => caf::layout(file, start, end),
             Some(b"fLaC") => {
                 let end = tags::before_tags(file, start, end)?;
                 flac_head::layout(file, start, end).map(Some)

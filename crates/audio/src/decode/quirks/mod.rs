@@ -3,6 +3,7 @@
 
 mod adts;
 mod aiff;
+mod caf;
 mod flac_head;
 mod frames;
 pub(super) mod he_aac;

@@ -24,8 +24,37 @@ impl Coding {
     }
 }
 
-/// A WAV header for `size` bytes of samples; `None` for a coding that WAV lacks.
+/// The most channels of WAV and AIFF that symphonia 0.6.1 takes: it gives each a position.
+const POSITIONS: u16 = 26;
+
+/// A header of AU, whose channels have no positions, for `size` bytes of samples; `None` for a coding that AU lacks.
+fn au(coding: Coding, channels: u16, rate: u32, size: u64) -> Option<Vec<u8>> {
+    const HEADER: u32 = 24;
+    let encoding: u32 = match coding {
+        Coding::MuLaw => 1,
+        Coding::Big(1) => 2,
+        Coding::Big(bytes @ 2..=4) | Coding::Little(bytes @ 2..=4) => u32::from(bytes) + 1,
+        Coding::FloatBig(4) | Coding::FloatLittle(4) => 6,
+        Coding::FloatBig(8) | Coding::FloatLittle(8) => 7,
+        Coding::ALaw => 27,
+        _ => return None,
+    };
+    // All ones marks an unknown size.
+    let size = u32::try_from(size).unwrap_or(u32::MAX);
+    let numbers = [HEADER, size, encoding, rate, channels.into()];
+    Some(match coding {
+        Coding::Little(_) | Coding::FloatLittle(_) => {
+            [b"dns.".to_vec(), numbers.iter().flat_map(|x| x.to_le_bytes()).collect()].concat()
+        }
+        _ => [b".snd".to_vec(), numbers.iter().flat_map(|x| x.to_be_bytes()).collect()].concat(),
+    })
+}
+
+/// A header of WAV, or of AU for many channels, for `size` bytes of samples; `None` for a coding that these lack.
 pub(super) fn wav(coding: Coding, channels: u16, rate: u32, size: u64) -> Option<Vec<u8>> {
+    if channels > POSITIONS {
+        return au(coding, channels, rate, size);
+    }
     let (tag, bytes): (u16, u16) = match coding {
         Coding::Unsigned8 => (1, 1),
         Coding::Little(bytes) => (1, bytes),
@@ -54,9 +83,12 @@ pub(super) fn wav(coding: Coding, channels: u16, rate: u32, size: u64) -> Option
     Some(header)
 }
 
-/// An AIFF or AIFC header for `size` bytes of samples; `None` for a coding that these lack. `rate` is the file's own
-/// 80-bit field.
+/// A header of AIFF or AIFC, or of AU for many channels or bytes, for `size` bytes of samples; `None` for a coding that
+/// these lack. `rate` is the file's own 80-bit field.
 pub(super) fn aiff(coding: Coding, channels: u16, rate: [u8; 10], size: u64) -> Option<Vec<u8>> {
+    if channels > POSITIONS || size >= u64::from(u32::MAX - 64) {
+        return au(coding, channels, whole_rate(rate)?, size);
+    }
     let compression: Option<&[u8; 4]> = match coding {
         Coding::Big(_) => None,
         Coding::Unsigned8 => Some(b"raw "),
@@ -90,6 +122,13 @@ pub(super) fn aiff(coding: Coding, channels: u16, rate: [u8; 10], size: u64) -> 
     Some(header)
 }
 
+/// The integer part of an 80-bit sample rate: sign and exponent, then a 64-bit mantissa with one integer bit.
+pub(super) fn whole_rate(rate: [u8; 10]) -> Option<u32> {
+    let exponent = u16::from_be_bytes([rate[0], rate[1]]).checked_sub(16_383).filter(|&exponent| exponent < 32)?;
+    let mantissa = u64::from_be_bytes(rate[2..].try_into().ok()?);
+    u32::try_from(mantissa >> (63 - exponent)).ok()
+}
+
 /// The size of the samples, and a note about it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Extent {
@@ -110,16 +149,26 @@ pub(super) fn extent(stated: u64, form: Option<u64>, start: u64, available: u64,
     /// Sizes that writers use for an unknown length: the largest unsigned or signed number, minus a header and the rest
     /// of an incomplete frame.
     const UNKNOWN: [std::ops::RangeInclusive<u64>; 2] = [0x7fff_0000..=0x8000_0000, 0xffff_0000..=0xffff_ffff];
+    const WRAP: u64 = 1 << 32;
     let all = |note: String| Extent { bytes: available, announced: None, note: Some(note) };
     let end = start + available;
     if stated == 0 && available > 0 && !is_empty {
         return all("the header states no samples: read to the end of the file".to_string());
     }
+    let is_whole = form.is_some_and(|form| form == end);
+    if !is_whole && UNKNOWN.iter().any(|unknown| unknown.contains(&stated)) {
+        return Extent { bytes: available, announced: None, note: None };
+    }
+    // A 32-bit size of a longer file, which counts from 0 again, and so does the size of the whole.
+    let wrapped = |size: u64| stated < WRAP && size < available && (available - size) % WRAP <= 1;
+    let form_wraps = form.is_some_and(|form| form < end && (end - form) % WRAP <= 1);
+    if !is_whole && (wrapped(stated) || stated < WRAP && available >= WRAP && form_wraps) {
+        let bytes = stated + (available - stated.min(available)) / WRAP * WRAP;
+        let note = "the file is longer than its 32-bit sizes can state: read to the end of the file".to_string();
+        return Extent { bytes, announced: None, note: Some(note) };
+    }
     if stated <= available {
         return Extent { bytes: stated, announced: None, note: None };
-    }
-    if UNKNOWN.iter().any(|unknown| unknown.contains(&stated)) {
-        return Extent { bytes: available, announced: None, note: None };
     }
     match form {
         Some(form) if form > end => Extent { bytes: available, announced: Some(stated), note: None },
@@ -160,5 +209,37 @@ mod tests {
         for unknown in [u64::from(u32::MAX), 0x7fff_f000, 0x7fff_ffff, 0xffff_ffdb] {
             assert_eq!(bytes(unknown, Some(unknown + 36)), (1000, None, false), "{unknown:x}");
         }
+    }
+
+    #[test]
+    fn files_of_gigabytes_are_not_shorter_than_32_bits_can_state() {
+        const GIB: u64 = 1 << 30;
+        let bytes = |stated, form, available| {
+            let found = extent(stated, form, 44, available, false);
+            (found.bytes, found.note.is_some())
+        };
+        for unknown in [0xffff_ffff, 0xffff_f000, 0x7fff_f000] {
+            for form in [None, Some(unknown + 36), Some(0)] {
+                assert_eq!(bytes(unknown, form, 5 * GIB), (5 * GIB, false), "{unknown:x}");
+            }
+            // A size that is that large, of a file that agrees.
+            assert_eq!(bytes(unknown, Some(44 + unknown + 100), unknown + 100), (unknown, false));
+        }
+        for more in [4, 8] {
+            assert_eq!(bytes(GIB, Some(44 + GIB), (more + 1) * GIB), ((more + 1) * GIB, true), "{more}");
+            let tags = (more + 1) * GIB + 5000;
+            assert_eq!(bytes(GIB, Some(44 + GIB + 5000), tags), ((more + 1) * GIB, true), "chunks follow");
+            assert_eq!(bytes(GIB, Some(44 + tags), tags), (GIB, false), "other chunks of gigabytes follow");
+        }
+    }
+
+    #[test]
+    fn more_channels_than_positions_are_presented_as_au() {
+        assert_eq!(wav(Coding::Little(2), 26, 48_000, 104).unwrap()[..4], *b"RIFF");
+        let header = wav(Coding::Little(2), 27, 48_000, 108).unwrap();
+        let numbers: Vec<u32> = header[4..].chunks(4).map(|x| u32::from_le_bytes(x.try_into().unwrap())).collect();
+        assert_eq!((&header[..4], &numbers[..]), (&b"dns."[..], &[24, 108, 3, 48_000, 27][..]));
+        let header = aiff(Coding::Big(3), 2, *b"\x40\x0e\xac\x44\0\0\0\0\0\0", 6 << 30).unwrap();
+        assert_eq!(header[..16], *b".snd\0\0\0\x18\xff\xff\xff\xff\0\0\0\x04");
     }
 }

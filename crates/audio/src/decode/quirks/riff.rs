@@ -94,11 +94,20 @@ pub(super) fn layout(file: &mut File, start: u64, end: u64, kind: Kind) -> std::
                     size_of_data = Some(u64_at(&sizes, 8)).filter(|&size| size < 1 << 62);
                 }
             }
-            b"data" => {
-                data = Some(chunk);
-                break;
+            b"LIST" if bytes_at(file, chunk.body, 4)? == b"wavl" => {
+                let refused = "WAV with a list of pieces of sound (LIST wavl)".to_string();
+                return Ok(Some(Layout { refused: Some(refused), ..Layout::default() }));
+            }
+            b"data" if data.is_none() => {
+                data = Some(Chunk { ..chunk });
+                if format.is_some() {
+                    break;
+                }
             }
             _ => {}
+        }
+        if format.is_some() && data.is_some() {
+            break;
         }
         if chunk.size >= end - place.min(end) {
             break;
@@ -106,22 +115,59 @@ pub(super) fn layout(file: &mut File, start: u64, end: u64, kind: Kind) -> std::
         place = kind.next(file, &chunk)?;
     }
     let (Some(format), Some(data)) = (format, data) else { return Ok(None) };
-    let Some((coding, channels, rate)) = read_format(&format) else { return Ok(None) };
+    let Some((coding, channels, rate)) = read_format(&format) else {
+        let refused = odd_bits(&format).map(|bits| format!("WAV with {bits}"));
+        return Ok(refused.map(|refused| Layout { refused: Some(refused), ..Layout::default() }));
+    };
     let stated = size_of_data.filter(|_| data.size == ELSEWHERE || data.size == 0).unwrap_or(data.size);
     let available = end.saturating_sub(data.body);
     let form = form.filter(|&form| form > 8 && form != ELSEWHERE + 8).map(|form| form.saturating_add(start));
     // If only chunks follow, there are no samples.
     let is_empty = stated == 0 && only_chunks(file, kind, data.body, end)?;
     let extent = pcm_header::extent(stated, form, data.body, available, is_empty);
+    let second = match extent.bytes == stated && second_data(file, kind, &data, end)? {
+        true => Some("the file has more than one `data` chunk, of which only the first was read".to_string()),
+        false => None,
+    };
     let Some(header) = pcm_header::wav(coding, channels, rate, extent.bytes) else { return Ok(None) };
     let frame = u64::from(coding.bytes()) * u64::from(channels);
     Ok(Some(Layout {
         pieces: Some(vec![Piece::Bytes(header), Piece::File { start: data.body, length: extent.bytes }]),
         frames: Some(extent.announced.unwrap_or(extent.bytes) / frame),
+        container: Some("wave"),
         cut_off: extent.announced.is_some_and(|announced| announced / frame > extent.bytes / frame),
-        notes: extent.note.into_iter().collect(),
+        notes: extent.note.into_iter().chain(second).collect(),
         ..Layout::default()
     }))
+}
+
+/// Whether another `data` chunk with samples follows `data`.
+fn second_data(file: &mut File, kind: Kind, data: &Chunk, end: u64) -> std::io::Result<bool> {
+    /// Real files have a handful of chunks.
+    const MOST: u32 = 1000;
+    let mut place = kind.next(file, data)?;
+    for _ in 0..MOST {
+        let Some(chunk) = kind.chunk(file, place)?.filter(|chunk| chunk.size <= end) else { return Ok(false) };
+        if &chunk.name == b"data" {
+            return Ok(chunk.size > 0);
+        }
+        place = kind.next(file, &chunk)?;
+    }
+    Ok(false)
+}
+
+/// What is unusual about the numbers of PCM and floats that are not supported.
+fn odd_bits(format: &[u8]) -> Option<String> {
+    let number = |place: usize| format.get(place..place + 2).map(|bytes| u16::from_le_bytes([bytes[0], bytes[1]]));
+    let (mut tag, channels, bits) = (number(0)?, number(2)?, number(14)?);
+    if tag == 0xfffe {
+        tag = number(24)?;
+    }
+    match tag {
+        1 if channels > 0 && bits > 32 => Some(format!("integers of {bits} bits")),
+        3 if channels > 0 && ![32, 64].contains(&bits) => Some(format!("floats of {bits} bits")),
+        _ => None,
+    }
 }
 
 /// Whether `place` to `end` holds only complete chunks.
