@@ -7,7 +7,7 @@ mod sound;
 
 use std::path::PathBuf;
 
-use mert_audio::{AudioError, AudioFile, Damage, identify};
+use mert_audio::{AudioError, AudioFile, Damage, Source, identify};
 use mert_testkit::fixture;
 use sound::{Decoded, Wav, decode, samples, track};
 use tempfile::TempDir;
@@ -203,5 +203,30 @@ fn programs_and_texts_are_no_audio() {
         std::fs::write(&path, &file).unwrap();
         assert!(identify(&path).unwrap().unwrap().is_audio(), "{name}");
         assert!(AudioFile::open(&path, Damage::Refuse).is_ok(), "{name}");
+    }
+}
+
+/// Sparse files, of which only the length is read.
+#[test]
+fn wav_files_of_more_than_4_gib_are_read_to_their_end() {
+    const FRAME: u64 = 16;
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("x.wav");
+    let data = (1 << 32) + 1000 * FRAME;
+    for (size, notes) in [(u32::MAX, 0), (data as u32, 1)] {
+        let header = Wav { format: 3, channels: 2, bits: 64, size, ..Wav::S16 }.header();
+        std::fs::write(&path, &header).unwrap();
+        std::fs::File::options().write(true).open(&path).unwrap().set_len(header.len() as u64 + data).unwrap();
+        let mut file = AudioFile::open(&path, Damage::Refuse).unwrap();
+        assert_eq!(file.info().frames, Some(data / FRAME));
+        assert_eq!(file.notes().len(), notes, "{:?}", file.notes());
+        if notes > 0 {
+            continue;
+        }
+        let mut length = file.pass_over(data / FRAME - 5000).unwrap();
+        while let Some(block) = file.next_block().unwrap() {
+            length += block.len() as u64;
+        }
+        assert_eq!(length, data / FRAME);
     }
 }

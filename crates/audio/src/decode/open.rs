@@ -271,9 +271,9 @@ impl AudioFile {
         self.notes.extend(layout.notes);
         // A tag without a delay is not taken for the length.
         if let Some(behind) = layout.behind.filter(|_| self.info.frames.is_some()) {
-            self.notes.push(format!(
-                "{behind} frames behind the end that the tag states were left out: the file may be several joined"
-            ));
+            let frames = if behind == 1 { "frame" } else { "frames" };
+            let note = "behind the end that the tag states left out: the file may be several joined";
+            self.notes.push(format!("{behind} {frames} {note}"));
         }
         for hole in layout.holes {
             let place = match (self.damage, hole.filled) {

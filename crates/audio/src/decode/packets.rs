@@ -34,7 +34,7 @@ impl AudioFile {
                     // A WAV file that was written to a pipe does not state its length, and ends where it ends. So does
                     // Matroska of unknown size, whose elements were checked.
                     self.cut_off |= match self.info.container {
-                        "wave" | "ffmpeg" => self.info.frames.is_some(),
+                        "wave" | "ffmpeg" => self.info.frames.is_some_and(|frames| self.position < frames),
                         "matroska" => false,
                         _ => true,
                     };
