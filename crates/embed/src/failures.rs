@@ -45,7 +45,7 @@ pub fn reason(error: &EmbedError) -> String {
             AudioError::UnknownCodec { .. } => "unknown codec",
             AudioError::Rate { .. } | AudioError::WrongRate { .. } => "sample rate",
             AudioError::Damaged { .. } | AudioError::DecoderPanicked { .. } => "damaged",
-            AudioError::Truncated { .. } => "truncated",
+            AudioError::Truncated { .. } | AudioError::Incomplete { .. } => "truncated",
             AudioError::Changes { .. } => "changes within",
             AudioError::NotFinite { .. } | AudioError::NotFloatPcm { .. } | AudioError::PartialSample { .. } => {
                 "impossible samples"
