@@ -4,6 +4,7 @@
 mod common;
 
 use common::{arg, convert, json, mert_verify};
+use mert_convert::{Plan, PlanOptions, Source, write};
 use mert_spec::{Dtype, Layout};
 use mert_testkit::{ConvertedModel, fixture};
 use mert_verify::Reference;
@@ -87,7 +88,12 @@ fn the_original_must_be_the_original_with_its_own_configuration() {
     let alone = TempDir::new().unwrap();
     let checkpoint = alone.path().join("pytorch_model.bin");
     std::fs::copy(fixture("deepnorm/pytorch_model.bin"), &checkpoint).unwrap();
-    let guessed = convert(&checkpoint, &alone, Dtype::F32, Layout::Mlx);
+    // Shapes tell neither heads nor order; DeepNorm is left to be guessed.
+    let told = ["num_attention_heads=4", "do_stable_layer_norm=false"].map(|field| field.parse().unwrap());
+    let source = Source::open(&checkpoint).unwrap();
+    let options = PlanOptions { dtype: Dtype::F32, config_set: told.to_vec(), ..PlanOptions::default() };
+    let guessed = alone.path().join("guessed.safetensors");
+    write::safetensors(&Plan::new(&source, &options).unwrap(), &source, &guessed, true, &|_| {}).unwrap();
     let (code, _, err) = mert_verify(&[arg(&guessed), "--checkpoint", arg(&checkpoint)]);
     assert_eq!(code, 2);
     assert!(err.contains("--checkpoint-config"), "{err}");
