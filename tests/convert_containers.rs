@@ -9,28 +9,12 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
-use mert_spec::Config;
-use mert_testkit::{Tensor, fixture, sharp_checkpoint, write_torch_zip};
-use scratch::Scratch;
+use mert_testkit::{Tensor, fixture};
+use scratch::{Scratch, checkpoint};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 const Q_PROJ: &str = "encoder.layers.0.attention.q_proj.weight";
-
-fn tiny() -> Config {
-    let text = std::fs::read_to_string(fixture("containers/config.json")).unwrap();
-    Config::from_json(&text).unwrap()
-}
-
-/// A checkpoint of the tiny model after `change`, beside its config.json.
-fn checkpoint(scratch: &Scratch, change: impl FnOnce(&mut Vec<(String, Tensor)>)) -> PathBuf {
-    let mut tensors = sharp_checkpoint(&tiny(), 1);
-    change(&mut tensors);
-    let path = scratch.path("checkpoint.bin");
-    write_torch_zip(&path, &tensors).unwrap();
-    std::fs::copy(fixture("containers/config.json"), scratch.path("config.json")).unwrap();
-    path
-}
 
 /// The converted tensors and the printed text.
 #[track_caller]

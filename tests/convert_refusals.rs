@@ -5,27 +5,9 @@
 #[path = "common/scratch.rs"]
 mod scratch;
 
-use std::path::PathBuf;
-
 use assert_cmd::Command;
-use mert_spec::Config;
-use mert_testkit::{Tensor, fixture, sharp_checkpoint, write_torch_zip};
-use scratch::Scratch;
-
-fn tiny() -> Config {
-    let text = std::fs::read_to_string(fixture("containers/config.json")).unwrap();
-    Config::from_json(&text).unwrap()
-}
-
-/// A checkpoint of the tiny model after `change`, beside its config.json.
-fn checkpoint(scratch: &Scratch, change: impl FnOnce(&mut Vec<(String, Tensor)>)) -> PathBuf {
-    let mut tensors = sharp_checkpoint(&tiny(), 1);
-    change(&mut tensors);
-    let path = scratch.path("checkpoint.bin");
-    write_torch_zip(&path, &tensors).unwrap();
-    std::fs::copy(fixture("containers/config.json"), scratch.path("config.json")).unwrap();
-    path
-}
+use mert_testkit::{Tensor, fixture};
+use scratch::{Scratch, checkpoint};
 
 fn named<'a>(tensors: &'a mut [(String, Tensor)], name: &str) -> &'a mut (String, Tensor) {
     tensors.iter_mut().find(|(n, _)| n == name).unwrap()

@@ -5,6 +5,8 @@
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
+use mert_spec::Config;
+use mert_testkit::{Tensor, fixture, sharp_checkpoint, write_torch_zip};
 use tempfile::TempDir;
 
 /// A folder for one test.
@@ -49,4 +51,20 @@ impl Scratch {
         assert!(run.get_output().stdout.is_empty());
         assert_eq!(self.listing(), before, "something was left behind");
     }
+}
+
+/// The configuration of the tiny model in `fixtures/containers`.
+pub(crate) fn tiny() -> Config {
+    let text = std::fs::read_to_string(fixture("containers/config.json")).unwrap();
+    Config::from_json(&text).unwrap()
+}
+
+/// A checkpoint of the tiny model after `change`, beside its config.json.
+pub(crate) fn checkpoint(scratch: &Scratch, change: impl FnOnce(&mut Vec<(String, Tensor)>)) -> PathBuf {
+    let mut tensors = sharp_checkpoint(&tiny(), 1);
+    change(&mut tensors);
+    let path = scratch.path("checkpoint.bin");
+    write_torch_zip(&path, &tensors).unwrap();
+    std::fs::copy(fixture("containers/config.json"), scratch.path("config.json")).unwrap();
+    path
 }

@@ -24,7 +24,7 @@ pub struct ClosingNorm {
 const NEARER: f64 = 10.0;
 
 /// Advice for such a reference.
-const TODO: &str = "put `last_hidden_state` in the last place of `hidden_states` when you make the reference (the \
+const ADVICE: &str = "put `last_hidden_state` in the last place of `hidden_states` when you make the reference (the \
                     README's Python example does)";
 
 impl ClosingNorm {
@@ -85,7 +85,7 @@ fn reason(measured: &LayerMetrics, again: &LayerResult) -> Option<String> {
     };
     Some(format!(
         "the reference's last hidden state lacks the encoder's final LayerNorm, as transformers 5 returns it for pre-LN \
-         models: with that LayerNorm applied {comparison}; {TODO}"
+         models: with that LayerNorm applied {comparison}; {ADVICE}"
     ))
 }
 
