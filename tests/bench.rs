@@ -8,7 +8,7 @@ use std::path::Path;
 
 use assert_cmd::Command;
 use common::{arg, mert_verify, model, reference};
-use mert_spec::{Config, attention_flops, forward_flops};
+use mert_arch::{Config, attention_flops, forward_flops};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -205,7 +205,7 @@ fn without_libtorch_the_feature_is_named() {
 
 #[cfg(feature = "tch")]
 mod against_libtorch {
-    use mert_spec::{Dtype, Layout};
+    use mert_arch::{Dtype, Layout};
     use mert_testkit::fixture;
 
     use super::*;

@@ -208,7 +208,7 @@ fn a_known_checkpoint_passes_its_licence_on() {
     use mert_convert::{Plan, PlanOptions, Source};
     let source = Source::open(&fixture("containers/zip.bin")).unwrap();
     let plan = Plan::new(&source, &PlanOptions::default()).unwrap();
-    for known in mert_spec::KNOWN_CHECKPOINTS {
+    for known in mert_arch::KNOWN_CHECKPOINTS {
         let metadata = plan.metadata(known.sha256.to_string()).to_map();
         assert_eq!(metadata["license"], known.license);
     }
@@ -250,7 +250,7 @@ fn a_file_of_a_known_size_is_not_taken_for_the_known_one() {
     std::fs::copy(fixture("containers/legacy.bin"), &padded).unwrap();
     // A hole behind the last storage, where a legacy file may have anything.
     let file = std::fs::OpenOptions::new().write(true).open(&padded).unwrap();
-    file.set_len(mert_spec::KNOWN_CHECKPOINTS[0].bytes).unwrap();
+    file.set_len(mert_arch::KNOWN_CHECKPOINTS[0].bytes).unwrap();
     let converted = convert(&padded, &folder, &[]);
     assert!(raw(&converted) == raw(&convert(&fixture("containers/legacy.bin"), &folder, &[])));
     let metadata = ConvertedModel::read(&converted).unwrap().metadata;

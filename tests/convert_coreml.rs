@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
-use mert_spec::{Config, KNOWN_CHECKPOINTS};
+use mert_arch::{Config, KNOWN_CHECKPOINTS};
 use mert_testkit::{fixture, sharp_checkpoint, write_torch_zip};
 use tempfile::TempDir;
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
 use half::{bf16, f16};
-use mert_spec::Config;
+use mert_arch::Config;
 use mert_testkit::{Tensor, fixture, sharp_checkpoint, write_torch_zip_f64};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};

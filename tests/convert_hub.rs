@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hub_server::{COMMIT, Fault, HubServer, PINNED, Request, sha256};
-use mert_spec::KNOWN_CHECKPOINTS;
+use mert_arch::KNOWN_CHECKPOINTS;
 use mert_testkit::fixture;
 use safetensors::SafeTensors;
 use serde_json::Value;

@@ -8,7 +8,7 @@ mod scratch;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
-use mert_spec::Config;
+use mert_arch::Config;
 use mert_testkit::{ConvertedModel, Tensor, fixture, sharp_checkpoint, write_torch_zip};
 use scratch::Scratch;
 

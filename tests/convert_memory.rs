@@ -3,9 +3,9 @@
 //! Alone in its program, whose allocator counts. What is mapped is not allocated: it is the page cache's.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
+use mert_arch::{Config, Dtype, Layout};
 use mert_convert::write::CoreMlOptions;
 use mert_convert::{Plan, PlanOptions, Source, write};
-use mert_spec::{Config, Dtype, Layout};
 use mert_testkit::{fixture, sharp_checkpoint, write_torch_zip};
 use peak_alloc::PeakAlloc;
 use tempfile::TempDir;

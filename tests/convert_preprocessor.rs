@@ -205,7 +205,7 @@ fn the_plan_and_the_package_have_it_too() {
 fn a_published_checkpoint_is_known() {
     let scratch = Scratch::new();
     checkpoint(&scratch, |config| config["model_type"] = "mert_model".into());
-    for known in mert_spec::KNOWN_CHECKPOINTS {
+    for known in mert_arch::KNOWN_CHECKPOINTS {
         let options = ["--source-sha256", known.sha256];
         let (rate, normalize, origin) = recorded(&scratch, &options);
         assert_eq!((rate, normalize), (known.sampling_rate, known.do_normalize));

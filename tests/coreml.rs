@@ -6,8 +6,8 @@ mod common;
 use std::path::{Path, PathBuf};
 
 use common::{arg, convert, convert_coreml, json, mert_verify, reference};
+use mert_arch::{Dtype, Layout};
 use mert_convert::write::CoreMlOptions;
-use mert_spec::{Dtype, Layout};
 use mert_testkit::protobuf::packed;
 use mert_testkit::{CoreMlPackage, fixture};
 use safetensors::SafeTensors;

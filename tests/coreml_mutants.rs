@@ -7,8 +7,8 @@ mod common;
 use std::path::{Path, PathBuf};
 
 use common::{arg, convert_coreml, json, mert_verify, reference};
+use mert_arch::Dtype;
 use mert_convert::write::CoreMlOptions;
-use mert_spec::Dtype;
 use mert_testkit::core_ml_package::field;
 use mert_testkit::protobuf::{Field, Message, packed};
 use mert_testkit::{CoreMlPackage, fixture};
@@ -401,7 +401,7 @@ const MANIFEST: &[Mutant] = &[
     }),
     ("weights said to be f32", Gate, |p| set_metadata(p, "dtype", "f32")),
     ("a configuration of another width", With("128"), |p| {
-        let mut config = mert_spec::Config::from_json(&metadata(p, "config")).unwrap();
+        let mut config = mert_arch::Config::from_json(&metadata(p, "config")).unwrap();
         config.hidden_size = 128;
         set_metadata(p, "config", &config.to_json());
     }),

@@ -100,7 +100,7 @@ fn every_format_holds_the_same_rows() {
 }
 
 fn first_layers(layers: &str) -> Vec<usize> {
-    let selection: mert_spec::LayerSelection = layers.parse().unwrap();
+    let selection: mert_arch::LayerSelection = layers.parse().unwrap();
     selection.resolve(13).unwrap()
 }
 

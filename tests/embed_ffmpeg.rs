@@ -7,8 +7,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
+use mert_arch::{Dtype, Layout};
 use mert_convert::{Plan, PlanOptions, Source, write};
-use mert_spec::{Dtype, Layout};
 use mert_testkit::fixture;
 use serde_json::Value;
 use tempfile::TempDir;

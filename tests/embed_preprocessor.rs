@@ -6,11 +6,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
+use mert_arch::Dtype;
 use mert_audio::{Damage, Tail, Track, WindowPolicy};
 use mert_convert::{Plan, PlanOptions, PreprocessorOptions, Source, write};
 use mert_embed::{Embedder, Encoder, EncoderOptions, Pool};
 use mert_runtime::{ComputeDtype, DeviceKind, Model};
-use mert_spec::Dtype;
 use mert_testkit::{ConvertedModel, fixture};
 use serde_json::Value;
 use tempfile::TempDir;

@@ -4,8 +4,8 @@
 mod common;
 
 use common::{arg, convert, json, mert_verify};
+use mert_arch::{Dtype, Layout};
 use mert_convert::{Plan, PlanOptions, Source, write};
-use mert_spec::{Dtype, Layout};
 use mert_testkit::{ConvertedModel, fixture};
 use mert_verify::Reference;
 use mert_verify::metrics::LayerMetrics;

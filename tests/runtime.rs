@@ -140,8 +140,8 @@ fn both_layouts_and_all_dtypes_load() {
     let samples = clip(4000, 1);
     let expected = values(&model().hidden_states(&samples, &[12]).unwrap()[0]);
     let mut converted = ConvertedModel::read(&model_path()).unwrap();
-    for layout in [mert_spec::Layout::Mlx, mert_spec::Layout::Candle] {
-        for dtype in [mert_spec::Dtype::F16, mert_spec::Dtype::F32, mert_spec::Dtype::Bf16] {
+    for layout in [mert_arch::Layout::Mlx, mert_arch::Layout::Candle] {
+        for dtype in [mert_arch::Dtype::F16, mert_arch::Dtype::F32, mert_arch::Dtype::Bf16] {
             converted.metadata.layout = layout;
             converted.metadata.dtype = dtype;
             converted.write(&path).unwrap();
@@ -149,8 +149,8 @@ fn both_layouts_and_all_dtypes_load() {
             let got = values(&model.hidden_states(&samples, &[12]).unwrap()[0]);
             match dtype {
                 // f16 values in an f32 file are the same values.
-                mert_spec::Dtype::F16 | mert_spec::Dtype::F32 => assert_eq!(got, expected, "{layout} {dtype}"),
-                mert_spec::Dtype::Bf16 => assert_ne!(got, expected),
+                mert_arch::Dtype::F16 | mert_arch::Dtype::F32 => assert_eq!(got, expected, "{layout} {dtype}"),
+                mert_arch::Dtype::Bf16 => assert_ne!(got, expected),
             }
         }
     }

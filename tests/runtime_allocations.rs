@@ -12,8 +12,8 @@ use std::time::Duration;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use counting_allocator::allocated;
+use mert_arch::{Config, Dtype, inventory};
 use mert_runtime::{ComputeDtype, Model, Workspace};
-use mert_spec::{Config, Dtype, inventory};
 use mert_testkit::{ConvertedModel, fixture};
 
 const PASSES: usize = 20;
@@ -36,7 +36,7 @@ fn models() -> Vec<(String, Model)> {
     let generated = ["stable-layer-norm", "deepnorm"].map(|name| {
         let config = std::fs::read_to_string(fixture(name).join("config.json")).unwrap();
         let config = Config::from_json(&config).unwrap();
-        let tensor = |(seed, spec): (usize, mert_spec::TensorSpec)| {
+        let tensor = |(seed, spec): (usize, mert_arch::TensorSpec)| {
             let value = |i: usize| (((i + seed) * 2_654_435_761) % 65_521) as f32 / 327_600.0 - 0.1;
             let values: Vec<f32> = (0..spec.shape.iter().product()).map(value).collect();
             (spec.name, Tensor::from_vec(values, spec.shape.as_slice(), &Device::Cpu).unwrap())

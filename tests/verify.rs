@@ -4,7 +4,7 @@
 mod common;
 
 use common::{arg, changed_reference, convert, json, mert_verify, model, reference};
-use mert_spec::{Dtype, Layout};
+use mert_arch::{Dtype, Layout};
 use mert_testkit::{Damage, fixture};
 use mert_verify::Reference;
 use ndarray::{Axis, s};

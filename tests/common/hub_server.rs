@@ -203,7 +203,7 @@ impl HubServer {
 }
 
 /// The commit of the checkpoint that is known.
-pub(crate) const PINNED: &str = mert_spec::KNOWN_CHECKPOINTS[0].revision;
+pub(crate) const PINNED: &str = mert_arch::KNOWN_CHECKPOINTS[0].revision;
 
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()

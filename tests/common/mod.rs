@@ -4,9 +4,9 @@
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
+use mert_arch::{Dtype, Layout};
 use mert_convert::write::CoreMlOptions;
 use mert_convert::{Plan, PlanOptions, Source, write};
-use mert_spec::{Dtype, Layout};
 use mert_testkit::fixture;
 use mert_verify::Reference;
 use serde_json::Value;

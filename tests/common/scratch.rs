@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
-use mert_spec::Config;
+use mert_arch::Config;
 use mert_testkit::{Tensor, fixture, sharp_checkpoint, write_torch_zip};
 use tempfile::TempDir;
 

@@ -5,9 +5,9 @@
 use std::hint::black_box;
 
 use gungraun::{library_benchmark, library_benchmark_group, main};
+use mert_arch::Dtype;
 use mert_convert::reader::SourceDtype;
 use mert_convert::transform::{Cast, FuseWeightNorm, Place, Transpose, check_finite};
-use mert_spec::Dtype;
 
 /// Output channels of MERT-v1-95M's positional convolution: (channels, 48, 128).
 const SHAPE: [usize; 3] = [16, 48, 128];

@@ -8,13 +8,13 @@ use anyhow::{Context, bail};
 use clap::Parser;
 use comfy_table::{Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
+use mert_arch::{ConfigField, Dtype, LayerSelection, Layout, known_by_sha256};
 use mert_convert::hub::{self, HubModel, HubName, HubSettings};
 use mert_convert::write::{CoreMlOptions, CoreMlProgram, DeploymentTarget, InputLengths, Written};
 use mert_convert::{
     ConfigOrigin, ConvertError, Plan, PlanOptions, PlannedPreprocessor, PreprocessorOptions, Source, Step, StepInput,
     sha256_output, write,
 };
-use mert_spec::{ConfigField, Dtype, LayerSelection, Layout, known_by_sha256};
 use serde::Serialize;
 use serde_json::json;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use mert_spec::{ConfigError, Dtype, InferError};
+use mert_arch::{ConfigError, Dtype, InferError};
 use thiserror::Error;
 
 use crate::hub::HubError;

@@ -5,7 +5,7 @@ use std::fs::FileType;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use mert_spec::json_from_text;
+use mert_arch::json_from_text;
 use serde::Deserialize;
 
 use crate::source::{ADAPTER_CONFIG, WEIGHT_FILES, read_text};

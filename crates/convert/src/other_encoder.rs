@@ -1,7 +1,7 @@
 //! Recognition of tensors inside the encoder's modules that no MERT or HuBERT has: their origin and what to do. None of
 //! them may be dropped, because the rest would compute another function.
 
-use mert_spec::weight_norm;
+use mert_arch::weight_norm;
 
 use crate::pattern::shown;
 
@@ -151,7 +151,7 @@ pub(crate) fn other_encoder<'a>(names: impl Iterator<Item = &'a str> + Clone, pr
 
 #[cfg(test)]
 mod tests {
-    use mert_spec::{Config, inventory};
+    use mert_arch::{Config, inventory};
 
     use super::*;
 
@@ -180,7 +180,7 @@ mod tests {
     /// No tensor name of the family is a sign.
     #[test]
     fn what_belongs_there_is_no_sign() {
-        let layer = mert_spec::FeatureExtractorNorm::Layer;
+        let layer = mert_arch::FeatureExtractorNorm::Layer;
         let config = Config { conv_bias: true, feat_extract_norm: layer, ..Config::mert_v1_95m() };
         let spellings =
             weight_norm::SPELLINGS.iter().flat_map(|spelling| [spelling.g.to_string(), spelling.v.to_string()]);

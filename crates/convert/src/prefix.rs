@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use mert_spec::CONV0_WEIGHT;
+use mert_arch::CONV0_WEIGHT;
 
 use crate::pattern::{nearest, shown};
 use crate::reader::names::other_model;

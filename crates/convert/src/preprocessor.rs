@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use mert_spec::{Config, KnownCheckpoint, Preprocessor, PreprocessorConfig};
+use mert_arch::{Config, KnownCheckpoint, Preprocessor, PreprocessorConfig};
 use serde::{Serialize, Serializer};
 
 use crate::source::{PREPROCESSOR_FILES, read_given};
@@ -193,7 +193,7 @@ fn read(path: &Path) -> Result<PreprocessorConfig> {
 
 #[cfg(test)]
 mod tests {
-    use mert_spec::KNOWN_CHECKPOINTS;
+    use mert_arch::KNOWN_CHECKPOINTS;
 
     use super::*;
 

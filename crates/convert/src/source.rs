@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 
-use mert_spec::{KNOWN_CHECKPOINTS, KnownCheckpoint, known_by_sha256, text_from_bytes};
+use mert_arch::{KNOWN_CHECKPOINTS, KnownCheckpoint, known_by_sha256, text_from_bytes};
 use rayon::prelude::*;
 
 use crate::input::{Located, beside, locate};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use mert_spec::{LayerSelection, SelectionError};
+use mert_arch::{LayerSelection, SelectionError};
 use serde::Deserialize;
 use serde_json::Value;
 

@@ -1,8 +1,8 @@
 //! From windows of samples to vectors: the model, the selected hidden states, and the pooling of frames.
 
+use mert_arch::LayerSelection;
 use mert_audio::{AudioError, normalize};
 use mert_runtime::{Model, Workspace};
-use mert_spec::LayerSelection;
 
 use crate::EmbedError;
 use crate::pool::{Pool, normalize_l2};
@@ -37,7 +37,7 @@ impl Embedder {
     }
 
     /// The model's architecture.
-    pub fn config(&self) -> &mert_spec::Config {
+    pub fn config(&self) -> &mert_arch::Config {
         self.model.config()
     }
 

@@ -14,7 +14,7 @@ pub enum EmbedError {
     Model(#[from] mert_runtime::Error),
     /// A hidden state that the model does not have.
     #[error("{0}")]
-    Layers(#[from] mert_spec::SelectionError),
+    Layers(#[from] mert_arch::SelectionError),
     /// Audio that cannot be taken.
     #[error("{0}")]
     Audio(#[from] AudioError),

@@ -9,8 +9,8 @@ use std::hint::black_box;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use gungraun::{library_benchmark, library_benchmark_group, main};
+use mert_arch::{Config, inventory};
 use mert_runtime::Model;
-use mert_spec::{Config, inventory};
 
 /// A model with every tensor of `config`, and an input of `samples`.
 fn model(config: &Config, samples: usize) -> (Model, Tensor) {

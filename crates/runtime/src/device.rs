@@ -2,7 +2,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use candle_core::{DType, Device};
-use mert_spec::Dtype;
+use mert_arch::Dtype;
 
 use crate::Error;
 

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use mert_spec::{ConfigError, MetadataError};
+use mert_arch::{ConfigError, MetadataError};
 use thiserror::Error;
 
 /// Why a model could not be loaded or run.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
-use mert_spec::{Config, Preprocessor};
+use mert_arch::{Config, Preprocessor};
 
 use crate::candle::CandleModel;
 use crate::cpu::{self, CpuModel};

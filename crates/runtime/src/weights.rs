@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device, Shape, Tensor};
 use candle_nn::var_builder::SimpleBackend;
 use candle_nn::{Init, VarBuilder};
-use mert_spec::{Layout, Metadata, Role, inventory};
+use mert_arch::{Layout, Metadata, Role, inventory};
 use safetensors::SafeTensors;
 
 use crate::Error;
@@ -105,11 +105,11 @@ impl ConvertedFile {
     }
 }
 
-fn safetensors_dtype(dtype: mert_spec::Dtype) -> safetensors::Dtype {
+fn safetensors_dtype(dtype: mert_arch::Dtype) -> safetensors::Dtype {
     match dtype {
-        mert_spec::Dtype::F16 => safetensors::Dtype::F16,
-        mert_spec::Dtype::Bf16 => safetensors::Dtype::BF16,
-        mert_spec::Dtype::F32 => safetensors::Dtype::F32,
+        mert_arch::Dtype::F16 => safetensors::Dtype::F16,
+        mert_arch::Dtype::Bf16 => safetensors::Dtype::BF16,
+        mert_arch::Dtype::F32 => safetensors::Dtype::F32,
     }
 }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use half::{bf16, f16};
-use mert_spec::{Config, Dtype, Layout, Metadata, Role, inventory};
+use mert_arch::{Config, Dtype, Layout, Metadata, Role, inventory};
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 

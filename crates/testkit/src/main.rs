@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Parser;
-use mert_spec::Config;
+use mert_arch::Config;
 use mert_testkit::{sharp_checkpoint, write_torch_zip};
 
 /// Writes FOLDER/pytorch_model.bin and FOLDER/config.json: MERT-v1-95M's names and shapes (or those of

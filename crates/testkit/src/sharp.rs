@@ -1,4 +1,4 @@
-use mert_spec::{Config, Role, inventory, weight_norm};
+use mert_arch::{Config, Role, inventory, weight_norm};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;

@@ -1,7 +1,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use mert_spec::{ConfigError, SelectionError};
+use mert_arch::{ConfigError, SelectionError};
 use thiserror::Error;
 
 /// Why something could not be checked. A model that was checked and is wrong is no error but a

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mert_spec::Dtype;
+use mert_arch::Dtype;
 use ndarray::{Array2, ArrayView2, ArrayView3, Axis};
 use serde::Serialize;
 

@@ -5,8 +5,8 @@ mod message;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use mert_arch::{Dtype, LayerSelection, text_from_bytes};
 use mert_runtime::DeviceKind;
-use mert_spec::{Dtype, LayerSelection, text_from_bytes};
 use serde::de::value::SeqAccessDeserializer;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};

@@ -1,4 +1,4 @@
-use mert_spec::Dtype;
+use mert_arch::Dtype;
 use serde::{Deserialize, Serialize};
 
 use crate::{Result, VerifyError};

@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
+use mert_arch::{Dtype, LayerSelection};
 use mert_runtime::{ComputeDtype, DeviceKind};
-use mert_spec::{Dtype, LayerSelection};
 use ndarray::Array3;
 
 use crate::candidate::{Candidate, Emulation, Output, PackageEngine};

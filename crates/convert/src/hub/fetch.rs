@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use mert_spec::{KNOWN_CHECKPOINTS, KnownCheckpoint, json_from_text};
+use mert_arch::{KNOWN_CHECKPOINTS, KnownCheckpoint, json_from_text};
 use serde::Deserialize;
 
 use super::cache::{ModelCache, blob_of};

@@ -5,7 +5,7 @@ mod planner;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use mert_spec::{
+use mert_arch::{
     Config, ConfigField, Dtype, Inferred, Layout, Metadata, Role, infer_config, inventory, known_by_sha256,
 };
 use serde::Serialize;

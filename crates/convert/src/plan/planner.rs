@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use mert_spec::{Config, Layout, Role, TensorSpec, inventory, training_only_reason, weight_norm};
+use mert_arch::{Config, Layout, Role, TensorSpec, inventory, training_only_reason, weight_norm};
 
 use super::{Dropped, PlanOptions, Step, StepInput};
 use crate::Problem;

@@ -1,6 +1,6 @@
 //! Recognition of checkpoints that are not a plain state dict of the model, by tensor names and shapes.
 
-use mert_spec::CONV0_WEIGHT;
+use mert_arch::CONV0_WEIGHT;
 
 use super::Listing;
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::Path;
 
-use mert_spec::json_from_text;
+use mert_arch::json_from_text;
 use serde::Deserialize;
 
 use super::{Checkpoint, Listing, MappedFile, TensorBytes, open_file};

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::path::Path;
 
-use mert_spec::CONV0_WEIGHT;
+use mert_arch::CONV0_WEIGHT;
 
 use super::Beside;
 use super::objects::{Module, refuse_keys, refuse_without_model};

@@ -2,7 +2,7 @@
 
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
-use mert_spec::Dtype;
+use mert_arch::Dtype;
 use serde::{Serialize, Serializer};
 
 use super::Place;

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use mert_spec::Dtype;
+use mert_arch::Dtype;
 use serde::Serialize;
 
 use super::narrow;

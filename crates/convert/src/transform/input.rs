@@ -3,7 +3,7 @@
 use std::io;
 use std::ops::Range;
 
-use mert_spec::Dtype;
+use mert_arch::Dtype;
 use zerocopy::FromBytes;
 
 use super::{Place, check_finite, narrow};

@@ -1,6 +1,6 @@
 //! Narrowing f64 to a shorter type with a single rounding, although values pass through f32.
 
-use mert_spec::Dtype;
+use mert_arch::Dtype;
 
 /// An f32 whose [`Cast`](super::Cast) to `to` equals a single rounding of the f64 to `to`.
 ///

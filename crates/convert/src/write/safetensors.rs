@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use mert_spec::{Dtype, Metadata};
+use mert_arch::{Dtype, Metadata};
 use serde::Serialize;
 
 use super::atomic::{AtomicFile, write_error};

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use half::f16;
-use mert_spec::Dtype;
+use mert_arch::Dtype;
 use rayon::prelude::*;
 
 use super::atomic::write_error;

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Parser;
+use mert_arch::LayerSelection;
 use mert_audio::{Tail, WindowPolicy};
 use mert_embed::{Pool, parse_device};
 use mert_runtime::{ComputeDtype, DeviceKind};
-use mert_spec::LayerSelection;
 
 /// Embeds audio files with a converted MERT or HuBERT model.
 ///

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, bail};
+use mert_arch::{LayerSelection, Metadata};
 use mert_audio::{Damage, WindowPolicy};
 use mert_embed::failures::{self, Failure, count_by_reason};
 use mert_embed::inputs::{self, Input};
@@ -21,7 +22,6 @@ use mert_embed::{
     parse_device, run as embed,
 };
 use mert_runtime::{ComputeDtype, ConvertedFile, DeviceKind, Model};
-use mert_spec::{LayerSelection, Metadata};
 use sha2::{Digest, Sha256};
 
 pub(crate) use self::args::Args;

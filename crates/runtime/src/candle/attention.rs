@@ -1,6 +1,6 @@
 use candle_core::{Result, Tensor};
 use candle_nn::{Linear, Module, VarBuilder};
-use mert_spec::Config;
+use mert_arch::Config;
 
 use super::ops::scaled_dot_product_attention;
 

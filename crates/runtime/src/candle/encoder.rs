@@ -1,6 +1,6 @@
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
-use mert_spec::Config;
+use mert_arch::Config;
 
 use super::attention::Attention;
 use super::feed_forward::FeedForward;

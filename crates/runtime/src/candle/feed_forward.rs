@@ -1,6 +1,6 @@
 use candle_core::{Result, Tensor};
 use candle_nn::{Linear, Module, VarBuilder};
-use mert_spec::{Activation, Config};
+use mert_arch::{Activation, Config};
 
 use super::ops::activate;
 

@@ -13,7 +13,7 @@ mod positional_conv;
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
-use mert_spec::Config;
+use mert_arch::Config;
 
 use encoder::Encoder;
 use feature_extractor::FeatureExtractor;

@@ -1,6 +1,6 @@
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
-use mert_spec::{Activation, Config};
+use mert_arch::{Activation, Config};
 
 use super::ops::{Conv1d, activate};
 

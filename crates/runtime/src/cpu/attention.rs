@@ -7,7 +7,7 @@
 
 use bumpalo::collections::Vec as BumpVec;
 use candle_core::Result;
-use mert_spec::Config;
+use mert_arch::Config;
 use pulp::Simd;
 use rayon::prelude::*;
 

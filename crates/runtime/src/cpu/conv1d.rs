@@ -1,5 +1,5 @@
 use candle_core::{DType, Result, Tensor};
-use mert_spec::Activation;
+use mert_arch::Activation;
 
 use super::buffer::LINE;
 use super::gemm::{Columns, Epilogue, GemmScratch, Left, Out, Product, Rows};

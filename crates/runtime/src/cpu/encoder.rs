@@ -1,5 +1,5 @@
 use candle_core::Result;
-use mert_spec::{Activation, Config};
+use mert_arch::{Activation, Config};
 
 use super::attention::{self, Attention};
 use super::buffer::Buffer;

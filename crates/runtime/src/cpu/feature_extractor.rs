@@ -1,6 +1,6 @@
 use bumpalo::collections::Vec as BumpVec;
 use candle_core::Result;
-use mert_spec::{Activation, Config, FeatureExtractorNorm};
+use mert_arch::{Activation, Config, FeatureExtractorNorm};
 
 use super::buffer::Buffer;
 use super::conv1d::{self, Conv1d};

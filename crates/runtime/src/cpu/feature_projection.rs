@@ -1,5 +1,5 @@
 use candle_core::Result;
-use mert_spec::Config;
+use mert_arch::Config;
 
 use super::gemm::Epilogue;
 use super::isa::Isa;

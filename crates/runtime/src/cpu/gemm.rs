@@ -7,7 +7,7 @@
 // Only constant indices keep the sums of a tile in registers.
 #![allow(clippy::needless_range_loop)]
 
-use mert_spec::Activation;
+use mert_arch::Activation;
 use pulp::Simd;
 
 use super::buffer::{Buffer, LINE};

@@ -2,7 +2,7 @@ use bumpalo::collections::Vec as BumpVec;
 use candle_core::{DType, Result, Tensor};
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
-use mert_spec::Activation;
+use mert_arch::Activation;
 use rayon::prelude::*;
 
 use super::buffer::{Buffer, LINE};

@@ -3,7 +3,7 @@
 // Coefficients are written with the digits of the fit.
 #![allow(clippy::excessive_precision, clippy::approx_constant)]
 
-use mert_spec::Activation;
+use mert_arch::Activation;
 use pulp::Simd;
 
 use super::isa::{Isa, Kernel, Shape, at_least, mul_add};

@@ -27,7 +27,7 @@ mod weights;
 
 use candle_core::{DType, Device, Result, Shape, Tensor};
 use candle_nn::VarBuilder;
-use mert_spec::{Config, FeatureExtractorNorm};
+use mert_arch::{Config, FeatureExtractorNorm};
 use rayon::prelude::*;
 
 use buffer::Buffer;
@@ -164,14 +164,14 @@ pub(crate) fn tensor(x: &[f32], shape: impl Into<Shape>) -> Result<Tensor> {
 mod tests {
     use std::collections::HashMap;
 
-    use mert_spec::{Activation, inventory};
+    use mert_arch::{Activation, inventory};
 
     use super::*;
     use crate::candle::CandleModel;
 
     /// Weights that make each part matter: norms near 1, matrices that keep the scale of what they map.
     fn tensors(config: &Config) -> HashMap<String, Tensor> {
-        let tensor = |(seed, spec): (usize, mert_spec::TensorSpec)| {
+        let tensor = |(seed, spec): (usize, mert_arch::TensorSpec)| {
             let count: usize = spec.shape.iter().product();
             let is_norm = spec.name.ends_with("norm.weight");
             let size = 1.5 / (spec.shape[1..].iter().product::<usize>() as f32).sqrt();

@@ -1,6 +1,6 @@
 use bumpalo::collections::Vec as BumpVec;
 use candle_core::Result;
-use mert_spec::{Activation, Config};
+use mert_arch::{Activation, Config};
 
 use super::gemm::{Columns, Epilogue, Left, Out, Product, Rows};
 use super::isa::Isa;

@@ -1,7 +1,7 @@
 use std::time::Instant;
 
+use mert_arch::Dtype;
 use mert_runtime::ConvertedFile;
-use mert_spec::Dtype;
 use ndarray::Array2;
 use tch::{TchError, Tensor};
 

@@ -1,7 +1,7 @@
 //! The workload of a benchmark: input windows and the wanted hidden states.
 
 use candle_core::{Device, Tensor};
-use mert_spec::{Config, attention_flops, forward_flops};
+use mert_arch::{Config, attention_flops, forward_flops};
 
 use crate::{Result, VerifyError, signal};
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::{DType, Tensor};
-use mert_spec::{Dtype, Metadata};
+use mert_arch::{Dtype, Metadata};
 use ndarray::{Array2, ArrayView3, Axis, CowArray, Ix3};
 use serde::Serialize;
 

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
+use mert_arch::{Dtype, Metadata};
 use mert_runtime::{ConvertedFile, DeviceKind, Model};
-use mert_spec::{Dtype, Metadata};
 use ndarray::{ArrayView3, Axis};
 
 use super::{Candidate, HiddenStates, Output, is_package, to_array};

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, anyhow};
 use clap::Args;
+use mert_arch::LayerSelection;
 use mert_runtime::Model;
-use mert_spec::LayerSelection;
 use mert_verify::candidate::{self, SafetensorsFile};
 use mert_verify::npz;
 use mert_verify::reference::HIDDEN_STATES_MARK;

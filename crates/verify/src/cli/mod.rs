@@ -11,8 +11,8 @@ use std::path::Path;
 
 use anyhow::bail;
 use clap::{CommandFactory, Parser, Subcommand};
+use mert_arch::Dtype;
 use mert_runtime::DeviceKind;
-use mert_spec::Dtype;
 use mert_verify::report::printable;
 
 /// Verifies that a converted MERT or HuBERT model still computes what PyTorch computes.

@@ -27,7 +27,7 @@ pub(crate) fn run(_: &ReferenceArgs) -> anyhow::Result<()> {
 
 #[cfg(feature = "tch")]
 pub(crate) fn run(args: &ReferenceArgs) -> anyhow::Result<()> {
-    use mert_spec::Dtype;
+    use mert_arch::Dtype;
     use mert_verify::reference::libtorch::Libtorch;
 
     super::check_output(&args.output, args.force, &[&args.checkpoint, &args.input])?;

@@ -4,9 +4,9 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use mert_arch::{Dtype, LayerSelection};
 use mert_audio::WindowPolicy;
 use mert_runtime::DeviceKind;
-use mert_spec::{Dtype, LayerSelection};
 use mert_verify::candidate::{ComputeUnits, Emulation, PackageEngine};
 use mert_verify::fixture::Fixture;
 use mert_verify::job::{CheckpointJob, Job};

@@ -7,7 +7,7 @@ mod weaknesses;
 
 use std::collections::BTreeMap;
 
-use mert_spec::Dtype;
+use mert_arch::Dtype;
 use ndarray::Array3;
 
 pub use self::npz::{HIDDEN_STATES_MARK, reference_files};

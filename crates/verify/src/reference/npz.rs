@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use mert_spec::Dtype;
+use mert_arch::Dtype;
 use ndarray::{Array3, ArrayD, Axis, Ix3};
 
 use super::Reference;

@@ -1,6 +1,6 @@
 //! Weaknesses of a reference: faults of a model that it cannot detect.
 
-use mert_spec::Config;
+use mert_arch::Config;
 
 use super::Reference;
 use crate::{Result, VerifyError};

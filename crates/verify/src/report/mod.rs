@@ -10,7 +10,7 @@ pub use text::printable;
 
 use std::path::{Path, PathBuf};
 
-use mert_spec::Dtype;
+use mert_arch::Dtype;
 use serde::Serialize;
 
 use crate::Result;

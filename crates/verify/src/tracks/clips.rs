@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use mert_arch::Preprocessor;
 use mert_audio::{AudioError, AudioFile, Damage, ReadOptions, Tail, Track, WindowPolicy, Windows, normalize};
-use mert_spec::Preprocessor;
 
 use super::Tracks;
 use crate::{Result, VerifyError};

@@ -3,7 +3,7 @@
 //!
 //! The format is that of `mlmodel/src/MILBlob/Blob/StorageFormat.hpp` in Apple's coremltools.
 
-use mert_spec::Dtype;
+use mert_arch::Dtype;
 
 use super::graph::Blob;
 use crate::write::tensors::Placed;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mert_spec::{Config, Preprocessor, known_by_sha256};
+use mert_arch::{Config, Preprocessor, known_by_sha256};
 
 use super::graph::{Dim, Tensor};
 use super::options::InputSamples;

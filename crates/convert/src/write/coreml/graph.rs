@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use half::f16;
-use mert_spec::{Activation, Dtype};
+use mert_arch::{Activation, Dtype};
 
 use super::proto::{
     Argument, Binding, BlobFileValue, Block, Bools, Bytes, ConstantDimension, DataType, Dimension, DimensionKind,

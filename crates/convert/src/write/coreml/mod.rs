@@ -14,7 +14,7 @@ mod proto;
 
 use std::collections::BTreeMap;
 
-use mert_spec::{Dtype, Layout};
+use mert_arch::{Dtype, Layout};
 
 use self::graph::{Blob, Dim, Float, Graph, Tensor};
 use self::model::Model;

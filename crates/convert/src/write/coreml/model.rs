@@ -3,7 +3,7 @@
 //! Activations are `(1, channels, frames)` inside the feature extractor, as `conv` takes them, and
 //! `(1, frames, channels)` after it.
 
-use mert_spec::{Config, FeatureExtractorNorm};
+use mert_arch::{Config, FeatureExtractorNorm};
 
 use super::graph::{Conv, Dim, Float, Graph, Tensor};
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use mert_spec::{Config, LayerSelection};
+use mert_arch::{Config, LayerSelection};
 
 use crate::{ConvertError, Result};
 

@@ -1,5 +1,5 @@
 use candle_core::{Result, Tensor};
-use mert_spec::Activation;
+use mert_arch::Activation;
 
 /// Applies the activation to each element.
 pub(crate) fn activate(activation: Activation, x: &Tensor) -> Result<Tensor> {

@@ -1,6 +1,6 @@
 //! The interface that a Core ML package declares, checked against its program.
 
-use mert_spec::{Metadata, MetadataError};
+use mert_arch::{Metadata, MetadataError};
 use prost::Message;
 
 use super::program::Program;

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::str::FromStr;
 
 use candle_core::Device;
+use mert_arch::Dtype;
 use mert_runtime::DeviceKind;
-use mert_spec::Dtype;
 use ndarray::ArrayD;
 
 use super::description::{FRAMES, POOLED};

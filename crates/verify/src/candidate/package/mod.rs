@@ -24,7 +24,7 @@ mod value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use mert_spec::{Dtype, Metadata};
+use mert_arch::{Dtype, Metadata};
 use ndarray::{ArrayD, ArrayView3, Axis, Ix2};
 use prost::Message;
 

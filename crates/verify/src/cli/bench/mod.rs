@@ -9,8 +9,8 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
+use mert_arch::{Dtype, LayerSelection};
 use mert_runtime::{ConvertedFile, DeviceKind, Model};
-use mert_spec::{Dtype, LayerSelection};
 use mert_verify::bench::{FmaPeak, MemoryWatch, Row, Runtime, Workload, interleaved};
 use mert_verify::candidate::SafetensorsFile;
 use mert_verify::fixture::Fixture;

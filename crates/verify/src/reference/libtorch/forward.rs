@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use mert_spec::{Activation, Config, Dtype, FeatureExtractorNorm, weight_norm};
+use mert_arch::{Activation, Config, Dtype, FeatureExtractorNorm, weight_norm};
 use ndarray::Array3;
 use tch::{Kind, TchError, Tensor};
 

@@ -2,7 +2,7 @@
 //!
 //! No reader and no arithmetic is shared with what it judges: the checkpoint is read by candle's own
 //! pickle reader (the converter has another), the weight norm and every operation are libtorch's. Names
-//! and the meaning of a `config.json` come from `mert-spec`, as everywhere.
+//! and the meaning of a `config.json` come from `mert-arch`, as everywhere.
 
 pub(crate) mod forward;
 pub(crate) mod weights;
@@ -10,7 +10,7 @@ pub(crate) mod weights;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use mert_spec::{Config, Dtype, text_from_bytes};
+use mert_arch::{Config, Dtype, text_from_bytes};
 use ndarray::Array3;
 
 use self::forward::{Attention, Hubert};

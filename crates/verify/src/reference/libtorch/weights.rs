@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use candle_core::pickle::PthTensors;
 use candle_core::{DType, Device};
+use mert_arch::{CONV0_WEIGHT, Dtype, inventory, rebuilds_negated_view};
 use mert_runtime::ConvertedFile;
-use mert_spec::{CONV0_WEIGHT, Dtype, inventory, rebuilds_negated_view};
 use tch::Tensor;
 use zip::ZipArchive;
 use zip::read::{ArchiveOffset, Config};
