@@ -91,4 +91,4 @@ host="$("${cargo[@]}" -vV | sed -n 's/^host: //p')" || exit 2
 
 # Optimised dependencies pay off in a program that runs, here only macros run.
 "${cargo[@]}" check "${options[@]}" --target-dir "$out" --config 'profile.dev.package."*".opt-level=0' \
-  --package mert-runtime --package mert-verify --features mert-runtime/metal,mert-verify/metal,mert-verify/coreml || exit 1
+  --package mert-runtime --package mert-verify --features mert-runtime/metal,mert-cli/metal,mert-cli/coreml || exit 1

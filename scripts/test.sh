@@ -30,20 +30,20 @@ esac
 
 step "lints, without and with libtorch"
 cargo clippy --release --workspace --all-targets -- -D warnings
-cargo clippy --release --workspace --all-targets --features mert-verify/tch -- -D warnings
+cargo clippy --release --workspace --all-targets --features mert-cli/tch -- -D warnings
 
 step "documentation"
-RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps --features mert-verify/tch
+RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps --features mert-cli/tch
 
 step "tests with libtorch, the full-size check among them"
-test_and_count cargo test --release --workspace --features mert-verify/tch
+test_and_count cargo test --release --workspace --features mert-cli/tch
 
 step "documented commands"
-cargo build --release --workspace --bins --features mert-verify/tch
+cargo build --release --workspace --bins --features mert-cli/tch
 scripts/check-docs.sh "$target/release"
 
 step "tests of mert-verify as it is built by default"
-test_and_count cargo test --release -p mert-verify --test verify
+test_and_count cargo test --release -p mert-cli --test verify
 
 step "demo"
 scripts/demo.sh

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use mert_arch::{ConfigError, Dtype, InferError};
+use mert_arch::{ConfigError, Dtype, InferError, printable_line};
 use thiserror::Error;
 
 use crate::hub::HubError;
-use crate::pattern::shown;
 use crate::reader::{objects, shown_key};
 
 /// Why a checkpoint was not converted. Nothing has been written when one of these is returned.
@@ -327,7 +326,7 @@ pub enum Problem {
     /// A tensor of the checkpoint is not of the model.
     #[error(
         "unexpected tensor `{}` {found:?}{}; if it is not part of the encoder, leave it out with {}",
-        shown(.name), suggest(.nearest, "the nearest expected name is"), drop_option(.name)
+        printable_line(.name), suggest(.nearest, "the nearest expected name is"), drop_option(.name)
     )]
     Unexpected {
         /// Its full name, as it is in the file.
@@ -378,7 +377,7 @@ pub enum Problem {
     /// A tensor outside the encoder with an unknown name.
     #[error(
         "unexpected tensor `{}` {found:?} outside the encoder: leave it out with {}, or all that is not under `{}` with {}",
-        shown(.name), drop_option(.name), shown(.prefix), prefix_option(.prefix)
+        printable_line(.name), drop_option(.name), printable_line(.prefix), prefix_option(.prefix)
     )]
     OutsidePrefix {
         /// The full name, as it is in the file.

@@ -1,9 +1,7 @@
 //! Recognition of tensors inside the encoder's modules that no MERT or HuBERT has: their origin and what to do. None of
 //! them may be dropped, because the rest would compute another function.
 
-use mert_arch::weight_norm;
-
-use crate::pattern::shown;
+use mert_arch::{printable_line, weight_norm};
 
 /// The modules of a HuBERT encoder. Every tensor in them takes part in the forward pass.
 const MODULES: [&str; 3] = ["feature_extractor.", "feature_projection.", "encoder."];
@@ -143,7 +141,7 @@ pub(crate) fn other_encoder<'a>(names: impl Iterator<Item = &'a str> + Clone, pr
     Some(format!(
         "it holds `{}`{others} inside the encoder, which looks like {}; {}. They cannot be left out: the rest would compute \
          something else",
-        shown(first),
+        printable_line(first),
         found.what,
         found.fix
     ))

@@ -1,5 +1,7 @@
 //! Tensor name patterns in options, and tensor names in messages.
 
+use mert_arch::printable_line;
+
 /// Whether a name matches a `--drop` pattern: the name itself, or a beginning of it followed by `*`.
 pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     match pattern.strip_suffix('*') {
@@ -8,19 +10,13 @@ pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     }
 }
 
-/// A name from a file as messages show it: line breaks and control characters escaped, so that it can
-/// neither forge a line nor reach a terminal.
-pub(crate) fn shown(name: &str) -> String {
-    name.chars().map(|c| if c.is_control() { c.escape_debug().to_string() } else { c.to_string() }).collect()
-}
-
 /// The candidate nearest to `name` by edit distance, unless even that one is mostly different.
 pub(crate) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<String> {
     candidates
         .map(|candidate| (strsim::normalized_damerau_levenshtein(name, candidate), candidate))
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .filter(|(similarity, _)| *similarity > 0.5)
-        .map(|(_, candidate)| shown(candidate))
+        .map(|(_, candidate)| printable_line(candidate))
 }
 
 #[cfg(test)]

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use mert_arch::CONV0_WEIGHT;
+use mert_arch::{CONV0_WEIGHT, printable_line};
 
-use crate::pattern::{nearest, shown};
+use crate::pattern::nearest;
 use crate::reader::names::other_model;
 use crate::{ConvertError, Result};
 
@@ -43,7 +43,7 @@ pub(crate) fn find_prefix<'a>(
         if found.contains(asked.as_str()) {
             return choose(&asked);
         }
-        let listed: Vec<String> = found.iter().map(|prefix| format!("`{}`", shown(prefix))).collect();
+        let listed: Vec<String> = found.iter().map(|prefix| format!("`{}`", printable_line(prefix))).collect();
         return no_encoder(match listed.is_empty() {
             true => hint(names.clone()),
             false => format!(" under prefix `{asked}`; the prefixes that have one are {}", listed.join(", ")),

@@ -7,12 +7,12 @@ use std::path::PathBuf;
 
 use mert_arch::{
     Config, ConfigField, Dtype, Inferred, Layout, Metadata, Role, infer_config, inventory, known_by_sha256,
+    printable_line,
 };
 use serde::Serialize;
 
 use self::planner::{Planner, is_dropped};
 use crate::other_encoder::{is_inside, other_encoder};
-use crate::pattern::shown;
 use crate::prefix::{Prefix, find_prefix};
 use crate::preprocessor::{PlannedPreprocessor, PreprocessorOptions};
 use crate::reader::{Beside, Listing, names, objects};
@@ -276,7 +276,7 @@ fn refuse_other_encoder(source: &Source, listing: &Listing, prefix: &str, option
     }
     for pattern in &options.drop {
         if let Some(name) = names().find(|name| is_dropped(listing, pattern, name) && is_inside(prefix, name)) {
-            return Err(ConvertError::DropInside { pattern: pattern.clone(), name: shown(name) });
+            return Err(ConvertError::DropInside { pattern: pattern.clone(), name: printable_line(name) });
         }
     }
     Ok(())

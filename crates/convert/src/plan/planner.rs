@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use mert_arch::{Config, Layout, Role, TensorSpec, inventory, training_only_reason, weight_norm};
+use mert_arch::{Config, Layout, Role, TensorSpec, inventory, printable_line, training_only_reason, weight_norm};
 
 use super::{Dropped, PlanOptions, Step, StepInput};
 use crate::Problem;
 use crate::other_encoder::is_inside;
-use crate::pattern::{matches, nearest, shown};
+use crate::pattern::{matches, nearest};
 use crate::reader::{Listing, SourceDtype};
 use crate::transform::{Cast, FuseWeightNorm, Transpose};
 
@@ -28,14 +28,12 @@ impl<'a> Planner<'a> {
         let mut dropped: Vec<Dropped> = listing
             .outside
             .iter()
-            .map(|name| Dropped { name: shown(name), reason: "outside the model's state dict".into() })
+            .map(|name| Dropped { name: printable_line(name), reason: "outside the model's state dict".into() })
             .collect();
-        dropped.extend(
-            listing
-                .foreign
-                .iter()
-                .map(|(name, kind)| Dropped { name: shown(name), reason: format!("a pickled `{kind}`, not a tensor") }),
-        );
+        dropped.extend(listing.foreign.iter().map(|(name, kind)| Dropped {
+            name: printable_line(name),
+            reason: format!("a pickled `{kind}`, not a tensor"),
+        }));
         let mut unused = BTreeSet::new();
         for name in listing.tensors.keys() {
             if options.drop.iter().any(|pattern| is_dropped(listing, pattern, name)) {
@@ -158,10 +156,10 @@ impl<'a> Planner<'a> {
             let outside = !name.starts_with(self.prefix)
                 || self.others.iter().any(|other| other.starts_with(self.prefix) && name.starts_with(other.as_str()));
             match dropped_reason(self.prefix, name) {
-                Some(reason) => self.dropped.push(Dropped { name: shown(name), reason: reason.into() }),
+                Some(reason) => self.dropped.push(Dropped { name: printable_line(name), reason: reason.into() }),
                 None if outside && self.options.prefix.is_some() => {
                     let reason = format!("outside the prefix `{}`", self.prefix);
-                    self.dropped.push(Dropped { name: shown(name), reason });
+                    self.dropped.push(Dropped { name: printable_line(name), reason });
                 }
                 None if outside => {
                     let found = self.listing.tensors[*name].shape.clone();
@@ -169,7 +167,7 @@ impl<'a> Planner<'a> {
                     self.problems.push(Problem::OutsidePrefix { name: name.to_string(), found, prefix });
                 }
                 None if is_inside(self.prefix, name) => self.problems.push(Problem::Inside {
-                    name: shown(name),
+                    name: printable_line(name),
                     found: self.listing.tensors[*name].shape.clone(),
                     nearest: nearest(name, expected.iter().map(String::as_str)),
                 }),

@@ -1,5 +1,7 @@
 //! Recognition of zip archives that are not `torch.save` checkpoints, by their entry names, with what to do.
 
+use mert_arch::printable_line;
+
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::path::Path;
@@ -10,7 +12,6 @@ use zip::result::ZipResult;
 
 use super::folder::DCP_TO_TORCH;
 use super::signature::{command, python, quoted};
-use crate::pattern::shown;
 use crate::{ConvertError, Result};
 
 /// An entry name that identifies a kind of archive.
@@ -101,7 +102,7 @@ pub(super) fn refuse_other_archives(path: &Path) -> Result<()> {
     refused(match names.iter().find(is_checkpoint) {
         Some(name) => format!(
             "it is a zip archive with a checkpoint in it, `{}`; unpack it and give that: `unzip {} {}`",
-            shown(&name[1..]),
+            printable_line(&name[1..]),
             command("{path}", path),
             quoted(name.trim_start_matches('/')),
         ),

@@ -1,12 +1,13 @@
 //! Recognition of Python objects where tensors or a model should be, with what to do.
 
+use mert_arch::printable_line;
+
 use std::collections::{HashSet, VecDeque};
 use std::path::Path;
 
 use super::pickle::{Node, Unpickler, Value};
 use super::signature::python;
 use super::state_dict::holds_model;
-use crate::pattern::shown;
 use crate::{ConvertError, Result};
 
 /// The kind of a lazily negated view in [`super::Listing::foreign`].
@@ -91,7 +92,7 @@ pub(super) fn refuse_keys(path: &Path, unpickler: &Unpickler<'_>, entries: &[(Va
         reason: format!(
             "the keys of its dictionary are of the type `{}`, expected strings; save it with strings as keys: \
              torch.save({{{text}: value for key, value in state_dict.items()}}, \"state_dict.pt\")",
-            shown(kind)
+            printable_line(kind)
         ),
     })
 }
@@ -124,7 +125,7 @@ pub(super) fn refuse_without_model(
 ) -> Result<()> {
     let refused = |reason: String| Err(ConvertError::NotACheckpoint { path: path.to_path_buf(), reason });
     if let Some(Module { path: key, class, subscripts }) = modules.first() {
-        let place = if key.is_empty() { String::new() } else { format!(" under `{}`", shown(key)) };
+        let place = if key.is_empty() { String::new() } else { format!(" under `{}`", printable_line(key)) };
         let how = match subscripts {
             Some(subscripts) => python(
                 &format!(
@@ -142,7 +143,7 @@ pub(super) fn refuse_without_model(
         return refused(format!(
             "it holds a whole pickled module, `{}`{place}, whose class is not run to read it. Where the class can be \
              imported, and if you trust the file, save its state dict: {how}",
-            shown(class),
+            printable_line(class),
         ));
     }
     if let Some(class) = object_with_model(unpickler, root) {
@@ -150,7 +151,7 @@ pub(super) fn refuse_without_model(
             "it holds a model's dictionary inside a pickled `{}` (which was not executed), expected a plain dictionary; \
              load the file in Python, take the dictionary out of the object, and save it: torch.save(dict(state_dict), \
              \"state_dict.pt\")",
-            shown(class)
+            printable_line(class)
         ));
     }
     let keys: Vec<&str> = unpickler
@@ -189,6 +190,6 @@ pub(super) fn refuse_without_model(
     };
     refused(format!(
         "its root is a pickled `{}` (which was not executed), expected a dictionary of tensors{hint}",
-        shown(kind)
+        printable_line(kind)
     ))
 }

@@ -3,14 +3,13 @@
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::path::Path;
 
-use mert_arch::CONV0_WEIGHT;
+use mert_arch::{CONV0_WEIGHT, printable_line};
 
 use super::Beside;
 use super::objects::{Module, refuse_keys, refuse_without_model};
 use super::pickle::{Node, Unpickler, Value};
 use super::signature::python_literal;
 use super::wrappers::unwrapped;
-use crate::pattern::shown;
 use crate::{ConvertError, Result};
 
 /// The model's dictionary.
@@ -77,7 +76,7 @@ pub(super) fn find_state_dict<'a>(
             reason: format!(
                 "two dictionaries with a model have the path `{}` in it (a key with a dot, and keys of nested dictionaries), so \
                  that --key cannot choose one; save the one that you mean by itself with torch.save",
-                shown(twice)
+                printable_line(twice)
             ),
         });
     }
@@ -109,7 +108,7 @@ pub(super) fn find_state_dict<'a>(
 
 /// A dictionary's path for messages.
 pub(crate) fn shown_key(path: &str) -> String {
-    if path.is_empty() { "(none: it is the file's root)".into() } else { format!("`{}`", shown(path)) }
+    if path.is_empty() { "(none: it is the file's root)".into() } else { format!("`{}`", printable_line(path)) }
 }
 
 impl<'u, 'a> Tree<'u, 'a> {

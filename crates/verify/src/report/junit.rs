@@ -8,7 +8,9 @@ use std::time::Duration;
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 
 use super::table::headline;
-use super::text::{Unique, one_line, printable};
+use mert_arch::{printable, printable_line};
+
+use super::unique::Unique;
 use super::{ModelError, ModelReport, Report};
 use crate::gate::{Comparison, LayerResult};
 
@@ -52,7 +54,7 @@ struct Case {
 
 impl Writer {
     fn add_model(&mut self, model: &ModelReport) {
-        let classname = one_line(&model.model.display().to_string());
+        let classname = printable_line(&model.model.display().to_string());
         // A clip runs once for all comparisons: its time counts for the first.
         let mut timed = HashSet::new();
         for comparison in &model.comparisons {
@@ -70,7 +72,7 @@ impl Writer {
     }
 
     fn add_error(&mut self, error: &ModelError) {
-        let classname = one_line(&error.model.display().to_string());
+        let classname = printable_line(&error.model.display().to_string());
         let case = Case::not_passed(NonSuccessKind::Error, "can be checked", error.error.clone(), error.error.clone());
         self.add_suite(&classname, &classname, None, vec![case]);
     }
@@ -105,14 +107,14 @@ impl Case {
         let mut status = TestCaseStatus::non_success(kind);
         status.set_type(if kind == NonSuccessKind::Error { "NotChecked" } else { "GateFailed" });
         status.set_description(printable(if text.is_empty() { &message } else { &text }));
-        status.set_message(one_line(&message));
+        status.set_message(printable_line(&message));
         Case { name: name.to_string(), status, measured: None, time: Duration::ZERO }
     }
 }
 
 /// A short description of a comparison, used in names.
 fn what(comparison: &Comparison) -> String {
-    let reference = one_line(&comparison.reference);
+    let reference = printable_line(&comparison.reference);
     let isolated = if comparison.isolated { ", isolated" } else { "" };
     format!("against {reference} ({}, {}{isolated})", comparison.question.name(), comparison.output.name())
 }

@@ -2,8 +2,8 @@
 //! Markdown interprets as markup, a link or HTML.
 
 use super::table::{COLUMNS, headline, row, verdict, worst};
-use super::text::{one_line, printable};
 use super::{ModelReport, Report};
+use mert_arch::{printable, printable_line};
 
 impl Report {
     /// Markdown for a pull request or a job summary.
@@ -58,7 +58,7 @@ fn line(cells: &[String]) -> String {
 
 /// A code span whose fence is longer than any run of backticks in it.
 fn code(text: &str) -> String {
-    let text = one_line(text);
+    let text = printable_line(text);
     let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
     let fence = "`".repeat(longest + 1);
     // Markdown strips one space on each side; it separates the fence from a backtick.

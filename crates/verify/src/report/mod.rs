@@ -4,9 +4,7 @@ mod json;
 mod junit;
 mod markdown;
 mod table;
-mod text;
-
-pub use text::printable;
+mod unique;
 
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,5 @@
 //! `mert-verify verify`: compares converted models with references and writes the reports.
 
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -13,10 +12,10 @@ use mert_verify::job::{CheckpointJob, Job};
 use mert_verify::report::ModelReport;
 use mert_verify::suite::read_suite;
 use mert_verify::tracks::Tracks;
-use mert_verify::{Options, Report, VerifyError, report};
+use mert_verify::{Options, Report, VerifyError};
 
-use super::Outcome;
-use super::reports::Reports;
+use crate::reports::Reports;
+use mert_cli::terminal::{Exit, print, say};
 
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
@@ -89,7 +88,7 @@ pub(crate) struct VerifyArgs {
     quiet: bool,
 }
 
-pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Outcome> {
+pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Exit> {
     let mut reports = Reports::new(args.json.as_deref(), args.junit.as_deref(), args.markdown.as_deref());
     let jobs = args.jobs(&mut reports);
     if jobs.is_err() {
@@ -103,17 +102,16 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Outcome> {
         Ok(jobs) => Report::new(jobs.into_iter().map(|job| (job.model.clone(), job.run()))),
     };
     // Everything is attempted before a failure to write any of it ends the run.
-    let mut written = vec![if args.quiet { Ok(()) } else { super::print(&report.to_string()) }];
+    let mut written = vec![if args.quiet { Ok(()) } else { print(&report.to_string()).map_err(Into::into) }];
     for error in &report.errors {
-        let line = report::printable(&format!("mert-verify: {}", error.error));
-        written.push(writeln!(io::stderr(), "{line}").map_err(Into::into));
+        say(&format!("mert-verify: {}", error.error));
     }
     written.extend(reports.write(&report));
     written.into_iter().collect::<anyhow::Result<()>>()?;
     Ok(match (report.errors.is_empty(), report.passed) {
-        (false, _) => Outcome::NotChecked,
-        (true, true) => Outcome::Passed,
-        (true, false) => Outcome::Failed,
+        (false, _) => Exit::Error,
+        (true, true) => Exit::Success,
+        (true, false) => Exit::Failure,
     })
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::anyhow;
 use mert_verify::{Report, report};
 
-use super::same_file;
+use crate::output::same_file;
 
 type Render = fn(&Report) -> String;
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, anyhow};
 use clap::Args;
 use mert_arch::LayerSelection;
+use mert_cli::terminal::print;
 use mert_runtime::Model;
 use mert_verify::candidate::{self, SafetensorsFile};
 use mert_verify::npz;
@@ -26,14 +27,14 @@ pub(crate) struct HiddenStatesArgs {
     #[arg(long, default_value = "all", allow_hyphen_values = true)]
     layers: LayerSelection,
     #[command(flatten)]
-    compute: super::ComputeArgs,
+    compute: crate::args::ComputeArgs,
     /// Replace the output if it exists
     #[arg(long)]
     force: bool,
 }
 
 pub(crate) fn run(args: &HiddenStatesArgs) -> anyhow::Result<()> {
-    super::check_output(&args.output, args.force, &[&args.model, &args.input])?;
+    crate::output::check_output(&args.output, args.force, &[&args.model, &args.input])?;
     let model = Model::open(&SafetensorsFile::path_of(&args.model)?, args.compute.dtype, &args.compute.device.open()?)?;
     let wanted = args.layers.resolve(model.config().num_hidden_states())?;
     let clip = npz::read_input_values(&args.input)?;
@@ -49,5 +50,5 @@ pub(crate) fn run(args: &HiddenStatesArgs) -> anyhow::Result<()> {
     ];
     npz::write(&args.output, &arrays)?;
     let [count, frames, width] = shape[..] else { return Err(anyhow!("hidden states of shape {shape:?}")) };
-    super::print(&format!("{}: {count} hidden states of {frames} frames by {width}\n", args.output.display()))
+    Ok(print(&format!("{}: {count} hidden states of {frames} frames by {width}\n", args.output.display()))?)
 }

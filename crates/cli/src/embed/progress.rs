@@ -1,8 +1,9 @@
+//! The progress of a run over many files, on standard error.
+
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-
-use crate::cli::say;
+use indicatif::ProgressBar;
+use mert_cli::terminal::{progress_bar, say};
 
 /// A bar over the files, with how much faster than real time it goes and the time that is left.
 pub(crate) struct Progress {
@@ -13,10 +14,8 @@ pub(crate) struct Progress {
 impl Progress {
     /// For `files` files of which `resumed` are done already.
     pub(crate) fn new(files: usize, resumed: usize, hidden: bool) -> Self {
-        let target = if hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
-        let bar = ProgressBar::with_draw_target(Some(files as u64), target);
         let template = "{bar:30} {pos}/{len} files, {per_sec:.2}, {msg}, {eta} left";
-        bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        let bar = progress_bar(Some(files as u64), template, hidden);
         bar.set_position(resumed as u64);
         // The rate and the time left are of this run.
         bar.reset_eta();

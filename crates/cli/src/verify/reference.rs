@@ -1,3 +1,5 @@
+//! `mert-verify reference`: what libtorch computes from an original checkpoint, as a `.npz`.
+
 use std::path::PathBuf;
 
 use clap::Args;
@@ -28,16 +30,17 @@ pub(crate) fn run(_: &ReferenceArgs) -> anyhow::Result<()> {
 #[cfg(feature = "tch")]
 pub(crate) fn run(args: &ReferenceArgs) -> anyhow::Result<()> {
     use mert_arch::Dtype;
+    use mert_cli::terminal::print;
     use mert_verify::reference::libtorch::Libtorch;
 
-    super::check_output(&args.output, args.force, &[&args.checkpoint, &args.input])?;
+    crate::output::check_output(&args.output, args.force, &[&args.checkpoint, &args.input])?;
     let clip = mert_verify::npz::read_input_values(&args.input)?;
     let libtorch = Libtorch::open(&args.checkpoint, args.checkpoint_config.as_deref())?;
     let reference = libtorch.reference(&args.input.display().to_string(), &clip, &[Dtype::F16, Dtype::Bf16])?;
     reference.write(&args.output)?;
     let (states, frames, width) = reference.hidden_states.dim();
-    super::print(&format!(
+    Ok(print(&format!(
         "{}: {states} hidden states of {frames} frames by {width}, also with f16 and bf16 weights\n",
         args.output.display()
-    ))
+    ))?)
 }

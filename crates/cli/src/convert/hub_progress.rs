@@ -1,11 +1,10 @@
-use std::io::{self, Write};
+//! The progress of a download from the hub, on standard error.
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
+use mert_cli::terminal::{progress_bar, say};
 use mert_convert::hub::HubEvent;
 
-use crate::cli::printable;
-
-/// Tells what becomes of a download, on standard error.
+/// A bar over the bytes of a download, and the notes about it.
 pub(crate) struct HubProgress {
     bar: ProgressBar,
     notes: bool,
@@ -13,13 +12,8 @@ pub(crate) struct HubProgress {
 
 impl HubProgress {
     pub(crate) fn new(notes: bool, bar: bool) -> Self {
-        // indicatif draws on standard error, and only if that is a terminal.
-        let bar = if bar { ProgressBar::no_length() } else { ProgressBar::hidden() };
-        let style = ProgressStyle::with_template("{bar:32} {bytes}/{total_bytes}  {bytes_per_sec}  {wide_msg}");
-        if let Ok(style) = style {
-            bar.set_style(style);
-        }
-        HubProgress { bar, notes }
+        let template = "{bar:32} {bytes}/{total_bytes}  {bytes_per_sec}  {wide_msg}";
+        HubProgress { bar: progress_bar(None, template, !bar), notes }
     }
 
     pub(crate) fn show(&self, event: &HubEvent<'_>) {
@@ -36,9 +30,7 @@ impl HubProgress {
             }
             HubEvent::Received { bytes } => self.bar.inc(*bytes),
             HubEvent::End => self.bar.finish_and_clear(),
-            HubEvent::Note(note) if self.notes => self.bar.suspend(|| {
-                let _ = writeln!(io::stderr(), "mert-convert: {}", printable(note));
-            }),
+            HubEvent::Note(note) if self.notes => self.bar.suspend(|| say(&format!("mert-convert: {note}"))),
             _ => {}
         }
     }

@@ -1,20 +1,16 @@
 //! The `mert-embed` command: checks, the run, and its messages.
 
-mod args;
-mod dry_run;
-mod terminal;
-
 use std::collections::HashSet;
 use std::io::{IsTerminal, Read};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, bail};
 use mert_arch::{LayerSelection, Metadata};
 use mert_audio::{Damage, WindowPolicy};
+use mert_cli::terminal::{Exit, say};
 use mert_embed::failures::{self, Failure, count_by_reason};
 use mert_embed::inputs::{self, Input};
 use mert_embed::{
@@ -24,10 +20,22 @@ use mert_embed::{
 use mert_runtime::{ComputeDtype, ConvertedFile, DeviceKind, Model};
 use sha2::{Digest, Sha256};
 
-pub(crate) use self::args::Args;
-use self::terminal::Notes;
-pub(crate) use self::terminal::say;
+use crate::args::Args;
+use crate::dry_run;
 use crate::progress::Progress;
+
+/// Notes on standard error, unless --quiet.
+struct Notes {
+    quiet: bool,
+}
+
+impl Notes {
+    fn note(&self, text: &str) {
+        if !self.quiet {
+            say(text);
+        }
+    }
+}
 
 /// Set by a signal and by --strict.
 static STOP: AtomicBool = AtomicBool::new(false);
@@ -44,23 +52,23 @@ pub(crate) fn interrupt() {
     const PATIENCE: Duration = Duration::from_secs(2);
     let (embedding, writing) = (EMBEDDING.load(Ordering::Relaxed), WRITING.load(Ordering::Relaxed));
     if !embedding && !writing {
-        std::process::exit(130);
+        std::process::exit(Exit::Interrupted.code().into());
     }
     if !STOP.swap(true, Ordering::Relaxed) {
         std::thread::spawn(|| {
             std::thread::sleep(PATIENCE);
             if EMBEDDING.load(Ordering::Relaxed) {
                 say("interrupted: the same command continues from the files that are finished");
-                std::process::exit(130);
+                std::process::exit(Exit::Interrupted.code().into());
             }
         });
         return;
     }
-    std::process::exit(130);
+    std::process::exit(Exit::Interrupted.code().into());
 }
 
 /// Runs the command and returns its exit status.
-pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let config = args.config.as_deref().map(EmbedConfig::read).transpose()?.unwrap_or_default();
     let config_path = args.config.as_deref().unwrap_or(Path::new(""));
     let (model_path, paths) = model_and_inputs(args, &config)?;
@@ -158,12 +166,12 @@ fn missing(update: &Update) -> Vec<Failure> {
 }
 
 /// Prints how many files were left out and why.
-fn left_out(failures: &[Failure], files: usize) -> ExitCode {
+fn left_out(failures: &[Failure], files: usize) -> Exit {
     if failures.is_empty() {
-        return ExitCode::SUCCESS;
+        return Exit::Success;
     }
     say(&format!("{} of {files} files were left out: {}", failures.len(), count_by_reason(failures)));
-    ExitCode::from(1)
+    Exit::Failure
 }
 
 /// The path of the model and the inputs.
@@ -361,7 +369,7 @@ impl Run<'_> {
         mut journal: Journal,
         summary: Summary,
         failures: &[Failure],
-    ) -> anyhow::Result<ExitCode> {
+    ) -> anyhow::Result<Exit> {
         let Run { args, settings, .. } = self;
         let files = inputs.len();
         let kept = inputs.iter().filter(|input| journal.has(input)).count();
@@ -377,7 +385,7 @@ impl Run<'_> {
                     "{what}: {kept} of {files} files are kept in {path}; the same command continues from there"
                 ));
             }
-            return Ok(ExitCode::from(if what == "stopped" { 2 } else { 130 }));
+            return Ok(if what == "stopped" { Exit::Error } else { Exit::Interrupted });
         }
         let unchanged = update.as_ref().map_or(0, |update| update.unchanged.len());
         let started = Instant::now();

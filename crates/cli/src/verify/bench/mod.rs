@@ -17,7 +17,7 @@ use mert_verify::fixture::Fixture;
 use mert_verify::npz;
 use serde_json::json;
 
-use super::Outcome;
+use mert_cli::terminal::{Exit, print};
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
@@ -43,7 +43,7 @@ pub(crate) struct BenchArgs {
     #[arg(long, default_value = "all", allow_hyphen_values = true)]
     layers: LayerSelection,
     #[command(flatten)]
-    compute: super::ComputeArgs,
+    compute: crate::args::ComputeArgs,
     /// Measure what the processor reaches on nothing but f32 multiply-adds, and show the share of it
     #[arg(long)]
     peak: bool,
@@ -122,7 +122,7 @@ impl BenchArgs {
     }
 }
 
-pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<Outcome> {
+pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<Exit> {
     args.check()?;
     let fixture;
     let path = match &args.model {
@@ -146,7 +146,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<Outcome> {
         if let ([workload], [threads]) = (&workloads[..], &threads[..]) {
             bench.on_demand(workload, *threads)?;
         }
-        return Ok(Outcome::Passed);
+        return Ok(Exit::Success);
     }
     for workload in &workloads {
         for &threads in &threads {
@@ -154,7 +154,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<Outcome> {
             if let Some(peer) = &peer {
                 let peer = mert_verify::bench::Libtorch::new(peer, workload, threads)?;
                 if !bench.against(workload, threads, &peer)? {
-                    return Ok(Outcome::Failed);
+                    return Ok(Exit::Failure);
                 }
                 continue;
             }
@@ -162,11 +162,11 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<Outcome> {
         }
     }
     if args.json {
-        super::print(&(serde_json::to_string_pretty(&args.document(&bench.rows))? + "\n"))?;
+        print(&(serde_json::to_string_pretty(&args.document(&bench.rows))? + "\n"))?;
     } else {
-        super::print(&table::describe(args, &bench.rows))?;
+        print(&table::describe(args, &bench.rows))?;
     }
-    Ok(Outcome::Passed)
+    Ok(Exit::Success)
 }
 
 /// The rows so far.
@@ -211,6 +211,6 @@ impl Bench<'_> {
         let Some(timing) = stdin::time(&engine)? else { return Ok(()) };
         let row = Row::new(&engine, workload, threads, timing).with_peak(peak);
         let document = self.args.document(&[Row { peak_memory: watch.peak(), ..row }]);
-        super::print(&(document.to_string() + "\n"))
+        Ok(print(&(document.to_string() + "\n"))?)
     }
 }

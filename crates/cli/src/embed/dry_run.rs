@@ -1,15 +1,14 @@
 //! `--dry-run`: lists the inputs with their format and length, without embedding.
 
 use std::io::{self, Write};
-use std::process::ExitCode;
 
+use mert_arch::printable;
 use mert_audio::{AudioError, Track};
+use mert_cli::terminal::Exit;
 use mert_embed::failures::{Failure, count_by_reason};
 use mert_embed::inputs::Input;
 use mert_embed::{EmbedError, Reading};
 use rayon::prelude::*;
-
-use super::terminal::printable;
 
 /// Prints a line for each input to standard output, then the totals. `is_done` says whether an output or a journal
 /// already holds a file.
@@ -18,7 +17,7 @@ pub(super) fn list(
     rate: u32,
     reading: &Reading,
     is_done: impl Fn(&Input) -> bool,
-) -> (ExitCode, Vec<Failure>) {
+) -> (Exit, Vec<Failure>) {
     /// Files opened in parallel before the first of them is printed.
     const BLOCK: usize = 64;
     let mut totals = Totals::default();
@@ -36,12 +35,12 @@ pub(super) fn list(
             };
             // The reader may close the pipe early.
             if writeln!(out, "{line}  {}", printable(&input.path.to_string_lossy())).is_err() {
-                return (ExitCode::SUCCESS, failures);
+                return (Exit::Success, failures);
             }
         }
     }
     let _ = writeln!(out, "{}", totals.text(inputs.len(), &failures));
-    (ExitCode::from(u8::from(!failures.is_empty())), failures)
+    (if failures.is_empty() { Exit::Success } else { Exit::Failure }, failures)
 }
 
 /// A file that can be opened.

@@ -1,0 +1,193 @@
+//! `mert-convert`: checks the options, plans, converts and prints the result.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::bail;
+use mert_arch::Layout;
+use mert_cli::terminal::{print, progress_bar, say};
+use mert_convert::hub::{self, HubModel, HubName, HubSettings};
+use mert_convert::write::{CoreMlProgram, Written};
+use mert_convert::{ConvertError, Plan, PlanOptions, PreprocessorOptions, Source, Step, sha256_output, write};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::args::Args;
+use crate::describe::{describe_assumptions, describe_plan, describe_result};
+use crate::hub_progress::HubProgress;
+
+/// What is written, which the output's extension says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Safetensors,
+    CoreMl,
+}
+
+impl Format {
+    fn of(output: &Path) -> Result<Format, ConvertError> {
+        match output.extension().and_then(|extension| extension.to_str()) {
+            Some("safetensors") => Ok(Format::Safetensors),
+            Some("mlpackage") => Ok(Format::CoreMl),
+            _ => Err(ConvertError::OutputFormat { path: output.to_path_buf() }),
+        }
+    }
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let format = match &args.output {
+        Some(output) => check_output(output, args)?,
+        None => Format::Safetensors,
+    };
+    if let (Format::Safetensors, Some(option)) = (format, args.coreml.given()) {
+        bail!("{option} is for Core ML packages: give an output whose name ends in .mlpackage");
+    }
+    if let (Format::CoreMl, Some(_)) = (format, args.layout) {
+        bail!("--layout is for safetensors files: a Core ML package leaves no choice; leave it out");
+    }
+    let (model, source) = open_input(args)?;
+    let model = model.as_ref();
+    let layout = if format == Format::CoreMl { Layout::Candle } else { args.layout.unwrap_or(Layout::Mlx) };
+    let options = PlanOptions {
+        layout,
+        dtype: args.dtype,
+        config_file: args.config.clone(),
+        config_set: args.set.clone(),
+        preprocessor: PreprocessorOptions {
+            file: args.preprocessor.clone(),
+            sampling_rate: args.sampling_rate,
+            do_normalize: args.do_normalize,
+        },
+        prefix: args.prefix.clone(),
+        drop: args.drop.clone(),
+    };
+    let plan = Plan::new(&source, &options)?;
+    let program = match format {
+        Format::CoreMl => Some(write::coreml_program(&plan, &args.coreml.options())?),
+        Format::Safetensors => None,
+    };
+    let result = match &args.output {
+        Some(output) if !args.dry_run => Some((output, convert(args, &plan, program.as_ref(), &source, output)?)),
+        _ => None,
+    };
+    show(args, model, &plan, program.as_ref(), result)
+}
+
+fn open_input(args: &Args) -> anyhow::Result<(Option<HubModel>, Source)> {
+    let key = args.key.as_deref();
+    if let Some(name) = HubName::of_input(&args.input).map_err(ConvertError::from)? {
+        if args.source_sha256.is_some() {
+            bail!("--source-sha256 is for files: leave it out, what comes from the hub is checked");
+        }
+        let settings = HubSettings::from_env().map_err(ConvertError::from)?;
+        let progress = HubProgress::new(!args.quiet, !args.quiet && !args.json);
+        let (model, source) = hub::open(&name, &settings, key, &|event| progress.show(&event))?;
+        return Ok((Some(model), source));
+    }
+    let mut source = Source::open_key(&args.input, key)?;
+    if let Some(sha256) = &args.source_sha256 {
+        source.trust_sha256(&sha256.to_ascii_lowercase())?;
+    }
+    Ok((None, source))
+}
+
+/// What can be known before the checkpoint is read is said before it is read.
+fn check_output(output: &Path, args: &Args) -> Result<Format, ConvertError> {
+    let format = Format::of(output)?;
+    let path = output.to_path_buf();
+    match format {
+        Format::CoreMl => write::check_package_output(output, args.force || args.dry_run)?,
+        Format::Safetensors if output.exists() && !output.is_file() => {
+            return Err(ConvertError::OutputNotAFile { path });
+        }
+        Format::Safetensors if output.exists() && !args.force && !args.dry_run => {
+            return Err(ConvertError::OutputExists { path });
+        }
+        Format::Safetensors => {}
+    }
+    Ok(format)
+}
+
+/// What is told about an output.
+#[derive(Serialize)]
+pub(super) struct Report {
+    pub(super) sha256: String,
+    #[serde(flatten)]
+    pub(super) written: Written,
+}
+
+fn convert(
+    args: &Args,
+    plan: &Plan,
+    program: Option<&CoreMlProgram<'_>>,
+    source: &Source,
+    output: &Path,
+) -> anyhow::Result<Report> {
+    let length = program.map_or(plan.byte_len(), CoreMlProgram::byte_len) as u64;
+    let bar = progress_bar(Some(length), "{bar:32} {bytes}/{total_bytes}  {wide_msg}", args.quiet);
+    let threads = rayon::ThreadPoolBuilder::new().num_threads(args.threads.map_or(0, usize::from)).build()?;
+    let progress = |step: &Step| {
+        bar.set_message(step.output.clone());
+        bar.inc(step.byte_len() as u64);
+    };
+    let written = threads.install(|| match program {
+        Some(program) => write::coreml(program, source, output, args.force, &progress),
+        None => write::safetensors(plan, source, output, args.force, &progress),
+    });
+    bar.finish_and_clear();
+    let written = written?;
+    let sha256 = if args.quiet { String::new() } else { sha256_output(output)? };
+    Ok(Report { sha256, written })
+}
+
+fn show(
+    args: &Args,
+    model: Option<&HubModel>,
+    plan: &Plan,
+    program: Option<&CoreMlProgram<'_>>,
+    result: Option<(&PathBuf, Report)>,
+) -> anyhow::Result<()> {
+    let text = if args.json {
+        let result = result.map(|(path, written)| json!({ "path": path, "written": written }));
+        let mut document = json!({ "input": args.input, "plan": plan, "output": result });
+        if let Some(model) = model {
+            document["hub"] = json!({ "model": model.repo, "revision": model.commit, "weights": model.weights });
+        }
+        if let Some(program) = program {
+            document["program"] = json!({ "summary": program.summary(), "tensors": program.tensor_count() });
+        }
+        serde_json::to_string_pretty(&document)? + "\n"
+    } else if args.quiet {
+        if let Some(assumed) = describe_assumptions(plan) {
+            say(&format!("mert-convert: {assumed}"));
+        }
+        return Ok(());
+    } else {
+        match result {
+            None => describe_plan(args, model, plan, program),
+            Some((path, written)) => describe_result(args, model, plan, program, path, &written),
+        }
+    };
+    Ok(print(&text)?)
+}
+
+/// Prints an error and its causes.
+pub(crate) fn report(error: &anyhow::Error) {
+    // Each variant's message already contains its source's; the chain would say it twice.
+    let mut text = format!("mert-convert: {error}");
+    if let Some(ConvertError::Ambiguous { candidates, option }) = error.downcast_ref() {
+        text += &commands(candidates, option);
+    }
+    say(&text);
+}
+
+/// The command as typed, completed with each value of an option.
+fn commands(values: &[String], option: &str) -> String {
+    let quoted = |word: &str| shlex::try_quote(word).map_or_else(|_| word.to_string(), |quoted| quoted.into_owned());
+    let typed: Vec<String> = std::env::args_os().skip(1).map(|word| quoted(&word.to_string_lossy())).collect();
+    let command = |value: &String| {
+        let separator = if value.starts_with('-') { '=' } else { ' ' };
+        format!("\n  mert-convert {} {option}{separator}{}", typed.join(" "), quoted(value))
+    };
+    // A command with control characters could not be pasted.
+    values.iter().filter(|value| !value.contains(char::is_control)).map(command).collect()
+}

@@ -1,0 +1,172 @@
+//! The plan and the result of a conversion as text.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use comfy_table::{Table, presets};
+use mert_arch::known_by_sha256;
+use mert_convert::hub::HubModel;
+use mert_convert::write::CoreMlProgram;
+use mert_convert::{ConfigOrigin, Plan, PlannedPreprocessor, Step, StepInput};
+
+use crate::args::Args;
+use crate::command::Report;
+
+fn describe_source(args: &Args, model: Option<&HubModel>, plan: &Plan) -> String {
+    let mut text = match model {
+        Some(model) => format!("checkpoint   {} at {}\n", model.repo, model.commit),
+        None => format!("checkpoint   {}\n", args.input.display()),
+    };
+    for note in &plan.notes {
+        text += &format!("note         {note}\n");
+    }
+    if !plan.state_dict.is_empty() {
+        text += &format!("dictionary   {}\n", plan.state_dict);
+    }
+    if !plan.prefix.is_empty() {
+        text += &format!("key prefix   {}\n", plan.prefix);
+    }
+    if plan.unwrapped {
+        text += "wrappers     wrapper names (_orig_mod and the like) are removed from tensor names\n";
+    }
+    if let Some(beside) = describe_beside(plan) {
+        text += &format!("left out     {beside}\n");
+    }
+    text += &format!("config       {}\n", plan.config_origin);
+    if let ConfigOrigin::Inferred { assumptions } = &plan.config_origin {
+        for assumption in assumptions {
+            text += &format!("  assumed    {assumption}\n");
+        }
+        text += "  give --config config.json, or --set FIELD=VALUE, if an assumption is wrong\n";
+    }
+    for set in &plan.config_set {
+        text += &format!("  set        {set}\n");
+    }
+    text + &describe_preprocessor(&plan.preprocessor)
+}
+
+/// What was assumed of the model's function without a config.json, in one line.
+pub(super) fn describe_assumptions(plan: &Plan) -> Option<String> {
+    let ConfigOrigin::Inferred { assumptions } = &plan.config_origin else { return None };
+    let assumptions = assumptions.join(", ");
+    (!assumptions.is_empty()).then(|| format!("there is no config.json; assumed: {assumptions}"))
+}
+
+fn describe_preprocessor(planned: &PlannedPreprocessor) -> String {
+    let PlannedPreprocessor { preprocessor, sampling_rate_origin, do_normalize_origin } = planned;
+    let mut text = format!("audio        {} Hz ({sampling_rate_origin})\n", preprocessor.sampling_rate);
+    text += &format!("             do_normalize {} ({do_normalize_origin})\n", preprocessor.do_normalize);
+    if sampling_rate_origin.is_assumed() || do_normalize_origin.is_assumed() {
+        text += "  give --preprocessor preprocessor_config.json, --sampling-rate or --do-normalize if that is wrong\n";
+    }
+    text
+}
+
+/// The file's contents outside the model's dictionary, in one line: "beside the model: optimizer (dict, 96 tensors)".
+fn describe_beside(plan: &Plan) -> Option<String> {
+    const LISTED: usize = 8;
+    let described = plan.beside.iter().map(|beside| match beside.tensors {
+        0 => format!("{} ({})", beside.name, beside.kind),
+        count => format!("{} ({}, {count} tensors)", beside.name, beside.kind),
+    });
+    let mut listed: Vec<String> = described.take(LISTED).collect();
+    if plan.beside.len() > LISTED {
+        listed.push(format!("and {} more", plan.beside.len() - LISTED));
+    }
+    (!listed.is_empty()).then(|| format!("beside the model: {}", listed.join(", ")))
+}
+
+/// The dropped tensors with their reasons; a count where one reason has many tensors.
+fn dropped(plan: &Plan) -> Vec<(String, &str)> {
+    const LISTED: usize = 6;
+    let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for dropped in &plan.dropped {
+        reasons.entry(&dropped.reason).or_default().push(&dropped.name);
+    }
+    let described = reasons.into_iter().flat_map(|(reason, names)| {
+        let named: Vec<String> = match names.len() {
+            0..=LISTED => names.into_iter().map(str::to_string).collect(),
+            count => vec![format!("{count} tensors")],
+        };
+        named.into_iter().map(move |what| (what, reason))
+    });
+    described.collect()
+}
+
+pub(super) fn describe_plan(
+    args: &Args,
+    model: Option<&HubModel>,
+    plan: &Plan,
+    program: Option<&CoreMlProgram<'_>>,
+) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(["input", "output", "shape", "what is done"]);
+    for step in &plan.steps {
+        let (output, shape) = (step.output.clone(), format!("{:?}", step.shape));
+        table.add_row([step.input.keys().join(" + "), output, shape, describe_step(step, &plan.prefix)]);
+    }
+    for (what, reason) in dropped(plan) {
+        table.add_row([&what, "–", "", &format!("dropped: {reason}")]);
+    }
+    format!("{}\n{table}\n\n{}", describe_source(args, model, plan), summary(plan, program))
+}
+
+fn describe_step(step: &Step, prefix: &str) -> String {
+    let mut done = Vec::new();
+    match &step.input {
+        StepInput::Tensor(name) if *name != step.output => done.push(format!("prefix {prefix} removed")),
+        StepInput::Tensor(_) => {}
+        StepInput::WeightNorm { fuse, .. } => done.push(format!("weight norm (dim {}) fused", fuse.dim)),
+    }
+    if let Some(transpose) = &step.transpose {
+        let [a, b, c] = transpose.axes;
+        done.push(format!("transposed ({a}, {b}, {c})"));
+    }
+    if step.cast.from.name() == step.cast.to.name() {
+        done.push(format!("{} kept", step.cast.to));
+    } else {
+        done.push(format!("{} → {}", step.cast.from.name(), step.cast.to));
+    }
+    done.join(", ")
+}
+
+fn summary(plan: &Plan, program: Option<&CoreMlProgram<'_>>) -> String {
+    let megabytes = |bytes: usize| bytes as f64 / 1e6;
+    let dropped = plan.dropped.len();
+    match program {
+        Some(program) => {
+            let (count, size) = (program.tensor_count(), megabytes(program.byte_len()));
+            let above = plan.steps.len() - count;
+            let above = if above > 0 { format!(", {above} above the highest layer left out") } else { String::new() };
+            format!("{count} tensors, {size:.1} MB, {}{above}; {dropped} dropped\n{}\n", plan.dtype, program.summary())
+        }
+        None => {
+            let (count, size) = (plan.steps.len(), megabytes(plan.byte_len()));
+            format!("{count} tensors, {size:.1} MB, layout {}, {}; {dropped} dropped\n", plan.layout, plan.dtype)
+        }
+    }
+}
+
+pub(super) fn describe_result(
+    args: &Args,
+    model: Option<&HubModel>,
+    plan: &Plan,
+    program: Option<&CoreMlProgram<'_>>,
+    path: &Path,
+    report: &Report,
+) -> String {
+    let mut text = describe_source(args, model, plan);
+    match known_by_sha256(&report.written.source_sha256) {
+        Some(known) => {
+            text += &format!("known as     {} at {}\n", known.name, known.revision);
+            text += &format!("licence      {}, which the output inherits\n", known.license);
+        }
+        None => text += "licence      unknown: the output inherits the checkpoint's\n",
+    }
+    for (what, reason) in dropped(plan) {
+        text += &format!("dropped      {what}: {reason}\n");
+    }
+    text += &format!("written      {}\n", path.display());
+    text += &format!("sha256       {}\n", report.sha256);
+    text + &summary(plan, program)
+}

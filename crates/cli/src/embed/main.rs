@@ -1,0 +1,24 @@
+//! `mert-embed`: audio files in, a table of embeddings out.
+
+mod args;
+mod command;
+mod dry_run;
+mod progress;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use mert_cli::terminal::{Exit, say};
+
+fn main() -> ExitCode {
+    let args = args::Args::parse();
+    // Without a handler an interrupted run ends at once, and its journal keeps all files that were finished.
+    let _ = ctrlc::set_handler(command::interrupt);
+    match command::run(&args) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            say(&format!("mert-embed: {error}"));
+            Exit::Error.into()
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! The terminal as all commands use it: standard output for results, standard error for messages, exit statuses, and
+//! the progress bar. All text is escaped, because tensor and file names may hold characters that a terminal interprets.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use mert_arch::printable;
+
+/// The exit status of a command, with ripgrep's meanings of 0, 1 and 2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// 0: done, or the gate passed.
+    Success,
+    /// 1: the gate failed, or some inputs were left out.
+    Failure,
+    /// 2: the command could not be done, or the models could not be checked.
+    Error,
+    /// 130: what shells report for a program that was interrupted.
+    Interrupted,
+}
+
+impl Exit {
+    /// The number that the process returns.
+    pub fn code(self) -> u8 {
+        match self {
+            Exit::Success => 0,
+            Exit::Failure => 1,
+            Exit::Error => 2,
+            Exit::Interrupted => 130,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit.code())
+    }
+}
+
+/// Prints to standard output. A reader that has closed the pipe (`… | head`) is not an error.
+///
+/// # Errors
+/// The operating system's, such as a full disk.
+pub fn print(text: &str) -> io::Result<()> {
+    match io::stdout().write_all(printable(text).as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Prints a line to standard error. A closed standard error is ignored: there is nowhere left to report it.
+pub fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "{}", printable(text));
+}
+
+/// A progress bar on standard error in indicatif's template; invisible if `hidden`, or if standard error is not a
+/// terminal.
+pub fn progress_bar(length: Option<u64>, template: &str, hidden: bool) -> ProgressBar {
+    let target = if hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+    let bar = ProgressBar::with_draw_target(length, target);
+    bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_statuses_are_those_that_the_help_texts_promise() {
+        let codes = [Exit::Success, Exit::Failure, Exit::Error, Exit::Interrupted].map(Exit::code);
+        assert_eq!(codes, [0, 1, 2, 130]);
+    }
+}

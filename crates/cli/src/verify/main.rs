@@ -1,0 +1,38 @@
+//! `mert-verify`: does a converted model still compute what PyTorch computes?
+
+mod args;
+mod bench;
+mod hidden_states;
+mod output;
+mod reference;
+mod reports;
+mod verify;
+
+use std::process::ExitCode;
+
+use mert_cli::terminal::{Exit, say};
+
+use crate::args::{Args, Command};
+
+fn main() -> ExitCode {
+    let args = Args::parse_or_report();
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_span_events(tracing_subscriber::fmt::format::FmtSpan::CLOSE)
+        .with_writer(std::io::stderr)
+        .init();
+    let exit = run(&args).unwrap_or_else(|error| {
+        say(&format!("mert-verify: {error}"));
+        Exit::Error
+    });
+    exit.into()
+}
+
+fn run(args: &Args) -> anyhow::Result<Exit> {
+    match &args.command {
+        None => verify::run(&args.verify),
+        Some(Command::Bench(args)) => bench::run(args),
+        Some(Command::Reference(args)) => reference::run(args).map(|()| Exit::Success),
+        Some(Command::HiddenStates(args)) => hidden_states::run(args).map(|()| Exit::Success),
+    }
+}

@@ -1,0 +1,22 @@
+//! Checks of an output path before anything is computed.
+
+use std::path::Path;
+
+use anyhow::bail;
+
+/// Whether two paths lead to the same file, which exists and is an ordinary one.
+pub(super) fn same_file(a: &Path, b: &Path) -> bool {
+    let resolve = |path: &Path| path.is_file().then(|| path.canonicalize().ok()).flatten();
+    resolve(a).is_some_and(|a| resolve(b) == Some(a))
+}
+
+/// Refuses to replace an input, or any file without being told to; said before anything is computed.
+pub(super) fn check_output(output: &Path, force: bool, inputs: &[&Path]) -> anyhow::Result<()> {
+    if inputs.iter().any(|input| same_file(output, input)) {
+        bail!("{} is an input; give another output", output.display());
+    }
+    if output.exists() && !force {
+        bail!("{} exists; give --force to replace it", output.display());
+    }
+    Ok(())
+}
