@@ -4,9 +4,9 @@
 
 mod common;
 
+use mert_testkit::runner;
 use std::path::Path;
 
-use assert_cmd::Command;
 use common::{arg, mert_verify, model, reference};
 use mert_arch::{Config, attention_flops, forward_flops};
 use serde_json::Value;
@@ -142,7 +142,7 @@ fn the_table_has_every_column() {
 #[test]
 fn runs_on_demand() {
     let run = |lines: &str| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mert-verify"));
+        let mut command = runner::command("mert-verify");
         let output = command.args(["bench", "--seconds", "0.5", "--stdin"]).write_stdin(lines).output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{output:?}");
         let text = String::from_utf8(output.stdout).unwrap();

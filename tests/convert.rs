@@ -4,14 +4,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use assert_cmd::Command;
 use half::f16;
-use mert_testkit::{ConvertedModel, fixture};
+use mert_testkit::{ConvertedModel, fixture, runner};
 use safetensors::SafeTensors;
 use tempfile::TempDir;
 
 fn mert_convert(args: &[&str]) -> assert_cmd::assert::Assert {
-    Command::new(env!("CARGO_BIN_EXE_mert-convert")).args(args).assert()
+    runner::command("mert-convert").args(args).assert()
 }
 
 fn convert(input: &Path, folder: &TempDir, options: &[&str]) -> PathBuf {

@@ -8,8 +8,7 @@ mod scratch;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-use assert_cmd::Command;
-use mert_testkit::{Tensor, fixture};
+use mert_testkit::{Tensor, fixture, runner};
 use scratch::{Scratch, checkpoint};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
@@ -20,13 +19,7 @@ const Q_PROJ: &str = "encoder.layers.0.attention.q_proj.weight";
 #[track_caller]
 fn converted(scratch: &Scratch, input: &Path, options: &[&str]) -> (Vec<u8>, String) {
     let output = scratch.path("converted.safetensors");
-    let run = Command::new(env!("CARGO_BIN_EXE_mert-convert"))
-        .arg(input)
-        .arg(&output)
-        .arg("--force")
-        .args(options)
-        .assert()
-        .success();
+    let run = runner::command("mert-convert").arg(input).arg(&output).arg("--force").args(options).assert().success();
     (tensors_of(&output), String::from_utf8_lossy(&run.get_output().stdout).into_owned())
 }
 
@@ -126,7 +119,7 @@ fn what_lies_beside_the_model_is_said() {
     let (_, output) = converted(&scratch, &fixture("containers/lightning.ckpt"), &[]);
     let said = "beside the model: epoch (int), global_step (int)";
     assert!(output.contains(said) && output.contains("optimizer_states (list, 2 tensors)"), "{output}");
-    let run = Command::new(env!("CARGO_BIN_EXE_mert-convert"))
+    let run = runner::command("mert-convert")
         .args([fixture("containers/lightning.ckpt").to_str().unwrap(), "--json"])
         .assert()
         .success();

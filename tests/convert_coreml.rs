@@ -6,12 +6,11 @@ use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
 use mert_arch::{Config, KNOWN_CHECKPOINTS};
-use mert_testkit::{fixture, sharp_checkpoint, write_torch_zip};
+use mert_testkit::{fixture, runner, sharp_checkpoint, write_torch_zip};
 use tempfile::TempDir;
 
 fn run(input: &Path, output: &Path, options: &[&str]) -> (i32, String, String) {
-    let output =
-        Command::new(env!("CARGO_BIN_EXE_mert-convert")).arg(input).arg(output).args(options).output().unwrap();
+    let output = runner::command("mert-convert").arg(input).arg(output).args(options).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
 }
@@ -145,7 +144,7 @@ fn an_interrupted_conversion_leaves_the_old_package_or_the_new_one() {
     for i in 0..60u64 {
         let seconds = if contents(&output) == old { "2" } else { "1" };
         let before = contents(&output);
-        let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_mert-convert"))
+        let mut child = std::process::Command::new(runner::binary("mert-convert"))
             .args([tiny().to_str().unwrap(), output.to_str().unwrap(), "--force", "--quiet", "--seconds", seconds])
             .spawn()
             .unwrap();

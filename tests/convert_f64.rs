@@ -7,10 +7,9 @@ mod scratch;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use assert_cmd::Command;
 use half::{bf16, f16};
 use mert_arch::Config;
-use mert_testkit::{Tensor, fixture, sharp_checkpoint, write_torch_zip_f64};
+use mert_testkit::{Tensor, fixture, runner, sharp_checkpoint, write_torch_zip_f64};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use scratch::Scratch;
@@ -49,7 +48,7 @@ fn nearest_even(value: f64, p: i32, emin: i32) -> f64 {
 
 fn convert(scratch: &Scratch, input: &Path, dtype: &str) -> BTreeMap<String, Vec<f64>> {
     let output = scratch.path("out.safetensors");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mert-convert"));
+    let mut command = runner::command("mert-convert");
     command.arg(input).arg(&output).args(["--dtype", dtype, "--layout", "candle", "--force"]).assert().success();
     let bytes = std::fs::read(&output).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();

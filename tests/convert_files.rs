@@ -7,15 +7,14 @@ mod scratch;
 
 use std::path::Path;
 
-use assert_cmd::Command;
-use mert_testkit::{Damage, fixture};
+use mert_testkit::{Damage, fixture, runner};
 use scratch::Scratch;
 
 #[test]
 fn outputs_that_cannot_be() {
     let scratch = Scratch::new();
     let convert = |output: &str| {
-        let run = Command::new(env!("CARGO_BIN_EXE_mert-convert"))
+        let run = runner::command("mert-convert")
             .arg(fixture("containers/zip.bin"))
             .arg(scratch.path(output))
             .assert()
@@ -60,11 +59,7 @@ fn links_are_followed_and_devices_are_left_alone() {
     std::os::unix::fs::symlink(&real, &link).unwrap();
     std::os::unix::fs::symlink("/dev/null", scratch.path("null.safetensors")).unwrap();
     let convert = |output: &Path| {
-        Command::new(env!("CARGO_BIN_EXE_mert-convert"))
-            .arg(fixture("containers/zip.bin"))
-            .arg(output)
-            .arg("--force")
-            .assert()
+        runner::command("mert-convert").arg(fixture("containers/zip.bin")).arg(output).arg("--force").assert()
     };
     convert(&link).success();
     assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
@@ -203,7 +198,7 @@ fn an_already_converted_file() {
     let scratch = Scratch::new();
     for layout in ["mlx", "candle"] {
         let converted = scratch.path(&format!("{layout}.safetensors"));
-        Command::new(env!("CARGO_BIN_EXE_mert-convert"))
+        runner::command("mert-convert")
             .arg(fixture("containers/zip.bin"))
             .arg(&converted)
             .args(["--layout", layout])

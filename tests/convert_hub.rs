@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use hub_server::{COMMIT, Fault, HubServer, PINNED, Request, sha256};
 use mert_arch::KNOWN_CHECKPOINTS;
-use mert_testkit::fixture;
+use mert_testkit::{fixture, runner};
 use safetensors::SafeTensors;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -56,7 +56,7 @@ impl Hub {
     }
 
     fn command(&self, input: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mert-convert"));
+        let mut command = Command::new(runner::binary("mert-convert"));
         for (variable, _) in std::env::vars_os() {
             let name = variable.to_string_lossy().to_ascii_uppercase();
             if name.starts_with("HF_") || name.starts_with("HUGGING") || name.ends_with("_PROXY") {
@@ -87,7 +87,7 @@ impl Hub {
     #[track_caller]
     fn assert_output(&self) {
         let local = self.path("local.safetensors");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mert-convert"));
+        let mut command = Command::new(runner::binary("mert-convert"));
         command.arg(fixture("mert-tiny/pytorch_model.bin")).arg(&local).args(["--quiet", "--force"]);
         assert!(command.status().unwrap().success());
         assert!(fs::read(self.path("out.safetensors")).unwrap() == fs::read(&local).unwrap());

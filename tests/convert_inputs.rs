@@ -7,9 +7,8 @@ mod scratch;
 
 use std::path::{Path, PathBuf};
 
-use assert_cmd::Command;
 use mert_arch::Config;
-use mert_testkit::{ConvertedModel, Tensor, fixture, sharp_checkpoint, write_torch_zip};
+use mert_testkit::{ConvertedModel, Tensor, fixture, runner, sharp_checkpoint, write_torch_zip};
 use scratch::Scratch;
 
 fn tiny() -> Config {
@@ -32,7 +31,7 @@ fn checkpoint(scratch: &Scratch, extra: &[&str], config: bool) -> PathBuf {
 #[track_caller]
 fn convert(scratch: &Scratch, input: &Path, options: &[&str]) -> (String, ConvertedModel) {
     let output = scratch.path("out.safetensors");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mert-convert"));
+    let mut command = runner::command("mert-convert");
     let run = command.arg(input).arg(&output).args(options).arg("--force").assert().success();
     let said = String::from_utf8_lossy(&run.get_output().stdout).into_owned();
     let model = ConvertedModel::read(&output).unwrap();
@@ -55,7 +54,7 @@ fn nothing_inside_the_encoder_can_be_dropped() {
             let input = checkpoint(&scratch, &[name], config);
             let set = ["--set", "num_attention_heads=2", "--set", "do_stable_layer_norm=false"];
             let mut options = if config { vec![] } else { set.to_vec() };
-            let run = Command::new(env!("CARGO_BIN_EXE_mert-convert")).arg(&input).args(&options).assert().code(2);
+            let run = runner::command("mert-convert").arg(&input).args(&options).assert().code(2);
             let said = String::from_utf8_lossy(&run.get_output().stderr).into_owned();
             assert!(words.iter().all(|word| said.contains(word)) && said.contains(name), "{name}: {said}");
             assert!(!said.contains("--drop"), "{said}");

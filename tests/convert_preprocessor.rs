@@ -7,8 +7,7 @@ mod scratch;
 use std::fs;
 use std::path::PathBuf;
 
-use assert_cmd::Command;
-use mert_testkit::{ConvertedModel, fixture};
+use mert_testkit::{ConvertedModel, fixture, runner};
 use scratch::Scratch;
 use serde_json::{Value, json};
 
@@ -31,7 +30,7 @@ fn extractor(rate: u32, normalize: bool) -> Value {
 
 /// Exit status, standard output and standard error.
 fn convert(scratch: &Scratch, options: &[&str]) -> (i32, String, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mert-convert"));
+    let mut command = runner::command("mert-convert");
     command.arg(scratch.path("pytorch_model.bin")).arg(scratch.path("out.safetensors")).arg("--force").args(options);
     let output = command.output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -189,7 +188,7 @@ fn the_plan_and_the_package_have_it_too() {
     assert!(preprocessor["do_normalize_origin"].as_str().unwrap().ends_with("preprocessor_config.json"));
 
     let package = scratch.path("M.mlpackage");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mert-convert"));
+    let mut command = runner::command("mert-convert");
     command.arg(scratch.path("pytorch_model.bin")).arg(&package).args(["--seconds", "0.5"]).assert().success();
     let model = fs::read(package.join("Data/com.apple.CoreML/model.mlmodel")).unwrap();
     let text = String::from_utf8_lossy(&model);

@@ -5,8 +5,7 @@
 #[path = "common/scratch.rs"]
 mod scratch;
 
-use assert_cmd::Command;
-use mert_testkit::{Tensor, fixture};
+use mert_testkit::{Tensor, fixture, runner};
 use scratch::{Scratch, checkpoint};
 
 fn named<'a>(tensors: &'a mut [(String, Tensor)], name: &str) -> &'a mut (String, Tensor) {
@@ -17,7 +16,7 @@ fn named<'a>(tensors: &'a mut [(String, Tensor)], name: &str) -> &'a mut (String
 fn the_unchanged_checkpoint_is_converted() {
     let scratch = Scratch::new();
     let input = checkpoint(&scratch, |_| {});
-    Command::new(env!("CARGO_BIN_EXE_mert-convert")).arg(input).arg(scratch.path("out.safetensors")).assert().success();
+    runner::command("mert-convert").arg(input).arg(scratch.path("out.safetensors")).assert().success();
     assert_eq!(scratch.listing(), ["checkpoint.bin", "config.json", "out.safetensors"]);
 }
 
@@ -47,7 +46,7 @@ fn an_unexpected_tensor_unless_dropped() {
     let input = checkpoint(&scratch, |t| t.push(extra));
     scratch.refused(&input, &[], &["unexpected tensor `probe.weight` [2]", "--drop 'probe.weight'"]);
     scratch.refused(&input, &["--drop", "prob"], &["--drop `prob` matches no tensor"]);
-    Command::new(env!("CARGO_BIN_EXE_mert-convert"))
+    runner::command("mert-convert")
         .arg(input)
         .arg(scratch.path("out.safetensors"))
         .args(["--drop", "probe.*"])
@@ -112,7 +111,7 @@ fn a_value_that_overflows_f16() {
     let name = "encoder.layers.1.feed_forward.output_dense.weight";
     let input = checkpoint(&scratch, |t| named(t, name).1.values[65] = 7e4);
     scratch.refused(&input, &[], &[name, "7e4", "[1, 1]", "overflows f16", "--dtype bf16"]);
-    Command::new(env!("CARGO_BIN_EXE_mert-convert"))
+    runner::command("mert-convert")
         .arg(input)
         .arg(scratch.path("out.safetensors"))
         .args(["--dtype", "bf16"])
@@ -165,8 +164,7 @@ fn two_models_in_one_checkpoint() {
     let (student, teacher) = (command("student."), command("teacher."));
     scratch.refused(&input, &[], &["more than one model", "`student.`, `teacher.`", &student, &teacher]);
     // One model is selected, the other is not converted.
-    let run =
-        Command::new(env!("CARGO_BIN_EXE_mert-convert")).arg(&input).arg(&out).args(["--prefix", "student"]).assert();
+    let run = runner::command("mert-convert").arg(&input).arg(&out).args(["--prefix", "student"]).assert();
     let output = String::from_utf8_lossy(&run.success().get_output().stdout).into_owned();
     assert!(output.contains("51 tensors: outside the prefix `student.`"), "{output}");
 }
@@ -213,7 +211,7 @@ fn fields_that_are_set() {
     scratch.write("config.json", config.replacen("\"hidden_size\": 32", "\"hidden_size\": NaN", 1).as_bytes());
     scratch.refused(&input, &[], &["config.json: ", "`hidden_size`", "NaN"]);
     scratch.refused(&input, &["--set", "num_attention_heads=2"], &["config.json: ", "`hidden_size`"]);
-    Command::new(env!("CARGO_BIN_EXE_mert-convert"))
+    runner::command("mert-convert")
         .arg(input)
         .arg(scratch.path("out.safetensors"))
         .args(["--set", "hidden_size=32"])

@@ -7,11 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use assert_cmd::Command;
 use mert_audio::{Damage, Tail, Track, WindowPolicy};
 use mert_embed::{Embedder, Encoder, EncoderOptions, Pool};
 use mert_runtime::{ComputeDtype, DeviceKind, Model};
-use mert_testkit::fixture;
+use mert_testkit::{fixture, runner};
 use npyz::npz::NpzArchive;
 use tempfile::TempDir;
 
@@ -347,7 +346,7 @@ fn rows_of_standard_input_do_not_outlive_their_run() {
     let (good, bad) = (track("f32-24k-mono.wav"), folder.path().join("bad.wav"));
     fs::write(&bad, "").unwrap();
     let start = |files: &[&Path], more: &[&str], stdin: Vec<u8>| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mert-embed"));
+        let mut command = runner::command("mert-embed");
         command.arg(&model).arg("-").args(files).args(["--input-rate", "24000", "--window", "whole", "--jobs", "1"]);
         command.arg("-o").arg(&output).args(more).write_stdin(stdin).output().unwrap().status.code()
     };
@@ -376,7 +375,7 @@ fn an_interrupt_does_not_wait_for_standard_input() {
 /// Starts a run that has embedded two files and waits for standard input; `stop` ends it.
 fn interrupted(model: &Path, output: &Path, stop: impl FnOnce(&mut Child)) -> std::process::ExitStatus {
     let files = [track("16-24k-stereo.flac"), track("f32-24k-mono.wav")];
-    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_mert-embed"))
+    let mut child = std::process::Command::new(runner::binary("mert-embed"))
         .args([model, &files[0], &files[1], Path::new("-"), Path::new("-o"), output])
         .args(["--jobs", "1", "--window", "whole", "--input-rate", "24000"])
         .stdin(Stdio::piped())
@@ -400,7 +399,7 @@ fn interrupted(model: &Path, output: &Path, stop: impl FnOnce(&mut Child)) -> st
 /// The same run to its end. `stdin` is what it was waiting for.
 fn whole_run(model: &Path, output: &Path, more: &[&str]) -> (i32, String) {
     let stdin = samples_of("f32-24k-mono.wav");
-    let result = Command::new(env!("CARGO_BIN_EXE_mert-embed"))
+    let result = runner::command("mert-embed")
         .args([
             model,
             &track("16-24k-stereo.flac"),
@@ -459,7 +458,7 @@ fn files_that_are_done_are_not_read_again_unless_they_changed() {
     let (output, copy) = (folder.path().join("out.jsonl"), folder.path().join("copy.wav"));
     fs::copy(track("f32-24k-mono.wav"), &copy).unwrap();
     let start = |files: &[&Path]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mert-embed"));
+        let mut command = runner::command("mert-embed");
         command.arg(&model).args(files).args(["-", "--input-rate", "24000", "--window", "whole", "--jobs", "1", "-o"]);
         command.arg(&output).args(["--strict"]);
         command
@@ -522,7 +521,7 @@ fn raw_samples_of_another_kind_are_called_out() {
     let folder = TempDir::new().unwrap();
     let (model, output) = (model(&folder), folder.path().join("out.npz"));
     let embed = |bytes: Vec<u8>, rate: &str| {
-        let output = Command::new(env!("CARGO_BIN_EXE_mert-embed"))
+        let output = runner::command("mert-embed")
             .args([&model, Path::new("-"), Path::new("-o"), &output])
             .args(["--window", "whole", "--input-rate", rate])
             .write_stdin(bytes)

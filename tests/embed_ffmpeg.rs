@@ -6,10 +6,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use assert_cmd::Command;
 use mert_arch::{Dtype, Layout};
 use mert_convert::{Plan, PlanOptions, Source, write};
-use mert_testkit::fixture;
+use mert_testkit::{fixture, runner};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -43,7 +42,7 @@ fn ffmpeg_decodes_what_is_not_read_and_what_it_says_counts() {
     fs::copy(fixture("audio-formats/unread-wma.wma"), &strange).unwrap();
     let wav = fixture("audio/f32-24k-mono.wav");
     let run = |more: &[&str], name: &str| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mert-embed"));
+        let mut command = runner::command("mert-embed");
         command.env("PATH", format!("{}:/usr/bin:/bin", work.join("bin").display())).current_dir(work);
         let output = command.arg(&model).args(["-o", name, "--window", "whole"]).args(more).output().unwrap();
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
@@ -87,7 +86,7 @@ fn ffmpeg_decodes_what_is_not_read_and_what_it_says_counts() {
     assert!(status == Some(2) && errors.contains("no such codec") && errors.contains("3"), "{errors}");
 
     fs::remove_file(work.join("bin/ffmpeg")).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mert-embed"));
+    let mut command = runner::command("mert-embed");
     let output = command.env("PATH", work.join("bin")).arg(&model).arg(&wav).args(["--ffmpeg", "-o"]);
     let output = output.arg(work.join("none.jsonl")).output().unwrap();
     assert_eq!(output.status.code(), Some(2));

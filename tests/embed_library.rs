@@ -4,10 +4,10 @@
 #[path = "common/embeddings.rs"]
 mod embeddings;
 
+use mert_testkit::runner;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use assert_cmd::Command;
 use embeddings::{FORMATS, model, read, run, track};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -219,7 +219,7 @@ fn a_dry_run_lists_formats_and_lengths_and_writes_nothing() {
     copy("no-xing-44k1-stereo.mp3", &music.join("4.mp3"), 1);
     fs::write(music.join("5.wav"), "broken").unwrap();
     let dry_run = |more: &[&dyn AsRef<std::ffi::OsStr>]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mert-embed"));
+        let mut command = runner::command("mert-embed");
         command.arg(&model).arg(&music).arg("--dry-run");
         more.iter().for_each(|argument| {
             command.arg(argument.as_ref());

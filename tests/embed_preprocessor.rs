@@ -5,13 +5,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use assert_cmd::Command;
 use mert_arch::Dtype;
 use mert_audio::{Damage, Tail, Track, WindowPolicy};
 use mert_convert::{Plan, PlanOptions, PreprocessorOptions, Source, write};
 use mert_embed::{Embedder, Encoder, EncoderOptions, Pool};
 use mert_runtime::{ComputeDtype, DeviceKind, Model};
-use mert_testkit::{ConvertedModel, fixture};
+use mert_testkit::{ConvertedModel, fixture, runner};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -30,7 +29,7 @@ fn model(folder: &TempDir, sampling_rate: u32, do_normalize: bool) -> PathBuf {
 /// A line of output for a whole file, and the messages.
 fn embed(folder: &TempDir, model: &Path, input: &Path) -> (Value, String) {
     let output = folder.path().join("out.jsonl");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mert-embed"));
+    let mut command = runner::command("mert-embed");
     command.arg(model).arg(input).arg("-o").arg(&output);
     command.args(["--layers", &LAYER.to_string(), "--window", "whole", "--force"]);
     let run = command.output().unwrap();
@@ -147,7 +146,7 @@ fn outputs_record_it() {
     let folder = TempDir::new().unwrap();
     let path = model(&folder, 24_000, false);
     let output = folder.path().join("out.safetensors");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mert-embed"));
+    let mut command = runner::command("mert-embed");
     command.arg(&path).arg(fixture("audio/f32-24k-mono.wav")).arg("-o").arg(&output).args(["--layers", "1"]);
     command.assert().success();
     let bytes = fs::read(&output).unwrap();

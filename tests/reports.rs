@@ -5,7 +5,7 @@ mod common;
 
 use common::{arg, changed_reference, convert, json, mert_verify, model, reference};
 use mert_arch::{Dtype, Layout};
-use mert_testkit::fixture;
+use mert_testkit::{fixture, runner};
 use quick_junit::{NonSuccessKind, TestCaseStatus};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -423,7 +423,7 @@ fn hostile_names_stay_names() {
         let file = folder.path().join(OsStr::from_bytes(&name));
         std::fs::copy(model(), &file).unwrap();
         let reports = ["r.json", "r.xml", "r.md"].map(path);
-        let output = assert_cmd::Command::new(env!("CARGO_BIN_EXE_mert-verify"))
+        let output = runner::command("mert-verify")
             .arg(&file)
             .args(["--reference", arg(&reference()), "--json", arg(&reports[0]), "--junit", arg(&reports[1])])
             .args(["--markdown", arg(&reports[2])])

@@ -8,10 +8,9 @@ use std::path::{Path, PathBuf};
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Float64Type, UInt32Type};
-use assert_cmd::Command;
 use mert_arch::{Dtype, Layout};
 use mert_convert::{Plan, PlanOptions, Source, write};
-use mert_testkit::fixture;
+use mert_testkit::{fixture, runner};
 use npyz::npz::NpzArchive;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
@@ -33,7 +32,7 @@ pub(crate) fn track(name: &str) -> PathBuf {
 
 /// Runs `mert-embed`; returns its exit status and standard error.
 pub(crate) fn run(arguments: &[&dyn AsRef<std::ffi::OsStr>]) -> (i32, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mert-embed"));
+    let mut command = runner::command("mert-embed");
     arguments.iter().for_each(|argument| {
         command.arg(argument.as_ref());
     });

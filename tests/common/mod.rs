@@ -3,11 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-use assert_cmd::Command;
 use mert_arch::{Dtype, Layout};
 use mert_convert::write::CoreMlOptions;
 use mert_convert::{Plan, PlanOptions, Source, write};
-use mert_testkit::fixture;
+use mert_testkit::{fixture, runner};
 use mert_verify::Reference;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -31,11 +30,10 @@ pub(crate) fn convert_coreml(checkpoint: &Path, folder: &TempDir, dtype: Dtype, 
     output
 }
 
-/// Runs `mert-verify` and gives its exit status and what it printed.
+/// Runs `mert-verify` and returns its exit status, standard output and standard error.
 pub(crate) fn mert_verify(args: &[&str]) -> (i32, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_mert-verify")).args(args).output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+    let run = runner::run("mert-verify", args);
+    (run.code, run.stdout, run.stderr)
 }
 
 /// A path as an argument.

@@ -4,9 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
-use assert_cmd::Command;
 use mert_arch::Config;
-use mert_testkit::{Tensor, fixture, sharp_checkpoint, write_torch_zip};
+use mert_testkit::{Tensor, fixture, runner, sharp_checkpoint, write_torch_zip};
 use tempfile::TempDir;
 
 /// A folder for one test.
@@ -37,7 +36,7 @@ impl Scratch {
     #[track_caller]
     pub(crate) fn refused(&self, input: &Path, options: &[&str], words: &[&str]) {
         let before = self.listing();
-        let run = Command::new(env!("CARGO_BIN_EXE_mert-convert"))
+        let run = runner::command("mert-convert")
             .arg(input)
             .arg(self.path("out.safetensors"))
             .args(options)

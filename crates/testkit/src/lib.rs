@@ -7,6 +7,8 @@ pub mod core_ml_package;
 mod damage;
 mod editor;
 pub mod protobuf;
+#[cfg(feature = "runner")]
+pub mod runner;
 mod sharp;
 mod torch_zip;
 
