@@ -7,7 +7,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use mert_arch::{Dtype, Layout};
-use mert_convert::{Plan, PlanOptions, Source, write};
+use mert_checkpoint::Source;
+use mert_convert::{Plan, PlanOptions, write};
 use mert_testkit::{fixture, runner};
 use serde_json::Value;
 use tempfile::TempDir;
