@@ -45,13 +45,6 @@ fn describe_source(args: &Args, model: Option<&HubModel>, plan: &Plan) -> String
     text + &describe_preprocessor(&plan.preprocessor)
 }
 
-/// What was assumed of the model's function without a config.json, in one line.
-pub(super) fn describe_assumptions(plan: &Plan) -> Option<String> {
-    let ConfigOrigin::Inferred { assumptions } = &plan.config_origin else { return None };
-    let assumptions = assumptions.join(", ");
-    (!assumptions.is_empty()).then(|| format!("there is no config.json; assumed: {assumptions}"))
-}
-
 fn describe_preprocessor(planned: &PlannedPreprocessor) -> String {
     let PlannedPreprocessor { preprocessor, sampling_rate_origin, do_normalize_origin } = planned;
     let mut text = format!("audio        {} Hz ({sampling_rate_origin})\n", preprocessor.sampling_rate);
