@@ -1,6 +1,7 @@
-//! The head of a FLAC file (RFC 9639), reduced to STREAMINFO. symphonia 0.6.1 parses every metadata block and rejects a
-//! file for an invalid cue sheet, picture, comment or seek table, or a minimum block size of zero, none of which
-//! decoding needs.
+//! The head of a FLAC file (RFC 9639), reduced to STREAMINFO. symphonia-bundle-flac 0.6.1
+//! [parses every metadata block](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-bundle-flac/src/demuxer.rs#L95-L150)
+//! and rejects a file for an invalid cue sheet, picture, comment or seek table, or for a minimum block size of zero
+//! ([#554](https://github.com/pdeljanov/Symphonia/issues/554)), none of which decoding needs.
 
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
@@ -11,7 +12,7 @@ use symphonia::core::io::Monitor;
 use super::layout::{Layout, bytes_at};
 use super::media::Piece;
 
-/// The `fLaC` marker, a metadata block header and STREAMINFO.
+/// The length of the `fLaC` marker, a metadata block header and STREAMINFO.
 const HEAD: usize = 4 + 4 + 34;
 
 /// The layout of the FLAC file from `start` to `end`: a consistent STREAMINFO, then the frames.
@@ -30,12 +31,12 @@ pub(super) fn layout(file: &mut File, start: u64, end: u64) -> std::io::Result<L
         // With a fixed block size, only the last frame may differ.
         Frame { is_fixed: true, block } if block <= smallest && smallest == largest => (smallest, largest),
         Frame { is_fixed: true, block } => (block.max(16), block.max(16)),
-        // Unequal sizes tell the reader that frame headers hold sample numbers.
+        // From unequal sizes the reader concludes that frame headers hold sample numbers.
         Frame { block, .. } => (16, if largest > 16 { largest.max(block) } else { u16::MAX }),
     };
     head[8..10].copy_from_slice(&smallest.to_be_bytes());
     head[10..12].copy_from_slice(&largest.to_be_bytes());
-    // Minimum and maximum frame size in bytes; zero means unknown.
+    // The minimum and maximum frame size in bytes; zero means unknown.
     if head[12..15] > head[15..18] {
         head[12..18].fill(0);
     }
@@ -43,15 +44,16 @@ pub(super) fn layout(file: &mut File, start: u64, end: u64) -> std::io::Result<L
     Ok(Layout { pieces: Some(vec![Piece::Bytes(head), frames]), ..Layout::default() })
 }
 
+/// The fields of a frame header that STREAMINFO must agree with.
 struct Frame {
-    /// The header holds a frame number, not a sample number.
+    /// Whether the header holds a frame number instead of a sample number.
     is_fixed: bool,
-    /// Samples per channel.
+    /// The number of samples per channel.
     block: u16,
 }
 
-/// The first frame and its offset: after the metadata blocks or, if their sizes are wrong, the first frame found from
-/// there.
+/// The first frame and its offset: after the metadata blocks or, if their sizes are wrong, the first one found from there
+/// on.
 fn first_frame(file: &mut File, start: u64, end: u64, mut is_last: bool) -> std::io::Result<Option<(u64, Frame)>> {
     let mut place = start + HEAD as u64;
     while !is_last {

@@ -1,35 +1,11 @@
-//! Frame streams without a container: MPEG audio and ADTS. symphonia 0.6.1 resynchronises on invalid data and drops it
-//! without an error.
+//! The scan of a frame stream: where its frames are, and what lies between them.
 
 use std::fs::File;
 
-use super::lame_tag;
-use super::layout::{Hole, Layout, bytes_at};
-use super::media::Piece;
-use super::tags;
-
-/// A frame header.
-pub(super) trait FrameHeader: Sized + Copy {
-    /// Header bytes needed by [`FrameHeader::read`].
-    const SIZE: usize;
-
-    /// Parses the header at the start of `bytes`.
-    fn read(bytes: &[u8]) -> Option<Self>;
-    /// Frame length in bytes, including the header.
-    fn length(&self) -> u64;
-    /// Samples per channel.
-    fn samples(&self) -> u64;
-    /// Whether the frame can belong to the same stream as `first`.
-    fn is_of_stream(&self, first: &Self) -> bool;
-    /// The mean frame length in bytes, if the bit rate equals that of `first`.
-    fn constant_length(&self, first: &Self) -> Option<f64>;
-    /// A frame of silence with this header.
-    fn silence(&self) -> Option<Vec<u8>>;
-    /// The Xing or LAME tag in the frame, which then holds no audio.
-    fn tag(&self, frame: &[u8]) -> Option<lame_tag::Tag>;
-    /// The reason why the stream cannot be decoded.
-    fn refused(&self) -> Option<String>;
-}
+use super::header::FrameHeader;
+use crate::decode::quirks::layout::{Hole, Layout, bytes_at};
+use crate::decode::quirks::media::Piece;
+use crate::decode::quirks::tags;
 
 /// Buffered access to a range of a file.
 struct Bytes<'a> {
@@ -40,7 +16,7 @@ struct Bytes<'a> {
 }
 
 impl Bytes<'_> {
-    /// Up to `count` bytes at `place`, fewer at the end.
+    /// The bytes at `place`: `count`, or fewer at the end.
     fn at(&mut self, place: u64, count: usize) -> std::io::Result<&[u8]> {
         const BUFFER: usize = 1 << 17;
         let count = count.min(usize::try_from(self.end.saturating_sub(place)).unwrap_or(usize::MAX));
@@ -58,10 +34,10 @@ impl Bytes<'_> {
         Ok(H::read(self.at(place, H::SIZE)?))
     }
 
-    /// The first offset from `place` to `limit` at which consecutive frames of one stream begin; with `first`, of its
-    /// stream.
+    /// The first offset from `place` to `limit` at which consecutive frames of one stream begin: of any stream, or of that
+    /// of `first`.
     fn find<H: FrameHeader>(&mut self, place: u64, limit: u64, first: Option<&H>) -> std::io::Result<Option<(u64, H)>> {
-        /// Consecutive headers that make a chance match unlikely across all files of any library.
+        /// The number of consecutive headers that makes a chance match unlikely across all files of any library.
         const ROW: u32 = 4;
         let mut start = place;
         while start < limit.min(self.end) {
@@ -97,28 +73,33 @@ impl Bytes<'_> {
 }
 
 /// The state of a scan through a stream.
-struct Walk<H> {
+struct Scan<H> {
     first: H,
     pieces: Vec<Piece>,
-    /// The offset at which the current run of frames began.
+    /// The offset of the first frame of the current run.
     run: u64,
     packets: u64,
     samples: u64,
-    /// The mean frame length while the bit rate is constant, and the frame count that the tag states.
+    /// The mean length of a frame in bytes, as long as the bit rate is constant.
     constant: Option<f64>,
+    /// The number of frames that the tag states.
     stated: Option<u64>,
-    /// Holes, each with the number of pieces before it.
+    /// The holes, each with the number of pieces before it.
     holes: Vec<(Hole, usize)>,
 }
 
-/// The layout of a stream: its frames without the data between them. `None` if there is no stream.
-pub(super) fn layout<H: FrameHeader>(file: &mut File, start: u64, end: u64) -> std::io::Result<Option<Layout>> {
-    /// The most junk, in bytes, that may precede a stream.
+/// The layout of a stream from `start` to `end`: its frames without the data between them. `None` if there is no stream.
+pub(in crate::decode::quirks) fn layout<H: FrameHeader>(
+    file: &mut File,
+    start: u64,
+    end: u64,
+) -> std::io::Result<Option<Layout>> {
+    /// The largest amount of junk in bytes that may precede a stream.
     const JUNK: u64 = 1 << 17;
     let mut bytes = Bytes { file, start: 0, end, buffer: Vec::new() };
     let Some((first_place, first)) = bytes.find::<H>(start, start + JUNK, None)? else { return Ok(None) };
     let constant = first.constant_length(&first);
-    let mut walk = Walk {
+    let mut scan = Scan {
         first,
         pieces: Vec::new(),
         run: first_place,
@@ -132,66 +113,68 @@ pub(super) fn layout<H: FrameHeader>(file: &mut File, start: u64, end: u64) -> s
     let mut place = first_place;
     let mut is_first = true;
     while place < end {
-        if let Some(header) = bytes.header::<H>(place)?.filter(|header| header.is_of_stream(&walk.first)) {
-            walk.frame(&mut bytes, place, header, is_first)?;
+        if let Some(header) = bytes.header::<H>(place)?.filter(|header| header.is_of_stream(&scan.first)) {
+            scan.frame(&mut bytes, place, header, is_first)?;
             is_first = false;
             place += header.length();
             continue;
         }
-        walk.end_run(place);
+        scan.end_run(place);
         let junk = place;
         while let Some(length) = tags::length(bytes.at(place, tags::MARK)?) {
             place = place.saturating_add(length).min(end);
         }
-        walk.run = place;
-        let is_frame = bytes.header::<H>(place)?.is_some_and(|header| header.is_of_stream(&walk.first));
+        scan.run = place;
+        let is_frame = bytes.header::<H>(place)?.is_some_and(|header| header.is_of_stream(&scan.first));
         if place >= end || is_frame && place > junk {
             continue;
         }
-        let Some((next, _)) = bytes.find(place + 1, end, Some(&walk.first))? else {
-            notes.extend(behind(&mut bytes, place, end)?);
+        let Some((next, _)) = bytes.find(place + 1, end, Some(&scan.first))? else {
+            notes.extend(note_of_rest(&mut bytes, place, end)?);
             break;
         };
         // Junk before the first frame is not a hole.
-        if walk.packets > 0 {
-            walk.hole(next - place);
+        if scan.packets > 0 {
+            scan.hole(next - place);
         }
-        (place, walk.run) = (next, next);
+        (place, scan.run) = (next, next);
     }
-    walk.end_run(place.min(end));
-    let mut holes = std::mem::take(&mut walk.holes);
-    if walk.stated == Some(walk.packets) {
-        // No frame is missing.
+    scan.end_run(place.min(end));
+    let mut holes = std::mem::take(&mut scan.holes);
+    if scan.stated == Some(scan.packets) {
+        // All stated frames are there.
         let bytes: u64 = holes.iter().map(|(hole, _)| hole.bytes).sum();
         if bytes > 0 {
-            notes.push(format!("{bytes} bytes between frames are not sound and were left out; no frame is missing"));
+            notes.push(format!("{bytes} bytes between frames are not audio and were skipped; no frame is missing"));
         }
         holes.clear();
     }
-    let holes = walk.fill(holes);
-    let behind = walk.stated.and_then(|stated| walk.packets.checked_sub(stated)).filter(|&behind| behind > 0);
-    Ok(Some(Layout { behind, pieces: Some(walk.pieces), holes, notes, refused: first.refused(), ..Layout::default() }))
+    let holes = scan.fill(holes);
+    let surplus_frames = scan.stated.and_then(|stated| scan.packets.checked_sub(stated)).filter(|&count| count > 0);
+    let (pieces, unsupported) = (Some(scan.pieces), first.unsupported());
+    Ok(Some(Layout { surplus_frames, pieces, holes, notes, unsupported, ..Layout::default() }))
 }
 
-/// A note about data after the last frame, if it is more than a few bytes.
-fn behind<'a>(bytes: &mut Bytes<'a>, place: u64, end: u64) -> std::io::Result<Option<String>> {
+/// The note about data after the last frame, if it is more than a few bytes.
+fn note_of_rest(bytes: &mut Bytes<'_>, place: u64, end: u64) -> std::io::Result<Option<String>> {
     const FEW: u64 = 4096;
     let start = bytes.at(place, FEW as usize)?;
     let what = if start.iter().all(|&byte| byte == 0) { "zeros" } else { "bytes" };
     let count = end - place;
-    Ok((count > FEW).then(|| format!("{count} {what} after the last frame are not sound and were left out")))
+    Ok((count > FEW).then(|| format!("{count} {what} after the last frame are not audio and were skipped")))
 }
 
-impl<H: FrameHeader> Walk<H> {
+impl<H: FrameHeader> Scan<H> {
+    /// Adds the frame at `place`.
     fn frame(&mut self, bytes: &mut Bytes<'_>, place: u64, header: H, is_first: bool) -> std::io::Result<()> {
-        /// The longest Xing tag in bytes.
+        /// The length of the longest Xing tag in bytes.
         const TAG: usize = 300;
         let length = usize::try_from(header.length()).unwrap_or(usize::MAX).min(TAG);
         if let Some(tag) = header.tag(bytes.at(place, length)?) {
             if is_first {
                 self.stated = tag.frames;
                 if let Some(at) = tag.checksum_at {
-                    // A checksum of zero means that none was written.
+                    // A checksum of zero means that there is none.
                     let at = place + at as u64;
                     self.end_run(at);
                     self.pieces.push(Piece::Bytes(vec![0, 0]));
@@ -212,6 +195,7 @@ impl<H: FrameHeader> Walk<H> {
         Ok(())
     }
 
+    /// Ends the current run of frames at `place`.
     fn end_run(&mut self, place: u64) {
         if place > self.run {
             self.pieces.push(Piece::File { start: self.run, length: place - self.run });
@@ -219,12 +203,13 @@ impl<H: FrameHeader> Walk<H> {
         self.run = place;
     }
 
+    /// Adds a hole of `bytes` bytes after the frames so far.
     fn hole(&mut self, bytes: u64) {
         let (packet, sample) = (self.packets, self.samples);
         self.holes.push((Hole { packet, sample, bytes, filled: false }, self.pieces.len()));
     }
 
-    /// Fills the holes whose length is known with silence.
+    /// Fills the holes whose length in frames is known with silence.
     fn fill(&mut self, holes: Vec<(Hole, usize)>) -> Vec<Hole> {
         let stated = self.stated.and_then(|stated| stated.checked_sub(self.packets)).filter(|_| holes.len() == 1);
         let by_bytes = |hole: &Hole| Some((hole.bytes as f64 / self.constant?).round() as u64);

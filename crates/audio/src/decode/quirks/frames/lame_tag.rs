@@ -1,13 +1,15 @@
-//! The LAME tag in the first frame of an MP3 file. symphonia 0.6.1 ignores its delay and padding if its checksum is
-//! wrong. Gain tools do not update the checksum, and FFmpeg, mpg123 and libsndfile do not check it.
+//! The LAME tag in the first frame of an MP3 file. symphonia-bundle-mp3 0.6.1
+//! [ignores](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-bundle-mp3/src/demuxer.rs#L897-L916) its delay and
+//! padding if its checksum is wrong. Gain tools do not update the checksum, and FFmpeg, mpg123 and libsndfile do not check
+//! it.
 
 /// A Xing or Info tag.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Tag {
-    /// The number of frames in the file, without the tag's own.
-    pub(super) frames: Option<u64>,
-    /// The offset of the tag's checksum in the frame.
-    pub(super) checksum_at: Option<usize>,
+pub(in crate::decode::quirks) struct Tag {
+    /// The stated number of frames in the file, without the tag's own.
+    pub(in crate::decode::quirks) frames: Option<u64>,
+    /// The offset in the frame of the tag's checksum, if there is one.
+    pub(in crate::decode::quirks) checksum_at: Option<usize>,
 }
 
 /// Parses the tag at offset `at` of a frame.
@@ -36,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_checksum_is_behind_the_fields_that_there_are() {
+    fn the_checksum_follows_the_optional_fields() {
         for (flags, fields) in [(15, 112), (0, 0), (1, 4), (5, 104), (8, 4)] {
             let mut frame = vec![0; 36];
             frame.extend(b"Info");
