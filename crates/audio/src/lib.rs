@@ -1,4 +1,4 @@
-//! From an audio file to the input of a MERT or HuBERT model.
+//! Decoding, resampling, windows and normalisation: from an audio file to the input of a MERT or HuBERT model.
 //!
 //! ```
 //! use mert_audio::{Damage, Tail, Track, WindowPolicy, normalize};

@@ -41,9 +41,9 @@ pub struct AudioFile {
     /// The indices of packets that follow a gap, before which the decoder is reset.
     pub(super) resets: VecDeque<u64>,
     /// Whether any channel has held a nonzero sample so far.
-    pub(super) channels_sound: bool,
+    pub(super) channels_nonzero: bool,
     /// Whether the mean of the channels has held a nonzero sample so far.
-    pub(super) mean_sounds: bool,
+    pub(super) mean_nonzero: bool,
     /// Whether packets were skipped without decoding.
     pub(super) has_skipped: bool,
     /// The decoded samples of a packet, interleaved.
@@ -70,7 +70,7 @@ impl AudioFile {
 
     /// Whether the channels cancel each other: their mean has been silent so far, and at least one channel has not.
     pub fn channels_cancel(&self) -> bool {
-        self.channels_sound && !self.mean_sounds
+        self.channels_nonzero && !self.mean_nonzero
     }
 
     /// The notes so far: guesses, parts that were left out and, with [`Damage::Keep`], damage.
@@ -94,9 +94,9 @@ impl AudioFile {
             Damage::Refuse => Err(AudioError::Damaged { seconds, reason: reason.to_string() }),
             Damage::Keep => {
                 // Enough to show the problem: a file may be damaged in thousands of places.
-                const MOST: usize = 8;
+                const MAX_NOTES: usize = 8;
                 let note = format!("damaged at {seconds:.2} s: {reason}");
-                if self.notes.len() < MOST && !self.notes.contains(&note) {
+                if self.notes.len() < MAX_NOTES && !self.notes.contains(&note) {
                     self.notes.push(note);
                 }
                 Ok(())

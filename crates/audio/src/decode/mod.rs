@@ -6,7 +6,7 @@
 //!
 //! | | |
 //! |---|---|
-//! | `options.rs` | what callers choose and learn: `Damage`, `ReadOptions`, `AudioInfo` |
+//! | `options.rs` | the types of the interface: `Damage`, `ReadOptions`, `AudioInfo` |
 //! | `quirks/`, `containers/`, `codecs/` | the bytes presented to a reader, readers, decoders |
 //! | `reader.rs` | the reader for a file, by its first bytes |
 //! | `file.rs` | `AudioFile`, the state of a file that is being decoded |

@@ -148,7 +148,7 @@ impl AudioFile {
         let default = tracks().find(|track| !not_default.is_empty() && !not_default.contains(&track.id));
         let track = default.or_else(|| format.default_track(TrackType::Audio));
         let track = track.ok_or_else(|| no_audio("no audio track"))?;
-        let number = tracks().position(|it| it.id == track.id).map_or(0, |place| place + 1);
+        let number = tracks().position(|it| it.id == track.id).map_or(0, |index| index + 1);
         let count = tracks().count();
         let several = (count > 1).then(|| format!("of {count} audio tracks, number {number} was read"));
         let parameters = track.codec_params.as_ref().and_then(|parameters| parameters.audio());
@@ -195,8 +195,8 @@ impl AudioFile {
             resets: VecDeque::new(),
             discard: None,
             ffmpeg: None,
-            channels_sound: false,
-            mean_sounds: false,
+            channels_nonzero: false,
+            mean_nonzero: false,
             origin: 0,
             has_skipped: false,
             interleaved: Vec::new(),

@@ -1,4 +1,4 @@
-//! What callers choose before a file is opened, and learn about it afterwards.
+//! The options for reading a file, and the information about an open one.
 
 /// The treatment of a file that is damaged or truncated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

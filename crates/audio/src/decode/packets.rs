@@ -98,9 +98,9 @@ impl AudioFile {
                     let frames = self.interleaved.chunks_exact(channels);
                     self.mono.extend(frames.map(|frame| frame.iter().sum::<f32>() / channels as f32));
                 }
-                self.mean_sounds = self.mean_sounds || self.mono.iter().any(|&x| x != 0.0);
-                if !self.mean_sounds {
-                    self.channels_sound |= self.interleaved.iter().any(|&x| x != 0.0);
+                self.mean_nonzero = self.mean_nonzero || self.mono.iter().any(|&x| x != 0.0);
+                if !self.mean_nonzero {
+                    self.channels_nonzero |= self.interleaved.iter().any(|&x| x != 0.0);
                 }
                 self.discard_end();
                 return Ok(());

@@ -80,15 +80,15 @@ impl AudioFile {
             let note = "after the end that the tag states were skipped: several files may have been joined";
             self.notes.push(format!("{count} {frames} {note}"));
         }
-        for hole in layout.holes {
-            let repair = match (self.damage, hole.filled) {
+        for gap in layout.gaps {
+            let repair = match (self.damage, gap.filled) {
                 (Damage::Refuse, _) => "",
                 (Damage::Keep, true) => "; they were replaced with silence",
                 (Damage::Keep, false) => "; their length is unknown and they were skipped",
             };
-            let reason = format!("{} bytes between two frames are not audio{repair}", hole.bytes);
-            self.damaged(hole.sample as f64 / f64::from(self.info.sample_rate), &reason)?;
-            self.resets.push_back(hole.packet);
+            let reason = format!("{} bytes between two frames are not audio{repair}", gap.bytes);
+            self.damaged(gap.sample as f64 / f64::from(self.info.sample_rate), &reason)?;
+            self.resets.push_back(gap.packet);
         }
         Ok(())
     }

@@ -30,10 +30,10 @@ const RUN: usize = 4;
 /// the end of the file. `is_whole` states that the file ends with `head`.
 pub(super) fn starts(head: &[u8], is_whole: bool) -> Option<Stream> {
     const LONG_RUN: usize = 8;
-    let mut place = head.iter().position(|&byte| byte != 0)?;
-    let first = header(&head[place..])?;
+    let mut offset = head.iter().position(|&byte| byte != 0)?;
+    let first = header(&head[offset..])?;
     for count in 0..LONG_RUN {
-        match head.get(place..) {
+        match head.get(offset..) {
             // At high bit rates a frame is longer than an eighth of `head`.
             None if !is_whole && count >= RUN => return Some(first.stream),
             // The last frame of a file may be cut off.
@@ -42,7 +42,7 @@ pub(super) fn starts(head: &[u8], is_whole: bool) -> Option<Stream> {
             Some(rest) if rest.len() < 8 && !rest.is_empty() && count >= RUN => return Some(first.stream),
             rest => {
                 let next = header(rest?).filter(|next| (next.stream, next.common) == (first.stream, first.common))?;
-                place += next.length;
+                offset += next.length;
             }
         }
     }
@@ -53,13 +53,13 @@ pub(super) fn starts(head: &[u8], is_whole: bool) -> Option<Stream> {
 pub(super) fn find(head: &[u8]) -> Option<Stream> {
     (0..head.len().saturating_sub(1)).find_map(|start| {
         let first = header(&head[start..])?;
-        let mut place = start + first.length;
+        let mut offset = start + first.length;
         // These bytes also mark UTF-16, where one header is not enough.
-        if head.starts_with(&[0xff, 0xfe]) && place >= head.len() {
+        if head.starts_with(&[0xff, 0xfe]) && offset >= head.len() {
             return None;
         }
         for _ in 1..RUN {
-            match head.get(place..) {
+            match head.get(offset..) {
                 // Only a run at the start of a file may be cut short by its end.
                 None | Some([]) if start == 0 => return Some(first.stream),
                 None | Some([]) => return None,
@@ -67,7 +67,7 @@ pub(super) fn find(head: &[u8]) -> Option<Stream> {
                 Some(rest) => {
                     let next =
                         header(rest).filter(|next| (next.stream, next.common) == (first.stream, first.common))?;
-                    place += next.length;
+                    offset += next.length;
                 }
             }
         }

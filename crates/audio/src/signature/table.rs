@@ -13,7 +13,7 @@ pub(super) struct Signature {
 impl Signature {
     /// Whether `head` has all patterns.
     pub(super) fn fits(&self, head: &[u8]) -> bool {
-        self.marks.iter().all(|&(place, mark)| head.get(place..).is_some_and(|rest| rest.starts_with(mark)))
+        self.marks.iter().all(|&(offset, mark)| head.get(offset..).is_some_and(|rest| rest.starts_with(mark)))
     }
 }
 

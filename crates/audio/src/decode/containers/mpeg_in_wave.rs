@@ -18,22 +18,22 @@ pub(in crate::decode) struct WaveHeader {
 
 /// Parses the header in the first bytes of a RIFF file; `None` if it is invalid.
 pub(in crate::decode) fn wave_header(head: &[u8]) -> Option<WaveHeader> {
-    let u32_at = |place: usize| head.get(place..)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
-    let u16_at = |place: usize| head.get(place..)?.first_chunk().map(|bytes| u16::from_le_bytes(*bytes));
-    let (mut place, mut tag) = (12, None);
+    let u32_at = |offset: usize| head.get(offset..)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
+    let u16_at = |offset: usize| head.get(offset..)?.first_chunk().map(|bytes| u16::from_le_bytes(*bytes));
+    let (mut offset, mut tag) = (12, None);
     loop {
-        let Some((name, size)) = head.get(place..place + 4).zip(u32_at(place + 4)) else {
+        let Some((name, size)) = head.get(offset..offset + 4).zip(u32_at(offset + 4)) else {
             return tag.map(|tag| WaveHeader { tag, data: None });
         };
         match (name, tag) {
             (b"fmt ", _) => {
-                let found = u16_at(place + 8)?;
-                tag = if found == 0xfffe { u16_at(place + 8 + 24) } else { Some(found) };
+                let found = u16_at(offset + 8)?;
+                tag = if found == 0xfffe { u16_at(offset + 8 + 24) } else { Some(found) };
             }
-            (b"data", Some(tag)) => return Some(WaveHeader { tag, data: Some((place as u64 + 8, size)) }),
+            (b"data", Some(tag)) => return Some(WaveHeader { tag, data: Some((offset as u64 + 8, size)) }),
             _ => {}
         }
-        place = place.checked_add(8)?.checked_add(size as usize)?.checked_add((size & 1) as usize)?;
+        offset = offset.checked_add(8)?.checked_add(size as usize)?.checked_add((size & 1) as usize)?;
     }
 }
 
@@ -72,8 +72,8 @@ impl Section {
 impl Read for Section {
     fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
         let left = usize::try_from(self.length - self.position).unwrap_or(usize::MAX);
-        let most = into.len().min(left);
-        let read = self.stream.read(&mut into[..most])?;
+        let length = into.len().min(left);
+        let read = self.stream.read(&mut into[..length])?;
         self.position += read as u64;
         Ok(read)
     }
@@ -81,15 +81,15 @@ impl Read for Section {
 
 impl Seek for Section {
     fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
-        let place = match to {
-            SeekFrom::Start(place) => Some(place),
+        let position = match to {
+            SeekFrom::Start(position) => Some(position),
             SeekFrom::Current(offset) => self.position.checked_add_signed(offset),
             SeekFrom::End(offset) => self.length.checked_add_signed(offset),
         };
-        let place = place.filter(|&place| place <= self.length).ok_or(std::io::ErrorKind::InvalidInput)?;
-        self.stream.seek(SeekFrom::Start(self.start + place))?;
-        self.position = place;
-        Ok(place)
+        let position = position.filter(|&position| position <= self.length).ok_or(std::io::ErrorKind::InvalidInput)?;
+        self.stream.seek(SeekFrom::Start(self.start + position))?;
+        self.position = position;
+        Ok(position)
     }
 }
 

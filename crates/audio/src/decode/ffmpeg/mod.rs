@@ -22,7 +22,7 @@ use crate::{AudioError, Result};
 const PROGRAM: &str = "ffmpeg";
 
 /// The number of bytes of ffmpeg's standard error that are kept.
-const MOST_ERRORS: usize = 2000;
+const MAX_ERROR_BYTES: usize = 2000;
 
 /// The version of the installed ffmpeg, such as `7.1`.
 ///
@@ -78,7 +78,7 @@ pub(super) fn start(path: &Path, damage: Damage) -> Result<(Output, Notes)> {
     let errors = std::thread::spawn(move || {
         let (mut kept, mut piece) = (Vec::new(), [0; 1024]);
         while let Ok(length @ 1..) = printed.read(&mut piece) {
-            let room = MOST_ERRORS - kept.len();
+            let room = MAX_ERROR_BYTES - kept.len();
             kept.extend_from_slice(&piece[..length.min(room)]);
         }
         without_addresses(&String::from_utf8_lossy(&kept))

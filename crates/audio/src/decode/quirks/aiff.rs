@@ -18,18 +18,18 @@ pub(super) fn layout(file: &mut File, start: u64, end: u64, is_aifc: bool) -> st
     let first = bytes_at(file, start, 12)?;
     let form = first.get(4..8).map(|_| u64::from(u32_at(&first, 4)) + 8);
     let (mut common, mut sound) = (None, None);
-    let mut place = start + ChunkFormat::Iff.first_chunk();
+    let mut offset = start + ChunkFormat::Iff.first_chunk();
     // Chunks may come in any order.
-    while let Some(found) = ChunkFormat::Iff.chunk(file, place)? {
+    while let Some(found) = ChunkFormat::Iff.chunk(file, offset)? {
         match &found.name {
             b"COMM" => common = Some(bytes_at(file, found.body, usize::try_from(found.size).unwrap_or(0).min(64))?),
             b"SSND" => sound = Some((found.body, found.size)),
             _ => {}
         }
-        if common.is_some() && sound.is_some() || found.size >= end - place.min(end) {
+        if common.is_some() && sound.is_some() || found.size >= end - offset.min(end) {
             break;
         }
-        place = ChunkFormat::Iff.next(file, &found)?;
+        offset = ChunkFormat::Iff.next(file, &found)?;
     }
     let (Some(common), Some((body, size))) = (common, sound) else { return Ok(None) };
     let Some((coding, channels, frames, rate)) = read_common(&common, is_aifc) else {
@@ -115,9 +115,9 @@ fn read_common(common: &[u8], is_aifc: bool) -> Option<(Coding, u16, u64, [u8; 1
     (channels > 0).then_some((coding, channels, frames, rate))
 }
 
-/// The big-endian number at `place`, which must be there.
-fn u32_at(bytes: &[u8], place: usize) -> u32 {
-    u32::from_be_bytes([bytes[place], bytes[place + 1], bytes[place + 2], bytes[place + 3]])
+/// The big-endian number at `offset`, which must be there.
+fn u32_at(bytes: &[u8], offset: usize) -> u32 {
+    u32::from_be_bytes([bytes[offset], bytes[offset + 1], bytes[offset + 2], bytes[offset + 3]])
 }
 
 #[cfg(test)]

@@ -15,14 +15,14 @@ pub(super) fn layout(file: &mut File, start: u64, end: u64) -> std::io::Result<O
     const FILE_HEADER: u64 = 8;
     /// The length of a chunk's header: a name and a 64-bit size.
     const CHUNK_HEADER: u64 = 12;
-    let mut place = start + FILE_HEADER;
+    let mut offset = start + FILE_HEADER;
     let (mut packet, mut has_table) = (0, false);
     for _ in 0..MAX_CHUNKS {
-        let header = bytes_at(file, place, CHUNK_HEADER as usize)?;
+        let header = bytes_at(file, offset, CHUNK_HEADER as usize)?;
         let (Some(name), Some(size)) = (header.get(..4), header.get(4..).and_then(|size| size.first_chunk())) else {
             break;
         };
-        let body = place + CHUNK_HEADER;
+        let body = offset + CHUNK_HEADER;
         // -1 is an unknown size: the chunk extends to the end of the file.
         let Ok(size) = u64::try_from(i64::from_be_bytes(*size)) else { break };
         if name == b"desc" {
@@ -35,7 +35,7 @@ pub(super) fn layout(file: &mut File, start: u64, end: u64) -> std::io::Result<O
             let left = (end - body.min(end)).saturating_sub(4);
             let left = 4 + left - if packet > 0 { left % packet } else { 0 };
             let pieces = vec![
-                Piece::File { start, length: place + 4 - start },
+                Piece::File { start, length: offset + 4 - start },
                 Piece::Bytes(left.to_be_bytes().to_vec()),
                 Piece::File { start: body, length: left },
             ];
@@ -44,7 +44,7 @@ pub(super) fn layout(file: &mut File, start: u64, end: u64) -> std::io::Result<O
             return Ok(Some(Layout { pieces: Some(pieces), is_truncated: true, lacks, ..Layout::default() }));
         }
         match body.checked_add(size).filter(|&next| next < end) {
-            Some(next) => place = next,
+            Some(next) => offset = next,
             None => break,
         }
     }

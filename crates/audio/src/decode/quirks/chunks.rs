@@ -57,9 +57,9 @@ impl ChunkFormat {
         }
     }
 
-    /// Reads the header of the chunk at `place`; `None` if its name is not printable.
-    pub(super) fn chunk(self, file: &mut File, place: u64) -> std::io::Result<Option<Chunk>> {
-        let header = bytes_at(file, place, if self == ChunkFormat::W64 { 24 } else { 8 })?;
+    /// Reads the header of the chunk at `offset`; `None` if its name is not printable.
+    pub(super) fn chunk(self, file: &mut File, offset: u64) -> std::io::Result<Option<Chunk>> {
+        let header = bytes_at(file, offset, if self == ChunkFormat::W64 { 24 } else { 8 })?;
         let Some(&name) = header.first_chunk::<4>().filter(|name| name.iter().all(|x| (0x20..0x7f).contains(x))) else {
             return Ok(None);
         };
@@ -71,7 +71,7 @@ impl ChunkFormat {
             }
             _ => None,
         };
-        Ok(size.map(|size| Chunk { name, body: place + header.len() as u64, size }))
+        Ok(size.map(|size| Chunk { name, body: offset + header.len() as u64, size }))
     }
 
     /// The offset of the chunk after `chunk`. Some files lack the padding to even sizes.
@@ -86,39 +86,44 @@ impl ChunkFormat {
         Ok(end + u64::from(is_padded))
     }
 
-    /// Whether `place` to `end` holds only complete chunks.
-    pub(super) fn only_chunks(self, file: &mut File, mut place: u64, end: u64) -> std::io::Result<bool> {
+    /// Whether `offset` to `end` holds only complete chunks.
+    pub(super) fn only_chunks(self, file: &mut File, mut offset: u64, end: u64) -> std::io::Result<bool> {
         for _ in 0..MAX_CHUNKS {
             // A byte of padding may follow the last chunk.
-            if place == end || place == end + 1 {
+            if offset == end || offset == end + 1 {
                 return Ok(true);
             }
-            let Some(chunk) = self.chunk(file, place)?.filter(|chunk| chunk.size <= end) else { return Ok(false) };
-            place = self.next(file, &chunk)?;
+            let Some(chunk) = self.chunk(file, offset)?.filter(|chunk| chunk.size <= end) else { return Ok(false) };
+            offset = self.next(file, &chunk)?;
         }
         Ok(false)
     }
 
     /// Whether another `data` chunk with samples follows `data`.
     pub(super) fn second_data(self, file: &mut File, data: &Chunk, end: u64) -> std::io::Result<bool> {
-        let mut place = self.next(file, data)?;
+        let mut offset = self.next(file, data)?;
         for _ in 0..MAX_CHUNKS {
-            let Some(chunk) = self.chunk(file, place)?.filter(|chunk| chunk.size <= end) else { return Ok(false) };
+            let Some(chunk) = self.chunk(file, offset)?.filter(|chunk| chunk.size <= end) else { return Ok(false) };
             if &chunk.name == b"data" {
                 return Ok(chunk.size > 0);
             }
-            place = self.next(file, &chunk)?;
+            offset = self.next(file, &chunk)?;
         }
         Ok(false)
     }
 }
 
-/// The little-endian number at `place`, which must be there.
-pub(super) fn u32_at(bytes: &[u8], place: usize) -> u32 {
-    u32::from_le_bytes([bytes[place], bytes[place + 1], bytes[place + 2], bytes[place + 3]])
+/// The little-endian number at `offset`, if it is there.
+pub(super) fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
+    bytes.get(offset..)?.first_chunk().map(|bytes| u16::from_le_bytes(*bytes))
 }
 
-/// The little-endian number at `place`, which must be there.
-pub(super) fn u64_at(bytes: &[u8], place: usize) -> u64 {
-    u64::from(u32_at(bytes, place)) | u64::from(u32_at(bytes, place + 4)) << 32
+/// The little-endian number at `offset`, which must be there.
+pub(super) fn u32_at(bytes: &[u8], offset: usize) -> u32 {
+    u32::from_le_bytes([bytes[offset], bytes[offset + 1], bytes[offset + 2], bytes[offset + 3]])
+}
+
+/// The little-endian number at `offset`, which must be there.
+pub(super) fn u64_at(bytes: &[u8], offset: usize) -> u64 {
+    u64::from(u32_at(bytes, offset)) | u64::from(u32_at(bytes, offset + 4)) << 32
 }

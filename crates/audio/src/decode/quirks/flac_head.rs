@@ -23,9 +23,9 @@ pub(super) fn layout(file: &mut File, start: u64, end: u64) -> std::io::Result<L
     if head.len() < HEAD || head[4] & 0x7f != 0 || head[5..8] != [0, 0, 34] {
         return Ok(whole);
     }
-    let Some((place, frame)) = first_frame(file, start, end, head[4] >> 7 == 1)? else { return Ok(whole) };
+    let Some((position, frame)) = first_frame(file, start, end, head[4] >> 7 == 1)? else { return Ok(whole) };
     head[4] |= 0x80;
-    let number = |place: usize| u16::from_be_bytes([head[place], head[place + 1]]);
+    let number = |position: usize| u16::from_be_bytes([head[position], head[position + 1]]);
     let (smallest, largest) = (number(8), number(10));
     let (smallest, largest) = match frame {
         // With a fixed block size, only the last frame may differ.
@@ -40,7 +40,7 @@ pub(super) fn layout(file: &mut File, start: u64, end: u64) -> std::io::Result<L
     if head[12..15] > head[15..18] {
         head[12..18].fill(0);
     }
-    let frames = Piece::File { start: place, length: end - place };
+    let frames = Piece::File { start: position, length: end - position };
     Ok(Layout { pieces: Some(vec![Piece::Bytes(head), frames]), ..Layout::default() })
 }
 
@@ -55,19 +55,19 @@ struct Frame {
 /// The first frame and its offset: after the metadata blocks or, if their sizes are wrong, the first one found from there
 /// on.
 fn first_frame(file: &mut File, start: u64, end: u64, mut is_last: bool) -> std::io::Result<Option<(u64, Frame)>> {
-    let mut place = start + HEAD as u64;
+    let mut position = start + HEAD as u64;
     while !is_last {
-        let header = bytes_at(file, place, 4)?;
+        let header = bytes_at(file, position, 4)?;
         let &[kind, a, b, c] = &header[..] else { return Ok(None) };
-        let next = place + 4 + u64::from(u32::from_be_bytes([0, a, b, c]));
+        let next = position + 4 + u64::from(u32::from_be_bytes([0, a, b, c]));
         // Not a metadata block: the previous size was wrong.
         if kind & 0x7f == 0x7f || kind & 0x7f == 0 || next > end {
             break;
         }
-        (place, is_last) = (next, kind >> 7 == 1);
+        (position, is_last) = (next, kind >> 7 == 1);
     }
-    file.seek(SeekFrom::Start(place))?;
-    let mut reader = BufReader::new(file).take(end.saturating_sub(place));
+    file.seek(SeekFrom::Start(position))?;
+    let mut reader = BufReader::new(file).take(end.saturating_sub(position));
     let mut window = Vec::new();
     let mut chunk = vec![0; 1 << 16];
     loop {
@@ -76,12 +76,12 @@ fn first_frame(file: &mut File, start: u64, end: u64, mut is_last: bool) -> std:
         for offset in 0..window.len() {
             // A frame header has at most sixteen bytes.
             if read > 0 && offset + 16 > window.len() {
-                place += offset as u64;
+                position += offset as u64;
                 window.drain(..offset);
                 break;
             }
             if let Some(frame) = read_frame(&window[offset..]) {
-                return Ok(Some((place + offset as u64, frame)));
+                return Ok(Some((position + offset as u64, frame)));
             }
         }
         if read == 0 {
@@ -98,7 +98,7 @@ fn read_frame(bytes: &[u8]) -> Option<Frame> {
     }
     // The number is coded like UTF-8: its leading ones are its length in bytes.
     let ones = number.leading_ones() as usize;
-    let mut place = 4 + match ones {
+    let mut position = 4 + match ones {
         0 => 1,
         2..=7 => ones,
         _ => return None,
@@ -109,7 +109,7 @@ fn read_frame(bytes: &[u8]) -> Option<Frame> {
         7 => 2,
         _ => 0,
     };
-    let size = bytes.get(place..place + extra)?;
+    let size = bytes.get(position..position + extra)?;
     let block = match (coded, size) {
         (1, _) => 192,
         (2..=5, _) => 576 << (coded - 2),
@@ -118,15 +118,15 @@ fn read_frame(bytes: &[u8]) -> Option<Frame> {
         (8..=15, _) => 256 << (coded - 8),
         _ => return None,
     };
-    place += extra;
-    place += match sizes & 15 {
+    position += extra;
+    position += match sizes & 15 {
         12 => 1,
         13 | 14 => 2,
         15 => return None,
         _ => 0,
     };
     let mut crc = Crc8Ccitt::new(0);
-    crc.process_buf_bytes(bytes.get(..place)?);
+    crc.process_buf_bytes(bytes.get(..position)?);
     let block = u16::try_from(block).ok()?;
-    (crc.crc() == *bytes.get(place)?).then_some(Frame { is_fixed: second & 1 == 0, block })
+    (crc.crc() == *bytes.get(position)?).then_some(Frame { is_fixed: second & 1 == 0, block })
 }

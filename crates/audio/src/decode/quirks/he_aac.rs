@@ -91,7 +91,7 @@ pub(in crate::decode) fn have_sbr<'a>(packets: impl Iterator<Item = &'a [u8]>) -
 /// Whether a frame can end in fill elements of which the first holds SBR. Only decoding would find where the elements
 /// before them end. Therefore every offset is tried: from the right one, elements lead exactly to the end of the frame.
 fn has_sbr(frame: &[u8]) -> bool {
-    (0..8 * frame.len()).any(|place| sbr_to_the_end(Bits { bytes: frame, place }).is_some())
+    (0..8 * frame.len()).any(|position| sbr_to_the_end(Bits { bytes: frame, position }).is_some())
 }
 
 /// Reads a fill element with SBR and the elements up to the end of the frame; `None` if they are something else.
@@ -123,7 +123,7 @@ fn leads_to_the_end(bits: &mut Bits<'_>) -> bool {
     const END: u32 = 7;
     loop {
         let next = match bits.peek(3) {
-            Some(END) => return (bits.place + 3).div_ceil(8) == bits.bytes.len(),
+            Some(END) => return (bits.position + 3).div_ceil(8) == bits.bytes.len(),
             Some(DATA) => data_size(bits),
             _ => fill_size(bits),
         };
@@ -142,7 +142,7 @@ fn data_size(bits: &mut Bits<'_>) -> Option<usize> {
         size => size,
     };
     if is_aligned {
-        bits.place = bits.place.next_multiple_of(8);
+        bits.position = bits.position.next_multiple_of(8);
     }
     Some(size as usize)
 }
@@ -150,33 +150,33 @@ fn data_size(bits: &mut Bits<'_>) -> Option<usize> {
 /// A bit reader, most significant bit first.
 struct Bits<'a> {
     bytes: &'a [u8],
-    place: usize,
+    position: usize,
 }
 
 impl<'a> Bits<'a> {
     fn new(bytes: &'a [u8]) -> Self {
-        Bits { bytes, place: 0 }
+        Bits { bytes, position: 0 }
     }
 
     fn left(&self) -> usize {
-        (8 * self.bytes.len()).saturating_sub(self.place)
+        (8 * self.bytes.len()).saturating_sub(self.position)
     }
 
     fn peek(&self, count: usize) -> Option<u32> {
         (self.left() >= count).then(|| {
-            let bit = |place: usize| u32::from(self.bytes[place / 8] >> (7 - place % 8) & 1);
-            (self.place..self.place + count).fold(0, |value, place| value << 1 | bit(place))
+            let bit = |position: usize| u32::from(self.bytes[position / 8] >> (7 - position % 8) & 1);
+            (self.position..self.position + count).fold(0, |value, position| value << 1 | bit(position))
         })
     }
 
     fn take(&mut self, count: usize) -> Option<u32> {
         let value = self.peek(count)?;
-        self.place += count;
+        self.position += count;
         Some(value)
     }
 
     fn skip(&mut self, count: usize) -> Option<()> {
-        (self.left() >= count).then(|| self.place += count)
+        (self.left() >= count).then(|| self.position += count)
     }
 }
 

@@ -1,5 +1,5 @@
-//! The layout of a file: the pieces of it that are presented to the reader, and what was found on the way. These types
-//! know no format, so that every format's file can use them.
+//! The layout of a file: the pieces of it that are presented to the reader, and findings about it. The types are
+//! independent of any format, so that the files about formats can share them.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -22,7 +22,7 @@ pub(in crate::decode) struct Layout {
     /// Notes about guesses.
     pub(in crate::decode) notes: Vec<String>,
     /// The gaps of other data between the frames of a stream.
-    pub(in crate::decode) holes: Vec<Hole>,
+    pub(in crate::decode) gaps: Vec<Gap>,
     /// The number of frames after the end that the tag of an MP3 file states.
     pub(in crate::decode) surplus_frames: Option<u64>,
     /// The name of the codec, if the stream cannot be decoded although a decoder accepts it.
@@ -31,14 +31,14 @@ pub(in crate::decode) struct Layout {
 
 /// A gap of other data between two frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::decode) struct Hole {
-    /// The number of packets before the hole, including those of silence.
+pub(in crate::decode) struct Gap {
+    /// The number of packets before the gap, including those of silence.
     pub(in crate::decode) packet: u64,
-    /// The number of samples before the hole, including silence.
+    /// The number of samples before the gap, including silence.
     pub(in crate::decode) sample: u64,
     /// The length in bytes.
     pub(in crate::decode) bytes: u64,
-    /// Whether silence of the missing length replaces the hole.
+    /// Whether silence of the missing length replaces the gap.
     pub(in crate::decode) filled: bool,
 }
 

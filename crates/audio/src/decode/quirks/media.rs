@@ -49,12 +49,12 @@ impl Media {
         let is_seekable = pieces.is_some();
         let pieces = pieces.map(|pieces| {
             let mut length = 0;
-            let place = |piece: Piece| {
+            let with_start = |piece: Piece| {
                 let start = length;
                 length += piece.len();
                 (start, piece)
             };
-            let pieces = pieces.into_iter().map(place).collect();
+            let pieces = pieces.into_iter().map(with_start).collect();
             Pieces { pieces, length, position: 0 }
         });
         Media { file, pieces, is_seekable }
@@ -74,21 +74,21 @@ impl Read for Media {
         let Some((start, piece)) = after.checked_sub(1).and_then(|index| all.pieces.get(index)) else { return Ok(0) };
         let offset = all.position - start;
         let left = usize::try_from(piece.len().saturating_sub(offset)).unwrap_or(usize::MAX);
-        let most = into.len().min(left);
+        let count = into.len().min(left);
         let read = match piece {
             Piece::Bytes(bytes) => {
                 let from = offset as usize;
-                into[..most].copy_from_slice(&bytes[from..from + most]);
-                most
+                into[..count].copy_from_slice(&bytes[from..from + count]);
+                count
             }
             Piece::Repeated { bytes, .. } => {
                 let cycle = bytes.iter().cycle().skip((offset % bytes.len().max(1) as u64) as usize);
-                into[..most].iter_mut().zip(cycle).for_each(|(to, &byte)| *to = byte);
-                most
+                into[..count].iter_mut().zip(cycle).for_each(|(to, &byte)| *to = byte);
+                count
             }
             Piece::File { start, .. } => {
                 self.file.seek(SeekFrom::Start(start + offset))?;
-                self.file.read(&mut into[..most])?
+                self.file.read(&mut into[..count])?
             }
         };
         all.position += read as u64;
@@ -99,12 +99,12 @@ impl Read for Media {
 impl Seek for Media {
     fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
         let Some(all) = &mut self.pieces else { return self.file.seek(to) };
-        let place = match to {
-            SeekFrom::Start(place) => Some(place),
+        let position = match to {
+            SeekFrom::Start(position) => Some(position),
             SeekFrom::Current(offset) => all.position.checked_add_signed(offset),
             SeekFrom::End(offset) => all.length.checked_add_signed(offset),
         };
-        all.position = place.ok_or(std::io::ErrorKind::InvalidInput)?;
+        all.position = position.ok_or(std::io::ErrorKind::InvalidInput)?;
         Ok(all.position)
     }
 }

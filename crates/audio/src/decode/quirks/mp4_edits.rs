@@ -97,9 +97,9 @@ impl Walk {
         Ok(())
     }
 
-    /// Whether a `hdlr` box, the first child of `meta`, begins at `place`.
-    fn has_box(&self, file: &mut (impl Read + Seek), place: u64) -> std::io::Result<bool> {
-        Ok(BoxHeader::read(file, place)?.is_some_and(|header| &header.kind == b"hdlr"))
+    /// Whether a `hdlr` box, the first child of `meta`, begins at `offset`.
+    fn has_box(&self, file: &mut (impl Read + Seek), offset: u64) -> std::io::Result<bool> {
+        Ok(BoxHeader::read(file, offset)?.is_some_and(|header| &header.kind == b"hdlr"))
     }
 
     /// Takes the fields of a box that matters here.
@@ -113,8 +113,8 @@ impl Walk {
             b"----" => self.delay = self.delay.or_else(|| itunes_delay::delay(content)),
             b"tkhd" => self.current.id = get(content, if wide { 20 } else { 12 }),
             _ => {
-                let narrow_at = |place| get(content, place).map(u64::from);
-                let wide_at = |place| Some((narrow_at(place)? << 32) | narrow_at(place + 4)?);
+                let narrow_at = |offset| get(content, offset).map(u64::from);
+                let wide_at = |offset| Some((narrow_at(offset)? << 32) | narrow_at(offset + 4)?);
                 let entry = |index: usize| match wide {
                     true => wide_at(8 + 20 * index).zip(wide_at(16 + 20 * index)),
                     false => narrow_at(8 + 12 * index).zip(narrow_at(12 + 12 * index)),
@@ -143,7 +143,7 @@ impl Walk {
     }
 }
 
-/// The big-endian number at `place`, if it is there.
-fn get(bytes: &[u8], place: usize) -> Option<u32> {
-    bytes.get(place..place + 4).and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes)
+/// The big-endian number at `offset`, if it is there.
+fn get(bytes: &[u8], offset: usize) -> Option<u32> {
+    bytes.get(offset..offset + 4).and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes)
 }

@@ -96,7 +96,7 @@ impl State {
     fn add(&mut self, page: &mut [u8]) -> bool {
         let (serial, number) = (u32_at(page, 14), u32_at(page, 18));
         let (version, flags, checksum) = (page[4], page[5], u32_at(page, 22));
-        // The checksum is computed with zeros in its place.
+        // The checksum is computed with zeros instead of itself.
         page[22..26].fill(0);
         let mut crc = Crc32::new(0);
         crc.process_buf_bytes(page);
@@ -158,7 +158,7 @@ fn skip_to_mark(file: &mut impl BufRead) -> std::io::Result<bool> {
         if buffer.starts_with(&MARK) {
             return Ok(true);
         }
-        let next = buffer.iter().skip(1).position(|&byte| byte == MARK[0]).map_or(buffer.len(), |place| place + 1);
+        let next = buffer.iter().skip(1).position(|&byte| byte == MARK[0]).map_or(buffer.len(), |index| index + 1);
         file.consume(next);
     }
 }
@@ -217,10 +217,10 @@ mod tests {
     fn every_changed_byte_and_every_missing_page_is_detected() {
         let [first, second, third] = stream(7);
         let whole = [&first[..], &second, &third].concat();
-        for place in (0..whole.len()).step_by(7).chain(whole.len() - 40..whole.len()) {
+        for index in (0..whole.len()).step_by(7).chain(whole.len() - 40..whole.len()) {
             let mut changed = whole.clone();
-            changed[place] ^= 0x10;
-            assert!(!matches!(state(&changed), Pages::Whole | Pages::Chained), "byte {place}");
+            changed[index] ^= 0x10;
+            assert!(!matches!(state(&changed), Pages::Whole | Pages::Chained), "byte {index}");
         }
         assert_eq!(state(&[&first[..], &third].concat()), Pages::Damaged { time: 0 });
         assert_eq!(state(&[&first[..], &second, &second, &third].concat()), Pages::Damaged { time: 1000 });

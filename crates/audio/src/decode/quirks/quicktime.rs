@@ -103,11 +103,11 @@ fn boxes(
 impl Description {
     /// Takes the fields of a box that describes the track.
     fn take(&mut self, kind: &[u8], content: &[u8]) {
-        let chunk = |place: usize| content.get(place..)?.first_chunk::<4>();
+        let chunk = |offset: usize| content.get(offset..)?.first_chunk::<4>();
         match kind {
             b"tkhd" => {
-                let place = if content.first() == Some(&1) { 20 } else { 12 };
-                self.track = chunk(place).map_or(0, |id| u32::from_be_bytes(*id));
+                let offset = if content.first() == Some(&1) { 20 } else { 12 };
+                self.track = chunk(offset).map_or(0, |id| u32::from_be_bytes(*id));
             }
             b"smhd" => self.is_sound = true,
             _ => {

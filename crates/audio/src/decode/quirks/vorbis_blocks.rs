@@ -85,13 +85,13 @@ impl Blocks {
         let position = i64::from_le_bytes(std::array::from_fn(|i| page[6 + i]));
         let is_last = page[5] & LAST != 0;
         if ended && position != -1 && self.decoded > 0 {
-            self.place(position, is_last);
+            self.check_position(position, is_last);
         }
         self.has_ended = is_last;
     }
 
     /// Compares the granule position at the end of a page with the number of samples.
-    fn place(&mut self, position: i64, is_last: bool) {
+    fn check_position(&mut self, position: i64, is_last: bool) {
         let expected = match self.position {
             Some(position) => position.saturating_add_unsigned(self.since_position),
             // The first audio page ends at its position, wherever it begins. A stream with one page begins at zero.
@@ -160,9 +160,9 @@ impl Blocks {
 /// length.
 fn mode_flags(setup: &[u8]) -> Option<Vec<bool>> {
     const MODE: usize = 41;
-    let bit = |place: usize| setup[place / 8] >> (place % 8) & 1 == 1;
-    let number = |place: usize, bits: usize| (0..bits).fold(0u64, |value, i| value | u64::from(bit(place + i)) << i);
-    let mut start = (0..8 * setup.len()).rev().find(|&place| bit(place))?;
+    let bit = |index: usize| setup[index / 8] >> (index % 8) & 1 == 1;
+    let number = |index: usize, bits: usize| (0..bits).fold(0u64, |value, i| value | u64::from(bit(index + i)) << i);
+    let mut start = (0..8 * setup.len()).rev().find(|&index| bit(index))?;
     let (mut flags, mut found) = (Vec::new(), None);
     while start >= MODE + 6 && flags.len() < 64 {
         start -= MODE;

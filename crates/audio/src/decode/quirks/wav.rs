@@ -5,7 +5,7 @@
 
 use std::fs::File;
 
-use super::chunks::{ChunkFormat, u32_at, u64_at};
+use super::chunks::{ChunkFormat, u16_at, u32_at, u64_at};
 use super::layout::{Layout, bytes_at};
 use super::media::Piece;
 use super::pcm_header::{self, Coding};
@@ -22,8 +22,8 @@ pub(super) fn layout(file: &mut File, start: u64, end: u64, chunks: ChunkFormat)
         _ => first.get(4..8).map(|_| u64::from(u32_at(&first, 4)) + 8),
     };
     let (mut format, mut data, mut size_of_data) = (None, None, None);
-    let mut place = start + chunks.first_chunk();
-    while let Some(chunk) = chunks.chunk(file, place)? {
+    let mut offset = start + chunks.first_chunk();
+    while let Some(chunk) = chunks.chunk(file, offset)? {
         match &chunk.name {
             b"fmt " => format = Some(bytes_at(file, chunk.body, usize::try_from(chunk.size).unwrap_or(0).min(64))?),
             b"ds64" => {
@@ -47,10 +47,10 @@ pub(super) fn layout(file: &mut File, start: u64, end: u64, chunks: ChunkFormat)
         if format.is_some() && data.is_some() {
             break;
         }
-        if chunk.size >= end - place.min(end) {
+        if chunk.size >= end - offset.min(end) {
             break;
         }
-        place = chunks.next(file, &chunk)?;
+        offset = chunks.next(file, &chunk)?;
     }
     let (Some(format), Some(data)) = (format, data) else { return Ok(None) };
     let Some((coding, channels, rate)) = read_format(&format) else {
@@ -80,7 +80,7 @@ pub(super) fn layout(file: &mut File, start: u64, end: u64, chunks: ChunkFormat)
 
 /// The kind of samples that is not supported, by their number of bits.
 fn unsupported_bits(format: &[u8]) -> Option<String> {
-    let u16_at = |place: usize| format.get(place..place + 2).map(|bytes| u16::from_le_bytes([bytes[0], bytes[1]]));
+    let u16_at = |offset| u16_at(format, offset);
     let (mut tag, channels, bits) = (u16_at(0)?, u16_at(2)?, u16_at(14)?);
     if tag == 0xfffe {
         tag = u16_at(24)?;
@@ -98,7 +98,7 @@ fn read_format(format: &[u8]) -> Option<(Coding, u16, u32)> {
     const NUMBERED: [u8; 14] = *b"\0\0\0\0\x10\0\x80\0\0\xaa\0\x38\x9b\x71";
     /// The end of the GUID of an Ambisonic B-format subformat.
     const AMBISONIC: [u8; 14] = *b"\0\0\x21\x07\xd3\x11\x86\x44\xc8\xc1\xca\0\0\0";
-    let u16_at = |place: usize| format.get(place..place + 2).map(|bytes| u16::from_le_bytes([bytes[0], bytes[1]]));
+    let u16_at = |offset| u16_at(format, offset);
     let (mut tag, channels, frame, bits) = (u16_at(0)?, u16_at(2)?, u16_at(12)?, u16_at(14)?);
     let rate = format.get(4..8).map(|_| u32_at(format, 4))?;
     if tag == 0xfffe {

@@ -15,7 +15,7 @@ pub(in crate::decode::quirks) struct Tag {
 /// Parses the tag at offset `at` of a frame.
 pub(super) fn read(frame: &[u8], at: usize) -> Option<Tag> {
     let tag = frame.get(at..)?;
-    let number = |place: usize| tag.get(place..place + 4).map(|x| u32::from_be_bytes([x[0], x[1], x[2], x[3]]));
+    let number = |offset: usize| tag.get(offset..offset + 4).map(|x| u32::from_be_bytes([x[0], x[1], x[2], x[3]]));
     if tag.starts_with(b"VBRI") || frame.get(36..40).is_some_and(|mark| mark == b"VBRI") {
         return Some(Tag { frames: None, checksum_at: None });
     }
