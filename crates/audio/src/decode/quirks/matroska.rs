@@ -1,20 +1,31 @@
-//! Matroska and WebM elements (RFC 9559) that symphonia ignores: codec delay and discard padding. Also detects
-//! truncated files.
+//! Trims, default tracks and truncation of Matroska and WebM files (RFC 9559). symphonia-format-mkv 0.6.1 reads
+//! [`CodecDelay`](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-format-mkv/src/segment.rs#L424-L427)
+//! and [`DiscardPadding`](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-format-mkv/src/segment.rs#L1185-L1188)
+//! but trims nothing, and takes tracks [without `FlagDefault`](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-format-mkv/src/segment.rs#L466-L471),
+//! whose default is 1, for ones that are not the default. A file that ends within an element is only a shorter one to it.
 
 use std::io::{BufRead, BufReader, Read, Seek};
 
-/// What a file states about a track outside its packets.
+/// The trims of a track, which a file states outside the packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Layout {
-    /// Trim at the start, in nanoseconds.
-    pub(super) delay: u64,
-    /// The index of the packet to trim at its end, from 0, and the trim in nanoseconds.
-    pub(super) discard: Option<(u64, u64)>,
-    /// The file ends within an element.
-    pub(super) cut_off: bool,
+pub(in crate::decode) struct Trims {
+    /// The trim at the start in nanoseconds.
+    pub(in crate::decode) delay: u64,
+    /// The index of the packet to trim at its end, and the trim in nanoseconds.
+    pub(in crate::decode) discard: Option<(u64, u64)>,
+    /// Whether the file ends within an element.
+    pub(in crate::decode) is_truncated: bool,
 }
 
-/// More bytes than the ID and the size of an element have.
+/// Whether `file` is Matroska or WebM, by its first bytes.
+pub(in crate::decode) fn is_matroska(file: &mut (impl Read + Seek)) -> std::io::Result<bool> {
+    let mut mark = Vec::with_capacity(4);
+    file.rewind()?;
+    file.take(4).read_to_end(&mut mark)?;
+    Ok(mark == b"\x1aE\xdf\xa3")
+}
+
+/// A limit above the length in bytes of the ID and the size of an element.
 const LONGEST_HEADER: u64 = 13;
 const SEGMENT: u32 = 0x1853_8067;
 const TRACKS: u32 = 0x1654_ae6b;
@@ -28,22 +39,22 @@ const SIMPLE_BLOCK: u32 = 0xa3;
 const BLOCK: u32 = 0xa1;
 const DISCARD_PADDING: u32 = 0x75a2;
 
-/// Scans the elements of `file`, from its start to `length` bytes, without reading packets.
-pub(super) fn read(file: impl Read + Seek, length: u64, track: u32) -> std::io::Result<Layout> {
+/// Reads the trims of the track with the number `track` from a file of `length` bytes, without reading packets.
+pub(in crate::decode) fn read_trims(file: impl Read + Seek, length: u64, track: u32) -> std::io::Result<Trims> {
     let mut file = BufReader::with_capacity(1 << 12, file);
-    let (mut layout, mut position) = (Layout::default(), 0);
+    let (mut trims, mut position) = (Trims::default(), 0);
     let (mut entry, mut packets, mut is_own) = (None, 0u64, false);
     while position < length {
         let (id, size) = (vint(&mut file, true)?, vint(&mut file, false)?);
         let (Some((id, id_length)), Some((size, size_length))) = (id, size) else {
-            layout.cut_off |= length - position < LONGEST_HEADER;
+            trims.is_truncated |= length - position < LONGEST_HEADER;
             break;
         };
         position += id_length + size_length;
-        // All ones is an unknown size: the element ends where the next of its kind begins.
+        // All ones mark an unknown size: the element ends where the next of its kind begins.
         let size = (size != (1 << (7 * size_length)) - 1).then_some(size);
         if size.is_some_and(|size| size > length - position) {
-            layout.cut_off = true;
+            trims.is_truncated = true;
         }
         let id = u32::try_from(id).unwrap_or(0);
         // Descend into these elements: their children follow.
@@ -52,38 +63,37 @@ pub(super) fn read(file: impl Read + Seek, length: u64, track: u32) -> std::io::
         }
         let Some(size) = size.filter(|&size| size <= length - position) else { break };
         let mut body = Vec::new();
-        // Of a block, only the header is read.
+        // A block is read only up to its header.
         let most =
             if matches!(id, TRACK_NUMBER | CODEC_DELAY | DISCARD_PADDING | SIMPLE_BLOCK | BLOCK) { 16 } else { 0 };
         (&mut file).take(size.min(most)).read_to_end(&mut body)?;
         match id {
             TRACK_NUMBER => entry = u32::try_from(unsigned(&body)).ok(),
-            CODEC_DELAY if entry == Some(track) => layout.delay = unsigned(&body),
+            CODEC_DELAY if entry == Some(track) => trims.delay = unsigned(&body),
             SIMPLE_BLOCK | BLOCK => {
                 let mut rest = &body[..];
                 let number = vint(&mut rest, false)?.map(|(number, _)| number);
                 is_own = number == Some(track.into());
-                // Two bytes of time, flags and, with lacing, the frame count minus one.
+                // Two bytes of time, flags and, with lacing, the number of frames minus one.
                 if let (true, &[_, _, flags, ref rest @ ..]) = (is_own, rest) {
                     packets += if flags & 6 == 0 { 1 } else { rest.first().map_or(1, |&count| u64::from(count) + 1) };
                 }
             }
             // A negative value trims the start of the block; no known program writes it.
             DISCARD_PADDING if is_own && packets > 0 && body.first().is_some_and(|byte| byte >> 7 == 0) => {
-                layout.discard = Some((packets - 1, unsigned(&body)));
+                trims.discard = Some((packets - 1, unsigned(&body)));
             }
             _ => {}
         }
         file.seek_relative((size - body.len() as u64).cast_signed())?;
         position += size;
     }
-    Ok(layout)
+    Ok(trims)
 }
 
-/// The tracks that are not to be played by default. symphonia 0.6.1 takes those without a flag for such, too, and then
-/// the first of all.
-pub(super) fn not_default(file: impl Read + Seek) -> std::io::Result<Vec<u32>> {
-    const MOST_TRACKS: usize = 100;
+/// The numbers of the tracks that are flagged as not the default.
+pub(in crate::decode) fn not_default(file: impl Read + Seek) -> std::io::Result<Vec<u32>> {
+    const MAX_TRACKS: usize = 100;
     let mut file = BufReader::with_capacity(1 << 12, file);
     let (mut entry, mut found) = (0, Vec::new());
     while let (Some((id, _)), Some((size, _))) = (vint(&mut file, true)?, vint(&mut file, false)?) {
@@ -101,19 +111,20 @@ pub(super) fn not_default(file: impl Read + Seek) -> std::io::Result<Vec<u32>> {
             CLUSTER => break,
             _ => file.seek_relative(size.cast_signed())?,
         }
-        if found.len() == MOST_TRACKS {
+        if found.len() == MAX_TRACKS {
             break;
         }
     }
     Ok(found)
 }
 
+/// The big-endian number in up to eight bytes.
 fn unsigned(bytes: &[u8]) -> u64 {
     bytes.iter().take(8).fold(0, |number, &byte| (number << 8) | u64::from(byte))
 }
 
-/// A variable-size integer (RFC 8794, 4) and its length in bytes, with or without the length marker. `None` at the end
-/// and for an invalid one.
+/// Reads a variable-size integer (RFC 8794, 4) with or without its length marker, and returns it and its length in bytes;
+/// `None` at the end of the file and for an invalid one.
 fn vint(from: &mut impl BufRead, with_marker: bool) -> std::io::Result<Option<(u64, u64)>> {
     let mut bytes = Vec::with_capacity(8);
     from.take(1).read_to_end(&mut bytes)?;
@@ -161,30 +172,33 @@ mod tests {
     }
 
     #[test]
-    fn delay_and_discarded_samples_are_those_of_the_track() {
+    fn trims_are_those_of_the_track() {
         for is_live in [false, true] {
             let file = file(is_live);
-            let layout = |track| read(Cursor::new(&file), file.len() as u64, track).unwrap();
-            let second = Layout { delay: 6_500_000, discard: Some((5, 13_500_000)), cut_off: false };
-            assert_eq!(layout(2), second);
-            assert_eq!(layout(1), Layout { delay: 7, ..Layout::default() });
+            let trims = |track| read_trims(Cursor::new(&file), file.len() as u64, track).unwrap();
+            let second = Trims { delay: 6_500_000, discard: Some((5, 13_500_000)), is_truncated: false };
+            assert_eq!(trims(2), second);
+            assert_eq!(trims(1), Trims { delay: 7, ..Trims::default() });
             for cut in 1..200 {
                 let left = &file[..file.len() - cut];
-                assert!(read(Cursor::new(left), left.len() as u64, 2).unwrap().cut_off, "{cut} bytes cut off");
+                assert!(
+                    read_trims(Cursor::new(left), left.len() as u64, 2).unwrap().is_truncated,
+                    "{cut} bytes are missing"
+                );
             }
         }
-        // Of a segment and clusters of unknown size, only what is cut shows.
+        // With a segment and clusters of unknown size, only a cut within an element shows.
         let mut live = file(true);
         let cluster = live.windows(4).position(|id| id == b"\x1f\x43\xb6\x75").unwrap();
         live.splice(cluster + 4..cluster + 8, *b"\x01\xff\xff\xff\xff\xff\xff\xff");
         let group = live.len() - 123;
         assert_eq!(live[group], 0xa0);
         for end in group - 100..=live.len() {
-            let found = read(Cursor::new(&live[..end]), end as u64, 2).unwrap();
-            assert_eq!(found.cut_off, end != group && end != live.len(), "{end}");
+            let found = read_trims(Cursor::new(&live[..end]), end as u64, 2).unwrap();
+            assert_eq!(found.is_truncated, end != group && end != live.len(), "{end}");
         }
         for junk in [&[0; 100][..], &[0xff; 100], b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67\x01"] {
-            read(Cursor::new(junk), junk.len() as u64, 1).unwrap();
+            read_trims(Cursor::new(junk), junk.len() as u64, 1).unwrap();
         }
     }
 }

@@ -1,11 +1,11 @@
-//! Opus (RFC 6716) as a decoder for symphonia, which reads its containers but lacks the codec. libopus, translated to
-//! Rust, decodes all streams of a packet and orders the channels (RFC 7845, 5.1.1).
+//! A decoder for Opus (RFC 6716). symphonia reads its containers but lacks
+//! [the codec](https://github.com/pdeljanov/Symphonia/issues/8);
+//! [libopus, translated to Rust](https://github.com/DCNick3/unsafe-libopus), decodes all streams of a packet and orders
+//! the channels (RFC 7845, 5.1.1).
 
 use std::ptr::NonNull;
 
-use symphonia::core::audio::{
-    AsGenericAudioBufferRef, AudioBuffer, AudioMut, AudioSpec, Channels, GenericAudioBufferRef,
-};
+use symphonia::core::audio::GenericAudioBufferRef;
 use symphonia::core::codecs::CodecInfo;
 use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, FinalizeResult};
 use symphonia::core::errors::{Error, Result};
@@ -13,6 +13,9 @@ use symphonia::core::packet::PacketRef;
 use unsafe_libopus::{
     OpusMSDecoder, opus_multistream_decode_float, opus_multistream_decoder_create, opus_multistream_decoder_destroy,
 };
+
+use crate::AudioError;
+use crate::decode::planes::Planes;
 
 /// The decoder's output rate in hertz, whatever the rate of the encoder's input.
 const RATE: u32 = 48_000;
@@ -24,28 +27,30 @@ const LONGEST: usize = 5760;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Head {
     channels: usize,
-    /// Samples to trim from the start.
+    /// The number of samples to trim from the start.
     pub(super) pre_skip: u16,
-    /// Linear gain applied to samples.
+    /// The linear gain of the samples.
     gain: f32,
     streams: usize,
     coupled: usize,
-    /// Decoded channel for each output channel; 255 is silence.
+    /// The decoded channel for each output channel; 255 is silence.
     mapping: Vec<u8>,
 }
 
 impl Head {
-    /// Parses the header in `data`, which begins with `OpusHead`; in MP4 (version 0) its numbers are big-endian.
-    /// Without `data`, a single stream of `channels`. The error names what is not supported.
-    pub(super) fn read(data: Option<&[u8]>, channels: usize) -> std::result::Result<Self, String> {
-        let damaged = || "Opus with a damaged header".to_string();
+    /// Parses the header in `data`, which begins with `OpusHead`; in MP4 (version 0) its numbers are big-endian. Without
+    /// `data`, returns the header of a single stream of `channels`.
+    ///
+    /// # Errors
+    /// [`AudioError::UnknownCodec`] for a header that is damaged or not supported.
+    pub(super) fn read(data: Option<&[u8]>, channels: usize) -> crate::Result<Self> {
         let Some(rest) = data.and_then(|data| data.strip_prefix(b"OpusHead")) else {
             let head =
                 Head { channels, pre_skip: 0, gain: 1.0, streams: 1, coupled: channels / 2, mapping: vec![0, 1] };
-            return if matches!(channels, 1 | 2) { Ok(head) } else { Err(damaged()) };
+            return if matches!(channels, 1 | 2) { Ok(head) } else { Err(damaged_header()) };
         };
         let &[version, channels, skip_0, skip_1, _, _, _, _, gain_0, gain_1, family, ref table @ ..] = rest else {
-            return Err(damaged());
+            return Err(damaged_header());
         };
         let number = |a, b| if version == 0 { u16::from_be_bytes([a, b]) } else { u16::from_le_bytes([a, b]) };
         // In 1/256 dB.
@@ -56,38 +61,42 @@ impl Head {
             (1 | 255, 1.., &[streams, coupled, ref mapping @ ..]) if mapping.len() >= channels => {
                 (usize::from(streams), usize::from(coupled), mapping[..channels].to_vec())
             }
-            (2 | 3, ..) => return Err("Opus with ambisonics".to_string()),
-            _ => return Err(damaged()),
+            (2 | 3, ..) => return Err(AudioError::unknown_codec("Opus with ambisonics")),
+            _ => return Err(damaged_header()),
         };
         let is_known = |&index: &u8| index == 255 || usize::from(index) < streams + coupled;
         if streams == 0 || coupled > streams || !mapping[..channels].iter().all(is_known) {
-            return Err(damaged());
+            return Err(damaged_header());
         }
         let gain = if gain == 0.0 { 1.0 } else { 10f64.powf(gain / 20.0) as f32 };
         Ok(Head { channels, pre_skip: number(skip_0, skip_1), gain, streams, coupled, mapping })
     }
 }
 
-/// A decoder for all streams of a track.
+/// The error for a header that is damaged or contradicts itself.
+fn damaged_header() -> AudioError {
+    AudioError::unknown_codec("Opus with a damaged header")
+}
+
+/// An Opus decoder for all streams of a track.
 pub(super) struct Opus {
     parameters: AudioCodecParameters,
     head: Head,
     decoder: Libopus,
-    /// The last decoded packet, interleaved.
+    /// The last decoded packet, interleaved and without gain.
     samples: Vec<f32>,
-    buffer: AudioBuffer<f32>,
+    planes: Planes,
 }
 
 impl Opus {
-    pub(super) fn new(parameters: &AudioCodecParameters, head: Head) -> std::result::Result<Self, String> {
-        let decoder = Libopus::new(&head).ok_or_else(|| "Opus with a damaged header".to_string())?;
-        // The channel count comes from one byte.
-        let channels = Channels::Discrete(head.channels as u16);
+    /// A decoder for a track with the header `head`.
+    pub(super) fn new(parameters: &AudioCodecParameters, head: Head) -> crate::Result<Self> {
+        let decoder = Libopus::new(&head).ok_or_else(damaged_header)?;
         let mut parameters = parameters.clone();
-        parameters.with_sample_rate(RATE).with_channels(channels.clone());
+        // The channel count comes from one byte.
+        let planes = Planes::new(&mut parameters, RATE, head.channels as u16, LONGEST);
         let samples = vec![0.0; LONGEST * head.channels];
-        let buffer = AudioBuffer::new(AudioSpec::new(RATE, channels), LONGEST);
-        Ok(Opus { parameters, head, decoder, samples, buffer })
+        Ok(Opus { parameters, head, decoder, samples, planes })
     }
 }
 
@@ -102,7 +111,7 @@ unsafe impl Send for Libopus {}
 unsafe impl Sync for Libopus {}
 
 impl Libopus {
-    /// Returns `None` for stream and channel counts that contradict each other.
+    /// A decoder for `head`; `None` if its stream and channel counts contradict each other.
     #[allow(unsafe_code)]
     fn new(head: &Head) -> Option<Self> {
         let number = |count: usize| i32::try_from(count).ok();
@@ -119,7 +128,7 @@ impl Libopus {
         NonNull::new(decoder).filter(|_| error == 0).map(Libopus)
     }
 
-    /// Decodes a packet into `samples`, which has room for the longest packet. Returns the length in samples per
+    /// Decodes a packet into `samples`, which has room for the longest packet, and returns its length in samples per
     /// channel.
     #[allow(unsafe_code)]
     fn decode(&mut self, packet: &[u8], samples: &mut [f32], channels: usize) -> Option<usize> {
@@ -159,22 +168,17 @@ impl AudioDecoder for Opus {
     }
 
     fn decode_ref(&mut self, packet: &PacketRef<'_>) -> Result<GenericAudioBufferRef<'_>> {
-        self.buffer.clear();
+        self.planes.clear();
         let channels = self.head.channels;
         // libopus treats an empty packet as a lost one and conceals it.
         let length = Some(packet.data).filter(|data| !data.is_empty());
         let length = length.and_then(|data| self.decoder.decode(data, &mut self.samples, channels));
         let length = length.ok_or(Error::DecodeError("a packet of Opus is damaged"))?;
-        self.buffer.render_uninit(Some(length));
-        for channel in 0..channels {
-            if let Some(plane) = self.buffer.plane_mut(channel) {
-                let samples = self.samples.iter().skip(channel).step_by(channels);
-                plane.iter_mut().zip(samples).for_each(|(to, from)| *to = from * self.head.gain);
-            }
-        }
-        let trim = |duration: u64| usize::try_from(duration).unwrap_or(usize::MAX).min(length);
-        self.buffer.trim(trim(packet.trim_start.get()), trim(packet.trim_end.get()));
-        Ok(self.buffer.as_generic_audio_buffer_ref())
+        let (samples, gain) = (&self.samples, self.head.gain);
+        let channel = |index: usize| samples.iter().skip(index).step_by(channels).map(move |sample| sample * gain);
+        self.planes.fill(length, (0..channels).map(channel));
+        self.planes.trim(packet, length);
+        Ok(self.planes.as_ref())
     }
 
     fn finalize(&mut self) -> FinalizeResult {
@@ -182,7 +186,7 @@ impl AudioDecoder for Opus {
     }
 
     fn last_decoded(&self) -> GenericAudioBufferRef<'_> {
-        self.buffer.as_generic_audio_buffer_ref()
+        self.planes.as_ref()
     }
 }
 
@@ -191,14 +195,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn headers_that_make_no_sense_are_refused() {
+    fn invalid_headers_are_refused() {
         let head = |rest: &[u8]| Head::read(Some(&[b"OpusHead", rest].concat()), 2);
         let stereo = head(b"\x01\x02\x38\x01\x80\xbb\0\0\0\x06\0").unwrap();
         assert!(stereo.pre_skip == 312 && stereo.coupled == 1 && (stereo.gain - 1.9953).abs() < 1e-4);
         let mp4 = head(b"\0\x02\x01\x38\0\0\xbb\x80\x06\0\0").unwrap();
         assert_eq!(mp4, stereo);
         assert!(head(b"\x01\x06\x38\x01\x80\xbb\0\0\0\0\x01\x04\x02\0\x04\x01\x02\x03\x05").is_ok());
-        assert_eq!(Head::read(None, 1).map(|head| head.coupled), Ok(0));
+        assert_eq!(Head::read(None, 1).unwrap().coupled, 0);
         for wrong in [
             &b""[..],
             b"\x01\x03\0\0\0\0\0\0\0\0\0",

@@ -1,25 +1,29 @@
-//! Sample descriptions of MP4 and QuickTime files (QTFF, sound sample descriptions) that symphonia ignores: the byte
-//! order of PCM, without which big-endian samples decode to noise, and names of codecs that it does not know.
+//! Sample descriptions of MP4 and QuickTime files (QTFF, sound sample descriptions). symphonia-format-isomp4 0.6.1 ignores
+//! the `enda` box and decodes [PCM of 24 and 32 bits](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-format-isomp4/src/atoms/mod.rs#L303-L314)
+//! as little-endian, which turns big-endian samples into noise; and it reports no name for codecs that it does not know.
 
 use std::io::{Read, Seek, SeekFrom};
 
+use crate::decode::mp4_box::BoxHeader;
+
 /// The sample description of a track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Description {
-    pub(super) track: u32,
+pub(in crate::decode) struct Description {
+    /// The id of the track.
+    pub(in crate::decode) track: u32,
     is_sound: bool,
     kind: [u8; 4],
-    /// The `enda` box marks the samples as little-endian.
+    /// Whether the `enda` box marks the samples as little-endian.
     is_little_endian: bool,
 }
 
 impl Description {
     /// Whether the samples are big-endian PCM that symphonia decodes as little-endian.
-    pub(super) fn is_big_endian(&self) -> bool {
+    pub(in crate::decode) fn is_big_endian(&self) -> bool {
         [*b"in24", *b"in32", *b"fl32", *b"fl64"].contains(&self.kind) && !self.is_little_endian
     }
 
-    /// The name of the codec, if it is not supported.
+    /// The common name of the codec, if it is not supported.
     fn codec(&self) -> Option<&'static str> {
         Some(match &self.kind {
             b"alac" => "ALAC in a QuickTime description",
@@ -43,13 +47,13 @@ impl Description {
     }
 }
 
-/// The name of the first sound track's codec, if it is not supported.
-pub(super) fn codec(file: &mut (impl Read + Seek)) -> std::io::Result<Option<&'static str>> {
+/// The name of the codec of the first audio track, if it is not supported.
+pub(in crate::decode) fn codec(file: &mut (impl Read + Seek)) -> std::io::Result<Option<&'static str>> {
     Ok(read(file)?.iter().find(|track| track.is_sound).and_then(Description::codec))
 }
 
 /// Reads the sample descriptions of all tracks.
-pub(super) fn read(file: &mut (impl Read + Seek)) -> std::io::Result<Vec<Description>> {
+pub(in crate::decode) fn read(file: &mut (impl Read + Seek)) -> std::io::Result<Vec<Description>> {
     let end = file.seek(SeekFrom::End(0))?;
     let mut found = Vec::new();
     boxes(file, 0, end, 0, &mut found)?;
@@ -64,23 +68,16 @@ fn boxes(
     depth: u32,
     found: &mut Vec<Description>,
 ) -> std::io::Result<()> {
+    /// The depth of the deepest box that matters here.
     const DEEPEST: u32 = 6;
-    const MOST_TRACKS: usize = 100;
-    while position + 8 <= end && depth < DEEPEST && found.len() < MOST_TRACKS {
-        let mut header = Vec::with_capacity(16);
-        file.seek(SeekFrom::Start(position))?;
-        file.take(16).read_to_end(&mut header)?;
-        let (Some(size), Some(kind)) = (header.first_chunk().map(|size| u32::from_be_bytes(*size)), header.get(4..8))
-        else {
-            break;
-        };
-        let (size, body) = match (size, header.last_chunk()) {
-            (0, _) => (end - position, 8),
-            (1, Some(size)) if header.len() == 16 => (u64::from_be_bytes(*size), 16),
-            (size, _) => (u64::from(size), 8),
-        };
-        let Some(next) = position.checked_add(size).filter(|&next| size >= body && next <= end) else { break };
-        let body = position + body;
+    const MAX_TRACKS: usize = 100;
+    while position + 8 <= end && depth < DEEPEST && found.len() < MAX_TRACKS {
+        let Some(header) = BoxHeader::read(file, position)? else { break };
+        let size = header.size.unwrap_or(end - position);
+        let next = position.checked_add(size).filter(|&next| size >= header.length && next <= end);
+        let Some(next) = next else { break };
+        let body = position + header.length;
+        let kind = &header.kind;
         match kind {
             b"moov" | b"mdia" | b"minf" | b"stbl" => boxes(file, body, next, depth + 1, found)?,
             b"trak" => {
@@ -88,7 +85,7 @@ fn boxes(
                 boxes(file, body, next, depth + 1, found)?;
             }
             b"tkhd" | b"smhd" | b"stsd" => {
-                // The first description of a sample table is enough.
+                // Enough for the first description of a table.
                 let mut content = Vec::with_capacity(512);
                 file.seek(SeekFrom::Start(body))?;
                 file.take((next - body).min(512)).read_to_end(&mut content)?;
@@ -104,12 +101,13 @@ fn boxes(
 }
 
 impl Description {
+    /// Takes the fields of a box that describes the track.
     fn take(&mut self, kind: &[u8], content: &[u8]) {
-        let chunk = |place: usize| content.get(place..)?.first_chunk::<4>();
+        let chunk = |offset: usize| content.get(offset..)?.first_chunk::<4>();
         match kind {
             b"tkhd" => {
-                let place = if content.first() == Some(&1) { 20 } else { 12 };
-                self.track = chunk(place).map_or(0, |id| u32::from_be_bytes(*id));
+                let offset = if content.first() == Some(&1) { 20 } else { 12 };
+                self.track = chunk(offset).map_or(0, |id| u32::from_be_bytes(*id));
             }
             b"smhd" => self.is_sound = true,
             _ => {

@@ -1,19 +1,21 @@
-//! The LAME tag in the first frame of an MP3 file. symphonia 0.6.1 ignores its delay and padding if its checksum is
-//! wrong. Gain tools do not update the checksum, and FFmpeg, mpg123 and libsndfile do not check it.
+//! The LAME tag in the first frame of an MP3 file. symphonia-bundle-mp3 0.6.1
+//! [ignores](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-bundle-mp3/src/demuxer.rs#L897-L916) its delay and
+//! padding if its checksum is wrong. Gain tools do not update the checksum, and FFmpeg, mpg123 and libsndfile do not check
+//! it.
 
 /// A Xing or Info tag.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Tag {
-    /// The number of frames in the file, without the tag's own.
-    pub(super) frames: Option<u64>,
-    /// The offset of the tag's checksum in the frame.
-    pub(super) checksum_at: Option<usize>,
+pub(in crate::decode::quirks) struct Tag {
+    /// The stated number of frames in the file, without the tag's own.
+    pub(in crate::decode::quirks) frames: Option<u64>,
+    /// The offset in the frame of the tag's checksum, if there is one.
+    pub(in crate::decode::quirks) checksum_at: Option<usize>,
 }
 
 /// Parses the tag at offset `at` of a frame.
 pub(super) fn read(frame: &[u8], at: usize) -> Option<Tag> {
     let tag = frame.get(at..)?;
-    let number = |place: usize| tag.get(place..place + 4).map(|x| u32::from_be_bytes([x[0], x[1], x[2], x[3]]));
+    let number = |offset: usize| tag.get(offset..offset + 4).map(|x| u32::from_be_bytes([x[0], x[1], x[2], x[3]]));
     if tag.starts_with(b"VBRI") || frame.get(36..40).is_some_and(|mark| mark == b"VBRI") {
         return Some(Tag { frames: None, checksum_at: None });
     }
@@ -36,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_checksum_is_behind_the_fields_that_there_are() {
+    fn the_checksum_follows_the_optional_fields() {
         for (flags, fields) in [(15, 112), (0, 0), (1, 4), (5, 104), (8, 4)] {
             let mut frame = vec![0; 36];
             frame.extend(b"Info");

@@ -1,9 +1,9 @@
-//! AU files (Sun, NeXT): a 24-byte header, an annotation and samples. symphonia decodes the samples but has no reader
-//! for the container.
+//! A reader for AU (Sun, NeXT): a 24-byte header, an annotation and samples. symphonia decodes the samples but has no
+//! reader for the container.
 
 use symphonia::core::audio::Channels;
 use symphonia::core::codecs::CodecParameters;
-use symphonia::core::codecs::audio::{AudioCodecParameters, well_known};
+use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters, well_known};
 use symphonia::core::common::FourCc;
 use symphonia::core::errors::{Error as SymphoniaError, Result as SymphoniaResult};
 use symphonia::core::formats::{FormatId, FormatInfo, FormatReader, MediaInfo, SeekMode, SeekTo, SeekedTo, Track};
@@ -14,58 +14,45 @@ use symphonia::core::units::{Duration, Timestamp};
 
 use crate::{AudioError, Result};
 
-/// Frames per packet.
+/// The number of samples per channel in a packet.
 const FRAMES: u64 = 1152;
 
 const INFO: FormatInfo =
     FormatInfo { format: FormatId::new(FourCc::new(*b"AU  ")), short_name: "au", long_name: "AU (Sun/NeXT)" };
 
 /// A reader for AU files.
-pub(super) struct AuReader {
+pub(in crate::decode) struct AuReader {
     stream: MediaSourceStream<'static>,
     tracks: Vec<Track>,
     media_info: MediaInfo,
     metadata: MetadataLog,
     bytes_per_frame: u64,
-    /// Bytes of samples left; `None` if the header does not state the size.
+    /// The number of bytes of samples that are left; `None` if the header does not state the size.
     left: Option<u64>,
     position: u64,
 }
 
 impl AuReader {
     /// Reads the header from `stream`.
-    pub(super) fn open(mut stream: MediaSourceStream<'static>) -> Result<Self> {
-        let incomplete = |_| AudioError::UnknownFormat { reason: "the header of AU is incomplete".to_string() };
+    ///
+    /// # Errors
+    /// [`AudioError::UnknownFormat`] for an invalid header, [`AudioError::UnknownCodec`] for an unsupported encoding.
+    pub(in crate::decode) fn open(mut stream: MediaSourceStream<'static>) -> Result<Self> {
+        let incomplete = |_| AudioError::unknown_format("the header of AU is incomplete");
         let is_swapped = stream.read_quad_bytes().map_err(incomplete)? == *b"dns.";
         let mut number = || {
             let bytes = stream.read_quad_bytes().map_err(incomplete)?;
             Ok::<u32, AudioError>(if is_swapped { u32::from_le_bytes(bytes) } else { u32::from_be_bytes(bytes) })
         };
         let (start, size, encoding, rate, channels) = (number()?, number()?, number()?, number()?, number()?);
-        let (codec, bytes) = match (encoding, is_swapped) {
-            (1, _) => (well_known::CODEC_ID_PCM_MULAW, 1),
-            (2, _) => (well_known::CODEC_ID_PCM_S8, 1),
-            (3, false) => (well_known::CODEC_ID_PCM_S16BE, 2),
-            (3, true) => (well_known::CODEC_ID_PCM_S16LE, 2),
-            (4, false) => (well_known::CODEC_ID_PCM_S24BE, 3),
-            (4, true) => (well_known::CODEC_ID_PCM_S24LE, 3),
-            (5, false) => (well_known::CODEC_ID_PCM_S32BE, 4),
-            (5, true) => (well_known::CODEC_ID_PCM_S32LE, 4),
-            (6, false) => (well_known::CODEC_ID_PCM_F32BE, 4),
-            (6, true) => (well_known::CODEC_ID_PCM_F32LE, 4),
-            (7, false) => (well_known::CODEC_ID_PCM_F64BE, 8),
-            (7, true) => (well_known::CODEC_ID_PCM_F64LE, 8),
-            (27, _) => (well_known::CODEC_ID_PCM_ALAW, 1),
-            (23, _) => return Err(AudioError::UnknownCodec { reason: "AU with G.721 ADPCM".to_string() }),
-            (24, _) => return Err(AudioError::UnknownCodec { reason: "AU with G.722 ADPCM".to_string() }),
-            (25 | 26, _) => return Err(AudioError::UnknownCodec { reason: "AU with G.723 ADPCM".to_string() }),
-            _ => return Err(AudioError::UnknownCodec { reason: format!("AU with encoding {encoding}") }),
-        };
-        let wrong = |what: String| AudioError::UnknownFormat { reason: format!("the header of AU states {what}") };
+        let (codec, bytes) = codec(encoding, is_swapped)?;
         let channels = u16::try_from(channels).ok().filter(|&channels| channels > 0);
-        let channels = channels.ok_or_else(|| wrong("an impossible number of channels".to_string()))?;
-        let text = start.checked_sub(24).ok_or_else(|| wrong(format!("samples at byte {start}, inside the header")))?;
-        stream.ignore_bytes(text.into()).map_err(incomplete)?;
+        let channels = channels
+            .ok_or_else(|| AudioError::unknown_format("the header of AU states an invalid number of channels"))?;
+        let annotation = start.checked_sub(24).ok_or_else(|| {
+            AudioError::unknown_format(format!("the header of AU states samples at byte {start}, inside the header"))
+        })?;
+        stream.ignore_bytes(annotation.into()).map_err(incomplete)?;
         let bytes_per_frame = bytes * u64::from(channels);
         // Writers that do not know the size write all ones; some write 0 and never update it.
         let left = Some(u64::from(size)).filter(|&size| size != 0 && size != u64::from(u32::MAX));
@@ -88,6 +75,25 @@ impl AuReader {
     }
 }
 
+/// The codec of an encoding number, and its bytes per sample.
+fn codec(encoding: u32, is_little_endian: bool) -> Result<(AudioCodecId, u64)> {
+    let (big, little, bytes) = match encoding {
+        1 => (well_known::CODEC_ID_PCM_MULAW, well_known::CODEC_ID_PCM_MULAW, 1),
+        2 => (well_known::CODEC_ID_PCM_S8, well_known::CODEC_ID_PCM_S8, 1),
+        3 => (well_known::CODEC_ID_PCM_S16BE, well_known::CODEC_ID_PCM_S16LE, 2),
+        4 => (well_known::CODEC_ID_PCM_S24BE, well_known::CODEC_ID_PCM_S24LE, 3),
+        5 => (well_known::CODEC_ID_PCM_S32BE, well_known::CODEC_ID_PCM_S32LE, 4),
+        6 => (well_known::CODEC_ID_PCM_F32BE, well_known::CODEC_ID_PCM_F32LE, 4),
+        7 => (well_known::CODEC_ID_PCM_F64BE, well_known::CODEC_ID_PCM_F64LE, 8),
+        27 => (well_known::CODEC_ID_PCM_ALAW, well_known::CODEC_ID_PCM_ALAW, 1),
+        23 => return Err(AudioError::unknown_codec("AU with G.721 ADPCM")),
+        24 => return Err(AudioError::unknown_codec("AU with G.722 ADPCM")),
+        25 | 26 => return Err(AudioError::unknown_codec("AU with G.723 ADPCM")),
+        _ => return Err(AudioError::unknown_codec(format!("AU with encoding {encoding}"))),
+    };
+    Ok((if is_little_endian { little } else { big }, bytes))
+}
+
 impl FormatReader for AuReader {
     fn format_info(&self) -> &FormatInfo {
         &INFO
@@ -102,7 +108,7 @@ impl FormatReader for AuReader {
     }
 
     fn seek(&mut self, _: SeekMode, _: SeekTo) -> SymphoniaResult<SeekedTo> {
-        Err(SymphoniaError::Unsupported("AU files are read from their start"))
+        Err(SymphoniaError::Unsupported("AU files are read from the start"))
     }
 
     fn tracks(&self) -> &[Track] {

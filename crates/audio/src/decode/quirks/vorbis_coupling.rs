@@ -1,15 +1,18 @@
-//! Vorbis with more than two channels, decoded by lewton. symphonia 0.6 undoes channel coupling in the wrong order
-//! (Vorbis I, 4.3.5: the last pair first) and returns wrong samples without an error. It decodes mono and stereo.
+//! A decoder for Vorbis with more than two channels. symphonia-codec-vorbis 0.6.1 undoes channel coupling
+//! [from the first pair to the last](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-codec-vorbis/src/lib.rs#L250-L252)
+//! instead of backwards (Vorbis I, 4.3.5), and returns wrong samples without an error. Mono and stereo have at most one
+//! pair. [lewton](https://github.com/RustAudio/lewton) decodes the others.
 
 use lewton::audio::{PreviousWindowRight, read_audio_packet_generic};
 use lewton::header::{IdentHeader, SetupHeader, read_header_ident, read_header_setup};
-use symphonia::core::audio::{
-    AsGenericAudioBufferRef, AudioBuffer, AudioMut, AudioSpec, Channels, GenericAudioBufferRef,
-};
+use symphonia::core::audio::GenericAudioBufferRef;
 use symphonia::core::codecs::CodecInfo;
 use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, FinalizeResult};
 use symphonia::core::errors::{Error, Result};
 use symphonia::core::packet::PacketRef;
+
+use crate::AudioError;
+use crate::decode::planes::Planes;
 
 /// The longest packet in samples per channel.
 const LONGEST: usize = 8192;
@@ -18,36 +21,35 @@ const LONGEST: usize = 8192;
 const IDENTIFICATION: usize = 30;
 
 /// A Vorbis decoder for any number of channels.
-pub(super) struct Vorbis {
+pub(in crate::decode) struct Vorbis {
     parameters: AudioCodecParameters,
     identification: IdentHeader,
     setup: SetupHeader,
     /// The right half of the previous window, which the next packet overlaps.
-    before: PreviousWindowRight,
-    buffer: AudioBuffer<f32>,
+    previous: PreviousWindowRight,
+    planes: Planes,
 }
 
 impl Vorbis {
-    pub(super) fn new(parameters: &AudioCodecParameters) -> std::result::Result<Self, String> {
-        let damaged = || "Vorbis with damaged headers".to_string();
+    /// A decoder for the headers in the `extra_data` of `parameters`.
+    pub(in crate::decode) fn new(parameters: &AudioCodecParameters) -> crate::Result<Self> {
+        let damaged = || AudioError::unknown_codec("Vorbis with damaged headers");
         let headers = parameters.extra_data.as_deref().and_then(|data| data.split_at_checked(IDENTIFICATION));
         let (identification, setup) = headers.ok_or_else(damaged)?;
         let identification = read_header_ident(identification).map_err(|_| damaged())?;
         let blocks = (identification.blocksize_0, identification.blocksize_1);
         let setup = read_header_setup(setup, identification.audio_channels, blocks).map_err(|_| damaged())?;
-        let channels = Channels::Discrete(identification.audio_channels.into());
-        let rate = identification.audio_sample_rate;
+        let (rate, channels) = (identification.audio_sample_rate, identification.audio_channels);
         let mut parameters = parameters.clone();
-        parameters.with_sample_rate(rate).with_channels(channels.clone());
-        let buffer = AudioBuffer::new(AudioSpec::new(rate, channels), LONGEST);
-        Ok(Vorbis { parameters, identification, setup, before: PreviousWindowRight::new(), buffer })
+        let planes = Planes::new(&mut parameters, rate, channels.into(), LONGEST);
+        Ok(Vorbis { parameters, identification, setup, previous: PreviousWindowRight::new(), planes })
     }
 }
 
 impl AudioDecoder for Vorbis {
     fn reset(&mut self) {
-        self.before = PreviousWindowRight::new();
-        self.buffer.clear();
+        self.previous = PreviousWindowRight::new();
+        self.planes.clear();
     }
 
     fn codec_info(&self) -> &CodecInfo {
@@ -59,24 +61,18 @@ impl AudioDecoder for Vorbis {
     }
 
     fn decode_ref(&mut self, packet: &PacketRef<'_>) -> Result<GenericAudioBufferRef<'_>> {
-        self.buffer.clear();
+        self.planes.clear();
         // The first packet has nothing to overlap with and yields no samples.
-        let is_first = self.before.is_empty();
-        let planes: Vec<Vec<f32>> =
-            read_audio_packet_generic(&self.identification, &self.setup, packet.data, &mut self.before)
+        let is_first = self.previous.is_empty();
+        let channels: Vec<Vec<f32>> =
+            read_audio_packet_generic(&self.identification, &self.setup, packet.data, &mut self.previous)
                 .map_err(|_| Error::DecodeError("a packet of Vorbis is damaged"))?;
-        let length = planes.first().map_or(0, Vec::len).min(LONGEST);
-        self.buffer.render_uninit(Some(length));
-        for (channel, samples) in planes.iter().enumerate() {
-            if let Some(plane) = self.buffer.plane_mut(channel) {
-                plane.iter_mut().zip(samples).for_each(|(to, from)| *to = *from);
-            }
-        }
+        let length = channels.first().map_or(0, Vec::len).min(LONGEST);
+        self.planes.fill(length, channels.iter().map(|samples| samples.iter().copied()));
         if !is_first {
-            let trim = |duration: u64| usize::try_from(duration).unwrap_or(usize::MAX).min(length);
-            self.buffer.trim(trim(packet.trim_start.get()), trim(packet.trim_end.get()));
+            self.planes.trim(packet, length);
         }
-        Ok(self.buffer.as_generic_audio_buffer_ref())
+        Ok(self.planes.as_ref())
     }
 
     fn finalize(&mut self) -> FinalizeResult {
@@ -84,6 +80,6 @@ impl AudioDecoder for Vorbis {
     }
 
     fn last_decoded(&self) -> GenericAudioBufferRef<'_> {
-        self.buffer.as_generic_audio_buffer_ref()
+        self.planes.as_ref()
     }
 }

@@ -1,10 +1,11 @@
-//! The encoder delay that iTunes writes as a tag instead of an edit list. symphonia 0.6.1 ignores it.
+//! The encoder delay that iTunes writes as the tag `iTunSMPB` instead of an edit list. symphonia-format-isomp4 0.6.1 does
+//! not apply it.
 
-/// The encoder delay in samples, from the content of a `----` box with the name `iTunSMPB`. Its `data` box holds
-/// hexadecimal numbers as text: zero, delay, padding, length.
+/// The encoder delay in samples, from the content of a `----` box with the name `iTunSMPB`; `None` for other boxes. Its
+/// `data` box holds hexadecimal numbers as text: zero, delay, padding, length.
 pub(super) fn delay(content: &[u8]) -> Option<u64> {
-    /// FFmpeg's limit; a larger number is not a delay.
-    const MOST: u64 = 16_384;
+    /// FFmpeg's limit: a larger number is not a delay.
+    const MAX_DELAY: u64 = 16_384;
     let (mut is_wanted, mut rest) = (false, content);
     while let Some((size, kind)) = rest.first_chunk::<4>().map(|size| u32::from_be_bytes(*size)).zip(rest.get(4..8)) {
         // `name` and `data` begin with version and flags; `data` also has a locale.
@@ -14,7 +15,7 @@ pub(super) fn delay(content: &[u8]) -> Option<u64> {
             b"data" if is_wanted => {
                 let text = std::str::from_utf8(body.get(4..)?).ok()?;
                 let delay = u64::from_str_radix(text.split_ascii_whitespace().nth(1)?, 16).ok()?;
-                return (1..MOST).contains(&delay).then_some(delay);
+                return (1..MAX_DELAY).contains(&delay).then_some(delay);
             }
             _ => {}
         }

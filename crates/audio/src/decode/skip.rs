@@ -1,11 +1,11 @@
-//! What need not be decoded, because nothing of it is wanted.
+//! Skipping packets that no window depends on, without decoding them.
 
-use super::AudioFile;
+use super::file::AudioFile;
 use crate::Result;
 
 impl AudioFile {
-    /// How many samples a decoder must have seen before those that are wanted come out as if it had seen all;
-    /// `None` if that needs all.
+    /// The number of samples that must be decoded before a position so that the samples from there on are the same as if
+    /// everything had been decoded; `None` if everything must be.
     pub(super) fn decoder_lead(&self) -> Option<u64> {
         match self.info.codec {
             "flac" | "alac" => Some(0),
@@ -15,28 +15,28 @@ impl AudioFile {
             "mp3" => Some(260 * 1152),
             // A packet overlaps with the one before, and the longest has 8192 samples.
             "vorbis" => Some(2 * 8192),
-            // AAC may hold noise from a generator that runs on from packet to packet.
+            // AAC may hold noise from a generator whose state carries over from packet to packet.
             _ => None,
         }
     }
 
-    /// Reads the packets that end before the sample `end`, of which only those less than `lead` before it are decoded.
-    pub(super) fn pass_over_packets(&mut self, end: u64, lead: u64) -> Result<()> {
+    /// Reads the packets that end before sample `end`, and decodes only those within `lead` samples of it.
+    pub(super) fn skip_packets(&mut self, end: u64, lead: u64) -> Result<()> {
         while let Some(packet) = self.next_packet()? {
             let frames = self.frames_of(&packet);
-            let left_out = self.skip.min(frames);
-            let next = self.position + frames - left_out;
+            let trimmed = self.skip.min(frames);
+            let next = self.position + frames - trimmed;
             if next > end || self.gap_before(&packet) > 0 {
                 self.unread(packet);
                 return Ok(());
             }
-            // The first tells the decoder how many channels there are.
+            // From the first packet, some decoders learn the number of channels.
             if end - next < lead || (lead > 0 && self.position == 0) {
-                // For what the decoder remembers of it. The first of these may come out wrong and in a wrong length.
+                // Only for the decoder's state. The first of these may decode to wrong samples of a wrong length.
                 let _ = self.decoder.decode(&packet);
             }
-            self.passed_over = true;
-            self.skip -= left_out;
+            self.has_skipped = true;
+            self.skip -= trimmed;
             self.position = next;
         }
         self.ended = true;

@@ -1,5 +1,8 @@
-//! Files that symphonia cannot read, decoded by an installed ffmpeg. It writes AU, which takes any number of channels and
-//! bytes, with f32 samples at the file's rate, into a pipe that is read like any other stream.
+//! Decoding by an installed ffmpeg, for files that symphonia cannot read. ffmpeg writes AU, which allows any number of
+//! channels and bytes, with f32 samples at the file's rate, into a pipe that is read like any other stream.
+//! `command.rs` has the command that users can run instead.
+
+mod command;
 
 use std::ffi::OsString;
 use std::io::{Read, Seek, SeekFrom};
@@ -10,14 +13,16 @@ use std::thread::JoinHandle;
 
 use symphonia::core::io::MediaSource;
 
-use super::Damage;
+pub(super) use command::command;
+
+use super::options::Damage;
 use crate::{AudioError, Result};
 
-/// The program's name, looked up in `PATH`.
+/// The name of the program, which is looked up in `PATH`.
 const PROGRAM: &str = "ffmpeg";
 
-/// Bytes of ffmpeg's standard error that are kept.
-const MOST_ERRORS: usize = 2000;
+/// The number of bytes of ffmpeg's standard error that are kept.
+const MAX_ERROR_BYTES: usize = 2000;
 
 /// The version of the installed ffmpeg, such as `7.1`.
 ///
@@ -25,18 +30,19 @@ const MOST_ERRORS: usize = 2000;
 /// [`AudioError::Ffmpeg`] if ffmpeg is not installed.
 pub fn ffmpeg_version() -> Result<&'static str> {
     static VERSION: OnceLock<Result<String, String>> = OnceLock::new();
-    let ask = || {
+    let run = || {
         let output = Command::new(PROGRAM).arg("-version").stdin(Stdio::null()).output();
-        let output = output.map_err(|error| format!("cannot be run: {error}. Install it, or leave --ffmpeg out"))?;
+        let output = output.map_err(|error| format!("cannot be run: {error}. Install it, or omit --ffmpeg"))?;
         // ffmpeg version 7.1 Copyright (c) …
         let text = String::from_utf8_lossy(&output.stdout);
         let version = text.strip_prefix("ffmpeg version ").and_then(|text| text.split_whitespace().next());
         version.map(ToString::to_string).ok_or_else(|| "`ffmpeg -version` does not print its version".to_string())
     };
-    VERSION.get_or_init(ask).as_deref().map_err(|reason| AudioError::Ffmpeg { reason: reason.clone() })
+    VERSION.get_or_init(run).as_deref().map_err(AudioError::ffmpeg)
 }
 
-/// The output of ffmpeg. Reading fails at the end if ffmpeg failed, or printed an error under [`Damage::Refuse`].
+/// The samples that ffmpeg writes. Reading fails at the end if ffmpeg failed, or printed an error with
+/// [`Damage::Refuse`].
 pub(super) struct Output {
     child: Child,
     samples: ChildStdout,
@@ -45,13 +51,13 @@ pub(super) struct Output {
     notes: Notes,
 }
 
-/// Errors that ffmpeg printed, available at the end of the stream with [`Damage::Keep`].
+/// The errors that ffmpeg printed, which are available at the end of the stream with [`Damage::Keep`].
 pub(super) type Notes = Arc<Mutex<Option<String>>>;
 
-/// Starts ffmpeg on `path`.
+/// Starts ffmpeg on the file at `path`.
 pub(super) fn start(path: &Path, damage: Damage) -> Result<(Output, Notes)> {
     ffmpeg_version()?;
-    let failed = |error: std::io::Error| AudioError::Ffmpeg { reason: format!("cannot be run: {error}") };
+    let failed = |error: std::io::Error| AudioError::ffmpeg(format!("cannot be run: {error}"));
     // The `file:` prefix keeps a name with `-` from being an option and one with `:` from being a protocol; the
     // whitelist keeps playlists from fetching URLs.
     let mut input = OsString::from("file:");
@@ -68,11 +74,11 @@ pub(super) fn start(path: &Path, damage: Damage) -> Result<(Output, Notes)> {
     let (Some(samples), Some(mut printed)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(failed(std::io::ErrorKind::BrokenPipe.into()));
     };
-    // Drain the pipe: ffmpeg blocks when it is full. Only the beginning is kept.
+    // The pipe is drained because ffmpeg blocks when it is full. Only the beginning is kept.
     let errors = std::thread::spawn(move || {
         let (mut kept, mut piece) = (Vec::new(), [0; 1024]);
         while let Ok(length @ 1..) = printed.read(&mut piece) {
-            let room = MOST_ERRORS - kept.len();
+            let room = MAX_ERROR_BYTES - kept.len();
             kept.extend_from_slice(&piece[..length.min(room)]);
         }
         without_addresses(&String::from_utf8_lossy(&kept))
@@ -81,7 +87,7 @@ pub(super) fn start(path: &Path, damage: Damage) -> Result<(Output, Notes)> {
     Ok((Output { child, samples, errors: Some(errors), damage, notes: notes.clone() }, notes))
 }
 
-/// The lines of `printed` as one, without the addresses in it, such as `[mp3 @ 0x55d0c8]`: they differ each time.
+/// The lines of `printed` as one line without addresses, such as in `[mp3 @ 0x55d0c8]`, which differ on each run.
 fn without_addresses(printed: &str) -> String {
     let lines = printed.lines().map(str::trim).filter(|line| !line.is_empty());
     let joined = lines.collect::<Vec<_>>().join("; ");
@@ -100,7 +106,7 @@ impl Read for Output {
         let status = self.child.wait()?;
         let printed = errors.join().unwrap_or_default();
         let advice = match self.damage {
-            Damage::Refuse => ". Repair the file, or take what can be decoded (--damaged keep)",
+            Damage::Refuse => ". Repair the file, or use what can be decoded (--damaged keep)",
             Damage::Keep => "",
         };
         if !status.success() {
@@ -145,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_are_the_same_each_time() {
+    fn messages_are_the_same_on_each_run() {
         let printed = "[mp3 @ 0x55d0c8aef0] Header missing\n\nError while decoding [a @ 0x7f] stream #0:0\n";
         assert_eq!(without_addresses(printed), "[mp3] Header missing; Error while decoding [a] stream #0:0");
         assert_eq!(without_addresses("\n"), "");

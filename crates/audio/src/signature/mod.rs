@@ -1,5 +1,7 @@
 //! The format of a file, identified by its first bytes: a table of signatures with common format names, and whether
-//! each format is supported. Separate from decoding because folder scans use it to report files that they leave out.
+//! each format is supported. Separate from decoding because folder scans use it to report unsupported files.
+//!
+//! `table.rs` holds the signatures and extensions, `frames.rs` detects streams that have no header.
 
 mod frames;
 mod table;
@@ -8,27 +10,30 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-pub use table::{READ_EXTENSIONS, UNREAD_EXTENSIONS};
+pub use table::SUPPORTED_EXTENSIONS;
+use table::UNSUPPORTED_EXTENSIONS;
 
-/// Bytes examined first. A stream that cannot seek keeps them for a second look: symphonia's buffer has 64 KiB, of
-/// which it fills up to 32 ahead.
+use crate::id3v2;
+
+/// The number of bytes examined first. A stream that cannot seek keeps them for a second look: symphonia's buffer has
+/// 64 KiB, of which it fills up to 32 ahead.
 pub(crate) const HEAD: usize = 1 << 14;
 
-/// The most junk, in bytes, that may precede a stream of frames in a file.
+/// The largest amount of junk in bytes that may precede a stream of frames.
 pub(crate) const LONG_HEAD: usize = 1 << 20;
 
 /// A file format, by its common name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Format {
-    /// The name, such as `Windows Media (ASF)`.
+    /// The common name, such as `Windows Media (ASF)`.
     pub name: &'static str,
     pub(crate) kind: Kind,
 }
 
 impl Format {
-    /// Whether files of this format are decoded. A supported container may still hold an unsupported codec.
-    pub fn is_read(&self) -> bool {
-        !matches!(self.kind, Kind::Unread | Kind::NotAudio)
+    /// Whether files of this format can be decoded. A supported container may still hold an unsupported codec.
+    pub fn is_supported(&self) -> bool {
+        !matches!(self.kind, Kind::Unsupported | Kind::NotAudio)
     }
 
     /// Whether the format can hold audio, unlike an HTML page, an archive or an image.
@@ -37,7 +42,7 @@ impl Format {
     }
 }
 
-/// The reader for a format.
+/// The reader that a format needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Wave,
@@ -51,19 +56,19 @@ pub(crate) enum Kind {
     /// MPEG audio, layers I to III.
     Mpeg,
     Adts,
-    /// Audio that is not supported.
-    Unread,
-    /// Not audio.
+    /// Audio without a reader.
+    Unsupported,
+    /// A file that is not audio.
     NotAudio,
 }
 
 /// The format of the file at `path`, from its first bytes after ID3v2 tags; `None` if it is unknown.
 ///
 /// # Errors
-/// The operating system's, if the file cannot be read.
+/// The operating system's error, if the file cannot be read.
 pub fn identify(path: &Path) -> std::io::Result<Option<&'static Format>> {
     let (mut file, mut head) = open(path)?;
-    if !is_named_as_audio(path) {
+    if !has_audio_extension(path) {
         let is_whole = head.len() < HEAD;
         let format = recognise_strictly(&head, is_whole);
         if format != Some(&table::ZEROS.format) {
@@ -86,52 +91,42 @@ pub(crate) fn head(path: &Path) -> std::io::Result<Vec<u8>> {
 
 fn open(path: &Path) -> std::io::Result<(File, Vec<u8>)> {
     let mut file = File::open(path)?;
-    let start = behind_tags(&mut file)?;
+    let start = after_tags(&mut file)?;
     file.seek(SeekFrom::Start(start))?;
     let mut head = Vec::new();
     (&mut file).take(HEAD as u64).read_to_end(&mut head)?;
     Ok((file, head))
 }
 
-/// Whether the extension of `path` is that of audio. Of other files, only a long run of frames from the first byte on is
-/// a stream: programs and libraries contain short ones by chance.
-pub(crate) fn is_named_as_audio(path: &Path) -> bool {
+/// Whether the extension of `path` is that of an audio format, supported or not. In other files, only a long run of
+/// frames from the first byte on counts as a stream: programs and libraries contain short ones by chance.
+pub fn has_audio_extension(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
-    let is_in = |extension: &str| [READ_EXTENSIONS, UNREAD_EXTENSIONS].iter().any(|known| known.contains(&extension));
-    extension.as_deref().is_some_and(is_in)
+    let is_known =
+        |extension: &str| [SUPPORTED_EXTENSIONS, UNSUPPORTED_EXTENSIONS].iter().any(|known| known.contains(&extension));
+    extension.as_deref().is_some_and(is_known)
 }
 
-/// Whether frames may follow beyond the bytes examined.
+/// Whether frames may follow after the bytes examined.
 pub(crate) fn may_be_junk(format: Option<&'static Format>) -> bool {
     format.is_none_or(|format| *format == table::ZEROS.format)
 }
 
 /// The offset of the first byte after ID3v2 tags.
-fn behind_tags(file: &mut (impl Read + Seek)) -> std::io::Result<u64> {
+fn after_tags(file: &mut (impl Read + Seek)) -> std::io::Result<u64> {
     let mut start = 0;
     loop {
-        let mut header = Vec::with_capacity(10);
+        let mut header = Vec::with_capacity(id3v2::HEADER);
         file.seek(SeekFrom::Start(start))?;
-        file.take(10).read_to_end(&mut header)?;
-        match id3v2_length(&header) {
+        file.take(id3v2::HEADER as u64).read_to_end(&mut header)?;
+        match id3v2::length(&header) {
             Some(length) => start += length,
             None => return Ok(start),
         }
     }
 }
 
-/// The length of the ID3v2 tag at the start of `bytes`, including its header and footer (ID3v2.4, 3.1).
-pub(crate) fn id3v2_length(bytes: &[u8]) -> Option<u64> {
-    let header: &[u8; 10] = bytes.first_chunk()?;
-    let size = &header[6..];
-    if !header.starts_with(b"ID3") || size.iter().any(|byte| byte >> 7 == 1) {
-        return None;
-    }
-    let size = size.iter().fold(0, |size, &byte| (size << 7) | u64::from(byte));
-    Some(10 + size + if header[5] & 0x10 == 0 { 0 } else { 10 })
-}
-
-/// The format of a file that begins with `head`, whose extension is not that of audio.
+/// The format of a file that begins with `head` and does not have the extension of an audio format.
 fn recognise_strictly(head: &[u8], is_whole: bool) -> Option<&'static Format> {
     by_table(head, || frames::starts(head, is_whole))
 }
@@ -141,6 +136,7 @@ pub(crate) fn recognise(head: &[u8]) -> Option<&'static Format> {
     by_table(head, || frames::find(head))
 }
 
+/// The format of `head` by the table, or else by the frames that `frames` finds.
 fn by_table(head: &[u8], frames: impl Fn() -> Option<frames::Stream>) -> Option<&'static Format> {
     let fits = |signature: &&table::Signature| signature.fits(head);
     let known = || table::SIGNATURES.iter().find(fits).map(|signature| &signature.format);
@@ -149,10 +145,10 @@ fn by_table(head: &[u8], frames: impl Fn() -> Option<frames::Stream>) -> Option<
     known().or_else(frames).or_else(|| Some(table::ZEROS).filter(fits).map(|signature| &signature.format))
 }
 
-/// The first bytes of a file for messages: as text where they are text.
+/// The first bytes of a file for messages: as text if they are printable, otherwise in hexadecimal.
 pub(crate) fn describe(head: &[u8]) -> String {
-    const SHOWN: usize = 16;
-    let head = &head[..head.len().min(SHOWN)];
+    const LENGTH: usize = 16;
+    let head = &head[..head.len().min(LENGTH)];
     let hex: Vec<String> = head.iter().map(|byte| format!("{byte:02x}")).collect();
     match std::str::from_utf8(head) {
         Ok(text) if !text.chars().any(char::is_control) => format!("`{text}`"),

@@ -1,17 +1,20 @@
-//! Headers of ADTS frames (ISO/IEC 13818-7, 6.2). symphonia 0.6.1 treats every profile as AAC-LC.
+//! AAC in ADTS as a frame stream (ISO/IEC 13818-7, 6.2). symphonia-codec-aac 0.6.1 reads the
+//! [profile](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-codec-aac/src/adts.rs#L148-L152) but decodes
+//! every one as AAC-LC, so that others are refused here.
 
-use super::frames::FrameHeader;
+use super::header::FrameHeader;
 use super::lame_tag;
 
-/// The fields of a frame header, from its first seven bytes.
+/// The header of an ADTS frame, from its first seven bytes.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Header {
+pub(in crate::decode::quirks) struct Header {
     profile: u8,
     rate: u32,
     channels: u8,
     length: u64,
 }
 
+/// Sample rates in hertz by index.
 const RATES: [u32; 13] =
     [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8000, 7350];
 
@@ -55,7 +58,7 @@ impl FrameHeader for Header {
         None
     }
 
-    fn refused(&self) -> Option<String> {
+    fn unsupported(&self) -> Option<String> {
         let name = ["AAC Main", "", "AAC SSR", "AAC LTP"].get(usize::from(self.profile)).copied().unwrap_or("");
         (!name.is_empty()).then(|| name.to_string())
     }
