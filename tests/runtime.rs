@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use candle_core::{Device, Tensor};
-use mert_runtime::{ComputeDtype, ConvertedFile, DeviceKind, Error, Model};
+use mert_runtime::{ConvertedFile, DeviceKind, Dtype, Error, Model};
 use mert_testkit::{ConvertedModel, fixture};
 
 fn model_path() -> PathBuf {
@@ -12,7 +12,7 @@ fn model_path() -> PathBuf {
 }
 
 fn model() -> Model {
-    Model::open(&model_path(), ComputeDtype::F32, &Device::Cpu).unwrap()
+    Model::open(&model_path(), Dtype::F32, &Device::Cpu).unwrap()
 }
 
 fn clip(samples: usize, seed: usize) -> Vec<f32> {
@@ -63,7 +63,7 @@ fn hidden_states_come_in_the_order_asked_for_and_do_not_depend_on_it() {
 fn hidden_states_in_a_workspace_are_shown_once_and_in_ascending_order() {
     let samples = clip(4000, 1);
     // Both engines.
-    for dtype in [ComputeDtype::F32, ComputeDtype::F16] {
+    for dtype in [Dtype::F32, Dtype::F16] {
         let model = Model::open(&model_path(), dtype, &Device::Cpu).unwrap();
         let expected = model.hidden_states(&samples, &[0, 6, 12]).unwrap();
         let mut shown = Vec::new();
@@ -140,12 +140,12 @@ fn both_layouts_and_all_dtypes_load() {
     let samples = clip(4000, 1);
     let expected = values(&model().hidden_states(&samples, &[12]).unwrap()[0]);
     let mut converted = ConvertedModel::read(&model_path()).unwrap();
-    for layout in [mert_arch::Layout::Mlx, mert_arch::Layout::Candle] {
+    for layout in [mert_arch::Layout::Mlx, mert_arch::Layout::Torch] {
         for dtype in [mert_arch::Dtype::F16, mert_arch::Dtype::F32, mert_arch::Dtype::Bf16] {
             converted.metadata.layout = layout;
             converted.metadata.dtype = dtype;
             converted.write(&path).unwrap();
-            let model = Model::open(&path, ComputeDtype::F32, &Device::Cpu).unwrap();
+            let model = Model::open(&path, Dtype::F32, &Device::Cpu).unwrap();
             let got = values(&model.hidden_states(&samples, &[12]).unwrap()[0]);
             match dtype {
                 // f16 values in an f32 file are the same values.

@@ -12,8 +12,8 @@ use std::time::Duration;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use counting_allocator::allocated;
-use mert_arch::{Config, Dtype, inventory};
-use mert_runtime::{ComputeDtype, Model, Workspace};
+use mert_arch::{Config, inventory};
+use mert_runtime::{Dtype, Model, Workspace};
 use mert_testkit::{ConvertedModel, fixture};
 
 const PASSES: usize = 20;
@@ -32,7 +32,7 @@ fn models() -> Vec<(String, Model)> {
     converted.metadata.dtype = Dtype::F32;
     converted.write(&f32_path).unwrap();
     let files = [path, f32_path]
-        .map(|path| (path.display().to_string(), Model::open(&path, ComputeDtype::F32, &Device::Cpu).unwrap()));
+        .map(|path| (path.display().to_string(), Model::open(&path, Dtype::F32, &Device::Cpu).unwrap()));
     let generated = ["stable-layer-norm", "deepnorm"].map(|name| {
         let config = std::fs::read_to_string(fixture(name).join("config.json")).unwrap();
         let config = Config::from_json(&config).unwrap();

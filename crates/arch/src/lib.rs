@@ -16,7 +16,6 @@ mod inventory;
 mod known;
 mod layout;
 mod metadata;
-mod negated_view;
 mod preprocessor;
 mod selection;
 mod text;
@@ -32,7 +31,6 @@ pub use inventory::{CONV0_WEIGHT, Role, TensorSpec, inventory, training_only_rea
 pub use known::{KNOWN_CHECKPOINTS, KnownCheckpoint, known_by_sha256};
 pub use layout::Layout;
 pub use metadata::{Metadata, MetadataError};
-pub use negated_view::rebuilds_negated_view;
 pub use preprocessor::{Preprocessor, PreprocessorConfig};
 pub use selection::{LayerSelection, SelectionError};
 pub use text::{json_from_text, text_from_bytes};

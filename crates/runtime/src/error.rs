@@ -3,6 +3,8 @@ use std::path::PathBuf;
 use mert_arch::{ConfigError, MetadataError};
 use thiserror::Error;
 
+use crate::DeviceKind;
+
 /// Why a model could not be loaded or run.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -83,6 +85,12 @@ pub enum Error {
     /// candle failed.
     #[error("candle: {0}")]
     Candle(#[source] candle_core::Error),
+}
+
+impl Error {
+    pub(crate) fn device(kind: DeviceKind, reason: String) -> Self {
+        Error::Device { device: kind.name(), reason }
+    }
 }
 
 impl From<candle_core::Error> for Error {

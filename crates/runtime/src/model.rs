@@ -10,7 +10,7 @@ use mert_arch::{Config, Preprocessor};
 use crate::candle::CandleModel;
 use crate::cpu::{self, CpuModel};
 use crate::device::candle_dtype;
-use crate::{ComputeDtype, ConvertedFile, Error};
+use crate::{ConvertedFile, Dtype, Error};
 
 /// A MERT or HuBERT encoder. Clones share the weights.
 #[derive(Debug, Clone)]
@@ -53,7 +53,7 @@ impl Model {
     ///
     /// # Errors
     /// Those of [`ConvertedFile::open`] and [`Model::load`].
-    pub fn open(path: &Path, dtype: ComputeDtype, device: &Device) -> Result<Self, Error> {
+    pub fn open(path: &Path, dtype: Dtype, device: &Device) -> Result<Self, Error> {
         Model::from_file(&ConvertedFile::open(path)?, dtype, device)
     }
 
@@ -62,7 +62,7 @@ impl Model {
     ///
     /// # Errors
     /// Those of [`Model::load`].
-    pub fn from_file(file: &ConvertedFile, dtype: ComputeDtype, device: &Device) -> Result<Self, Error> {
+    pub fn from_file(file: &ConvertedFile, dtype: Dtype, device: &Device) -> Result<Self, Error> {
         let stored = candle_dtype(file.metadata().dtype);
         let model = Model::load_stored(file.var_builder(dtype, device), stored, &file.metadata().config)?;
         Ok(Model { preprocessor: file.metadata().preprocessor, ..model })

@@ -88,7 +88,7 @@ impl ConvertedFile {
     }
 
     /// The tensors, converted to `dtype` on `device`, under the checkpoint's own paths.
-    pub fn var_builder(&self, dtype: crate::ComputeDtype, device: &Device) -> VarBuilder<'_> {
+    pub fn var_builder(&self, dtype: crate::Dtype, device: &Device) -> VarBuilder<'_> {
         VarBuilder::from_backend(Box::new(Backend(self)), candle_dtype(dtype), device.clone())
     }
 

@@ -31,7 +31,7 @@ pub(crate) struct Args {
 /// Where and in which arithmetic a subcommand runs a model.
 #[derive(Debug, clap::Args)]
 struct ComputeArgs {
-    /// Where the model runs: cpu, metal or cuda
+    /// The device that runs the model: cpu, metal (mps), cuda or auto
     #[arg(long, default_value = "cpu")]
     device: DeviceKind,
     /// The element type in which the model computes: f32, f16 or bf16
