@@ -92,7 +92,7 @@ fn a_clip_like_one_before_allocates_nothing_and_gives_the_same_bits() {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
                 pool.install(|| {
                     for clips in [&lengths[..1], &lengths] {
-                        let mut workspace = model.workspace();
+                        let mut workspace = Workspace::default();
                         for clip in clips {
                             model.hidden_states_in(&mut workspace, clip, wanted, |_, _| {}).unwrap();
                         }
@@ -103,7 +103,7 @@ fn a_clip_like_one_before_allocates_nothing_and_gives_the_same_bits() {
                 });
             }
             // From a thread that is none of the pool's: a block of rayon's queue for every 63 states.
-            let mut workspace = model.workspace();
+            let mut workspace = Workspace::default();
             (0..3).for_each(|_| check(model, &mut workspace, &lengths[0], wanted));
             let count = allocations(model, &mut workspace, &lengths[..1], wanted);
             println!("{name}, {} states, from outside the pool: {count} in {PASSES} clips", wanted.len());

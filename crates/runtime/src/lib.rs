@@ -16,16 +16,17 @@
 //! bear the names of the checkpoint's own: `feature_extractor`, `feature_projection`, `encoder`.
 
 mod candle;
+mod converted_file;
 mod cpu;
 mod device;
 mod error;
 mod model;
-mod weights;
 
 /// The crate whose types this API names, in the version that it is built with.
 pub use candle_core;
 /// Named tensors on a device, from which [`Model::load`] takes weights.
 pub use candle_nn::VarBuilder;
+pub use converted_file::ConvertedFile;
 pub use device::DeviceKind;
 pub use error::Error;
 /// The element type in which the forward pass computes, whatever the type of the file.
@@ -34,4 +35,3 @@ pub use error::Error;
 /// arithmetic costs in accuracy.
 pub use mert_arch::Dtype;
 pub use model::{Model, Workspace};
-pub use weights::ConvertedFile;
