@@ -19,7 +19,7 @@ const LIKE_SOXR: (WindowFunction, u32) = (WindowFunction::Blackman2, 220);
 const NEAR: u32 = 2;
 
 /// The fallback where no allowed length is near: 3 dB down at 0.95 of the Nyquist frequency like soxr's HQ, but
-/// steeper. Measured by `scripts/check-resampler.py`.
+/// steeper. Measured by `scripts/check/resampler.py`.
 const OTHERWISE: (WindowFunction, u32) = (WindowFunction::BlackmanHarris2, 288);
 
 /// Refuses a rate that no music has.
