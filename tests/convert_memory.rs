@@ -4,8 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 use mert_arch::{Config, Dtype, Layout};
+use mert_checkpoint::Source;
 use mert_convert::write::CoreMlOptions;
-use mert_convert::{Plan, PlanOptions, Source, write};
+use mert_convert::{Plan, PlanOptions, write};
 use mert_testkit::{fixture, sharp_checkpoint, write_torch_zip};
 use peak_alloc::PeakAlloc;
 use tempfile::TempDir;

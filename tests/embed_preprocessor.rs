@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use mert_arch::Dtype;
 use mert_audio::{Damage, Tail, Track, WindowPolicy};
-use mert_convert::{Plan, PlanOptions, PreprocessorOptions, Source, write};
+use mert_checkpoint::Source;
+use mert_convert::{Plan, PlanOptions, PreprocessorOptions, write};
 use mert_embed::{Embedder, Encoder, EncoderOptions, Pool};
 use mert_runtime::{ComputeDtype, DeviceKind, Model};
 use mert_testkit::{ConvertedModel, fixture, runner};

@@ -5,7 +5,8 @@ mod common;
 
 use common::{arg, convert, json, mert_verify};
 use mert_arch::{Dtype, Layout};
-use mert_convert::{Plan, PlanOptions, Source, write};
+use mert_checkpoint::Source;
+use mert_convert::{Plan, PlanOptions, write};
 use mert_testkit::{ConvertedModel, fixture};
 use mert_verify::Reference;
 use mert_verify::metrics::LayerMetrics;

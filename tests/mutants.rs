@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use common::{arg, convert, convert_coreml, mert_verify};
 use mert_arch::{Activation, Dtype, Layout, inventory};
-use mert_convert::Source;
-use mert_convert::reader::read_f32;
+use mert_checkpoint::Source;
+use mert_checkpoint::read_f32;
 use mert_convert::write::CoreMlOptions;
 use mert_testkit::{ConvertedModel, fixture};
 use mert_verify::Reference;

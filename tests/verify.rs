@@ -267,7 +267,8 @@ fn clips_that_show_too_little() {
 
 #[test]
 fn a_model_that_takes_clips_as_they_are_is_not_asked_for_normalised_ones() {
-    use mert_convert::{Plan, PlanOptions, PreprocessorOptions, Source, write};
+    use mert_checkpoint::Source;
+    use mert_convert::{Plan, PlanOptions, PreprocessorOptions, write};
     let folder = TempDir::new().unwrap();
     let source = Source::open(&fixture("mert-tiny/pytorch_model.bin")).unwrap();
     let loud = changed_reference(&folder, |r| r.input_values.iter_mut().for_each(|x| *x *= 3.0));

@@ -4,8 +4,9 @@
 use std::path::{Path, PathBuf};
 
 use mert_arch::{Dtype, Layout};
+use mert_checkpoint::Source;
 use mert_convert::write::CoreMlOptions;
-use mert_convert::{Plan, PlanOptions, Source, write};
+use mert_convert::{Plan, PlanOptions, write};
 use mert_testkit::{fixture, runner};
 use mert_verify::Reference;
 use serde_json::Value;

@@ -16,6 +16,7 @@ mod inventory;
 mod known;
 mod layout;
 mod metadata;
+mod model_files;
 mod negated_view;
 mod preprocessor;
 mod printable;
@@ -33,6 +34,7 @@ pub use inventory::{CONV0_WEIGHT, Role, TensorSpec, inventory, training_only_rea
 pub use known::{KNOWN_CHECKPOINTS, KnownCheckpoint, known_by_sha256};
 pub use layout::Layout;
 pub use metadata::{Metadata, MetadataError};
+pub use model_files::{ADAPTER_CONFIG_FILE, CONFIG_FILE, PREPROCESSOR_FILES, WEIGHT_FILES};
 pub use negated_view::rebuilds_negated_view;
 pub use preprocessor::{Preprocessor, PreprocessorConfig};
 pub use printable::{printable, printable_line};

@@ -6,7 +6,7 @@ use std::hint::black_box;
 
 use gungraun::{library_benchmark, library_benchmark_group, main};
 use mert_arch::Dtype;
-use mert_convert::reader::SourceDtype;
+use mert_checkpoint::SourceDtype;
 use mert_convert::transform::{Cast, FuseWeightNorm, Place, Transpose, check_finite};
 
 /// Output channels of MERT-v1-95M's positional convolution: (channels, 48, 128).

@@ -6,13 +6,13 @@ use std::path::Path;
 use mert_arch::{Dtype, Metadata};
 use serde::Serialize;
 
-use super::atomic::{AtomicFile, write_error};
 use super::tensors::{Placed, Target, write_tensors, write_tensors_and_hash};
-use super::writeback::Writeback;
 use super::{Written, refuse_input_as_output};
-use crate::reader::MappedFile;
-use crate::reader::safetensors::read_header;
-use crate::{ConvertError, Plan, Result, Source, Step};
+use mert_checkpoint::Source;
+use mert_checkpoint::read_header;
+use mert_fs::{AtomicFile, FsError, MappedFile, Writeback};
+
+use crate::{ConvertError, Plan, Result, Step};
 
 /// Executes a plan into a safetensors file; `progress` is told each step as it is done.
 ///
@@ -51,12 +51,12 @@ pub fn safetensors(
         }
         target.write_at(&header, 0)?;
         let bytes = (header.len() + plan.byte_len()) as u64;
-        file.file().set_len(bytes).map_err(|source| write_error(output, source))?;
+        file.file().set_len(bytes).map_err(|source| FsError::write(output, source))?;
         check_header(plan, &metadata, &target.reopen()?)
             .map_err(|reason| ConvertError::ReadBack { path: output.to_path_buf(), reason })?;
         Ok(Written { bytes, source_sha256: metadata.source_sha256 })
     })
-    .map_err(|source| write_error(output, source))?;
+    .map_err(|source| FsError::write(output, source))?;
     let written = done?;
     file.commit()?;
     Ok(written)
