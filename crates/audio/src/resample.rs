@@ -19,7 +19,7 @@ const LIKE_SOXR: (WindowFunction, u32) = (WindowFunction::Blackman2, 220);
 const NEAR: u32 = 2;
 
 /// The filter for rates that allow no block length like [`LIKE_SOXR`]'s: 3 dB down at 0.95 of the Nyquist frequency like
-/// soxr's HQ, but steeper. Measured by `scripts/check-resampler.py`.
+/// soxr's HQ, but steeper. Measured by `scripts/check/resampler.py`.
 const FALLBACK: (WindowFunction, u32) = (WindowFunction::BlackmanHarris2, 288);
 
 /// Refuses a sample rate outside the supported range.

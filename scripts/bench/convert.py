@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Times `mert-convert` beside the same conversion in Python (convert_baseline.py) and prints a Markdown table.
 
-    scripts/bench-convert.py [--checkpoint pytorch_model.bin] [--runs 9] [--threads N] [--idle]
+    scripts/bench/convert.py [--checkpoint pytorch_model.bin] [--runs 9] [--threads N] [--idle]
 
 Each run is a whole process with the checkpoint in the page cache; the programs take turns, so that what else
 the machine does meets all of them; with --idle a run waits until the machine does nothing else, and is repeated
@@ -28,23 +28,11 @@ import threading
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from environment import ROOT, TARGET, Failed, make_venv, say  # noqa: E402
+
 PINS = ["torch==2.13.0", "safetensors==0.8.0", "numpy==2.4.6"]
 FUSED = "encoder.pos_conv_embed.conv.weight"
-
-
-def environment():
-    """The interpreter of the kept environment."""
-    venv = TARGET / "venv-bench-convert"
-    stamp = venv / ".pins"
-    if not stamp.exists() or stamp.read_text() != " ".join(PINS):
-        print(f"bench-convert: making {venv}", file=sys.stderr)
-        subprocess.run([sys.executable, "-m", "venv", "--clear", venv], check=True)
-        pip = [venv / "bin/pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, *PINS], check=True)
-        stamp.write_text(" ".join(PINS))
-    return venv / "bin/python"
 
 
 COMPARE = """
@@ -106,8 +94,7 @@ def run(command, output, sample):
         done.set()
         thread.join()
     if process.returncode != 0:
-        print(f"bench-convert: {command} failed", file=sys.stderr)
-        sys.exit(2)
+        raise Failed(f"{command} failed")
     return seconds, usage.ru_maxrss * 1024, peak[0]
 
 
@@ -134,8 +121,7 @@ def run_alone(command, output):
         own = used.ru_utime + used.ru_stime - own.ru_utime - own.ru_stime
         if after - before - own < 0.1 * result[0] * os.cpu_count():
             return result
-    print("bench-convert: the machine is never idle", file=sys.stderr)
-    sys.exit(2)
+    raise Failed("the machine is never idle")
 
 
 def processor():
@@ -159,7 +145,7 @@ def main():
     binary = args.binaries / "mert-convert"
     if not binary.exists():
         parser.error(f"{binary} is missing: cargo build --release")
-    python = args.python or environment()
+    python = args.python or make_venv(TARGET / "venv-bench-convert", PINS)
 
     folder = TARGET / "bench-convert"
     folder.mkdir(parents=True, exist_ok=True)
@@ -173,7 +159,7 @@ def main():
     threads = ["--threads", args.threads] if args.threads else []
     convert = [binary, checkpoint, ours, *threads]
     programs = {
-        "Python": ([python, ROOT / "scripts/convert_baseline.py", checkpoint, theirs], theirs),
+        "Python": ([python, ROOT / "scripts/bench/convert_baseline.py", checkpoint, theirs], theirs),
         "`mert-convert`": (convert, ours),
         "`mert-convert --quiet`": ([*convert, "--quiet"], ours),
         "`mert-convert --quiet --source-sha256 …`": ([*convert, "--quiet", "--source-sha256", sha256(checkpoint)], ours),
@@ -185,7 +171,7 @@ def main():
     memory = {name: run(command, output, True)[1:] for name, (command, output) in programs.items()}
     compared = subprocess.run([python, "-c", COMPARE, ours, theirs, FUSED], capture_output=True, text=True)
     if compared.returncode != 0:
-        print(f"bench-convert: the outputs differ: {compared.stderr.strip()}", file=sys.stderr)
+        say(f"bench/convert: the outputs differ: {compared.stderr.strip()}")
         sys.exit(1)
     seconds = {name: [] for name in programs}
     for _ in range(args.runs):
@@ -214,4 +200,8 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (Failed, OSError, subprocess.CalledProcessError) as error:
+        say(f"bench/convert: {error}")
+        sys.exit(2)

@@ -3,9 +3,9 @@
 # which they stand, on the tiny fixture. A command that a document shows and that fails is a defect. Not run: what
 # stands for a name of yours (MODEL), what needs a Mac (--engine coreml), and what needs the hub (m-a-p/…).
 #
-#   scripts/check-docs.sh [FOLDER_WITH_BINARIES]     (default: target/release; built with feature tch)
+#   scripts/check/docs.sh [FOLDER_WITH_BINARIES]     (default: target/release; built with feature tch)
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 root="$PWD"
 bin="$(cd "${1:-${CARGO_TARGET_DIR:-target}/release}" && pwd)"
 export PATH="$bin:$PATH"
@@ -63,7 +63,7 @@ for document in "$root"/README.md "$root"/docs/*.md; do
     if grep -q '^models:' verify.yaml; then
       echo "\$ mert-verify --config verify.yaml    # as in $(basename "$document")"
       mert-verify --config verify.yaml --quiet ||
-        { echo "check-docs: a gate in $(basename "$document") does not pass" >&2; exit 1; }
+        { echo "check/docs: a gate in $(basename "$document") does not pass" >&2; exit 1; }
       count=$((count + 1))
     fi
     rm "$block"
@@ -74,9 +74,9 @@ for document in "$root"/README.md "$root"/docs/*.md; do
     output="$(sed -nE 's/.* (-o|--output) ([^ ]*).*/\2/p' <<<"$command")"
     [ -z "$output" ] || rm -f "$output" "${output%.npy}.rows.jsonl"
     echo "\$ $command"
-    bash -euc "$command" >/dev/null || { echo "check-docs: failed in $(basename "$document"): $command" >&2; exit 1; }
+    bash -euc "$command" >/dev/null || { echo "check/docs: failed in $(basename "$document"): $command" >&2; exit 1; }
     count=$((count + 1))
   done < <(fenced "$document" sh | cut -f 2- | grep -E '^mert-(convert|verify|embed) ' | sed -E 's/ +#.*//' | grep -vE ' (MODEL|ORIGINAL|PACKAGE)( |$)|--engine coreml|m-a-p/')
 done
-[ "$count" -gt 8 ] || { echo "check-docs: only $count commands were found; is the extraction broken?" >&2; exit 1; }
-echo "check-docs: $count documented commands work"
+[ "$count" -gt 8 ] || { echo "check/docs: only $count commands were found; is the extraction broken?" >&2; exit 1; }
+echo "check/docs: $count documented commands work"

@@ -1,7 +1,7 @@
 """The checkpoint in transformers' HubertModel, and its ONNX export."""
 
 import argparse
-import importlib.util
+import importlib
 import json
 import sys
 import warnings
@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch.nn.utils import parametrize
 
-FIXTURES = Path(__file__).resolve().parents[1] / "make-fixtures.py"
+FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 INPUT = "input_values"
 # The newest that the TorchScript exporter writes and that all of ONNX Runtime's fusions know. Graphs from
 # the newer exporter, with Gelu (opset 20) or Attention (opset 23) as one operator, ran slower there.
@@ -18,12 +18,10 @@ OPSET = 17
 
 
 def fixtures():
-    """make-fixtures.py as a module: it knows the checkpoint's names and builds the model."""
-    if "make_fixtures" not in sys.modules:
-        spec = importlib.util.spec_from_file_location("make_fixtures", FIXTURES)
-        sys.modules["make_fixtures"] = module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    return sys.modules["make_fixtures"]
+    """scripts/fixtures/make_models.py as a module: it knows the checkpoint's names and builds the model."""
+    if str(FIXTURES) not in sys.path:
+        sys.path.append(str(FIXTURES))
+    return importlib.import_module("make_models")
 
 
 def weights_file(folder):

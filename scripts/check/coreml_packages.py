@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks Core ML packages that mert-convert wrote with coremltools, on Linux, without running them.
 
-    python scripts/check_coreml.py PACKAGE.mlpackage [PACKAGE.mlpackage ...]
+    python scripts/check/coreml_packages.py PACKAGE.mlpackage [PACKAGE.mlpackage ...]
 
 What is asked of each package, in the order of the lines that are printed:
 
@@ -514,15 +514,18 @@ def check(path):
 
 
 def main(arguments):
+    if arguments in (["-h"], ["--help"]):
+        print(__doc__)
+        return 0
     if not arguments:
         print(__doc__, file=sys.stderr)
         return 2
     for path in arguments:
         if not Path(path).is_dir():
-            print(f"check-coreml: {path}: no such folder", file=sys.stderr)
+            print(f"check/coreml: {path}: no such folder", file=sys.stderr)
             return 2
     results = [check(path) for path in arguments]
-    print("check-coreml:", "all pass" if all(results) else "FAILED")
+    print("check/coreml:", "all pass" if all(results) else "FAILED")
     return 0 if all(results) else 1
 
 

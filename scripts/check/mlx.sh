@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs a converted file in MLX itself and compares every hidden state with a PyTorch reference.
 #
-#   scripts/check-mlx.sh CONVERTED.safetensors REFERENCE.npz [CONVERTED REFERENCE ...]
+#   scripts/check/mlx.sh CONVERTED.safetensors REFERENCE.npz [CONVERTED REFERENCE ...]
 #
 # Exit status: 0 all hidden states agree, 1 they differ, 2 anything else. The Python environment is
 # made on the first call (MLX runs on Linux without a GPU) and kept.
@@ -12,12 +12,12 @@ set -euo pipefail
 
 pins=("mlx[cpu]==0.32.4" "numpy==2.4.6" "safetensors==0.8.0")
 
-root="$(cd "$(dirname "$0")/.." && pwd)"
+root="$(cd "$(dirname "$0")/../.." && pwd)"
 venv="${MERT_MLX_VENV:-$root/target/venv-mlx}"
 stamp="$venv/.pins"
 
 make_venv() {
-  echo "check-mlx: making $venv" >&2
+  echo "check/mlx: making $venv" >&2
   "${PYTHON:-python3}" -m venv --clear "$venv" &&
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "${pins[@]}" >&2 &&
     echo "${pins[*]}" >"$stamp"
@@ -26,4 +26,4 @@ make_venv() {
 if [ "$(cat "$stamp" 2>/dev/null)" != "${pins[*]}" ]; then
   make_venv || exit 2
 fi
-exec "$venv/bin/python" "$root/scripts/check_mlx.py" "$@"
+exec "$venv/bin/python" "$root/scripts/check/mlx_model.py" "$@"

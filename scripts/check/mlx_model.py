@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs a converted HuBERT/MERT file in MLX and compares its hidden states with PyTorch's.
 
-    python scripts/check_mlx.py CONVERTED.safetensors REFERENCE.npz [CONVERTED REFERENCE ...]
+    python scripts/check/mlx_model.py CONVERTED.safetensors REFERENCE.npz [CONVERTED REFERENCE ...]
 
 Shares no code with the converter: everything it knows about a file is in the file's metadata.
 Exit status: 0 all hidden states agree, 1 they differ, 2 anything else.
@@ -252,6 +252,9 @@ def check(converted, reference_path):
 
 
 def main(arguments):
+    if arguments in (["-h"], ["--help"]):
+        print(__doc__)
+        return 0
     if not arguments or len(arguments) % 2:
         print(__doc__, file=sys.stderr)
         return 2
@@ -262,9 +265,9 @@ def main(arguments):
         try:
             results.append(check(converted, reference))
         except Exception as error:
-            print(f"check-mlx: {converted}: {type(error).__name__}: {error}", file=sys.stderr)
+            print(f"check/mlx: {converted}: {type(error).__name__}: {error}", file=sys.stderr)
             return 2
-    print("check-mlx:", "all agree" if all(results) else "FAILED")
+    print("check/mlx:", "all agree" if all(results) else "FAILED")
     return 0 if all(results) else 1
 
 

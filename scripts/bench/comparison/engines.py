@@ -21,7 +21,7 @@ class Torch:
     def __init__(self, arguments, attention, compiled=False):
         import torch
 
-        from bench_peers.model import AllHiddenStates
+        from comparison.model import AllHiddenStates
 
         torch.set_num_threads(arguments.threads)
         torch.set_num_interop_threads(1)

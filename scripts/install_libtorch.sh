@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds a CPU-only libtorch for the `tch` feature and prints its folder on stdout.
 #
-#   export LIBTORCH="$(scripts/install-libtorch.sh)"
+#   export LIBTORCH="$(scripts/install_libtorch.sh)"
 #   export LD_LIBRARY_PATH="$LIBTORCH/lib:${LD_LIBRARY_PATH:-}"      # DYLD_LIBRARY_PATH on macOS
 #
 # The torch wheel for Linux is a CUDA build of several gigabytes once its dependencies are in. Its
@@ -17,7 +17,7 @@ cuda_cupti_version=13.0.85
 
 root="$(cd "$(dirname "$0")/.." && pwd)"
 out="${MERT_LIBTORCH_DIR:-$root/target/libtorch-$torch_version}"
-log() { echo "install-libtorch: $*" >&2; }
+log() { echo "install_libtorch: $*" >&2; }
 
 if [ -f "$out/.complete" ]; then
   echo "$out"

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs PyTorch, ONNX Runtime and OpenVINO beside mert-runtime: same checkpoint, same input, turn by turn.
 
-    scripts/bench-peers.py [--seconds 5,30] [--threads 2] [--runs 7] [--checkpoint DIR] [--json FILE]
+    scripts/bench/peers.py [--seconds 5,30] [--threads 2] [--runs 7] [--checkpoint DIR] [--json FILE]
 
 Each engine lives in a process of its own, which is stopped while another one runs. All return
 every hidden state, computed in float32; before anything is timed each is compared with PyTorch
@@ -24,11 +24,12 @@ import traceback
 from datetime import date
 from pathlib import Path
 
-from environment import Failed, make_venv, run, say
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from environment import ROOT, TARGET, Failed, make_venv, run, say  # noqa: E402
 
-ROOT = Path(__file__).resolve().parents[1]
-SCRIPTS = ROOT / "scripts"
-TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+# Where the package `comparison` is.
+HERE = Path(__file__).resolve().parent
+MAKE_MODELS = ROOT / "scripts/fixtures/make_models.py"
 
 PINS = [
     "torch==2.13.0",
@@ -81,7 +82,7 @@ def parse():
         type=Path,
         metavar="DIR",
         help="config.json and model.safetensors or pytorch_model.bin; default: the seeded full-size model of "
-        "make-fixtures.py, made in target/ if it is not there",
+        "scripts/fixtures/make_models.py, made in target/ if it is not there",
     )
     parser.add_argument(
         "--model",
@@ -109,7 +110,7 @@ def parse():
 
 def binaries(folder):
     if folder is None:
-        say("bench-peers: building")
+        say("bench/peers: building")
         run(
             "cargo", "build", "--release", "--bin", "mert-convert", "--bin", "mert-verify", cwd=ROOT
         )
@@ -118,7 +119,7 @@ def binaries(folder):
 
 
 def checkpoint_folder(given):
-    from bench_peers.model import weights_file
+    from comparison.model import weights_file
 
     if given is not None:
         if not (given / "config.json").is_file() or weights_file(given) is None:
@@ -128,13 +129,13 @@ def checkpoint_folder(given):
         return given
     folder = TARGET / "bench-peers" / "checkpoint"
     if not (folder / "reference.npz").is_file():
-        run(sys.executable, SCRIPTS / "make-fixtures.py", "--full-size", folder)
+        run(sys.executable, MAKE_MODELS, "--full-size", folder)
     return folder
 
 
 def converted_files(given, checkpoint, bin_folder, work):
     """Converted files by the name that the tables give them. The first is compared with the peers."""
-    from bench_peers.model import weights_file
+    from comparison.model import weights_file
 
     if given:
         return {f"mert-runtime, {file.name} ({weights_dtype(file)})": file for file in given}
@@ -158,26 +159,26 @@ def weights_dtype(file):
 
 def start_workers(stack, arguments, files, work, bin_folder):
     """All engines, loaded, each stopped after its first run."""
-    from bench_peers.engines import PEERS
-    from bench_peers.turns import Worker
+    from comparison.engines import PEERS
+    from comparison.turns import Worker
 
     threads = arguments.threads
     environment = {
-        "PYTHONPATH": str(SCRIPTS),
+        "PYTHONPATH": str(HERE),
         "OMP_NUM_THREADS": str(threads),
         "MKL_NUM_THREADS": str(threads),
         "TOKENIZERS_PARALLELISM": "false",
     }
     for name, file in files.items():
         command = [bin_folder / "mert-verify", "bench", file, "--input", work / "x.npy"]
-        say(f"bench-peers: loading {name}")
+        say(f"bench/peers: loading {name}")
         stack.append(Worker(name, [*command, "--threads", threads, "--stdin", "--peak"], {}))
     for name in arguments.engines:
-        say(f"bench-peers: loading {PEERS[name].title}")
+        say(f"bench/peers: loading {PEERS[name].title}")
         command = [
             sys.executable,
             "-m",
-            "bench_peers.worker",
+            "comparison.worker",
             name,
             "--checkpoint",
             arguments.checkpoint,
@@ -197,7 +198,7 @@ def start_workers(stack, arguments, files, work, bin_folder):
 def check_agreement(arguments, files, work, bin_folder):
     """NMSE of every hidden state against PyTorch eager; whether all of them are small."""
     import numpy as np
-    from bench_peers.engines import PEERS
+    from comparison.engines import PEERS
 
     def nmse(candidate, reference):
         if candidate.shape != reference.shape:
@@ -230,9 +231,9 @@ def agreement_limit(file):
 
 def one_length(arguments, files, seconds, work, bin_folder, versions):
     import numpy as np
-    from bench_peers import report
-    from bench_peers.model import fixtures
-    from bench_peers.turns import take_turns
+    from comparison import report
+    from comparison.model import fixtures
+    from comparison.turns import take_turns
 
     rate = json.loads((arguments.checkpoint / "config.json").read_text()).get("sample_rate", 16000)
     np.save(work / "x.npy", fixtures().music("full-size", round(seconds * rate), rate))
@@ -259,7 +260,7 @@ def one_length(arguments, files, seconds, work, bin_folder, versions):
 
         def progress(round_number, name, took):
             counted = f"round {round_number} of {arguments.runs}" if round_number else "not counted"
-            say(f"bench-peers: {seconds:g} s, {counted}: {name} {took:.3f} s")
+            say(f"bench/peers: {seconds:g} s, {counted}: {name} {took:.3f} s")
 
         take_turns(workers, arguments.runs, progress)
         peaks = [worker.peak_bytes() for worker in workers]
@@ -300,7 +301,7 @@ def one_length(arguments, files, seconds, work, bin_folder, versions):
 def engine_versions(arguments, files, bin_folder):
     from importlib.metadata import version
 
-    from bench_peers.engines import PEERS
+    from comparison.engines import PEERS
 
     said = subprocess.run(
         [bin_folder / "mert-verify", "--version"], capture_output=True, text=True, check=True
@@ -312,7 +313,7 @@ def engine_versions(arguments, files, bin_folder):
 
 
 def choose_engines(text):
-    from bench_peers.engines import PEERS
+    from comparison.engines import PEERS
 
     asked = [name.strip() for name in text.split(",") if name.strip()]
     unknown = [name for name in asked if name not in PEERS]
@@ -325,8 +326,8 @@ def choose_engines(text):
 def bench(arguments):
     from importlib.metadata import version
 
-    from bench_peers import report
-    from bench_peers.engines import PEERS
+    from comparison import report
+    from comparison.engines import PEERS
 
     arguments.engines = choose_engines(arguments.engines)
     arguments.checkpoint = checkpoint_folder(arguments.checkpoint).resolve()
@@ -338,19 +339,19 @@ def bench(arguments):
     print(f"Python {platform.python_version()}, " + ", ".join(packages))
     print(f"load average {load:.2f} at the start", flush=True)
     if load > BUSY:
-        say(f"bench-peers: the machine is busy (load average {load:.2f}); the times will be, too")
-    with tempfile.TemporaryDirectory(prefix="bench-peers-") as folder:
+        say(f"bench/peers: the machine is busy (load average {load:.2f}); the times will be, too")
+    with tempfile.TemporaryDirectory(prefix="peers-") as folder:
         work = Path(folder)
         files = converted_files(arguments.model, arguments.checkpoint, bin_folder, work)
         if any(PEERS[name].needs_onnx for name in arguments.engines):
             export = [
                 sys.executable,
                 "-m",
-                "bench_peers.model",
+                "comparison.model",
                 arguments.checkpoint,
                 work / "model.onnx",
             ]
-            run(*export, "--samples", 48000, env=os.environ | {"PYTHONPATH": str(SCRIPTS)})
+            run(*export, "--samples", 48000, env=os.environ | {"PYTHONPATH": str(HERE)})
         versions = engine_versions(arguments, files, bin_folder)
         lengths = []
         for seconds in arguments.seconds:
@@ -376,8 +377,8 @@ def main():
     if INSIDE not in os.environ:
         python = arguments.python or make_venv(arguments.venv, PINS)
         os.execve(python, [str(python), *sys.argv], os.environ | {INSIDE: "1"})
-    sys.path.insert(0, str(SCRIPTS))
-    from bench_peers.turns import WorkerFailed
+    sys.path.insert(0, str(HERE))
+    from comparison.turns import WorkerFailed
 
     # Whatever ends this ends the workers: a stopped process would stay for ever.
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -392,7 +393,7 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except (Failed, OSError) as error:
-        say(f"bench-peers: {error}")
+        say(f"bench/peers: {error}")
         sys.exit(2)
     except Exception:
         # Python's own exit status, 1, would say that the engines disagree.

@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
-# Type-checks the `metal` feature of mert-runtime and mert-verify, and the `coreml` feature of mert-verify, for
-# macOS, without a Mac.
+# Type-checks the commands for macOS with their features `metal` and `coreml`, without a Mac.
 #
-#   scripts/check-metal.sh
+#   scripts/check/metal.sh
 #
 # Exit status: 0 it type-checks, 1 it does not, 2 it cannot be checked here. Nothing is linked or run,
 # so this finds code that does not compile on macOS, not code that computes the wrong thing there.
@@ -17,9 +16,9 @@ set -euo pipefail
 target=aarch64-apple-darwin
 debian_packages=(rustc-web cargo-web rust-web-src)
 
-root="$(cd "$(dirname "$0")/.." && pwd)"
+root="$(cd "$(dirname "$0")/../.." && pwd)"
 out="$root/target/check-metal" # not target/ itself: another compiler there would rebuild everything
-log() { echo "check-metal: $*" >&2; }
+log() { echo "check/metal: $*" >&2; }
 cd "$root"
 
 # The flags of the normal build are for this machine's processor and linker, or turn warnings into errors.
@@ -91,4 +90,4 @@ host="$("${cargo[@]}" -vV | sed -n 's/^host: //p')" || exit 2
 
 # Optimised dependencies pay off in a program that runs, here only macros run.
 "${cargo[@]}" check "${options[@]}" --target-dir "$out" --config 'profile.dev.package."*".opt-level=0' \
-  --package mert-runtime --package mert-verify --features mert-runtime/metal,mert-cli/metal,mert-cli/coreml || exit 1
+  --package mert-runtime --package mert-cli --features mert-runtime/metal,mert-cli/metal,mert-cli/coreml || exit 1

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Embeds folders of music and compares every window with what Python makes of it.
 
-    scripts/check-game-music.py FOLDER... --checkpoint FOLDER [--bin target/release] [--seconds N]
+    scripts/check/game_music.py FOLDER... --checkpoint FOLDER [--bin target/release] [--seconds N]
 
 Meant for music that others made, such as that of Debian's games:
 
@@ -37,10 +37,9 @@ import traceback
 import zipfile
 from pathlib import Path
 
-from environment import Failed, make_venv, run, say
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from environment import TARGET, Failed, make_venv, run, say  # noqa: E402
 
-ROOT = Path(__file__).resolve().parents[1]
-TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 PINS = [
     "numpy==2.4.6",
     "soundfile==0.14.0",
@@ -240,7 +239,7 @@ def check(arguments):
     document, good = [], True
     print("| folder | tracks | as FFmpeg only | too short | windows | worst 1 − cos | where | quiet (worst) | silent |")
     print("|---|---|---|---|---|---|---|---|---|", flush=True)
-    with tempfile.TemporaryDirectory(prefix="check-game-music-") as folder:
+    with tempfile.TemporaryDirectory(prefix="game_music-") as folder:
         work = Path(folder)
         model = work / "model.safetensors"
         convert = [arguments.bin / "mert-convert", arguments.checkpoint / "pytorch_model.bin", model]
@@ -289,7 +288,7 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except (Failed, OSError) as error:
-        say(f"check-game-music: {error}")
+        say(f"check/game_music: {error}")
         sys.exit(2)
     except Exception:
         traceback.print_exc()

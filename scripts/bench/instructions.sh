@@ -2,8 +2,8 @@
 # Counts the instructions of the kernels under valgrind and compares them with what is recorded. The count does
 # not depend on what else the machine does, so a regression shows without a quiet machine.
 #
-#   scripts/bench-instructions.sh            compare; exit status 1 if a kernel takes over 5% more
-#   scripts/bench-instructions.sh --record   write what is found as the record
+#   scripts/bench/instructions.sh            compare; exit status 1 if a kernel takes over 5% more
+#   scripts/bench/instructions.sh --record   write what is found as the record
 #
 # Every crate with a benches/instructions.rs takes part; its record is the instructions.tsv beside it. Counts
 # differ from compiler to compiler, so the record says which one it is of, and with another nothing is compared:
@@ -14,16 +14,16 @@
 #
 # MERT_BENCH_TOLERANCE   the regression that is still accepted, in percent (default: 5)
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 
 case "${1-}" in '' | --record) ;; *) sed -n '2,/^set/s/^# \{0,1\}//p' "$0"; exit 2 ;; esac
-command -v valgrind >/dev/null || { echo "bench-instructions: valgrind is not installed" >&2; exit 2; }
+command -v valgrind >/dev/null || { echo "bench/instructions: valgrind is not installed" >&2; exit 2; }
 
 target="${CARGO_TARGET_DIR:-target}"
 version="$(sed -n '/^name = "gungraun"$/{n;s/^version = "\(.*\)"$/\1/p}' Cargo.lock)"
 runner="$target/gungraun-runner-$version"
 if [ ! -x "$runner/bin/gungraun-runner" ]; then
-  echo "bench-instructions: installing gungraun-runner $version" >&2
+  echo "bench/instructions: installing gungraun-runner $version" >&2
   cargo install --quiet --locked gungraun-runner --version "$version" --root "$runner" >&2 || exit 2
 fi
 PATH="$(cd "$runner/bin" && pwd):$PATH"
@@ -47,11 +47,11 @@ for line in open(found_file):
     metrics = bench["profiles"][0]["data"]["parts"][0]["metrics"]["Ir"]["values"]
     found[f"{bench['function_name']} {bench['id']}"] = int(metrics["new"])
 if not found:
-    sys.exit("bench-instructions: nothing was counted")
+    sys.exit("bench/instructions: nothing was counted")
 
 if record:
     with open(record_file, "w") as out:
-        out.write(f"# {compiler}; written by scripts/bench-instructions.sh --record\n")
+        out.write(f"# {compiler}; written by scripts/bench/instructions.sh --record\n")
         out.writelines(f"{name}\t{count}\n" for name, count in sorted(found.items()))
     print(f"{len(found)} counts recorded in {record_file}")
     sys.exit(0)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Does the README's release gate pass as written, with references that the README's Python example made?
 
-    scripts/check-gate-example.py [FOLDER_WITH_BINARIES]     (default: target/release)
+    scripts/check/gate_example.py [FOLDER_WITH_BINARIES]     (default: target/release)
 
 The Python blocks, the `verify.yaml` and the command are taken from README.md and run on two tiny checkpoints, a post-LN and
 a pre-LN one, with real torch and transformers. The long references are made after the same weights were saved as other
@@ -26,11 +26,10 @@ import tempfile
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
-from environment import Failed, make_venv, run, say
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from environment import ROOT, TARGET, Failed, make_venv, run, say  # noqa: E402
 
 PINS = ["torch==2.13.0", "transformers==5.23.0", "numpy==2.4.6"]
-ROOT = Path(__file__).resolve().parent.parent
-TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 # A Core ML package takes clips of 30 s by default.
 SECONDS = 30
 
@@ -170,7 +169,7 @@ def check(name, rate, python, binaries, folder):
     suites = ElementTree.parse(folder / "gate.xml").getroot()
     if suites.get("failures") != "0" or suites.get("errors") != "0" or not int(suites.get("tests")):
         raise Wrong(f"{name}: the gate passes, gate.xml has {dict(suites.attrib)}")
-    say(f"check-gate-example: {name}: {suites.get('tests')} hidden states pass")
+    say(f"check/gate_example: {name}: {suites.get('tests')} hidden states pass")
     return model
 
 
@@ -183,7 +182,7 @@ def check_trap(model, python, binaries, folder, fixture):
     expected = 0 if major < 5 else 1
     if result.returncode != expected or (expected == 1) != ("lacks the encoder's final LayerNorm" in result.stdout):
         raise Wrong(f"hidden_states of transformers {version} as they are: {result.stdout}{result.stderr}")
-    say(f"check-gate-example: hidden_states of transformers {version} as they are: exit status {expected}")
+    say(f"check/gate_example: hidden_states of transformers {version} as they are: exit status {expected}")
 
 
 def main():
@@ -194,19 +193,19 @@ def main():
     venv = Path(os.environ.get("MERT_TORCH_VENV", TARGET / "venv-torch"))
     python, binaries = arguments.python or make_venv(venv, PINS), arguments.binaries.resolve()
     for name, rate in (("mert-tiny", 24_000), ("stable-layer-norm", 16_000)):
-        with tempfile.TemporaryDirectory(prefix="check-gate-example-") as folder:
+        with tempfile.TemporaryDirectory(prefix="gate_example-") as folder:
             model = check(name, rate, python, binaries, Path(folder))
             if name == "stable-layer-norm":
                 check_trap(model, python, binaries, Path(folder), ROOT / "fixtures" / name)
-    print("check-gate-example: the README's gate passes with the README's references")
+    print("check/gate_example: the README's gate passes with the README's references")
 
 
 if __name__ == "__main__":
     try:
         main()
     except Wrong as error:
-        say(f"check-gate-example: {error}")
+        say(f"check/gate_example: {error}")
         sys.exit(1)
     except (Failed, OSError) as error:
-        say(f"check-gate-example: {error}")
+        say(f"check/gate_example: {error}")
         sys.exit(2)

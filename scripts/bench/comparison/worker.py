@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench_peers.engines import PEERS
+from comparison.engines import PEERS
 
 
 # Answers go where standard output went; whatever a library prints there joins the messages instead.

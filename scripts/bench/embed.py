@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Embeds the same music with mert-embed and with a Python pipeline, turn by turn.
 
-    scripts/bench-embed.py [--tracks 12] [--track-seconds 60] [--runs 3] [--layer 6] [--window 30] [--checkpoint DIR]
+    scripts/bench/embed.py [--tracks 12] [--track-seconds 60] [--runs 3] [--layer 6] [--window 30] [--checkpoint DIR]
 
 The tracks are generated, 44.1 kHz stereo, a sixth of them each in WAV, FLAC, MP3, OGG, AAC and ALAC. Each is cut into
 windows, each window becomes the mean of one hidden state:
@@ -29,10 +29,9 @@ import sys
 import time
 from pathlib import Path
 
-from environment import Failed, make_venv, run, say
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from environment import ROOT, TARGET, Failed, make_venv, run, say  # noqa: E402
 
-ROOT = Path(__file__).resolve().parents[1]
-TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 PINS = [
     "torch==2.13.0",
     "transformers==5.23.0",
@@ -254,7 +253,7 @@ def main():
     for name in ["mert-embed", "Python"]:
         engines[name]()
     distance = float(run(*inside, "--inside", "compare", stdout=subprocess.PIPE, text=True).stdout)
-    say(f"bench-embed: pooled cosine 1 - {distance:.1e} at worst")
+    say(f"bench/embed: pooled cosine 1 - {distance:.1e} at worst")
     if not distance <= AGREEMENT:
         return 1
     seconds = {name: [] for name in engines}
@@ -280,5 +279,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except Failed as failure:
-        say(f"bench-embed: {failure}")
+        say(f"bench/embed: {failure}")
         sys.exit(2)

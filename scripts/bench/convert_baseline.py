@@ -1,6 +1,6 @@
 """The conversion as one would write it in Python: what `mert-convert` is timed against.
 
-    python scripts/convert_baseline.py CHECKPOINT OUTPUT.safetensors
+    python scripts/bench/convert_baseline.py CHECKPOINT OUTPUT.safetensors
 """
 
 import sys

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures mert-audio's resampler beside soxr and torchaudio, with sine tones, and prints a Markdown table.
 
-    scripts/check-resampler.py [--pairs 44100:24000,...] [--runs 5] [--json FILE]
+    scripts/check/resampler.py [--pairs 44100:24000,...] [--runs 5] [--json FILE]
 
 All of them get the same float32 samples; ours reads them from a WAV file, by way of its example
 program `decode FILE RATE OUT.f32`, or of any program with these arguments (--command). Each tone is
@@ -34,10 +34,9 @@ import time
 import traceback
 from pathlib import Path
 
-from environment import Failed, make_venv, run, say
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from environment import ROOT, TARGET, Failed, make_venv, run, say  # noqa: E402
 
-ROOT = Path(__file__).resolve().parents[1]
-TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 PINS = ["numpy==2.4.6", "soxr==1.1.0", "torch==2.13.0", "torchaudio==2.11.0"]
 INSIDE = "MERT_CHECK_RESAMPLER_INSIDE"
 PAIRS = "44100:24000,48000:24000,96000:24000,16000:24000,22050:24000,44100:16000"
@@ -270,7 +269,7 @@ def check(arguments):
     document = []
     print("| rates | resampler | passband dB | timing | noise dB | -3 dB | stop band dB | ms |")
     print("|---|---|---|---|---|---|---|---|")
-    with tempfile.TemporaryDirectory(prefix="check-resampler-") as folder:
+    with tempfile.TemporaryDirectory(prefix="resampler-") as folder:
         work = Path(folder)
         functions = resamplers(command, work)
         for rate, to in arguments.pairs:
@@ -302,7 +301,7 @@ if __name__ == "__main__":
     try:
         main()
     except (Failed, OSError) as error:
-        say(f"check-resampler: {error}")
+        say(f"check/resampler: {error}")
         sys.exit(2)
     except Exception:
         traceback.print_exc()
