@@ -1,6 +1,6 @@
 //! Converted safetensors files, as the runtime and the gate open them.
 
-use mert_runtime::{Dtype, ConvertedFile, DeviceKind, Model};
+use mert_runtime::{ConvertedFile, DeviceKind, Dtype, Model};
 use mert_testkit::fuzz::Seed;
 
 use super::fuzz_file;
