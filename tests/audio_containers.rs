@@ -100,7 +100,7 @@ fn one_of_several_tracks_is_read_and_named() {
         let rest = [sized(b"\x16\x54\xae\x6b", &entries), file[end..].to_vec()].concat();
         let found = read("x.mka", &[&file[..tracks], &rest].concat(), Damage::Refuse);
         assert!(found.error.is_none() && found.samples == decoded, "{:?}, {}", found.error, found.samples.len());
-        assert_eq!(found.notes, [format!("of 2 audio tracks, number {number} was read")]);
+        assert_eq!(found.notes, [format!("audio track {number} of 2 was read")]);
     }
 }
 

@@ -30,16 +30,19 @@ pub(in crate::decode) struct Vorbis {
 impl Vorbis {
     /// A decoder for the headers in the `extra_data` of `parameters`.
     pub(in crate::decode) fn decoder(parameters: &AudioCodecParameters) -> crate::Result<PlanarDecoder<Self>> {
-        let damaged = || AudioError::unknown_codec("Vorbis with damaged headers");
         let headers = parameters.extra_data.as_deref().and_then(|data| data.split_at_checked(IDENTIFICATION));
-        let (identification, setup) = headers.ok_or_else(damaged)?;
-        let identification = read_header_ident(identification).map_err(|_| damaged())?;
+        let (identification, setup) = headers.ok_or_else(damaged_headers)?;
+        let identification = read_header_ident(identification).map_err(|_| damaged_headers())?;
         let blocks = (identification.blocksize_0, identification.blocksize_1);
-        let setup = read_header_setup(setup, identification.audio_channels, blocks).map_err(|_| damaged())?;
+        let setup = read_header_setup(setup, identification.audio_channels, blocks).map_err(|_| damaged_headers())?;
         let (rate, channels) = (identification.audio_sample_rate, identification.audio_channels.into());
         let decoder = Vorbis { identification, setup, previous: PreviousWindowRight::new() };
         Ok(PlanarDecoder::new(decoder, parameters, rate, channels, LONGEST))
     }
+}
+
+fn damaged_headers() -> AudioError {
+    AudioError::unknown_codec("Vorbis with damaged headers")
 }
 
 impl PacketDecoder for Vorbis {
