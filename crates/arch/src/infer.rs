@@ -1,4 +1,4 @@
-//! Inferring the architecture from tensor shapes, if there is no `config.json`.
+//! The inference of the configuration from tensor shapes, for checkpoints without a `config.json`.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ pub struct InferredConfig {
     pub assumptions: Vec<String>,
 }
 
-/// Why no configuration could be inferred.
+/// An error of inferring a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum InferError {
     /// A tensor that every model of the family has is missing.

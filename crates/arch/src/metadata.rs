@@ -36,7 +36,7 @@ pub struct Metadata {
     pub generator: String,
 }
 
-/// Why a file's metadata cannot be used.
+/// An error of metadata that cannot be used.
 #[derive(Debug, Error)]
 pub enum MetadataError {
     /// The file was not written by mert-convert.

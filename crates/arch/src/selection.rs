@@ -27,7 +27,7 @@ pub enum LayerSelection {
     Some(BTreeSet<i64>),
 }
 
-/// Why a selection cannot be used.
+/// An error of a selection that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SelectionError {
     /// The text is not a selection.

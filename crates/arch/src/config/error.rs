@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-/// Why a configuration cannot be used.
+/// An error of a configuration that cannot be used.
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// The text is not JSON, or not a JSON object.

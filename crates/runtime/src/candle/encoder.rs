@@ -40,7 +40,7 @@ impl Encoder {
 
     /// Computes the output of layer `layer`, where 1 is the first, from the output of the layer below.
     ///
-    /// In a pre-LN model the last hidden state is [`Encoder::finish`] of this.
+    /// The last hidden state of a pre-LN model is [`Encoder::finish`] of this.
     pub(crate) fn layer(&self, layer: usize, x: &Tensor) -> Result<Tensor> {
         let _span = tracing::trace_span!("encoder_layer", layer).entered();
         self.layers[layer - 1].forward(x)
