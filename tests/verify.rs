@@ -26,7 +26,7 @@ fn every_variant_dtype_and_layout_passes() {
     for name in ["mert-tiny", "stable-layer-norm", "deepnorm"] {
         let reference = fixture(&format!("{name}/reference.npz"));
         for (i, dtype) in [Dtype::F32, Dtype::F16, Dtype::Bf16].into_iter().enumerate() {
-            for layout in [Layout::Mlx, Layout::Candle] {
+            for layout in [Layout::Mlx, Layout::Torch] {
                 let model = convert(&fixture(&format!("{name}/pytorch_model.bin")), &folder, dtype, layout);
                 let report = folder.path().join("report.json");
                 let (code, out, err) = mert_verify(&[

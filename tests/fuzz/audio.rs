@@ -65,7 +65,7 @@ fn frames() {
 }
 
 /// Corrects the checksums of Ogg pages, so that a changed page is not skipped as damaged (RFC 3533, section 6).
-fn correct_page_checksums(bytes: &mut Vec<u8>) {
+fn correct_page_checksums(bytes: &mut [u8]) {
     let mut at = 0;
     while let Some(found) = bytes.get(at..).and_then(|rest| rest.windows(4).position(|window| window == b"OggS")) {
         let start = at + found;

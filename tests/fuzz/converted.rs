@@ -1,6 +1,6 @@
 //! Converted safetensors files, as the runtime and the gate open them.
 
-use mert_runtime::{ComputeDtype, ConvertedFile, DeviceKind, Model};
+use mert_runtime::{ConvertedFile, DeviceKind, Dtype, Model};
 use mert_testkit::fuzz::Seed;
 
 use super::fuzz_file;
@@ -11,7 +11,7 @@ fn converted_safetensors() {
     fuzz_file("converted", vec![Seed::fixture("mert-tiny/model.safetensors")], None, |path| {
         let Ok(file) = ConvertedFile::open(&path) else { return Ok(()) };
         // A configuration of another size must not be believed before the tensors are compared with it.
-        let _ = Model::from_file(&file, ComputeDtype::F32, &device);
+        let _ = Model::from_file(&file, Dtype::F32, &device);
         Ok(())
     });
 }

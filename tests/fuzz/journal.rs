@@ -58,7 +58,7 @@ fn journal() {
 }
 
 /// Corrects the checksums of the records, as far as their lengths lead.
-fn correct_checksums(bytes: &mut Vec<u8>) {
+fn correct_checksums(bytes: &mut [u8]) {
     let mut at = 0;
     while let Some(header) = bytes.get(at..at + HEADER) {
         let length = u32::from_le_bytes([header[0], header[1], header[2], header[3]]) as usize;

@@ -34,7 +34,7 @@ const FOR_EACH_BYTE: usize = 64;
 fn fuzz_file(
     name: &'static str,
     corpus: Vec<Seed>,
-    repair: Option<fn(&mut Vec<u8>)>,
+    repair: Option<fn(&mut [u8])>,
     parse: impl Fn(PathBuf) -> Result<(), String>,
 ) {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);

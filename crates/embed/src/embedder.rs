@@ -78,7 +78,7 @@ impl Embedder {
 
     /// Memory for [`Embedder::embed`], to be kept between windows.
     pub fn workspace(&self) -> Workspace {
-        self.model.workspace()
+        Workspace::default()
     }
 
     /// Embeds one window of mono samples, which is normalised in place if the model requires it. `rate` is the samples'

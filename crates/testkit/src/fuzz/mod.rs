@@ -57,7 +57,7 @@ pub struct Target<'a> {
     /// The files that are mutated.
     pub corpus: Vec<Seed>,
     /// Makes a mutated input reach deeper, by correcting its checksums; it is applied to every second input.
-    pub repair: Option<fn(&mut Vec<u8>)>,
+    pub repair: Option<fn(&mut [u8])>,
     /// Parses an input. It fails by panicking, or with a message.
     pub run: &'a dyn Fn(&Seed) -> Result<(), String>,
 }
@@ -206,7 +206,7 @@ mod tests {
     #[test]
     fn a_parser_without_a_fault_passes() {
         let corpus = vec![Seed { name: "seed.bin".into(), bytes: vec![5; 40] }];
-        Target { name: "sound", corpus, repair: Some(|bytes| bytes.clear()), run: &|_| Ok(()) }.cases(
+        Target { name: "sound", corpus, repair: Some(|bytes| bytes.fill(0)), run: &|_| Ok(()) }.cases(
             &Watchdog::start("sound"),
             [7; 32],
             CASES,

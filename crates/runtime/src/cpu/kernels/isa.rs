@@ -1,4 +1,8 @@
+//! The instruction sets: found at run time, each with the tiles that fit its registers, and the kernels compiled for it.
+
 use pulp::{Scalar128b, Simd, WithSimd};
+
+use super::super::memory::{Tile, TileShape};
 
 /// The vector instructions that the processor has, found at run time.
 #[derive(Debug, Clone, Copy)]
@@ -12,37 +16,28 @@ pub(crate) enum Isa {
     /// 4 floats, 32 registers.
     #[cfg(target_arch = "aarch64")]
     Neon(pulp::aarch64::Neon),
-    /// Whatever the compiler makes of groups of 4 floats.
+    /// Groups of 4 floats, for which the compiler chooses the instructions.
     Portable,
 }
 
-/// Which of the two tile shapes of an [`Isa`] a product has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Shape {
-    /// About as many rows as columns.
-    Square,
-    /// More columns than rows: fewer loads for each product, where the width of the result allows it.
-    Wide,
-}
-
-/// Code that is compiled once for each instruction set and tile: `ROWS` rows by `VECTORS` registers of
-/// columns, so many that the accumulators, one row of the right operand and one element of the left
-/// fit the register file.
+/// Code that is compiled once for each instruction set and tile: `ROWS` rows by `VECTORS` registers of columns, chosen so
+/// that the accumulators, one row of the right operand and one element of the left fit the register file.
 pub(crate) trait Kernel {
     type Output;
 
-    /// Implementations are `#[inline(always)]`, and so is all that they call, or it is not compiled for
-    /// the instruction set.
+    /// Runs the kernel. Implementations are `#[inline(always)]`, and so is all that they call: anything else is not
+    /// compiled for the instruction set.
     fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) -> Self::Output;
 }
 
 impl Isa {
-    /// The shape whose columns divide `columns`, if one does.
-    pub(crate) fn shape_for(self, columns: usize) -> Shape {
-        if columns.is_multiple_of(self.tile(Shape::Wide).1) { Shape::Wide } else { Shape::Square }
+    /// The tile for a result of `columns` columns: the wide one if its columns divide them.
+    pub(crate) fn tile_for(self, columns: usize) -> Tile {
+        let wide = self.tile(TileShape::Wide);
+        if columns.is_multiple_of(wide.columns) { wide } else { self.tile(TileShape::Square) }
     }
 
-    /// The best that this processor has.
+    /// The widest instruction set that this processor has.
     pub(crate) fn detect() -> Self {
         #[cfg(target_arch = "x86_64")]
         {
@@ -60,7 +55,7 @@ impl Isa {
         Isa::Portable
     }
 
-    /// All that this processor has.
+    /// Every instruction set that this processor has.
     #[cfg(test)]
     pub(crate) fn available() -> Vec<Self> {
         let mut all = vec![Isa::detect(), Isa::Portable];
@@ -71,8 +66,8 @@ impl Isa {
         all
     }
 
-    /// Rows and columns of a tile.
-    pub(crate) fn tile(self, shape: Shape) -> (usize, usize) {
+    /// The tile of this shape.
+    pub(crate) fn tile(self, shape: TileShape) -> Tile {
         struct Size;
         impl Kernel for Size {
             type Output = (usize, usize);
@@ -81,15 +76,17 @@ impl Isa {
                 (ROWS, VECTORS * S::F32_LANES)
             }
         }
-        self.run(shape, Size)
+        let (rows, columns) = self.run(shape, Size);
+        Tile { shape, rows, columns }
     }
 
-    pub(crate) fn run<K: Kernel>(self, shape: Shape, kernel: K) -> K::Output {
+    /// Runs `kernel` with this instruction set and its tile of this shape.
+    pub(crate) fn run<K: Kernel>(self, shape: TileShape, kernel: K) -> K::Output {
         match (self, shape) {
             #[cfg(target_arch = "x86_64")]
-            (Isa::Avx512(simd), Shape::Square) => Simd::vectorize(simd, Tiled::<K, 12, 2>(kernel)),
+            (Isa::Avx512(simd), TileShape::Square) => Simd::vectorize(simd, Tiled::<K, 12, 2>(kernel)),
             #[cfg(target_arch = "x86_64")]
-            (Isa::Avx512(simd), Shape::Wide) => Simd::vectorize(simd, Tiled::<K, 8, 3>(kernel)),
+            (Isa::Avx512(simd), TileShape::Wide) => Simd::vectorize(simd, Tiled::<K, 8, 3>(kernel)),
             #[cfg(target_arch = "x86_64")]
             (Isa::Avx2(simd), _) => Simd::vectorize(simd, Tiled::<K, 6, 2>(kernel)),
             #[cfg(target_arch = "aarch64")]
@@ -110,8 +107,8 @@ impl<K: Kernel, const ROWS: usize, const VECTORS: usize> WithSimd for Tiled<K, R
     }
 }
 
-/// `a·b + c`, rounded once where the processor can: a fused operation in software would be a function
-/// call for each element.
+/// `a·b + c`, rounded once where the processor has a fused operation: one in software would be a function call for each
+/// element.
 #[inline(always)]
 pub(crate) fn mul_add<S: Simd>(simd: S, a: S::f32s, b: S::f32s, c: S::f32s) -> S::f32s {
     if is_portable::<S>() { simd.add_f32s(simd.mul_f32s(a, b), c) } else { simd.mul_add_e_f32s(a, b, c) }

@@ -1,25 +1,26 @@
+//! The left operand of a product: activations in the order in which the microkernel reads them.
+
 use rayon::prelude::*;
 
 use super::buffer::{Buffer, LINE};
-use super::isa::{Isa, Shape};
+use super::tile::Tile;
 
 /// Activations `(rows, width)` in the order in which a product reads its left operand:
 /// `[tile of rows][line of columns][row][column]`, the columns filled up with zeros to whole lines.
 ///
-/// What is multiplied next is written in this order in the first place, so that no product has to
-/// gather its operand.
+/// Each step writes the operand of the next product in this order, so that no product has to copy it first.
 #[derive(Debug, Default)]
-pub(crate) struct Packed {
+pub(crate) struct PackedActivations {
     values: Buffer,
     rows: usize,
     width: usize,
     tile_rows: usize,
 }
 
-/// Rows of [`Packed`] activations, from the first of a tile on.
+/// Rows of [`PackedActivations`], from the first row of a tile on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PackedRows<'a> {
-    activations: &'a Packed,
+    activations: &'a PackedActivations,
     first_tile: usize,
     rows: usize,
 }
@@ -38,7 +39,7 @@ impl<'a> PackedRows<'a> {
         self.activations.tile_size()
     }
 
-    /// The rows from `row`, the first of a tile, on.
+    /// The rows from `row` on, which is the first of a tile.
     pub(crate) fn after(self, row: usize) -> Self {
         let first_tile = self.first_tile + row / self.activations.tile_rows;
         PackedRows { first_tile, rows: self.rows.saturating_sub(row), ..self }
@@ -51,18 +52,18 @@ impl<'a> PackedRows<'a> {
     }
 }
 
-impl Packed {
-    /// Makes room for other activations, for products of the shape `Wide`.
+impl PackedActivations {
+    /// Makes room for activations `(rows, width)` in tiles of the size `tile`.
     ///
-    /// The rows that fill up the last tile hold anything: no result and no other row is made of them.
-    pub(crate) fn resize(&mut self, isa: Isa, rows: usize, width: usize) {
-        (self.rows, self.width, self.tile_rows) = (rows, width, isa.tile(Shape::Wide).0);
+    /// The rows that fill up the last tile hold any values: no result depends on them.
+    pub(crate) fn resize(&mut self, tile: Tile, rows: usize, width: usize) {
+        (self.rows, self.width, self.tile_rows) = (rows, width, tile.rows);
         let size = self.tiles() * self.tile_size();
         self.values.take(size);
     }
 
-    /// About `rows` rows, in whole tiles, at a time.
-    pub(crate) fn parts(&self, rows: usize) -> impl Iterator<Item = PackedRows<'_>> {
+    /// Chunks of about `rows` rows, in whole tiles.
+    pub(crate) fn chunks(&self, rows: usize) -> impl Iterator<Item = PackedRows<'_>> {
         let tiles = (rows / self.tile_rows).max(1);
         (0..self.tiles()).step_by(tiles).map(move |first_tile| {
             let first = first_tile * self.tile_rows;
@@ -81,8 +82,7 @@ impl Packed {
         &mut self.values[..size]
     }
 
-    /// Calls `fill` with the rows of `x` `(rows, width)` that belong to a tile, and the tile: in
-    /// parallel.
+    /// Calls `fill` for each tile, with the rows of `x` `(rows, width)` that belong to it and the tile, on all threads.
     pub(crate) fn fill_from(&mut self, x: &mut [f32], fill: impl Fn(&mut [f32], &mut [f32]) + Sync) {
         let (tile_size, rows) = (self.tile_size(), self.tile_rows * self.width);
         let tiles = self.tiles_mut().par_chunks_exact_mut(tile_size);
@@ -105,7 +105,7 @@ impl Packed {
     }
 }
 
-/// Writes the rows of `x` `(rows, width)` to a tile, which may have more.
+/// Writes the rows of `x` `(rows, width)` to a tile, which may have more rows.
 pub(crate) fn write_rows(tile: &mut [f32], x: &[f32], width: usize) {
     let tile_rows = tile.len() / width.next_multiple_of(LINE);
     for (row, x) in x.chunks_exact(width).enumerate() {

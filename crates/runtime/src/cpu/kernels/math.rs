@@ -6,9 +6,10 @@
 use mert_arch::Activation;
 use pulp::Simd;
 
-use super::isa::{Isa, Kernel, Shape, at_least, mul_add};
+use super::super::memory::TileShape;
+use super::isa::{Isa, Kernel, at_least, mul_add};
 
-/// [`activate`] where there is no instruction set in scope.
+/// Applies `activation` to each value, for callers outside a [`Kernel`].
 pub(crate) fn activate_all(isa: Isa, activation: Activation, values: &mut [f32]) {
     struct Activate<'a>(Activation, &'a mut [f32]);
     impl Kernel for Activate<'_> {
@@ -18,7 +19,7 @@ pub(crate) fn activate_all(isa: Isa, activation: Activation, values: &mut [f32])
             activate(simd, self.0, self.1);
         }
     }
-    isa.run(Shape::Square, Activate(activation, values));
+    isa.run(TileShape::Square, Activate(activation, values));
 }
 
 /// Applies `activation` to each value.
@@ -31,8 +32,8 @@ pub(crate) fn activate<S: Simd>(simd: S, activation: Activation, values: &mut [f
     }
 }
 
-/// A function of one vector. A trait and not a closure, which could not be made to be inlined, and so
-/// not to be compiled for the instruction set of its caller.
+/// A function of one vector. It is a trait because a closure cannot be forced inline, and so would not be compiled for
+/// the instruction set of its caller.
 trait Elementwise {
     fn apply<S: Simd>(simd: S, x: S::f32s) -> S::f32s;
 }
@@ -49,7 +50,7 @@ fn map<S: Simd, F: Elementwise>(simd: S, values: &mut [f32]) {
     }
 }
 
-/// x·Φ(x) as x·(½ + x·P(x²)), with x held to ±5.4 in the parentheses, where Φ is 0 or 1 to f32.
+/// GELU, x·Φ(x), as x·(½ + x·P(x²)), with x clamped to ±5.4 in the parentheses, where Φ is 0 or 1 to f32.
 ///
 /// P is the minimax polynomial of degree 14 (least squares with Lawson's weights, in f64) in
 /// t = 2x²/5.4² − 1, for which its coefficients are small: the error is below 1.6e-7·max(1, |x|).
@@ -76,14 +77,19 @@ impl Elementwise for Gelu {
             -9.620_16e-4,
             3.156_384_6e-4,
         ];
-        let held = at_least(simd, simd.splat_f32s(-LIMIT), simd.min_f32s(simd.splat_f32s(LIMIT), x));
-        let t = mul_add(simd, simd.mul_f32s(held, held), simd.splat_f32s(2.0 / (LIMIT * LIMIT)), simd.splat_f32s(-1.0));
+        let clamped = at_least(simd, simd.splat_f32s(-LIMIT), simd.min_f32s(simd.splat_f32s(LIMIT), x));
+        let t = mul_add(
+            simd,
+            simd.mul_f32s(clamped, clamped),
+            simd.splat_f32s(2.0 / (LIMIT * LIMIT)),
+            simd.splat_f32s(-1.0),
+        );
         let p = polynomial(simd, &P, t);
-        simd.mul_f32s(x, mul_add(simd, held, p, simd.splat_f32s(0.5)))
+        simd.mul_f32s(x, mul_add(simd, clamped, p, simd.splat_f32s(0.5)))
     }
 }
 
-/// x / (1 + exp(−2z)), z = √(2/π)·(x + 0.044715·x³), which is ½·x·(1 + tanh z).
+/// The tanh approximation of GELU, ½·x·(1 + tanh z) with z = √(2/π)·(x + 0.044715·x³), as x / (1 + exp(−2z)).
 struct GeluTanh;
 
 impl Elementwise for GeluTanh {
@@ -91,15 +97,16 @@ impl Elementwise for GeluTanh {
     fn apply<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
         const MINUS_2_SQRT_2_OVER_PI: f32 = -1.595_769_1;
         // exp of more than this overflows; at −12 the true value is below f32's smallest.
-        let held = at_least(simd, simd.splat_f32s(-12.0), simd.min_f32s(simd.splat_f32s(12.0), x));
-        let square = simd.mul_f32s(held, held);
+        let clamped = at_least(simd, simd.splat_f32s(-12.0), simd.min_f32s(simd.splat_f32s(12.0), x));
+        let square = simd.mul_f32s(clamped, clamped);
         let inner = mul_add(simd, square, simd.splat_f32s(0.044_715), simd.splat_f32s(1.0));
-        let exponent = simd.mul_f32s(simd.mul_f32s(held, inner), simd.splat_f32s(MINUS_2_SQRT_2_OVER_PI));
+        let exponent = simd.mul_f32s(simd.mul_f32s(clamped, inner), simd.splat_f32s(MINUS_2_SQRT_2_OVER_PI));
         let exponent = simd.min_f32s(simd.splat_f32s(87.0), exponent);
         simd.div_f32s(x, simd.add_f32s(simd.splat_f32s(1.0), exp_scaled(simd, exponent, 1.0)))
     }
 }
 
+/// max(x, 0).
 struct Relu;
 
 impl Elementwise for Relu {
@@ -109,8 +116,8 @@ impl Elementwise for Relu {
     }
 }
 
-/// exp(x·scale) for x·scale ≤ 88, to 2 units in the last place plus the rounding of x·scale; below −87
-/// it stays at exp(−87), which is nothing beside a softmax's largest term, 1. NaN gives NaN.
+/// exp(x·scale) for x·scale ≤ 88, to 2 units in the last place plus the rounding of x·scale. Below −87 it stays at
+/// exp(−87), which is negligible beside a softmax's largest term, 1. NaN gives NaN.
 ///
 /// 2ⁿ·2^f with n the nearest integer and 2^f by its minimax polynomial of degree 6 on ±½.
 #[inline(always)]
@@ -129,7 +136,7 @@ pub(crate) fn exp_scaled<S: Simd>(simd: S, x: S::f32s, scale: f32) -> S::f32s {
     simd.mul_f32s(p, simd.transmute_f32s_u32s(power))
 }
 
-/// Horner's rule; the constant term first.
+/// A polynomial by Horner's rule; the constant term is the first coefficient.
 #[inline(always)]
 fn polynomial<S: Simd, const N: usize>(simd: S, coefficients: &[f32; N], x: S::f32s) -> S::f32s {
     let mut sum = simd.splat_f32s(coefficients[N - 1]);
@@ -171,11 +178,11 @@ mod tests {
         }
     }
 
-    /// The values of `range` in steps of 1/1024, a number of them that fills no register, and `f` of them.
+    /// The values of `range` in steps of 1/1024, in a number that fills no register exactly, each with its function value.
     fn apply(isa: Isa, range: std::ops::Range<i32>, function: Function) -> Vec<(f64, f64)> {
         let x: Vec<f32> = (range.start * 1024..range.end * 1024 + 1).map(|i| i as f32 / 1024.0).collect();
         let mut y = x.clone();
-        isa.run(Shape::Square, Apply(function, &mut y));
+        isa.run(TileShape::Square, Apply(function, &mut y));
         x.into_iter().zip(y).map(|(x, y)| (f64::from(x), f64::from(y))).collect()
     }
 
@@ -191,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn gelu_is_the_erf_one() {
+    fn gelu_is_the_erf_form() {
         for isa in Isa::available() {
             for (x, y) in apply(isa, -9..9, Function::Activation(Activation::Gelu)) {
                 let expected = match x {
@@ -205,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn gelu_tanh_is_the_tanh_one() {
+    fn gelu_tanh_is_the_tanh_form() {
         for isa in Isa::available() {
             for (x, y) in apply(isa, -30..30, Function::Activation(Activation::GeluTanh)) {
                 let z = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3));
@@ -223,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn exp_is_good_to_the_last_places() {
+    fn exp_is_accurate_to_the_last_places() {
         for isa in Isa::available() {
             for (x, y) in apply(isa, -690..1, Function::Exp) {
                 let expected = (x * 0.125).exp();
@@ -235,18 +242,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_number_stays_so() {
+    fn nan_stays_nan() {
         for isa in Isa::available() {
             for activation in [Activation::Gelu, Activation::GeluTanh, Activation::Relu] {
                 let mut values = [f32::NAN; 3];
-                isa.run(Shape::Square, Apply(Function::Activation(activation), &mut values));
+                isa.run(TileShape::Square, Apply(Function::Activation(activation), &mut values));
                 assert!(values.iter().all(|v| v.is_nan()), "{isa:?} {activation:?}: {values:?}");
             }
             let mut values = [f32::NAN; 17];
-            isa.run(Shape::Square, Apply(Function::Exp, &mut values));
+            isa.run(TileShape::Square, Apply(Function::Exp, &mut values));
             assert!(values.iter().all(|v| v.is_nan()), "{isa:?} exp: {values:?}");
             let mut far = [-1e30, f32::NEG_INFINITY];
-            isa.run(Shape::Square, Apply(Function::Exp, &mut far));
+            isa.run(TileShape::Square, Apply(Function::Exp, &mut far));
             assert!(far.iter().all(|&v| v < 1e-37), "{far:?}");
         }
     }

@@ -1,69 +1,29 @@
-use candle_core::{DType, Result, Tensor};
+//! LayerNorm over the channels of each frame.
+
 use pulp::Simd;
-use rayon::prelude::*;
 
-use super::buffer::Buffer;
-use super::isa::{Isa, Kernel, Shape, mul_add};
-use super::packed::{Packed, write_rows};
-use super::scratch;
+use super::super::memory::{Buffer, TileShape};
+use super::isa::{Isa, Kernel, mul_add};
 
-/// Normalises over the channels of each frame: γ·(x − μ)/√(σ² + ε) + β, with the biased variance
-/// (Ba et al. 2016, arXiv:1607.06450). Two passes, mean first: E[x²] − μ² cancels in f32.
+/// The constants of a LayerNorm: gain γ, bias β and ε.
 #[derive(Debug)]
-pub(crate) struct LayerNorm {
-    weight: Buffer,
-    bias: Buffer,
-    eps: f32,
+pub(crate) struct Affine {
+    /// The gain γ, `(channels,)`.
+    pub(crate) weight: Buffer,
+    /// The bias β, `(channels,)`.
+    pub(crate) bias: Buffer,
+    pub(crate) eps: f32,
 }
 
-impl LayerNorm {
-    pub(crate) fn new(weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Self> {
-        let values = |tensor: &Tensor| tensor.to_dtype(DType::F32)?.to_vec1::<f32>();
-        Ok(LayerNorm {
-            weight: Buffer::from(&values(weight)?[..]),
-            bias: Buffer::from(&values(bias)?[..]),
-            eps: eps as f32,
-        })
-    }
-
-    /// Normalises the frames of `x` in place, on all threads.
-    pub(crate) fn forward(&self, isa: Isa, x: &mut [f32]) {
-        /// Frames to a task: long enough to be worth one.
-        const FRAMES: usize = 32;
-        x.par_chunks_mut(FRAMES * self.weight.len()).for_each(|frames| self.normalise(isa, frames));
-    }
-
-    /// Normalises the frames of `x` in place and copies them to `packed`, on all threads.
-    pub(crate) fn forward_packed(&self, isa: Isa, x: &mut [f32], packed: &mut Packed) {
-        packed.resize(isa, x.len() / self.weight.len(), self.weight.len());
-        packed.fill_from(x, |x, tile| {
-            self.normalise(isa, x);
-            write_rows(tile, x, self.weight.len());
-        });
-    }
-
-    /// Writes the normalised frames of `x` to `packed` only, on all threads.
-    pub(crate) fn to_packed(&self, isa: Isa, x: &mut [f32], packed: &mut Packed) {
-        packed.resize(isa, x.len() / self.weight.len(), self.weight.len());
-        packed.fill_from(x, |x, tile| {
-            scratch::with(|scratch| {
-                let normalised = scratch.a.take(x.len());
-                normalised.copy_from_slice(x);
-                self.normalise(isa, normalised);
-                write_rows(tile, normalised, self.weight.len());
-            });
-        });
-    }
-
-    /// Normalises the frames of `x` in place, on this thread.
-    pub(crate) fn normalise(&self, isa: Isa, x: &mut [f32]) {
-        isa.run(Shape::Square, Normalise { norm: self, x });
-    }
+/// Normalises the frames of `x` in place: γ·(x − μ)/√(σ² + ε) + β, with the biased variance
+/// ([Ba et al. 2016](https://arxiv.org/abs/1607.06450)). Two passes, mean first: E[x²] − μ² cancels in f32.
+pub(crate) fn layer_norm(isa: Isa, x: &mut [f32], affine: &Affine) {
+    isa.run(TileShape::Square, Normalise { x, affine });
 }
 
 struct Normalise<'a> {
-    norm: &'a LayerNorm,
     x: &'a mut [f32],
+    affine: &'a Affine,
 }
 
 impl Kernel for Normalise<'_> {
@@ -71,7 +31,7 @@ impl Kernel for Normalise<'_> {
 
     #[inline(always)]
     fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
-        let LayerNorm { weight, bias, eps } = self.norm;
+        let Affine { weight, bias, eps } = self.affine;
         let channels = weight.len();
         for frame in self.x.chunks_exact_mut(channels) {
             let mean = sum_powers::<S, 1>(simd, frame, 0.0) / channels as f32;
@@ -90,7 +50,7 @@ impl Kernel for Normalise<'_> {
     }
 }
 
-/// Sum of (x − origin)ᵖ for p = `POWER`, 1 or 2.
+/// The sum of (x − origin)ᵖ for p = `POWER`, 1 or 2.
 #[inline(always)]
 fn sum_powers<S: Simd, const POWER: usize>(simd: S, values: &[f32], origin: f32) -> f32 {
     let (vectors, rest) = S::as_simd_f32s(values);
@@ -114,8 +74,6 @@ fn sum_powers<S: Simd, const POWER: usize>(simd: S, values: &[f32], origin: f32)
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
-
     use super::*;
 
     #[test]
@@ -126,9 +84,9 @@ mod tests {
                 let x: Vec<f32> = (0..3 * channels).map(|i| 1000.0 + ((i * 37) % 101) as f32 / 50.0).collect();
                 let gain: Vec<f32> = (0..channels).map(|c| 0.5 + (c % 7) as f32).collect();
                 let bias: Vec<f32> = (0..channels).map(|c| 0.25 * (c % 5) as f32 - 1.0).collect();
-                let tensor = |x: &[f32]| Tensor::from_slice(x, x.len(), &Device::Cpu).unwrap();
+                let affine = Affine { weight: Buffer::from(&gain[..]), bias: Buffer::from(&bias[..]), eps: 1e-5 };
                 let mut y = x.clone();
-                LayerNorm::new(&tensor(&gain), &tensor(&bias), 1e-5).unwrap().forward(isa, &mut y);
+                layer_norm(isa, &mut y, &affine);
                 for (x, y) in x.chunks(channels).zip(y.chunks(channels)) {
                     let mean = x.iter().map(|&v| f64::from(v)).sum::<f64>() / channels as f64;
                     let variance = x.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / channels as f64;

@@ -1,16 +1,19 @@
-/// Whether a `torch.save` pickle rebuilds a tensor as a lazily negated view: `{"neg": True}` as the last
-/// argument of `torch._utils._rebuild_tensor_v2`, after the backward hooks' `OrderedDict()`.
+//! The scan for lazily negated views in a `torch.save` pickle: candle's pickle reader, which reads the reference's
+//! weights, ignores the mark. It is separate from the converter's reader, which the reference judges.
+
+/// Whether a `torch.save` pickle rebuilds a tensor as a lazily negated view: `{"neg": True}` as the last argument of
+/// [`torch._utils._rebuild_tensor_v2`](https://github.com/pytorch/pytorch/blob/main/torch/_utils.py), after the
+/// backward hooks' `OrderedDict()`. Such a tensor's stored values have the wrong sign.
 ///
-/// No pickle reader in Rust honours that argument, so the values would come out with the wrong sign.
-/// (Opcodes: CPython's `Lib/pickletools.py`.)
-pub fn rebuilds_negated_view(pickle: &[u8]) -> bool {
+/// The opcodes are those of CPython's [`pickletools`](https://github.com/python/cpython/blob/main/Lib/pickletools.py).
+pub(super) fn rebuilds_negated_view(pickle: &[u8]) -> bool {
     // "neg" as BINUNICODE (protocols 2 and 3) and as SHORT_BINUNICODE (4 and up).
     const KEYS: [&[u8]; 2] = [b"X\x03\0\0\0neg", b"\x8c\x03neg"];
     const NEWTRUE: u8 = 0x88;
     KEYS.into_iter().any(|key| {
         let found = pickle.windows(key.len()).enumerate().filter(|(_, window)| *window == key);
         found.map(|(at, _)| (&pickle[..at], &pickle[at + key.len()..])).any(|(before, after)| {
-            // A dictionary is opened right after a call: elsewhere, `neg` is just somebody's word.
+            // The mark's dictionary opens right after a call. A key `neg` anywhere else belongs to the user's own data.
             let before = before.strip_suffix(b"(").unwrap_or(before);
             let opened = without_memo_at_end(before)
                 .into_iter()
@@ -42,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_mark_is_told_from_its_look_alikes() {
+    fn only_the_mark_itself_matches() {
         for (pickle, expected) in [
             (&b")Rq\x04}q\x05X\x03\0\0\0negq\x06\x88s"[..], true),
             (b")Rr\x01\x01\0\0}r\x02\x01\0\0X\x03\0\0\0negr\x03\x01\0\0\x88s", true),

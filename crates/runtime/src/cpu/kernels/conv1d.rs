@@ -1,10 +1,13 @@
+//! Convolutions over frames as products with overlapping rows, and with fewer multiplications for kernel 3, stride 2.
+
 use candle_core::{DType, Result, Tensor};
 use mert_arch::Activation;
 
-use super::buffer::LINE;
-use super::gemm::{Columns, Epilogue, GemmScratch, Left, Out, Product, Rows};
+use super::super::memory::{GemmScratch, LINE, PackedWeight};
+use super::gemm::{Columns, Product};
 use super::isa::Isa;
-use super::linear::Linear;
+use super::left_operand::{LeftOperand, Rows};
+use super::output::{Epilogue, Output};
 
 /// A convolution over frames that lie one after the other, without padding.
 #[derive(Debug)]
@@ -17,10 +20,10 @@ pub(crate) struct Conv1d {
 }
 
 #[derive(Debug)]
-#[allow(clippy::large_enum_variant)] // one for each layer
+#[allow(clippy::large_enum_variant)] // a model has one for each layer
 enum Taps {
     /// One product, whose rows are the overlapping patches.
-    Patches(Linear),
+    Patches(PackedWeight),
     /// Kernel 3, stride 2, in five sixths of the multiplications.
     ///
     /// Two outputs that follow each other share the frame x₂ between them: y₀ = w₀x₀ + w₁x₁ + w₂x₂ and
@@ -28,12 +31,12 @@ enum Taps {
     /// y₁ = s + w₁x₃ + w₂(x₄ − x₂): five products in the place of six (a fast FIR filter; Winograd,
     /// Arithmetic Complexity of Computations, 1980, chapter 5).
     Pairs {
-        /// w₀ + w₂.
-        shared: Linear,
-        /// w₀, w₁.
-        first: Linear,
-        /// w₁, w₂.
-        second: Linear,
+        /// The weight w₀ + w₂.
+        shared: PackedWeight,
+        /// The weights w₀ and w₁.
+        first: PackedWeight,
+        /// The weights w₁ and w₂.
+        second: PackedWeight,
     },
 }
 
@@ -47,10 +50,10 @@ impl Conv1d {
         stride: usize,
     ) -> Result<Self> {
         let (outputs, inputs) = weight.dims2()?;
-        let pack = |weight: &Tensor, bias| Linear::pack(isa, isa.shape_for(outputs), weight, bias);
+        let pack = |weight: &Tensor, bias| PackedWeight::pack(isa.tile_for(outputs), weight, bias);
         let taps = if (inputs, stride) == (3 * channels, 2) && channels.is_multiple_of(LINE) {
             let tap = |i: usize| weight.narrow(1, i * channels, channels);
-            // In f32: the sum of two half-precision numbers is not one.
+            // In f32: the sum of two half-precision numbers need not be one.
             let shared = (tap(0)?.to_dtype(DType::F32)? + tap(2)?.to_dtype(DType::F32)?)?;
             Taps::Pairs {
                 shared: pack(&shared, None)?,
@@ -63,11 +66,9 @@ impl Conv1d {
         Ok(Conv1d { taps, channels, stride, outputs })
     }
 
-    /// As many frames `y` `(frames, outputs)` as there is room for, the first from the patch at the start
-    /// of `x`, on this thread.
+    /// Computes as many frames `y` `(frames, outputs)` as there is room for, the first from the patch at the start of `x`.
     ///
-    /// A frame is summed in the same order in every call in which its distance from the first one is as
-    /// odd or even.
+    /// The order in which a frame is summed depends on whether its distance from the first one is odd or even.
     pub(crate) fn forward(
         &self,
         isa: Isa,
@@ -81,10 +82,10 @@ impl Conv1d {
             Taps::Patches(weight) => patches(isa, weight, x, self.stride * channels, y, activation, scratch),
             Taps::Pairs { shared, first, second } => {
                 // Every other frame of the result, from the first of `y` on.
-                let mut run = |x: Rows<'_>, weight: &Linear, y: &mut [f32], epilogue: Epilogue| {
-                    let out = Out::Strided { values: y, stride: 2 * outputs, columns: outputs };
+                let mut run = |x: Rows<'_>, weight: &PackedWeight, y: &mut [f32], epilogue: Epilogue| {
+                    let out = Output::Strided { values: y, stride: 2 * outputs, columns: outputs };
                     let columns = Columns { weight, first_panel: 0, epilogue };
-                    Product { x: Left::Rows(x), columns, out }.run(isa, scratch);
+                    Product { x: LeftOperand::Rows(x), columns, out }.run(isa, scratch);
                 };
                 let stride = 4 * channels;
                 run(Rows::new(&x[2 * channels..], stride), shared, y, Epilogue::default());
@@ -93,10 +94,10 @@ impl Conv1d {
                     second.copy_from_slice(first);
                 }
                 let epilogue = Epilogue { accumulate: true, activation };
-                run(Rows::new(x, stride).less(&x[2 * channels..], 0..channels), first, y, epilogue);
+                run(Rows::new(x, stride).minus(&x[2 * channels..], 0..channels), first, y, epilogue);
                 let seconds = &mut y[outputs..];
                 if !seconds.is_empty() {
-                    let x = Rows::new(&x[3 * channels..], stride).less(&x[channels..], channels..2 * channels);
+                    let x = Rows::new(&x[3 * channels..], stride).minus(&x[channels..], channels..2 * channels);
                     run(x, second, seconds, epilogue);
                 }
             }
@@ -104,11 +105,11 @@ impl Conv1d {
     }
 }
 
-/// As many frames of a convolution with the weight `weight` as `y` has room for, from patches that start every
-/// `stride` values of `x`, on this thread.
+/// Computes as many frames of a convolution with `weight` as `y` has room for, from patches that start every `stride`
+/// values of `x`.
 pub(crate) fn patches(
     isa: Isa,
-    weight: &Linear,
+    weight: &PackedWeight,
     x: &[f32],
     stride: usize,
     y: &mut [f32],
@@ -116,8 +117,8 @@ pub(crate) fn patches(
     scratch: &mut GemmScratch,
 ) {
     let columns = Columns { weight, first_panel: 0, epilogue: Epilogue { accumulate: false, activation } };
-    let out = Out::Strided { values: y, stride: weight.outputs(), columns: weight.outputs() };
-    Product { x: Left::Rows(Rows::new(x, stride)), columns, out }.run(isa, scratch);
+    let out = Output::Strided { values: y, stride: weight.outputs(), columns: weight.outputs() };
+    Product { x: LeftOperand::Rows(Rows::new(x, stride)), columns, out }.run(isa, scratch);
 }
 
 #[cfg(test)]

@@ -5,11 +5,11 @@
 
 use pulp::Simd;
 
-use super::buffer::LINE;
+use super::super::memory::LINE;
 use super::isa::mul_add;
 
-/// `LINE` steps along the inner dimension for each row of a tile. Whole lines are copied to make one,
-/// nothing is transposed, and all elements of a group lie at constant offsets from its start.
+/// `LINE` steps along the inner dimension for each row of a tile. Packing a group copies whole lines and transposes
+/// nothing, and all elements of a group lie at constant offsets from its start.
 pub(crate) type LeftGroup<const ROWS: usize> = [[f32; LINE]; ROWS];
 
 /// `left · right` for one tile: `ROWS` rows by `VECTORS` registers of columns.
@@ -18,8 +18,8 @@ pub(crate) type LeftGroup<const ROWS: usize> = [[f32; LINE]; ROWS];
 /// `VECTORS · F32_LANES` columns for each inner step. Each element of the result is summed in the order
 /// of the inner dimension, whatever the tile that it lies in.
 ///
-/// `ahead` is asked into the second-level cache on the way, a little with each group: asked for at once
-/// it would hold up the loads of the product itself.
+/// `ahead` is prefetched into the second-level cache, a little with each group: all at once it would hold up the loads of
+/// the product itself.
 #[inline(always)]
 pub(crate) fn multiply<S: Simd, const ROWS: usize, const VECTORS: usize>(
     simd: S,
@@ -50,7 +50,7 @@ pub(crate) fn multiply<S: Simd, const ROWS: usize, const VECTORS: usize>(
 
 const LINE_BYTES: usize = size_of::<[f32; LINE]>();
 
-/// Asks for a cache line that will be needed soon.
+/// Prefetches a cache line into the second-level cache.
 #[inline(always)]
 fn prefetch(line: &[u8]) {
     #[cfg(target_arch = "x86_64")]
@@ -64,7 +64,7 @@ fn prefetch(line: &[u8]) {
     let _ = line;
 }
 
-/// A tile of a left operand as its groups.
+/// The groups of a tile of the left operand.
 #[inline(always)]
 pub(crate) fn left_groups<const ROWS: usize>(tile: &[f32]) -> &[LeftGroup<ROWS>] {
     tile.as_chunks::<LINE>().0.as_chunks::<ROWS>().0
@@ -72,7 +72,8 @@ pub(crate) fn left_groups<const ROWS: usize>(tile: &[f32]) -> &[LeftGroup<ROWS>]
 
 #[cfg(test)]
 mod tests {
-    use super::super::isa::{Isa, Kernel, Shape};
+    use super::super::super::memory::TileShape;
+    use super::super::isa::{Isa, Kernel};
     use super::*;
 
     /// One product of random values against f64.
@@ -112,7 +113,7 @@ mod tests {
     #[test]
     fn agrees_with_f64_on_every_instruction_set() {
         for isa in Isa::available() {
-            for shape in [Shape::Square, Shape::Wide] {
+            for shape in [TileShape::Square, TileShape::Wide] {
                 for steps in [0, 16, 64, 768] {
                     isa.run(shape, Check { steps });
                 }

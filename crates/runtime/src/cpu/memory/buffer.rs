@@ -1,3 +1,5 @@
+//! Aligned buffers: the numbers that all other memory of the engine is made of.
+
 use std::ops::{Deref, DerefMut};
 
 use bytemuck::{Pod, Zeroable};
@@ -6,41 +8,40 @@ use memmap2::MmapMut;
 /// Floats in one cache line, and in one group of the packed layouts.
 pub(crate) const LINE: usize = 16;
 
-/// From this size on a buffer is a map of its own, on huge pages where the system has them: the panels
-/// and tiles of a product lie too far apart for the translations of small pages to stay at hand.
+/// The size in bytes from which a buffer is a memory map of its own, on huge pages where the system has them: the panels
+/// and tiles of a product lie too far apart for the TLB to hold the small pages of all of them.
 const HUGE: usize = 1 << 21;
 
 #[repr(C, align(64))]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 struct CacheLine([u8; 64]);
 
-/// Zero-initialised numbers that start on a cache line: a vector load that straddles two lines costs
-/// two.
+/// Zero-initialised numbers that start on a cache line: a vector load that straddles two lines costs two loads.
 #[derive(Debug)]
 pub(crate) struct Buffer<T = f32> {
-    memory: Memory,
+    storage: Storage,
     len: usize,
-    of: std::marker::PhantomData<T>,
+    element: std::marker::PhantomData<T>,
 }
 
 #[derive(Debug)]
-enum Memory {
+enum Storage {
     Lines(Vec<CacheLine>),
     Map(MmapMut),
 }
 
 impl<T: Pod> Buffer<T> {
     pub(crate) fn zeroed(len: usize) -> Self {
-        Buffer { memory: Memory::zeroed(len * size_of::<T>()), len, of: std::marker::PhantomData }
+        Buffer { storage: Storage::zeroed(len * size_of::<T>()), len, element: std::marker::PhantomData }
     }
 
-    /// `len` numbers, whatever was there before.
+    /// The first `len` numbers, with any values.
     pub(crate) fn take(&mut self, len: usize) -> &mut [T] {
         self.reserve(len);
         &mut self[..len]
     }
 
-    /// Makes room for `len` numbers; what is there goes if it is too small.
+    /// Makes room for `len` numbers. The values are kept only if the buffer was large enough.
     pub(crate) fn reserve(&mut self, len: usize) {
         if self.len < len {
             *self = Buffer::zeroed(len);
@@ -48,23 +49,23 @@ impl<T: Pod> Buffer<T> {
     }
 }
 
-impl Memory {
+impl Storage {
     fn zeroed(bytes: usize) -> Self {
         if bytes >= HUGE
             && let Ok(map) = MmapMut::map_anon(bytes)
         {
-            // Small pages serve as well, only slower.
+            // A refusal is harmless: small pages are only slower.
             #[cfg(target_os = "linux")]
             let _ = map.advise(memmap2::Advice::HugePage);
-            return Memory::Map(map);
+            return Storage::Map(map);
         }
-        Memory::Lines(bytemuck::zeroed_vec(bytes.div_ceil(size_of::<CacheLine>())))
+        Storage::Lines(bytemuck::zeroed_vec(bytes.div_ceil(size_of::<CacheLine>())))
     }
 }
 
 impl<T> Default for Buffer<T> {
     fn default() -> Self {
-        Buffer { memory: Memory::Lines(Vec::new()), len: 0, of: std::marker::PhantomData }
+        Buffer { storage: Storage::Lines(Vec::new()), len: 0, element: std::marker::PhantomData }
     }
 }
 
@@ -72,9 +73,9 @@ impl<T: Pod> Deref for Buffer<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        let numbers: &[T] = match &self.memory {
-            Memory::Lines(lines) => bytemuck::cast_slice(lines),
-            Memory::Map(map) => bytemuck::cast_slice(&map[..self.len * size_of::<T>()]),
+        let numbers: &[T] = match &self.storage {
+            Storage::Lines(lines) => bytemuck::cast_slice(lines),
+            Storage::Map(map) => bytemuck::cast_slice(&map[..self.len * size_of::<T>()]),
         };
         &numbers[..self.len]
     }
@@ -82,9 +83,9 @@ impl<T: Pod> Deref for Buffer<T> {
 
 impl<T: Pod> DerefMut for Buffer<T> {
     fn deref_mut(&mut self) -> &mut [T] {
-        let numbers: &mut [T] = match &mut self.memory {
-            Memory::Lines(lines) => bytemuck::cast_slice_mut(lines),
-            Memory::Map(map) => bytemuck::cast_slice_mut(&mut map[..self.len * size_of::<T>()]),
+        let numbers: &mut [T] = match &mut self.storage {
+            Storage::Lines(lines) => bytemuck::cast_slice_mut(lines),
+            Storage::Map(map) => bytemuck::cast_slice_mut(&mut map[..self.len * size_of::<T>()]),
         };
         &mut numbers[..self.len]
     }
@@ -110,7 +111,11 @@ mod tests {
             assert!(buffer.iter().all(|&x| x == 0.0));
             assert_eq!(buffer.as_ptr() as usize % 64, 0);
             buffer.fill(1.0);
-            assert_eq!(buffer.take(len / 2).iter().sum::<f32>(), (len / 2) as f32, "what fits is not replaced");
+            assert_eq!(
+                buffer.take(len / 2).iter().sum::<f32>(),
+                (len / 2) as f32,
+                "a buffer that is large enough is not replaced"
+            );
         }
     }
 }
