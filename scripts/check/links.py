@@ -1,18 +1,21 @@
 #!/usr/bin/env python3
-"""Checks that relative links in Markdown files lead to files and headings that exist.
+"""Checks that relative links in Markdown files, and paths of this repository in code spans, lead to what exists.
 
     scripts/check/links.py FILE.md...
 
-Headings are compared as GitHub names them. Exit status: 0 all links resolve, 1 some do not (each is printed), 2 anything
-else. Links to other sites are not followed.
+Fragments are compared with headings as GitHub names them; a path in a code span begins with crates/, docs/, fixtures/,
+scripts/ or tests/. Exit status: 0 all resolve, 1 some do not (each is printed), 2 anything else. Links to other sites
+are not followed.
 """
 
 import re
 import sys
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[2]
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-# Ends a scheme, as in https:// and mailto:.
+CODE_PATH = re.compile(r"`(?:\./)?((?:crates|docs|fixtures|scripts|tests)/[\w./-]*)(?=[ `])")
+# A scheme: https:// or mailto:.
 ELSEWHERE = re.compile(r"^[a-z]+:")
 
 
@@ -38,8 +41,11 @@ def anchors(path):
 
 
 def broken(path):
-    """What is wrong with each link of a file that does not resolve."""
+    """A message for each link and path of a file that does not resolve."""
     for number, line in prose(path):
+        for name in CODE_PATH.findall(line):
+            if not (ROOT / name).exists():
+                yield f"{path}:{number}: `{name}`: no such file"
         for link in LINK.findall(re.sub(r"`[^`]*`", "`", line)):
             if ELSEWHERE.match(link):
                 continue
