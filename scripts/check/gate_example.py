@@ -35,8 +35,8 @@ PINS = ["torch==2.13.0", "transformers==5.23.0", "numpy==2.4.6"]
 SECONDS = 30
 DOCUMENT = ROOT / "docs/verify.md"
 
-# Makes clip.npy: as many samples of a fixture's input as asked for, repeated where it is shorter, louder and off centre, so
-# that the example's own normalisation shows.
+# Makes clip.npy: as many samples of a fixture's input as requested, repeated where it is shorter, scaled and with an offset,
+# so that the example's own normalisation shows.
 MAKE_CLIP = """
 import sys, numpy
 clip = numpy.load(sys.argv[1])["input_values"]
@@ -62,7 +62,7 @@ torch.save({"state_dict": tensors | {"head.bias": torch.zeros(3)}, "epoch": 3}, 
 """,
 }
 
-# Whether a reference's input is the clip as it is: prints True or False.
+# Prints whether a reference's input is the clip without normalisation.
 IS_THE_CLIP = """
 import numpy
 print(numpy.array_equal(numpy.load("reference.npz")["input_values"][0], numpy.load("clip.npy")))
@@ -109,7 +109,7 @@ def make_reference(python, folder, source, clip_of, samples):
     quiet = dict(cwd=folder, stderr=subprocess.DEVNULL)
     run(python, "-c", MAKE_CLIP, clip_of, samples, **quiet)
     (folder / "reference.py").write_text(source)
-    # What transformers prints about a model type is of no interest unless it fails.
+    # What transformers prints about a model type matters only if it fails.
     result = subprocess.run([python, "reference.py"], cwd=folder, capture_output=True, text=True)
     if result.returncode != 0:
         raise Mismatch(f"the documented Python example fails:\n{result.stderr[-2000:]}")
@@ -122,7 +122,7 @@ def transformers_version(python):
 
 
 def describe_preprocessor(python, folder):
-    """A preprocessor that does not normalise, in the file that this version of transformers writes with a processor."""
+    """Writes a preprocessor that does not normalise, in the file that this version of transformers writes."""
     extractor = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "do_normalize": False, "sampling_rate": 16_000}
     if transformers_version(python).startswith("4."):
         (folder / "preprocessor_config.json").write_text(json.dumps(extractor))
@@ -177,7 +177,7 @@ def check(name, rate, python, binaries, folder):
 
 
 def check_trap(model, python, binaries, folder, fixture):
-    """A reference with the hidden states as transformers returns them: right in version 4, recognised in version 5."""
+    """Checks a reference with the hidden states as transformers returns them: right in version 4, recognised in version 5."""
     version = transformers_version(python)
     major = int(version.split(".")[0])
     make_reference(python, folder, model + AS_RETURNED, fixture / "reference.npz", 0)
