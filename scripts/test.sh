@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Checks everything, cheapest first: format, lints, documentation, every test with libtorch, the documented
-# commands, the demo, the README's gate with references that transformers made, the converted files in MLX, and the
+# commands, the demo, the documented gate with references that transformers made, the converted files in MLX, and the
 # Core ML packages in Apple's tools. CI runs this script and nothing else.
 #
 # Needs a Rust toolchain, a C and C++ compiler, python3 with pip and venv, and the package registries.
@@ -48,7 +48,7 @@ test_and_count cargo test --release -p mert-cli --test verify
 step "demo"
 scripts/demo.sh
 
-step "the README's gate, with references that transformers made"
+step "the gate of docs/verify.md, with references that transformers made"
 scripts/check/gate_example.py "$target/release"
 
 step "MLX and Python's safetensors"

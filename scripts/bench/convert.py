@@ -3,9 +3,9 @@
 
     scripts/bench/convert.py [--checkpoint pytorch_model.bin] [--runs 9] [--threads N] [--idle]
 
-Each run is a whole process with the checkpoint in the page cache; the programs take turns, so that what else
-the machine does meets all of them; with --idle a run waits until the machine does nothing else, and is repeated
-if others took a tenth of its processors meanwhile. First their outputs are compared: the same tensors, the fused one within
+Each run is a whole process with the checkpoint in the page cache; the programs take turns, so that other load on the
+machine affects all of them; with --idle a run waits until the machine is idle, and is repeated if other processes took a
+tenth of its processors meanwhile. First their outputs are compared: the same tensors, the fused one within
 one unit in the last place of f16, all others bit for bit. Exit status: 0 measured, 1 the outputs differ, 2 it
 could not be measured.
 
@@ -46,7 +46,7 @@ for name, a in ours.items():
     b = theirs[name]
     if a.dtype != b.dtype or a.shape != b.shape:
         sys.exit(f"{name}: {a.dtype} {a.shape} and {b.dtype} {b.shape}")
-    # Of one sign the bit patterns of floats are in the floats' own order: neighbours differ by one.
+    # For floats of one sign, the bit patterns are in the floats' own order: neighbours differ by one.
     bits = [np.where(x.view(np.int16) < 0, -32768 - x.view(np.int16).astype(int), x.view(np.int16)) for x in (a, b)]
     apart = int(np.abs(bits[0].astype(int) - bits[1].astype(int)).max())
     if apart > (1 if name == sys.argv[3] else 0):
@@ -61,14 +61,14 @@ def sha256(file):
 
 
 def remove(output):
-    """A file, or a package, which is a folder."""
+    """Removes a file, or a package, which is a folder."""
     if output.is_dir():
         shutil.rmtree(output)
     output.unlink(missing_ok=True)
 
 
 def run(command, output, sample):
-    """One process: seconds, peak resident bytes and, if sampled, peak anonymous bytes."""
+    """Runs a process: its seconds, peak resident bytes and, if sampled, peak anonymous bytes."""
     remove(output)
     peak, done = [0], threading.Event()
 
@@ -99,14 +99,14 @@ def run(command, output, sample):
 
 
 def busy():
-    """Seconds that all processors together have worked and been idle since the machine started."""
+    """Seconds that all processors together were busy, and seconds in all, since the machine started."""
     times = list(map(int, Path("/proc/stat").read_text().splitlines()[0].split()[1:]))
     idle = times[3] + times[4]
     return (sum(times) - idle) / os.sysconf("SC_CLK_TCK"), sum(times) / os.sysconf("SC_CLK_TCK")
 
 
 def run_alone(command, output):
-    """As `run`, on a machine that does nothing else."""
+    """Runs a process as `run` does, on a machine that is otherwise idle."""
     for _ in range(1000):
         before, all_before = busy()
         time.sleep(0.5)
@@ -167,7 +167,7 @@ def main():
         "`mert-convert --quiet`, Core ML package": ([binary, checkpoint, package, *threads, "--quiet"], package),
     }
 
-    # The first runs warm the page cache and are the only ones that are watched: watching takes time.
+    # The first runs warm the page cache and are the only ones whose memory is sampled: sampling takes time.
     memory = {name: run(command, output, True)[1:] for name, (command, output) in programs.items()}
     compared = subprocess.run([python, "-c", COMPARE, ours, theirs, FUSED], capture_output=True, text=True)
     if compared.returncode != 0:

@@ -1,4 +1,4 @@
-"""The conversion as one would write it in Python: what `mert-convert` is timed against.
+"""The conversion as a plain Python script, beside which `mert-convert` is timed.
 
     python scripts/bench/convert_baseline.py CHECKPOINT OUTPUT.safetensors
 """

@@ -42,7 +42,7 @@ PINS = [
 ]
 RATE = 24_000
 FORMATS = ["wav", "flac", "mp3", "ogg", "aac.m4a", "alac.m4a"]
-# What two resamplers differ by; a wrong window or a shift by a sample is a hundred times as far.
+# The difference between two resamplers; a wrong window or a shift by a sample makes a hundred times as much.
 AGREEMENT = 1e-5
 
 
@@ -50,7 +50,7 @@ AGREEMENT = 1e-5
 
 
 def make_tracks(folder, count, seconds):
-    """Chords that change, with decaying harmonics and noise: the decoders have to work as on music."""
+    """Samples of chords that change, with decaying harmonics and noise, so that the decoders work as on music."""
     import imageio_ffmpeg
     import numpy as np
     import soundfile
@@ -89,7 +89,7 @@ def make_tracks(folder, count, seconds):
 
 
 def decode(path):
-    """Mono samples at RATE."""
+    """The mono samples of a file, at RATE."""
     import imageio_ffmpeg
     import numpy as np
     import soundfile
@@ -110,7 +110,7 @@ def windows_of(samples, length):
 
 
 def embed_all(folder, checkpoint, layer, length, threads, write):
-    """What a program in Python does. Prints the seconds that it took, for each line read."""
+    """The Python pipeline: one run, and its seconds printed, for each line of standard input."""
     import numpy as np
     import soundfile
     import torch
@@ -122,7 +122,7 @@ def embed_all(folder, checkpoint, layer, length, threads, write):
     config = HubertConfig(**{key: value for key, value in values.items() if key in known and key != "model_type"})
     model = HubertModel(config)
     state = torch.load(checkpoint / "pytorch_model.bin", weights_only=True)
-    # The names of weight norm changed; what is loaded wrongly shows in the comparison.
+    # The names of weight norm changed; a wrongly loaded weight shows in the comparison.
     rename = {"weight_g": "parametrizations.weight.original0", "weight_v": "parametrizations.weight.original1"}
     for old, new in rename.items():
         name = f"encoder.pos_conv_embed.conv.{old}"

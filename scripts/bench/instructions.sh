@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# Counts the instructions of the kernels under valgrind and compares them with what is recorded. The count does
-# not depend on what else the machine does, so a regression shows without a quiet machine.
+# Counts the instructions of the kernels under valgrind and compares them with the recorded counts. The count does
+# not depend on other load, so a regression shows on a busy machine, too.
 #
 #   scripts/bench/instructions.sh            compare; exit status 1 if a kernel takes over 5% more
-#   scripts/bench/instructions.sh --record   write what is found as the record
+#   scripts/bench/instructions.sh --record   record the counts
 #
 # Every crate with a benches/instructions.rs takes part; its record is the instructions.tsv beside it. Counts
-# differ from compiler to compiler, so the record says which one it is of, and with another nothing is compared:
-# exit status 2, as for everything else that keeps the question open.
+# differ from compiler to compiler, so the record names the compiler, and with another nothing is compared:
+# exit status 2, as for everything else that prevents a comparison.
 #
 # Needs Linux, valgrind and python3. gungraun-runner, in the version that Cargo.lock has, is installed into
 # target/ on the first call.
 #
-# MERT_BENCH_TOLERANCE   the regression that is still accepted, in percent (default: 5)
+# MERT_BENCH_TOLERANCE   the largest accepted regression, in percent (default: 5)
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -63,7 +63,7 @@ except FileNotFoundError:
     sys.exit(2)
 recorded_with = lines[0].removeprefix("# ").split(";")[0]
 if recorded_with != compiler:
-    print(f"{record_file} is of {recorded_with}, this is {compiler}: nothing to compare with", file=sys.stderr)
+    print(f"{record_file} was recorded with {recorded_with}, this is {compiler}: nothing to compare with", file=sys.stderr)
     sys.exit(2)
 recorded = {name: int(count) for name, count in (line.split("\t") for line in lines[1:])}
 failed = recorded.keys() != found.keys()

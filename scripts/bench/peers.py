@@ -40,7 +40,7 @@ PINS = [
     "numpy==2.4.6",
     "safetensors==0.8.0",
 ]
-# Above what the order of f32 sums explains (about 1e-11), below what leaving out any part would give.
+# Above the effect of the order of f32 sums (about 1e-11), below that of leaving out any part.
 AGREEMENT = 1e-6
 # A load average above this says that something else is running.
 BUSY = 0.5
@@ -148,7 +148,7 @@ def converted_files(given, checkpoint, bin_folder, work):
 
 
 def weights_dtype(file):
-    """As the converted file's metadata says."""
+    """The dtype in a converted file's metadata."""
     with file.open("rb") as stream:
         header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
     return header.get("__metadata__", {}).get("dtype", "unknown")
@@ -196,7 +196,7 @@ def start_workers(stack, arguments, files, work, bin_folder):
 
 
 def check_agreement(arguments, files, work, bin_folder):
-    """NMSE of every hidden state against PyTorch eager; whether all of them are small."""
+    """The NMSE of every hidden state of every engine against PyTorch eager."""
     import numpy as np
     from comparison.engines import PEERS
 
@@ -339,7 +339,7 @@ def bench(arguments):
     print(f"Python {platform.python_version()}, " + ", ".join(packages))
     print(f"load average {load:.2f} at the start", flush=True)
     if load > BUSY:
-        say(f"bench/peers: the machine is busy (load average {load:.2f}); the times will be, too")
+        say(f"bench/peers: the machine is busy (load average {load:.2f}): the times will be wrong")
     with tempfile.TemporaryDirectory(prefix="peers-") as folder:
         work = Path(folder)
         files = converted_files(arguments.model, arguments.checkpoint, bin_folder, work)
@@ -373,14 +373,14 @@ def bench(arguments):
 
 def main():
     arguments = parse()
-    # Once more, by the interpreter that has the packages.
+    # Run again with the interpreter that has the packages.
     if INSIDE not in os.environ:
         python = arguments.python or make_venv(arguments.venv, PINS)
         os.execve(python, [str(python), *sys.argv], os.environ | {INSIDE: "1"})
     sys.path.insert(0, str(HERE))
     from comparison.turns import WorkerFailed
 
-    # Whatever ends this ends the workers: a stopped process would stay for ever.
+    # The workers must end with this script: a stopped process would stay for ever.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit(2))
     try:

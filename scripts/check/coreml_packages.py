@@ -52,7 +52,7 @@ WEIGHTS = "@model_path/weights/weight.bin"
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_@]*")
 # Core ML's own limit.
 MOST_SHAPES = 128
-# Parameters by what MIL's reference gives as their type. Inference takes one for the other.
+# Parameters by the type in MIL's reference. Inference accepts either type.
 SCALARS = "axis dtype epsilon groups interleave keep_dims mode pad_type transpose_x transpose_y"
 VECTORS = "axes begin dilations end end_mask pad perm strides"
 RANKS = dict.fromkeys(SCALARS.split(), 0) | dict.fromkeys(VECTORS.split(), 1)
@@ -71,7 +71,7 @@ BLOB_DTYPES = {
 
 
 class Failed(Exception):
-    """A check found what it looks for."""
+    """A check failed."""
 
 
 def expect(holds, message):
@@ -83,7 +83,7 @@ def expect(holds, message):
 
 
 def dimensions(value_type):
-    """Sizes, None for one that is not known before the program runs."""
+    """The sizes of a shape, None for one that is not known before the program runs."""
     return [
         dimension.constant.size if dimension.WhichOneof("dimension") == "constant" else None
         for dimension in value_type.tensorType.dimensions
@@ -123,7 +123,7 @@ def elements(operation):
 
 
 def input_shapes(array):
-    """The shapes that the description allows, a range as its ends and its default."""
+    """The shapes that the description allows; of a range, its ends and its default."""
     default = list(array.shape)
     flexibility = array.WhichOneof("ShapeFlexibility")
     if flexibility == "enumeratedShapes":
@@ -145,7 +145,7 @@ def frames_of(samples, config):
 
 
 class Checks:
-    """One package. Each method is one check: it returns what it saw, or raises."""
+    """The checks of one package. Each method is a check, which returns a summary or raises."""
 
     def __init__(self, path):
         self.path = str(path)
@@ -290,13 +290,13 @@ class Checks:
         return load(model, model.specificationVersion, self.mlmodel.weights_dir)
 
     def check_names(self, block):
-        """The loader takes a name made twice and any character; Core ML's compiler neither."""
+        """Checks names: the loader accepts duplicates and any character, Core ML's compiler neither."""
         seen = {INPUT}
         for operation in block.operations:
             expect("name" in operation.attributes, f"a {operation.type} has no attribute `name`")
             for output in operation.outputs:
                 name = output.name
-                expect(IDENTIFIER.fullmatch(name), f"{name!r} is no identifier")
+                expect(IDENTIFIER.fullmatch(name), f"{name!r} is not an identifier")
                 expect(name not in seen, f"{name} is made twice")
                 seen.add(name)
 
@@ -322,7 +322,7 @@ class Checks:
         )
 
     def check_lengths(self):
-        """With a free length most shapes are formulas, which inference hardly compares."""
+        """Infers the types at each length: with a free length most shapes are formulas, which are hardly compared."""
         feature = self.model.description.input[0]
         if feature.type.multiArrayType.WhichOneof("ShapeFlexibility") is None:
             shapes = []
@@ -343,7 +343,7 @@ class Checks:
         return len(shapes)
 
     def fixed_to(self, shape):
-        """The model with one input shape; the declared sizes that are free stay so."""
+        """The model with one input shape; declared sizes that are free stay free."""
         model = proto.Model_pb2.Model()
         model.CopyFrom(self.model)
         value_type = main_function(model).inputs[0].type
@@ -354,11 +354,11 @@ class Checks:
         version = self.model.specificationVersion
         original = self.read_weights()
         with tempfile.TemporaryDirectory() as folder:
-            # No graph pass runs before it: what it writes is what was loaded.
+            # Without graph passes, the exporter writes what was loaded.
             exported = MILProtoExporter(self.program, folder, version).export()
             written = (Path(folder) / "weight.bin").read_bytes()
-        # Nothing needs to be normalised. Messages are compared, not bytes, so the order in which a
-        # map's entries lie in the file has no part in it; names, order, types and offsets do. The
+        # Nothing needs to be normalised. Messages are compared, not bytes, so the order of a
+        # map's entries in the file does not matter; names, order, types and offsets do. The
         # program's attributes (coremltools' own notes on its version) are not exported.
         self.check_same_function(main_function(self.model), exported.functions["main"])
         if original != written:
@@ -408,7 +408,7 @@ class Checks:
         return f"{len(theirs)} tensors, {total:,} elements"
 
     def check_records(self, tensors, data):
-        """Walks weight.bin by itself, and returns how many elements it holds."""
+        """Checks the records of weight.bin on their own, and returns the number of elements."""
         count, version = np.frombuffer(data[:8], "<u4").tolist()
         expect(version == 2, f"weight.bin has version {version}")
         expect(count == len(tensors), f"weight.bin counts {count} tensors, main has {len(tensors)}")
@@ -418,7 +418,7 @@ class Checks:
         for offset, operation in sorted(by_offset.items()):
             name, value = operation.outputs[0].name, operation.attributes["val"]
             expect(value.blobFileValue.fileName == WEIGHTS, f"{name} is in another file")
-            # Records lie at multiples of 64, and nothing is padded behind the last.
+            # Records lie at multiples of 64, and there is no padding after the last.
             position = -(-end // 64) * 64
             expect(offset == position, f"{name} is at {offset}, the next record at {position}")
             magic, code = np.frombuffer(data[offset : offset + 8], "<u4").tolist()
@@ -457,7 +457,7 @@ class Checks:
         )
 
     def matrices(self):
-        """What conv and linear multiply with, and is worth quantising."""
+        """The weights of conv and linear that are large enough to quantise."""
         large = {o.outputs[0].name for o in stored_tensors(self.model)}
         large &= {
             o.outputs[0].name
@@ -473,7 +473,7 @@ class Checks:
 
 
 def difference(ours, theirs):
-    """The first operation that changes, around where its text does."""
+    """An excerpt around the first difference between two operations' texts."""
     one, other = (MessageToString(message, as_one_line=True) for message in (ours, theirs))
     start = len(os.path.commonprefix([one, other]))
     window = slice(max(start - 40, 0), start + 60)
@@ -501,7 +501,7 @@ def check(path):
         if missing:
             verdict, detail = "-", f"needs {missing[0]}"
         else:
-            # coremltools says no with every kind of exception.
+            # coremltools raises exceptions of every kind.
             try:
                 detail = getattr(checks, name.replace("-", "_"))()
                 verdict = "ok"

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Runs every `mert-convert`, `mert-verify` and `mert-embed` command that README.md and docs/*.md show, in the order in
-# which they stand, on the tiny fixture. A command that a document shows and that fails is a defect. Not run: what
-# stands for a name of yours (MODEL), what needs a Mac (--engine coreml), and what needs the hub (m-a-p/…).
+# Checks the documents: every relative link in README.md, CONTRIBUTING.md, CHANGELOG.md, docs/ and fixtures/ leads to a
+# file and a heading that exist, and every `mert-convert`, `mert-verify` and `mert-embed` command that README.md and docs/
+# show works, in the order in which they stand, on the tiny fixture. The hub's model m-a-p/MERT-v1-95M is replaced by it.
+# Not run: what stands for a name of yours (MODEL), and what needs a Mac (--engine coreml).
 #
 #   scripts/check/docs.sh [FOLDER_WITH_BINARIES]     (default: target/release; built with feature tch)
 set -euo pipefail
@@ -10,7 +11,9 @@ root="$PWD"
 bin="$(cd "${1:-${CARGO_TARGET_DIR:-target}/release}" && pwd)"
 export PATH="$bin:$PATH"
 
-work="$(mktemp -d "${TMPDIR:-/tmp}/check-docs.XXXXXX")"
+python3 scripts/check/links.py README.md CONTRIBUTING.md CHANGELOG.md docs/*.md fixtures/README.md fixtures/*/README.md
+
+work="$(mktemp -d "${TMPDIR:-/tmp}/docs.XXXXXX")"
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 
@@ -73,10 +76,17 @@ for document in "$root"/README.md "$root"/docs/*.md; do
   while IFS= read -r command; do
     output="$(sed -nE 's/.* (-o|--output) ([^ ]*).*/\2/p' <<<"$command")"
     [ -z "$output" ] || rm -f "$output" "${output%.npy}.rows.jsonl"
+    case "$command" in
+      mert-convert*) # A second command for the same output would need --force.
+        output="$(cut -d ' ' -f 3 <<<"$command")"
+        case "$output" in *.safetensors | *.mlpackage) rm -rf "$output" ;; esac ;;
+    esac
     echo "\$ $command"
     bash -euc "$command" >/dev/null || { echo "check/docs: failed in $(basename "$document"): $command" >&2; exit 1; }
     count=$((count + 1))
-  done < <(fenced "$document" sh | cut -f 2- | grep -E '^mert-(convert|verify|embed) ' | sed -E 's/ +#.*//' | grep -vE ' (MODEL|ORIGINAL|PACKAGE)( |$)|--engine coreml|m-a-p/')
+  done < <(fenced "$document" sh | cut -f 2- | grep -E '^mert-(convert|verify|embed) ' |
+    sed -E 's/ +#.*//; s#(hf://)?m-a-p/MERT-v1-95M#pytorch_model.bin#' |
+    grep -vE ' (MODEL|ORIGINAL|PACKAGE)( |$)|--engine coreml')
 done
 [ "$count" -gt 8 ] || { echo "check/docs: only $count commands were found; is the extraction broken?" >&2; exit 1; }
 echo "check/docs: $count documented commands work"

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Embeds folders of music and compares every window with what Python makes of it.
+"""Embeds folders of music and compares every window with a Python pipeline.
 
     scripts/check/game_music.py FOLDER... --checkpoint FOLDER [--bin target/release] [--seconds N]
 
@@ -14,7 +14,8 @@ folder with pytorch_model.bin and config.json of 24 kHz) converted to f32. The r
 libsndfile, and with FFmpeg what libsndfile does not read or decodes to something else (of some MP3
 the two differ by 1e-2), takes the mean of the channels, resamples with soxr's HQ, normalises with
 transformers' Wav2Vec2FeatureExtractor and runs HubertModel in f32. Every window is compared, from the
-first sample on: 1 - cosine of the means over time, the worst of all hidden states. Tracks in archives (.zip, .pk3) are unpacked into a temporary folder.
+first sample on: 1 - cosine of the means over time, the worst of all hidden states. Tracks in archives (.zip, .pk3)
+are unpacked into a temporary folder.
 
 - A window that mert-embed leaves out as silent must be of one value in the reference, too.
 - Windows quieter than --quiet (their largest deviation from the mean) are counted apart: both sides
@@ -54,7 +55,7 @@ EXTENSIONS = {".aac", ".aif", ".aiff", ".flac", ".m4a", ".mp3", ".oga", ".ogg", 
 ARCHIVES = {".pk3", ".zip"}
 BATCH = 64
 LAST = 5
-# The least that the model takes.
+# The fewest samples that the model accepts.
 SHORTEST = 400
 
 
@@ -127,7 +128,7 @@ class Reference:
         self.extractor = Wav2Vec2FeatureExtractor(sampling_rate=RATE, do_normalize=True)
 
     def embed(self, windows):
-        """(windows, layers + 1, width) of windows of one length."""
+        """Embeddings of windows of one length, (windows, layers + 1, width)."""
         import numpy as np
         import torch
 
@@ -141,7 +142,7 @@ class Reference:
 
 
 def ours(arguments, model, path, work):
-    """Starts in seconds and embeddings of the windows."""
+    """The starts in seconds and the embeddings of the windows of mert-embed, or None and its message."""
     import numpy as np
 
     out = work / "out.npz"
@@ -156,7 +157,7 @@ def ours(arguments, model, path, work):
 
 
 def compare(arguments, reference, model, path, work):
-    """Figures of a track against the decoder that it agrees with, or against libsndfile."""
+    """The figures of a track beside the decoder that it agrees with, or else beside libsndfile."""
     starts, found = ours(arguments, model, path, work)
     first = None
     for decoder in (libsndfile, ffmpeg):
@@ -174,7 +175,7 @@ def compare(arguments, reference, model, path, work):
 
 
 def compare_samples(arguments, reference, starts, found, samples):
-    """Figures of a track: windows, worst and where; quiet and silent windows; or why there are none."""
+    """The figures of a track: windows, worst and where; quiet and silent windows; or why there are none."""
     import numpy as np
 
     if starts is None:
@@ -211,7 +212,7 @@ def compare_samples(arguments, reference, starts, found, samples):
                 figures["quiet_worst"] = max(figures["quiet_worst"], float(value))
                 continue
             figures["windows"] += 1
-            # NaN is the worst.
+            # NaN counts as the worst.
             if not value <= figures["worst"]:
                 figures |= {"worst": float(value), "at": start / RATE}
     return figures
@@ -221,7 +222,7 @@ def compare_samples(arguments, reference, starts, found, samples):
 
 
 def tracks(folder, work):
-    """(name, file) of the music in a folder, and in archives within it."""
+    """Names and files of the music in a folder, and in archives within it."""
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() in EXTENSIONS and path.is_file():
             yield str(path.relative_to(folder)), path
@@ -277,7 +278,7 @@ def check(arguments):
 
 def main():
     arguments = parse()
-    # Once more, by the interpreter that has the packages.
+    # Run again with the interpreter that has the packages.
     if INSIDE not in os.environ:
         python = arguments.python or make_venv(arguments.venv, PINS)
         os.execve(python, [str(python), *sys.argv], os.environ | {INSIDE: "1"})

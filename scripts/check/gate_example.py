@@ -1,18 +1,19 @@
 #!/usr/bin/env python3
-"""Does the README's release gate pass as written, with references that the README's Python example made?
+"""Checks that the gate of docs/verify.md passes as written, with references that its Python example made.
 
     scripts/check/gate_example.py [FOLDER_WITH_BINARIES]     (default: target/release)
 
-The Python blocks, the `verify.yaml` and the command are taken from README.md and run on two tiny checkpoints, a post-LN and
-a pre-LN one, with real torch and transformers. The long references are made after the same weights were saved as other
-programs do: as `model.safetensors` of a fine-tuned model, and nested by a trainer; the pre-LN model comes with a preprocessor
-that does not normalise. The f16 file must be judged for its structure, too. A reference of the pre-LN
-model with `hidden_states` as transformers 5 returns them must fail with the reason.
+The Python blocks, the `verify.yaml` and the command are read from docs/verify.md and run on two tiny checkpoints, a post-LN
+and a pre-LN one, with real torch and transformers. The long references are made after the same weights were saved as other
+programs do: as `model.safetensors` of a fine-tuned model, and nested by a trainer; the pre-LN model comes with a
+preprocessor that does not normalise. The structure of the f16 file must be judged, too. A reference of the pre-LN model
+with `hidden_states` as transformers 5 returns them must fail with the reason.
 
 MERT_TORCH_VENV   where torch and transformers are kept (default: target/venv-torch); on Linux the torch of PyPI brings CUDA
                   with it, so this takes 5 GB
 
---python takes another interpreter, for another version of transformers. Exit status: 0 all is as documented, 1 it is not, 2 anything else.
+--python takes another interpreter, for another version of transformers. Exit status: 0 all is as documented, 1 it is not,
+2 anything else.
 """
 
 import argparse
@@ -32,9 +33,10 @@ from environment import ROOT, TARGET, Failed, make_venv, run, say  # noqa: E402
 PINS = ["torch==2.13.0", "transformers==5.23.0", "numpy==2.4.6"]
 # A Core ML package takes clips of 30 s by default.
 SECONDS = 30
+DOCUMENT = ROOT / "docs/verify.md"
 
-# Makes clip.npy: as many samples of a fixture's input as asked for, repeated where it is shorter, louder and off centre, so
-# that the example's own normalisation shows.
+# Makes clip.npy: as many samples of a fixture's input as requested, repeated where it is shorter, scaled and with an offset,
+# so that the example's own normalisation shows.
 MAKE_CLIP = """
 import sys, numpy
 clip = numpy.load(sys.argv[1])["input_values"]
@@ -60,13 +62,13 @@ torch.save({"state_dict": tensors | {"head.bias": torch.zeros(3)}, "epoch": 3}, 
 """,
 }
 
-# Whether a reference's input is the clip as it is: prints True or False.
+# Prints whether a reference's input is the clip without normalisation.
 IS_THE_CLIP = """
 import numpy
 print(numpy.array_equal(numpy.load("reference.npz")["input_values"][0], numpy.load("clip.npy")))
 """
 
-# Without the README's care for the last hidden state.
+# Without the example's care for the last hidden state.
 AS_RETURNED = """
 with torch.inference_mode():
     states = model(input_values, output_hidden_states=True).hidden_states
@@ -74,8 +76,8 @@ numpy.savez("reference.npz", input_values=input_values.numpy(), hidden_states=to
 """
 
 
-class Wrong(Exception):
-    """Exit status 1."""
+class Mismatch(Exception):
+    """The documentation and what happens differ: exit status 1."""
 
 
 def blocks(document, language):
@@ -83,33 +85,34 @@ def blocks(document, language):
     return re.findall(rf"^```{language}\n(.*?)^```$", document, re.MULTILINE | re.DOTALL)
 
 
-def the(found, what):
+def only(found, what):
+    """The only element of a list."""
     if len(found) != 1:
-        raise Wrong(f"README.md has {len(found)} {what}, expected one; is the extraction broken?")
+        raise Mismatch(f"{DOCUMENT.name} has {len(found)} {what}, expected one; is the extraction broken?")
     return found[0]
 
 
-def read_readme():
+def read_document():
     """The Python example in its two halves, the gate's file, and the command that runs it."""
-    document = (ROOT / "README.md").read_text()
+    document = (DOCUMENT).read_text()
     example = blocks(document, "python")
     if len(example) != 2:
-        raise Wrong(f"README.md has {len(example)} Python blocks, expected two: the model, and the reference")
-    gate = the([block for block in blocks(document, "yaml") if "models:" in block], "verify.yaml")
+        raise Mismatch(f"{DOCUMENT.name} has {len(example)} Python blocks, expected two: the model, and the reference")
+    gate = only([block for block in blocks(document, "yaml") if "models:" in block], "verify.yaml")
     lines = [line for block in blocks(document, "sh") for line in block.splitlines()]
-    command = the([line for line in lines if line.startswith("mert-verify --config verify.yaml")], "gate commands")
+    command = only([line for line in lines if line.startswith("mert-verify --config verify.yaml")], "gate commands")
     return example, gate, command
 
 
 def make_reference(python, folder, source, clip_of, samples):
-    """Runs a Python program in the checkpoint's folder, as the README says; the `reference.npz` that it wrote."""
+    """Runs a Python program in the checkpoint's folder, as the document says; the `reference.npz` that it wrote."""
     quiet = dict(cwd=folder, stderr=subprocess.DEVNULL)
     run(python, "-c", MAKE_CLIP, clip_of, samples, **quiet)
     (folder / "reference.py").write_text(source)
-    # What transformers prints about a model type is of no interest unless it fails.
+    # What transformers prints about a model type matters only if it fails.
     result = subprocess.run([python, "reference.py"], cwd=folder, capture_output=True, text=True)
     if result.returncode != 0:
-        raise Wrong(f"the README's Python example fails:\n{result.stderr[-2000:]}")
+        raise Mismatch(f"the documented Python example fails:\n{result.stderr[-2000:]}")
     return folder / "reference.npz"
 
 
@@ -119,7 +122,7 @@ def transformers_version(python):
 
 
 def describe_preprocessor(python, folder):
-    """A preprocessor that does not normalise, in the file that this version of transformers writes with a processor."""
+    """Writes a preprocessor that does not normalise, in the file that this version of transformers writes."""
     extractor = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "do_normalize": False, "sampling_rate": 16_000}
     if transformers_version(python).startswith("4."):
         (folder / "preprocessor_config.json").write_text(json.dumps(extractor))
@@ -134,7 +137,7 @@ def verify(binaries, folder, command):
 
 
 def check(name, rate, python, binaries, folder):
-    (model, save), gate, command = read_readme()
+    (model, save), gate, command = read_document()
     fixture = ROOT / "fixtures" / name
     for file in ("pytorch_model.bin", "config.json"):
         shutil.copy(fixture / file, folder)
@@ -154,7 +157,7 @@ def check(name, rate, python, binaries, folder):
         made = make_reference(python, folder, model + save, fixture / "reference.npz", samples)
         as_is = run(python, "-c", IS_THE_CLIP, cwd=folder, stdout=subprocess.PIPE, text=True).stdout.strip()
         if as_is != str(not normalised):
-            raise Wrong(f"{name}: is the reference's input the clip as it is? {as_is}")
+            raise Mismatch(f"{name}: is the reference's input the clip as it is? {as_is}")
         if references == "references":
             run(python, "-c", SAVE_OTHERWISE[name], cwd=folder)
         shutil.move(made, folder / references / "clip.npz")
@@ -162,26 +165,26 @@ def check(name, rate, python, binaries, folder):
     (folder / "verify.yaml").write_text(gate)
     result = verify(binaries, folder, command)
     if result.returncode != 0:
-        raise Wrong(f"{name}: exit status {result.returncode} from the README's gate:\n{result.stdout}{result.stderr}")
+        raise Mismatch(f"{name}: exit status {result.returncode} from the documented gate:\n{result.stdout}{result.stderr}")
     for word in ("was the clip normalised", "structure was not judged"):
         if word in result.stdout:
-            raise Wrong(f"{name}: the gate passes, but says \"{word}\":\n{result.stdout}")
+            raise Mismatch(f"{name}: the gate passes, but says \"{word}\":\n{result.stdout}")
     suites = ElementTree.parse(folder / "gate.xml").getroot()
     if suites.get("failures") != "0" or suites.get("errors") != "0" or not int(suites.get("tests")):
-        raise Wrong(f"{name}: the gate passes, gate.xml has {dict(suites.attrib)}")
+        raise Mismatch(f"{name}: the gate passes, gate.xml has {dict(suites.attrib)}")
     say(f"check/gate_example: {name}: {suites.get('tests')} hidden states pass")
     return model
 
 
 def check_trap(model, python, binaries, folder, fixture):
-    """A reference with the hidden states as transformers returns them: right in version 4, recognised in version 5."""
+    """Checks a reference with the hidden states as transformers returns them: right in version 4, recognised in version 5."""
     version = transformers_version(python)
     major = int(version.split(".")[0])
     make_reference(python, folder, model + AS_RETURNED, fixture / "reference.npz", 0)
     result = verify(binaries, folder, "mert-verify build/mert-f32.safetensors --reference reference.npz")
     expected = 0 if major < 5 else 1
     if result.returncode != expected or (expected == 1) != ("lacks the encoder's final LayerNorm" in result.stdout):
-        raise Wrong(f"hidden_states of transformers {version} as they are: {result.stdout}{result.stderr}")
+        raise Mismatch(f"hidden_states of transformers {version} as they are: {result.stdout}{result.stderr}")
     say(f"check/gate_example: hidden_states of transformers {version} as they are: exit status {expected}")
 
 
@@ -197,13 +200,13 @@ def main():
             model = check(name, rate, python, binaries, Path(folder))
             if name == "stable-layer-norm":
                 check_trap(model, python, binaries, Path(folder), ROOT / "fixtures" / name)
-    print("check/gate_example: the README's gate passes with the README's references")
+    print("check/gate_example: the documented gate passes with references from the documented example")
 
 
 if __name__ == "__main__":
     try:
         main()
-    except Wrong as error:
+    except Mismatch as error:
         say(f"check/gate_example: {error}")
         sys.exit(1)
     except (Failed, OSError) as error:

@@ -7,9 +7,9 @@
 # so this finds code that does not compile on macOS, not code that computes the wrong thing there.
 #
 # A toolchain that has the standard library for the target is used as it is: any on an Apple silicon
-# Mac, elsewhere one that saw `rustup target add aarch64-apple-darwin`. Where that download is not to
-# be had, Debian's rustc-web, cargo-web and rust-web-src do: they have the standard library's source,
-# which is type-checked for the target first. As root the script installs them itself (150 MB to
+# Mac, elsewhere one that saw `rustup target add aarch64-apple-darwin`. Where that download is not
+# available, Debian's rustc-web, cargo-web and rust-web-src are enough: they have the standard library's
+# source, which is type-checked for the target first. As root the script installs them itself (150 MB to
 # download, 800 MB on disk).
 set -euo pipefail
 
@@ -70,7 +70,7 @@ if [ "$(uname -s)" != Darwin ]; then
   cat >"$out/no-cc" <<'SH'
 #!/bin/sh
 # Stands in for a C compiler: writes an empty output. The cc crate finds out with -E and -? which
-# compiler it has; taken for cl.exe, which knows -?, this would be told the output in another way.
+# compiler it has; mistaken for cl.exe, which has -?, it would get the output's name in another option.
 previous=
 for arg; do
   [ "$previous" != -o ] || : >"$arg"
@@ -83,7 +83,7 @@ SH
   export CC_aarch64_apple_darwin="$out/no-cc"
 fi
 
-# Before the check, so that a download that fails is not taken for a type error. The host's
+# Before the check, so that a failed download is not reported as a type error. The host's
 # dependencies are those of build scripts and macros.
 host="$("${cargo[@]}" -vV | sed -n 's/^host: //p')" || exit 2
 "${cargo[@]}" fetch "${options[@]}" --target "$host" || exit 2

@@ -20,7 +20,7 @@ from safetensors import safe_open
 # Two float32 implementations of the same weights differ by an NMSE of 3e-11 at MERT-v1-95M's size
 # and less below it; the smallest known mistake in a graph (a LayerNorm eps of 1e-6) makes 2e-7.
 SAME_WEIGHTS = 1e-9
-# Against unrounded weights what shows is the rounding: measured up to 4e-6 and 2e-4.
+# Beside unrounded weights the rounding shows: measured up to 4e-6 and 2e-4.
 ROUNDED_WEIGHTS = {"f16": 2e-5, "bf16": 2e-3}
 # A frame may be this many times worse than its layer; 1 - cosine is about half the frame's NMSE.
 FRAME_SLACK = 10
@@ -38,7 +38,7 @@ class NotComparable(Exception):
 
 
 class Weights:
-    """Tensors by name, widened to float32, remembering which ones the model asked for."""
+    """Tensors by name, widened to float32, with a record of those that the model has used."""
 
     def __init__(self, tensors):
         self.tensors = tensors
@@ -58,7 +58,7 @@ class Weights:
 
 
 class Hubert:
-    """All arrays are (1, frames, channels), MLX's own layout."""
+    """The model on arrays of shape (1, frames, channels), MLX's own layout."""
 
     def __init__(self, weights, config):
         self.weights = weights
@@ -156,7 +156,7 @@ class Hubert:
         return mx.fast.layer_norm(x, gain, bias, eps)
 
     def group_norm_over_time(self, x, prefix):
-        """One group per channel."""
+        """Normalises each channel over time: a group norm with one group per channel."""
         gain, bias = self.weights[f"{prefix}.weight"], self.weights[f"{prefix}.bias"]
         centred = x - x.mean(axis=1, keepdims=True)
         variance = mx.square(centred).mean(axis=1, keepdims=True)
@@ -203,7 +203,7 @@ def supported_config(text):
 
 
 def expected_states(reference, dtype):
-    """(name, array, NMSE bound) of the reference nearest to a file of this dtype."""
+    """The name, the array and the NMSE bound of the reference nearest to a file of this dtype."""
     same = "hidden_states" if dtype == "f32" else f"hidden_states_{dtype}"
     if same in reference:
         return same, reference[same], SAME_WEIGHTS
@@ -211,7 +211,7 @@ def expected_states(reference, dtype):
 
 
 def compare(actual, expected):
-    """(NMSE, smallest cosine of a frame) in float64."""
+    """The NMSE and the smallest cosine of a frame, in float64."""
     actual, expected = actual.astype(np.float64), expected.astype(np.float64)
     nmse = np.square(actual - expected).sum() / np.square(expected).sum()
     products = (actual * expected).sum(axis=-1)
@@ -220,7 +220,7 @@ def compare(actual, expected):
 
 
 def agrees(actual, expected, bound):
-    """Prints one line a hidden state. Comparisons are written so that NaN fails them."""
+    """Prints a line for each hidden state and returns whether all agree. Comparisons are written so that NaN fails them."""
     passed = True
     print(f"  {'hidden state':<28}{'NMSE':>10}  {'1 - min frame cosine':>20}")
     for i, (ours, theirs) in enumerate(zip(actual, expected, strict=True)):

@@ -48,7 +48,7 @@ KAISER_BEST = {
     "rolloff": 0.9475937167399596,
     "beta": 14.769656459379492,
 }
-# Seconds of silence, of fading in, of what is looked at, and of the tone around that.
+# Seconds of silence, of fading in, of the part that is measured, and of the tone around that.
 GAP, FADE, INNER, TONE = 0.1, 0.1, 0.3, 0.5
 SEGMENT = GAP + FADE + TONE + FADE
 LEVEL = 0.5
@@ -85,7 +85,7 @@ def parse():
 
 
 def write_wav(path, samples, rate):
-    """Mono float32."""
+    """Writes mono float32 samples to a WAV file."""
     data = samples.astype("<f4").tobytes()
     with path.open("wb") as file:
         file.write(b"RIFF" + struct.pack("<I", 50 + len(data)) + b"WAVE")
@@ -95,7 +95,7 @@ def write_wav(path, samples, rate):
 
 
 def resamplers(command, work):
-    """By name: a function of samples, their rate, the rate wanted and the WAV file they are in."""
+    """Resamplers by name: functions of samples, their rate, the target rate and the WAV file they are in."""
     import numpy as np
     import soxr
     import torch
@@ -133,12 +133,12 @@ def resamplers(command, work):
 
 
 def frequencies(rate, to):
-    """Of the passband, of the fall to -3 dB and of the stop band, in units of the lower Nyquist."""
+    """Frequencies in the passband, around -3 dB and in the stop band, in units of the lower Nyquist frequency."""
     import numpy as np
 
     nyquist = min(rate, to) / 2
     top = 0.999 * rate / 2 / nyquist
-    # Not at 1 itself, where a tone's level depends on its phase.
+    # 1 itself is left out: a tone's level depends on its phase there.
     fall = np.concatenate([np.linspace(0.9, 0.996, 25), np.linspace(1.004, 1.048, 12)])
     return {
         "pass": np.concatenate([np.geomspace(20 / nyquist, 0.85, 23), [0.87, 0.885, 0.9]]),
@@ -148,7 +148,7 @@ def frequencies(rate, to):
 
 
 def tones(hertz, rate):
-    """One after the other, each faded in and out."""
+    """Tones one after the other, each faded in and out."""
     import numpy as np
 
     samples = np.zeros(round((SEGMENT * len(hertz) + GAP) * rate))
@@ -164,7 +164,7 @@ def tones(hertz, rate):
 
 
 def measure(output, hertz, to):
-    """Of every tone: its level, what comes out in all and what is left without it, in dB; its delay."""
+    """For every tone its level, the output's level and that of the rest, in dB, and the tone's delay."""
     import numpy as np
 
     found = []
@@ -290,7 +290,7 @@ def check(arguments):
 
 def main():
     arguments = parse()
-    # Once more, by the interpreter that has the packages.
+    # Run again with the interpreter that has the packages.
     if INSIDE not in os.environ:
         python = arguments.python or make_venv(arguments.venv, PINS)
         os.execve(python, [str(python), *sys.argv], os.environ | {INSIDE: "1"})

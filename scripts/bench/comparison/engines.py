@@ -78,7 +78,7 @@ class OpenVino:
                 "PERFORMANCE_HINT": "LATENCY",
                 "NUM_STREAMS": 1,
                 "INFERENCE_NUM_THREADS": arguments.threads,
-                # It would choose bfloat16 on processors that have it: other numbers, another race.
+                # The default is bfloat16 on processors that have it, which computes something else.
                 "INFERENCE_PRECISION_HINT": "f32",
             },
         )
@@ -95,7 +95,7 @@ class OpenVino:
         return states
 
 
-# The first is what the others are compared with.
+# The others are compared with the first.
 PEERS = {
     "eager": Peer("PyTorch eager", "torch", False, lambda a: Torch(a, "eager")),
     "sdpa": Peer("PyTorch sdpa", "torch", False, lambda a: Torch(a, "sdpa")),

@@ -1,4 +1,4 @@
-"""What is printed: the machine, the agreement, the tables."""
+"""The printed report: the machine, the agreement, the tables."""
 
 import os
 import platform
@@ -22,7 +22,7 @@ FLAGS = (
 
 @dataclass(frozen=True)
 class Row:
-    """One engine at one length."""
+    """The runs of one engine at one length."""
 
     engine: str
     version: str
@@ -36,7 +36,7 @@ class Row:
 
 
 def machine():
-    """What a table means nothing without."""
+    """The machine's properties, without which a table means nothing."""
     try:
         cpuinfo = Path("/proc/cpuinfo").read_text()
     except OSError:
@@ -96,7 +96,7 @@ def table(rows, gflop, peak_gflops):
 
 
 def verdict(rows):
-    """Who of the peers is the fastest, and by how much ours is faster or slower."""
+    """The fastest peer, and by how much ours is faster or slower."""
     ours = next(row for row in rows if row.ours)
     peers = [row for row in rows if not row.ours]
     if not peers:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 
 class WorkerFailed(Exception):
-    """A worker ended, or said something else than was asked for."""
+    """A worker ended, or gave an unexpected answer."""
 
 
 class Worker:
     """A process that does one run for each line that it is sent.
 
-    While it waits it is stopped (SIGSTOP), so that none of its threads spins in someone else's turn.
+    While it waits it is stopped (SIGSTOP), so that none of its threads spins during another's turn.
     """
 
     def __init__(self, name, command, environment):
@@ -49,7 +49,7 @@ class Worker:
             return json.loads(line)[field]
         except (ValueError, KeyError, TypeError):
             status = (
-                f"exit status {self.process.wait()}" if not line else f"it said {line.strip()!r}"
+                f"exit status {self.process.wait()}" if not line else f"the answer was {line.strip()!r}"
             )
             raise WorkerFailed(
                 f"{self.name}: expected a line with `{field}`, but {status}"
@@ -67,14 +67,14 @@ class Worker:
         return seconds
 
     def reset_peak(self):
-        """Starts the peak of its resident memory anew (proc(5), clear_refs), where there is one."""
+        """Resets the peak of its resident memory (proc(5), clear_refs), where the system has one."""
         try:
             Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
         except OSError:
             pass
 
     def peak_bytes(self):
-        """The peak of its resident memory since the reset; None where the system does not tell."""
+        """The peak of its resident memory since the reset; None where the system does not report it."""
         try:
             status = Path(f"/proc/{self.process.pid}/status").read_text()
         except OSError:
@@ -83,7 +83,7 @@ class Worker:
         return int(found[1]) * 1024 if found else None
 
     def finish(self):
-        """Ends it; what it says last."""
+        """Ends the worker and returns its last output."""
         self.proceed()
         last, _ = self.process.communicate()
         return last
@@ -95,7 +95,7 @@ class Worker:
 
 
 def take_turns(workers, runs, progress):
-    """Round robin: one round that is not counted, then `runs` that are."""
+    """Runs all workers in turn: one round that is not counted, then `runs` that are."""
     for worker in workers:
         worker.reset_peak()
     for round_number in range(runs + 1):

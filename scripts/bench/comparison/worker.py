@@ -16,7 +16,7 @@ import numpy as np
 from comparison.engines import PEERS
 
 
-# Answers go where standard output went; whatever a library prints there joins the messages instead.
+# Answers go to the original standard output; what libraries print there goes to standard error.
 ANSWERS = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
 
@@ -46,7 +46,7 @@ def main():
         started = time.perf_counter()
         states = engine.run(clip)
         seconds = time.perf_counter() - started
-        # Freeing them is not counted.
+        # Freeing them is not timed.
         del states
         answer(seconds=seconds)
 
