@@ -240,8 +240,7 @@ fn any_number_of_threads_gives_the_same_bytes() {
     }
 }
 
-/// The header's length is foretold from the file's size, before its SHA-256 is known: a file that is as
-/// large as a known checkpoint but another must get its tensors in the right place all the same.
+/// The header has room for a known checkpoint's licence, which is left out for a file that only has the same size.
 #[test]
 fn a_file_of_a_known_size_is_not_taken_for_the_known_one() {
     let folder = TempDir::new().unwrap();

@@ -29,7 +29,7 @@ fn tensors_are_never_in_memory_as_a_whole() {
 
     let output = folder.path().join("out.safetensors");
     for (threads, dtype, layout) in
-        [(1, Dtype::F16, Layout::Mlx), (2, Dtype::Bf16, Layout::Candle), (4, Dtype::F32, Layout::Mlx)]
+        [(1, Dtype::F16, Layout::Mlx), (2, Dtype::Bf16, Layout::Torch), (4, Dtype::F32, Layout::Mlx)]
     {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         MEMORY.reset_peak_usage();
@@ -50,7 +50,7 @@ fn tensors_are_never_in_memory_as_a_whole() {
         let before = MEMORY.current_usage();
         pool.install(|| {
             let source = Source::open(&checkpoint).unwrap();
-            let options = PlanOptions { layout: Layout::Candle, dtype, ..PlanOptions::default() };
+            let options = PlanOptions { layout: Layout::Torch, dtype, ..PlanOptions::default() };
             let plan = Plan::new(&source, &options).unwrap();
             let program = write::coreml_program(&plan, &CoreMlOptions::default()).unwrap();
             write::coreml(&program, &source, &output, true, &|_| {}).unwrap();

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use mert_audio::{Damage, Tail, Track, WindowPolicy};
 use mert_embed::{Embedder, Encoder, EncoderOptions, Pool};
-use mert_runtime::{ComputeDtype, DeviceKind, Model};
+use mert_runtime::{DeviceKind, Dtype, Model};
 use mert_testkit::{fixture, runner};
 use npyz::npz::NpzArchive;
 use tempfile::TempDir;
@@ -20,7 +20,7 @@ mod embeddings;
 use embeddings::{FORMATS, Rows, model, read, run, track};
 
 fn embedder(model: &Path, layers: &str, pool: Pool, l2: bool) -> Embedder {
-    let model = Model::open(model, ComputeDtype::F32, &DeviceKind::Cpu.open().unwrap()).unwrap();
+    let model = Model::open(model, Dtype::F32, &DeviceKind::Cpu.open().unwrap()).unwrap();
     Embedder::new(model, &layers.parse().unwrap(), pool, l2).unwrap()
 }
 
@@ -536,7 +536,7 @@ fn raw_samples_of_another_kind_are_called_out() {
     assert!(errors.contains("32-bit little-endian floats") || errors.contains("NaN"), "{errors}");
     let (status, errors) = embed(samples_of("f32-24k-mono.wav"), "0");
     assert_eq!(status, 2);
-    assert!(errors.contains("sample rate of 0 Hz"), "{errors}");
+    assert!(errors.contains("sample rate 0 Hz"), "{errors}");
 }
 
 #[test]

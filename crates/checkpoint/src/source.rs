@@ -110,17 +110,6 @@ impl Source {
         }
         known_by_sha256(self.sha256.get()?)
     }
-
-    /// What [`Source::sha256`] will probably give, without reading anything: the digest of the known
-    /// checkpoint of this size, or that of none.
-    pub fn likely_sha256(&self) -> String {
-        if let Some(known) = self.sha256.get() {
-            return known.clone();
-        }
-        let sizes: Vec<u64> = self.checkpoint.files().iter().map(|file| file.bytes().len() as u64).collect();
-        let known = KNOWN_CHECKPOINTS.iter().find(|known| sizes == [known.bytes]);
-        known.map_or_else(|| "0".repeat(64), |known| known.sha256.to_string())
-    }
 }
 
 /// The text of a configuration file that the user named, which is usually called `name`.

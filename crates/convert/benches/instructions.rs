@@ -1,5 +1,5 @@
 //! Instructions that the conversion's kernels take, counted by callgrind: the same on an idle and on a busy
-//! machine. `scripts/bench-instructions.sh` runs this and compares with `instructions.tsv`.
+//! machine. `scripts/bench/instructions.sh` runs this and compares with `instructions.tsv`.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::hint::black_box;

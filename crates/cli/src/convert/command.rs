@@ -50,7 +50,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     let (model, source) = open_input(args)?;
     let model = model.as_ref();
-    let layout = if format == Format::CoreMl { Layout::Candle } else { args.layout.unwrap_or(Layout::Mlx) };
+    let layout = if format == Format::CoreMl { Layout::Torch } else { args.layout.unwrap_or(Layout::Mlx) };
     let options = PlanOptions {
         layout,
         dtype: args.dtype,

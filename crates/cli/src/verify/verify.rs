@@ -57,7 +57,7 @@ pub(crate) struct VerifyArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "layers", "device", "dtype", "engine",
         "emulate", "isolate", "require_structure"])]
     config: Option<PathBuf>,
-    /// Where the model runs: cpu, metal or cuda
+    /// The device that runs the model: cpu, metal (mps), cuda or auto
     #[arg(long, default_value = "cpu")]
     device: DeviceKind,
     /// The element type in which the model computes: f32, f16 or bf16 [default: f32]
