@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use mert_audio::{AudioError, Damage, Tail, Track};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use sound::{TRACKS, WITHOUT_LENGTH, decode_bytes as read, first_window, is_lossless, track, whole};
+use sound::{TRACKS, WITHOUT_LENGTH, decode_bytes as read, find, first_window, is_lossless, track, whole};
 use tempfile::TempDir;
 
 /// The number of samples that a lossy file with a stated length may lack without an error.
@@ -176,6 +176,23 @@ fn silence_for_the_first_frames_of_mp3_has_their_length() {
         assert_eq!(kept.samples.len(), expected.len(), "{name}");
         assert!(kept.samples[24_000..] == expected[24_000..], "{name}");
     }
+}
+
+/// A Xing tag may state any number of frames: 2^32 - 1 would be years of silence.
+#[test]
+fn an_implausible_frame_count_is_not_filled_with_silence() {
+    let (bytes, folder) = (track("vbr-48k-stereo.mp3"), TempDir::new().unwrap());
+    let path = folder.path().join("claims.mp3");
+    let tag = find(&bytes, b"Xing");
+    let mut damaged = bytes.clone();
+    damaged[tag + 8..tag + 12].fill(0xff);
+    let middle = damaged.len() / 2;
+    damaged[middle..middle + 2000].fill(0);
+    let started = Instant::now();
+    let kept = read(&path, &damaged, Damage::Keep);
+    assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
+    let (found, whole) = (kept.samples.len(), whole("vbr-48k-stereo.mp3").len());
+    assert!(found <= whole && found > whole / 2, "{found} of {whole} samples");
 }
 
 /// A file with a length of zero and without an MD5, as FLAC encoders write it to a pipe: only the frames have checksums.

@@ -1,4 +1,4 @@
-//! Resampling of mono audio in blocks, with the cutoff of soxr's HQ preset, which the models' training pipelines use.
+//! Resampling of mono audio in blocks, with the cutoff of soxr's HQ preset. It knows nothing of where samples come from.
 
 use audioadapter_buffers::direct::SequentialSlice;
 use rubato::{Fft, FixedSync, Resampler as _, WindowFunction};
@@ -15,7 +15,7 @@ const LIKE_SOXR: (WindowFunction, u32) = (WindowFunction::Blackman2, 220);
 const NEAR: u32 = 2;
 
 /// The filter for rates that allow no block length like [`LIKE_SOXR`]'s: 3 dB down at 0.95 of the Nyquist frequency like
-/// soxr's HQ, but steeper. Measured by `scripts/check-resampler.py`.
+/// soxr's HQ, but steeper. Measured by `scripts/check/resampler.py`.
 const FALLBACK: (WindowFunction, u32) = (WindowFunction::BlackmanHarris2, 288);
 
 /// The smallest ratio of rates that are resampled in two steps. For closer rates the fallback filter of one step would
