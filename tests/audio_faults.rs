@@ -139,8 +139,8 @@ fn the_middle_of_a_truncated_file_is_that_of_the_rest() {
     }
 }
 
-/// The decoder starts long before the middle, at a frame that claims to be mono: it must not refuse all others, which are
-/// stereo.
+/// The decoder starts long before the middle, at a frame that claims to be mono: it must not refuse all others, which
+/// are stereo.
 #[test]
 fn a_wrong_frame_before_the_middle_does_not_silence_it() {
     let folder = TempDir::new().unwrap();
@@ -195,7 +195,8 @@ fn an_implausible_frame_count_is_not_filled_with_silence() {
     assert!(found <= whole && found > whole / 2, "{found} of {whole} samples");
 }
 
-/// A file with a length of zero and without an MD5, as FLAC encoders write it to a pipe: only the frames have checksums.
+/// A file with a length of zero and without an MD5, as FLAC encoders write it to a pipe: only the frames have
+/// checksums.
 #[test]
 fn a_flac_file_without_length_and_checksum_does_not_lose_a_frame_silently() {
     let folder = TempDir::new().unwrap();

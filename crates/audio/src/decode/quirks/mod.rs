@@ -1,12 +1,12 @@
-//! Workarounds for symphonia 0.6.1, one file for each fault, headed by what is wrong in which crate. All line numbers are
-//! those of its tag `v0.6.1`.
+//! Workarounds for symphonia 0.6.1, one file for each fault, headed by what is wrong in which crate. All line numbers
+//! are those of its tag `v0.6.1`.
 //!
 //! Most of them present a file to its reader in pieces, with a header that the reader accepts and without data that is
 //! not audio: `dispatch.rs` determines the `layout.rs` of a file, and `media.rs` reads its pieces as one file.
 //!
 //! | containers | file |
 //! |---|---|
-//! | WAV, AIFF | `wav.rs`, `aiff.rs` parse the `chunks.rs`, `pcm_size.rs` decides on the length, `pcm_header.rs` writes headers |
+//! | WAV, AIFF | `wav.rs`, `aiff.rs`, with `chunks.rs`, `pcm_size.rs` (the length), `pcm_header.rs` |
 //! | CAF | `caf.rs` |
 //! | FLAC | `flac_head.rs` |
 //! | MP3, AAC in ADTS | `frames/` |

@@ -1,7 +1,8 @@
-//! A decoder for Vorbis with more than two channels. symphonia-codec-vorbis 0.6.1 undoes channel coupling
-//! [from the first pair to the last](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-codec-vorbis/src/lib.rs#L250-L252)
-//! instead of backwards (Vorbis I, 4.3.5), and returns wrong samples without an error. Mono and stereo have at most one
-//! pair. [lewton](https://github.com/RustAudio/lewton) decodes the others.
+//! A decoder for Vorbis with more than two channels. symphonia-codec-vorbis 0.6.1 undoes channel coupling [from the
+//! first pair to the
+//! last](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-codec-vorbis/src/lib.rs#L250-L252) instead of
+//! backwards (Vorbis I, 4.3.5), and returns wrong samples without an error. Mono and stereo have at most one pair.
+//! [lewton](https://github.com/RustAudio/lewton) decodes the others.
 
 use lewton::audio::{PreviousWindowRight, read_audio_packet_generic};
 use lewton::header::{IdentHeader, SetupHeader, read_header_ident, read_header_setup};
