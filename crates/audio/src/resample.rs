@@ -15,8 +15,8 @@ const LIKE_SOXR: (WindowFunction, u32) = (WindowFunction::Blackman2, 220);
 /// The largest deviation from the length in [`LIKE_SOXR`]: rates with a small common divisor allow few lengths.
 const NEAR: u32 = 2;
 
-/// The filter for rates that allow no block length like [`LIKE_SOXR`]'s: 3 dB down at 0.95 of the Nyquist frequency
-/// like soxr's HQ, but steeper. Measured by `scripts/check/resampler.py`.
+/// The filter for rates that allow no block length like [`LIKE_SOXR`]'s: 3 dB down at 0.95 of the Nyquist frequency like
+/// soxr's HQ, but steeper. Measured by `scripts/check/resampler.py`.
 const FALLBACK: (WindowFunction, u32) = (WindowFunction::BlackmanHarris2, 288);
 
 /// The smallest ratio of rates that are resampled in two steps. For closer rates the fallback filter of one step would
