@@ -27,7 +27,7 @@ pub(super) mod he_aac;
 mod itunes_delay;
 pub(super) mod layout;
 pub(super) mod matroska;
-mod media;
+pub(super) mod media;
 pub(super) mod mp4_edits;
 mod mp4_end;
 pub(super) mod ogg_pages;
