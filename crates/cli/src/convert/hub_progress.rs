@@ -22,7 +22,7 @@ impl HubProgress {
                 if let Some(size) = size {
                     self.bar.set_length(*size);
                 }
-                // The speed is that of this transfer, without the bytes that an earlier one has left.
+                // The speed is that of what arrives now.
                 self.bar.reset();
                 self.bar.set_position(*have);
                 self.bar.reset_eta();
