@@ -63,7 +63,7 @@ struct State {
 /// The running server.
 pub(crate) struct HubServer {
     pub(crate) url: String,
-    cdn: String,
+    pub(crate) cdn: String,
     state: Arc<Mutex<State>>,
 }
 
@@ -105,6 +105,11 @@ impl HubServer {
     /// Makes the next `times` requests of this kind fail.
     pub(crate) fn fail(&self, method: &'static str, file: &str, times: usize, fault: Fault) {
         self.state.lock().unwrap().faults.push(Planned { method, file: file.into(), times, fault });
+    }
+
+    /// Forgets the failures that have not been used.
+    pub(crate) fn clear_faults(&self) {
+        self.state.lock().unwrap().faults.clear();
     }
 
     /// The requests since the last call.
@@ -183,7 +188,9 @@ impl HubServer {
 
     fn answer_cdn(&self, mut stream: TcpStream, request: &Request) -> std::io::Result<()> {
         let path = request.path.trim_start_matches('/').split('?').next().unwrap_or_default();
-        let (repo, file) = path.rsplit_once('/').unwrap_or_default();
+        // owner/name/file, where the file may be in a folder.
+        let slash = path.match_indices('/').nth(1).map(|(at, _)| at);
+        let (repo, file) = slash.map(|at| (&path[..at], &path[at + 1..])).unwrap_or_default();
         let fault = self.fault("CDN", file);
         let bytes = self.state.lock().unwrap().models.get(repo).and_then(|model| model.get(file)).cloned();
         match (bytes, fault) {

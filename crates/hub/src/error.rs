@@ -67,6 +67,16 @@ pub enum HubError {
         /// The names to check.
         advice: &'static str,
     },
+    /// The model has no such file.
+    #[error("`{repo}` at {revision} has no file `{file}`; check its path in the model")]
+    NoFile {
+        /// The model.
+        repo: String,
+        /// The commit.
+        revision: String,
+        /// The file's path in the model.
+        file: String,
+    },
     /// The model has no weights in a supported format.
     #[error(
         "`{repo}` at {revision} has no weights that can be read: expected one of {}. If it has others, download them \

@@ -5,16 +5,17 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use mert_arch::Layout;
 use mert_checkpoint::{CheckpointError, Source};
-use mert_cli::hub::{Hub, Messages};
+use mert_cli::conversion_cache::assumed_config;
+use mert_cli::hub::{Hub, Messages, open_source};
 use mert_cli::terminal::{print, progress_bar, say};
 use mert_convert::write::CoreMlProgram;
 use mert_convert::{ConvertError, Plan, PlanOptions, PreprocessorOptions, Step, write};
-use mert_fs::{FsError, combine_sha256, sha256_output};
+use mert_fs::{FsError, sha256_output};
 use mert_hub::{HubModel, HubName};
 use serde_json::json;
 
 use crate::args::Args;
-use crate::describe::{Report, describe_assumptions, describe_plan, describe_result};
+use crate::describe::{Report, describe_plan, describe_result};
 
 /// The output's format, by its extension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,10 +83,7 @@ fn open_input(args: &Args) -> anyhow::Result<(Option<HubModel>, Source)> {
         }
         let messages = Messages { command: "mert-convert", notes: !args.quiet, bar: !args.quiet && !args.json };
         let model = Hub::from_env(messages)?.model(&name)?;
-        let mut source = Source::open_key(&model.weights, key)?;
-        if let Some(checked) = model.sha256().filter(|checked| checked.len() == source.files.len()) {
-            source.trust_sha256(&combine_sha256(checked))?;
-        }
+        let source = open_source(&model, key)?;
         return Ok((Some(model), source));
     }
     let mut source = Source::open_key(&args.input, key)?;
@@ -156,7 +154,7 @@ fn show(
         }
         serde_json::to_string_pretty(&document)? + "\n"
     } else if args.quiet {
-        if let Some(assumed) = describe_assumptions(plan) {
+        if let Some(assumed) = assumed_config(plan) {
             say(&format!("mert-convert: {assumed}"));
         }
         return Ok(());

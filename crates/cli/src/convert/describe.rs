@@ -54,13 +54,6 @@ fn describe_source(args: &Args, model: Option<&HubModel>, plan: &Plan) -> String
     text + &describe_preprocessor(&plan.preprocessor)
 }
 
-/// The assumptions about the model that replace a missing config.json, in one line.
-pub(super) fn describe_assumptions(plan: &Plan) -> Option<String> {
-    let ConfigOrigin::Inferred { assumptions } = &plan.config_origin else { return None };
-    let assumptions = assumptions.join(", ");
-    (!assumptions.is_empty()).then(|| format!("there is no config.json; assumed: {assumptions}"))
-}
-
 /// The model's audio input, with the origin of each field.
 fn describe_preprocessor(planned: &PlannedPreprocessor) -> String {
     let PlannedPreprocessor { preprocessor, sampling_rate_origin, do_normalize_origin } = planned;

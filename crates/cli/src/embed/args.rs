@@ -16,12 +16,13 @@ use mert_runtime::{DeviceKind, Dtype};
 #[derive(Debug, Parser)]
 #[command(version)]
 pub(crate) struct Args {
-    /// The model that mert-convert wrote (unless --model or --config names it), then what to embed: files, folders,
-    /// or - for raw samples on standard input
+    /// The model (unless --model or --config names it): a file that mert-convert wrote, or a model of the hub
+    /// (owner/name), which is converted to f16 once. Then the inputs: files, folders, or - for raw samples on standard
+    /// input
     #[arg(value_name = "MODEL] [INPUT")]
     pub(super) arguments: Vec<PathBuf>,
-    /// The model; then all arguments are inputs
-    #[arg(long, value_name = "FILE")]
+    /// The model, a file or a model of the hub; then all arguments are inputs
+    #[arg(long, value_name = "MODEL")]
     pub(super) model: Option<PathBuf>,
     /// A file that names files and folders, one on each line, or a playlist (.m3u, .m3u8, .pls)
     #[arg(long, value_name = "FILE")]

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::{anyhow, bail};
 use mert_arch::{LayerSelection, Metadata};
 use mert_audio::{Damage, WindowPolicy};
+use mert_cli::hub::Messages;
+use mert_cli::model_input::converted_file;
 use mert_cli::terminal::{Exit, say};
 use mert_embed::failures::{self, Failure, count_by_reason};
 use mert_embed::inputs::{self, Input};
@@ -52,7 +54,8 @@ pub(crate) fn interrupt() {
     const PATIENCE: Duration = Duration::from_secs(2);
     let (embedding, writing) = (EMBEDDING.load(Ordering::Relaxed), WRITING.load(Ordering::Relaxed));
     if !embedding && !writing {
-        std::process::exit(Exit::Interrupted.code().into());
+        // A model of the hub may be being converted.
+        mert_fs::remove_temporaries(|| std::process::exit(Exit::Interrupted.code().into()));
     }
     if !STOP.swap(true, Ordering::Relaxed) {
         std::thread::spawn(|| {
@@ -71,7 +74,7 @@ pub(crate) fn interrupt() {
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let config = args.config.as_deref().map(EmbedConfig::read).transpose()?.unwrap_or_default();
     let config_path = args.config.as_deref().unwrap_or(Path::new(""));
-    let (model_path, paths) = model_and_inputs(args, &config)?;
+    let (model, paths) = model_and_inputs(args, &config)?;
     let reading = Reading {
         window: args.window,
         tail: args.tail,
@@ -80,11 +83,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         input_rate: args.input_rate,
     };
     let inputs::Inputs { files: mut inputs, notes: input_notes } = inputs::collect(&paths, args.list.as_deref())?;
-    let read = inputs.iter().map(|input| &input.path).chain([&model_path]).chain(&args.list).chain(&args.config);
+    let read = inputs.iter().map(|input| &input.path).chain([&model]).chain(&args.list).chain(&args.config);
     let written = check_output(args)?;
     refuse_overwriting(&written, read)?;
     refuse_twice(args, &written)?;
     check_stdin(&inputs, &reading)?;
+    let model_path = converted_file(&model, Messages::of("mert-embed", args.quiet))?;
+    refuse_overwriting(&written, [&model_path].into_iter())?;
 
     let kind = match (args.device, &config.device) {
         (Some(kind), _) => kind,
@@ -174,7 +179,7 @@ fn left_out(failures: &[Failure], files: usize) -> Exit {
     Exit::Failure
 }
 
-/// The path of the model and the inputs.
+/// The model as given, a path or a name on the hub, and the inputs.
 fn model_and_inputs(args: &Args, config: &EmbedConfig) -> anyhow::Result<(PathBuf, Vec<PathBuf>)> {
     let named = args.model.clone().or_else(|| config.model_name.as_ref().map(PathBuf::from));
     let (model, inputs) = match (named, args.arguments.split_first()) {
@@ -182,13 +187,6 @@ fn model_and_inputs(args: &Args, config: &EmbedConfig) -> anyhow::Result<(PathBu
         (None, Some((model, inputs))) => (model.clone(), inputs.to_vec()),
         (None, None) => bail!("name the model: mert-embed MODEL FILES -o OUTPUT"),
     };
-    if !model.exists() && model.extension().is_none_or(|extension| extension != "safetensors") {
-        let name = model.display();
-        bail!(
-            "{name} is not a file here. If it is a model of the hub, convert it first, `mert-convert {name} \
-             model.safetensors`, and give --model model.safetensors"
-        );
-    }
     Ok((model, inputs))
 }
 

@@ -17,6 +17,8 @@ fn main() -> ExitCode {
     match command::run(&args) {
         Ok(exit) => exit.into(),
         Err(error) => {
+            // The error may be that the signal handler has removed a temporary file; that must finish first.
+            mert_fs::remove_temporaries(|| ());
             say(&format!("mert-embed: {error}"));
             Exit::Error.into()
         }
