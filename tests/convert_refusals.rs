@@ -189,7 +189,7 @@ fn configurations_that_do_not_fit() {
         ("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3", &["missing tensor `encoder.layers.2.", "and 4 more"]),
         ("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 1", &["unexpected tensor `encoder.layers.1."]),
         ("\"intermediate_size\": 64", "\"intermediate_size\": 65", &["expected [65, 32]"]),
-        ("{", "", &["config.json", "no configuration can be read"]),
+        ("{", "", &["config.json", "invalid configuration"]),
         ("\"model_type\"", "\"typo\"", &["config.json", "`model_type` is missing"]),
         ("\"hidden_size\": 32", "\"hidden_size\": null", &["config.json", "`hidden_size`"]),
         ("\"sample_rate\": 24000", "\"sample_rate\": 4294967295", &["`sample_rate` is 4294967295"]),

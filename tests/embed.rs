@@ -536,7 +536,7 @@ fn raw_samples_of_another_kind_are_called_out() {
     assert!(errors.contains("32-bit little-endian floats") || errors.contains("NaN"), "{errors}");
     let (status, errors) = embed(samples_of("f32-24k-mono.wav"), "0");
     assert_eq!(status, 2);
-    assert!(errors.contains("sample rate of 0 Hz"), "{errors}");
+    assert!(errors.contains("sample rate 0 Hz"), "{errors}");
 }
 
 #[test]

@@ -202,7 +202,7 @@ fn what_could_not_be_checked_is_exit_status_2() {
         (&["/no/model.safetensors", "--reference", r], "/no/model.safetensors"),
         (&[r, "--reference", r], "not a readable safetensors file"),
         (&[m, "--reference", r, "--layers", "13"], "hidden states 0 to 12"),
-        (&[m, "--reference", r, "--layers", "none"], "is not a choice of hidden states"),
+        (&[m, "--reference", r, "--layers", "none"], "invalid hidden states"),
         (&[m, "--reference", r, "--device", "tpu"], "unknown device"),
         (&["--config", "/no/verify.yaml"], "/no/verify.yaml"),
         (&["--reference", r], "MODEL"),

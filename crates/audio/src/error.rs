@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::rate::RATES;
+
 /// The reason why a file or stream yields no audio, or only a part of it.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -66,7 +68,7 @@ pub enum AudioError {
         reason: String,
     },
     /// The sample rate is outside the supported range.
-    #[error("invalid sample rate {rate} Hz: expected {min} to {max} Hz", min = crate::resample::RATES.start(), max = crate::resample::RATES.end())]
+    #[error("invalid sample rate {rate} Hz: expected {min} to {max} Hz", min = RATES.start(), max = RATES.end())]
     InvalidRate {
         /// The stated rate in hertz.
         rate: u32,

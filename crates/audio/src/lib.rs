@@ -33,6 +33,7 @@ mod error;
 mod id3v2;
 mod mpeg;
 mod normalize;
+mod rate;
 mod raw;
 mod resample;
 mod signature;

@@ -3,11 +3,20 @@
 
 use std::io::Read;
 
-use crate::resample::check_rate;
-use crate::source::{Source, check_finite};
+use crate::source::{Source, check_finite, check_rate};
 use crate::{AudioError, Result};
 
 /// A source of raw mono samples: 32-bit little-endian floats from any stream.
+///
+/// ```
+/// use mert_audio::{RawPcm, Source};
+///
+/// let bytes: Vec<u8> = [0.0f32, 0.5, -0.5].into_iter().flat_map(f32::to_le_bytes).collect();
+/// let mut source = RawPcm::new(&bytes[..], 24_000)?;
+/// assert_eq!(source.next_block()?, Some(&[0.0, 0.5, -0.5][..]));
+/// assert_eq!(source.next_block()?, None);
+/// # Ok::<(), mert_audio::AudioError>(())
+/// ```
 pub struct RawPcm<R> {
     reader: R,
     rate: u32,

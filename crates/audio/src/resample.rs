@@ -1,14 +1,10 @@
 //! Resampling of mono audio in blocks, with the cutoff of soxr's HQ preset, which the models' training pipelines use.
 
-use std::ops::RangeInclusive;
-
 use audioadapter_buffers::direct::SequentialSlice;
 use rubato::{Fft, FixedSync, Resampler as _, WindowFunction};
 
+use crate::source::check_rate;
 use crate::{AudioError, Result};
-
-/// The supported sample rates in hertz. Above them the filter's block grows out of proportion.
-pub(crate) const RATES: RangeInclusive<u32> = 1_000..=768_000;
 
 /// The filter's window and the shorter side of a block in samples, which sets how close to the Nyquist frequency the
 /// filter cuts. These values give the shape of soxr's HQ preset (mean squared difference in the top eighth below the
@@ -21,11 +17,6 @@ const NEAR: u32 = 2;
 /// The filter for rates that allow no block length like [`LIKE_SOXR`]'s: 3 dB down at 0.95 of the Nyquist frequency like
 /// soxr's HQ, but steeper. Measured by `scripts/check/resampler.py`.
 const FALLBACK: (WindowFunction, u32) = (WindowFunction::BlackmanHarris2, 288);
-
-/// Refuses a sample rate outside the supported range.
-pub(crate) fn check_rate(rate: u32) -> Result<()> {
-    if RATES.contains(&rate) { Ok(()) } else { Err(AudioError::InvalidRate { rate }) }
-}
 
 /// The smallest ratio of rates that are resampled in two steps. For closer rates the fallback filter of one step would
 /// cut into the passband of the other.

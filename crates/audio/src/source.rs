@@ -1,6 +1,7 @@
-//! The interface between what produces samples (files, raw streams) and what consumes them (windows). A file of its own,
-//! so that producers and consumers do not import each other.
+//! The interface between what produces samples (files, raw streams) and what consumes them (windows), and the checks that
+//! all producers share. A file of its own, so that producers and consumers do not import each other.
 
+use crate::rate::RATES;
 use crate::{AudioError, Result};
 
 /// A stream of mono samples that arrives in blocks.
@@ -23,6 +24,11 @@ pub trait Source {
         let _ = samples;
         Ok(0)
     }
+}
+
+/// Refuses a sample rate outside the supported range.
+pub(crate) fn check_rate(rate: u32) -> Result<()> {
+    if RATES.contains(&rate) { Ok(()) } else { Err(AudioError::InvalidRate { rate }) }
 }
 
 /// Refuses NaN, infinity and values that could overflow in the resampler, in a block that starts at sample `position`.

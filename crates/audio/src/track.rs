@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use crate::Result;
 use crate::decode::{AudioFile, AudioInfo, Damage, ReadOptions};
-use crate::resample::{Resampler, check_rate};
-use crate::source::Source;
+use crate::resample::Resampler;
+use crate::source::{Source, check_rate};
 use crate::window::{Tail, WindowPolicy, Windows};
 
 /// An audio file that is to be resampled to a model's rate.

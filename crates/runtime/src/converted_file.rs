@@ -17,6 +17,17 @@ use crate::device::candle_dtype;
 ///
 /// [`ConvertedFile::var_builder`] returns its tensors contiguous and in PyTorch's order, in any layout and dtype of the
 /// file.
+///
+/// ```
+/// use mert_runtime::ConvertedFile;
+///
+/// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/mert-tiny/model.safetensors");
+/// # // let path = "model.safetensors";
+/// let file = ConvertedFile::open(path.as_ref())?;
+/// let metadata = file.metadata();
+/// assert_eq!((metadata.config.num_hidden_layers, metadata.preprocessor.sampling_rate), (12, 24_000));
+/// # Ok::<(), mert_runtime::Error>(())
+/// ```
 pub struct ConvertedFile {
     path: PathBuf,
     metadata: Metadata,
@@ -45,20 +56,23 @@ impl ConvertedFile {
         let lookup = |key: &str| header.metadata().as_ref()?.get(key).map(String::as_str);
         let metadata = Metadata::from_lookup(lookup).map_err(|source| Error::metadata(path, source))?;
 
-        let mismatch = |reason: String| Error::tensors(path, reason);
         let mut stored = header.tensors();
         let mut entries = HashMap::new();
         for spec in inventory(&metadata.config) {
-            let info =
-                stored.remove(&spec.name).ok_or_else(|| mismatch(format!("tensor `{}` is missing", spec.name)))?;
+            let info = stored
+                .remove(&spec.name)
+                .ok_or_else(|| Error::tensors(path, format!("tensor `{}` is missing", spec.name)))?;
             let shape = metadata.layout.shape_from_torch(spec.role, &spec.shape);
             if info.shape != shape {
-                return Err(mismatch(format!("tensor `{}` has shape {:?}, expected {shape:?}", spec.name, info.shape)));
+                return Err(Error::tensors(
+                    path,
+                    format!("tensor `{}` has shape {:?}, expected {shape:?}", spec.name, info.shape),
+                ));
             }
             let dtype = candle_dtype(metadata.dtype);
             if info.dtype != safetensors_dtype(metadata.dtype) {
                 let (name, found, expected) = (&spec.name, info.dtype, metadata.dtype);
-                return Err(mismatch(format!("tensor `{name}` has dtype {found:?}, expected {expected}")));
+                return Err(Error::tensors(path, format!("tensor `{name}` has dtype {found:?}, expected {expected}")));
             }
             let start = header_length + 8;
             let (begin, end) = info.data_offsets;
@@ -66,7 +80,7 @@ impl ConvertedFile {
             entries.insert(spec.name, entry);
         }
         if let Some(name) = stored.keys().min() {
-            return Err(mismatch(format!("tensor `{}` is not part of the model", name.escape_debug())));
+            return Err(Error::tensors(path, format!("tensor `{}` is not part of the model", name.escape_debug())));
         }
         Ok(ConvertedFile { path: path.to_path_buf(), metadata, entries, data })
     }

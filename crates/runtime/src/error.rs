@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::DeviceKind;
 
-/// Why a model could not be loaded or run.
+/// An error of loading or running a model.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -53,11 +53,11 @@ enum Engine {
     Candle(Arc<CandleModel>),
 }
 
-/// A hidden state as an engine returns it.
-enum HiddenState<'a> {
-    /// `(clips · frames, hidden_size)`.
+/// The output of an engine for one hidden state.
+enum EngineOutput<'a> {
+    /// The values as `(clips · frames, hidden_size)`.
     Rows(&'a [f32]),
-    /// `(clips, frames, hidden_size)`, on the model's device and in its dtype.
+    /// A tensor `(clips, frames, hidden_size)`, on the model's device and in its dtype.
     Tensor(Tensor),
 }
 
@@ -117,7 +117,7 @@ impl Model {
         self.preprocessor
     }
 
-    /// Computes the hidden states `wanted` of one clip in memory that is reused from clip to clip. `on_state` gets each
+    /// Computes the hidden states `indices` of one clip in memory that is reused from clip to clip. `on_state` gets each
     /// once, in ascending order, as `(frames, hidden_size)`, on this thread: the values of [`Model::hidden_states`], to
     /// the last bit.
     ///
@@ -142,13 +142,13 @@ impl Model {
         &self,
         workspace: &mut Workspace,
         input_values: &[f32],
-        wanted: &[usize],
+        indices: &[usize],
         mut on_state: impl FnMut(usize, &[f32]),
     ) -> Result<(), Error> {
-        self.run(workspace, input_values, 1, wanted, |index, state| {
+        self.run(workspace, input_values, 1, indices, |index, state| {
             match state {
-                HiddenState::Rows(rows) => on_state(index, rows),
-                HiddenState::Tensor(state) => {
+                EngineOutput::Rows(rows) => on_state(index, rows),
+                EngineOutput::Tensor(state) => {
                     on_state(index, &state.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?);
                 }
             }
@@ -158,25 +158,25 @@ impl Model {
         Ok(())
     }
 
-    /// Computes the hidden states `wanted` of one clip: as [`Model::forward`] on a batch of one.
+    /// Computes the hidden states `indices` of one clip: as [`Model::forward`] on a batch of one.
     ///
     /// # Errors
     /// The errors of [`Model::forward`].
-    pub fn hidden_states(&self, input_values: &[f32], wanted: &[usize]) -> Result<Vec<Tensor>, Error> {
-        self.tensors(input_values, 1, wanted)
+    pub fn hidden_states(&self, input_values: &[f32], indices: &[usize]) -> Result<Vec<Tensor>, Error> {
+        self.tensors(input_values, 1, indices)
     }
 
-    /// Computes the hidden states `wanted` of a batch of clips of equal length, in the order given, each
+    /// Computes the hidden states `indices` of a batch of clips of equal length, in the order given, each
     /// `(batch, frames, hidden_size)` on the model's device and in its dtype.
     ///
     /// `input_values` is `(samples,)` or `(batch, samples)`, prepared according to [`Model::preprocessor`]: at its rate
     /// and, with `do_normalize`, each clip with zero mean and unit variance. Hidden state 0 enters the first layer,
-    /// hidden state i is the output of layer i. Layers above the highest wanted one are not computed.
+    /// hidden state i is the output of layer i. Layers above the highest of them are not computed.
     ///
     /// # Errors
     /// [`Error::InputShape`], [`Error::TooShort`] or [`Error::NotFinite`] for the input, [`Error::HiddenState`] if
-    /// `wanted` is empty or names a hidden state that does not exist.
-    pub fn forward(&self, input_values: &Tensor, wanted: &[usize]) -> Result<Vec<Tensor>, Error> {
+    /// `indices` is empty or names a hidden state that does not exist.
+    pub fn forward(&self, input_values: &Tensor, indices: &[usize]) -> Result<Vec<Tensor>, Error> {
         let clips = match *input_values.dims() {
             [_] => 1,
             [clips, _] if clips > 0 => clips,
@@ -185,7 +185,7 @@ impl Model {
         if input_values.elem_count() == 0 {
             return Err(Error::InputShape { shape: input_values.dims().to_vec() });
         }
-        self.tensors(&input_values.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?, clips, wanted)
+        self.tensors(&input_values.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?, clips, indices)
     }
 
     /// Computes hidden state `index` from a given hidden state `index − 1` `(batch, frames, hidden_size)`: one layer in
@@ -214,14 +214,14 @@ impl Model {
         })
     }
 
-    /// Computes the hidden states `wanted` of the clips in `input_values` `(clips, samples)`, as tensors in the order
+    /// Computes the hidden states `indices` of the clips in `input_values` `(clips, samples)`, as tensors in the order
     /// given.
-    fn tensors(&self, input_values: &[f32], clips: usize, wanted: &[usize]) -> Result<Vec<Tensor>, Error> {
+    fn tensors(&self, input_values: &[f32], clips: usize, indices: &[usize]) -> Result<Vec<Tensor>, Error> {
         let mut states = HashMap::new();
-        self.run(&mut Workspace::default(), input_values, clips, wanted, |index, state| {
+        self.run(&mut Workspace::default(), input_values, clips, indices, |index, state| {
             let state = match state {
-                HiddenState::Tensor(state) => state,
-                HiddenState::Rows(rows) => {
+                EngineOutput::Tensor(state) => state,
+                EngineOutput::Rows(rows) => {
                     let width = self.config.hidden_size;
                     let shape = (clips, rows.len() / clips / width, width);
                     // On all threads: most of the cost of the copy is that its pages are new.
@@ -232,25 +232,25 @@ impl Model {
             states.insert(index, state);
             Ok(())
         })?;
-        Ok(wanted.iter().filter_map(|index| states.get(index).cloned()).collect())
+        Ok(indices.iter().filter_map(|index| states.get(index).cloned()).collect())
     }
 
-    /// Checks the request, computes the hidden states `wanted` of the clips in `input_values` `(clips, samples)` and
+    /// Checks the request, computes the hidden states `indices` of the clips in `input_values` `(clips, samples)` and
     /// passes each once, in ascending order, to `on_state`.
     fn run(
         &self,
         workspace: &mut Workspace,
         input_values: &[f32],
         clips: usize,
-        wanted: &[usize],
-        mut on_state: impl FnMut(usize, HiddenState<'_>) -> Result<(), Error>,
+        indices: &[usize],
+        mut on_state: impl FnMut(usize, EngineOutput<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         if input_values.is_empty() {
             return Err(Error::InputShape { shape: vec![0] });
         }
         let last = self.config.num_hidden_layers;
-        if wanted.is_empty() || wanted.iter().any(|&index| index > last) {
-            return Err(Error::HiddenState { requested: wanted.to_vec(), last });
+        if indices.is_empty() || indices.iter().any(|&index| index > last) {
+            return Err(Error::HiddenState { requested: indices.to_vec(), last });
         }
         let samples = input_values.len() / clips;
         if self.config.frames(samples).is_none() {
@@ -260,12 +260,12 @@ impl Model {
             return Err(Error::NotFinite { index, value });
         }
         match &self.engine {
-            Engine::Cpu(model) => model.forward(&mut workspace.cpu, input_values, samples, wanted, |index, rows| {
-                on_state(index, HiddenState::Rows(rows))
+            Engine::Cpu(model) => model.forward(&mut workspace.cpu, input_values, samples, indices, |index, rows| {
+                on_state(index, EngineOutput::Rows(rows))
             }),
             Engine::Candle(model) => {
                 let input = Tensor::from_slice(input_values, (clips, samples), &self.device)?.to_dtype(self.dtype)?;
-                model.forward(&input, wanted, |index, state| on_state(index, HiddenState::Tensor(state)))
+                model.forward(&input, indices, |index, state| on_state(index, EngineOutput::Tensor(state)))
             }
         }
     }

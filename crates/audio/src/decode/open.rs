@@ -15,8 +15,8 @@ use super::guard::guard;
 use super::options::{AudioInfo, Damage, ReadOptions};
 use super::quirks::{he_aac, layout_of, matroska, mp4_edits, ogg_pages, quicktime};
 use super::{codecs, ffmpeg, reader, truncation};
-use crate::resample::check_rate;
 use crate::signature::{self, identify};
+use crate::source::check_rate;
 use crate::{AudioError, Result};
 
 /// Containers whose length the reader estimates from the bit rate, unless a tag states it.
@@ -142,17 +142,17 @@ impl AudioFile {
     fn probe(media: Box<dyn MediaSource>, damage: Damage, not_default: &[u32]) -> Result<Self> {
         let stream = MediaSourceStream::new(media, Default::default());
         let reader::Opened { name, format, is_truncated } = reader::open(stream)?;
-        let no_audio = |reason: &str| AudioError::unknown_codec(format!("{name} with {reason}"));
         let audio = |track: &&Track| matches!(track.codec_params, Some(CodecParameters::Audio(_)));
         let tracks = || format.tracks().iter().filter(audio);
         let default = tracks().find(|track| !not_default.is_empty() && !not_default.contains(&track.id));
         let track = default.or_else(|| format.default_track(TrackType::Audio));
-        let track = track.ok_or_else(|| no_audio("no audio track"))?;
+        let track = track.ok_or_else(|| AudioError::unknown_codec(format!("{name} with no audio track")))?;
         let number = tracks().position(|it| it.id == track.id).map_or(0, |index| index + 1);
         let count = tracks().count();
-        let several = (count > 1).then(|| format!("of {count} audio tracks, number {number} was read"));
+        let several = (count > 1).then(|| format!("audio track {number} of {count} was read"));
         let parameters = track.codec_params.as_ref().and_then(|parameters| parameters.audio());
-        let parameters = parameters.ok_or_else(|| no_audio("an unknown codec"))?;
+        let parameters =
+            parameters.ok_or_else(|| AudioError::unknown_codec(format!("{name} with an unknown codec")))?;
         let config = parameters.extra_data.as_deref().filter(|_| parameters.codec == CODEC_ID_AAC);
         if let Some(he_aac::Config::Other(name)) = config.map(he_aac::read_config) {
             return Err(AudioError::unknown_codec(name));

@@ -5,17 +5,17 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use mert_arch::Layout;
 use mert_checkpoint::{CheckpointError, Source};
+use mert_cli::hub::{Hub, Messages};
 use mert_cli::terminal::{print, progress_bar, say};
 use mert_convert::write::{CoreMlProgram, Written};
 use mert_convert::{ConvertError, Plan, PlanOptions, PreprocessorOptions, Step, write};
 use mert_fs::{FsError, combine_sha256, sha256_output};
-use mert_hub::{HubModel, HubName, HubSettings};
+use mert_hub::{HubModel, HubName};
 use serde::Serialize;
 use serde_json::json;
 
 use crate::args::Args;
 use crate::describe::{describe_assumptions, describe_plan, describe_result};
-use crate::hub_progress::HubProgress;
 
 /// What is written, which the output's extension says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,9 +80,8 @@ fn open_input(args: &Args) -> anyhow::Result<(Option<HubModel>, Source)> {
         if args.source_sha256.is_some() {
             bail!("--source-sha256 is for files: leave it out, what comes from the hub is checked");
         }
-        let settings = HubSettings::from_env()?;
-        let progress = HubProgress::new(!args.quiet, !args.quiet && !args.json);
-        let model = mert_hub::fetch(&name, &settings, &|event| progress.show(&event))?;
+        let messages = Messages { command: "mert-convert", notes: !args.quiet, bar: !args.quiet && !args.json };
+        let model = Hub::from_env(messages)?.model(&name)?;
         let mut source = Source::open_key(&model.weights, key)?;
         if let Some(checked) = model.sha256().filter(|checked| checked.len() == source.files.len()) {
             source.trust_sha256(&combine_sha256(checked))?;

@@ -3,7 +3,6 @@
 mod args;
 mod command;
 mod describe;
-mod hub_progress;
 
 use std::process::ExitCode;
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use mert_arch::{
-    Config, ConfigField, Dtype, Inferred, Layout, Metadata, Role, infer_config, inventory, known_by_sha256,
+    Config, ConfigField, Dtype, InferredConfig, Layout, Metadata, Role, infer_config, inventory, known_by_sha256,
     printable_line,
 };
 use serde::Serialize;
@@ -302,7 +302,7 @@ fn config(source: &Source, listing: &Listing, prefix: &str, options: &PlanOption
                 .iter()
                 .filter_map(|(name, info)| Some((name.strip_prefix(prefix)?.to_string(), info.shape.clone())))
                 .collect();
-            let Inferred { config, assumptions } = infer_config(&shapes, fields)?;
+            let InferredConfig { config, assumptions } = infer_config(&shapes, fields)?;
             Ok((config, ConfigOrigin::Inferred { assumptions }))
         }
     }

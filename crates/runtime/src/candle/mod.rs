@@ -38,19 +38,19 @@ impl CandleModel {
         })
     }
 
-    /// Computes the hidden states `wanted` of `input` `(batch, samples)`. `on_state` gets each once, in ascending order.
+    /// Computes the hidden states `indices` of `input` `(batch, samples)`. `on_state` gets each once, in ascending order.
     pub(crate) fn forward<E: From<candle_core::Error>>(
         &self,
         input: &Tensor,
-        wanted: &[usize],
+        indices: &[usize],
         mut on_state: impl FnMut(usize, Tensor) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
         let mut x = self.first_hidden_state(input)?;
-        for index in wanted.iter().max().map_or(0..0, |&last| 0..last + 1) {
+        for index in indices.iter().max().map_or(0..0, |&last| 0..last + 1) {
             if index > 0 {
                 x = self.encoder.layer(index, &x)?;
             }
-            if wanted.contains(&index) {
+            if indices.contains(&index) {
                 on_state(index, self.encoder.finish(index, &x)?)?;
             }
         }

@@ -1,9 +1,9 @@
 //! The CPU engine: the forward pass in f32, with packed weights, fused steps and no tensor between them.
 //!
-//! It computes what [`crate::candle`] computes, in modules of the same names, with slices `(clips · frames, channels)` in
-//! the place of tensors. [`modules`] bear the names of the checkpoint's own and share the work out among the threads,
-//! [`kernels`] compute on one thread, [`memory`] is what both work in. Threads are those of the rayon pool that the caller
-//! runs in. A result does not depend on their number.
+//! It computes what [`crate::candle`] computes, in modules of the same names, with slices `(clips · frames, channels)`
+//! instead of tensors. [`modules`] bear the names of the checkpoint's own and split each step among the threads,
+//! [`kernels`] compute on one thread, [`memory`] holds the data of both. Threads are those of the rayon pool that the
+//! caller runs in. A result does not depend on their number.
 
 mod kernels;
 mod memory;
@@ -53,17 +53,17 @@ impl CpuModel {
         })
     }
 
-    /// Computes the hidden states `wanted` of the clips in `input` `(clips, samples)`. `on_state` gets each once, in
+    /// Computes the hidden states `indices` of the clips in `input` `(clips, samples)`. `on_state` gets each once, in
     /// ascending order, as `(clips · frames, hidden_size)`, on this thread.
     ///
-    /// All steps from one hidden state to the next wanted one run on the pool as a whole: each step on its own, called
+    /// All steps from one of these hidden states to the next run on the pool as a whole: each step on its own, called
     /// from outside, would be a task to hand over and to wait for.
     pub(crate) fn forward<E>(
         &self,
         workspace: &mut Workspace,
         input: &[f32],
         samples: usize,
-        wanted: &[usize],
+        indices: &[usize],
         mut on_state: impl FnMut(usize, &[f32]) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
         let span = tracing::Span::current();
@@ -72,7 +72,7 @@ impl CpuModel {
         let mut context = self.context(intermediates, task_arena, frames);
         let rows = input.len() / samples * frames;
         let mut next = 0;
-        for index in wanted.iter().max().map_or(0..0, |&last| 0..last + 1).filter(|index| wanted.contains(index)) {
+        for index in indices.iter().max().map_or(0..0, |&last| 0..last + 1).filter(|index| indices.contains(index)) {
             rayon::scope(|_| {
                 let _span = span.enter();
                 if next == 0 {

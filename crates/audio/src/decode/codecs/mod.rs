@@ -18,16 +18,16 @@ pub(super) fn decoder(parameters: &AudioCodecParameters) -> Result<(Box<dyn Audi
         CODEC_ID_OPUS => {
             let head = opus::Head::read(parameters.extra_data.as_deref(), channels)?;
             let pre_skip = head.pre_skip.into();
-            Ok((Box::new(opus::Opus::new(parameters, head)?), pre_skip))
+            Ok((Box::new(opus::Opus::decoder(parameters, head)?), pre_skip))
         }
-        CODEC_ID_VORBIS if channels > 2 => Ok((Box::new(Vorbis::new(parameters)?), 0)),
+        CODEC_ID_VORBIS if channels > 2 => Ok((Box::new(Vorbis::decoder(parameters)?), 0)),
         CODEC_ID_AAC if channels > 2 => Err(AudioError::unknown_codec(format!("AAC with {channels} channels"))),
         // symphonia-codec-adpcm 0.6.1 takes the predictor from each block's header, which has fewer bits than the
         // running one: https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-codec-adpcm/src/codec_ima_qt.rs#L16
         CODEC_ID_ADPCM_IMA_QT => Err(AudioError::unknown_codec("IMA4 ADPCM")),
         codec => {
             let mut parameters = parameters.clone();
-            // Without them the decoder refuses these codecs, whose samples are 16 bits once expanded.
+            // Some readers state 8 bits, with which the decoder refuses these codecs: it expands samples to 16.
             if matches!(codec, CODEC_ID_PCM_ALAW | CODEC_ID_PCM_MULAW) {
                 parameters.with_bits_per_sample(16).with_bits_per_coded_sample(16);
             }

@@ -5,9 +5,8 @@
 
 use std::ptr::NonNull;
 
-use symphonia::core::audio::GenericAudioBufferRef;
 use symphonia::core::codecs::CodecInfo;
-use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, FinalizeResult};
+use symphonia::core::codecs::audio::AudioCodecParameters;
 use symphonia::core::errors::{Error, Result};
 use symphonia::core::packet::PacketRef;
 use unsafe_libopus::{
@@ -15,7 +14,7 @@ use unsafe_libopus::{
 };
 
 use crate::AudioError;
-use crate::decode::planes::Planes;
+use crate::decode::planes::{PacketDecoder, PlanarDecoder, Planes};
 
 /// The decoder's output rate in hertz, whatever the rate of the encoder's input.
 const RATE: u32 = 48_000;
@@ -80,23 +79,23 @@ fn damaged_header() -> AudioError {
 
 /// An Opus decoder for all streams of a track.
 pub(super) struct Opus {
-    parameters: AudioCodecParameters,
     head: Head,
     decoder: Libopus,
     /// The last decoded packet, interleaved and without gain.
     samples: Vec<f32>,
-    planes: Planes,
 }
 
 impl Opus {
     /// A decoder for a track with the header `head`.
-    pub(super) fn new(parameters: &AudioCodecParameters, head: Head) -> crate::Result<Self> {
+    ///
+    /// # Errors
+    /// [`AudioError::UnknownCodec`] for a header that contradicts itself.
+    pub(super) fn decoder(parameters: &AudioCodecParameters, head: Head) -> crate::Result<PlanarDecoder<Self>> {
         let decoder = Libopus::new(&head).ok_or_else(damaged_header)?;
-        let mut parameters = parameters.clone();
         // The channel count comes from one byte.
-        let planes = Planes::new(&mut parameters, RATE, head.channels as u16, LONGEST);
+        let channels = head.channels as u16;
         let samples = vec![0.0; LONGEST * head.channels];
-        Ok(Opus { parameters, head, decoder, samples, planes })
+        Ok(PlanarDecoder::new(Opus { head, decoder, samples }, parameters, RATE, channels, LONGEST))
     }
 }
 
@@ -151,7 +150,9 @@ impl Drop for Libopus {
     }
 }
 
-impl AudioDecoder for Opus {
+impl PacketDecoder for Opus {
+    const INFO: &'static CodecInfo = &CodecInfo { short_name: "opus", long_name: "Opus", profiles: &[] };
+
     fn reset(&mut self) {
         // Cannot fail: the same parameters created a decoder before.
         if let Some(decoder) = Libopus::new(&self.head) {
@@ -159,16 +160,7 @@ impl AudioDecoder for Opus {
         }
     }
 
-    fn codec_info(&self) -> &CodecInfo {
-        &CodecInfo { short_name: "opus", long_name: "Opus", profiles: &[] }
-    }
-
-    fn codec_params(&self) -> &AudioCodecParameters {
-        &self.parameters
-    }
-
-    fn decode_ref(&mut self, packet: &PacketRef<'_>) -> Result<GenericAudioBufferRef<'_>> {
-        self.planes.clear();
+    fn decode(&mut self, packet: &PacketRef<'_>, planes: &mut Planes) -> Result<()> {
         let channels = self.head.channels;
         // libopus treats an empty packet as a lost one and conceals it.
         let length = Some(packet.data).filter(|data| !data.is_empty());
@@ -176,17 +168,9 @@ impl AudioDecoder for Opus {
         let length = length.ok_or(Error::DecodeError("a packet of Opus is damaged"))?;
         let (samples, gain) = (&self.samples, self.head.gain);
         let channel = |index: usize| samples.iter().skip(index).step_by(channels).map(move |sample| sample * gain);
-        self.planes.fill(length, (0..channels).map(channel));
-        self.planes.trim(packet, length);
-        Ok(self.planes.as_ref())
-    }
-
-    fn finalize(&mut self) -> FinalizeResult {
-        FinalizeResult::default()
-    }
-
-    fn last_decoded(&self) -> GenericAudioBufferRef<'_> {
-        self.planes.as_ref()
+        planes.fill(length, (0..channels).map(channel));
+        planes.trim(packet, length);
+        Ok(())
     }
 }
 

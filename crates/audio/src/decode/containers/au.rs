@@ -38,10 +38,9 @@ impl AuReader {
     /// # Errors
     /// [`AudioError::UnknownFormat`] for an invalid header, [`AudioError::UnknownCodec`] for an unsupported encoding.
     pub(in crate::decode) fn open(mut stream: MediaSourceStream<'static>) -> Result<Self> {
-        let incomplete = |_| AudioError::unknown_format("the header of AU is incomplete");
-        let is_swapped = stream.read_quad_bytes().map_err(incomplete)? == *b"dns.";
+        let is_swapped = stream.read_quad_bytes().map_err(|_| incomplete())? == *b"dns.";
         let mut number = || {
-            let bytes = stream.read_quad_bytes().map_err(incomplete)?;
+            let bytes = stream.read_quad_bytes().map_err(|_| incomplete())?;
             Ok::<u32, AudioError>(if is_swapped { u32::from_le_bytes(bytes) } else { u32::from_be_bytes(bytes) })
         };
         let (start, size, encoding, rate, channels) = (number()?, number()?, number()?, number()?, number()?);
@@ -52,7 +51,7 @@ impl AuReader {
         let annotation = start.checked_sub(24).ok_or_else(|| {
             AudioError::unknown_format(format!("the header of AU states samples at byte {start}, inside the header"))
         })?;
-        stream.ignore_bytes(annotation.into()).map_err(incomplete)?;
+        stream.ignore_bytes(annotation.into()).map_err(|_| incomplete())?;
         let bytes_per_frame = bytes * u64::from(channels);
         // Writers that do not know the size write all ones; some write 0 and never update it.
         let left = Some(u64::from(size)).filter(|&size| size != 0 && size != u64::from(u32::MAX));
@@ -73,6 +72,11 @@ impl AuReader {
         let metadata = MetadataLog::default();
         Ok(AuReader { stream, tracks: vec![track], media_info, metadata, bytes_per_frame, left, position: 0 })
     }
+}
+
+/// The error for a file that ends within the header.
+fn incomplete() -> AudioError {
+    AudioError::unknown_format("the header of AU is incomplete")
 }
 
 /// The codec of an encoding number, and its bytes per sample.

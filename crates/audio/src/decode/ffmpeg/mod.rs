@@ -57,7 +57,6 @@ pub(super) type Notes = Arc<Mutex<Option<String>>>;
 /// Starts ffmpeg on the file at `path`.
 pub(super) fn start(path: &Path, damage: Damage) -> Result<(Output, Notes)> {
     ffmpeg_version()?;
-    let failed = |error: std::io::Error| AudioError::ffmpeg(format!("cannot be run: {error}"));
     // The `file:` prefix keeps a name with `-` from being an option and one with `:` from being a protocol; the
     // whitelist keeps playlists from fetching URLs.
     let mut input = OsString::from("file:");
@@ -70,9 +69,9 @@ pub(super) fn start(path: &Path, damage: Damage) -> Result<(Output, Notes)> {
     command.args(["-protocol_whitelist", "file", "-i"]).arg(input);
     command.args(["-map", "0:a:0", "-map_metadata", "-1", "-c:a", "pcm_f32be", "-f", "au", "-"]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(failed)?;
+    let mut child = command.spawn().map_err(cannot_run)?;
     let (Some(samples), Some(mut printed)) = (child.stdout.take(), child.stderr.take()) else {
-        return Err(failed(std::io::ErrorKind::BrokenPipe.into()));
+        return Err(cannot_run(std::io::ErrorKind::BrokenPipe.into()));
     };
     // The pipe is drained because ffmpeg blocks when it is full. Only the beginning is kept.
     let errors = std::thread::spawn(move || {
@@ -85,6 +84,10 @@ pub(super) fn start(path: &Path, damage: Damage) -> Result<(Output, Notes)> {
     });
     let notes = Notes::default();
     Ok((Output { child, samples, errors: Some(errors), damage, notes: notes.clone() }, notes))
+}
+
+fn cannot_run(error: std::io::Error) -> AudioError {
+    AudioError::ffmpeg(format!("cannot be run: {error}"))
 }
 
 /// The lines of `printed` as one line without addresses, such as in `[mp3 @ 0x55d0c8]`, which differ on each run.

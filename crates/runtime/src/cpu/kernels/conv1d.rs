@@ -9,27 +9,27 @@ use super::isa::Isa;
 use super::left_operand::{LeftOperand, Rows};
 use super::output::{Epilogue, Output};
 
-/// A convolution over frames that lie one after the other, without padding.
+/// A convolution over consecutive frames, without padding.
 #[derive(Debug)]
 pub(crate) struct Conv1d {
     taps: Taps,
-    /// Channels of a frame of the input.
+    /// Number of channels of the input.
     channels: usize,
     stride: usize,
     outputs: usize,
 }
 
+/// The packed weights of a convolution.
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant)] // a model has one for each layer
 enum Taps {
     /// One product, whose rows are the overlapping patches.
     Patches(PackedWeight),
-    /// Kernel 3, stride 2, in five sixths of the multiplications.
+    /// Kernel 3, stride 2, with five sixths of the multiplications.
     ///
-    /// Two outputs that follow each other share the frame x₂ between them: y₀ = w₀x₀ + w₁x₁ + w₂x₂ and
-    /// y₁ = w₀x₂ + w₁x₃ + w₂x₄. With s = (w₀ + w₂)x₂ they are y₀ = s + w₀(x₀ − x₂) + w₁x₁ and
-    /// y₁ = s + w₁x₃ + w₂(x₄ − x₂): five products in the place of six (a fast FIR filter; Winograd,
-    /// Arithmetic Complexity of Computations, 1980, chapter 5).
+    /// Two consecutive outputs share the frame x₂: y₀ = w₀x₀ + w₁x₁ + w₂x₂ and y₁ = w₀x₂ + w₁x₃ + w₂x₄. With
+    /// s = (w₀ + w₂)x₂ they are y₀ = s + w₀(x₀ − x₂) + w₁x₁ and y₁ = s + w₁x₃ + w₂(x₄ − x₂): five products instead of
+    /// six (a fast FIR filter; Winograd, Arithmetic Complexity of Computations, 1980, chapter 5).
     Pairs {
         /// The weight w₀ + w₂.
         shared: PackedWeight,
@@ -41,7 +41,7 @@ enum Taps {
 }
 
 impl Conv1d {
-    /// `weight` is `(outputs, kernel · channels)`.
+    /// Packs `weight` `(outputs, kernel · channels)` and `bias` `(outputs,)`.
     pub(crate) fn new(
         isa: Isa,
         weight: &Tensor,

@@ -9,7 +9,7 @@ use pulp::Simd;
 use super::super::memory::TileShape;
 use super::isa::{Isa, Kernel, at_least, mul_add};
 
-/// Applies `activation` to each value, for callers outside a [`Kernel`].
+/// Applies `activation` to each value with the kernel compiled for `isa`.
 pub(crate) fn activate_all(isa: Isa, activation: Activation, values: &mut [f32]) {
     struct Activate<'a>(Activation, &'a mut [f32]);
     impl Kernel for Activate<'_> {

@@ -14,7 +14,7 @@ use super::isa::Isa;
 /// the same convolution.
 #[derive(Debug)]
 pub(crate) struct PatchNorm {
-    /// `(channels, kernel)`.
+    /// The weight of the convolution, `(channels, kernel)`.
     weight: Vec<f64>,
     gain: Vec<f64>,
     shift: Vec<f64>,
@@ -23,7 +23,7 @@ pub(crate) struct PatchNorm {
 }
 
 impl PatchNorm {
-    /// `weight` is `(channels, kernel)`.
+    /// Takes `weight` `(channels, kernel)`, and `gain` and `shift` `(channels,)`.
     pub(crate) fn new(weight: &Tensor, gain: &Tensor, shift: &Tensor, eps: f64) -> Result<Self> {
         let values = |tensor: &Tensor| tensor.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>();
         let kernel = weight.dim(1)?;

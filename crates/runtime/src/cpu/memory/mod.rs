@@ -6,8 +6,8 @@
 //!   left operand, written in this order by the step before.
 //! - **Workspace**: all memory that forward passes reuse from one to the next. [`Intermediates`] are the part of it
 //!   that lives within one module; [`HiddenState`] is what one module hands to the next.
-//! - **Task arena**: the lists of the tasks that one step shares out among the threads.
-//! - **Scratch**: the memory of one thread within one task. It is of the thread, not of the model.
+//! - **Task arena**: the lists of the tasks that one step is split into.
+//! - **Scratch**: the memory of one thread within one task. It belongs to the thread and serves all models.
 //!
 //! Nothing in here computes, and nothing in here depends on the kernels or the modules.
 

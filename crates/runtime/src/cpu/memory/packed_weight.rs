@@ -14,9 +14,9 @@ use super::tile::Tile;
 /// cache: half the memory, and half the traffic from it.
 #[derive(Debug, Default)]
 pub(crate) struct PackedWeight {
-    /// `[panel][inner step][column of the panel]`, padded with zeros to whole panels and lines.
+    /// The weights as `[panel][inner step][column of the panel]`, padded with zeros to whole panels and lines.
     panels: Panels,
-    /// Padded to whole panels.
+    /// The bias, padded with zeros to whole panels.
     bias: Buffer,
     tile: Tile,
     outputs: usize,
@@ -83,7 +83,7 @@ impl PackedWeight {
         self.tile
     }
 
-    /// Columns of the result.
+    /// Number of columns of the result.
     pub(crate) fn outputs(&self) -> usize {
         self.outputs
     }

@@ -1,4 +1,4 @@
-//! The lists of the tasks that one step shares out among the threads, in memory that is reused.
+//! The lists of the tasks that one step is split into, in memory that is reused.
 
 use bumpalo::Bump;
 

@@ -30,7 +30,7 @@ pub(crate) struct HiddenState {
 /// The memory that lives within one module; all layers use the same.
 #[derive(Debug, Default)]
 pub(crate) struct Intermediates {
-    /// The clips less their means.
+    /// The clips with their means subtracted.
     pub(crate) centred_clips: Buffer,
     pub(crate) patch_statistics: PatchStatistics,
     /// The first convolution with the norm over time folded into it, one for each clip and perhaps more.
@@ -49,11 +49,11 @@ pub(crate) struct Intermediates {
 /// Mean and covariance of the patches of samples under the first convolution's frames, for one clip, in f64.
 #[derive(Debug, Default)]
 pub(crate) struct PatchStatistics {
-    /// `(kernel,)`.
+    /// The mean, `(kernel,)`.
     pub(crate) mean: Buffer<f64>,
-    /// `(kernel, kernel)`, biased.
+    /// The biased covariance, `(kernel, kernel)`.
     pub(crate) covariance: Buffer<f64>,
-    /// One patch less the mean.
+    /// One patch with the mean subtracted.
     pub(crate) centred: Buffer<f64>,
 }
 

@@ -1,4 +1,4 @@
-//! Multi-head self-attention: the projections, and the heads shared out among the threads.
+//! Multi-head self-attention: the projections, and the heads split among the threads.
 
 use bumpalo::collections::Vec as BumpVec;
 use candle_core::Result;

@@ -54,7 +54,7 @@ impl Encoder {
 
     /// Turns the output of layer `layer` − 1 into that of `layer`, where 1 is the first layer.
     ///
-    /// In a pre-LN model the last hidden state is [`Encoder::finish`] of this.
+    /// The last hidden state of a pre-LN model is [`Encoder::finish`] of this.
     pub(crate) fn layer(&self, context: &mut Context<'_>, layer: usize, hidden_state: &mut HiddenState) {
         let _span = tracing::trace_span!("encoder_layer", layer).entered();
         self.layers[layer - 1].forward(context, hidden_state);

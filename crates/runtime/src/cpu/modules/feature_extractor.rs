@@ -58,7 +58,7 @@ struct Task<'a> {
     first: FirstConv<'a>,
     /// The first frame of `out` within the clip.
     frame: usize,
-    /// `(frames, conv_dim.last)`.
+    /// The output, `(frames, conv_dim.last)`.
     out: &'a mut [f32],
 }
 

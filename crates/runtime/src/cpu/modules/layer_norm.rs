@@ -1,4 +1,4 @@
-//! LayerNorm as a module: the checkpoint's weights, and the frames shared out among the threads.
+//! LayerNorm as a module: the checkpoint's weights, and the frames split among the threads.
 
 use candle_core::{DType, Result, Tensor};
 use rayon::prelude::*;

@@ -1,4 +1,4 @@
-//! Linear maps: products with one packed weight, shared out among the threads.
+//! Linear maps: products with one packed weight, split among the threads.
 
 use bumpalo::collections::Vec as BumpVec;
 use candle_core::{Result, Tensor};

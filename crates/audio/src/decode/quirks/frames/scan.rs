@@ -219,7 +219,13 @@ impl<H: FrameHeader> Scan<H> {
 
     /// Fills the gaps whose length in frames is known with silence.
     fn fill(&mut self, gaps: Vec<(Gap, usize)>) -> Vec<Gap> {
-        let stated = self.stated.and_then(|stated| stated.checked_sub(self.packets)).filter(|_| gaps.len() == 1);
+        /// The longest gap in samples that is filled because a tag states more frames than there are: an hour and a half
+        /// at 48 kHz. The count is 32 bits that nothing else confirms, and years of silence would never end.
+        const LONGEST_STATED_GAP: u64 = 1 << 28;
+        let frame = self.first.samples();
+        let is_plausible = |missing: &u64| missing.saturating_mul(frame) <= LONGEST_STATED_GAP;
+        let stated = self.stated.and_then(|stated| stated.checked_sub(self.packets)).filter(is_plausible);
+        let stated = stated.filter(|_| gaps.len() == 1);
         let by_bytes = |gap: &Gap| Some((gap.bytes as f64 / self.constant?).round() as u64);
         let missing: Vec<Option<u64>> = gaps.iter().map(|(gap, _)| stated.or_else(|| by_bytes(gap))).collect();
         let silence = self.first.silence();

@@ -1,11 +1,11 @@
-//! Configuration fields that a user sets by name, overriding a `config.json` or replacing a missing one.
+//! Single configuration fields that a user sets by name, overriding a `config.json` or replacing a missing one.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde_json::Value;
 
-use crate::{Config, ConfigError};
+use super::architecture::Config;
 
 /// A field of [`Config`] with a value, parsed from text such as `num_attention_heads=4`.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,20 +19,17 @@ pub struct ConfigField {
 impl FromStr for ConfigField {
     type Err = String;
 
-    /// The value is parsed as JSON or, if it is not JSON, as a string: `hidden_act=gelu` needs no quotes.
+    /// Parses `FIELD=VALUE`. The value is read as JSON or, if it is not JSON, as a string: `hidden_act=gelu` needs no quotes.
     fn from_str(text: &str) -> Result<Self, String> {
         let (name, value) = text
             .split_once('=')
-            .ok_or_else(|| format!("`{text}` sets nothing: expected FIELD=VALUE, such as num_attention_heads=12"))?;
+            .ok_or_else(|| format!("invalid field `{text}`: expected FIELD=VALUE, such as num_attention_heads=12"))?;
         let known = names();
         if !known.iter().any(|known| known == name) {
-            return Err(format!(
-                "config.json has no field `{name}` that changes the model: expected one of {}",
-                known.join(", ")
-            ));
+            return Err(format!("unknown field `{name}`: expected one of {}", known.join(", ")));
         }
         if name == "sample_rate" {
-            return Err("`sample_rate` is set with --sampling-rate".into());
+            return Err("unsupported field `sample_rate`: use --sampling-rate".into());
         }
         let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.into()));
         Ok(ConfigField { name: name.into(), value })
@@ -48,17 +45,7 @@ impl fmt::Display for ConfigField {
     }
 }
 
-impl Config {
-    /// Returns the configuration with these fields replaced, validated.
-    ///
-    /// # Errors
-    /// [`ConfigError`] for an invalid value.
-    pub fn with_fields(&self, fields: &[ConfigField]) -> Result<Config, ConfigError> {
-        Config::from_json_with(&self.to_json(), fields)
-    }
-}
-
-/// The names of all fields.
+/// The names of all fields of [`Config`].
 fn names() -> Vec<String> {
     let all = serde_json::to_value(Config::mert_v1_95m()).unwrap_or_default();
     all.as_object().map(|fields| fields.keys().cloned().collect()).unwrap_or_default()
@@ -85,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_is_refused() {
+    fn invalid_fields_are_refused() {
         for (text, word) in [
             ("num_attention_heads", "FIELD=VALUE"),
             ("heads=4", "num_attention_heads"),
