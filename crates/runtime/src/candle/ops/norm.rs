@@ -47,7 +47,7 @@ impl Affine {
         Ok(Affine { weight: weight.to_dtype(DType::F32)?, bias: bias.to_dtype(DType::F32)?, eps })
     }
 
-    /// Normalises over `dim` in two passes, mean first: candle's fused kernel takes E[x²] − μ² in f32, which cancels
+    /// Normalises over `dim` in two passes, mean first: candle's fused kernel takes `E[x²] − μ²` in f32, which cancels
     /// when the mean is large against the spread.
     fn normalise(&self, x: &Tensor, dim: D) -> Result<Tensor> {
         let dtype = x.dtype();
