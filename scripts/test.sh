@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks everything, cheapest first: format, lints, documentation, every test with libtorch, the documented
+# Checks everything, cheapest first: format, links, lints, documentation, every test with libtorch, the documented
 # commands, the demo, the documented gate with references that transformers made, the converted files in MLX, and the
 # Core ML packages in Apple's tools. CI runs this script and nothing else.
 #
@@ -19,6 +19,9 @@ test_and_count() { "$@" 2>&1 | tee -a "$log"; }
 
 step "format"
 cargo fmt --all -- --check
+
+step "links in the documents"
+scripts/check/links.py
 
 step "libtorch"
 LIBTORCH="$(scripts/install_libtorch.sh)"

@@ -1,5 +1,5 @@
-//! Containers that are live, truncated or hold several tracks, unsupported kinds of WAV and AIFF-C, and files that are not
-//! audio in spite of their first bytes.
+//! Containers that are live, truncated or hold several tracks, unsupported kinds of WAV and AIFF-C, and files that are
+//! not audio in spite of their first bytes.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "common/sound.rs"]

@@ -1,5 +1,5 @@
-//! Files as recorders, workstations, editors and taggers write them: if only the header is wrong, they decode to the same
-//! samples as intact files.
+//! Files as recorders, workstations, editors and taggers write them: if only the header is wrong, they decode to the
+//! same samples as intact files.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "common/sound.rs"]

@@ -47,8 +47,8 @@ impl Source for Blocks {
     }
 }
 
-/// The starts and lengths of the windows of a signal of `samples` at the model's rate; or, if there are none, the smallest
-/// number of samples that has some.
+/// The starts and lengths of the windows of a signal of `samples` at the model's rate; or, if there are none, the
+/// smallest number of samples that has some.
 fn model(
     samples: usize,
     rate: u32,
@@ -105,8 +105,8 @@ struct Case {
     skippable: u64,
 }
 
-/// Random parameters. Rates are low, so that seconds have few samples. The smallest input of the model is below a second,
-/// as for every model.
+/// Random parameters. Rates are low, so that seconds have few samples. The smallest input of the model is below a
+/// second, as for every model.
 fn cases() -> impl Strategy<Value = Case> {
     let millis = || prop_oneof![1u32..50, 1u32..4000, Just(1000u32), Just(500u32), Just(2000u32)];
     let seconds = |millis: u32| Seconds::new(f64::from(millis) / 1000.0).unwrap();

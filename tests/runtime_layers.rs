@@ -1,7 +1,7 @@
 //! The runtime computes only the layers up to the highest requested one.
 //!
-//! The test is alone in its program: it counts tracing spans, and tracing caches for the whole process whether a span is
-//! enabled, so that the threads of other tests would race with it.
+//! The test is alone in its program: it counts tracing spans, and tracing caches for the whole process whether a span
+//! is enabled, so that the threads of other tests would race with it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -197,8 +197,7 @@ def main():
 
     folder.mkdir(parents=True, exist_ok=True)
     python = args.python or make_venv(folder / "venv", PINS)
-    packages = ["-p", "mert-embed", "-p", "mert-verify", "-p", "mert-convert", "-p", "mert-testkit", "--bins"]
-    run("cargo", "build", "--release", *packages, cwd=ROOT)
+    run("cargo", "build", "--release", "-p", "mert-cli", "--bins", cwd=ROOT)
     binaries = TARGET / "release"
     checkpoint = args.checkpoint
     if checkpoint is None:

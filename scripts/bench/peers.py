@@ -323,9 +323,20 @@ def choose_engines(text):
     return ["eager", *(name for name in PEERS if name in asked and name != "eager")]
 
 
-def bench(arguments):
-    from importlib.metadata import version
+def installed_packages():
+    """Name and version of each package that the engines need; with --python some may be missing."""
+    from importlib.metadata import PackageNotFoundError, version
 
+    found = []
+    for name in (pin.split("==")[0] for pin in PINS):
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            found.append(f"no {name}")
+    return found
+
+
+def bench(arguments):
     from comparison import report
     from comparison.engines import PEERS
 
@@ -335,7 +346,7 @@ def bench(arguments):
     found = report.machine()
     load = os.getloadavg()[0]
     print(f"{date.today()}: {report.machine_line(found)}")
-    packages = [f"{pin.split('==')[0]} {version(pin.split('==')[0])}" for pin in PINS]
+    packages = installed_packages()
     print(f"Python {platform.python_version()}, " + ", ".join(packages))
     print(f"load average {load:.2f} at the start", flush=True)
     if load > BUSY:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks that relative links in Markdown files, and paths of this repository in code spans, lead to what exists.
 
-    scripts/check/links.py FILE.md...
+    scripts/check/links.py [FILE.md...]     (default: the documents of this repository)
 
 Fragments are compared with headings as GitHub names them; a path in a code span begins with crates/, docs/, fixtures/,
 scripts/ or tests/. Exit status: 0 all resolve, 1 some do not (each is printed), 2 anything else. Links to other sites
@@ -15,6 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 CODE_PATH = re.compile(r"`(?:\./)?((?:crates|docs|fixtures|scripts|tests)/[\w./-]*)(?=[ `])")
+DOCUMENTS = ["*.md", "docs/*.md", "fixtures/README.md", "fixtures/*/README.md"]
 # A scheme: https:// or mailto:.
 ELSEWHERE = re.compile(r"^[a-z]+:")
 
@@ -58,16 +59,17 @@ def broken(path):
 
 
 def main(names):
-    if not names or names[0] in ("-h", "--help"):
+    if names and names[0] in ("-h", "--help"):
         print(__doc__)
-        return 0 if names else 2
-    paths = [Path(name) for name in names]
+        return 0
+    paths = [Path(name) for name in names] or [path for pattern in DOCUMENTS for path in sorted(ROOT.glob(pattern))]
     if not any(LINK.search(line) for path in paths for _, line in prose(path)):
         print("check/links: no link was found; is the extraction broken?", file=sys.stderr)
         return 1
     faults = [fault for path in paths for fault in broken(path)]
     for fault in faults:
-        print(f"check/links: {fault}", file=sys.stderr)
+        print(f"check/links: {fault.removeprefix(f'{ROOT}/')}", file=sys.stderr)
+    print(f"check/links: {len(paths)} documents, {len(faults)} faults")
     return 1 if faults else 0
 
 

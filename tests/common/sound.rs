@@ -1,4 +1,5 @@
-//! Helpers for tests of audio: decoding files, and writing WAV files with any header. Each test program uses a part of them.
+//! Helpers for tests of audio: decoding files, and writing WAV files with any header. Each test program uses a part of
+//! them.
 #![allow(dead_code)]
 
 use std::path::Path;

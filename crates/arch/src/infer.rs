@@ -57,8 +57,8 @@ pub enum InferError {
     },
 }
 
-/// The shapes of a published model, and the fields that they do not determine. All published models have the convolutions and the
-/// positional convolution of [`Config::default`].
+/// The shapes of a published model, and the fields that they do not determine. The convolutions and the positional
+/// convolution of every published model are those of [`Config::default`].
 struct Published {
     hidden_size: usize,
     num_hidden_layers: usize,

@@ -40,12 +40,12 @@ pub struct TensorSpec {
     pub role: Role,
 }
 
-/// The name of the weight of convolution 0. Every model of the family has exactly one tensor whose name ends in it, so that
-/// it shows the prefix of a checkpoint's keys.
+/// The name of the weight of convolution 0. Every model of the family has exactly one tensor whose name ends in it, so
+/// that it shows the prefix of a checkpoint's keys.
 pub const CONV0_WEIGHT: &str = "feature_extractor.conv_layers.0.conv.weight";
 
-/// The tensors of the model that a configuration describes, in the order of the forward pass, with weight norm fused: 209
-/// for MERT-v1-95M.
+/// The tensors of the model that a configuration describes, in the order of the forward pass, with weight norm fused:
+/// 209 for MERT-v1-95M.
 ///
 /// Names are those of transformers'
 /// [`HubertModel`](https://github.com/huggingface/transformers/blob/main/src/transformers/models/hubert/modeling_hubert.py).

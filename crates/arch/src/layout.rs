@@ -9,8 +9,8 @@ use crate::Role;
 
 /// The order of the dimensions of Conv1d weights in a file. Linear and norm weights are the same in every layout.
 ///
-/// A file states its layout in its metadata. It cannot be inferred from shapes: a kernel of 1 or a square weight has the
-/// same shape in both.
+/// A file states its layout in its metadata. It cannot be inferred from shapes: a kernel of 1 or a square weight has
+/// the same shape in both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Layout {
@@ -30,8 +30,8 @@ impl Layout {
         }
     }
 
-    /// The value of the metadata entry `format` that readers of this layout expect: `mlx` for MLX, `pt` for Hugging Face
-    /// readers of PyTorch's order.
+    /// The value of the metadata entry `format` that readers of this layout expect: `mlx` for MLX, `pt` for Hugging
+    /// Face readers of PyTorch's order.
     pub const fn format(self) -> &'static str {
         match self {
             Layout::Mlx => "mlx",

@@ -1,9 +1,9 @@
 //! The MERT and HuBERT architecture as data.
 //!
 //! Everything here is a plain value or a pure function of one: the configuration ([`Config`]), the tensors that a
-//! configuration implies ([`inventory`]), their order in a file ([`Layout`]), the metadata of a converted file
-//! ([`Metadata`]) and the published checkpoints ([`KNOWN_CHECKPOINTS`]). There is no I/O and there are no numerics. It is
-//! all that the converter, the runtime and the verifier share, and is tested against transformers' own results.
+//! configuration implies ([`inventory()`]), their order in a file ([`Layout`]), the metadata of a converted file
+//! ([`Metadata`]) and the published checkpoints ([`KNOWN_CHECKPOINTS`]). There is no I/O and there are no numerics. It
+//! is all that the converter, the runtime and the verifier share, and is tested against transformers' own results.
 //!
 //! ```
 //! use mert_arch::{Config, Layout, inventory};

@@ -27,8 +27,8 @@ pub struct Metadata {
     /// The origin of each preprocessor field, in a few words. `None` in files whose writer did not record it; their
     /// preprocessor is [`Preprocessor::assumed`].
     pub preprocessor_origin: Option<String>,
-    /// The SHA-256 of the checkpoint in hexadecimal. That of a sharded checkpoint is the SHA-256 of its files' digests in
-    /// order.
+    /// The SHA-256 of the checkpoint in hexadecimal. That of a sharded checkpoint is the SHA-256 of its files' digests
+    /// in order.
     pub source_sha256: String,
     /// The licence of the checkpoint, if it is known.
     pub license: Option<String>,

@@ -32,8 +32,8 @@ pub fn text_from_bytes(bytes: &[u8]) -> Result<String, String> {
     }
 }
 
-/// Parses JSON as Python's `json` writes it. `NaN`, `Infinity` and `-Infinity` become strings, so that only a
-/// field that is used is refused for one of them.
+/// Parses JSON as Python's `json` writes it. `NaN`, `Infinity` and `-Infinity` become strings, so that only a field
+/// that is used is refused for one of them.
 ///
 /// # Errors
 /// The syntax error, or the field of another type.

@@ -1,5 +1,5 @@
-//! The error enum of this crate. Messages state the time of damage and the command or option that helps; the caller adds
-//! the file's name.
+//! The error enum of this crate. Messages state the time of damage and the command or option that helps; the caller
+//! adds the file's name.
 
 use std::fmt::Display;
 use std::io;

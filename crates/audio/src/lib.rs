@@ -18,12 +18,12 @@
 //! ```
 //!
 //! Data flows one way, in blocks: a [`Source`] ([`AudioFile`] or [`RawPcm`]: mono, at the source's rate), then
-//! [`Resampler`], then [`Windows`], then [`normalize`]. Memory does not grow with the length of a file.
+//! [`Resampler`], then [`Windows`], then [`normalize()`]. Memory does not grow with the length of a file.
 //!
 //! | | |
 //! |---|---|
 //! | `decode/` | audio files: containers, codecs, and what symphonia does not do |
-//! | `signature/` | the format of a file by its first bytes; `id3v2.rs`, `mpeg.rs`: headers that it shares with `decode/` |
+//! | `signature/` | the format of a file by its first bytes; it shares `id3v2.rs` and `mpeg.rs` with `decode/` |
 //! | `raw.rs`, `source.rs` | raw samples, and the interface of everything that yields samples |
 //! | `resample.rs`, `window/`, `normalize.rs` | the other steps; `track.rs` combines them for a file |
 

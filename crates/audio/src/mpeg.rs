@@ -1,5 +1,5 @@
-//! The header of an MPEG audio frame (ISO/IEC 11172-3, 2.4.1.3, ISO/IEC 13818-3, and the unofficial version 2.5). Shared
-//! by format detection and the scan of frame streams.
+//! The header of an MPEG audio frame (ISO/IEC 11172-3, 2.4.1.3, ISO/IEC 13818-3, and the unofficial version 2.5).
+//! Shared by format detection and the scan of frame streams.
 
 /// The fields of a frame header, from its first three bytes.
 #[derive(Debug, Clone, Copy)]
@@ -15,8 +15,8 @@ pub(crate) struct FrameHeader {
     is_padded: bool,
 }
 
-/// Bit rates in kbit/s: MPEG 1 layers I to III, MPEG 2 layer I, MPEG 2 layers II and III. The first is "free", with which
-/// the length of a frame is unknown.
+/// Bit rates in kbit/s: MPEG 1 layers I to III, MPEG 2 layer I, MPEG 2 layers II and III. The first is "free", with
+/// which the length of a frame is unknown.
 const KILOBITS: [[u16; 15]; 5] = [
     [0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448],
     [0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384],

@@ -1,4 +1,5 @@
-//! Resampling of mono audio in blocks, with the cutoff of soxr's HQ preset, which the models' training pipelines use.
+//! Resampling of mono audio in blocks, with the cutoff of soxr's HQ preset. It knows nothing of where samples come
+//! from.
 
 use audioadapter_buffers::direct::SequentialSlice;
 use rubato::{Fft, FixedSync, Resampler as _, WindowFunction};
@@ -25,10 +26,10 @@ const MIN_TWO_STEP_RATIO: f64 = 1.08;
 /// A resampler for mono audio that takes blocks of any length and has no delay: output sample k is at k / `to` seconds,
 /// and n input samples become n · `to` / `from` output samples, rounded.
 ///
-/// [rubato](https://docs.rs/rubato)'s synchronous resampler in f64 multiplies blocks of the signal by a windowed sinc in
-/// the frequency domain. Rates that allow no block of the wanted length are resampled in two steps by way of twice the
-/// lower rate, from or to which any length is possible. It allocates only when created. Equal rates pass samples through
-/// unchanged.
+/// [rubato](https://docs.rs/rubato)'s synchronous resampler in f64 multiplies blocks of the signal by a windowed sinc
+/// in the frequency domain. Rates that allow no block of the wanted length are resampled in two steps by way of twice
+/// the lower rate, from or to which any length is possible. It allocates only when created. Equal rates pass samples
+/// through unchanged.
 pub struct Resampler {
     from: u32,
     to: u32,
@@ -157,7 +158,8 @@ impl Step {
     }
 }
 
-/// The number of minimal blocks that gives the filter from `from` to `to` the shape of soxr's HQ preset, if there is one.
+/// The number of minimal blocks that gives the filter from `from` to `to` the shape of soxr's HQ preset, if there is
+/// one.
 fn like_soxr(from: u32, to: u32) -> Option<u32> {
     let smallest = from.min(to) / gcd(from, to);
     // Must be even: the filter's delay, half a block, is then whole on both sides.

@@ -1,5 +1,5 @@
-//! The interface between what produces samples (files, raw streams) and what consumes them (windows), and the checks that
-//! all producers share. A file of its own, so that producers and consumers do not import each other.
+//! The interface between what produces samples (files, raw streams) and what consumes them (windows), and the checks
+//! that all producers share. A file of its own, so that producers and consumers do not import each other.
 
 use crate::rate::RATES;
 use crate::{AudioError, Result};

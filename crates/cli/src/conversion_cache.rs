@@ -15,8 +15,7 @@ use mert_hub::HubModel;
 use mert_runtime::ConvertedFile;
 use sha2::{Digest, Sha256};
 
-use crate::hub::Messages;
-use crate::model_input::open_source;
+use crate::hub::{Messages, open_source};
 use crate::terminal::{progress_bar, say};
 
 /// The folder with converted models.

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use indicatif::ProgressBar;
+use mert_checkpoint::{CheckpointError, Source};
+use mert_fs::combine_sha256;
 use mert_hub::{HubError, HubEvent, HubFile, HubModel, HubName, HubSettings, fetch_file, fetch_model};
 
 use crate::terminal::{progress_bar, say};
@@ -91,4 +93,17 @@ impl Progress {
             _ => {}
         }
     }
+}
+
+/// Opens the weights of a model of the hub for a conversion, with the SHA-256 that the download has checked. `key` names
+/// the dictionary to use in a pickle that holds several models.
+///
+/// # Errors
+/// [`CheckpointError`] if they cannot be read.
+pub fn open_source(model: &HubModel, key: Option<&str>) -> Result<Source, CheckpointError> {
+    let mut source = Source::open_key(&model.weights, key)?;
+    if let Some(checked) = model.sha256().filter(|checked| checked.len() == source.files.len()) {
+        source.trust_sha256(&combine_sha256(checked))?;
+    }
+    Ok(source)
 }

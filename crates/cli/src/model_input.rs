@@ -5,9 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use mert_arch::MetadataError;
-use mert_checkpoint::{CheckpointError, Source};
-use mert_fs::combine_sha256;
-use mert_hub::{HubModel, HubName};
+use mert_hub::HubName;
 use mert_runtime::ConvertedFile;
 
 use crate::conversion_cache::ConversionCache;
@@ -44,17 +42,4 @@ fn is_converted(weights: &Path) -> bool {
         )
     };
     is_safetensors && !lacks_metadata()
-}
-
-/// Opens the weights of a model of the hub for a conversion, with the SHA-256 that the download has checked. `key` names
-/// the dictionary to use in a pickle that holds several models.
-///
-/// # Errors
-/// [`CheckpointError`] if they cannot be read.
-pub fn open_source(model: &HubModel, key: Option<&str>) -> Result<Source, CheckpointError> {
-    let mut source = Source::open_key(&model.weights, key)?;
-    if let Some(checked) = model.sha256().filter(|checked| checked.len() == source.files.len()) {
-        source.trust_sha256(&combine_sha256(checked))?;
-    }
-    Ok(source)
 }

@@ -1,6 +1,6 @@
-//! Instructions of the forward pass on one thread, counted by callgrind; each benchmark's shape makes one kernel dominate.
-//! `scripts/bench/instructions.sh` runs this and compares with `instructions.tsv`. valgrind supports AVX2 but not AVX-512,
-//! so the AVX2 kernels are counted.
+//! Instructions of the forward pass on one thread, counted by callgrind; each benchmark's shape makes one kernel
+//! dominate. `scripts/bench/instructions.sh` runs this and compares with `instructions.tsv`. valgrind supports AVX2 but
+//! not AVX-512, so the AVX2 kernels are counted.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::HashMap;

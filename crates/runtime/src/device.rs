@@ -66,8 +66,8 @@ impl fmt::Display for DeviceKind {
 impl FromStr for DeviceKind {
     type Err = String;
 
-    /// Parses a name of this toolkit or of PyTorch, in any case: `mps` is Metal, `cuda:0` is CUDA, and `auto` is the GPU
-    /// that this build supports, or else the CPU.
+    /// Parses a name of this toolkit or of PyTorch, in any case: `mps` is Metal, `cuda:0` is CUDA, and `auto` is the
+    /// GPU that this build supports, or else the CPU.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.to_ascii_lowercase().as_str() {
             "metal" | "mps" | "mps:0" => Ok(DeviceKind::Metal),

@@ -117,9 +117,9 @@ impl Model {
         self.preprocessor
     }
 
-    /// Computes the hidden states `indices` of one clip in memory that is reused from clip to clip. `on_state` gets each
-    /// once, in ascending order, as `(frames, hidden_size)`, on this thread: the values of [`Model::hidden_states`], to
-    /// the last bit.
+    /// Computes the hidden states `indices` of one clip in memory that is reused from clip to clip. `on_state` gets
+    /// each once, in ascending order, as `(frames, hidden_size)`, on this thread: the values of
+    /// [`Model::hidden_states`], to the last bit.
     ///
     /// ```
     /// use mert_runtime::{DeviceKind, Dtype, Model, Workspace};

@@ -18,10 +18,10 @@ OPSET = 17
 
 
 def fixtures():
-    """scripts/fixtures/make_models.py as a module: it knows the checkpoint's names and builds the model."""
+    """The module scripts/fixtures/reference_model.py, which has the checkpoint's names and builds the model."""
     if str(FIXTURES) not in sys.path:
-        sys.path.append(str(FIXTURES))
-    return importlib.import_module("make_models")
+        sys.path.insert(0, str(FIXTURES))
+    return importlib.import_module("reference_model")
 
 
 def weights_file(folder):

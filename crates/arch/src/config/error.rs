@@ -19,9 +19,9 @@ pub enum ConfigError {
     /// A field has a value that no model of the family can have.
     #[error("`{field}` is {found}, expected {expected}")]
     Invalid {
-        /// The field's name.
+        /// The name of the field.
         field: &'static str,
-        /// Its value.
+        /// The value that was found.
         found: String,
         /// The values that are possible.
         expected: String,
@@ -29,9 +29,9 @@ pub enum ConfigError {
     /// A field asks for a variant that is not supported.
     #[error("`{field}` is {found}, which is not supported: {reason}")]
     Unsupported {
-        /// The field's name.
+        /// The name of the field.
         field: &'static str,
-        /// Its value.
+        /// The value that was found.
         found: String,
         /// The reason, and what to do instead.
         reason: &'static str,

@@ -10,7 +10,7 @@ use super::architecture::Config;
 /// A field of [`Config`] with a value, parsed from text such as `num_attention_heads=4`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConfigField {
-    /// The field's name in `config.json`.
+    /// The name of the field in `config.json`.
     pub name: String,
     /// The value as JSON.
     pub value: Value,
@@ -19,7 +19,8 @@ pub struct ConfigField {
 impl FromStr for ConfigField {
     type Err = String;
 
-    /// Parses `FIELD=VALUE`. The value is read as JSON or, if it is not JSON, as a string: `hidden_act=gelu` needs no quotes.
+    /// Parses `FIELD=VALUE`. The value is read as JSON or, if it is not JSON, as a string: `hidden_act=gelu` needs no
+    /// quotes.
     fn from_str(text: &str) -> Result<Self, String> {
         let (name, value) = text
             .split_once('=')

@@ -1,8 +1,8 @@
 //! Decoding of audio files to mono samples, packet by packet.
 //!
-//! [symphonia](https://github.com/pdeljanov/Symphonia) reads most containers and decodes most codecs. What it lacks is in
-//! `containers/` and `codecs/`, what it does wrong is worked around in `quirks/`, and `ffmpeg/` runs an installed program
-//! for the rest. From the bottom up:
+//! [symphonia](https://github.com/pdeljanov/Symphonia) reads most containers and decodes most codecs. What it lacks is
+//! in `containers/` and `codecs/`, what it does wrong is worked around in `quirks/`, and `ffmpeg/` runs an installed
+//! program for the rest. From the bottom up:
 //!
 //! | | |
 //! |---|---|

@@ -13,6 +13,7 @@ use symphonia::core::io::{MediaSource, MediaSourceStream};
 use super::file::AudioFile;
 use super::guard::guard;
 use super::options::{AudioInfo, Damage, ReadOptions};
+use super::quirks::media::Media;
 use super::quirks::{he_aac, layout_of, matroska, mp4_edits, ogg_pages, quicktime};
 use super::{codecs, ffmpeg, reader, truncation};
 use crate::signature::{self, identify};
@@ -21,6 +22,53 @@ use crate::{AudioError, Result};
 
 /// Containers whose length the reader estimates from the bit rate, unless a tag states it.
 const ESTIMATED: [&str; 4] = ["aac", "mp1", "mp2", "mp3"];
+
+/// The file or pipe that is being opened.
+struct Input<'a> {
+    path: &'a Path,
+    /// Whether this is a regular file, which can be opened again.
+    is_file: bool,
+    /// The length of a regular file in bytes.
+    length: u64,
+}
+
+impl<'a> Input<'a> {
+    /// Opens `path`, and refuses a folder and an empty file.
+    fn open(path: &'a Path) -> Result<(Self, File)> {
+        let failed = AudioError::open(path);
+        let file = File::open(path).map_err(failed)?;
+        let metadata = file.metadata().map_err(failed)?;
+        if metadata.is_dir() {
+            return Err(failed(std::io::ErrorKind::IsADirectory.into()));
+        }
+        let input = Input { path, is_file: metadata.is_file(), length: metadata.len() };
+        if input.is_file && input.length == 0 {
+            return Err(AudioError::EmptyFile);
+        }
+        Ok((input, file))
+    }
+
+    /// Opens the file again, at its start.
+    fn reopen(&self) -> Result<File> {
+        File::open(self.path).map_err(AudioError::open(self.path))
+    }
+
+    /// The error of a reader or decoder, in more detail if the file shows the cause.
+    fn explain(&self, error: AudioError) -> Result<AudioError> {
+        let failed = AudioError::open(self.path);
+        match error {
+            AudioError::UnknownFormat { .. } => {
+                let missing = truncation::missing_part(&mut self.reopen()?).map_err(failed)?;
+                Ok(missing.map_or(error, AudioError::incomplete))
+            }
+            AudioError::UnknownCodec { .. } => {
+                let codec = quicktime::codec(&mut self.reopen()?).map_err(failed)?;
+                Ok(codec.map_or(error, AudioError::unknown_codec))
+            }
+            error => Ok(error),
+        }
+    }
+}
 
 impl AudioFile {
     /// Opens `path` and reads its headers.
@@ -61,16 +109,8 @@ impl AudioFile {
 
     fn open_natively(path: &Path, damage: Damage) -> Result<Self> {
         let failed = AudioError::open(path);
-        let mut file = File::open(path).map_err(failed)?;
-        let metadata = file.metadata().map_err(failed)?;
-        if metadata.is_dir() {
-            return Err(failed(std::io::ErrorKind::IsADirectory.into()));
-        }
-        if metadata.is_file() && metadata.len() == 0 {
-            return Err(AudioError::EmptyFile);
-        }
-        let reopen = || File::open(path).map_err(failed);
-        if metadata.is_file() && !signature::has_audio_extension(path) && identify(path).map_err(failed)?.is_none() {
+        let (input, mut file) = Input::open(path)?;
+        if input.is_file && !signature::has_audio_extension(path) && identify(path).map_err(failed)?.is_none() {
             return Err(reader::unknown_format(&signature::head(path).map_err(failed)?));
         }
         let layout = layout_of(&mut file).map_err(failed)?;
@@ -80,62 +120,59 @@ impl AudioFile {
         if let Some(reason) = layout.unsupported {
             return Err(AudioError::unknown_codec(reason));
         }
-        let not_default = match metadata.is_file() && matroska::is_matroska(&mut reopen()?).map_err(failed)? {
-            true => matroska::not_default(reopen()?).map_err(failed)?,
+        let is_matroska = input.is_file && matroska::is_matroska(&mut input.reopen()?).map_err(failed)?;
+        let not_default = match is_matroska {
+            true => matroska::not_default(input.reopen()?).map_err(failed)?,
             false => Vec::new(),
         };
-        let mut probed = guard(|| Self::probe(Box::new(layout.media(file)), damage, &not_default))?;
+        let probe = |media: Media| guard(|| Self::probe(Box::new(media), damage, &not_default))?;
+        let mut opened = probe(layout.media(file));
         // The reader looks for an index at the end, which a truncated file does not have.
-        if matches!(probed, Err(AudioError::UnknownFormat { .. }))
-            && metadata.is_file()
-            && matroska::is_matroska(&mut reopen()?).map_err(failed)?
-        {
-            let media = layout.media(reopen()?).sequential();
-            probed = guard(|| Self::probe(Box::new(media), damage, &not_default))?;
+        if is_matroska && matches!(opened, Err(AudioError::UnknownFormat { .. })) {
+            opened = probe(layout.media(input.reopen()?).sequential());
         }
-        let mut opened = match probed {
-            Err(AudioError::UnknownFormat { reason }) if metadata.is_file() => {
-                let missing = truncation::missing_part(&mut reopen()?).map_err(failed)?;
-                return Err(missing.map_or(AudioError::UnknownFormat { reason }, AudioError::incomplete));
-            }
-            Err(error @ (AudioError::UnknownCodec { .. } | AudioError::UnknownFormat { .. })) if metadata.is_file() => {
-                let codec = quicktime::codec(&mut reopen()?).map_err(failed)?;
-                return Err(codec.map_or(error, AudioError::unknown_codec));
-            }
+        let mut opened = match opened {
+            Err(error) if input.is_file => return Err(input.explain(error)?),
             opened => opened?,
         };
-        match opened.info.container {
-            // On a seekable stream without a tag, the reader estimates the length from the size of the first frames and
-            // drops what follows.
-            "mp1" | "mp2" | "mp3" if opened.info.frames.is_none() && metadata.is_file() => {
-                let media = layout.media(reopen()?).sequential();
-                let is_truncated = opened.is_truncated;
-                opened = guard(|| Self::probe(Box::new(media), damage, &not_default))??;
-                opened.is_truncated |= is_truncated;
-            }
-            container @ ("isomp4" | "ogg" | "matroska" | "caf") if !metadata.is_file() => {
-                return Err(AudioError::NotSeekable { container });
-            }
-            "isomp4" => {
-                opened.apply_edits(mp4_edits::read(&mut reopen()?, opened.track_id).map_err(failed)?);
-                let descriptions = quicktime::read(&mut reopen()?).map_err(failed)?;
-                if descriptions.iter().any(|it| it.track == opened.track_id && it.is_big_endian()) {
-                    opened.decoder = codecs::big_endian(opened.decoder.codec_params())?;
-                    opened.info.codec = opened.decoder.codec_info().short_name;
-                }
-            }
-            "matroska" => {
-                let trims = matroska::read_trims(reopen()?, metadata.len(), opened.track_id).map_err(failed)?;
-                opened.apply_matroska(trims);
-            }
-            "ogg" => opened.apply_pages(ogg_pages::check(&mut BufReader::new(reopen()?)).map_err(failed)?)?,
-            _ => {}
+        // On a seekable stream without a tag, the reader estimates the length from the size of the first frames and drops
+        // what follows.
+        if ["mp1", "mp2", "mp3"].contains(&opened.info.container) && opened.info.frames.is_none() && input.is_file {
+            let is_truncated = opened.is_truncated;
+            opened = probe(layout.media(input.reopen()?).sequential())?;
+            opened.is_truncated |= is_truncated;
         }
+        opened.apply_container(&input)?;
         opened.apply_layout(layout)?;
         if opened.info.codec == "aac" && guard(|| opened.has_sbr())? {
             return Err(AudioError::unknown_codec(he_aac::IMPLICIT));
         }
         Ok(opened)
+    }
+
+    /// Applies the statements of the container that the reader ignores.
+    fn apply_container(&mut self, input: &Input<'_>) -> Result<()> {
+        let failed = AudioError::open(input.path);
+        match self.info.container {
+            container @ ("isomp4" | "ogg" | "matroska" | "caf") if !input.is_file => {
+                return Err(AudioError::NotSeekable { container });
+            }
+            "isomp4" => {
+                self.apply_edits(mp4_edits::read(&mut input.reopen()?, self.track_id).map_err(failed)?);
+                let descriptions = quicktime::read(&mut input.reopen()?).map_err(failed)?;
+                if descriptions.iter().any(|it| it.track == self.track_id && it.is_big_endian()) {
+                    self.decoder = codecs::big_endian(self.decoder.codec_params())?;
+                    self.info.codec = self.decoder.codec_info().short_name;
+                }
+            }
+            "matroska" => {
+                let trims = matroska::read_trims(input.reopen()?, input.length, self.track_id).map_err(failed)?;
+                self.apply_matroska(trims);
+            }
+            "ogg" => self.apply_pages(ogg_pages::check(&mut BufReader::new(input.reopen()?)).map_err(failed)?)?,
+            _ => {}
+        }
+        Ok(())
     }
 
     /// Opens the reader, and the decoder of the first audio track that is not in `not_default`.

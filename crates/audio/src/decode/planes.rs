@@ -29,8 +29,8 @@ pub(super) struct PlanarDecoder<D> {
 }
 
 impl<D: PacketDecoder> PlanarDecoder<D> {
-    /// A decoder for packets of up to `longest` samples per channel. The rate and the number of channels replace those of
-    /// `parameters`.
+    /// A decoder for packets of up to `longest` samples per channel. The rate and the number of channels replace those
+    /// of `parameters`.
     pub(super) fn new(decoder: D, parameters: &AudioCodecParameters, rate: u32, channels: u16, longest: usize) -> Self {
         let channels = Channels::Discrete(channels);
         let mut parameters = parameters.clone();

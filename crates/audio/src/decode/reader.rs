@@ -1,5 +1,5 @@
-//! The reader for a file, chosen by its first bytes. symphonia's probe is not used: it searches for a header anywhere in
-//! the first megabyte, where one may belong to other data.
+//! The reader for a file, chosen by its first bytes. symphonia's probe is not used: it searches for a header anywhere
+//! in the first megabyte, where one may belong to other data.
 
 use std::io::{Read, Seek, SeekFrom};
 

@@ -4,8 +4,8 @@ use super::file::AudioFile;
 use crate::Result;
 
 impl AudioFile {
-    /// The number of samples that must be decoded before a position so that the samples from there on are the same as if
-    /// everything had been decoded; `None` if everything must be.
+    /// The number of samples that must be decoded before a position so that the samples from there on are the same as
+    /// if everything had been decoded; `None` if everything must be.
     pub(super) fn decoder_lead(&self) -> Option<u64> {
         match self.info.codec {
             "flac" | "alac" => Some(0),

@@ -1,5 +1,5 @@
-//! The part that a truncated file lacks, if its header cannot be read: a structure at its end, or one at its start that is
-//! incomplete. Readers report only an unexpected end.
+//! The part that a truncated file lacks, if its header cannot be read: a structure at its end, or one at its start that
+//! is incomplete. Readers report only an unexpected end.
 
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};

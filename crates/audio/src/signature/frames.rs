@@ -1,5 +1,5 @@
-//! Detection of frame streams, which have no file header: MPEG audio, ADTS and AC-3. Any data can look like a frame header
-//! by chance, so that several consecutive frames must agree.
+//! Detection of frame streams, which have no file header: MPEG audio, ADTS and AC-3. Any data can look like a frame
+//! header by chance, so that several consecutive frames must agree.
 
 use crate::mpeg;
 

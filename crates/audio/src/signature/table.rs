@@ -1,5 +1,5 @@
-//! The table of byte signatures with their formats, and the file extensions of audio files. Kept apart from the code that
-//! searches it, because it is data.
+//! The table of byte signatures with their formats, and the file extensions of audio files. Kept apart from the code
+//! that searches it, because it is data.
 
 use super::frames::Stream;
 use super::{Format, Kind};

@@ -2,7 +2,8 @@
 //!
 //! Its modules bear the names of the checkpoint's own, as in transformers'
 //! [`modeling_hubert.py`](https://github.com/huggingface/transformers/blob/main/src/transformers/models/hubert/modeling_hubert.py);
-//! [`ops`] holds what they compute with. Activations are channels-last, `(batch, frames, channels)`, between all modules.
+//! [`ops`] holds what they compute with. Activations are channels-last, `(batch, frames, channels)`, between all
+//! modules.
 
 mod attention;
 mod encoder;
@@ -38,7 +39,8 @@ impl CandleModel {
         })
     }
 
-    /// Computes the hidden states `indices` of `input` `(batch, samples)`. `on_state` gets each once, in ascending order.
+    /// Computes the hidden states `indices` of `input` `(batch, samples)`. `on_state` gets each once, in ascending
+    /// order.
     pub(crate) fn forward<E: From<candle_core::Error>>(
         &self,
         input: &Tensor,

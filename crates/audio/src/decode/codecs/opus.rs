@@ -37,8 +37,8 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// Parses the header in `data`, which begins with `OpusHead`; in MP4 (version 0) its numbers are big-endian. Without
-    /// `data`, returns the header of a single stream of `channels`.
+    /// Parses the header in `data`, which begins with `OpusHead`; in MP4 (version 0) its numbers are big-endian.
+    /// Without `data`, returns the header of a single stream of `channels`.
     ///
     /// # Errors
     /// [`AudioError::UnknownCodec`] for a header that is damaged or not supported.

@@ -14,8 +14,11 @@ use symphonia::core::units::{Duration, Timestamp};
 
 use crate::{AudioError, Result};
 
-/// The number of samples per channel in a packet.
+/// The number of samples per channel in a packet, unless they would take more than [`LARGEST_PACKET`].
 const FRAMES: u64 = 1152;
+
+/// The largest packet in bytes of a file with many channels, whose number a damaged header may state.
+const LARGEST_PACKET: u64 = 1 << 18;
 
 const INFO: FormatInfo =
     FormatInfo { format: FormatId::new(FourCc::new(*b"AU  ")), short_name: "au", long_name: "AU (Sun/NeXT)" };
@@ -27,6 +30,7 @@ pub(in crate::decode) struct AuReader {
     media_info: MediaInfo,
     metadata: MetadataLog,
     bytes_per_frame: u64,
+    frames_per_packet: u64,
     /// The number of bytes of samples that are left; `None` if the header does not state the size.
     left: Option<u64>,
     position: u64,
@@ -53,6 +57,7 @@ impl AuReader {
         })?;
         stream.ignore_bytes(annotation.into()).map_err(|_| incomplete())?;
         let bytes_per_frame = bytes * u64::from(channels);
+        let frames_per_packet = (LARGEST_PACKET / bytes_per_frame).clamp(1, FRAMES);
         // Writers that do not know the size write all ones; some write 0 and never update it.
         let left = Some(u64::from(size)).filter(|&size| size != 0 && size != u64::from(u32::MAX));
         let mut parameters = AudioCodecParameters::new();
@@ -61,7 +66,7 @@ impl AuReader {
             .with_sample_rate(rate)
             .with_channels(Channels::Discrete(channels))
             .with_bits_per_sample(8 * bytes as u32)
-            .with_max_frames_per_packet(FRAMES)
+            .with_max_frames_per_packet(frames_per_packet)
             .with_frames_per_block(1);
         let mut track = Track::new(0);
         track.with_codec_params(CodecParameters::Audio(parameters));
@@ -70,7 +75,16 @@ impl AuReader {
         }
         let media_info = MediaInfo::from_track(&track);
         let metadata = MetadataLog::default();
-        Ok(AuReader { stream, tracks: vec![track], media_info, metadata, bytes_per_frame, left, position: 0 })
+        Ok(AuReader {
+            stream,
+            tracks: vec![track],
+            media_info,
+            metadata,
+            bytes_per_frame,
+            frames_per_packet,
+            left,
+            position: 0,
+        })
     }
 }
 
@@ -120,7 +134,7 @@ impl FormatReader for AuReader {
     }
 
     fn next_packet(&mut self) -> SymphoniaResult<Option<Packet>> {
-        let most = self.left.unwrap_or(u64::MAX).min(FRAMES * self.bytes_per_frame);
+        let most = self.left.unwrap_or(u64::MAX).min(self.frames_per_packet * self.bytes_per_frame);
         let mut data = vec![0; usize::try_from(most).unwrap_or(0)];
         let mut length = 0;
         while length < data.len() {

@@ -1,9 +1,10 @@
 //! AIFF and AIFF-C files that symphonia-format-riff 0.6.1 rejects: wrong sizes
 //! ([#523](https://github.com/pdeljanov/Symphonia/pull/523)), a compression name or an odd chunk without padding, a
 //! [block size](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-format-riff/src/aiff/chunks.rs#L321), and
-//! little-endian samples of [other than 16 bits](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-format-riff/src/aiff/chunks.rs#L138-L142).
-//! It [reads all chunks](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-format-riff/src/aiff/mod.rs#L110) before
-//! the samples, and therefore rejects truncated files as well.
+//! little-endian samples of [other than 16
+//! bits](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-format-riff/src/aiff/chunks.rs#L138-L142). It
+//! [reads all chunks](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-format-riff/src/aiff/mod.rs#L110)
+//! before the samples, and therefore rejects truncated files as well.
 
 use std::fs::File;
 
@@ -83,8 +84,8 @@ fn codec_name(codec: &[u8]) -> String {
     name.to_string()
 }
 
-/// The sample coding, channel count, frame count and sample rate (80-bit float) of a `COMM` chunk; `None` if the codec is
-/// not supported or the chunk is invalid.
+/// The sample coding, channel count, frame count and sample rate (80-bit float) of a `COMM` chunk; `None` if the codec
+/// is not supported or the chunk is invalid.
 fn read_common(common: &[u8], is_aifc: bool) -> Option<(Coding, u16, u64, [u8; 10])> {
     let &[a, b, c, d, e, f, g, h, ..] = common else { return None };
     let (channels, bits) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([g, h]));

@@ -7,8 +7,8 @@ use std::fs::File;
 use super::layout::{Layout, bytes_at};
 use super::media::Piece;
 
-/// The layout of a file that ends within its `data` chunk (Apple Core Audio Format Specification 1.0): the chunk with the
-/// size that is left of it. `None` for other files.
+/// The layout of a file that ends within its `data` chunk (Apple Core Audio Format Specification 1.0): the chunk with
+/// the size that is left of it. `None` for other files.
 pub(super) fn layout(file: &mut File, start: u64, end: u64) -> std::io::Result<Option<Layout>> {
     /// The number of chunks after which the search gives up: real files have a handful.
     const MAX_CHUNKS: u32 = 1000;

@@ -1,6 +1,6 @@
 //! The chunks of WAV, W64 and AIFF. symphonia-format-riff 0.6.1
-//! [expects](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-format-riff/src/common.rs#L99-L110) every chunk to
-//! be padded to an even size, and to end within the size in the file's first header.
+//! [expects](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-format-riff/src/common.rs#L99-L110) every
+//! chunk to be padded to an even size, and to end within the size in the file's first header.
 
 use std::fs::File;
 

@@ -1,6 +1,6 @@
-//! The head of a FLAC file (RFC 9639), reduced to STREAMINFO. symphonia-bundle-flac 0.6.1
-//! [parses every metadata block](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-bundle-flac/src/demuxer.rs#L95-L150)
-//! and rejects a file for an invalid cue sheet, picture, comment or seek table, or for a minimum block size of zero
+//! The head of a FLAC file (RFC 9639), reduced to STREAMINFO. symphonia-bundle-flac 0.6.1 [parses every metadata
+//! block](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-bundle-flac/src/demuxer.rs#L95-L150) and rejects
+//! a file for an invalid cue sheet, picture, comment or seek table, or for a minimum block size of zero
 //! ([#554](https://github.com/pdeljanov/Symphonia/issues/554)), none of which decoding needs.
 
 use std::fs::File;
@@ -52,8 +52,8 @@ struct Frame {
     block: u16,
 }
 
-/// The first frame and its offset: after the metadata blocks or, if their sizes are wrong, the first one found from there
-/// on.
+/// The first frame and its offset: after the metadata blocks or, if their sizes are wrong, the first one found from
+/// there on.
 fn first_frame(file: &mut File, start: u64, end: u64, mut is_last: bool) -> std::io::Result<Option<(u64, Frame)>> {
     let mut position = start + HEAD as u64;
     while !is_last {

@@ -1,8 +1,8 @@
-//! Detection of HE-AAC. symphonia-codec-aac 0.6.1 refuses it only
-//! [if the configuration signals SBR](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-codec-aac/src/aac/mod.rs#L90-L97),
-//! and otherwise decodes the core at half the rate without an error
-//! ([#480](https://github.com/pdeljanov/Symphonia/issues/480)). SBR is signalled as the object type or in an extension of the
-//! configuration (ISO/IEC 14496-3, 1.6.5), or only by payloads in the frames.
+//! Detection of HE-AAC. symphonia-codec-aac 0.6.1 refuses it only [if the configuration signals
+//! SBR](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-codec-aac/src/aac/mod.rs#L90-L97), and otherwise
+//! decodes the core at half the rate without an error ([#480](https://github.com/pdeljanov/Symphonia/issues/480)). SBR
+//! is signalled as the object type or in an extension of the configuration (ISO/IEC 14496-3, 1.6.5), or only by
+//! payloads in the frames.
 
 /// The kind of AAC that a configuration signals.
 #[derive(Debug, PartialEq, Eq)]
@@ -80,8 +80,8 @@ fn rate(bits: &mut Bits<'_>) -> Option<()> {
     Some(())
 }
 
-/// Whether the packets of an AAC-LC stream hold SBR: at least three quarters of the distinct packets must, because other
-/// data in a single packet can look like SBR.
+/// Whether the packets of an AAC-LC stream hold SBR: at least three quarters of the distinct packets must, because
+/// other data in a single packet can look like SBR.
 pub(in crate::decode) fn have_sbr<'a>(packets: impl Iterator<Item = &'a [u8]>) -> bool {
     let packets: std::collections::HashSet<&[u8]> = packets.collect();
     let with_sbr = packets.iter().filter(|packet| has_sbr(packet)).count();

@@ -1,5 +1,5 @@
-//! The encoder delay that iTunes writes as the tag `iTunSMPB` instead of an edit list. symphonia-format-isomp4 0.6.1 does
-//! not apply it.
+//! The encoder delay that iTunes writes as the tag `iTunSMPB` instead of an edit list. symphonia-format-isomp4 0.6.1
+//! does not apply it.
 
 /// The encoder delay in samples, from the content of a `----` box with the name `iTunSMPB`; `None` for other boxes. Its
 /// `data` box holds hexadecimal numbers as text: zero, delay, padding, length.

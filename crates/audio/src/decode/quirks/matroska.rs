@@ -1,8 +1,10 @@
 //! Trims, default tracks and truncation of Matroska and WebM files (RFC 9559). symphonia-format-mkv 0.6.1 reads
-//! [`CodecDelay`](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-format-mkv/src/segment.rs#L424-L427)
-//! and [`DiscardPadding`](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-format-mkv/src/segment.rs#L1185-L1188)
-//! but trims nothing, and takes tracks [without `FlagDefault`](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-format-mkv/src/segment.rs#L466-L471),
-//! whose default is 1, for ones that are not the default. A file that ends within an element is only a shorter one to it.
+//! [`CodecDelay`](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-format-mkv/src/segment.rs#L424-L427) and
+//! [`DiscardPadding`](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-format-mkv/src/segment.rs#L1185-L1188)
+//! but trims nothing, and takes tracks [without
+//! `FlagDefault`](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-format-mkv/src/segment.rs#L466-L471),
+//! whose default is 1, for ones that are not the default. A file that ends within an element is only a shorter one to
+//! it.
 
 use std::io::{BufRead, BufReader, Read, Seek};
 
@@ -123,8 +125,8 @@ fn unsigned(bytes: &[u8]) -> u64 {
     bytes.iter().take(8).fold(0, |number, &byte| (number << 8) | u64::from(byte))
 }
 
-/// Reads a variable-size integer (RFC 8794, 4) with or without its length marker, and returns it and its length in bytes;
-/// `None` at the end of the file and for an invalid one.
+/// Reads a variable-size integer (RFC 8794, 4) with or without its length marker, and returns it and its length in
+/// bytes; `None` at the end of the file and for an invalid one.
 fn vint(from: &mut impl BufRead, with_marker: bool) -> std::io::Result<Option<(u64, u64)>> {
     let mut bytes = Vec::with_capacity(8);
     from.take(1).read_to_end(&mut bytes)?;

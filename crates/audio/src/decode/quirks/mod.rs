@@ -1,12 +1,12 @@
-//! Workarounds for symphonia 0.6.1, one file for each fault, headed by what is wrong in which crate. All line numbers are
-//! those of its tag `v0.6.1`.
+//! Workarounds for symphonia 0.6.1, one file for each fault, headed by what is wrong in which crate. All line numbers
+//! are those of its tag `v0.6.1`.
 //!
 //! Most of them present a file to its reader in pieces, with a header that the reader accepts and without data that is
 //! not audio: `dispatch.rs` determines the `layout.rs` of a file, and `media.rs` reads its pieces as one file.
 //!
 //! | containers | file |
 //! |---|---|
-//! | WAV, AIFF | `wav.rs`, `aiff.rs` parse the `chunks.rs`, `pcm_size.rs` decides on the length, `pcm_header.rs` writes headers |
+//! | WAV, AIFF | `wav.rs`, `aiff.rs`, with `chunks.rs`, `pcm_size.rs` (the length), `pcm_header.rs` |
 //! | CAF | `caf.rs` |
 //! | FLAC | `flac_head.rs` |
 //! | MP3, AAC in ADTS | `frames/` |
@@ -15,7 +15,7 @@
 //! | Ogg | `ogg_pages.rs`, `vorbis_blocks.rs` |
 //! | any | `tags.rs` |
 //!
-//! Faults of decoders are in `he_aac.rs` and `vorbis_coupling.rs`.
+//! Faults of decoders are in `he_aac.rs`, `vorbis_coupling.rs` and `vorbis_codebooks.rs`.
 
 mod aiff;
 mod caf;
@@ -27,7 +27,7 @@ pub(super) mod he_aac;
 mod itunes_delay;
 pub(super) mod layout;
 pub(super) mod matroska;
-mod media;
+pub(super) mod media;
 pub(super) mod mp4_edits;
 mod mp4_end;
 pub(super) mod ogg_pages;
@@ -36,6 +36,7 @@ mod pcm_size;
 pub(super) mod quicktime;
 mod tags;
 mod vorbis_blocks;
+mod vorbis_codebooks;
 pub(super) mod vorbis_coupling;
 mod wav;
 

@@ -1,6 +1,6 @@
-//! The trims of an MP4 file. symphonia-format-isomp4 0.6.1
-//! [reads edit lists](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-format-isomp4/src/atoms/edts.rs#L13-L15)
-//! but does not apply them ([#544](https://github.com/pdeljanov/Symphonia/issues/544)).
+//! The trims of an MP4 file. symphonia-format-isomp4 0.6.1 [reads edit
+//! lists](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-format-isomp4/src/atoms/edts.rs#L13-L15) but
+//! does not apply them ([#544](https://github.com/pdeljanov/Symphonia/issues/544)).
 
 use std::io::{Read, Seek, SeekFrom};
 
@@ -29,8 +29,8 @@ pub(in crate::decode) struct Edits {
 /// Boxes whose children may hold an edit list or a tag.
 const CONTAINERS: [[u8; 4]; 7] = [*b"moov", *b"trak", *b"edts", *b"mdia", *b"udta", *b"meta", *b"ilst"];
 
-/// Reads the edits of the track with the id `track_id`. An edit list that does more than trim the ends is ignored; music
-/// files have none.
+/// Reads the edits of the track with the id `track_id`. An edit list that does more than trim the ends is ignored;
+/// music files have none.
 pub(in crate::decode) fn read(file: &mut (impl Read + Seek), track_id: u32) -> std::io::Result<Edits> {
     let end = file.seek(SeekFrom::End(0))?;
     let mut walk = Walk { track_id, ..Walk::default() };
@@ -119,7 +119,7 @@ impl Walk {
                     true => wide_at(8 + 20 * index).zip(wide_at(16 + 20 * index)),
                     false => narrow_at(8 + 12 * index).zip(narrow_at(12 + 12 * index)),
                 };
-                // A start of −1 is a gap without audio. One before the audio delays it relative to a video.
+                // A start of −1 is an empty edit. One before the audio delays it relative to a video.
                 let is_audio = |entry: &(u64, u64)| entry.1 != if wide { u64::MAX } else { u64::from(u32::MAX) };
                 self.current.entry = match (get(content, 4), entry(0)) {
                     (Some(1), first) => first.filter(is_audio),

@@ -1,5 +1,6 @@
-//! The end of a truncated MP4 file. symphonia-format-isomp4 0.6.1 drops the whole `mdat` box of a file that ends within it,
-//! instead of only the samples that are missing; presented with a longer file, it reads up to the end of the real one.
+//! The end of a truncated MP4 file. symphonia-format-isomp4 0.6.1 drops the whole `mdat` box of a file that ends within
+//! it, instead of only the samples that are missing; presented with a longer file, it reads up to the end of the real
+//! one.
 
 use std::io::{Read, Seek};
 

@@ -1,5 +1,5 @@
-//! Headers for uncompressed samples in the form that symphonia-format-riff 0.6.1 accepts: format chunks of
-//! [16, 18 or 40 bytes](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-format-riff/src/wave/chunks.rs#L76),
+//! Headers for uncompressed samples in the form that symphonia-format-riff 0.6.1 accepts: format chunks of [16, 18 or
+//! 40 bytes](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-format-riff/src/wave/chunks.rs#L76),
 //! consistent sizes, 16 bits for `sowt`, and no block size in AIFF.
 
 /// The coding of a sample. Numbers are bytes per sample.
@@ -40,7 +40,7 @@ fn au(coding: Coding, channels: u16, rate: u32, size: u64) -> Option<Vec<u8>> {
         Coding::ALaw => 27,
         _ => return None,
     };
-    // All ones marks an unknown size.
+    // All ones mark an unknown size.
     let size = u32::try_from(size).unwrap_or(u32::MAX);
     let numbers = [HEADER, size, encoding, rate, channels.into()];
     Some(match coding {
@@ -67,7 +67,7 @@ pub(super) fn wav(coding: Coding, channels: u16, rate: u32, size: u64) -> Option
     let frame = bytes.checked_mul(channels)?;
     let extended = matches!(coding, Coding::ALaw | Coding::MuLaw);
     let format_size = if extended { 18u32 } else { 16 };
-    // All ones marks an unknown size.
+    // All ones mark an unknown size.
     let size = u32::try_from(size).ok().filter(|&size| size < u32::MAX - 64).unwrap_or(u32::MAX);
     let mut header = b"RIFF".to_vec();
     header.extend(size.saturating_add(20 + format_size).to_le_bytes());
@@ -84,8 +84,8 @@ pub(super) fn wav(coding: Coding, channels: u16, rate: u32, size: u64) -> Option
     Some(header)
 }
 
-/// The AIFF or AIFF-C header for `size` bytes of samples, or an AU header for many channels or bytes; `None` for a coding
-/// that these lack. `rate` is the 80-bit field of the file.
+/// The AIFF or AIFF-C header for `size` bytes of samples, or an AU header for many channels or bytes; `None` for a
+/// coding that these lack. `rate` is the 80-bit field of the file.
 pub(super) fn aiff(coding: Coding, channels: u16, rate: [u8; 10], size: u64) -> Option<Vec<u8>> {
     if channels > POSITIONS || size >= u64::from(u32::MAX - 64) {
         return au(coding, channels, whole_rate(rate)?, size);

@@ -12,13 +12,13 @@ pub(super) struct Extent {
     pub(super) note: Option<String>,
 }
 
-/// Reconciles three sizes of the samples: `stated` by their own chunk; `form`, the end of the file according to its first
-/// header, if that is plausible; and `available`, the number of bytes in the file from `start`, where the samples begin.
-/// `is_empty` states that other chunks fill the rest of the file.
+/// Reconciles three sizes of the samples: `stated` by their own chunk; `form`, the end of the file according to its
+/// first header, if that is plausible; and `available`, the number of bytes in the file from `start`, where the samples
+/// begin. `is_empty` states that other chunks fill the rest of the file.
 ///
-/// If the chunk and the form agree with each other and exceed the file, the file is truncated. If the form ends with the
-/// file or was never written, a recorder did not update its header: the samples then extend to the end of the file, as in
-/// libsndfile and FFmpeg.
+/// If the chunk and the form agree with each other and exceed the file, the file is truncated. If the form ends with
+/// the file or was never written, a recorder did not update its header: the samples then extend to the end of the file,
+/// as in libsndfile and FFmpeg.
 pub(super) fn extent(stated: u64, form: Option<u64>, start: u64, available: u64, is_empty: bool) -> Extent {
     /// Sizes that writers use for an unknown length: the largest unsigned or signed number, minus a header and the rest
     /// of an incomplete frame.

@@ -1,6 +1,7 @@
-//! Sample descriptions of MP4 and QuickTime files (QTFF, sound sample descriptions). symphonia-format-isomp4 0.6.1 ignores
-//! the `enda` box and decodes [PCM of 24 and 32 bits](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-format-isomp4/src/atoms/mod.rs#L303-L314)
-//! as little-endian, which turns big-endian samples into noise; and it reports no name for codecs that it does not know.
+//! Sample descriptions of MP4 and QuickTime files (QTFF, sound sample descriptions). symphonia-format-isomp4 0.6.1
+//! ignores the `enda` box and decodes [PCM of 24 and 32
+//! bits](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-format-isomp4/src/atoms/mod.rs#L303-L314) as
+//! little-endian, which turns big-endian samples into noise; and it reports no name for codecs that it does not know.
 
 use std::io::{Read, Seek, SeekFrom};
 

@@ -1,5 +1,6 @@
-//! Tags before and after the audio. symphonia-core 0.6.1 skips ID3v2 tags only in its probe, which fails on invalid ones
-//! and [gives up after a megabyte](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-core/src/formats/probe.rs#L304);
+//! Tags before and after the audio. symphonia-core 0.6.1 skips ID3v2 tags only in its probe, which fails on invalid
+//! ones and [gives up after a
+//! megabyte](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-core/src/formats/probe.rs#L304);
 //! symphonia-bundle-flac 0.6.1 treats the last frame before a tag as damaged.
 
 use std::io::{Read, Seek, SeekFrom};
@@ -21,8 +22,8 @@ pub(super) fn after_id3v2(file: &mut (impl Read + Seek), end: u64) -> std::io::R
     Ok(start)
 }
 
-/// The end of a FLAC file from `start` to `length` without the tags that some programs append: the reader would treat the
-/// last frame before them as damaged.
+/// The end of a FLAC file from `start` to `length` without the tags that some programs append: the reader would treat
+/// the last frame before them as damaged.
 pub(super) fn before_tags(file: &mut (impl Read + Seek), start: u64, length: u64) -> std::io::Result<u64> {
     const ID3V1: u64 = 128;
     const APE_FOOTER: u64 = 32;

@@ -105,8 +105,8 @@ impl Blocks {
             // Other decoders take over the position here and keep all samples.
             (true, false) => {}
         }
-        // A lost packet holds a multiple of a quarter of the short block size. Other jumps come from editors, and nothing is
-        // missing there.
+        // A lost packet holds a multiple of a quarter of the short block size. Other jumps come from editors, and
+        // nothing is missing there.
         let quarter = self.sizes.map_or(1, |[short, _]| (short / 4).max(1));
         if self.position.is_some() && lack > 0 && lack.is_multiple_of(quarter) {
             let count = self.missing.map_or(0, |missing| missing.count).saturating_add(lack);
@@ -136,8 +136,8 @@ impl Blocks {
         self.packet.clear();
     }
 
-    /// Ends an audio packet: it yields the overlap of half its block with half the previous block. Packets without audio
-    /// yield nothing.
+    /// Ends an audio packet: it yields the overlap of half its block with half the previous block. Packets without
+    /// audio yield nothing.
     fn end_block(&mut self) {
         let Some(first) = self.packet.first().filter(|&first| first & 1 == 0) else { return };
         let bits = self.modes.len().saturating_sub(1).checked_ilog2().map_or(0, |bits| bits + 1);

@@ -1,7 +1,8 @@
-//! A decoder for Vorbis with more than two channels. symphonia-codec-vorbis 0.6.1 undoes channel coupling
-//! [from the first pair to the last](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-codec-vorbis/src/lib.rs#L250-L252)
-//! instead of backwards (Vorbis I, 4.3.5), and returns wrong samples without an error. Mono and stereo have at most one
-//! pair. [lewton](https://github.com/RustAudio/lewton) decodes the others.
+//! A decoder for Vorbis with more than two channels. symphonia-codec-vorbis 0.6.1 undoes channel coupling [from the
+//! first pair to the
+//! last](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-codec-vorbis/src/lib.rs#L250-L252) instead of
+//! backwards (Vorbis I, 4.3.5), and returns wrong samples without an error. Mono and stereo have at most one pair.
+//! [lewton](https://github.com/RustAudio/lewton) decodes the others.
 
 use lewton::audio::{PreviousWindowRight, read_audio_packet_generic};
 use lewton::header::{IdentHeader, SetupHeader, read_header_ident, read_header_setup};
@@ -10,6 +11,7 @@ use symphonia::core::codecs::audio::AudioCodecParameters;
 use symphonia::core::errors::{Error, Result};
 use symphonia::core::packet::PacketRef;
 
+use super::vorbis_codebooks;
 use crate::AudioError;
 use crate::decode::planes::{PacketDecoder, PlanarDecoder, Planes};
 
@@ -32,6 +34,9 @@ impl Vorbis {
     pub(in crate::decode) fn decoder(parameters: &AudioCodecParameters) -> crate::Result<PlanarDecoder<Self>> {
         let headers = parameters.extra_data.as_deref().and_then(|data| data.split_at_checked(IDENTIFICATION));
         let (identification, setup) = headers.ok_or_else(damaged_headers)?;
+        if !vorbis_codebooks::are_plausible(setup) {
+            return Err(damaged_headers());
+        }
         let identification = read_header_ident(identification).map_err(|_| damaged_headers())?;
         let blocks = (identification.blocksize_0, identification.blocksize_1);
         let setup = read_header_setup(setup, identification.audio_channels, blocks).map_err(|_| damaged_headers())?;

@@ -1,7 +1,8 @@
 //! WAV as recorders and workstations write it, RF64, BW64 and W64 (EBU Tech 3306, ITU-R BS.2088, Sony Wave64).
-//! symphonia-format-riff 0.6.1 [reads](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-format-riff/src/wave/mod.rs#L30-L33)
-//! none of the last three ([#447](https://github.com/pdeljanov/Symphonia/pull/447)), and rejects chunks that exceed the size
-//! in the first header, which many programs never write ([#380](https://github.com/pdeljanov/Symphonia/issues/380)).
+//! symphonia-format-riff 0.6.1
+//! [reads](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-format-riff/src/wave/mod.rs#L30-L33) none of
+//! the last three ([#447](https://github.com/pdeljanov/Symphonia/pull/447)), and rejects chunks that exceed the size in
+//! the first header, which many programs never write ([#380](https://github.com/pdeljanov/Symphonia/issues/380)).
 
 use std::fs::File;
 

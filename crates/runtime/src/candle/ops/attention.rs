@@ -2,8 +2,8 @@
 
 use candle_core::{D, DType, Result, Tensor};
 
-/// Queries of a block. It bounds the scores in memory to `QUERY_BLOCK × frames` for each head, so that memory grows with
-/// the clip's length and not with its square.
+/// Queries of a block. It bounds the scores in memory to `QUERY_BLOCK × frames` for each head, so that memory grows
+/// with the clip's length and not with its square.
 const QUERY_BLOCK: usize = 512;
 
 /// Computes softmax(q·kᵀ)·v for each head, over all frames.

@@ -47,8 +47,8 @@ impl Affine {
         Ok(Affine { weight: weight.to_dtype(DType::F32)?, bias: bias.to_dtype(DType::F32)?, eps })
     }
 
-    /// Normalises over `dim` in two passes, mean first: candle's fused kernel takes E[x²] − μ² in f32, which cancels when
-    /// the mean is large against the spread.
+    /// Normalises over `dim` in two passes, mean first: candle's fused kernel takes `E[x²] − μ²` in f32, which cancels
+    /// when the mean is large against the spread.
     fn normalise(&self, x: &Tensor, dim: D) -> Result<Tensor> {
         let dtype = x.dtype();
         let x = x.to_dtype(DType::F32)?;

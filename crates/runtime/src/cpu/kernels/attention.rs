@@ -97,8 +97,8 @@ fn attend<S: Simd, const ROWS: usize, const VECTORS: usize>(
             let scores = &mut scores[tile * ROWS * block..][..ROWS * block];
             let (groups, _) = scores.as_chunks_mut::<LINE>().0.as_chunks_mut::<ROWS>();
             // An additive bias of the scores, such as WavLM's gated relative position bias, belongs here, as a field of
-            // `HeadQueries`: it is added to `groups` divided by `scale`, before the maxima are taken. Row r of this tile
-            // is query `tile * ROWS + r` of `queries`, column k is key `first + k`.
+            // `HeadQueries`: it is added to `groups` divided by `scale`, before the maxima are taken. Row r of this
+            // tile is query `tile * ROWS + r` of `queries`, column k is key `first + k`.
             if first + block > layout.frames {
                 mask(groups, layout.frames - first);
             }

@@ -66,7 +66,8 @@ impl Conv1d {
         Ok(Conv1d { taps, channels, stride, outputs })
     }
 
-    /// Computes as many frames `y` `(frames, outputs)` as there is room for, the first from the patch at the start of `x`.
+    /// Computes as many frames `y` `(frames, outputs)` as there is room for, the first from the patch at the start of
+    /// `x`.
     ///
     /// The order in which a frame is summed depends on whether its distance from the first one is odd or even.
     pub(crate) fn forward(

@@ -1,8 +1,8 @@
 //! Matrix products with packed weights: `out = activation(x · weightᵀ + bias)`.
 //!
-//! The loops are those of [Goto and van de Geijn (2008)](https://doi.org/10.1145/1356052.1356053), with the weights in the
-//! place of the operand that is packed ahead of time: a block of packed rows of `x` stays in the second-level cache,
-//! while the panels of the weight are multiplied with it one by one.
+//! The loops are those of [Goto and van de Geijn (2008)](https://doi.org/10.1145/1356052.1356053), with the weights in
+//! the place of the operand that is packed ahead of time: a block of packed rows of `x` stays in the second-level
+//! cache, while the panels of the weight are multiplied with it one by one.
 
 use pulp::Simd;
 
@@ -12,8 +12,8 @@ use super::left_operand::{LeftOperand, pack_left};
 use super::microkernel::{left_groups, multiply};
 use super::output::{Destination, Epilogue, Listed, Output, PanelStore, RowMajor, Strided, Tiled};
 
-/// Rows of `x` in a block. With `INNER_BLOCK` steps they take 740 kB, less than half of a second-level cache of 2 MB, and
-/// a panel of weights, which comes from farther away, is used 30 times.
+/// Rows of `x` in a block. With `INNER_BLOCK` steps they take 740 kB, less than half of a second-level cache of 2 MB,
+/// and a panel of weights, which comes from farther away, is used 30 times.
 const ROW_BLOCK: usize = 240;
 
 /// Inner steps that are summed in registers before the result is written.

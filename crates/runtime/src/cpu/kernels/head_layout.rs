@@ -3,8 +3,8 @@
 use super::super::memory::{LINE, TileShape};
 use super::isa::Isa;
 
-/// The layout of the packed keys and values of one head. Both are right operands of products: first the transposed keys in
-/// panels of keys, `[panel][channel][key of the panel]`, then the values in panels of channels,
+/// The layout of the packed keys and values of one head. Both are right operands of products: first the transposed keys
+/// in panels of keys, `[panel][channel][key of the panel]`, then the values in panels of channels,
 /// `[panel][key][channel of the panel]`. Zeros fill up panels and lines.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct HeadLayout {

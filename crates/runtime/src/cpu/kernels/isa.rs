@@ -1,4 +1,5 @@
-//! The instruction sets: found at run time, each with the tiles that fit its registers, and the kernels compiled for it.
+//! The instruction sets: found at run time, each with the tiles that fit its registers, and the kernels compiled for
+//! it.
 
 use pulp::{Scalar128b, Simd, WithSimd};
 
@@ -20,8 +21,8 @@ pub(crate) enum Isa {
     Portable,
 }
 
-/// Code that is compiled once for each instruction set and tile: `ROWS` rows by `VECTORS` registers of columns, chosen so
-/// that the accumulators, one row of the right operand and one element of the left fit the register file.
+/// Code that is compiled once for each instruction set and tile: `ROWS` rows by `VECTORS` registers of columns, chosen
+/// so that the accumulators, one row of the right operand and one element of the left fit the register file.
 pub(crate) trait Kernel {
     type Output;
 

@@ -16,7 +16,7 @@ pub(crate) struct Affine {
 }
 
 /// Normalises the frames of `x` in place: γ·(x − μ)/√(σ² + ε) + β, with the biased variance
-/// ([Ba et al. 2016](https://arxiv.org/abs/1607.06450)). Two passes, mean first: E[x²] − μ² cancels in f32.
+/// ([Ba et al. 2016](https://arxiv.org/abs/1607.06450)). Two passes, mean first: `E[x²] − μ²` cancels in f32.
 pub(crate) fn layer_norm(isa: Isa, x: &mut [f32], affine: &Affine) {
     isa.run(TileShape::Square, Normalise { x, affine });
 }

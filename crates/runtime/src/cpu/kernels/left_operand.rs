@@ -33,7 +33,8 @@ impl<'a> Rows<'a> {
         Rows { values, row_stride, subtrahend: None }
     }
 
-    /// The rows with `values[i · row_stride..]` subtracted from row `i` in the inner steps `steps`, which are whole lines.
+    /// The rows with `values[i · row_stride..]` subtracted from row `i` in the inner steps `steps`, which are whole
+    /// lines.
     pub(crate) fn minus(self, values: &'a [f32], steps: std::ops::Range<usize>) -> Self {
         Rows { subtrahend: Some(Subtrahend { values, start: steps.start, end: steps.end }), ..self }
     }

@@ -178,7 +178,8 @@ mod tests {
         }
     }
 
-    /// The values of `range` in steps of 1/1024, in a number that fills no register exactly, each with its function value.
+    /// The values of `range` in steps of 1/1024, in a number that fills no register exactly, each with its function
+    /// value.
     fn apply(isa: Isa, range: std::ops::Range<i32>, function: Function) -> Vec<(f64, f64)> {
         let x: Vec<f32> = (range.start * 1024..range.end * 1024 + 1).map(|i| i as f32 / 1024.0).collect();
         let mut y = x.clone();

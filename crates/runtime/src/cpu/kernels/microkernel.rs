@@ -18,8 +18,8 @@ pub(crate) type LeftGroup<const ROWS: usize> = [[f32; LINE]; ROWS];
 /// `VECTORS · F32_LANES` columns for each inner step. Each element of the result is summed in the order
 /// of the inner dimension, whatever the tile that it lies in.
 ///
-/// `ahead` is prefetched into the second-level cache, a little with each group: all at once it would hold up the loads of
-/// the product itself.
+/// `ahead` is prefetched into the second-level cache, a little with each group: all at once it would hold up the loads
+/// of the product itself.
 #[inline(always)]
 pub(crate) fn multiply<S: Simd, const ROWS: usize, const VECTORS: usize>(
     simd: S,

@@ -1,7 +1,7 @@
 //! The kernels of the CPU engine: each runs on the thread that calls it, on slices and packed operands.
 //!
-//! All products go through one [`gemm`](gemm::Product) around one [`microkernel`]; everything else is a pass over values
-//! while they are in the cache. Code is compiled once for each instruction set and chosen at run time ([`isa`]).
+//! All products go through one [`gemm`](gemm::Product) around one [`microkernel`]; everything else is a pass over
+//! values while they are in the cache. Code is compiled once for each instruction set and chosen at run time ([`isa`]).
 
 pub(crate) mod attention;
 pub(crate) mod conv1d;

@@ -8,10 +8,10 @@ use super::isa::Isa;
 /// The first convolution and the GroupNorm after it, with one channel per group: each channel is normalised over the
 /// frames of the clip (`torch.nn.GroupNorm(channels, channels)`).
 ///
-/// With p the patch of samples under a frame, channel c before the norm is w·p plus its bias, which the norm removes. So
-/// its mean over the frames is w·m and its variance wᵀ·C·w, with m the mean of the patches and C their covariance: ten
-/// numbers and a hundred, instead of a pass over all channels of all frames. The norm then is another weight and bias for
-/// the same convolution.
+/// With p the patch of samples under a frame, channel c before the norm is w·p plus its bias, which the norm removes.
+/// So its mean over the frames is w·m and its variance wᵀ·C·w, with m the mean of the patches and C their covariance:
+/// ten numbers and a hundred, instead of a pass over all channels of all frames. The norm then is another weight and
+/// bias for the same convolution.
 #[derive(Debug)]
 pub(crate) struct PatchNorm {
     /// The weight of the convolution, `(channels, kernel)`.

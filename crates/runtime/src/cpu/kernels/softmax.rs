@@ -31,8 +31,8 @@ impl RunningSoftmax {
 }
 
 /// Replaces the scores of a block of keys by exp(scale · (score − max)), in `N` rows of a tile from row `first` on:
-/// several at a time, because each row is one chain of maxima and one of sums. Returns the factor for each row's earlier
-/// sums, which were taken with a smaller maximum.
+/// several at a time, because each row is one chain of maxima and one of sums. Returns the factor for each row's
+/// earlier sums, which were taken with a smaller maximum.
 #[inline(always)]
 pub(super) fn exponentials<S: Simd, const ROWS: usize, const N: usize>(
     simd: S,

@@ -8,8 +8,8 @@ use memmap2::MmapMut;
 /// Floats in one cache line, and in one group of the packed layouts.
 pub(crate) const LINE: usize = 16;
 
-/// The size in bytes from which a buffer is a memory map of its own, on huge pages where the system has them: the panels
-/// and tiles of a product lie too far apart for the TLB to hold the small pages of all of them.
+/// The size in bytes from which a buffer is a memory map of its own, on huge pages where the system has them: the
+/// panels and tiles of a product lie too far apart for the TLB to hold the small pages of all of them.
 const HUGE: usize = 1 << 21;
 
 #[repr(C, align(64))]

@@ -1,7 +1,7 @@
 //! The memory of the CPU engine. One word for each kind of it:
 //!
 //! - **Buffer**: zero-initialised numbers of one type that start on a cache line. It grows and never shrinks.
-//! - **Packed**: an operand of a product in the order in which the microkernel reads it, whose tiles have the shape of a
+//! - **Packed**: an operand of a product in the order in which the microkernel reads it, cut into pieces that fit a
 //!   [`Tile`]. [`PackedWeight`] is the right operand, packed once when a model is loaded; [`PackedActivations`] are the
 //!   left operand, written in this order by the step before.
 //! - **Workspace**: all memory that forward passes reuse from one to the next. [`Intermediates`] are the part of it

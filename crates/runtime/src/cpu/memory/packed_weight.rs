@@ -10,8 +10,8 @@ use super::tile::Tile;
 
 /// A weight matrix `(outputs, inputs)` and its bias, for products `x · weightᵀ + bias`.
 ///
-/// The weights keep the type of the file. 16-bit weights are widened, exactly, each time that a panel of them enters the
-/// cache: half the memory, and half the traffic from it.
+/// The weights keep the type of the file. 16-bit weights are widened, exactly, each time that a panel of them enters
+/// the cache: half the memory, and half the traffic from it.
 #[derive(Debug, Default)]
 pub(crate) struct PackedWeight {
     /// The weights as `[panel][inner step][column of the panel]`, padded with zeros to whole panels and lines.
@@ -55,7 +55,8 @@ impl PackedWeight {
         Ok(PackedWeight { panels, bias: padded_bias, tile, outputs, inputs })
     }
 
-    /// Replaces the matrix by another in f32, in the same memory: `rows` yields the weights and the bias of each output.
+    /// Replaces the matrix by another in f32, in the same memory: `rows` yields the weights and the bias of each
+    /// output.
     pub(crate) fn repack<R: Iterator<Item = f32>>(
         &mut self,
         tile: Tile,

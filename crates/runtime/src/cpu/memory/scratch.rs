@@ -48,8 +48,8 @@ pub(crate) fn for_each_with_scratch<T: Send>(tasks: &mut [T], task: impl Fn(&mut
     tasks.par_iter_mut().with_max_len(1).for_each(|item| with_scratch(|scratch| task(item, scratch)));
 }
 
-/// Lends this thread's scratch to `task`. Tasks do not nest: nothing inside `task` may wait for other tasks, which rayon
-/// might run on this thread.
+/// Lends this thread's scratch to `task`. Tasks do not nest: nothing inside `task` may wait for other tasks, which
+/// rayon might run on this thread.
 pub(crate) fn with_scratch<T>(task: impl FnOnce(&mut Scratch) -> T) -> T {
     thread_local!(static SCRATCH: RefCell<Scratch> = RefCell::default());
     SCRATCH.with_borrow_mut(|scratch| {

@@ -18,8 +18,8 @@ impl TaskArena {
     }
 }
 
-/// Splits rows of equal length into blocks of `columns` columns, the last perhaps narrower. Each block is the list of its
-/// pieces of all rows.
+/// Splits rows of equal length into blocks of `columns` columns, the last perhaps narrower. Each block is the list of
+/// its pieces of all rows.
 pub(crate) fn split_columns<'a>(
     bump: &'a Bump,
     rows: impl ExactSizeIterator<Item = &'a mut [f32]>,

@@ -84,8 +84,8 @@ impl Linear {
         Product { x: LeftOperand::Packed(x.after(row)), columns, out }
     }
 
-    /// Rows and columns of a task: all rows that the cache holds, and columns so few that the last tasks to finish are a
-    /// small share of the whole.
+    /// Rows and columns of a task: all rows that the cache holds, and columns so few that the last tasks to finish are
+    /// a small share of the whole.
     fn task_size(&self, x: PackedRows<'_>) -> (usize, usize) {
         const TASKS_PER_THREAD: usize = 16;
         const MIN_PANELS: usize = 4;

@@ -1,8 +1,9 @@
 //! The modules of the CPU engine, under the names of the checkpoint's own: `feature_extractor`, `feature_projection`,
-//! `encoder` with `pos_conv_embed` and its layers' `attention` and `feed_forward`. They split each step into tasks for the
-//! threads, which run the kernels.
+//! `encoder` with `pos_conv_embed` and its layers' `attention` and `feed_forward`. They split each step into tasks for
+//! the threads, which run the kernels.
 //!
-//! They mirror transformers' [`modeling_hubert.py`](https://github.com/huggingface/transformers/blob/main/src/transformers/models/hubert/modeling_hubert.py)
+//! They mirror transformers'
+//! [`modeling_hubert.py`](https://github.com/huggingface/transformers/blob/main/src/transformers/models/hubert/modeling_hubert.py)
 //! and MERT's [`modeling_MERT.py`](https://huggingface.co/m-a-p/MERT-v1-95M/blob/main/modeling_MERT.py).
 
 mod attention;

@@ -39,8 +39,8 @@ impl PositionalConvEmbedding {
         })
     }
 
-    /// Adds the embedding to `x` `(clips · frames, hidden_size)`. A group reads and writes its own channels only, so the
-    /// groups run in parallel, in place.
+    /// Adds the embedding to `x` `(clips · frames, hidden_size)`. A group reads and writes its own channels only, so
+    /// the groups run in parallel, in place.
     pub(crate) fn add_to(&self, context: &mut Context<'_>, x: &mut [f32]) {
         let Some(channels) = self.groups.first().map(PackedWeight::outputs) else { return };
         let width = channels * self.groups.len();

@@ -1,7 +1,7 @@
 //! The LAME tag in the first frame of an MP3 file. symphonia-bundle-mp3 0.6.1
-//! [ignores](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-bundle-mp3/src/demuxer.rs#L897-L916) its delay and
-//! padding if its checksum is wrong. Gain tools do not update the checksum, and FFmpeg, mpg123 and libsndfile do not check
-//! it.
+//! [ignores](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-bundle-mp3/src/demuxer.rs#L897-L916) its
+//! delay and padding if its checksum is wrong. Gain tools do not update the checksum, and FFmpeg, mpg123 and libsndfile
+//! do not check it.
 
 /// A Xing or Info tag.
 #[derive(Debug, PartialEq, Eq)]

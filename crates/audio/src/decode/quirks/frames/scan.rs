@@ -37,8 +37,8 @@ impl Bytes<'_> {
         Ok(H::read(self.at(position, H::SIZE)?))
     }
 
-    /// The first offset from `position` to `limit` at which consecutive frames of one stream begin: of any stream, or of that
-    /// of `first`.
+    /// The first offset from `position` to `limit` at which consecutive frames of one stream begin: of any stream, or
+    /// of that of `first`.
     fn find<H: FrameHeader>(
         &mut self,
         position: u64,
@@ -96,7 +96,8 @@ struct Scan<H> {
     gaps: Vec<(Gap, usize)>,
 }
 
-/// The layout of a stream from `start` to `end`: its frames without the data between them. `None` if there is no stream.
+/// The layout of a stream from `start` to `end`: its frames without the data between them. `None` if there is no
+/// stream.
 pub(in crate::decode::quirks) fn layout<H: FrameHeader>(
     file: &mut File,
     start: u64,
