@@ -132,7 +132,7 @@ fn shards() {
     hub.server.add("owner/sharded", shards[1], &weights());
     fs::remove_dir_all(hub.path("hf/hub/models--owner--sharded/.no_exist")).unwrap();
     // That they do not fit together is found when they are opened.
-    hub.run("owner/sharded").assert_refused(&["the index does not say"]);
+    hub.run("owner/sharded").assert_refused(&["where the index does not list it"]);
     let snapshot = hub.path("hf/hub/models--owner--sharded/snapshots").join(COMMIT);
     assert!(shards.iter().all(|shard| snapshot.join(shard).is_file()));
 
