@@ -1,14 +1,14 @@
-//! Music files as clips: both sides get the same windows.
+//! The windows of audio files as clips, decoded one after the other.
 
 use std::path::{Path, PathBuf};
 
 use mert_arch::Preprocessor;
-use mert_audio::{AudioError, AudioFile, Damage, ReadOptions, Tail, Track, WindowPolicy, Windows, normalize};
+use mert_audio::{AudioError, AudioFile, Damage, ReadOptions, Seconds, Tail, Track, WindowPolicy, Windows, normalize};
 
 use super::Tracks;
 use crate::{Result, VerifyError};
 
-/// The clips of some tracks, decoded as they are asked for.
+/// An iterator over the clips of tracks, which decodes them on demand.
 pub(crate) struct Clips<'a> {
     files: std::slice::Iter<'a, PathBuf>,
     options: ReadOptions,
@@ -19,23 +19,37 @@ pub(crate) struct Clips<'a> {
     current: Option<Current<'a>>,
 }
 
+/// The track that is being decoded.
 struct Current<'a> {
     file: &'a Path,
     windows: Windows<AudioFile>,
     found: usize,
 }
 
+/// The duration of the window from the middle of a track, for a model that accepts any length.
+const DEFAULT_SECONDS: f64 = 30.0;
+
 impl Tracks {
-    /// The windows of all tracks as they enter the model: at its rate, and normalised if it requires it. `lengths` are
-    /// a package's input lengths.
-    pub(crate) fn clips(&self, preprocessor: Preprocessor, min_samples: usize, lengths: Option<&[usize]>) -> Clips<'_> {
+    /// Cuts the windows of all tracks as they enter the model: at its rate, and normalised if it requires this.
+    /// `lengths` are the input lengths of a package.
+    ///
+    /// # Errors
+    /// [`VerifyError::NothingToCompare`] for a package whose clips are longer than a day.
+    pub(crate) fn clips(
+        &self,
+        preprocessor: Preprocessor,
+        min_samples: usize,
+        lengths: Option<&[usize]>,
+    ) -> Result<Clips<'_>> {
         let Preprocessor { do_normalize, sampling_rate: rate } = preprocessor;
-        let fixed = lengths.and_then(|lengths| lengths.iter().max()).map(|&samples| samples as f64 / f64::from(rate));
-        let middle = format!("middle:{}s", fixed.unwrap_or(30.0));
-        let default = middle.parse().unwrap_or(WindowPolicy::Whole);
-        let window = self.window.unwrap_or(default);
+        let longest = lengths.and_then(|lengths| lengths.iter().max());
+        let seconds = longest.map_or(DEFAULT_SECONDS, |&samples| samples as f64 / f64::from(rate));
+        let middle = Seconds::new(seconds).map(WindowPolicy::Middle);
+        let window = self.window.or(middle).ok_or_else(|| {
+            VerifyError::NothingToCompare(format!("no window of {seconds} s can be cut from music; give --window"))
+        })?;
         let options = ReadOptions { damage: Damage::Refuse, ffmpeg: self.ffmpeg };
-        Clips { files: self.files.iter(), options, window, rate, do_normalize, min_samples, current: None }
+        Ok(Clips { files: self.files.iter(), options, window, rate, do_normalize, min_samples, current: None })
     }
 }
 
@@ -45,7 +59,7 @@ impl Clips<'_> {
             let Some(Current { file, windows, found }) = &mut self.current else {
                 let Some(file) = self.files.next() else { return Ok(None) };
                 let track = Track::open(file, self.rate, self.options).map_err(in_file(file))?;
-                // Both sides are to see the same kind of window: no shorter one at the end.
+                // The last window is as long as the others, for the same kind of comparison.
                 let windows = track.windows(&self.window, Tail::Align, self.min_samples).map_err(in_file(file))?;
                 self.current = Some(Current { file, windows, found: 0 });
                 continue;
@@ -62,7 +76,7 @@ impl Clips<'_> {
             let normalized = if self.do_normalize { normalize(&mut window.samples) } else { Ok(()) };
             match normalized {
                 Ok(()) => {}
-                // There is nothing to normalise, nor to compare.
+                // A silent window cannot be normalised.
                 Err(AudioError::Silent { .. }) => continue,
                 Err(error) => return Err(in_file(file)(error)),
             }
@@ -98,7 +112,7 @@ mod tests {
         let files = vec![fixture("f32-24k-mono.wav"), fixture("16-44k1-stereo.flac")];
         let window = Some("sliding:0.5s".parse().unwrap());
         let tracks = Tracks { files: files.clone(), window, ffmpeg: false };
-        let clips: Vec<(String, Vec<f32>)> = tracks.clips(NORMALIZED, 400, None).map(Result::unwrap).collect();
+        let clips: Vec<(String, Vec<f32>)> = tracks.clips(NORMALIZED, 400, None).unwrap().map(Result::unwrap).collect();
         assert!(clips.len() >= 4);
         assert_eq!(clips[0].0, format!("{} from 0.00 to 0.50 s", files[0].display()));
         assert!(clips.iter().all(|(_, clip)| clip.len() == 12_000));
@@ -107,18 +121,18 @@ mod tests {
             let square = clip.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / 12_000.0;
             assert!(mean.abs() < 1e-6 && (square - 1.0).abs() < 1e-3, "{name}: {mean} {square}");
         }
-        // A package decides how much.
+        // The package determines the length.
         let tracks = Tracks { files, window: None, ffmpeg: false };
-        assert!(tracks.clips(NORMALIZED, 400, Some(&[9_600])).all(|clip| clip.unwrap().1.len() == 9_600));
+        assert!(tracks.clips(NORMALIZED, 400, Some(&[9_600])).unwrap().all(|clip| clip.unwrap().1.len() == 9_600));
         // Without normalisation a window holds the decoded samples, including silence.
         let file = fixture("f32-24k-mono.wav");
         let tracks = Tracks { files: vec![file.clone()], window: Some("sliding:0.5s".parse().unwrap()), ffmpeg: false };
         let as_recorded = Preprocessor { do_normalize: false, ..NORMALIZED };
-        let (_, clip) = tracks.clips(as_recorded, 400, None).next().unwrap().unwrap();
+        let (_, clip) = tracks.clips(as_recorded, 400, None).unwrap().next().unwrap().unwrap();
         let track = Track::open(&file, 24_000, Damage::Refuse).unwrap();
         let mut windows = track.windows(&"sliding:0.5s".parse().unwrap(), Tail::Align, 400).unwrap();
         assert_eq!(clip, windows.next_window().unwrap().unwrap().samples);
         let missing = Tracks { files: vec![fixture("none.wav")], window: None, ffmpeg: false };
-        assert!(matches!(missing.clips(NORMALIZED, 400, None).next(), Some(Err(VerifyError::Audio { .. }))));
+        assert!(matches!(missing.clips(NORMALIZED, 400, None).unwrap().next(), Some(Err(VerifyError::Audio { .. }))));
     }
 }

@@ -1,15 +1,14 @@
-//! Another engine in the same process, turn by turn.
+//! `mert-verify bench --against`: another engine in the same process, interleaved with the runtime.
 
 use std::io::{self, Write};
 
-use mert_verify::bench::{AGREEMENT, Comparison, Engine, Row, Runtime, Workload, interleaved, nmse_between};
-
 use super::Bench;
+use super::measure::{AGREEMENT, Engine, RelativeTime, Row, RuntimeEngine, Workload, interleaved, nmse_between};
 
 impl Bench<'_> {
-    /// Whether the two agree; if not, it is said and nothing is timed.
+    /// Times both engines if they agree; otherwise reports their difference and returns `false`.
     pub(super) fn against(&mut self, workload: &Workload, threads: usize, peer: &dyn Engine) -> anyhow::Result<bool> {
-        let ours = Runtime::new(self.model, workload, threads)?;
+        let ours = RuntimeEngine::new(self.model, workload, threads)?;
         let nmse = nmse_between(&ours, peer)?;
         if nmse.is_nan() || nmse > AGREEMENT {
             writeln!(
@@ -24,12 +23,12 @@ impl Bench<'_> {
         }
         let peak = self.peak(&ours, threads);
         let engines: [&dyn Engine; 2] = [&ours, peer];
-        let timings = interleaved(&engines, self.args.runs as usize)?;
+        let times = interleaved(&engines, self.args.runs as usize)?;
         let mut our_median = None;
-        for (engine, timing) in engines.into_iter().zip(timings) {
-            let compared = our_median.map(|ours: f64| Comparison { ratio: timing.median / ours, nmse });
-            our_median = our_median.or(Some(timing.median));
-            let row = Row::new(engine, workload, threads, timing).with_peak(peak);
+        for (engine, times) in engines.into_iter().zip(times) {
+            let compared = our_median.map(|ours: f64| RelativeTime { ratio: times.median / ours, nmse });
+            our_median = our_median.or(Some(times.median));
+            let row = Row::new(engine, workload, threads, times).with_peak(peak);
             self.rows.push(Row { compared, ..row });
         }
         Ok(true)

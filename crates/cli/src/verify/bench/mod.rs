@@ -2,6 +2,7 @@
 
 #[cfg(feature = "tch")]
 mod against;
+mod measure;
 mod stdin;
 mod table;
 
@@ -10,50 +11,51 @@ use std::path::PathBuf;
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 use mert_arch::{Dtype, LayerSelection};
+use mert_cli::terminal::{Exit, print};
 use mert_runtime::{ConvertedFile, DeviceKind, Model};
-use mert_verify::bench::{FmaPeak, MemoryWatch, Row, Runtime, Workload, interleaved};
-use mert_verify::candidate::SafetensorsFile;
+use mert_verify::candidate::converted_file;
 use mert_verify::fixture::Fixture;
 use mert_verify::npz;
 use serde_json::json;
 
-use mert_cli::terminal::{Exit, print};
+use self::measure::{FmaPeak, MemoryWatch, Row, RuntimeEngine, Workload, interleaved};
+use crate::options::ComputeArgs;
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
     /// The converted file [default: the built-in fixture, which is tiny]
     model: Option<PathBuf>,
-    /// Seconds of generated audio in a window, up to 600; several, as in 1,5,30, give a row each. Memory that
-    /// the allocator keeps after a longer window counts for the rows after it: ascending is best
+    /// Seconds of generated audio in a window, up to 600; several, as in 1,5,30, give a row each. Give them in ascending
+    /// order: memory that the allocator keeps after a longer window counts for the rows after it
     #[arg(long, default_value = "5", value_delimiter = ',', value_parser = seconds)]
     seconds: Vec<f64>,
     /// A clip to run instead, .npy or .npz, exactly as it enters the model
     #[arg(long, value_name = "FILE", conflicts_with = "seconds")]
     input: Option<PathBuf>,
-    /// Windows in a run, all alike
+    /// Number of windows in a run, which are all the same
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=4096))]
     batch: u16,
-    /// Runs counted, after one that is not
+    /// Number of timed runs, after one that is not timed
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     runs: u32,
-    /// Threads on the CPU; several, as in 1,2, give a row each [default: one for each core]
+    /// Number of threads on the CPU; several, as in 1,2, give a row each [default: one for each core]
     #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Vec<u16>,
     /// Hidden states to return; layers above the highest are not run
     #[arg(long, default_value = "all", allow_hyphen_values = true)]
     layers: LayerSelection,
     #[command(flatten)]
-    compute: crate::args::ComputeArgs,
-    /// Measure what the processor reaches on nothing but f32 multiply-adds, and show the share of it
+    compute: ComputeArgs,
+    /// Measure the processor's peak on f32 multiply-adds alone, and show the share of it that is reached
     #[arg(long)]
     peak: bool,
-    /// Run another engine in this process on the same weights and input, turn by turn, and show the ratio
-    /// of the medians. Exit status 1 if the two compute different things
+    /// Run another engine in this process on the same weights and input, interleaved, and show the ratio
+    /// of the medians. Exit status 1 if their hidden states differ
     #[arg(long, value_name = "ENGINE", conflicts_with = "stdin")]
     against: Option<Peer>,
-    /// To interleave with other programs: one run for each line read from standard input, answered with a line of
-    /// JSON, {"seconds": …}. The first line written, {"ready": …}, says that the model is loaded and one run,
-    /// which is not counted, is done; the last one, at the end of input, holds what --json would
+    /// Run once for each line of standard input, for interleaving with other programs. Each run is answered with a line
+    /// of JSON, {"seconds": …}. The first line, {"ready": …}, is written when the model is loaded and one run, which is
+    /// not timed, is done; the last one, at the end of input, is the document of --json
     #[arg(long, conflicts_with_all = ["runs", "json"])]
     stdin: bool,
     /// Print JSON
@@ -61,7 +63,7 @@ pub(crate) struct BenchArgs {
     json: bool,
 }
 
-/// What to compare with.
+/// The engine to compare with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Peer {
     /// libtorch (feature `tch`): eager, with its fused attention
@@ -75,7 +77,7 @@ fn seconds(text: &str) -> Result<f64, String> {
 
 impl BenchArgs {
     fn check(&self) -> anyhow::Result<()> {
-        let (device, dtype) = (self.compute.device, self.compute.dtype);
+        let (device, dtype) = (self.compute.device, self.compute.dtype());
         if self.peak && device != DeviceKind::Cpu {
             bail!("--peak measures the CPU; leave it out, or --device {device}");
         }
@@ -111,13 +113,13 @@ impl BenchArgs {
             return Ok(vec![Workload::of_clip(config, rate, npz::read_input_values(input)?, batch, &wanted)?]);
         }
         let generated = self.seconds.iter().map(|&seconds| Workload::generated(config, rate, seconds, batch, &wanted));
-        Ok(generated.collect::<Result<_, _>>()?)
+        generated.collect()
     }
 
     fn document(&self, rows: &[Row]) -> serde_json::Value {
         json!({
             "model": self.model, "layers": self.layers.to_string(), "device": self.compute.device.name(),
-            "dtype": self.compute.dtype, "rows": rows,
+            "dtype": self.compute.dtype(), "rows": rows,
         })
     }
 }
@@ -126,7 +128,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<Exit> {
     args.check()?;
     let fixture;
     let path = match &args.model {
-        Some(model) => SafetensorsFile::path_of(model)?,
+        Some(model) => converted_file(model)?,
         None => {
             fixture = Fixture::unpack()?;
             fixture.model()
@@ -134,13 +136,14 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<Exit> {
     };
     let file = ConvertedFile::open(&path)?;
     let device = args.compute.device.open()?;
-    let model = Model::from_file(&file, args.compute.dtype, &device)?;
+    let model = Model::from_file(&file, args.compute.dtype(), &device)?;
     let workloads = args.workloads(&model)?;
     let threads = args.threads();
     let mut bench = Bench { args, model: &model, peaks: Vec::new(), rows: Vec::new() };
     #[cfg(feature = "tch")]
-    let peer = args.against.map(|Peer::Tch| mert_verify::bench::LibtorchModel::load(&file)).transpose()?;
-    // A model that copies its weights has no more use for the file.
+    let peer =
+        args.against.map(|Peer::Tch| mert_verify::reference::libtorch::ConvertedInLibtorch::load(&file)).transpose()?;
+    // A model that copies its weights no longer needs the file.
     drop(file);
     if args.stdin {
         if let ([workload], [threads]) = (&workloads[..], &threads[..]) {
@@ -152,7 +155,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<Exit> {
         for &threads in &threads {
             #[cfg(feature = "tch")]
             if let Some(peer) = &peer {
-                let peer = mert_verify::bench::Libtorch::new(peer, workload, threads)?;
+                let peer = measure::LibtorchEngine::new(peer, workload, threads)?;
                 if !bench.against(workload, threads, &peer)? {
                     return Ok(Exit::Failure);
                 }
@@ -169,30 +172,30 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Success)
 }
 
-/// The rows so far.
+/// A benchmark in progress.
 struct Bench<'a> {
     args: &'a BenchArgs,
     model: &'a Model,
-    /// Measured once for each number of threads.
+    /// The arithmetic peaks, measured once for each number of threads.
     peaks: Vec<(usize, Option<FmaPeak>)>,
     rows: Vec<Row>,
 }
 
 impl Bench<'_> {
     fn alone(&mut self, workload: &Workload, threads: usize) -> anyhow::Result<()> {
-        let engine = Runtime::new(self.model, workload, threads)?;
+        let engine = RuntimeEngine::new(self.model, workload, threads)?;
         let peak = self.peak(&engine, threads);
         let watch = MemoryWatch::start();
-        let timings = interleaved(&[&engine], self.args.runs as usize)?;
+        let times = interleaved(&[&engine], self.args.runs as usize)?;
         let memory = watch.peak();
-        self.rows.extend(timings.into_iter().map(|timing| {
-            let row = Row::new(&engine, workload, threads, timing).with_peak(peak);
+        self.rows.extend(times.into_iter().map(|times| {
+            let row = Row::new(&engine, workload, threads, times).with_peak(peak);
             Row { peak_memory: memory, ..row }
         }));
         Ok(())
     }
 
-    fn peak(&mut self, engine: &Runtime, threads: usize) -> Option<FmaPeak> {
+    fn peak(&mut self, engine: &RuntimeEngine<'_>, threads: usize) -> Option<FmaPeak> {
         if !self.args.peak {
             return None;
         }
@@ -205,11 +208,11 @@ impl Bench<'_> {
     }
 
     fn on_demand(&mut self, workload: &Workload, threads: usize) -> anyhow::Result<()> {
-        let engine = Runtime::new(self.model, workload, threads)?;
+        let engine = RuntimeEngine::new(self.model, workload, threads)?;
         let peak = self.peak(&engine, threads);
         let watch = MemoryWatch::start();
-        let Some(timing) = stdin::time(&engine)? else { return Ok(()) };
-        let row = Row::new(&engine, workload, threads, timing).with_peak(peak);
+        let Some(times) = stdin::time(&engine)? else { return Ok(()) };
+        let row = Row::new(&engine, workload, threads, times).with_peak(peak);
         let document = self.args.document(&[Row { peak_memory: watch.peak(), ..row }]);
         Ok(print(&(document.to_string() + "\n"))?)
     }
