@@ -271,11 +271,11 @@ fn files_on_pipes_are_whole_or_refused() {
         assert!(read(name, "whole").unwrap() == expected, "{name}");
     }
     for name in ["no-xing-44k1-stereo.mp3", "adts-24k-mono.aac"] {
-        assert!(matches!(read(name, "middle:1s"), Err(AudioError::Window { .. })), "{name}");
+        assert!(matches!(read(name, "middle:1s"), Err(AudioError::InvalidWindow { .. })), "{name}");
     }
     for name in ["44k1-stereo.ogg", "aac-44k1-stereo.m4a"] {
         let error = read(name, "whole").unwrap_err();
-        assert!(matches!(error, AudioError::Pipe { .. } | AudioError::UnknownFormat { .. }), "{name}: {error}");
+        assert!(matches!(error, AudioError::NotSeekable { .. } | AudioError::UnknownFormat { .. }), "{name}: {error}");
     }
 }
 
@@ -325,7 +325,7 @@ fn wav_headers_that_make_no_sense_are_refused() {
     let data = [1u8; 4000];
     for rate in [1, 999, 768_001, 4_000_000_000, u32::MAX] {
         let error = error(&Wav { rate, ..Wav::S16 }.with(&data));
-        assert!(matches!(error, AudioError::Rate { rate: found } if found == rate), "{rate}: {error}");
+        assert!(matches!(error, AudioError::InvalidRate { rate: found } if found == rate), "{rate}: {error}");
     }
     error(&Wav { rate: 0, ..Wav::S16 }.with(&data));
     for channels in [0, 65_535] {
@@ -449,12 +449,12 @@ fn ogg_streams_one_after_another_are_refused() {
         std::fs::write(&path, [&chain[0][..], chain[1]].concat()).unwrap();
         for policy in ["whole", "middle:1s", "sliding:1s/0.5s"] {
             let error = windows(&path, policy, Tail::Align).unwrap_err();
-            assert!(matches!(error, AudioError::Changes { .. }), "{policy}: {error}");
+            assert!(matches!(error, AudioError::StreamChanged { .. }), "{policy}: {error}");
         }
         let seconds = if std::ptr::eq(chain[0], &first) { 2.5 } else { 2.3 };
         let kept = decode(&path, Damage::Keep);
         assert!(
-            matches!(kept.error, Some(AudioError::Changes { seconds: at, .. }) if at == seconds),
+            matches!(kept.error, Some(AudioError::StreamChanged { seconds: at, .. }) if at == seconds),
             "{:?}",
             kept.error
         );
@@ -559,7 +559,7 @@ fn an_mp4_file_without_sound_says_so() {
     for file in [without, unknown] {
         std::fs::write(&path, file).unwrap();
         let error = AudioFile::open(&path, Damage::Refuse).unwrap_err();
-        assert!(matches!(error, AudioError::NotRead { .. } | AudioError::UnknownFormat { .. }), "{error}");
+        assert!(matches!(error, AudioError::Unsupported { .. } | AudioError::UnknownFormat { .. }), "{error}");
     }
 }
 
@@ -618,7 +618,15 @@ fn policies_are_read_back_as_they_are_written() {
         "middle: 5s",
     ] {
         let error = text.parse::<WindowPolicy>().unwrap_err();
-        assert!(matches!(&error, AudioError::Window { found, .. } if found == text), "{text}: {error}");
+        assert!(matches!(&error, AudioError::InvalidWindow { found, .. } if found == text), "{text}: {error}");
+    }
+    // The constructor has the limits of the parser.
+    assert_eq!(WindowPolicy::middle(0.4).unwrap(), "middle:0.4s".parse().unwrap());
+    for (seconds, text) in
+        [(0.0, "middle:0s"), (-1.0, "middle:-1s"), (f64::NAN, "middle:NaNs"), (600.5, "middle:600.5s")]
+    {
+        let error = WindowPolicy::middle(seconds).unwrap_err();
+        assert!(matches!(&error, AudioError::InvalidWindow { found, .. } if found == text), "{seconds}: {error}");
     }
     for tail in [Tail::Align, Tail::Keep, Tail::Drop] {
         assert_eq!(tail.to_string().parse::<Tail>(), Ok(tail));

@@ -189,6 +189,23 @@ fn silence_for_the_first_frames_of_mp3_is_as_long_as_they_are() {
 }
 
 /// A file with a length of zero and without an MD5, as FLAC encoders write to a pipe: only its frames have checksums.
+/// A Xing tag of 2^32 - 1 frames was taken at its word, and the gap filled with years of silence.
+#[test]
+fn a_frame_count_that_no_file_has_is_not_filled_with_silence() {
+    let (bytes, folder) = (track("vbr-48k-stereo.mp3"), TempDir::new().unwrap());
+    let path = folder.path().join("claims.mp3");
+    let tag = bytes.windows(4).position(|window| window == b"Xing").unwrap();
+    let mut damaged = bytes.clone();
+    damaged[tag + 8..tag + 12].fill(0xff);
+    let middle = damaged.len() / 2;
+    damaged[middle..middle + 2000].fill(0);
+    let started = Instant::now();
+    let kept = read(&path, &damaged, Damage::Keep);
+    assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
+    let (found, whole) = (kept.samples.len(), whole("vbr-48k-stereo.mp3").len());
+    assert!(found <= whole && found > whole / 2, "{found} of {whole} samples");
+}
+
 #[test]
 fn a_flac_file_without_length_and_checksum_does_not_lose_a_frame_silently() {
     let folder = TempDir::new().unwrap();

@@ -398,7 +398,7 @@ fn he_aac_is_refused_by_its_name_wherever_it_is_signalled() {
         let mut changed = bytes.clone();
         changed[config..config + 5].copy_from_slice(&config_bytes);
         match AudioFile::open(&bench.write(&changed), Damage::Keep) {
-            Err(AudioError::NotRead { what, .. }) => what,
+            Err(AudioError::Unsupported { what, .. }) => what,
             other => format!("{other:?}"),
         }
     };
@@ -412,7 +412,7 @@ fn he_aac_is_refused_by_its_name_wherever_it_is_signalled() {
     let starts: Vec<usize> = (0..adts.len() - 7).filter(|&i| adts[i..].starts_with(b"\xff\xf1")).collect();
     starts.iter().for_each(|&start| adts[start + 2] &= 0x3f);
     let error = AudioFile::open(&bench.write(&adts), Damage::Refuse).unwrap_err();
-    assert!(matches!(&error, AudioError::NotRead { what, .. } if what == "AAC Main"), "{error}");
+    assert!(matches!(&error, AudioError::Unsupported { what, .. } if what == "AAC Main"), "{error}");
 }
 
 /// Inserts SBR into the frames of an AAC-LC stream without any other signalling: a fill element before the end, or in
@@ -451,7 +451,7 @@ fn sbr_in_nothing_but_frames_is_seen() {
     }
     for damage in [Damage::Refuse, Damage::Keep] {
         let error = AudioFile::open(&bench.write(&file), damage).unwrap_err();
-        assert!(matches!(&error, AudioError::NotRead { what, .. } if what.starts_with("HE-AAC")), "{error}");
+        assert!(matches!(&error, AudioError::Unsupported { what, .. } if what.starts_with("HE-AAC")), "{error}");
     }
     assert!(AudioFile::open(&bench.write(&adts), Damage::Refuse).is_ok());
 }

@@ -128,7 +128,9 @@ fn what_is_not_read_is_named_with_the_command_that_helps() {
     for (name, what) in UNREAD {
         for damage in [Damage::Refuse, Damage::Keep] {
             let error = AudioFile::open(&path(name), damage).unwrap_err();
-            let AudioError::NotRead { what: found, command, ffmpeg: true } = &error else { panic!("{name}: {error}") };
+            let AudioError::Unsupported { what: found, command, ffmpeg: true } = &error else {
+                panic!("{name}: {error}")
+            };
             assert_eq!(found, what);
             let stem = path(name).with_extension("flac");
             assert_eq!(command, &format!("ffmpeg -i {} -map 0:a:0 {}", path(name).display(), stem.display()));
@@ -136,7 +138,7 @@ fn what_is_not_read_is_named_with_the_command_that_helps() {
         }
     }
     for (name, is_read) in FILES.map(|file| (file.0, true)).into_iter().chain([("unread-wma.wma", false)]) {
-        assert_eq!(identify(&path(name)).unwrap().unwrap().is_read(), is_read, "{name}");
+        assert_eq!(identify(&path(name)).unwrap().unwrap().is_supported(), is_read, "{name}");
     }
 }
 
@@ -156,7 +158,7 @@ fn only_the_first_bytes_of_a_file_say_what_it_is() {
                 for damage in [Damage::Refuse, Damage::Keep] {
                     let error = AudioFile::open(&file, damage).unwrap_err();
                     assert!(
-                        matches!(&error, AudioError::NotRead { what: found, .. } if found == what),
+                        matches!(&error, AudioError::Unsupported { what: found, .. } if found == what),
                         "{name}: {error}"
                     );
                 }

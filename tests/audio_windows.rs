@@ -5,7 +5,7 @@
 mod sound;
 
 use mert_audio::{
-    AudioError, MAX_WHOLE_SECONDS, Resampler, Result, Seconds, Source, Tail, Window, WindowPolicy, Windows,
+    AudioError, MAX_WINDOW_SECONDS, Resampler, Result, Seconds, Source, Tail, Window, WindowPolicy, Windows,
 };
 use proptest::prelude::*;
 use sound::noise;
@@ -39,7 +39,7 @@ impl Source for Blocks {
         Ok(Some(&self.signal[start..self.position]))
     }
 
-    fn pass_over(&mut self, samples: u64) -> Result<u64> {
+    fn skip(&mut self, samples: u64) -> Result<u64> {
         let left = (self.signal.len() - self.position) as u64;
         let passed = (samples * self.left_out / 100).min(left);
         self.position += passed as usize;
@@ -218,7 +218,7 @@ fn long_tracks_have_the_same_windows_as_short_ones() {
 #[test]
 fn whole_tracks_have_a_limit() {
     let rate = 1000;
-    let limit = (MAX_WHOLE_SECONDS * rate) as usize;
+    let limit = (MAX_WINDOW_SECONDS * rate) as usize;
     let windows = |samples: usize| {
         let source = Blocks { signal: noise(samples), rate, lengths: vec![999], ..Blocks::default() };
         Windows::new(source, rate, &WindowPolicy::Whole, Tail::Align, 400, None).unwrap()
@@ -226,7 +226,7 @@ fn whole_tracks_have_a_limit() {
     let all = found(windows(limit)).unwrap();
     assert!(all.len() == 1 && all[0].samples.len() == limit);
     let mut one_more = windows(limit + 1);
-    assert!(matches!(one_more.next_window(), Err(AudioError::TooLong { limit: MAX_WHOLE_SECONDS })));
+    assert!(matches!(one_more.next_window(), Err(AudioError::TooLong { limit: MAX_WINDOW_SECONDS })));
 }
 
 #[test]
@@ -234,7 +234,7 @@ fn the_middle_of_a_stream_needs_its_length() {
     let source = Blocks { signal: noise(5000), rate: 1000, lengths: vec![100], ..Blocks::default() };
     let policy: WindowPolicy = "middle:2s".parse().unwrap();
     let error = Windows::new(source, 1000, &policy, Tail::Align, 400, None).err().expect("an error");
-    assert!(matches!(error, AudioError::Window { .. }));
+    assert!(matches!(error, AudioError::InvalidWindow { .. }));
 }
 
 /// A length is only what a file says: a source that ends before the window that was to be its middle has none.

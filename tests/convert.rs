@@ -204,7 +204,8 @@ fn the_file_says_what_it_is() {
 
 #[test]
 fn a_known_checkpoint_passes_its_licence_on() {
-    use mert_convert::{Plan, PlanOptions, Source};
+    use mert_checkpoint::Source;
+    use mert_convert::{Plan, PlanOptions};
     let source = Source::open(&fixture("containers/zip.bin")).unwrap();
     let plan = Plan::new(&source, &PlanOptions::default()).unwrap();
     for known in mert_arch::KNOWN_CHECKPOINTS {
@@ -239,8 +240,7 @@ fn any_number_of_threads_gives_the_same_bytes() {
     }
 }
 
-/// The header's length is foretold from the file's size, before its SHA-256 is known: a file that is as
-/// large as a known checkpoint but another must get its tensors in the right place all the same.
+/// The header has room for a known checkpoint's licence, which is left out for a file that only has the same size.
 #[test]
 fn a_file_of_a_known_size_is_not_taken_for_the_known_one() {
     let folder = TempDir::new().unwrap();
@@ -254,7 +254,7 @@ fn a_file_of_a_known_size_is_not_taken_for_the_known_one() {
     assert!(raw(&converted) == raw(&convert(&fixture("containers/legacy.bin"), &folder, &[])));
     let metadata = ConvertedModel::read(&converted).unwrap().metadata;
     assert_eq!(metadata.license, None);
-    assert_eq!(metadata.source_sha256, mert_convert::sha256_file(&padded).unwrap());
+    assert_eq!(metadata.source_sha256, mert_fs::sha256_file(&padded).unwrap());
 }
 
 #[test]
@@ -432,7 +432,7 @@ fn a_digest_that_the_user_vouches_for_is_recorded_and_not_computed() {
     let folder = TempDir::new().unwrap();
     let input = fixture("containers/zip.bin");
     let computed = std::fs::read(convert(&input, &folder, &[])).unwrap();
-    let digest = mert_convert::sha256_file(&input).unwrap();
+    let digest = mert_fs::sha256_file(&input).unwrap();
     let told = std::fs::read(convert(&input, &folder, &["--source-sha256", &digest])).unwrap();
     assert!(told == computed, "the right digest gives the same file");
 

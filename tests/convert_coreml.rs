@@ -249,7 +249,7 @@ fn the_package_says_where_it_comes_from() {
         String::from_utf8_lossy(&bytes).into_owned()
     };
     let unknown = model(&[]);
-    let source = mert_convert::sha256_file(&tiny()).unwrap();
+    let source = mert_fs::sha256_file(&tiny()).unwrap();
     for words in
         [&source[..], "unknown: that of the checkpoint", "row 6: hidden state 6, the output of layer 6", "24000 Hz"]
     {

@@ -113,7 +113,8 @@ fn truncated_files() {
 /// an allocation of what a damaged length claims.
 #[test]
 fn damaged_files_never_panic() {
-    use mert_convert::{Plan, PlanOptions, Source, write};
+    use mert_checkpoint::Source;
+    use mert_convert::{ConvertError, Plan, PlanOptions, write};
     let scratch = Scratch::new();
     std::fs::copy(fixture("containers/config.json"), scratch.path("config.json")).unwrap();
     let mut damage = Damage::new(1);
@@ -131,7 +132,7 @@ fn damaged_files_never_panic() {
             let damaged = damage.flip(&bytes, range);
             let input = scratch.write(name, &damaged);
             let output = scratch.path("out.safetensors");
-            let result = Source::open(&input).and_then(|source| {
+            let result = Source::open(&input).map_err(ConvertError::from).and_then(|source| {
                 let plan = Plan::new(&source, &PlanOptions::default())?;
                 write::safetensors(&plan, &source, &output, true, &|_| {})
             });

@@ -4,8 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 use mert_arch::{Config, Dtype, Layout};
+use mert_checkpoint::Source;
 use mert_convert::write::CoreMlOptions;
-use mert_convert::{Plan, PlanOptions, Source, write};
+use mert_convert::{Plan, PlanOptions, write};
 use mert_testkit::{fixture, sharp_checkpoint, write_torch_zip};
 use peak_alloc::PeakAlloc;
 use tempfile::TempDir;
@@ -28,7 +29,7 @@ fn tensors_are_never_in_memory_as_a_whole() {
 
     let output = folder.path().join("out.safetensors");
     for (threads, dtype, layout) in
-        [(1, Dtype::F16, Layout::Mlx), (2, Dtype::Bf16, Layout::Candle), (4, Dtype::F32, Layout::Mlx)]
+        [(1, Dtype::F16, Layout::Mlx), (2, Dtype::Bf16, Layout::Torch), (4, Dtype::F32, Layout::Mlx)]
     {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         MEMORY.reset_peak_usage();
@@ -49,7 +50,7 @@ fn tensors_are_never_in_memory_as_a_whole() {
         let before = MEMORY.current_usage();
         pool.install(|| {
             let source = Source::open(&checkpoint).unwrap();
-            let options = PlanOptions { layout: Layout::Candle, dtype, ..PlanOptions::default() };
+            let options = PlanOptions { layout: Layout::Torch, dtype, ..PlanOptions::default() };
             let plan = Plan::new(&source, &options).unwrap();
             let program = write::coreml_program(&plan, &CoreMlOptions::default()).unwrap();
             write::coreml(&program, &source, &output, true, &|_| {}).unwrap();

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use mert_audio::{Damage, Tail, Track, WindowPolicy};
 use mert_embed::{Embedder, Encoder, EncoderOptions, Pool};
-use mert_runtime::{ComputeDtype, DeviceKind, Model};
+use mert_runtime::{DeviceKind, Dtype, Model};
 use mert_testkit::{fixture, runner};
 use npyz::npz::NpzArchive;
 use tempfile::TempDir;
@@ -20,7 +20,7 @@ mod embeddings;
 use embeddings::{FORMATS, Rows, model, read, run, track};
 
 fn embedder(model: &Path, layers: &str, pool: Pool, l2: bool) -> Embedder {
-    let model = Model::open(model, ComputeDtype::F32, &DeviceKind::Cpu.open().unwrap()).unwrap();
+    let model = Model::open(model, Dtype::F32, &DeviceKind::Cpu.open().unwrap()).unwrap();
     Embedder::new(model, &layers.parse().unwrap(), pool, l2).unwrap()
 }
 

@@ -7,7 +7,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use mert_arch::{Dtype, Layout};
-use mert_convert::{Plan, PlanOptions, Source, write};
+use mert_checkpoint::Source;
+use mert_convert::{Plan, PlanOptions, write};
 use mert_testkit::{fixture, runner};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -61,7 +62,7 @@ fn ffmpeg_decodes_what_is_not_read_and_what_it_says_counts() {
     let input = "./-y http:x.wma";
 
     let (status, errors) = run(&[input], "without.jsonl");
-    assert!(status == Some(2) && errors.contains("Windows Media Audio (WMA, ASF) is not read"), "{errors}");
+    assert!(status == Some(2) && errors.contains("Windows Media Audio (WMA, ASF) is not supported"), "{errors}");
     assert!(errors.contains("--ffmpeg") && !work.join("arguments").exists(), "{errors}");
 
     let (status, errors) = run(&["--ffmpeg", input], "with.jsonl");

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use common::{arg, convert, convert_coreml, mert_verify};
 use mert_arch::{Activation, Dtype, Layout, inventory};
-use mert_convert::Source;
-use mert_convert::reader::read_f32;
+use mert_checkpoint::Source;
+use mert_checkpoint::read_f32;
 use mert_convert::write::CoreMlOptions;
 use mert_testkit::{ConvertedModel, fixture};
 use mert_verify::Reference;
@@ -176,7 +176,7 @@ fn every_mutant_fails_and_the_honest_file_passes() {
     let report = folder.path().join("report.json");
     let mut survivors = Vec::new();
     let mut killed = 0;
-    for (dtype, layout) in [(Dtype::F32, Layout::Candle), (Dtype::F16, Layout::Mlx), (Dtype::Bf16, Layout::Mlx)] {
+    for (dtype, layout) in [(Dtype::F32, Layout::Torch), (Dtype::F16, Layout::Mlx), (Dtype::Bf16, Layout::Mlx)] {
         let honest = convert(&fixture("mert-tiny/pytorch_model.bin"), &folder, dtype, layout);
         // Taken apart and put together again, unchanged: the editor itself does no harm.
         let rewritten = folder.path().join("rewritten.safetensors");

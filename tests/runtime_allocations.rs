@@ -12,8 +12,8 @@ use std::time::Duration;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use counting_allocator::allocated;
-use mert_arch::{Config, Dtype, inventory};
-use mert_runtime::{ComputeDtype, Model, Workspace};
+use mert_arch::{Config, inventory};
+use mert_runtime::{Dtype, Model, Workspace};
 use mert_testkit::{ConvertedModel, fixture};
 
 const PASSES: usize = 20;
@@ -32,7 +32,7 @@ fn models() -> Vec<(String, Model)> {
     converted.metadata.dtype = Dtype::F32;
     converted.write(&f32_path).unwrap();
     let files = [path, f32_path]
-        .map(|path| (path.display().to_string(), Model::open(&path, ComputeDtype::F32, &Device::Cpu).unwrap()));
+        .map(|path| (path.display().to_string(), Model::open(&path, Dtype::F32, &Device::Cpu).unwrap()));
     let generated = ["stable-layer-norm", "deepnorm"].map(|name| {
         let config = std::fs::read_to_string(fixture(name).join("config.json")).unwrap();
         let config = Config::from_json(&config).unwrap();
@@ -92,7 +92,7 @@ fn a_clip_like_one_before_allocates_nothing_and_gives_the_same_bits() {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
                 pool.install(|| {
                     for clips in [&lengths[..1], &lengths] {
-                        let mut workspace = model.workspace();
+                        let mut workspace = Workspace::default();
                         for clip in clips {
                             model.hidden_states_in(&mut workspace, clip, wanted, |_, _| {}).unwrap();
                         }
@@ -103,7 +103,7 @@ fn a_clip_like_one_before_allocates_nothing_and_gives_the_same_bits() {
                 });
             }
             // From a thread that is none of the pool's: a block of rayon's queue for every 63 states.
-            let mut workspace = model.workspace();
+            let mut workspace = Workspace::default();
             (0..3).for_each(|_| check(model, &mut workspace, &lengths[0], wanted));
             let count = allocations(model, &mut workspace, &lengths[..1], wanted);
             println!("{name}, {} states, from outside the pool: {count} in {PASSES} clips", wanted.len());

@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use candle_core::Device;
-use mert_runtime::{ComputeDtype, Model};
+use mert_runtime::{Dtype, Model};
 use mert_testkit::fixture;
 
 /// Counts the spans that the encoder opens for each layer it runs.
@@ -32,7 +32,7 @@ impl tracing::Subscriber for &'static LayerCounter {
 fn layers_above_the_highest_asked_for_are_not_run() {
     static COUNTER: LayerCounter = LayerCounter(AtomicUsize::new(0));
     tracing::subscriber::set_global_default(&COUNTER).unwrap();
-    let model = Model::open(&fixture("mert-tiny/model.safetensors"), ComputeDtype::F32, &Device::Cpu).unwrap();
+    let model = Model::open(&fixture("mert-tiny/model.safetensors"), Dtype::F32, &Device::Cpu).unwrap();
     let samples: Vec<f32> = (0..800).map(|i| (i % 7) as f32 - 3.0).collect();
     for (wanted, expected) in [(&[6][..], 6), (&[0], 0), (&[12, 3], 12), (&[1, 2], 2)] {
         COUNTER.0.store(0, Ordering::Relaxed);

@@ -26,7 +26,7 @@ fn every_variant_dtype_and_layout_passes() {
     for name in ["mert-tiny", "stable-layer-norm", "deepnorm"] {
         let reference = fixture(&format!("{name}/reference.npz"));
         for (i, dtype) in [Dtype::F32, Dtype::F16, Dtype::Bf16].into_iter().enumerate() {
-            for layout in [Layout::Mlx, Layout::Candle] {
+            for layout in [Layout::Mlx, Layout::Torch] {
                 let model = convert(&fixture(&format!("{name}/pytorch_model.bin")), &folder, dtype, layout);
                 let report = folder.path().join("report.json");
                 let (code, out, err) = mert_verify(&[
@@ -267,7 +267,8 @@ fn clips_that_show_too_little() {
 
 #[test]
 fn a_model_that_takes_clips_as_they_are_is_not_asked_for_normalised_ones() {
-    use mert_convert::{Plan, PlanOptions, PreprocessorOptions, Source, write};
+    use mert_checkpoint::Source;
+    use mert_convert::{Plan, PlanOptions, PreprocessorOptions, write};
     let folder = TempDir::new().unwrap();
     let source = Source::open(&fixture("mert-tiny/pytorch_model.bin")).unwrap();
     let loud = changed_reference(&folder, |r| r.input_values.iter_mut().for_each(|x| *x *= 3.0));

@@ -4,8 +4,9 @@
 use std::path::{Path, PathBuf};
 
 use mert_arch::{Dtype, Layout};
+use mert_checkpoint::Source;
 use mert_convert::write::CoreMlOptions;
-use mert_convert::{Plan, PlanOptions, Source, write};
+use mert_convert::{Plan, PlanOptions, write};
 use mert_testkit::{fixture, runner};
 use mert_verify::Reference;
 use serde_json::Value;
@@ -24,7 +25,7 @@ pub(crate) fn convert(checkpoint: &Path, folder: &TempDir, dtype: Dtype, layout:
 /// Converts a checkpoint into a Core ML package in `folder`.
 pub(crate) fn convert_coreml(checkpoint: &Path, folder: &TempDir, dtype: Dtype, options: &CoreMlOptions) -> PathBuf {
     let source = Source::open(checkpoint).unwrap();
-    let plan = Plan::new(&source, &PlanOptions { layout: Layout::Candle, dtype, ..PlanOptions::default() }).unwrap();
+    let plan = Plan::new(&source, &PlanOptions { layout: Layout::Torch, dtype, ..PlanOptions::default() }).unwrap();
     let output = folder.path().join(format!("{dtype}.mlpackage"));
     write::coreml(&write::coreml_program(&plan, options).unwrap(), &source, &output, true, &|_| {}).unwrap();
     output

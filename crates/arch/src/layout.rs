@@ -15,7 +15,8 @@ pub enum Layout {
     /// `(out, kernel, in / groups)`: what `mlx.nn.Conv1d` loads.
     Mlx,
     /// `(out, in / groups, kernel)`: PyTorch's own order, which candle uses too.
-    Candle,
+    #[serde(rename = "candle")]
+    Torch,
 }
 
 impl Layout {
@@ -23,7 +24,7 @@ impl Layout {
     pub const fn name(self) -> &'static str {
         match self {
             Layout::Mlx => "mlx",
-            Layout::Candle => "candle",
+            Layout::Torch => "candle",
         }
     }
 
@@ -32,7 +33,7 @@ impl Layout {
     pub const fn format(self) -> &'static str {
         match self {
             Layout::Mlx => "mlx",
-            Layout::Candle => "pt",
+            Layout::Torch => "pt",
         }
     }
 
@@ -66,7 +67,7 @@ impl FromStr for Layout {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        [Layout::Mlx, Layout::Candle]
+        [Layout::Mlx, Layout::Torch]
             .into_iter()
             .find(|l| l.name() == text)
             .ok_or_else(|| format!("unknown layout {text:?}: expected mlx or candle"))

@@ -16,7 +16,7 @@ mod inventory;
 mod known;
 mod layout;
 mod metadata;
-mod negated_view;
+mod model_files;
 mod preprocessor;
 mod printable;
 mod selection;
@@ -33,7 +33,7 @@ pub use inventory::{CONV0_WEIGHT, Role, TensorSpec, inventory, training_only_rea
 pub use known::{KNOWN_CHECKPOINTS, KnownCheckpoint, known_by_sha256};
 pub use layout::Layout;
 pub use metadata::{Metadata, MetadataError};
-pub use negated_view::rebuilds_negated_view;
+pub use model_files::{ADAPTER_CONFIG_FILE, CONFIG_FILE, PREPROCESSOR_FILES, WEIGHT_FILES};
 pub use preprocessor::{Preprocessor, PreprocessorConfig};
 pub use printable::{printable, printable_line};
 pub use selection::{LayerSelection, SelectionError};

@@ -1,12 +1,12 @@
 //! Instructions that the conversion's kernels take, counted by callgrind: the same on an idle and on a busy
-//! machine. `scripts/bench-instructions.sh` runs this and compares with `instructions.tsv`.
+//! machine. `scripts/bench/instructions.sh` runs this and compares with `instructions.tsv`.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::hint::black_box;
 
 use gungraun::{library_benchmark, library_benchmark_group, main};
 use mert_arch::Dtype;
-use mert_convert::reader::SourceDtype;
+use mert_checkpoint::SourceDtype;
 use mert_convert::transform::{Cast, FuseWeightNorm, Place, Transpose, check_finite};
 
 /// Output channels of MERT-v1-95M's positional convolution: (channels, 48, 128).

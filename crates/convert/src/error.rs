@@ -7,69 +7,19 @@ use std::path::PathBuf;
 use mert_arch::{ConfigError, Dtype, InferError, printable_line};
 use thiserror::Error;
 
-use crate::hub::HubError;
-use crate::reader::{objects, shown_key};
+use mert_checkpoint::{CheckpointError, objects};
+use mert_fs::FsError;
 
 /// Why a checkpoint was not converted. Nothing has been written when one of these is returned.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ConvertError {
-    /// A file or folder could not be opened or read.
-    #[error("cannot read {path}: {source}")]
-    Open {
-        /// The file or folder.
-        path: PathBuf,
-        /// The operating system's reason.
-        source: std::io::Error,
-    },
-    /// The input is not a checkpoint in a supported format, or a damaged one.
-    #[error("{path} is not a checkpoint that can be read: {reason}")]
-    NotACheckpoint {
-        /// The file or folder.
-        path: PathBuf,
-        /// What is wrong with it and what was expected.
-        reason: String,
-    },
-    /// What was given as a SHA-256 is not one.
-    #[error("`{found}` is not a SHA-256: give the checkpoint's as 64 hexadecimal digits, as sha256sum does")]
-    NotASha256 {
-        /// What was given.
-        found: String,
-    },
-    /// The input is a model of the hub that cannot be had.
-    #[error("{0}")]
-    Hub(#[source] Box<HubError>),
-    /// The input is the output of a conversion.
-    #[error(
-        "{path} is already converted ({evidence}); converting it again would transpose its weights twice. Give the \
-         original PyTorch checkpoint"
-    )]
-    AlreadyConverted {
-        /// The file.
-        path: PathBuf,
-        /// How that is known.
-        evidence: String,
-    },
-    /// More than one dictionary of the checkpoint, or more than one key prefix, holds a model.
-    #[error("the checkpoint holds more than one model: {}. Choose one with {option}", quoted(.candidates))]
-    Ambiguous {
-        /// The dictionaries' paths or the prefixes, as `option` takes them; an empty one is the root.
-        candidates: Vec<String>,
-        /// The command-line option that chooses.
-        option: &'static str,
-    },
-    /// No tensor that every model of the family has.
-    #[error("{path} holds no MERT or HuBERT encoder: none of its {count} tensors is named `…{expected}`{hint}")]
-    NoEncoder {
-        /// The checkpoint.
-        path: PathBuf,
-        /// How many tensors it has.
-        count: usize,
-        /// The name that was looked for.
-        expected: &'static str,
-        /// The nearest name, or what the names look like instead.
-        hint: String,
-    },
+    /// The checkpoint could not be opened or read.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The output could not be written.
+    #[error(transparent)]
+    Output(#[from] FsError),
     /// The configuration cannot be used.
     #[error("{path}: {source}")]
     Config {
@@ -83,14 +33,6 @@ pub enum ConvertError {
     Set {
         /// What is wrong with it.
         source: ConfigError,
-    },
-    /// A configuration file is not text.
-    #[error("{path}: {reason}")]
-    NotText {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with its bytes.
-        reason: String,
     },
     /// Files that come with the checkpoint disagree about the model's audio input.
     #[error(
@@ -107,7 +49,7 @@ pub enum ConvertError {
         option: &'static str,
     },
     /// There is no configuration and none can be inferred.
-    #[error("{0}")]
+    #[error(transparent)]
     Infer(#[from] InferError),
     /// Objects of another kind sit where tensors belong.
     #[error("the checkpoint holds other objects where tensors belong:{}", list(.problems))]
@@ -208,27 +150,6 @@ pub enum ConvertError {
         /// `small` or `large`.
         size: &'static str,
     },
-    /// The output exists and may not be replaced.
-    #[error("{path} exists; give --force to replace it")]
-    OutputExists {
-        /// The output.
-        path: PathBuf,
-    },
-    /// The output would replace the input.
-    #[error("{path} is the input itself; give another output")]
-    OutputIsInput {
-        /// The output.
-        path: PathBuf,
-    },
-    /// The output exists and is neither a package nor anything that a package may replace.
-    #[error(
-        "{path} exists and is not a Core ML package (a folder with Manifest.json and Data/com.apple.CoreML); it is \
-         left alone even with --force. Give another output, or remove it yourself"
-    )]
-    OutputNotAPackage {
-        /// The output.
-        path: PathBuf,
-    },
     /// The model or the options have no Core ML package.
     #[error("no Core ML package can be made: {0}")]
     CoreMl(String),
@@ -238,41 +159,13 @@ pub enum ConvertError {
         /// The output.
         path: PathBuf,
     },
-    /// The output exists and is no file: a device, a pipe or a folder.
-    #[error("{path} is not a regular file, and the output cannot be streamed; give another output")]
-    OutputNotAFile {
+    /// What was written is not what was meant; the disk or the memory is at fault.
+    #[error("{path} reads back differently from what was written ({reason}); the output was discarded")]
+    ReadBack {
         /// The output.
         path: PathBuf,
-    },
-    /// Two entries of the checkpoint have the same name after wrapper names are removed.
-    #[error(
-        "{path}: `{first}` and `{second}` are both `{name}` without the names of wrappers in them (torch.compile, FSDP, \
-         DistributedDataParallel), so it is not known which is meant; save the state_dict() of the module inside the \
-         wrapper"
-    )]
-    SameName {
-        /// The input.
-        path: PathBuf,
-        /// The name without wrapper names.
-        name: String,
-        /// The first entry's name in the file.
-        first: String,
-        /// The second entry's name in the file.
-        second: String,
-    },
-    /// The checkpoint holds modified weights, or keeps them elsewhere.
-    #[error("{path}: {reason}")]
-    NotPlainWeights {
-        /// The input.
-        path: PathBuf,
-        /// The modification and what to do.
+        /// What differs.
         reason: String,
-    },
-    /// `--key` was given for a file that has no dictionaries.
-    #[error("{path} is a safetensors file or sharded, and nests nothing; leave --key out")]
-    KeyWithoutDictionaries {
-        /// The input.
-        path: PathBuf,
     },
     /// A tensor of the checkpoint is a lazily negated view.
     #[error(
@@ -285,28 +178,6 @@ pub enum ConvertError {
         /// The tensor.
         name: String,
     },
-    /// The output could not be written.
-    #[error("cannot write {path}: {source}")]
-    Write {
-        /// The output.
-        path: PathBuf,
-        /// The operating system's reason.
-        source: std::io::Error,
-    },
-    /// What was written is not what was meant; the disk or the memory is at fault.
-    #[error("{path} reads back differently from what was written ({reason}); the output was discarded")]
-    ReadBack {
-        /// The output.
-        path: PathBuf,
-        /// What differs.
-        reason: String,
-    },
-}
-
-impl From<HubError> for ConvertError {
-    fn from(error: HubError) -> Self {
-        ConvertError::Hub(Box::new(error))
-    }
 }
 
 /// One way in which a checkpoint differs from what its configuration implies.
@@ -413,10 +284,6 @@ fn foreign_advice(kind: &str) -> String {
         Some((what, fix)) => format!(": {what}; {fix}"),
         None => "; save the checkpoint with torch.save of a state_dict of tensors".into(),
     }
-}
-
-fn quoted(candidates: &[String]) -> String {
-    candidates.iter().map(|candidate| shown_key(candidate)).collect::<Vec<_>>().join(", ")
 }
 
 /// A value in decimal notation: the shortest that parses to the same f32 or, if it is not an f32, f64.

@@ -1,6 +1,4 @@
-//! Tensor name patterns in options, and tensor names in messages.
-
-use mert_arch::printable_line;
+//! Patterns of tensor names in options.
 
 /// Whether a name matches a `--drop` pattern: the name itself, or a beginning of it followed by `*`.
 pub(crate) fn matches(pattern: &str, name: &str) -> bool {
@@ -8,15 +6,6 @@ pub(crate) fn matches(pattern: &str, name: &str) -> bool {
         Some(beginning) => name.starts_with(beginning),
         None => name == pattern,
     }
-}
-
-/// The candidate nearest to `name` by edit distance, unless even that one is mostly different.
-pub(crate) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<String> {
-    candidates
-        .map(|candidate| (strsim::normalized_damerau_levenshtein(name, candidate), candidate))
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .filter(|(similarity, _)| *similarity > 0.5)
-        .map(|(_, candidate)| printable_line(candidate))
 }
 
 #[cfg(test)]
@@ -29,12 +18,5 @@ mod tests {
         assert!(!matches("head", "head.weight"));
         assert!(matches("head.*", "head.weight"));
         assert!(!matches("head.*", "heads.weight"));
-    }
-
-    #[test]
-    fn a_swapped_letter_is_found_and_a_stranger_is_not() {
-        let names = ["encoder.layer_norm.weight", "encoder.layer_norm.bias"];
-        assert_eq!(nearest("encoder.layer_nrom.weight", names.into_iter()).as_deref(), Some(names[0]));
-        assert_eq!(nearest("x", names.into_iter()), None);
     }
 }

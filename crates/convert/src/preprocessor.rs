@@ -6,8 +6,11 @@ use std::path::{Path, PathBuf};
 use mert_arch::{Config, KnownCheckpoint, Preprocessor, PreprocessorConfig};
 use serde::{Serialize, Serializer};
 
-use crate::source::{PREPROCESSOR_FILES, read_given};
-use crate::{ConfigOrigin, ConvertError, Result, Source};
+use mert_arch::PREPROCESSOR_FILES;
+use mert_checkpoint::Source;
+use mert_checkpoint::read_given;
+
+use crate::{ConfigOrigin, ConvertError, Result};
 
 /// Overrides of the preprocessor by the user.
 #[derive(Debug, Clone, Default)]

@@ -29,9 +29,9 @@ pub struct EncoderOptions {
 ///
 /// ```no_run
 /// use mert_embed::{Embedder, Encoder, EncoderOptions, Pool};
-/// use mert_runtime::{ComputeDtype, DeviceKind, Model};
+/// use mert_runtime::{Dtype, DeviceKind, Model};
 ///
-/// let model = Model::open("model.safetensors".as_ref(), ComputeDtype::F32, &DeviceKind::Cpu.open()?)?;
+/// let model = Model::open("model.safetensors".as_ref(), Dtype::F32, &DeviceKind::Cpu.open()?)?;
 /// let embedder = Embedder::new(model, &"6".parse()?, Pool::Mean, true)?;
 /// let options = EncoderOptions { input_rate: 48_000, window: "5s".parse()?, hop: "1s".parse()? };
 /// let mut encoder = Encoder::new(embedder, options)?;

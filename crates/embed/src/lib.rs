@@ -18,7 +18,7 @@ mod pool;
 mod settings;
 mod update;
 
-pub use config::{EmbedConfig, parse_device};
+pub use config::EmbedConfig;
 pub use embedder::{Embedder, Embedding};
 pub use encoder::{Encoder, EncoderOptions, Hop};
 pub use error::EmbedError;

@@ -1,5 +1,5 @@
 //! Instructions that the forward pass takes on one thread, counted by callgrind, with the kernels' share in
-//! each chosen by the model's shape. `scripts/bench-instructions.sh` runs this and compares with
+//! each chosen by the model's shape. `scripts/bench/instructions.sh` runs this and compares with
 //! `instructions.tsv`. valgrind knows AVX2 and no AVX-512: it is AVX2's kernels that are counted.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 

@@ -6,6 +6,8 @@
 pub mod core_ml_package;
 mod damage;
 mod editor;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 pub mod protobuf;
 #[cfg(feature = "runner")]
 pub mod runner;

@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use mert_arch::Layout;
+use mert_checkpoint::{CheckpointError, Source};
 use mert_cli::terminal::{print, progress_bar, say};
-use mert_convert::hub::{self, HubModel, HubName, HubSettings};
 use mert_convert::write::{CoreMlProgram, Written};
-use mert_convert::{ConvertError, Plan, PlanOptions, PreprocessorOptions, Source, Step, sha256_output, write};
+use mert_convert::{ConvertError, Plan, PlanOptions, PreprocessorOptions, Step, write};
+use mert_fs::{FsError, combine_sha256, sha256_output};
+use mert_hub::{HubModel, HubName, HubSettings};
 use serde::Serialize;
 use serde_json::json;
 
@@ -46,7 +48,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     let (model, source) = open_input(args)?;
     let model = model.as_ref();
-    let layout = if format == Format::CoreMl { Layout::Candle } else { args.layout.unwrap_or(Layout::Mlx) };
+    let layout = if format == Format::CoreMl { Layout::Torch } else { args.layout.unwrap_or(Layout::Mlx) };
     let options = PlanOptions {
         layout,
         dtype: args.dtype,
@@ -74,13 +76,17 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 
 fn open_input(args: &Args) -> anyhow::Result<(Option<HubModel>, Source)> {
     let key = args.key.as_deref();
-    if let Some(name) = HubName::of_input(&args.input).map_err(ConvertError::from)? {
+    if let Some(name) = HubName::of_input(&args.input)? {
         if args.source_sha256.is_some() {
             bail!("--source-sha256 is for files: leave it out, what comes from the hub is checked");
         }
-        let settings = HubSettings::from_env().map_err(ConvertError::from)?;
+        let settings = HubSettings::from_env()?;
         let progress = HubProgress::new(!args.quiet, !args.quiet && !args.json);
-        let (model, source) = hub::open(&name, &settings, key, &|event| progress.show(&event))?;
+        let model = mert_hub::fetch(&name, &settings, &|event| progress.show(&event))?;
+        let mut source = Source::open_key(&model.weights, key)?;
+        if let Some(checked) = model.sha256().filter(|checked| checked.len() == source.files.len()) {
+            source.trust_sha256(&combine_sha256(checked))?;
+        }
         return Ok((Some(model), source));
     }
     let mut source = Source::open_key(&args.input, key)?;
@@ -97,10 +103,10 @@ fn check_output(output: &Path, args: &Args) -> Result<Format, ConvertError> {
     match format {
         Format::CoreMl => write::check_package_output(output, args.force || args.dry_run)?,
         Format::Safetensors if output.exists() && !output.is_file() => {
-            return Err(ConvertError::OutputNotAFile { path });
+            return Err(FsError::OutputNotAFile { path }.into());
         }
         Format::Safetensors if output.exists() && !args.force && !args.dry_run => {
-            return Err(ConvertError::OutputExists { path });
+            return Err(FsError::OutputExists { path }.into());
         }
         Format::Safetensors => {}
     }
@@ -174,7 +180,11 @@ fn show(
 pub(crate) fn report(error: &anyhow::Error) {
     // Each variant's message already contains its source's; the chain would say it twice.
     let mut text = format!("mert-convert: {error}");
-    if let Some(ConvertError::Ambiguous { candidates, option }) = error.downcast_ref() {
+    let ambiguous = match error.downcast_ref() {
+        Some(ConvertError::Checkpoint(error)) => Some(error),
+        _ => error.downcast_ref::<CheckpointError>(),
+    };
+    if let Some(CheckpointError::Ambiguous { candidates, option }) = ambiguous {
         text += &commands(candidates, option);
     }
     say(&text);

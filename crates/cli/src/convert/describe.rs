@@ -5,9 +5,9 @@ use std::path::Path;
 
 use comfy_table::{Table, presets};
 use mert_arch::known_by_sha256;
-use mert_convert::hub::HubModel;
 use mert_convert::write::CoreMlProgram;
 use mert_convert::{ConfigOrigin, Plan, PlannedPreprocessor, Step, StepInput};
+use mert_hub::HubModel;
 
 use crate::args::Args;
 use crate::command::Report;

@@ -2,7 +2,7 @@
 
 use indicatif::ProgressBar;
 use mert_cli::terminal::{progress_bar, say};
-use mert_convert::hub::HubEvent;
+use mert_hub::HubEvent;
 
 /// A bar over the bytes of a download, and the notes about it.
 pub(crate) struct HubProgress {

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::Parser;
 use mert_arch::LayerSelection;
 use mert_audio::{Tail, WindowPolicy};
-use mert_embed::{Pool, parse_device};
-use mert_runtime::{ComputeDtype, DeviceKind};
+use mert_embed::Pool;
+use mert_runtime::{DeviceKind, Dtype};
 
 /// Embeds audio files with a converted MERT or HuBERT model.
 ///
@@ -56,12 +56,12 @@ pub(crate) struct Args {
     /// The rate of the samples on standard input, which are 32-bit little-endian floats of one channel
     #[arg(long, value_name = "HZ")]
     pub(super) input_rate: Option<u32>,
-    /// Where the model runs: cpu, metal, cuda, or auto [default: cpu]
-    #[arg(long, value_parser = parse_device)]
+    /// The device that runs the model: cpu, metal (mps), cuda, or auto [default: cpu]
+    #[arg(long)]
     pub(super) device: Option<DeviceKind>,
     /// The arithmetic: f32, or on a GPU f16 or bf16
     #[arg(long, default_value = "f32")]
-    pub(super) dtype: ComputeDtype,
+    pub(super) dtype: Dtype,
     /// How many threads decode [default: one for each processor, at most 4]; the model runs on all processors
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(super) jobs: Option<u16>,

@@ -15,9 +15,9 @@ use mert_embed::failures::{self, Failure, count_by_reason};
 use mert_embed::inputs::{self, Input};
 use mert_embed::{
     EmbedConfig, EmbedError, Embedder, Event, Journal, ModelFile, Provenance, Reading, Summary, Update, output,
-    parse_device, run as embed,
+    run as embed,
 };
-use mert_runtime::{ComputeDtype, ConvertedFile, DeviceKind, Model};
+use mert_runtime::{ConvertedFile, DeviceKind, Dtype, Model};
 use sha2::{Digest, Sha256};
 
 use crate::args::Args;
@@ -88,7 +88,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 
     let kind = match (args.device, &config.device) {
         (Some(kind), _) => kind,
-        (None, Some(name)) => parse_device(name).map_err(|reason| EmbedError::Config {
+        (None, Some(name)) => name.parse().map_err(|reason| EmbedError::Config {
             path: config_path.to_path_buf(),
             reason: format!("device: {reason}"),
         })?,
@@ -264,11 +264,7 @@ fn check_stdin(inputs: &[Input], reading: &Reading) -> anyhow::Result<()> {
 }
 
 /// The model, its provenance, and the assumptions about its audio input that its file does not record.
-fn open_model(
-    path: &Path,
-    dtype: ComputeDtype,
-    kind: DeviceKind,
-) -> anyhow::Result<(Model, ModelFile, Option<String>)> {
+fn open_model(path: &Path, dtype: Dtype, kind: DeviceKind) -> anyhow::Result<(Model, ModelFile, Option<String>)> {
     let file = ConvertedFile::open(path)?;
     let Metadata { license, preprocessor, preprocessor_origin, .. } = file.metadata().clone();
     let note = preprocessor_origin.is_none().then(|| {

@@ -84,7 +84,7 @@ impl CompareArgs {
 /// The device and arithmetic in which a model runs.
 #[derive(Debug, Args)]
 pub(crate) struct ComputeArgs {
-    /// The device on which the model runs: cpu, metal or cuda
+    /// The device that runs the model: cpu, metal (mps), cuda or auto
     #[arg(long, default_value = "cpu")]
     pub(crate) device: DeviceKind,
     /// The element type in which a converted file is computed: f32, f16 or bf16 [default: f32]

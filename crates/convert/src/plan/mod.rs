@@ -13,12 +13,12 @@ use serde::Serialize;
 
 use self::planner::{Planner, is_dropped};
 use crate::other_encoder::{is_inside, other_encoder};
-use crate::prefix::{Prefix, find_prefix};
 use crate::preprocessor::{PlannedPreprocessor, PreprocessorOptions};
-use crate::reader::{Beside, Listing, names, objects};
-use crate::source::read_given;
 use crate::transform::{Cast, FuseWeightNorm, Transpose};
-use crate::{ConvertError, GENERATOR, Problem, Result, Source};
+use mert_checkpoint::Source;
+use mert_checkpoint::{Beside, CheckpointError, Listing, Prefix, changed, find_prefix, objects, read_given};
+
+use crate::{ConvertError, GENERATOR, Problem, Result};
 
 /// What the user may choose.
 #[derive(Debug, Clone)]
@@ -184,8 +184,8 @@ impl Plan {
         let keys = listing.tensors.keys().chain(listing.foreign.keys()).map(String::as_str);
         let prefix = find_prefix(&source.path, keys, options.prefix.as_deref())?;
         let Prefix { chosen: prefix, others } = prefix;
-        if let Some(reason) = names::changed(listing, &prefix) {
-            return Err(ConvertError::NotPlainWeights { path: source.path.clone(), reason });
+        if let Some(reason) = changed(listing, &prefix) {
+            return Err(CheckpointError::NotPlainWeights { path: source.path.clone(), reason }.into());
         }
         refuse_foreign(source, listing, &prefix)?;
         refuse_other_encoder(source, listing, &prefix, options)?;

@@ -7,9 +7,10 @@ use mert_arch::{Config, Layout, Role, TensorSpec, inventory, printable_line, tra
 use super::{Dropped, PlanOptions, Step, StepInput};
 use crate::Problem;
 use crate::other_encoder::is_inside;
-use crate::pattern::{matches, nearest};
-use crate::reader::{Listing, SourceDtype};
+use crate::pattern::matches;
 use crate::transform::{Cast, FuseWeightNorm, Transpose};
+use mert_checkpoint::nearest;
+use mert_checkpoint::{Listing, SourceDtype};
 
 /// Takes tensors out of the listing as steps use them; what is left must have a reason to be dropped.
 pub(super) struct Planner<'a> {

@@ -6,8 +6,8 @@ use mert_arch::Dtype;
 use serde::{Serialize, Serializer};
 
 use super::Place;
-use crate::reader::SourceDtype;
 use crate::{ConvertError, Result};
+use mert_checkpoint::SourceDtype;
 
 /// Casts to another element type, rounding to nearest, ties to even (IEEE 754 roundTiesToEven).
 ///

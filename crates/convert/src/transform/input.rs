@@ -7,8 +7,8 @@ use mert_arch::Dtype;
 use zerocopy::FromBytes;
 
 use super::{Place, check_finite, narrow};
-use crate::reader::{Checkpoint, SourceDtype, TensorBytes, TensorInfo};
 use crate::{ConvertError, Result};
+use mert_checkpoint::{Checkpoint, SourceDtype, TensorBytes, TensorInfo};
 
 /// A tensor of a checkpoint, taken a piece at a time.
 pub(super) struct Input<'a> {

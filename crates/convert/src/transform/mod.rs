@@ -18,8 +18,8 @@ pub use self::{
     cast::Cast, finite::check_finite, fuse_weight_norm::FuseWeightNorm, narrow::narrow, place::Place,
     transpose::Transpose,
 };
-use crate::reader::Checkpoint;
 use crate::{ConvertError, Result, Step, StepInput};
+use mert_checkpoint::Checkpoint;
 
 /// Values in a piece: what passes from one transform to the next stays in the second-level cache.
 const PIECE: usize = 1 << 15;

@@ -1,13 +1,8 @@
 //! Output formats: one file or folder for each target.
 
-mod atomic;
-mod atomic_folder;
 mod coreml;
-mod partial;
-mod positional;
 mod safetensors;
 mod tensors;
-mod writeback;
 
 use std::fs;
 use std::path::Path;
@@ -17,9 +12,11 @@ use serde::Serialize;
 pub use self::coreml::{
     CoreMlOptions, CoreMlProgram, DeploymentTarget, InputLengths, check_package_output, coreml, coreml_program,
 };
-pub use self::partial::discard_partial;
 pub use self::safetensors::safetensors;
-use crate::{ConfigOrigin, ConvertError, Plan, Result, Source};
+use mert_checkpoint::Source;
+use mert_fs::FsError;
+
+use crate::{ConfigOrigin, Plan, Result};
 
 /// What was written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -39,7 +36,7 @@ fn refuse_input_as_output(plan: &Plan, source: &Source, output: &Path) -> Result
         ConfigOrigin::Inferred { .. } => None,
     };
     if source.files.iter().chain(config).chain(&source.preprocessor_files).any(|file| same(file)) {
-        return Err(ConvertError::OutputIsInput { path: output });
+        return Err(FsError::OutputIsInput { path: output }.into());
     }
     Ok(())
 }

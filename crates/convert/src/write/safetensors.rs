@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use mert_arch::{Dtype, Metadata};
+use mert_arch::{Dtype, KNOWN_CHECKPOINTS, Metadata};
 use serde::Serialize;
 
-use super::atomic::{AtomicFile, write_error};
-use super::tensors::{Placed, Target, write_tensors, write_tensors_and_hash};
-use super::writeback::Writeback;
+use super::tensors::{Placed, Target, write_tensors_and_hash};
 use super::{Written, refuse_input_as_output};
-use crate::reader::MappedFile;
-use crate::reader::safetensors::read_header;
-use crate::{ConvertError, Plan, Result, Source, Step};
+use mert_checkpoint::Source;
+use mert_checkpoint::read_header;
+use mert_fs::{AtomicFile, FsError, MappedFile, Writeback};
+
+use crate::{ConvertError, Plan, Result, Step};
 
 /// Executes a plan into a safetensors file; `progress` is told each step as it is done.
 ///
@@ -37,26 +37,22 @@ pub fn safetensors(
     refuse_input_as_output(plan, source, output)?;
     let file = AtomicFile::create(output, force)?;
 
-    // The header comes first in the file and holds the digest, which takes longest. It is as long with any
-    // other digest, unless a licence goes with that.
-    let expected = header(plan, &plan.metadata(source.likely_sha256())).len();
+    // The header comes first in the file and holds the digest, which is known last.
+    let json_len = reserved_json_len(plan);
     let done: Result<_> = Writeback::during(file.file(), |writeback| {
         let target = Target { file: file.file(), path: file.temporary_path(), output, writeback };
-        let source_sha256 = write_tensors_and_hash(&placed(plan, expected), source, &target, progress)?;
+        let source_sha256 = write_tensors_and_hash(&placed(plan, LENGTH_LEN + json_len), source, &target, progress)?;
         plan.check_source(&source_sha256)?;
         let metadata = plan.metadata(source_sha256);
-        let header = header(plan, &metadata);
-        if header.len() != expected {
-            write_tensors(&placed(plan, header.len()), source, &target, progress)?;
-        }
+        let header = header(plan, &metadata, json_len);
         target.write_at(&header, 0)?;
         let bytes = (header.len() + plan.byte_len()) as u64;
-        file.file().set_len(bytes).map_err(|source| write_error(output, source))?;
+        file.file().set_len(bytes).map_err(|source| FsError::write(output, source))?;
         check_header(plan, &metadata, &target.reopen()?)
             .map_err(|reason| ConvertError::ReadBack { path: output.to_path_buf(), reason })?;
         Ok(Written { bytes, source_sha256: metadata.source_sha256 })
     })
-    .map_err(|source| write_error(output, source))?;
+    .map_err(|source| FsError::write(output, source))?;
     let written = done?;
     file.commit()?;
     Ok(written)
@@ -80,9 +76,30 @@ struct HeaderEntry<'a> {
     data_offsets: [usize; 2],
 }
 
-/// The length, then the JSON, padded with spaces so that the data starts at a multiple of 8
+/// Bytes of the length that precedes the header's JSON.
+const LENGTH_LEN: usize = 8;
+
+/// The length to which the header's JSON is padded: that of the longest metadata, rounded up so that the data starts
+/// at a multiple of 8. Only the SHA-256 of the source is open when the tensors are written; all of them are equally long,
+/// but a known one brings a licence.
+fn reserved_json_len(plan: &Plan) -> usize {
+    let unknown = "0".repeat(64);
+    let digests = KNOWN_CHECKPOINTS.iter().map(|known| known.sha256).chain([unknown.as_str()]);
+    let lengths = digests.map(|sha256| header_json(plan, &plan.metadata(sha256.to_string())).len());
+    lengths.max().unwrap_or_default().next_multiple_of(8)
+}
+
+/// The header: its JSON's length, then the JSON, padded with spaces to `json_len`
 /// (<https://github.com/huggingface/safetensors#format>).
-fn header(plan: &Plan, metadata: &Metadata) -> Vec<u8> {
+fn header(plan: &Plan, metadata: &Metadata, json_len: usize) -> Vec<u8> {
+    let mut json = header_json(plan, metadata);
+    json.resize(json.len().max(json_len), b' ');
+    let mut header = (json.len() as u64).to_le_bytes().to_vec();
+    header.append(&mut json);
+    header
+}
+
+fn header_json(plan: &Plan, metadata: &Metadata) -> Vec<u8> {
     let mut entries = BTreeMap::new();
     let mut offset = 0;
     for step in &plan.steps {
@@ -104,11 +121,7 @@ fn header(plan: &Plan, metadata: &Metadata) -> Vec<u8> {
         tensors: BTreeMap<&'a String, HeaderEntry<'a>>,
     }
     // Strings, numbers and lists under string keys always serialise.
-    let mut json = serde_json::to_vec(&Header { metadata: metadata.to_map(), tensors: entries }).unwrap_or_default();
-    json.resize(json.len().next_multiple_of(8), b' ');
-    let mut header = (json.len() as u64).to_le_bytes().to_vec();
-    header.append(&mut json);
-    header
+    serde_json::to_vec(&Header { metadata: metadata.to_map(), tensors: entries }).unwrap_or_default()
 }
 
 /// The `safetensors` crate must find in the file the tensors and the metadata that were planned.

@@ -8,11 +8,10 @@ use half::f16;
 use mert_arch::Dtype;
 use rayon::prelude::*;
 
-use super::atomic::write_error;
-use super::positional::write_all_at;
-use super::writeback::Writeback;
-use crate::reader::MappedFile;
-use crate::{ConvertError, Result, Source, Step, transform};
+use mert_checkpoint::Source;
+use mert_fs::{FsError, MappedFile, Writeback, write_all_at};
+
+use crate::{ConvertError, Result, Step, transform};
 
 /// A tensor of the output and where its bytes go.
 #[derive(Debug, Clone)]
@@ -63,12 +62,12 @@ pub(super) struct Target<'a> {
 impl Target<'_> {
     /// Writes bytes at an offset.
     pub(super) fn write_at(&self, bytes: &[u8], offset: usize) -> Result<()> {
-        write_all_at(self.file, bytes, offset as u64).map_err(|source| write_error(self.output, source))
+        Ok(write_all_at(self.file, bytes, offset as u64).map_err(|source| FsError::write(self.output, source))?)
     }
 
     /// The file as it is on the disk.
     pub(super) fn reopen(&self) -> Result<MappedFile> {
-        MappedFile::open(self.path).map_err(|source| write_error(self.output, source))
+        Ok(MappedFile::open(self.path).map_err(|source| FsError::write(self.output, source))?)
     }
 }
 
@@ -127,7 +126,7 @@ pub(super) fn write_tensors(
 
     let written = target.reopen()?;
     let differs = |(tensor, checksum): (&Placed<'_>, &u32)| {
-        let found = written.once(tensor.range()).map(|bytes| crc32fast::hash(&bytes));
+        let found = written.range(tensor.range()).map(|bytes| crc32fast::hash(&bytes));
         (found != Some(*checksum)).then(|| format!("tensor `{}` has another checksum", tensor.step.output))
     };
     match tensors.par_iter().zip(&checksums).find_map_first(differs) {

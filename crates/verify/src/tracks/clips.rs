@@ -3,16 +3,21 @@
 use std::path::{Path, PathBuf};
 
 use mert_arch::Preprocessor;
-use mert_audio::{AudioError, AudioFile, Damage, ReadOptions, Seconds, Tail, Track, WindowPolicy, Windows, normalize};
+use mert_audio::{AudioError, AudioFile, Damage, ReadOptions, Tail, Track, WindowPolicy, Windows, normalize};
 
 use super::Tracks;
 use crate::{Result, VerifyError};
+
+/// The length in seconds of a clip for a model that accepts any length.
+const DEFAULT_SECONDS: f64 = 30.0;
 
 /// An iterator over the clips of tracks, which decodes them on demand.
 pub(crate) struct Clips<'a> {
     files: std::slice::Iter<'a, PathBuf>,
     options: ReadOptions,
-    window: WindowPolicy,
+    window: Option<WindowPolicy>,
+    /// The length of the window from the middle of each track, if there is no other policy.
+    seconds: f64,
     rate: u32,
     do_normalize: bool,
     min_samples: usize,
@@ -26,30 +31,16 @@ struct Current<'a> {
     found: usize,
 }
 
-/// The duration of the window from the middle of a track, for a model that accepts any length.
-const DEFAULT_SECONDS: f64 = 30.0;
-
 impl Tracks {
-    /// Cuts the windows of all tracks as they enter the model: at its rate, and normalised if it requires this.
-    /// `lengths` are the input lengths of a package.
-    ///
-    /// # Errors
-    /// [`VerifyError::NothingToCompare`] for a package whose clips are longer than a day.
-    pub(crate) fn clips(
-        &self,
-        preprocessor: Preprocessor,
-        min_samples: usize,
-        lengths: Option<&[usize]>,
-    ) -> Result<Clips<'_>> {
+    /// The windows of all tracks as they enter the model: at its rate, and normalised if it requires it. `lengths` are
+    /// a package's input lengths.
+    pub(crate) fn clips(&self, preprocessor: Preprocessor, min_samples: usize, lengths: Option<&[usize]>) -> Clips<'_> {
         let Preprocessor { do_normalize, sampling_rate: rate } = preprocessor;
         let longest = lengths.and_then(|lengths| lengths.iter().max());
         let seconds = longest.map_or(DEFAULT_SECONDS, |&samples| samples as f64 / f64::from(rate));
-        let middle = Seconds::new(seconds).map(WindowPolicy::Middle);
-        let window = self.window.or(middle).ok_or_else(|| {
-            VerifyError::NothingToCompare(format!("no window of {seconds} s can be cut from music; give --window"))
-        })?;
         let options = ReadOptions { damage: Damage::Refuse, ffmpeg: self.ffmpeg };
-        Ok(Clips { files: self.files.iter(), options, window, rate, do_normalize, min_samples, current: None })
+        let (files, window) = (self.files.iter(), self.window);
+        Clips { files, options, window, seconds, rate, do_normalize, min_samples, current: None }
     }
 }
 
@@ -58,9 +49,11 @@ impl Clips<'_> {
         loop {
             let Some(Current { file, windows, found }) = &mut self.current else {
                 let Some(file) = self.files.next() else { return Ok(None) };
+                let window =
+                    self.window.map_or_else(|| WindowPolicy::middle(self.seconds), Ok).map_err(in_file(file))?;
                 let track = Track::open(file, self.rate, self.options).map_err(in_file(file))?;
-                // The last window is as long as the others, for the same kind of comparison.
-                let windows = track.windows(&self.window, Tail::Align, self.min_samples).map_err(in_file(file))?;
+                // The last window is as long as the others, so that all clips are alike.
+                let windows = track.windows(&window, Tail::Align, self.min_samples).map_err(in_file(file))?;
                 self.current = Some(Current { file, windows, found: 0 });
                 continue;
             };
@@ -112,7 +105,7 @@ mod tests {
         let files = vec![fixture("f32-24k-mono.wav"), fixture("16-44k1-stereo.flac")];
         let window = Some("sliding:0.5s".parse().unwrap());
         let tracks = Tracks { files: files.clone(), window, ffmpeg: false };
-        let clips: Vec<(String, Vec<f32>)> = tracks.clips(NORMALIZED, 400, None).unwrap().map(Result::unwrap).collect();
+        let clips: Vec<(String, Vec<f32>)> = tracks.clips(NORMALIZED, 400, None).map(Result::unwrap).collect();
         assert!(clips.len() >= 4);
         assert_eq!(clips[0].0, format!("{} from 0.00 to 0.50 s", files[0].display()));
         assert!(clips.iter().all(|(_, clip)| clip.len() == 12_000));
@@ -123,16 +116,16 @@ mod tests {
         }
         // The package determines the length.
         let tracks = Tracks { files, window: None, ffmpeg: false };
-        assert!(tracks.clips(NORMALIZED, 400, Some(&[9_600])).unwrap().all(|clip| clip.unwrap().1.len() == 9_600));
+        assert!(tracks.clips(NORMALIZED, 400, Some(&[9_600])).all(|clip| clip.unwrap().1.len() == 9_600));
         // Without normalisation a window holds the decoded samples, including silence.
         let file = fixture("f32-24k-mono.wav");
         let tracks = Tracks { files: vec![file.clone()], window: Some("sliding:0.5s".parse().unwrap()), ffmpeg: false };
         let as_recorded = Preprocessor { do_normalize: false, ..NORMALIZED };
-        let (_, clip) = tracks.clips(as_recorded, 400, None).unwrap().next().unwrap().unwrap();
+        let (_, clip) = tracks.clips(as_recorded, 400, None).next().unwrap().unwrap();
         let track = Track::open(&file, 24_000, Damage::Refuse).unwrap();
         let mut windows = track.windows(&"sliding:0.5s".parse().unwrap(), Tail::Align, 400).unwrap();
         assert_eq!(clip, windows.next_window().unwrap().unwrap().samples);
         let missing = Tracks { files: vec![fixture("none.wav")], window: None, ffmpeg: false };
-        assert!(matches!(missing.clips(NORMALIZED, 400, None).unwrap().next(), Some(Err(VerifyError::Audio { .. }))));
+        assert!(matches!(missing.clips(NORMALIZED, 400, None).next(), Some(Err(VerifyError::Audio { .. }))));
     }
 }

@@ -93,7 +93,7 @@ impl BenchArgs {
         if self.against == Some(Peer::Tch) {
             bail!(
                 "--against tch needs libtorch, which this build lacks: build with --features tch (see \
-                 scripts/install-libtorch.sh)"
+                 scripts/install_libtorch.sh)"
             );
         }
         Ok(())

@@ -57,7 +57,7 @@ pub fn coreml_program<'p>(plan: &'p Plan, options: &CoreMlOptions) -> Result<Cor
         Dtype::F32 => Float::F32,
         Dtype::Bf16 => return Err(ConvertError::CoreMl("Core ML has no bf16; take --dtype f16 or --dtype f32".into())),
     };
-    if plan.layout != Layout::Candle {
+    if plan.layout != Layout::Torch {
         return Err(ConvertError::CoreMl("its weights are in PyTorch's order; leave --layout out".into()));
     }
     let samples = options.lengths.in_samples(config, plan.preprocessor.preprocessor.sampling_rate)?;

@@ -9,13 +9,15 @@ use prost::Message;
 use serde::Serialize;
 
 use super::{CoreMlProgram, blob};
-use crate::reader::MappedFile;
-use crate::write::atomic::write_error;
-use crate::write::atomic_folder::{AtomicFolder, check_target};
 use crate::write::tensors::{Target, write_tensors_and_hash};
-use crate::write::writeback::Writeback;
 use crate::write::{Written, refuse_input_as_output};
-use crate::{ConvertError, Result, Source, Step};
+use mert_checkpoint::Source;
+use mert_fs::{AtomicFolder, FsError, MappedFile, Writeback, check_folder_output};
+
+use crate::{ConvertError, Result, Step};
+
+/// The kind of folder that may be replaced, for messages.
+const PACKAGE: &str = "a Core ML package (a folder with Manifest.json and Data/com.apple.CoreML)";
 
 const MANIFEST: &str = "Manifest.json";
 const MODEL: &str = "com.apple.CoreML/model.mlmodel";
@@ -38,8 +40,8 @@ pub fn coreml(
     progress: &(dyn Fn(&Step) + Sync),
 ) -> Result<Written> {
     refuse_input_as_output(program.plan, source, output)?;
-    let folder = AtomicFolder::create(output, force, is_package)?;
-    let failed = |source| write_error(output, source);
+    let folder = AtomicFolder::create(output, force, PACKAGE, is_package)?;
+    let failed = |source| FsError::write(output, source);
     let data = folder.temporary_path().join("Data");
     let weights = data.join(WEIGHTS);
     // Not all at once: that would make the temporary folder anew if a signal has just removed it.
@@ -107,9 +109,9 @@ fn write_file(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 /// Whether a package may be written to `output`: nothing is there, or with `force` a package.
 ///
 /// # Errors
-/// [`ConvertError::OutputExists`] or [`ConvertError::OutputNotAPackage`].
+/// [`FsError::OutputExists`] or [`ConvertError::OutputNotAPackage`].
 pub fn check_package_output(output: &Path, force: bool) -> Result<()> {
-    check_target(output, force, is_package).map(drop)
+    Ok(check_folder_output(output, force, PACKAGE, is_package).map(drop)?)
 }
 
 /// Whether a folder is what this module writes, and so may be replaced.
