@@ -36,7 +36,7 @@ fn generate_convert_verify() {
             let (code, out, err) = mert_verify(&args);
             println!("{out}{err}");
             assert_eq!(code, 0, "{dtype} {layout}");
-            let report: serde_json::Value = serde_json::from_slice(&std::fs::read(&report).unwrap()).unwrap();
+            let report = json(&report);
             let comparisons = report["models"][0]["comparisons"].as_array().unwrap();
             assert_eq!(comparisons.len(), if dtype == Dtype::F32 { 1 } else { 2 });
             for comparison in comparisons {

@@ -2,7 +2,7 @@
 
 use comfy_table::{CellAlignment, Table, presets};
 
-use super::BenchArgs;
+use super::args::BenchArgs;
 use super::measure::{MemoryScope, PeakMemory, Row};
 
 /// Renders the rows as a table, with the settings that all rows share above and notes on the columns below.
