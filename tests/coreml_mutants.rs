@@ -54,7 +54,7 @@ fn worst(package: &Path) -> String {
 fn every_mutant_fails_as_it_should_and_the_honest_package_passes() {
     let folder = TempDir::new().unwrap();
     let honest = honest(&folder, "1");
-    // Taken apart and put together again, unchanged: the editor itself does no harm.
+    // Read and written again without a change: the editor itself does no harm.
     let rewritten = folder.path().join("rewritten.mlpackage");
     let package = CoreMlPackage::read(&honest).unwrap();
     package.write(&rewritten).unwrap();
@@ -92,7 +92,7 @@ fn every_mutant_fails_as_it_should_and_the_honest_package_passes() {
     assert!(all().count() >= 100, "{}", all().count());
 }
 
-/// Where lengths are flexible, extents are open, and fewer contradictions show before the numbers do.
+/// With flexible lengths extents are open, so that fewer contradictions are found before the numbers are compared.
 #[test]
 fn every_mutant_fails_where_lengths_are_flexible() {
     let folder = TempDir::new().unwrap();
@@ -103,7 +103,7 @@ fn every_mutant_fails_where_lengths_are_flexible() {
         let package = CoreMlPackage::read(&honest).unwrap();
         let mutant = folder.path().join("mutant.mlpackage");
         for (name, fails, mutate) in all() {
-            // These change what is open here.
+            // These change extents that are open here.
             let open = [
                 "the program's input of another length",
                 "the described input of another length",
@@ -116,14 +116,14 @@ fn every_mutant_fails_where_lengths_are_flexible() {
             mutate(&mut changed);
             changed.write(&mutant).unwrap();
             let (code, output) = verify(&mutant);
-            // What is refused where extents are declared may here show in the numbers only; not the other way round.
+            // A mutant that is refused with declared extents may fail by its numbers here, but not the other way round.
             let as_it_should = if matches!(fails, Gate) { code == 1 } else { code == 1 || code == 2 };
             assert!(as_it_should, "{name}, --seconds {seconds}: exit status {code}\n{output}");
         }
     }
 }
 
-/// Cut anywhere, a package is refused.
+/// A package that is truncated anywhere is refused.
 #[test]
 fn damaged_files_are_refused_and_never_crash() {
     let folder = TempDir::new().unwrap();
@@ -147,7 +147,7 @@ fn damaged_files_are_refused_and_never_crash() {
         assert_eq!(code, 2, "weights cut at {i}/20: {output}");
     }
     std::fs::write(&weights, &package.weights).unwrap();
-    // A flipped bit may fall into a text that nothing depends on; what it must not do is crash.
+    // A flipped bit may fall into a text that nothing depends on; it must not cause a crash.
     for i in 0..150 {
         let mut bytes = model.clone();
         bytes[model.len() * i / 150] ^= 1 << (i % 8);

@@ -1,5 +1,5 @@
-//! The main job at the published size: MERT-v1-95M's names and shapes, generated weights, five seconds
-//! of music-like input, all 13 hidden states, against libtorch run on the original checkpoint.
+//! Conversion and verification at the published size: MERT-v1-95M's names and shapes, generated weights, five seconds
+//! of music-like input, all 13 hidden states, against libtorch on the original checkpoint.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 mod common;

@@ -60,7 +60,7 @@ pub(super) const CONSTANTS: &[Mutant] = &[
             let name = |step: &str| at(&format!("attention_{projection}_proj_{step}"));
             p.set_constant(&name("split_shape"), packed(&[1, -1, 16, 4]));
             edit_declared(p, &name("split"), |tensor| set_extents(tensor, &[1, 74, 16, 4]));
-            // As many heads as before: the wrong channels are taken for one.
+            // There are as many heads as before, made of the wrong channels.
             p.set_constant(&name("heads_perm"), packed(&[0, 3, 1, 2]));
         }
     }),

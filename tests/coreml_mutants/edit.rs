@@ -62,7 +62,7 @@ pub(super) fn edit_declared(package: &mut CoreMlPackage, operation: &str, change
 pub(super) fn set_extent(tensor: &mut Message, axis: usize, extent: u64) {
     let mut at = 0;
     tensor.edit_each(3, |dimension| {
-        // Where lengths are flexible, an extent is open and stays so.
+        // With flexible lengths an extent is open and stays open.
         if at == axis && dimension.message(1).is_some() {
             dimension.edit(1, |constant| constant.set(1, Field::Varint(extent)));
         }

@@ -29,7 +29,7 @@ pub struct LayerMetrics {
 
 impl LayerMetrics {
     /// The largest difference as a fraction of the largest value: max |candidate − reference| / max |reference|.
-    pub fn relative_max_abs_diff(&self) -> f64 {
+    pub(crate) fn relative_max_abs_diff(&self) -> f64 {
         if self.max_abs_diff == 0.0 { 0.0 } else { self.max_abs_diff / self.max_abs_reference }
     }
 

@@ -213,7 +213,8 @@ mod tests {
 
     #[test]
     fn other_types_are_refused_with_advice() {
-        for (descr, word) in [("<f2", "compute the array in float32"), ("|O", "pickled"), ("<i2", "astype"), ("<c8", "astype")]
+        for (descr, word) in
+            [("<f2", "compute the array in float32"), ("|O", "pickled"), ("<i2", "astype"), ("<c8", "astype")]
         {
             let error = read(descr, &[0; 64]).unwrap_err().to_string();
             assert!(error.contains(word) && error.contains("hidden_states"), "{descr}: {error}");

@@ -4,7 +4,7 @@ use ndarray::{Array2, ArrayView2, Axis};
 
 /// The LayerNorm `encoder.layer_norm`, which in a pre-LN model follows the last layer.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct EncoderNorm {
+pub struct EncoderNorm {
     /// The gain per channel.
     pub(crate) gain: Vec<f32>,
     /// The bias per channel.

@@ -26,7 +26,7 @@ pub enum Output {
 
 impl Output {
     /// The name shown in reports.
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Output::Frames => "frames",
             Output::Pooled => "pooled",
@@ -48,7 +48,7 @@ impl Output {
 }
 
 /// A converted model that can be run.
-pub(crate) trait Candidate {
+pub trait Candidate {
     /// The path of the model.
     fn path(&self) -> &Path;
 
@@ -68,9 +68,6 @@ pub(crate) trait Candidate {
     fn hidden_states(&self) -> Vec<usize>;
 
     /// The lengths of clip, in samples, at which the model must be judged; `None` if it accepts any length.
-    ///
-    /// Only references that libtorch computes have clips of a chosen length.
-    #[cfg_attr(not(feature = "tch"), allow(dead_code))]
     fn clip_lengths(&self) -> Option<Vec<usize>>;
 
     /// The encoder's final LayerNorm, for a pre-LN model with readable weights.
@@ -96,7 +93,7 @@ pub(crate) trait Candidate {
 }
 
 /// A candidate whose layers can be run alone.
-pub(crate) trait RunIsolated {
+pub trait RunIsolated {
     /// Runs each layer on the reference's own hidden state below it, so that an error of one layer does not reach the
     /// next. Hidden state 0 is computed from the samples.
     ///

@@ -10,9 +10,8 @@ mod safetensors;
 use std::path::{Path, PathBuf};
 
 use self::coreml::Package;
-pub(crate) use self::encoder_norm::EncoderNorm;
-pub(crate) use self::interface::{Candidate, RunIsolated};
-pub use self::interface::{HiddenStates, Output, to_array};
+pub use self::encoder_norm::EncoderNorm;
+pub use self::interface::{Candidate, HiddenStates, Output, RunIsolated, to_array};
 pub use self::options::{ComputeOptions, ComputeUnits, Emulation, PackageEngine, PackageOptions};
 use self::safetensors::SafetensorsFile;
 pub use self::safetensors::{converted_file, hidden_states};
@@ -22,7 +21,7 @@ use crate::Result;
 ///
 /// # Errors
 /// [`VerifyError`](crate::VerifyError) if it cannot be used, or not with these options.
-pub(crate) fn open(path: &Path, compute: ComputeOptions, package: PackageOptions) -> Result<Box<dyn Candidate>> {
+pub fn open(path: &Path, compute: ComputeOptions, package: PackageOptions) -> Result<Box<dyn Candidate>> {
     if coreml::is_package(path) {
         return Ok(Box::new(Package::open(path, compute, package)?));
     }

@@ -75,7 +75,7 @@ pub enum ComputeUnits {
 
 impl ComputeUnits {
     /// The lower-case name used on the command line.
-    pub const fn name(self) -> &'static str {
+    const fn name(self) -> &'static str {
         match self {
             ComputeUnits::All => "all",
             ComputeUnits::Cpu => "cpu",

@@ -19,7 +19,7 @@ pub enum Question {
 
 impl Question {
     /// The name shown in reports.
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Question::Structure => "structure",
             Question::Rounding => "rounding",

@@ -1,5 +1,5 @@
-//! The configuration of a release gate, `verify.yaml`: a list of checks. Every key is listed once, with its type, in
-//! [`Entry`].
+//! The configuration of a release gate, `verify.yaml`: a list of checks. Its keys are listed once, with their types, in
+//! `Entry`.
 
 mod message;
 

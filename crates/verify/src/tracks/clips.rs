@@ -32,8 +32,8 @@ struct Current<'a> {
 }
 
 impl Tracks {
-    /// The windows of all tracks as they enter the model: at its rate, and normalised if it requires it. `lengths` are
-    /// a package's input lengths.
+    /// Cuts the windows of all tracks as they enter the model: at its rate, and normalised if it requires this.
+    /// `lengths` are the input lengths of a package.
     pub(crate) fn clips(&self, preprocessor: Preprocessor, min_samples: usize, lengths: Option<&[usize]>) -> Clips<'_> {
         let Preprocessor { do_normalize, sampling_rate: rate } = preprocessor;
         let longest = lengths.and_then(|lengths| lengths.iter().max());
