@@ -254,7 +254,10 @@ fn wrong_usage_is_told_before_anything_is_done() {
     refused(&[&model, &"-", &"-o", &output], "--input-rate");
     refused(&[&model, &"-", &"-o", &output, &"--input-rate", &"24000"], "middle");
     refused(&[&model, &file, &"-o", &output, &"--input-rate", &"24000"], "standard input");
-    refused(&[&"mert", &file, &"-o", &output], "there is no file `mert`; give a converted .safetensors file, or a model");
+    refused(
+        &[&"mert", &file, &"-o", &output],
+        "there is no file `mert`; give a converted .safetensors file, or a model",
+    );
     refused(&[&fixture("mert-tiny/pytorch_model.bin"), &file, &"-o", &output], "pytorch_model.bin");
     refused(&[&model, &file, &"-o", &folder.path().join("none/out.npz")], "cannot write");
     fs::write(&output, "mine").unwrap();
