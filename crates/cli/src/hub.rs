@@ -45,7 +45,7 @@ impl Hub {
     /// Finds a model in the cache, or downloads it there.
     ///
     /// # Errors
-    /// As [`fetch_model`].
+    /// The errors of [`fetch_model`].
     pub fn model(&self, name: &HubName) -> Result<HubModel, HubError> {
         let progress = Progress::new(self.messages);
         fetch_model(name, &self.settings, &|event| progress.show(&event))
@@ -54,7 +54,7 @@ impl Hub {
     /// Finds a file of a model in the cache, or downloads it there.
     ///
     /// # Errors
-    /// As [`fetch_file`].
+    /// The errors of [`fetch_file`].
     pub fn file(&self, file: &HubFile) -> Result<PathBuf, HubError> {
         let progress = Progress::new(self.messages);
         fetch_file(file, &self.settings, &|event| progress.show(&event))

@@ -12,7 +12,7 @@ use crate::{HubError, Result};
 /// The server, such as `https://huggingface.co` or a mirror of it, possibly with a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    /// As given, without a slash at the end.
+    /// The address as given, without a slash at the end.
     text: String,
     origin: Origin,
 }

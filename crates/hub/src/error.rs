@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::Endpoint;
-use crate::retry::{LONGEST_WAIT, Retry};
+/// The longest wait that a server may ask for. The hub counts requests in windows of five minutes.
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
 /// The reason why a model or a file of the hub is not available.
 #[derive(Debug, Error)]
@@ -189,6 +189,20 @@ pub enum HubError {
     },
 }
 
+/// Whether a failed request is worth another attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Retry<'a> {
+    /// Another attempt would end the same.
+    Never,
+    /// Another attempt may succeed.
+    Later {
+        /// The wait that the server asks for; without one, it doubles with each failure.
+        wait: Option<Duration>,
+        /// The reason of the failure, in a few words.
+        reason: &'a str,
+    },
+}
+
 const CHECK_NETWORK: &str =
     "Check the network (and HF_ENDPOINT, HTTPS_PROXY if set) and run again: what has arrived is kept";
 
@@ -249,7 +263,7 @@ impl HubError {
         HubError::Protocol { uri: uri.to_string(), reason: reason.into() }
     }
 
-    pub(crate) fn not_found(endpoint: &Endpoint, what: String, advice: &'static str) -> HubError {
+    pub(crate) fn not_found(endpoint: &impl Display, what: String, advice: &'static str) -> HubError {
         HubError::NotFound { endpoint: endpoint.to_string(), what, advice }
     }
 
@@ -257,12 +271,12 @@ impl HubError {
         HubError::Index { path: path.to_path_buf(), reason: reason.into() }
     }
 
-    /// For `map_err`: an operating system's error while `path` was read.
+    /// A conversion for `map_err` of an operating system's error while `path` was read.
     pub(crate) fn read(path: &Path) -> impl Fn(io::Error) -> HubError + '_ {
         |source| HubError::Read { path: path.to_path_buf(), source }
     }
 
-    /// For `map_err`: an operating system's error while `path` was written.
+    /// A conversion for `map_err` of an operating system's error while `path` was written.
     pub(crate) fn write(path: &Path) -> impl Fn(io::Error) -> HubError + '_ {
         |source| HubError::Write { path: path.to_path_buf(), source }
     }

@@ -6,28 +6,13 @@ use std::time::Duration;
 
 use ureq::http::Uri;
 
+use crate::error::Retry;
 use crate::{HubError, HubEvent, Result};
 
 /// Attempts in a row that bring no progress.
 const MAX_ATTEMPTS: u32 = 4;
 /// The wait after the first failure; it doubles with each.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
-/// The longest wait that a server may ask for. The hub counts requests in windows of five minutes.
-pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(300);
-
-/// Whether a failed request is worth another attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Retry<'a> {
-    /// Another attempt would end the same.
-    Never,
-    /// Another attempt may succeed.
-    Later {
-        /// The wait that the server asks for; without one, it doubles with each failure.
-        wait: Option<Duration>,
-        /// The reason of the failure, in a few words.
-        reason: &'a str,
-    },
-}
 
 /// The attempts at one request.
 pub(crate) struct Attempts<'a> {
