@@ -185,8 +185,8 @@ impl ModelVerdict {
         let (names, dtype) = (unjudged.join(", "), self.dtype);
         let todo = if self.compute == Dtype::F32 {
             format!(
-                "give a reference that has hidden_states_{dtype} (`mert-verify reference` and the README's Python example \
-                 write it), or verify an f32 conversion as well"
+                "give a reference that has hidden_states_{dtype} (`mert-verify reference` and the Python example in \
+                 docs/verify.md write it), or verify an f32 conversion as well"
             )
         } else {
             format!("structure shows in f32 arithmetic only, not in {}; verify in f32 as well", self.compute)
