@@ -14,7 +14,7 @@ const MIN_IMPROVEMENT: f64 = 10.0;
 
 /// The advice for such a reference.
 const ADVICE: &str = "put `last_hidden_state` in the last place of `hidden_states` when you make the reference (the \
-                    Python example in docs/verify.md does)";
+                      Python example in docs/verify.md does)";
 
 /// Adds the explanation to the last hidden state's failures if the reference lacks the final LayerNorm of a pre-LN
 /// model. The hidden state stays failed, because the reference must be made again.

@@ -1,7 +1,6 @@
 //! `mert-verify bench`: times forward passes on the CPU or a GPU.
 
 mod args;
-
 mod measure;
 mod peer;
 mod rows;
@@ -16,7 +15,6 @@ use mert_verify::fixture::Fixture;
 
 pub(crate) use self::args::BenchArgs;
 use self::args::Peer;
-
 use self::peer::PeerModel;
 use self::rows::Bench;
 use crate::hub_inputs;
