@@ -1,19 +1,28 @@
-"""What the scripts share that run programs in a Python environment of their own."""
+"""The repository's folders, and Python environments of their own for the scripts in check/ and bench/.
 
+Such a script puts the folder above its own on sys.path and imports this module.
+"""
+
+import os
 import subprocess
 import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 
 
 class Failed(Exception):
-    """Exit status 2."""
+    """The script cannot do its work: exit status 2."""
 
 
 def say(*words):
+    """Prints to standard error: standard output is for results."""
     print(*words, file=sys.stderr, flush=True)
 
 
 def run(*command, **options):
-    """Runs a command. What it prints belongs to the log, not to the tables, unless `stdout` says otherwise."""
+    """Runs a command and raises `Failed` unless it succeeds. Its output goes to standard error, unless `stdout` is given."""
     command = [str(part) for part in command]
     result = subprocess.run(command, **({"stdout": sys.stderr} | options))
     if result.returncode != 0:
@@ -22,7 +31,7 @@ def run(*command, **options):
 
 
 def make_venv(folder, pins):
-    """A virtual environment with exactly these packages; the interpreter in it."""
+    """The interpreter of a virtual environment with exactly these packages, which is made on the first call."""
     python, stamp = folder / "bin" / "python", folder / ".pins"
     if not (stamp.is_file() and stamp.read_text().split() == pins):
         say(f"making {folder}")

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks everything, cheapest first: format, lints, documentation, every test with libtorch, the documented
-# commands, the demo, the README's gate with references that transformers made, the converted files in MLX, and the
+# Checks everything, cheapest first: format, links, lints, documentation, every test with libtorch, the documented
+# commands, the demo, the documented gate with references that transformers made, the converted files in MLX, and the
 # Core ML packages in Apple's tools. CI runs this script and nothing else.
 #
 # Needs a Rust toolchain, a C and C++ compiler, python3 with pip and venv, and the package registries.
@@ -20,8 +20,11 @@ test_and_count() { "$@" 2>&1 | tee -a "$log"; }
 step "format"
 cargo fmt --all -- --check
 
+step "links in the documents"
+scripts/check/links.py
+
 step "libtorch"
-LIBTORCH="$(scripts/install-libtorch.sh)"
+LIBTORCH="$(scripts/install_libtorch.sh)"
 export LIBTORCH
 case "$(uname -s)" in
   Darwin) export DYLD_LIBRARY_PATH="$LIBTORCH/lib:${DYLD_LIBRARY_PATH:-}" ;;
@@ -40,7 +43,7 @@ test_and_count cargo test --release --workspace --features mert-cli/tch
 
 step "documented commands"
 cargo build --release --workspace --bins --features mert-cli/tch
-scripts/check-docs.sh "$target/release"
+scripts/check/docs.sh "$target/release"
 
 step "tests of mert-verify as it is built by default"
 test_and_count cargo test --release -p mert-cli --test verify
@@ -48,8 +51,8 @@ test_and_count cargo test --release -p mert-cli --test verify
 step "demo"
 scripts/demo.sh
 
-step "the README's gate, with references that transformers made"
-scripts/check-gate-example.py "$target/release"
+step "the gate of docs/verify.md, with references that transformers made"
+scripts/check/gate_example.py "$target/release"
 
 step "MLX and Python's safetensors"
 converted="$target/mlx-check"
@@ -62,7 +65,7 @@ for model in mert-tiny stable-layer-norm deepnorm; do
     pairs+=("$file" "fixtures/$model/reference.npz")
   done
 done
-scripts/check-mlx.sh "${pairs[@]}" | tee "$converted/log"
+scripts/check/mlx.sh "${pairs[@]}" | tee "$converted/log"
 
 step "Core ML packages in coremltools"
 packages="$target/coreml-check"
@@ -80,7 +83,7 @@ package tiny-layers fixtures/mert-tiny/pytorch_model.bin --layers 0,6 --dtype f3
 package stable fixtures/stable-layer-norm/pytorch_model.bin --seconds 1-30 --frames --minimum-deployment ios17
 package deepnorm fixtures/deepnorm/pytorch_model.bin --seconds 2 --minimum-deployment ios18
 package full "$packages/full/pytorch_model.bin"
-scripts/check-coreml.sh "$packages"/*.mlpackage fixtures/coreml/*.mlpackage | tee "$packages/log"
+scripts/check/coreml.sh "$packages"/*.mlpackage fixtures/coreml/*.mlpackage | tee "$packages/log"
 checked="$(grep -c ' ok ' "$packages/log")"
 rm -rf "$packages/full" "$packages/full.mlpackage"
 

@@ -1,5 +1,5 @@
-//! Containers that are live, cut off, or hold more than one stream, kinds of WAV and AIFF-C that are not read, and files
-//! that are no audio in spite of their first bytes.
+//! Containers that are live, truncated or hold several tracks, unsupported kinds of WAV and AIFF-C, and files that are
+//! not audio in spite of their first bytes.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "common/sound.rs"]
@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use mert_audio::{AudioError, AudioFile, Damage, Source, identify};
 use mert_testkit::fixture;
-use sound::{Decoded, Wav, decode, samples, track};
+use sound::{Decoded, Wav, decode_bytes, find, samples, track, whole};
 use tempfile::TempDir;
 
 fn path(name: &str) -> PathBuf {
@@ -20,21 +20,16 @@ fn bytes(name: &str) -> Vec<u8> {
     std::fs::read(path(name)).unwrap()
 }
 
+/// Decodes `bytes` as a file called `name`.
 fn read(name: &str, bytes: &[u8], damage: Damage) -> Decoded {
     let folder = TempDir::new().unwrap();
-    let path = folder.path().join(name);
-    std::fs::write(&path, bytes).unwrap();
-    decode(&path, damage)
+    decode_bytes(&folder.path().join(name), bytes, damage)
 }
 
 const SEGMENT: &[u8] = b"\x18\x53\x80\x67";
 const CLUSTER: &[u8] = b"\x1f\x43\xb6\x75";
 
-fn find(bytes: &[u8], what: &[u8]) -> usize {
-    bytes.windows(what.len()).position(|found| found == what).unwrap()
-}
-
-/// Sets the size of the element with a four-byte `id` to unknown, and returns its first byte behind the size.
+/// Sets the size of the element with a four-byte `id` to unknown, and returns the offset of its body.
 fn make_unknown(bytes: &mut [u8], id: &[u8]) -> usize {
     let place = find(bytes, id) + 4;
     let length = bytes[place].leading_zeros() as usize + 1;
@@ -44,7 +39,7 @@ fn make_unknown(bytes: &mut [u8], id: &[u8]) -> usize {
 }
 
 #[test]
-fn matroska_of_unknown_size_is_whole_unless_an_element_is_cut() {
+fn matroska_of_unknown_size_is_truncated_only_within_an_element() {
     for name in ["flac.mka", "pcm-24.mka", "vorbis.webm"] {
         let (mut live, expected) = (bytes(name), samples(&path(name)));
         make_unknown(&mut live, SEGMENT);
@@ -53,14 +48,14 @@ fn matroska_of_unknown_size_is_whole_unless_an_element_is_cut() {
         assert!(found.error.is_none() && found.notes.is_empty(), "{name}: {:?}, {:?}", found.error, found.notes);
         assert!(found.samples == expected, "{name}");
         let cluster = find(&live, CLUSTER);
-        // Within the first block.
+        // A cut within the first block.
         let cut = read(name, &live[..cluster + 60], Damage::Refuse);
         assert!(matches!(cut.error, Some(AudioError::Truncated { .. })), "{name}: {:?}", cut.error);
     }
 }
 
 #[test]
-fn what_is_there_of_a_container_that_was_cut_off_is_decoded() {
+fn the_rest_of_a_truncated_container_is_decoded() {
     for name in ["flac.mka", "pcm-24.mka", "aac.mka", "vorbis.webm", "opus.webm", "pcm-24.caf", "mulaw.caf"] {
         let (whole, expected) = (bytes(name), samples(&path(name)));
         let cut = &whole[..whole.len() * 7 / 10];
@@ -80,14 +75,14 @@ fn what_is_there_of_a_container_that_was_cut_off_is_decoded() {
     }
 }
 
-/// The track that is flagged is decoded, of which the other is a copy without packets.
+/// The default track is decoded; the other track is a copy of its entry without packets.
 #[test]
 fn one_of_several_tracks_is_read_and_named() {
     let expected = samples(&path("flac.mka"));
     for (flag, decoded, number) in [(0, &expected[..], 2), (1, &[], 1)] {
         let mut file = bytes("flac.mka");
         make_unknown(&mut file, SEGMENT);
-        // The first is in the list of offsets.
+        // The first occurrence of the id is in the list of offsets.
         let tracks = file.windows(4).rposition(|id| id == b"\x16\x54\xae\x6b").unwrap();
         let entry = tracks + 4 + find(&file[tracks + 4..], b"\xae\x01\0\0");
         let size_length = file[entry + 1].leading_zeros() as usize + 1;
@@ -105,21 +100,23 @@ fn one_of_several_tracks_is_read_and_named() {
         let rest = [sized(b"\x16\x54\xae\x6b", &entries), file[end..].to_vec()].concat();
         let found = read("x.mka", &[&file[..tracks], &rest].concat(), Damage::Refuse);
         assert!(found.error.is_none() && found.samples == decoded, "{:?}, {}", found.error, found.samples.len());
-        assert_eq!(found.notes, [format!("of 2 audio tracks, number {number} was read")]);
+        assert_eq!(found.notes, [format!("audio track {number} of 2 was read")]);
     }
 }
 
+/// A chunk of a WAV file.
 fn chunk(name: &[u8; 4], body: &[u8]) -> Vec<u8> {
     [&name[..], &(body.len() as u32).to_le_bytes(), body].concat()
 }
 
+/// A WAV file of `chunks`.
 fn wav(chunks: &[Vec<u8>]) -> Vec<u8> {
     let body = [&b"WAVE"[..], &chunks.concat()].concat();
     [b"RIFF", &(body.len() as u32).to_le_bytes()[..], &body].concat()
 }
 
 #[test]
-fn wav_with_many_channels_or_odd_orders_of_chunks_is_read() {
+fn wav_with_many_channels_or_unusual_orders_of_chunks_is_read() {
     let integers: Vec<i16> = (0..3200).map(|i: i32| (i * 97 % 30_000) as i16).collect();
     let data: Vec<u8> = integers.iter().flat_map(|x| x.to_le_bytes()).collect();
     for channels in [1, 2, 26, 27, 32, 64] {
@@ -131,7 +128,7 @@ fn wav_with_many_channels_or_odd_orders_of_chunks_is_read() {
         let (format, sound) = (chunk(b"fmt ", &file[20..36]), chunk(b"data", &data));
         let found = read("x.wav", &wav(&[sound.clone(), format.clone()]), Damage::Refuse);
         assert!(found.error.is_none() && found.notes.is_empty(), "{channels}: {:?}", found.error);
-        assert!(found.samples == expected, "{channels} channels, the format behind the samples");
+        assert!(found.samples == expected, "{channels} channels, the format after the samples");
         let found = read("x.wav", &wav(&[format, sound.clone(), chunk(b"LIST", b"INFO"), sound]), Damage::Refuse);
         assert!(found.error.is_none() && found.samples == expected, "{channels}: {:?}", found.error);
         assert!(found.notes.len() == 1 && found.notes[0].contains("more than one `data`"), "{:?}", found.notes);
@@ -139,7 +136,7 @@ fn wav_with_many_channels_or_odd_orders_of_chunks_is_read() {
 }
 
 #[test]
-fn kinds_of_wav_and_aiff_that_are_not_read_are_named() {
+fn unsupported_kinds_of_wav_and_aiff_are_named() {
     let half = Wav { format: 3, bits: 16, ..Wav::S16 }.with(&[0; 400]);
     let long = Wav { bits: 64, ..Wav::S16 }.with(&[0; 400]);
     let list = [b"wavl", &chunk(b"data", &[0; 400])[..]].concat();
@@ -150,35 +147,35 @@ fn kinds_of_wav_and_aiff_that_are_not_read_are_named() {
     for (file, name) in [
         (half, "WAV with floats of 16 bits"),
         (long, "WAV with integers of 64 bits"),
-        (list, "WAV with a list of pieces of sound (LIST wavl)"),
+        (list, "WAV with a list of audio segments (LIST wavl)"),
         (big(b"FORM", &body), "AIFF-C with IMA4 ADPCM"),
     ] {
         let error = read("x", &file, Damage::Refuse).error.unwrap();
-        assert!(matches!(&error, AudioError::NotRead { what, .. } if what == name), "{name}: {error}");
+        assert!(matches!(&error, AudioError::Unsupported { what, .. } if what == name), "{name}: {error}");
     }
 }
 
 #[test]
-fn frames_behind_the_end_that_a_tag_states_are_noted() {
+fn frames_after_the_end_that_a_tag_states_are_noted() {
     for name in ["lame-32k-mono.mp3", "vbr-48k-stereo.mp3"] {
-        let (single, expected) = (track(name), samples(&fixture("audio").join(name)));
+        let (single, expected) = (track(name), whole(name));
         let found = read(name, &single.repeat(2), Damage::Refuse);
         assert!(found.error.is_none() && found.samples == expected, "{name}: {:?}", found.error);
-        assert!(found.notes.len() == 1 && found.notes[0].contains("frames behind the end"), "{:?}", found.notes);
+        assert!(found.notes.len() == 1 && found.notes[0].contains("frames after the end"), "{:?}", found.notes);
     }
 }
 
 /// Programs contain short runs of frames by chance, and texts begin like rare formats.
 #[test]
-fn programs_and_texts_are_no_audio() {
+fn programs_and_texts_are_not_audio() {
     let folder = TempDir::new().unwrap();
     let frames = track("no-xing-44k1-stereo.mp3");
     let utf16: Vec<u8> = "\u{feff}Lyrics of a song".encode_utf16().flat_map(u16::to_le_bytes).collect();
     let program = |mark: &[u8]| [mark, &[0x90; 5000], &frames].concat();
     for (what, file) in [
         ("a program", program(b"\x7fELF\x02\x01\x01")),
-        ("a program of Windows", program(b"MZ\x90\0")),
-        ("a program of macOS", program(b"\xcf\xfa\xed\xfe")),
+        ("a Windows program", program(b"MZ\x90\0")),
+        ("a macOS program", program(b"\xcf\xfa\xed\xfe")),
         ("a Java class", program(b"\xca\xfe\xba\xbe")),
         ("other data", program(b"\x01\x02\x03\x04")),
         ("text like APE", b"MAC addresses of our machines".to_vec()),
@@ -206,7 +203,7 @@ fn programs_and_texts_are_no_audio() {
     }
 }
 
-/// Sparse files, of which only the length is read.
+/// Sparse files: only their length is read.
 #[test]
 fn wav_files_of_more_than_4_gib_are_read_to_their_end() {
     const FRAME: u64 = 16;
@@ -223,7 +220,7 @@ fn wav_files_of_more_than_4_gib_are_read_to_their_end() {
         if notes > 0 {
             continue;
         }
-        let mut length = file.pass_over(data / FRAME - 5000).unwrap();
+        let mut length = file.skip(data / FRAME - 5000).unwrap();
         while let Some(block) = file.next_block().unwrap() {
             length += block.len() as u64;
         }

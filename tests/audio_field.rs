@@ -1,5 +1,5 @@
-//! Files as recorders, workstations, editors and taggers write them: with only a wrong header, they give the same
-//! samples as intact ones.
+//! Files as recorders, workstations, editors and taggers write them: if only the header is wrong, they decode to the
+//! same samples as intact files.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "common/sound.rs"]
@@ -8,10 +8,10 @@ mod sound;
 use std::path::{Path, PathBuf};
 
 use mert_audio::{AudioError, AudioFile, Damage};
-use mert_testkit::fixture;
-use sound::{Decoded, Wav, decode, samples, track};
+use sound::{Decoded, Wav, decode_bytes, find, track, whole};
 use tempfile::TempDir;
 
+/// A folder with one file, which each test writes again and again.
 struct Bench {
     folder: TempDir,
 }
@@ -28,10 +28,10 @@ impl Bench {
     }
 
     fn read(&self, bytes: &[u8], damage: Damage) -> Decoded {
-        decode(&self.write(bytes), damage)
+        decode_bytes(&self.folder.path().join("x"), bytes, damage)
     }
 
-    /// The samples of an intact file, which gives `notes` notes.
+    /// The samples of a file that decodes without an error and with `notes` notes.
     fn samples(&self, what: &str, bytes: &[u8], notes: usize) -> Vec<f32> {
         let found = self.read(bytes, Damage::Refuse);
         assert!(found.error.is_none() && found.notes.len() == notes, "{what}: {:?}, {:?}", found.error, found.notes);
@@ -39,22 +39,20 @@ impl Bench {
     }
 }
 
-fn whole(name: &str) -> Vec<f32> {
-    samples(&fixture("audio").join(name))
-}
-
+/// Samples as floats, and as 16-bit integers in bytes.
 fn pcm(count: usize) -> (Vec<f32>, Vec<u8>) {
     let integers: Vec<i16> = (0..count).map(|i| ((i * i * 7919) % 60_000) as i16).collect();
     let floats = integers.iter().map(|&x| f32::from(x) / 32_768.0).collect();
     (floats, integers.iter().flat_map(|x| x.to_le_bytes()).collect())
 }
 
+/// A chunk of a WAV file, padded, with a stated size.
 fn chunk(name: &[u8; 4], size: u32, body: &[u8]) -> Vec<u8> {
     [&name[..], &size.to_le_bytes(), body, &[0][..body.len() % 2]].concat()
 }
 
 #[test]
-fn wav_sizes_that_were_never_written_or_do_not_fit_lose_nothing() {
+fn wrong_wav_sizes_lose_no_samples() {
     let bench = Bench::new();
     let (expected, data) = pcm(3000);
     let size = data.len() as u32;
@@ -88,7 +86,7 @@ fn wav_sizes_that_were_never_written_or_do_not_fit_lose_nothing() {
 }
 
 #[test]
-fn wav_chunks_that_no_player_needs_do_not_stop_sound() {
+fn invalid_wav_metadata_is_ignored() {
     let bench = Bench::new();
     let (expected, data) = pcm(3000);
     let format = &Wav::S16.header()[20..36];
@@ -102,7 +100,7 @@ fn wav_chunks_that_no_player_needs_do_not_stop_sound() {
         [&b"\xfe\xff"[..], &format[2..], b"\x16\0\x10\0\0\0\0\0\x01\0\0\0\0\0\x10\0\x80\0\0\xaa\0\x38\x9b\x71"]
             .concat();
     for (what, chunks) in [
-        ("a list that is none", vec![chunk(b"LIST", 12, b"INFOIART\xff\xff\xff\x7f"), format_chunk.clone()]),
+        ("an invalid list", vec![chunk(b"LIST", 12, b"INFOIART\xff\xff\xff\x7f"), format_chunk.clone()]),
         ("a fact of another size", vec![format_chunk.clone(), chunk(b"fact", 8, &[0; 8])]),
         ("an odd chunk without padding", vec![format_chunk.clone(), unpadded]),
         ("an odd chunk", vec![format_chunk.clone(), chunk(b"junk", 3, b"abc")]),
@@ -114,7 +112,7 @@ fn wav_chunks_that_no_player_needs_do_not_stop_sound() {
 }
 
 #[test]
-fn rf64_bw64_and_w64_are_wav_with_other_sizes() {
+fn rf64_bw64_and_w64_are_read() {
     let bench = Bench::new();
     let (expected, data) = pcm(3000);
     let format = &Wav::S16.header()[20..36];
@@ -153,10 +151,10 @@ fn rf64_bw64_and_w64_are_wav_with_other_sizes() {
 
 /// AIFF with wrong sizes, as written by Logic, and truncated.
 #[test]
-fn aiff_sizes_and_little_endian_samples_are_no_obstacle() {
+fn wrong_aiff_sizes_and_little_endian_samples_are_read() {
     let bench = Bench::new();
     let (expected, bytes) = (whole("s16-32k-mono.aiff"), track("s16-32k-mono.aiff"));
-    let at = bytes.windows(4).position(|name| name == b"SSND").unwrap();
+    let at = find(&bytes, b"SSND");
     let with = |place: usize, value: u32| {
         let mut changed = bytes.clone();
         changed[place..place + 4].copy_from_slice(&value.to_be_bytes());
@@ -172,14 +170,14 @@ fn aiff_sizes_and_little_endian_samples_are_no_obstacle() {
         ("a long size of samples", with(at + 4, sound + 100), 1),
         ("a block size", with(at + 12, 512), 0),
         ("an odd chunk", [&bytes[..12], b"ANNO\0\0\0\x03abc\0", &bytes[12..]].concat(), 0),
-        ("one without padding", [&bytes[..12], b"APPL\0\0\0\x03abc", &bytes[12..]].concat(), 0),
+        ("an odd chunk without padding", [&bytes[..12], b"APPL\0\0\0\x03abc", &bytes[12..]].concat(), 0),
     ] {
         assert_eq!(bench.samples(what, &file, notes), expected, "{what}");
     }
     let cut = bench.read(&bytes[..bytes.len() / 2], Damage::Keep);
     assert!(cut.error.is_none() && cut.notes.len() == 1 && expected.starts_with(&cut.samples));
     // Each sample as three bytes, little-endian and big-endian.
-    let rate = &bytes[bytes.windows(4).position(|name| name == b"COMM").unwrap() + 16..][..10];
+    let rate = &bytes[find(&bytes, b"COMM") + 16..][..10];
     let values: Vec<i32> = (0..999i64).map(|i| (i * 7_654_321 % 8_000_000 - 4_000_000) as i32).collect();
     let expected: Vec<f32> = values.iter().map(|&x| x as f32 / 8_388_608.0).collect();
     for (kind, little) in [(b"sowt", true), (b"42ni", true), (b"in24", false), (b"NONE", false)] {
@@ -200,7 +198,7 @@ fn aiff_sizes_and_little_endian_samples_are_no_obstacle() {
 }
 
 #[test]
-fn metadata_of_flac_never_stops_sound() {
+fn invalid_flac_metadata_is_ignored() {
     let bench = Bench::new();
     let name = "16-44k1-stereo.flac";
     let (expected, bytes) = (whole(name), track(name));
@@ -231,7 +229,7 @@ fn metadata_of_flac_never_stops_sound() {
     ] {
         assert_eq!(bench.samples(what, &file(head, blocks), 0), expected, "{what}");
     }
-    // A picture with a size that is too small: its rest comes where a block should.
+    // A picture whose size is too small: its rest follows where a block should.
     let mut long = file(head, &[(6, &[0x55; 100]), (1, &[])]);
     let rest = 4 + 4 + 34 + 4 + 100;
     long.splice(rest..rest + 4, [0x7f; 3000]);
@@ -253,22 +251,22 @@ fn frames(bytes: &[u8]) -> Vec<usize> {
 }
 
 #[test]
-fn what_is_between_frames_is_damage_where_something_is_missing() {
+fn data_between_frames_is_damage_if_frames_are_missing() {
     let bench = Bench::new();
     let (expected, bytes) = (whole("no-xing-44k1-stereo.mp3"), track("no-xing-44k1-stereo.mp3"));
     let frames = frames(&bytes);
     let (from, to) = (frames[30], frames[36]);
-    let hole = [&bytes[..from], &vec![0; to - from], &bytes[to..]].concat();
-    let refused = bench.read(&hole, Damage::Refuse);
+    let gap = [&bytes[..from], &vec![0; to - from], &bytes[to..]].concat();
+    let refused = bench.read(&gap, Damage::Refuse);
     assert!(
         matches!(&refused.error, Some(AudioError::Damaged { seconds, .. }) if (seconds - 30.0 * 1152.0 / 44_100.0).abs() < 1e-9)
     );
-    let kept = bench.read(&hole, Damage::Keep);
+    let kept = bench.read(&gap, Damage::Keep);
     assert!(kept.error.is_none() && !kept.notes.is_empty(), "{:?}", kept.error);
     assert_eq!(kept.samples.len(), expected.len(), "silence of the right length");
     assert!(kept.samples[..29 * 1152] == expected[..29 * 1152]);
     assert!(kept.samples[32 * 1152..35 * 1152].iter().all(|&x| x == 0.0));
-    assert!(kept.samples[45 * 1152..] == expected[45 * 1152..], "sound goes on where it was");
+    assert!(kept.samples[45 * 1152..] == expected[45 * 1152..], "later samples keep their positions");
     // Tags between frames, data after the last frame and zeros before the first are not damage.
     let id3v1 = [&b"TAG"[..], &[b' '; 125]].concat();
     for (what, file, notes) in [
@@ -284,7 +282,7 @@ fn what_is_between_frames_is_damage_where_something_is_missing() {
     let place = self::frames(&tagged)[20];
     let file = [&tagged[..place], &[0; 777][..], &tagged[place..]].concat();
     assert!(bench.samples("bytes that replace nothing", &file, 1) == whole("cbr-44k1-stereo.mp3"));
-    // The length of a hole in an AAC stream is unknown.
+    // The length of a gap in an AAC stream is unknown.
     let (adts, expected) = (track("adts-24k-mono.aac"), whole("adts-24k-mono.aac"));
     let place = (adts.len() / 2..).find(|&i| adts[i..].starts_with(b"\xff\xf1")).unwrap();
     let file = [&adts[..place], &[0; 300][..], &adts[place..]].concat();
@@ -328,7 +326,7 @@ fn repage(page: &[u8], position: i64, flags: u8) -> Vec<u8> {
 }
 
 #[test]
-fn positions_of_ogg_pages_say_what_is_heard() {
+fn positions_of_ogg_pages_determine_the_trims() {
     let bench = Bench::new();
     let (expected, pages) = (whole("44k1-stereo.ogg"), pages(&track("44k1-stereo.ogg")));
     let position = |page: &[u8]| i64::from_le_bytes(page[6..14].try_into().unwrap());
@@ -358,9 +356,9 @@ fn positions_of_ogg_pages_say_what_is_heard() {
     );
 }
 
-/// iTunes writes the encoder delay as a tag.
+/// iTunes writes the encoder delay as a tag instead of an edit list.
 #[test]
-fn the_delay_of_m4a_is_that_of_a_tag_where_there_is_no_edit_list() {
+fn the_delay_of_m4a_comes_from_a_tag_if_there_is_no_edit_list() {
     let bench = Bench::new();
     let part = |kind: &[u8; 4], body: &[u8]| [&(8 + body.len() as u32).to_be_bytes()[..], kind, body].concat();
     let text = b"\0\0\0\x01\0\0\0\0 00000000 00000400 0000037C 0000000000010262 00000000";
@@ -380,7 +378,7 @@ fn the_delay_of_m4a_is_that_of_a_tag_where_there_is_no_edit_list() {
         let name = "no-edit-list-44k1-mono.m4a";
         assert!(bench.samples(name, &with_tag(name), 0) == whole(name)[1024..]);
         let name = "aac-44k1-stereo.m4a";
-        assert!(bench.samples(name, &with_tag(name), 0) == whole(name), "the edit list comes first");
+        assert!(bench.samples(name, &with_tag(name), 0) == whole(name), "the edit list takes precedence");
     }
 }
 
@@ -389,16 +387,16 @@ fn the_delay_of_m4a_is_that_of_a_tag_where_there_is_no_edit_list() {
 fn he_aac_is_refused_by_its_name_wherever_it_is_signalled() {
     let bench = Bench::new();
     let bytes = track("aac-44k1-stereo.m4a");
-    let place = bytes.windows(4).position(|name| name == b"esds").unwrap();
+    let esds = find(&bytes, b"esds");
     // The tag and length of the configuration: FFmpeg writes five bytes, of which the last three mark the absence of
     // SBR.
-    let config = (place..).find(|&i| bytes[i..].starts_with(b"\x05\x80\x80\x80\x05")).unwrap() + 5;
+    let config = (esds..).find(|&i| bytes[i..].starts_with(b"\x05\x80\x80\x80\x05")).unwrap() + 5;
     assert_eq!(bytes[config..config + 2], [0x12, 0x10]);
     let name = |config_bytes: [u8; 5]| {
         let mut changed = bytes.clone();
         changed[config..config + 5].copy_from_slice(&config_bytes);
         match AudioFile::open(&bench.write(&changed), Damage::Keep) {
-            Err(AudioError::NotRead { what, .. }) => what,
+            Err(AudioError::Unsupported { what, .. }) => what,
             other => format!("{other:?}"),
         }
     };
@@ -412,13 +410,13 @@ fn he_aac_is_refused_by_its_name_wherever_it_is_signalled() {
     let starts: Vec<usize> = (0..adts.len() - 7).filter(|&i| adts[i..].starts_with(b"\xff\xf1")).collect();
     starts.iter().for_each(|&start| adts[start + 2] &= 0x3f);
     let error = AudioFile::open(&bench.write(&adts), Damage::Refuse).unwrap_err();
-    assert!(matches!(&error, AudioError::NotRead { what, .. } if what == "AAC Main"), "{error}");
+    assert!(matches!(&error, AudioError::Unsupported { what, .. } if what == "AAC Main"), "{error}");
 }
 
 /// Inserts SBR into the frames of an AAC-LC stream without any other signalling: a fill element before the end, or in
 /// place of an existing one.
 #[test]
-fn sbr_in_nothing_but_frames_is_seen() {
+fn sbr_that_only_frames_hold_is_detected() {
     let bench = Bench::new();
     let adts = track("adts-24k-mono.aac");
     let mut file = Vec::new();
@@ -451,13 +449,13 @@ fn sbr_in_nothing_but_frames_is_seen() {
     }
     for damage in [Damage::Refuse, Damage::Keep] {
         let error = AudioFile::open(&bench.write(&file), damage).unwrap_err();
-        assert!(matches!(&error, AudioError::NotRead { what, .. } if what.starts_with("HE-AAC")), "{error}");
+        assert!(matches!(&error, AudioError::Unsupported { what, .. } if what.starts_with("HE-AAC")), "{error}");
     }
     assert!(AudioFile::open(&bench.write(&adts), Damage::Refuse).is_ok());
 }
 
 #[test]
-fn opposite_channels_cancel_and_are_not_silent() {
+fn opposite_channels_cancel_but_are_not_silent() {
     let bench = Bench::new();
     let file = |right: i16| {
         let data: Vec<u8> = (0..4000i16).flat_map(|i| [i, i * right].into_iter().flat_map(i16::to_le_bytes)).collect();

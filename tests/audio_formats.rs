@@ -5,22 +5,24 @@
 #[path = "common/sound.rs"]
 mod sound;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use mert_audio::{AudioError, AudioFile, Damage, ReadOptions, Tail, Track, identify};
+use mert_audio::{AudioError, AudioFile, Damage, ReadOptions, identify};
 use mert_testkit::fixture;
 use npyz::npz::NpzArchive;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use sound::{Decoded, decode};
+use sound::{Decoded, decode, first_window, track};
 use tempfile::TempDir;
 
-/// Tolerances: exact; rounded in f32 in another order; a 16-bit decoder in FFmpeg or one that is asked for 16 bits.
+/// The tolerance of exact samples.
 const EXACT: f32 = 0.0;
+/// The tolerance of f32 arithmetic in another order.
 const ROUNDED: f32 = 3e-6;
+/// The tolerance of a reference of 16 bits.
 const BITS_16: f32 = 3.2e-5;
 
-/// Every supported file: name, container, codec, channels, tolerance.
+/// The supported files in `fixtures/audio-formats/`: name, container, codec, channels and tolerance.
 const FILES: [(&str, &str, &str, usize, f32); 27] = [
     ("opus-stereo.opus", "ogg", "opus", 2, BITS_16),
     ("opus-silk-mono.opus", "ogg", "opus", 1, BITS_16),
@@ -51,8 +53,8 @@ const FILES: [(&str, &str, &str, usize, f32); 27] = [
     ("float-big-endian.mov", "isomp4", "pcm_f32be", 2, EXACT),
 ];
 
-/// Refused files, with the format's name in the error.
-const UNREAD: [(&str, &str); 7] = [
+/// The unsupported files in `fixtures/audio-formats/`, with the name in the error.
+const UNSUPPORTED: [(&str, &str); 7] = [
     ("unread-aac-5.1.m4a", "AAC with 6 channels"),
     ("unread-alac.mov", "ALAC in a QuickTime description"),
     ("unread-ima4.caf", "IMA4 ADPCM"),
@@ -70,13 +72,14 @@ fn bytes(name: &str) -> Vec<u8> {
     std::fs::read(path(name)).unwrap()
 }
 
+/// The samples of a file in `fixtures/audio-formats/`, which decodes without an error or a note.
 fn whole(name: &str) -> Vec<f32> {
     let Decoded { samples, notes, error } = decode(&path(name), Damage::Refuse);
     assert!(error.is_none() && notes.is_empty(), "{name}: {error:?}, {notes:?}");
     samples
 }
 
-/// The largest difference.
+/// The largest difference of two samples.
 fn worst(found: &[f32], expected: &[f32]) -> f32 {
     found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
@@ -86,7 +89,7 @@ fn samples_are_those_of_ffmpeg_and_libopus() {
     let mut archive = NpzArchive::open(path("reference.npz")).unwrap();
     for (name, container, codec, channels, tolerance) in FILES {
         let mut expected: Vec<f32> = archive.by_name(name).unwrap().unwrap().into_vec().unwrap();
-        // The last page states the end of the music, which FFmpeg 5.1 ignores.
+        // FFmpeg 5.1 ignores the end that the last page states.
         if name == "vorbis-5.1.ogg" {
             expected.truncate(8000);
         }
@@ -102,21 +105,15 @@ fn samples_are_those_of_ffmpeg_and_libopus() {
         assert_eq!(file.count().unwrap(), found.len() as u64, "{name}");
     }
     let on_disk = std::fs::read_dir(fixture("audio-formats")).unwrap().count();
-    assert_eq!(on_disk, FILES.len() + UNREAD.len() + 2, "every fixture is in a list");
-}
-
-/// One window of a file, at the model's rate.
-fn window(path: &Path, policy: &str, damage: Damage) -> Result<Vec<f32>, AudioError> {
-    let mut windows = Track::open(path, 24_000, damage)?.windows(&policy.parse()?, Tail::Align, 400)?;
-    Ok(windows.next_window()?.map_or(Vec::new(), |window| window.samples))
+    assert_eq!(on_disk, FILES.len() + UNSUPPORTED.len() + 2, "every fixture is in a list");
 }
 
 #[test]
-fn the_middle_is_that_of_the_whole() {
+fn the_middle_equals_that_of_the_whole() {
     for (name, ..) in FILES {
-        let whole = window(&path(name), "whole", Damage::Refuse).unwrap();
+        let whole = first_window(&path(name), "whole", Damage::Refuse).unwrap();
         for (length, samples) in [("20ms", 480), ("101ms", 2424)] {
-            let found = window(&path(name), &format!("middle:{length}"), Damage::Refuse).unwrap();
+            let found = first_window(&path(name), &format!("middle:{length}"), Damage::Refuse).unwrap();
             let start = (whole.len() - samples) / 2;
             assert!(found == whole[start..start + samples], "{name}, {length}");
         }
@@ -124,28 +121,29 @@ fn the_middle_is_that_of_the_whole() {
 }
 
 #[test]
-fn what_is_not_read_is_named_with_the_command_that_helps() {
-    for (name, what) in UNREAD {
+fn unsupported_formats_are_named_with_a_command_to_convert_them() {
+    for (name, what) in UNSUPPORTED {
         for damage in [Damage::Refuse, Damage::Keep] {
             let error = AudioFile::open(&path(name), damage).unwrap_err();
-            let AudioError::NotRead { what: found, command, ffmpeg: true } = &error else { panic!("{name}: {error}") };
+            let AudioError::Unsupported { what: found, command, ffmpeg: true } = &error else {
+                panic!("{name}: {error}")
+            };
             assert_eq!(found, what);
             let stem = path(name).with_extension("flac");
             assert_eq!(command, &format!("ffmpeg -i {} -map 0:a:0 {}", path(name).display(), stem.display()));
             assert!(error.to_string().contains(command.as_str()) && error.to_string().contains("--ffmpeg"), "{error}");
         }
     }
-    for (name, is_read) in FILES.map(|file| (file.0, true)).into_iter().chain([("unread-wma.wma", false)]) {
-        assert_eq!(identify(&path(name)).unwrap().unwrap().is_read(), is_read, "{name}");
+    for (name, is_supported) in FILES.map(|file| (file.0, true)).into_iter().chain([("unread-wma.wma", false)]) {
+        assert_eq!(identify(&path(name)).unwrap().unwrap().is_supported(), is_supported, "{name}");
     }
 }
 
 /// A header further inside belongs to embedded data.
 #[test]
-fn only_the_first_bytes_of_a_file_say_what_it_is() {
+fn only_the_first_bytes_of_a_file_determine_its_format() {
     let folder = TempDir::new().unwrap();
-    let wav = std::fs::read(fixture("audio").join("s16-16k-stereo.wav")).unwrap();
-    let flac = std::fs::read(fixture("audio").join("16-24k-stereo.flac")).unwrap();
+    let (wav, flac) = (track("s16-16k-stereo.wav"), track("16-24k-stereo.flac"));
     for name in ["x.wav", "x.flac", "x.mp3", "x"] {
         let file = folder.path().join(name);
         for inside in [&wav, &flac] {
@@ -156,7 +154,7 @@ fn only_the_first_bytes_of_a_file_say_what_it_is() {
                 for damage in [Damage::Refuse, Damage::Keep] {
                     let error = AudioFile::open(&file, damage).unwrap_err();
                     assert!(
-                        matches!(&error, AudioError::NotRead { what: found, .. } if found == what),
+                        matches!(&error, AudioError::Unsupported { what: found, .. } if found == what),
                         "{name}: {error}"
                     );
                 }
@@ -178,14 +176,13 @@ fn only_the_first_bytes_of_a_file_say_what_it_is() {
     }
 }
 
-/// Frames after junk are a stream, as many players accept them.
+/// Frames after junk are decoded, as by many players.
 #[test]
-fn frames_may_come_behind_junk() {
+fn frames_may_follow_junk() {
     let folder = TempDir::new().unwrap();
     for (name, extension) in [("no-xing-44k1-stereo.mp3", "mp3"), ("adts-24k-mono.aac", "aac")] {
         let file = folder.path().join("x").with_extension(extension);
-        let stream = std::fs::read(fixture("audio").join(name)).unwrap();
-        let expected = sound::samples(&fixture("audio").join(name));
+        let (stream, expected) = (track(name), sound::whole(name));
         for junk in [&[0; 1000][..], b"some text that a program put there", &[0x55; 3000]] {
             std::fs::write(&file, [junk, &stream].concat()).unwrap();
             let found = decode(&file, Damage::Keep);
@@ -194,11 +191,11 @@ fn frames_may_come_behind_junk() {
     }
 }
 
-/// Formats that state neither their length nor their end.
+/// The files that state neither their length nor their end.
 const WITHOUT_END: [&str; 1] = ["mpeg-1.mp2"];
 
 #[test]
-fn a_file_that_was_cut_off_is_an_error_or_noted() {
+fn a_truncated_file_is_an_error_or_noted() {
     let folder = TempDir::new().unwrap();
     for (name, ..) in FILES {
         let (content, expected, path) = (bytes(name), whole(name), folder.path().join(name));
@@ -219,7 +216,7 @@ fn a_file_that_was_cut_off_is_an_error_or_noted() {
 }
 
 #[test]
-fn no_change_of_bytes_does_harm() {
+fn changed_bytes_never_cause_a_panic() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("x");
     for (name, ..) in FILES {
@@ -240,9 +237,9 @@ fn no_change_of_bytes_does_harm() {
                 let panicked = matches!(found.error, Some(AudioError::DecoderPanicked { .. }));
                 assert!(!panicked, "{name}, variant {variant}: {:?}", found.error);
                 assert!(found.samples.iter().all(|x| x.is_finite()), "{name}, variant {variant}");
-                assert!(found.samples.len() <= 40 * expected.len(), "{name}, variant {variant}: made of nothing");
+                assert!(found.samples.len() <= 40 * expected.len(), "{name}, variant {variant}: too many samples");
                 refused += usize::from(found.error.is_some());
-                let _ = window(&path, "middle:20ms", damage);
+                let _ = first_window(&path, "middle:20ms", damage);
             }
         }
         println!("{name}: {refused} of 240 refused");

@@ -1,6 +1,5 @@
-//! How much memory reading takes: as much for hours as for minutes, and for files that lie about their size.
-//!
-//! Alone in its program, whose allocator counts.
+//! The peak memory of decoding and windows, for long tracks and for files with wrong sizes. A test program of its own,
+//! because its allocator counts.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 #[path = "common/sound.rs"]
@@ -18,13 +17,13 @@ use tempfile::TempDir;
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
 
-/// What the test harness, on its own threads, may allocate meanwhile. An hour of sound has 345 MB.
+/// The memory in bytes that the test harness may allocate meanwhile on its own threads. An hour of audio has 345 MB.
 const SLACK: usize = 1 << 16;
 
-/// One test at a time: the allocator counts them all.
+/// The lock that runs one test at a time: the allocator counts all threads.
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// The bytes that `work` has at most at once, above those from before.
+/// The peak memory of `work` in bytes, above what was allocated before.
 fn peak(work: impl FnOnce()) -> usize {
     MEMORY.reset_peak_usage();
     let before = MEMORY.current_usage();
@@ -32,7 +31,7 @@ fn peak(work: impl FnOnce()) -> usize {
     MEMORY.peak_usage() - before
 }
 
-/// The same second over and over.
+/// A source that repeats one block.
 struct Stream {
     block: Vec<f32>,
     rate: u32,
@@ -53,6 +52,7 @@ impl Source for Stream {
     }
 }
 
+/// The peak memory of the windows of a source of `seconds`, in bytes.
 fn read(rate: u32, seconds: u32) -> usize {
     let stream = Stream { block: noise(rate as usize), rate, blocks: seconds };
     let policy: WindowPolicy = "sliding:5s/2.5s".parse().unwrap();
@@ -70,7 +70,7 @@ fn read(rate: u32, seconds: u32) -> usize {
 #[test]
 fn hours_take_no_more_memory_than_a_minute() {
     let _alone = ALONE.lock().unwrap();
-    // Three windows at the most, and blocks of the resampler and the source.
+    // Up to three windows, and the blocks of the resampler and the source.
     const MOST: usize = 3 << 20;
     for (rate, hours) in [(24_000, 10), (44_100, 2)] {
         let (short, long) = (read(rate, 60), read(rate, hours * 3600));
@@ -79,7 +79,7 @@ fn hours_take_no_more_memory_than_a_minute() {
     }
 }
 
-/// A file with a hole: it takes no room on the disk.
+/// Writes a sparse WAV file, which takes no space on the disk.
 fn long_file(path: &Path, samples: u32) {
     let mut file = std::fs::File::create(path).unwrap();
     file.write_all(&Wav { size: 2 * samples, ..Wav::S16 }.header()).unwrap();
@@ -112,9 +112,9 @@ fn a_file_of_an_hour_takes_no_more_memory_than_one_of_a_minute() {
     assert!(peaks[1] <= peaks[0] + SLACK && peaks[0] < 3 << 20, "{peaks:?} bytes");
 }
 
-/// Sizes and counts in headers are claims. What is allocated for them must be there.
+/// Memory is allocated for data that is there, not for sizes and counts that headers state.
 #[test]
-fn a_file_that_claims_to_be_large_takes_no_memory_for_it() {
+fn wrong_sizes_in_headers_take_no_memory() {
     let _alone = ALONE.lock().unwrap();
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("x");

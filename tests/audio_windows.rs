@@ -1,16 +1,16 @@
-//! Windows of a track against a model of them that has all of the track at once.
+//! The windows of a stream, compared with a model that has the whole track at once.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "common/sound.rs"]
 mod sound;
 
 use mert_audio::{
-    AudioError, MAX_WHOLE_SECONDS, Resampler, Result, Seconds, Source, Tail, Window, WindowPolicy, Windows,
+    AudioError, MAX_WINDOW_SECONDS, Resampler, Result, Seconds, Source, Tail, Window, WindowPolicy, Windows,
 };
 use proptest::prelude::*;
 use sound::noise;
 
-/// A signal in blocks of the given lengths, over and over.
+/// A source that returns `signal` in blocks of `lengths`, which repeat.
 #[derive(Default)]
 struct Blocks {
     signal: Vec<f32>,
@@ -18,9 +18,9 @@ struct Blocks {
     lengths: Vec<usize>,
     position: usize,
     number: usize,
-    /// Of what may be left out this part is, in percent.
-    left_out: u64,
-    /// Ends with an error instead.
+    /// The part in percent of the samples that may be skipped, which the source skips.
+    skippable: u64,
+    /// Whether the source ends with an error.
     fails: bool,
 }
 
@@ -39,15 +39,16 @@ impl Source for Blocks {
         Ok(Some(&self.signal[start..self.position]))
     }
 
-    fn pass_over(&mut self, samples: u64) -> Result<u64> {
+    fn skip(&mut self, samples: u64) -> Result<u64> {
         let left = (self.signal.len() - self.position) as u64;
-        let passed = (samples * self.left_out / 100).min(left);
-        self.position += passed as usize;
-        Ok(passed)
+        let skipped = (samples * self.skippable / 100).min(left);
+        self.position += skipped as usize;
+        Ok(skipped)
     }
 }
 
-/// The windows of `signal`, which is at the model's rate: starts and lengths, or how many samples are needed.
+/// The starts and lengths of the windows of a signal of `samples` at the model's rate; or, if there are none, the
+/// smallest number of samples that has some.
 fn model(
     samples: usize,
     rate: u32,
@@ -79,18 +80,19 @@ fn model(
             }
         }
     }
-    // Only what the track's end leaves is ever shorter than a window.
+    // Only a remainder at the end is ever shorter than a window.
     found.retain(|&(_, length)| length >= min_samples.max(1));
     if found.is_empty() { Err(needed) } else { Ok(found) }
 }
 
+/// All windows of a stream, which then stays at its end.
 fn found(mut windows: Windows<Blocks>) -> Result<Vec<Window>> {
     let result = std::iter::from_fn(|| windows.next_window().transpose()).collect();
-    // An end is an end.
     assert!(windows.next_window().unwrap().is_none());
     result
 }
 
+/// The parameters of a comparison.
 #[derive(Debug, Clone)]
 struct Case {
     samples: usize,
@@ -100,11 +102,11 @@ struct Case {
     tail: Tail,
     min_samples: usize,
     blocks: Vec<usize>,
-    left_out: u64,
+    skippable: u64,
 }
 
-/// Rates are low, so that seconds are few samples. The least that a model takes is less than a second, as it is
-/// for every model.
+/// Random parameters. Rates are low, so that seconds have few samples. The smallest input of the model is below a
+/// second, as for every model.
 fn cases() -> impl Strategy<Value = Case> {
     let millis = || prop_oneof![1u32..50, 1u32..4000, Just(1000u32), Just(500u32), Just(2000u32)];
     let seconds = |millis: u32| Seconds::new(f64::from(millis) / 1000.0).unwrap();
@@ -125,7 +127,7 @@ fn cases() -> impl Strategy<Value = Case> {
     let samples = prop_oneof![
         1 => 0usize..10,
         4 => 0usize..9000,
-        // Exact multiples of many of the lengths and hops.
+        // Multiples of many of the lengths and hops.
         2 => (0usize..18).prop_map(|k| 500 * k),
         1 => (1usize..9, 0usize..3).prop_map(|(k, off)| 1000 * k + off - 1),
     ];
@@ -136,9 +138,9 @@ fn cases() -> impl Strategy<Value = Case> {
         prop::collection::vec(1usize..3000, 1..5),
     ];
     let min_samples = prop_oneof![Just(0usize), Just(1), 1usize..900];
-    let left_out = prop_oneof![Just(0u64), Just(100), 0u64..=100];
-    (samples, rates, policy, tail, min_samples, blocks, left_out).prop_map(
-        |(samples, (from, to), policy, tail, min_samples, blocks, left_out)| Case {
+    let skippable = prop_oneof![Just(0u64), Just(100), 0u64..=100];
+    (samples, rates, policy, tail, min_samples, blocks, skippable).prop_map(
+        |(samples, (from, to), policy, tail, min_samples, blocks, skippable)| Case {
             samples,
             from,
             to,
@@ -146,7 +148,7 @@ fn cases() -> impl Strategy<Value = Case> {
             tail,
             min_samples,
             blocks,
-            left_out,
+            skippable,
         },
     )
 }
@@ -156,7 +158,7 @@ proptest! {
 
     #[test]
     fn windows_are_those_of_the_whole_track(case in cases()) {
-        let Case { samples, from, to, policy, tail, min_samples, blocks, left_out } = case;
+        let Case { samples, from, to, policy, tail, min_samples, blocks, skippable } = case;
         let signal = noise(samples);
         let mut resampled = Vec::new();
         let mut resampler = Resampler::new(from, to).unwrap();
@@ -164,7 +166,7 @@ proptest! {
         resampler.finish(|piece| resampled.extend_from_slice(piece));
         prop_assert_eq!(resampled.len(), (samples * to as usize + from as usize / 2) / from as usize);
 
-        let source = Blocks { signal, rate: from, lengths: blocks, left_out, ..Blocks::default() };
+        let source = Blocks { signal, rate: from, lengths: blocks, skippable, ..Blocks::default() };
         let windows = Windows::new(source, to, &policy, tail, min_samples, Some(resampled.len() as u64));
         let longest = match policy {
             WindowPolicy::Whole => usize::MAX,
@@ -194,7 +196,7 @@ proptest! {
     }
 }
 
-/// So long that what is behind is thrown away many times: the small cases above never are.
+/// The tracks are so long that the buffer drops samples many times, which the small cases above never reach.
 #[test]
 fn long_tracks_have_the_same_windows_as_short_ones() {
     let signal = noise(1_000_001);
@@ -216,9 +218,9 @@ fn long_tracks_have_the_same_windows_as_short_ones() {
 }
 
 #[test]
-fn whole_tracks_have_a_limit() {
+fn whole_tracks_have_a_maximum_length() {
     let rate = 1000;
-    let limit = (MAX_WHOLE_SECONDS * rate) as usize;
+    let limit = (MAX_WINDOW_SECONDS * rate) as usize;
     let windows = |samples: usize| {
         let source = Blocks { signal: noise(samples), rate, lengths: vec![999], ..Blocks::default() };
         Windows::new(source, rate, &WindowPolicy::Whole, Tail::Align, 400, None).unwrap()
@@ -226,7 +228,7 @@ fn whole_tracks_have_a_limit() {
     let all = found(windows(limit)).unwrap();
     assert!(all.len() == 1 && all[0].samples.len() == limit);
     let mut one_more = windows(limit + 1);
-    assert!(matches!(one_more.next_window(), Err(AudioError::TooLong { limit: MAX_WHOLE_SECONDS })));
+    assert!(matches!(one_more.next_window(), Err(AudioError::TooLong { limit: MAX_WINDOW_SECONDS })));
 }
 
 #[test]
@@ -234,14 +236,14 @@ fn the_middle_of_a_stream_needs_its_length() {
     let source = Blocks { signal: noise(5000), rate: 1000, lengths: vec![100], ..Blocks::default() };
     let policy: WindowPolicy = "middle:2s".parse().unwrap();
     let error = Windows::new(source, 1000, &policy, Tail::Align, 400, None).err().expect("an error");
-    assert!(matches!(error, AudioError::Window { .. }));
+    assert!(matches!(error, AudioError::InvalidWindow { .. }));
 }
 
-/// A length is only what a file says: a source that ends before the window that was to be its middle has none.
+/// A stated length may be wrong: a source that ends before its supposed middle has no window.
 #[test]
-fn a_source_that_is_shorter_than_it_says_gives_no_window() {
-    for (from, to, left_out) in [(1000, 1000, 0), (1000, 1000, 100), (1470, 1000, 0), (1470, 1000, 50)] {
-        let source = Blocks { signal: noise(5000), rate: from, lengths: vec![100], left_out, ..Blocks::default() };
+fn a_source_shorter_than_stated_has_no_window() {
+    for (from, to, skippable) in [(1000, 1000, 0), (1000, 1000, 100), (1470, 1000, 0), (1470, 1000, 50)] {
+        let source = Blocks { signal: noise(5000), rate: from, lengths: vec![100], skippable, ..Blocks::default() };
         let policy: WindowPolicy = "middle:2s".parse().unwrap();
         let mut windows = Windows::new(source, to, &policy, Tail::Align, 400, Some(20_000)).unwrap();
         let samples = (5000 * u64::from(to) + u64::from(from) / 2) / u64::from(from);
@@ -250,9 +252,9 @@ fn a_source_that_is_shorter_than_it_says_gives_no_window() {
     }
 }
 
-/// A track that fails late has given its earlier windows, and no last one that would be wrong.
+/// A source that fails late yields its earlier windows, and no wrong last one.
 #[test]
-fn windows_before_an_error_are_given_and_none_after() {
+fn windows_are_yielded_before_an_error_and_none_after() {
     for (policy, expected) in [("sliding:2s/1s", 3), ("sliding:10s", 0), ("whole", 0)] {
         let source = Blocks { signal: noise(4500), rate: 1000, lengths: vec![100], fails: true, ..Blocks::default() };
         let mut windows = Windows::new(source, 1000, &policy.parse().unwrap(), Tail::Align, 400, None).unwrap();

@@ -200,7 +200,7 @@ fn bad_usage_is_exit_status_2_and_says_why() {
 fn without_libtorch_the_feature_is_named() {
     let (code, _, err) = mert_verify(&["bench", "--against", "tch"]);
     assert_eq!(code, 2);
-    assert!(err.contains("--features tch") && err.contains("install-libtorch.sh"), "{err}");
+    assert!(err.contains("--features tch") && err.contains("install_libtorch.sh"), "{err}");
 }
 
 #[cfg(feature = "tch")]

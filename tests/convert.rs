@@ -22,7 +22,7 @@ fn convert(input: &Path, folder: &TempDir, options: &[&str]) -> PathBuf {
     output
 }
 
-/// Name → (shape, bytes).
+/// The shape and bytes of each tensor, by name.
 type Raw = BTreeMap<String, (Vec<usize>, Vec<u8>)>;
 
 fn raw(path: &Path) -> Raw {
@@ -35,7 +35,7 @@ fn f32s(bytes: &[u8]) -> Vec<f32> {
     bytes.as_chunks().0.iter().map(|c| f32::from_le_bytes(*c)).collect()
 }
 
-/// Every file of `fixtures/containers` that holds the same values.
+/// The files of `fixtures/containers` that hold the same values.
 const SAME_VALUES: [&str; 10] = [
     "zip.bin",
     "legacy.bin",
@@ -79,7 +79,7 @@ fn the_fused_spelling_gives_the_same_tensors() {
     }
 }
 
-/// The source's f32 values, read by the `safetensors` crate alone.
+/// The source's f32 values, read with the `safetensors` crate alone.
 fn source_values() -> BTreeMap<String, (Vec<usize>, Vec<f32>)> {
     raw(&fixture("containers/plain.safetensors")).into_iter().map(|(n, (s, b))| (n, (s, f32s(&b)))).collect()
 }
@@ -98,7 +98,7 @@ fn every_value_is_the_nearest_f16() {
         assert_eq!(shape, source_shape);
         for (got, &value) in bytes.as_chunks::<2>().0.iter().zip(values) {
             let got = f16::from_le_bytes(*got);
-            // Nearest, by looking at both neighbours; on a tie the one with an even last bit.
+            // The value is the nearest if both neighbours are farther away; on a tie its last bit is even.
             let distance = |bits: u16| (f16::from_bits(bits).to_f64() - f64::from(value)).abs();
             for neighbour in [got.to_bits().wrapping_sub(1), got.to_bits() + 1] {
                 if f16::from_bits(neighbour).is_finite()
@@ -180,7 +180,7 @@ fn layouts_differ_in_conv_weights_only_and_by_their_last_two_axes() {
 }
 
 #[test]
-fn the_file_says_what_it_is() {
+fn the_metadata_describes_the_file() {
     let folder = TempDir::new().unwrap();
     let input = fixture("mert-tiny/pytorch_model.bin");
     for (layout, format) in [("mlx", "mlx"), ("candle", "pt")] {
@@ -203,7 +203,7 @@ fn the_file_says_what_it_is() {
 }
 
 #[test]
-fn a_known_checkpoint_passes_its_licence_on() {
+fn a_known_checkpoint_s_licence_is_recorded() {
     use mert_checkpoint::Source;
     use mert_convert::{Plan, PlanOptions};
     let source = Source::open(&fixture("containers/zip.bin")).unwrap();
@@ -225,7 +225,7 @@ fn the_same_input_gives_the_same_bytes() {
     }
 }
 
-/// Every kind of tensor and reader, in both orders: which thread does what must not show.
+/// The bytes do not depend on which thread converts which tensor, for every kind of tensor and reader.
 #[test]
 fn any_number_of_threads_gives_the_same_bytes() {
     let folder = TempDir::new().unwrap();
@@ -240,15 +240,14 @@ fn any_number_of_threads_gives_the_same_bytes() {
     }
 }
 
-/// The header's length is foretold from the file's size, before its SHA-256 is known: a file that is as
-/// large as a known checkpoint but another must get its tensors in the right place all the same.
+/// The licence of a known checkpoint is not recorded for another file of the same size, nor does it move the tensors.
 #[test]
-fn a_file_of_a_known_size_is_not_taken_for_the_known_one() {
+fn a_file_of_a_known_size_is_not_the_known_checkpoint() {
     let folder = TempDir::new().unwrap();
     let [padded, config] = ["padded.bin", "config.json"].map(|name| folder.path().join(name));
     std::fs::copy(fixture("containers/config.json"), config).unwrap();
     std::fs::copy(fixture("containers/legacy.bin"), &padded).unwrap();
-    // A hole behind the last storage, where a legacy file may have anything.
+    // A hole after the last storage; readers of legacy files ignore what follows it.
     let file = std::fs::OpenOptions::new().write(true).open(&padded).unwrap();
     file.set_len(mert_arch::KNOWN_CHECKPOINTS[0].bytes).unwrap();
     let converted = convert(&padded, &folder, &[]);
@@ -259,7 +258,7 @@ fn a_file_of_a_known_size_is_not_taken_for_the_known_one() {
 }
 
 #[test]
-fn the_sha256_that_is_printed_is_the_output_s() {
+fn the_printed_sha256_is_the_output_s() {
     use sha2::{Digest, Sha256};
     let folder = TempDir::new().unwrap();
     let output = folder.path().join("out.safetensors");
@@ -270,7 +269,7 @@ fn the_sha256_that_is_printed_is_the_output_s() {
     assert!(text.contains(&format!("sha256       {hex}")), "{text}");
 }
 
-/// The binary of `mert-verify` carries this file; it must be what the converter makes today.
+/// The binary of `mert-verify` contains this file, which must equal the converter's current output.
 #[test]
 fn the_built_in_fixture_is_up_to_date() {
     let folder = TempDir::new().unwrap();
@@ -279,9 +278,9 @@ fn the_built_in_fixture_is_up_to_date() {
     assert!(same, "convert fixtures/mert-tiny/pytorch_model.bin to fixtures/mert-tiny/model.safetensors again");
 }
 
-/// A fixture is what its README says it is, to the byte.
+/// The fixtures are byte for byte those that their README lists.
 #[test]
-fn the_fixtures_are_those_that_their_readme_lists() {
+fn the_fixtures_match_their_readme() {
     use sha2::{Digest, Sha256};
     let readme = std::fs::read_to_string(fixture("README.md")).unwrap();
     let mut listed = 0;
@@ -335,7 +334,7 @@ fn a_folder_and_its_shards_are_read() {
     let sharded = raw(&convert(&model, &folder, &[]));
     assert!(sharded == raw(&convert(&fixture("containers/zip.bin"), &folder, &[])));
 
-    // A tensor that the index puts elsewhere.
+    // A tensor in another shard than the index lists.
     let moved = index.to_string().replacen("model-00001", "model-00002", 1);
     std::fs::write(model.join("model.safetensors.index.json"), moved).unwrap();
     let output = folder.path().join("never.safetensors");
@@ -345,7 +344,7 @@ fn a_folder_and_its_shards_are_read() {
 }
 
 #[test]
-fn without_a_config_the_assumptions_are_said() {
+fn without_a_config_the_assumptions_are_printed() {
     let folder = TempDir::new().unwrap();
     let alone = folder.path().join("alone.bin");
     std::fs::copy(fixture("containers/zip.bin"), &alone).unwrap();
@@ -361,8 +360,11 @@ fn without_a_config_the_assumptions_are_said() {
     let config = ConvertedModel::read(&output).unwrap().metadata.config;
     args.extend(["--force", "--quiet"]);
     let quiet = mert_convert(&args).success();
-    let said = String::from_utf8_lossy(&quiet.get_output().stderr).into_owned();
-    assert!(said.contains("assumed: ") && said.contains("deepnorm = false") && said.lines().count() == 1, "{said}");
+    let message = String::from_utf8_lossy(&quiet.get_output().stderr).into_owned();
+    assert!(
+        message.contains("assumed: ") && message.contains("deepnorm = false") && message.lines().count() == 1,
+        "{message}"
+    );
     assert!(quiet.get_output().stdout.is_empty());
     assert_eq!(config.num_attention_heads, 2);
     assert_eq!((config.hidden_size, config.num_conv_pos_embedding_groups), (32, 4));
@@ -397,7 +399,7 @@ fn the_plan_accounts_for_every_tensor_and_writes_nothing() {
         ["model.mert_model.masked_spec_embed", "optimizer_states.0.state.0.exp_avg", "optimizer_states.0.state.0.step"]
     );
 
-    // For people, and without OUTPUT.
+    // The plan as text, without OUTPUT.
     let run = mert_convert(&[input.to_str().unwrap()]).success();
     let text = String::from_utf8_lossy(&run.get_output().stdout).into_owned();
     for word in ["weight norm (dim 2) fused", "transposed (0, 2, 1)", "dropped: replaces masked frames", "49 tensors"] {
@@ -429,19 +431,19 @@ fn the_output_has_ordinary_permissions() {
 }
 
 #[test]
-fn a_digest_that_the_user_vouches_for_is_recorded_and_not_computed() {
+fn a_given_digest_is_recorded_and_not_computed() {
     let folder = TempDir::new().unwrap();
     let input = fixture("containers/zip.bin");
     let computed = std::fs::read(convert(&input, &folder, &[])).unwrap();
     let digest = mert_fs::sha256_file(&input).unwrap();
-    let told = std::fs::read(convert(&input, &folder, &["--source-sha256", &digest])).unwrap();
-    assert!(told == computed, "the right digest gives the same file");
+    let given = std::fs::read(convert(&input, &folder, &["--source-sha256", &digest])).unwrap();
+    assert!(given == computed, "the right digest gives the same file");
 
     let other = "ab".repeat(32);
     let output = convert(&input, &folder, &["--source-sha256", &other]);
     let bytes = std::fs::read(output).unwrap();
     let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
-    assert_eq!(header.metadata().as_ref().unwrap()["source_sha256"], other, "it is taken at the user's word");
+    assert_eq!(header.metadata().as_ref().unwrap()["source_sha256"], other, "the given digest is recorded");
 
     let output = folder.path().join("refused.safetensors");
     for wrong in ["", "abc", &"ab".repeat(33), &"zz".repeat(32)] {

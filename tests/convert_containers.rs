@@ -1,5 +1,5 @@
-//! Checkpoints as training leaves them: wrapper names, several models, other containers and formats, parts of
-//! checkpoints. Each is converted like the plain one, or refused with advice.
+//! Checkpoints as training writes them: wrapper names, several models, other containers and formats, parts of checkpoints.
+//! Each is converted like the plain one, or refused with advice.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 #[path = "common/scratch.rs"]
@@ -36,7 +36,7 @@ fn plain(scratch: &Scratch) -> Vec<u8> {
 }
 
 #[test]
-fn names_of_wrappers_within_names() {
+fn wrapper_names_are_removed() {
     let scratch = Scratch::new();
     let expected = plain(&scratch);
     let wrap = |name: &str, after: &str, wrapper: &str| name.replacen(after, &format!("{after}{wrapper}."), 1);
@@ -114,11 +114,11 @@ fn the_average_of_models() {
 }
 
 #[test]
-fn what_lies_beside_the_model_is_said() {
+fn other_objects_are_listed() {
     let scratch = Scratch::new();
     let (_, output) = converted(&scratch, &fixture("containers/lightning.ckpt"), &[]);
-    let said = "beside the model: epoch (int), global_step (int)";
-    assert!(output.contains(said) && output.contains("optimizer_states (list, 2 tensors)"), "{output}");
+    let message = "left out     epoch (int), global_step (int)";
+    assert!(output.contains(message) && output.contains("optimizer_states (list, 2 tensors)"), "{output}");
     let run = runner::command("mert-convert")
         .args([fixture("containers/lightning.ckpt").to_str().unwrap(), "--json"])
         .assert()
@@ -142,13 +142,13 @@ fn rewritten(scratch: &Scratch, method: CompressionMethod, change: impl Fn(&str,
         writer.write_all(&change(&name, bytes)).unwrap();
     }
     writer.finish().unwrap();
-    std::fs::copy(fixture("containers/config.json"), scratch.path("config.json")).unwrap();
+    scratch.add_config();
     path
 }
 
 /// Compressed, with zip64 lengths, and from a big-endian machine.
 #[test]
-fn archives_that_were_written_otherwise() {
+fn unusual_archives() {
     let scratch = Scratch::new();
     let expected = converted(&scratch, &fixture("containers/zip.bin"), &[]).0;
     for method in [CompressionMethod::Stored, CompressionMethod::Deflated] {
@@ -183,12 +183,12 @@ fn a_flipped_bit_in_a_shared_storage() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 0x40;
     let input = scratch.write("views.bin", &bytes);
-    std::fs::copy(fixture("containers/config.json"), scratch.path("config.json")).unwrap();
+    scratch.add_config();
     scratch.refused(&input, &[], &["tensor", "checksum", "damaged"]);
 }
 
 #[test]
-fn archives_around_checkpoints_and_other_formats() {
+fn other_formats_are_named() {
     let scratch = Scratch::new();
     let mut tar = vec![0; 1024];
     tar[257..262].copy_from_slice(b"ustar");
@@ -223,7 +223,7 @@ fn archives_around_checkpoints_and_other_formats() {
 }
 
 #[test]
-fn files_of_other_kinds_that_pytorch_writes() {
+fn other_files_of_pytorch_are_named() {
     let scratch = Scratch::new();
     for (name, words) in [
         ("torchscript.pt", &["TorchScript", "torch.jit.load", "state_dict()"][..]),
@@ -240,7 +240,7 @@ fn files_of_other_kinds_that_pytorch_writes() {
 }
 
 #[test]
-fn weights_that_are_not_plain() {
+fn modified_weights_are_refused() {
     let scratch = Scratch::new();
     let lora = |name: &str| {
         (format!("encoder.layers.0.attention.q_proj.{name}"), Tensor { shape: vec![1], values: vec![1.0] })
@@ -270,7 +270,7 @@ fn weights_that_are_not_plain() {
 }
 
 #[test]
-fn folders_in_parts() {
+fn checkpoints_in_parts() {
     let scratch = Scratch::new();
     std::fs::create_dir(scratch.path("step-10")).unwrap();
     scratch.write("step-10/.metadata", b"");

@@ -1,5 +1,8 @@
-//! `mert-convert … OUT.mlpackage` at the command line: options, determinism, what is replaced and what is not.
+//! `mert-convert … OUT.mlpackage` at the command line: options, determinism, replacement of existing outputs.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+
+#[path = "common/scratch.rs"]
+mod scratch;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,19 +10,19 @@ use std::path::{Path, PathBuf};
 use assert_cmd::Command;
 use mert_arch::{Config, KNOWN_CHECKPOINTS};
 use mert_testkit::{fixture, runner, sharp_checkpoint, write_torch_zip};
+use scratch::{listing, mert_convert};
 use tempfile::TempDir;
 
 fn run(input: &Path, output: &Path, options: &[&str]) -> (i32, String, String) {
-    let output = runner::command("mert-convert").arg(input).arg(output).args(options).output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+    let run = mert_convert(input, output, options);
+    (run.code, run.stdout, run.stderr)
 }
 
 fn tiny() -> PathBuf {
     fixture("mert-tiny/pytorch_model.bin")
 }
 
-/// Relative path and content of every file in a folder.
+/// The relative path and the content of every file in a folder.
 fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut files = Vec::new();
     let mut folders = vec![folder.to_path_buf()];
@@ -35,13 +38,6 @@ fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     }
     files.sort();
     files
-}
-
-fn names(folder: &Path) -> Vec<String> {
-    let mut names: Vec<String> =
-        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
 }
 
 #[test]
@@ -75,7 +71,7 @@ fn two_writes_give_the_same_bytes_on_any_number_of_threads() {
 }
 
 #[test]
-fn an_existing_package_is_replaced_only_with_force_and_anything_else_never() {
+fn only_packages_are_replaced_and_only_with_force() {
     let folder = TempDir::new().unwrap();
     let output = folder.path().join("a.mlpackage");
     assert_eq!(run(&tiny(), &output, &["--seconds", "1"]).0, 0);
@@ -127,10 +123,10 @@ fn an_existing_package_is_replaced_only_with_force_and_anything_else_never() {
     assert_eq!(code, 2);
     assert!(err.contains("is the input") && config.exists(), "{err}");
     let expected = ["a.mlpackage", "config.json", "file.mlpackage", "folder.mlpackage", "pytorch_model.bin"];
-    assert_eq!(names(folder.path()), expected);
+    assert_eq!(listing(folder.path()), expected);
 }
 
-/// Whenever a signal comes, there is one whole package under the name, and nothing beside it.
+/// A signal at any time leaves one complete package under the name, and nothing beside it.
 #[cfg(target_os = "linux")]
 #[test]
 fn an_interrupted_conversion_leaves_the_old_package_or_the_new_one() {
@@ -149,24 +145,24 @@ fn an_interrupted_conversion_leaves_the_old_package_or_the_new_one() {
             .spawn()
             .unwrap();
         std::thread::sleep(std::time::Duration::from_micros(300 * i));
-        // Its own kill would be SIGKILL, which nobody can prepare for.
+        // `Child::kill` sends SIGKILL, which a process cannot handle.
         std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
         child.wait().unwrap();
         let after = contents(&output);
-        assert!(after == old || after == new, "after {} µs: {:?}", 300 * i, names(&output));
+        assert!(after == old || after == new, "after {} µs: {:?}", 300 * i, listing(&output));
         if after == before {
             kept += 1
         } else {
             replaced += 1
         }
-        assert_eq!(names(folder.path()), ["a.mlpackage"], "after {} µs", 300 * i);
+        assert_eq!(listing(folder.path()), ["a.mlpackage"], "after {} µs", 300 * i);
     }
     println!("{kept} kept the old package, {replaced} replaced it");
     assert!(kept > 0);
 }
 
 #[test]
-fn what_cannot_be_a_package_is_refused_with_a_reason_and_leaves_nothing() {
+fn impossible_packages_are_refused_and_leave_nothing() {
     let folder = TempDir::new().unwrap();
     let package = folder.path().join("a.mlpackage");
     let file = folder.path().join("a.safetensors");
@@ -175,9 +171,9 @@ fn what_cannot_be_a_package_is_refused_with_a_reason_and_leaves_nothing() {
         (&package, &["--layout", "mlx"], &["--layout", "leave it out"]),
         (&package, &["--layers", "13"], &["hidden state 13", "0 to 12"]),
         (&package, &["--seconds", "0.01"], &["240 samples", "needs 400", "--seconds"]),
-        (&package, &["--seconds", "30-5"], &["shorter to a longer"]),
-        (&package, &["--seconds", "soon"], &["no choice of lengths"]),
-        (&package, &["--minimum-deployment", "ios14"], &["ios15, ios16, ios17 or ios18"]),
+        (&package, &["--seconds", "30-5"], &["shorter, then a longer"]),
+        (&package, &["--seconds", "soon"], &["invalid lengths"]),
+        (&package, &["--minimum-deployment", "ios14"], &["ios15, ios16, ios17, ios18"]),
         (&file, &["--seconds", "5"], &["--seconds is for Core ML packages", ".mlpackage"]),
         (&file, &["--frames"], &["--frames is for"]),
         (&file, &["--layers", "6"], &["--layers is for"]),
@@ -188,18 +184,18 @@ fn what_cannot_be_a_package_is_refused_with_a_reason_and_leaves_nothing() {
         for word in words {
             assert!(err.contains(word), "{options:?}: `{word}` is not in: {err}");
         }
-        assert!(names(folder.path()).is_empty(), "{options:?}");
+        assert!(listing(folder.path()).is_empty(), "{options:?}");
     }
     let (code, _, err) = run(&tiny(), &folder.path().join("a.mlmodel"), &[]);
     assert_eq!(code, 2);
     assert!(err.contains(".safetensors or .mlpackage"), "{err}");
-    // Numbers that half precision has not, or only from afar.
+    // Numbers that half precision cannot represent, or only roughly.
     let config = folder.path().join("config.json");
     for (field, from, to, word) in [
         ("layer_norm_eps", "1e-05", "1e-08", "`feature_projection.layer_norm's epsilon` needs 1e-8"),
-        ("layer_norm_eps", "1e-05", "1e-07", "of which half precision makes 1.19"),
-        ("layer_norm_eps", "1e-05", "1e5", "half precision makes inf"),
-        ("attention_relax", "-1.0", "1e12", "of which half precision makes"),
+        ("layer_norm_eps", "1e-05", "1e-07", "which half precision rounds to 1.19"),
+        ("layer_norm_eps", "1e-05", "1e5", "half precision rounds to inf"),
+        ("attention_relax", "-1.0", "1e12", "which half precision rounds to"),
     ] {
         let text = fs::read_to_string(fixture("mert-tiny/config.json")).unwrap();
         let changed = text.replace(&format!("\"{field}\": {from}"), &format!("\"{field}\": {to}"));
@@ -215,7 +211,7 @@ fn what_cannot_be_a_package_is_refused_with_a_reason_and_leaves_nothing() {
 }
 
 #[test]
-fn a_dry_run_says_what_the_package_would_be() {
+fn a_dry_run_describes_the_package() {
     let folder = TempDir::new().unwrap();
     let package = folder.path().join("a.mlpackage");
     let (code, out, _) = run(&tiny(), &package, &["--dry-run", "--layers", "6", "--seconds", "5,10", "--frames"]);
@@ -238,9 +234,9 @@ fn a_dry_run_says_what_the_package_would_be() {
     assert_eq!(document["output"]["written"]["bytes"], size);
 }
 
-/// What an app's developer and a lawyer look for.
+/// The description and licence that an app's developer looks for.
 #[test]
-fn the_package_says_where_it_comes_from() {
+fn the_package_names_its_source() {
     let folder = TempDir::new().unwrap();
     let model = |options: &[&str]| {
         let package = folder.path().join("a.mlpackage");

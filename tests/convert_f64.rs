@@ -8,17 +8,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
-use mert_arch::Config;
 use mert_testkit::{Tensor, fixture, runner, sharp_checkpoint, write_torch_zip_f64};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
-use scratch::Scratch;
+use scratch::{Scratch, tiny};
 
 const POS_CONV: &str = "encoder.pos_conv_embed.conv";
 
 fn tensors() -> Vec<(String, Tensor)> {
-    let text = std::fs::read_to_string(fixture("containers/config.json")).unwrap();
-    sharp_checkpoint(&Config::from_json(&text).unwrap(), 1)
+    sharp_checkpoint(&tiny(), 1)
 }
 
 /// Values that two roundings get wrong, cyclically: near a tie of f16, near one of bf16, and with all bits set.
@@ -155,7 +153,7 @@ fn one_tensor_of_many() {
 }
 
 #[test]
-fn what_is_too_large_or_not_finite_is_named() {
+fn overflows_and_nan_are_named() {
     for (value, dtype, words) in [
         (1e300, "f32", &["1e300", "overflows f32", "encoder.layer_norm.bias"][..]),
         (-1e300, "f16", &["-1e300", "overflows f16", "--dtype bf16"]),

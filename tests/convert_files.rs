@@ -1,5 +1,5 @@
-//! Files that `mert-convert` refuses to read or to write: exit status 2, a message that names the culprit,
-//! nothing written and nothing lost.
+//! Files that `mert-convert` refuses to read or to write: exit status 2, a message that names the file, nothing written and
+//! nothing lost.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 #[path = "common/scratch.rs"]
@@ -11,7 +11,7 @@ use mert_testkit::{Damage, fixture, runner};
 use scratch::Scratch;
 
 #[test]
-fn outputs_that_cannot_be() {
+fn impossible_outputs() {
     let scratch = Scratch::new();
     let convert = |output: &str| {
         let run = runner::command("mert-convert")
@@ -34,7 +34,7 @@ fn an_existing_output_without_force() {
     let input = fixture("containers/zip.bin");
     scratch.refused(&input, &[], &["out.safetensors exists", "--force"]);
     assert_eq!(std::fs::read(scratch.path("out.safetensors")).unwrap(), b"precious");
-    // A refusal with --force leaves the old one too.
+    // A refusal with --force also leaves the old file.
     scratch.refused(&fixture("hostile/numpy.bin"), &["--force"], &["not a tensor"]);
     assert_eq!(std::fs::read(scratch.path("out.safetensors")).unwrap(), b"precious");
 }
@@ -44,7 +44,7 @@ fn an_output_that_is_the_input() {
     let scratch = Scratch::new();
     let input = scratch.path("out.safetensors");
     std::fs::copy(fixture("containers/plain.safetensors"), &input).unwrap();
-    std::fs::copy(fixture("containers/config.json"), scratch.path("config.json")).unwrap();
+    scratch.add_config();
     let before = std::fs::read(&input).unwrap();
     scratch.refused(&input, &["--force"], &["is the input itself"]);
     assert!(std::fs::read(&input).unwrap() == before);
@@ -70,7 +70,7 @@ fn links_are_followed_and_devices_are_left_alone() {
 }
 
 #[test]
-fn files_that_are_no_checkpoints() {
+fn files_that_are_not_checkpoints() {
     let scratch = Scratch::new();
     let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 377552987\n";
     for (name, bytes, words) in [
@@ -103,20 +103,20 @@ fn truncated_files() {
         for part in [bytes.len() - 1, bytes.len() / 2, 5000, 100, 20] {
             let scratch = Scratch::new();
             let input = scratch.write(name, &bytes[..part]);
-            std::fs::copy(fixture("containers/config.json"), scratch.path("config.json")).unwrap();
+            scratch.add_config();
             scratch.refused(&input, &[], &["mert-convert: "]);
         }
     }
 }
 
-/// Bits flipped anywhere, headers above all: an error or a conversion, never a panic, an endless loop or
-/// an allocation of what a damaged length claims.
+/// Flipped bits, most of them in headers, give an error or a conversion, never a panic, an endless loop or an allocation of
+/// a damaged length.
 #[test]
 fn damaged_files_never_panic() {
     use mert_checkpoint::Source;
     use mert_convert::{ConvertError, Plan, PlanOptions, write};
     let scratch = Scratch::new();
-    std::fs::copy(fixture("containers/config.json"), scratch.path("config.json")).unwrap();
+    scratch.add_config();
     let mut damage = Damage::new(1);
     let (mut refused, mut converted) = (0, 0);
     for name in ["zip.bin", "legacy.bin", "plain.safetensors", "lightning.ckpt", "f16.bin"] {
@@ -145,11 +145,11 @@ fn damaged_files_never_panic() {
             }
         }
     }
-    // A legacy file and safetensors have no checksums: a flipped weight goes through, a header does not.
+    // Legacy files and safetensors have no checksums: a flipped bit in a weight is converted, one in a header is refused.
     assert!(refused > 200 && converted > 0, "{refused} refused, {converted} converted");
 }
 
-/// A zip entry carries a checksum: a flipped bit in a weight does not go through.
+/// A zip entry has a checksum: a flipped bit in a weight is refused.
 #[test]
 fn a_flipped_bit_in_a_zip() {
     let scratch = Scratch::new();
@@ -157,7 +157,7 @@ fn a_flipped_bit_in_a_zip() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 0x40;
     let input = scratch.write("zip.bin", &bytes);
-    std::fs::copy(fixture("containers/config.json"), scratch.path("config.json")).unwrap();
+    scratch.add_config();
     scratch.refused(&input, &[], &["tensor", "damaged"]);
 }
 
@@ -173,7 +173,7 @@ fn a_key_for_a_file_without_dictionaries() {
 }
 
 #[test]
-fn pickles_that_run_programs_run_nothing() {
+fn hostile_pickles_are_not_executed() {
     let scratch = Scratch::new();
     scratch.refused(&fixture("hostile/os-system.bin"), &[], &["posix.system"]);
     let words = ["`encoder.layer_norm.weight` is a pickled `posix.system`", "not executed"];
@@ -184,8 +184,8 @@ fn pickles_that_run_programs_run_nothing() {
     }
 }
 
-/// A lazily negated view has its values stored with the other sign; a reader that ignores the mark is
-/// wrong without a word.
+/// A lazily negated view is stored with the opposite sign, so that a reader that ignores its metadata returns wrong
+/// values.
 #[test]
 fn a_negated_view() {
     let scratch = Scratch::new();

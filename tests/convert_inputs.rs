@@ -1,5 +1,5 @@
-//! Inputs other than a plain checkpoint with its config.json: folders, shards, links, pipes, other encodings and
-//! spellings; and dropped tensors and overridden fields.
+//! Inputs of `mert-convert` other than a checkpoint with its config.json: folders, shards, links, pipes, other encodings and
+//! spellings; and the options --drop and --set.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 #[path = "common/scratch.rs"]
@@ -7,13 +7,8 @@ mod scratch;
 
 use std::path::{Path, PathBuf};
 
-use mert_arch::Config;
 use mert_testkit::{ConvertedModel, Tensor, fixture, runner, sharp_checkpoint, write_torch_zip};
-use scratch::Scratch;
-
-fn tiny() -> Config {
-    Config::from_json(&std::fs::read_to_string(fixture("containers/config.json")).unwrap()).unwrap()
-}
+use scratch::{Scratch, tiny};
 
 /// A checkpoint of the tiny model and `extra` tensors, with its config.json if `config`.
 fn checkpoint(scratch: &Scratch, extra: &[&str], config: bool) -> PathBuf {
@@ -22,7 +17,7 @@ fn checkpoint(scratch: &Scratch, extra: &[&str], config: bool) -> PathBuf {
     let path = scratch.path("checkpoint.bin");
     write_torch_zip(&path, &tensors).unwrap();
     if config {
-        std::fs::copy(fixture("containers/config.json"), scratch.path("config.json")).unwrap();
+        scratch.add_config();
     }
     path
 }
@@ -33,15 +28,15 @@ fn convert(scratch: &Scratch, input: &Path, options: &[&str]) -> (String, Conver
     let output = scratch.path("out.safetensors");
     let mut command = runner::command("mert-convert");
     let run = command.arg(input).arg(&output).args(options).arg("--force").assert().success();
-    let said = String::from_utf8_lossy(&run.get_output().stdout).into_owned();
+    let message = String::from_utf8_lossy(&run.get_output().stdout).into_owned();
     let model = ConvertedModel::read(&output).unwrap();
     std::fs::remove_file(output).unwrap();
-    (said, model)
+    (message, model)
 }
 
-/// Nothing inside the encoder may be suggested or accepted for --drop: a WavLM, for example, would become a HuBERT.
+/// --drop is neither suggested nor accepted for tensors inside the encoder: a WavLM, for example, would become a HuBERT.
 #[test]
-fn nothing_inside_the_encoder_can_be_dropped() {
+fn tensors_inside_the_encoder_cannot_be_dropped() {
     for (name, words) in [
         ("encoder.layers.0.attention.gru_rel_pos_const", &["WavLM"][..]),
         ("encoder.layers.1.adapter_layer.norm.bias", &["adapters"]),
@@ -55,9 +50,9 @@ fn nothing_inside_the_encoder_can_be_dropped() {
             let set = ["--set", "num_attention_heads=2", "--set", "do_stable_layer_norm=false"];
             let mut options = if config { vec![] } else { set.to_vec() };
             let run = runner::command("mert-convert").arg(&input).args(&options).assert().code(2);
-            let said = String::from_utf8_lossy(&run.get_output().stderr).into_owned();
-            assert!(words.iter().all(|word| said.contains(word)) && said.contains(name), "{name}: {said}");
-            assert!(!said.contains("--drop"), "{said}");
+            let message = String::from_utf8_lossy(&run.get_output().stderr).into_owned();
+            assert!(words.iter().all(|word| message.contains(word)) && message.contains(name), "{name}: {message}");
+            assert!(!message.contains("--drop"), "{message}");
             options.extend(["--drop", name]);
             scratch.refused(&input, &options, &[name]);
         }
@@ -70,7 +65,7 @@ fn nothing_inside_the_encoder_can_be_dropped() {
 }
 
 #[test]
-fn what_may_be_dropped_comes_with_the_options() {
+fn messages_list_the_drop_options() {
     let scratch = Scratch::new();
     let extra =
         ["num_updates", "mask", "quantizer.a", "quantizer.b.c", "quantizer.d", "quantizer.e", "project_hid.weight"];
@@ -79,12 +74,12 @@ fn what_may_be_dropped_comes_with_the_options() {
     scratch.refused(&input, &[], &["complete without them", options]);
     let words: Vec<String> = options.split(' ').map(|word| word.trim_matches('\'').to_string()).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let (said, _) = convert(&scratch, &input, &words);
-    assert!(said.contains("dropped      7 tensors"), "{said}");
+    let (message, _) = convert(&scratch, &input, &words);
+    assert!(message.contains("dropped      7 tensors"), "{message}");
 }
 
 #[test]
-fn heads_and_order_are_not_guessed() {
+fn heads_and_norm_order_are_not_guessed() {
     let scratch = Scratch::new();
     let input = checkpoint(&scratch, &[], false);
     let words = ["num_attention_heads", "do_stable_layer_norm", "--config", "--set num_attention_heads="];
@@ -97,14 +92,14 @@ fn heads_and_order_are_not_guessed() {
         &["num_attention_heads"],
     );
     let set = ["--set", "num_attention_heads=2", "--set", "do_stable_layer_norm=false"];
-    let (said, model) = convert(&scratch, &input, &set);
-    assert!(said.contains("set        num_attention_heads=2"), "{said}");
-    assert!(said.contains("assumed    hidden_act = gelu"), "{said}");
+    let (message, model) = convert(&scratch, &input, &set);
+    assert!(message.contains("set        num_attention_heads=2"), "{message}");
+    assert!(message.contains("assumed    hidden_act = gelu"), "{message}");
     let metadata = model.metadata;
     assert_eq!((metadata.config.num_attention_heads, metadata.config_inferred), (2, true));
     assert_eq!(metadata.config_set, ["num_attention_heads=2", "do_stable_layer_norm=false"]);
-    // Overrides a file, too.
-    std::fs::copy(fixture("containers/config.json"), scratch.path("config.json")).unwrap();
+    // The option also overrides a file.
+    scratch.add_config();
     let (_, model) = convert(&scratch, &input, &["--set", "num_attention_heads=4"]);
     assert_eq!((model.metadata.config.num_attention_heads, model.metadata.config_inferred), (4, false));
 }
@@ -144,8 +139,8 @@ fn folders_and_shards() {
     std::fs::copy(fixture("containers/config.json"), folder.join("config.json")).unwrap();
     std::fs::copy(&input, folder.join("checkpoint_best.pt")).unwrap();
     std::fs::write(folder.join("optimizer.pt"), b"x").unwrap();
-    let (said, model) = convert(&scratch, &folder, &[]);
-    assert!(said.contains("note") && said.contains("checkpoint_best.pt"), "{said}");
+    let (message, model) = convert(&scratch, &folder, &[]);
+    assert!(message.contains("note") && message.contains("checkpoint_best.pt"), "{message}");
     assert_eq!(model.tensors, expected.tensors);
 
     // One of several shards selects all.
@@ -160,14 +155,14 @@ fn folders_and_shards() {
     scratch.refused(&shard, &[], &["one of 2 shards", "index.json"]);
     let index = serde_json::json!({ "weight_map": map }).to_string();
     std::fs::write(folder.join("w.bin.index.json"), [b"\xef\xbb\xbf", index.as_bytes()].concat()).unwrap();
-    let (said, model) = convert(&scratch, &shard, &[]);
-    assert!(said.contains("one of 2 shards"), "{said}");
+    let (message, model) = convert(&scratch, &shard, &[]);
+    assert!(message.contains("one of 2 shards"), "{message}");
     assert_eq!(model.tensors, expected.tensors);
 }
 
 #[cfg(unix)]
 #[test]
-fn a_pipe_and_a_link_to_nothing() {
+fn a_pipe_and_a_dangling_link() {
     let scratch = Scratch::new();
     let input = checkpoint(&scratch, &[], true);
     let pipe = scratch.path("pipe.bin");
@@ -175,6 +170,6 @@ fn a_pipe_and_a_link_to_nothing() {
     scratch.refused(&pipe, &[], &["it is a pipe", "write it to a file"]);
     std::fs::remove_file(&pipe).unwrap();
     std::os::unix::fs::symlink("../../blobs/aaaa", scratch.path("preprocessor_config.json")).unwrap();
-    // A dangling link is an error instead of a missing file: nothing is assumed.
+    // A dangling link is an error: it does not count as a missing file, for which defaults would be assumed.
     scratch.refused(&input, &[], &["preprocessor_config.json", "blobs/aaaa", "does not exist"]);
 }

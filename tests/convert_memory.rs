@@ -1,6 +1,6 @@
-//! How much memory a conversion takes: as much for large tensors as for small ones.
+//! The memory of a conversion, which does not grow with the size of the tensors.
 //!
-//! Alone in its program, whose allocator counts. What is mapped is not allocated: it is the page cache's.
+//! The test is alone in its program, whose allocator counts. Mapped files are not allocated: they belong to the page cache.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 use mert_arch::{Config, Dtype, Layout};
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
 
-/// A model with matrices of 32 MB and a positional convolution of 17 MB, to be converted in 8 MB.
+/// A model with matrices of 32 MB and a positional convolution of 17 MB is converted in 8 MB.
 #[test]
 fn tensors_are_never_in_memory_as_a_whole() {
     let folder = TempDir::new().unwrap();
@@ -29,7 +29,7 @@ fn tensors_are_never_in_memory_as_a_whole() {
 
     let output = folder.path().join("out.safetensors");
     for (threads, dtype, layout) in
-        [(1, Dtype::F16, Layout::Mlx), (2, Dtype::Bf16, Layout::Candle), (4, Dtype::F32, Layout::Mlx)]
+        [(1, Dtype::F16, Layout::Mlx), (2, Dtype::Bf16, Layout::Torch), (4, Dtype::F32, Layout::Mlx)]
     {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         MEMORY.reset_peak_usage();
@@ -50,7 +50,7 @@ fn tensors_are_never_in_memory_as_a_whole() {
         let before = MEMORY.current_usage();
         pool.install(|| {
             let source = Source::open(&checkpoint).unwrap();
-            let options = PlanOptions { layout: Layout::Candle, dtype, ..PlanOptions::default() };
+            let options = PlanOptions { layout: Layout::Torch, dtype, ..PlanOptions::default() };
             let plan = Plan::new(&source, &options).unwrap();
             let program = write::coreml_program(&plan, &CoreMlOptions::default()).unwrap();
             write::coreml(&program, &source, &output, true, &|_| {}).unwrap();

@@ -8,10 +8,10 @@ use std::fs;
 use std::path::PathBuf;
 
 use mert_testkit::{ConvertedModel, fixture, runner};
-use scratch::Scratch;
+use scratch::{Scratch, mert_convert};
 use serde_json::{Value, json};
 
-/// A HuBERT without `sample_rate`, with these files beside it: weights and config.json.
+/// The weights and config.json of a HuBERT without `sample_rate`, after a change of the latter.
 fn checkpoint(scratch: &Scratch, config: impl FnOnce(&mut Value)) -> PathBuf {
     let mut fields: Value = serde_json::from_slice(&fs::read(fixture("containers/config.json")).unwrap()).unwrap();
     fields["model_type"] = "hubert".into();
@@ -28,24 +28,22 @@ fn extractor(rate: u32, normalize: bool) -> Value {
         "padding_side": "right", "padding_value": 0.0, "return_attention_mask": false, "sampling_rate": rate })
 }
 
-/// Exit status, standard output and standard error.
+/// The exit status, standard output and standard error of a conversion.
 fn convert(scratch: &Scratch, options: &[&str]) -> (i32, String, String) {
-    let mut command = runner::command("mert-convert");
-    command.arg(scratch.path("pytorch_model.bin")).arg(scratch.path("out.safetensors")).arg("--force").args(options);
-    let output = command.output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+    let (input, output) = (scratch.path("pytorch_model.bin"), scratch.path("out.safetensors"));
+    let run = mert_convert(&input, &output, &[&["--force"], options].concat());
+    (run.code, run.stdout, run.stderr)
 }
 
-/// Rate, normalisation and origin in the output's metadata.
+/// The rate, normalisation and origin in the output's metadata.
 #[track_caller]
 fn recorded(scratch: &Scratch, options: &[&str]) -> (u32, bool, String) {
-    let (status, said, error) = convert(scratch, options);
+    let (status, message, error) = convert(scratch, options);
     assert_eq!(status, 0, "{error}");
     let metadata = ConvertedModel::read(&scratch.path("out.safetensors")).unwrap().metadata;
     let preprocessor = metadata.preprocessor;
-    assert!(said.contains(&format!("audio        {} Hz (", preprocessor.sampling_rate)), "{said}");
-    assert!(said.contains(&format!("do_normalize {} (", preprocessor.do_normalize)), "{said}");
+    assert!(message.contains(&format!("audio        {} Hz (", preprocessor.sampling_rate)), "{message}");
+    assert!(message.contains(&format!("do_normalize {} (", preprocessor.do_normalize)), "{message}");
     (preprocessor.sampling_rate, preprocessor.do_normalize, metadata.preprocessor_origin.unwrap())
 }
 
@@ -69,12 +67,12 @@ fn the_file_beside_the_checkpoint_decides() {
 }
 
 #[test]
-fn without_a_file_the_usual_is_assumed_and_said() {
+fn without_a_file_the_default_is_assumed_and_printed() {
     let scratch = Scratch::new();
     checkpoint(&scratch, |_| {});
-    let (_, said, _) = convert(&scratch, &[]);
-    assert!(said.contains("16000 Hz (assumed: HuBERT takes 16000 Hz)"), "{said}");
-    assert!(said.contains("give --preprocessor preprocessor_config.json"), "{said}");
+    let (_, message, _) = convert(&scratch, &[]);
+    assert!(message.contains("16000 Hz (assumed: HuBERT takes 16000 Hz)"), "{message}");
+    assert!(message.contains("give --preprocessor preprocessor_config.json"), "{message}");
     let (rate, normalize, origin) = recorded(&scratch, &[]);
     assert_eq!((rate, normalize), (16_000, true));
     assert!(origin.contains("sampling_rate: assumed"), "{origin}");
@@ -150,7 +148,7 @@ fn two_files_must_agree() {
 }
 
 #[test]
-fn what_the_user_names_is_read() {
+fn named_files_are_read() {
     let scratch = Scratch::new();
     checkpoint(&scratch, |_| {});
     let decided = ["--sampling-rate", "16000", "--do-normalize", "true"];
@@ -178,7 +176,7 @@ fn another_front_end_is_refused() {
 }
 
 #[test]
-fn the_plan_and_the_package_have_it_too() {
+fn the_plan_and_the_package_have_the_preprocessor() {
     let scratch = Scratch::new();
     checkpoint(&scratch, |_| {});
     fs::write(scratch.path("preprocessor_config.json"), extractor(24_000, false).to_string()).unwrap();

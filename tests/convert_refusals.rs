@@ -1,5 +1,5 @@
-//! Checkpoints that `mert-convert` refuses for what is in them: exit status 2, a message that names the
-//! culprit, nothing written.
+//! Checkpoints that `mert-convert` refuses for their contents: exit status 2, a message that names the tensor, nothing
+//! written.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 #[path = "common/scratch.rs"]
@@ -63,7 +63,7 @@ fn a_misshapen_tensor() {
 }
 
 #[test]
-fn a_conv_weight_that_is_transposed_already() {
+fn a_conv_weight_in_mlx_layout() {
     let scratch = Scratch::new();
     let input = checkpoint(&scratch, |t| {
         let tensor = &mut named(t, "feature_extractor.conv_layers.0.conv.weight").1;
@@ -72,7 +72,7 @@ fn a_conv_weight_that_is_transposed_already() {
     scratch.refused(&input, &[], &["conv_layers.0.conv.weight", "last two axes are swapped", "MLX"]);
 }
 
-/// A magnitude per output channel is `weight_norm(conv)` without `dim=2`: another model.
+/// One magnitude per output channel is `weight_norm(conv)` without `dim=2`, which is another model.
 #[test]
 fn a_weight_norm_over_other_dimensions() {
     let scratch = Scratch::new();
@@ -119,10 +119,10 @@ fn a_value_that_overflows_f16() {
         .success();
 }
 
-/// Of several defects the first in the order of the output's names is told, and in a tensor what is wrong with
-/// the checkpoint before what does not fit the target, however many threads find them.
+/// Of several defects, the first in the order of the output's names is reported, and within a tensor a NaN before an
+/// overflow, on any number of threads.
 #[test]
-fn the_same_defect_is_told_on_any_number_of_threads() {
+fn the_same_defect_is_reported_on_any_number_of_threads() {
     let scratch = Scratch::new();
     let first = "encoder.layers.0.feed_forward.intermediate_dense.weight";
     let input = checkpoint(&scratch, |t| {
@@ -143,7 +143,7 @@ fn the_same_defect_is_told_on_any_number_of_threads() {
 }
 
 #[test]
-fn names_from_a_file_do_not_reach_the_terminal_raw() {
+fn names_from_a_file_are_escaped() {
     let scratch = Scratch::new();
     let extra = ("\x1b]0;owned\x07probe".to_string(), Tensor { shape: vec![1], values: vec![1.0] });
     let input = checkpoint(&scratch, |t| t.push(extra));
@@ -176,7 +176,7 @@ fn two_spellings_at_once() {
         let fused = named(tensors, "encoder.pos_conv_embed.conv.weight_v").1.clone();
         tensors.push(("encoder.pos_conv_embed.conv.weight".into(), fused));
     });
-    scratch.refused(&input, &[], &["is there twice", "weight_v", "encoder.pos_conv_embed.conv.weight`"]);
+    scratch.refused(&input, &[], &["weight twice", "weight_v", "encoder.pos_conv_embed.conv.weight`"]);
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn configurations_that_do_not_fit() {
         ("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3", &["missing tensor `encoder.layers.2.", "and 4 more"]),
         ("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 1", &["unexpected tensor `encoder.layers.1."]),
         ("\"intermediate_size\": 64", "\"intermediate_size\": 65", &["expected [65, 32]"]),
-        ("{", "", &["config.json", "no configuration can be read"]),
+        ("{", "", &["config.json", "invalid configuration"]),
         ("\"model_type\"", "\"typo\"", &["config.json", "`model_type` is missing"]),
         ("\"hidden_size\": 32", "\"hidden_size\": null", &["config.json", "`hidden_size`"]),
         ("\"sample_rate\": 24000", "\"sample_rate\": 4294967295", &["`sample_rate` is 4294967295"]),
@@ -200,7 +200,7 @@ fn configurations_that_do_not_fit() {
     }
 }
 
-/// `--set` replaces a field that cannot be read; a bad value of its own is its own fault.
+/// `--set` replaces a field that cannot be read; the message about an invalid value names the option.
 #[test]
 fn fields_that_are_set() {
     let scratch = Scratch::new();
@@ -220,7 +220,7 @@ fn fields_that_are_set() {
 }
 
 #[test]
-fn a_dtype_that_is_no_float() {
+fn a_dtype_that_is_not_a_float() {
     let scratch = Scratch::new();
     let name = "encoder.layer_norm.weight";
     let bytes = std::fs::read(fixture("containers/plain.safetensors")).unwrap();

@@ -101,7 +101,7 @@ fn the_weights_are_those_of_a_safetensors_file_to_the_bit() {
     for dtype in [Dtype::F16, Dtype::F32] {
         for name in ["mert-tiny", "stable-layer-norm"] {
             let checkpoint = fixture(&format!("{name}/pytorch_model.bin"));
-            let bytes = std::fs::read(convert(&checkpoint, &folder, dtype, Layout::Candle)).unwrap();
+            let bytes = std::fs::read(convert(&checkpoint, &folder, dtype, Layout::Torch)).unwrap();
             let file = SafeTensors::deserialize(&bytes).unwrap();
             let package = convert_coreml(&checkpoint, &folder, dtype, &CoreMlOptions::default());
             let mut package = CoreMlPackage::read(&package).unwrap();

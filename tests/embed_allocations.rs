@@ -8,7 +8,7 @@ mod counting_allocator;
 
 use counting_allocator::allocated;
 use mert_embed::{Embedder, Normalization, Pool, StreamingEmbedder, StreamingOptions};
-use mert_runtime::{ComputeDtype, DeviceKind, Model};
+use mert_runtime::{DeviceKind, Dtype, Model};
 use mert_testkit::fixture;
 
 /// Hops whose allocations are counted, after ten others.
@@ -16,8 +16,7 @@ const HOPS: usize = 60;
 
 #[test]
 fn a_hop_like_one_before_allocates_nothing() {
-    let model =
-        Model::open(&fixture("mert-tiny/model.safetensors"), ComputeDtype::F32, &DeviceKind::Cpu.open().unwrap());
+    let model = Model::open(&fixture("mert-tiny/model.safetensors"), Dtype::F32, &DeviceKind::Cpu.open().unwrap());
     let model = model.unwrap();
     for (layers, pooling, rate) in
         [("6", Pool::Mean, 24_000), ("all", Pool::MeanStd, 44_100), ("0,12", Pool::None, 8_000)]

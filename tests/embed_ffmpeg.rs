@@ -56,7 +56,7 @@ fn ffmpeg_decodes_what_is_not_read_and_what_it_says_counts() {
     let input = "./-y http:x.wma";
 
     let (status, errors) = run(&[input], "without.jsonl");
-    assert!(status == Some(2) && errors.contains("Windows Media Audio (WMA, ASF) is not read"), "{errors}");
+    assert!(status == Some(2) && errors.contains("Windows Media Audio (WMA, ASF) is not supported"), "{errors}");
     assert!(errors.contains("--ffmpeg") && !work.join("arguments").exists(), "{errors}");
 
     let (status, errors) = run(&["--ffmpeg", input], "with.jsonl");

@@ -10,7 +10,7 @@ use mert_audio::{Damage, Tail, Track, WindowPolicy};
 use mert_checkpoint::Source;
 use mert_convert::{Plan, PlanOptions, PreprocessorOptions, write};
 use mert_embed::{Embedder, Normalization, Pool, StreamingEmbedder, StreamingOptions};
-use mert_runtime::{ComputeDtype, DeviceKind, Model};
+use mert_runtime::{DeviceKind, Dtype, Model};
 use mert_testkit::{ConvertedModel, fixture, runner};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -45,7 +45,7 @@ fn vector(line: &Value) -> Vec<f32> {
 
 /// The mean over frames of a hidden state, for samples that enter the model unchanged.
 fn pooled(model: &Path, samples: &[f32]) -> Vec<f64> {
-    let model = Model::open(model, ComputeDtype::F32, &DeviceKind::Cpu.open().unwrap()).unwrap();
+    let model = Model::open(model, Dtype::F32, &DeviceKind::Cpu.open().unwrap()).unwrap();
     let state = model.hidden_states(samples, &[LAYER]).unwrap().remove(0);
     let (_, frames, width) = state.dims3().unwrap();
     let values = state.flatten_all().unwrap().to_vec1::<f32>().unwrap();
@@ -100,7 +100,7 @@ fn live_sound_is_fed_as_the_model_records() {
     let input = fixture("audio/s24-24k-mono-quiet.wav");
     let recorded = samples(&input, 24_000);
     let path = model(&folder, 24_000, false);
-    let model = Model::open(&path, ComputeDtype::F32, &DeviceKind::Cpu.open().unwrap()).unwrap();
+    let model = Model::open(&path, Dtype::F32, &DeviceKind::Cpu.open().unwrap()).unwrap();
     let embedder = Embedder::new(model, &LAYER.to_string().parse().unwrap(), Pool::Mean, Normalization::None).unwrap();
     let options =
         StreamingOptions { input_rate: 24_000, window: "0.5s".parse().unwrap(), hop: "0.5s".parse().unwrap() };

@@ -20,7 +20,7 @@ fn generate_convert_verify() {
     std::fs::write(folder.path().join("config.json"), config.to_json()).unwrap();
 
     for dtype in [Dtype::F32, Dtype::F16] {
-        for layout in [Layout::Mlx, Layout::Candle] {
+        for layout in [Layout::Mlx, Layout::Torch] {
             let model = convert(&checkpoint, &folder, dtype, layout);
             let report = folder.path().join("report.json");
             let args = [

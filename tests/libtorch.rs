@@ -78,7 +78,7 @@ fn what_it_cannot_read_is_said() {
 #[test]
 fn the_original_must_be_the_original_with_its_own_configuration() {
     let folder = TempDir::new().unwrap();
-    for layout in [Layout::Mlx, Layout::Candle] {
+    for layout in [Layout::Mlx, Layout::Torch] {
         let model = convert(&fixture("mert-tiny/pytorch_model.bin"), &folder, Dtype::F32, layout);
         std::fs::copy(fixture("mert-tiny/config.json"), folder.path().join("config.json")).unwrap();
         let (code, _, err) = mert_verify(&[arg(&model), "--checkpoint", arg(&model)]);

@@ -176,7 +176,7 @@ fn every_mutant_fails_and_the_honest_file_passes() {
     let report = folder.path().join("report.json");
     let mut survivors = Vec::new();
     let mut killed = 0;
-    for (dtype, layout) in [(Dtype::F32, Layout::Candle), (Dtype::F16, Layout::Mlx), (Dtype::Bf16, Layout::Mlx)] {
+    for (dtype, layout) in [(Dtype::F32, Layout::Torch), (Dtype::F16, Layout::Mlx), (Dtype::Bf16, Layout::Mlx)] {
         let honest = convert(&fixture("mert-tiny/pytorch_model.bin"), &folder, dtype, layout);
         // Taken apart and put together again, unchanged: the editor itself does no harm.
         let rewritten = folder.path().join("rewritten.safetensors");

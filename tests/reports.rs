@@ -154,7 +154,7 @@ fn reports_for_machines() {
 fn a_gate_file_drives_several_models() {
     let folder = TempDir::new().unwrap();
     convert(&fixture("mert-tiny/pytorch_model.bin"), &folder, Dtype::F32, Layout::Mlx);
-    convert(&fixture("mert-tiny/pytorch_model.bin"), &folder, Dtype::Bf16, Layout::Candle);
+    convert(&fixture("mert-tiny/pytorch_model.bin"), &folder, Dtype::Bf16, Layout::Torch);
     std::fs::create_dir(folder.path().join("refs")).unwrap();
     std::fs::copy(reference(), folder.path().join("refs/a.npz")).unwrap();
     let yaml = folder.path().join("verify.yaml");

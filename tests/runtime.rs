@@ -1,10 +1,10 @@
-//! The runtime as a library: what it returns, and what it refuses.
+//! The runtime as a library: its results, and the inputs and files that it refuses.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 use std::path::PathBuf;
 
 use candle_core::{Device, Tensor};
-use mert_runtime::{ComputeDtype, ConvertedFile, DeviceKind, Error, Model};
+use mert_runtime::{ConvertedFile, DeviceKind, Dtype, Error, Model, Workspace};
 use mert_testkit::{ConvertedModel, fixture};
 
 fn model_path() -> PathBuf {
@@ -12,7 +12,7 @@ fn model_path() -> PathBuf {
 }
 
 fn model() -> Model {
-    Model::open(&model_path(), ComputeDtype::F32, &Device::Cpu).unwrap()
+    Model::open(&model_path(), Dtype::F32, &Device::Cpu).unwrap()
 }
 
 fn clip(samples: usize, seed: usize) -> Vec<f32> {
@@ -47,7 +47,7 @@ fn inputs_that_cannot_be_run_are_errors() {
 }
 
 #[test]
-fn hidden_states_come_in_the_order_asked_for_and_do_not_depend_on_it() {
+fn hidden_states_are_in_the_requested_order_and_do_not_depend_on_it() {
     let model = model();
     let samples = clip(4000, 1);
     let all = model.hidden_states(&samples, &(0..13).collect::<Vec<_>>()).unwrap();
@@ -60,17 +60,17 @@ fn hidden_states_come_in_the_order_asked_for_and_do_not_depend_on_it() {
 }
 
 #[test]
-fn hidden_states_in_a_workspace_are_shown_once_and_in_ascending_order() {
+fn a_workspace_gives_each_hidden_state_once_in_ascending_order() {
     let samples = clip(4000, 1);
     // Both engines.
-    for dtype in [ComputeDtype::F32, ComputeDtype::F16] {
+    for dtype in [Dtype::F32, Dtype::F16] {
         let model = Model::open(&model_path(), dtype, &Device::Cpu).unwrap();
         let expected = model.hidden_states(&samples, &[0, 6, 12]).unwrap();
-        let mut shown = Vec::new();
-        let show = |index: usize, state: &[f32]| shown.push((index, state.to_vec()));
-        model.hidden_states_in(&mut model.workspace(), &samples, &[12, 0, 6, 6], show).unwrap();
-        assert_eq!(shown.len(), 3);
-        for ((index, state), (wanted, expected)) in shown.iter().zip([0, 6, 12].into_iter().zip(&expected)) {
+        let mut got = Vec::new();
+        let on_state = |index: usize, state: &[f32]| got.push((index, state.to_vec()));
+        model.hidden_states_in(&mut Workspace::default(), &samples, &[12, 0, 6, 6], on_state).unwrap();
+        assert_eq!(got.len(), 3);
+        for ((index, state), (wanted, expected)) in got.iter().zip([0, 6, 12].into_iter().zip(&expected)) {
             assert_eq!(*index, wanted);
             assert_eq!(*state, values(&expected.to_dtype(candle_core::DType::F32).unwrap()), "{dtype:?}");
         }
@@ -78,14 +78,14 @@ fn hidden_states_in_a_workspace_are_shown_once_and_in_ascending_order() {
 }
 
 #[test]
-fn a_workspace_refuses_what_cannot_be_run_in_the_same_words() {
+fn a_workspace_refuses_invalid_input_with_the_same_errors() {
     let model = model();
     let mut not_finite = clip(800, 1);
     not_finite[321] = f32::NAN;
     let inputs = [vec![], clip(399, 1), not_finite, clip(800, 1)];
     for (samples, wanted) in inputs.iter().flat_map(|input| [&[0][..], &[13], &[], &[0, 99]].map(|w| (input, w))) {
-        let shown = model.hidden_states_in(&mut model.workspace(), samples, wanted, |_, _| {});
-        let got = shown.err().map(|error| error.to_string());
+        let result = model.hidden_states_in(&mut Workspace::default(), samples, wanted, |_, _| {});
+        let got = result.err().map(|error| error.to_string());
         assert_eq!(got, model.hidden_states(samples, wanted).err().map(|error| error.to_string()));
     }
 }
@@ -140,12 +140,12 @@ fn both_layouts_and_all_dtypes_load() {
     let samples = clip(4000, 1);
     let expected = values(&model().hidden_states(&samples, &[12]).unwrap()[0]);
     let mut converted = ConvertedModel::read(&model_path()).unwrap();
-    for layout in [mert_arch::Layout::Mlx, mert_arch::Layout::Candle] {
+    for layout in [mert_arch::Layout::Mlx, mert_arch::Layout::Torch] {
         for dtype in [mert_arch::Dtype::F16, mert_arch::Dtype::F32, mert_arch::Dtype::Bf16] {
             converted.metadata.layout = layout;
             converted.metadata.dtype = dtype;
             converted.write(&path).unwrap();
-            let model = Model::open(&path, ComputeDtype::F32, &Device::Cpu).unwrap();
+            let model = Model::open(&path, Dtype::F32, &Device::Cpu).unwrap();
             let got = values(&model.hidden_states(&samples, &[12]).unwrap()[0]);
             match dtype {
                 // f16 values in an f32 file are the same values.
@@ -183,7 +183,7 @@ fn files_that_are_not_converted_models_are_errors() {
     let patched = replace(&text, br#"\"num_hidden_layers\":11"#, br#"\"num_hidden_layers\":12"#);
     assert!(open(&patched).contains("encoder.layers.11"), "{}", open(&patched));
     let patched = replace(&text, br#"\"num_hidden_layers\":11"#, br#"\"num_hidden_layers\":10"#);
-    assert!(open(&patched).contains("is not part of it"), "{}", open(&patched));
+    assert!(open(&patched).contains("is not part of the model"), "{}", open(&patched));
     let patched = replace(&text, br#""layout":"mlx""#, br#""layout":"mlz""#);
     assert!(open(&patched).contains("layout"), "{}", open(&patched));
 }

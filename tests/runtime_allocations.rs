@@ -1,6 +1,6 @@
-//! What the runtime allocates for a clip like one before: nothing.
+//! The runtime allocates nothing for a clip like an earlier one.
 //!
-//! Alone in its program, whose allocator counts.
+//! The test is alone in its program, whose allocator counts.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 #[path = "common/counting_allocator.rs"]
@@ -12,8 +12,8 @@ use std::time::Duration;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use counting_allocator::allocated;
-use mert_arch::{Config, Dtype, inventory};
-use mert_runtime::{ComputeDtype, Model, Workspace};
+use mert_arch::{Config, inventory};
+use mert_runtime::{Dtype, Model, Workspace};
 use mert_testkit::{ConvertedModel, fixture};
 
 const PASSES: usize = 20;
@@ -32,7 +32,7 @@ fn models() -> Vec<(String, Model)> {
     converted.metadata.dtype = Dtype::F32;
     converted.write(&f32_path).unwrap();
     let files = [path, f32_path]
-        .map(|path| (path.display().to_string(), Model::open(&path, ComputeDtype::F32, &Device::Cpu).unwrap()));
+        .map(|path| (path.display().to_string(), Model::open(&path, Dtype::F32, &Device::Cpu).unwrap()));
     let generated = ["stable-layer-norm", "deepnorm"].map(|name| {
         let config = std::fs::read_to_string(fixture(name).join("config.json")).unwrap();
         let config = Config::from_json(&config).unwrap();
@@ -48,22 +48,22 @@ fn models() -> Vec<(String, Model)> {
     files.into_iter().chain(generated).collect()
 }
 
-/// Checks that what a workspace shows is what [`Model::hidden_states`] gives.
+/// Checks that a pass in a workspace gives the hidden states of [`Model::hidden_states`].
 fn check(model: &Model, workspace: &mut Workspace, clip: &[f32], wanted: &[usize]) {
     let expected = model.hidden_states(clip, wanted).unwrap();
     let mut expected = wanted.iter().zip(&expected);
-    let show = |index: usize, state: &[f32]| {
-        let (&wanted, expected) = expected.next().expect("no state is shown that was not asked for");
+    let on_state = |index: usize, state: &[f32]| {
+        let (&wanted, expected) = expected.next().expect("only requested states are returned");
         let expected: Vec<f32> = expected.flatten_all().unwrap().to_vec1().unwrap();
         let bits = |state: &[f32]| state.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
         assert_eq!(index, wanted);
         assert!(bits(state) == bits(&expected), "hidden state {index} of {} samples", clip.len());
     };
-    model.hidden_states_in(workspace, clip, wanted, show).unwrap();
-    assert!(expected.next().is_none(), "all are shown");
+    model.hidden_states_in(workspace, clip, wanted, on_state).unwrap();
+    assert!(expected.next().is_none(), "every requested state is returned");
 }
 
-/// How often memory is allocated in `PASSES` rounds of `clips`.
+/// Counts the allocations in `PASSES` rounds of `clips`.
 fn allocations(model: &Model, workspace: &mut Workspace, clips: &[Vec<f32>], wanted: &[usize]) -> usize {
     // Threads of a new pool set themselves up in their own time.
     std::thread::sleep(Duration::from_millis(50));
@@ -80,7 +80,7 @@ fn allocations(model: &Model, workspace: &mut Workspace, clips: &[Vec<f32>], wan
 }
 
 #[test]
-fn a_clip_like_one_before_allocates_nothing_and_gives_the_same_bits() {
+fn a_repeated_clip_allocates_nothing_and_gives_the_same_bits() {
     // Longer and shorter ones in turn, which leave tiles, blocks and parts incomplete; the shortest is one frame.
     let lengths = [24_000, 400, 13_579, 60_001, 4000].map(clip);
     let models = models();
@@ -92,7 +92,7 @@ fn a_clip_like_one_before_allocates_nothing_and_gives_the_same_bits() {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
                 pool.install(|| {
                     for clips in [&lengths[..1], &lengths] {
-                        let mut workspace = model.workspace();
+                        let mut workspace = Workspace::default();
                         for clip in clips {
                             model.hidden_states_in(&mut workspace, clip, wanted, |_, _| {}).unwrap();
                         }
@@ -102,8 +102,8 @@ fn a_clip_like_one_before_allocates_nothing_and_gives_the_same_bits() {
                     }
                 });
             }
-            // From a thread that is none of the pool's: a block of rayon's queue for every 63 states.
-            let mut workspace = model.workspace();
+            // From a thread outside the pool: a block of rayon's queue for every 63 states.
+            let mut workspace = Workspace::default();
             (0..3).for_each(|_| check(model, &mut workspace, &lengths[0], wanted));
             let count = allocations(model, &mut workspace, &lengths[..1], wanted);
             println!("{name}, {} states, from outside the pool: {count} in {PASSES} clips", wanted.len());

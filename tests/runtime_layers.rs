@@ -1,13 +1,13 @@
-//! The runtime computes only the layers that are asked for.
+//! The runtime computes only the layers up to the highest requested one.
 //!
-//! One test in a program of its own: it counts tracing spans, and whether a span is seen is cached for the
-//! whole process, so that other tests' threads would race with it.
+//! The test is alone in its program: it counts tracing spans, and tracing caches for the whole process whether a span
+//! is enabled, so that the threads of other tests would race with it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use candle_core::Device;
-use mert_runtime::{ComputeDtype, Model};
+use mert_runtime::{Dtype, Model};
 use mert_testkit::fixture;
 
 /// Counts the spans that the encoder opens for each layer it runs.
@@ -29,10 +29,10 @@ impl tracing::Subscriber for &'static LayerCounter {
 }
 
 #[test]
-fn layers_above_the_highest_asked_for_are_not_run() {
+fn layers_above_the_highest_requested_one_are_not_run() {
     static COUNTER: LayerCounter = LayerCounter(AtomicUsize::new(0));
     tracing::subscriber::set_global_default(&COUNTER).unwrap();
-    let model = Model::open(&fixture("mert-tiny/model.safetensors"), ComputeDtype::F32, &Device::Cpu).unwrap();
+    let model = Model::open(&fixture("mert-tiny/model.safetensors"), Dtype::F32, &Device::Cpu).unwrap();
     let samples: Vec<f32> = (0..800).map(|i| (i % 7) as f32 - 3.0).collect();
     for (wanted, expected) in [(&[6][..], 6), (&[0], 0), (&[12, 3], 12), (&[1, 2], 2)] {
         COUNTER.0.store(0, Ordering::Relaxed);

@@ -26,7 +26,7 @@ fn every_variant_dtype_and_layout_passes() {
     for name in ["mert-tiny", "stable-layer-norm", "deepnorm"] {
         let reference = fixture(&format!("{name}/reference.npz"));
         for (i, dtype) in [Dtype::F32, Dtype::F16, Dtype::Bf16].into_iter().enumerate() {
-            for layout in [Layout::Mlx, Layout::Candle] {
+            for layout in [Layout::Mlx, Layout::Torch] {
                 let model = convert(&fixture(&format!("{name}/pytorch_model.bin")), &folder, dtype, layout);
                 let report = folder.path().join("report.json");
                 let (code, out, err) = mert_verify(&[
@@ -202,7 +202,7 @@ fn what_could_not_be_checked_is_exit_status_2() {
         (&["/no/model.safetensors", "--reference", r], "/no/model.safetensors"),
         (&[r, "--reference", r], "not a readable safetensors file"),
         (&[m, "--reference", r, "--layers", "13"], "hidden states 0 to 12"),
-        (&[m, "--reference", r, "--layers", "none"], "is not a choice of hidden states"),
+        (&[m, "--reference", r, "--layers", "none"], "invalid hidden states"),
         (&[m, "--reference", r, "--device", "tpu"], "unknown device"),
         (&["--config", "/no/verify.yaml"], "/no/verify.yaml"),
         (&["--reference", r], "MODEL"),

@@ -8,7 +8,7 @@ use mert_arch::{Dtype, Layout};
 use mert_checkpoint::Source;
 use mert_convert::{Plan, PlanOptions, write};
 use mert_embed::{Embedder, Normalization, Pool};
-use mert_runtime::{ComputeDtype, DeviceKind, Model};
+use mert_runtime::{DeviceKind, Model};
 use mert_table::{TableError, TableReader};
 use mert_testkit::{fixture, runner};
 use tempfile::TempDir;
@@ -36,7 +36,7 @@ pub(crate) fn samples_of(name: &str) -> Vec<u8> {
 
 /// An embedder with the model in a file, on the CPU in f32.
 pub(crate) fn embedder(model: &Path, layers: &str, pool: Pool, normalization: Normalization) -> Embedder {
-    let model = Model::open(model, ComputeDtype::F32, &DeviceKind::Cpu.open().unwrap()).unwrap();
+    let model = Model::open(model, Dtype::F32, &DeviceKind::Cpu.open().unwrap()).unwrap();
     Embedder::new(model, &layers.parse().unwrap(), pool, normalization).unwrap()
 }
 

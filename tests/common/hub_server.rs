@@ -1,5 +1,5 @@
-//! A server that answers as the Hugging Face hub does, with another one for the bytes of large files, and fails on
-//! demand.
+//! A local server that answers as the Hugging Face hub does, with a second one (the CDN) for the bytes of large files.
+//! Requests can be made to fail.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-/// The commit of every model here.
+/// The commit of every model on this server.
 pub(crate) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
-/// A request as it came.
+/// A received request.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
-    /// Whether it was for the bytes of a large file, on the other host.
+    /// Whether it was sent to the CDN.
     pub(crate) cdn: bool,
     pub(crate) method: String,
     pub(crate) path: String,
@@ -24,24 +24,24 @@ pub(crate) struct Request {
     pub(crate) authorization: Option<String>,
 }
 
-/// What goes wrong with a request.
+/// The failure of a request.
 #[derive(Debug, Clone)]
 pub(crate) enum Fault {
-    /// A status with headers and no more.
+    /// A status with headers, without a body.
     Status(u16, String),
-    /// The connection closes after so many bytes of the body.
+    /// A connection that closes after this many bytes of the body.
     Drop(usize),
-    /// So many bytes of the body, and then nothing for a while.
+    /// A pause after this many bytes of the body.
     Stall(usize, Duration),
-    /// The whole file although a part was asked for.
+    /// The whole file in response to a range request.
     IgnoreRange,
-    /// Other bytes, as many.
+    /// Wrong bytes of the right number.
     Corrupt,
-    /// An ETag of the server's choice.
+    /// A malformed ETag.
     Etag(String),
 }
 
-/// Which requests a fault is for, and how many of them.
+/// The requests that fail, and how.
 struct Planned {
     method: &'static str,
     file: String,
@@ -51,9 +51,9 @@ struct Planned {
 
 #[derive(Default)]
 struct State {
-    /// Of each model the files.
+    /// The files of each model.
     models: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
-    /// Of each old name the new one.
+    /// The new name of each renamed model.
     renamed: BTreeMap<String, String>,
     token: Option<String>,
     faults: Vec<Planned>,
@@ -63,7 +63,7 @@ struct State {
 /// The running server.
 pub(crate) struct HubServer {
     pub(crate) url: String,
-    cdn: String,
+    pub(crate) cdn: String,
     state: Arc<Mutex<State>>,
 }
 
@@ -80,7 +80,7 @@ impl HubServer {
             thread::spawn(move || {
                 for stream in listener.incoming().flatten() {
                     let server = Arc::clone(&server);
-                    // A client that goes away is no failure of the server's.
+                    // A client may close the connection.
                     thread::spawn(move || server.answer(stream, is_cdn).ok());
                 }
             });
@@ -97,14 +97,19 @@ impl HubServer {
         self.state.lock().unwrap().renamed.insert(old.into(), new.into());
     }
 
-    /// From now on nothing is shown without this token.
+    /// Refuses requests without this token from now on.
     pub(crate) fn require_token(&self, token: &str) {
         self.state.lock().unwrap().token = Some(token.into());
     }
 
-    /// The next `times` requests of this kind go wrong.
+    /// Makes the next `times` requests of this kind fail.
     pub(crate) fn fail(&self, method: &'static str, file: &str, times: usize, fault: Fault) {
         self.state.lock().unwrap().faults.push(Planned { method, file: file.into(), times, fault });
+    }
+
+    /// Forgets the failures that have not been used.
+    pub(crate) fn clear_faults(&self) {
+        self.state.lock().unwrap().faults.clear();
     }
 
     /// The requests since the last call.
@@ -183,7 +188,9 @@ impl HubServer {
 
     fn answer_cdn(&self, mut stream: TcpStream, request: &Request) -> std::io::Result<()> {
         let path = request.path.trim_start_matches('/').split('?').next().unwrap_or_default();
-        let (repo, file) = path.rsplit_once('/').unwrap_or_default();
+        // owner/name/file, where the file may be in a folder.
+        let slash = path.match_indices('/').nth(1).map(|(at, _)| at);
+        let (repo, file) = slash.map(|at| (&path[..at], &path[at + 1..])).unwrap_or_default();
         let fault = self.fault("CDN", file);
         let bytes = self.state.lock().unwrap().models.get(repo).and_then(|model| model.get(file)).cloned();
         match (bytes, fault) {
@@ -202,7 +209,7 @@ impl HubServer {
     }
 }
 
-/// The commit of the checkpoint that is known.
+/// The commit of the first published checkpoint.
 pub(crate) const PINNED: &str = mert_arch::KNOWN_CHECKPOINTS[0].revision;
 
 pub(crate) fn sha256(bytes: &[u8]) -> String {

@@ -25,7 +25,7 @@ pub(crate) fn convert(checkpoint: &Path, folder: &TempDir, dtype: Dtype, layout:
 /// Converts a checkpoint into a Core ML package in `folder`.
 pub(crate) fn convert_coreml(checkpoint: &Path, folder: &TempDir, dtype: Dtype, options: &CoreMlOptions) -> PathBuf {
     let source = Source::open(checkpoint).unwrap();
-    let plan = Plan::new(&source, &PlanOptions { layout: Layout::Candle, dtype, ..PlanOptions::default() }).unwrap();
+    let plan = Plan::new(&source, &PlanOptions { layout: Layout::Torch, dtype, ..PlanOptions::default() }).unwrap();
     let output = folder.path().join(format!("{dtype}.mlpackage"));
     write::coreml(&write::coreml_program(&plan, options).unwrap(), &source, &output, true, &|_| {}).unwrap();
     output

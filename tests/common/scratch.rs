@@ -1,12 +1,27 @@
-//! A folder in which `mert-convert` is run and must leave nothing behind when it refuses. Each test program
-//! uses its own part of it.
+//! A folder in which `mert-convert` runs and must leave nothing behind when it refuses. Each test program uses a part of
+//! it.
 #![allow(dead_code)]
 
 use std::path::{Path, PathBuf};
 
 use mert_arch::Config;
+use mert_testkit::runner::Run;
 use mert_testkit::{Tensor, fixture, runner, sharp_checkpoint, write_torch_zip};
 use tempfile::TempDir;
+
+/// Runs `mert-convert INPUT OUTPUT` with further options.
+pub(crate) fn mert_convert(input: &Path, output: &Path, options: &[&str]) -> Run {
+    let paths = [input.as_os_str(), output.as_os_str()].into_iter();
+    runner::run("mert-convert", paths.chain(options.iter().map(|option| option.as_ref())))
+}
+
+/// The names of a folder's entries, sorted.
+pub(crate) fn listing(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
 
 /// A folder for one test.
 pub(crate) struct Scratch(TempDir);
@@ -25,14 +40,16 @@ impl Scratch {
         self.path(name)
     }
 
-    pub(crate) fn listing(&self) -> Vec<String> {
-        let mut names: Vec<_> =
-            std::fs::read_dir(self.0.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
+    /// Copies the tiny model's config.json into the folder.
+    pub(crate) fn add_config(&self) {
+        std::fs::copy(fixture("containers/config.json"), self.path("config.json")).unwrap();
     }
 
-    /// Converts `input` and demands a refusal whose message has all of `words`, and no new file.
+    pub(crate) fn listing(&self) -> Vec<String> {
+        listing(self.0.path())
+    }
+
+    /// Converts `input` and requires a refusal whose message has all of `words`, and no new file.
     #[track_caller]
     pub(crate) fn refused(&self, input: &Path, options: &[&str], words: &[&str]) {
         let before = self.listing();
@@ -64,6 +81,6 @@ pub(crate) fn checkpoint(scratch: &Scratch, change: impl FnOnce(&mut Vec<(String
     change(&mut tensors);
     let path = scratch.path("checkpoint.bin");
     write_torch_zip(&path, &tensors).unwrap();
-    std::fs::copy(fixture("containers/config.json"), scratch.path("config.json")).unwrap();
+    scratch.add_config();
     path
 }

@@ -1,9 +1,10 @@
-//! Reading audio in tests, and writing WAV files with any header. Each test program uses its own part of it.
+//! Helpers for tests of audio: decoding files, and writing WAV files with any header. Each test program uses a part of
+//! them.
 #![allow(dead_code)]
 
 use std::path::Path;
 
-use mert_audio::{AudioError, AudioFile, Damage, Source};
+use mert_audio::{AudioError, AudioFile, Damage, Source, Tail, Track};
 use mert_testkit::fixture;
 
 /// Every track in `fixtures/audio/` that can be decoded: name, container, codec, rate, channels and length.
@@ -44,20 +45,20 @@ pub(crate) const TRACKS: [(&str, &str, &str, u32, usize, u64); 34] = [
     ("vbr-48k-stereo.mp3", "mp3", "mp3", 48_000, 2, 100_800),
 ];
 
-/// Formats that do not state how long they are: a file that was cut off is a shorter file.
+/// The tracks that do not state their length: when truncated, they are only shorter files.
 pub(crate) const WITHOUT_LENGTH: [&str; 3] = ["adts-24k-mono.aac", "adts-44k1-stereo.aac", "no-xing-44k1-stereo.mp3"];
 
-/// Formats whose samples come back bit by bit.
+/// Whether a codec reproduces samples exactly.
 pub(crate) fn is_lossless(codec: &str) -> bool {
     codec.starts_with("pcm") || ["flac", "alac"].contains(&codec)
 }
 
-/// The bytes of a track.
+/// The bytes of a track in `fixtures/audio/`.
 pub(crate) fn track(name: &str) -> Vec<u8> {
     std::fs::read(fixture("audio").join(name)).unwrap()
 }
 
-/// What a file gave until its end or an error: samples, notes and the error.
+/// The result of decoding a file up to its end or an error.
 #[derive(Debug, Default)]
 pub(crate) struct Decoded {
     pub(crate) samples: Vec<f32>,
@@ -65,6 +66,7 @@ pub(crate) struct Decoded {
     pub(crate) error: Option<AudioError>,
 }
 
+/// Decodes the file at `path`.
 pub(crate) fn decode(path: &Path, damage: Damage) -> Decoded {
     let mut found = Decoded::default();
     let mut file = match AudioFile::open(path, damage) {
@@ -88,14 +90,36 @@ pub(crate) fn decode(path: &Path, damage: Damage) -> Decoded {
     found
 }
 
-/// The samples of a file in which nothing is wrong.
+/// Writes `bytes` to the file at `path`, and decodes it.
+pub(crate) fn decode_bytes(path: &Path, bytes: &[u8], damage: Damage) -> Decoded {
+    std::fs::write(path, bytes).unwrap();
+    decode(path, damage)
+}
+
+/// The samples of a file that decodes without an error or a note.
 pub(crate) fn samples(path: &Path) -> Vec<f32> {
     let found = decode(path, Damage::Refuse);
     assert!(found.error.is_none() && found.notes.is_empty(), "{path:?}: {:?}, {:?}", found.error, found.notes);
     found.samples
 }
 
-/// The header of a WAV file: the format's number, channels, rate, bits per sample, and the size of the samples.
+/// The samples of a track in `fixtures/audio/`.
+pub(crate) fn whole(name: &str) -> Vec<f32> {
+    samples(&fixture("audio").join(name))
+}
+
+/// The samples of the first window of a file at 24 kHz, not normalised.
+pub(crate) fn first_window(path: &Path, policy: &str, damage: Damage) -> Result<Vec<f32>, AudioError> {
+    let mut windows = Track::open(path, 24_000, damage)?.windows(&policy.parse()?, Tail::Align, 400)?;
+    Ok(windows.next_window()?.map_or(Vec::new(), |window| window.samples))
+}
+
+/// The offset of the first occurrence of `pattern` in `bytes`.
+pub(crate) fn find(bytes: &[u8], pattern: &[u8]) -> usize {
+    bytes.windows(pattern.len()).position(|found| found == pattern).unwrap()
+}
+
+/// The header of a WAV file: format tag, channels, rate, bits per sample, and the size of the samples.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wav {
     pub(crate) format: u16,
@@ -109,6 +133,7 @@ impl Wav {
     pub(crate) const F32: Wav = Wav { format: 3, channels: 1, rate: 24_000, bits: 32, size: 0 };
     pub(crate) const S16: Wav = Wav { format: 1, channels: 1, rate: 24_000, bits: 16, size: 0 };
 
+    /// The bytes of the header.
     pub(crate) fn header(self) -> Vec<u8> {
         let frame = self.channels.wrapping_mul(self.bits / 8);
         let mut bytes = b"RIFF".to_vec();
@@ -125,18 +150,18 @@ impl Wav {
         bytes
     }
 
-    /// With `data` and its size.
+    /// The file with `data` and its size.
     pub(crate) fn with(self, data: &[u8]) -> Vec<u8> {
         [Wav { size: data.len() as u32, ..self }.header(), data.to_vec()].concat()
     }
 
-    /// With `data`, whatever the size says.
+    /// The file with `data` and another size.
     pub(crate) fn with_size(self, size: u32, data: &[u8]) -> Vec<u8> {
         [Wav { size, ..self }.header(), data.to_vec()].concat()
     }
 }
 
-/// A signal in which no two places are alike.
+/// A pseudorandom signal, in which no two sections are equal.
 pub(crate) fn noise(samples: usize) -> Vec<f32> {
     let mut state = 1u32;
     let mut next = || {

@@ -1,10 +1,12 @@
+//! The arithmetic cost of a forward pass, by which benchmarks report their speed.
+
 use crate::Config;
 
-/// Floating-point operations (a multiply and an add are two) of the matrix products in one forward
-/// pass over `samples` input samples, up to and including hidden state `last`.
+/// Number of floating-point operations (a multiply and an add are two) of the matrix products in one forward pass over
+/// `samples` input samples, up to and including hidden state `last`.
 ///
-/// Norms, activations and softmax are left out: they are below one percent and a count of them would
-/// depend on how they are written. Returns 0 for an input shorter than the receptive field.
+/// Norms, activations and softmax are left out: they are below one percent, and their count would depend on the
+/// implementation. Returns 0 for an input shorter than the receptive field.
 pub fn forward_flops(config: &Config, samples: usize, last: usize) -> f64 {
     let Some(frames) = config.frames(samples) else { return 0.0 };
     let mut macs = 0.0;
@@ -22,7 +24,7 @@ pub fn forward_flops(config: &Config, samples: usize, last: usize) -> f64 {
     2.0 * macs + attention_flops(config, samples, last)
 }
 
-/// The part of [`forward_flops`] that grows with the square of the length: every frame's query against every
+/// The share of [`forward_flops`] that grows with the square of the length: every frame's query against every
 /// frame's key, and the weighted sum of the values.
 pub fn attention_flops(config: &Config, samples: usize, last: usize) -> f64 {
     let frames = config.frames(samples).unwrap_or(0) as f64;

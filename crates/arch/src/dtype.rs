@@ -1,19 +1,27 @@
-//! Element types of weights and arithmetic.
+//! The element types of weights and of arithmetic, under the names that people type.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// The element types in which a model's weights are stored.
+/// The element type of a model's weights, or of the arithmetic of a forward pass.
+///
+/// ```
+/// use mert_arch::Dtype;
+///
+/// assert_eq!("float16".parse(), Ok(Dtype::F16));
+/// assert_eq!("bfloat16".parse(), Ok(Dtype::Bf16));
+/// assert_eq!(Dtype::F32.to_string(), "f32");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Dtype {
-    /// IEEE 754 binary16: 11 bits of significand, largest finite value 65504.
+    /// The IEEE 754 binary16 format: 11 bits of significand, largest finite value 65504.
     F16,
-    /// bfloat16: 8 bits of significand, the range of `F32`.
+    /// The bfloat16 format: 8 bits of significand, the range of `F32`.
     Bf16,
-    /// IEEE 754 binary32.
+    /// The IEEE 754 binary32 format.
     F32,
 }
 
@@ -21,7 +29,7 @@ impl Dtype {
     /// Every dtype, in the order in which help texts list them.
     pub const ALL: [Dtype; 3] = [Dtype::F16, Dtype::Bf16, Dtype::F32];
 
-    /// Bytes per element.
+    /// Number of bytes of an element.
     pub const fn size(self) -> usize {
         match self {
             Dtype::F16 | Dtype::Bf16 => 2,
@@ -29,7 +37,7 @@ impl Dtype {
         }
     }
 
-    /// The lower-case name used on the command line and in a file's metadata.
+    /// The lower-case name on command lines and in the metadata of a file.
     pub const fn name(self) -> &'static str {
         match self {
             Dtype::F16 => "f16",
@@ -48,13 +56,13 @@ impl fmt::Display for Dtype {
 impl FromStr for Dtype {
     type Err = String;
 
-    /// Accepts the names of this project, PyTorch and numpy, in any case.
+    /// Parses the names of this project, PyTorch and numpy, in any case.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.to_ascii_lowercase().as_str() {
             "f16" | "float16" | "fp16" | "half" => Ok(Dtype::F16),
             "bf16" | "bfloat16" => Ok(Dtype::Bf16),
             "f32" | "float32" | "fp32" | "float" => Ok(Dtype::F32),
-            _ => Err(format!("unknown dtype {text:?}: expected f16, bf16 or f32")),
+            _ => Err(format!("unknown dtype `{text}`: expected f16, bf16 or f32")),
         }
     }
 }

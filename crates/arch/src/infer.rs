@@ -1,4 +1,4 @@
-//! Inferring the architecture from tensor shapes, if there is no `config.json`.
+//! The inference of the configuration from tensor shapes, for checkpoints without a `config.json`.
 
 use std::collections::BTreeMap;
 
@@ -6,38 +6,38 @@ use thiserror::Error;
 
 use crate::{Config, ConfigField, FeatureExtractorNorm, weight_norm};
 
-/// A configuration worked out from a checkpoint's tensors alone.
+/// A configuration inferred from the tensors of a checkpoint.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Inferred {
+pub struct InferredConfig {
     /// The configuration.
     pub config: Config,
-    /// What the tensors do not tell, and the value that was assumed: one sentence each.
+    /// The fields that the tensors do not determine, each with the assumed value, as text.
     pub assumptions: Vec<String>,
 }
 
-/// Why no configuration could be worked out.
+/// An error of inferring a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum InferError {
-    /// A tensor that every model of the family has is not there.
-    #[error("the architecture cannot be worked out without tensor `{name}`; give the model's config.json")]
+    /// A tensor that every model of the family has is missing.
+    #[error("cannot infer the architecture without tensor `{name}`; give the model's config.json")]
     Missing {
-        /// The tensor's name.
+        /// The name of the tensor.
         name: String,
     },
     /// A tensor has another rank than in every model of the family.
-    #[error("the architecture cannot be worked out: tensor `{name}` has shape {found:?}, expected {rank} dimensions")]
+    #[error("cannot infer the architecture: tensor `{name}` has shape {found:?}, expected {rank} dimensions")]
     Rank {
-        /// The tensor's name.
+        /// The name of the tensor.
         name: String,
-        /// Its shape.
+        /// The shape of the tensor.
         found: Vec<usize>,
-        /// The rank it should have.
+        /// The expected number of dimensions.
         rank: usize,
     },
     /// The shapes match no published model, so that fields they do not determine cannot be assumed.
     #[error(
         "there is no config.json, and the tensors' shapes do not determine {}: give the model's config.json with --config, \
-         or what you know with {}", .fields.join(" and "), options(.fields)
+         or the fields that you know with {}", .fields.join(" and "), options(.fields)
     )]
     Undetermined {
         /// The missing configuration fields.
@@ -46,19 +46,19 @@ pub enum InferError {
     /// A given field has a value that no model of these shapes can have.
     #[error("--set: {reason}")]
     Given {
-        /// The field, its value and what it may be.
+        /// The field, its value and the values that are possible.
         reason: String,
     },
     /// The shapes contradict each other.
-    #[error("the architecture worked out from the tensors is impossible ({reason}); give the model's config.json")]
+    #[error("the architecture inferred from the tensors is impossible ({reason}); give the model's config.json")]
     Impossible {
-        /// What contradicts what.
+        /// The contradiction.
         reason: String,
     },
 }
 
-/// The shapes of a published model, and the fields that they do not determine. All have the convolutions and the
-/// positional convolution of [`Config::default`].
+/// The shapes of a published model, and the fields that they do not determine. The convolutions and the positional
+/// convolution of every published model are those of [`Config::default`].
 struct Published {
     hidden_size: usize,
     num_hidden_layers: usize,
@@ -72,7 +72,7 @@ struct Published {
     do_stable_layer_norm: Option<bool>,
 }
 
-/// HuBERT base, MERT-v1-95M and ContentVec.
+/// The shapes of HuBERT base, MERT-v1-95M and ContentVec.
 const BASE: Published = Published {
     hidden_size: 768,
     num_hidden_layers: 12,
@@ -96,7 +96,7 @@ const HUBERT_LARGE: Published = Published {
 };
 const HUBERT_X_LARGE: Published =
     Published { hidden_size: 1280, num_hidden_layers: 48, intermediate_size: 5120, ..HUBERT_LARGE };
-/// MERT-v1-330M has pre-LN, wav2vec2-large post-LN.
+/// The shapes of MERT-v1-330M, which is pre-LN, and of wav2vec2-large, which is post-LN.
 const MERT_330M: Published =
     Published { norm_after_every_conv: false, conv_bias: false, do_stable_layer_norm: None, ..HUBERT_LARGE };
 const PUBLISHED: [Published; 5] = [BASE, DISTIL_HUBERT, HUBERT_LARGE, HUBERT_X_LARGE, MERT_330M];
@@ -118,6 +118,7 @@ impl Published {
     }
 }
 
+/// The options that give the fields, for an error message.
 fn options(fields: &[&'static str]) -> String {
     let example = |field: &&str| match *field {
         "do_stable_layer_norm" => "--set do_stable_layer_norm=true (pre-LN) or false (post-LN)".to_string(),
@@ -130,12 +131,15 @@ fn options(fields: &[&'static str]) -> String {
 ///
 /// Shapes determine every size, which norms and biases exist, and the positional convolution's groups. They do not
 /// determine strides, head count, pre- or post-LN, DeepNorm, activations or epsilons: for these the values of published
-/// models with such shapes are assumed and listed in [`Inferred::assumptions`].
+/// models with such shapes are assumed and listed in [`InferredConfig::assumptions`].
 ///
 /// # Errors
 /// [`InferError`] if a tensor that the sizes depend on is missing or malformed, or if no published model has such
 /// shapes and `given` lacks a field that they do not determine.
-pub fn infer_config(tensors: &BTreeMap<String, Vec<usize>>, given: &[ConfigField]) -> Result<Inferred, InferError> {
+pub fn infer_config(
+    tensors: &BTreeMap<String, Vec<usize>>,
+    given: &[ConfigField],
+) -> Result<InferredConfig, InferError> {
     let shape = |name: &str, rank: usize| -> Result<&[usize], InferError> {
         let found = tensors.get(name).ok_or_else(|| InferError::Missing { name: name.to_string() })?;
         if found.len() != rank || found.contains(&0) {
@@ -225,8 +229,8 @@ pub fn infer_config(tensors: &BTreeMap<String, Vec<usize>>, given: &[ConfigField
         ("feat_extract_activation", "feat_extract_activation = gelu".into()),
         ("layer_norm_eps", format!("layer_norm_eps = {:e}", config.layer_norm_eps)),
     ];
-    let assumptions = assumptions.into_iter().filter(|(field, _)| !is_given(field)).map(|(_, said)| said).collect();
-    Ok(Inferred { config, assumptions })
+    let assumptions = assumptions.into_iter().filter(|(field, _)| !is_given(field)).map(|(_, text)| text).collect();
+    Ok(InferredConfig { config, assumptions })
 }
 
 #[cfg(test)]
@@ -238,7 +242,7 @@ mod tests {
         inventory(config).into_iter().map(|t| (t.name, t.shape)).collect()
     }
 
-    fn infer(config: &Config, given: &[&str]) -> Result<Inferred, InferError> {
+    fn infer(config: &Config, given: &[&str]) -> Result<InferredConfig, InferError> {
         let given: Vec<ConfigField> = given.iter().map(|text| text.parse().unwrap()).collect();
         infer_config(&shapes(config), &given)
     }
@@ -267,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_published_model_has_must_be_given() {
+    fn fields_that_no_published_model_determines_must_be_given() {
         let odd = Config { hidden_size: 48, num_attention_heads: 4, conv_kernel: vec![9, 5, 3], ..Config::default() };
         let odd = Config { conv_dim: vec![24; 3], conv_stride: vec![4, 3, 2], ..odd };
         let error = infer(&odd, &[]).unwrap_err();

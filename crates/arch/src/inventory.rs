@@ -4,15 +4,15 @@ use serde::Serialize;
 
 use crate::{Config, FeatureExtractorNorm, weight_norm};
 
-/// What a tensor is in the model; decides how a [`Layout`](crate::Layout) orders it.
+/// The role of a tensor in the model, which decides its order in a [`Layout`](crate::Layout).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// A Conv1d weight, `(out, in / groups, kernel)` in PyTorch.
+    /// The weight of a Conv1d, `(out, in / groups, kernel)` in PyTorch.
     Conv1d,
-    /// The positional Conv1d weight, which checkpoints store under weight norm.
+    /// The weight of the positional Conv1d, which checkpoints store under weight norm.
     PositionalConv,
-    /// A Linear weight, `(out, in)`.
+    /// The weight of a Linear, `(out, in)`.
     Linear,
     /// The bias of a Conv1d or a Linear, `(out,)`.
     Bias,
@@ -23,7 +23,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// Whether the tensor is a convolution's weight, the only kind that layouts differ in.
+    /// Whether the tensor is the weight of a convolution; layouts differ in no other tensor.
     pub const fn is_conv1d(self) -> bool {
         matches!(self, Role::Conv1d | Role::PositionalConv)
     }
@@ -36,18 +36,19 @@ pub struct TensorSpec {
     pub name: String,
     /// The shape in PyTorch's order.
     pub shape: Vec<usize>,
-    /// What the tensor is.
+    /// The role of the tensor in the model.
     pub role: Role,
 }
 
-/// The weight of convolution 0. Every model of the family has it under this name, and none has a
-/// second tensor whose name ends in it, so it marks where a key prefix ends.
+/// The name of the weight of convolution 0. Every model of the family has exactly one tensor whose name ends in it, so
+/// that it shows the prefix of a checkpoint's keys.
 pub const CONV0_WEIGHT: &str = "feature_extractor.conv_layers.0.conv.weight";
 
-/// The tensors of the model that a configuration describes, in forward order, with weight norm fused:
+/// The tensors of the model that a configuration describes, in the order of the forward pass, with weight norm fused:
 /// 209 for MERT-v1-95M.
 ///
-/// Names follow transformers' `HubertModel`.
+/// Names are those of transformers'
+/// [`HubertModel`](https://github.com/huggingface/transformers/blob/main/src/transformers/models/hubert/modeling_hubert.py).
 pub fn inventory(config: &Config) -> Vec<TensorSpec> {
     let mut tensors = Inventory::default();
     tensors.feature_extractor(config);
@@ -56,8 +57,7 @@ pub fn inventory(config: &Config) -> Vec<TensorSpec> {
     tensors.0
 }
 
-/// Why a tensor of a checkpoint is left out although it belongs to the model family: it is used in
-/// training or by a task head only. `None` for any other name.
+/// The reason to leave out a tensor of a checkpoint that only training or a task head uses; `None` for any other name.
 pub fn training_only_reason(name: &str) -> Option<&'static str> {
     const HEADS: [&str; 5] = ["lm_head.", "classifier.", "projector.", "final_proj.", "label_embs_concat"];
     if name == "masked_spec_embed" {
@@ -144,7 +144,7 @@ mod tests {
         let tensors = inventory(&Config::mert_v1_95m());
         assert_eq!(tensors.len(), 209);
         let values: usize = tensors.iter().map(|t| t.shape.iter().product::<usize>()).sum();
-        // The checkpoint's 94,371,712 hold weight_g (128) and masked_spec_embed (768) besides.
+        // The checkpoint's 94,371,712 include weight_g (128) and masked_spec_embed (768).
         assert_eq!(values, 94_371_712 - 128 - 768);
     }
 

@@ -1,36 +1,36 @@
-//! Published checkpoints, identified by their SHA-256, with their preprocessors.
+//! Published checkpoints, identified by their SHA-256, with the preprocessors that their files lack.
 
 use crate::Preprocessor;
 
-/// A published checkpoint that can be told by its bytes.
+/// A published checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KnownCheckpoint {
-    /// The hub's name.
+    /// The name on the Hugging Face hub.
     pub name: &'static str,
-    /// The hub's commit.
+    /// The commit on the hub.
     pub revision: &'static str,
-    /// The weights file's name.
+    /// The name of the weights file.
     pub file: &'static str,
-    /// Its size.
+    /// The size of the weights file in bytes.
     pub bytes: u64,
-    /// Its SHA-256, in lower-case hexadecimal.
+    /// The SHA-256 of the weights file, in lower-case hexadecimal.
     pub sha256: &'static str,
-    /// Its licence (SPDX), which a converted file inherits.
+    /// The licence (SPDX), which a converted file inherits.
     pub license: &'static str,
-    /// Samples per second of the audio it takes, in hertz.
+    /// The sampling rate of the audio input in hertz.
     pub sampling_rate: u32,
-    /// Whether its audio input is normalised to zero mean and unit variance.
+    /// Whether the audio input is normalised to zero mean and unit variance.
     pub do_normalize: bool,
 }
 
 impl KnownCheckpoint {
-    /// The preprocessing of its audio input.
+    /// The preprocessing of the audio input.
     pub fn preprocessor(&self) -> Preprocessor {
         Preprocessor { do_normalize: self.do_normalize, sampling_rate: self.sampling_rate }
     }
 }
 
-/// The published checkpoints that can be told by their bytes.
+/// The published checkpoints that are recognised by their SHA-256.
 pub const KNOWN_CHECKPOINTS: [KnownCheckpoint; 2] = [
     KnownCheckpoint {
         name: "m-a-p/MERT-v1-95M",
@@ -55,7 +55,7 @@ pub const KNOWN_CHECKPOINTS: [KnownCheckpoint; 2] = [
     },
 ];
 
-/// The published checkpoint with this SHA-256 (lower-case hexadecimal), if it is one.
+/// The published checkpoint with this SHA-256 (lower-case hexadecimal), if there is one.
 pub fn known_by_sha256(sha256: &str) -> Option<&'static KnownCheckpoint> {
     KNOWN_CHECKPOINTS.iter().find(|known| known.sha256 == sha256)
 }

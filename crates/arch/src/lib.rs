@@ -1,14 +1,22 @@
-//! The MERT/HuBERT architecture as data.
+//! The MERT and HuBERT architecture as data.
 //!
-//! Everything here is a plain value or a pure function of one: the configuration ([`Config`]), the
-//! tensors that a configuration implies ([`inventory`]), how a file may lay them out ([`Layout`]),
-//! what a converted file says about itself ([`Metadata`]) and which published checkpoints are known
-//! ([`KNOWN_CHECKPOINTS`]). There is no I/O and there are no numerics. It is all that the converter, the
-//! runtime and the verifier share; what it says is checked against transformers' own results.
+//! Everything here is a plain value or a pure function of one: the configuration ([`Config`]), the tensors that a
+//! configuration implies ([`inventory()`]), their order in a file ([`Layout`]), the metadata of a converted file
+//! ([`Metadata`]) and the published checkpoints ([`KNOWN_CHECKPOINTS`]). There is no I/O and there are no numerics. It
+//! is all that the converter, the runtime and the verifier share, and is tested against transformers' own results.
+//!
+//! ```
+//! use mert_arch::{Config, Layout, inventory};
+//!
+//! let tensors = inventory(&Config::mert_v1_95m());
+//! let conv = &tensors[0];
+//! assert_eq!((tensors.len(), conv.name.as_str()), (209, "feature_extractor.conv_layers.0.conv.weight"));
+//! assert_eq!(conv.shape, [512, 1, 10]); // (out, in, kernel), as PyTorch has it
+//! assert_eq!(Layout::Mlx.shape_from_torch(conv.role, &conv.shape), [512, 10, 1]);
+//! ```
 
 mod activation;
 mod config;
-mod config_field;
 mod cost;
 mod dtype;
 mod infer;
@@ -17,7 +25,6 @@ mod known;
 mod layout;
 mod metadata;
 mod model_files;
-mod negated_view;
 mod preprocessor;
 mod printable;
 mod selection;
@@ -25,17 +32,15 @@ mod text;
 pub mod weight_norm;
 
 pub use activation::Activation;
-pub use config::{Config, ConfigError, FeatureExtractorNorm};
-pub use config_field::ConfigField;
+pub use config::{Config, ConfigError, ConfigField, FeatureExtractorNorm};
 pub use cost::{attention_flops, forward_flops};
 pub use dtype::Dtype;
-pub use infer::{InferError, Inferred, infer_config};
+pub use infer::{InferError, InferredConfig, infer_config};
 pub use inventory::{CONV0_WEIGHT, Role, TensorSpec, inventory, training_only_reason};
 pub use known::{KNOWN_CHECKPOINTS, KnownCheckpoint, known_by_sha256};
 pub use layout::Layout;
 pub use metadata::{Metadata, MetadataError};
 pub use model_files::{ADAPTER_CONFIG_FILE, CONFIG_FILE, PREPROCESSOR_FILES, WEIGHT_FILES};
-pub use negated_view::rebuilds_negated_view;
 pub use preprocessor::{Preprocessor, PreprocessorConfig};
 pub use printable::{printable, printable_line};
 pub use selection::{LayerSelection, SelectionError};

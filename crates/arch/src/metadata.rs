@@ -1,4 +1,4 @@
-//! The metadata of a converted file.
+//! The metadata of a converted file: its layout, dtype, configuration, preprocessor and origin.
 
 use std::collections::BTreeMap;
 
@@ -7,16 +7,17 @@ use thiserror::Error;
 use crate::config::check_sample_rate;
 use crate::{Config, ConfigError, Dtype, Layout, Preprocessor};
 
-/// What a converted file says about itself, in the string-to-string `__metadata__` of safetensors.
+/// The metadata of a converted file, in the string-to-string `__metadata__` of
+/// [safetensors](https://github.com/huggingface/safetensors#format).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Metadata {
-    /// How Conv1d weights are ordered.
+    /// The order of Conv1d weights.
     pub layout: Layout,
     /// The element type of every tensor.
     pub dtype: Dtype,
     /// The architecture.
     pub config: Config,
-    /// Whether the architecture was worked out from shapes, with assumptions, for want of a
+    /// Whether the architecture was inferred from the tensors' shapes, with assumptions, because there was no
     /// `config.json`.
     pub config_inferred: bool,
     /// Configuration fields set by the user, such as `num_attention_heads=4`.
@@ -26,28 +27,29 @@ pub struct Metadata {
     /// The origin of each preprocessor field, in a few words. `None` in files whose writer did not record it; their
     /// preprocessor is [`Preprocessor::assumed`].
     pub preprocessor_origin: Option<String>,
-    /// SHA-256 of the checkpoint, in hexadecimal; of a sharded one, of its files' digests in order.
+    /// The SHA-256 of the checkpoint in hexadecimal. That of a sharded checkpoint is the SHA-256 of its files' digests
+    /// in order.
     pub source_sha256: String,
-    /// The checkpoint's licence, where it is known.
+    /// The licence of the checkpoint, if it is known.
     pub license: Option<String>,
-    /// Name and version of the program that wrote the file.
+    /// The name and version of the program that wrote the file.
     pub generator: String,
 }
 
-/// Why a file's metadata cannot be used.
+/// An error of metadata that cannot be used.
 #[derive(Debug, Error)]
 pub enum MetadataError {
-    /// The file was not written by the converter.
+    /// The file was not written by mert-convert.
     #[error(
         "the file's metadata has no `{0}`, so it was not written by mert-convert; convert the original checkpoint first"
     )]
     Missing(&'static str),
-    /// A value is not one of those that the converter writes.
-    #[error("the file's metadata entry `{key}` is wrong: {reason}")]
+    /// An entry has a value that mert-convert does not write.
+    #[error("the file's metadata entry `{key}` is invalid: {reason}")]
     Invalid {
-        /// The entry's key.
+        /// The key of the entry.
         key: &'static str,
-        /// What is wrong with its value.
+        /// The defect of the value.
         reason: String,
     },
     /// The embedded configuration cannot be used.
@@ -55,8 +57,14 @@ pub enum MetadataError {
     Config(#[from] ConfigError),
 }
 
+impl MetadataError {
+    fn invalid(key: &'static str, reason: impl Into<String>) -> Self {
+        MetadataError::Invalid { key, reason: reason.into() }
+    }
+}
+
 impl Metadata {
-    /// The entries, sorted by key.
+    /// Returns the entries, sorted by key.
     pub fn to_map(&self) -> BTreeMap<String, String> {
         let mut map = BTreeMap::from([
             ("format".into(), self.layout.format().into()),
@@ -90,13 +98,11 @@ impl Metadata {
     pub fn from_lookup<'a>(get: impl Fn(&str) -> Option<&'a str>) -> Result<Self, MetadataError> {
         let entry = |key: &'static str| get(key).ok_or(MetadataError::Missing(key));
         let layout: Layout =
-            entry("layout")?.parse().map_err(|reason| MetadataError::Invalid { key: "layout", reason })?;
-        let dtype = entry("dtype")?.parse().map_err(|reason| MetadataError::Invalid { key: "dtype", reason })?;
+            entry("layout")?.parse().map_err(|reason: String| MetadataError::invalid("layout", reason))?;
+        let dtype = entry("dtype")?.parse().map_err(|reason: String| MetadataError::invalid("dtype", reason))?;
         if let Some(format) = get("format").filter(|&format| format != layout.format()) {
-            return Err(MetadataError::Invalid {
-                key: "format",
-                reason: format!("{format:?} does not go with layout `{layout}`, which has `{}`", layout.format()),
-            });
+            let reason = format!("`{format}` contradicts layout `{layout}`, whose format is `{}`", layout.format());
+            return Err(MetadataError::invalid("format", reason));
         }
         let config = Config::from_json(entry("config")?)?;
         let (preprocessor, preprocessor_origin) = preprocessor(&config, &get)?;
@@ -120,32 +126,33 @@ fn preprocessor<'a>(
     config: &Config,
     get: &impl Fn(&str) -> Option<&'a str>,
 ) -> Result<(Preprocessor, Option<String>), MetadataError> {
-    let invalid = |key: &'static str, reason: String| MetadataError::Invalid { key, reason };
     let (rate, normalize) = match (get("sampling_rate"), get("do_normalize")) {
         (None, None) => return Ok((Preprocessor::assumed(config), None)),
         (Some(rate), Some(normalize)) => (rate, normalize),
         (Some(_), None) => return Err(MetadataError::Missing("do_normalize")),
         (None, Some(_)) => return Err(MetadataError::Missing("sampling_rate")),
     };
-    let sampling_rate =
-        rate.parse().map_err(|_| invalid("sampling_rate", format!("{rate:?} is not a rate in hertz")))?;
+    let sampling_rate = rate
+        .parse()
+        .map_err(|_| MetadataError::invalid("sampling_rate", format!("`{rate}` is not a rate in hertz")))?;
     check_sample_rate("sampling_rate", sampling_rate)?;
     if let Some(stated) = config.sample_rate.filter(|&stated| stated != sampling_rate) {
         let reason = format!("{sampling_rate} Hz, but `sample_rate` of the embedded configuration is {stated}");
-        return Err(invalid("sampling_rate", reason));
+        return Err(MetadataError::invalid("sampling_rate", reason));
     }
-    let do_normalize =
-        normalize.parse().map_err(|_| invalid("do_normalize", format!("{normalize:?} is neither true nor false")))?;
+    let do_normalize = normalize
+        .parse()
+        .map_err(|_| MetadataError::invalid("do_normalize", format!("found `{normalize}`, expected true or false")))?;
     let origin = get("preprocessor_origin").unwrap_or("not recorded").to_string();
     Ok((Preprocessor { do_normalize, sampling_rate }, Some(origin)))
 }
 
+/// Checks that the text is a SHA-256 in hexadecimal.
 fn sha256(text: &str) -> Result<String, MetadataError> {
     if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Ok(text.to_string());
     }
-    let reason = format!("{text:?} is not 64 hexadecimal digits");
-    Err(MetadataError::Invalid { key: "source_sha256", reason })
+    Err(MetadataError::invalid("source_sha256", format!("`{text}` is not 64 hexadecimal digits")))
 }
 
 #[cfg(test)]
@@ -187,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_preprocessor_or_a_wrong_one_is_refused() {
+    fn an_incomplete_or_invalid_preprocessor_is_refused() {
         for (key, value, word) in [
             ("sampling_rate", None, "sampling_rate"),
             ("do_normalize", None, "do_normalize"),

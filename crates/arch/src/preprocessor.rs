@@ -4,14 +4,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::Config;
-use crate::config::{ConfigError, check_sample_rate, parse, unsupported, value_from_json};
+use crate::config::{ConfigError, check_sample_rate, parse, value_from_json};
 
-/// The preprocessing that transformers' `Wav2Vec2FeatureExtractor` applies to audio.
+/// The preprocessing that transformers'
+/// [`Wav2Vec2FeatureExtractor`](https://github.com/huggingface/transformers/blob/main/src/transformers/models/wav2vec2/feature_extraction_wav2vec2.py)
+/// applies to audio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Preprocessor {
     /// Whether a window is normalised to zero mean and unit variance; otherwise its samples are unchanged.
     pub do_normalize: bool,
-    /// Samples per second of the audio, in hertz.
+    /// The sampling rate of the audio in hertz.
     pub sampling_rate: u32,
 }
 
@@ -30,9 +32,9 @@ impl Preprocessor {
 /// The fields of a `preprocessor_config.json` that affect the model's input; `None` where the file lacks one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PreprocessorConfig {
-    /// See [`Preprocessor::do_normalize`].
+    /// The field `do_normalize`, as [`Preprocessor::do_normalize`].
     pub do_normalize: Option<bool>,
-    /// See [`Preprocessor::sampling_rate`].
+    /// The field `sampling_rate`, as [`Preprocessor::sampling_rate`].
     pub sampling_rate: Option<u32>,
 }
 
@@ -47,27 +49,22 @@ struct Fields {
 /// The keys under which a `processor_config.json` nests the fields.
 const NESTED: [&str; 2] = ["feature_extractor", "audio_processor"];
 
-/// A rate in whole hertz, which may be written as a float.
+/// Checks a rate in whole hertz, which may be written as a float.
 fn whole_rate(rate: f64) -> Result<u32, ConfigError> {
     if rate.fract() != 0.0 || !(0.0..=f64::from(u32::MAX)).contains(&rate) {
-        let (found, expected) = (rate.to_string(), "a whole number of hertz".to_string());
-        return Err(ConfigError::Invalid { field: "sampling_rate", found, expected });
+        return Err(ConfigError::invalid("sampling_rate", rate, "a whole number of hertz"));
     }
     let rate = rate as u32;
     check_sample_rate("sampling_rate", rate).map(|()| rate)
 }
 
-/// A value that Python takes for true or false, as transformers does: null and 0 are false.
+/// The truth of a value as Python, and so transformers, takes it: null and 0 are false.
 fn truth(value: &Value) -> Result<bool, ConfigError> {
     match value {
         Value::Null => Ok(false),
         Value::Bool(value) => Ok(*value),
         Value::Number(number) => Ok(number.as_f64() != Some(0.0)),
-        other => Err(ConfigError::Invalid {
-            field: "do_normalize",
-            found: other.to_string(),
-            expected: "true or false".into(),
-        }),
+        other => Err(ConfigError::invalid("do_normalize", other, "true or false")),
     }
 }
 
@@ -88,15 +85,15 @@ impl PreprocessorConfig {
         let value = nested.unwrap_or(&value);
         let fields: Fields = parse(value)?;
         if let Some(found) = fields.feature_extractor_type.filter(|found| found != "Wav2Vec2FeatureExtractor") {
-            unsupported(
+            return Err(ConfigError::unsupported(
                 "feature_extractor_type",
                 format!("`{found}`"),
                 "only `Wav2Vec2FeatureExtractor`, which passes samples on, is; give the model's own \
                  preprocessor_config.json with --preprocessor",
-            )?;
+            ));
         }
         if let Some(found) = fields.feature_size.filter(|&found| found != 1.0) {
-            unsupported("feature_size", found.to_string(), "the model takes one channel of samples (1)")?;
+            return Err(ConfigError::unsupported("feature_size", found, "the model takes one channel of samples (1)"));
         }
         let sampling_rate = fields.sampling_rate.map(whole_rate).transpose()?;
         let do_normalize = value.get("do_normalize").map(truth).transpose()?;
@@ -147,7 +144,7 @@ mod tests {
             (r#"{"sampling_rate": 0}"#, "sampling_rate"),
             (r#"{"sampling_rate": "16k"}"#, "sampling_rate"),
             (r#"{"do_normalize": "no"}"#, "do_normalize"),
-            ("[", "can be read"),
+            ("[", "invalid configuration"),
             ("3", "object"),
         ] {
             let error = PreprocessorConfig::from_json(json).unwrap_err().to_string();

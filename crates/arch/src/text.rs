@@ -32,8 +32,8 @@ pub fn text_from_bytes(bytes: &[u8]) -> Result<String, String> {
     }
 }
 
-/// Parses JSON as Python's `json` writes it. `NaN`, `Infinity` and `-Infinity` become strings, so that a file is at fault
-/// only if a field that matters has one of them.
+/// Parses JSON as Python's `json` writes it. `NaN`, `Infinity` and `-Infinity` become strings, so that only a field
+/// that is used is refused for one of them.
 ///
 /// # Errors
 /// The syntax error, or the field of another type.
@@ -44,7 +44,7 @@ pub fn json_from_text<T: DeserializeOwned>(text: &str) -> serde_json::Result<T> 
     })
 }
 
-/// The text with quotes around constants outside strings; `None` without any.
+/// The text with quotes around the constants outside strings; `None` if there is no constant.
 fn quoted_constants(text: &str) -> Option<String> {
     let (mut quoted, mut rest, mut found) = (String::new(), text, false);
     let (mut in_string, mut escaped) = (false, false);

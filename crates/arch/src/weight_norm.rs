@@ -1,10 +1,10 @@
-//! The positional convolution's weight norm: one weight, three spellings.
+//! The weight norm of the positional convolution: one weight, under three spellings.
 //!
 //! w = g · v / ‖v‖, with one norm per kernel tap, taken over dimensions (0, 1) of v
 //! (`torch.nn.utils.weight_norm(conv, dim=2)` in fairseq and transformers). A norm over dimensions
 //! (1, 2) broadcasts against the same g without an error and gives a different model.
 
-/// The module whose weight is normalised.
+/// The name of the module whose weight is normalised.
 pub const MODULE: &str = "encoder.pos_conv_embed.conv";
 
 /// The name of the fused weight.
@@ -13,7 +13,7 @@ pub const FUSED: &str = "encoder.pos_conv_embed.conv.weight";
 /// The dimension of v that keeps its own norm: the kernel's.
 pub const DIM: usize = 2;
 
-/// A pair of names under which checkpoints store (g, v).
+/// The pair of names under which a checkpoint stores (g, v).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Spelling {
     /// The magnitude, shape `(1, 1, kernel)`.

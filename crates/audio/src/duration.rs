@@ -1,28 +1,30 @@
+//! The length of a window or hop. In whole microseconds, so that text, metadata and sample counts agree exactly.
+
 use std::fmt;
 use std::str::FromStr;
 
-/// A length of time above zero, in whole microseconds: `5s`, `2.5s`, `250ms`, or a bare number of seconds.
+/// A positive duration in whole microseconds, written as `5s`, `2.5s`, `250ms` or a bare number of seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Seconds {
     micros: u64,
 }
 
 impl Seconds {
-    /// The longest: a day.
+    /// The longest duration in seconds: a day.
     const MAX: f64 = 86_400.0;
 
-    /// `seconds`, to the nearest microsecond, from one microsecond to a day.
+    /// A duration of `seconds`, rounded to microseconds; `None` below one microsecond and above a day.
     pub fn new(seconds: f64) -> Option<Self> {
         let micros = (seconds * 1e6).round();
         (seconds <= Self::MAX && micros >= 1.0).then_some(Seconds { micros: micros as u64 })
     }
 
-    /// In seconds.
+    /// The duration in seconds.
     pub fn get(self) -> f64 {
         self.micros as f64 / 1e6
     }
 
-    /// In samples at `rate`, to the nearest, at least one.
+    /// The duration in samples at `rate`, rounded, at least one.
     pub fn samples(self, rate: u32) -> usize {
         let samples = (u128::from(self.micros) * u128::from(rate) + 500_000) / 1_000_000;
         usize::try_from(samples).unwrap_or(usize::MAX).max(1)
@@ -38,9 +40,11 @@ impl FromStr for Seconds {
             (None, Some(number)) => (number, 1.0),
             (None, None) => (text, 1.0),
         };
-        let seconds =
-            number.parse::<f64>().map_err(|_| format!("`{text}` is no length of time such as 5s or 250ms"))?;
-        Seconds::new(seconds * unit).ok_or_else(|| format!("`{text}` is not between a microsecond and a day"))
+        let seconds = number
+            .parse::<f64>()
+            .map_err(|_| format!("invalid duration `{text}`: expected seconds such as `5s`, `2.5s` or `250ms`"))?;
+        Seconds::new(seconds * unit)
+            .ok_or_else(|| format!("invalid duration `{text}`: expected a microsecond to a day"))
     }
 }
 
@@ -68,7 +72,7 @@ mod tests {
     fn counts_samples_to_the_nearest() {
         let seconds = |text: &str| text.parse::<Seconds>().map(|seconds| seconds.samples(24_000));
         assert_eq!(seconds("2.5s"), Ok(60_000));
-        assert_eq!(seconds("0.00002s"), Ok(1), "half a sample up");
-        assert_eq!(seconds("0.000001s"), Ok(1), "never none");
+        assert_eq!(seconds("0.00002s"), Ok(1), "half a sample rounds up");
+        assert_eq!(seconds("0.000001s"), Ok(1), "never zero");
     }
 }

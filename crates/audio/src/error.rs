@@ -1,181 +1,216 @@
-//! Errors of reading audio, with the time of damage and the command or option that helps.
+//! The error enum of this crate. Messages state the time of damage and the command or option that helps; the caller
+//! adds the file's name.
 
-use std::path::PathBuf;
+use std::fmt::Display;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-/// Why a file or stream gave no audio, or not all of it. The file is named by whoever opened it.
+use crate::rate::RATES;
+
+/// The reason why a file or stream yields no audio, or only a part of it.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum AudioError {
-    /// The file could not be opened or read.
+    /// The file cannot be opened or read.
     #[error("cannot read {path}: {source}")]
     Open {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// The operating system's reason.
-        source: std::io::Error,
+        /// The operating system's error.
+        source: io::Error,
     },
-    /// The stream could not be read.
+    /// The stream cannot be read.
     #[error("cannot read the samples: {0}")]
-    Read(#[from] std::io::Error),
+    Read(#[from] io::Error),
     /// The file has no bytes.
     #[error("the file is empty")]
     EmptyFile,
-    /// A container that is read more than once, where it can be only once.
+    /// The container must be read more than once, and a pipe allows only one pass.
     #[error("{container} cannot be read from a pipe: write it to a file first")]
-    Pipe {
-        /// The container's name.
+    NotSeekable {
+        /// The name of the container.
         container: &'static str,
     },
-    /// The first bytes match no known format, or the header cannot be read.
-    #[error("not an audio file that can be read: {reason}")]
+    /// The first bytes match no known format, or the header is invalid.
+    #[error("not an audio file, or a damaged one: {reason}")]
     UnknownFormat {
-        /// The bytes or header field found.
+        /// The bytes or the header field that were found.
         reason: String,
     },
-    /// A file without audio, such as an HTML page or an image.
+    /// The file holds no audio, such as an HTML page or an image.
     #[error("not an audio file: this is {what}")]
     NotAudio {
         /// The kind of file, and what to do.
         what: &'static str,
     },
-    /// A known container with nothing in it that can be decoded.
+    /// A known container holds nothing that can be decoded.
     #[error("no audio that can be decoded: {reason}")]
     UnknownCodec {
-        /// What was found.
+        /// The codec or the feature that was found.
         reason: String,
     },
-    /// Audio in a known format or codec that is not supported.
-    #[error("{what} is not read: convert the file, `{command}`{}", if *.ffmpeg { ", or give --ffmpeg" } else { "" })]
-    NotRead {
+    /// The audio has a known format or codec that is not supported.
+    #[error("{what} is not supported: convert the file with `{command}`{}", if *.ffmpeg { ", or use --ffmpeg" } else { "" })]
+    Unsupported {
         /// The common name of the format or codec.
         what: String,
         /// The command that converts the file to FLAC.
         command: String,
-        /// Whether ffmpeg could decode the file but was not enabled.
+        /// Whether ffmpeg could decode the file but is not enabled.
         ffmpeg: bool,
     },
-    /// ffmpeg could not be run, or failed.
+    /// The program ffmpeg cannot be run, or failed.
     #[error("ffmpeg: {reason}")]
     Ffmpeg {
-        /// The system's reason, or the first lines that ffmpeg printed.
+        /// The operating system's error, or the first lines that ffmpeg printed.
         reason: String,
     },
-    /// A sample rate that no music has.
-    #[error("a sample rate of {rate} Hz: between {min} and {max} Hz are taken", min = crate::resample::RATES.start(), max = crate::resample::RATES.end())]
-    Rate {
-        /// What was stated.
+    /// The sample rate is outside the supported range.
+    #[error("invalid sample rate {rate} Hz: expected {min} to {max} Hz", min = RATES.start(), max = RATES.end())]
+    InvalidRate {
+        /// The stated rate in hertz.
         rate: u32,
     },
-    /// Damaged data.
-    #[error("damaged at {seconds:.2} s: {reason}. Repair it, or take what can be decoded (--damaged keep)")]
+    /// The data is damaged.
+    #[error("damaged at {seconds:.2} s: {reason}. Repair the file, or use what can be decoded (--damaged keep)")]
     Damaged {
-        /// Where, in seconds from the start.
+        /// The time in seconds from the start.
         seconds: f64,
         /// The decoder's reason.
         reason: String,
     },
-    /// The file ends before what it announces.
+    /// The file ends before the length that it states.
     #[error(
-        "truncated: it ends after {found:.2} s{}. Fetch it again, or take what is there (--damaged keep)",
+        "truncated: it ends after {found:.2} s{}. Download it again, or use what is there (--damaged keep)",
         .announced.map_or(String::new(), |announced| format!(" of {announced:.2} s"))
     )]
     Truncated {
-        /// Seconds that were decoded.
+        /// The decoded length in seconds.
         found: f64,
-        /// Seconds that the file announces, where it does.
+        /// The stated length in seconds, if there is one.
         announced: Option<f64>,
     },
-    /// The file ends before what is needed to decode anything of it.
-    #[error("truncated: {reason}. Fetch it again")]
+    /// The file ends before a part without which nothing can be decoded.
+    #[error("truncated: {reason}. Download it again")]
     Incomplete {
-        /// What is missing.
+        /// The part that is missing.
         reason: String,
     },
-    /// The file changes its rate or channels, or is several streams one after another.
-    #[error("the stream changes at {seconds:.2} s ({what}): split it into one file for each part")]
-    Changes {
-        /// Where, in seconds from the start.
+    /// The file changes its sample rate or channels, or consists of several streams in a row.
+    #[error("the stream changes at {seconds:.2} s ({what}): split the file there")]
+    StreamChanged {
+        /// The time in seconds from the start.
         seconds: f64,
-        /// What changes.
+        /// The property that changes.
         what: String,
     },
-    /// NaN, infinity or a number out of all proportion among the samples.
-    #[error("sample {index} (at {seconds:.2} s) is {value:e}: a file of floats that some program wrote wrongly")]
+    /// A sample is NaN, infinite or out of all proportion.
+    #[error("sample {index} (at {seconds:.2} s) is {value:e}: the file's floats are invalid")]
     NotFinite {
-        /// Which sample, at the source's rate.
+        /// The index of the sample, at the source's rate.
         index: u64,
-        /// Where, in seconds from the start.
+        /// The time in seconds from the start.
         seconds: f64,
-        /// What it is.
+        /// The value of the sample.
         value: f32,
     },
-    /// Raw bytes that are not f32 samples.
+    /// Raw bytes do not look like f32 samples.
     #[error(
-        "raw sample {index} is {value:e}: these are not 32-bit little-endian floats of about -1 to 1 (16-bit integers \
-         look like this)"
+        "raw sample {index} is {value:e}: expected 32-bit little-endian floats of about -1 to 1 (16-bit integers look \
+         like this)"
     )]
     NotFloatPcm {
-        /// Which sample.
+        /// The index of the sample.
         index: u64,
-        /// What it would be.
+        /// The value of the sample.
         value: f32,
     },
-    /// A stream of f32 that ends within a sample.
-    #[error("the stream ends within a sample: {bytes} bytes are no multiple of 4")]
+    /// A raw stream ends within a sample.
+    #[error("the stream ends within a sample: {bytes} bytes, expected a multiple of 4")]
     PartialSample {
-        /// How many bytes there were.
+        /// The length of the stream in bytes.
         bytes: u64,
     },
-    /// Samples at another rate than the model's were given where nothing resamples.
-    #[error("these samples are at {found} Hz and the model takes {expected} Hz: resample them, as `Track` does")]
-    WrongRate {
-        /// The rate of the samples.
+    /// Samples have another rate than the model's, where nothing resamples them.
+    #[error("the samples are at {found} Hz and the model takes {expected} Hz: resample them, as `Track` does")]
+    RateMismatch {
+        /// The rate of the samples in hertz.
         found: u32,
-        /// The rate that is needed.
+        /// The rate of the model in hertz.
         expected: u32,
     },
-    /// Nothing is left to embed.
-    #[error("{samples} samples at the model's rate, of which at least {needed} are needed: too short for an embedding")]
+    /// The audio is shorter than the shortest window.
+    #[error("too short for an embedding: {samples} samples at the model's rate, expected at least {needed}")]
     TooShort {
-        /// How many there are.
+        /// The number of samples at the model's rate.
         samples: u64,
-        /// How many the model needs, or a window where the tail is dropped.
+        /// The smallest number that the model takes; a whole window if the tail is dropped.
         needed: usize,
     },
-    /// Nothing but one value.
-    #[error("silent: every sample is {value}, and there is nothing to normalise")]
+    /// All samples have one value.
+    #[error("silent: every sample is {value}, which cannot be normalised")]
     Silent {
-        /// The value.
+        /// The value of all samples.
         value: f32,
     },
-    /// Channels that are inverses of each other.
+    /// The channels are inverses of each other.
     #[error(
-        "the channels cancel each other: every sample of their mean is 0, although they are not silent. Invert one of \
-         them, or take one of them"
+        "the channels cancel each other: their mean is silent although they are not. Invert one of them, or use only one"
     )]
     ChannelsCancel,
-    /// A whole track that is out of proportion.
+    /// The track is too long for one window.
     #[error(
-        "longer than {limit} s, which is too much for one window: take `middle:30s` or `sliding:30s/30s` instead of `whole`"
+        "longer than {limit} s, the most that one window may have: use `middle:30s` or `sliding:30s/30s` instead of `whole`"
     )]
     TooLong {
         /// The limit in seconds.
         limit: u32,
     },
-    /// A window policy that cannot be read.
-    #[error("`{found}` is no window: write `whole`, `middle:30s` or `sliding:5s/2.5s` (length/hop); {reason}")]
-    Window {
-        /// What was given.
+    /// The window policy is invalid, or does not apply to the source.
+    #[error("invalid window `{found}`: {reason}")]
+    InvalidWindow {
+        /// The policy as it was given.
         found: String,
-        /// What is wrong with it.
+        /// The problem, and what was expected.
         reason: String,
     },
-    /// A bug of a decoder, which was stopped.
-    #[error("the decoder failed on it ({reason}): the file is damaged in a way that it does not expect")]
+    /// The decoder panicked, which was caught.
+    #[error("the decoder panicked ({reason}): the file is damaged in a way that the decoder does not expect")]
     DecoderPanicked {
-        /// Its message.
+        /// The message of the panic.
         reason: String,
     },
+}
+
+impl AudioError {
+    /// An error of the operating system about the file at `path`.
+    pub(crate) fn open(path: &Path) -> impl Fn(io::Error) -> Self + Copy {
+        move |source| AudioError::Open { path: path.to_path_buf(), source }
+    }
+
+    pub(crate) fn unknown_format(reason: impl Into<String>) -> Self {
+        AudioError::UnknownFormat { reason: reason.into() }
+    }
+
+    pub(crate) fn unknown_codec(reason: impl Into<String>) -> Self {
+        AudioError::UnknownCodec { reason: reason.into() }
+    }
+
+    pub(crate) fn ffmpeg(reason: impl Into<String>) -> Self {
+        AudioError::Ffmpeg { reason: reason.into() }
+    }
+
+    pub(crate) fn incomplete(reason: impl Into<String>) -> Self {
+        AudioError::Incomplete { reason: reason.into() }
+    }
+
+    pub(crate) fn stream_changed(seconds: f64, what: impl Into<String>) -> Self {
+        AudioError::StreamChanged { seconds, what: what.into() }
+    }
+
+    pub(crate) fn invalid_window(found: impl Display, reason: impl Into<String>) -> Self {
+        AudioError::InvalidWindow { found: found.to_string(), reason: reason.into() }
+    }
 }

@@ -1,38 +1,56 @@
-//! From an audio file to what a MERT or HuBERT model takes.
+//! Decoding, resampling, windows and normalisation: from an audio file to the input of a MERT or HuBERT model.
 //!
-//! ```no_run
+//! ```
 //! use mert_audio::{Damage, Tail, Track, WindowPolicy, normalize};
 //!
-//! let track = Track::open("track.flac".as_ref(), 24_000, Damage::Refuse)?; // decoded, mono, at 24 kHz
-//! let mut windows = track.windows(&"sliding:5s/2.5s".parse::<WindowPolicy>()?, Tail::Align, 400)?;
+//! # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/audio/24k-mono.ogg");
+//! let track = Track::open(path.as_ref(), 24_000, Damage::Refuse)?; // decoded, mixed to mono, resampled to 24 kHz
+//! let policy: WindowPolicy = "sliding:1s/0.5s".parse()?;
+//! let mut windows = track.windows(&policy, Tail::Align, 400)?;
+//! let mut starts = Vec::new();
 //! while let Some(mut window) = windows.next_window()? {
 //!     normalize(&mut window.samples)?; // zero mean, unit variance: the model's `input_values`
+//!     starts.push((window.start, window.samples.len()));
 //! }
+//! // The track has 2.3 s; the last window ends with it.
+//! assert_eq!(starts, [(0, 24_000), (12_000, 24_000), (24_000, 24_000), (31_200, 24_000)]);
 //! # Ok::<(), mert_audio::AudioError>(())
 //! ```
 //!
-//! Data flows one way, in blocks: [`AudioFile`] or [`RawPcm`] (mono, at the source's rate), then
-//! [`Resampler`], then [`Windows`], then [`normalize`]. Memory does not grow with the length of a file.
+//! Data flows one way, in blocks: a [`Source`] ([`AudioFile`] or [`RawPcm`]: mono, at the source's rate), then
+//! [`Resampler`], then [`Windows`], then [`normalize()`]. Memory does not grow with the length of a file.
+//!
+//! | | |
+//! |---|---|
+//! | `decode/` | audio files: containers, codecs, and what symphonia does not do |
+//! | `signature/` | the format of a file by its first bytes; it shares `id3v2.rs` and `mpeg.rs` with `decode/` |
+//! | `raw.rs`, `source.rs` | raw samples, and the interface of everything that yields samples |
+//! | `resample.rs`, `window/`, `normalize.rs` | the other steps; `track.rs` combines them for a file |
 
 mod decode;
 mod duration;
 mod error;
+mod id3v2;
+mod mpeg;
 mod normalize;
+mod rate;
 mod raw;
 mod resample;
 mod signature;
+mod source;
 mod track;
 mod window;
 
 pub use decode::{AudioFile, AudioInfo, Damage, ReadOptions, ffmpeg_version};
 pub use duration::Seconds;
 pub use error::AudioError;
-pub use normalize::{EPSILON, normalize};
+pub use normalize::normalize;
 pub use raw::RawPcm;
 pub use resample::Resampler;
-pub use signature::{Format, READ_EXTENSIONS, UNREAD_EXTENSIONS, identify};
-pub use track::{Source, Track};
-pub use window::{MAX_WHOLE_SECONDS, Tail, Window, WindowPolicy, Windows};
+pub use signature::{Format, SUPPORTED_EXTENSIONS, has_audio_extension, identify};
+pub use source::Source;
+pub use track::Track;
+pub use window::{MAX_WINDOW_SECONDS, Tail, Window, WindowPolicy, Windows};
 
 /// The result of reading audio.
 pub type Result<T, E = AudioError> = std::result::Result<T, E>;

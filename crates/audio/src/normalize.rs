@@ -1,15 +1,19 @@
+//! Normalisation of a window to the model's `input_values`, as transformers'
+//! [`Wav2Vec2FeatureExtractor`](https://github.com/huggingface/transformers/blob/main/src/transformers/models/wav2vec2/feature_extraction_wav2vec2.py)
+//! does with `do_normalize`.
+
 use crate::{AudioError, Result};
 
-/// What transformers' `Wav2Vec2FeatureExtractor` adds to the variance.
-pub const EPSILON: f64 = 1e-7;
+/// The constant that transformers adds to the variance.
+const EPSILON: f64 = 1e-7;
 
-/// Brings one window to zero mean and unit variance in place, as transformers'
-/// `Wav2Vec2FeatureExtractor.zero_mean_unit_var_norm` does: (x − mean) / √(variance + 1e-7), with the
-/// population's variance. The sums are taken in f64, which differs from numpy's f32 by less than 1e-6.
+/// Normalises one window in place to zero mean and unit variance: (x − mean) / √(variance + 1e-7), with the population
+/// variance, as transformers' `Wav2Vec2FeatureExtractor.zero_mean_unit_var_norm` does. Sums are in f64, which differs
+/// from numpy's f32 by less than 1e-6.
 ///
 /// # Errors
-/// [`AudioError::Silent`] if all samples are the same: (x − mean) would be nothing but rounding noise.
-/// The window is then left as it is.
+/// [`AudioError::Silent`] if all samples are equal, because (x − mean) would be only rounding noise. The window is then
+/// left unchanged.
 pub fn normalize(window: &mut [f32]) -> Result<()> {
     let first = window.first().copied().unwrap_or(0.0);
     if window.iter().all(|&x| x == first) {

@@ -1,32 +1,44 @@
+//! Raw samples from a stream, such as standard input or a sound card. Separate from files, because a stream states
+//! neither its rate nor its length.
+
 use std::io::Read;
 
-use crate::resample::check_rate;
-use crate::track::Source;
+use crate::source::{Source, check_finite, check_rate};
 use crate::{AudioError, Result};
 
-/// Raw mono samples, 32-bit little-endian floats, from any stream.
+/// A source of raw mono samples: 32-bit little-endian floats from any stream.
+///
+/// ```
+/// use mert_audio::{RawPcm, Source};
+///
+/// let bytes: Vec<u8> = [0.0f32, 0.5, -0.5].into_iter().flat_map(f32::to_le_bytes).collect();
+/// let mut source = RawPcm::new(&bytes[..], 24_000)?;
+/// assert_eq!(source.next_block()?, Some(&[0.0, 0.5, -0.5][..]));
+/// assert_eq!(source.next_block()?, None);
+/// # Ok::<(), mert_audio::AudioError>(())
+/// ```
 pub struct RawPcm<R> {
     reader: R,
     rate: u32,
     bytes: Vec<u8>,
-    /// Bytes of a sample whose rest has not come yet.
+    /// The number of bytes at the start of `bytes` that belong to an incomplete sample.
     left_over: usize,
     block: Vec<f32>,
     position: u64,
 }
 
-/// Samples in a block.
+/// The largest number of samples in a block.
 const BLOCK: usize = 1 << 14;
 
-/// Floating-point music lies within ±1, with some headroom for mixes that were never limited. What 16-bit
-/// integers look like as floats is almost all far above.
+/// The largest plausible sample. Music lies within ±1, with some headroom for mixes without a limiter; pairs of 16-bit
+/// integers read as floats are almost all far above.
 const LARGEST: f32 = 256.0;
 
 impl<R: Read> RawPcm<R> {
-    /// Samples at `rate` from `reader`.
+    /// A source of samples at `rate` hertz that are read from `reader`.
     ///
     /// # Errors
-    /// [`AudioError::Rate`] for a rate that no music has.
+    /// [`AudioError::InvalidRate`] if the rate is outside the supported range.
     pub fn new(reader: R, rate: u32) -> Result<Self> {
         check_rate(rate)?;
         Ok(RawPcm {
@@ -45,7 +57,7 @@ impl<R: Read> Source for RawPcm<R> {
         self.rate
     }
 
-    /// The next samples, as many as there are without waiting for more.
+    /// The samples that are available without waiting for more.
     ///
     /// # Errors
     /// [`AudioError::NotFinite`], [`AudioError::NotFloatPcm`], [`AudioError::PartialSample`] or
@@ -71,7 +83,7 @@ impl<R: Read> Source for RawPcm<R> {
             if self.block.is_empty() {
                 continue;
             }
-            // Before NaN, which integers look like too, but less often.
+            // Checked before NaN: integers look like NaN too, but less often.
             if let Some((index, &value)) =
                 self.block.iter().enumerate().find(|(_, x)| x.is_finite() && x.abs() > LARGEST)
             {
@@ -84,24 +96,11 @@ impl<R: Read> Source for RawPcm<R> {
     }
 }
 
-/// Refuses NaN, infinity, and what resampling could bring there, in a block that starts at sample `position`.
-pub(crate) fn check_finite(block: &[f32], position: u64, rate: u32) -> Result<()> {
-    /// Any real scale is far below; a filter that overshoots stays finite.
-    const LARGEST: f32 = 1e30;
-    match block.iter().enumerate().find(|(_, x)| x.is_nan() || x.abs() > LARGEST) {
-        None => Ok(()),
-        Some((index, &value)) => {
-            let index = position + index as u64;
-            Err(AudioError::NotFinite { index, seconds: index as f64 / f64::from(rate), value })
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Gives one to three bytes at a time.
+    /// A reader that returns one to three bytes at a time.
     struct Trickle(Vec<u8>, usize);
 
     impl Read for Trickle {
@@ -123,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn samples_arrive_whole_however_they_are_cut() {
+    fn samples_are_whole_however_the_bytes_are_split() {
         let samples: Vec<f32> = (0..1000).map(|i| (i as f32).sin()).collect();
         let bytes: Vec<u8> = samples.iter().flat_map(|x| x.to_le_bytes()).collect();
         assert_eq!(read(bytes.clone()).unwrap(), samples);
@@ -131,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn other_numbers_are_called_out() {
+    fn integers_and_nan_are_refused() {
         let integers: Vec<u8> =
             (0..4000i16).flat_map(|i| ((f32::from(i) * 0.1).sin() * 20_000.0).to_le_bytes()).collect();
         assert!(matches!(read(integers), Err(AudioError::NotFloatPcm { .. })));
@@ -144,6 +143,6 @@ mod tests {
 
     #[test]
     fn a_rate_of_zero_is_refused() {
-        assert!(matches!(RawPcm::new(&[][..], 0), Err(AudioError::Rate { rate: 0 })));
+        assert!(matches!(RawPcm::new(&[][..], 0), Err(AudioError::InvalidRate { rate: 0 })));
     }
 }

@@ -1,94 +1,88 @@
-//! Resampling in blocks, with the cutoff of soxr's HQ preset.
-
-use std::ops::RangeInclusive;
+//! Resampling of mono audio in blocks, with the cutoff of soxr's HQ preset. It knows nothing of where samples come
+//! from.
 
 use audioadapter_buffers::direct::SequentialSlice;
 use rubato::{Fft, FixedSync, Resampler as _, WindowFunction};
 
+use crate::source::check_rate;
 use crate::{AudioError, Result};
 
-/// Sample rates that are taken, in hertz. Above, the filter's block grows out of proportion.
-pub(crate) const RATES: RangeInclusive<u32> = 1_000..=768_000;
-
-/// The filter's window and the shorter side of a block, whose length sets how close to the Nyquist frequency the filter
-/// cuts. These values give the shape of soxr's HQ preset (mean squared difference in the top eighth below the Nyquist
-/// frequency: 1e-6), so that models tuned on samples from soxr get the same ones.
+/// The filter's window and the shorter side of a block in samples, which sets how close to the Nyquist frequency the
+/// filter cuts. These values give the shape of soxr's HQ preset (mean squared difference in the top eighth below the
+/// Nyquist frequency: 1e-6), so that models tuned on samples from soxr get the same ones.
 const LIKE_SOXR: (WindowFunction, u32) = (WindowFunction::Blackman2, 220);
 
-/// The largest deviation from that length: rates with a small common divisor allow few lengths.
+/// The largest deviation from the length in [`LIKE_SOXR`]: rates with a small common divisor allow few lengths.
 const NEAR: u32 = 2;
 
-/// The fallback where no allowed length is near: 3 dB down at 0.95 of the Nyquist frequency like soxr's HQ, but
-/// steeper. Measured by `scripts/check-resampler.py`.
-const OTHERWISE: (WindowFunction, u32) = (WindowFunction::BlackmanHarris2, 288);
+/// The filter for rates that allow no block length like [`LIKE_SOXR`]'s: 3 dB down at 0.95 of the Nyquist frequency like
+/// soxr's HQ, but steeper. Measured by `scripts/check/resampler.py`.
+const FALLBACK: (WindowFunction, u32) = (WindowFunction::BlackmanHarris2, 288);
 
-/// Refuses a rate that no music has.
-pub(crate) fn check_rate(rate: u32) -> Result<()> {
-    if RATES.contains(&rate) { Ok(()) } else { Err(AudioError::Rate { rate }) }
-}
+/// The smallest ratio of rates that are resampled in two steps. For closer rates the fallback filter of one step would
+/// cut into the passband of the other.
+const MIN_TWO_STEP_RATIO: f64 = 1.08;
 
-/// The smallest ratio of rates that are resampled in two steps. For closer rates the step with the fallback filter
-/// would cut into the other's passband.
-const APART: f64 = 1.08;
-
-/// Resamples mono audio in blocks of any length, without a delay: output sample k is at the time of k / `to` seconds,
-/// and n samples become the nearest whole number to n · `to` / `from`.
+/// A resampler for mono audio that takes blocks of any length and has no delay: output sample k is at k / `to` seconds,
+/// and n input samples become n · `to` / `from` output samples, rounded.
 ///
-/// rubato's synchronous resampler in f64 multiplies blocks of the signal by a windowed sinc in the frequency domain.
-/// Rates that allow no block of the wanted length are resampled in two steps by way of twice the lower rate, from or to
-/// which any length is possible. It allocates only when created. Equal rates pass samples through unchanged.
+/// [rubato](https://docs.rs/rubato)'s synchronous resampler in f64 multiplies blocks of the signal by a windowed sinc
+/// in the frequency domain. Rates that allow no block of the wanted length are resampled in two steps by way of twice
+/// the lower rate, from or to which any length is possible. It allocates only when created. Equal rates pass samples
+/// through unchanged.
 pub struct Resampler {
     from: u32,
     to: u32,
     steps: Vec<Step>,
-    /// Samples taken in and given out so far.
-    taken: u64,
-    given: u64,
+    /// The number of input samples so far.
+    consumed: u64,
+    /// The number of output samples so far.
+    produced: u64,
 }
 
 /// A resampling step with one filter.
 struct Step {
     block: Block,
-    /// Output samples to trim from the start.
+    /// The number of input samples still to be dropped, so that the step starts at a block boundary.
     skip: u64,
 }
 
-/// The block that is being filled, and the one that came out.
+/// The filter of a step, the input block that is being filled, and the last output block.
 struct Block {
     fft: Fft<f64>,
     input: Vec<f64>,
     filled: usize,
     output: Vec<f64>,
-    /// Output samples before the first of the signal that have yet to be left out.
+    /// The number of output samples still to be dropped, because they precede the signal.
     delay: usize,
 }
 
 impl Resampler {
-    /// From `from` to `to` hertz.
+    /// A resampler from `from` to `to` hertz.
     ///
     /// # Errors
-    /// [`AudioError::Rate`] for a rate that no music has.
+    /// [`AudioError::InvalidRate`] if a rate is outside the supported range.
     pub fn new(from: u32, to: u32) -> Result<Self> {
         check_rate(from)?;
         check_rate(to)?;
         let middle = 2 * from.min(to);
-        let apart = f64::from(from.max(to)) / f64::from(from.min(to)) >= APART;
+        let apart = f64::from(from.max(to)) / f64::from(from.min(to)) >= MIN_TWO_STEP_RATIO;
         let rates = match from == to {
             true => vec![],
             false if like_soxr(from, to).is_some() || !apart => vec![(from, to)],
             false => vec![(from, middle), (middle, to)],
         };
         let steps = rates.into_iter().map(|(from, to)| Ok(Step { block: Block::new(from, to)?, skip: 0 }));
-        Ok(Resampler { from, to, steps: steps.collect::<Result<_>>()?, taken: 0, given: 0 })
+        Ok(Resampler { from, to, steps: steps.collect::<Result<_>>()?, consumed: 0, produced: 0 })
     }
 
-    /// How many samples come of `samples`.
+    /// The number of output samples for `samples` input samples.
     pub fn output_len(&self, samples: u64) -> u64 {
         let (from, to) = (u128::from(self.from), u128::from(self.to));
         ((u128::from(samples) * to + from / 2) / from).try_into().unwrap_or(u64::MAX)
     }
 
-    /// How many samples must be taken in before the first comes out: the latency, at the input's rate.
+    /// The latency: the number of input samples before the first output sample.
     pub fn latency(&self) -> usize {
         self.steps.iter().rev().fold(0, |later, Step { block, .. }| {
             let (inputs, outputs) = (block.input.len(), block.output.len());
@@ -96,50 +90,50 @@ impl Resampler {
         })
     }
 
-    /// How many input samples need not be there for all outputs from `output` on to be what they are.
-    pub(crate) fn needless_before(&self, output: u64) -> u64 {
-        self.steps.iter().rev().fold(output, |output, step| step.block.needless_before(output))
+    /// The number of input samples at the start that have no effect on the outputs from `output` on.
+    pub(crate) fn lead_in(&self, output: u64) -> u64 {
+        self.steps.iter().rev().fold(output, |output, step| step.block.lead_in(output))
     }
 
-    /// Begins with input sample `input`, a number that [`Resampler::needless_before`] told, and says which output
-    /// sample is the first to come.
-    pub(crate) fn begin_at(&mut self, input: u64) -> u64 {
-        self.taken = input;
-        self.given = self.steps.iter_mut().fold(input, |first, step| {
+    /// Starts with input sample `input`, which [`Resampler::lead_in`] returned, and returns the index of the first
+    /// output sample.
+    pub(crate) fn start_at(&mut self, input: u64) -> u64 {
+        self.consumed = input;
+        self.produced = self.steps.iter_mut().fold(input, |first, step| {
             // A step starts at a block boundary.
             let start = first.next_multiple_of(step.block.input.len() as u64);
             step.skip = start - first;
-            step.block.begin_at(start)
+            step.block.start_at(start)
         });
-        self.given
+        self.produced
     }
 
-    /// Takes in `samples` and gives what is ready to `sink`, in pieces.
+    /// Consumes `samples` and passes the output that is ready to `sink`, in pieces.
     pub fn push(&mut self, samples: &[f32], mut sink: impl FnMut(&[f32])) {
-        self.taken += samples.len() as u64;
-        let given = &mut self.given;
+        self.consumed += samples.len() as u64;
+        let produced = &mut self.produced;
         push(&mut self.steps, samples, &mut |samples| {
-            *given += samples.len() as u64;
+            *produced += samples.len() as u64;
             sink(samples);
         });
     }
 
-    /// Gives what is left after the last sample, and starts anew.
+    /// Passes the rest of the output after the last input sample to `sink`, and resets the resampler.
     pub fn finish(&mut self, mut sink: impl FnMut(&[f32])) {
-        let total = self.output_len(self.taken);
+        let total = self.output_len(self.consumed);
         let silence = [0.0; 256];
-        while self.given < total && !self.steps.is_empty() {
-            let given = &mut self.given;
+        while self.produced < total && !self.steps.is_empty() {
+            let produced = &mut self.produced;
             push(&mut self.steps, &silence, &mut |samples| {
-                let left = usize::try_from(total - *given).unwrap_or(usize::MAX).min(samples.len());
-                *given += left as u64;
+                let left = usize::try_from(total - *produced).unwrap_or(usize::MAX).min(samples.len());
+                *produced += left as u64;
                 if left > 0 {
                     sink(&samples[..left]);
                 }
             });
         }
         self.steps.iter_mut().for_each(Step::reset);
-        (self.taken, self.given) = (0, 0);
+        (self.consumed, self.produced) = (0, 0);
     }
 }
 
@@ -164,7 +158,8 @@ impl Step {
     }
 }
 
-/// The number of minimal blocks that gives the filter from `from` to `to` the shape of soxr's, if there is one.
+/// The number of minimal blocks that gives the filter from `from` to `to` the shape of soxr's HQ preset, if there is
+/// one.
 fn like_soxr(from: u32, to: u32) -> Option<u32> {
     let smallest = from.min(to) / gcd(from, to);
     // Must be even: the filter's delay, half a block, is then whole on both sides.
@@ -177,18 +172,18 @@ impl Block {
         let step = gcd(from, to);
         let (window, blocks) = match like_soxr(from, to) {
             Some(blocks) => (LIKE_SOXR.0, blocks),
-            None => (OTHERWISE.0, OTHERWISE.1.div_ceil(from.min(to) / step).next_multiple_of(2)),
+            None => (FALLBACK.0, FALLBACK.1.div_ceil(from.min(to) / step).next_multiple_of(2)),
         };
         let input = blocks as usize * (from / step) as usize;
-        // Not reached by rates that were checked.
+        // Unreachable for rates that were checked.
         let fft = Fft::new_custom(from as usize, to as usize, input, 1, 1, window, FixedSync::Both)
-            .map_err(|_| AudioError::Rate { rate: from })?;
+            .map_err(|_| AudioError::InvalidRate { rate: from })?;
         let (input, output) = (vec![0.0; fft.input_frames_next()], vec![0.0; fft.output_frames_next()]);
         let delay = fft.output_delay();
         Ok(Block { fft, input, filled: 0, output, delay })
     }
 
-    /// Takes as many samples as fit, and says how many.
+    /// Copies as many samples as fit into the input block, and returns how many.
     fn fill(&mut self, samples: &[f32]) -> usize {
         let count = samples.len().min(self.input.len() - self.filled);
         let room = &mut self.input[self.filled..self.filled + count];
@@ -197,23 +192,23 @@ impl Block {
         count
     }
 
-    /// See [`Resampler::needless_before`].
-    fn needless_before(&self, output: u64) -> u64 {
+    /// The lead-in of one step, see [`Resampler::lead_in`].
+    fn lead_in(&self, output: u64) -> u64 {
         // A block of output depends on its block of input and the previous one.
         let blocks = (output + self.delay as u64) / self.output.len() as u64;
         blocks.saturating_sub(1) * self.input.len() as u64
     }
 
-    /// Like [`Resampler::begin_at`], for the start of a block.
-    fn begin_at(&mut self, input: u64) -> u64 {
+    /// Starts one step at `input`, the start of a block, see [`Resampler::start_at`].
+    fn start_at(&mut self, input: u64) -> u64 {
         if input == 0 {
             return 0;
         }
         let (inputs, outputs) = (self.input.len() as u64, self.output.len());
-        // The output of the first block lacks the previous block.
-        let given = (input / inputs + 1) * outputs as u64 - self.delay as u64;
+        // The first block's output is wrong without the previous block's input, and is dropped.
+        let first = (input / inputs + 1) * outputs as u64 - self.delay as u64;
         self.delay = outputs;
-        given
+        first
     }
 
     /// Resamples the block and passes the output to `sink`.
@@ -223,7 +218,7 @@ impl Block {
             .ok()
             .zip(SequentialSlice::new_mut(&mut self.output, 1, outputs).ok())
             .is_some_and(|(input, mut output)| self.fft.process_into_buffer(&input, &mut output, None).is_ok());
-        debug_assert!(resampled, "buffers have the sizes that were asked for");
+        debug_assert!(resampled, "buffers have the sizes that rubato states");
         self.filled = 0;
         let skipped = self.delay.min(outputs);
         self.delay -= skipped;
@@ -277,7 +272,7 @@ mod tests {
     ];
 
     #[test]
-    fn a_tone_stays_where_it_is_in_time_and_level() {
+    fn a_tone_keeps_its_time_and_level() {
         for (from, to) in PAIRS {
             let mut resampler = Resampler::new(from, to).unwrap();
             let seconds = 3;
@@ -297,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_new_rate_cannot_hold_is_gone() {
+    fn frequencies_above_the_new_nyquist_frequency_are_removed() {
         for (from, to) in PAIRS.into_iter().filter(|(from, to)| f64::from(*from) > 1.3 * f64::from(*to)) {
             for part in [1.05, 1.2] {
                 let hertz = part * f64::from(to) / 2.0;
@@ -310,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cut_of_the_input_and_earlier_input_do_not_matter() {
+    fn block_lengths_and_earlier_input_do_not_matter() {
         for (from, to) in PAIRS {
             let input = tone(440.0, from, 20_011);
             let whole = resample(&mut Resampler::new(from, to).unwrap(), &input, input.len());
@@ -322,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_rates_change_nothing_and_short_input_is_no_special_case() {
+    fn equal_rates_change_nothing_and_short_input_works() {
         let input = tone(440.0, 24_000, 1000);
         assert_eq!(resample(&mut Resampler::new(24_000, 24_000).unwrap(), &input, 7), input);
         for samples in [0, 1, 2, 3] {
@@ -334,7 +329,9 @@ mod tests {
     #[test]
     fn impossible_rates_are_refused() {
         for rate in [0, 999, 768_001, u32::MAX] {
-            assert!(matches!(Resampler::new(rate, 24_000), Err(AudioError::Rate { rate: found }) if found == rate));
+            assert!(
+                matches!(Resampler::new(rate, 24_000), Err(AudioError::InvalidRate { rate: found }) if found == rate)
+            );
         }
     }
 }

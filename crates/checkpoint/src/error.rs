@@ -1,10 +1,12 @@
 //! Errors of opening and reading checkpoints: what was found, what was expected, and what to do.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
+use mert_arch::printable_line;
 use thiserror::Error;
 
-use crate::shown_key;
+use crate::dtype::SourceDtype;
 
 /// The reason why a checkpoint was not read.
 #[derive(Debug, Error)]
@@ -16,20 +18,20 @@ pub enum CheckpointError {
         /// The file or folder.
         path: PathBuf,
         /// The operating system's reason.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The input is not a checkpoint in a supported format, or a damaged one.
     #[error("{path} is not a checkpoint that can be read: {reason}")]
     NotACheckpoint {
         /// The file or folder.
         path: PathBuf,
-        /// What is wrong with it and what was expected.
+        /// The defect, and what was expected.
         reason: String,
     },
-    /// What was given as a SHA-256 is not one.
-    #[error("`{found}` is not a SHA-256: give the checkpoint's as 64 hexadecimal digits, as sha256sum does")]
+    /// A text that should be a SHA-256 is not one.
+    #[error("invalid SHA-256 `{found}`: expected 64 hexadecimal digits, as sha256sum prints them")]
     NotASha256 {
-        /// What was given.
+        /// The text.
         found: String,
     },
     /// The input is the output of a conversion.
@@ -40,27 +42,27 @@ pub enum CheckpointError {
     AlreadyConverted {
         /// The file.
         path: PathBuf,
-        /// How that is known.
+        /// The part of its metadata that shows it.
         evidence: String,
     },
     /// More than one dictionary of the checkpoint, or more than one key prefix, holds a model.
-    #[error("the checkpoint holds more than one model: {}. Choose one with {option}", quoted(.candidates))]
+    #[error("the checkpoint holds more than one model: {}. Choose one with {option}", list_keys(.candidates))]
     Ambiguous {
         /// The dictionaries' paths or the prefixes, as `option` takes them; an empty one is the root.
         candidates: Vec<String>,
         /// The command-line option that chooses.
         option: &'static str,
     },
-    /// No tensor that every model of the family has.
+    /// The checkpoint lacks the tensor that every model of the family has.
     #[error("{path} holds no MERT or HuBERT encoder: none of its {count} tensors is named `…{expected}`{hint}")]
     NoEncoder {
         /// The checkpoint.
         path: PathBuf,
-        /// How many tensors it has.
+        /// The number of its tensors.
         count: usize,
-        /// The name that was looked for.
+        /// The tensor name that was searched for.
         expected: &'static str,
-        /// The nearest name, or what the names look like instead.
+        /// The nearest name, or the implementation whose names the tensors have.
         hint: String,
     },
     /// A configuration file is not text.
@@ -68,14 +70,13 @@ pub enum CheckpointError {
     NotText {
         /// The file.
         path: PathBuf,
-        /// What is wrong with its bytes.
+        /// The defect of its bytes.
         reason: String,
     },
     /// Two entries of the checkpoint have the same name after wrapper names are removed.
     #[error(
-        "{path}: `{first}` and `{second}` are both `{name}` without the names of wrappers in them (torch.compile, FSDP, \
-         DistributedDataParallel), so it is not known which is meant; save the state_dict() of the module inside the \
-         wrapper"
+        "{path}: `{first}` and `{second}` are both `{name}` without wrapper names (torch.compile, FSDP, \
+         DistributedDataParallel); save the state_dict() of the module inside the wrapper"
     )]
     SameName {
         /// The input.
@@ -96,13 +97,101 @@ pub enum CheckpointError {
         reason: String,
     },
     /// `--key` was given for a file that has no dictionaries.
-    #[error("{path} is a safetensors file or sharded, and nests nothing; leave --key out")]
+    #[error("{path} is a safetensors file or sharded, and has no dictionaries to choose from; leave --key out")]
     KeyWithoutDictionaries {
         /// The input.
         path: PathBuf,
     },
+    /// A tensor is not in the checkpoint.
+    #[error("tensor `{name}` is not in the checkpoint")]
+    NoSuchTensor {
+        /// The name.
+        name: String,
+    },
+    /// A tensor that should be read is not of a supported float type.
+    #[error("tensor `{name}` has dtype {found}, expected f32, f16, bf16 or f64")]
+    UnsupportedDtype {
+        /// The tensor.
+        name: String,
+        /// The tensor's dtype.
+        found: String,
+    },
+    /// A tensor's bytes do not fill its shape.
+    #[error("tensor `{name}` has {found} bytes, expected {expected} for its shape; {DAMAGED}")]
+    TensorLength {
+        /// The tensor.
+        name: String,
+        /// The number of bytes that its shape and dtype take.
+        expected: usize,
+        /// The number of bytes that were read.
+        found: usize,
+    },
+    /// A tensor's bytes contradict the file's index or checksums.
+    #[error("tensor `{name}`: {reason}; {DAMAGED}")]
+    DamagedTensor {
+        /// The tensor.
+        name: String,
+        /// The defect.
+        reason: String,
+    },
+    /// A tensor could not be read for a reason outside the file.
+    #[error("cannot read tensor `{name}`: {source}")]
+    ReadTensor {
+        /// The tensor.
+        name: String,
+        /// The operating system's reason.
+        source: io::Error,
+    },
 }
 
-fn quoted(candidates: &[String]) -> String {
-    candidates.iter().map(|candidate| shown_key(candidate)).collect::<Vec<_>>().join(", ")
+/// The advice for damaged tensors.
+const DAMAGED: &str = "the file is damaged or was not saved completely: download or save it again";
+
+impl CheckpointError {
+    pub(crate) fn open(path: &Path, source: io::Error) -> Self {
+        CheckpointError::Open { path: path.to_path_buf(), source }
+    }
+
+    pub(crate) fn not_a_checkpoint(path: &Path, reason: impl Into<String>) -> Self {
+        CheckpointError::NotACheckpoint { path: path.to_path_buf(), reason: reason.into() }
+    }
+
+    pub(crate) fn not_text(path: &Path, reason: String) -> Self {
+        CheckpointError::NotText { path: path.to_path_buf(), reason }
+    }
+
+    /// The error for a name that the listing does not have.
+    pub fn no_such_tensor(name: &str) -> Self {
+        CheckpointError::NoSuchTensor { name: name.to_string() }
+    }
+
+    /// The error for a tensor whose elements have no size in [`SourceDtype::size`].
+    pub fn unsupported_dtype(name: &str, dtype: &SourceDtype) -> Self {
+        CheckpointError::UnsupportedDtype { name: name.to_string(), found: dtype.name().to_string() }
+    }
+
+    pub(crate) fn damaged_tensor(name: &str, reason: impl Into<String>) -> Self {
+        CheckpointError::DamagedTensor { name: name.to_string(), reason: reason.into() }
+    }
+
+    /// Checks that `bytes` fill a tensor's shape, with `size` bytes for each element.
+    ///
+    /// # Errors
+    /// [`CheckpointError::TensorLength`].
+    pub fn check_length(name: &str, shape: &[usize], size: usize, bytes: &[u8]) -> Result<(), Self> {
+        let (expected, found) = (shape.iter().fold(size, |bytes, &extent| bytes.saturating_mul(extent)), bytes.len());
+        if found == expected {
+            return Ok(());
+        }
+        Err(CheckpointError::TensorLength { name: name.to_string(), expected, found })
+    }
+}
+
+/// The path of a dictionary, as messages show it.
+pub(crate) fn display_key(path: &str) -> String {
+    if path.is_empty() { "(none: it is the file's root)".into() } else { format!("`{}`", printable_line(path)) }
+}
+
+fn list_keys(candidates: &[String]) -> String {
+    candidates.iter().map(|candidate| display_key(candidate)).collect::<Vec<_>>().join(", ")
 }

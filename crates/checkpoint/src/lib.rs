@@ -2,44 +2,54 @@
 //!
 //! [`Source::open`] finds the weights and the configuration files beside them; a [`Checkpoint`] lists the tensors and
 //! reads one at a time, borrowed from the mapped file where it is contiguous. Pickles are parsed, never executed.
+//!
+//! ```
+//! use mert_checkpoint::{Source, read_f32};
+//!
+//! let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/mert-tiny/pytorch_model.bin");
+//! let source = Source::open(path.as_ref())?;
+//! let name = "encoder.layer_norm.bias";
+//! assert_eq!(source.listing().tensors[name].shape, [64]);
+//! assert_eq!(read_f32(source.checkpoint(), name)?.len(), 64);
+//! # Ok::<(), mert_checkpoint::CheckpointError>(())
+//! ```
+//!
+//! # Map
+//! Each line needs only what is below it:
+//! - `input/`: the file or folder that the user named, with the configuration files beside it.
+//! - `sharded/`: checkpoints of several files, through their index.
+//! - `open.rs`: one file, opened by its first bytes.
+//! - `other_formats/`: files and folders that are not checkpoints, recognized, with advice.
+//! - `torch/` and `safetensors.rs`: the two formats; `unwrapped.rs`: either of them without the names of wrappers.
+//! - `names/`: the meaning of tensor names: prefixes, wrappers, other models, modified weights.
+//! - `checkpoint.rs` (the trait), `dtype.rs`, `tensor_bytes.rs`, `error.rs`, and the helpers `commands.rs`, `paths.rs`, `text.rs`.
 
-mod archive;
 mod checkpoint;
+mod commands;
+mod dtype;
 mod error;
-mod folder;
-mod locate;
+mod input;
 mod names;
-mod nearest;
-pub mod objects;
 mod open;
-mod pickle;
-mod prefix;
+mod other_formats;
+mod paths;
 mod safetensors;
 mod sharded;
-mod signature;
-mod source;
-mod state_dict;
-mod storages;
-mod strided;
 mod tensor_bytes;
+mod text;
 mod torch;
-mod wrappers;
+mod unwrapped;
 
-pub use checkpoint::{Beside, Checkpoint, Listing, SourceDtype, TensorInfo, read_f32};
+pub use checkpoint::{Checkpoint, Listing, OtherObject, TensorInfo, read_f32};
+pub use dtype::SourceDtype;
 pub use error::CheckpointError;
-pub use names::changed;
-pub use nearest::nearest;
-pub use open::open_file;
-pub use prefix::{Prefix, find_prefix};
-pub use safetensors::{SafetensorsFile, read_header};
-pub use sharded::ShardedCheckpoint;
-pub(crate) use signature::python;
-pub use source::{Source, read_given, read_text};
-pub(crate) use state_dict::shown_key;
+pub use input::Source;
+pub use names::{
+    Prefix, find_prefix, has_component, is_in_encoder, modification_in_encoder, modified_weights, nearest,
+};
+pub use safetensors::read_header;
 pub use tensor_bytes::TensorBytes;
-pub use torch::TorchFile;
-pub(crate) use wrappers::unwrap;
-
-pub(crate) use mert_fs::MappedFile;
+pub use text::read_named_text;
+pub use torch::{NEGATED_VIEW, object_advice};
 
 pub(crate) type Result<T, E = CheckpointError> = std::result::Result<T, E>;

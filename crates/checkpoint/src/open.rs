@@ -1,30 +1,33 @@
-//! Opening of one checkpoint file, by its first bytes.
+//! Opening of one checkpoint file, in the format that its first bytes show.
 
 use std::path::Path;
 
-use crate::{Checkpoint, CheckpointError, Result, SafetensorsFile, TorchFile, signature};
+use crate::checkpoint::Checkpoint;
+use crate::other_formats::{file_start, refuse_other_formats};
+use crate::safetensors::SafetensorsFile;
+use crate::torch::TorchFile;
+use crate::{CheckpointError, Result};
 
-/// Opens one checkpoint file, telling its format by its first bytes, not by its name.
+/// Opens one checkpoint file. Its first bytes decide the format, not its name.
 ///
 /// `key` chooses the dictionary in a pickle that holds several models.
 ///
 /// # Errors
-/// [`CheckpointError::NotACheckpoint`] and its neighbours.
-pub fn open_file(path: &Path, key: Option<&str>) -> Result<Box<dyn Checkpoint>> {
-    let start =
-        signature::start_of(path).map_err(|source| CheckpointError::Open { path: path.to_path_buf(), source })?;
+/// [`CheckpointError::NotACheckpoint`] and the errors of the format's reader.
+pub(crate) fn open_file(path: &Path, key: Option<&str>) -> Result<Box<dyn Checkpoint>> {
+    let start = file_start(path).map_err(|source| CheckpointError::open(path, source))?;
     if looks_like_safetensors(&start) {
         if key.is_some() {
             return Err(CheckpointError::KeyWithoutDictionaries { path: path.to_path_buf() });
         }
         return Ok(Box::new(SafetensorsFile::open(path)?));
     }
-    signature::refuse_other_formats(path, &start)?;
+    refuse_other_formats(path, &start)?;
     Ok(Box::new(TorchFile::open(path, key)?))
 }
 
-/// A safetensors file is a little-endian u64 header length, then JSON. A pickle's or a zip's first
-/// eight bytes would be a length of exabytes.
+/// Whether a file begins as safetensors do: a little-endian u64 header length, then JSON. The first eight bytes of a
+/// pickle or a zip archive would be a length of exabytes.
 fn looks_like_safetensors(start: &[u8]) -> bool {
     start
         .split_first_chunk::<8>()

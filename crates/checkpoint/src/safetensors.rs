@@ -1,21 +1,24 @@
-//! Reading safetensors checkpoints. The header is checked against the file's length, and converted files are refused.
+//! The reader of safetensors files (<https://github.com/huggingface/safetensors#format>). The header is checked against
+//! the file's length, and converted files are refused.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io;
 use std::ops::Range;
 use std::path::Path;
 
+use mert_fs::MappedFile;
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 
-use super::{Checkpoint, Listing, MappedFile, SourceDtype, TensorBytes, TensorInfo};
+use crate::checkpoint::{Checkpoint, Listing, TensorInfo};
+use crate::dtype::SourceDtype;
+use crate::tensor_bytes::TensorBytes;
 use crate::{CheckpointError, Result};
 
 /// A safetensors file in PyTorch's layout.
 #[derive(Debug)]
-pub struct SafetensorsFile {
+pub(crate) struct SafetensorsFile {
     listing: Listing,
-    /// Where each tensor's bytes lie, from the file's start.
+    /// The position of each tensor's bytes, from the file's start.
     ranges: BTreeMap<String, Range<usize>>,
     file: MappedFile,
 }
@@ -26,12 +29,10 @@ impl SafetensorsFile {
     /// # Errors
     /// [`CheckpointError::NotACheckpoint`] for a damaged file, [`CheckpointError::AlreadyConverted`] for
     /// the output of a conversion.
-    pub fn open(path: &Path) -> Result<Self> {
-        let unreadable = |source| CheckpointError::Open { path: path.to_path_buf(), source };
-        let damaged = |reason: String| CheckpointError::NotACheckpoint { path: path.to_path_buf(), reason };
-
-        let file = MappedFile::open(path).map_err(unreadable)?;
-        let (metadata, data_start) = read_header(file.bytes()).map_err(damaged)?;
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let file = MappedFile::open(path).map_err(|source| CheckpointError::open(path, source))?;
+        let (metadata, data_start) =
+            read_header(file.bytes()).map_err(|reason| CheckpointError::not_a_checkpoint(path, reason))?;
         if let Some(evidence) = metadata.metadata().as_ref().and_then(conversion_evidence) {
             return Err(CheckpointError::AlreadyConverted { path: path.to_path_buf(), evidence });
         }
@@ -47,8 +48,11 @@ impl SafetensorsFile {
     }
 }
 
-/// Reads a safetensors header and checks it against the file's length; also returns where the data
-/// starts. The error is a sentence about the file.
+/// Reads a safetensors header and checks it against the file's length. Also returns the position at which the data
+/// starts.
+///
+/// # Errors
+/// A sentence about the file.
 pub fn read_header(file: &[u8]) -> Result<(Metadata, usize), String> {
     let length = file.len();
     let Some((start, rest)) = file.split_first_chunk() else {
@@ -86,21 +90,22 @@ impl Checkpoint for SafetensorsFile {
         self.ranges.contains_key(name)
     }
 
-    fn read(&self, name: &str) -> io::Result<TensorBytes<'_>> {
-        let named = |kind: io::ErrorKind| io::Error::new(kind, format!("tensor `{name}`: {kind}"));
-        let range = self.ranges.get(name).ok_or_else(|| named(io::ErrorKind::NotFound))?;
-        let bytes = self.file.range(range.clone()).ok_or_else(|| named(io::ErrorKind::UnexpectedEof))?;
+    fn read(&self, name: &str) -> Result<TensorBytes<'_>> {
+        let range = self.ranges.get(name).ok_or_else(|| CheckpointError::no_such_tensor(name))?;
+        let bytes = self.file.range(range.clone());
+        let bytes =
+            bytes.ok_or_else(|| CheckpointError::damaged_tensor(name, "it reaches beyond the end of the file"))?;
         Ok(TensorBytes::InPlace(bytes))
     }
 }
 
-/// What in a file's metadata shows that its weights no longer have PyTorch's layout.
+/// The part of a file's metadata that shows that its weights no longer have PyTorch's layout.
 fn conversion_evidence(metadata: &HashMap<String, String>) -> Option<String> {
     if let (Some(layout), Some(generator)) = (metadata.get("layout"), metadata.get("generator")) {
         return Some(format!("layout {layout}, written by {generator}"));
     }
     match metadata.get("format").map(String::as_str) {
-        Some("mlx") => Some("its metadata says format mlx".into()),
+        Some("mlx") => Some("its metadata has format mlx".into()),
         _ => None,
     }
 }

@@ -1,5 +1,5 @@
 //! Instructions that the conversion's kernels take, counted by callgrind: the same on an idle and on a busy
-//! machine. `scripts/bench-instructions.sh` runs this and compares with `instructions.tsv`.
+//! machine. `scripts/bench/instructions.sh` runs this and compares with `instructions.tsv`.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::hint::black_box;
@@ -7,13 +7,13 @@ use std::hint::black_box;
 use gungraun::{library_benchmark, library_benchmark_group, main};
 use mert_arch::Dtype;
 use mert_checkpoint::SourceDtype;
-use mert_convert::transform::{Cast, FuseWeightNorm, Place, Transpose, check_finite};
+use mert_convert::transform::{Cast, FuseWeightNorm, Span, Transpose, check_finite};
 
-/// Output channels of MERT-v1-95M's positional convolution: (channels, 48, 128).
+/// The shape of some output channels of MERT-v1-95M's positional convolution: (channels, 48, 128).
 const SHAPE: [usize; 3] = [16, 48, 128];
 const LEN: usize = SHAPE[0] * SHAPE[1] * SHAPE[2];
 
-/// Values of every size that weights have; the pattern is of no importance to the kernels.
+/// Values of every magnitude that weights have; their order does not matter to the kernels.
 fn values() -> Vec<f32> {
     (0..LEN).map(|i| ((i * 2_654_435_761 % 65_521) as f32 - 32_760.0) / 16_384.0).collect()
 }
@@ -27,15 +27,15 @@ fn cast_setup(from: SourceDtype, to: Dtype) -> (Cast, Vec<f32>, Vec<u8>) {
 #[bench::bf16(cast_setup(SourceDtype::F32, Dtype::Bf16))]
 #[bench::f32(cast_setup(SourceDtype::F32, Dtype::F32))]
 fn cast((cast, values, mut bytes): (Cast, Vec<f32>, Vec<u8>)) -> Vec<u8> {
-    let place = Place { name: "t", shape: &SHAPE, first: 0 };
-    cast.apply(place, black_box(&values), &mut bytes).unwrap();
+    let span = Span { tensor: "t", shape: &SHAPE, start: 0 };
+    cast.apply(span, black_box(&values), &mut bytes).unwrap();
     bytes
 }
 
 #[library_benchmark]
 #[bench::finite(values())]
 fn check(values: Vec<f32>) -> Vec<f32> {
-    check_finite(Place { name: "t", shape: &SHAPE, first: 0 }, black_box(&values)).unwrap();
+    check_finite(Span { tensor: "t", shape: &SHAPE, start: 0 }, black_box(&values)).unwrap();
     values
 }
 

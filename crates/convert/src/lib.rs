@@ -1,31 +1,43 @@
-//! From a PyTorch checkpoint of MERT or HuBERT to a file that MLX and candle load.
+//! Conversion of PyTorch checkpoints of MERT and HuBERT to files that MLX and candle load, and to Core ML packages.
 //!
-//! The way through is one line: a reader ([`mert_checkpoint`]) lists the checkpoint's tensors, [`Plan::new`] decides
-//! what becomes of each (and refuses what it cannot account for), [`write::safetensors`] executes the
-//! plan's steps, a tensor on each thread of the current rayon pool, a piece of it at a time.
+//! The data flow is one line: a reader ([`mert_checkpoint`]) lists the checkpoint's tensors; [`Plan::new`] decides the
+//! treatment of each, and refuses tensors that it cannot account for; [`write::safetensors`] and [`write::coreml`] execute
+//! the plan's steps, a tensor on each thread of the current rayon pool, a piece of it at a time.
 //!
-//! ```no_run
+//! ```
 //! use mert_checkpoint::Source;
 //! use mert_convert::{Plan, PlanOptions, write};
 //!
-//! let source = Source::open("pytorch_model.bin".as_ref())?;
+//! # let folder = tempfile::tempdir().unwrap();
+//! let input = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/mert-tiny/pytorch_model.bin");
+//! let output = folder.path().join("model.safetensors");
+//! let source = Source::open(input.as_ref())?;
 //! let plan = Plan::new(&source, &PlanOptions::default())?;
-//! let written = write::safetensors(&plan, &source, "model.safetensors".as_ref(), false, &|_| {})?;
-//! println!("{} tensors, {} bytes", plan.steps.len(), written.bytes);
+//! assert_eq!(plan.steps.len(), 209);
+//! let written = write::safetensors(&plan, &source, &output, false, &|_| {})?;
+//! assert_eq!(written.bytes, std::fs::metadata(&output).unwrap().len());
 //! # Ok::<(), mert_convert::ConvertError>(())
 //! ```
+//!
+//! # Map
+//! Each line needs only what is below it:
+//! - [`write`]: the output formats, a module for each.
+//! - `execute/`: the execution of a step.
+//! - `plan/`: the plan, as data.
+//! - [`transform`]: the changes that a tensor can undergo, one small type for each.
+//! - `error/`: the errors, the problems that one error lists, and advice.
 
 mod error;
-mod other_encoder;
-mod pattern;
+mod execute;
 mod plan;
-mod preprocessor;
 pub mod transform;
 pub mod write;
 
 pub use error::{ConvertError, Problem};
-pub use plan::{ConfigOrigin, Dropped, Plan, PlanOptions, Step, StepInput};
-pub use preprocessor::{PlannedPreprocessor, PreprocessorOptions, PreprocessorOrigin};
+pub use plan::{
+    ConfigOrigin, Dropped, Plan, PlanOptions, PlannedPreprocessor, PreprocessorOptions, PreprocessorOrigin, Step,
+    StepInput,
+};
 
 /// The name and version that converted files carry.
 pub const GENERATOR: &str = concat!("mert-convert ", env!("CARGO_PKG_VERSION"));

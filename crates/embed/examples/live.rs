@@ -9,7 +9,7 @@ use std::error::Error;
 use std::time::Instant;
 
 use mert_embed::{Embedder, Normalization, Pool, StreamingEmbedder, StreamingOptions};
-use mert_runtime::{ComputeDtype, DeviceKind, Model};
+use mert_runtime::{DeviceKind, Dtype, Model};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (window, hop, layer, rate) = (option("5s"), option("1s"), option("6"), option("24000"));
     let rate: u32 = rate.parse()?;
 
-    let model = Model::open(model.as_ref(), ComputeDtype::F32, &DeviceKind::Cpu.open()?)?;
+    let model = Model::open(model.as_ref(), Dtype::F32, &DeviceKind::Cpu.open()?)?;
     let embedder = Embedder::new(model, &layer.parse()?, Pool::Mean, Normalization::None)?;
     let options = StreamingOptions { input_rate: rate, window: window.parse()?, hop: hop.parse()? };
     let mut stream = StreamingEmbedder::new(embedder, options)?;

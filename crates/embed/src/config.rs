@@ -18,7 +18,7 @@ pub struct EmbedConfig {
     pub model_name: Option<String>,
     layer: Option<LayerKey>,
     aggregation: Option<String>,
-    /// As [`parse_device`] takes it.
+    /// The device, under a name that [`mert_runtime::DeviceKind`] parses.
     pub device: Option<String>,
     /// Unknown keys.
     #[serde(flatten)]
@@ -87,22 +87,6 @@ impl EmbedConfig {
     }
 }
 
-/// A device by the toolkit's names, or by those that PyTorch has: `mps` is `metal`, `cuda:0` is `cuda`, and
-/// `auto` is the GPU that this build has, else `cpu`.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn parse_device(text: &str) -> Result<mert_runtime::DeviceKind, String> {
-    match text {
-        "mps" => "metal".parse(),
-        "cuda:0" => "cuda".parse(),
-        "auto" if cfg!(feature = "metal") => "metal".parse(),
-        "auto" if cfg!(feature = "cuda") => "cuda".parse(),
-        "auto" => "cpu".parse(),
-        text => text.parse(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,7 +110,7 @@ mod tests {
         .unwrap();
         assert_eq!(config.model_name.as_deref(), Some("m-a-p/MERT-v1-95M"));
         assert_eq!(config.pool("x".as_ref()).unwrap(), Some(Pool::Mean));
-        assert_eq!(parse_device(config.device.as_deref().unwrap()).unwrap().name(), "cuda");
+        assert_eq!(config.device.as_deref().unwrap().parse(), Ok(mert_runtime::DeviceKind::Cuda));
         assert_eq!(config.unknown.keys().collect::<Vec<_>>(), ["chunk"]);
     }
 

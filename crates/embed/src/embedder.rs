@@ -84,7 +84,7 @@ impl Embedder {
 
     /// The memory that [`Embedder::embed`] uses, to be kept between windows.
     pub fn workspace(&self) -> Workspace {
-        self.model.workspace()
+        Workspace::default()
     }
 
     /// Embeds one window of mono samples, which is normalised in place if the model requires it. `rate` is the samples'
@@ -96,7 +96,7 @@ impl Embedder {
     pub fn embed(&self, workspace: &mut Workspace, samples: &mut [f32], rate: u32) -> Result<Embedding, EmbedError> {
         let expected = self.sample_rate();
         if rate != expected {
-            return Err(AudioError::WrongRate { found: rate, expected }.into());
+            return Err(AudioError::RateMismatch { found: rate, expected }.into());
         }
         let rows = self.rows(samples.len());
         let mut values = vec![0.0; rows * self.layers.len() * self.dim()];

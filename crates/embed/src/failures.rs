@@ -34,19 +34,19 @@ impl Failure {
 pub fn reason(error: &EmbedError) -> String {
     let reason = match error {
         EmbedError::Audio(error) => match error {
-            AudioError::NotRead { what, .. } => what,
+            AudioError::Unsupported { what, .. } => what,
             AudioError::NotAudio { .. } => "not audio",
             AudioError::Ffmpeg { .. } => "ffmpeg failed",
             AudioError::Open { source, .. } if source.kind() == io::ErrorKind::NotFound => "not found",
             AudioError::Open { .. } | AudioError::Read(_) => "unreadable",
             AudioError::EmptyFile => "empty",
-            AudioError::Pipe { .. } => "from a pipe",
+            AudioError::NotSeekable { .. } => "from a pipe",
             AudioError::UnknownFormat { .. } => "unknown format",
             AudioError::UnknownCodec { .. } => "unknown codec",
-            AudioError::Rate { .. } | AudioError::WrongRate { .. } => "sample rate",
+            AudioError::InvalidRate { .. } | AudioError::RateMismatch { .. } => "sample rate",
             AudioError::Damaged { .. } | AudioError::DecoderPanicked { .. } => "damaged",
             AudioError::Truncated { .. } | AudioError::Incomplete { .. } => "truncated",
-            AudioError::Changes { .. } => "changes within",
+            AudioError::StreamChanged { .. } => "changes within",
             AudioError::NotFinite { .. } | AudioError::NotFloatPcm { .. } | AudioError::PartialSample { .. } => {
                 "impossible samples"
             }

@@ -7,11 +7,11 @@
 //! ```
 //! use mert_audio::{Damage, Tail, Track, WindowPolicy};
 //! use mert_embed::{Embedder, Normalization, Pool};
-//! use mert_runtime::{ComputeDtype, DeviceKind, Model};
+//! use mert_runtime::{DeviceKind, Dtype, Model};
 //!
 //! let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures");
 //! let model = format!("{fixtures}/mert-tiny/model.safetensors");
-//! let model = Model::open(model.as_ref(), ComputeDtype::F32, &DeviceKind::Cpu.open()?)?;
+//! let model = Model::open(model.as_ref(), Dtype::F32, &DeviceKind::Cpu.open()?)?;
 //! let embedder = Embedder::new(model, &"6,12".parse()?, Pool::Mean, Normalization::L2)?;
 //!
 //! let track = format!("{fixtures}/audio/16-44k1-stereo.flac");
@@ -38,13 +38,13 @@ mod settings;
 mod streaming;
 mod update;
 
-pub use config::{EmbedConfig, parse_device};
+pub use config::EmbedConfig;
 pub use embedder::{Embedder, Embedding};
 pub use error::EmbedError;
 pub use journal::Journal;
 #[doc(hidden)]
 pub use journal::parse_journal;
-pub use mert_table::{Normalization, Pool};
+pub use mert_table::{FileVersion, Normalization, Pool, Provenance};
 pub use output::write_output;
 pub use pipeline::{Event, Summary, run};
 pub use settings::{InputOptions, ModelFile, provenance};

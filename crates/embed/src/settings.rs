@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mert_audio::{Damage, ReadOptions, Seconds, Tail, WindowPolicy};
-use mert_runtime::{ComputeDtype, DeviceKind};
+use mert_runtime::{DeviceKind, Dtype};
 use mert_table as table;
 use mert_table::{Arithmetic, Device, Provenance};
 
@@ -45,7 +45,7 @@ pub fn provenance(
     embedder: &Embedder,
     options: &InputOptions,
     model: &ModelFile,
-    dtype: ComputeDtype,
+    dtype: Dtype,
     device: DeviceKind,
 ) -> Provenance {
     let config = embedder.config();

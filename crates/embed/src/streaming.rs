@@ -29,10 +29,10 @@ pub struct StreamingOptions {
 ///
 /// ```
 /// use mert_embed::{Embedder, Pool, StreamingEmbedder, StreamingOptions};
-/// use mert_runtime::{ComputeDtype, DeviceKind, Model};
+/// use mert_runtime::{DeviceKind, Dtype, Model};
 ///
 /// let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/mert-tiny/model.safetensors");
-/// let model = Model::open(path.as_ref(), ComputeDtype::F32, &DeviceKind::Cpu.open()?)?;
+/// let model = Model::open(path.as_ref(), Dtype::F32, &DeviceKind::Cpu.open()?)?;
 /// let embedder = Embedder::new(model, &"6".parse()?, Pool::Mean, Default::default())?;
 /// let options = StreamingOptions { input_rate: 24_000, window: "500ms".parse()?, hop: "100ms".parse()? };
 /// let mut stream = StreamingEmbedder::new(embedder, options)?;

@@ -1,38 +1,46 @@
-//! Errors of finding and downloading models.
+//! Errors of finding and downloading models. Each knows whether another attempt may succeed.
 
-use std::path::PathBuf;
+use std::fmt::Display;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use thiserror::Error;
 
-/// Why a model did not come from the hub.
+use crate::Endpoint;
+use crate::retry::{LONGEST_WAIT, Retry};
+
+/// The reason why a model or a file of the hub is not available.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum HubError {
-    /// What was given as a model of the hub is not the name of one.
-    #[error("`{given}` names no model of the hub: {reason}. Give hf://owner/name or hf://owner/name@revision")]
+    /// The name of a model or of a file is malformed.
+    #[error("invalid name `{given}`: {reason}; expected {expected}")]
     Name {
-        /// What was given.
+        /// The name as given.
         given: String,
-        /// What is wrong with it.
+        /// The fault.
         reason: &'static str,
+        /// The form that it should have.
+        expected: &'static str,
     },
-    /// The input could have been a path or a model, and is neither.
+    /// The input could have been a path or a model, and neither exists.
     #[error("there is no file or folder `{input}`, and as a model of the hub: {source}")]
     NeitherFileNorModel {
-        /// What was given.
+        /// The input as given.
         input: String,
-        /// Why it is no model.
+        /// The reason why the model is not available.
         source: Box<HubError>,
     },
-    /// An environment variable, or a file that one names, holds something unusable.
+    /// An environment variable, or a file that it names, holds an unusable value.
     #[error("{variable} cannot be used: {reason}")]
     Setting {
         /// The variable.
         variable: &'static str,
-        /// What is wrong and what it should be; never a token.
+        /// The fault and the expected value; never a token.
         reason: String,
     },
-    /// The hub does not say whether the model exists.
+    /// The hub refuses access, and does not say whether the model exists.
     #[error(
         "{endpoint} refuses `{repo}` (HTTP {status}): it is private or gated, or it does not exist. Check the name, \
          accept its terms on {endpoint}/{repo} if it has any, and {}",
@@ -54,12 +62,22 @@ pub enum HubError {
     NotFound {
         /// The server.
         endpoint: String,
-        /// What was asked for.
+        /// The missing model, revision or file.
         what: String,
-        /// What to check.
+        /// The names to check.
         advice: &'static str,
     },
-    /// The model has no weights in a format that can be read.
+    /// The model has no such file.
+    #[error("`{repo}` at {revision} has no file `{file}`; check its path in the model")]
+    NoFile {
+        /// The model.
+        repo: String,
+        /// The commit.
+        revision: String,
+        /// The file's path in the model.
+        file: String,
+    },
+    /// The model has no weights in a supported format.
     #[error(
         "`{repo}` at {revision} has no weights that can be read: expected one of {}. If it has others, download them \
          yourself and give the file",
@@ -70,10 +88,10 @@ pub enum HubError {
         repo: String,
         /// The commit.
         revision: String,
-        /// What was looked for.
+        /// The file names that were looked for.
         expected: Vec<&'static str>,
     },
-    /// The cache lacks something and the network may not be used.
+    /// A file is not in the cache and the network may not be used.
     #[error(
         "{variable} is set, and the cache {cache} lacks {missing} of `{repo}` at {revision}; unset {variable} to download \
          it, or set HF_HOME or HF_HUB_CACHE to where it is"
@@ -81,7 +99,7 @@ pub enum HubError {
     NotCached {
         /// The variable that forbids the network.
         variable: &'static str,
-        /// What is missing.
+        /// The missing file.
         missing: String,
         /// The model.
         repo: String,
@@ -90,40 +108,47 @@ pub enum HubError {
         /// The cache folder.
         cache: PathBuf,
     },
-    /// The server does not answer, or not usefully.
-    #[error(
-        "{url} cannot be reached: {reason}{}. Check the network (and HF_ENDPOINT, HTTPS_PROXY if set) and run again: \
-         what has arrived is kept",
-        if *.tries > 1 { format!(" ({tries} tries)") } else { String::new() }
-    )]
+    /// There is no connection to the server: its name is not found, it refuses, or its certificate is not trusted.
+    #[error("{uri} cannot be reached: {reason}{}. {CHECK_NETWORK}", in_attempts(*.attempts))]
     Unreachable {
-        /// What was asked for.
-        url: String,
-        /// What happened, the last time.
+        /// The address.
+        uri: String,
+        /// The reason of the last failure.
         reason: String,
-        /// How often it was tried.
-        tries: u32,
+        /// The number of attempts.
+        attempts: u32,
     },
-    /// The server wants fewer requests.
+    /// The server failed, or the connection was lost.
+    #[error("{uri} failed: {reason}{}. {CHECK_NETWORK}", in_attempts(*.attempts))]
+    Interrupted {
+        /// The address.
+        uri: String,
+        /// The reason of the last failure.
+        reason: String,
+        /// The number of attempts.
+        attempts: u32,
+    },
+    /// The server asks for fewer requests.
     #[error(
-        "{url} is rate limited (HTTP 429, {tries} tries{}). Wait, or set HF_TOKEN for a higher limit, and run again: \
-         what has arrived is kept",
-        .retry_after.map(|s| format!(", it asks for {s} s")).unwrap_or_default()
+        "{uri} is rate limited (HTTP 429{}{}). Wait, or set HF_TOKEN for a higher limit, and run again: what has arrived \
+         is kept",
+        if *.attempts > 1 { format!(", {attempts} attempts") } else { String::new() },
+        .retry_after.map(|wait| format!(", it asks for {} s", wait.as_secs())).unwrap_or_default()
     )]
     RateLimited {
-        /// What was asked for.
-        url: String,
-        /// How often it was tried.
-        tries: u32,
-        /// How many seconds the server asks to wait.
-        retry_after: Option<u64>,
+        /// The address.
+        uri: String,
+        /// The wait that the server asks for.
+        retry_after: Option<Duration>,
+        /// The number of attempts.
+        attempts: u32,
     },
-    /// The server answered something that the hub does not.
-    #[error("{url} does not answer as the hub does: {reason}; check HF_ENDPOINT if it is set")]
+    /// The server's answer is not one of the hub's.
+    #[error("{uri} does not answer as the hub does: {reason}; check HF_ENDPOINT if it is set")]
     Protocol {
-        /// What was asked for.
-        url: String,
-        /// What is wrong.
+        /// The address.
+        uri: String,
+        /// The fault.
         reason: String,
     },
     /// The index of a model's shards is damaged.
@@ -140,7 +165,7 @@ pub enum HubError {
         /// The file.
         path: PathBuf,
         /// The operating system's reason.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// A file of the cache could not be written.
     #[error("cannot write {path}: {source}")]
@@ -148,31 +173,120 @@ pub enum HubError {
         /// The file.
         path: PathBuf,
         /// The operating system's reason.
-        source: std::io::Error,
+        source: io::Error,
     },
-    /// A file is not what it should be.
+    /// The size or digest of a file differs from the expected one.
     #[error("{file} is not the file it should be: expected {expected}, found {found}. {advice}")]
     Mismatch {
         /// The file, its model and its commit.
         file: String,
-        /// Its size or SHA-256.
+        /// The expected size or SHA-256.
         expected: String,
-        /// What it is instead.
+        /// The size or SHA-256 of the file.
         found: String,
-        /// What to do.
+        /// The step that resolves it.
         advice: String,
     },
 }
 
+const CHECK_NETWORK: &str =
+    "Check the network (and HF_ENDPOINT, HTTPS_PROXY if set) and run again: what has arrived is kept";
+
+fn in_attempts(attempts: u32) -> String {
+    if attempts > 1 { format!(" ({attempts} attempts)") } else { String::new() }
+}
+
 impl HubError {
-    /// Whether the server could not be asked, so that the cache may answer instead.
+    /// Whether the server gave no answer, so that the cache may answer instead.
     pub fn is_unreachable(&self) -> bool {
-        matches!(self, HubError::Unreachable { .. } | HubError::RateLimited { .. })
+        matches!(self, HubError::Unreachable { .. } | HubError::Interrupted { .. } | HubError::RateLimited { .. })
     }
 
-    /// Whether the model itself is in doubt, and not only something in it.
-    pub(crate) fn may_be_no_model(&self) -> bool {
-        let doubtful = matches!(self, HubError::Denied { .. } | HubError::NotFound { .. } | HubError::NotCached { .. });
-        doubtful || self.is_unreachable()
+    /// Whether another attempt at the request may succeed.
+    pub(crate) fn retry(&self) -> Retry<'_> {
+        match self {
+            HubError::Unreachable { reason, .. } | HubError::Interrupted { reason, .. } => {
+                Retry::Later { wait: None, reason }
+            }
+            HubError::RateLimited { retry_after: Some(wait), .. } if *wait > LONGEST_WAIT => Retry::Never,
+            HubError::RateLimited { retry_after, .. } => {
+                Retry::Later { wait: *retry_after, reason: "too many requests" }
+            }
+            _ => Retry::Never,
+        }
+    }
+
+    /// The error with the number of attempts that it ended.
+    pub(crate) fn after_attempts(mut self, count: u32) -> HubError {
+        if let HubError::Unreachable { attempts, .. }
+        | HubError::Interrupted { attempts, .. }
+        | HubError::RateLimited { attempts, .. } = &mut self
+        {
+            *attempts = count;
+        }
+        self
+    }
+
+    /// Whether the model itself may not exist, as opposed to a file in it.
+    pub(crate) fn is_model_in_doubt(&self) -> bool {
+        self.is_unreachable()
+            || matches!(self, HubError::Denied { .. } | HubError::NotFound { .. } | HubError::NotCached { .. })
+    }
+
+    pub(crate) fn name(given: &str, reason: &'static str, expected: &'static str) -> HubError {
+        HubError::Name { given: given.to_string(), reason, expected }
+    }
+
+    pub(crate) fn unreachable(uri: &impl Display, reason: String) -> HubError {
+        HubError::Unreachable { uri: uri.to_string(), reason, attempts: 1 }
+    }
+
+    pub(crate) fn interrupted(uri: &impl Display, reason: impl Into<String>) -> HubError {
+        HubError::Interrupted { uri: uri.to_string(), reason: reason.into(), attempts: 1 }
+    }
+
+    pub(crate) fn protocol(uri: &impl Display, reason: impl Into<String>) -> HubError {
+        HubError::Protocol { uri: uri.to_string(), reason: reason.into() }
+    }
+
+    pub(crate) fn not_found(endpoint: &Endpoint, what: String, advice: &'static str) -> HubError {
+        HubError::NotFound { endpoint: endpoint.to_string(), what, advice }
+    }
+
+    pub(crate) fn index(path: &Path, reason: impl Into<String>) -> HubError {
+        HubError::Index { path: path.to_path_buf(), reason: reason.into() }
+    }
+
+    /// For `map_err`: an operating system's error while `path` was read.
+    pub(crate) fn read(path: &Path) -> impl Fn(io::Error) -> HubError + '_ {
+        |source| HubError::Read { path: path.to_path_buf(), source }
+    }
+
+    /// For `map_err`: an operating system's error while `path` was written.
+    pub(crate) fn write(path: &Path) -> impl Fn(io::Error) -> HubError + '_ {
+        |source| HubError::Write { path: path.to_path_buf(), source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_worth_another_attempt() {
+        let rate_limited = |seconds: u64| HubError::RateLimited {
+            uri: String::new(),
+            retry_after: Some(Duration::from_secs(seconds)),
+            attempts: 1,
+        };
+        let wait = |error: HubError| match error.retry() {
+            Retry::Later { wait, .. } => Some(wait),
+            Retry::Never => None,
+        };
+        assert_eq!(wait(HubError::interrupted(&"u", "HTTP 500")), Some(None));
+        assert_eq!(wait(rate_limited(300)), Some(Some(Duration::from_secs(300))));
+        assert_eq!(wait(rate_limited(301)), None);
+        assert_eq!(wait(HubError::protocol(&"u", "HTTP 404")), None);
+        assert_eq!(wait(HubError::write("x".as_ref())(io::ErrorKind::StorageFull.into())), None);
     }
 }

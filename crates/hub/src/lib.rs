@@ -1,65 +1,57 @@
-//! Models of the Hugging Face hub as inputs: `m-a-p/MERT-v1-95M`, with the cache that every client of the hub shares.
+//! Models of the Hugging Face hub as inputs: `m-a-p/MERT-v1-95M`, through the cache that every client of the hub shares.
 //!
-//! [`fetch`] finds a model's files in the cache, or downloads them there, and checks them.
+//! [`HubName`] and [`HubFile`] parse what users type, [`HubSettings`] reads the environment variables of Python's
+//! `huggingface_hub`, and [`fetch_model`] and [`fetch_file`] find files in the cache, or download and check them.
+//!
+//! ```
+//! use std::fs;
+//!
+//! use mert_hub::{HubError, HubName, HubSettings, fetch_model};
+//!
+//! let cache = tempfile::tempdir()?;
+//! let commit = "0123456789abcdef0123456789abcdef01234567";
+//! let snapshot = cache.path().join("models--owner--name/snapshots").join(commit);
+//! fs::create_dir_all(&snapshot)?;
+//! fs::write(snapshot.join("config.json"), "{}")?;
+//! fs::write(snapshot.join("model.safetensors"), "weights")?;
+//!
+//! let settings = HubSettings {
+//!     endpoint: "https://huggingface.co".parse()?,
+//!     cache: cache.path().to_path_buf(),
+//!     token: None,
+//!     offline: Some("HF_HUB_OFFLINE"), // the cache alone answers
+//! };
+//! let name = HubName::parse(&format!("owner/name@{commit}"))?;
+//! let model = fetch_model(&name, &settings, &|_event| {})?;
+//! assert_eq!(model.weights, snapshot.join("model.safetensors"));
+//!
+//! let missing = HubName::parse("hf://owner/missing")?;
+//! assert!(matches!(fetch_model(&missing, &settings, &|_event| {}), Err(HubError::NotCached { .. })));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod cache;
 mod client;
 mod download;
+mod endpoint;
 mod error;
-mod fetch;
+mod event;
+mod file;
+mod model;
 mod name;
-mod patience;
+mod repository;
+mod response;
+mod retry;
 mod settings;
+mod token;
 
-use std::path::PathBuf;
-
+pub use endpoint::Endpoint;
 pub use error::HubError;
-pub use fetch::fetch;
-pub use name::HubName;
-pub use settings::{HubSettings, Token};
-
-/// What happens on the way.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum HubEvent<'a> {
-    /// The bytes of a file begin to arrive.
-    Begin {
-        /// Its name.
-        file: &'a str,
-        /// Its size, if the server says it.
-        size: Option<u64>,
-        /// How much of it is already there.
-        have: u64,
-    },
-    /// More of it has arrived.
-    Received {
-        /// How many bytes.
-        bytes: u64,
-    },
-    /// It is complete.
-    End,
-    /// Something a user may want to know: what is waited for, or that the cache is used as the hub does not answer.
-    Note(String),
-}
-
-/// A model of the hub on this machine.
-#[derive(Debug, Clone)]
-pub struct HubModel {
-    /// Owner and name.
-    pub repo: String,
-    /// The commit.
-    pub commit: String,
-    /// The weights, or the index of their shards, with `config.json` beside it.
-    pub weights: PathBuf,
-    /// The SHA-256 of each file with weights, in the order of their names, where it was checked.
-    sha256: Vec<Option<String>>,
-}
-
-impl HubModel {
-    /// The SHA-256 of each file with weights, in the order of their names; `None` unless all were checked.
-    pub fn sha256(&self) -> Option<Vec<String>> {
-        self.sha256.iter().cloned().collect()
-    }
-}
+pub use event::HubEvent;
+pub use file::fetch_file;
+pub use model::{HubModel, fetch_model};
+pub use name::{HubFile, HubName};
+pub use settings::HubSettings;
+pub use token::Token;
 
 pub(crate) type Result<T, E = HubError> = std::result::Result<T, E>;

@@ -1,6 +1,6 @@
-//! Instructions that the forward pass takes on one thread, counted by callgrind, with the kernels' share in
-//! each chosen by the model's shape. `scripts/bench-instructions.sh` runs this and compares with
-//! `instructions.tsv`. valgrind knows AVX2 and no AVX-512: it is AVX2's kernels that are counted.
+//! Instructions of the forward pass on one thread, counted by callgrind; each benchmark's shape makes one kernel
+//! dominate. `scripts/bench/instructions.sh` runs this and compares with `instructions.tsv`. valgrind supports AVX2 but
+//! not AVX-512, so the AVX2 kernels are counted.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::HashMap;
@@ -12,7 +12,7 @@ use gungraun::{library_benchmark, library_benchmark_group, main};
 use mert_arch::{Config, inventory};
 use mert_runtime::Model;
 
-/// A model with every tensor of `config`, and an input of `samples`.
+/// A model with every tensor of `config`, and an input of `samples` samples.
 fn model(config: &Config, samples: usize) -> (Model, Tensor) {
     // On this thread, because callgrind counts from where the benchmark starts, thread by thread.
     rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build_global().expect("the only pool");
@@ -33,7 +33,7 @@ fn values(count: usize, seed: usize, size: f32) -> Vec<f32> {
     (0..count).map(|i| (((i + seed) * 2_654_435_761 % 65_521) as f32 / 32_760.0 - 1.0) * size).collect()
 }
 
-/// Wide convolutions and next to nothing after them.
+/// A model of wide convolutions with a narrow encoder after them.
 fn convolutions() -> (Model, Tensor) {
     let config = Config {
         hidden_size: 48,
@@ -47,13 +47,13 @@ fn convolutions() -> (Model, Tensor) {
     model(&config, 2_000)
 }
 
-/// A layer as wide as the published model's behind narrow convolutions.
+/// A model of narrow convolutions before one layer as wide as the published model's.
 fn layer() -> (Model, Tensor) {
     let config = Config { num_hidden_layers: 1, conv_dim: vec![16; 7], ..Config::mert_v1_95m() };
     model(&config, 24_000)
 }
 
-/// Long attention of one head in an otherwise narrow layer.
+/// A model of one narrow layer with one head, and an input so long that attention dominates.
 fn attention() -> (Model, Tensor) {
     let config = Config {
         hidden_size: 64,

@@ -1,9 +1,13 @@
-use std::path::PathBuf;
+//! The errors of loading and running a model.
+
+use std::path::{Path, PathBuf};
 
 use mert_arch::{ConfigError, MetadataError};
 use thiserror::Error;
 
-/// Why a model could not be loaded or run.
+use crate::DeviceKind;
+
+/// An error of loading or running a model.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -15,20 +19,20 @@ pub enum Error {
         /// The operating system's reason.
         source: std::io::Error,
     },
-    /// The file is not safetensors, or damaged.
-    #[error("{path} is not a readable safetensors file: {reason}; a checkpoint is converted with mert-convert first")]
+    /// The file is not safetensors, or is damaged.
+    #[error("{path} is not a readable safetensors file: {reason}; convert a checkpoint with mert-convert first")]
     NotSafetensors {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The defect.
         reason: String,
     },
-    /// The file was not written by the converter.
+    /// The file was not written by mert-convert.
     #[error("{path}: {source}")]
     Metadata {
         /// The file.
         path: PathBuf,
-        /// What is missing or wrong.
+        /// The missing or invalid entry.
         source: MetadataError,
     },
     /// The file's tensors are not those that its configuration implies.
@@ -36,7 +40,7 @@ pub enum Error {
     Tensors {
         /// The file.
         path: PathBuf,
-        /// Which tensor differs, and how.
+        /// The tensor that differs, and the difference.
         reason: String,
     },
     /// The configuration cannot be used.
@@ -45,7 +49,7 @@ pub enum Error {
     /// The input is shorter than one frame.
     #[error("the input has {samples} samples, but one frame needs {needed}: give a longer clip")]
     TooShort {
-        /// Samples given.
+        /// The number of samples of the input.
         samples: usize,
         /// The model's receptive field in samples.
         needed: usize,
@@ -53,36 +57,58 @@ pub enum Error {
     /// The input holds a NaN or an infinity.
     #[error("the input holds {value} at sample {index}: repair or drop the clip")]
     NotFinite {
-        /// Index of the sample (in the flattened batch).
+        /// The index of the sample in the flattened batch.
         index: usize,
-        /// The value.
+        /// The value of the sample.
         value: f32,
     },
     /// The input has another rank than `(samples,)` or `(batch, samples)`, or no elements.
     #[error("the input has shape {shape:?}, expected (samples,) or (batch, samples), none of them 0")]
     InputShape {
-        /// The shape given.
+        /// The shape of the input.
         shape: Vec<usize>,
     },
-    /// A hidden state that the model does not have, or none at all.
-    #[error("hidden states {asked:?} were asked for, but the model has hidden states 0 to {last}: name at least one")]
+    /// The request names a hidden state that the model does not have, or no hidden state.
+    #[error("invalid hidden states {requested:?}: expected at least one of 0 to {last}")]
     HiddenState {
-        /// The hidden states asked for.
-        asked: Vec<usize>,
-        /// The last one there is.
+        /// The hidden states of the request.
+        requested: Vec<usize>,
+        /// The last hidden state of the model.
         last: usize,
     },
-    /// The device is not in this build or not in this machine.
+    /// This build does not support the device, or the machine does not have it.
     #[error("device {device} cannot be used: {reason}")]
     Device {
         /// The device's name.
         device: &'static str,
-        /// Why, and what to do.
+        /// The reason, and what to do.
         reason: String,
     },
-    /// candle failed.
+    /// An operation of candle failed.
     #[error("candle: {0}")]
     Candle(#[source] candle_core::Error),
+}
+
+impl Error {
+    pub(crate) fn open(path: &Path, source: std::io::Error) -> Self {
+        Error::Open { path: path.to_path_buf(), source }
+    }
+
+    pub(crate) fn not_safetensors(path: &Path, reason: impl ToString) -> Self {
+        Error::NotSafetensors { path: path.to_path_buf(), reason: reason.to_string() }
+    }
+
+    pub(crate) fn metadata(path: &Path, source: MetadataError) -> Self {
+        Error::Metadata { path: path.to_path_buf(), source }
+    }
+
+    pub(crate) fn tensors(path: &Path, reason: String) -> Self {
+        Error::Tensors { path: path.to_path_buf(), reason }
+    }
+
+    pub(crate) fn device(kind: DeviceKind, reason: String) -> Self {
+        Error::Device { device: kind.name(), reason }
+    }
 }
 
 impl From<candle_core::Error> for Error {

@@ -1,18 +1,23 @@
-//! The MERT and HuBERT encoder: loading, forward pass, and the memory that passes reuse.
+//! The model: loading, and the forward pass on either engine.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, Shape, Tensor};
 use candle_nn::VarBuilder;
-use mert_arch::{Config, Preprocessor};
+use mert_arch::{Config, Dtype, Preprocessor};
+use rayon::prelude::*;
 
 use crate::candle::CandleModel;
 use crate::cpu::{self, CpuModel};
 use crate::device::candle_dtype;
-use crate::{ComputeDtype, ConvertedFile, Error};
+use crate::{ConvertedFile, Error};
 
 /// A MERT or HuBERT encoder. Clones share the weights.
+///
+/// The forward pass takes slices ([`Model::hidden_states_in`], [`Model::hidden_states`]); [`Model::forward`] takes
+/// tensors, for batches.
 #[derive(Debug, Clone)]
 pub struct Model {
     config: Config,
@@ -22,16 +27,16 @@ pub struct Model {
     dtype: DType,
 }
 
-/// What [`Model::hidden_states_in`] works in: any model, any length, any hidden states.
+/// The memory that forward passes reuse, for any model, length and hidden states.
 ///
-/// It grows to the largest pass and stays. On a CPU that computes in f32 a pass like one before, of the same
-/// model, length and hidden states, allocates nothing, on any thread, with two exceptions:
+/// It grows to the largest pass and stays. On a CPU that computes in f32, a pass with the same model, length and hidden
+/// states as an earlier one allocates nothing, on any thread, with two exceptions:
 ///
-/// - Called from a thread outside rayon's pool, it hands rayon one task for each hidden state that it shows, and
-///   every 63 of those cost a block of rayon's queue, of 1.5 kB. `rayon::ThreadPool::install` around all the calls
-///   puts them inside; they have to stay in one pool.
-/// - The pool's threads have memory of their own, which all models share. After a pass elsewhere in the program
-///   that needed more of it than any before, the next one here lets all threads grow, once.
+/// - Called from a thread outside rayon's pool, it hands rayon one task for each hidden state, and every 63 tasks cost a
+///   block of rayon's queue, of 1.5 kB. `rayon::ThreadPool::install` around all the calls puts them inside; they have to
+///   stay in one pool.
+/// - The pool's threads have memory of their own, which all models share. After a pass elsewhere in the program that
+///   needed more of it than any before, the next pass with this workspace grows it on all threads, once.
 ///
 /// GPUs and half precision allocate as [`Model::hidden_states`] does.
 #[derive(Debug, Default)]
@@ -39,53 +44,61 @@ pub struct Workspace {
     cpu: cpu::Workspace,
 }
 
-/// Who computes.
+/// The backend that runs the forward pass.
 #[derive(Debug, Clone)]
 enum Engine {
-    /// f32 on the processor.
+    /// The engine for f32 on the processor.
     Cpu(Arc<CpuModel>),
-    /// Everything else.
+    /// The engine for every other device and dtype.
     Candle(Arc<CandleModel>),
+}
+
+/// The output of an engine for one hidden state.
+enum EngineOutput<'a> {
+    /// The values as `(clips · frames, hidden_size)`.
+    Rows(&'a [f32]),
+    /// A tensor `(clips, frames, hidden_size)`, on the model's device and in its dtype.
+    Tensor(Tensor),
 }
 
 impl Model {
     /// Loads the weights of a converted file onto `device`, to compute in `dtype`.
     ///
     /// # Errors
-    /// Those of [`ConvertedFile::open`] and [`Model::load`].
-    pub fn open(path: &Path, dtype: ComputeDtype, device: &Device) -> Result<Self, Error> {
+    /// The errors of [`ConvertedFile::open`] and [`Model::load`].
+    pub fn open(path: &Path, dtype: Dtype, device: &Device) -> Result<Self, Error> {
         Model::from_file(&ConvertedFile::open(path)?, dtype, device)
     }
 
-    /// As [`Model::open`], from a file that is open. A CPU that computes in f32 keeps the weights in the
-    /// type that the file has.
+    /// Loads the weights of an open file, as [`Model::open`] does. A CPU that computes in f32 keeps the weights in the
+    /// dtype of the file.
     ///
     /// # Errors
-    /// Those of [`Model::load`].
-    pub fn from_file(file: &ConvertedFile, dtype: ComputeDtype, device: &Device) -> Result<Self, Error> {
+    /// The errors of [`Model::load`].
+    pub fn from_file(file: &ConvertedFile, dtype: Dtype, device: &Device) -> Result<Self, Error> {
         let stored = candle_dtype(file.metadata().dtype);
         let model = Model::load_stored(file.var_builder(dtype, device), stored, &file.metadata().config)?;
         Ok(Model { preprocessor: file.metadata().preprocessor, ..model })
     }
 
-    /// Loads the weights in `vb`, stored under the checkpoint's own names in PyTorch's order
-    /// ([`ConvertedFile::var_builder`] returns one). The model takes its device and dtype from `vb`; its preprocessor
-    /// is [`Preprocessor::assumed`].
+    /// Loads the weights in `vb`, under the checkpoint's own names and in PyTorch's order, as
+    /// [`ConvertedFile::var_builder`] returns them. The model takes its device and dtype from `vb`; its preprocessor is
+    /// [`Preprocessor::assumed`].
     ///
     /// # Errors
-    /// [`Error::Config`] for an impossible configuration, [`Error::Candle`] naming a tensor that is
-    /// missing or has another shape.
+    /// [`Error::Config`] for an impossible configuration, [`Error::Candle`] naming a tensor that is missing or has
+    /// another shape.
     pub fn load(vb: VarBuilder, config: &Config) -> Result<Self, Error> {
         let stored = vb.dtype();
         Model::load_stored(vb, stored, config)
     }
 
-    /// Weights that the CPU keeps are kept as `stored`.
+    /// Loads the weights in `vb`, which the CPU engine keeps in the dtype `stored`.
     fn load_stored(vb: VarBuilder, stored: DType, config: &Config) -> Result<Self, Error> {
         config.validate()?;
         let (device, dtype) = (vb.device().clone(), vb.dtype());
         let engine = match (&device, dtype) {
-            (Device::Cpu, DType::F32) if CpuModel::runs(config) => {
+            (Device::Cpu, DType::F32) if CpuModel::supports(config) => {
                 Engine::Cpu(Arc::new(CpuModel::load(vb, stored, config)?))
             }
             _ => Engine::Candle(Arc::new(CandleModel::load(vb, config)?)),
@@ -104,140 +117,156 @@ impl Model {
         self.preprocessor
     }
 
-    /// Hidden states of one clip: as [`Model::forward`] on a batch of one.
+    /// Computes the hidden states `indices` of one clip in memory that is reused from clip to clip. `on_state` gets
+    /// each once, in ascending order, as `(frames, hidden_size)`, on this thread: the values of
+    /// [`Model::hidden_states`], to the last bit.
+    ///
+    /// ```
+    /// use mert_runtime::{DeviceKind, Dtype, Model, Workspace};
+    ///
+    /// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/mert-tiny/model.safetensors");
+    /// # // let path = "model.safetensors";
+    /// let model = Model::open(path.as_ref(), Dtype::F32, &DeviceKind::Cpu.open()?)?;
+    /// let mut workspace = Workspace::default();
+    /// for clip in [vec![0.1; 24_000], vec![0.2; 24_000]] {
+    ///     model.hidden_states_in(&mut workspace, &clip, &[6], |index, state| {
+    ///         assert_eq!((index, state.len()), (6, 74 * model.config().hidden_size));
+    ///     })?;
+    /// }
+    /// # Ok::<(), mert_runtime::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// Those of [`Model::forward`].
-    pub fn hidden_states(&self, input_values: &[f32], wanted: &[usize]) -> Result<Vec<Tensor>, Error> {
-        if input_values.is_empty() {
-            return Err(Error::InputShape { shape: vec![0] });
-        }
-        self.forward(&Tensor::from_slice(input_values, (1, input_values.len()), &Device::Cpu)?, wanted)
-    }
-
-    /// Memory for [`Model::hidden_states_in`].
-    pub fn workspace(&self) -> Workspace {
-        Workspace::default()
-    }
-
-    /// The wanted hidden states of one clip, in ascending order and each once, shown to `show` on this thread as
-    /// `(frames, hidden_size)`: what [`Model::hidden_states`] gives, to the last bit, in memory that is kept from
-    /// clip to clip ([`Workspace`] says which).
-    ///
-    /// # Errors
-    /// Those of [`Model::forward`].
+    /// The errors of [`Model::forward`].
     pub fn hidden_states_in(
         &self,
         workspace: &mut Workspace,
         input_values: &[f32],
-        wanted: &[usize],
-        mut show: impl FnMut(usize, &[f32]),
+        indices: &[usize],
+        mut on_state: impl FnMut(usize, &[f32]),
     ) -> Result<(), Error> {
-        if input_values.is_empty() {
-            return Err(Error::InputShape { shape: vec![0] });
-        }
-        self.last(wanted)?;
-        match &self.engine {
-            Engine::Cpu(model) => {
-                self.check(input_values, input_values.len())?;
-                let show = |index, state: &[f32]| -> Result<(), Error> {
-                    show(index, state);
-                    Ok(())
-                };
-                model.forward(&mut workspace.cpu, input_values, input_values.len(), wanted, show)?;
-                workspace.cpu.settle();
-            }
-            Engine::Candle(_) => {
-                let mut ascending = wanted.to_vec();
-                ascending.sort_unstable();
-                ascending.dedup();
-                for (&index, state) in ascending.iter().zip(self.hidden_states(input_values, &ascending)?) {
-                    show(index, &state.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?);
+        self.run(workspace, input_values, 1, indices, |index, state| {
+            match state {
+                EngineOutput::Rows(rows) => on_state(index, rows),
+                EngineOutput::Tensor(state) => {
+                    on_state(index, &state.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?);
                 }
             }
-        }
+            Ok(())
+        })?;
+        workspace.cpu.reserve();
         Ok(())
     }
 
-    /// Returns the wanted hidden states of a batch of clips of equal length, in the order given, each `(batch, frames,
-    /// hidden_size)` on the model's device and in its dtype.
+    /// Computes the hidden states `indices` of one clip: as [`Model::forward`] on a batch of one.
+    ///
+    /// # Errors
+    /// The errors of [`Model::forward`].
+    pub fn hidden_states(&self, input_values: &[f32], indices: &[usize]) -> Result<Vec<Tensor>, Error> {
+        self.tensors(input_values, 1, indices)
+    }
+
+    /// Computes the hidden states `indices` of a batch of clips of equal length, in the order given, each
+    /// `(batch, frames, hidden_size)` on the model's device and in its dtype.
     ///
     /// `input_values` is `(samples,)` or `(batch, samples)`, prepared according to [`Model::preprocessor`]: at its rate
     /// and, with `do_normalize`, each clip with zero mean and unit variance. Hidden state 0 enters the first layer,
-    /// hidden state i is the output of layer i. Layers above the highest wanted one are not computed.
+    /// hidden state i is the output of layer i. Layers above the highest of them are not computed.
     ///
     /// # Errors
-    /// [`Error::InputShape`], [`Error::TooShort`] or [`Error::NotFinite`] for the input,
-    /// [`Error::HiddenState`] for a hidden state that does not exist or none.
-    pub fn forward(&self, input_values: &Tensor, wanted: &[usize]) -> Result<Vec<Tensor>, Error> {
-        let last = self.last(wanted)?;
-        let input = match input_values.rank() {
-            1 => input_values.unsqueeze(0)?,
-            _ => input_values.clone(),
+    /// [`Error::InputShape`], [`Error::TooShort`] or [`Error::NotFinite`] for the input, [`Error::HiddenState`] if
+    /// `indices` is empty or names a hidden state that does not exist.
+    pub fn forward(&self, input_values: &Tensor, indices: &[usize]) -> Result<Vec<Tensor>, Error> {
+        let clips = match *input_values.dims() {
+            [_] => 1,
+            [clips, _] if clips > 0 => clips,
+            _ => return Err(Error::InputShape { shape: input_values.dims().to_vec() }),
         };
-        if input.rank() != 2 || input.elem_count() == 0 {
+        if input_values.elem_count() == 0 {
             return Err(Error::InputShape { shape: input_values.dims().to_vec() });
         }
-        let (clips, samples) = input.dims2()?;
-        let values = input.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
-        self.check(&values, samples)?;
-
-        let mut kept: Vec<Option<Tensor>> = vec![None; last + 1];
-        match &self.engine {
-            Engine::Cpu(model) => {
-                let keep = |index: usize, state: &[f32]| -> Result<(), Error> {
-                    let frames = state.len() / clips / self.config.hidden_size;
-                    kept[index] = Some(cpu::tensor(state, (clips, frames, self.config.hidden_size))?);
-                    Ok(())
-                };
-                model.forward(&mut cpu::Workspace::default(), &values, samples, wanted, keep)?;
-            }
-            Engine::Candle(model) => {
-                let keep = |index: usize, state: &dyn Fn() -> candle_core::Result<Tensor>| {
-                    if wanted.contains(&index) {
-                        kept[index] = Some(state()?);
-                    }
-                    Ok(())
-                };
-                model.forward(&input.to_device(&self.device)?.to_dtype(self.dtype)?, last, keep)?;
-            }
-        }
-        Ok(wanted.iter().filter_map(|&index| kept[index].clone()).collect())
+        self.tensors(&input_values.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?, clips, indices)
     }
 
-    /// Hidden state `index` computed from a given hidden state `index − 1` of shape
-    /// `(batch, frames, hidden_size)`: one layer in isolation.
+    /// Computes hidden state `index` from a given hidden state `index − 1` `(batch, frames, hidden_size)`: one layer in
+    /// isolation.
     ///
     /// # Errors
-    /// [`Error::HiddenState`] unless 1 ≤ `index` ≤ the number of layers; [`Error::Candle`] for another
-    /// shape.
+    /// [`Error::HiddenState`] unless 1 ≤ `index` ≤ the number of layers; [`Error::Candle`] for another shape.
     pub fn hidden_state_from_previous(&self, index: usize, previous: &Tensor) -> Result<Tensor, Error> {
         let last = self.config.num_hidden_layers;
         if !(1..=last).contains(&index) {
-            return Err(Error::HiddenState { asked: vec![index], last });
+            return Err(Error::HiddenState { requested: vec![index], last });
         }
         let previous = previous.to_device(&self.device)?.to_dtype(self.dtype)?;
+        let (clips, frames, _) = previous.dims3()?;
+        let expected = Shape::from((clips, frames, self.config.hidden_size));
+        if previous.shape() != &expected || previous.elem_count() == 0 {
+            let (msg, got) = ("the previous hidden state".to_string(), previous.shape().clone());
+            return Err(candle_core::Error::UnexpectedShape { msg, expected, got }.into());
+        }
         Ok(match &self.engine {
-            Engine::Cpu(model) => model.layer(index, &previous)?,
+            Engine::Cpu(model) => {
+                let state = model.layer(index, &previous.flatten_all()?.to_vec1::<f32>()?, frames);
+                Tensor::from_vec(state, expected, &Device::Cpu)?
+            }
             Engine::Candle(model) => model.layer(index, &previous)?,
         })
     }
 
-    /// The highest of the wanted hidden states.
-    fn last(&self, wanted: &[usize]) -> Result<usize, Error> {
-        let last = self.config.num_hidden_layers;
-        let highest = wanted.iter().copied().max().filter(|&highest| highest <= last);
-        highest.ok_or_else(|| Error::HiddenState { asked: wanted.to_vec(), last })
+    /// Computes the hidden states `indices` of the clips in `input_values` `(clips, samples)`, as tensors in the order
+    /// given.
+    fn tensors(&self, input_values: &[f32], clips: usize, indices: &[usize]) -> Result<Vec<Tensor>, Error> {
+        let mut states = HashMap::new();
+        self.run(&mut Workspace::default(), input_values, clips, indices, |index, state| {
+            let state = match state {
+                EngineOutput::Tensor(state) => state,
+                EngineOutput::Rows(rows) => {
+                    let width = self.config.hidden_size;
+                    let shape = (clips, rows.len() / clips / width, width);
+                    // On all threads: most of the cost of the copy is that its pages are new.
+                    let copy = rows.par_iter().with_min_len(1 << 16).copied().collect();
+                    Tensor::from_vec(copy, shape, &Device::Cpu)?
+                }
+            };
+            states.insert(index, state);
+            Ok(())
+        })?;
+        Ok(indices.iter().filter_map(|index| states.get(index).cloned()).collect())
     }
 
-    /// Whether clips of `samples` samples, one after the other, can be run.
-    fn check(&self, values: &[f32], samples: usize) -> Result<(), Error> {
+    /// Checks the request, computes the hidden states `indices` of the clips in `input_values` `(clips, samples)` and
+    /// passes each once, in ascending order, to `on_state`.
+    fn run(
+        &self,
+        workspace: &mut Workspace,
+        input_values: &[f32],
+        clips: usize,
+        indices: &[usize],
+        mut on_state: impl FnMut(usize, EngineOutput<'_>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        if input_values.is_empty() {
+            return Err(Error::InputShape { shape: vec![0] });
+        }
+        let last = self.config.num_hidden_layers;
+        if indices.is_empty() || indices.iter().any(|&index| index > last) {
+            return Err(Error::HiddenState { requested: indices.to_vec(), last });
+        }
+        let samples = input_values.len() / clips;
         if self.config.frames(samples).is_none() {
             return Err(Error::TooShort { samples, needed: self.config.receptive_field() });
         }
-        match values.iter().enumerate().find(|(_, value)| !value.is_finite()) {
-            Some((index, &value)) => Err(Error::NotFinite { index, value }),
-            None => Ok(()),
+        if let Some((index, &value)) = input_values.iter().enumerate().find(|(_, value)| !value.is_finite()) {
+            return Err(Error::NotFinite { index, value });
+        }
+        match &self.engine {
+            Engine::Cpu(model) => model.forward(&mut workspace.cpu, input_values, samples, indices, |index, rows| {
+                on_state(index, EngineOutput::Rows(rows))
+            }),
+            Engine::Candle(model) => {
+                let input = Tensor::from_slice(input_values, (clips, samples), &self.device)?.to_dtype(self.dtype)?;
+                model.forward(&input, indices, |index, state| on_state(index, EngineOutput::Tensor(state)))
+            }
         }
     }
 }

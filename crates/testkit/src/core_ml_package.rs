@@ -7,14 +7,14 @@ use std::path::Path;
 
 use crate::protobuf::{Field, Message};
 
-/// A Core ML package taken apart: change its model, its weights or its manifest and write it again.
+/// The contents of a Core ML package, which can be changed and written again.
 #[derive(Debug, Clone)]
 pub struct CoreMlPackage {
-    /// `Manifest.json`.
+    /// The content of `Manifest.json`.
     pub manifest: serde_json::Value,
-    /// `model.mlmodel`.
+    /// The content of `model.mlmodel`.
     pub model: Message,
-    /// `weight.bin`.
+    /// The content of `weight.bin`.
     pub weights: Vec<u8>,
 }
 
@@ -22,7 +22,7 @@ const MANIFEST: &str = "Manifest.json";
 const MODEL: &str = "Data/com.apple.CoreML/model.mlmodel";
 const WEIGHTS: &str = "Data/com.apple.CoreML/weights/weight.bin";
 
-/// Numbers of the fields that tests change, from Apple's `Model.proto` and `MIL.proto`.
+/// The numbers of the fields that tests change, from Apple's `Model.proto` and `MIL.proto`.
 pub mod field {
     /// `Model.description`.
     pub const DESCRIPTION: u64 = 2;
@@ -48,14 +48,14 @@ impl CoreMlPackage {
     /// Reads a package.
     ///
     /// # Errors
-    /// If it is not one.
+    /// If the folder is not a package.
     pub fn read(path: &Path) -> io::Result<Self> {
         let model = Message::parse(&fs::read(path.join(MODEL))?).ok_or_else(|| io::Error::other("not protobuf"))?;
         let manifest = serde_json::from_slice(&fs::read(path.join(MANIFEST))?)?;
         Ok(CoreMlPackage { manifest, model, weights: fs::read(path.join(WEIGHTS))? })
     }
 
-    /// Writes the package, over whatever is there.
+    /// Writes the package and replaces anything at the path.
     ///
     /// # Errors
     /// The operating system's.
@@ -121,12 +121,12 @@ impl CoreMlPackage {
         });
     }
 
-    /// Changes the `TensorValue` of a constant that is given in place.
+    /// Changes the `TensorValue` of an inline constant.
     pub fn edit_constant(&mut self, name: &str, change: impl FnOnce(&mut Message)) {
         self.edit_value(name, |value| value.edit(3, |immediate| immediate.edit(1, change)));
     }
 
-    /// Gives a constant other numbers or another text, in the form that it has.
+    /// Replaces the numbers or the text of a constant.
     pub fn set_constant(&mut self, name: &str, values: Field) {
         self.edit_constant(name, |tensor| {
             let kind = tensor.0[0].0;
@@ -139,10 +139,10 @@ impl CoreMlPackage {
         self.edit_operation(name, |operation| operation.edit_entry(field::ATTRIBUTES, "val", change));
     }
 
-    /// Where the record of a weight is in [`CoreMlPackage::weights`].
+    /// The position of a weight's record in [`CoreMlPackage::weights`].
     ///
     /// # Panics
-    /// If it is no constant in the blob file.
+    /// If it is not a constant in the blob file.
     pub fn record(&mut self, name: &str) -> usize {
         let mut offset = None;
         self.edit_value(name, |value| offset = value.message(5).and_then(|blob| varint_of(&blob, 2)));
@@ -154,7 +154,7 @@ impl CoreMlPackage {
         self.edit_value(name, |value| value.edit(5, |blob| blob.set(2, Field::Varint(offset as u64))));
     }
 
-    /// The bytes of a weight in [`CoreMlPackage::weights`].
+    /// The range of a weight's bytes in [`CoreMlPackage::weights`].
     pub fn data(&mut self, name: &str) -> Range<usize> {
         let record = self.record(name);
         let size = self.weights[record + 8..].first_chunk().map_or(0, |&bytes| u64::from_le_bytes(bytes));

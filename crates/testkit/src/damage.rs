@@ -1,13 +1,15 @@
+//! Random damage to files, for tests that parsers never panic.
+
 use std::ops::Range;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// Flips bits at random, the same ones for the same seed.
+/// A source of random bit flips, which are the same for the same seed.
 pub struct Damage(ChaCha8Rng);
 
 impl Damage {
-    /// A sequence of its own.
+    /// Starts a sequence.
     pub fn new(seed: u64) -> Self {
         Damage(ChaCha8Rng::seed_from_u64(seed))
     }

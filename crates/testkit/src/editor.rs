@@ -1,5 +1,6 @@
-use std::collections::BTreeMap;
-use std::collections::HashMap;
+//! An editor of converted safetensors files.
+
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::Path;
 
@@ -10,12 +11,12 @@ use safetensors::tensor::TensorView;
 
 use crate::Tensor;
 
-/// A converted file taken apart: change its tensors or its configuration and write it again.
+/// The contents of a converted file, which can be changed and written again.
 ///
-/// Tensors are in PyTorch's order and in f32, whatever the file has; writing puts them back.
+/// Tensors are in PyTorch's order and in f32; writing converts them to the file's layout and dtype.
 #[derive(Debug, Clone)]
 pub struct ConvertedModel {
-    /// What the file says about itself.
+    /// The file's metadata.
     pub metadata: Metadata,
     /// The tensors by name.
     pub tensors: BTreeMap<String, Tensor>,
@@ -25,7 +26,7 @@ impl ConvertedModel {
     /// Reads a converted file.
     ///
     /// # Errors
-    /// If it is not one.
+    /// If the file is not a converted one.
     pub fn read(path: &Path) -> io::Result<Self> {
         let bytes = std::fs::read(path)?;
         let (_, header) = SafeTensors::read_metadata(&bytes).map_err(io::Error::other)?;
@@ -41,10 +42,10 @@ impl ConvertedModel {
         Ok(ConvertedModel { metadata, tensors })
     }
 
-    /// Writes the file. Tensors that the configuration does not imply are kept out.
+    /// Writes the file. Tensors that the configuration does not imply are left out.
     ///
     /// # Errors
-    /// If a tensor that it implies is missing, or the file cannot be written.
+    /// If a tensor that the configuration implies is missing, or the file cannot be written.
     pub fn write(&self, path: &Path) -> io::Result<()> {
         let mut stored = Vec::new();
         for spec in inventory(&self.metadata.config) {
@@ -71,10 +72,10 @@ impl ConvertedModel {
         &mut self.metadata.config
     }
 
-    /// A tensor that is known to be there.
+    /// The tensor of this name.
     ///
     /// # Panics
-    /// If it is not: this is for tests.
+    /// If there is none.
     pub fn tensor(&mut self, name: &str) -> &mut Tensor {
         self.tensors.get_mut(name).unwrap_or_else(|| panic!("no tensor `{name}`"))
     }
@@ -82,7 +83,7 @@ impl ConvertedModel {
     /// Exchanges the values of two tensors.
     ///
     /// # Panics
-    /// If one is not there.
+    /// If one of them is missing.
     pub fn swap(&mut self, a: &str, b: &str) {
         let old = self.tensor(a).clone();
         let new = std::mem::replace(self.tensor(b), old);
@@ -90,7 +91,7 @@ impl ConvertedModel {
     }
 }
 
-/// The MLX layout's permutation is its own inverse.
+/// Swaps the last two axes if the layout does; MLX's permutation is its own inverse.
 fn swap_if_mlx(tensor: Tensor, role: Role, layout: Layout) -> Tensor {
     if layout.permutation_from_torch(role).is_some() { tensor.swap_last_axes() } else { tensor }
 }

@@ -1,11 +1,13 @@
-//! Test material: checkpoints with sharp weights at any size, a writer of PyTorch's zip container, and
-//! editors of converted files and packages that make mutants.
+//! Test material: generated checkpoints of any size, a writer of PyTorch's zip container, editors of converted files and
+//! packages that make mutants, random damage, and a runner of the commands.
 //!
-//! Nothing here is used by the tools themselves.
+//! The libraries do not depend on it.
 
 pub mod core_ml_package;
 mod damage;
 mod editor;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 pub mod protobuf;
 #[cfg(feature = "runner")]
 pub mod runner;
@@ -25,11 +27,11 @@ pub use torch_zip::{write_torch_zip, write_torch_zip_f64};
 pub struct Tensor {
     /// Extents, outermost first.
     pub shape: Vec<usize>,
-    /// Values in row-major order.
+    /// The values in row-major order.
     pub values: Vec<f32>,
 }
 
-/// The repository's `fixtures/` folder, or something in it.
+/// The path of a file in the repository's `fixtures/` folder.
 pub fn fixture(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(path)
 }

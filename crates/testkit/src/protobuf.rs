@@ -1,16 +1,16 @@
-//! Protobuf messages without their definitions.
+//! An editor of protobuf messages that needs no definitions.
 
-/// A protobuf message of unknown type, taken apart: its fields in their order.
+/// The fields of a protobuf message of unknown type, in their order.
 ///
-/// Knows the encoding only (<https://protobuf.dev/programming-guides/encoding/>), so that what a test changes does
-/// not go through the definitions of the writer or the reader that it tests.
+/// It is parsed by the encoding alone (<https://protobuf.dev/programming-guides/encoding/>), so that a test's changes do not
+/// depend on the definitions of the writer or the reader under test.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Message(pub Vec<(u64, Field)>);
 
-/// A field's content.
+/// The content of a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Field {
-    /// A number of any size, a bool or an enumerator.
+    /// An integer, a bool or an enumerator.
     Varint(u64),
     /// Eight bytes.
     Fixed64([u8; 8]),
@@ -21,7 +21,7 @@ pub enum Field {
 }
 
 impl Message {
-    /// Takes a message apart; `None` if it is none.
+    /// Parses a message; `None` for bytes that are not one.
     pub fn parse(mut bytes: &[u8]) -> Option<Self> {
         let mut fields = Vec::new();
         while !bytes.is_empty() {
@@ -41,7 +41,7 @@ impl Message {
         Some(Message(fields))
     }
 
-    /// Puts it together again.
+    /// The encoded message.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         for (number, field) in &self.0 {
@@ -103,7 +103,7 @@ impl Message {
     /// Changes the message in the first field of this number.
     ///
     /// # Panics
-    /// If there is none: this is for tests.
+    /// If there is none.
     pub fn edit(&mut self, number: u64, change: impl FnOnce(&mut Message)) {
         let mut message = self.message(number).unwrap_or_else(|| panic!("no message in field {number} of {self:?}"));
         change(&mut message);
@@ -148,7 +148,7 @@ impl Message {
     }
 }
 
-/// Numbers as a packed field has them.
+/// Numbers as a packed field.
 pub fn packed(values: &[i32]) -> Field {
     // Negative numbers take the ten bytes of their 64 bits.
     Field::Bytes(values.iter().flat_map(|&value| varint(i64::from(value).cast_unsigned())).collect())

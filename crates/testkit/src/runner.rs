@@ -32,10 +32,10 @@ pub fn binary(name: &str) -> PathBuf {
     }
 }
 
-/// A command to which arguments and assertions are added.
+/// A command, to which a test adds arguments and assertions.
 ///
 /// # Panics
-/// As [`binary`].
+/// If the command has not been built (see [`binary`]).
 pub fn command(name: &str) -> assert_cmd::Command {
     assert_cmd::Command::new(binary(name))
 }
@@ -43,7 +43,7 @@ pub fn command(name: &str) -> assert_cmd::Command {
 /// Runs a command to its end.
 ///
 /// # Panics
-/// As [`binary`], or if it cannot be started.
+/// If the command has not been built (see [`binary`]) or cannot be started.
 pub fn run<S: AsRef<OsStr>>(name: &str, args: impl IntoIterator<Item = S>) -> Run {
     let output = match std::process::Command::new(binary(name)).args(args).output() {
         Ok(output) => output,

@@ -1,3 +1,5 @@
+//! Generated checkpoints whose weights make every defect visible in the outputs.
+
 use mert_arch::{Config, Role, inventory, weight_norm};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -5,12 +7,11 @@ use rand_distr::StandardNormal;
 
 use crate::Tensor;
 
-/// A checkpoint for `config` in the published naming (weight norm unfused, `masked_spec_embed` there),
-/// in forward order. The same arguments give the same values on every machine.
+/// A checkpoint for `config` with the published names (weight norm unfused, with `masked_spec_embed`), in forward order. The
+/// same arguments give the same values on every machine.
 ///
-/// Weights are sharp: every bias, gain and norm is away from its default and attention is far from
-/// uniform, so that a defect shows in the outputs. A default initialisation hides many: a bias of zero
-/// can be dropped, a gain of one forgotten.
+/// The weights are sharp: every bias, gain and norm differs from its default and attention is far from uniform, so that a
+/// defect changes the outputs. A default initialisation hides many defects: a missing bias of zero, a missing gain of one.
 pub fn sharp_checkpoint(config: &Config, seed: u64) -> Vec<(String, Tensor)> {
     let width = config.hidden_size;
     let named = |name: &str, shape: &[usize]| (name.to_string(), sharp_tensor(name, shape, width, seed));
@@ -28,7 +29,7 @@ pub fn sharp_checkpoint(config: &Config, seed: u64) -> Vec<(String, Tensor)> {
     tensors
 }
 
-/// One tensor of a model that is `width` wide.
+/// One tensor of a model whose hidden size is `width`.
 fn sharp_tensor(name: &str, shape: &[usize], width: usize, seed: u64) -> Tensor {
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ fnv1a(name));
     let fan_in = shape.iter().skip(1).product::<usize>().max(1) as f64;
@@ -38,8 +39,8 @@ fn sharp_tensor(name: &str, shape: &[usize], width: usize, seed: u64) -> Tensor 
     Tensor { shape: shape.to_vec(), values: values.collect() }
 }
 
-/// What decides a tensor's spread. The gains keep activations near unit size through a dozen layers:
-/// more from the values or the biases would leave all frames equal, and attention uniform with them.
+/// The kind of a tensor, which decides the distribution of its values. The gains keep activations near unit size through a
+/// dozen layers; larger value projections or biases would make all frames equal, and attention uniform.
 enum Kind {
     Magnitude,
     Direction,
@@ -73,8 +74,7 @@ impl Kind {
 
     fn value(&self, normal: f64, fan_in: f64, shape: &[usize], width: usize) -> f64 {
         match self {
-            // Log-normal, so that no two taps are alike. √(width / taps) gives the convolution's output the
-            // size of its input.
+            // Log-normal, so that all taps differ. The factor √(width / taps) keeps the size of the convolution's input.
             Kind::Magnitude => {
                 (width as f64 / shape.last().map_or(1.0, |&taps| taps as f64)).sqrt() * (0.5 * normal).exp()
             }

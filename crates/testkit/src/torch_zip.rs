@@ -9,16 +9,16 @@ use zip::{CompressionMethod, ZipWriter};
 
 use crate::Tensor;
 
-/// Writes a state dict of f32 tensors as `torch.save` does since torch 1.6: a stored zip with a
-/// protocol 2 pickle and one entry for each storage.
+/// Writes a state dict of f32 tensors as `torch.save` does since PyTorch 1.6: an uncompressed zip with a pickle of protocol
+/// 2 and one entry for each storage.
 ///
 /// # Errors
-/// Whatever writing the file gives.
+/// Errors of writing the file.
 pub fn write_torch_zip(path: &Path, tensors: &[(String, Tensor)]) -> io::Result<()> {
     write(path, tensors, &|_| Storage::Float)
 }
 
-/// Like [`write_torch_zip`], but tensors with values in `wide` are stored as f64.
+/// Writes as [`write_torch_zip`] does, but tensors with values in `wide` are stored as f64.
 ///
 /// # Errors
 /// Errors of writing the file.

@@ -98,7 +98,7 @@ pub enum VerifyError {
     },
     /// This build has no libtorch.
     #[error(
-        "{0} needs libtorch, which this build lacks: build with --features tch (see scripts/install-libtorch.sh), or \
+        "{0} needs libtorch, which this build lacks: build with --features tch (see scripts/install_libtorch.sh), or \
          give a --reference .npz made elsewhere"
     )]
     NoLibtorch(&'static str),

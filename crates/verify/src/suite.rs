@@ -86,7 +86,8 @@ fn paths<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::
     deserializer.deserialize_any(Paths)
 }
 
-/// Reads a `verify.yaml`: the jobs of a release gate. Paths in it are relative to its own folder.
+/// Reads a `verify.yaml`: the jobs of a release gate. Paths in it are relative to its own folder; names on the hub
+/// (`hf://…`) are left for the caller to resolve.
 ///
 /// # Errors
 /// [`VerifyError::Suite`] for a file that is not one, with the place where known;
@@ -103,6 +104,14 @@ pub fn read_suite(path: &Path) -> Result<Vec<Job>> {
     let job =
         |(i, entry): (usize, Entry)| entry.into_job(folder).map_err(|reason| wrong(format!("models[{i}]: {reason}")));
     suite.models.into_iter().enumerate().map(job).collect()
+}
+
+/// A path relative to the suite's folder, or a name on the hub as it is.
+fn in_folder(folder: &Path, path: &Path) -> PathBuf {
+    match path.starts_with("hf:") {
+        true => path.to_path_buf(),
+        false => folder.join(path),
+    }
 }
 
 impl Entry {
@@ -136,12 +145,12 @@ impl Entry {
         let units = self.compute_units.map(|units| units.parse()).transpose()?;
         let engine = PackageEngine::chosen(self.engine.as_deref(), units)?;
         let emulate = self.emulate.map(|emulate| emulate.parse()).transpose()?;
-        let relative = |paths: Vec<PathBuf>| paths.into_iter().map(|path| folder.join(path)).collect();
+        let relative = |paths: Vec<PathBuf>| paths.into_iter().map(|path| in_folder(folder, &path)).collect();
         Ok(Job {
-            model: folder.join(self.model),
+            model: in_folder(folder, &self.model),
             references: relative(self.references),
             checkpoint: self.checkpoint.map(|path| CheckpointJob {
-                path: folder.join(path),
+                path: in_folder(folder, &path),
                 config: self.checkpoint_config.map(|path| folder.join(path)),
                 inputs: relative(self.inputs),
                 tracks: Tracks { files: relative(self.audio), window, ffmpeg: self.ffmpeg },

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use mert_arch::{Dtype, LayerSelection};
-use mert_runtime::{ComputeDtype, DeviceKind};
+use mert_runtime::DeviceKind;
 use ndarray::Array3;
 
 use crate::candidate::{Candidate, Emulation, Output, PackageEngine};
@@ -20,7 +20,7 @@ pub struct Options {
     /// Where the model runs.
     pub device: DeviceKind,
     /// The element type in which a safetensors file is computed; f32 by default.
-    pub compute: Option<ComputeDtype>,
+    pub compute: Option<Dtype>,
     /// Who runs a Core ML package; the interpreter by default.
     pub engine: Option<PackageEngine>,
     /// The half precision that the interpreter emulates, if any.

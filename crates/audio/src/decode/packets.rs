@@ -1,15 +1,20 @@
-//! Packets of a file, decoded one after another.
+//! Reading the packets of a file, and decoding them one by one.
 
 use symphonia::core::errors::Error as SymphoniaError;
 use symphonia::core::packet::Packet;
 use symphonia::core::units::{Duration, TimeBase};
 
-use super::{AudioFile, Damage, reasons};
+use super::file::AudioFile;
+use super::options::Damage;
+use super::reasons;
 use crate::{AudioError, Result};
 
-/// What a lossy stream may be short of its stated length without being truncated, in samples: encoders disagree
-/// on what of their delay and padding they count. It is two frames of MP3, and more than the delay of any encoder.
+/// The number of samples that a lossy stream may be short of its stated length without being truncated: encoders count
+/// different parts of their delay and padding. It is two frames of MP3, and more than the delay of any encoder.
 const LOSSY_TOLERANCE: u64 = 2304;
+
+/// The change of a stream that is followed by another.
+const NEXT_STREAM: &str = "another stream begins";
 
 impl AudioFile {
     /// The next packet of the track, `None` at the end.
@@ -24,23 +29,22 @@ impl AudioFile {
                 Ok(Some(_)) => {}
                 Ok(None) => return Ok(None),
                 Err(SymphoniaError::ResetRequired) => {
-                    let what = "another stream begins".to_string();
-                    return Err(AudioError::Changes { seconds: self.seconds(), what });
+                    return Err(AudioError::stream_changed(self.seconds(), NEXT_STREAM));
                 }
                 Err(SymphoniaError::IoError(error)) if error.kind() != std::io::ErrorKind::UnexpectedEof => {
                     return Err(error.into());
                 }
                 Err(SymphoniaError::IoError(_)) => {
-                    // A WAV file that was written to a pipe does not state its length, and ends where it ends. So does
+                    // A WAV file that was written to a pipe does not state its length, and may end anywhere. So may
                     // Matroska of unknown size, whose elements were checked.
-                    self.cut_off |= match self.info.container {
+                    self.is_truncated |= match self.info.container {
                         "wave" | "ffmpeg" => self.info.frames.is_some_and(|frames| self.position < frames),
                         "matroska" => false,
                         _ => true,
                     };
                     return Ok(None);
                 }
-                // What follows cannot be found: this is the end.
+                // The next packet cannot be found.
                 Err(_) => {
                     self.damaged(self.seconds(), reasons::NO_PACKET)?;
                     return Ok(None);
@@ -49,13 +53,14 @@ impl AudioFile {
         }
     }
 
+    /// Counts a packet, resets the decoder if the packet follows a gap, and removes trims that are not used.
     fn prepare(&mut self, mut packet: Packet) -> Packet {
         if self.resets.front() == Some(&self.packets) {
             self.resets.pop_front();
             self.decoder.reset();
         }
         self.packets += 1;
-        // Undo the reader's trims. The first packet, which it trims whole, decodes to nothing.
+        // The first packet, which the reader trims whole, decodes to nothing.
         if self.own_trims {
             packet.dur = packet.dur.saturating_add(packet.trim_end);
             packet.trim_end = Duration::ZERO;
@@ -83,7 +88,7 @@ impl AudioFile {
                 if (rate, channels) != (info.sample_rate, info.channels) || channels == 0 {
                     let was = (info.sample_rate, info.channels);
                     let what = format!("from {} Hz and {} channels to {rate} Hz and {channels}", was.0, was.1);
-                    return Err(AudioError::Changes { seconds: self.seconds(), what });
+                    return Err(AudioError::stream_changed(self.seconds(), what));
                 }
                 buffer.copy_to_vec_interleaved::<f32>(&mut self.interleaved);
                 self.mono.clear();
@@ -93,23 +98,22 @@ impl AudioFile {
                     let frames = self.interleaved.chunks_exact(channels);
                     self.mono.extend(frames.map(|frame| frame.iter().sum::<f32>() / channels as f32));
                 }
-                self.mean_sounds = self.mean_sounds || self.mono.iter().any(|&x| x != 0.0);
-                if !self.mean_sounds {
-                    self.channels_sound |= self.interleaved.iter().any(|&x| x != 0.0);
+                self.mean_nonzero = self.mean_nonzero || self.mono.iter().any(|&x| x != 0.0);
+                if !self.mean_nonzero {
+                    self.channels_nonzero |= self.interleaved.iter().any(|&x| x != 0.0);
                 }
                 self.discard_end();
                 return Ok(());
             }
             Err(SymphoniaError::ResetRequired) => {
-                let what = "another stream begins".to_string();
-                return Err(AudioError::Changes { seconds: self.seconds(), what });
+                return Err(AudioError::stream_changed(self.seconds(), NEXT_STREAM));
             }
             Err(_) => reasons::of_packet(self.info.codec),
         };
         self.damaged(self.seconds(), &failure)?;
         self.mono.clear();
         let mut frames = self.frames_of(packet);
-        // Matroska does not state packet lengths; most packets are as long as the previous one.
+        // Matroska does not state the length of a packet; most are as long as the previous one.
         if frames == 0 && self.info.container == "matroska" {
             frames = (self.interleaved.len() / self.info.channels.max(1)) as u64;
         }
@@ -132,20 +136,20 @@ impl AudioFile {
         self.format.tracks().iter().find(|track| track.id == self.track_id)?.time_base
     }
 
-    /// Whether the times of packets are whole numbers of samples.
+    /// Whether packet times are in samples.
     pub(super) fn counts_samples(&self) -> bool {
         self.time_base().is_some_and(|base| base.numer.get() == 1 && base.denom.get() == self.info.sample_rate)
     }
 
-    /// How many samples come of a packet.
+    /// The number of samples that a packet decodes to.
     pub(super) fn frames_of(&self, packet: &Packet) -> u64 {
         let frames = self.frames_in(packet.dur);
-        // symphonia 0.6 does not take what is trimmed of an MP3 packet from its duration.
+        // symphonia-bundle-mp3 0.6.1 does not subtract trims from the duration of a packet.
         let trimmed = if self.info.codec == "mp3" { [packet.trim_start, packet.trim_end] } else { [Duration::ZERO; 2] };
         trimmed.into_iter().fold(frames, |frames, trim| frames.saturating_sub(self.frames_in(trim)))
     }
 
-    /// A duration in samples; none if it is too long for a packet.
+    /// The duration in samples; zero if it is too long for a packet.
     fn frames_in(&self, duration: Duration) -> u64 {
         const LONGEST_PACKET: u64 = 1 << 20;
         let Some(base) = self.time_base() else { return 0 };
@@ -154,8 +158,8 @@ impl AudioFile {
         u64::try_from(frames).ok().filter(|&frames| frames <= LONGEST_PACKET).unwrap_or(0)
     }
 
-    /// Leaves out of `mono` what the edit list does.
-    pub(super) fn apply_bounds(&mut self) {
+    /// Trims `mono` to the part of the stream that is played.
+    fn apply_bounds(&mut self) {
         let skipped = self.skip.min(self.mono.len() as u64);
         self.mono.drain(..skipped as usize);
         self.skip -= skipped;
@@ -165,10 +169,10 @@ impl AudioFile {
         }
     }
 
-    /// How many samples fewer than stated are no sign of damage.
+    /// The number of samples that the stream may be short of its stated length.
     fn tolerance(&self) -> u64 {
         match (self.info.container, self.info.codec) {
-            // Its pages were checked and are more reliable than its length, unless that was counted.
+            // The pages were checked and are more reliable than the length, unless that was counted.
             ("ogg", _) if !self.own_trims => u64::MAX,
             ("ogg", _) => 0,
             (_, "flac" | "alac") => 0,
@@ -177,23 +181,22 @@ impl AudioFile {
         }
     }
 
-    /// How many samples are missing between those before and `packet`: frames of FLAC that are damaged are left out
-    /// by the reader without a word.
+    /// The number of samples that are missing before `packet`: the FLAC reader drops damaged frames without an error.
     pub(super) fn gap_before(&mut self, packet: &Packet) -> u64 {
         if self.info.container != "flac" {
             return 0;
         }
         let time = u64::try_from(packet.pts.get()).unwrap_or(0);
-        // A stream that was recorded from some time on does not state a length.
+        // A recording of a live stream starts at any time and does not state a length.
         if self.position == 0 && self.info.frames.is_none() {
             self.origin = time;
         }
         time.saturating_sub(self.origin + self.position)
     }
 
-    /// The silence that takes the place of what is missing before `packet`, in samples.
+    /// The length in samples of the silence that replaces missing frames before `packet`.
     fn missing_before(&mut self, packet: &Packet) -> Result<usize> {
-        /// More is left out, not filled up.
+        /// The longest gap that is filled; a longer one is left out.
         const LONGEST_GAP: u64 = 1 << 22;
         let missing = self.gap_before(packet);
         if missing > 0 {
@@ -206,12 +209,12 @@ impl AudioFile {
         Ok(missing as usize)
     }
 
-    /// Whether all was there and right.
+    /// Checks the length and the checksum of the stream at its end.
     pub(super) fn check_end(&mut self) -> Result<()> {
         let found = self.seconds();
         let announced = self.info.frames.map(|frames| frames as f64 / f64::from(self.info.sample_rate));
         let missing = self.info.frames.map_or(0, |frames| frames.saturating_sub(self.position));
-        if missing > self.tolerance() || self.cut_off {
+        if missing > self.tolerance() || self.is_truncated {
             let truncated = AudioError::Truncated { found, announced };
             let note = truncated.to_string();
             match self.damage {
@@ -219,8 +222,8 @@ impl AudioFile {
                 Damage::Keep if self.notes.contains(&note) => {}
                 Damage::Keep => self.notes.push(note),
             }
-        } else if !self.passed_over && self.decoder.finalize().verify_ok == Some(false) && self.notes.is_empty() {
-            self.damaged(found, "the samples do not have the checksum that the file states")?;
+        } else if !self.has_skipped && self.decoder.finalize().verify_ok == Some(false) && self.notes.is_empty() {
+            self.damaged(found, "the checksum of the samples does not match")?;
         }
         if let Some(printed) = self.ffmpeg.take().and_then(|notes| notes.lock().ok()?.take()) {
             self.notes.push(format!("ffmpeg: {printed}"));
@@ -228,6 +231,7 @@ impl AudioFile {
         Ok(())
     }
 
+    /// Decodes packets until one yields samples; returns whether there was one.
     pub(super) fn advance(&mut self) -> Result<bool> {
         while !self.ended {
             let Some(packet) = self.next_packet()? else {

@@ -1,12 +1,8 @@
-//! The reader and decoder for a file, chosen by its first bytes and header. Nothing is probed: a header further inside
-//! belongs to other data.
+//! The reader for a file, chosen by its first bytes. symphonia's probe is not used: it searches for a header anywhere
+//! in the first megabyte, where one may belong to other data.
 
 use std::io::{Read, Seek, SeekFrom};
 
-use symphonia::core::codecs::audio::well_known::{
-    self, CODEC_ID_AAC, CODEC_ID_ADPCM_IMA_QT, CODEC_ID_OPUS, CODEC_ID_PCM_ALAW, CODEC_ID_PCM_MULAW, CODEC_ID_VORBIS,
-};
-use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
 use symphonia::core::errors::Error as SymphoniaError;
 use symphonia::core::formats::{FormatOptions, FormatReader};
 use symphonia::core::io::{MediaSource, MediaSourceStream, ReadBytes, SeekBuffered};
@@ -14,24 +10,22 @@ use symphonia::default::formats::{
     AdtsReader, AiffReader, CafReader, FlacReader, IsoMp4Reader, MkvReader, MpaReader, OggReader, WavReader,
 };
 
-use super::au::AuReader;
-use super::opus::{self, Opus};
+use super::containers::au::AuReader;
+use super::containers::mpeg_in_wave::{self, WaveHeader};
 use super::reasons;
-use super::section::{self, Section, WaveHeader};
-use super::vorbis::Vorbis;
 use crate::signature::{self, Format, HEAD, Kind, LONG_HEAD};
-use crate::{AudioError, Result};
+use crate::{AudioError, Result, id3v2};
 
-/// A file whose header has been read.
+/// A reader that has read the header of a file.
 pub(super) struct Opened {
     /// The name of the format.
     pub(super) name: &'static str,
     pub(super) format: Box<dyn FormatReader>,
-    /// The file is known to be truncated.
-    pub(super) cut_off: bool,
+    /// Whether the file is known to be truncated.
+    pub(super) is_truncated: bool,
 }
 
-/// Opens the reader for the format of `stream`.
+/// Opens the reader for the format of `stream`, and reads the header.
 pub(super) fn open(mut stream: MediaSourceStream<'static>) -> Result<Opened> {
     let head = head(&mut stream)?;
     if head.is_empty() {
@@ -48,22 +42,22 @@ pub(super) fn open(mut stream: MediaSourceStream<'static>) -> Result<Opened> {
     let Some(&Format { name, kind }) = format else {
         return Err(unknown_format(&head));
     };
-    // The reader supports two channel mapping families, and finds no track with others.
+    // The reader supports two channel mapping families, and finds no track with any other.
     if let Some(&family) = head.get(46).filter(|&&family| family > 1 && head[28..].starts_with(b"OpusHead")) {
-        return Err(AudioError::UnknownCodec { reason: format!("Opus with channel mapping family {family}") });
+        return Err(AudioError::unknown_codec(format!("Opus with channel mapping family {family}")));
     }
     let options = FormatOptions::default();
-    let mut cut_off = false;
+    let mut is_truncated = false;
     let reader: Result<Box<dyn FormatReader>, SymphoniaError> = match kind {
-        Kind::Wave => match section::wave_header(&head) {
+        Kind::Wave => match mpeg_in_wave::wave_header(&head) {
             Some(WaveHeader { tag: MPEG_LAYER_3 | MPEG_LAYERS_1_2, data: Some((start, size)) }) => {
-                let section;
-                (section, cut_off) = data_of(stream, start, size)?;
-                MpaReader::try_new(section, options).map(boxed)
+                let data;
+                (data, is_truncated) = mpeg_in_wave::data(stream, start, size)?;
+                MpaReader::try_new(data, options).map(boxed)
             }
             Some(WaveHeader { tag, .. }) if !WAVE_FORMATS.contains(&tag) => {
                 let codec = wave_codec(tag).map_or_else(|| format!("format {tag:#06x}"), ToString::to_string);
-                return Err(AudioError::UnknownCodec { reason: format!("{name} with {codec}") });
+                return Err(AudioError::unknown_codec(format!("{name} with {codec}")));
             }
             _ => WavReader::try_new(stream, options).map(boxed),
         },
@@ -76,24 +70,21 @@ pub(super) fn open(mut stream: MediaSourceStream<'static>) -> Result<Opened> {
         Kind::Mpeg => MpaReader::try_new(stream, options).map(boxed),
         Kind::Adts => AdtsReader::try_new(stream, options).map(boxed),
         Kind::Au => Ok(boxed(AuReader::open(stream)?)),
-        Kind::Unread => return Err(AudioError::UnknownCodec { reason: name.to_string() }),
+        Kind::Unsupported => return Err(AudioError::unknown_codec(name)),
         Kind::NotAudio => return Err(AudioError::NotAudio { what: name }),
     };
     let format = reader.map_err(|error| match error {
         SymphoniaError::Unsupported(_) if kind == Kind::Caf => {
-            AudioError::UnknownCodec { reason: format!("{name} of this kind") }
+            AudioError::unknown_codec(format!("{name} of this kind"))
         }
-        error => AudioError::UnknownFormat {
-            reason: format!("the header of {name} is damaged: {}", reasons::of_reader(&error)),
-        },
+        error => AudioError::unknown_format(format!("the header of {name} is damaged: {}", reasons::of_header(&error))),
     })?;
-    Ok(Opened { name, format, cut_off })
+    Ok(Opened { name, format, is_truncated })
 }
 
 /// The error for a file that begins with `head`.
 pub(super) fn unknown_format(head: &[u8]) -> AudioError {
-    let reason = format!("it begins with {}, which no known format does", signature::describe(head));
-    AudioError::UnknownFormat { reason }
+    AudioError::unknown_format(format!("it begins with {}, unlike any known format", signature::describe(head)))
 }
 
 /// WAV format tags that symphonia's reader supports.
@@ -101,7 +92,7 @@ const WAVE_FORMATS: [u16; 6] = [1, 2, 3, 6, 7, 0x11];
 const MPEG_LAYERS_1_2: u16 = 0x50;
 const MPEG_LAYER_3: u16 = 0x55;
 
-/// Codec names of other format tags.
+/// The common name of the codec with a format tag that is not supported.
 fn wave_codec(tag: u16) -> Option<&'static str> {
     Some(match tag {
         0x08 | 0x2001 => "DTS",
@@ -119,26 +110,11 @@ fn wave_codec(tag: u16) -> Option<&'static str> {
     })
 }
 
-/// The `data` chunk of a WAV file as a stream, and whether the file ends within it.
-fn data_of(
-    mut stream: MediaSourceStream<'static>,
-    start: u64,
-    size: u32,
-) -> Result<(MediaSourceStream<'static>, bool)> {
-    stream.ignore_bytes(start)?;
-    let left = stream.byte_len().map(|length| length.saturating_sub(stream.pos()));
-    // Programs that write to a pipe do not know the size.
-    let stated = Some(u64::from(size)).filter(|&size| size != 0 && size != u64::from(u32::MAX));
-    let cut_off = stated.zip(left).is_some_and(|(stated, left)| stated > left);
-    let length = stated.into_iter().chain(left).min().unwrap_or(u64::from(u32::MAX));
-    Ok((MediaSourceStream::new(Box::new(Section::new(stream, length)), Default::default()), cut_off))
-}
-
 fn boxed(reader: impl FormatReader + 'static) -> Box<dyn FormatReader> {
     Box::new(reader)
 }
 
-/// The first bytes after ID3v2 tags. `stream` is left there.
+/// The first bytes after ID3v2 tags, which are skipped; `stream` is left at the first of them.
 fn head(stream: &mut MediaSourceStream<'static>) -> Result<Vec<u8>> {
     loop {
         let mut head = vec![0; HEAD];
@@ -152,132 +128,13 @@ fn head(stream: &mut MediaSourceStream<'static>) -> Result<Vec<u8>> {
         }
         head.truncate(length);
         stream.seek_buffered(start);
-        match signature::id3v2_length(&head) {
+        match id3v2::length(&head) {
             Some(tag) => match stream.ignore_bytes(tag) {
                 Ok(()) => {}
                 Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(head),
                 Err(error) => return Err(error.into()),
             },
             None => return Ok(head),
-        }
-    }
-}
-
-/// A decoder for `parameters`, and the samples that the codec trims from the start.
-pub(super) fn decoder(parameters: &AudioCodecParameters) -> Result<(Box<dyn AudioDecoder>, u64)> {
-    let channels = parameters.channels.as_ref().map_or(0, |channels| channels.count());
-    let unknown = |reason: String| AudioError::UnknownCodec { reason };
-    match parameters.codec {
-        CODEC_ID_OPUS => {
-            let head = opus::Head::read(parameters.extra_data.as_deref(), channels).map_err(unknown)?;
-            let pre_skip = head.pre_skip.into();
-            Ok((Box::new(Opus::new(parameters, head).map_err(unknown)?), pre_skip))
-        }
-        CODEC_ID_VORBIS if channels > 2 => Ok((Box::new(Vorbis::new(parameters).map_err(unknown)?), 0)),
-        CODEC_ID_AAC if channels > 2 => Err(unknown(format!("AAC with {channels} channels"))),
-        // symphonia takes the predictor from each block's header, which has fewer bits than the running one.
-        CODEC_ID_ADPCM_IMA_QT => Err(unknown("IMA4 ADPCM".to_string())),
-        codec => {
-            let mut parameters = parameters.clone();
-            if matches!(codec, CODEC_ID_PCM_ALAW | CODEC_ID_PCM_MULAW) {
-                parameters.with_bits_per_sample(16).with_bits_per_coded_sample(16);
-            }
-            make(&parameters).map(|decoder| (decoder, 0))
-        }
-    }
-}
-
-/// A big-endian version of the PCM decoder for `parameters`.
-pub(super) fn big_endian(parameters: &AudioCodecParameters) -> Result<Box<dyn AudioDecoder>> {
-    let mut parameters = parameters.clone();
-    parameters.codec = match parameters.codec {
-        well_known::CODEC_ID_PCM_S24LE => well_known::CODEC_ID_PCM_S24BE,
-        well_known::CODEC_ID_PCM_S32LE => well_known::CODEC_ID_PCM_S32BE,
-        well_known::CODEC_ID_PCM_F32LE => well_known::CODEC_ID_PCM_F32BE,
-        well_known::CODEC_ID_PCM_F64LE => well_known::CODEC_ID_PCM_F64BE,
-        codec => codec,
-    };
-    make(&parameters)
-}
-
-/// A decoder from symphonia.
-fn make(parameters: &AudioCodecParameters) -> Result<Box<dyn AudioDecoder>> {
-    let codecs = symphonia::default::get_codecs();
-    let options = AudioDecoderOptions::default().verify(true);
-    codecs.make_audio_decoder(parameters, &options).map_err(|_| {
-        let known = || codecs.get_audio_decoder(parameters.codec).map(|codec| codec.codec.info.long_name);
-        let name = codec_name(parameters.codec).map(ToString::to_string);
-        let name = name.or_else(|| known().map(|name| format!("{name} of this kind")));
-        AudioError::UnknownCodec { reason: name.unwrap_or_else(|| "an unknown codec".to_string()) }
-    })
-}
-
-/// The name of a codec that is not supported.
-fn codec_name(codec: AudioCodecId) -> Option<&'static str> {
-    use well_known::*;
-    const NAMES: [(AudioCodecId, &str); 14] = [
-        (CODEC_ID_AC3, "Dolby Digital (AC-3)"),
-        (CODEC_ID_EAC3, "Dolby Digital Plus (E-AC-3)"),
-        (CODEC_ID_AC4, "Dolby AC-4"),
-        (CODEC_ID_DCA, "DTS"),
-        (CODEC_ID_TRUEHD, "Dolby TrueHD"),
-        (CODEC_ID_MUSEPACK, "Musepack"),
-        (CODEC_ID_SPEEX, "Speex"),
-        (CODEC_ID_WMA, "Windows Media Audio"),
-        (CODEC_ID_TTA, "True Audio (TTA)"),
-        (CODEC_ID_WAVPACK, "WavPack"),
-        (CODEC_ID_COOK, "RealAudio (Cook)"),
-        (CODEC_ID_ATRAC3, "ATRAC3"),
-        (CODEC_ID_ADPCM_G722, "G.722 ADPCM"),
-        (CODEC_ID_ADPCM_G726, "G.726 ADPCM"),
-    ];
-    NAMES.into_iter().find(|&(known, _)| known == codec).map(|(_, name)| name)
-}
-
-/// The command that converts `path` to FLAC.
-pub(super) fn command(path: &std::path::Path) -> String {
-    let flac = path.with_extension("flac");
-    let flac = if flac == path { path.with_extension("converted.flac") } else { flac };
-    format!("ffmpeg -i {} -map 0:a:0 {}", quoted(path), quoted(&flac))
-}
-
-/// A file name quoted for a shell, with `file:` where ffmpeg would see an option or a protocol.
-fn quoted(path: &std::path::Path) -> String {
-    let bytes = path.as_os_str().as_encoded_bytes();
-    let prefix = if bytes.starts_with(b"-") || bytes.contains(&b':') { "file:" } else { "" };
-    let is_plain = |c: char| c.is_alphanumeric() || "/._-+=:@%,".contains(c);
-    match path.to_str() {
-        Some(name) if !name.is_empty() && name.chars().all(is_plain) => format!("{prefix}{name}"),
-        Some(name) if !name.chars().any(char::is_control) => format!("'{prefix}{}'", name.replace('\'', r"'\''")),
-        // Bytes that are not text, in the notation of bash and zsh.
-        _ => format!("$'{prefix}{}'", bytes.escape_ascii()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::*;
-
-    #[test]
-    fn commands_can_be_pasted_into_a_shell() {
-        for (path, expected) in [
-            ("a/b.wma", "ffmpeg -i a/b.wma -map 0:a:0 a/b.flac"),
-            ("it's mine.ape", r"ffmpeg -i 'it'\''s mine.ape' -map 0:a:0 'it'\''s mine.flac'"),
-            ("$(rm x).tta", "ffmpeg -i '$(rm x).tta' -map 0:a:0 '$(rm x).flac'"),
-            ("-y.wma", "ffmpeg -i file:-y.wma -map 0:a:0 file:-y.flac"),
-            ("http://x.wma", "ffmpeg -i file:http://x.wma -map 0:a:0 file:http://x.flac"),
-            ("odd.flac", "ffmpeg -i odd.flac -map 0:a:0 odd.converted.flac"),
-        ] {
-            assert_eq!(command(Path::new(path)), expected);
-        }
-        assert_eq!(quoted(Path::new("a\nb's.wma")), r"$'a\nb\'s.wma'");
-        #[cfg(unix)]
-        {
-            use std::os::unix::ffi::OsStrExt;
-            let name = std::ffi::OsStr::from_bytes(b"-caf\xe9.wma");
-            assert_eq!(quoted(Path::new(name)), r"$'file:-caf\xe9.wma'");
         }
     }
 }

@@ -1,9 +1,9 @@
-//! Errors of readers and decoders, worded for users.
+//! Errors of symphonia's readers and decoders in the words of this crate's messages.
 
 use symphonia::core::errors::Error as SymphoniaError;
 
-/// The reason why a reader rejected the header of a file.
-pub(super) fn of_reader(error: &SymphoniaError) -> String {
+/// The reason for which a reader rejected the header of a file.
+pub(super) fn of_header(error: &SymphoniaError) -> String {
     match error {
         SymphoniaError::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
             "the file ends within it".to_string()
@@ -14,10 +14,10 @@ pub(super) fn of_reader(error: &SymphoniaError) -> String {
     }
 }
 
-/// The reason why the next packet cannot be read: its offset is unknown.
+/// The reason for which the next packet cannot be read. Its offset is unknown.
 pub(super) const NO_PACKET: &str = "the data that follows is not part of the stream";
 
-/// The reason why a packet cannot be decoded.
+/// The reason for which a packet cannot be decoded.
 pub(super) fn of_packet(codec: &str) -> String {
     format!("a packet cannot be decoded as {codec}")
 }

@@ -1,5 +1,7 @@
-//! Frame streams without a file header: MPEG audio, ADTS, AC-3. Any data can look like a frame header by chance, so a
-//! run of consecutive frames must agree.
+//! Detection of frame streams, which have no file header: MPEG audio, ADTS and AC-3. Any data can look like a frame
+//! header by chance, so that several consecutive frames must agree.
+
+use crate::mpeg;
 
 /// The codec of a run of frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,27 +14,27 @@ pub(super) enum Stream {
     Ac3,
 }
 
-/// A frame header.
+/// The header of a frame, as far as detection needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Header {
     stream: Stream,
-    /// The fields that all frames of a stream share: version, sample rate.
+    /// The fields that all frames of a stream share, such as version and sample rate.
     common: u32,
     length: usize,
 }
 
-/// Consecutive frames required, if there are enough bytes.
+/// The number of consecutive frames required, if there are enough bytes.
 const RUN: usize = 4;
 
-/// The codec of the frames that `head` begins with, possibly after zeros: a longer run than [`find`] needs, or one to the
-/// end of the file. `is_whole` tells that the file ends with `head`.
+/// The codec of the frames at the start of `head`, possibly after zeros: a longer run than [`find`] requires, or one to
+/// the end of the file. `is_whole` states that the file ends with `head`.
 pub(super) fn starts(head: &[u8], is_whole: bool) -> Option<Stream> {
     const LONG_RUN: usize = 8;
-    let mut place = head.iter().position(|&byte| byte != 0)?;
-    let first = header(&head[place..])?;
+    let mut offset = head.iter().position(|&byte| byte != 0)?;
+    let first = header(&head[offset..])?;
     for count in 0..LONG_RUN {
-        match head.get(place..) {
-            // Frames of high bit rates are longer than an eighth of `head`.
+        match head.get(offset..) {
+            // At high bit rates a frame is longer than an eighth of `head`.
             None if !is_whole && count >= RUN => return Some(first.stream),
             // The last frame of a file may be cut off.
             None | Some([]) if is_whole && count >= 2 => return Some(first.stream),
@@ -40,7 +42,7 @@ pub(super) fn starts(head: &[u8], is_whole: bool) -> Option<Stream> {
             Some(rest) if rest.len() < 8 && !rest.is_empty() && count >= RUN => return Some(first.stream),
             rest => {
                 let next = header(rest?).filter(|next| (next.stream, next.common) == (first.stream, first.common))?;
-                place += next.length;
+                offset += next.length;
             }
         }
     }
@@ -51,13 +53,13 @@ pub(super) fn starts(head: &[u8], is_whole: bool) -> Option<Stream> {
 pub(super) fn find(head: &[u8]) -> Option<Stream> {
     (0..head.len().saturating_sub(1)).find_map(|start| {
         let first = header(&head[start..])?;
-        let mut place = start + first.length;
+        let mut offset = start + first.length;
         // These bytes also mark UTF-16, where one header is not enough.
-        if head.starts_with(&[0xff, 0xfe]) && place >= head.len() {
+        if head.starts_with(&[0xff, 0xfe]) && offset >= head.len() {
             return None;
         }
         for _ in 1..RUN {
-            match head.get(place..) {
+            match head.get(offset..) {
                 // Only a run at the start of a file may be cut short by its end.
                 None | Some([]) if start == 0 => return Some(first.stream),
                 None | Some([]) => return None,
@@ -65,7 +67,7 @@ pub(super) fn find(head: &[u8]) -> Option<Stream> {
                 Some(rest) => {
                     let next =
                         header(rest).filter(|next| (next.stream, next.common) == (first.stream, first.common))?;
-                    place += next.length;
+                    offset += next.length;
                 }
             }
         }
@@ -73,6 +75,7 @@ pub(super) fn find(head: &[u8]) -> Option<Stream> {
     })
 }
 
+/// Parses the header at the start of `bytes`.
 fn header(bytes: &[u8]) -> Option<Header> {
     match bytes {
         [0xff, b, ..] if b & 0xf6 == 0xf0 => adts(bytes),
@@ -82,44 +85,15 @@ fn header(bytes: &[u8]) -> Option<Header> {
     }
 }
 
-/// MPEG audio: ISO/IEC 11172-3, 2.4.1.3, 13818-3 and the unofficial version 2.5.
+/// Parses the header of an MPEG audio frame.
 fn mpeg(bytes: &[u8]) -> Option<Header> {
-    const RATES: [u32; 3] = [44_100, 48_000, 32_000];
-    const KBITS: [[u16; 15]; 5] = [
-        [0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448],
-        [0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384],
-        [0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320],
-        [0, 32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256],
-        [0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160],
-    ];
-    let &[_, b, c, ..] = bytes else { return None };
-    let (version, layer) = ((b >> 3) & 3, 4 - ((b >> 1) & 3));
-    let (version_shift, is_first) = match version {
-        0 => (2, false),
-        2 => (1, false),
-        3 => (0, true),
-        _ => return None,
-    };
-    let rate = RATES.get(usize::from((c >> 2) & 3))? >> version_shift;
-    let table = match (is_first, layer) {
-        (true, 1..=3) => usize::from(layer) - 1,
-        (false, 1) => 3,
-        (false, 2 | 3) => 4,
-        _ => return None,
-    };
-    // Bit rate 0 is "free": the length is unknown.
-    let bits = u32::from(*KBITS[table].get(usize::from(c >> 4)).filter(|&&bits| bits > 0)?) * 1000;
-    let padding = u32::from((c >> 1) & 1);
-    let length = match layer {
-        1 => (12 * bits / rate + padding) * 4,
-        3 if !is_first => 72 * bits / rate + padding,
-        _ => 144 * bits / rate + padding,
-    };
-    let common = u32::from(b & 0xfe) << 8 | u32::from(c & 0x0c);
-    Some(Header { stream: Stream::Mpeg { layer }, common, length: length as usize })
+    let &[_, kind, rates, ..] = bytes else { return None };
+    let header = mpeg::FrameHeader::read(bytes)?;
+    let common = u32::from(kind & 0xfe) << 8 | u32::from(rates & 0x0c);
+    Some(Header { stream: Stream::Mpeg { layer: header.layer }, common, length: header.length() as usize })
 }
 
-/// ADTS: ISO/IEC 13818-7, 6.2.
+/// Parses the header of an ADTS frame (ISO/IEC 13818-7, 6.2).
 fn adts(bytes: &[u8]) -> Option<Header> {
     let &[_, b, c, d, e, f, ..] = bytes else { return None };
     let length = usize::from(d & 3) << 11 | usize::from(e) << 3 | usize::from(f >> 5);
@@ -128,7 +102,7 @@ fn adts(bytes: &[u8]) -> Option<Header> {
     is_valid.then_some(Header { stream: Stream::Adts, common, length })
 }
 
-/// AC-3 and E-AC-3: ETSI TS 102 366, 4.3.1 and E.1.2.
+/// Parses the header of an AC-3 or E-AC-3 frame (ETSI TS 102 366, 4.3.1 and E.1.2).
 fn ac3(bytes: &[u8]) -> Option<Header> {
     const KBITS: [u32; 19] = [32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640];
     let &[_, _, c, d, e, f, ..] = bytes else { return None };
@@ -152,14 +126,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_run_of_frames_that_fit_together_is_a_stream() {
+    fn only_a_run_of_matching_frames_is_a_stream() {
         // 32 kbit/s, 48 kHz, stereo: 96 bytes.
         let frame = [&[0xff, 0xfb, 0x14, 0x00][..], &[0; 92]].concat();
         let mp3 = Some(Stream::Mpeg { layer: 3 });
         assert_eq!(find(&frame.repeat(5)), mp3);
         assert_eq!(find(&frame.repeat(2)), mp3, "a short file");
-        assert_eq!(find(&frame[..50]), mp3, "a file that is cut off");
-        assert_eq!(find(&[&[7; 999][..], &frame.repeat(5)].concat()), mp3, "behind junk");
+        assert_eq!(find(&frame[..50]), mp3, "a truncated file");
+        assert_eq!(find(&[&[7; 999][..], &frame.repeat(5)].concat()), mp3, "after junk");
         for junk in [&[7; 999][..], &frame, &frame[..90]] {
             assert_eq!(find(&[junk, &[1; 500], &frame.repeat(3), &[9; 500]].concat()), None, "a run of three");
         }
@@ -169,8 +143,8 @@ mod tests {
             let next = if is_whole { &[] } else { &next[..] };
             assert_eq!(starts(&[&frame.repeat(count)[..], next].concat(), is_whole), expected, "{count} frames");
         }
-        assert_eq!(starts(&[&[0; 99][..], &frame.repeat(9)].concat(), false), mp3, "behind zeros");
-        assert_eq!(starts(&[&[7; 99][..], &frame.repeat(9)].concat(), false), None, "behind junk");
+        assert_eq!(starts(&[&[0; 99][..], &frame.repeat(9)].concat(), false), mp3, "after zeros");
+        assert_eq!(starts(&[&[7; 99][..], &frame.repeat(9)].concat(), false), None, "after junk");
         let text: Vec<u8> = "\u{feff}Lyrics".encode_utf16().flat_map(u16::to_le_bytes).collect();
         assert_eq!((find(&text), starts(&text, true)), (None, None));
         let mut other = frame.clone();

@@ -5,19 +5,19 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use mert_arch::Layout;
 use mert_checkpoint::{CheckpointError, Source};
+use mert_cli::conversion_cache::assumed_config;
+use mert_cli::hub::{Hub, Messages, open_source};
 use mert_cli::terminal::{print, progress_bar, say};
-use mert_convert::write::{CoreMlProgram, Written};
+use mert_convert::write::CoreMlProgram;
 use mert_convert::{ConvertError, Plan, PlanOptions, PreprocessorOptions, Step, write};
-use mert_fs::{FsError, combine_sha256, sha256_output};
-use mert_hub::{HubModel, HubName, HubSettings};
-use serde::Serialize;
+use mert_fs::{FsError, sha256_output};
+use mert_hub::{HubModel, HubName};
 use serde_json::json;
 
 use crate::args::Args;
-use crate::describe::{describe_assumptions, describe_plan, describe_result};
-use crate::hub_progress::HubProgress;
+use crate::describe::{Report, describe_plan, describe_result};
 
-/// What is written, which the output's extension says.
+/// The output's format, by its extension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
     Safetensors,
@@ -44,11 +44,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         bail!("{option} is for Core ML packages: give an output whose name ends in .mlpackage");
     }
     if let (Format::CoreMl, Some(_)) = (format, args.layout) {
-        bail!("--layout is for safetensors files: a Core ML package leaves no choice; leave it out");
+        bail!("--layout is for safetensors files: a Core ML package has only one layout; leave it out");
     }
     let (model, source) = open_input(args)?;
     let model = model.as_ref();
-    let layout = if format == Format::CoreMl { Layout::Candle } else { args.layout.unwrap_or(Layout::Mlx) };
+    let layout = if format == Format::CoreMl { Layout::Torch } else { args.layout.unwrap_or(Layout::Mlx) };
     let options = PlanOptions {
         layout,
         dtype: args.dtype,
@@ -74,19 +74,16 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     show(args, model, &plan, program.as_ref(), result)
 }
 
+/// Opens the input: a file, a folder, or a model of the hub, which is downloaded.
 fn open_input(args: &Args) -> anyhow::Result<(Option<HubModel>, Source)> {
     let key = args.key.as_deref();
     if let Some(name) = HubName::of_input(&args.input)? {
         if args.source_sha256.is_some() {
-            bail!("--source-sha256 is for files: leave it out, what comes from the hub is checked");
+            bail!("--source-sha256 is for local files: downloads from the hub are verified; leave it out");
         }
-        let settings = HubSettings::from_env()?;
-        let progress = HubProgress::new(!args.quiet, !args.quiet && !args.json);
-        let model = mert_hub::fetch(&name, &settings, &|event| progress.show(&event))?;
-        let mut source = Source::open_key(&model.weights, key)?;
-        if let Some(checked) = model.sha256().filter(|checked| checked.len() == source.files.len()) {
-            source.trust_sha256(&combine_sha256(checked))?;
-        }
+        let messages = Messages { command: "mert-convert", notes: !args.quiet, bar: !args.quiet && !args.json };
+        let model = Hub::from_env(messages)?.model(&name)?;
+        let source = open_source(&model, key)?;
         return Ok((Some(model), source));
     }
     let mut source = Source::open_key(&args.input, key)?;
@@ -96,7 +93,7 @@ fn open_input(args: &Args) -> anyhow::Result<(Option<HubModel>, Source)> {
     Ok((None, source))
 }
 
-/// What can be known before the checkpoint is read is said before it is read.
+/// Checks the output before the checkpoint is read, which takes longer.
 fn check_output(output: &Path, args: &Args) -> Result<Format, ConvertError> {
     let format = Format::of(output)?;
     let path = output.to_path_buf();
@@ -113,14 +110,7 @@ fn check_output(output: &Path, args: &Args) -> Result<Format, ConvertError> {
     Ok(format)
 }
 
-/// What is told about an output.
-#[derive(Serialize)]
-pub(super) struct Report {
-    pub(super) sha256: String,
-    #[serde(flatten)]
-    pub(super) written: Written,
-}
-
+/// Writes the output, with a progress bar, and computes its SHA-256 unless nothing is printed.
 fn convert(
     args: &Args,
     plan: &Plan,
@@ -131,13 +121,13 @@ fn convert(
     let length = program.map_or(plan.byte_len(), CoreMlProgram::byte_len) as u64;
     let bar = progress_bar(Some(length), "{bar:32} {bytes}/{total_bytes}  {wide_msg}", args.quiet);
     let threads = rayon::ThreadPoolBuilder::new().num_threads(args.threads.map_or(0, usize::from)).build()?;
-    let progress = |step: &Step| {
+    let on_step = |step: &Step| {
         bar.set_message(step.output.clone());
         bar.inc(step.byte_len() as u64);
     };
     let written = threads.install(|| match program {
-        Some(program) => write::coreml(program, source, output, args.force, &progress),
-        None => write::safetensors(plan, source, output, args.force, &progress),
+        Some(program) => write::coreml(program, source, output, args.force, &on_step),
+        None => write::safetensors(plan, source, output, args.force, &on_step),
     });
     bar.finish_and_clear();
     let written = written?;
@@ -145,6 +135,7 @@ fn convert(
     Ok(Report { sha256, written })
 }
 
+/// Prints the plan or the result, as text or JSON.
 fn show(
     args: &Args,
     model: Option<&HubModel>,
@@ -163,7 +154,7 @@ fn show(
         }
         serde_json::to_string_pretty(&document)? + "\n"
     } else if args.quiet {
-        if let Some(assumed) = describe_assumptions(plan) {
+        if let Some(assumed) = assumed_config(plan) {
             say(&format!("mert-convert: {assumed}"));
         }
         return Ok(());
@@ -176,9 +167,9 @@ fn show(
     Ok(print(&text)?)
 }
 
-/// Prints an error and its causes.
+/// Prints an error. For a checkpoint with several models, also prints a command for each.
 pub(crate) fn report(error: &anyhow::Error) {
-    // Each variant's message already contains its source's; the chain would say it twice.
+    // Each variant's message contains its source's; the chain would repeat it.
     let mut text = format!("mert-convert: {error}");
     let ambiguous = match error.downcast_ref() {
         Some(ConvertError::Checkpoint(error)) => Some(error),

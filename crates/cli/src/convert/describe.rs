@@ -5,13 +5,22 @@ use std::path::Path;
 
 use comfy_table::{Table, presets};
 use mert_arch::known_by_sha256;
-use mert_convert::write::CoreMlProgram;
+use mert_convert::write::{CoreMlProgram, Written};
 use mert_convert::{ConfigOrigin, Plan, PlannedPreprocessor, Step, StepInput};
 use mert_hub::HubModel;
+use serde::Serialize;
 
 use crate::args::Args;
-use crate::command::Report;
 
+/// A written output, as the result reports it.
+#[derive(Serialize)]
+pub(super) struct Report {
+    pub(super) sha256: String,
+    #[serde(flatten)]
+    pub(super) written: Written,
+}
+
+/// The checkpoint, its configuration and its audio input, a line for each fact.
 fn describe_source(args: &Args, model: Option<&HubModel>, plan: &Plan) -> String {
     let mut text = match model {
         Some(model) => format!("checkpoint   {} at {}\n", model.repo, model.commit),
@@ -27,17 +36,17 @@ fn describe_source(args: &Args, model: Option<&HubModel>, plan: &Plan) -> String
         text += &format!("key prefix   {}\n", plan.prefix);
     }
     if plan.unwrapped {
-        text += "wrappers     wrapper names (_orig_mod and the like) are removed from tensor names\n";
+        text += "wrappers     removed from tensor names (_orig_mod and the like)\n";
     }
-    if let Some(beside) = describe_beside(plan) {
-        text += &format!("left out     {beside}\n");
+    if let Some(objects) = describe_other_objects(plan) {
+        text += &format!("left out     {objects}\n");
     }
     text += &format!("config       {}\n", plan.config_origin);
     if let ConfigOrigin::Inferred { assumptions } = &plan.config_origin {
         for assumption in assumptions {
             text += &format!("  assumed    {assumption}\n");
         }
-        text += "  give --config config.json, or --set FIELD=VALUE, if an assumption is wrong\n";
+        text += "  if an assumption is wrong, give --config config.json or --set FIELD=VALUE\n";
     }
     for set in &plan.config_set {
         text += &format!("  set        {set}\n");
@@ -45,35 +54,29 @@ fn describe_source(args: &Args, model: Option<&HubModel>, plan: &Plan) -> String
     text + &describe_preprocessor(&plan.preprocessor)
 }
 
-/// What was assumed of the model's function without a config.json, in one line.
-pub(super) fn describe_assumptions(plan: &Plan) -> Option<String> {
-    let ConfigOrigin::Inferred { assumptions } = &plan.config_origin else { return None };
-    let assumptions = assumptions.join(", ");
-    (!assumptions.is_empty()).then(|| format!("there is no config.json; assumed: {assumptions}"))
-}
-
+/// The model's audio input, with the origin of each field.
 fn describe_preprocessor(planned: &PlannedPreprocessor) -> String {
     let PlannedPreprocessor { preprocessor, sampling_rate_origin, do_normalize_origin } = planned;
     let mut text = format!("audio        {} Hz ({sampling_rate_origin})\n", preprocessor.sampling_rate);
     text += &format!("             do_normalize {} ({do_normalize_origin})\n", preprocessor.do_normalize);
     if sampling_rate_origin.is_assumed() || do_normalize_origin.is_assumed() {
-        text += "  give --preprocessor preprocessor_config.json, --sampling-rate or --do-normalize if that is wrong\n";
+        text += "  if that is wrong, give --preprocessor preprocessor_config.json, --sampling-rate or --do-normalize\n";
     }
     text
 }
 
-/// The file's contents outside the model's dictionary, in one line: "beside the model: optimizer (dict, 96 tensors)".
-fn describe_beside(plan: &Plan) -> Option<String> {
+/// The objects outside the model's dictionary, in one line: "epoch (int), optimizer (dict, 96 tensors)".
+fn describe_other_objects(plan: &Plan) -> Option<String> {
     const LISTED: usize = 8;
-    let described = plan.beside.iter().map(|beside| match beside.tensors {
-        0 => format!("{} ({})", beside.name, beside.kind),
-        count => format!("{} ({}, {count} tensors)", beside.name, beside.kind),
+    let described = plan.other_objects.iter().map(|object| match object.tensors {
+        0 => format!("{} ({})", object.name, object.kind),
+        count => format!("{} ({}, {count} tensors)", object.name, object.kind),
     });
     let mut listed: Vec<String> = described.take(LISTED).collect();
-    if plan.beside.len() > LISTED {
-        listed.push(format!("and {} more", plan.beside.len() - LISTED));
+    if plan.other_objects.len() > LISTED {
+        listed.push(format!("and {} more", plan.other_objects.len() - LISTED));
     }
-    (!listed.is_empty()).then(|| format!("beside the model: {}", listed.join(", ")))
+    (!listed.is_empty()).then(|| listed.join(", "))
 }
 
 /// The dropped tensors with their reasons; a count where one reason has many tensors.
@@ -93,6 +96,7 @@ fn dropped(plan: &Plan) -> Vec<(String, &str)> {
     described.collect()
 }
 
+/// The plan: the source, a row for each tensor, and a summary.
 pub(super) fn describe_plan(
     args: &Args,
     model: Option<&HubModel>,
@@ -100,7 +104,7 @@ pub(super) fn describe_plan(
     program: Option<&CoreMlProgram<'_>>,
 ) -> String {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(["input", "output", "shape", "what is done"]);
+    table.load_style(presets::NOTHING).set_header(["input", "output", "shape", "steps"]);
     for step in &plan.steps {
         let (output, shape) = (step.output.clone(), format!("{:?}", step.shape));
         table.add_row([step.input.keys().join(" + "), output, shape, describe_step(step, &plan.prefix)]);
@@ -111,25 +115,27 @@ pub(super) fn describe_plan(
     format!("{}\n{table}\n\n{}", describe_source(args, model, plan), summary(plan, program))
 }
 
+/// The transforms of a step.
 fn describe_step(step: &Step, prefix: &str) -> String {
-    let mut done = Vec::new();
+    let mut transforms = Vec::new();
     match &step.input {
-        StepInput::Tensor(name) if *name != step.output => done.push(format!("prefix {prefix} removed")),
+        StepInput::Tensor(name) if *name != step.output => transforms.push(format!("prefix {prefix} removed")),
         StepInput::Tensor(_) => {}
-        StepInput::WeightNorm { fuse, .. } => done.push(format!("weight norm (dim {}) fused", fuse.dim)),
+        StepInput::WeightNorm { fuse, .. } => transforms.push(format!("weight norm (dim {}) fused", fuse.dim)),
     }
     if let Some(transpose) = &step.transpose {
         let [a, b, c] = transpose.axes;
-        done.push(format!("transposed ({a}, {b}, {c})"));
+        transforms.push(format!("transposed ({a}, {b}, {c})"));
     }
     if step.cast.from.name() == step.cast.to.name() {
-        done.push(format!("{} kept", step.cast.to));
+        transforms.push(format!("{} kept", step.cast.to));
     } else {
-        done.push(format!("{} → {}", step.cast.from.name(), step.cast.to));
+        transforms.push(format!("{} → {}", step.cast.from.name(), step.cast.to));
     }
-    done.join(", ")
+    transforms.join(", ")
 }
 
+/// The number and size of the output's tensors.
 fn summary(plan: &Plan, program: Option<&CoreMlProgram<'_>>) -> String {
     let megabytes = |bytes: usize| bytes as f64 / 1e6;
     let dropped = plan.dropped.len();
@@ -147,6 +153,7 @@ fn summary(plan: &Plan, program: Option<&CoreMlProgram<'_>>) -> String {
     }
 }
 
+/// The result: the source, the licence, the dropped tensors, the output and a summary.
 pub(super) fn describe_result(
     args: &Args,
     model: Option<&HubModel>,
@@ -158,7 +165,7 @@ pub(super) fn describe_result(
     let mut text = describe_source(args, model, plan);
     match known_by_sha256(&report.written.source_sha256) {
         Some(known) => {
-            text += &format!("known as     {} at {}\n", known.name, known.revision);
+            text += &format!("published    {} at {}\n", known.name, known.revision);
             text += &format!("licence      {}, which the output inherits\n", known.license);
         }
         None => text += "licence      unknown: the output inherits the checkpoint's\n",

@@ -1,9 +1,8 @@
-//! `mert-convert`: a PyTorch checkpoint in, a safetensors file for MLX and candle or a Core ML package out.
+//! `mert-convert`: converts a PyTorch checkpoint to a safetensors file for MLX and candle, or to a Core ML package.
 
 mod args;
 mod command;
 mod describe;
-mod hub_progress;
 
 use std::process::ExitCode;
 

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 use mert_arch::LayerSelection;
 use mert_audio::{Damage, Tail, WindowPolicy};
-use mert_embed::{Normalization, Pool, parse_device};
-use mert_runtime::{ComputeDtype, DeviceKind};
+use mert_embed::{Normalization, Pool};
+use mert_runtime::{DeviceKind, Dtype};
 
 /// Embeds audio files with a converted MERT or HuBERT model.
 ///
@@ -20,12 +20,13 @@ use mert_runtime::{ComputeDtype, DeviceKind};
                       mert-embed [OPTIONS] --model MODEL INPUT... --output FILE"
 )]
 pub(crate) struct Args {
-    /// The model that mert-convert wrote (unless --model or --config names it), then the inputs: files, folders, or - for
-    /// raw samples on standard input
+    /// The model (unless --model or --config names it): a file that mert-convert wrote, or a model of the hub
+    /// (owner/name), which is converted to f16 once. Then the inputs: files, folders, or - for raw samples on standard
+    /// input
     #[arg(value_name = "MODEL INPUT")]
     pub(super) arguments: Vec<PathBuf>,
-    /// The model; all arguments are then inputs
-    #[arg(long, value_name = "FILE")]
+    /// The model, a file or a model of the hub; all arguments are then inputs
+    #[arg(long, value_name = "MODEL")]
     pub(super) model: Option<PathBuf>,
     /// A file with a file or folder on each line, or a playlist (.m3u, .m3u8, .pls)
     #[arg(long, value_name = "FILE")]
@@ -60,12 +61,12 @@ pub(crate) struct Args {
     /// The rate of the samples on standard input, which are 32-bit little-endian floats of one channel
     #[arg(long, value_name = "HZ")]
     pub(super) input_rate: Option<u32>,
-    /// The device that runs the model: cpu, metal, cuda, or auto [default: cpu]
-    #[arg(long, value_parser = parse_device)]
+    /// The device that runs the model: cpu, metal (mps), cuda, or auto [default: cpu]
+    #[arg(long)]
     pub(super) device: Option<DeviceKind>,
     /// The arithmetic: f32, or on a GPU f16 or bf16
     #[arg(long, default_value = "f32")]
-    pub(super) dtype: ComputeDtype,
+    pub(super) dtype: Dtype,
     /// The number of decoding threads [default: one per processor, at most 4]; the model runs on all processors
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(super) jobs: Option<u16>,

@@ -39,7 +39,11 @@ fn during<T>(flag: &AtomicBool, action: impl FnOnce() -> T) -> T {
 /// that takes longer than [`GRACE`], or standard input without data.
 pub(super) fn on_signal() {
     let (embedding, writing) = (EMBEDDING.load(Ordering::Relaxed), WRITING.load(Ordering::Relaxed));
-    if !(embedding || writing) || STOP.swap(true, Ordering::Relaxed) {
+    if !(embedding || writing) {
+        // A model of the hub may be being converted.
+        mert_fs::remove_temporaries(exit);
+    }
+    if STOP.swap(true, Ordering::Relaxed) {
         exit();
     }
     std::thread::spawn(|| {

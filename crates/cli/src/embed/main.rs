@@ -21,6 +21,8 @@ fn main() -> ExitCode {
     match run::run(&args) {
         Ok(exit) => exit.into(),
         Err(error) => {
+            // The error may be that the signal handler has removed a temporary file; that must finish first.
+            mert_fs::remove_temporaries(|| ());
             say(&format!("mert-embed: {error}"));
             Exit::Error.into()
         }

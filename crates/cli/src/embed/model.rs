@@ -6,11 +6,11 @@ use anyhow::{anyhow, bail};
 use mert_arch::Metadata;
 use mert_embed::{EmbedConfig, EmbedError, ModelFile};
 use mert_fs::sha256_file;
-use mert_runtime::{ComputeDtype, ConvertedFile, DeviceKind, Model};
+use mert_runtime::{ConvertedFile, DeviceKind, Dtype, Model};
 
 use crate::args::Args;
 
-/// The path of the model and the inputs.
+/// The model as given, a path or a name on the hub, and the inputs.
 pub(super) fn model_and_inputs(args: &Args, config: &EmbedConfig) -> anyhow::Result<(PathBuf, Vec<PathBuf>)> {
     let named = args.model.clone().or_else(|| config.model_name.as_ref().map(PathBuf::from));
     let (model, inputs) = match (named, args.arguments.split_first()) {
@@ -18,13 +18,6 @@ pub(super) fn model_and_inputs(args: &Args, config: &EmbedConfig) -> anyhow::Res
         (None, Some((model, inputs))) => (model.clone(), inputs.to_vec()),
         (None, None) => bail!("name the model: mert-embed MODEL FILES -o OUTPUT"),
     };
-    if !model.exists() && model.extension().is_none_or(|extension| extension != "safetensors") {
-        let name = model.display();
-        bail!(
-            "{name} is not a file here. If it is a model of the hub, convert it first, `mert-convert {name} \
-             model.safetensors`, and give --model model.safetensors"
-        );
-    }
     Ok((model, inputs))
 }
 
@@ -32,9 +25,7 @@ pub(super) fn model_and_inputs(args: &Args, config: &EmbedConfig) -> anyhow::Res
 pub(super) fn device(args: &Args, config: &EmbedConfig, path: &Path) -> Result<DeviceKind, EmbedError> {
     match (args.device, &config.device) {
         (Some(kind), _) => Ok(kind),
-        (None, Some(name)) => {
-            mert_embed::parse_device(name).map_err(|reason| EmbedError::config(path, format!("device: {reason}")))
-        }
+        (None, Some(name)) => name.parse().map_err(|reason| EmbedError::config(path, format!("device: {reason}"))),
         (None, None) => Ok(DeviceKind::Cpu),
     }
 }
@@ -42,7 +33,7 @@ pub(super) fn device(args: &Args, config: &EmbedConfig, path: &Path) -> Result<D
 /// The model, the provenance of its file, and a note on the assumptions about its audio that its file does not record.
 pub(super) fn open_model(
     path: &Path,
-    dtype: ComputeDtype,
+    dtype: Dtype,
     kind: DeviceKind,
 ) -> anyhow::Result<(Model, ModelFile, Option<String>)> {
     let file = ConvertedFile::open(path)?;

@@ -9,6 +9,8 @@ use std::time::Instant;
 
 use anyhow::anyhow;
 use mert_arch::LayerSelection;
+use mert_cli::hub::Messages;
+use mert_cli::model_input::converted_file;
 use mert_cli::terminal::{Exit, say};
 use mert_embed::failures::{self, Failure};
 use mert_embed::inputs::{self, Input};
@@ -30,7 +32,7 @@ use crate::summary::{Notes, hidden_states, missing, report_left_out, update_text
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let config = args.config.as_deref().map(EmbedConfig::read).transpose()?.unwrap_or_default();
     let config_path = args.config.as_deref().unwrap_or(Path::new(""));
-    let (model_path, paths) = model_and_inputs(args, &config)?;
+    let (model, paths) = model_and_inputs(args, &config)?;
     let options = InputOptions {
         window: args.window,
         tail: args.tail,
@@ -39,11 +41,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         input_rate: args.input_rate,
     };
     let inputs::Inputs { files: mut inputs, notes: input_notes } = inputs::collect(&paths, args.list.as_deref())?;
-    let read = inputs.iter().map(|input| &input.path).chain([&model_path]).chain(&args.list).chain(&args.config);
+    let read = inputs.iter().map(|input| &input.path).chain([&model]).chain(&args.list).chain(&args.config);
     let written = written_files(args)?;
     refuse_overwriting(&written, read)?;
     refuse_duplicates(args, &written)?;
     check_stdin(&inputs, &options)?;
+    let model_path = converted_file(&model, Messages::of("mert-embed", args.quiet))?;
+    refuse_overwriting(&written, [&model_path].into_iter())?;
 
     let device = device(args, &config, config_path)?;
     let (model, file, preprocessor_note) = open_model(&model_path, args.dtype, device)?;

@@ -22,7 +22,7 @@ pub(crate) struct Args {
 /// Where and in which arithmetic a subcommand runs a model.
 #[derive(Debug, clap::Args)]
 pub(super) struct ComputeArgs {
-    /// Where the model runs: cpu, metal or cuda
+    /// The device that runs the model: cpu, metal (mps), cuda or auto
     #[arg(long, default_value = "cpu")]
     pub(super) device: DeviceKind,
     /// The element type in which the model computes: f32, f16 or bf16

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, anyhow};
 use clap::Args;
 use mert_arch::LayerSelection;
+use mert_cli::hub::Messages;
 use mert_cli::terminal::print;
 use mert_runtime::Model;
 use mert_verify::candidate::{self, SafetensorsFile};
@@ -12,9 +13,11 @@ use mert_verify::npz;
 use mert_verify::reference::HIDDEN_STATES_MARK;
 use ndarray::{Axis, stack};
 
+use crate::hub_inputs;
+
 #[derive(Debug, Args)]
 pub(crate) struct HiddenStatesArgs {
-    /// The converted file
+    /// The converted file, or a model of the hub that holds a converted model.safetensors
     model: PathBuf,
     /// The clip, .npy or .npz, exactly as it enters the model
     #[arg(long, value_name = "FILE")]
@@ -35,7 +38,8 @@ pub(crate) struct HiddenStatesArgs {
 
 pub(crate) fn run(args: &HiddenStatesArgs) -> anyhow::Result<()> {
     crate::output::check_output(&args.output, args.force, &[&args.model, &args.input])?;
-    let model = Model::open(&SafetensorsFile::path_of(&args.model)?, args.compute.dtype, &args.compute.device.open()?)?;
+    let model = hub_inputs::converted(&args.model, Messages::of("mert-verify", false))?;
+    let model = Model::open(&SafetensorsFile::path_of(&model)?, args.compute.dtype, &args.compute.device.open()?)?;
     let wanted = args.layers.resolve(model.config().num_hidden_states())?;
     let clip = npz::read_input_values(&args.input)?;
     let states = candidate::cumulative(&model, &clip, &wanted)?;

@@ -3,6 +3,7 @@
 mod args;
 mod bench;
 mod hidden_states;
+mod hub_inputs;
 mod output;
 mod reference;
 mod reports;

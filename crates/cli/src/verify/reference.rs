@@ -6,7 +6,7 @@ use clap::Args;
 
 #[derive(Debug, Args)]
 pub(crate) struct ReferenceArgs {
-    /// The original checkpoint
+    /// The original checkpoint, a file or a model of the hub
     checkpoint: PathBuf,
     /// The clip, .npy or .npz, exactly as it enters the model
     #[arg(long, value_name = "FILE")]
@@ -35,7 +35,8 @@ pub(crate) fn run(args: &ReferenceArgs) -> anyhow::Result<()> {
 
     crate::output::check_output(&args.output, args.force, &[&args.checkpoint, &args.input])?;
     let clip = mert_verify::npz::read_input_values(&args.input)?;
-    let libtorch = Libtorch::open(&args.checkpoint, args.checkpoint_config.as_deref())?;
+    let checkpoint = crate::hub_inputs::original(&args.checkpoint, mert_cli::hub::Messages::of("mert-verify", false))?;
+    let libtorch = Libtorch::open(&checkpoint, args.checkpoint_config.as_deref())?;
     let reference = libtorch.reference(&args.input.display().to_string(), &clip, &[Dtype::F16, Dtype::Bf16])?;
     reference.write(&args.output)?;
     let (states, frames, width) = reference.hidden_states.dim();

@@ -14,21 +14,26 @@ use mert_verify::suite::read_suite;
 use mert_verify::tracks::Tracks;
 use mert_verify::{Options, Report, VerifyError};
 
+use crate::hub_inputs;
 use crate::reports::Reports;
+use mert_cli::hub::Messages;
 use mert_cli::terminal::{Exit, print, say};
 
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
-    /// The converted file, a folder with a model.safetensors, or a Core ML package [default: the built-in fixture]
+    /// The converted file, a folder with a model.safetensors, a Core ML package, or a model of the hub that holds a
+    /// converted model.safetensors (owner/name) [default: the built-in fixture]
     model: Option<PathBuf>,
     /// Hidden states to compare: all, 6, -1 (the last), 0,6,12 or 0-12 (0 enters the first layer, i is the
     /// output of layer i)
     #[arg(long, default_value = "all", allow_hyphen_values = true)]
     layers: LayerSelection,
-    /// What PyTorch returned: a .npz with input_values and hidden_states, or a folder of them
+    /// What PyTorch returned: a .npz with input_values and hidden_states, a folder of them, or a .npz on the hub
+    /// (hf://owner/name/FILE.npz)
     #[arg(long, value_name = "FILE|DIR", requires = "model")]
     reference: Vec<PathBuf>,
-    /// The original checkpoint, from which libtorch computes the reference (feature `tch`)
+    /// The original checkpoint, a file or a model of the hub (owner/name), from which libtorch computes the reference
+    /// (feature `tch`)
     #[arg(long, value_name = "ORIGINAL", requires = "model")]
     checkpoint: Option<PathBuf>,
     /// The original's config.json [default: the one beside it]
@@ -52,7 +57,7 @@ pub(crate) struct VerifyArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "layers", "device", "dtype", "engine",
         "emulate", "isolate", "require_structure"])]
     config: Option<PathBuf>,
-    /// Where the model runs: cpu, metal or cuda
+    /// The device that runs the model: cpu, metal (mps), cuda or auto
     #[arg(long, default_value = "cpu")]
     device: DeviceKind,
     /// The element type in which the model computes: f32, f16 or bf16 [default: f32]
@@ -126,11 +131,12 @@ impl VerifyArgs {
     /// The jobs; none for the built-in fixture. Reports that would replace an input are removed from `reports`.
     fn jobs(&self, reports: &mut Reports<'_>) -> anyhow::Result<Vec<Job>> {
         reports.spare(&self.inputs())?;
-        let jobs = match (&self.config, &self.model) {
+        let mut jobs = match (&self.config, &self.model) {
             (Some(suite), _) => read_suite(suite)?,
             (None, Some(model)) => vec![self.job(model)?],
             (None, None) => Vec::new(),
         };
+        hub_inputs::resolve(&mut jobs, self.config.is_none(), Messages::of("mert-verify", self.quiet))?;
         reports.spare(&jobs.iter().flat_map(Job::inputs).collect::<Vec<_>>())?;
         Ok(jobs)
     }

@@ -1,18 +1,17 @@
-//! The tensors of a checkpoint matched with those of a model: each becomes a step, is dropped for a reason, or is a problem.
+//! The match of a checkpoint's tensors with the model's: each becomes a step, is dropped for a reason, or is a problem.
 
 use std::collections::BTreeSet;
 
 use mert_arch::{Config, Layout, Role, TensorSpec, inventory, printable_line, training_only_reason, weight_norm};
+use mert_checkpoint::{Listing, SourceDtype, is_in_encoder, nearest};
 
-use super::{Dropped, PlanOptions, Step, StepInput};
+use super::drop_pattern::is_dropped;
+use super::options::PlanOptions;
+use super::step::{Dropped, Step, StepInput};
 use crate::Problem;
-use crate::other_encoder::is_inside;
-use crate::pattern::matches;
 use crate::transform::{Cast, FuseWeightNorm, Transpose};
-use mert_checkpoint::nearest;
-use mert_checkpoint::{Listing, SourceDtype};
 
-/// Takes tensors out of the listing as steps use them; what is left must have a reason to be dropped.
+/// The matching of tensors: steps use up the listing, and the tensors left over must have a reason to be dropped.
 pub(super) struct Planner<'a> {
     listing: &'a Listing,
     prefix: &'a str,
@@ -27,11 +26,11 @@ pub(super) struct Planner<'a> {
 impl<'a> Planner<'a> {
     pub(super) fn new(listing: &'a Listing, prefix: &'a str, others: &'a [String], options: &'a PlanOptions) -> Self {
         let mut dropped: Vec<Dropped> = listing
-            .outside
+            .other_tensors
             .iter()
             .map(|name| Dropped { name: printable_line(name), reason: "outside the model's state dict".into() })
             .collect();
-        dropped.extend(listing.foreign.iter().map(|(name, kind)| Dropped {
+        dropped.extend(listing.non_tensors.iter().map(|(name, kind)| Dropped {
             name: printable_line(name),
             reason: format!("a pickled `{kind}`, not a tensor"),
         }));
@@ -46,11 +45,13 @@ impl<'a> Planner<'a> {
         Planner { listing, prefix, others, options, unused, dropped, problems: Vec::new() }
     }
 
+    /// Whether an entry of the model is there and unused.
     fn has(&self, name: &str) -> bool {
         let key = format!("{}{name}", self.prefix);
-        self.unused.contains(key.as_str()) || self.listing.foreign.contains_key(&key)
+        self.unused.contains(key.as_str()) || self.listing.non_tensors.contains_key(&key)
     }
 
+    /// The step for a tensor of the model, unless its input is a problem.
     pub(super) fn step(&mut self, spec: &TensorSpec) -> Option<Step> {
         match spec.role {
             Role::PositionalConv => self.positional_conv(spec),
@@ -58,12 +59,13 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// The step for a tensor that is one tensor in the checkpoint, too.
     fn plain(&mut self, spec: &TensorSpec) -> Option<Step> {
         let (key, dtype) = self.take(&spec.name, &spec.shape, spec.role)?;
         Some(self.finish_step(spec, StepInput::Tensor(key), dtype))
     }
 
-    /// The positional convolution's weight: fused already, or as one of the weight-norm pairs.
+    /// The step for the positional convolution's weight: fused already, or a weight-norm pair in one of its spellings.
     fn positional_conv(&mut self, spec: &TensorSpec) -> Option<Step> {
         let spelled = weight_norm::SPELLINGS.iter().filter(|s| self.has(s.g) || self.has(s.v));
         let mut present: Vec<(&str, Option<weight_norm::Spelling>)> = spelled.map(|s| (s.v, Some(*s))).collect();
@@ -76,23 +78,18 @@ impl<'a> Planner<'a> {
                 let g = self.take(spelling.g, &[1, 1, kernel], Role::NormWeight);
                 let v = self.take(spelling.v, &spec.shape, spec.role);
                 let ((g, g_dtype), (v, v_dtype)) = (g?, v?);
-                let wide = g_dtype == SourceDtype::F64 || v_dtype == SourceDtype::F64;
+                let is_wide = g_dtype == SourceDtype::F64 || v_dtype == SourceDtype::F64;
                 let dtype = match g_dtype == v_dtype {
                     true => v_dtype,
-                    false => {
-                        if wide {
-                            SourceDtype::F64
-                        } else {
-                            SourceDtype::F32
-                        }
-                    }
+                    false if is_wide => SourceDtype::F64,
+                    false => SourceDtype::F32,
                 };
                 let fuse = FuseWeightNorm { dim: weight_norm::DIM };
                 Some(self.finish_step(spec, StepInput::WeightNorm { g, v, fuse }, dtype))
             }
             [(first, _), (second, _), ..] => {
                 let full = |name: &str| format!("{}{name}", self.prefix);
-                self.problems.push(Problem::Twice { first: full(first), second: full(second) });
+                self.problems.push(Problem::DuplicateWeight { first: full(first), second: full(second) });
                 for name in
                     [weight_norm::FUSED].into_iter().chain(weight_norm::SPELLINGS.iter().flat_map(|s| [s.g, s.v]))
                 {
@@ -105,11 +102,11 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Takes a tensor out of the unused ones, if it is there with the right shape and a usable dtype.
+    /// Marks a tensor as used, if it is there with the right shape and a usable dtype.
     fn take(&mut self, name: &str, shape: &[usize], role: Role) -> Option<(String, SourceDtype)> {
         let key = format!("{}{name}", self.prefix);
-        if let Some(kind) = self.listing.foreign.get(&key) {
-            self.problems.push(Problem::Foreign { name: key, kind: kind.clone() });
+        if let Some(kind) = self.listing.non_tensors.get(&key) {
+            self.problems.push(Problem::NotATensor { name: key, kind: kind.clone() });
             return None;
         }
         if !self.unused.remove(key.as_str()) {
@@ -120,7 +117,7 @@ impl<'a> Planner<'a> {
         if info.shape != shape {
             let swapped = role.is_conv1d() && info.shape == Layout::Mlx.shape_from_torch(role, shape);
             let hint = match (swapped, role) {
-                (true, _) => " (its last two axes are swapped: is this file in MLX layout already?)",
+                (true, _) => " (its last two axes are swapped: the file may be in MLX layout already)",
                 (false, Role::NormWeight) if shape.len() == 3 => {
                     " (weight norm must be over dim 2: one magnitude per kernel tap)"
                 }
@@ -137,6 +134,7 @@ impl<'a> Planner<'a> {
         Some((key, info.dtype.clone()))
     }
 
+    /// The step that turns `input` into a tensor of the output.
     fn finish_step(&self, spec: &TensorSpec, input: StepInput, from: SourceDtype) -> Step {
         let PlanOptions { layout, dtype, .. } = *self.options;
         Step {
@@ -150,6 +148,7 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// The dropped tensors and all problems, after a step was requested for each tensor of the model.
     pub(super) fn finish(mut self, config: &Config) -> (Vec<Dropped>, Vec<Problem>) {
         let expected: Vec<String> =
             inventory(config).into_iter().map(|spec| format!("{}{}", self.prefix, spec.name)).collect();
@@ -167,7 +166,7 @@ impl<'a> Planner<'a> {
                     let prefix = self.prefix.to_string();
                     self.problems.push(Problem::OutsidePrefix { name: name.to_string(), found, prefix });
                 }
-                None if is_inside(self.prefix, name) => self.problems.push(Problem::Inside {
+                None if is_in_encoder(self.prefix, name) => self.problems.push(Problem::UnexpectedInEncoder {
                     name: printable_line(name),
                     found: self.listing.tensors[*name].shape.clone(),
                     nearest: nearest(name, expected.iter().map(String::as_str)),
@@ -190,19 +189,14 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// Whether a `--drop` pattern matches a tensor, by its name with or without wrapper names.
-pub(super) fn is_dropped(listing: &Listing, pattern: &str, name: &str) -> bool {
-    matches(pattern, name) || listing.wrapped.get(name).is_some_and(|original| matches(pattern, original))
-}
-
 /// The outermost module of a tensor, with its dot, that holds no expected tensor.
 fn module_without(name: &str, expected: &[String]) -> Option<String> {
     let mut ends = name.match_indices('.').map(|(at, _)| &name[..=at]);
     ends.find(|module| !expected.iter().any(|expected| expected.starts_with(module))).map(str::to_string)
 }
 
-/// A task head sits beside the encoder (`lm_head.weight` beside `hubert.…`) or under its prefix, so
-/// its name is tried after each part of the prefix.
+/// The reason to drop a tensor that only training uses. A task head is beside the encoder (`lm_head.weight` beside
+/// `hubert.…`) or under its prefix, so the name is looked up after each part of the prefix.
 fn dropped_reason(prefix: &str, name: &str) -> Option<&'static str> {
     let mut rest = Some(name);
     let mut parts = prefix.split_inclusive('.');

@@ -1,13 +1,13 @@
-//! Casting between element types.
+//! The cast to another element type.
 
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use mert_arch::Dtype;
+use mert_checkpoint::SourceDtype;
 use serde::{Serialize, Serializer};
 
-use super::Place;
+use super::span::Span;
 use crate::{ConvertError, Result};
-use mert_checkpoint::SourceDtype;
 
 /// Casts to another element type, rounding to nearest, ties to even (IEEE 754 roundTiesToEven).
 ///
@@ -26,16 +26,16 @@ fn source_dtype_name<S: Serializer>(dtype: &SourceDtype, serializer: S) -> Resul
     serializer.serialize_str(dtype.name())
 }
 
-/// Elements converted at a time: with their result they stay in the first-level cache.
+/// The number of elements converted at a time: with their result they stay in the first-level cache.
 const BLOCK: usize = 4096;
 
 impl Cast {
-    /// Replaces `bytes` with the little-endian bytes of values, which lie at `place` in the output.
+    /// Replaces `bytes` with the little-endian bytes of `values`, which are the output's `span`.
     ///
     /// # Errors
-    /// [`ConvertError::Overflow`] if a value is not finite in the target's type; the caller finds out whether
-    /// it was before.
-    pub fn apply(&self, place: Place<'_>, values: &[f32], bytes: &mut Vec<u8>) -> Result<()> {
+    /// [`ConvertError::Overflow`] if a value is not finite in the target's type. The caller checks whether it was finite
+    /// before.
+    pub fn apply(&self, span: Span<'_>, values: &[f32], bytes: &mut Vec<u8>) -> Result<()> {
         bytes.resize(values.len() * self.to.size(), 0);
         let finite = match self.to {
             Dtype::F32 => {
@@ -47,10 +47,11 @@ impl Cast {
             Dtype::F16 => narrow::<f16>(values, bytes),
             Dtype::Bf16 => narrow::<bf16>(values, bytes),
         };
-        if finite { Ok(()) } else { Err(self.overflow(place, values)) }
+        if finite { Ok(()) } else { Err(self.overflow(span, values)) }
     }
 
-    fn overflow(&self, place: Place<'_>, values: &[f32]) -> ConvertError {
+    /// The error for the first value that is not finite after the cast.
+    fn overflow(&self, span: Span<'_>, values: &[f32]) -> ConvertError {
         let finite = |value: f32| match self.to {
             Dtype::F16 => f16::from_f32(value).is_finite(),
             Dtype::Bf16 => bf16::from_f32(value).is_finite(),
@@ -63,12 +64,12 @@ impl Cast {
             Dtype::Bf16 => bf16::MAX.to_f32(),
             Dtype::F32 => f32::MAX,
         };
-        let (name, index) = (place.name.to_string(), place.index(position));
+        let (name, index) = (span.tensor.to_string(), span.index(position));
         ConvertError::Overflow { name, index, value, dtype: self.to, max }
     }
 }
 
-/// The two 16-bit types, as far as [`narrow`] needs them.
+/// The operations of the two 16-bit types that [`narrow`] needs.
 trait Half: Copy {
     const ZERO: Self;
     fn convert(from: &[f32], to: &mut [Self]);
@@ -118,8 +119,8 @@ mod tests {
 
     fn cast(to: Dtype, values: &[f32]) -> Result<Vec<u8>> {
         let mut bytes = vec![1; 3];
-        let place = Place { name: "t", shape: &[values.len()], first: 0 };
-        Cast { from: SourceDtype::F32, to }.apply(place, values, &mut bytes)?;
+        let span = Span { tensor: "t", shape: &[values.len()], start: 0 };
+        Cast { from: SourceDtype::F32, to }.apply(span, values, &mut bytes)?;
         Ok(bytes)
     }
 

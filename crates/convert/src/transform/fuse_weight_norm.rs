@@ -1,21 +1,20 @@
-//! Weight norm fusion: a single weight from magnitude and direction.
-
-use std::io;
+//! The fusion of weight norm: a single weight from magnitude and direction, as in PyTorch's
+//! [`torch._weight_norm`](https://docs.pytorch.org/docs/stable/generated/torch.nn.utils.weight_norm.html).
 
 use mert_arch::Dtype;
 use serde::Serialize;
 
-use super::narrow;
+use super::narrow::narrow;
 use crate::{ConvertError, Result};
 
 /// Computes a weight from its weight-norm factors: w = g · v / ‖v‖.
 ///
-/// It takes two passes over v: [`FuseWeightNorm::add_squares`], then, with [`FuseWeightNorm::scales`] of
-/// the sums, [`FuseWeightNorm::apply`]. Both take v in pieces.
+/// The fusion takes two passes over v, both in pieces: [`FuseWeightNorm::add_squares`], then [`FuseWeightNorm::apply`] with
+/// the [`FuseWeightNorm::scales`] of the sums.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct FuseWeightNorm {
-    /// The dimension of v along which each index keeps a norm of its own, as in
-    /// `torch.nn.utils.weight_norm(dim=…)`. The norms run over all other dimensions.
+    /// The dimension of v along which each index has its own norm, as in `torch.nn.utils.weight_norm(dim=…)`. The norms
+    /// run over all other dimensions.
     pub dim: usize,
 }
 
@@ -23,19 +22,19 @@ pub struct FuseWeightNorm {
 const SMALLEST_SQUARE: f64 = 1e-290;
 
 impl FuseWeightNorm {
-    /// Sums of squares to start from: one zero for each norm of a v of this shape.
+    /// The initial sums of squares: one zero for each norm of a v of this shape.
     pub fn zeros(&self, shape: &[usize]) -> Vec<f64> {
         vec![0.0; shape.get(self.dim).copied().unwrap_or(1).max(1)]
     }
 
-    /// Adds the squares of a piece of v, of which `first` values precede it, to the sums they belong to.
+    /// Adds the squares of a piece of v, which begins after `first` values, to the sums of their norms.
     ///
-    /// The additions to a sum are in v's order, however v is cut.
+    /// The additions to a sum are in v's order, however v is divided into pieces.
     pub fn add_squares<V: Copy + Into<f64>>(&self, shape: &[usize], first: usize, values: &[V], squares: &mut [f64]) {
         let square = |sum: &mut f64, value: &V| {
             let value: f64 = (*value).into();
             let square = value * value;
-            // A square that underflows to zero must not pass for a zero.
+            // A square that underflows to zero must not count as a zero.
             *sum += if square == 0.0 && value != 0.0 { f64::MIN_POSITIVE } else { square };
         };
         if self.has_rows_of_taps(shape, first, squares.len()) {
@@ -48,16 +47,17 @@ impl FuseWeightNorm {
         }
     }
 
-    /// What each value of v is multiplied by: g / ‖v‖ for each index along `dim`.
+    /// The factors of v's values: g / ‖v‖ for each index along `dim`.
     ///
     /// # Errors
     /// [`ConvertError::ZeroNorm`] if `v` (named `v_name`) is all zeros at some index along `dim`;
-    /// [`ConvertError::NormRange`] if squares overflow or lose precision, as those of some f64 would.
+    /// [`ConvertError::NormRange`] if squares overflow or lose precision, as those of some f64 values do;
+    /// [`ConvertError::MagnitudeCount`] if there is not one magnitude for each norm.
     pub fn scales(&self, v_name: &str, g: &[f64], squares: &[f64]) -> Result<Vec<f64>> {
         if g.len() != squares.len() {
             // The plan has checked the shapes; a caller of this type alone may not have.
-            let reason = format!("weight norm of `{v_name}`: {} magnitudes for {} norms", g.len(), squares.len());
-            return Err(ConvertError::ReadTensor(io::Error::new(io::ErrorKind::InvalidData, reason)));
+            let (name, expected, found) = (v_name.to_string(), squares.len(), g.len());
+            return Err(ConvertError::MagnitudeCount { name, expected, found });
         }
         let name = || v_name.to_string();
         for (tap, &square) in squares.iter().enumerate() {
@@ -94,12 +94,13 @@ impl FuseWeightNorm {
         }
     }
 
-    /// Whether a piece is rows with one value for each norm, as it is for `dim` the last one: such rows
-    /// can be vectorised.
+    /// Whether a piece consists of rows with one value for each norm, which can be vectorised; so it is if `dim` is the
+    /// last dimension.
     fn has_rows_of_taps(&self, shape: &[usize], first: usize, taps: usize) -> bool {
         self.dim + 1 == shape.len() && taps > 0 && first.is_multiple_of(taps)
     }
 
+    /// The index along `dim` of a value, by its position in v.
     fn tap_of(&self, shape: &[usize]) -> impl Fn(usize) -> usize {
         let taps = shape.get(self.dim).copied().unwrap_or(1).max(1);
         let inner: usize = shape.iter().skip(self.dim + 1).product();
@@ -113,7 +114,7 @@ mod tests {
 
     const FUSE: FuseWeightNorm = FuseWeightNorm { dim: 2 };
 
-    /// In pieces of `piece` values, which must not change a bit.
+    /// The fused weight, computed in pieces of `piece` values, which must not change a bit.
     fn fuse_in(piece: usize, fuse: FuseWeightNorm, g: &[f64], shape: &[usize], v: &[f32]) -> Result<Vec<f32>> {
         let mut squares = fuse.zeros(shape);
         for (n, values) in v.chunks(piece).enumerate() {
@@ -182,8 +183,8 @@ mod tests {
         {
             let mut squares = FUSE.zeros(&[2, 1, 1]);
             FUSE.add_squares(&[2, 1, 1], 0, &[3.0 * factor, 4.0 * factor], &mut squares);
-            let said = FUSE.scales("pos.weight_v", &[5.0], &squares).unwrap_err().to_string();
-            assert!(said.contains(expected) && said.contains("pos.weight_v"), "{factor:e}: {said}");
+            let message = FUSE.scales("pos.weight_v", &[5.0], &squares).unwrap_err().to_string();
+            assert!(message.contains(expected) && message.contains("pos.weight_v"), "{factor:e}: {message}");
         }
         for factor in [1e150, 1e-140] {
             let mut squares = FUSE.zeros(&[2, 1, 1]);

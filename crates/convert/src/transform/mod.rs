@@ -1,128 +1,17 @@
-//! What happens to a tensor on its way: one small type for each kind of change.
+//! The changes that a tensor can undergo, one small type for each, and the checks of its values.
 //!
-//! A [`Step`] says which of them apply; [`execute`] applies them, in the order fuse, transpose, cast, to
-//! one piece of the tensor after another.
+//! They work on pieces of a tensor. The order in which a step applies them is that in `execute/`.
 
 mod cast;
 mod finite;
 mod fuse_weight_norm;
-mod input;
 mod narrow;
-mod place;
+mod span;
 mod transpose;
 
-use std::ops::Range;
-
-use self::input::Input;
-pub use self::{
-    cast::Cast, finite::check_finite, fuse_weight_norm::FuseWeightNorm, narrow::narrow, place::Place,
-    transpose::Transpose,
-};
-use crate::{ConvertError, Result, Step, StepInput};
-use mert_checkpoint::Checkpoint;
-
-/// Values in a piece: what passes from one transform to the next stays in the second-level cache.
-const PIECE: usize = 1 << 15;
-
-/// Runs one step and passes the little-endian, row-major bytes of its output to `sink` in pieces, in order.
-///
-/// A piece is 32 768 values, or one row of the outermost axis if the step reorders values within a row and rows are
-/// longer.
-///
-/// # Errors
-/// [`ConvertError`] if an input cannot be read, is not finite, or does not fit the output's dtype; errors of `sink`. By
-/// then `sink` may have received some pieces.
-pub fn execute(step: &Step, checkpoint: &dyn Checkpoint, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
-    let (mut scratch, mut fused, mut moved, mut bytes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let to = step.cast.to;
-    let (input, fuse) = match &step.input {
-        StepInput::Tensor(name) => (Input::open(checkpoint, name)?, None),
-        StepInput::WeightNorm { g, v, fuse } => {
-            let g = Input::open(checkpoint, g)?;
-            let magnitudes = g.wide_values(0..g.len());
-            g.check_finite(&(0..g.len()), &magnitudes)?;
-            let v = Input::open(checkpoint, v)?;
-            let mut squares = fuse.zeros(v.shape);
-            for range in pieces(v.len(), taps_len(v.shape)) {
-                if v.is_wide() {
-                    let values = v.wide_values(range.clone());
-                    v.check_finite(&range, &values)?;
-                    fuse.add_squares(v.shape, range.start, &values, &mut squares);
-                } else {
-                    let values = v.values(range.clone(), to, &mut scratch);
-                    v.check_finite(&range, values)?;
-                    fuse.add_squares(v.shape, range.start, values, &mut squares);
-                }
-            }
-            let scales = fuse.scales(v.name, &magnitudes, &squares)?;
-            (v, Some((fuse, scales)))
-        }
-    };
-    let unit = match &step.transpose {
-        Some(transpose) if transpose.keeps_rows() => row_len(input.shape),
-        Some(_) => input.len(),
-        None if fuse.is_some() => taps_len(input.shape),
-        None => 1,
-    };
-    let mut overflow = None;
-    for range in pieces(input.len(), unit) {
-        let values = match &fuse {
-            None => input.values(range.clone(), to, &mut scratch),
-            Some((fuse, scales)) if input.is_wide() => {
-                fuse.apply(input.shape, range.start, scales, &input.wide_values(range.clone()), to, &mut fused);
-                &fused
-            }
-            Some((fuse, scales)) => {
-                let values = input.values(range.clone(), to, &mut scratch);
-                fuse.apply(input.shape, range.start, scales, values, to, &mut fused);
-                &fused
-            }
-        };
-        let ordered = match &step.transpose {
-            Some(transpose) => {
-                let mut shape = input.shape.to_vec();
-                if let (true, Some(rows)) = (transpose.keeps_rows(), shape.first_mut()) {
-                    *rows = range.len() / unit.max(1);
-                }
-                transpose.apply(&shape, values, &mut moved);
-                &moved
-            }
-            None => values,
-        };
-        let place = Place { name: &step.output, shape: &step.shape, first: range.start };
-        match step.cast.apply(place, ordered, &mut bytes) {
-            Ok(()) if overflow.is_none() => sink(&bytes)?,
-            Ok(()) => {}
-            Err(mut error) => {
-                // A NaN or an infinity, here or further on, explains more than a value that overflows.
-                if input.is_wide() {
-                    input.check_finite(&range, &input.wide_values(range.clone()))?;
-                } else {
-                    input.check_finite(&range, values)?;
-                }
-                if let (ConvertError::Overflow { value, .. }, None) = (&mut error, &fuse) {
-                    *value = input.original(range, to, *value).unwrap_or(*value);
-                }
-                overflow.get_or_insert(error);
-            }
-        }
-    }
-    overflow.map_or(Ok(()), Err)
-}
-
-/// Values in one row of the outermost axis.
-fn row_len(shape: &[usize]) -> usize {
-    shape.iter().skip(1).product()
-}
-
-/// Values along the innermost axis, which weight norm is fastest on whole rows of.
-fn taps_len(shape: &[usize]) -> usize {
-    shape.last().copied().unwrap_or(1)
-}
-
-/// Ranges of about [`PIECE`] values, each a multiple of `unit` long.
-fn pieces(len: usize, unit: usize) -> impl Iterator<Item = Range<usize>> {
-    let unit = unit.max(1);
-    let piece = (PIECE / unit).max(1) * unit;
-    (0..len).step_by(piece).map(move |start| start..len.min(start + piece))
-}
+pub use self::cast::Cast;
+pub use self::finite::check_finite;
+pub use self::fuse_weight_norm::FuseWeightNorm;
+pub use self::narrow::narrow;
+pub use self::span::Span;
+pub use self::transpose::Transpose;

@@ -1,4 +1,4 @@
-//! Narrowing f64 to a shorter type with a single rounding, although values pass through f32.
+//! The narrowing of f64 to a shorter type with a single rounding, although values pass through f32.
 
 use mert_arch::Dtype;
 
@@ -12,6 +12,7 @@ pub fn narrow(value: f64, to: Dtype) -> f32 {
     if to == Dtype::F32 { value as f32 } else { round_to_odd(value) }
 }
 
+/// Rounds to odd: of the two neighbours of an inexact value, to the one whose last bit is 1.
 fn round_to_odd(value: f64) -> f32 {
     let nearest = value as f32;
     let back = f64::from(nearest);
@@ -63,7 +64,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(4000))]
 
-        /// Values on, just below and just above ties of all three types, in every binade.
+        /// The values lie on, just below and just above ties of all three types, in every binade.
         #[test]
         fn one_rounding(negative in any::<bool>(), exponent in -160i32..129, top in any::<u64>(), kind in 0..4, below in 0u32..52) {
             let fraction = match kind {
@@ -82,11 +83,11 @@ mod tests {
     fn two_roundings_would_be_wrong() {
         let tie = 1.0 + 2f64.powi(-11);
         let above = tie + 2f64.powi(-40);
-        assert_eq!(f16::from_f32(above as f32), f16::ONE, "the case shows nothing");
+        assert_eq!(f16::from_f32(above as f32), f16::ONE, "rounding twice must differ in this case");
         assert_eq!(f16::from_f32(narrow(above, Dtype::F16)).to_f64(), 1.0 + 2f64.powi(-10));
         assert_eq!(f16::from_f32(narrow(tie, Dtype::F16)), f16::ONE);
         let above = 1.0 + 2f64.powi(-8) + 2f64.powi(-40);
-        assert_eq!(bf16::from_f32(above as f32), bf16::ONE, "the case shows nothing");
+        assert_eq!(bf16::from_f32(above as f32), bf16::ONE, "rounding twice must differ in this case");
         assert_eq!(bf16::from_f32(narrow(above, Dtype::Bf16)).to_f64(), 1.0 + 2f64.powi(-7));
         for value in [65519.999999999, 65520.0, 1e300, -1e300, 5e-324, 2f64.powi(-25), 2f64.powi(-25) + 2f64.powi(-70)]
         {

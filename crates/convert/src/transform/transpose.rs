@@ -1,7 +1,8 @@
+//! The transposition of Conv1d weights.
+
 use serde::Serialize;
 
-/// Reorders the axes of a three-dimensional tensor: axis i of the result is axis `axes[i]` of the
-/// input.
+/// A transposition of a three-dimensional tensor: axis i of the result is axis `axes[i]` of the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Transpose {
     /// A permutation of 0, 1, 2.
@@ -14,8 +15,8 @@ impl Transpose {
         self.axes[0] == 0
     }
 
-    /// Replaces `out` with the reordered values of a row-major tensor of this shape. Of another rank it
-    /// takes them as they are: the plan gives this transform to Conv1d weights only.
+    /// Replaces `out` with the reordered values of a row-major tensor of this shape. Values of another rank stay as they
+    /// are; the plan transposes Conv1d weights only.
     pub fn apply(&self, shape: &[usize], values: &[f32], out: &mut Vec<f32>) {
         let &[_, height, width] = shape else {
             out.clear();

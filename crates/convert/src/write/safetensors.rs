@@ -1,29 +1,29 @@
-//! Writing converted safetensors files: parallel, yet the same bytes on any number of threads.
+//! The writer of safetensors files (<https://github.com/huggingface/safetensors#format>): parallel, with the same bytes on
+//! any number of threads.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use mert_arch::{Dtype, Metadata};
+use mert_arch::{Dtype, KNOWN_CHECKPOINTS, Metadata};
+use mert_checkpoint::{Source, read_header};
+use mert_fs::{AtomicFile, FsError, MappedFile, Writeback};
 use serde::Serialize;
 
-use super::tensors::{Placed, Target, write_tensors, write_tensors_and_hash};
-use super::{Written, refuse_input_as_output};
-use mert_checkpoint::Source;
-use mert_checkpoint::read_header;
-use mert_fs::{AtomicFile, FsError, MappedFile, Writeback};
+use super::output::{Written, refuse_input_as_output};
+use super::tensors::{OutputFile, OutputTensor, write_tensors_and_hash};
+use crate::plan::{Plan, Step};
+use crate::{ConvertError, Result};
 
-use crate::{ConvertError, Plan, Result, Step};
-
-/// Executes a plan into a safetensors file; `progress` is told each step as it is done.
+/// Executes a plan into a safetensors file; `on_step` is called after each step.
 ///
-/// It runs on the threads of the current rayon pool: one hashes the checkpoint, the others take a tensor at a
-/// time and write it to where it belongs. Tensors lie in the order of their names and the metadata is sorted,
-/// so the same checkpoint and plan give the same bytes on any number of threads, and of several errors the
-/// one that comes first in that order is returned. (The `safetensors` crate's own writer takes the metadata
-/// in the order of a hash map, which differs from run to run.)
+/// It runs on the threads of the current rayon pool: one hashes the checkpoint, the others take a tensor at a time and
+/// write it to its place in the file. Tensors lie in the order of their names and the metadata is sorted, so that the same
+/// checkpoint and plan give the same bytes on any number of threads; of several errors, the first in that order is
+/// returned. (The `safetensors` crate's own writer takes the metadata in the order of a hash map, which differs from run
+/// to run.)
 ///
-/// Each thread has a few pieces of a tensor in memory, see [`transform::execute`](crate::transform::execute). A
-/// tensor that the reader has to gather is there as a whole, but never two at a time.
+/// Each thread has a few pieces of a tensor in memory, see `execute/`. A tensor that the reader has to gather is in memory
+/// as a whole, but never two at a time.
 ///
 /// # Errors
 /// [`ConvertError`]; `output` is then as it was before.
@@ -32,41 +32,37 @@ pub fn safetensors(
     source: &Source,
     output: &Path,
     force: bool,
-    progress: &(dyn Fn(&Step) + Sync),
+    on_step: &(dyn Fn(&Step) + Sync),
 ) -> Result<Written> {
     refuse_input_as_output(plan, source, output)?;
     let file = AtomicFile::create(output, force)?;
 
-    // The header comes first in the file and holds the digest, which takes longest. It is as long with any
-    // other digest, unless a licence goes with that.
-    let expected = header(plan, &plan.metadata(source.likely_sha256())).len();
-    let done: Result<_> = Writeback::during(file.file(), |writeback| {
-        let target = Target { file: file.file(), path: file.temporary_path(), output, writeback };
-        let source_sha256 = write_tensors_and_hash(&placed(plan, expected), source, &target, progress)?;
+    // The header comes first in the file and holds the digest, which is known last.
+    let json_len = reserved_json_len(plan);
+    let written: Result<_> = Writeback::during(file.file(), |writeback| {
+        let target = OutputFile { file: file.file(), path: file.temporary_path(), output, writeback };
+        let source_sha256 =
+            write_tensors_and_hash(&output_tensors(plan, LENGTH_LEN + json_len), source, &target, on_step)?;
         plan.check_source(&source_sha256)?;
         let metadata = plan.metadata(source_sha256);
-        let header = header(plan, &metadata);
-        if header.len() != expected {
-            write_tensors(&placed(plan, header.len()), source, &target, progress)?;
-        }
+        let header = header(plan, &metadata, json_len);
         target.write_at(&header, 0)?;
         let bytes = (header.len() + plan.byte_len()) as u64;
         file.file().set_len(bytes).map_err(|source| FsError::write(output, source))?;
-        check_header(plan, &metadata, &target.reopen()?)
-            .map_err(|reason| ConvertError::ReadBack { path: output.to_path_buf(), reason })?;
+        check_header(plan, &metadata, &target.reopen()?).map_err(|reason| ConvertError::read_back(output, reason))?;
         Ok(Written { bytes, source_sha256: metadata.source_sha256 })
     })
     .map_err(|source| FsError::write(output, source))?;
-    let written = done?;
+    let written = written?;
     file.commit()?;
     Ok(written)
 }
 
-/// The plan's tensors in its order, from `start` on.
-fn placed(plan: &Plan, start: usize) -> Vec<Placed<'_>> {
+/// The plan's tensors in its order, the first of them at `start`.
+fn output_tensors(plan: &Plan, start: usize) -> Vec<OutputTensor<'_>> {
     let mut offset = start;
     let place = |step| {
-        let tensor = Placed { step, stored: plan.dtype, offset };
+        let tensor = OutputTensor { step, stored: plan.dtype, offset };
         offset += tensor.byte_len();
         tensor
     };
@@ -80,9 +76,30 @@ struct HeaderEntry<'a> {
     data_offsets: [usize; 2],
 }
 
-/// The length, then the JSON, padded with spaces so that the data starts at a multiple of 8
-/// (<https://github.com/huggingface/safetensors#format>).
-fn header(plan: &Plan, metadata: &Metadata) -> Vec<u8> {
+/// The size of the length that precedes the header's JSON, in bytes.
+const LENGTH_LEN: usize = 8;
+
+/// The length to which the header's JSON is padded: that of the longest metadata, rounded up so that the data starts
+/// at a multiple of 8. Only the SHA-256 of the source is unknown before the tensors are written. Every SHA-256 has the same
+/// length, but that of a known checkpoint adds a licence.
+fn reserved_json_len(plan: &Plan) -> usize {
+    let unknown = "0".repeat(64);
+    let digests = KNOWN_CHECKPOINTS.iter().map(|known| known.sha256).chain([unknown.as_str()]);
+    let lengths = digests.map(|sha256| header_json(plan, &plan.metadata(sha256.to_string())).len());
+    lengths.max().unwrap_or_default().next_multiple_of(8)
+}
+
+/// The header: the length of its JSON, then the JSON, padded with spaces to `json_len`, as the format allows.
+fn header(plan: &Plan, metadata: &Metadata, json_len: usize) -> Vec<u8> {
+    let mut json = header_json(plan, metadata);
+    json.resize(json.len().max(json_len), b' ');
+    let mut header = (json.len() as u64).to_le_bytes().to_vec();
+    header.append(&mut json);
+    header
+}
+
+/// The header's JSON without padding.
+fn header_json(plan: &Plan, metadata: &Metadata) -> Vec<u8> {
     let mut entries = BTreeMap::new();
     let mut offset = 0;
     for step in &plan.steps {
@@ -103,20 +120,19 @@ fn header(plan: &Plan, metadata: &Metadata) -> Vec<u8> {
         #[serde(flatten)]
         tensors: BTreeMap<&'a String, HeaderEntry<'a>>,
     }
-    // Strings, numbers and lists under string keys always serialise.
-    let mut json = serde_json::to_vec(&Header { metadata: metadata.to_map(), tensors: entries }).unwrap_or_default();
-    json.resize(json.len().next_multiple_of(8), b' ');
-    let mut header = (json.len() as u64).to_le_bytes().to_vec();
-    header.append(&mut json);
-    header
+    // Strings, numbers and lists under string keys can always be serialised.
+    serde_json::to_vec(&Header { metadata: metadata.to_map(), tensors: entries }).unwrap_or_default()
 }
 
-/// The `safetensors` crate must find in the file the tensors and the metadata that were planned.
+/// Checks that the `safetensors` crate finds the planned tensors and metadata in the file.
+///
+/// # Errors
+/// The difference, as a clause.
 fn check_header(plan: &Plan, metadata: &Metadata, file: &MappedFile) -> Result<(), String> {
     let (header, _) = read_header(file.bytes())?;
     let lookup = |key: &str| header.metadata().as_ref()?.get(key).map(String::as_str);
     if Metadata::from_lookup(lookup).ok().as_ref() != Some(metadata) {
-        return Err("its metadata is another".into());
+        return Err("its metadata differs".into());
     }
     let tensors = header.tensors();
     if tensors.len() != plan.steps.len() {
@@ -124,7 +140,7 @@ fn check_header(plan: &Plan, metadata: &Metadata, file: &MappedFile) -> Result<(
     }
     for step in &plan.steps {
         if tensors.get(&step.output).is_none_or(|found| found.shape != step.shape) {
-            return Err(format!("tensor `{}` is another", step.output));
+            return Err(format!("tensor `{}` is missing or of another shape", step.output));
         }
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use mert_audio::{READ_EXTENSIONS, UNREAD_EXTENSIONS, identify};
+use mert_audio::{SUPPORTED_EXTENSIONS, has_audio_extension, identify};
 use walkdir::WalkDir;
 
 use crate::EmbedError;
@@ -28,7 +28,7 @@ pub(super) fn audio_files(folder: &Path) -> Result<Vec<PathBuf>, EmbedError> {
         }
     }
     if files.is_empty() {
-        let extensions = READ_EXTENSIONS.join(", ");
+        let extensions = SUPPORTED_EXTENSIONS.join(", ");
         let reason = format!("no audio in this folder: neither by extension ({extensions}) nor by its first bytes");
         return Err(EmbedError::input(folder, reason));
     }
@@ -36,11 +36,7 @@ pub(super) fn audio_files(folder: &Path) -> Result<Vec<PathBuf>, EmbedError> {
 }
 
 fn is_audio(path: &Path) -> bool {
-    let extension = path.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
-    let is_named =
-        |extension: &str| [READ_EXTENSIONS, UNREAD_EXTENSIONS].iter().any(|known| known.contains(&extension));
-    extension.as_deref().is_some_and(is_named)
-        || identify(path).is_ok_and(|format| format.is_some_and(|format| format.is_audio()))
+    has_audio_extension(path) || identify(path).is_ok_and(|format| format.is_some_and(|format| format.is_audio()))
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
+//! Multi-head self-attention: the projections around the scaled dot products.
+
 use candle_core::{Result, Tensor};
 use candle_nn::{Linear, Module, VarBuilder};
 use mert_arch::Config;
 
 use super::ops::scaled_dot_product_attention;
 
-/// Multi-head self-attention over all frames, with biases in all four projections.
+/// Multi-head self-attention over all frames, with biases in all four projections: transformers' `HubertAttention`.
 #[derive(Debug, Clone)]
 pub(crate) struct Attention {
     q_proj: Linear,
@@ -31,7 +33,7 @@ impl Attention {
         })
     }
 
-    /// `(batch, frames, hidden_size)` → the same.
+    /// Maps `(batch, frames, hidden_size)` to the same shape.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let (batch, frames, width) = x.dims3()?;
         let split = |x: Tensor| x.reshape((batch, frames, self.heads, self.head_dim))?.transpose(1, 2);

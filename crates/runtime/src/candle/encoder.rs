@@ -1,3 +1,5 @@
+//! The transformer encoder and its layers.
+
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use mert_arch::Config;
@@ -7,8 +9,8 @@ use super::feed_forward::FeedForward;
 use super::ops::LayerNorm;
 use super::positional_conv::PositionalConvEmbedding;
 
-/// The transformer: a positional convolution, the layers, and one LayerNorm before (post-LN) or after
-/// (pre-LN) all of them.
+/// The position embedding, the layers, and one LayerNorm before (post-LN) or after (pre-LN) all of them: transformers'
+/// `HubertEncoder` and `HubertEncoderStableLayerNorm`.
 #[derive(Debug, Clone)]
 pub(crate) struct Encoder {
     pos_conv_embed: PositionalConvEmbedding,
@@ -29,27 +31,28 @@ impl Encoder {
         })
     }
 
-    /// Hidden state 0 from the projected features: with positions added, and normalised in a post-LN
-    /// model.
+    /// Computes hidden state 0 from the projected features: adds the position embedding and, in a post-LN model,
+    /// normalises.
     pub(crate) fn first_hidden_state(&self, features: &Tensor) -> Result<Tensor> {
         let x = (features + self.pos_conv_embed.forward(features)?)?;
         if self.pre_norm { Ok(x) } else { self.layer_norm.forward(&x) }
     }
 
-    /// The output of layer `layer` (1 is the first) from the output of the one below.
+    /// Computes the output of layer `layer`, where 1 is the first, from the output of the layer below.
     ///
-    /// In a pre-LN model the last hidden state is [`Encoder::finish`] of this.
+    /// The last hidden state of a pre-LN model is [`Encoder::finish`] of this.
     pub(crate) fn layer(&self, layer: usize, x: &Tensor) -> Result<Tensor> {
         let _span = tracing::trace_span!("encoder_layer", layer).entered();
         self.layers[layer - 1].forward(x)
     }
 
-    /// Turns the output of layer `layer` into hidden state `layer`: a pre-LN model normalises the last.
+    /// Turns the output of layer `layer` into hidden state `layer`: a pre-LN model normalises the last one.
     pub(crate) fn finish(&self, layer: usize, x: &Tensor) -> Result<Tensor> {
         if self.pre_norm && layer == self.layers.len() { self.layer_norm.forward(x) } else { Ok(x.clone()) }
     }
 }
 
+/// One layer: transformers' `HubertEncoderLayer` and `HubertEncoderLayerStableLayerNorm`, and MERT's DeepNorm.
 #[derive(Debug, Clone)]
 struct EncoderLayer {
     attention: Attention,

@@ -1,10 +1,12 @@
+//! The strided convolutions that turn samples into frames.
+
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use mert_arch::{Activation, Config, FeatureExtractorNorm};
 
 use super::ops::{Conv1d, GroupNorm, LayerNorm, activate};
 
-/// The strided convolutions that turn samples into frames.
+/// The convolutions, each with its norm and activation: transformers' `HubertFeatureEncoder`.
 #[derive(Debug, Clone)]
 pub(crate) struct FeatureExtractor {
     conv_layers: Vec<ConvLayer>,
@@ -34,7 +36,7 @@ impl FeatureExtractor {
         })
     }
 
-    /// `(batch, samples)` → `(batch, frames, conv_dim.last)`.
+    /// Maps `(batch, samples)` to `(batch, frames, conv_dim.last)`.
     pub(crate) fn forward(&self, input_values: &Tensor) -> Result<Tensor> {
         let mut x = input_values.unsqueeze(2)?;
         for (i, layer) in self.conv_layers.iter().enumerate() {

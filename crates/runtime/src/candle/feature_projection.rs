@@ -1,10 +1,13 @@
+//! The projection of the features to the encoder's width.
+
 use candle_core::{Result, Tensor};
 use candle_nn::{Linear, Module, VarBuilder};
 use mert_arch::Config;
 
 use super::ops::LayerNorm;
 
-/// From the feature extractor's width to the encoder's.
+/// LayerNorm and a linear map from the feature extractor's width to the encoder's: transformers'
+/// `HubertFeatureProjection`.
 #[derive(Debug, Clone)]
 pub(crate) struct FeatureProjection {
     layer_norm: Option<LayerNorm>,
@@ -24,7 +27,7 @@ impl FeatureProjection {
         Ok(FeatureProjection { layer_norm, projection })
     }
 
-    /// `(batch, frames, conv_dim.last)` → `(batch, frames, hidden_size)`.
+    /// Maps `(batch, frames, conv_dim.last)` to `(batch, frames, hidden_size)`.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         match &self.layer_norm {
             Some(norm) => self.projection.forward(&norm.forward(x)?),

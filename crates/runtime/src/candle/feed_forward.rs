@@ -1,10 +1,12 @@
+//! The feed-forward block of a layer.
+
 use candle_core::{Result, Tensor};
 use candle_nn::{Linear, Module, VarBuilder};
 use mert_arch::{Activation, Config};
 
 use super::ops::activate;
 
-/// Two linear maps with an activation between them.
+/// Two linear maps with an activation between them: transformers' `HubertFeedForward`.
 #[derive(Debug, Clone)]
 pub(crate) struct FeedForward {
     intermediate_dense: Linear,
@@ -22,7 +24,7 @@ impl FeedForward {
         })
     }
 
-    /// `(batch, frames, hidden_size)` → the same.
+    /// Maps `(batch, frames, hidden_size)` to the same shape.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let inner = activate(self.activation, &self.intermediate_dense.forward(x)?)?;
         self.output_dense.forward(&inner)

@@ -1,6 +1,8 @@
-//! The forward pass in candle's own operations: any device, any arithmetic.
+//! The candle engine: the forward pass in candle's own operations, on any device and in any dtype.
 //!
-//! `ops` holds the kernels. Activations are channels-last, `(batch, frames, channels)`, between all
+//! Its modules bear the names of the checkpoint's own, as in transformers'
+//! [`modeling_hubert.py`](https://github.com/huggingface/transformers/blob/main/src/transformers/models/hubert/modeling_hubert.py);
+//! [`ops`] holds what they compute with. Activations are channels-last, `(batch, frames, channels)`, between all
 //! modules.
 
 mod attention;
@@ -37,24 +39,27 @@ impl CandleModel {
         })
     }
 
-    /// The hidden states up to `last` of `input` `(batch, samples)`: `keep` is shown each in turn.
-    pub(crate) fn forward(
+    /// Computes the hidden states `indices` of `input` `(batch, samples)`. `on_state` gets each once, in ascending
+    /// order.
+    pub(crate) fn forward<E: From<candle_core::Error>>(
         &self,
         input: &Tensor,
-        last: usize,
-        mut keep: impl FnMut(usize, &dyn Fn() -> Result<Tensor>) -> Result<()>,
-    ) -> Result<()> {
+        indices: &[usize],
+        mut on_state: impl FnMut(usize, Tensor) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
         let mut x = self.first_hidden_state(input)?;
-        for index in 0..=last {
+        for index in indices.iter().max().map_or(0..0, |&last| 0..last + 1) {
             if index > 0 {
                 x = self.encoder.layer(index, &x)?;
             }
-            keep(index, &|| self.encoder.finish(index, &x))?;
+            if indices.contains(&index) {
+                on_state(index, self.encoder.finish(index, &x)?)?;
+            }
         }
         Ok(())
     }
 
-    /// Hidden state `index` from `previous`, hidden state `index` − 1.
+    /// Computes hidden state `index` from `previous`, hidden state `index` − 1.
     pub(crate) fn layer(&self, index: usize, previous: &Tensor) -> Result<Tensor> {
         self.encoder.finish(index, &self.encoder.layer(index, previous)?)
     }

@@ -1,10 +1,13 @@
+//! The convolutional position embedding.
+
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use mert_arch::{Activation, Config};
 
 use super::ops::{Conv1d, activate};
 
-/// The grouped convolution that tells each frame where it is; its output is added to its input.
+/// The grouped convolution whose output embeds the position of each frame: transformers'
+/// `HubertPositionalConvEmbedding`.
 #[derive(Debug, Clone)]
 pub(crate) struct PositionalConvEmbedding {
     conv: Conv1d,
@@ -21,9 +24,9 @@ impl PositionalConvEmbedding {
         Ok(PositionalConvEmbedding { conv, activation: config.feat_extract_activation })
     }
 
-    /// `(batch, frames, hidden_size)` → the same.
+    /// Maps `(batch, frames, hidden_size)` to the same shape.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        // Padding kernel / 2 on both ends gives an even kernel one frame too many: the last goes.
+        // Padding kernel / 2 on both ends gives an even kernel one frame too many; the last one is dropped.
         let y = self.conv.forward(x)?.narrow(1, 0, x.dim(1)?)?;
         activate(self.activation, &y)
     }

@@ -1,41 +1,22 @@
-//! The forward pass on the processor in f32: packed weights, fused steps, no tensor between them.
+//! The CPU engine: the forward pass in f32, with packed weights, fused steps and no tensor between them.
 //!
-//! It computes what [`crate::candle`] computes, in the same modules, with `ndarray`-like slices
-//! `(clips · frames, channels)` in the place of tensors. Everything is a product with packed weights
-//! ([`gemm`], around one [`microkernel`]) or a pass over frames while they are in the cache; code is
-//! compiled for each instruction set and chosen at run time ([`isa`]). Work is shared out with rayon, on
-//! the pool that the caller runs in. A result does not depend on the number of threads.
+//! It computes what [`crate::candle`] computes, in modules of the same names, with slices `(clips · frames, channels)`
+//! instead of tensors. [`modules`] bear the names of the checkpoint's own and split each step among the threads,
+//! [`kernels`] compute on one thread, [`memory`] holds the data of both. Threads are those of the rayon pool that the
+//! caller runs in. A result does not depend on their number.
 
-mod attention;
-mod buffer;
-mod conv1d;
-mod encoder;
-mod feature_extractor;
-mod feature_projection;
-mod gemm;
-mod isa;
-mod layer_norm;
-mod linear;
-mod lists;
-mod math;
-mod microkernel;
-mod packed;
-mod patch_norm;
-mod positional_conv;
-mod scratch;
-mod weights;
+mod kernels;
+mod memory;
+mod modules;
 
-use candle_core::{DType, Device, Result, Shape, Tensor};
+use candle_core::{DType, Result};
 use candle_nn::VarBuilder;
 use mert_arch::{Config, FeatureExtractorNorm};
-use rayon::prelude::*;
 
-use buffer::Buffer;
-use encoder::{Encoder, State};
-use feature_extractor::FeatureExtractor;
-use feature_projection::FeatureProjection;
-use isa::Isa;
-use weights::Weights;
+use kernels::isa::Isa;
+pub(crate) use memory::Workspace;
+use memory::{HiddenState, Intermediates, TaskArena};
+use modules::{Context, Encoder, Executor, FeatureExtractor, FeatureProjection, WeightLoader};
 
 /// The model's weights, packed for this processor.
 #[derive(Debug)]
@@ -47,129 +28,118 @@ pub(crate) struct CpuModel {
     config: Config,
 }
 
-/// What passes work in. It grows to the largest and stays; nothing in it passes from one to the next.
-#[derive(Debug, Default)]
-pub(crate) struct Workspace {
-    feature_extractor: feature_extractor::Memory,
-    features: Buffer,
-    state: State,
-    evened_out: scratch::Sizes,
-}
-
-impl Workspace {
-    /// Sees to it that passes like those so far need no more memory, on whichever thread their parts run.
-    pub(crate) fn settle(&mut self) {
-        self.state.settle();
-        scratch::even_out(&mut self.evened_out);
-    }
-}
-
 impl CpuModel {
-    /// Whether `config` is for this engine. A norm over time takes the covariance of all samples of a patch,
-    /// which is out of proportion for a kernel many times longer than the family's.
-    pub(crate) fn runs(config: &Config) -> bool {
-        const LONGEST_KERNEL: usize = 256;
+    /// Whether this engine supports `config`. A norm over time takes the covariance of all samples of a patch, which is
+    /// out of proportion for a kernel many times longer than those of published models.
+    pub(crate) fn supports(config: &Config) -> bool {
+        const MAX_KERNEL: usize = 256;
         config.feat_extract_norm == FeatureExtractorNorm::Layer
-            || config.conv_kernel.first().is_some_and(|&kernel| kernel <= LONGEST_KERNEL)
+            || config.conv_kernel.first().is_some_and(|&kernel| kernel <= MAX_KERNEL)
     }
 
-    /// Loads weights, which are kept as `stored`; the arithmetic is in f32 whatever that is.
+    /// Loads the weights of `vb`, which are kept in the dtype `stored`. The arithmetic is in f32 in any case.
     pub(crate) fn load(vb: VarBuilder<'_>, stored: DType, config: &Config) -> Result<Self> {
         Self::load_for(Isa::detect(), vb, stored, config)
     }
 
     fn load_for(isa: Isa, vb: VarBuilder<'_>, stored: DType, config: &Config) -> Result<Self> {
-        let weights = Weights::new(vb, stored);
+        let weights = WeightLoader::new(isa, vb, stored);
         Ok(CpuModel {
             isa,
-            feature_extractor: FeatureExtractor::load(isa, &weights.pp("feature_extractor"), config)?,
-            feature_projection: FeatureProjection::load(isa, &weights.pp("feature_projection"), config)?,
-            encoder: Encoder::load(isa, &weights.pp("encoder"), config)?,
+            feature_extractor: FeatureExtractor::load(&weights.pp("feature_extractor"), config)?,
+            feature_projection: FeatureProjection::load(&weights.pp("feature_projection"), config)?,
+            encoder: Encoder::load(&weights.pp("encoder"), config)?,
             config: config.clone(),
         })
     }
 
-    /// Shows those hidden states `(clips · frames, width)` of `input` `(clips, samples)` that are `wanted`, each
-    /// once, in ascending order and on this thread.
+    /// Computes the hidden states `indices` of the clips in `input` `(clips, samples)`. `on_state` gets each once, in
+    /// ascending order, as `(clips · frames, hidden_size)`, on this thread.
     ///
-    /// What lies between two of them runs on the pool as a whole: each step on its own, called from outside, would
-    /// be a task to hand over and to wait for.
+    /// All steps from one of these hidden states to the next run on the pool as a whole: each step on its own, called
+    /// from outside, would be a task to hand over and to wait for.
     pub(crate) fn forward<E>(
         &self,
         workspace: &mut Workspace,
         input: &[f32],
         samples: usize,
-        wanted: &[usize],
-        mut show: impl FnMut(usize, &[f32]) -> std::result::Result<(), E>,
+        indices: &[usize],
+        mut on_state: impl FnMut(usize, &[f32]) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
         let span = tracing::Span::current();
+        let frames = self.config.frames(samples).unwrap_or(0);
+        let Workspace { features, hidden_state, intermediates, task_arena, .. } = workspace;
+        let mut context = self.context(intermediates, task_arena, frames);
+        let rows = input.len() / samples * frames;
         let mut next = 0;
-        for index in wanted.iter().max().map_or(0..0, |&last| 0..last + 1).filter(|index| wanted.contains(index)) {
+        for index in indices.iter().max().map_or(0..0, |&last| 0..last + 1).filter(|index| indices.contains(index)) {
             rayon::scope(|_| {
                 let _span = span.enter();
                 if next == 0 {
-                    self.first_hidden_state(workspace, input, samples);
+                    let features = features.take(rows * self.config.feature_size());
+                    hidden_state.resize(rows * self.config.hidden_size);
+                    self.first_hidden_state(&mut context, input, samples, features, hidden_state);
                     next = 1;
                 }
                 for layer in next..=index {
-                    self.encoder.layer(self.isa, layer, &mut workspace.state);
-                    self.encoder.finish(self.isa, layer, &mut workspace.state);
+                    self.encoder.layer(&mut context, layer, hidden_state);
+                    self.encoder.finish(&context, layer, hidden_state);
                 }
                 next = index + 1;
             });
-            show(index, workspace.state.x())?;
+            on_state(index, hidden_state.rows())?;
         }
         Ok(())
     }
 
-    fn first_hidden_state(&self, workspace: &mut Workspace, input: &[f32], samples: usize) {
-        let frames = self.config.frames(samples).unwrap_or(0);
-        let rows = input.len() / samples * frames;
-        let Workspace { feature_extractor, features, state, .. } = workspace;
-        state.resize(rows * self.config.hidden_size, frames);
+    /// Computes hidden state `index` from `previous`, hidden state `index` − 1 `(clips · frames, hidden_size)`.
+    pub(crate) fn layer(&self, index: usize, previous: &[f32], frames: usize) -> Vec<f32> {
+        let mut workspace = Workspace::default();
+        let Workspace { hidden_state, intermediates, task_arena, .. } = &mut workspace;
+        let mut context = self.context(intermediates, task_arena, frames);
+        Encoder::resume(&context, hidden_state, previous, self.config.hidden_size);
+        self.encoder.layer(&mut context, index, hidden_state);
+        self.encoder.finish(&context, index, hidden_state);
+        hidden_state.rows().to_vec()
+    }
+
+    fn first_hidden_state(
+        &self,
+        context: &mut Context<'_>,
+        input: &[f32],
+        samples: usize,
+        features: &mut [f32],
+        hidden_state: &mut HiddenState,
+    ) {
         {
             let _span = tracing::trace_span!("features").entered();
-            let features = features.take(rows * self.config.feature_size());
-            let (x, packed, lists) = state.parts();
-            self.feature_extractor.forward(self.isa, input, samples, feature_extractor, features, lists);
-            self.feature_projection.forward(self.isa, features, packed, x, lists);
+            self.feature_extractor.forward(context, input, samples, features);
+            self.feature_projection.forward(context, features, hidden_state);
         }
-        self.encoder.first_hidden_state(self.isa, state);
+        self.encoder.first_hidden_state(context, hidden_state);
     }
 
-    /// Hidden state `index` from `previous`, hidden state `index` − 1 `(clips, frames, width)`.
-    pub(crate) fn layer(&self, index: usize, previous: &Tensor) -> Result<Tensor> {
-        let (clips, frames, _) = previous.dims3()?;
-        let width = self.config.hidden_size;
-        let expected = Shape::from((clips, frames, width));
-        if previous.shape() != &expected || previous.elem_count() == 0 {
-            let (msg, got) = ("the previous hidden state".to_string(), previous.shape().clone());
-            return Err(candle_core::Error::UnexpectedShape { msg, expected, got }.bt());
-        }
-        let mut state = State::default();
-        state.resume(self.isa, &previous.flatten_all()?.to_vec1::<f32>()?, frames, width);
-        self.encoder.layer(self.isa, index, &mut state);
-        self.encoder.finish(self.isa, index, &mut state);
-        tensor(state.x(), previous.dims())
+    fn context<'a>(
+        &self,
+        intermediates: &'a mut Intermediates,
+        task_arena: &'a mut TaskArena,
+        frames: usize,
+    ) -> Context<'a> {
+        Context { executor: Executor { isa: self.isa, task_arena }, intermediates, frames }
     }
-}
-
-/// A copy made on all threads: most of its cost is that its pages are new.
-pub(crate) fn tensor(x: &[f32], shape: impl Into<Shape>) -> Result<Tensor> {
-    let copy = x.par_iter().with_min_len(1 << 16).copied().collect();
-    Tensor::from_vec(copy, shape.into(), &Device::Cpu)
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
 
+    use candle_core::{Device, Tensor};
     use mert_arch::{Activation, inventory};
 
     use super::*;
     use crate::candle::CandleModel;
 
-    /// Weights that make each part matter: norms near 1, matrices that keep the scale of what they map.
+    /// Weights with which each part affects the result: norms near 1, matrices that keep the scale of their input.
     fn tensors(config: &Config) -> HashMap<String, Tensor> {
         let tensor = |(seed, spec): (usize, mert_arch::TensorSpec)| {
             let count: usize = spec.shape.iter().product();
@@ -185,7 +155,7 @@ mod tests {
         inventory(config).into_iter().enumerate().map(tensor).collect()
     }
 
-    /// Widths that are no multiples of a line, a tile or a panel, and every variant of the family.
+    /// Configurations with widths that are not multiples of a line, a tile or a panel, and every variant of the family.
     fn configs() -> Vec<Config> {
         let narrow = Config {
             hidden_size: 40,
@@ -227,7 +197,7 @@ mod tests {
 
     #[test]
     fn agrees_with_the_other_engine_on_every_instruction_set() {
-        // One for all of them: what an earlier pass left must not matter.
+        // One for all passes: the values that an earlier pass left must not affect the next.
         let mut workspace = Workspace::default();
         for config in configs() {
             for samples in [config.receptive_field(), 20_011] {
@@ -244,20 +214,20 @@ mod tests {
         let input = Tensor::from_slice(&clip, (clips, samples), &Device::Cpu).unwrap();
         let values = |tensor: Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         let mut expected = Vec::new();
-        let keep = |_, state: &dyn Fn() -> Result<Tensor>| {
-            expected.push(values(state()?));
+        let all: Vec<usize> = (0..=config.num_hidden_layers).collect();
+        let on_state = |_, state: Tensor| -> Result<()> {
+            expected.push(values(state));
             Ok(())
         };
-        candle.forward(&input, config.num_hidden_layers, keep).unwrap();
+        candle.forward(&input, &all, on_state).unwrap();
         for isa in Isa::available() {
             let model = CpuModel::load_for(isa, vb(), DType::F32, config).unwrap();
             let mut found = Vec::new();
-            let show = |_, state: &[f32]| -> Result<()> {
+            let on_state = |_, state: &[f32]| -> Result<()> {
                 found.push(state.to_vec());
                 Ok(())
             };
-            let all: Vec<usize> = (0..=config.num_hidden_layers).collect();
-            model.forward(workspace, &clip, samples, &all, show).unwrap();
+            model.forward(workspace, &clip, samples, &all, on_state).unwrap();
             assert_eq!(found.len(), expected.len());
             for (index, (found, expected)) in found.iter().zip(&expected).enumerate() {
                 let error: f64 = found.iter().zip(expected).map(|(a, b)| f64::from(a - b).powi(2)).sum();

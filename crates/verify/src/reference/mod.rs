@@ -2,6 +2,9 @@
 
 #[cfg(feature = "tch")]
 pub mod libtorch;
+// Only libtorch's reference reads pickles; the scan's own tests need no libtorch.
+#[cfg(any(feature = "tch", test))]
+mod negated_view;
 mod npz;
 mod weaknesses;
 

@@ -8,11 +8,16 @@ use mert_audio::{AudioError, AudioFile, Damage, ReadOptions, Tail, Track, Window
 use super::Tracks;
 use crate::{Result, VerifyError};
 
+/// The length in seconds of a clip of a model that takes any.
+const DEFAULT_SECONDS: f64 = 30.0;
+
 /// The clips of some tracks, decoded as they are asked for.
 pub(crate) struct Clips<'a> {
     files: std::slice::Iter<'a, PathBuf>,
     options: ReadOptions,
-    window: WindowPolicy,
+    window: Option<WindowPolicy>,
+    /// The length of the window from the middle of each track, if there is no other policy.
+    seconds: f64,
     rate: u32,
     do_normalize: bool,
     min_samples: usize,
@@ -30,12 +35,11 @@ impl Tracks {
     /// a package's input lengths.
     pub(crate) fn clips(&self, preprocessor: Preprocessor, min_samples: usize, lengths: Option<&[usize]>) -> Clips<'_> {
         let Preprocessor { do_normalize, sampling_rate: rate } = preprocessor;
-        let fixed = lengths.and_then(|lengths| lengths.iter().max()).map(|&samples| samples as f64 / f64::from(rate));
-        let middle = format!("middle:{}s", fixed.unwrap_or(30.0));
-        let default = middle.parse().unwrap_or(WindowPolicy::Whole);
-        let window = self.window.unwrap_or(default);
+        let longest = lengths.and_then(|lengths| lengths.iter().max());
+        let seconds = longest.map_or(DEFAULT_SECONDS, |&samples| samples as f64 / f64::from(rate));
         let options = ReadOptions { damage: Damage::Refuse, ffmpeg: self.ffmpeg };
-        Clips { files: self.files.iter(), options, window, rate, do_normalize, min_samples, current: None }
+        let (files, window) = (self.files.iter(), self.window);
+        Clips { files, options, window, seconds, rate, do_normalize, min_samples, current: None }
     }
 }
 
@@ -44,9 +48,11 @@ impl Clips<'_> {
         loop {
             let Some(Current { file, windows, found }) = &mut self.current else {
                 let Some(file) = self.files.next() else { return Ok(None) };
+                let window =
+                    self.window.map_or_else(|| WindowPolicy::middle(self.seconds), Ok).map_err(in_file(file))?;
                 let track = Track::open(file, self.rate, self.options).map_err(in_file(file))?;
                 // Both sides are to see the same kind of window: no shorter one at the end.
-                let windows = track.windows(&self.window, Tail::Align, self.min_samples).map_err(in_file(file))?;
+                let windows = track.windows(&window, Tail::Align, self.min_samples).map_err(in_file(file))?;
                 self.current = Some(Current { file, windows, found: 0 });
                 continue;
             };

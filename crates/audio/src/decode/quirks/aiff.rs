@@ -1,49 +1,41 @@
-//! AIFF and AIFC files that symphonia 0.6.1 fails on: wrong sizes, an unpadded compression name, odd chunks without
-//! padding, a block size, and little-endian samples of 24 and 32 bits. It also reads all chunks first, and therefore
-//! rejects truncated files.
+//! AIFF and AIFF-C files that symphonia-format-riff 0.6.1 rejects: wrong sizes
+//! ([#523](https://github.com/pdeljanov/Symphonia/pull/523)), a compression name or an odd chunk without padding, a
+//! [block size](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-format-riff/src/aiff/chunks.rs#L321), and
+//! little-endian samples of [other than 16
+//! bits](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-format-riff/src/aiff/chunks.rs#L138-L142). It
+//! [reads all chunks](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-format-riff/src/aiff/mod.rs#L110)
+//! before the samples, and therefore rejects truncated files as well.
 
 use std::fs::File;
 
+use super::chunks::ChunkFormat;
 use super::layout::{Layout, bytes_at};
 use super::media::Piece;
 use super::pcm_header::{self, Coding, whole_rate};
-
-struct Chunk {
-    name: [u8; 4],
-    body: u64,
-    size: u64,
-}
-
-fn chunk(file: &mut File, place: u64) -> std::io::Result<Option<Chunk>> {
-    let header = bytes_at(file, place, 8)?;
-    let name = header.first_chunk::<4>().filter(|name| name.iter().all(|x| (0x20..0x7f).contains(x)));
-    let size = header.get(4..8).map(|_| u64::from(u32_at(&header, 4)));
-    Ok(name.zip(size).map(|(&name, size)| Chunk { name, body: place + 8, size }))
-}
+use super::pcm_size;
 
 /// The layout of a file with uncompressed samples; `None` for other files and invalid headers.
 pub(super) fn layout(file: &mut File, start: u64, end: u64, is_aifc: bool) -> std::io::Result<Option<Layout>> {
     let first = bytes_at(file, start, 12)?;
     let form = first.get(4..8).map(|_| u64::from(u32_at(&first, 4)) + 8);
     let (mut common, mut sound) = (None, None);
-    let mut place = start + 12;
+    let mut offset = start + ChunkFormat::Iff.first_chunk();
     // Chunks may come in any order.
-    while let Some(found) = chunk(file, place)? {
+    while let Some(found) = ChunkFormat::Iff.chunk(file, offset)? {
         match &found.name {
             b"COMM" => common = Some(bytes_at(file, found.body, usize::try_from(found.size).unwrap_or(0).min(64))?),
             b"SSND" => sound = Some((found.body, found.size)),
             _ => {}
         }
-        if common.is_some() && sound.is_some() || found.size >= end - place.min(end) {
+        if common.is_some() && sound.is_some() || found.size >= end - offset.min(end) {
             break;
         }
-        place = next(file, &found)?;
+        offset = ChunkFormat::Iff.next(file, &found)?;
     }
     let (Some(common), Some((body, size))) = (common, sound) else { return Ok(None) };
     let Some((coding, channels, frames, rate)) = read_common(&common, is_aifc) else {
         let codec = common.get(18..22).filter(|_| is_aifc);
-        let refused = codec.map(|codec| format!("AIFF-C with {}", codec_name(codec)));
-        return Ok(refused.map(|refused| Layout { refused: Some(refused), ..Layout::default() }));
+        return Ok(codec.map(|codec| Layout::unsupported(format!("AIFF-C with {}", codec_name(codec)))));
     };
     let head = bytes_at(file, body, 8)?;
     if head.len() < 8 {
@@ -54,10 +46,10 @@ pub(super) fn layout(file: &mut File, start: u64, end: u64, is_aifc: bool) -> st
     let available = end.saturating_sub(body);
     let stated = size.saturating_sub(8 + u64::from(u32_at(&head, 0)));
     let form = form.filter(|&form| form > 8 && form != u64::from(u32::MAX) + 8).map(|form| form.saturating_add(start));
-    let is_empty = frames == 0 && size == 8 && only_chunks(file, body, end)?;
-    let mut extent = pcm_header::extent(stated, form, body, available, is_empty);
+    let is_empty = frames == 0 && size == 8 && ChunkFormat::Iff.only_chunks(file, body, end)?;
+    let mut extent = pcm_size::extent(stated, form, body, available, is_empty);
     let frame = u64::from(coding.bytes()) * u64::from(channels);
-    // A matching frame count outweighs a wrong size.
+    // A number of frames that matches the file outweighs a wrong size.
     if extent.announced.is_some() && frames * frame <= extent.bytes {
         extent.announced = None;
         extent.note =
@@ -70,41 +62,13 @@ pub(super) fn layout(file: &mut File, start: u64, end: u64, is_aifc: bool) -> st
         pieces: Some(vec![Piece::Bytes(header), Piece::File { start: body, length: extent.bytes }]),
         frames: Some(extent.announced.unwrap_or(extent.bytes) / frame),
         container: Some("aiff"),
-        cut_off: extent.announced.is_some_and(|announced| announced / frame > extent.bytes / frame),
+        is_truncated: extent.announced.is_some_and(|announced| announced / frame > extent.bytes / frame),
         notes: extent.note.into_iter().collect(),
         ..Layout::default()
     }))
 }
 
-/// Chunk names of audio files. A known name at an odd offset shows that the padding is missing.
-const NAMES: [&[u8; 4]; 15] = [
-    b"COMM", b"SSND", b"FVER", b"MARK", b"INST", b"APPL", b"NAME", b"AUTH", b"(c) ", b"ANNO", b"COMT", b"ID3 ",
-    b"CHAN", b"PEAK", b"MIDI",
-];
-
-/// The offset of the next chunk. Some files lack the padding to even sizes.
-fn next(file: &mut File, found: &Chunk) -> std::io::Result<u64> {
-    let end = found.body + found.size;
-    let is_padded = found.size % 2 == 1 && !chunk(file, end)?.is_some_and(|next| NAMES.contains(&&next.name));
-    Ok(end + u64::from(is_padded))
-}
-
-/// Whether `place` to `end` holds only complete chunks.
-fn only_chunks(file: &mut File, mut place: u64, end: u64) -> std::io::Result<bool> {
-    /// Real files have a handful of chunks.
-    const MOST: u32 = 1000;
-    for _ in 0..MOST {
-        // The last chunk may be followed by a byte of padding.
-        if place == end || place == end + 1 {
-            return Ok(true);
-        }
-        let Some(found) = chunk(file, place)? else { return Ok(false) };
-        place = next(file, &found)?;
-    }
-    Ok(false)
-}
-
-/// The name of a compression that is not supported.
+/// The common name of a codec that is not supported.
 fn codec_name(codec: &[u8]) -> String {
     let name = match codec {
         b"ima4" => "IMA4 ADPCM",
@@ -120,7 +84,8 @@ fn codec_name(codec: &[u8]) -> String {
     name.to_string()
 }
 
-/// The sample coding, channel count, frame count and sample rate (80-bit float) of a `COMM` chunk.
+/// The sample coding, channel count, frame count and sample rate (80-bit float) of a `COMM` chunk; `None` if the codec
+/// is not supported or the chunk is invalid.
 fn read_common(common: &[u8], is_aifc: bool) -> Option<(Coding, u16, u64, [u8; 10])> {
     let &[a, b, c, d, e, f, g, h, ..] = common else { return None };
     let (channels, bits) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([g, h]));
@@ -151,8 +116,9 @@ fn read_common(common: &[u8], is_aifc: bool) -> Option<(Coding, u16, u64, [u8; 1
     (channels > 0).then_some((coding, channels, frames, rate))
 }
 
-fn u32_at(bytes: &[u8], place: usize) -> u32 {
-    u32::from_be_bytes([bytes[place], bytes[place + 1], bytes[place + 2], bytes[place + 3]])
+/// The big-endian number at `offset`, which must be there.
+fn u32_at(bytes: &[u8], offset: usize) -> u32 {
+    u32::from_be_bytes([bytes[offset], bytes[offset + 1], bytes[offset + 2], bytes[offset + 3]])
 }
 
 #[cfg(test)]

@@ -1,22 +1,24 @@
-//! Detection of HE-AAC, whose half-rate core symphonia 0.6.1 decodes without an error unless the configuration begins
-//! with SBR. SBR is signalled as the object type or in an extension of the configuration (ISO/IEC 14496-3, 1.6.5), or
-//! only by payloads in the frames.
+//! Detection of HE-AAC. symphonia-codec-aac 0.6.1 refuses it only [if the configuration signals
+//! SBR](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-codec-aac/src/aac/mod.rs#L90-L97), and otherwise
+//! decodes the core at half the rate without an error ([#480](https://github.com/pdeljanov/Symphonia/issues/480)). SBR
+//! is signalled as the object type or in an extension of the configuration (ISO/IEC 14496-3, 1.6.5), or only by
+//! payloads in the frames.
 
-/// How an AAC-LC decoder handles a configuration.
+/// The kind of AAC that a configuration signals.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::decode) enum Config {
-    /// AAC-LC, unless the frames hold SBR.
+    /// AAC-LC, or HE-AAC if the frames hold SBR.
     Plain,
     /// AAC-LC, explicitly without SBR.
     WithoutSbr,
-    /// Not AAC-LC: the name of the object type.
+    /// Another kind, with its name.
     Other(String),
 }
 
 /// The name of a stream whose SBR is not signalled in its configuration.
 pub(in crate::decode) const IMPLICIT: &str = "HE-AAC (SBR, and perhaps PS, signalled in its frames)";
 
-/// Reads an `AudioSpecificConfig` (ISO/IEC 14496-3, 1.6.2.1). A truncated one is left to the decoder to reject.
+/// Parses an `AudioSpecificConfig` (ISO/IEC 14496-3, 1.6.2.1). The decoder rejects a truncated one.
 pub(in crate::decode) fn read_config(config: &[u8]) -> Config {
     read(&mut Bits::new(config)).unwrap_or(Config::Plain)
 }
@@ -62,6 +64,7 @@ fn read(bits: &mut Bits<'_>) -> Option<Config> {
     Some(Config::Plain)
 }
 
+/// Reads an audio object type.
 fn object_type(bits: &mut Bits<'_>) -> Option<u32> {
     match bits.take(5)? {
         31 => Some(32 + bits.take(6)?),
@@ -69,6 +72,7 @@ fn object_type(bits: &mut Bits<'_>) -> Option<u32> {
     }
 }
 
+/// Skips a sample rate.
 fn rate(bits: &mut Bits<'_>) -> Option<()> {
     if bits.take(4)? == 15 {
         bits.take(24)?;
@@ -76,23 +80,23 @@ fn rate(bits: &mut Bits<'_>) -> Option<()> {
     Some(())
 }
 
-/// Whether the first packets of an AAC-LC stream hold SBR: at least three quarters of the distinct packets must,
-/// because other data in a single packet can look like SBR.
-pub(in crate::decode) fn is_in<'a>(packets: impl Iterator<Item = &'a [u8]>) -> bool {
+/// Whether the packets of an AAC-LC stream hold SBR: at least three quarters of the distinct packets must, because
+/// other data in a single packet can look like SBR.
+pub(in crate::decode) fn have_sbr<'a>(packets: impl Iterator<Item = &'a [u8]>) -> bool {
     let packets: std::collections::HashSet<&[u8]> = packets.collect();
     let with_sbr = packets.iter().filter(|packet| has_sbr(packet)).count();
     !packets.is_empty() && 4 * with_sbr >= 3 * packets.len()
 }
 
-/// Whether a frame can end in fill elements of which the first holds SBR. Only decoding finds where the elements before
-/// them end, so every offset is tried: from the right one, elements lead exactly to the end of the frame.
+/// Whether a frame can end in fill elements of which the first holds SBR. Only decoding would find where the elements
+/// before them end. Therefore every offset is tried: from the right one, elements lead exactly to the end of the frame.
 fn has_sbr(frame: &[u8]) -> bool {
-    (0..8 * frame.len()).any(|place| sbr_to_the_end(Bits { bytes: frame, place }).is_some())
+    (0..8 * frame.len()).any(|position| sbr_to_the_end(Bits { bytes: frame, position }).is_some())
 }
 
-/// Returns `Some` if a fill element with SBR begins here and elements lead to the end of the frame.
+/// Reads a fill element with SBR and the elements up to the end of the frame; `None` if they are something else.
 fn sbr_to_the_end(mut bits: Bits<'_>) -> Option<()> {
-    /// Extension types of fill elements with SBR, without and with a CRC (ISO/IEC 14496-3, table 4.121).
+    /// The extension types of fill elements with SBR, without and with a CRC (ISO/IEC 14496-3, table 4.121).
     const SBR: [u32; 2] = [13, 14];
     let size = fill_size(&mut bits)?;
     SBR.contains(&bits.peek(4)?).then_some(())?;
@@ -100,7 +104,7 @@ fn sbr_to_the_end(mut bits: Bits<'_>) -> Option<()> {
     leads_to_the_end(&mut bits).then_some(())
 }
 
-/// The length in bytes of the fill element that begins here.
+/// Reads the header of a fill element, and returns the length of its payload in bytes.
 fn fill_size(bits: &mut Bits<'_>) -> Option<usize> {
     const FILL: u32 = 6;
     if bits.take(3)? != FILL {
@@ -119,7 +123,7 @@ fn leads_to_the_end(bits: &mut Bits<'_>) -> bool {
     const END: u32 = 7;
     loop {
         let next = match bits.peek(3) {
-            Some(END) => return (bits.place + 3).div_ceil(8) == bits.bytes.len(),
+            Some(END) => return (bits.position + 3).div_ceil(8) == bits.bytes.len(),
             Some(DATA) => data_size(bits),
             _ => fill_size(bits),
         };
@@ -129,7 +133,7 @@ fn leads_to_the_end(bits: &mut Bits<'_>) -> bool {
     }
 }
 
-/// The length in bytes of the data stream element that begins here.
+/// Reads the header of a data stream element, and returns the length of its payload in bytes.
 fn data_size(bits: &mut Bits<'_>) -> Option<usize> {
     bits.take(7)?;
     let is_aligned = bits.take(1)? == 1;
@@ -138,7 +142,7 @@ fn data_size(bits: &mut Bits<'_>) -> Option<usize> {
         size => size,
     };
     if is_aligned {
-        bits.place = bits.place.next_multiple_of(8);
+        bits.position = bits.position.next_multiple_of(8);
     }
     Some(size as usize)
 }
@@ -146,33 +150,33 @@ fn data_size(bits: &mut Bits<'_>) -> Option<usize> {
 /// A bit reader, most significant bit first.
 struct Bits<'a> {
     bytes: &'a [u8],
-    place: usize,
+    position: usize,
 }
 
 impl<'a> Bits<'a> {
     fn new(bytes: &'a [u8]) -> Self {
-        Bits { bytes, place: 0 }
+        Bits { bytes, position: 0 }
     }
 
     fn left(&self) -> usize {
-        (8 * self.bytes.len()).saturating_sub(self.place)
+        (8 * self.bytes.len()).saturating_sub(self.position)
     }
 
     fn peek(&self, count: usize) -> Option<u32> {
         (self.left() >= count).then(|| {
-            let bit = |place: usize| u32::from(self.bytes[place / 8] >> (7 - place % 8) & 1);
-            (self.place..self.place + count).fold(0, |value, place| value << 1 | bit(place))
+            let bit = |position: usize| u32::from(self.bytes[position / 8] >> (7 - position % 8) & 1);
+            (self.position..self.position + count).fold(0, |value, position| value << 1 | bit(position))
         })
     }
 
     fn take(&mut self, count: usize) -> Option<u32> {
         let value = self.peek(count)?;
-        self.place += count;
+        self.position += count;
         Some(value)
     }
 
     fn skip(&mut self, count: usize) -> Option<()> {
-        (self.left() >= count).then(|| self.place += count)
+        (self.left() >= count).then(|| self.position += count)
     }
 }
 
@@ -187,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn every_way_to_signal_sbr_in_a_configuration_is_seen() {
+    fn every_way_to_signal_sbr_in_a_configuration_is_detected() {
         let named = |text: &str| match read_config(&bits(text)) {
             Config::Other(name) => name,
             other => format!("{other:?}"),
@@ -212,14 +216,14 @@ mod tests {
         }
     }
 
-    /// A frame of `sound` pseudorandom bits, a fill element of `size` bytes with an extension type, and the end.
-    fn frame(seed: u32, sound: usize, fill: Option<(usize, u32)>) -> Vec<u8> {
+    /// A frame of `audio` pseudorandom bits, a fill element of `size` bytes with an extension type, and the end.
+    fn frame(seed: u32, audio: usize, fill: Option<(usize, u32)>) -> Vec<u8> {
         let mut state = seed;
         let mut random = || {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             state >> 31
         };
-        let mut text: String = (0..sound).map(|_| if random() == 1 { '1' } else { '0' }).collect();
+        let mut text: String = (0..audio).map(|_| if random() == 1 { '1' } else { '0' }).collect();
         if let Some((size, extension)) = fill {
             text += "110";
             text += &if size < 15 { format!("{size:04b}") } else { format!("1111{:08b}", size - 14) };
@@ -231,10 +235,10 @@ mod tests {
     }
 
     #[test]
-    fn sbr_in_frames_is_seen_and_sound_is_not_taken_for_it() {
+    fn sbr_in_frames_is_detected_and_audio_is_not_mistaken_for_it() {
         let is_in = |fill: fn(usize) -> Option<(usize, u32)>| {
             let frames: Vec<Vec<u8>> = (0..32).map(|i| frame(i as u32 * 7919 + 3, 1000 + 37 * i, fill(i))).collect();
-            super::is_in(frames.iter().map(Vec::as_slice))
+            have_sbr(frames.iter().map(Vec::as_slice))
         };
         assert!(is_in(|i| Some((5 + i, 13))));
         assert!(is_in(|i| Some((5 + i, 14))));
@@ -242,7 +246,7 @@ mod tests {
         assert!(!is_in(|_| None));
         assert!(!is_in(|i| Some((5 + i, 0))), "padding");
         assert!(!is_in(|i| Some((5 + i, if i % 2 == 0 { 13 } else { 0 }))), "some");
-        assert!(!super::is_in(std::iter::empty()));
+        assert!(!have_sbr(std::iter::empty()));
         for length in 0..4 {
             has_sbr(&vec![0xd7; length]);
         }

@@ -1,5 +1,5 @@
-//! A file as presented to a reader: pieces of it, with some bytes replaced. symphonia 0.6.1 takes headers literally and
-//! rejects files for fields that playback does not need.
+//! A file as it is presented to a reader: pieces of it, with some bytes replaced. symphonia's readers take headers
+//! literally and reject files for fields that decoding does not need.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -11,13 +11,14 @@ use symphonia::core::io::MediaSource;
 pub(super) enum Piece {
     /// Literal bytes.
     Bytes(Vec<u8>),
-    /// Bytes repeated up to `length`.
+    /// Bytes that are repeated up to `length`.
     Repeated { bytes: Vec<u8>, length: u64 },
-    /// A range of the file. If the file is shorter, the reader meets the end of the file there.
+    /// A range of the file. If the file is shorter, the reader sees the end of the file there.
     File { start: u64, length: u64 },
 }
 
 impl Piece {
+    /// The length in bytes.
     fn len(&self) -> u64 {
         match self {
             Piece::Bytes(bytes) => bytes.len() as u64,
@@ -27,39 +28,40 @@ impl Piece {
 }
 
 /// A file in pieces, or an unchanged pipe.
-pub(crate) struct Media {
+pub(in crate::decode) struct Media {
     file: File,
-    /// The pieces; `None` for a pipe.
+    /// The pieces of a file; `None` for a pipe.
     pieces: Option<Pieces>,
     is_seekable: bool,
 }
 
+/// The pieces of a file, and the position in them.
 struct Pieces {
-    /// Pieces, each with the offset of its first byte.
+    /// The pieces, each with the offset of its first byte.
     pieces: Vec<(u64, Piece)>,
     length: u64,
     position: u64,
 }
 
 impl Media {
-    /// `pieces` of `file`; with `None`, the stream unchanged.
+    /// The `pieces` of `file`, or the unchanged stream without them.
     pub(super) fn new(file: File, pieces: Option<Vec<Piece>>) -> Self {
         let is_seekable = pieces.is_some();
         let pieces = pieces.map(|pieces| {
             let mut length = 0;
-            let place = |piece: Piece| {
+            let with_start = |piece: Piece| {
                 let start = length;
                 length += piece.len();
                 (start, piece)
             };
-            let pieces = pieces.into_iter().map(place).collect();
+            let pieces = pieces.into_iter().map(with_start).collect();
             Pieces { pieces, length, position: 0 }
         });
         Media { file, pieces, is_seekable }
     }
 
-    /// The same media without seeking.
-    pub(crate) fn sequential(self) -> Self {
+    /// The same media as a stream that cannot seek.
+    pub(in crate::decode) fn sequential(self) -> Self {
         Media { is_seekable: false, ..self }
     }
 }
@@ -68,25 +70,25 @@ impl Read for Media {
     fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
         let Some(all) = &mut self.pieces else { return self.file.read(into) };
         let after = all.pieces.partition_point(|(start, _)| *start <= all.position);
-        // Empty pieces share their offset with the next piece; take the last.
+        // Empty pieces share their offset with the next one; the last of them is the one to read.
         let Some((start, piece)) = after.checked_sub(1).and_then(|index| all.pieces.get(index)) else { return Ok(0) };
         let offset = all.position - start;
         let left = usize::try_from(piece.len().saturating_sub(offset)).unwrap_or(usize::MAX);
-        let most = into.len().min(left);
+        let count = into.len().min(left);
         let read = match piece {
             Piece::Bytes(bytes) => {
                 let from = offset as usize;
-                into[..most].copy_from_slice(&bytes[from..from + most]);
-                most
+                into[..count].copy_from_slice(&bytes[from..from + count]);
+                count
             }
             Piece::Repeated { bytes, .. } => {
                 let cycle = bytes.iter().cycle().skip((offset % bytes.len().max(1) as u64) as usize);
-                into[..most].iter_mut().zip(cycle).for_each(|(to, &byte)| *to = byte);
-                most
+                into[..count].iter_mut().zip(cycle).for_each(|(to, &byte)| *to = byte);
+                count
             }
             Piece::File { start, .. } => {
                 self.file.seek(SeekFrom::Start(start + offset))?;
-                self.file.read(&mut into[..most])?
+                self.file.read(&mut into[..count])?
             }
         };
         all.position += read as u64;
@@ -97,12 +99,12 @@ impl Read for Media {
 impl Seek for Media {
     fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
         let Some(all) = &mut self.pieces else { return self.file.seek(to) };
-        let place = match to {
-            SeekFrom::Start(place) => Some(place),
+        let position = match to {
+            SeekFrom::Start(position) => Some(position),
             SeekFrom::Current(offset) => all.position.checked_add_signed(offset),
             SeekFrom::End(offset) => all.length.checked_add_signed(offset),
         };
-        all.position = place.ok_or(std::io::ErrorKind::InvalidInput)?;
+        all.position = position.ok_or(std::io::ErrorKind::InvalidInput)?;
         Ok(all.position)
     }
 }
@@ -154,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_piece_that_the_file_does_not_have_is_its_end() {
+    fn a_piece_beyond_the_file_ends_with_it() {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"0123").unwrap();
         let mut media = Media::new(file, Some(vec![Piece::File { start: 2, length: 1000 }]));

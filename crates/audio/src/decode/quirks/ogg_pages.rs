@@ -1,5 +1,6 @@
-//! Integrity of Ogg pages. symphonia 0.6.1 drops damaged pages and treats a truncated file as a shorter one, both
-//! without an error.
+//! The integrity of the pages of an Ogg file (RFC 3533). symphonia-format-ogg 0.6.1
+//! [drops damaged pages](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-format-ogg/src/page.rs#L240-L252)
+//! and treats a truncated file as a shorter one, both without an error.
 
 use std::collections::HashMap;
 use std::io::{BufRead, Read};
@@ -7,28 +8,30 @@ use std::io::{BufRead, Read};
 use symphonia::core::checksum::Crc32;
 use symphonia::core::io::Monitor;
 
+use super::chunks::u32_at;
 use super::vorbis_blocks::Blocks;
 
 /// The result of checking an Ogg file.
 #[derive(Debug)]
-pub(crate) struct Ogg {
-    pub(crate) pages: Pages,
-    /// Vorbis streams by serial number.
-    pub(crate) vorbis: HashMap<u32, Blocks>,
+pub(in crate::decode) struct Ogg {
+    /// The state of the pages.
+    pub(in crate::decode) pages: Pages,
+    /// The Vorbis streams by serial number.
+    pub(in crate::decode) vorbis: HashMap<u32, Blocks>,
 }
 
-/// The state of all pages of an Ogg file (RFC 3533).
+/// The state of all pages of an Ogg file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pages {
-    /// Every page is there and as it was written.
+pub(in crate::decode) enum Pages {
+    /// No page is missing or damaged.
     Whole,
-    /// So they are, but one stream follows another.
+    /// No page is missing or damaged, but one stream follows another.
     Chained,
     /// The last page is incomplete, or not marked as the last of its stream.
-    CutOff,
-    /// A page is missing, or does not have its checksum.
+    Truncated,
+    /// A page is missing, or its checksum does not match.
     Damaged {
-        /// The time of the page before it, in the codec's units: samples, for Vorbis.
+        /// The time of the page before, in the codec's units (samples for Vorbis).
         time: u64,
     },
 }
@@ -39,11 +42,11 @@ const CONTINUED_BEFORE: u8 = 1;
 const FIRST: u8 = 2;
 const LAST: u8 = 4;
 
-/// What the page's time is when no packet ends in it.
+/// The time of a page in which no packet ends.
 const NO_TIME: u64 = u64::MAX;
 
-/// Reads an Ogg file from its start.
-pub(crate) fn check(file: &mut impl BufRead) -> std::io::Result<Ogg> {
+/// Checks all pages of an Ogg file, which is at its start.
+pub(in crate::decode) fn check(file: &mut impl BufRead) -> std::io::Result<Ogg> {
     let mut state = State::default();
     let pages = read_pages(file, &mut state)?;
     Ok(Ogg { pages, vorbis: state.vorbis })
@@ -52,7 +55,7 @@ pub(crate) fn check(file: &mut impl BufRead) -> std::io::Result<Ogg> {
 fn read_pages(file: &mut impl BufRead, state: &mut State) -> std::io::Result<Pages> {
     let mut page = Vec::with_capacity(1 << 16);
     if !skip_to_mark(file)? {
-        return Ok(Pages::CutOff);
+        return Ok(Pages::Truncated);
     }
     loop {
         page.clear();
@@ -69,17 +72,18 @@ fn read_pages(file: &mut impl BufRead, state: &mut State) -> std::io::Result<Pag
             whole = append(file, body, &mut page)?;
         }
         if !whole {
-            return Ok(Pages::CutOff);
+            return Ok(Pages::Truncated);
         }
-        if !state.takes(&mut page) {
+        if !state.add(&mut page) {
             return Ok(Pages::Damaged { time: state.time });
         }
     }
 }
 
+/// The state of the check after some pages.
 #[derive(Default)]
 struct State {
-    /// Of each stream by its serial number, the number of its last page and whether that was marked as the last.
+    /// The number of the last page of each stream, by serial number, and whether that page was marked as the last.
     streams: HashMap<u32, (u32, bool)>,
     vorbis: HashMap<u32, Blocks>,
     has_begun: bool,
@@ -88,11 +92,11 @@ struct State {
 }
 
 impl State {
-    /// Whether a page follows those before it.
-    fn takes(&mut self, page: &mut [u8]) -> bool {
+    /// Adds a page, and returns whether it is intact and follows the pages before.
+    fn add(&mut self, page: &mut [u8]) -> bool {
         let (serial, number) = (u32_at(page, 14), u32_at(page, 18));
         let (version, flags, checksum) = (page[4], page[5], u32_at(page, 22));
-        // The checksum is that of the page with zeros in its place.
+        // The checksum is computed with zeros instead of itself.
         page[22..26].fill(0);
         let mut crc = Crc32::new(0);
         crc.process_buf_bytes(page);
@@ -108,7 +112,7 @@ impl State {
         let follows = match self.streams.get(&serial) {
             Some(&(_, was_last)) if is_first => was_last,
             Some(&(last, _)) => number == last.wrapping_add(1),
-            // What is not known to begin is not known to be whole.
+            // A stream without its first page is not known to be complete.
             None => is_first,
         };
         self.is_chained |= is_first && self.has_begun;
@@ -127,14 +131,14 @@ impl State {
         follows
     }
 
-    /// What no page follows: the end, or `rest`.
+    /// The state of the pages if no further page follows, but the end of the file or `rest`.
     fn at_end(&self, rest: &[u8]) -> Pages {
         let is_over = !self.streams.is_empty() && self.streams.values().all(|&(_, was_last)| was_last);
         match (is_over, MARK.starts_with(&rest[..rest.len().min(4)])) {
-            // Tags that other programs put behind the last page are no part of it.
+            // Tags that other programs append do not belong to the stream.
             (true, false) => self.whole(),
             (true, true) if rest.is_empty() => self.whole(),
-            (_, true) => Pages::CutOff,
+            (_, true) => Pages::Truncated,
             (false, false) => Pages::Damaged { time: self.time },
         }
     }
@@ -144,7 +148,7 @@ impl State {
     }
 }
 
-/// Leaves out what is before the first page, such as tags. Says whether there is one.
+/// Skips data before the first page, such as tags. Returns whether there is a page.
 fn skip_to_mark(file: &mut impl BufRead) -> std::io::Result<bool> {
     loop {
         let buffer = file.fill_buf()?;
@@ -154,18 +158,14 @@ fn skip_to_mark(file: &mut impl BufRead) -> std::io::Result<bool> {
         if buffer.starts_with(&MARK) {
             return Ok(true);
         }
-        let next = buffer.iter().skip(1).position(|&byte| byte == MARK[0]).map_or(buffer.len(), |place| place + 1);
+        let next = buffer.iter().skip(1).position(|&byte| byte == MARK[0]).map_or(buffer.len(), |index| index + 1);
         file.consume(next);
     }
 }
 
-/// Appends the next `count` bytes, or those that are left. Says whether they were enough.
+/// Appends the next `count` bytes of `file`, or fewer at the end. Returns whether all were there.
 fn append(file: &mut impl BufRead, count: usize, to: &mut Vec<u8>) -> std::io::Result<bool> {
     Ok(file.take(count as u64).read_to_end(to)? == count)
-}
-
-fn u32_at(page: &[u8], place: usize) -> u32 {
-    u32::from_le_bytes([page[place], page[place + 1], page[place + 2], page[place + 3]])
 }
 
 #[cfg(test)]
@@ -186,7 +186,7 @@ mod tests {
         page
     }
 
-    /// Three pages of one stream, the second larger than a buffer of a reader.
+    /// Three pages of one stream, of which the second is larger than a reader's buffer.
     fn stream(serial: u32) -> [Vec<u8>; 3] {
         [page(serial, 0, FIRST, 0, 30), page(serial, 1, 0, 1000, 60_000), page(serial, 2, LAST, 2000, 700)]
     }
@@ -200,12 +200,12 @@ mod tests {
         let whole = stream(7).concat();
         assert_eq!(state(&whole), Pages::Whole);
         for cut in [1, 300, 699, 720, 740, 20_000, 60_900, whole.len()] {
-            assert_eq!(state(&whole[..whole.len() - cut]), Pages::CutOff, "{cut} bytes cut off");
+            assert_eq!(state(&whole[..whole.len() - cut]), Pages::Truncated, "{cut} bytes are missing");
         }
     }
 
     #[test]
-    fn what_other_programs_put_around_the_pages_is_no_damage() {
+    fn tags_around_the_pages_are_not_damage() {
         let whole = stream(7).concat();
         assert_eq!(state(&[&b"ID3 Ogg Og"[..], &whole].concat()), Pages::Whole);
         for rest in [&b"T"[..], b"TAG", &[0; 128], b"Ogre, and some more bytes after that"] {
@@ -214,13 +214,13 @@ mod tests {
     }
 
     #[test]
-    fn any_byte_that_changes_and_any_page_that_is_missing_is_noticed() {
+    fn every_changed_byte_and_every_missing_page_is_detected() {
         let [first, second, third] = stream(7);
         let whole = [&first[..], &second, &third].concat();
-        for place in (0..whole.len()).step_by(7).chain(whole.len() - 40..whole.len()) {
+        for index in (0..whole.len()).step_by(7).chain(whole.len() - 40..whole.len()) {
             let mut changed = whole.clone();
-            changed[place] ^= 0x10;
-            assert!(!matches!(state(&changed), Pages::Whole | Pages::Chained), "byte {place}");
+            changed[index] ^= 0x10;
+            assert!(!matches!(state(&changed), Pages::Whole | Pages::Chained), "byte {index}");
         }
         assert_eq!(state(&[&first[..], &third].concat()), Pages::Damaged { time: 0 });
         assert_eq!(state(&[&first[..], &second, &second, &third].concat()), Pages::Damaged { time: 1000 });
@@ -229,12 +229,12 @@ mod tests {
     }
 
     #[test]
-    fn streams_side_by_side_are_told_from_streams_one_after_another() {
+    fn multiplexed_and_chained_streams_are_distinguished() {
         let ([a, b, c], [d, e, f]) = (stream(1), stream(2));
         assert_eq!(state(&[&a[..], &d, &b, &e, &c, &f].concat()), Pages::Whole);
         assert_eq!(state(&[&a[..], &b, &c, &d, &e, &f].concat()), Pages::Chained);
-        assert_eq!(state(&[&a[..], &b, &c, &a, &b, &c].concat()), Pages::Chained, "of the same number");
-        assert_eq!(state(&[&a[..], &b, &c, &d, &e].concat()), Pages::CutOff, "the second without its end");
-        assert_eq!(state(&[&a[..], &d, &b, &c, &e].concat()), Pages::CutOff, "one of the two without its end");
+        assert_eq!(state(&[&a[..], &b, &c, &a, &b, &c].concat()), Pages::Chained, "with the same serial number");
+        assert_eq!(state(&[&a[..], &b, &c, &d, &e].concat()), Pages::Truncated, "the second without its end");
+        assert_eq!(state(&[&a[..], &d, &b, &c, &e].concat()), Pages::Truncated, "one of the two without its end");
     }
 }

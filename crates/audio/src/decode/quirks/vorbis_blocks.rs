@@ -1,62 +1,67 @@
-//! The number of samples in the pages of an Ogg Vorbis stream, and its trims (Vorbis I, 4.3.8 and A.2). symphonia 0.6.1
-//! trims the end of the first page instead of its start, loses samples at pages without a position, and continues after
-//! the end of a stream.
+//! The number of samples in an Ogg Vorbis stream, and its trims (Vorbis I, 4.3.8 and A.2). symphonia-format-ogg 0.6.1
+//! [trims the end](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-format-ogg/src/logical.rs#L294-L298)
+//! of the first page instead of its start, drops samples at pages without a position, and continues after the end of a
+//! stream ([#418](https://github.com/pdeljanov/Symphonia/issues/418) is about such trims).
 
 /// The state of a Vorbis stream, updated page by page.
 #[derive(Debug, Default)]
-pub(crate) struct Blocks {
-    /// Completed packets.
+pub(in crate::decode) struct Blocks {
+    /// The number of completed packets.
     packets: u64,
-    /// Bytes of the current packet: all of a header, otherwise the first byte.
+    /// The bytes of the current packet: all of a header packet, the first of an audio packet.
     packet: Vec<u8>,
-    /// The short and long block size, and the block size of each mode.
+    /// The short and the long block size.
     sizes: Option<[u64; 2]>,
+    /// The block size of each mode.
     modes: Vec<u64>,
-    /// The previous block's size.
+    /// The size of the previous block.
     previous: Option<u64>,
-    /// Samples decoded from the packets so far, and those of them in pages since the last position.
+    /// The number of samples that the packets so far decode to.
     decoded: u64,
+    /// The number of samples in pages since the last position.
     since_position: u64,
     /// The granule position of the last audio page that has one.
     position: Option<i64>,
+    /// The number of samples to trim from the start.
     skip: u64,
-    /// Samples trimmed from the end.
+    /// The number of samples to trim from the end.
     trimmed: u64,
     missing: Option<Missing>,
     has_ended: bool,
-    /// Pages after the end of the stream.
-    behind: u64,
+    /// The number of pages after the end of the stream.
+    surplus_pages: u64,
 }
 
 /// Samples that granule positions count but no packet holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Missing {
-    /// The first sample after the first gap.
-    pub(crate) at: u64,
-    /// Number of missing samples in all gaps.
-    pub(crate) count: u64,
+pub(in crate::decode) struct Missing {
+    /// The index of the first sample after the first gap.
+    pub(in crate::decode) at: u64,
+    /// The number of missing samples in all gaps.
+    pub(in crate::decode) count: u64,
 }
 
 /// The part of a stream that is played.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Heard {
-    /// Samples trimmed from the start.
-    pub(crate) skip: u64,
-    /// Samples kept after the trim.
-    pub(crate) keep: u64,
-    pub(crate) missing: Option<Missing>,
-    /// Pages after the end of the stream.
-    pub(crate) behind: u64,
+pub(in crate::decode) struct Extent {
+    /// The number of samples to trim from the start.
+    pub(in crate::decode) skip: u64,
+    /// The number of samples to keep after the trim.
+    pub(in crate::decode) keep: u64,
+    /// The samples that are missing.
+    pub(in crate::decode) missing: Option<Missing>,
+    /// The number of pages after the end of the stream.
+    pub(in crate::decode) surplus_pages: u64,
 }
 
 impl Blocks {
     /// Adds the next complete page of the stream.
     pub(super) fn page(&mut self, page: &[u8]) {
         const LAST: u8 = 4;
-        /// The largest setup header in bytes.
+        /// The length of the largest setup header in bytes.
         const LARGEST_HEADER: usize = 1 << 24;
         if self.has_ended {
-            self.behind += 1;
+            self.surplus_pages += 1;
             return;
         }
         let segments = usize::from(page[26]);
@@ -80,15 +85,16 @@ impl Blocks {
         let position = i64::from_le_bytes(std::array::from_fn(|i| page[6 + i]));
         let is_last = page[5] & LAST != 0;
         if ended && position != -1 && self.decoded > 0 {
-            self.place(position, is_last);
+            self.check_position(position, is_last);
         }
         self.has_ended = is_last;
     }
 
-    fn place(&mut self, position: i64, is_last: bool) {
+    /// Compares the granule position at the end of a page with the number of samples.
+    fn check_position(&mut self, position: i64, is_last: bool) {
         let expected = match self.position {
             Some(position) => position.saturating_add_unsigned(self.since_position),
-            // The first audio page ends at its position, wherever it begins. A stream of one page begins at zero.
+            // The first audio page ends at its position, wherever it begins. A stream with one page begins at zero.
             None => i64::try_from(self.decoded).unwrap_or(i64::MAX),
         };
         let surplus = u64::try_from(expected.saturating_sub(position)).unwrap_or(0);
@@ -96,11 +102,11 @@ impl Blocks {
         match (self.position.is_some(), is_last) {
             (_, true) => self.trimmed = surplus.min(self.decoded - self.skip),
             (false, false) => self.skip = surplus.min(self.decoded),
-            // Other decoders adopt the position here and keep all samples.
+            // Other decoders take over the position here and keep all samples.
             (true, false) => {}
         }
-        // A lost packet holds a multiple of a quarter of the short block size. Other jumps come from editors and lose
-        // nothing; decoders continue there.
+        // A lost packet holds a multiple of a quarter of the short block size. Other jumps come from editors, and
+        // nothing is missing there.
         let quarter = self.sizes.map_or(1, |[short, _]| (short / 4).max(1));
         if self.position.is_some() && lack > 0 && lack.is_multiple_of(quarter) {
             let count = self.missing.map_or(0, |missing| missing.count).saturating_add(lack);
@@ -111,6 +117,7 @@ impl Blocks {
         self.since_position = 0;
     }
 
+    /// Ends the current packet.
     fn end_packet(&mut self) {
         match self.packets {
             0 => {
@@ -129,7 +136,8 @@ impl Blocks {
         self.packet.clear();
     }
 
-    /// A block yields the overlap of its half with the previous block's half. Packets without audio yield nothing.
+    /// Ends an audio packet: it yields the overlap of half its block with half the previous block. Packets without
+    /// audio yield nothing.
     fn end_block(&mut self) {
         let Some(first) = self.packet.first().filter(|&first| first & 1 == 0) else { return };
         let bits = self.modes.len().saturating_sub(1).checked_ilog2().map_or(0, |bits| bits + 1);
@@ -140,10 +148,10 @@ impl Blocks {
     }
 
     /// The played part of a stream that was read to its end; `None` if it is unknown.
-    pub(crate) fn heard(&self) -> Option<Heard> {
+    pub(in crate::decode) fn extent(&self) -> Option<Extent> {
         let keep = self.decoded.checked_sub(self.skip + self.trimmed)?;
-        let (skip, missing, behind) = (self.skip, self.missing, self.behind);
-        (!self.modes.is_empty()).then_some(Heard { skip, keep, missing, behind })
+        let (skip, missing, surplus_pages) = (self.skip, self.missing, self.surplus_pages);
+        (!self.modes.is_empty()).then_some(Extent { skip, keep, missing, surplus_pages })
     }
 }
 
@@ -152,9 +160,9 @@ impl Blocks {
 /// length.
 fn mode_flags(setup: &[u8]) -> Option<Vec<bool>> {
     const MODE: usize = 41;
-    let bit = |place: usize| setup[place / 8] >> (place % 8) & 1 == 1;
-    let number = |place: usize, bits: usize| (0..bits).fold(0u64, |value, i| value | u64::from(bit(place + i)) << i);
-    let mut start = (0..8 * setup.len()).rev().find(|&place| bit(place))?;
+    let bit = |index: usize| setup[index / 8] >> (index % 8) & 1 == 1;
+    let number = |index: usize, bits: usize| (0..bits).fold(0u64, |value, i| value | u64::from(bit(index + i)) << i);
+    let mut start = (0..8 * setup.len()).rev().find(|&index| bit(index))?;
     let (mut flags, mut found) = (Vec::new(), None);
     while start >= MODE + 6 && flags.len() < 64 {
         start -= MODE;
@@ -213,7 +221,7 @@ mod tests {
     const LONG: &[u8] = &[2];
     const SHORT: &[u8] = &[0];
 
-    fn heard(pages: &[(u8, i64, &[&[u8]])]) -> Heard {
+    fn extent(pages: &[(u8, i64, &[&[u8]])]) -> Extent {
         let mut first = b"\x01vorbis".to_vec();
         first.resize(28, 0);
         first.extend([0x86, 1]);
@@ -224,11 +232,11 @@ mod tests {
         for &(flags, position, packets) in pages {
             blocks.page(&page(flags, position, packets));
         }
-        blocks.heard().unwrap()
+        blocks.extent().unwrap()
     }
 
-    fn plain(skip: u64, keep: u64) -> Heard {
-        Heard { skip, keep, missing: None, behind: 0 }
+    fn plain(skip: u64, keep: u64) -> Extent {
+        Extent { skip, keep, missing: None, surplus_pages: 0 }
     }
 
     #[test]
@@ -242,32 +250,32 @@ mod tests {
     }
 
     #[test]
-    fn positions_say_what_is_to_be_heard() {
+    fn positions_say_what_is_to_be_extent() {
         let three: &[&[u8]] = &[LONG, LONG, LONG];
         let two: &[&[u8]] = &[LONG, LONG];
-        assert_eq!(heard(&[(0, 256, three), (4, 512, two)]), plain(0, 512));
-        assert_eq!(heard(&[(0, 256, &[LONG, LONG, LONG, b"\x01"]), (4, 416, &[SHORT, LONG])]), plain(0, 416));
-        assert_eq!(heard(&[(0, 256, three), (4, 400, two)]), plain(0, 400), "padding");
-        assert_eq!(heard(&[(0, 200, three), (4, 456, two)]), plain(56, 456), "a delay");
-        assert_eq!(heard(&[(0, 1000, three), (4, 1256, two)]), plain(0, 512), "a part of a stream");
-        assert_eq!(heard(&[(4, 200, three)]), plain(0, 200), "one page: padding");
-        assert_eq!(heard(&[(0, -1, three), (0, -1, two), (4, 600, two)]), plain(0, 600), "no positions");
-        assert_eq!(heard(&[(0, 256, three), (4, -1, two)]), plain(0, 512), "none at the end");
-        assert_eq!(heard(&[(0, -1, three), (0, 500, two), (4, 756, two)]), plain(12, 756), "a delay of two pages");
+        assert_eq!(extent(&[(0, 256, three), (4, 512, two)]), plain(0, 512));
+        assert_eq!(extent(&[(0, 256, &[LONG, LONG, LONG, b"\x01"]), (4, 416, &[SHORT, LONG])]), plain(0, 416));
+        assert_eq!(extent(&[(0, 256, three), (4, 400, two)]), plain(0, 400), "padding");
+        assert_eq!(extent(&[(0, 200, three), (4, 456, two)]), plain(56, 456), "a delay");
+        assert_eq!(extent(&[(0, 1000, three), (4, 1256, two)]), plain(0, 512), "a part of a stream");
+        assert_eq!(extent(&[(4, 200, three)]), plain(0, 200), "one page: padding");
+        assert_eq!(extent(&[(0, -1, three), (0, -1, two), (4, 600, two)]), plain(0, 600), "no positions");
+        assert_eq!(extent(&[(0, 256, three), (4, -1, two)]), plain(0, 512), "none at the end");
+        assert_eq!(extent(&[(0, -1, three), (0, 500, two), (4, 756, two)]), plain(12, 756), "a delay of two pages");
         // An audio packet on the page of the headers, where it does not belong.
-        assert_eq!(heard(&[(0, 0, &[LONG]), (0, 240, two), (4, 496, two)]), plain(16, 496));
-        assert_eq!(heard(&[(0, 256, three), (0, 300, two), (4, 556, two)]), plain(0, 768), "the next position counts");
-        assert_eq!(heard(&[(0, 256, three), (4, 100, two)]), plain(0, 100), "more padding than the last page holds");
+        assert_eq!(extent(&[(0, 0, &[LONG]), (0, 240, two), (4, 496, two)]), plain(16, 496));
+        assert_eq!(extent(&[(0, 256, three), (0, 300, two), (4, 556, two)]), plain(0, 768), "the next position counts");
+        assert_eq!(extent(&[(0, 256, three), (4, 100, two)]), plain(0, 100), "more padding than the last page holds");
     }
 
     #[test]
-    fn what_is_missing_and_what_is_behind_the_end_is_told() {
+    fn missing_samples_and_surplus_pages_are_counted() {
         let three: &[&[u8]] = &[LONG, LONG, LONG];
-        let lost = heard(&[(0, 256, three), (0, 768, &[LONG, LONG]), (4, 1152, three)]);
-        let jumps = heard(&[(0, 256, three), (0, 521, &[LONG, LONG]), (4, 905, three)]);
+        let lost = extent(&[(0, 256, three), (0, 768, &[LONG, LONG]), (4, 1152, three)]);
+        let jumps = extent(&[(0, 256, three), (0, 521, &[LONG, LONG]), (4, 905, three)]);
         assert_eq!(jumps, plain(0, 896), "an editor's");
-        assert_eq!(lost, Heard { missing: Some(Missing { at: 256, count: 256 }), ..plain(0, 896) });
-        let twice = heard(&[(0, 256, three), (4, 600, three), (0, 984, three), (4, 1368, three)]);
-        assert_eq!(twice, Heard { behind: 2, ..plain(0, 600) });
+        assert_eq!(lost, Extent { missing: Some(Missing { at: 256, count: 256 }), ..plain(0, 896) });
+        let twice = extent(&[(0, 256, three), (4, 600, three), (0, 984, three), (4, 1368, three)]);
+        assert_eq!(twice, Extent { surplus_pages: 2, ..plain(0, 600) });
     }
 }

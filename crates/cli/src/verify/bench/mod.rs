@@ -17,11 +17,14 @@ use mert_verify::fixture::Fixture;
 use mert_verify::npz;
 use serde_json::json;
 
+use crate::hub_inputs;
+use mert_cli::hub::Messages;
 use mert_cli::terminal::{Exit, print};
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
-    /// The converted file [default: the built-in fixture, which is tiny]
+    /// The converted file, or a model of the hub that holds a converted model.safetensors [default: the built-in
+    /// fixture, which is tiny]
     model: Option<PathBuf>,
     /// Seconds of generated audio in a window, up to 600; several, as in 1,5,30, give a row each. Memory that
     /// the allocator keeps after a longer window counts for the rows after it: ascending is best
@@ -91,7 +94,7 @@ impl BenchArgs {
         if self.against == Some(Peer::Tch) {
             bail!(
                 "--against tch needs libtorch, which this build lacks: build with --features tch (see \
-                 scripts/install-libtorch.sh)"
+                 scripts/install_libtorch.sh)"
             );
         }
         Ok(())
@@ -126,7 +129,10 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<Exit> {
     args.check()?;
     let fixture;
     let path = match &args.model {
-        Some(model) => SafetensorsFile::path_of(model)?,
+        Some(model) => {
+            let model = hub_inputs::converted(model, Messages::of("mert-verify", false))?;
+            SafetensorsFile::path_of(&model)?
+        }
         None => {
             fixture = Fixture::unpack()?;
             fixture.model()

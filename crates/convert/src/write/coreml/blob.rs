@@ -1,47 +1,58 @@
-//! The file `weights/weight.bin`: a header, then for each tensor a record that says what follows it, and its
-//! bytes. Everything starts at a multiple of 64 and is little-endian.
+//! The file `weights/weight.bin`: a header, then for each tensor a record that describes it, and its bytes. All of them
+//! start at a multiple of 64 and are little-endian.
 //!
-//! The format is that of `mlmodel/src/MILBlob/Blob/StorageFormat.hpp` in Apple's coremltools.
+//! The format is that of coremltools'
+//! [`StorageFormat.hpp`](https://github.com/apple/coremltools/blob/main/mlmodel/src/MILBlob/Blob/StorageFormat.hpp).
 
 use mert_arch::Dtype;
 
-use super::graph::Blob;
-use crate::write::tensors::Placed;
+use crate::plan::Step;
+use crate::write::tensors::OutputTensor;
 
 const ALIGNMENT: usize = 64;
 
-/// Bytes of the header, and so where the first record goes.
+/// The size of the header, and so the position of the first record.
 pub(super) const HEADER_LEN: usize = 64;
 
-/// Bytes of a record; the tensor's follow.
+/// The size of a record; the tensor's bytes follow it.
 const RECORD_LEN: usize = 64;
 
-/// What a record starts with.
+/// The first bytes of a record.
 const SENTINEL: u32 = 0xDEAD_BEEF;
 
 const VERSION: u32 = 2;
 
+/// A weight in the blob file.
+#[derive(Debug, Clone)]
+pub(super) struct Blob<'p> {
+    pub(super) step: &'p Step,
+    /// The stored element type.
+    pub(super) stored: Dtype,
+    /// The position of the record.
+    pub(super) record: usize,
+}
+
 impl<'p> Blob<'p> {
-    /// Where the next record goes.
+    /// The position of the next record.
     pub(super) fn end(&self) -> usize {
-        self.placed().range().end.next_multiple_of(ALIGNMENT)
+        self.tensor().range().end.next_multiple_of(ALIGNMENT)
     }
 
-    /// The tensor, and where its bytes go.
-    pub(super) fn placed(&self) -> Placed<'p> {
-        Placed { step: self.step, stored: self.stored, offset: self.record + RECORD_LEN }
+    /// The tensor and its position in the file.
+    pub(super) fn tensor(&self) -> OutputTensor<'p> {
+        OutputTensor { step: self.step, stored: self.stored, offset: self.record + RECORD_LEN }
     }
 
-    /// Its record.
+    /// The tensor's record.
     pub(super) fn record(&self) -> [u8; RECORD_LEN] {
         // F16 = 1, F32 = 2 (`BlobDataType`); bfloat16 has none that MIL could refer to.
         let dtype: u32 = if self.stored == Dtype::F32 { 2 } else { 1 };
-        let placed = self.placed();
+        let tensor = self.tensor();
         let mut record = [0; RECORD_LEN];
         record[0..4].copy_from_slice(&SENTINEL.to_le_bytes());
         record[4..8].copy_from_slice(&dtype.to_le_bytes());
-        record[8..16].copy_from_slice(&(placed.byte_len() as u64).to_le_bytes());
-        record[16..24].copy_from_slice(&(placed.offset as u64).to_le_bytes());
+        record[8..16].copy_from_slice(&(tensor.byte_len() as u64).to_le_bytes());
+        record[16..24].copy_from_slice(&(tensor.offset as u64).to_le_bytes());
         record
     }
 }

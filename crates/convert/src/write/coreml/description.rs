@@ -1,4 +1,4 @@
-//! What the package says about itself: the features that an app and Xcode see, and the metadata.
+//! The description of a package: the features that an app and Xcode see, and the metadata.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,16 @@ use super::proto::{
     ArrayDataType, ArrayFeatureType, EnumeratedShapes, FeatureDescription, FeatureType, Metadata, Shape,
     ShapeFlexibility, ShapeRange, SizeRange,
 };
-use super::{FRAMES_OUTPUT, INPUT};
-use crate::Plan;
+use crate::plan::Plan;
 
-/// The clip that goes in.
+/// The program's input, f32 `(1, samples)`.
+pub(super) const INPUT: &str = "input_values";
+/// The program's output, f32 `(hidden states, hidden_size)`.
+pub(super) const POOLED_OUTPUT: &str = "hidden_states";
+/// The program's optional second output, f32 `(hidden states, frames, hidden_size)`.
+pub(super) const FRAMES_OUTPUT: &str = "frame_hidden_states";
+
+/// The input: one clip.
 pub(super) fn input(preprocessor: Preprocessor, samples: &InputSamples) -> FeatureDescription {
     let shape = |samples: usize| vec![1, samples as i64];
     let (default, shape_flexibility) = match samples {
@@ -38,7 +44,7 @@ pub(super) fn input(preprocessor: Preprocessor, samples: &InputSamples) -> Featu
     feature(INPUT, text, shape(default), shape_flexibility)
 }
 
-/// The shape of an output whose frames depend on the clip is left open.
+/// An output. Its shape is left open if its number of frames depends on the clip.
 pub(super) fn output(tensor: &Tensor, layers: &[usize]) -> FeatureDescription {
     let rows = if layers.iter().copied().eq(0..layers.len()) {
         "row i is hidden state i".to_string()
@@ -53,13 +59,14 @@ pub(super) fn output(tensor: &Tensor, layers: &[usize]) -> FeatureDescription {
     feature(&tensor.name, text, known.unwrap_or_default(), None)
 }
 
+/// A feature of f32 values.
 fn feature(name: &str, text: String, shape: Vec<i64>, flexibility: Option<ShapeFlexibility>) -> FeatureDescription {
     let multi_array_type =
         Some(ArrayFeatureType { shape, data_type: ArrayDataType::Float32.into(), shape_flexibility: flexibility });
     FeatureDescription { name: name.into(), short_description: text, r#type: Some(FeatureType { multi_array_type }) }
 }
 
-/// What a converted file says about itself, as far as a package needs it said, and how to read its rows.
+/// The metadata of a converted file that applies to a package, and a guide to the rows of its output.
 pub(super) fn metadata(plan: &Plan, layers: &[usize], source_sha256: String) -> Metadata {
     let known = known_by_sha256(&source_sha256);
     let config = &plan.config;
@@ -75,7 +82,7 @@ pub(super) fn metadata(plan: &Plan, layers: &[usize], source_sha256: String) -> 
         |known| known.license.to_string(),
     );
     let mut user_defined: BTreeMap<String, String> = written.to_map();
-    // They tell how Conv1d weights lie in a safetensors file; the format of a package leaves no choice.
+    // These describe Conv1d weights in a safetensors file; a package has only one layout.
     user_defined.remove("layout");
     user_defined.remove("format");
     user_defined.insert("hidden_states".into(), list(layers));
@@ -95,6 +102,7 @@ pub(super) fn metadata(plan: &Plan, layers: &[usize], source_sha256: String) -> 
     }
 }
 
+/// A guide to the rows of the output.
 fn layer_guide(config: &Config, layers: &[usize]) -> String {
     let last = config.num_hidden_layers;
     let rows: Vec<String> = layers
@@ -113,6 +121,7 @@ fn layer_guide(config: &Config, layers: &[usize]) -> String {
     )
 }
 
+/// Numbers, separated by commas.
 fn list(layers: &[usize]) -> String {
     let names: Vec<String> = layers.iter().map(usize::to_string).collect();
     names.join(",")

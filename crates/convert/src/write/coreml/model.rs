@@ -10,14 +10,14 @@ use super::graph::{Conv, Dim, Float, Graph, Tensor};
 /// The encoder, with the choices that do not come from its configuration.
 pub(super) struct Model<'a> {
     pub(super) config: &'a Config,
-    /// The type in which it computes.
+    /// The type of the computation.
     pub(super) dtype: Float,
-    /// Whether attention may be one operation.
+    /// Whether attention is one operation.
     pub(super) fused_attention: bool,
 }
 
 impl Model<'_> {
-    /// Hidden states 0 to `last`, each `(1, frames, hidden_size)`, of `input_values` `(1, samples)` in f32.
+    /// The hidden states 0 to `last`, each `(1, frames, hidden_size)`, of `input_values` `(1, samples)` in f32.
     pub(super) fn hidden_states(&self, g: &mut Graph<'_>, input_values: &Tensor, last: usize) -> Vec<Tensor> {
         let features = self.feature_extractor(g, input_values);
         let features = self.feature_projection(g, &features);
@@ -44,8 +44,8 @@ impl Model<'_> {
         g.transpose("feature_extractor.frames", &x, &[0, 2, 1])
     }
 
-    /// The first convolution and what normalises it compute in f32: they meet the samples, whose squares are
-    /// summed over a whole clip.
+    /// One layer of the feature extractor. The first convolution and its norm compute in f32, because the norm sums squares
+    /// over a whole clip.
     fn conv_layer(&self, g: &mut Graph<'_>, x: &Tensor, i: usize) -> Tensor {
         let at = format!("feature_extractor.conv_layers.{i}");
         let (weight, bias) = (format!("{at}.conv.weight"), format!("{at}.conv.bias"));
@@ -74,8 +74,8 @@ impl Model<'_> {
         g.linear("feature_projection.projection", &x, "feature_projection.projection")
     }
 
-    /// `(1, frames, hidden_size)` to the same. An even kernel has one zero fewer behind than before, where PyTorch
-    /// pads both ends alike and drops the last frame.
+    /// The positional convolution, from `(1, frames, hidden_size)` to the same shape. PyTorch pads both ends of an even kernel
+    /// alike and drops the last frame; here the end has one zero fewer.
     fn positional_conv(&self, g: &mut Graph<'_>, x: &Tensor) -> Tensor {
         let at = "encoder.pos_conv_embed";
         let (weight, bias) = (format!("{at}.conv.weight"), format!("{at}.conv.bias"));
@@ -167,8 +167,8 @@ impl Model<'_> {
     }
 }
 
-/// The mean over frames of each state, `(states, hidden_size)`, under the name `output`. Means are taken in f32:
-/// half precision cannot count to 1500 frames.
+/// The mean over frames of each state, `(states, hidden_size)`, under the name `output`. Means are computed in f32, because
+/// half precision cannot sum 1500 frames.
 pub(super) fn pooled(g: &mut Graph<'_>, states: &[(usize, Tensor)], output: &str) -> Tensor {
     if let [(_, only)] = states {
         return g.reduce_mean(output, only, 1);
@@ -178,7 +178,7 @@ pub(super) fn pooled(g: &mut Graph<'_>, states: &[(usize, Tensor)], output: &str
     g.concat(output, &pooled)
 }
 
-/// All frames of each state, `(states, frames, hidden_size)`, under the name `output`.
+/// The frames of all states, `(states, frames, hidden_size)`, under the name `output`.
 pub(super) fn stacked(g: &mut Graph<'_>, states: &[(usize, Tensor)], output: &str) -> Tensor {
     if let [(_, only)] = states {
         return g.identity(output, only);

@@ -7,28 +7,28 @@ use mert_arch::{Config, LayerSelection};
 
 use crate::{ConvertError, Result};
 
-/// What a package's user may choose beside the plan.
+/// The choices for a package apart from the plan.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct CoreMlOptions {
-    /// How long a clip it takes.
+    /// The lengths of clip that the package takes.
     pub lengths: InputLengths,
-    /// Whether it also returns the hidden states of every frame, `frame_hidden_states`.
+    /// Whether the package also returns the hidden states of every frame, `frame_hidden_states`.
     pub frames: bool,
-    /// Which hidden states it returns. What is above the highest is neither computed nor stored.
+    /// The hidden states that the package returns. Layers above the highest are neither computed nor stored.
     pub layers: LayerSelection,
-    /// The oldest system that is to run it.
+    /// The oldest system that the package must run on.
     pub minimum_deployment: DeploymentTarget,
 }
 
-/// The lengths of clip that a package takes, in seconds: `30`, `5,10,30`, or `1-30` for all between.
+/// The lengths of clip that a package takes, in seconds: `30`, `5,10,30`, or `1-30` for every length in the range.
 ///
-/// One length is what the Neural Engine is best at; listed lengths keep it eligible at each of them; a range
-/// runs at any length in it, on the other processors.
+/// The Neural Engine is fastest with one length and still eligible with listed ones. With a range, Core ML uses the other
+/// processors.
 #[derive(Debug, Clone, PartialEq)]
 pub enum InputLengths {
-    /// These, the first of them by default.
+    /// The listed lengths, of which the first is the default.
     Listed(Vec<f64>),
-    /// All between two.
+    /// Every length between two.
     Range(f64, f64),
 }
 
@@ -38,11 +38,10 @@ impl Default for InputLengths {
     }
 }
 
-/// The longest clip that a package is made for: attention's scores grow with the square of the length, and
-/// ten minutes need 22 GB for them.
+/// The limit on a clip's length. Attention's scores grow with the square of the length and take 22 GB for ten minutes.
 const MAX_SECONDS: f64 = 600.0;
 
-/// Core ML's own limit.
+/// Core ML's limit on listed lengths.
 const MAX_LISTED: usize = 128;
 
 impl FromStr for InputLengths {
@@ -50,26 +49,27 @@ impl FromStr for InputLengths {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let number = |part: &str| -> Result<f64, String> {
-            let seconds: f64 = part.trim().parse().map_err(|_| {
-                format!("`{text}` is no choice of lengths: expected seconds such as `30`, `5,10,30` or `1-30`")
-            })?;
+            let seconds: f64 = part
+                .trim()
+                .parse()
+                .map_err(|_| format!("invalid lengths `{text}`: expected seconds such as `30`, `5,10,30` or `1-30`"))?;
             if !(seconds > 0.0 && seconds <= MAX_SECONDS) {
-                return Err(format!("{seconds} seconds: expected a length above 0 and up to {MAX_SECONDS}"));
+                return Err(format!("invalid length {seconds}: expected seconds above 0 and up to {MAX_SECONDS}"));
             }
             Ok(seconds)
         };
-        // `5e-1` is a number, no range.
+        // `5e-1` is a number, not a range.
         let is_number = text.trim().parse::<f64>().is_ok();
         if let Some((shortest, longest)) = text.split_once('-').filter(|_| !is_number && !text.contains(',')) {
             let (shortest, longest) = (number(shortest)?, number(longest)?);
             if shortest >= longest {
-                return Err(format!("`{text}`: a range goes from a shorter to a longer length"));
+                return Err(format!("invalid range `{text}`: expected a shorter, then a longer length"));
             }
             return Ok(InputLengths::Range(shortest, longest));
         }
         let listed: Vec<f64> = text.split(',').map(number).collect::<Result<_, _>>()?;
         if listed.len() > MAX_LISTED {
-            return Err(format!("{} lengths are listed, Core ML takes at most {MAX_LISTED}", listed.len()));
+            return Err(format!("{} lengths are listed, expected at most {MAX_LISTED}", listed.len()));
         }
         Ok(InputLengths::Listed(listed))
     }
@@ -87,13 +87,14 @@ impl fmt::Display for InputLengths {
     }
 }
 
-/// The same in samples.
+/// The lengths of clip that a package takes, in samples.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum InputSamples {
-    /// Exactly one length.
+    /// A single length.
     Fixed(usize),
     /// Two or more, without repetition; the first is the default.
     Listed(Vec<usize>),
+    /// Every length between two.
     Range(usize, usize),
 }
 
@@ -104,7 +105,7 @@ impl InputLengths {
             let samples = (seconds * f64::from(rate)).round() as usize;
             if config.frames(samples).is_none() {
                 let needed = config.receptive_field();
-                return Err(ConvertError::CoreMl(format!(
+                return Err(ConvertError::core_ml(format!(
                     "a clip of {seconds} s has {samples} samples at {rate} Hz, but one frame needs {needed}; give a \
                      longer --seconds"
                 )));
@@ -129,7 +130,7 @@ impl InputLengths {
                     }
                 }
                 Ok(match unique[..] {
-                    [] => return Err(ConvertError::CoreMl("no length of clip is given".into())),
+                    [] => return Err(ConvertError::core_ml("no length of clip is given")),
                     [only] => InputSamples::Fixed(only),
                     _ => InputSamples::Listed(unique),
                 })
@@ -138,7 +139,7 @@ impl InputLengths {
     }
 }
 
-/// The oldest system that is to run a package; it decides which operations there are.
+/// The oldest system that a package must run on, which decides the available operations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DeploymentTarget {
     /// iOS 15, macOS 12: specification 6.
@@ -153,7 +154,8 @@ pub enum DeploymentTarget {
 }
 
 impl DeploymentTarget {
-    const ALL: [DeploymentTarget; 4] =
+    /// Every target, the oldest first.
+    pub const ALL: [DeploymentTarget; 4] =
         [DeploymentTarget::Ios15, DeploymentTarget::Ios16, DeploymentTarget::Ios17, DeploymentTarget::Ios18];
 
     /// The lower-case name used on the command line.
@@ -166,7 +168,7 @@ impl DeploymentTarget {
         }
     }
 
-    /// The version of Core ML's model format that came with it.
+    /// The version of Core ML's model format that the system introduced.
     pub(super) const fn specification_version(self) -> i32 {
         match self {
             DeploymentTarget::Ios15 => 6,
@@ -176,7 +178,7 @@ impl DeploymentTarget {
         }
     }
 
-    /// Its set of operations.
+    /// The system's set of operations.
     pub(super) const fn opset(self) -> &'static str {
         match self {
             DeploymentTarget::Ios15 => "CoreML5",
@@ -186,7 +188,7 @@ impl DeploymentTarget {
         }
     }
 
-    /// Whether attention is one operation there.
+    /// Whether the system has attention as one operation.
     pub(super) const fn has_attention(self) -> bool {
         matches!(self, DeploymentTarget::Ios18)
     }

@@ -1,20 +1,21 @@
-//! Writing a Core ML package: program, weights and manifest.
+//! The folder of a Core ML package: program, weights and manifest.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 
+use mert_checkpoint::Source;
+use mert_fs::{AtomicFolder, FsError, MappedFile, Writeback, check_folder_output};
 use prost::Message;
 use serde::Serialize;
 
-use super::{CoreMlProgram, blob};
-use crate::write::tensors::{Target, write_tensors_and_hash};
-use crate::write::{Written, refuse_input_as_output};
-use mert_checkpoint::Source;
-use mert_fs::{AtomicFolder, FsError, MappedFile, Writeback, check_folder_output};
-
-use crate::{ConvertError, Result, Step};
+use super::blob;
+use super::program::CoreMlProgram;
+use crate::plan::Step;
+use crate::write::output::{Written, refuse_input_as_output};
+use crate::write::tensors::{OutputFile, write_tensors_and_hash};
+use crate::{ConvertError, Result};
 
 /// The kind of folder that may be replaced, for messages.
 const PACKAGE: &str = "a Core ML package (a folder with Manifest.json and Data/com.apple.CoreML)";
@@ -23,12 +24,11 @@ const MANIFEST: &str = "Manifest.json";
 const MODEL: &str = "com.apple.CoreML/model.mlmodel";
 const WEIGHTS: &str = "com.apple.CoreML/weights";
 
-/// Writes a program and the weights that it uses as a package, `NAME.mlpackage`; `progress` is told each step as
-/// it is done.
+/// Writes a program and the weights that it uses as a package, `NAME.mlpackage`; `on_step` is called after each step.
 ///
-/// As [`write::safetensors`](crate::write::safetensors) does it: on the threads of the current rayon pool, a few
-/// pieces of a tensor in memory, the same bytes on any number of threads, read back before the package gets its
-/// name.
+/// It works as [`write::safetensors`](crate::write::safetensors) does: on the threads of the current rayon pool, with a few
+/// pieces of a tensor in memory and the same bytes on any number of threads, read back before the package is renamed to
+/// `output`.
 ///
 /// # Errors
 /// [`ConvertError`]; `output` is then as it was before.
@@ -37,84 +37,82 @@ pub fn coreml(
     source: &Source,
     output: &Path,
     force: bool,
-    progress: &(dyn Fn(&Step) + Sync),
+    on_step: &(dyn Fn(&Step) + Sync),
 ) -> Result<Written> {
     refuse_input_as_output(program.plan, source, output)?;
     let folder = AtomicFolder::create(output, force, PACKAGE, is_package)?;
-    let failed = |source| FsError::write(output, source);
+    let write_error = |source| FsError::write(output, source);
     let data = folder.temporary_path().join("Data");
     let weights = data.join(WEIGHTS);
-    // Not all at once: that would make the temporary folder anew if a signal has just removed it.
+    // Not all at once: that would create the temporary folder again if a signal has just removed it.
     for folder in [&data, &data.join("com.apple.CoreML"), &weights] {
-        fs::create_dir(folder).map_err(failed)?;
+        fs::create_dir(folder).map_err(write_error)?;
     }
     let weights = weights.join("weight.bin");
-    let file = File::create_new(&weights).map_err(failed)?;
-    let done: Result<_> = Writeback::during(&file, |writeback| {
-        let target = Target { file: &file, path: &weights, output, writeback };
-        write_weights(program, source, &target, progress)
+    let file = File::create_new(&weights).map_err(write_error)?;
+    let written: Result<_> = Writeback::during(&file, |writeback| {
+        let target = OutputFile { file: &file, path: &weights, output, writeback };
+        write_weights(program, source, &target, on_step)
     })
-    .map_err(failed)?;
-    let source_sha256 = done?;
+    .map_err(write_error)?;
+    let source_sha256 = written?;
     program.plan.check_source(&source_sha256)?;
-    file.sync_all().map_err(failed)?;
+    file.sync_all().map_err(write_error)?;
 
     let encoded = program.model(source_sha256.clone()).encode_to_vec();
-    write_file(&data.join(MODEL), &encoded).map_err(failed)?;
+    write_file(&data.join(MODEL), &encoded).map_err(write_error)?;
     let manifest = manifest();
-    write_file(&folder.temporary_path().join(MANIFEST), &manifest).map_err(failed)?;
-    if fs::read(data.join(MODEL)).map_err(failed)? != encoded {
-        let reason = "the model is another".to_string();
-        return Err(ConvertError::ReadBack { path: output.to_path_buf(), reason });
+    write_file(&folder.temporary_path().join(MANIFEST), &manifest).map_err(write_error)?;
+    if fs::read(data.join(MODEL)).map_err(write_error)? != encoded {
+        return Err(ConvertError::read_back(output, "the model differs"));
     }
-    let weight_bytes = file.metadata().map_err(failed)?.len();
+    let weight_bytes = file.metadata().map_err(write_error)?.len();
     folder.commit()?;
     Ok(Written { bytes: weight_bytes + (encoded.len() + manifest.len()) as u64, source_sha256 })
 }
 
-/// Writes `weight.bin` and gives the checkpoint's SHA-256.
+/// Writes `weight.bin` and returns the checkpoint's SHA-256.
 fn write_weights(
     program: &CoreMlProgram<'_>,
     source: &Source,
-    target: &Target<'_>,
-    progress: &(dyn Fn(&Step) + Sync),
+    target: &OutputFile<'_>,
+    on_step: &(dyn Fn(&Step) + Sync),
 ) -> Result<String> {
-    let tensors: Vec<_> = program.blobs.iter().map(|blob| blob.placed()).collect();
+    let tensors: Vec<_> = program.blobs.iter().map(|blob| blob.tensor()).collect();
     let header = blob::header(tensors.len());
     target.write_at(&header, 0)?;
     for blob in &program.blobs {
         target.write_at(&blob.record(), blob.record)?;
     }
-    let source_sha256 = write_tensors_and_hash(&tensors, source, target, progress)?;
+    let source_sha256 = write_tensors_and_hash(&tensors, source, target, on_step)?;
     let written = target.reopen()?;
-    let is_there = |bytes: &[u8], offset: usize| found(&written, offset, bytes.len()) == Some(bytes);
-    let whole = is_there(&header, 0) && program.blobs.iter().all(|blob| is_there(&blob.record(), blob.record));
-    if whole {
+    let has = |bytes: &[u8], offset: usize| bytes_at(&written, offset, bytes.len()) == Some(bytes);
+    if has(&header, 0) && program.blobs.iter().all(|blob| has(&blob.record(), blob.record)) {
         return Ok(source_sha256);
     }
-    let reason = "a record of weight.bin is another".to_string();
-    Err(ConvertError::ReadBack { path: target.output.to_path_buf(), reason })
+    Err(ConvertError::read_back(target.output, "a record of weight.bin differs"))
 }
 
-fn found(file: &MappedFile, offset: usize, length: usize) -> Option<&[u8]> {
+fn bytes_at(file: &MappedFile, offset: usize, length: usize) -> Option<&[u8]> {
     file.bytes().get(offset..)?.get(..length)
 }
 
+/// Writes and syncs a new file.
 fn write_file(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut file = File::create_new(path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }
 
-/// Whether a package may be written to `output`: nothing is there, or with `force` a package.
+/// Checks that a package may be written to `output`: nothing is there, or with `force` a package.
 ///
 /// # Errors
-/// [`FsError::OutputExists`] or [`ConvertError::OutputNotAPackage`].
+/// [`FsError::OutputExists`] or [`FsError::OutputNotReplaceable`].
 pub fn check_package_output(output: &Path, force: bool) -> Result<()> {
     Ok(check_folder_output(output, force, PACKAGE, is_package).map(drop)?)
 }
 
-/// Whether a folder is what this module writes, and so may be replaced.
+/// Whether a folder is a package, and so may be replaced.
 fn is_package(folder: &Path) -> bool {
     folder.join(MANIFEST).is_file() && folder.join("Data").join(MODEL).is_file()
 }
@@ -135,8 +133,8 @@ struct Item {
     path: &'static str,
 }
 
-/// Says which file in the package is what. The identifiers need to differ within it only; others draw them at
-/// random, which would make each package's bytes its own.
+/// The manifest, which names the files of the package. The identifiers must differ within it only; Apple's tools draw them
+/// at random, with which the same input would not give the same bytes.
 fn manifest() -> Vec<u8> {
     const MODEL_ID: &str = "4D455254-0000-4000-8000-000000000001";
     const WEIGHTS_ID: &str = "4D455254-0000-4000-8000-000000000002";
@@ -149,6 +147,6 @@ fn manifest() -> Vec<u8> {
         ]),
         root_model_identifier: MODEL_ID,
     };
-    // Strings under string keys always serialise.
+    // Strings under string keys can always be serialised.
     serde_json::to_vec_pretty(&manifest).unwrap_or_default()
 }

@@ -1,5 +1,4 @@
-//! The messages of Core ML's model format that a package needs, as `prost` structs: no .proto file, no build
-//! script.
+//! The messages of Core ML's model format that a package needs, as `prost` structs without .proto file and build script.
 //!
 //! Names and numbers are those of Apple's `Model.proto`, `FeatureTypes.proto` and `MIL.proto`
 //! (<https://github.com/apple/coremltools/tree/main/mlmodel/format>). Maps are sorted, so that the same model
@@ -20,7 +19,7 @@ pub(super) struct Model {
     pub(super) ml_program: Option<Program>,
 }
 
-/// What an app and Xcode see.
+/// The description that an app and Xcode see.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct ModelDescription {
     #[prost(message, repeated, tag = "1")]
@@ -157,7 +156,7 @@ pub(super) struct Argument {
     pub(super) arguments: Vec<Binding>,
 }
 
-/// A reference to a value by its name. (The format also has values given in place; none is written.)
+/// A reference to a value by its name. (The format's inline values are not used.)
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Binding {
     #[prost(string, optional, tag = "1")]
@@ -272,7 +271,7 @@ pub(super) enum TensorValues {
     Bools(Bools),
     #[prost(message, tag = "4")]
     Strings(Strings),
-    /// float16, little-endian.
+    /// The bytes of float16 values, little-endian.
     #[prost(message, tag = "7")]
     Bytes(Bytes),
 }

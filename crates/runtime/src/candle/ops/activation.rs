@@ -1,3 +1,5 @@
+//! Activation functions.
+
 use candle_core::{Result, Tensor};
 use mert_arch::Activation;
 
@@ -17,7 +19,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gelu_is_the_erf_one() {
+    fn gelu_is_the_erf_form() {
         let x = Tensor::new(&[-3.0f32, -1.0, -0.5, 0.0, 0.5, 1.0, 3.0], &Device::Cpu).unwrap();
         // x·Φ(x), Φ from a table of the normal distribution to ten digits.
         let phi: [f64; 7] = [0.0013498980, 0.1586552539, 0.3085375387, 0.5, 0.6914624613, 0.8413447461, 0.9986501020];

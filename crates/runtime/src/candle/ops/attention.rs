@@ -1,14 +1,18 @@
+//! Scaled dot-product attention, a block of queries at a time.
+
 use candle_core::{D, DType, Result, Tensor};
 
-/// Queries handled at a time: bounds the scores held in memory to `QUERY_BLOCK × frames` for each
-/// head, so that memory grows with the clip's length and not with its square.
+/// Queries of a block. It bounds the scores in memory to `QUERY_BLOCK × frames` for each head, so that memory grows
+/// with the clip's length and not with its square.
 const QUERY_BLOCK: usize = 512;
 
-/// softmax(q·kᵀ)·v for each head, over all frames.
+/// Computes softmax(q·kᵀ)·v for each head, over all frames.
 ///
 /// `q`, `k` and `v` are `(batch, heads, frames, head_dim)`; `q` already carries the factor
 /// 1/√head_dim. With `relax` = r the logits z become ((z / r) − max(z / r)) · r: the same softmax, with
-/// q·kᵀ smaller by r while it is in the activations' type.
+/// q·kᵀ smaller by r while it is in the activations' dtype.
+///
+/// A bias of the scores, such as WavLM's gated relative position bias, is added to `logits`, divided by `relax`.
 pub(crate) fn scaled_dot_product_attention(q: &Tensor, k: &Tensor, v: &Tensor, relax: Option<f64>) -> Result<Tensor> {
     let frames = q.dim(2)?;
     let k_transposed = k.transpose(2, 3)?.contiguous()?;

@@ -1,20 +1,22 @@
+//! One-dimensional convolutions over channels-last frames.
+
 use candle_core::{Result, Tensor};
 
 /// A one-dimensional convolution (a cross-correlation, as in PyTorch) over frames.
 #[derive(Debug, Clone)]
 pub(crate) struct Conv1d {
-    /// `(out, in / groups, kernel)`, contiguous.
+    /// The weight, `(out, in / groups, kernel)`, contiguous.
     weight: Tensor,
-    /// `(out,)`.
+    /// The bias, `(out,)`.
     bias: Option<Tensor>,
     stride: usize,
-    /// Zeros on both ends.
+    /// The number of zeros on both ends.
     padding: usize,
     groups: usize,
 }
 
 impl Conv1d {
-    /// `weight` is in PyTorch's order.
+    /// Takes `weight` `(out, in / groups, kernel)`.
     pub(crate) fn new(
         weight: Tensor,
         bias: Option<Tensor>,
@@ -25,7 +27,7 @@ impl Conv1d {
         Ok(Conv1d { weight: weight.contiguous()?, bias, stride, padding, groups })
     }
 
-    /// `(batch, frames, in)` → `(batch, (frames + 2·padding − kernel) / stride + 1, out)`.
+    /// Maps `(batch, frames, in)` to `(batch, (frames + 2·padding − kernel) / stride + 1, out)`.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let channels_first = x.transpose(1, 2)?.contiguous()?;
         let y = channels_first.conv1d(&self.weight, self.padding, self.stride, 1, self.groups)?;

@@ -1,8 +1,7 @@
-//! The kernels, over candle's own operations: the seam behind which faster ones go.
+//! The operations of the candle engine, made of candle's own; a faster kernel replaces one of them.
 //!
-//! Every function takes and returns channels-last activations, `(batch, frames, channels)`. Norms and
-//! softmax compute in f32 whatever the activations' type: sums over thousands of half-precision values
-//! lose the result.
+//! Every function takes and returns channels-last activations, `(batch, frames, channels)`. Norms and softmax compute
+//! in f32 in any dtype of the activations: sums over thousands of half-precision values lose the result.
 
 mod activation;
 mod attention;

@@ -1,14 +1,15 @@
+//! LayerNorm and GroupNorm, with the mean subtracted before squares are summed.
+
 use candle_core::{D, DType, Result, Tensor};
 
-/// Normalises over the channels of each frame: γ·(x − μ)/√(σ² + ε) + β, with the biased variance
-/// (Ba et al. 2016, arXiv:1607.06450).
+/// LayerNorm over the channels of each frame: γ·(x − μ)/√(σ² + ε) + β, with the biased variance
+/// ([Ba et al. 2016](https://arxiv.org/abs/1607.06450)).
 #[derive(Debug, Clone)]
 pub(crate) struct LayerNorm {
     affine: Affine,
 }
 
-/// GroupNorm with one channel per group: normalises over the frames of each channel
-/// (`torch.nn.GroupNorm(channels, channels)`).
+/// GroupNorm with one channel per group, over the frames of each channel: `torch.nn.GroupNorm(channels, channels)`.
 #[derive(Debug, Clone)]
 pub(crate) struct GroupNorm {
     affine: Affine,
@@ -46,8 +47,8 @@ impl Affine {
         Ok(Affine { weight: weight.to_dtype(DType::F32)?, bias: bias.to_dtype(DType::F32)?, eps })
     }
 
-    /// Two passes, mean first: candle's fused kernel takes E[x²] − μ² in f32, which cancels when the
-    /// mean is large against the spread.
+    /// Normalises over `dim` in two passes, mean first: candle's fused kernel takes `E[x²] − μ²` in f32, which cancels
+    /// when the mean is large against the spread.
     fn normalise(&self, x: &Tensor, dim: D) -> Result<Tensor> {
         let dtype = x.dtype();
         let x = x.to_dtype(DType::F32)?;

@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 
 use candle_core::pickle::PthTensors;
 use candle_core::{DType, Device};
-use mert_arch::{CONV0_WEIGHT, Dtype, inventory, rebuilds_negated_view};
+use mert_arch::{CONV0_WEIGHT, Dtype, inventory};
 use mert_runtime::ConvertedFile;
 use tch::Tensor;
 use zip::ZipArchive;
 use zip::read::{ArchiveOffset, Config};
 
+use crate::reference::negated_view::rebuilds_negated_view;
 use crate::{Result, VerifyError};
 
 /// The encoder's tensors in f32, by Hugging Face name without prefix.
@@ -112,7 +113,7 @@ fn plain(error: candle_core::Error) -> String {
     mert_runtime::Error::from(error).to_string()
 }
 
-/// The converter looks for the same mark; neither of the two pickle readers does.
+/// Whether a checkpoint holds a lazily negated view, which candle's pickle reader would read with the wrong sign.
 fn holds_negated_view(file: &Path) -> bool {
     let pickle = || -> Option<Vec<u8>> {
         // The archive starts at byte 0: the crate's search for the start fails for some lengths of the first entry's

@@ -1,0 +1,13 @@
+//! The configuration: the fields of a `config.json` that the forward pass depends on.
+
+mod architecture;
+mod error;
+mod field;
+mod json;
+mod validate;
+
+pub use architecture::{Config, FeatureExtractorNorm};
+pub use error::ConfigError;
+pub use field::ConfigField;
+pub(crate) use json::{parse, value_from_json};
+pub(crate) use validate::check_sample_rate;

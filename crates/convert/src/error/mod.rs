@@ -1,0 +1,225 @@
+//! Errors of reading and converting checkpoints: what was found, what was expected, and what to do.
+//!
+//! - this file: the errors.
+//! - `problem.rs`: the differences between a checkpoint and what its configuration implies, of which one error lists many.
+//! - `advice.rs`, `options.rs`: the advice about all of them together, and the options to paste.
+
+mod advice;
+mod options;
+mod problem;
+
+use std::path::{Path, PathBuf};
+
+use mert_arch::{ConfigError, Dtype, InferError};
+use mert_checkpoint::CheckpointError;
+use mert_fs::FsError;
+use thiserror::Error;
+
+use self::advice::{advice, list};
+pub use self::problem::Problem;
+
+/// The reason why a checkpoint was not converted. The output is then as it was before.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ConvertError {
+    /// The checkpoint could not be opened or read.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The output could not be written.
+    #[error(transparent)]
+    Output(#[from] FsError),
+    /// The configuration cannot be used.
+    #[error("{path}: {source}")]
+    Config {
+        /// The `config.json`.
+        path: PathBuf,
+        /// The defect.
+        source: ConfigError,
+    },
+    /// A field that the user set cannot be used.
+    #[error("--set: {source}")]
+    SetField {
+        /// The defect.
+        source: ConfigError,
+    },
+    /// Files that come with the checkpoint disagree about the model's audio input.
+    #[error(
+        "contradictory statements about the model's audio input: `{field}` is {}. A wrong value gives wrong embeddings \
+         without an error: find out which is right and give it with {option}",
+        .statements.join(" and ")
+    )]
+    Contradiction {
+        /// The field of `preprocessor_config.json`.
+        field: &'static str,
+        /// The conflicting values, each with its origin.
+        statements: Vec<String>,
+        /// The command-line option that overrides them.
+        option: &'static str,
+    },
+    /// There is no configuration, and the tensors' shapes do not imply one.
+    #[error(transparent)]
+    Infer(#[from] InferError),
+    /// Entries of the encoder are not tensors.
+    #[error("the checkpoint holds other objects in place of tensors:{}", list(.problems))]
+    NotTensors {
+        /// Every such object.
+        problems: Vec<Problem>,
+    },
+    /// Tensors are missing, unexpected or malformed.
+    #[error(
+        "the checkpoint does not match what its configuration ({config}) implies:{}{}",
+        list(.problems), advice(.problems)
+    )]
+    Mismatch {
+        /// The origin of the configuration.
+        config: String,
+        /// Every problem found.
+        problems: Vec<Problem>,
+    },
+    /// Tensors inside the encoder that no model of the family has.
+    #[error("{path}: {reason}")]
+    OtherEncoder {
+        /// The input.
+        path: PathBuf,
+        /// The architecture or tool that they come from, and what to do.
+        reason: String,
+    },
+    /// A `--drop` pattern matches a tensor of the encoder.
+    #[error(
+        "--drop `{pattern}` matches `{name}`, which is inside the encoder and takes part in what the model computes; --drop \
+         is for tensors outside the encoder, such as heads and counters"
+    )]
+    DropInEncoder {
+        /// The pattern.
+        pattern: String,
+        /// The first tensor that it matches.
+        name: String,
+    },
+    /// A `--drop` pattern matches no tensor.
+    #[error("--drop `{pattern}` matches no tensor of the checkpoint; correct it or leave it out")]
+    UnusedDrop {
+        /// The pattern.
+        pattern: String,
+    },
+    /// A tensor holds a NaN or an infinity.
+    #[error(
+        "tensor `{name}` holds {value} at index {index:?}, which makes every output of the model NaN; save the checkpoint \
+         again from a healthy model"
+    )]
+    NotFinite {
+        /// The tensor.
+        name: String,
+        /// The value's index.
+        index: Vec<usize>,
+        /// The value.
+        value: f32,
+    },
+    /// A finite value does not fit the target's range.
+    #[error(
+        "tensor `{name}` holds {} at index {index:?}, which overflows {dtype} (largest finite value {max:e}); \
+         {}", decimal(*.value), overflow_advice(*.dtype)
+    )]
+    Overflow {
+        /// The tensor.
+        name: String,
+        /// The value's index.
+        index: Vec<usize>,
+        /// The value.
+        value: f64,
+        /// The target's dtype.
+        dtype: Dtype,
+        /// The dtype's largest finite value.
+        max: f32,
+    },
+    /// A kernel tap of the positional convolution's direction has norm zero.
+    #[error(
+        "tensor `{name}`: kernel tap {tap} has norm zero, so weight norm would divide by zero; the checkpoint's \
+         positional convolution is broken. If its weights are all zeros, it was not saved or downloaded completely"
+    )]
+    ZeroNorm {
+        /// The direction's name.
+        name: String,
+        /// The tap.
+        tap: usize,
+    },
+    /// A norm's square is beyond the range in which f64 is exact.
+    #[error(
+        "tensor `{name}`: the values of kernel tap {tap} are too {size} for weight norm (their squares leave the range of \
+         f64), as those of a healthy model never are: save the checkpoint again from one"
+    )]
+    NormRange {
+        /// The direction's name.
+        name: String,
+        /// The tap.
+        tap: usize,
+        /// `small` or `large`.
+        size: &'static str,
+    },
+    /// The weight norm's magnitude and direction do not fit each other.
+    #[error("weight norm of `{name}`: {found} magnitudes, expected {expected}")]
+    MagnitudeCount {
+        /// The direction's name.
+        name: String,
+        /// The number of norms of the direction.
+        expected: usize,
+        /// The number of magnitudes.
+        found: usize,
+    },
+    /// Core ML cannot express the model or the options.
+    #[error("cannot make a Core ML package: {0}")]
+    CoreMl(String),
+    /// The output's name has the extension of no known format.
+    #[error("unknown output format of {path}: expected a name that ends in .safetensors or .mlpackage")]
+    OutputFormat {
+        /// The output.
+        path: PathBuf,
+    },
+    /// The output reads back differently from what was written, because of a fault of the disk or the memory.
+    #[error("{path} reads back differently from what was written ({reason}); the output was discarded")]
+    ReadBack {
+        /// The output.
+        path: PathBuf,
+        /// The difference.
+        reason: String,
+    },
+    /// A tensor of the checkpoint is a lazily negated view.
+    #[error(
+        "{path}: PyTorch saved `{name}` as a negated view, which would be read with the wrong sign; save it again after \
+         tensor.resolve_neg()"
+    )]
+    NegatedView {
+        /// The input.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+    },
+}
+
+impl ConvertError {
+    pub(crate) fn config(path: &Path, source: ConfigError) -> Self {
+        ConvertError::Config { path: path.to_path_buf(), source }
+    }
+
+    pub(crate) fn core_ml(reason: impl Into<String>) -> Self {
+        ConvertError::CoreMl(reason.into())
+    }
+
+    pub(crate) fn read_back(output: &Path, reason: impl Into<String>) -> Self {
+        ConvertError::ReadBack { path: output.to_path_buf(), reason: reason.into() }
+    }
+}
+
+/// A value in decimal notation: the shortest that parses to the same f32 or, if it is not an f32, f64.
+fn decimal(value: f64) -> String {
+    let short = value as f32;
+    if f64::from(short) == value { format!("{short:e}") } else { format!("{value:e}") }
+}
+
+/// The option that avoids an overflow.
+fn overflow_advice(dtype: Dtype) -> &'static str {
+    match dtype {
+        Dtype::F16 => "convert with --dtype bf16 or --dtype f32",
+        Dtype::Bf16 => "convert with --dtype f32",
+        Dtype::F32 => "weights of a healthy model never are as large: save the checkpoint again from one",
+    }
+}

@@ -1,0 +1,40 @@
+//! The options of a plan.
+
+use std::path::PathBuf;
+
+use mert_arch::{ConfigField, Dtype, Layout};
+
+use super::preprocessor::PreprocessorOptions;
+
+/// The user's choices for a conversion.
+#[derive(Debug, Clone)]
+pub struct PlanOptions {
+    /// The output's order of the axes of Conv1d weights.
+    pub layout: Layout,
+    /// The output's element type.
+    pub dtype: Dtype,
+    /// The `config.json` to use instead of the one found with the checkpoint.
+    pub config_file: Option<PathBuf>,
+    /// Configuration fields that override those of the file or those that would be assumed.
+    pub config_set: Vec<ConfigField>,
+    /// Overrides of the model's audio input, for files that do not state it or are wrong.
+    pub preprocessor: PreprocessorOptions,
+    /// The key prefix of the model to convert, if the checkpoint holds several.
+    pub prefix: Option<String>,
+    /// Names of tensors to leave out; a trailing `*` matches any ending.
+    pub drop: Vec<String>,
+}
+
+impl Default for PlanOptions {
+    fn default() -> Self {
+        PlanOptions {
+            layout: Layout::Mlx,
+            dtype: Dtype::F16,
+            config_file: None,
+            config_set: Vec::new(),
+            preprocessor: PreprocessorOptions::default(),
+            prefix: None,
+            drop: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! A program under construction: operations in order, and the weights that they use.
+//!
+//! - this file: the program's state; `operations.rs`: the operations of MIL that the encoder needs.
+//! - `values.rs`: values and constants, and their form in the file.
+//! - `half_factors.rs`: factors as products of half-precision numbers.
+
+mod half_factors;
+mod operations;
+mod values;
+
+use std::collections::BTreeMap;
+
+pub(super) use self::operations::Conv;
+pub(super) use self::values::{Dim, Float, Tensor};
+use self::values::{Operand, name_attribute, value_type};
+use super::blob::Blob;
+use super::proto::{Argument, Binding, BlobFileValue, Block, NamedValueType, Operation, Value, ValueKind, ValueType};
+use crate::plan::Step;
+
+/// The path of the blob file, as operations name it.
+const BLOB_FILE: &str = "@model_path/weights/weight.bin";
+
+/// Operations in the order in which they run.
+///
+/// Each method appends one operation, preceded by a `const` for each parameter, and returns its result with the type that
+/// the file must declare. Shapes are those of Apple's documentation of the iOS 15 operation set
+/// (<https://apple.github.io/coremltools/source/coremltools.converters.mil.mil.ops.defs.html>). A weight has the
+/// checkpoint's name; a value is named after the module that computes it.
+pub(super) struct Graph<'p> {
+    operations: Vec<Operation>,
+    steps: BTreeMap<&'p str, &'p Step>,
+    blobs: Vec<Blob<'p>>,
+    /// The position of the next blob's record.
+    blob_end: usize,
+    /// The first number that its type cannot represent closely enough, as a clause.
+    inexact: Option<String>,
+}
+
+impl<'p> Graph<'p> {
+    /// An empty program over the plan's weights; `blob_start` is the position of the first record of the blob file.
+    pub(super) fn new(steps: &'p [Step], blob_start: usize) -> Self {
+        let steps = steps.iter().map(|step| (step.output.as_str(), step)).collect();
+        Graph { operations: Vec::new(), steps, blobs: Vec::new(), blob_end: blob_start, inexact: None }
+    }
+
+    /// The program as a block that returns `outputs`, and the weights that it uses.
+    ///
+    /// # Errors
+    /// A number that its type cannot represent closely enough, as a clause.
+    pub(super) fn finish(self, outputs: &[Tensor]) -> Result<(Block, Vec<Blob<'p>>), String> {
+        if let Some(reason) = self.inexact {
+            return Err(reason);
+        }
+        let outputs = outputs.iter().map(|output| output.name.clone()).collect();
+        Ok((Block { outputs, operations: self.operations }, self.blobs))
+    }
+
+    /// A weight of the checkpoint, in the blob file.
+    ///
+    /// Where the model computes in f32 although its weights are f16, the f16 values are stored in f32, so that the package
+    /// has the same weights as an f16 file of the same checkpoint, to the bit.
+    fn weight(&mut self, name: &str, dtype: Float) -> Tensor {
+        let step = self.steps[name];
+        let dims: Vec<Dim> = step.shape.iter().copied().map(Dim::Fixed).collect();
+        let blob = Blob { step, stored: dtype.dtype(), record: self.blob_end };
+        self.blob_end = blob.end();
+        let file = BlobFileValue { file_name: BLOB_FILE.into(), offset: blob.record as u64 };
+        self.blobs.push(blob);
+        let value_type = value_type(dtype.data_type(), &dims);
+        let value = Value { r#type: Some(value_type.clone()), value: Some(ValueKind::BlobFile(file)) };
+        let name = identifier(name);
+        self.constant(&name, value_type, value);
+        Tensor { name, dtype, dims }
+    }
+
+    /// Appends a `const` operation.
+    fn constant(&mut self, name: &str, r#type: ValueType, value: Value) {
+        let mut attributes = name_attribute(name);
+        attributes.insert("val".into(), value);
+        self.operations.push(Operation {
+            r#type: "const".into(),
+            inputs: BTreeMap::new(),
+            outputs: vec![NamedValueType { name: name.into(), r#type: Some(r#type) }],
+            attributes,
+        });
+    }
+
+    /// Appends an operation and returns its result.
+    fn push<'a>(
+        &mut self,
+        operation: &str,
+        at: &str,
+        dims: Vec<Dim>,
+        dtype: Float,
+        operands: impl IntoIterator<Item = (&'static str, Operand<'a>)>,
+    ) -> Tensor {
+        let name = identifier(at);
+        let mut inputs = BTreeMap::new();
+        for (parameter, operand) in operands {
+            let names = match operand {
+                Operand::Tensor(tensor) => vec![tensor.name.clone()],
+                Operand::Tensors(tensors) => tensors.iter().map(|tensor| tensor.name.clone()).collect(),
+                Operand::Constant(constant) => {
+                    let (name, value) = (format!("{name}_{parameter}"), constant.value());
+                    self.constant(&name, value.r#type.clone().unwrap_or_default(), value);
+                    vec![name]
+                }
+            };
+            let arguments = names.into_iter().map(|name| Binding { name: Some(name) }).collect();
+            inputs.insert(parameter.to_string(), Argument { arguments });
+        }
+        let tensor = Tensor { name, dtype, dims };
+        self.operations.push(Operation {
+            r#type: operation.into(),
+            inputs,
+            outputs: vec![tensor.named_type()],
+            attributes: name_attribute(&tensor.name),
+        });
+        tensor
+    }
+}
+
+/// A path as an identifier of MIL, which has no dots.
+fn identifier(path: &str) -> String {
+    path.replace('.', "_")
+}

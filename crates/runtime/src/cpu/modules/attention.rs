@@ -1,0 +1,82 @@
+//! Multi-head self-attention: the projections, and the heads split among the threads.
+
+use bumpalo::collections::Vec as BumpVec;
+use candle_core::Result;
+use mert_arch::Config;
+use rayon::prelude::*;
+
+use super::super::kernels::attention::HeadQueries;
+use super::super::kernels::head_layout::HeadLayout;
+use super::super::kernels::left_operand::Rows;
+use super::super::kernels::output::Epilogue;
+use super::super::memory::{Intermediates, PackedActivations, TileShape, for_each_with_scratch, split_columns};
+use super::context::Context;
+use super::linear::Linear;
+use super::weight_loader::WeightLoader;
+
+/// Queries of a task: the keys and values of a head are read from the cache once for all of them.
+const TASK_QUERIES: usize = 240;
+
+/// Multi-head self-attention over all frames, with biases in all four projections: transformers' `HubertAttention`.
+#[derive(Debug)]
+pub(crate) struct Attention {
+    /// Queries, keys and values, one after the other.
+    qkv_proj: Linear,
+    out_proj: Linear,
+    heads: usize,
+    head_dim: usize,
+}
+
+impl Attention {
+    pub(crate) fn load(weights: &WeightLoader<'_>, config: &Config) -> Result<Self> {
+        let width = config.hidden_size;
+        Ok(Attention {
+            qkv_proj: weights.joined_linear(&["q_proj", "k_proj", "v_proj"], width, width)?,
+            out_proj: weights.linear("out_proj", width, width)?,
+            heads: config.num_attention_heads,
+            head_dim: config.head_dim(),
+        })
+    }
+
+    /// Adds the attention over `x` to `out`; both are `(clips · frames, hidden_size)`.
+    ///
+    /// MERT's `attention_relax` has no effect here: dividing the scores and multiplying them again around the maximum
+    /// changes nothing in exact arithmetic, and nothing overflows in f32.
+    pub(crate) fn add_to(&self, context: &mut Context<'_>, x: &PackedActivations, out: &mut [f32]) {
+        let Context { executor, intermediates, frames } = context;
+        let Intermediates { qkv, keys_values, attended, packed_attended, .. } = &mut **intermediates;
+        let (isa, frames) = (executor.isa, *frames);
+        let width = self.heads * self.head_dim;
+        let rows = x.all().rows();
+        let (qkv, attended) = (qkv.take(rows * 3 * width), attended.take(rows * width));
+        self.qkv_proj.forward(executor, x.all(), qkv, Epilogue::default());
+
+        let layout = HeadLayout::new(isa, frames, self.head_dim);
+        let keys_values = keys_values.take(rows / frames * self.heads * layout.size());
+        keys_values.par_chunks_mut(layout.size()).enumerate().for_each(|(i, packed)| {
+            let qkv = &qkv[i / self.heads * frames * 3 * width..][..frames * 3 * width];
+            let first = i % self.heads * self.head_dim;
+            layout.pack(qkv, 3 * width, [width + first, 2 * width + first], packed);
+        });
+
+        let arena = executor.task_arena.clear();
+        let mut tasks = BumpVec::new_in(arena);
+        for (clip, attended) in attended.chunks_mut(frames * width).enumerate() {
+            for (part, attended) in attended.chunks_mut(TASK_QUERIES * width).enumerate() {
+                let heads = split_columns(arena, attended.chunks_mut(width), self.head_dim);
+                for (head, out) in heads.enumerate() {
+                    let start = (clip * frames + part * TASK_QUERIES) * 3 * width + head * self.head_dim;
+                    let queries = Rows::new(&qkv[start..], 3 * width);
+                    let keys_values = &keys_values[(clip * self.heads + head) * layout.size()..][..layout.size()];
+                    tasks.push(HeadQueries { layout, queries, keys_values, out });
+                }
+            }
+        }
+        for_each_with_scratch(tasks.into_bump_slice_mut(), |task, scratch| task.attend(isa, scratch));
+
+        packed_attended.resize(isa.tile(TileShape::Wide), rows, width);
+        packed_attended.copy_from(attended);
+        let epilogue = Epilogue { accumulate: true, activation: None };
+        self.out_proj.forward(executor, packed_attended.all(), out, epilogue);
+    }
+}

@@ -1,0 +1,120 @@
+//! The transformer encoder and its layers.
+
+use candle_core::Result;
+use mert_arch::Config;
+
+use super::super::memory::{HiddenState, TileShape};
+use super::attention::Attention;
+use super::context::Context;
+use super::feed_forward::FeedForward;
+use super::layer_norm::LayerNorm;
+use super::positional_conv::PositionalConvEmbedding;
+use super::weight_loader::WeightLoader;
+
+/// The position embedding, the layers, and one LayerNorm before (post-LN) or after (pre-LN) all of them: transformers'
+/// `HubertEncoder` and `HubertEncoderStableLayerNorm`.
+#[derive(Debug)]
+pub(crate) struct Encoder {
+    pos_conv_embed: PositionalConvEmbedding,
+    layer_norm: LayerNorm,
+    layers: Vec<EncoderLayer>,
+    pre_norm: bool,
+}
+
+impl Encoder {
+    pub(crate) fn load(weights: &WeightLoader<'_>, config: &Config) -> Result<Self> {
+        let layers = weights.pp("layers");
+        let layers = (0..config.num_hidden_layers).map(|i| EncoderLayer::load(&layers.pp(i), config));
+        Ok(Encoder {
+            pos_conv_embed: PositionalConvEmbedding::load(&weights.pp("pos_conv_embed"), config)?,
+            layer_norm: weights.layer_norm("layer_norm", config.hidden_size, config.layer_norm_eps)?,
+            layers: layers.collect::<Result<_>>()?,
+            pre_norm: config.do_stable_layer_norm,
+        })
+    }
+
+    /// Turns the projected features into hidden state 0: adds the position embedding and, in a post-LN model,
+    /// normalises.
+    pub(crate) fn first_hidden_state(&self, context: &mut Context<'_>, hidden_state: &mut HiddenState) {
+        let (x, packed) = hidden_state.parts();
+        self.pos_conv_embed.add_to(context, x);
+        if !self.pre_norm {
+            self.layer_norm.forward_packed(context.executor.isa, x, packed);
+        }
+    }
+
+    /// Replaces the hidden state by `values` `(clips · frames, width)`, which may be any hidden state.
+    pub(crate) fn resume(context: &Context<'_>, hidden_state: &mut HiddenState, values: &[f32], width: usize) {
+        hidden_state.resize(values.len());
+        let (x, packed) = hidden_state.parts();
+        x.copy_from_slice(values);
+        packed.resize(context.executor.isa.tile(TileShape::Wide), values.len() / width, width);
+        packed.copy_from(x);
+    }
+
+    /// Turns the output of layer `layer` − 1 into that of `layer`, where 1 is the first layer.
+    ///
+    /// The last hidden state of a pre-LN model is [`Encoder::finish`] of this.
+    pub(crate) fn layer(&self, context: &mut Context<'_>, layer: usize, hidden_state: &mut HiddenState) {
+        let _span = tracing::trace_span!("encoder_layer", layer).entered();
+        self.layers[layer - 1].forward(context, hidden_state);
+    }
+
+    /// Turns the output of layer `layer` into hidden state `layer`: a pre-LN model normalises the last one.
+    pub(crate) fn finish(&self, context: &Context<'_>, layer: usize, hidden_state: &mut HiddenState) {
+        if self.pre_norm && layer == self.layers.len() {
+            self.layer_norm.forward(context.executor.isa, hidden_state.parts().0);
+        }
+    }
+}
+
+/// One layer: transformers' `HubertEncoderLayer` and `HubertEncoderLayerStableLayerNorm`, and MERT's DeepNorm.
+#[derive(Debug)]
+struct EncoderLayer {
+    attention: Attention,
+    layer_norm: LayerNorm,
+    feed_forward: FeedForward,
+    final_layer_norm: LayerNorm,
+    pre_norm: bool,
+    residual_scale: f32,
+}
+
+impl EncoderLayer {
+    fn load(weights: &WeightLoader<'_>, config: &Config) -> Result<Self> {
+        let norm = |name| weights.layer_norm(name, config.hidden_size, config.layer_norm_eps);
+        Ok(EncoderLayer {
+            attention: Attention::load(&weights.pp("attention"), config)?,
+            layer_norm: norm("layer_norm")?,
+            feed_forward: FeedForward::load(&weights.pp("feed_forward"), config)?,
+            final_layer_norm: norm("final_layer_norm")?,
+            pre_norm: config.do_stable_layer_norm,
+            residual_scale: config.residual_scale() as f32,
+        })
+    }
+
+    /// Transforms the hidden state in place. A post-LN layer reads its packed input from `hidden_state` and leaves the
+    /// next layer's there; a pre-LN layer packs its own.
+    fn forward(&self, context: &mut Context<'_>, hidden_state: &mut HiddenState) {
+        let isa = context.executor.isa;
+        let (x, packed) = hidden_state.parts();
+        if self.pre_norm {
+            self.layer_norm.to_packed(isa, x, packed);
+            self.attention.add_to(context, packed, x);
+            self.final_layer_norm.to_packed(isa, x, packed);
+            self.feed_forward.add_to(context, packed, x);
+        } else {
+            self.scale_residual(x);
+            self.attention.add_to(context, packed, x);
+            self.layer_norm.forward_packed(isa, x, packed);
+            self.scale_residual(x);
+            self.feed_forward.add_to(context, packed, x);
+            self.final_layer_norm.forward_packed(isa, x, packed);
+        }
+    }
+
+    fn scale_residual(&self, x: &mut [f32]) {
+        if self.residual_scale != 1.0 {
+            x.iter_mut().for_each(|x| *x *= self.residual_scale);
+        }
+    }
+}

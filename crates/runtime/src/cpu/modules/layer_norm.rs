@@ -1,0 +1,60 @@
+//! LayerNorm as a module: the checkpoint's weights, and the frames split among the threads.
+
+use candle_core::{DType, Result, Tensor};
+use rayon::prelude::*;
+
+use super::super::kernels::isa::Isa;
+use super::super::kernels::layer_norm::{Affine, layer_norm};
+use super::super::memory::{Buffer, PackedActivations, TileShape, with_scratch, write_rows};
+
+/// `torch.nn.LayerNorm` over the channels of each frame.
+#[derive(Debug)]
+pub(crate) struct LayerNorm {
+    affine: Affine,
+}
+
+impl LayerNorm {
+    pub(crate) fn new(weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Self> {
+        let values = |tensor: &Tensor| tensor.to_dtype(DType::F32)?.to_vec1::<f32>();
+        let (weight, bias) = (Buffer::from(&values(weight)?[..]), Buffer::from(&values(bias)?[..]));
+        Ok(LayerNorm { affine: Affine { weight, bias, eps: eps as f32 } })
+    }
+
+    /// Normalises the frames of `x` in place, on all threads.
+    pub(crate) fn forward(&self, isa: Isa, x: &mut [f32]) {
+        /// Frames of a task: enough to be worth one.
+        const FRAMES: usize = 32;
+        x.par_chunks_mut(FRAMES * self.channels()).for_each(|frames| self.normalise(isa, frames));
+    }
+
+    /// Normalises the frames of `x` in place and copies them to `packed`, on all threads.
+    pub(crate) fn forward_packed(&self, isa: Isa, x: &mut [f32], packed: &mut PackedActivations) {
+        packed.resize(isa.tile(TileShape::Wide), x.len() / self.channels(), self.channels());
+        packed.fill_from(x, |x, tile| {
+            self.normalise(isa, x);
+            write_rows(tile, x, self.channels());
+        });
+    }
+
+    /// Writes the normalised frames of `x` to `packed` only, on all threads.
+    pub(crate) fn to_packed(&self, isa: Isa, x: &mut [f32], packed: &mut PackedActivations) {
+        packed.resize(isa.tile(TileShape::Wide), x.len() / self.channels(), self.channels());
+        packed.fill_from(x, |x, tile| {
+            with_scratch(|scratch| {
+                let normalised = scratch.a.take(x.len());
+                normalised.copy_from_slice(x);
+                self.normalise(isa, normalised);
+                write_rows(tile, normalised, self.channels());
+            });
+        });
+    }
+
+    /// Normalises the frames of `x` in place, on this thread.
+    pub(crate) fn normalise(&self, isa: Isa, x: &mut [f32]) {
+        layer_norm(isa, x, &self.affine);
+    }
+
+    fn channels(&self) -> usize {
+        self.affine.weight.len()
+    }
+}

@@ -1,0 +1,86 @@
+"""The checkpoint in transformers' HubertModel, and its ONNX export."""
+
+import argparse
+import importlib
+import json
+import sys
+import warnings
+from pathlib import Path
+
+import torch
+from torch.nn.utils import parametrize
+
+FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
+INPUT = "input_values"
+# The newest that the TorchScript exporter writes and that all of ONNX Runtime's fusions know. Graphs from
+# the newer exporter, with Gelu (opset 20) or Attention (opset 23) as one operator, ran slower there.
+OPSET = 17
+
+
+def fixtures():
+    """The module scripts/fixtures/reference_model.py, which has the checkpoint's names and builds the model."""
+    if str(FIXTURES) not in sys.path:
+        sys.path.insert(0, str(FIXTURES))
+    return importlib.import_module("reference_model")
+
+
+def weights_file(folder):
+    """The weights in a checkpoint's folder; None if there are none."""
+    files = (folder / "pytorch_model.bin", folder / "model.safetensors")
+    return next((file for file in files if file.is_file()), None)
+
+
+def read_state(file):
+    if file.suffix == ".safetensors":
+        import safetensors.torch
+
+        return safetensors.torch.load_file(file)
+    return torch.load(file, weights_only=True, mmap=True)
+
+
+class AllHiddenStates(torch.nn.Module):
+    """Input values (1, samples) to the layers + 1 hidden states, each (1, frames, width)."""
+
+    def __init__(self, folder, attention):
+        super().__init__()
+        config = json.loads((folder / "config.json").read_text())
+        self.model = fixtures().load_weight_norm(config, read_state(weights_file(folder)))
+        # Computed once, not in every run.
+        parametrize.remove_parametrizations(self.model.encoder.pos_conv_embed.conv, "weight")
+        self.model.set_attn_implementation(attention)
+        self.eval()
+
+    def forward(self, input_values):
+        output = self.model(input_values, output_hidden_states=True)
+        states = list(output.hidden_states)
+        if self.model.config.do_stable_layer_norm:
+            # transformers 5 leaves out the encoder's last norm here.
+            states[-1] = output.last_hidden_state
+        return tuple(states)
+
+
+def export(folder, output, samples):
+    """Writes an ONNX file for clips of any length."""
+    model = AllHiddenStates(folder, "eager")
+    names = [f"hidden_state_{i}" for i in range(model.model.config.num_hidden_layers + 1)]
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            model,
+            (torch.zeros(1, samples),),
+            output,
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=[INPUT],
+            output_names=names,
+            dynamic_axes={INPUT: {1: "samples"}} | {name: {1: "frames"} for name in names},
+        )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=export.__doc__)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--samples", type=int, required=True)
+    arguments = parser.parse_args()
+    export(arguments.checkpoint, arguments.output, arguments.samples)

@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# Checks the documents: every relative link leads to a file and a heading that exist (links.py), and every `mert-convert`,
+# `mert-verify` and `mert-embed` command that README.md and docs/ show works, in the order in which they stand, on the tiny
+# fixture, which replaces the hub's model m-a-p/MERT-v1-95M. Not run: what stands for a name of yours (MODEL), and what
+# needs a Mac (--engine coreml).
+#
+#   scripts/check/docs.sh [FOLDER_WITH_BINARIES]     (default: target/release; built with feature tch)
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+root="$PWD"
+bin="$(cd "${1:-${CARGO_TARGET_DIR:-target}/release}" && pwd)"
+export PATH="$bin:$PATH"
+
+python3 scripts/check/links.py
+
+work="$(mktemp -d "${TMPDIR:-/tmp}/docs.XXXXXX")"
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+
+# What the documents take for granted.
+fixture="$root/fixtures/mert-tiny"
+cp "$fixture/pytorch_model.bin" "$fixture/config.json" "$fixture/reference.npz" .
+mkdir build references references-30s clips
+cp reference.npz references/
+cp reference.npz clips/b.npz
+mert-convert pytorch_model.bin build/mert-f32.safetensors --dtype f32 --quiet
+mert-convert pytorch_model.bin build/mert-f16.safetensors --quiet
+mert-convert pytorch_model.bin build/MERT.mlpackage --quiet
+mert-convert pytorch_model.bin mert.safetensors --quiet
+mkdir music
+cp "$root"/fixtures/audio/16-44k1-stereo.flac music/track.flac
+cp "$root"/fixtures/audio/cbr-44k1-stereo.mp3 music/track.mp3
+cp music/* .
+printf 'track.flac\nmusic/track.mp3\n' > tracks.txt
+mert-verify hidden-states build/mert-f16.safetensors --input reference.npz --output h.npz >/dev/null
+python3 - <<'PY'
+import io, zipfile
+with zipfile.ZipFile("h.npz") as archive:
+    clip = archive.read("input_values.npy")
+for name in ("clip.npy", "clips/a.npy"):
+    open(name, "wb").write(clip)
+# Thirty seconds, which is what a Core ML package takes by default: the clip as often as it fits.
+samples = clip[10 + int.from_bytes(clip[8:10], "little"):]
+header = "{'descr': '<f4', 'fortran_order': False, 'shape': (%d,), }" % (30 * len(samples) // 4)
+with open("30s.npy", "wb") as file:
+    file.write(b"\x93NUMPY\x01\x00\x76\x00" + header.ljust(117).encode() + b"\n" + 30 * samples)
+PY
+mert-verify reference pytorch_model.bin --input 30s.npy --output references-30s/clip.npz >/dev/null
+
+# fenced FILE LANGUAGE: the blocks of that language, each line after its block's number.
+fenced() {
+  awk -v fence='```' -v language="$2" '
+    $0 == fence language { inside = 1; n += 1; next }
+    $0 == fence { inside = 0 }
+    inside { print n "\t" $0 }
+  ' "$1"
+}
+
+count=0
+for document in "$root"/README.md "$root"/docs/*.md; do
+  fenced "$document" yaml | awk -F '\t' '{ print > ("block-" $1 ".yaml") }'
+  for block in block-*.yaml; do
+    [ -e "$block" ] || continue
+    cut -f 2- "$block" > verify.yaml
+    ! grep -q '^feature_extraction:' verify.yaml || cp verify.yaml embed.yaml
+    if grep -q '^models:' verify.yaml; then
+      echo "\$ mert-verify --config verify.yaml    # as in $(basename "$document")"
+      mert-verify --config verify.yaml --quiet ||
+        { echo "check/docs: a gate in $(basename "$document") does not pass" >&2; exit 1; }
+      count=$((count + 1))
+    fi
+    rm "$block"
+  done
+  printf 'models:\n  - {model: build/mert-f32.safetensors, references: [references]}\n' > verify.yaml
+
+  while IFS= read -r command; do
+    output="$(sed -nE 's/.* (-o|--output) ([^ ]*).*/\2/p' <<<"$command")"
+    [ -z "$output" ] || rm -f "$output" "${output%.npy}.rows.jsonl"
+    case "$command" in
+      mert-convert*) # A second command for the same output would need --force.
+        output="$(cut -d ' ' -f 3 <<<"$command")"
+        case "$output" in *.safetensors | *.mlpackage) rm -rf "$output" ;; esac ;;
+    esac
+    echo "\$ $command"
+    bash -euc "$command" >/dev/null || { echo "check/docs: failed in $(basename "$document"): $command" >&2; exit 1; }
+    count=$((count + 1))
+  done < <(fenced "$document" sh | cut -f 2- | grep -E '^mert-(convert|verify|embed) ' |
+    sed -E 's/ +#.*//; s#(hf://)?m-a-p/MERT-v1-95M#pytorch_model.bin#' |
+    grep -vE ' (MODEL|ORIGINAL|PACKAGE)( |$)|--engine coreml')
+done
+[ "$count" -gt 8 ] || { echo "check/docs: only $count commands were found; is the extraction broken?" >&2; exit 1; }
+echo "check/docs: $count documented commands work"
