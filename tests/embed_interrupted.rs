@@ -1,4 +1,4 @@
-//! Runs of `mert-embed` that are interrupted, killed or started twice, and what the next run makes of their journals.
+//! Runs of `mert-embed` that are interrupted, killed or started twice, and the runs that continue their journals.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

@@ -10,7 +10,7 @@ use mert_audio::{Damage, Tail, Track, WindowPolicy};
 use mert_checkpoint::Source;
 use mert_convert::{Plan, PlanOptions, PreprocessorOptions, write};
 use mert_embed::{Embedder, Normalization, Pool, StreamingEmbedder, StreamingOptions};
-use mert_runtime::{DeviceKind, Dtype, Model};
+use mert_runtime::{DeviceKind, Model};
 use mert_testkit::{ConvertedModel, fixture, runner};
 use serde_json::Value;
 use tempfile::TempDir;

@@ -1,4 +1,5 @@
-//! What `mert-embed` refuses or leaves out: bad files, wrong usage, and outputs in the place of other files.
+//! Inputs that `mert-embed` leaves out, and commands that it refuses: bad files, wrong usage, outputs in the place of other
+//! files.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
@@ -99,7 +100,10 @@ fn wrong_usage_is_reported_before_anything_is_done() {
     refused(&[&model, &"-", &"-o", &output], "--input-rate");
     refused(&[&model, &"-", &"-o", &output, &"--input-rate", &"24000"], "middle");
     refused(&[&model, &file, &"-o", &output, &"--input-rate", &"24000"], "standard input");
-    refused(&[&"mert", &file, &"-o", &output], "there is no file `mert`; give a converted .safetensors file, or a model");
+    refused(
+        &[&"mert", &file, &"-o", &output],
+        "there is no file `mert`; give a converted .safetensors file, or a model",
+    );
     refused(&[&fixture("mert-tiny/pytorch_model.bin"), &file, &"-o", &output], "pytorch_model.bin");
     refused(&[&model, &file, &"-o", &folder.path().join("none/out.npz")], "cannot write");
     fs::write(&output, "mine").unwrap();

@@ -207,6 +207,19 @@ fn a_converted_model_of_the_hub_is_used_as_it_is() {
     assert!(conversions(&hub).is_empty());
 }
 
+/// transformers' own file bears the name of a converted one, without its metadata.
+#[test]
+fn a_model_in_safetensors_of_transformers_is_converted() {
+    let hub = Hub::new();
+    for (file, from) in [("model.safetensors", "plain.safetensors"), ("config.json", "config.json")] {
+        hub.server.add("owner/plain", file, &fs::read(fixture("containers").join(from)).unwrap());
+    }
+    assert_done(&run(&mut embed(&hub, "owner/plain")));
+    assert_eq!(conversions(&hub).len(), 1);
+    assert_done(&hub.run("owner/plain"));
+    assert_eq!(fs::read(&conversions(&hub)[0]).unwrap(), fs::read(hub.path("out.safetensors")).unwrap());
+}
+
 /// Python programs have the hub's name in `model_name`.
 #[test]
 fn the_configuration_of_a_python_program() {

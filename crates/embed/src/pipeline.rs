@@ -27,7 +27,7 @@ pub enum Event<'a> {
     Done {
         /// The file.
         input: &'a Input,
-        /// What was skipped in the file, and what was assumed.
+        /// Notes on what was skipped in the file and what was assumed.
         notes: Vec<String>,
     },
     /// A file could not be embedded and is left out.

@@ -26,7 +26,7 @@ pub(crate) enum Parts {
     Rows,
 }
 
-/// What a table says about all of its rows.
+/// The settings and sizes that all rows of a table have in common.
 #[derive(Debug, Default)]
 pub(crate) struct Header {
     /// `None` for a table of lines without any.
@@ -120,7 +120,7 @@ impl TableReader {
     /// Passes each row without its vectors to `on_row`, in order.
     ///
     /// # Errors
-    /// As [`TableReader::for_each_row`].
+    /// Those of [`TableReader::for_each_row`].
     pub fn for_each_position<E: From<TableError>>(
         &mut self,
         on_row: impl FnMut(Row<'_>) -> Result<(), E>,

@@ -1,4 +1,4 @@
-//! What is written is read back: random tables, in every format, with the same rows bit for bit.
+//! Random tables are written and read back in every format, with the same rows bit for bit.
 #![allow(clippy::unwrap_used)]
 
 use std::ffi::OsString;
@@ -14,7 +14,7 @@ use proptest::prelude::*;
 
 const FORMATS: [&str; 5] = ["npy", "npz", "safetensors", "parquet", "jsonl"];
 
-/// Rows as they are compared: file, version, window, frame, the bits of start and end, and those of the vectors.
+/// Comparable rows: file, version, window, frame, the bits of start and end, and those of the vectors.
 type Rows = Vec<(PathBuf, Option<FileVersion>, u32, Option<u32>, [u64; 2], Vec<u32>)>;
 
 /// A table with its rows.
@@ -194,7 +194,7 @@ proptest! {
     }
 }
 
-/// An end of the reading is the caller's, also with an error of its own.
+/// The caller ends the reading with an error of its own type.
 #[test]
 fn an_error_of_the_caller_ends_the_reading() {
     #[derive(Debug, PartialEq)]

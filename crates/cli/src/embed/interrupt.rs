@@ -1,4 +1,4 @@
-//! What a signal does: a run ends after the current window, or at once where that takes too long, and leaves no
+//! The handling of signals: a run ends after the current window, or at once if that takes too long, and leaves no
 //! temporary file.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +15,7 @@ static EMBEDDING: AtomicBool = AtomicBool::new(false);
 /// Whether the output is being written, which is short and must not leave a temporary file.
 static WRITING: AtomicBool = AtomicBool::new(false);
 
-/// How long a signal waits for the current window.
+/// The time that a signal leaves for the current window.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// Runs `embed`, during which a signal keeps the finished files.

@@ -104,7 +104,7 @@ pub enum Damage {
     /// They are left out.
     #[default]
     Refuse,
-    /// What can be decoded is embedded.
+    /// The part that can be decoded is embedded.
     Keep,
 }
 
