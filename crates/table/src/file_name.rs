@@ -1,8 +1,8 @@
-//! File names as text: outputs and journals hold Unicode, file systems hold bytes.
+//! File names as text: tables and journals hold Unicode, file systems hold bytes.
 
 use std::path::{Path, PathBuf};
 
-/// `path` as text that [`unescape`] maps back to the same path. A Unicode name is unchanged. In any other name, each
+/// A path as text that [`unescape`] maps back to the same path. A Unicode name is unchanged. In any other name, each
 /// byte that is not UTF-8 becomes `\x` and two hexadecimal digits, as in `caf\xe9.wav`. A backslash before such a
 /// sequence becomes `\x5c`, so that distinct names stay distinct.
 pub fn escape(path: &Path) -> String {
@@ -10,8 +10,8 @@ pub fn escape(path: &Path) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         let mut rest = chunk.valid();
-        while let Some(place) = rest.find('\\') {
-            let (before, from) = rest.split_at(place);
+        while let Some(index) = rest.find('\\') {
+            let (before, from) = rest.split_at(index);
             text.push_str(before);
             text.push_str(if escaped_byte(from.as_bytes()).is_some() { r"\x5c" } else { r"\" });
             rest = &from[1..];
