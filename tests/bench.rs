@@ -1,5 +1,4 @@
-//! `mert-verify bench`: what it prints, and that it is consistent. No test here looks at how long
-//! something took.
+//! `mert-verify bench`: its output is complete and consistent. No test here asserts a duration.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod common;
@@ -12,7 +11,7 @@ use mert_arch::{Config, attention_flops, forward_flops};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Runs `bench` with `--json` and gives the document.
+/// Runs `bench` with `--json` and returns the document.
 fn bench(args: &[&str]) -> Value {
     let (code, out, err) = mert_verify(&[&["bench", "--json"], args].concat());
     assert_eq!(code, 0, "{args:?}: {out}{err}");
@@ -27,7 +26,7 @@ fn number(row: &Value, field: &str) -> f64 {
     row[field].as_f64().unwrap_or_else(|| panic!("{field} of {row}"))
 }
 
-/// Everything in a row that follows from something else in it.
+/// Checks every number of a row that follows from others.
 fn check(row: &Value, runs: usize) {
     let seconds: Vec<f64> = row["seconds"].as_array().unwrap().iter().map(|run| run.as_f64().unwrap()).collect();
     assert_eq!(seconds.len(), runs);
@@ -60,7 +59,7 @@ fn a_row_is_consistent() {
         (&"all".into(), &"cpu".into(), &"f32".into())
     );
     if cfg!(unix) {
-        // More than the program's own code, less than any machine that runs this has.
+        // More than the program's own code, less than the memory of any machine that runs this.
         let peak = &row["peak_memory"];
         assert!((1e6..1e11).contains(&number(peak, "bytes")), "{peak}");
         assert!(["runs", "process"].contains(&peak["scope"].as_str().unwrap()), "{peak}");
@@ -76,7 +75,7 @@ fn lists_give_a_row_each() {
 }
 
 #[test]
-fn a_batch_is_more_audio_and_more_arithmetic() {
+fn a_batch_has_more_audio_and_more_arithmetic() {
     let document = bench(&["--seconds", "0.5", "--runs", "2", "--batch", "3"]);
     let [row] = rows(&document) else { panic!("{document}") };
     check(row, 2);
@@ -89,7 +88,7 @@ fn a_batch_is_more_audio_and_more_arithmetic() {
 }
 
 #[test]
-fn fewer_layers_are_less_arithmetic() {
+fn fewer_layers_have_less_arithmetic() {
     let document = bench(&["--seconds", "1", "--runs", "1", "--layers", "0,6"]);
     approx::assert_relative_eq!(
         number(&rows(&document)[0], "gflop"),
@@ -100,7 +99,7 @@ fn fewer_layers_are_less_arithmetic() {
 }
 
 #[test]
-fn a_clip_of_ones_own() {
+fn a_clip_from_a_file() {
     let folder = TempDir::new().unwrap();
     let npy = folder.path().join("x.npy");
     npyz::to_file_1d(&npy, vec![0.25f32; 4000]).unwrap();
@@ -154,7 +153,7 @@ fn runs_on_demand() {
     let [row] = rows(last) else { panic!("{last}") };
     check(row, 2);
     assert_eq!(row["seconds"], Value::Array(vec![first["seconds"].clone(), second["seconds"].clone()]));
-    assert_eq!(run("").len(), 1, "nothing was asked for, so there is nothing to sum up");
+    assert_eq!(run("").len(), 1, "without runs there is no summary");
 }
 
 #[test]

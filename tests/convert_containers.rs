@@ -179,10 +179,7 @@ fn unusual_archives() {
 #[test]
 fn a_flipped_bit_in_a_shared_storage() {
     let scratch = Scratch::new();
-    let mut bytes = std::fs::read(fixture("containers/views.bin")).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 0x40;
-    let input = scratch.write("views.bin", &bytes);
+    let input = scratch.flip_a_bit("containers/views.bin");
     scratch.add_config();
     scratch.refused(&input, &[], &["tensor", "checksum", "damaged"]);
 }

@@ -18,6 +18,16 @@ fn run(input: &Path, output: &Path, options: &[&str]) -> (i32, String, String) {
     (run.code, run.stdout, run.stderr)
 }
 
+/// Requires a refusal whose message has all of `words`.
+#[track_caller]
+fn refused(input: &Path, output: &Path, options: &[&str], words: &[&str]) {
+    let (code, _, err) = run(input, output, options);
+    assert_eq!(code, 2, "{options:?}: {err}");
+    for word in words {
+        assert!(err.contains(word), "{options:?}: `{word}` is not in: {err}");
+    }
+}
+
 fn tiny() -> PathBuf {
     fixture("mert-tiny/pytorch_model.bin")
 }
@@ -76,9 +86,7 @@ fn only_packages_are_replaced_and_only_with_force() {
     let output = folder.path().join("a.mlpackage");
     assert_eq!(run(&tiny(), &output, &["--seconds", "1"]).0, 0);
     let before = contents(&output);
-    let (code, _, err) = run(&tiny(), &output, &["--seconds", "2"]);
-    assert_eq!(code, 2);
-    assert!(err.contains("--force"), "{err}");
+    refused(&tiny(), &output, &["--seconds", "2"], &["--force"]);
     assert_eq!(contents(&output), before);
     assert_eq!(run(&tiny(), &output, &["--seconds", "2", "--force"]).0, 0);
     assert_ne!(contents(&output), before);
@@ -91,9 +99,7 @@ fn only_packages_are_replaced_and_only_with_force() {
     let mut tensors = sharp_checkpoint(&Config::from_json(&text).unwrap(), 1);
     tensors.last_mut().unwrap().1.values[3] = f32::NAN;
     write_torch_zip(&damaged, &tensors).unwrap();
-    let (code, _, err) = run(&damaged, &output, &["--force"]);
-    assert_eq!(code, 2);
-    assert!(err.contains("NaN"), "{err}");
+    refused(&damaged, &output, &["--force"], &["NaN"]);
     assert_eq!(contents(&output), before);
 
     for (name, make) in [
@@ -103,9 +109,7 @@ fn only_packages_are_replaced_and_only_with_force() {
         let other = folder.path().join(name);
         make(&other);
         for options in [&["--force"][..], &[]] {
-            let (code, _, err) = run(&tiny(), &other, options);
-            assert_eq!(code, 2, "{name}");
-            assert!(err.contains("is not a Core ML package"), "{err}");
+            refused(&tiny(), &other, options, &["is not a Core ML package"]);
         }
         assert!(other.exists());
     }
@@ -113,15 +117,12 @@ fn only_packages_are_replaced_and_only_with_force() {
     let inside = output.join("pytorch_model.bin");
     fs::copy(tiny(), &inside).unwrap();
     fs::copy(fixture("mert-tiny/config.json"), output.join("config.json")).unwrap();
-    let (code, _, err) = run(&inside, &output, &["--force"]);
-    assert_eq!(code, 2);
-    assert!(err.contains("is the input"), "{err}");
+    refused(&inside, &output, &["--force"], &["is the input"]);
     // A configuration inside it.
     fs::remove_file(&inside).unwrap();
     let config = output.join("config.json");
-    let (code, _, err) = run(&tiny(), &output, &["--force", "--config", config.to_str().unwrap()]);
-    assert_eq!(code, 2);
-    assert!(err.contains("is the input") && config.exists(), "{err}");
+    refused(&tiny(), &output, &["--force", "--config", config.to_str().unwrap()], &["is the input"]);
+    assert!(config.exists());
     let expected = ["a.mlpackage", "config.json", "file.mlpackage", "folder.mlpackage", "pytorch_model.bin"];
     assert_eq!(listing(folder.path()), expected);
 }
@@ -179,16 +180,10 @@ fn impossible_packages_are_refused_and_leave_nothing() {
         (&file, &["--layers", "6"], &["--layers is for"]),
         (&file, &["--minimum-deployment", "ios18"], &["--minimum-deployment is for"]),
     ] {
-        let (code, _, err) = run(&tiny(), output, options);
-        assert_eq!(code, 2, "{options:?}: {err}");
-        for word in words {
-            assert!(err.contains(word), "{options:?}: `{word}` is not in: {err}");
-        }
+        refused(&tiny(), output, options, words);
         assert!(listing(folder.path()).is_empty(), "{options:?}");
     }
-    let (code, _, err) = run(&tiny(), &folder.path().join("a.mlmodel"), &[]);
-    assert_eq!(code, 2);
-    assert!(err.contains(".safetensors or .mlpackage"), "{err}");
+    refused(&tiny(), &folder.path().join("a.mlmodel"), &[], &[".safetensors or .mlpackage"]);
     // Numbers that half precision cannot represent, or only roughly.
     let config = folder.path().join("config.json");
     for (field, from, to, word) in [
@@ -201,9 +196,8 @@ fn impossible_packages_are_refused_and_leave_nothing() {
         let changed = text.replace(&format!("\"{field}\": {from}"), &format!("\"{field}\": {to}"));
         assert_ne!(changed, text);
         fs::write(&config, changed).unwrap();
-        let (code, _, err) = run(&tiny(), &package, &["--config", config.to_str().unwrap(), "--force"]);
-        assert_eq!(code, 2);
-        assert!(err.contains(word) && err.contains("--dtype f32"), "{err}");
+        let options = ["--config", config.to_str().unwrap(), "--force"];
+        refused(&tiny(), &package, &options, &[word, "--dtype f32"]);
         let (code, _, err) =
             run(&tiny(), &package, &["--config", config.to_str().unwrap(), "--dtype", "f32", "--force"]);
         assert_eq!(code, 0, "{err}");

@@ -153,10 +153,7 @@ fn damaged_files_never_panic() {
 #[test]
 fn a_flipped_bit_in_a_zip() {
     let scratch = Scratch::new();
-    let mut bytes = std::fs::read(fixture("containers/zip.bin")).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 0x40;
-    let input = scratch.write("zip.bin", &bytes);
+    let input = scratch.flip_a_bit("containers/zip.bin");
     scratch.add_config();
     scratch.refused(&input, &[], &["tensor", "damaged"]);
 }

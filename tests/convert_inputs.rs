@@ -26,9 +26,7 @@ fn checkpoint(scratch: &Scratch, extra: &[&str], config: bool) -> PathBuf {
 #[track_caller]
 fn convert(scratch: &Scratch, input: &Path, options: &[&str]) -> (String, ConvertedModel) {
     let output = scratch.path("out.safetensors");
-    let mut command = runner::command("mert-convert");
-    let run = command.arg(input).arg(&output).args(options).arg("--force").assert().success();
-    let message = String::from_utf8_lossy(&run.get_output().stdout).into_owned();
+    let message = scratch.convert(input, &[options, &["--force"]].concat());
     let model = ConvertedModel::read(&output).unwrap();
     std::fs::remove_file(output).unwrap();
     (message, model)

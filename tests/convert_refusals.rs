@@ -16,7 +16,7 @@ fn named<'a>(tensors: &'a mut [(String, Tensor)], name: &str) -> &'a mut (String
 fn the_unchanged_checkpoint_is_converted() {
     let scratch = Scratch::new();
     let input = checkpoint(&scratch, |_| {});
-    runner::command("mert-convert").arg(input).arg(scratch.path("out.safetensors")).assert().success();
+    scratch.convert(&input, &[]);
     assert_eq!(scratch.listing(), ["checkpoint.bin", "config.json", "out.safetensors"]);
 }
 
@@ -46,12 +46,7 @@ fn an_unexpected_tensor_unless_dropped() {
     let input = checkpoint(&scratch, |t| t.push(extra));
     scratch.refused(&input, &[], &["unexpected tensor `probe.weight` [2]", "--drop 'probe.weight'"]);
     scratch.refused(&input, &["--drop", "prob"], &["--drop `prob` matches no tensor"]);
-    runner::command("mert-convert")
-        .arg(input)
-        .arg(scratch.path("out.safetensors"))
-        .args(["--drop", "probe.*"])
-        .assert()
-        .success();
+    scratch.convert(&input, &["--drop", "probe.*"]);
 }
 
 #[test]
@@ -111,12 +106,7 @@ fn a_value_that_overflows_f16() {
     let name = "encoder.layers.1.feed_forward.output_dense.weight";
     let input = checkpoint(&scratch, |t| named(t, name).1.values[65] = 7e4);
     scratch.refused(&input, &[], &[name, "7e4", "[1, 1]", "overflows f16", "--dtype bf16"]);
-    runner::command("mert-convert")
-        .arg(input)
-        .arg(scratch.path("out.safetensors"))
-        .args(["--dtype", "bf16"])
-        .assert()
-        .success();
+    scratch.convert(&input, &["--dtype", "bf16"]);
 }
 
 /// Of several defects, the first in the order of the output's names is reported, and within a tensor a NaN before an
@@ -211,12 +201,7 @@ fn fields_that_are_set() {
     scratch.write("config.json", config.replacen("\"hidden_size\": 32", "\"hidden_size\": NaN", 1).as_bytes());
     scratch.refused(&input, &[], &["config.json: ", "`hidden_size`", "NaN"]);
     scratch.refused(&input, &["--set", "num_attention_heads=2"], &["config.json: ", "`hidden_size`"]);
-    runner::command("mert-convert")
-        .arg(input)
-        .arg(scratch.path("out.safetensors"))
-        .args(["--set", "hidden_size=32"])
-        .assert()
-        .success();
+    scratch.convert(&input, &["--set", "hidden_size=32"]);
 }
 
 #[test]

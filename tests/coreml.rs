@@ -1,4 +1,4 @@
-//! Core ML packages end to end: written, read back from their bytes, run, judged.
+//! Core ML packages end to end: written, read back from their bytes, run and judged.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 mod common;
@@ -14,7 +14,7 @@ use safetensors::SafeTensors;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Seconds as long as a fixture's reference, and as a list and a range that have it.
+/// The length of each fixture's reference in seconds: alone, in a list and in a range.
 const VARIANTS: [(&str, [&str; 3]); 3] = [
     ("mert-tiny", ["1", "2,1", "0.1-1"]),
     ("stable-layer-norm", ["1.0076875", "0.5,1.0076875", "1-2"]),
@@ -33,7 +33,7 @@ fn tiny(folder: &TempDir, options: &CoreMlOptions) -> PathBuf {
     convert_coreml(&fixture("mert-tiny/pytorch_model.bin"), folder, Dtype::F16, options)
 }
 
-/// Runs the gate and gives its report.
+/// Runs the gate and returns its exit status, output and report.
 fn verified(package: &Path, reference: &Path, extra: &[&str]) -> (i32, String, Value) {
     let folder = TempDir::new().unwrap();
     let report = folder.path().join("report.json");
@@ -73,7 +73,7 @@ fn every_variant_length_type_and_target_computes_what_pytorch_computes() {
                 for kind in ["structure pooled", "structure frames"] {
                     let nmse = nmse(&report, kind);
                     println!("{name} {dtype} {target} --seconds {seconds}: {kind} {nmse:.1e}");
-                    // What is asked for; the gate's own limit is 1e-9.
+                    // The required accuracy; the gate's own limit is 1e-9.
                     assert!(nmse <= if dtype == Dtype::F16 { 1e-8 } else { 1e-9 }, "{nmse:e}");
                 }
                 assert_eq!(worst(&report).len(), if dtype == Dtype::F16 { 4 } else { 2 });
@@ -83,7 +83,7 @@ fn every_variant_length_type_and_target_computes_what_pytorch_computes() {
     }
 }
 
-/// Somebody else's converter has another spelling for much of this.
+/// Another converter writes the same network in other operations.
 #[test]
 fn packages_that_coremltools_made_of_the_pytorch_model_agree_too() {
     for name in ["mert-tiny-coremltools", "mert-tiny-coremltools-ios18"] {
@@ -120,7 +120,7 @@ fn the_weights_are_those_of_a_safetensors_file_to_the_bit() {
                 widened.push(tensor.to_string());
             }
             widened.sort();
-            // What computes in f32 in a package of half precision: the first convolution and its norm.
+            // In a package of half precision the first convolution and its norm compute in f32.
             let first = "feature_extractor.conv_layers.0.";
             assert!(widened.iter().all(|tensor| tensor.starts_with(first)), "{widened:?}");
             let expected = match (dtype, name) {
@@ -156,7 +156,7 @@ fn a_package_that_ends_at_a_layer_holds_nothing_above_it() {
             assert_eq!(comparison["layers"].as_array().unwrap().len(), rows);
         }
     }
-    // The rows are told apart by what the package says of them.
+    // The package's metadata names the hidden state of each row.
     let path = package("3,6");
     let (code, output, report) = verified(&path, &reference(), &["--layers", "6"]);
     assert_eq!(code, 0, "{output}");
@@ -166,7 +166,7 @@ fn a_package_that_ends_at_a_layer_holds_nothing_above_it() {
     assert!(output.contains("hidden state 5 is not returned: the model returns 3,6"), "{output}");
 }
 
-/// Emulation rounds every result: it costs something, and no more than half precision may.
+/// Emulation rounds every result, which increases the error, but not beyond the tolerance.
 #[test]
 fn emulation_shows_what_half_precision_costs() {
     let folder = TempDir::new().unwrap();
@@ -190,7 +190,7 @@ fn emulation_shows_what_half_precision_costs() {
 }
 
 #[test]
-fn what_does_not_go_with_a_package_is_said() {
+fn options_that_do_not_apply_are_refused() {
     let folder = TempDir::new().unwrap();
     let path = tiny(&folder, &options("2,3", "ios15"));
     let file = convert(&fixture("mert-tiny/pytorch_model.bin"), &folder, Dtype::F16, Layout::Mlx);
@@ -230,7 +230,7 @@ fn what_does_not_go_with_a_package_is_said() {
 }
 
 #[test]
-fn a_release_gate_takes_packages_beside_files() {
+fn a_release_gate_accepts_packages_beside_files() {
     let folder = TempDir::new().unwrap();
     tiny(&folder, &options("1", "ios18"));
     convert(&fixture("mert-tiny/pytorch_model.bin"), &folder, Dtype::F32, Layout::Mlx);
@@ -263,7 +263,7 @@ fn a_release_gate_takes_packages_beside_files() {
     }
 }
 
-/// A package that takes several lengths with one of them built in, which open extents do not show.
+/// A package that claims several lengths but has one of them built in, which open extents do not reveal.
 #[test]
 fn a_length_that_is_built_in_is_found_with_references_of_that_length_only() {
     let folder = TempDir::new().unwrap();
@@ -290,7 +290,7 @@ fn a_length_that_is_built_in_is_found_with_references_of_that_length_only() {
 }
 
 #[test]
-fn part_of_a_package_is_no_model() {
+fn part_of_a_package_is_not_a_model() {
     let inner = fixture("coreml/mert-tiny-coremltools.mlpackage/Data/com.apple.CoreML/model.mlmodel");
     let reference = reference();
     let (code, _, err) = mert_verify(&[arg(&inner), "--reference", arg(&reference)]);
@@ -314,10 +314,10 @@ fn a_report_does_not_replace_a_package() {
     }
 }
 
-/// Computed live: a clip of each length that the package takes.
+/// libtorch computes a reference for a clip of each length that the package accepts.
 #[cfg(feature = "tch")]
 #[test]
-fn libtorch_judges_each_length_that_a_package_takes() {
+fn libtorch_judges_each_length_that_a_package_accepts() {
     let folder = TempDir::new().unwrap();
     let checkpoint = fixture("mert-tiny/pytorch_model.bin");
     for (seconds, samples) in [

@@ -1,4 +1,4 @@
-//! What live sound allocates once its first embeddings are out: nothing but what rayon's queue takes.
+//! Allocations of live sound after its first embeddings: only those of rayon's queue.
 //!
 //! Alone in its program, whose allocator counts.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
@@ -7,11 +7,11 @@
 mod counting_allocator;
 
 use counting_allocator::allocated;
-use mert_embed::{Embedder, Encoder, EncoderOptions, Pool};
+use mert_embed::{Embedder, Normalization, Pool, StreamingEmbedder, StreamingOptions};
 use mert_runtime::{DeviceKind, Dtype, Model};
 use mert_testkit::fixture;
 
-/// Counted after ten.
+/// Hops whose allocations are counted, after ten others.
 const HOPS: usize = 60;
 
 #[test]
@@ -21,17 +21,17 @@ fn a_hop_like_one_before_allocates_nothing() {
     for (layers, pooling, rate) in
         [("6", Pool::Mean, 24_000), ("all", Pool::MeanStd, 44_100), ("0,12", Pool::None, 8_000)]
     {
-        let embedder = Embedder::new(model.clone(), &layers.parse().unwrap(), pooling, true).unwrap();
+        let embedder = Embedder::new(model.clone(), &layers.parse().unwrap(), pooling, Normalization::L2).unwrap();
         let options =
-            EncoderOptions { input_rate: rate, window: "500ms".parse().unwrap(), hop: "100ms".parse().unwrap() };
+            StreamingOptions { input_rate: rate, window: "500ms".parse().unwrap(), hop: "100ms".parse().unwrap() };
         let block: Vec<f32> = (0..rate / 100).map(|i| (i as f32 * 0.37).sin()).collect();
         let states = embedder.layers().len();
         let count = |embedder: &Embedder| {
-            let mut encoder = Encoder::new(embedder.clone(), options).unwrap();
+            let mut stream = StreamingEmbedder::new(embedder.clone(), options).unwrap();
             let mut hops = 0;
             let mut push_until = |target: usize| {
                 while hops < target {
-                    encoder.push(&block, |hop| hops += usize::from(hop.values.is_some())).unwrap();
+                    stream.push(&block, |window| hops += usize::from(window.values.is_some())).unwrap();
                 }
             };
             push_until(10);

@@ -4,22 +4,16 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use mert_arch::{Dtype, Layout};
-use mert_checkpoint::Source;
-use mert_convert::{Plan, PlanOptions, write};
 use mert_testkit::{fixture, runner};
 use serde_json::Value;
 use tempfile::TempDir;
 
-fn model(folder: &TempDir) -> PathBuf {
-    let source = Source::open(&fixture("mert-tiny/pytorch_model.bin")).unwrap();
-    let options = PlanOptions { layout: Layout::Mlx, dtype: Dtype::F32, ..PlanOptions::default() };
-    let output = folder.path().join("model.safetensors");
-    write::safetensors(&Plan::new(&source, &options).unwrap(), &source, &output, true, &|_| {}).unwrap();
-    output
-}
+#[path = "common/embeddings.rs"]
+mod embeddings;
+
+use embeddings::model;
 
 /// Writes `folder/bin/ffmpeg`, a script that prints a version, records its arguments and then runs `what`.
 fn ffmpeg(folder: &Path, what: &str) {

@@ -4,11 +4,11 @@
 #[path = "common/embeddings.rs"]
 mod embeddings;
 
-use mert_testkit::runner;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use embeddings::{FORMATS, model, read, run, track};
+use mert_testkit::runner;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -317,7 +317,7 @@ fn names_that_are_not_unicode_are_escaped() {
         let mut found: Vec<Vec<u8>> = rows
             .keys
             .iter()
-            .map(|(file, ..)| mert_embed::unescape(file).file_name().unwrap().as_bytes().to_vec())
+            .map(|(file, ..)| mert_table::unescape(file).file_name().unwrap().as_bytes().to_vec())
             .collect();
         found.sort();
         let mut expected = names.map(<[u8]>::to_vec);

@@ -1,4 +1,4 @@
-//! The input that `mert-embed` and the live encoder pass to a model: audio at the rate, and with the normalisation,
+//! The input that `mert-embed` and the streaming embedder pass to a model: audio at the rate, and with the normalisation,
 //! that the converted file records.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
@@ -9,7 +9,7 @@ use mert_arch::Dtype;
 use mert_audio::{Damage, Tail, Track, WindowPolicy};
 use mert_checkpoint::Source;
 use mert_convert::{Plan, PlanOptions, PreprocessorOptions, write};
-use mert_embed::{Embedder, Encoder, EncoderOptions, Pool};
+use mert_embed::{Embedder, Normalization, Pool, StreamingEmbedder, StreamingOptions};
 use mert_runtime::{DeviceKind, Model};
 use mert_testkit::{ConvertedModel, fixture, runner};
 use serde_json::Value;
@@ -101,13 +101,14 @@ fn live_sound_is_fed_as_the_model_records() {
     let recorded = samples(&input, 24_000);
     let path = model(&folder, 24_000, false);
     let model = Model::open(&path, Dtype::F32, &DeviceKind::Cpu.open().unwrap()).unwrap();
-    let embedder = Embedder::new(model, &LAYER.to_string().parse().unwrap(), Pool::Mean, false).unwrap();
-    let options = EncoderOptions { input_rate: 24_000, window: "0.5s".parse().unwrap(), hop: "0.5s".parse().unwrap() };
-    let mut encoder = Encoder::new(embedder, options).unwrap();
+    let embedder = Embedder::new(model, &LAYER.to_string().parse().unwrap(), Pool::Mean, Normalization::None).unwrap();
+    let options =
+        StreamingOptions { input_rate: 24_000, window: "0.5s".parse().unwrap(), hop: "0.5s".parse().unwrap() };
+    let mut stream = StreamingEmbedder::new(embedder, options).unwrap();
     let mut found = Vec::new();
-    encoder.push(&recorded[..12_000], |hop| found.extend_from_slice(hop.values.unwrap())).unwrap();
+    stream.push(&recorded[..12_000], |window| found.extend_from_slice(window.values.unwrap())).unwrap();
     // Without normalisation, silence is valid input.
-    encoder.push(&vec![0.0; 24_000], |hop| assert!(hop.values.is_some())).unwrap();
+    stream.push(&vec![0.0; 24_000], |window| assert!(window.values.is_some())).unwrap();
     assert!(error(&found, &pooled(&path, &recorded[..12_000])) < 1e-9);
 }
 

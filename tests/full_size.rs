@@ -1,5 +1,5 @@
-//! The main job at the published size: MERT-v1-95M's names and shapes, generated weights, five seconds
-//! of music-like input, all 13 hidden states, against libtorch run on the original checkpoint.
+//! Conversion and verification at the published size: MERT-v1-95M's names and shapes, generated weights, five seconds
+//! of music-like input, all 13 hidden states, against libtorch on the original checkpoint.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 mod common;
@@ -36,7 +36,7 @@ fn generate_convert_verify() {
             let (code, out, err) = mert_verify(&args);
             println!("{out}{err}");
             assert_eq!(code, 0, "{dtype} {layout}");
-            let report: serde_json::Value = serde_json::from_slice(&std::fs::read(&report).unwrap()).unwrap();
+            let report = json(&report);
             let comparisons = report["models"][0]["comparisons"].as_array().unwrap();
             assert_eq!(comparisons.len(), if dtype == Dtype::F32 { 1 } else { 2 });
             for comparison in comparisons {

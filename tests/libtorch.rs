@@ -1,4 +1,4 @@
-//! The libtorch reference against transformers' own results, and the gate that computes it live.
+//! The libtorch reference against transformers' own results, and the gate that computes it on demand.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 mod common;
@@ -32,7 +32,7 @@ fn libtorch_agrees_with_transformers() {
         for dtype in [Dtype::F16, Dtype::Bf16] {
             let nmse = worst_nmse(&got.rounded[&dtype], &expected.rounded[&dtype]);
             assert!(nmse < 1e-9, "{name} with {dtype} weights: {nmse:e}");
-            // And the rounding is really there.
+            // The weights were rounded.
             assert!(worst_nmse(&got.rounded[&dtype], &got.hidden_states) > 1e-8);
         }
     }
@@ -62,7 +62,7 @@ fn every_container_it_reads_gives_the_same_reference() {
 }
 
 #[test]
-fn what_it_cannot_read_is_said() {
+fn unreadable_checkpoints_are_reported() {
     let error = Libtorch::open(&fixture("containers/legacy.bin"), None).err().unwrap().to_string();
     assert!(error.contains("legacy.bin") && error.contains("--reference"), "{error}");
     for name in ["hostile/os-system.bin", "hostile/numpy.bin", "mert-tiny/reference.npz", "README.md"] {
@@ -89,10 +89,10 @@ fn the_original_must_be_the_original_with_its_own_configuration() {
     let alone = TempDir::new().unwrap();
     let checkpoint = alone.path().join("pytorch_model.bin");
     std::fs::copy(fixture("deepnorm/pytorch_model.bin"), &checkpoint).unwrap();
-    // Shapes tell neither heads nor order; DeepNorm is left to be guessed.
-    let told = ["num_attention_heads=4", "do_stable_layer_norm=false"].map(|field| field.parse().unwrap());
+    // Shapes determine neither the heads nor the order of norms; DeepNorm remains to be guessed.
+    let given = ["num_attention_heads=4", "do_stable_layer_norm=false"].map(|field| field.parse().unwrap());
     let source = Source::open(&checkpoint).unwrap();
-    let options = PlanOptions { dtype: Dtype::F32, config_set: told.to_vec(), ..PlanOptions::default() };
+    let options = PlanOptions { dtype: Dtype::F32, config_set: given.to_vec(), ..PlanOptions::default() };
     let guessed = alone.path().join("guessed.safetensors");
     write::safetensors(&Plan::new(&source, &options).unwrap(), &source, &guessed, true, &|_| {}).unwrap();
     let (code, _, err) = mert_verify(&[arg(&guessed), "--checkpoint", arg(&checkpoint)]);
@@ -101,7 +101,7 @@ fn the_original_must_be_the_original_with_its_own_configuration() {
     let config = fixture("deepnorm/config.json");
     let args = [arg(&guessed), "--checkpoint", arg(&checkpoint), "--checkpoint-config", arg(&config)];
     let (code, out, _) = mert_verify(&args);
-    assert_eq!(code, 1, "shapes do not tell DeepNorm: {out}");
+    assert_eq!(code, 1, "shapes do not reveal DeepNorm: {out}");
     assert!(out.contains("worked out from shapes"), "{out}");
 }
 
@@ -141,9 +141,9 @@ fn the_gate_computes_its_reference_from_the_original() {
     assert!(out.contains("was made from a checkpoint with sha256"), "{out}");
 }
 
-/// On music both sides get the same windows, whatever rate and codec it has, and the worst one is told.
+/// Both sides get the same windows of music, whatever its rate and codec, and the worst one is reported.
 #[test]
-fn the_gate_takes_music_and_tells_the_worst_window() {
+fn the_gate_accepts_music_and_reports_the_worst_window() {
     let folder = TempDir::new().unwrap();
     let checkpoint = fixture("mert-tiny/pytorch_model.bin");
     let model = convert(&checkpoint, &folder, Dtype::F16, Layout::Mlx);
@@ -183,7 +183,7 @@ fn the_gate_takes_music_and_tells_the_worst_window() {
     assert!(out.contains("the first bad one is hidden state 8"), "{out}");
     assert_eq!(json(&report)["models"][0]["worst"][0]["passed"], false);
 
-    // Music that cannot be read is no verdict.
+    // Music that cannot be read is an error, not a verdict.
     let bad = folder.path().join("bad.flac");
     std::fs::write(&bad, &std::fs::read(&tracks[1]).unwrap()[..40_000]).unwrap();
     let (status, _, err) = mert_verify(&[

@@ -1,17 +1,19 @@
-//! What `mert-verify` leaves for people and machines to read, and the gate's file `verify.yaml`.
+//! The reports of `mert-verify` for people and machines, and the gate's configuration `verify.yaml`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 mod common;
+#[path = "reports/junit.rs"]
+mod junit;
 
 use common::{arg, changed_reference, convert, json, mert_verify, model, reference};
+use junit::junit_cases;
 use mert_arch::{Dtype, Layout};
 use mert_testkit::{fixture, runner};
-use quick_junit::{NonSuccessKind, TestCaseStatus};
 use serde_json::Value;
 use tempfile::TempDir;
 
 #[test]
-fn what_could_not_be_checked_is_in_the_reports_beside_what_was() {
+fn errors_are_in_the_reports_beside_verdicts() {
     let folder = TempDir::new().unwrap();
     let path = |name: &str| folder.path().join(name);
     std::fs::copy(model(), path("good.safetensors")).unwrap();
@@ -56,7 +58,7 @@ fn what_could_not_be_checked_is_in_the_reports_beside_what_was() {
     assert_eq!(report["models"].as_array().unwrap().len(), 1);
 }
 
-/// What was compared before and after an unreadable reference is in every report: it may have failed.
+/// The comparisons before and after an unreadable reference are in every report: they may have failed.
 #[test]
 fn an_unreadable_reference_hides_no_comparison() {
     let folder = TempDir::new().unwrap();
@@ -105,7 +107,7 @@ fn reports_follow_links_and_leave_devices_alone() {
     assert_eq!(code, 0);
     assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["passed"], true);
 
-    // What cannot be written is said after what was found, with the name that the user gave.
+    // An error of writing is printed after the verdict, with the name that the user gave.
     let (code, out, err) = mert_verify(&["--json", "/no/such/folder/r.json"]);
     assert_eq!(code, 2);
     assert!(out.contains("PASSED") && err.contains("/no/such/folder/r.json") && !err.contains("partial"), "{out}{err}");
@@ -185,7 +187,7 @@ fn a_gate_file_drives_several_models() {
     assert!(out.contains("A FLOOR IS LOWERED: a test of the floor"), "{out}");
 }
 
-/// An earlier run's verdict must not be taken for this one's, however this one ends.
+/// The verdict of an earlier run must not be mistaken for that of this one, however this one ends.
 #[test]
 fn no_stale_report_survives() {
     let folder = TempDir::new().unwrap();
@@ -228,7 +230,7 @@ fn nothing_is_written_over_an_input() {
     }
 }
 
-/// The limits that a report names are the ones that were applied.
+/// The limits that a report names are those that were applied.
 #[test]
 fn a_headline_shows_the_limits_as_they_are() {
     let (_, out, _) = mert_verify(&["--layers", "6"]);
@@ -240,43 +242,6 @@ fn a_headline_shows_the_limits_as_they_are() {
     let bf16 = convert(&fixture("mert-tiny/pytorch_model.bin"), &folder, Dtype::Bf16, Layout::Mlx);
     let (_, out, _) = mert_verify(&[arg(&bf16), "--reference", arg(&reference())]);
     assert!(out.contains("NMSE ≤ 1.5e-3, max |Δ| ≤ 1.5e-1"), "{out}");
-}
-
-/// Parses a JUnit file into cases: suite, classname, name, and whether it passed. Asserts the rules of every reader.
-fn junit_cases(path: &std::path::Path) -> Vec<(String, String, String, bool)> {
-    let text = std::fs::read_to_string(path).unwrap();
-    let report = quick_junit::Report::deserialize_from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
-    let mut cases = Vec::new();
-    let (mut tests, mut failures, mut errors) = (0, 0, 0);
-    for suite in &report.test_suites {
-        let mut bad = [0, 0];
-        for case in &suite.test_cases {
-            let classname = case.classname.as_ref().map(|name| name.as_str().to_string()).unwrap_or_default();
-            assert!(!classname.is_empty(), "{case:?}");
-            assert!(case.time.is_some(), "{case:?}");
-            let passed = match &case.status {
-                TestCaseStatus::Success { .. } => true,
-                TestCaseStatus::NonSuccess { kind, message, ty, description, .. } => {
-                    bad[usize::from(*kind == NonSuccessKind::Error)] += 1;
-                    for text in [message, ty, description] {
-                        assert!(text.as_ref().is_some_and(|text| !text.as_str().trim().is_empty()), "{case:?}");
-                    }
-                    false
-                }
-                other => panic!("{other:?}"),
-            };
-            cases.push((suite.name.as_str().to_string(), classname, case.name.as_str().to_string(), passed));
-        }
-        assert_eq!((suite.tests, suite.failures, suite.errors), (suite.test_cases.len(), bad[0], bad[1]), "{text}");
-        if bad == [0, 0] {
-            assert!(!format!("{suite:?}").contains("FAIL"), "{suite:?}");
-        }
-        (tests, failures, errors) = (tests + suite.tests, failures + bad[0], errors + bad[1]);
-    }
-    assert_eq!((report.tests, report.failures, report.errors), (tests, failures, errors));
-    let distinct: std::collections::BTreeSet<_> = cases.iter().map(|(_, class, name, _)| (class, name)).collect();
-    assert_eq!(distinct.len(), cases.len(), "two cases of one name: {text}");
-    cases
 }
 
 /// GitLab keeps the first of two cases with the same name: a failure could hide behind a pass.
@@ -368,9 +333,9 @@ fn a_run_that_checks_nothing_writes_its_reports() {
     }
 }
 
-/// A slip on the command line destroys no input, and the other reports state it.
+/// A mistake on the command line destroys no input, and the other reports state it.
 #[test]
-fn a_slip_is_in_the_other_reports() {
+fn a_mistake_is_in_the_other_reports() {
     let folder = TempDir::new().unwrap();
     let path = |name: &str| folder.path().join(name);
     std::fs::create_dir(path("refs")).unwrap();

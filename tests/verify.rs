@@ -47,12 +47,12 @@ fn every_variant_dtype_and_layout_passes() {
             }
         }
     }
-    // The tolerance is 1e-9; the honest error must stay far from it, or the gate is about to flake.
+    // The tolerance is 1e-9. The honest error must stay far below it, or the gate becomes flaky.
     assert!(worst.iter().all(|&nmse| nmse > 0.0 && nmse < 1e-10), "{worst:?}");
 }
 
 #[test]
-fn the_containers_reference_is_met_by_every_container() {
+fn every_container_matches_the_reference() {
     let folder = TempDir::new().unwrap();
     for name in ["zip.bin", "legacy.bin", "views.bin", "non-contiguous.bin", "parametrizations.bin", "fused.bin"] {
         let model = convert(&fixture(&format!("containers/{name}")), &folder, Dtype::F32, Layout::Mlx);
@@ -88,7 +88,7 @@ fn a_reference_without_rounded_states_is_enough_unless_structure_is_required() {
 }
 
 #[test]
-fn what_cannot_be_compared_fails_the_gate() {
+fn states_that_cannot_be_compared_fail_the_gate() {
     let folder = TempDir::new().unwrap();
     type Change = fn(&mut Reference);
     let changes: [(&str, Change); 6] = [
@@ -173,7 +173,7 @@ fn a_single_wrong_value_in_a_single_frame_fails() {
 }
 
 #[test]
-fn only_the_layers_asked_for_are_judged() {
+fn only_the_selected_layers_are_judged() {
     let folder = TempDir::new().unwrap();
     let changed = changed_reference(&folder, |r| r.hidden_states.index_axis_mut(Axis(0), 9).fill(0.5));
     for (layers, expected) in [("0-8,10-12", 0), ("9", 1), ("0,9", 1), ("6", 0), ("all", 1)] {
@@ -183,7 +183,7 @@ fn only_the_layers_asked_for_are_judged() {
 }
 
 #[test]
-fn what_could_not_be_checked_is_exit_status_2() {
+fn errors_are_exit_status_2() {
     let folder = TempDir::new().unwrap();
     let empty = folder.path().join("empty");
     std::fs::create_dir(&empty).unwrap();
@@ -247,7 +247,7 @@ fn without_libtorch_the_message_says_how_to_get_it() {
 }
 
 #[test]
-fn clips_that_show_too_little() {
+fn clips_that_reveal_too_little_are_refused_or_noted() {
     let folder = TempDir::new().unwrap();
     let cut = |samples: usize, frames: usize| {
         changed_reference(&folder, |r| {
@@ -266,7 +266,7 @@ fn clips_that_show_too_little() {
 }
 
 #[test]
-fn a_model_that_takes_clips_as_they_are_is_not_asked_for_normalised_ones() {
+fn a_model_without_normalisation_accepts_clips_that_are_not_normalised() {
     use mert_checkpoint::Source;
     use mert_convert::{Plan, PlanOptions, PreprocessorOptions, write};
     let folder = TempDir::new().unwrap();
@@ -293,7 +293,7 @@ fn hidden_states_written_are_hidden_states_read() {
     let (code, out, err) = mert_verify(&args);
     assert_eq!(code, 0, "{err}");
     assert!(out.contains("13 hidden states of 74 frames by 64"), "{out}");
-    // They are what the gate compares: near PyTorch's, and not PyTorch's to the bit.
+    // They are what the gate compares: close to PyTorch's, but not bit-identical.
     let mut archive = npyz::npz::NpzArchive::open(&output).unwrap();
     let written: Vec<f32> = archive.by_name("hidden_states").unwrap().unwrap().into_vec().unwrap();
     let expected = &Reference::read(&reference()).unwrap().rounded[&Dtype::F16];
@@ -310,7 +310,7 @@ fn hidden_states_written_are_hidden_states_read() {
 }
 
 #[test]
-fn clips_come_as_npy_too() {
+fn clips_may_be_npy_files() {
     let folder = TempDir::new().unwrap();
     let clip = Reference::read(&reference()).unwrap().input_values;
     let (npy, out) = (folder.path().join("x.npy"), folder.path().join("h.npz"));

@@ -1,4 +1,4 @@
-//! What the tests of `mert-verify` share. Each test program uses its own part of it.
+//! Helpers that the tests of `mert-verify` share. Each test program uses some of them.
 #![allow(dead_code)]
 
 use std::path::{Path, PathBuf};
@@ -37,7 +37,7 @@ pub(crate) fn mert_verify(args: &[&str]) -> (i32, String, String) {
     (run.code, run.stdout, run.stderr)
 }
 
-/// A path as an argument.
+/// A path as a command-line argument.
 pub(crate) fn arg(path: &Path) -> &str {
     path.to_str().unwrap()
 }
@@ -47,17 +47,17 @@ pub(crate) fn model() -> PathBuf {
     fixture("mert-tiny/model.safetensors")
 }
 
-/// What transformers returned for it.
+/// The built-in fixture's reference, computed by transformers.
 pub(crate) fn reference() -> PathBuf {
     fixture("mert-tiny/reference.npz")
 }
 
-/// A JSON file.
+/// Reads a JSON file.
 pub(crate) fn json(path: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
-/// Writes the fixture's reference after a change.
+/// Writes the fixture's reference into `folder` after a change.
 pub(crate) fn changed_reference(folder: &TempDir, change: impl FnOnce(&mut Reference)) -> PathBuf {
     let mut reference = Reference::read(&reference()).unwrap();
     change(&mut reference);

@@ -45,8 +45,25 @@ impl Scratch {
         std::fs::copy(fixture("containers/config.json"), self.path("config.json")).unwrap();
     }
 
+    /// Copies a fixture into the folder with one bit in its middle flipped.
+    pub(crate) fn flip_a_bit(&self, fixture_path: &str) -> PathBuf {
+        let fixture = fixture(fixture_path);
+        let mut bytes = std::fs::read(&fixture).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 0x40;
+        self.write(fixture.file_name().unwrap().to_str().unwrap(), &bytes)
+    }
+
     pub(crate) fn listing(&self) -> Vec<String> {
         listing(self.0.path())
+    }
+
+    /// Converts `input` to `out.safetensors`, requires success and returns the printed text.
+    #[track_caller]
+    pub(crate) fn convert(&self, input: &Path, options: &[&str]) -> String {
+        let run = mert_convert(input, &self.path("out.safetensors"), options);
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        run.stdout
     }
 
     /// Converts `input` and requires a refusal whose message has all of `words`, and no new file.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use mert_testkit::fixture;
 use mert_testkit::fuzz::{Seed, Target};
-use mert_verify::{Options, candidate};
+use mert_verify::candidate::{self, ComputeOptions, PackageOptions};
 
 use super::{bounded, folder};
 
@@ -30,7 +30,9 @@ fn protobuf() {
         std::fs::write(package.join(MODEL), &input.bytes).map_err(|error| error.to_string())?;
         // The weights are mapped or read beside it: about a megabyte.
         bounded(input.bytes.len() + (1 << 20), || {
-            let Ok(candidate) = candidate::open(&package, &Options::default()) else { return Ok(()) };
+            let Ok(candidate) = candidate::open(&package, ComputeOptions::default(), PackageOptions::default()) else {
+                return Ok(());
+            };
             let samples = candidate.clip_lengths().and_then(|lengths| lengths.first().copied()).unwrap_or(2400);
             if samples <= 48_000 {
                 let _ = candidate.run(&vec![0.25; samples], &candidate.hidden_states());

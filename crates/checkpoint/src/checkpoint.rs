@@ -82,3 +82,45 @@ pub fn read_f32(checkpoint: &dyn Checkpoint, name: &str) -> Result<Vec<f32>> {
     dtype.widen(&bytes, &mut values);
     Ok(values)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A checkpoint of one tensor whose bytes need not fit its shape.
+    struct OneTensor(Listing, Vec<u8>);
+
+    impl Checkpoint for OneTensor {
+        fn listing(&self) -> &Listing {
+            &self.0
+        }
+
+        fn files(&self) -> Vec<&MappedFile> {
+            Vec::new()
+        }
+
+        fn is_in_place(&self, _: &str) -> bool {
+            false
+        }
+
+        fn read(&self, _: &str) -> Result<TensorBytes<'_>> {
+            Ok(TensorBytes::Gathered(self.1.clone()))
+        }
+    }
+
+    fn read(name: &str, dtype: SourceDtype, bytes: usize) -> Result<Vec<f32>> {
+        let tensors = BTreeMap::from([("t".to_string(), TensorInfo { dtype, shape: vec![2, 3] })]);
+        read_f32(&OneTensor(Listing { tensors, ..Listing::default() }, vec![0; bytes]), name)
+    }
+
+    #[test]
+    fn errors_have_the_tensor_and_what_was_expected() {
+        assert_eq!(read("t", SourceDtype::F16, 12).unwrap(), [0.0; 6]);
+        let error = read("t", SourceDtype::F16, 11).unwrap_err();
+        assert!(matches!(error, CheckpointError::TensorLength { expected: 12, found: 11, .. }), "{error}");
+        assert!(error.to_string().contains("`t` has 11 bytes, expected 12"), "{error}");
+        assert!(matches!(read("u", SourceDtype::F16, 12), Err(CheckpointError::NoSuchTensor { .. })));
+        let other = SourceDtype::Other("i64".into());
+        assert!(matches!(read("t", other, 48), Err(CheckpointError::UnsupportedDtype { .. })));
+    }
+}

@@ -21,7 +21,7 @@
 //!
 //! # Map
 //! Each line needs only what is below it:
-//! - [`write`]: the output formats, a module for each.
+//! - [`write`](mod@write): the output formats, a module for each.
 //! - `execute/`: the execution of a step.
 //! - `plan/`: the plan, as data.
 //! - [`transform`]: the changes that a tensor can undergo, one small type for each.

@@ -1,14 +1,14 @@
-//! How long an embedding of live sound takes:
+//! Measures how long an embedding of live sound takes:
 //! `cargo run --release -p mert-embed --example live -- MODEL [WINDOW] [HOP] [LAYER] [RATE]`
 //!
-//! Blocks of 10 ms are pushed as fast as they are taken. Printed is the time of those pushes that completed a window,
-//! which is how late an embedding is beside the encoder's delay.
+//! Pushes blocks of 10 ms as fast as they are processed, and prints the time of the pushes that completed a window: the
+//! latency of an embedding beside the delay of the resampler.
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;
 use std::time::Instant;
 
-use mert_embed::{Embedder, Encoder, EncoderOptions, Pool};
+use mert_embed::{Embedder, Normalization, Pool, StreamingEmbedder, StreamingOptions};
 use mert_runtime::{DeviceKind, Dtype, Model};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -19,20 +19,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     let rate: u32 = rate.parse()?;
 
     let model = Model::open(model.as_ref(), Dtype::F32, &DeviceKind::Cpu.open()?)?;
-    let embedder = Embedder::new(model, &layer.parse()?, Pool::Mean, false)?;
-    let options = EncoderOptions { input_rate: rate, window: window.parse()?, hop: hop.parse()? };
-    let mut encoder = Encoder::new(embedder, options)?;
+    let embedder = Embedder::new(model, &layer.parse()?, Pool::Mean, Normalization::None)?;
+    let options = StreamingOptions { input_rate: rate, window: window.parse()?, hop: hop.parse()? };
+    let mut stream = StreamingEmbedder::new(embedder, options)?;
 
-    // Something that changes, so that nothing is silent.
+    // The sound changes, so that no window is silent.
     let sample = |i: usize| ((i as f32 * 0.05).sin() + (i as f32 * 0.000_3).sin() * (i as f32 * 0.31).sin()) * 0.3;
     let block = (rate / 100) as usize;
     let (mut times, mut warm_up) = (Vec::new(), 3);
     for start in (0..).step_by(block) {
         let samples: Vec<f32> = (start..start + block).map(sample).collect();
         let started = Instant::now();
-        let mut hops = 0;
-        encoder.push(&samples, |_| hops += 1)?;
-        if hops > 0 {
+        let mut windows = 0;
+        stream.push(&samples, |_| windows += 1)?;
+        if windows > 0 {
             let seconds = started.elapsed().as_secs_f64();
             if warm_up > 0 { warm_up -= 1 } else { times.push(seconds) }
         }
@@ -48,7 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         1e3 * median,
         times.len(),
         1e3 * worst,
-        1e3 * encoder.delay()
+        1e3 * stream.delay()
     );
     Ok(())
 }

@@ -3,28 +3,29 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use mert_arch::{LayerSelection, SelectionError};
+use mert_arch::LayerSelection;
+use mert_table::Pool;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{EmbedError, Pool};
+use crate::EmbedError;
 
-/// What a YAML configuration says under `feature_extraction.mert`, with the keys that programs for MERT in
-/// Python have. Other sections are theirs and are not looked at.
+/// The section `feature_extraction.mert` of a YAML configuration, with the keys of Python programs for MERT. Other
+/// sections are ignored.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 pub struct EmbedConfig {
-    /// The converted model's file. Programs in Python have the hub's name here.
+    /// The path of the converted model. Python programs have the name of a hub model here.
     pub model_name: Option<String>,
     layer: Option<LayerKey>,
     aggregation: Option<String>,
     /// The device, under a name that [`mert_runtime::DeviceKind`] parses.
     pub device: Option<String>,
-    /// Keys that are not known.
+    /// Unknown keys.
     #[serde(flatten)]
     pub unknown: BTreeMap<String, Value>,
 }
 
-/// `6`, `-1`, `[0, 6, 12]` or `all`.
+/// The value of `layer`: `6`, `-1`, `[0, 6, 12]` or `all`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(untagged, expecting = "`layer` must be a whole number, a list of them, or a text such as all or 0-12")]
 enum LayerKey {
@@ -47,13 +48,12 @@ impl EmbedConfig {
     /// Reads a YAML file.
     ///
     /// # Errors
-    /// [`EmbedError::Config`] if it cannot be read or has no such section.
+    /// [`EmbedError::Config`] if it cannot be read or has no section `feature_extraction.mert`.
     pub fn read(path: &Path) -> Result<Self, EmbedError> {
-        let wrong = |reason: String| EmbedError::Config { path: path.to_path_buf(), reason };
-        let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
-        let file: File = serde_yaml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        let text = std::fs::read_to_string(path).map_err(|error| EmbedError::config(path, error.to_string()))?;
+        let file: File = serde_yaml::from_str(&text).map_err(|error| EmbedError::config(path, error.to_string()))?;
         let config = file.feature_extraction.and_then(|section| section.mert);
-        config.ok_or_else(|| wrong("there is no `feature_extraction.mert` in it".to_string()))
+        config.ok_or_else(|| EmbedError::config(path, "it has no section `feature_extraction.mert`"))
     }
 
     /// The hidden states that `layer` selects in a model with `count` of them: -1 is the last, -2 the one before.
@@ -61,30 +61,27 @@ impl EmbedConfig {
     /// # Errors
     /// [`EmbedError::Config`] for an invalid value.
     pub fn layers(&self, count: usize, path: &Path) -> Result<Option<LayerSelection>, EmbedError> {
-        let wrong =
-            |reason: String| EmbedError::Config { path: path.to_path_buf(), reason: format!("layer: {reason}") };
-        let selection = match &self.layer {
-            None => return Ok(None),
-            Some(LayerKey::Text(text)) => text.parse().map_err(|error: SelectionError| wrong(error.to_string()))?,
-            Some(LayerKey::One(layer)) => LayerSelection::Some([*layer].into()),
-            Some(LayerKey::Several(layers)) if layers.is_empty() => return Err(wrong("the list is empty".into())),
-            Some(LayerKey::Several(layers)) => LayerSelection::Some(layers.iter().copied().collect()),
+        let Some(layer) = &self.layer else { return Ok(None) };
+        let selection = match layer {
+            LayerKey::Text(text) => text.parse(),
+            LayerKey::One(layer) => Ok(LayerSelection::Some([*layer].into())),
+            LayerKey::Several(layers) if layers.is_empty() => {
+                return Err(EmbedError::config(path, "layer: the list is empty"));
+            }
+            LayerKey::Several(layers) => Ok(LayerSelection::Some(layers.iter().copied().collect())),
         };
-        selection.resolve(count).map_err(|error| wrong(error.to_string()))?;
-        Ok(Some(selection))
+        let checked = selection.and_then(|selection| selection.resolve(count).map(|_| selection));
+        checked.map(Some).map_err(|error| EmbedError::config(path, format!("layer: {error}")))
     }
 
-    /// What `aggregation` chooses.
+    /// The pooling that `aggregation` selects.
     ///
     /// # Errors
-    /// [`EmbedError::Config`] for what is no pooling.
+    /// [`EmbedError::Config`] for an unknown pooling.
     pub fn pool(&self, path: &Path) -> Result<Option<Pool>, EmbedError> {
         let parse = |text: &String| {
             let name = if text == "mean_std" { "mean+std" } else { text };
-            name.parse().map_err(|reason| EmbedError::Config {
-                path: path.to_path_buf(),
-                reason: format!("aggregation: {reason}"),
-            })
+            name.parse().map_err(|reason| EmbedError::config(path, format!("aggregation: {reason}")))
         };
         self.aggregation.as_ref().map(parse).transpose()
     }

@@ -1,11 +1,12 @@
-//! From windows of samples to vectors: the model, the selected hidden states, and the pooling of frames.
+//! The embedding of one window of samples: the model, the selected hidden states, and the pooling of frames.
 
 use mert_arch::LayerSelection;
 use mert_audio::{AudioError, normalize};
 use mert_runtime::{Model, Workspace};
+use mert_table::{Normalization, Pool};
 
 use crate::EmbedError;
-use crate::pool::{Pool, normalize_l2};
+use crate::pooling::{normalize_l2, pool};
 
 /// Turns windows of samples into vectors. Clones share the weights.
 #[derive(Debug, Clone)]
@@ -13,27 +14,32 @@ pub struct Embedder {
     model: Model,
     layers: Vec<usize>,
     pool: Pool,
-    l2: bool,
+    normalization: Normalization,
 }
 
-/// What became of one window.
+/// The vectors of one window.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Embedding {
-    /// Vectors for each hidden state: one, or with [`Pool::None`] one for each frame.
+    /// The number of vectors for each hidden state: one, or with [`Pool::None`] one for each frame.
     pub rows: usize,
-    /// `(rows, hidden states, dim)`.
+    /// The vectors, `(rows, hidden states, dim)`.
     pub values: Vec<f32>,
 }
 
 impl Embedder {
-    /// An embedder that takes the chosen hidden states of `model` (0 enters the first layer, i is the output
-    /// of layer i) and scales each vector to length 1 if `l2`.
+    /// An embedder that pools the selected hidden states of `model` (0 enters the first layer, i is the output of layer i)
+    /// and scales each vector.
     ///
     /// # Errors
     /// [`EmbedError::Layers`] for a hidden state that the model does not have.
-    pub fn new(model: Model, layers: &LayerSelection, pool: Pool, l2: bool) -> Result<Self, EmbedError> {
+    pub fn new(
+        model: Model,
+        layers: &LayerSelection,
+        pool: Pool,
+        normalization: Normalization,
+    ) -> Result<Self, EmbedError> {
         let layers = layers.resolve(model.config().num_hidden_states())?;
-        Ok(Embedder { model, layers, pool, l2 })
+        Ok(Embedder { model, layers, pool, normalization })
     }
 
     /// The model's architecture.
@@ -41,7 +47,7 @@ impl Embedder {
         self.model.config()
     }
 
-    /// Samples per second that windows must have.
+    /// The sample rate of windows, in hertz.
     pub fn sample_rate(&self) -> u32 {
         self.model.preprocessor().sampling_rate
     }
@@ -56,19 +62,19 @@ impl Embedder {
         self.model.config().receptive_field()
     }
 
-    /// The hidden states, ascending.
+    /// The selected hidden states, ascending.
     pub fn layers(&self) -> &[usize] {
         &self.layers
     }
 
-    /// How frames become vectors.
+    /// The pooling of frames.
     pub fn pool(&self) -> Pool {
         self.pool
     }
 
-    /// Whether vectors have length 1.
-    pub fn is_l2(&self) -> bool {
-        self.l2
+    /// The scaling of vectors.
+    pub fn normalization(&self) -> Normalization {
+        self.normalization
     }
 
     /// The length of a vector.
@@ -76,7 +82,7 @@ impl Embedder {
         self.pool.dim(self.config().hidden_size)
     }
 
-    /// Memory for [`Embedder::embed`], to be kept between windows.
+    /// The memory that [`Embedder::embed`] uses, to be kept between windows.
     pub fn workspace(&self) -> Workspace {
         Workspace::default()
     }
@@ -98,12 +104,12 @@ impl Embedder {
         Ok(Embedding { rows, values })
     }
 
-    /// Vectors for each hidden state of a window of so many samples.
+    /// The number of vectors for each hidden state of a window of `samples` samples.
     pub(crate) fn rows(&self, samples: usize) -> usize {
         self.pool.rows(self.config().frames(samples).unwrap_or(0))
     }
 
-    /// As [`Embedder::embed`], into `values` `(rows, hidden states, dim)`.
+    /// Embeds one window as [`Embedder::embed`] does, into `values` `(rows, hidden states, dim)`.
     pub(crate) fn embed_into(
         &self,
         workspace: &mut Workspace,
@@ -114,21 +120,21 @@ impl Embedder {
             normalize(samples)?;
         }
         let (width, dim, stride) = (self.config().hidden_size, self.dim(), self.layers.len() * self.dim());
-        let (mut place, mut not_finite) = (0, None);
+        let (mut index, mut not_finite) = (0, None);
         self.model.hidden_states_in(workspace, samples, &self.layers, |layer, state| {
             if let Some(&value) = state.iter().find(|value| !value.is_finite()) {
                 not_finite.get_or_insert((layer, value));
             }
-            let vectors = values.chunks_exact_mut(stride).map(|row| &mut row[place * dim..][..dim]);
-            // Without pooling each frame is a row; else there is one row, of all frames.
-            let frames = state.chunks_exact(if self.pool == Pool::None { width } else { state.len() });
+            let vectors = values.chunks_exact_mut(stride).map(|row| &mut row[index * dim..][..dim]);
+            // Without pooling each frame is a row; otherwise all frames are one.
+            let frames = state.chunks_exact(if self.pool.has_frames() { width } else { state.len() });
             for (vector, frames) in vectors.zip(frames) {
-                self.pool.apply(frames, width, vector);
-                if self.l2 {
+                pool(self.pool, frames, width, vector);
+                if self.normalization == Normalization::L2 {
                     normalize_l2(vector);
                 }
             }
-            place += 1;
+            index += 1;
         })?;
         not_finite.map_or(Ok(()), |(layer, value)| Err(EmbedError::NotFinite { layer, value }))
     }

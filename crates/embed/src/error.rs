@@ -1,29 +1,32 @@
 //! Errors of embedding: those that end a run, and those of single files.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use mert_audio::AudioError;
+use mert_fs::FsError;
+use mert_table::TableError;
 use thiserror::Error;
 
-/// Why nothing, or not all, was embedded.
+/// The reason why a run ended, or why a file was left out.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum EmbedError {
     /// The model could not be loaded or run.
-    #[error("{0}")]
+    #[error(transparent)]
     Model(#[from] mert_runtime::Error),
     /// A hidden state that the model does not have.
-    #[error("{0}")]
+    #[error(transparent)]
     Layers(#[from] mert_arch::SelectionError),
-    /// Audio that cannot be taken.
-    #[error("{0}")]
+    /// The audio cannot be decoded or embedded.
+    #[error(transparent)]
     Audio(#[from] AudioError),
-    /// An input that is not there, or none at all.
+    /// An input does not exist or cannot be read, or there is no input.
     #[error("{path}: {reason}")]
     Input {
         /// The file, folder or list.
         path: PathBuf,
-        /// What is wrong and what to do.
+        /// The fault and what to do.
         reason: String,
     },
     /// The configuration file cannot be used.
@@ -34,19 +37,37 @@ pub enum EmbedError {
         /// The field, what was expected and what was found.
         reason: String,
     },
-    /// The output's name says nothing of its format.
-    #[error("{path}: its name must end in .npy, .npz, .safetensors, .parquet or .jsonl")]
-    OutputFormat {
-        /// The output.
-        path: PathBuf,
-    },
-    /// An output that cannot be updated.
-    #[error("cannot update {path}: {reason}. Make it again with --force, or give another output")]
+    /// The output could not be written as a table.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// An existing output cannot be read to be updated.
+    #[error("cannot update {path}: {source}. Make it again with --force, or give another output")]
     Update {
         /// The output.
         path: PathBuf,
         /// The reason.
-        reason: String,
+        source: TableError,
+    },
+    /// An existing output was written with other settings.
+    #[error(
+        "cannot update {path}: it was written with other settings ({difference}). Make it again with --force, or give \
+         another output"
+    )]
+    UpdateSettings {
+        /// The output.
+        path: PathBuf,
+        /// The setting that differs, with both values.
+        difference: String,
+    },
+    /// The rows of a file are not together in an existing output.
+    #[error(
+        "cannot update {path}: the rows of {file} are not together. Make it again with --force, or give another output"
+    )]
+    UpdateOrder {
+        /// The output.
+        path: PathBuf,
+        /// The file.
+        file: String,
     },
     /// A file of an output that is updated no longer exists.
     #[error("not found; its rows in the output stay as they were")]
@@ -54,39 +75,43 @@ pub enum EmbedError {
     /// A network address in a list of files.
     #[error("network addresses are not read: download the file and give its path")]
     Address,
-    /// The output is there already.
+    /// The output exists and may not be replaced.
     #[error("{path} exists; replace it with --force, or add what is new with --update")]
     OutputExists {
         /// The output.
         path: PathBuf,
     },
-    /// A file in place of the failure report that is not such a report.
+    /// The path of the failure report is that of another file.
     #[error("{path} exists and is not a report of mert-embed; replace it with --force, or give --report another name")]
     ReportExists {
         /// The path of the report.
         path: PathBuf,
     },
+    /// The report could not be written.
+    #[error(transparent)]
+    Report(#[from] FsError),
     /// The output or its journal could not be written.
     #[error("cannot write {path}: {source}")]
     Write {
         /// The file.
         path: PathBuf,
         /// The operating system's reason.
-        source: std::io::Error,
+        source: io::Error,
     },
-    /// What an interrupted run left belongs to other settings.
+    /// The journal is of a run with other settings.
     #[error(
-        "{path} holds an interrupted run with other settings ({what}): go on with those, or start anew with --restart"
+        "{path} holds an interrupted run with other settings ({difference}): continue with those, or discard it with \
+         --restart"
     )]
-    OtherRun {
+    OtherSettings {
         /// The journal.
         path: PathBuf,
-        /// Which setting, and both values.
-        what: String,
+        /// The setting that differs, with both values.
+        difference: String,
     },
-    /// A file where the journal would be is none of this version's.
-    #[error("{path} is no journal that can be continued: remove it, or drop it with --restart")]
-    NoJournal {
+    /// The file at the path of the journal is not a journal of this version.
+    #[error("{path} is not a journal that can be continued: remove it, or discard it with --restart")]
+    NotAJournal {
         /// The file.
         path: PathBuf,
     },
@@ -112,8 +137,23 @@ pub enum EmbedError {
 }
 
 impl EmbedError {
-    /// For `map_err`: an operating system's error while writing `path`.
-    pub(crate) fn write(path: &std::path::Path) -> impl Fn(std::io::Error) -> EmbedError + '_ {
-        |source| EmbedError::Write { path: path.to_path_buf(), source }
+    /// The error of an input at `path`.
+    pub(crate) fn input(path: &Path, reason: impl Into<String>) -> Self {
+        EmbedError::Input { path: path.to_path_buf(), reason: reason.into() }
+    }
+
+    /// The error of a field of the configuration file at `path`.
+    pub fn config(path: &Path, reason: impl Into<String>) -> Self {
+        EmbedError::Config { path: path.to_path_buf(), reason: reason.into() }
+    }
+
+    /// The operating system's `source` while `path` was written.
+    pub fn write(path: &Path, source: io::Error) -> Self {
+        EmbedError::Write { path: path.to_path_buf(), source }
+    }
+
+    /// The error of reading the output at `path` to update it.
+    pub(crate) fn update(path: &Path, source: TableError) -> Self {
+        EmbedError::Update { path: path.to_path_buf(), source }
     }
 }

@@ -5,12 +5,12 @@ use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::Path;
 
 use mert_audio::AudioError;
+use mert_fs::replace_file;
+use mert_table::escape;
 use serde::{Deserialize, Serialize};
 
 use crate::EmbedError;
-use crate::file_name::escape;
 use crate::inputs::Input;
-use crate::output::replace;
 
 /// A file that could not be embedded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,7 +65,7 @@ pub fn reason(error: &EmbedError) -> String {
     reason.to_string()
 }
 
-/// Failures per reason, the most frequent first: `14 Opus, 3 truncated, 1 silent`.
+/// The number of failures per reason, the most frequent first: `14 Opus, 3 truncated, 1 silent`.
 pub fn count_by_reason(failures: &[Failure]) -> String {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     failures.iter().for_each(|failure| *counts.entry(&failure.reason).or_default() += 1);
@@ -74,20 +74,20 @@ pub fn count_by_reason(failures: &[Failure]) -> String {
     counts.iter().map(|(reason, count)| format!("{count} {reason}")).collect::<Vec<_>>().join(", ")
 }
 
-/// Writes a line of JSON for each failure to `path`, atomically; an empty file without failures.
+/// Writes a line of JSON for each failure to `path`, atomically. Without failures the file is empty.
 ///
 /// # Errors
-/// [`EmbedError::Write`].
+/// [`EmbedError::Report`].
 pub fn write_report(path: &Path, failures: &[Failure]) -> Result<(), EmbedError> {
-    replace(path, |file| {
+    replace_file(path, |file| {
         let mut out = BufWriter::new(file);
         for failure in failures {
             serde_json::to_writer(&mut out, failure)?;
             out.write_all(b"\n")?;
         }
         out.flush()
-    })
-    .map_err(EmbedError::write(path))
+    })?;
+    Ok(())
 }
 
 /// Whether `path` is a report of an earlier run, or empty, and may be replaced.
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reports_are_counted_written_and_known_again() {
+    fn reports_are_counted_written_and_recognized() {
         let failure =
             |file: &str, error: AudioError| Failure::new(&Input { path: file.into(), version: None }, &error.into());
         let truncated = || AudioError::Truncated { found: 1.0, announced: Some(2.0) };

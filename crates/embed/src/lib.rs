@@ -1,30 +1,52 @@
 //! Embeddings of audio files with a converted MERT or HuBERT model.
 //!
-//! Data flows one way: [`inputs`] says which files, [`run`] decodes them on threads of their own while the
-//! [`Embedder`] runs the model, a [`Journal`] keeps what is done, and [`output::write`] makes the table.
-//! [`Encoder`] is for live sound: it takes blocks of samples as they arrive.
+//! Data flows one way: [`inputs`] finds files, [`run`] decodes them on threads of their own while the [`Embedder`] runs
+//! the model, a [`Journal`] keeps what is done, and [`write_output`] writes the table. [`StreamingEmbedder`] embeds live
+//! sound, block by block.
+//!
+//! ```
+//! use mert_audio::{Damage, Tail, Track, WindowPolicy};
+//! use mert_embed::{Embedder, Normalization, Pool};
+//! use mert_runtime::{DeviceKind, Dtype, Model};
+//!
+//! let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures");
+//! let model = format!("{fixtures}/mert-tiny/model.safetensors");
+//! let model = Model::open(model.as_ref(), Dtype::F32, &DeviceKind::Cpu.open()?)?;
+//! let embedder = Embedder::new(model, &"6,12".parse()?, Pool::Mean, Normalization::L2)?;
+//!
+//! let track = format!("{fixtures}/audio/16-44k1-stereo.flac");
+//! let track = Track::open(track.as_ref(), embedder.sample_rate(), Damage::Refuse)?;
+//! let mut windows = track.windows(&WindowPolicy::Whole, Tail::Align, embedder.min_samples())?;
+//! let mut workspace = embedder.workspace();
+//! while let Some(mut window) = windows.next_window()? {
+//!     let embedding = embedder.embed(&mut workspace, &mut window.samples, embedder.sample_rate())?;
+//!     assert_eq!(embedding.values.len(), 2 * embedder.dim()); // two hidden states
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod config;
 mod embedder;
-mod encoder;
 mod error;
 pub mod failures;
-mod file_name;
 pub mod inputs;
 mod journal;
-pub mod output;
+mod output;
 mod pipeline;
-mod pool;
+mod pooling;
 mod settings;
+mod streaming;
 mod update;
 
 pub use config::EmbedConfig;
 pub use embedder::{Embedder, Embedding};
-pub use encoder::{Encoder, EncoderOptions, Hop};
 pub use error::EmbedError;
-pub use file_name::{escape, unescape};
 pub use journal::Journal;
+#[doc(hidden)]
+pub use journal::parse_journal;
+pub use mert_table::{FileVersion, Normalization, Pool, Provenance};
+pub use output::write_output;
 pub use pipeline::{Event, Summary, run};
-pub use pool::Pool;
-pub use settings::{ModelFile, Provenance, Reading};
+pub use settings::{InputOptions, ModelFile, provenance};
+pub use streaming::{StreamedWindow, StreamingEmbedder, StreamingOptions};
 pub use update::Update;

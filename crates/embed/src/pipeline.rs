@@ -1,20 +1,21 @@
-//! Decoding files in parallel and embedding their windows in order.
+//! The pipeline of a run: threads decode files in parallel, and the calling thread embeds their windows.
 
 use std::collections::HashMap;
 use std::num::NonZero;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
 use mert_audio::{AudioError, RawPcm, Source, Track, Window, Windows};
+use mert_runtime::Workspace;
 
 use crate::inputs::Input;
-use crate::journal::{Begun, Journal};
-use crate::settings::Reading;
+use crate::journal::{Journal, OpenFile};
+use crate::settings::InputOptions;
 use crate::{EmbedError, Embedder};
 
-/// What happens during a run.
+/// An event during a run.
 #[derive(Debug)]
 pub enum Event<'a> {
     /// A window was embedded.
@@ -26,118 +27,122 @@ pub enum Event<'a> {
     Done {
         /// The file.
         input: &'a Input,
-        /// What was passed over.
+        /// Notes on what was skipped in the file and what was assumed.
         notes: Vec<String>,
     },
-    /// A file could not be embedded, and is left out.
+    /// A file could not be embedded and is left out.
     Failed {
         /// The file.
         input: &'a Input,
-        /// Why.
+        /// The reason.
         error: EmbedError,
     },
 }
 
-/// How a run ended.
+/// The result of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Summary {
-    /// Files that were embedded in this run.
+    /// The number of files that were embedded in this run.
     pub done: usize,
-    /// Files that an earlier run had embedded.
+    /// The number of files that an earlier run had embedded.
     pub resumed: usize,
-    /// Files that could not be embedded.
+    /// The number of files that could not be embedded.
     pub failed: usize,
-    /// Whether `stop` ended it.
+    /// Whether `stop` ended the run.
     pub stopped: bool,
 }
 
-/// What reading threads tell the thread that runs the model. The numbers are places in the inputs.
+/// A message from a decoding thread to the thread that runs the model. The numbers are indices of inputs.
 enum Message {
     Window(usize, Window),
     Done(usize, Vec<String>),
     Failed(usize, EmbedError),
 }
 
-/// Embeds `inputs` into `journal`, those left out that it has already. `jobs` threads decode, resample and cut
-/// windows while the calling thread runs the model on all cores; windows wait in a queue of bounded length.
+/// Embeds the `inputs` that `journal` does not hold yet. `jobs` threads decode, resample and cut windows while the
+/// calling thread runs the model on all cores; windows wait in a queue of bounded length.
 ///
-/// It ends early, with what was finished in the journal, when `stop` is set: by a signal, or by `observe` on
-/// the first failure.
+/// It ends early, with the finished files in the journal, when `stop` is set: by a signal, or by `on_event` on the
+/// first failure.
 ///
 /// # Errors
 /// [`EmbedError::Write`] if the journal cannot be written.
 pub fn run(
     inputs: &[Input],
     embedder: &Embedder,
-    reading: &Reading,
+    options: &InputOptions,
     jobs: NonZero<usize>,
     journal: &mut Journal,
     stop: &AtomicBool,
-    mut observe: impl FnMut(Event<'_>),
+    mut on_event: impl FnMut(Event<'_>),
 ) -> Result<Summary, EmbedError> {
-    let todo: Vec<usize> = (0..inputs.len()).filter(|&place| !journal.has(&inputs[place])).collect();
-    let mut summary = Summary { resumed: inputs.len() - todo.len(), ..Summary::default() };
-    // One window for each reader to put down, and one more so that the model never waits for a hand-over.
+    let pending: Vec<usize> = (0..inputs.len()).filter(|&index| !journal.has(&inputs[index])).collect();
+    let mut summary = Summary { resumed: inputs.len() - pending.len(), ..Summary::default() };
+    // One window for each decoding thread, and one more so that the model never waits for a hand-over.
     let (sender, receiver) = sync_channel(jobs.get() + 1);
     let next = AtomicUsize::new(0);
     thread::scope(|scope| {
-        for _ in 0..jobs.get().min(todo.len()) {
-            let (sender, next, todo) = (sender.clone(), &next, &todo);
+        for _ in 0..jobs.get().min(pending.len()) {
+            let (sender, next, pending) = (sender.clone(), &next, &pending);
             scope.spawn(move || {
-                while let Some(&place) = todo.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if stop.load(Ordering::Relaxed) || read(place, &inputs[place], embedder, reading, &sender).is_err()
-                    {
+                while let Some(&index) = pending.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let stopped = stop.load(Ordering::Relaxed);
+                    if stopped || read(index, &inputs[index], embedder, options, &sender).is_err() {
                         return;
                     }
                 }
             });
         }
         drop(sender);
-        // Readers end when the receiver is gone, which is when this returns.
-        embed_all(receiver, inputs, embedder, journal, stop, &mut observe, &mut summary)
+        // The threads end when the receiver is dropped, which is when this returns.
+        let mut consumer = Consumer::new(inputs, embedder, journal, &mut on_event, &mut summary);
+        receiver
+            .into_iter()
+            .take_while(|_| !stop.load(Ordering::Relaxed))
+            .try_for_each(|message| consumer.on_message(message))
     })?;
     summary.stopped = stop.load(Ordering::Relaxed);
     journal.sync()?;
     Ok(summary)
 }
 
-/// The run has ended: nobody wants more.
-struct NobodyListens;
+/// The error of sending to a run that has ended.
+struct Disconnected;
 
-/// Reads one file and sends its windows.
+/// Decodes one input and sends its windows.
 fn read(
-    place: usize,
+    index: usize,
     input: &Input,
     embedder: &Embedder,
-    reading: &Reading,
+    options: &InputOptions,
     sender: &SyncSender<Message>,
-) -> Result<(), NobodyListens> {
-    let send = |message| sender.send(message).map_err(|_| NobodyListens);
+) -> Result<(), Disconnected> {
+    let send = |message| sender.send(message).map_err(|_| Disconnected);
     let mut sent = Ok(());
     let mut on_window = |window: Window| {
-        sent = send(Message::Window(place, window));
+        sent = send(Message::Window(index, window));
         sent.is_ok()
     };
     let result = match input.is_stdin() {
-        true => read_stdin(embedder, reading, &mut on_window),
-        false => read_file(&input.path, embedder, reading, &mut on_window),
+        true => read_stdin(embedder, options, &mut on_window),
+        false => read_file(&input.path, embedder, options, &mut on_window),
     };
     sent?;
     send(match result {
-        Ok(notes) => Message::Done(place, notes),
-        Err(AudioError::Open { .. }) if input.is_address() => Message::Failed(place, EmbedError::Address),
-        Err(error) => Message::Failed(place, error.into()),
+        Ok(notes) => Message::Done(index, notes),
+        Err(AudioError::Open { .. }) if input.is_address() => Message::Failed(index, EmbedError::Address),
+        Err(error) => Message::Failed(index, error.into()),
     })
 }
 
 fn read_file(
     path: &Path,
     embedder: &Embedder,
-    reading: &Reading,
+    options: &InputOptions,
     on_window: &mut impl FnMut(Window) -> bool,
 ) -> Result<Vec<String>, AudioError> {
-    let track = Track::open(path, embedder.sample_rate(), reading.options())?;
-    let mut windows = track.windows(&reading.window, reading.tail, embedder.min_samples())?;
+    let track = Track::open(path, embedder.sample_rate(), options.read_options())?;
+    let mut windows = track.windows(&options.window, options.tail, embedder.min_samples())?;
     read_windows(&mut windows, on_window)?;
     match windows.source().channels_cancel() {
         true => Err(AudioError::ChannelsCancel),
@@ -147,12 +152,12 @@ fn read_file(
 
 fn read_stdin(
     embedder: &Embedder,
-    reading: &Reading,
+    options: &InputOptions,
     on_window: &mut impl FnMut(Window) -> bool,
 ) -> Result<Vec<String>, AudioError> {
-    let rate = reading.input_rate.unwrap_or(0);
+    let rate = options.input_rate.unwrap_or(0);
     let source = RawPcm::new(std::io::stdin().lock(), rate)?;
-    let (Reading { window, tail, .. }, min_samples) = (reading, embedder.min_samples());
+    let (InputOptions { window, tail, .. }, min_samples) = (options, embedder.min_samples());
     let mut windows = Windows::new(source, embedder.sample_rate(), window, *tail, min_samples, None)?;
     read_windows(&mut windows, on_window)?;
     Ok(Vec::new())
@@ -171,81 +176,108 @@ fn read_windows<S: Source>(
 }
 
 /// A file some of whose windows were embedded.
-struct Running {
-    begun: Begun,
-    /// What was left out: seconds from the start, and the value of all samples.
+struct PartialFile {
+    file: OpenFile,
+    /// Silent windows, which were skipped: their start in seconds, and the value of all samples.
     silent: Vec<(f64, f32)>,
     failure: Option<EmbedError>,
 }
 
-fn embed_all(
-    receiver: Receiver<Message>,
-    inputs: &[Input],
-    embedder: &Embedder,
-    journal: &mut Journal,
-    stop: &AtomicBool,
-    observe: &mut impl FnMut(Event<'_>),
-    summary: &mut Summary,
-) -> Result<(), EmbedError> {
-    let rate = f64::from(embedder.sample_rate());
-    let mut running: HashMap<usize, Running> = HashMap::new();
-    let mut workspace = embedder.workspace();
-    for message in receiver {
-        if stop.load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        let (place, result) = match message {
-            Message::Window(place, mut window) => {
-                let file = running.entry(place).or_insert_with(|| Running {
-                    begun: journal.begin(),
-                    silent: Vec::new(),
-                    failure: None,
-                });
-                if file.failure.is_some() {
-                    continue;
-                }
-                let (start, samples) = (window.start, window.samples.len() as u64);
-                match embedder.embed(&mut workspace, &mut window.samples, embedder.sample_rate()) {
-                    Ok(embedding) => {
-                        journal.add(&mut file.begun, (window.index as u32, start, samples), &embedding)?;
-                        observe(Event::Window { seconds: samples as f64 / rate });
-                    }
-                    Err(EmbedError::Audio(AudioError::Silent { value })) => {
-                        file.silent.push((start as f64 / rate, value));
-                    }
-                    Err(error) => file.failure = Some(error),
-                }
-                continue;
-            }
-            Message::Done(place, notes) => (place, Ok(notes)),
-            Message::Failed(place, error) => (place, Err(error)),
-        };
-        let input = &inputs[place];
-        let outcome = result.and_then(|notes| match running.remove(&place) {
-            Some(Running { failure: Some(error), .. }) => Err(error),
-            Some(Running { begun, silent, .. }) if begun.windows() > 0 => Ok((begun, notes, silent)),
-            Some(Running { silent, .. }) => {
-                let value = silent.first().map_or(0.0, |&(_, value)| value);
-                Err(AudioError::Silent { value }.into())
-            }
-            None => Err(AudioError::TooShort { samples: 0, needed: embedder.min_samples() }.into()),
-        });
-        match outcome {
-            Ok((begun, mut notes, silent)) => {
-                journal.finish(input, begun)?;
-                summary.done += 1;
-                if let Some((first, _)) = silent.first() {
-                    let count = silent.len();
-                    notes.push(format!("{count} silent window(s) left out, the first at {first:.2} s"));
-                }
-                observe(Event::Done { input, notes });
-            }
-            Err(error) => {
-                running.remove(&place);
-                summary.failed += 1;
-                observe(Event::Failed { input, error });
-            }
+/// The side of a run that embeds windows and keeps them in the journal.
+struct Consumer<'a, F> {
+    inputs: &'a [Input],
+    embedder: &'a Embedder,
+    workspace: Workspace,
+    journal: &'a mut Journal,
+    on_event: &'a mut F,
+    summary: &'a mut Summary,
+    /// Files whose end has not come yet, by the index of their input.
+    partial: HashMap<usize, PartialFile>,
+}
+
+impl<'a, F: FnMut(Event<'_>)> Consumer<'a, F> {
+    fn new(
+        inputs: &'a [Input],
+        embedder: &'a Embedder,
+        journal: &'a mut Journal,
+        on_event: &'a mut F,
+        summary: &'a mut Summary,
+    ) -> Self {
+        let (workspace, partial) = (embedder.workspace(), HashMap::new());
+        Consumer { inputs, embedder, workspace, journal, on_event, summary, partial }
+    }
+
+    /// Handles a message. An error is one of the journal and ends the run.
+    fn on_message(&mut self, message: Message) -> Result<(), EmbedError> {
+        match message {
+            Message::Window(index, window) => self.on_window(index, window),
+            Message::Done(index, notes) => self.on_end(index, Ok(notes)),
+            Message::Failed(index, error) => self.on_end(index, Err(error)),
         }
     }
-    Ok(())
+
+    /// Embeds a window, unless the model has failed on the file already.
+    fn on_window(&mut self, index: usize, mut window: Window) -> Result<(), EmbedError> {
+        let Consumer { embedder, journal, .. } = self;
+        let rate = embedder.sample_rate();
+        let partial = self.partial.entry(index).or_insert_with(|| PartialFile {
+            file: journal.start_file(),
+            silent: Vec::new(),
+            failure: None,
+        });
+        if partial.failure.is_some() {
+            return Ok(());
+        }
+        let (start, samples) = (window.start, window.samples.len() as u64);
+        match embedder.embed(&mut self.workspace, &mut window.samples, rate) {
+            Ok(embedding) => {
+                journal.add(&mut partial.file, (window.index as u32, start, samples), &embedding)?;
+                (self.on_event)(Event::Window { seconds: samples as f64 / f64::from(rate) });
+            }
+            Err(EmbedError::Audio(AudioError::Silent { value })) => {
+                partial.silent.push((start as f64 / f64::from(rate), value));
+            }
+            Err(error) => partial.failure = Some(error),
+        }
+        Ok(())
+    }
+
+    /// Handles the end of a file, which was decoded with these notes or this error.
+    fn on_end(&mut self, index: usize, decoded: Result<Vec<String>, EmbedError>) -> Result<(), EmbedError> {
+        let (input, partial) = (&self.inputs[index], self.partial.remove(&index));
+        match decoded.and_then(|notes| self.embedded(partial, notes)) {
+            Ok((file, notes)) => {
+                self.journal.finish(input, file)?;
+                self.summary.done += 1;
+                (self.on_event)(Event::Done { input, notes });
+            }
+            Err(error) => {
+                self.summary.failed += 1;
+                (self.on_event)(Event::Failed { input, error });
+            }
+        }
+        Ok(())
+    }
+
+    /// The windows of a file that was decoded to its end, and its notes; an error if it has none.
+    fn embedded(
+        &self,
+        partial: Option<PartialFile>,
+        mut notes: Vec<String>,
+    ) -> Result<(OpenFile, Vec<String>), EmbedError> {
+        let Some(PartialFile { file, silent, failure }) = partial else {
+            return Err(AudioError::TooShort { samples: 0, needed: self.embedder.min_samples() }.into());
+        };
+        if let Some(error) = failure {
+            return Err(error);
+        }
+        if file.is_empty() {
+            let value = silent.first().map_or(0.0, |&(_, value)| value);
+            return Err(AudioError::Silent { value }.into());
+        }
+        if let Some((first, _)) = silent.first() {
+            notes.push(format!("{} silent window(s) left out, the first at {first:.2} s", silent.len()));
+        }
+        Ok((file, notes))
+    }
 }

@@ -1,19 +1,22 @@
-//! The settings of a run, and their record in outputs.
+//! The options for reading inputs, and the provenance that outputs and journals record.
 
-use mert_audio::{Damage, ReadOptions, Tail, WindowPolicy};
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use std::time::Duration;
+
+use mert_audio::{Damage, ReadOptions, Seconds, Tail, WindowPolicy};
+use mert_runtime::{DeviceKind, Dtype};
+use mert_table as table;
+use mert_table::{Arithmetic, Device, Provenance};
 
 use crate::Embedder;
 
-/// How files are read.
+/// The options for decoding inputs and cutting them into windows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reading {
-    /// Which parts of a track are embedded.
+pub struct InputOptions {
+    /// The parts of a track that are embedded.
     pub window: WindowPolicy,
-    /// What becomes of the remainder that sliding windows do not cover.
+    /// The treatment of the remainder that sliding windows do not cover.
     pub tail: Tail,
-    /// What to do with damaged files.
+    /// The treatment of damaged files.
     pub damage: Damage,
     /// The version of the installed ffmpeg, if it decodes files that cannot be read otherwise.
     pub ffmpeg: Option<&'static str>,
@@ -21,115 +24,92 @@ pub struct Reading {
     pub input_rate: Option<u32>,
 }
 
-impl Reading {
-    /// Options for decoding a file.
-    pub fn options(&self) -> ReadOptions {
+impl InputOptions {
+    /// The options for decoding a file.
+    pub fn read_options(&self) -> ReadOptions {
         ReadOptions { damage: self.damage, ffmpeg: self.ffmpeg.is_some() }
     }
 }
 
-/// All that the numbers of an output depend on, besides the files. It is written into every output, and tells
-/// whether an interrupted run can be continued.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Provenance {
-    /// Name and version of the program.
-    pub generator: String,
-    /// SHA-256 of the model's file, in hexadecimal.
-    pub model_sha256: String,
-    /// The checkpoint's licence, where it is known.
-    pub license: Option<String>,
-    /// The hidden states, ascending: 0 enters the first layer, i is the output of layer i.
-    pub hidden_states: Vec<usize>,
-    /// How frames became vectors.
-    pub pool: String,
-    /// `l2` if vectors have length 1, else `none`.
-    pub normalize: String,
-    /// The window policy.
-    pub window: String,
-    /// What became of the remainder.
-    pub tail: String,
-    /// `keep` if damaged files were taken.
-    pub damaged: String,
-    /// The version of ffmpeg that decoded files that could not be read otherwise, if it was enabled.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ffmpeg: Option<String>,
-    /// Samples per second that the model takes, in hertz.
-    pub sample_rate: u32,
-    /// Whether windows were normalised to zero mean and unit variance before they entered the model. Journals of older
-    /// versions, which always normalised, lack the field.
-    #[serde(default = "normalized")]
-    pub do_normalize: bool,
-    /// The length of a vector.
-    pub dim: usize,
-    /// Samples from the start of a frame to the next, and those that a frame depends on before the transformer.
-    pub frame_hop: usize,
-    /// See `frame_hop`.
-    pub frame_length: usize,
-    /// Device and element type of the arithmetic.
-    pub arithmetic: String,
-}
-
-const fn normalized() -> bool {
-    true
-}
-
-impl Provenance {
-    /// What is known before anything is embedded.
-    pub fn new(embedder: &Embedder, reading: &Reading, model: &ModelFile, arithmetic: String) -> Self {
-        let config = embedder.config();
-        Provenance {
-            generator: concat!("mert-embed ", env!("CARGO_PKG_VERSION")).to_string(),
-            model_sha256: model.sha256.clone(),
-            license: model.license.clone(),
-            hidden_states: embedder.layers().to_vec(),
-            pool: embedder.pool().to_string(),
-            normalize: if embedder.is_l2() { "l2" } else { "none" }.to_string(),
-            window: reading.window.to_string(),
-            tail: reading.tail.to_string(),
-            damaged: if reading.damage == Damage::Keep { "keep" } else { "refuse" }.to_string(),
-            ffmpeg: reading.ffmpeg.map(ToString::to_string),
-            sample_rate: embedder.sample_rate(),
-            do_normalize: embedder.normalizes(),
-            dim: embedder.dim(),
-            frame_hop: config.conv_stride.iter().product(),
-            frame_length: config.receptive_field(),
-            arithmetic,
-        }
-    }
-
-    /// Floats of one row.
-    pub(crate) fn values(&self) -> usize {
-        self.hidden_states.len() * self.dim
-    }
-
-    /// The first 16 hexadecimal digits of the SHA-256 of all settings except the program's version. It identifies the
-    /// settings in outputs without room for them.
-    pub(crate) fn digest(&self) -> String {
-        let settings = Provenance { generator: String::new(), ..self.clone() };
-        let json = serde_json::to_vec(&settings).unwrap_or_default();
-        Sha256::digest(json).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
-    }
-
-    /// Like [`Provenance::difference`], but ignores the program's version.
-    pub(crate) fn difference_in_values(&self, other: &Provenance) -> Option<String> {
-        self.difference(&Provenance { generator: self.generator.clone(), ..other.clone() })
-    }
-
-    /// The first setting in which `other` differs, with both values.
-    pub(crate) fn difference(&self, other: &Provenance) -> Option<String> {
-        let (ours, theirs) = (serde_json::to_value(self).ok()?, serde_json::to_value(other).ok()?);
-        let (ours, theirs) = (ours.as_object()?, theirs.as_object()?);
-        let (key, value) = ours.iter().find(|(key, value)| theirs.get(*key) != Some(*value))?;
-        let found = theirs.get(key).cloned().unwrap_or_default();
-        Some(format!("{key}: now {value}, then {found}"))
-    }
-}
-
-/// What is told of the model's file in an output.
+/// The provenance of a model's file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelFile {
     /// SHA-256 of the file, in lower-case hexadecimal.
     pub sha256: String,
     /// The checkpoint's licence, where it is known.
     pub license: Option<String>,
+}
+
+/// The provenance of what `embedder` computes from inputs read with `options`, with `dtype` arithmetic on `device`.
+pub fn provenance(
+    embedder: &Embedder,
+    options: &InputOptions,
+    model: &ModelFile,
+    dtype: Dtype,
+    device: DeviceKind,
+) -> Provenance {
+    let config = embedder.config();
+    Provenance {
+        generator: concat!("mert-embed ", env!("CARGO_PKG_VERSION")).to_string(),
+        model_sha256: model.sha256.clone(),
+        license: model.license.clone(),
+        hidden_states: embedder.layers().to_vec(),
+        pool: embedder.pool(),
+        normalize: embedder.normalization(),
+        window: recorded_window(&options.window),
+        tail: match options.tail {
+            Tail::Align => table::Tail::Align,
+            Tail::Keep => table::Tail::Keep,
+            Tail::Drop => table::Tail::Drop,
+        },
+        damaged: match options.damage {
+            Damage::Refuse => table::Damage::Refuse,
+            Damage::Keep => table::Damage::Keep,
+        },
+        ffmpeg: options.ffmpeg.map(ToString::to_string),
+        sample_rate: embedder.sample_rate(),
+        do_normalize: embedder.normalizes(),
+        dim: embedder.dim(),
+        frame_hop: config.conv_stride.iter().product(),
+        frame_length: config.receptive_field(),
+        arithmetic: Arithmetic {
+            dtype,
+            device: match device {
+                DeviceKind::Cpu => Device::Cpu,
+                DeviceKind::Metal => Device::Metal,
+                DeviceKind::Cuda => Device::Cuda,
+            },
+        },
+    }
+}
+
+/// A window policy in the words of the table's schema.
+fn recorded_window(policy: &WindowPolicy) -> table::WindowPolicy {
+    let duration = |seconds: Seconds| Duration::from_micros((seconds.get() * 1e6).round() as u64);
+    match *policy {
+        WindowPolicy::Whole => table::WindowPolicy::Whole,
+        WindowPolicy::Middle(length) => table::WindowPolicy::Middle(duration(length)),
+        WindowPolicy::Sliding { length, hop } => {
+            table::WindowPolicy::Sliding { length: duration(length), hop: duration(hop) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Old tables hold the text of the audio crate's policies.
+        #[test]
+        fn windows_are_recorded_as_the_command_line_prints_them(length in 1u64..600_000_000, hop in 1u64..86_400_000_000) {
+            let seconds = |micros: u64| Seconds::new(micros as f64 / 1e6).unwrap();
+            let (length, hop) = (seconds(length), seconds(hop));
+            for policy in [WindowPolicy::Whole, WindowPolicy::Middle(length), WindowPolicy::Sliding { length, hop }] {
+                prop_assert_eq!(recorded_window(&policy).to_string(), policy.to_string());
+            }
+        }
+    }
 }

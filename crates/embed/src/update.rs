@@ -1,14 +1,12 @@
-//! Adding new and changed files to an existing output.
+//! Adding new and changed files to an existing output: its other rows are copied into the journal of the run.
 
 use std::collections::{HashMap, HashSet};
-use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::file_name::unescape;
+use mert_table::{Provenance, Row, Settings, TableError, TableReader, unescape};
+
 use crate::inputs::{Input, identity};
-use crate::journal::{Begun, Journal};
-use crate::output::{self, Parts, StoredRow, StoredSettings, StoredTable};
-use crate::settings::Provenance;
+use crate::journal::{Journal, OpenFile};
 use crate::{EmbedError, Embedding};
 
 /// Differences between an existing output and the files to embed.
@@ -20,9 +18,9 @@ pub struct Update {
     pub changed: usize,
     /// The number of files that are not in the output.
     pub new: usize,
-    /// Files that are in the output and no longer exist, or cannot be looked at. Their rows are kept.
+    /// Files that are in the output and no longer exist or cannot be read. Their rows are kept.
     pub missing: Vec<Input>,
-    /// Files of the output that are not among the inputs; their rows are kept.
+    /// Files of the output that are not among the inputs. Their rows are kept.
     pub others: Vec<Input>,
 }
 
@@ -31,38 +29,41 @@ impl Update {
     /// takes that spelling.
     ///
     /// # Errors
-    /// [`EmbedError::Update`] if `output` cannot be read, or was written with settings other than `settings`.
-    pub fn plan(output: &Path, settings: &Provenance, inputs: &mut [Input]) -> Result<Self, EmbedError> {
+    /// [`EmbedError::Update`] if `output` cannot be read, [`EmbedError::UpdateSettings`] if it was written with settings
+    /// other than `provenance`.
+    pub fn plan(output: &Path, provenance: &Provenance, inputs: &mut [Input]) -> Result<Self, EmbedError> {
         let mut stored: Vec<Input> = Vec::new();
-        read(output, settings, Parts::Places, &mut |row| {
-            let path = unescape(row.file);
-            if stored.last().is_none_or(|last| last.path != path) {
-                stored.push(Input { path, version: row.version });
-            }
-            Ok(())
-        })?;
-        let places: HashMap<PathBuf, usize> =
-            stored.iter().enumerate().map(|(place, input)| (identity(&input.path), place)).collect();
+        open(output, provenance)?
+            .for_each_position(|row| {
+                let path = row.path();
+                if stored.last().is_none_or(|last| last.path != path) {
+                    stored.push(Input { path, version: row.version });
+                }
+                Ok(())
+            })
+            .map_err(|error| EmbedError::update(output, error))?;
+        let indices: HashMap<PathBuf, usize> =
+            stored.iter().enumerate().map(|(index, input)| (identity(&input.path), index)).collect();
         let mut update = Update::default();
         let mut matched = HashSet::new();
         for input in inputs {
-            let Some(&place) = places.get(&identity(&input.path)) else {
+            let Some(&index) = indices.get(&identity(&input.path)) else {
                 update.new += 1;
                 continue;
             };
-            matched.insert(place);
-            input.path.clone_from(&stored[place].path);
-            if input.version.is_some() && *input == stored[place] {
+            matched.insert(index);
+            input.path.clone_from(&stored[index].path);
+            if input.version.is_some() && *input == stored[index] {
                 update.unchanged.push(input.clone());
             } else if input.version.is_none() && !input.is_stdin() {
                 // A drive that is not mounted must not cost its rows.
-                input.version = stored[place].version;
+                input.version = stored[index].version;
                 update.missing.push(input.clone());
             } else {
                 update.changed += 1;
             }
         }
-        let others = stored.into_iter().enumerate().filter(|(place, _)| !matched.contains(place));
+        let others = stored.into_iter().enumerate().filter(|(index, _)| !matched.contains(index));
         update.others = others.map(|(_, input)| input).collect();
         Ok(update)
     }
@@ -75,8 +76,9 @@ impl Update {
     /// Copies the kept rows from `output` into `journal`.
     ///
     /// # Errors
-    /// [`EmbedError::Update`] if `output` cannot be read, [`EmbedError::Write`] if `journal` cannot be written.
-    pub fn import(&self, output: &Path, settings: &Provenance, journal: &mut Journal) -> Result<(), EmbedError> {
+    /// [`EmbedError::Update`] or [`EmbedError::UpdateOrder`] if `output` cannot be read, [`EmbedError::Write`] if
+    /// `journal` cannot be written.
+    pub fn import(&self, output: &Path, provenance: &Provenance, journal: &mut Journal) -> Result<(), EmbedError> {
         let wanted: HashMap<&Path, &Input> = self
             .unchanged
             .iter()
@@ -85,113 +87,126 @@ impl Update {
             .filter(|input| !journal.has(input))
             .map(|input| (input.path.as_path(), input))
             .collect();
-        let mut import = Import { journal, rate: f64::from(settings.sample_rate), current: None, failed: None };
+        let mut import = Import { journal, rate: f64::from(provenance.sample_rate), current: None };
         let mut seen: HashSet<PathBuf> = HashSet::new();
-        let mut last = None;
-        read(output, settings, Parts::Rows, &mut |row| {
-            let path = unescape(row.file);
-            if last.as_ref() != Some(&path) {
+        let mut last = String::new();
+        let imported = open(output, provenance)?.for_each_row(|row| {
+            if seen.is_empty() || last != row.file {
                 import.finish_file()?;
-                if !seen.insert(path.clone()) {
-                    let reason = format!("the rows of {} are not together", row.file);
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+                let path = unescape(row.file);
+                import.start_file(wanted.get(path.as_path()).copied());
+                if !seen.insert(path) {
+                    return Err(ImportError::Order { file: row.file.to_string() });
                 }
-                import.begin_file(wanted.get(path.as_path()).copied());
-                last = Some(path);
+                row.file.clone_into(&mut last);
             }
-            import.row(&row)
-        })
-        .and_then(|()| import.finish_file().map_err(|error| failed(output, &error)))
-        .map_err(|error| import.failed.take().unwrap_or(error))
+            Ok(import.row(&row)?)
+        });
+        match imported {
+            Ok(()) => import.finish_file(),
+            Err(ImportError::Journal(error)) => Err(error),
+            Err(ImportError::Table(error)) => Err(EmbedError::update(output, error)),
+            Err(ImportError::Order { file }) => Err(EmbedError::UpdateOrder { path: output.to_path_buf(), file }),
+        }
+    }
+}
+
+/// The reason why copying rows ended: the output or the journal.
+enum ImportError {
+    Table(TableError),
+    Order { file: String },
+    Journal(EmbedError),
+}
+
+impl From<TableError> for ImportError {
+    fn from(error: TableError) -> Self {
+        ImportError::Table(error)
+    }
+}
+
+impl From<EmbedError> for ImportError {
+    fn from(error: EmbedError) -> Self {
+        ImportError::Journal(error)
     }
 }
 
 /// The state of copying rows into a journal.
 struct Import<'a> {
     journal: &'a mut Journal,
+    /// The model's sample rate, in hertz.
     rate: f64,
     current: Option<CurrentFile>,
-    /// The error of writing the journal, which is not one of reading the output.
-    failed: Option<EmbedError>,
 }
 
+/// The file whose rows are copied.
 struct CurrentFile {
     input: Input,
-    rows: Option<Begun>,
-    /// The current window: its index, first sample and length in samples.
+    file: OpenFile,
+    /// The current window: its number, first sample and length in samples.
     window: Option<(u32, u64, u64)>,
+    /// The rows of the current window.
     frames: Embedding,
 }
 
 impl Import<'_> {
-    fn begin_file(&mut self, wanted: Option<&Input>) {
+    /// Starts a file, whose rows are skipped if it is not `wanted`.
+    fn start_file(&mut self, wanted: Option<&Input>) {
         self.current = wanted.map(|input| CurrentFile {
             input: input.clone(),
-            rows: Some(self.journal.begin()),
+            file: self.journal.start_file(),
             window: None,
             frames: Embedding { rows: 0, values: Vec::new() },
         });
     }
 
-    fn row(&mut self, row: &StoredRow<'_>) -> io::Result<()> {
-        let Some(current) = &self.current else { return Ok(()) };
+    fn row(&mut self, row: &Row<'_>) -> Result<(), EmbedError> {
+        let Some(current) = &mut self.current else { return Ok(()) };
         // Frames of a window are identified by their numbers; without pooling the window's length is not used.
         if row.frame.unwrap_or(0) == 0 || current.window.is_none_or(|(window, ..)| window != row.window) {
-            self.finish_window()?;
+            current.finish_window(self.journal)?;
             let samples = |seconds: f64| (seconds * self.rate).round() as u64;
-            let window = (row.window, samples(row.start), samples(row.end).saturating_sub(samples(row.start)));
-            if let Some(current) = &mut self.current {
-                current.window = Some(window);
-            }
+            let length = samples(row.end).saturating_sub(samples(row.start));
+            current.window = Some((row.window, samples(row.start), length));
         }
-        if let Some(current) = &mut self.current {
-            current.frames.rows += 1;
-            current.frames.values.extend_from_slice(row.values);
-        }
+        current.frames.rows += 1;
+        current.frames.values.extend_from_slice(row.values);
         Ok(())
     }
 
-    fn finish_window(&mut self) -> io::Result<()> {
-        let Some(current) = &mut self.current else { return Ok(()) };
-        if let (Some(window), Some(rows)) = (current.window.take(), &mut current.rows) {
-            let added = self.journal.add(rows, window, &current.frames);
-            (current.frames.rows, current.frames.values) = (0, std::mem::take(&mut current.frames.values));
-            current.frames.values.clear();
-            self.keep(added)?;
-        }
-        Ok(())
-    }
-
-    fn finish_file(&mut self) -> io::Result<()> {
-        self.finish_window()?;
-        let Some(CurrentFile { input, rows: Some(rows), .. }) = self.current.take() else { return Ok(()) };
-        let finished = self.journal.finish(&input, rows);
-        self.keep(finished)
-    }
-
-    /// Stops reading the output if the journal cannot be written.
-    fn keep(&mut self, result: Result<(), EmbedError>) -> io::Result<()> {
-        result.map_err(|error| {
-            self.failed = Some(error);
-            io::ErrorKind::Other.into()
-        })
+    fn finish_file(&mut self) -> Result<(), EmbedError> {
+        let Some(mut current) = self.current.take() else { return Ok(()) };
+        current.finish_window(self.journal)?;
+        self.journal.finish(&current.input, current.file)
     }
 }
 
-/// Reads the rows of `output` if it was written with `settings`.
-fn read(output: &Path, settings: &Provenance, parts: Parts, on_row: &mut output::OnRow<'_>) -> Result<(), EmbedError> {
-    let accept = |stored: &StoredSettings| {
-        let differs = match stored {
-            StoredSettings::Full(stored) => settings.difference_in_values(stored),
-            StoredSettings::Digest(digest) if *digest == settings.digest() => None,
-            StoredSettings::Digest(_) => Some("its rows hold another digest of them".to_string()),
-        };
-        differs.map_or(Ok(()), |what| Err(io::Error::other(format!("it was written with other settings ({what})"))))
+impl CurrentFile {
+    fn finish_window(&mut self, journal: &mut Journal) -> Result<(), EmbedError> {
+        if let Some(window) = self.window.take() {
+            journal.add(&mut self.file, window, &self.frames)?;
+            self.frames.rows = 0;
+            self.frames.values.clear();
+        }
+        Ok(())
+    }
+}
+
+/// Opens `output` if it was written with the settings in `provenance`.
+fn open(output: &Path, provenance: &Provenance) -> Result<TableReader, EmbedError> {
+    let table = TableReader::open(output).map_err(|error| EmbedError::update(output, error))?;
+    let difference = match table.settings() {
+        Some(Settings::Full(stored)) => provenance.difference_in_values(stored),
+        Some(Settings::Digest(digest)) if *digest != provenance.digest() => {
+            Some("its rows hold another digest of them".to_string())
+        }
+        // The rows of a `.npy` may be beside the array of another run.
+        Some(Settings::Digest(_)) if table.values_per_row() != provenance.values_per_row() => {
+            Some(format!("now {} values in a row, then {}", provenance.values_per_row(), table.values_per_row()))
+        }
+        Some(Settings::Digest(_)) | None => None,
     };
-    let table = StoredTable { path: output, settings, parts, accept: &accept };
-    table.read(on_row).map_err(|error| failed(output, &error))
-}
-
-fn failed(output: &Path, error: &io::Error) -> EmbedError {
-    EmbedError::Update { path: output.to_path_buf(), reason: error.to_string() }
+    match difference {
+        Some(difference) => Err(EmbedError::UpdateSettings { path: output.to_path_buf(), difference }),
+        None => Ok(table),
+    }
 }

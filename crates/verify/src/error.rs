@@ -1,17 +1,19 @@
+//! The error type of the crate: one variant for each thing that can keep a model from being checked.
+
 use std::io;
 use std::path::PathBuf;
 
 use mert_arch::{ConfigError, SelectionError};
 use thiserror::Error;
 
-/// Why something could not be checked. A model that was checked and is wrong is no error but a
-/// [`Report`](crate::Report) that did not pass.
+/// The reason why something could not be checked. A model that was checked and is wrong is not an error but a
+/// [`ModelVerdict`](crate::gate::ModelVerdict) that did not pass.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum VerifyError {
     /// A file could not be opened or read.
     #[error("cannot read {path}: {source}")]
-    Open {
+    Read {
         /// The file.
         path: PathBuf,
         /// The operating system's reason.
@@ -25,31 +27,31 @@ pub enum VerifyError {
         /// The operating system's reason.
         source: io::Error,
     },
-    /// An array file has not what is needed.
+    /// An array file lacks an array, or has it in a shape or type that cannot be used.
     #[error("{path}: {reason}")]
     Array {
         /// The .npy or .npz file.
         path: PathBuf,
-        /// Which array, what was expected, what was found.
+        /// The array, what was expected and what was found.
         reason: String,
     },
-    /// A music file cannot be used.
+    /// An audio file cannot be used.
     #[error("{path}: {source}")]
     Audio {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The decoder's reason.
         source: mert_audio::AudioError,
     },
-    /// There is nothing to compare with.
+    /// There is nothing to compare, or nothing to compare with.
     #[error("{0}")]
     NothingToCompare(String),
-    /// The gate's configuration cannot be used.
+    /// The gate's configuration file cannot be used.
     #[error("{path}: {reason}")]
-    Suite {
+    GateFile {
         /// The YAML file.
         path: PathBuf,
-        /// What is wrong, with the line where known.
+        /// The fault, with the line where known.
         reason: String,
     },
     /// A tolerance cannot be used.
@@ -58,26 +60,31 @@ pub enum VerifyError {
     /// The model could not be loaded or run.
     #[error(transparent)]
     Runtime(#[from] mert_runtime::Error),
-    /// A Core ML package is broken, or not of this model.
+    /// A hidden state does not have the shape `(batch, frames, width)`.
+    #[error("hidden state of shape {shape:?}: {source}")]
+    HiddenStateShape {
+        /// The shape found.
+        shape: Vec<usize>,
+        /// The reason of the array library.
+        source: ndarray::ShapeError,
+    },
+    /// A Core ML package is damaged, unsupported, or contradicts itself.
     #[error("{path}: {reason}")]
     Package {
         /// The package.
         path: PathBuf,
-        /// Which file, field or operation, what was expected, what was found.
+        /// The file, field or operation, what was expected and what was found.
         reason: String,
     },
-    /// Options that do not go with the model, or not with this machine.
-    #[error("{0}")]
-    Options(String),
-    /// So many threads cannot be had.
-    #[error("cannot start {threads} threads: {reason}")]
-    Threads {
-        /// How many were asked for.
-        threads: usize,
-        /// The operating system's reason.
+    /// An option does not apply to this model, or is not available on this machine.
+    #[error("{path}: {reason}")]
+    Options {
+        /// The model.
+        path: PathBuf,
+        /// The option and what to do instead.
         reason: String,
     },
-    /// The layers asked for do not exist.
+    /// A selected hidden state does not exist.
     #[error(transparent)]
     Selection(#[from] SelectionError),
     /// The original checkpoint cannot be used as a reference.
@@ -85,7 +92,7 @@ pub enum VerifyError {
     Checkpoint {
         /// The checkpoint.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault and what to do.
         reason: String,
     },
     /// The checkpoint's configuration cannot be used.
@@ -93,7 +100,7 @@ pub enum VerifyError {
     Config {
         /// The `config.json`.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault.
         source: ConfigError,
     },
     /// This build has no libtorch.
@@ -107,8 +114,42 @@ pub enum VerifyError {
     Libtorch(String),
 }
 
+impl VerifyError {
+    pub(crate) fn read(path: impl Into<PathBuf>, source: io::Error) -> Self {
+        VerifyError::Read { path: path.into(), source }
+    }
+
+    pub(crate) fn array(path: impl Into<PathBuf>, reason: impl Into<String>) -> Self {
+        VerifyError::Array { path: path.into(), reason: reason.into() }
+    }
+
+    pub(crate) fn gate_file(path: impl Into<PathBuf>, reason: impl Into<String>) -> Self {
+        VerifyError::GateFile { path: path.into(), reason: reason.into() }
+    }
+
+    pub(crate) fn package(path: impl Into<PathBuf>, reason: impl Into<String>) -> Self {
+        VerifyError::Package { path: path.into(), reason: reason.into() }
+    }
+
+    pub(crate) fn options(path: impl Into<PathBuf>, reason: impl Into<String>) -> Self {
+        VerifyError::Options { path: path.into(), reason: reason.into() }
+    }
+
+    #[cfg(feature = "tch")]
+    pub(crate) fn checkpoint(path: impl Into<PathBuf>, reason: impl Into<String>) -> Self {
+        VerifyError::Checkpoint { path: path.into(), reason: reason.into() }
+    }
+}
+
 impl From<candle_core::Error> for VerifyError {
     fn from(error: candle_core::Error) -> Self {
         VerifyError::Runtime(error.into())
+    }
+}
+
+#[cfg(feature = "tch")]
+impl From<tch::TchError> for VerifyError {
+    fn from(error: tch::TchError) -> Self {
+        VerifyError::Libtorch(error.to_string())
     }
 }

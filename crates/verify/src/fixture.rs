@@ -1,5 +1,5 @@
-//! The built-in fixture: a tiny model with sharp weights and what PyTorch returned for it, so that a
-//! newcomer's first run, and a check of a new machine, need no files.
+//! The built-in fixture: a tiny model with sharp weights, and the hidden states that PyTorch returned for it. With it a
+//! newcomer's first run and the check of a new machine need no files.
 
 use std::path::PathBuf;
 
@@ -11,13 +11,13 @@ use crate::{Result, VerifyError};
 const MODEL: &[u8] = include_bytes!("../../../fixtures/mert-tiny/model.safetensors");
 const REFERENCE: &[u8] = include_bytes!("../../../fixtures/mert-tiny/reference.npz");
 
-/// The built-in fixture, written to a temporary folder that lives as long as this.
+/// The built-in fixture in a temporary folder, which is removed when this is dropped.
 pub struct Fixture {
     folder: TempDir,
 }
 
 impl Fixture {
-    /// Writes the fixture out.
+    /// Writes the fixture to a temporary folder.
     ///
     /// # Errors
     /// [`VerifyError::Write`].
@@ -32,12 +32,12 @@ impl Fixture {
         Ok(fixture)
     }
 
-    /// The model: twelve layers, 64 wide, float16, MLX layout.
+    /// The path of the model: twelve layers of width 64 in float16, in MLX layout.
     pub fn model(&self) -> PathBuf {
         self.folder.path().join("mert-tiny.safetensors")
     }
 
-    /// One second of input, and the 13 hidden states that transformers returned.
+    /// The path of the reference: one second of input and the 13 hidden states that transformers returned for it.
     pub fn reference(&self) -> PathBuf {
         self.folder.path().join("mert-tiny.npz")
     }

@@ -1,33 +1,53 @@
-//! The release gate: does a converted model still compute what PyTorch computes, on every layer?
+//! The release gate: whether a converted model still computes what PyTorch computes, on every layer.
 //!
-//! A [`Reference`] says what PyTorch returned for an input, a [`candidate`] runs the converted model on
-//! the same input, [`metrics`] measure how far the two are apart, and a [`gate`] decides under a named
-//! [`Tolerance`]. Whatever cannot be compared fails: a NaN, a missing layer, another frame count,
-//! nothing at all.
+//! A [`Check`] names a converted model and its references. A [`Reference`] holds the hidden states that PyTorch returned
+//! for a clip, a [`candidate`] runs the converted model on the same clip, [`metrics`] measure the distance between the
+//! two, and the [`gate`] judges it under a named [`Tolerance`]. Anything that cannot be compared fails: a NaN, a missing
+//! layer, another number of frames, nothing at all.
+//!
+//! ```
+//! use std::path::Path;
+//!
+//! use mert_verify::{Check, report};
+//!
+//! let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/mert-tiny");
+//! let check = Check {
+//!     model: fixture.join("model.safetensors"),
+//!     references: vec![fixture.join("reference.npz")],
+//!     ..Check::default()
+//! };
+//! let verdict = check.run()?;
+//! assert!(verdict.passed());
+//! for comparison in &verdict.comparisons {
+//!     println!("{}", report::summary::headline(comparison));
+//!     for layer in &comparison.layers {
+//!         let metrics = layer.metrics.as_ref().expect("a layer that passed was measured");
+//!         println!("hidden state {}: NMSE {:.1e}", layer.layer, metrics.nmse);
+//!         assert!(metrics.nmse < 2e-5);
+//!     }
+//! }
+//! # Ok::<(), mert_verify::VerifyError>(())
+//! ```
 
-pub mod bench;
 pub mod candidate;
-mod closing_norm;
+mod check;
 mod error;
 pub mod fixture;
 pub mod gate;
+pub mod gate_file;
 mod ioutil;
-pub mod job;
 pub mod metrics;
 pub mod npz;
 pub mod reference;
 pub mod report;
 pub mod signal;
-pub mod suite;
 mod tolerance;
-pub mod tracks;
-mod verify;
+mod tracks;
 
-pub use closing_norm::ClosingNorm;
+pub use check::{Check, Original};
 pub use error::VerifyError;
 pub use reference::Reference;
-pub use report::Report;
-pub use tolerance::{Limits, POOLED_COSINE_FLOOR, Tolerance, ToleranceOverride, Tolerances};
-pub use verify::{Options, verify_model};
+pub use tolerance::{Limits, Tolerance, ToleranceOverride, Tolerances};
+pub use tracks::Tracks;
 
 pub(crate) type Result<T, E = VerifyError> = std::result::Result<T, E>;

@@ -1,4 +1,7 @@
-//! How far a hidden state is from its reference. Everything is summed in f64.
+//! The distances between a hidden state and its reference. Everything is summed in f64. Nothing here judges: limits are in
+//! `tolerance.rs`, verdicts in `gate/`.
+
+use std::fmt;
 
 use ndarray::{ArrayView2, Axis, Zip};
 use serde::Serialize;
@@ -6,27 +9,27 @@ use serde::Serialize;
 /// The distances between one hidden state and its reference, both `(frames, width)`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct LayerMetrics {
-    /// Cosine of the angle between the two means over frames: what today's scripts compare.
+    /// Cosine similarity of the two means over frames, which is what scripts usually compare.
     pub pooled_cosine: f64,
-    /// The lowest cosine between two corresponding frames.
+    /// The lowest cosine similarity of two corresponding frames.
     pub min_frame_cosine: f64,
-    /// The frame that has it.
+    /// The index of the frame with the lowest cosine similarity.
     pub worst_frame: usize,
-    /// Σ(candidate − reference)² / Σ reference².
+    /// The normalised mean squared error: Σ(candidate − reference)² / Σ reference².
     pub nmse: f64,
-    /// max |candidate − reference|.
+    /// The largest absolute difference: max |candidate − reference|.
     pub max_abs_diff: f64,
-    /// max |reference|: what `max_abs_diff` is to be seen against.
+    /// The largest absolute value of the reference, the scale of `max_abs_diff`.
     pub max_abs_reference: f64,
-    /// Values of the candidate that are NaN or infinite.
+    /// The number of values of the candidate that are NaN or infinite.
     pub non_finite: usize,
-    /// Values of the reference that are NaN or infinite.
+    /// The number of values of the reference that are NaN or infinite.
     pub non_finite_reference: usize,
 }
 
 impl LayerMetrics {
-    /// max |candidate − reference| / max |reference|.
-    pub fn relative_max_abs_diff(&self) -> f64 {
+    /// The largest difference as a fraction of the largest value: max |candidate − reference| / max |reference|.
+    pub(crate) fn relative_max_abs_diff(&self) -> f64 {
         if self.max_abs_diff == 0.0 { 0.0 } else { self.max_abs_diff / self.max_abs_reference }
     }
 
@@ -62,12 +65,12 @@ impl LayerMetrics {
     }
 }
 
-/// `f64::max` drops a NaN; a check must not.
+/// The larger of two numbers, or NaN if one of them is: `f64::max` would drop it, and a check must not.
 fn propagating_max(a: f64, b: f64) -> f64 {
     if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }
 }
 
-/// The mean over frames.
+/// The mean over frames, which pools `(frames, width)` to one vector.
 fn pool(states: ArrayView2<f32>) -> Vec<f64> {
     let mut sums = vec![0f64; states.ncols()];
     for frame in states.axis_iter(Axis(0)) {
@@ -79,7 +82,7 @@ fn pool(states: ArrayView2<f32>) -> Vec<f64> {
     sums.into_iter().map(|sum| sum / frames).collect()
 }
 
-/// a·b / (‖a‖·‖b‖). Two zero vectors agree (1); a zero vector and another do not (0).
+/// The cosine similarity a·b / (‖a‖·‖b‖). Two zero vectors agree (1); a zero vector and a non-zero one do not (0).
 fn cosine(a: impl Iterator<Item = f64>, b: impl Iterator<Item = f64>) -> f64 {
     let (mut dot, mut aa, mut bb) = (0f64, 0f64, 0f64);
     for (a, b) in a.zip(b) {
@@ -91,6 +94,22 @@ fn cosine(a: impl Iterator<Item = f64>, b: impl Iterator<Item = f64>) -> f64 {
         (true, true) => 1.0,
         (true, false) | (false, true) => 0.0,
         (false, false) => dot / (aa.sqrt() * bb.sqrt()),
+    }
+}
+
+/// A cosine similarity, displayed so that its distance from 1 is readable: `0.999400`, or `1 − 3.1e-9`.
+pub(crate) struct Cosine(pub(crate) f64);
+
+impl fmt::Display for Cosine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rest = 1.0 - self.0;
+        if rest.abs() < 1e-15 {
+            f.pad("1")
+        } else if rest > 0.0 && rest < 1e-4 {
+            f.pad(&format!("1 − {rest:.1e}"))
+        } else {
+            f.pad(&format!("{:.6}", self.0))
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! Reading and writing numpy's `.npy` and `.npz`.
+//! Reading and writing numpy's `.npy` and `.npz` files, as far as references need it: f32 arrays in either byte order.
+//! The format is documented in numpy's `numpy/lib/_format_impl.py`.
 
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read, Seek};
@@ -11,8 +12,8 @@ use npyz::{NpyFile, Order, WriterBuilder};
 use crate::ioutil::write_atomically;
 use crate::{Result, VerifyError};
 
-/// An open `.npz`.
-pub struct Archive<'p> {
+/// An open `.npz` file.
+pub(crate) struct Archive<'p> {
     path: &'p Path,
     archive: NpzArchive<BufReader<File>>,
 }
@@ -21,49 +22,50 @@ impl<'p> Archive<'p> {
     /// Opens a `.npz` file.
     ///
     /// # Errors
-    /// [`VerifyError::Open`] if it cannot be read or is not a zip archive.
-    pub fn open(path: &'p Path) -> Result<Self> {
-        let archive =
-            NpzArchive::open(path).map_err(|source| VerifyError::Open { path: path.to_path_buf(), source })?;
+    /// [`VerifyError::Read`] if it cannot be read or is not a zip archive.
+    pub(crate) fn open(path: &'p Path) -> Result<Self> {
+        let archive = NpzArchive::open(path).map_err(|source| VerifyError::read(path, source))?;
         Ok(Archive { path, archive })
     }
 
-    /// Whether it holds an array of this name.
-    pub fn has(&self, name: &str) -> bool {
+    /// Whether the file has an array of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.archive.array_names().any(|found| found == name)
     }
 
-    /// The f32 array of this name, row-major, if there is one. An array of f64 is rounded to f32.
+    /// Reads the f32 array of this name, row-major, or `None` if the file has no such array. An array of f64 is rounded
+    /// to f32.
     ///
     /// # Errors
-    /// [`VerifyError::Array`] if it is of another type or damaged, also by the checksum of the zip entry.
-    pub fn get(&mut self, name: &str) -> Result<Option<ArrayD<f32>>> {
+    /// [`VerifyError::Array`] if the array has another type or is damaged, which the checksum of the zip entry also
+    /// tells.
+    pub(crate) fn get(&mut self, name: &str) -> Result<Option<ArrayD<f32>>> {
         if !self.has(name) {
             return Ok(None);
         }
-        let unreadable =
-            |e: String| VerifyError::Array { path: self.path.to_path_buf(), reason: format!("array `{name}`: {e}") };
+        let path = self.path;
         let member = self.archive.zip_archive().by_name(&file_name_from_array_name(name));
-        let mut member = BufReader::new(member.map_err(|e| unreadable(e.to_string()))?);
+        let mut member = BufReader::new(member.map_err(|e| array_error(path, name, e))?);
         let array = NpyFile::new(&mut member)
-            .map_err(|e| unreadable(e.to_string()))
-            .and_then(|file| read_array(self.path, name, file));
+            .map_err(|e| array_error(path, name, e))
+            .and_then(|file| read_array(path, name, file));
         // The zip reader compares the checksum at the member's end. A damaged member may still parse.
-        io::copy(&mut member, &mut io::sink())
-            .map_err(|e| unreadable(format!("the file is damaged ({e}); copy it again, or write it again")))?;
+        io::copy(&mut member, &mut io::sink()).map_err(|e| {
+            array_error(path, name, format!("the file is damaged ({e}); copy it again, or write it again"))
+        })?;
         array.map(Some)
     }
 
-    /// As [`Archive::get`] for an array that must be there.
+    /// Reads a required array; otherwise as [`Archive::get`].
     ///
     /// # Errors
-    /// [`VerifyError::Array`], also if it is missing.
-    pub fn require(&mut self, name: &str) -> Result<ArrayD<f32>> {
+    /// [`VerifyError::Array`], also if the array is missing.
+    pub(crate) fn require(&mut self, name: &str) -> Result<ArrayD<f32>> {
         self.get(name)?.ok_or_else(|| {
             let mut names: Vec<&str> = self.archive.array_names().collect();
             names.sort_unstable();
             let reason = format!("array `{name}` is missing; the file has: {}", names.join(", "));
-            VerifyError::Array { path: self.path.to_path_buf(), reason }
+            VerifyError::array(self.path, reason)
         })
     }
 }
@@ -72,19 +74,18 @@ impl<'p> Archive<'p> {
 /// `input_values` in a `.npz`.
 ///
 /// # Errors
-/// [`VerifyError::Open`] or [`VerifyError::Array`].
+/// [`VerifyError::Read`] or [`VerifyError::Array`].
 pub fn read_input_values(path: &Path) -> Result<Vec<f32>> {
     let array = if path.extension().is_some_and(|extension| extension == "npy") {
-        let open = |source| VerifyError::Open { path: path.to_path_buf(), source };
-        let file = NpyFile::new(BufReader::new(File::open(path).map_err(open)?)).map_err(open)?;
-        read_array(path, "input_values", file)?
+        let file = File::open(path).and_then(|file| NpyFile::new(BufReader::new(file)));
+        read_array(path, "input_values", file.map_err(|source| VerifyError::read(path, source))?)?
     } else {
         Archive::open(path)?.require("input_values")?
     };
     flatten_clip(path, array)
 }
 
-/// A clip of shape `(N,)` or `(1, N)` as plain samples.
+/// Converts a clip of shape `(N,)` or `(1, N)` to its samples.
 pub(crate) fn flatten_clip(path: &Path, array: ArrayD<f32>) -> Result<Vec<f32>> {
     let shape = array.shape();
     let reason = match shape {
@@ -92,48 +93,50 @@ pub(crate) fn flatten_clip(path: &Path, array: ArrayD<f32>) -> Result<Vec<f32>> 
         [clips, _] if *clips > 1 => format!("it holds {clips} clips; a reference is of one clip, in a batch of 1"),
         _ => "expected (N,) or (1, N) with N > 0".into(),
     };
-    let reason = format!("array `input_values` has shape {shape:?}: {reason}");
-    Err(VerifyError::Array { path: path.to_path_buf(), reason })
+    Err(VerifyError::array(path, format!("array `input_values` has shape {shape:?}: {reason}")))
+}
+
+fn array_error(path: &Path, name: &str, reason: impl std::fmt::Display) -> VerifyError {
+    VerifyError::array(path, format!("array `{name}`: {reason}"))
 }
 
 fn read_array<R: Read>(path: &Path, name: &str, file: NpyFile<R>) -> Result<ArrayD<f32>> {
-    let wrong =
-        |reason: String| VerifyError::Array { path: path.to_path_buf(), reason: format!("array `{name}`: {reason}") };
     let shape: Vec<usize> = file.shape().iter().map(|&n| n as usize).collect();
     let order = file.order();
     let dtype = file.dtype().descr();
-    let damaged = |e: std::io::Error| wrong(e.to_string());
     // A header can claim any size; reading stops at the end of the data, so only what is there is kept.
-    let values: Vec<f32> = match dtype.trim_matches('\'') {
-        "<f4" | ">f4" => {
-            file.data::<f32>().map_err(|e| wrong(e.to_string()))?.collect::<Result<_, _>>().map_err(damaged)?
-        }
-        "<f8" | ">f8" => {
-            let values = file.data::<f64>().map_err(|e| wrong(e.to_string()))?;
-            values.map(|value| value.map(|v| v as f32)).collect::<Result<_, _>>().map_err(damaged)?
-        }
+    let values = match dtype.trim_matches('\'') {
+        "<f4" | ">f4" => values::<f32>(file),
+        "<f8" | ">f8" => values::<f64>(file).map(|values| values.into_iter().map(|value| value as f32).collect()),
         "<f2" | ">f2" => {
-            return Err(wrong(
-                "dtype float16, with too few bits to judge by; compute it in float32 and save that".into(),
-            ));
+            let reason = "dtype float16 has too few bits to judge by; compute the array in float32 and save that";
+            return Err(array_error(path, name, reason));
         }
         "|O" => {
-            return Err(wrong(
-                "it is a pickled list or object, which is never loaded; save one float32 array, such as \
-                 torch.cat(hidden_states).numpy()"
-                    .into(),
-            ));
+            let reason = "it is a pickled list or object, which is never loaded; save one float32 array, such as \
+                          torch.cat(hidden_states).numpy()";
+            return Err(array_error(path, name, reason));
         }
-        other => return Err(wrong(format!("dtype {other} is not float32; save it with .astype(\"float32\")"))),
+        other => {
+            let reason = format!("dtype {other} is not float32; save it with .astype(\"float32\")");
+            return Err(array_error(path, name, reason));
+        }
     };
+    let values: Vec<f32> = values.map_err(|e| array_error(path, name, e))?;
     let shaped = match order {
         Order::C => ArrayD::from_shape_vec(IxDyn(&shape), values),
         Order::Fortran => ArrayD::from_shape_vec(IxDyn(&shape).f(), values),
     };
-    Ok(shaped.map_err(|e| wrong(format!("shape {shape:?}: {e}")))?.as_standard_layout().into_owned())
+    let shaped = shaped.map_err(|e| array_error(path, name, format!("shape {shape:?}: {e}")))?;
+    Ok(shaped.as_standard_layout().into_owned())
 }
 
-/// Writes f32 arrays to a `.npz`, uncompressed; all of it or nothing.
+fn values<T: npyz::Deserialize>(file: NpyFile<impl Read>) -> Result<Vec<T>, String> {
+    let values = file.data::<T>().map_err(|e| e.to_string())?;
+    values.collect::<io::Result<_>>().map_err(|e| e.to_string())
+}
+
+/// Writes f32 arrays to a `.npz`, uncompressed and atomically.
 ///
 /// # Errors
 /// [`VerifyError::Write`].
@@ -143,7 +146,7 @@ pub fn write(path: &Path, arrays: &[(&str, ArrayD<f32>)]) -> Result<()> {
     write_atomically(path, bytes.get_ref())
 }
 
-fn write_to(sink: impl std::io::Write + Seek, arrays: &[(&str, ArrayD<f32>)]) -> std::io::Result<()> {
+fn write_to(sink: impl io::Write + Seek, arrays: &[(&str, ArrayD<f32>)]) -> io::Result<()> {
     let mut archive = NpzWriter::new(sink);
     for (name, array) in arrays {
         let shape: Vec<u64> = array.shape().iter().map(|&n| n as u64).collect();
@@ -159,7 +162,7 @@ fn write_to(sink: impl std::io::Write + Seek, arrays: &[(&str, ArrayD<f32>)]) ->
 mod tests {
     use super::*;
 
-    /// Reads a one-row `.npy` of this dtype, assembled according to numpy's format.
+    /// Reads a `.npy` of two values of this dtype, assembled according to numpy's format.
     fn read(descr: &str, data: &[u8]) -> Result<ArrayD<f32>> {
         let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': (2,), }}");
         let header = format!("{header:117}\n");
@@ -190,7 +193,7 @@ mod tests {
 
         let bytes = std::fs::read(&path).unwrap();
         let data = 30 + "input_values.npy".len()..bytes.windows(4).position(|window| window == b"PK\x01\x02").unwrap();
-        let mut told = 0;
+        let mut detected = 0;
         for bit in data.start * 8..data.end * 8 {
             let mut damaged = bytes.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
@@ -203,14 +206,15 @@ mod tests {
                 }
                 Err(error) => error.to_string(),
             };
-            told += usize::from(error.contains("damaged"));
+            detected += usize::from(error.contains("damaged"));
         }
-        assert!(told > data.len(), "{told} of {} bits", data.len() * 8);
+        assert!(detected > data.len(), "{detected} of {} bits", data.len() * 8);
     }
 
     #[test]
-    fn what_is_no_float32_says_what_to_save() {
-        for (descr, word) in [("<f2", "compute it in float32"), ("|O", "pickled"), ("<i2", "astype"), ("<c8", "astype")]
+    fn other_types_are_refused_with_advice() {
+        for (descr, word) in
+            [("<f2", "compute the array in float32"), ("|O", "pickled"), ("<i2", "astype"), ("<c8", "astype")]
         {
             let error = read(descr, &[0; 64]).unwrap_err().to_string();
             assert!(error.contains(word) && error.contains("hidden_states"), "{descr}: {error}");

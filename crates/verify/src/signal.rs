@@ -1,10 +1,10 @@
-//! A clip to run when no music is at hand.
+//! A generated, music-like clip, for when no recording is available. It needs no files and is the same on every machine.
 
-/// `samples` samples of something music-like at `sample_rate` hertz, of zero mean and unit variance as
-/// the model's feature extractor would make it: chords that change every 0.4 s with decaying
-/// harmonics, and a little noise. The same arguments give the same clip.
+/// Generates `samples` samples at `sample_rate` hertz, of zero mean and unit variance as the model's feature extractor
+/// makes them: chords that change every 0.4 s with decaying harmonics, and a little noise. The same arguments give the
+/// same clip.
 ///
-/// A test tone would not do: its frames are all alike, and a model that mixes up frames would pass.
+/// A test tone is not enough: its frames are all alike, and a model that mixes up frames would pass.
 pub fn music_like(samples: usize, sample_rate: u32) -> Vec<f32> {
     let rate = f64::from(sample_rate.max(1));
     let mut noise = Noise(0x9e37_79b9_7f4a_7c15);
@@ -31,7 +31,7 @@ pub fn music_like(samples: usize, sample_rate: u32) -> Vec<f32> {
     normalise(&clip)
 }
 
-/// x̂ = (x − mean) / √(var + 1e-7), as `Wav2Vec2FeatureExtractor` does it over a whole clip.
+/// Normalises a clip to (x − mean) / √(var + 1e-7), as transformers' `Wav2Vec2FeatureExtractor` does.
 fn normalise(clip: &[f64]) -> Vec<f32> {
     let n = clip.len().max(1) as f64;
     let mean = clip.iter().sum::<f64>() / n;
@@ -39,7 +39,7 @@ fn normalise(clip: &[f64]) -> Vec<f32> {
     clip.iter().map(|x| ((x - mean) / (variance + 1e-7).sqrt()) as f32).collect()
 }
 
-/// SplitMix64 (Steele et al. 2014), mapped to [-1, 1).
+/// Noise in [-1, 1) from the generator SplitMix64 (Steele et al., 2014, <https://doi.org/10.1145/2714064.2660195>).
 struct Noise(u64);
 
 impl Noise {

@@ -1,27 +1,26 @@
+//! The named tolerances of the gate: the limits that a hidden state must meet, with the reason for each number, and how
+//! a `verify.yaml` changes them.
+
 use mert_arch::Dtype;
 use serde::{Deserialize, Serialize};
 
 use crate::{Result, VerifyError};
 
-/// The pooled cosine that every gate demands at least. Lowering it takes a written reason.
-pub const POOLED_COSINE_FLOOR: f64 = 0.999;
-
-/// What a hidden state must satisfy.
+/// The limits that a hidden state must meet.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Limits {
-    /// The cosine of the pooled vectors must be above this.
+    /// The bound that the cosine of the pooled vectors must exceed.
     pub pooled_cosine: f64,
-    /// The lowest cosine of two frames must be at least this.
+    /// The minimum of the lowest cosine of two frames.
     pub frame_cosine: f64,
-    /// The normalised mean squared error must be at most this.
+    /// The maximum of the normalised mean squared error.
     pub nmse: f64,
-    /// The largest difference, as a fraction of the layer's largest reference value, must be at most
-    /// this.
+    /// The maximum of the largest difference, as a fraction of the layer's largest reference value.
     pub max_abs_diff: f64,
 }
 
 impl Limits {
-    /// The first limit that is looser than that of `floor`, in words.
+    /// A sentence about the first limit that is looser than that of `floor`, if one is.
     fn below(&self, floor: &Limits) -> Option<String> {
         let looser = [
             ("pooled_cosine", self.pooled_cosine, floor.pooled_cosine, self.pooled_cosine < floor.pooled_cosine),
@@ -39,9 +38,9 @@ impl Limits {
 pub struct Tolerance {
     /// The name that reports show.
     pub name: String,
-    /// The numbers.
+    /// The limits that apply.
     pub limits: Limits,
-    /// Why limits looser than every gate's floor are accepted, where they are.
+    /// The user's reason for limits that are looser than the named tolerance's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub below_floor: Option<String>,
 }
@@ -51,7 +50,8 @@ impl Tolerance {
         Tolerance { name: name.to_string(), limits, below_floor: None }
     }
 
-    /// Both sides compute the same function of the same weights in f32, in another order.
+    /// The tolerance of the structure question: both sides compute the same function of the same weights in f32, and
+    /// differ in the order of summation.
     ///
     /// NMSE: reordered f32 sums leave 1e-12 to 3e-11 after 12 layers, at widths from 32 to 768 (against
     /// transformers, libtorch and MLX); the smallest defect in the mutant suite (tanh for erf in the
@@ -59,19 +59,20 @@ impl Tolerance {
     /// Cosines: 1 − cos of a vector is about half its NMSE, and single frames were up to nine times as bad as
     /// their layer; 1e-8 leaves a frame twenty times what the NMSE leaves the layer. Largest difference:
     /// up to 7e-6 of the largest value was measured.
-    pub fn structure() -> Self {
+    pub(crate) fn structure() -> Self {
         let limits = Limits { pooled_cosine: 1.0 - 1e-8, frame_cosine: 1.0 - 1e-8, nmse: 1e-9, max_abs_diff: 2e-4 };
         Tolerance::named("structure", limits)
     }
 
-    /// The candidate's weights are rounded to `dtype`, the reference's are not.
+    /// The tolerance of the rounding question: the candidate's weights are rounded to `dtype`, the reference's are not.
     ///
     /// A weight rounded to p bits is off by at most 2^-p of its size: 4.9e-4 for f16 (p = 11), 3.9e-3 for bf16
     /// (p = 8). Over twelve layers with sharp weights this adds up to an NMSE of 3.5e-6 and 2.1e-4, a frame
     /// cosine of 1 − 1.5e-5 and 0.9988, and a largest difference of 0.5 % and 4 % of the largest value
     /// (measured; the worst of the fixtures and of full-size models). The limits are about six times the
-    /// NMSE and four to thirteen times the rest. What is smaller is the business of [`Tolerance::structure`].
-    pub fn rounding(dtype: Dtype) -> Self {
+    /// NMSE and four to thirteen times the rest. Smaller defects are found by
+    /// [`Tolerance::structure`].
+    pub(crate) fn rounding(dtype: Dtype) -> Self {
         let limits = match dtype {
             Dtype::F32 => return Tolerance::structure(),
             Dtype::F16 => Limits { pooled_cosine: 0.9999, frame_cosine: 0.9998, nmse: 2e-5, max_abs_diff: 0.02 },
@@ -80,12 +81,12 @@ impl Tolerance {
         Tolerance::named(&format!("{dtype} weights"), limits)
     }
 
-    /// The candidate computes in `dtype`, so that every activation is rounded, not only the weights.
+    /// The tolerance of a candidate that computes in `dtype`, which rounds every activation and not only the weights.
     ///
     /// Measured by running the forward pass in that type on the CPU: an NMSE of 9.1e-6 in f16 and 5.6e-4 in
     /// bf16, a frame cosine of 1 − 2.6e-5 and 0.998. The limits are ten times the NMSE and more of the rest,
     /// since GPUs add in other orders and may keep sums in 16 bits.
-    pub fn half_compute(dtype: Dtype) -> Self {
+    pub(crate) fn half_compute(dtype: Dtype) -> Self {
         let limits = match dtype {
             Dtype::F32 => return Tolerance::structure(),
             Dtype::F16 => Limits { pooled_cosine: 0.9999, frame_cosine: 0.999, nmse: 1e-4, max_abs_diff: 0.05 },
@@ -95,7 +96,7 @@ impl Tolerance {
     }
 }
 
-/// Limits that replace those of a named tolerance, from a gate's configuration.
+/// The limits that a `verify.yaml` puts in the place of those of a named tolerance.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ToleranceOverride {
@@ -103,17 +104,17 @@ pub struct ToleranceOverride {
     frame_cosine: Option<f64>,
     nmse: Option<f64>,
     max_abs_diff: Option<f64>,
-    /// Needed for, and only for, limits looser than the named tolerance's.
+    /// The reason for limits that are looser than the named tolerance's; required for those, unused otherwise.
     below_floor: Option<String>,
 }
 
 impl ToleranceOverride {
-    /// The tolerance with these limits put in.
+    /// Applies these limits to a named tolerance.
     ///
     /// # Errors
-    /// [`VerifyError::Tolerance`] for a limit that no result could meet or miss, and for one that is looser
-    /// than the named tolerance's without a reason.
-    pub fn apply(&self, mut tolerance: Tolerance) -> Result<Tolerance> {
+    /// [`VerifyError::Tolerance`] for a limit out of range, and for one that is looser than the named tolerance's
+    /// without a reason.
+    pub(crate) fn apply(&self, mut tolerance: Tolerance) -> Result<Tolerance> {
         let named = tolerance.limits;
         let limits = &mut tolerance.limits;
         let cosine = |name, value: f64| in_range(name, value, -1.0, 1.0);
@@ -134,8 +135,8 @@ impl ToleranceOverride {
         let reason = self.below_floor.as_deref().map(str::trim).filter(|reason| !reason.is_empty());
         if let (Some(below), None) = (&below, reason) {
             return Err(VerifyError::Tolerance(format!(
-                "{below}, the floor of tolerance \"{}\"; if that is meant, say why in `below_floor: \"…\"`, which every \
-                 report will show",
+                "{below}, the floor of tolerance \"{}\"; if this is intended, give the reason in `below_floor: \"…\"`, \
+                 which every report shows",
                 tolerance.name
             )));
         }
@@ -155,32 +156,37 @@ fn in_range(name: &str, value: f64, min: f64, max: f64) -> Result<f64> {
 }
 
 impl Tolerances {
-    /// Checks both, also the one whose question will not be asked.
+    /// Checks the range of all limits, including those of a question that is not asked.
     ///
     /// # Errors
-    /// Those of [`ToleranceOverride::apply`], except for what is looser: that depends on the file.
-    pub fn validate(&self) -> Result<()> {
+    /// [`VerifyError::Tolerance`] for a limit out of range. Whether a limit is too loose depends on the model and is
+    /// checked when it is applied.
+    pub(crate) fn validate(&self) -> Result<()> {
         for change in [&self.structure, &self.rounding] {
-            let with_reason = ToleranceOverride { below_floor: Some("not judged here".into()), ..change.clone() };
+            let with_reason = ToleranceOverride { below_floor: Some("not checked here".into()), ..change.clone() };
             with_reason.apply(Tolerance::structure())?;
         }
         Ok(())
     }
 }
 
-/// What a gate's configuration changes in the tolerances of its two questions.
+/// The changes that a `verify.yaml` makes to the tolerances of the two questions.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Tolerances {
-    /// Where both sides have the same weights.
+    /// The changes for the structure question, where both sides have the same weights.
     pub structure: ToleranceOverride,
-    /// Where the candidate's weights, or its arithmetic, have fewer bits than the reference's.
+    /// The changes for the rounding question, where the candidate's weights or arithmetic have fewer bits than the
+    /// reference's.
     pub rounding: ToleranceOverride,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The pooled cosine that every gate demands at least; lowering it takes a written reason.
+    const POOLED_COSINE_FLOOR: f64 = 0.999;
 
     fn parse(yaml: &str) -> ToleranceOverride {
         serde_yaml::from_str(yaml).unwrap()
@@ -212,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn senseless_limits_are_refused() {
+    fn limits_out_of_range_are_refused() {
         for yaml in ["pooled_cosine: 1.5", "nmse: -1", "nmse: .nan", "max_abs_diff: .inf"] {
             assert!(parse(yaml).apply(Tolerance::structure()).is_err(), "{yaml}");
         }

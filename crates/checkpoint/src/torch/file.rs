@@ -347,6 +347,22 @@ mod tests {
         assert!(TorchFile::open(&path, None).is_ok());
     }
 
+    /// A flipped bit in a storage of a zip container is an error of its own, with the tensor's name.
+    #[test]
+    fn a_wrong_checksum_is_a_damaged_tensor() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("views.bin");
+        let mut bytes = std::fs::read(fixture("containers/views.bin")).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 0x40;
+        std::fs::write(&path, bytes).unwrap();
+        let file = TorchFile::open(&path, None).unwrap();
+        let error = file.listing().tensors.keys().find_map(|name| file.read(name).err()).unwrap();
+        assert!(
+            matches!(&error, CheckpointError::DamagedTensor { name, .. } if file.listing().tensors.contains_key(name))
+        );
+    }
+
     /// A file with flipped bits is refused, or each listed tensor is readable or an error.
     #[test]
     fn damaged_files_never_panic() {

@@ -45,10 +45,10 @@ pub(crate) struct Args {
     /// Whether the audio input is normalised to zero mean and unit variance; overrides the model's files
     #[arg(long, value_name = "true|false", action = clap::ArgAction::Set, num_args = 1)]
     pub(super) do_normalize: Option<bool>,
-    /// The dictionary that holds the model, such as state_dict, if the checkpoint holds several
+    /// The dictionary that holds the model (such as state_dict), if the checkpoint holds several
     #[arg(long, value_name = "NAME")]
     pub(super) key: Option<String>,
-    /// The prefix of the model's tensor names, such as model., if the checkpoint holds several models
+    /// The prefix of the model's tensor names (such as model.), if the checkpoint holds several models
     #[arg(long, value_name = "PREFIX")]
     pub(super) prefix: Option<String>,
     /// A tensor outside the encoder to leave out; a trailing * matches any ending. Repeatable

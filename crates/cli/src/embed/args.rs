@@ -2,56 +2,60 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use mert_arch::LayerSelection;
-use mert_audio::{Tail, WindowPolicy};
-use mert_embed::Pool;
+use mert_audio::{Damage, Tail, WindowPolicy};
+use mert_embed::{Normalization, Pool};
 use mert_runtime::{DeviceKind, Dtype};
 
 /// Embeds audio files with a converted MERT or HuBERT model.
 ///
-/// Each file is decoded, mixed to mono, resampled to the model's rate, cut into windows, and each window
-/// normalised and embedded. A file that cannot be read is reported and left out. An interrupted run continues when the
-/// same command is given again. Exit status: 0 all embedded, 1 some files left out, 2 nothing written, 130 interrupted.
+/// Each file is decoded, mixed to mono, resampled to the model's rate, cut into windows, and each window is normalised
+/// and embedded. A file that cannot be read is reported and left out. An interrupted run continues when the same command
+/// is given again. Exit status: 0 all embedded, 1 some files left out, 2 nothing written, 130 interrupted.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(
+    version,
+    override_usage = "mert-embed [OPTIONS] MODEL INPUT... --output FILE\n       \
+                      mert-embed [OPTIONS] --model MODEL INPUT... --output FILE"
+)]
 pub(crate) struct Args {
     /// The model (unless --model or --config names it): a file that mert-convert wrote, or a model of the hub
     /// (owner/name), which is converted to f16 once. Then the inputs: files, folders, or - for raw samples on standard
     /// input
-    #[arg(value_name = "MODEL] [INPUT")]
+    #[arg(value_name = "MODEL INPUT")]
     pub(super) arguments: Vec<PathBuf>,
-    /// The model, a file or a model of the hub; then all arguments are inputs
+    /// The model, a file or a model of the hub; all arguments are then inputs
     #[arg(long, value_name = "MODEL")]
     pub(super) model: Option<PathBuf>,
-    /// A file that names files and folders, one on each line, or a playlist (.m3u, .m3u8, .pls)
+    /// A file with a file or folder on each line, or a playlist (.m3u, .m3u8, .pls)
     #[arg(long, value_name = "FILE")]
     pub(super) list: Option<PathBuf>,
-    /// What to write: .npy, .npz, .safetensors, .parquet or .jsonl
+    /// The table to write: .npy, .npz, .safetensors, .parquet or .jsonl
     #[arg(long, short, value_name = "FILE", required_unless_present = "dry_run")]
     pub(super) output: Option<PathBuf>,
     /// The hidden states: 6, all, -1 (the last), 0,6,12 or 0-12. Hidden state 0 enters the first layer, hidden state 6 is
     /// the output of layer 6 [default: 6]
     #[arg(long, allow_hyphen_values = true)]
     pub(super) layers: Option<LayerSelection>,
-    /// How the frames of a window become a vector: mean, max, mean+std (twice as long), or none for a row for each
-    /// frame [default: mean]
+    /// The pooling of the frames of a window: mean, max, mean+std (twice as long), or none for a row per frame [default:
+    /// mean]
     #[arg(long)]
     pub(super) pool: Option<Pool>,
-    /// Scale each vector: l2 for a length of 1
-    #[arg(long, default_value = "none", value_parser = ["l2", "none"])]
-    pub(super) normalize: String,
-    /// Which part of a track: whole, middle:30s, or sliding:5s/2.5s (length/hop)
+    /// The scaling of vectors
+    #[arg(long, value_enum, default_value_t = Normalize::None)]
+    pub(super) normalize: Normalize,
+    /// The part of each track: whole, middle:30s, or sliding:5s/2.5s (length/hop)
     #[arg(long, default_value = "middle:30s")]
     pub(super) window: WindowPolicy,
-    /// The remainder that sliding windows leave: align (one more window that ends with the track), keep (a shorter
-    /// one, from a second on) or drop
+    /// The remainder behind the last sliding window: align (one more window that ends with the track), keep (a shorter
+    /// window, from a second on) or drop
     #[arg(long, default_value = "align")]
     pub(super) tail: Tail,
-    /// Files that are damaged or end too early: skip, or keep what can be decoded
-    #[arg(long, default_value = "skip", value_parser = ["skip", "keep"])]
-    pub(super) damaged: String,
-    /// Decode what mert-embed does not read itself (WMA, APE, AC-3, HE-AAC, …) with the installed ffmpeg
+    /// Files that are damaged or end too early
+    #[arg(long, value_enum, default_value_t = Damaged::Skip)]
+    pub(super) damaged: Damaged,
+    /// Decode formats that mert-embed does not support (WMA, APE, AC-3, HE-AAC, …) with the installed ffmpeg
     #[arg(long)]
     pub(super) ffmpeg: bool,
     /// The rate of the samples on standard input, which are 32-bit little-endian floats of one channel
@@ -63,19 +67,20 @@ pub(crate) struct Args {
     /// The arithmetic: f32, or on a GPU f16 or bf16
     #[arg(long, default_value = "f32")]
     pub(super) dtype: Dtype,
-    /// How many threads decode [default: one for each processor, at most 4]; the model runs on all processors
+    /// The number of decoding threads [default: one per processor, at most 4]; the model runs on all processors
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(super) jobs: Option<u16>,
-    /// A YAML file with feature_extraction.mert.{model_name, layer, aggregation, device}; options given here win
+    /// A YAML file with feature_extraction.mert.{model_name, layer, aggregation, device}; options on the command line
+    /// take precedence
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
     /// Stop at the first file that cannot be embedded, and write nothing
     #[arg(long)]
     pub(super) strict: bool,
-    /// Add to the output what is new, and embed again what has changed by its size or time; rows of other files stay
+    /// Add new files to the output, and embed files again whose size or time has changed; rows of other files stay
     #[arg(long, conflicts_with = "force")]
     pub(super) update: bool,
-    /// List what would be embedded, with its format and length, and write nothing
+    /// List the inputs with format and length, and write nothing
     #[arg(long)]
     pub(super) dry_run: bool,
     /// Write a line of JSON for each file that could not be embedded: its name, a reason and the message
@@ -84,10 +89,46 @@ pub(crate) struct Args {
     /// Replace the output if it exists
     #[arg(long)]
     pub(super) force: bool,
-    /// Discard what an interrupted run left, instead of continuing it
+    /// Discard the files of an interrupted run, instead of continuing it
     #[arg(long)]
     pub(super) restart: bool,
     /// Print nothing but errors
     #[arg(long, short)]
     pub(super) quiet: bool,
+}
+
+/// The values of `--normalize`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum Normalize {
+    /// Scale each vector to length 1
+    L2,
+    /// Do not scale
+    None,
+}
+
+impl From<Normalize> for Normalization {
+    fn from(normalize: Normalize) -> Self {
+        match normalize {
+            Normalize::L2 => Normalization::L2,
+            Normalize::None => Normalization::None,
+        }
+    }
+}
+
+/// The values of `--damaged`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum Damaged {
+    /// Leave them out
+    Skip,
+    /// Embed what can be decoded
+    Keep,
+}
+
+impl From<Damaged> for Damage {
+    fn from(damaged: Damaged) -> Self {
+        match damaged {
+            Damaged::Skip => Damage::Refuse,
+            Damaged::Keep => Damage::Keep,
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! `--dry-run`: lists the inputs with their format and length, without embedding.
+//! The listing of `--dry-run`: the inputs with their format and length, and totals.
 
 use std::io::{self, Write};
 
@@ -7,7 +7,7 @@ use mert_audio::{AudioError, Track};
 use mert_cli::terminal::Exit;
 use mert_embed::failures::{Failure, count_by_reason};
 use mert_embed::inputs::Input;
-use mert_embed::{EmbedError, Reading};
+use mert_embed::{EmbedError, InputOptions};
 use rayon::prelude::*;
 
 /// Prints a line for each input to standard output, then the totals. `is_done` says whether an output or a journal
@@ -15,7 +15,7 @@ use rayon::prelude::*;
 pub(super) fn list(
     inputs: &[Input],
     rate: u32,
-    reading: &Reading,
+    options: &InputOptions,
     is_done: impl Fn(&Input) -> bool,
 ) -> (Exit, Vec<Failure>) {
     /// Files opened in parallel before the first of them is printed.
@@ -24,7 +24,7 @@ pub(super) fn list(
     let mut failures = Vec::new();
     let mut out = io::stdout().lock();
     for block in inputs.chunks(BLOCK) {
-        let opened: Vec<_> = block.par_iter().map(|input| describe(input, rate, reading)).collect();
+        let opened: Vec<_> = block.par_iter().map(|input| describe(input, rate, options)).collect();
         for (input, described) in block.iter().zip(opened) {
             let line = match described {
                 Ok(file) => totals.add(&file, is_done(input)),
@@ -43,19 +43,20 @@ pub(super) fn list(
     (if failures.is_empty() { Exit::Success } else { Exit::Failure }, failures)
 }
 
-/// A file that can be opened.
+/// The description of a file that can be opened.
 struct File {
+    /// Codec, container, rate and channels.
     format: String,
     /// Length in seconds, if the file states it.
     length: Option<f64>,
 }
 
-fn describe(input: &Input, rate: u32, reading: &Reading) -> Result<File, EmbedError> {
+fn describe(input: &Input, rate: u32, options: &InputOptions) -> Result<File, EmbedError> {
     if input.is_stdin() {
-        let rate = reading.input_rate.unwrap_or(0);
+        let rate = options.input_rate.unwrap_or(0);
         return Ok(File { format: format!("samples on standard input, {rate} Hz"), length: None });
     }
-    let track = match Track::open(&input.path, rate, reading.options()) {
+    let track = match Track::open(&input.path, rate, options.read_options()) {
         Err(AudioError::Open { .. }) if input.is_address() => return Err(EmbedError::Address),
         track => track?,
     };
@@ -66,11 +67,16 @@ fn describe(input: &Input, rate: u32, reading: &Reading) -> Result<File, EmbedEr
     Ok(File { format, length: info.frames.map(|frames| frames as f64 / f64::from(info.sample_rate)) })
 }
 
+/// Counts over all inputs.
 #[derive(Default)]
 struct Totals {
+    /// Files to embed.
     embed: usize,
+    /// Files that the output holds already.
     done: usize,
+    /// The length of the files to embed, as far as they state it.
     seconds: f64,
+    /// Files to embed that do not state their length.
     unknown: usize,
 }
 
@@ -92,7 +98,7 @@ impl Totals {
     fn text(&self, inputs: usize, failures: &[Failure]) -> String {
         let mut text = format!("{inputs} files: {} to embed ({}", self.embed, clock(self.seconds));
         if self.unknown > 0 {
-            text += &format!(", and {} of a length that only decoding tells", self.unknown);
+            text += &format!(", and {} of a length that only decoding shows", self.unknown);
         }
         text += ")";
         if self.done > 0 {

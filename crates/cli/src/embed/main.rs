@@ -1,9 +1,13 @@
 //! `mert-embed`: audio files in, a table of embeddings out.
 
 mod args;
-mod command;
+mod checks;
 mod dry_run;
+mod interrupt;
+mod model;
 mod progress;
+mod run;
+mod summary;
 
 use std::process::ExitCode;
 
@@ -13,8 +17,8 @@ use mert_cli::terminal::{Exit, say};
 fn main() -> ExitCode {
     let args = args::Args::parse();
     // Without a handler an interrupted run ends at once, and its journal keeps all files that were finished.
-    let _ = ctrlc::set_handler(command::interrupt);
-    match command::run(&args) {
+    let _ = ctrlc::set_handler(interrupt::on_signal);
+    match run::run(&args) {
         Ok(exit) => exit.into(),
         Err(error) => {
             // The error may be that the signal handler has removed a temporary file; that must finish first.

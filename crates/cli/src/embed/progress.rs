@@ -1,36 +1,37 @@
-//! The progress of a run over many files, on standard error.
+//! The progress bar of a run over many files, on standard error.
 
 use std::time::Duration;
 
 use indicatif::ProgressBar;
 use mert_cli::terminal::{progress_bar, say};
 
-/// A bar over the files, with how much faster than real time it goes and the time that is left.
+/// A bar over the files, with the speed as a multiple of real time and the time that is left.
 pub(crate) struct Progress {
     bar: ProgressBar,
+    /// Seconds of sound that were embedded.
     seconds: f64,
 }
 
 impl Progress {
-    /// For `files` files of which `resumed` are done already.
+    /// A bar over `files` files, of which `resumed` are done already.
     pub(crate) fn new(files: usize, resumed: usize, hidden: bool) -> Self {
         let template = "{bar:30} {pos}/{len} files, {per_sec:.2}, {msg}, {eta} left";
         let bar = progress_bar(Some(files as u64), template, hidden);
         bar.set_position(resumed as u64);
-        // The rate and the time left are of this run.
+        // The rate and the time left count only this run.
         bar.reset_eta();
         bar.enable_steady_tick(Duration::from_millis(500));
         Progress { bar, seconds: 0.0 }
     }
 
-    /// A window of so many seconds of sound was embedded.
+    /// Counts an embedded window of `seconds` seconds.
     pub(crate) fn window(&mut self, seconds: f64) {
         self.seconds += seconds;
         let factor = self.seconds / self.bar.elapsed().as_secs_f64().max(1e-3);
         self.bar.set_message(format!("{factor:.1} x real time"));
     }
 
-    /// A file was finished, or given up.
+    /// Counts a file that was embedded or has failed.
     pub(crate) fn file(&mut self) {
         self.bar.inc(1);
     }
@@ -40,7 +41,7 @@ impl Progress {
         self.bar.suspend(|| say(text));
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();
     }

@@ -1,33 +1,25 @@
-//! The options of `mert-verify`: the gate's own, and the subcommands.
+//! The command line of `mert-verify`: the gate's options, and the subcommands.
 
 use clap::{CommandFactory, Parser, Subcommand};
-use mert_arch::Dtype;
-use mert_runtime::DeviceKind;
 
-use crate::{bench, hidden_states, reference, reports, verify};
+use crate::{bench, gate, hidden_states, reference, reports};
 
 /// Verifies that a converted MERT or HuBERT model still computes what PyTorch computes.
 ///
 /// Without MODEL the built-in fixture is run. Exit status: 0 passed or done, 1 the gate failed, 2 could
 /// not be checked or done.
 #[derive(Debug, Parser)]
-#[command(version, args_conflicts_with_subcommands = true)]
+#[command(
+    version,
+    args_conflicts_with_subcommands = true,
+    override_usage = "mert-verify [OPTIONS] [MODEL]\n       mert-verify [OPTIONS] --config <FILE>\n       mert-verify \
+                      <COMMAND>"
+)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(super) command: Option<Command>,
     #[command(flatten)]
-    pub(super) verify: verify::VerifyArgs,
-}
-
-/// Where and in which arithmetic a subcommand runs a model.
-#[derive(Debug, clap::Args)]
-pub(super) struct ComputeArgs {
-    /// The device that runs the model: cpu, metal (mps), cuda or auto
-    #[arg(long, default_value = "cpu")]
-    pub(super) device: DeviceKind,
-    /// The element type in which the model computes: f32, f16 or bf16
-    #[arg(long, default_value = "f32")]
-    pub(super) dtype: Dtype,
+    pub(super) gate: gate::GateArgs,
 }
 
 #[derive(Debug, Subcommand)]

@@ -6,27 +6,27 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use mert_cli::hub::{Hub, Messages};
 use mert_hub::{HubError, HubFile, HubName};
-use mert_verify::job::Job;
+use mert_verify::Check;
 
 /// The file under which a hub's model holds its converted weights.
 const CONVERTED_FILE: &str = "model.safetensors";
 
-/// Resolves the hub names in the jobs. `bare_names` says whether `owner/name` may name a model: on a command line, but not
+/// Resolves the hub names in the checks. `bare_names` says whether `owner/name` may name a model: on a command line, but not
 /// in a file, where a path that is missing must not become a download.
 ///
 /// # Errors
 /// If a model or a file is not available.
-pub(crate) fn resolve(jobs: &mut [Job], bare_names: bool, messages: Messages) -> anyhow::Result<()> {
+pub(crate) fn resolve(checks: &mut [Check], bare_names: bool, messages: Messages) -> anyhow::Result<()> {
     let is_name = |path: &Path| bare_names || path.starts_with("hf:");
-    for job in jobs {
-        if is_name(&job.model) {
-            job.model = converted(&job.model, messages)?;
+    for check in checks {
+        if is_name(&check.model) {
+            check.model = converted(&check.model, messages)?;
         }
-        for reference in &mut job.references {
+        for reference in &mut check.references {
             *reference = file(reference, messages)?;
         }
-        if let Some(checkpoint) = job.checkpoint.as_mut().filter(|checkpoint| is_name(&checkpoint.path)) {
-            checkpoint.path = original(&checkpoint.path, messages)?;
+        if let Some(source) = check.original.as_mut().filter(|original| is_name(&original.path)) {
+            source.path = original(&source.path, messages)?;
         }
     }
     Ok(())

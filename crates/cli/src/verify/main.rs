@@ -1,13 +1,15 @@
-//! `mert-verify`: does a converted model still compute what PyTorch computes?
+//! `mert-verify`: verifies that a converted model still computes what PyTorch computes.
 
 mod args;
 mod bench;
+mod gate;
 mod hidden_states;
 mod hub_inputs;
+mod options;
 mod output;
 mod reference;
 mod reports;
-mod verify;
+mod text;
 
 use std::process::ExitCode;
 
@@ -31,7 +33,7 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> anyhow::Result<Exit> {
     match &args.command {
-        None => verify::run(&args.verify),
+        None => gate::run(&args.gate),
         Some(Command::Bench(args)) => bench::run(args),
         Some(Command::Reference(args)) => reference::run(args).map(|()| Exit::Success),
         Some(Command::HiddenStates(args)) => hidden_states::run(args).map(|()| Exit::Success),

@@ -4,13 +4,13 @@ use std::path::Path;
 
 use anyhow::bail;
 
-/// Whether two paths lead to the same file, which exists and is an ordinary one.
+/// Whether two paths lead to the same existing regular file.
 pub(super) fn same_file(a: &Path, b: &Path) -> bool {
     let resolve = |path: &Path| path.is_file().then(|| path.canonicalize().ok()).flatten();
     resolve(a).is_some_and(|a| resolve(b) == Some(a))
 }
 
-/// Refuses to replace an input, or any file without being told to; said before anything is computed.
+/// Refuses an output that is an input, or that exists unless `force`.
 pub(super) fn check_output(output: &Path, force: bool, inputs: &[&Path]) -> anyhow::Result<()> {
     if inputs.iter().any(|input| same_file(output, input)) {
         bail!("{} is an input; give another output", output.display());

@@ -1,4 +1,4 @@
-//! `mert-verify reference`: what libtorch computes from an original checkpoint, as a `.npz`.
+//! `mert-verify reference`: writes the hidden states that libtorch computes from an original checkpoint to a .npz file.
 
 use std::path::PathBuf;
 

@@ -1,15 +1,18 @@
 //! The report files of a run. Each is written however the run ends, and none replaces an input.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
-use mert_verify::{Report, report};
+use mert_verify::gate::Verdict;
+use mert_verify::report;
 
+use crate::options::ReportArgs;
 use crate::output::same_file;
 
-type Render = fn(&Report) -> String;
+type Render = fn(&Verdict) -> String;
 
 /// The requested report files.
 pub(super) struct Reports<'a> {
@@ -17,42 +20,43 @@ pub(super) struct Reports<'a> {
 }
 
 impl<'a> Reports<'a> {
-    pub(super) fn new(json: Option<&'a Path>, junit: Option<&'a Path>, markdown: Option<&'a Path>) -> Self {
-        let asked: [(Option<&Path>, Render); 3] =
-            [(json, Report::to_json), (junit, Report::to_junit), (markdown, Report::to_markdown)];
-        Reports { files: asked.into_iter().filter_map(|(path, render)| Some((path?, render))).collect() }
+    pub(super) fn new(args: &'a ReportArgs) -> Self {
+        let requested: [(&Option<PathBuf>, Render); 3] =
+            [(&args.json, report::to_json), (&args.junit, report::to_junit), (&args.markdown, report::to_markdown)];
+        let files = requested.into_iter().filter_map(|(path, render)| Some((path.as_deref()?, render)));
+        Reports { files: files.collect() }
     }
 
-    /// Drops a report that would replace an input or another report.
+    /// Drops the reports that would replace an input or another report.
     ///
     /// # Errors
-    /// The first such report: it is a slip on the command line.
-    pub(super) fn spare(&mut self, inputs: &[PathBuf]) -> anyhow::Result<()> {
-        let (mut kept, mut slip): (Vec<(&Path, Render)>, _) = (Vec::new(), None);
+    /// The first of these: it is a mistake on the command line.
+    pub(super) fn drop_inputs(&mut self, inputs: &[PathBuf]) -> anyhow::Result<()> {
+        let (mut kept, mut mistake): (Vec<(&Path, Render)>, _) = (Vec::new(), None);
         for &(path, render) in &self.files {
             if let Some(input) = inputs.iter().find(|input| same_file(path, input)) {
-                slip.get_or_insert(anyhow!("{} is an input; give the report another name", input.display()));
+                mistake.get_or_insert(anyhow!("{} is an input; give the report another name", input.display()));
             } else if kept.iter().any(|(other, _)| *other == path || same_file(other, path)) {
-                let shown = path.display();
-                slip.get_or_insert(anyhow!("two reports are to be written to {shown}; give each a name of its own"));
+                let path = path.display();
+                mistake.get_or_insert(anyhow!("two reports are to be written to {path}; give each a name of its own"));
             } else {
                 kept.push((path, render));
             }
         }
         self.files = kept;
-        slip.map_or(Ok(()), Err)
+        mistake.map_or(Ok(()), Err)
     }
 
-    /// Drops a report that may replace an input, if a run ends before its inputs are known: a file named by the gate's
-    /// file, or one that is not text.
-    pub(super) fn spare_what_may_be_an_input(&mut self, suite: Option<&Path>) {
-        let text = suite.and_then(|suite| std::fs::read(suite).ok()).unwrap_or_default();
+    /// Drops the reports that may replace an input, for a run that ends before its inputs are known: an existing file
+    /// that the gate's configuration names, or one that is not text.
+    pub(super) fn drop_possible_inputs(&mut self, config: Option<&Path>) {
+        let text = config.and_then(|config| std::fs::read(config).ok()).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let named = |path: &Path| path.file_name().is_some_and(|name| text.contains(&*name.to_string_lossy()));
         self.files.retain(|(path, _)| !path.is_file() || !(named(path) || is_binary(path)));
     }
 
-    /// Removes reports of an earlier run. A failure is reported later, by [`Reports::write`].
+    /// Removes the reports of an earlier run. A failure is reported later, by [`Reports::write`].
     pub(super) fn remove_stale(&self) {
         for (path, _) in &self.files {
             if std::fs::symlink_metadata(path).is_ok_and(|existing| existing.is_file()) {
@@ -62,14 +66,15 @@ impl<'a> Reports<'a> {
     }
 
     /// Writes each report, even if another fails.
-    pub(super) fn write(&self, report: &Report) -> Vec<anyhow::Result<()>> {
-        self.files.iter().map(|(path, render)| Ok(report::write(path, &render(report))?)).collect()
+    pub(super) fn write(&self, verdict: &Verdict) -> Vec<anyhow::Result<()>> {
+        self.files.iter().map(|(path, render)| Ok(report::write(path, &render(verdict))?)).collect()
     }
 }
 
 /// Writes a usage error to the reports that the command line requests. `arguments` excludes the program's name. No
 /// other file named on the command line is replaced.
 pub(crate) fn report_usage_error(arguments: &[OsString], error: &str) {
+    // clap stops at the first error, so that the options after it are found here.
     let value_of = |option: &str| {
         let at = arguments
             .iter()
@@ -80,17 +85,18 @@ pub(crate) fn report_usage_error(arguments: &[OsString], error: &str) {
         }
     };
     let [json, junit, markdown] = ["--json", "--junit", "--markdown"].map(value_of);
-    let mut reports = Reports::new(json.as_deref(), junit.as_deref(), markdown.as_deref());
+    let requested = ReportArgs { json, junit, markdown };
+    let mut reports = Reports::new(&requested);
     let uses = |path: &Path| arguments.iter().filter(|argument| same_file(path, Path::new(argument))).count();
     reports.files.retain(|(path, _)| uses(path) < 2);
-    reports.spare_what_may_be_an_input(value_of("--config").as_deref());
+    reports.drop_possible_inputs(value_of("--config").as_deref());
     // A write error would hide the usage error.
-    reports.write(&Report::not_started("the command line".into(), error.to_string()));
+    reports.write(&Verdict::not_started("the command line".into(), error.to_string()));
 }
 
 /// Whether a file has a zero byte near its start, as arrays, models and audio files have and reports do not.
 fn is_binary(path: &Path) -> bool {
     let mut start = Vec::new();
-    let read = std::fs::File::open(path).and_then(|file| file.take(4096).read_to_end(&mut start));
+    let read = File::open(path).and_then(|file| file.take(4096).read_to_end(&mut start));
     read.is_ok() && start.contains(&0)
 }

@@ -103,7 +103,7 @@ pub enum ConvertError {
     },
     /// A tensor holds a NaN or an infinity.
     #[error(
-        "tensor `{name}` holds {value} at index {index:?}, which makes every output of the model NaN; save the checkpoint \
+        "tensor `{name}` holds {value} at index {index:?}, which spreads to the outputs of the model; save the checkpoint \
          again from a healthy model"
     )]
     NotFinite {
@@ -215,7 +215,7 @@ fn decimal(value: f64) -> String {
     if f64::from(short) == value { format!("{short:e}") } else { format!("{value:e}") }
 }
 
-/// The option that avoids an overflow.
+/// The advice for a value that overflows a dtype.
 fn overflow_advice(dtype: Dtype) -> &'static str {
     match dtype {
         Dtype::F16 => "convert with --dtype bf16 or --dtype f32",

@@ -22,10 +22,10 @@ use serde::Serialize;
 pub use self::config::ConfigOrigin;
 use self::config::find_config;
 use self::drop_pattern::is_dropped;
-pub use self::options::PlanOptions;
+pub use self::options::{PlanOptions, PreprocessorOptions};
 use self::other_encoder::other_encoder;
 use self::planner::Planner;
-pub use self::preprocessor::{PlannedPreprocessor, PreprocessorOptions, PreprocessorOrigin};
+pub use self::preprocessor::{PlannedPreprocessor, PreprocessorOrigin};
 pub use self::step::{Dropped, Step, StepInput};
 use crate::{ConvertError, GENERATOR, Problem, Result};
 

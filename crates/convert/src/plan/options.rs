@@ -4,8 +4,6 @@ use std::path::PathBuf;
 
 use mert_arch::{ConfigField, Dtype, Layout};
 
-use super::preprocessor::PreprocessorOptions;
-
 /// The user's choices for a conversion.
 #[derive(Debug, Clone)]
 pub struct PlanOptions {
@@ -23,6 +21,17 @@ pub struct PlanOptions {
     pub prefix: Option<String>,
     /// Names of tensors to leave out; a trailing `*` matches any ending.
     pub drop: Vec<String>,
+}
+
+/// Overrides of the preprocessor by the user.
+#[derive(Debug, Clone, Default)]
+pub struct PreprocessorOptions {
+    /// A `preprocessor_config.json` that replaces the one found with the checkpoint.
+    pub file: Option<PathBuf>,
+    /// Samples per second of the audio input, in hertz; overrides files.
+    pub sampling_rate: Option<u32>,
+    /// Whether windows are normalised; overrides files.
+    pub do_normalize: Option<bool>,
 }
 
 impl Default for PlanOptions {

@@ -8,18 +8,8 @@ use mert_checkpoint::{Source, read_named_text};
 use serde::{Serialize, Serializer};
 
 use super::config::ConfigOrigin;
+use super::options::PreprocessorOptions;
 use crate::{ConvertError, Result};
-
-/// Overrides of the preprocessor by the user.
-#[derive(Debug, Clone, Default)]
-pub struct PreprocessorOptions {
-    /// A `preprocessor_config.json` that replaces the one found with the checkpoint.
-    pub file: Option<PathBuf>,
-    /// Samples per second of the audio input, in hertz; overrides files.
-    pub sampling_rate: Option<u32>,
-    /// Whether windows are normalised; overrides files.
-    pub do_normalize: Option<bool>,
-}
 
 /// The preprocessor of a checkpoint, and the origin of each field.
 #[derive(Debug, Clone, PartialEq, Serialize)]

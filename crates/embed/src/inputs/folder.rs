@@ -15,7 +15,6 @@ use crate::EmbedError;
 /// # Errors
 /// [`EmbedError::Input`] for a folder that cannot be read or holds no audio.
 pub(super) fn audio_files(folder: &Path) -> Result<Vec<PathBuf>, EmbedError> {
-    let wrong = |reason: String| EmbedError::Input { path: folder.to_path_buf(), reason };
     let is_hidden = |name: &std::ffi::OsStr| name.as_encoded_bytes().starts_with(b".");
     let mut files = Vec::new();
     let entries = WalkDir::new(folder).follow_links(true).sort_by_file_name().into_iter();
@@ -23,16 +22,15 @@ pub(super) fn audio_files(folder: &Path) -> Result<Vec<PathBuf>, EmbedError> {
         match entry {
             Ok(entry) if entry.file_type().is_file() && is_audio(entry.path()) => files.push(entry.into_path()),
             Ok(_) => {}
-            // A dangling link, a link cycle or an unreadable folder is reported when its turn comes.
+            // A dangling link, a link cycle or an unreadable folder is reported when it is read.
             Err(error) if error.depth() > 0 => files.extend(error.path().map(Path::to_path_buf)),
-            Err(error) => return Err(wrong(error.to_string())),
+            Err(error) => return Err(EmbedError::input(folder, error.to_string())),
         }
     }
     if files.is_empty() {
         let extensions = SUPPORTED_EXTENSIONS.join(", ");
-        return Err(wrong(format!(
-            "no audio in this folder: neither by extension ({extensions}) nor by its first bytes"
-        )));
+        let reason = format!("no audio in this folder: neither by extension ({extensions}) nor by its first bytes");
+        return Err(EmbedError::input(folder, reason));
     }
     Ok(files)
 }

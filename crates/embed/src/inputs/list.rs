@@ -5,19 +5,22 @@ use std::path::{Path, PathBuf};
 use encoding_rs::{Encoding, WINDOWS_1252};
 use percent_encoding::percent_decode;
 
+use super::input::is_address;
 use crate::EmbedError;
 
 /// Extensions of unsupported playlist formats.
-const NOT_READ: [&str; 6] = ["xspf", "wpl", "asx", "zpl", "b4s", "cue"];
+const UNSUPPORTED: [&str; 6] = ["xspf", "wpl", "asx", "zpl", "b4s", "cue"];
 
-/// Whether `path` has the extension of a playlist that is read.
+/// Whether `path` has the extension of a supported playlist format.
 pub(super) fn is_playlist(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
     ["m3u", "m3u8", "pls"].iter().any(|known| known.eq_ignore_ascii_case(extension))
 }
 
+/// The format of a list.
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
+    /// A path on each line.
     Plain,
     M3u,
     Pls,
@@ -28,22 +31,21 @@ enum Kind {
 /// # Errors
 /// [`EmbedError::Input`] for a list that cannot be read.
 pub(super) fn read(list: &Path, notes: &mut Vec<String>) -> Result<Vec<PathBuf>, EmbedError> {
-    let wrong = |reason: String| EmbedError::Input { path: list.to_path_buf(), reason };
     let extension = list.extension().and_then(|extension| extension.to_str()).unwrap_or_default().to_ascii_lowercase();
-    if NOT_READ.contains(&extension.as_str()) {
-        return Err(wrong(format!(
-            ".{extension} playlists are not read: save it as .m3u8, or as one path on each line"
-        )));
+    if UNSUPPORTED.contains(&extension.as_str()) {
+        let reason = format!(".{extension} playlists are not supported: save it as .m3u8, or as one path on each line");
+        return Err(EmbedError::input(list, reason));
     }
     let kind = match extension.as_str() {
         "m3u" | "m3u8" => Kind::M3u,
         "pls" => Kind::Pls,
         _ => Kind::Plain,
     };
-    let bytes = std::fs::read(list).map_err(|error| wrong(format!("cannot read the list: {error}")))?;
+    let bytes = std::fs::read(list);
+    let bytes = bytes.map_err(|error| EmbedError::input(list, format!("cannot read the list: {error}")))?;
     if Encoding::for_bom(&bytes).is_none() && bytes.contains(&0) {
-        let reason = "it holds NUL bytes and is not a text in UTF-8: save it as UTF-8, with one path on each line";
-        return Err(wrong(reason.into()));
+        let reason = "it has NUL bytes and is not text in UTF-8: save it as UTF-8, with one path on each line";
+        return Err(EmbedError::input(list, reason));
     }
     let base = list.parent().filter(|_| kind != Kind::Plain).unwrap_or(Path::new(""));
     let mut assumed = false;
@@ -109,7 +111,7 @@ fn decode(base: &Path, entry: &[u8]) -> (PathBuf, bool) {
 /// `name` relative to the folder `base`. A name that does not exist as written may be a `file://` URL, use Windows
 /// separators, or be percent-encoded, as VLC writes it.
 fn resolve(base: &Path, name: &Path) -> PathBuf {
-    if super::is_address(name) {
+    if is_address(name) {
         return local_path(name);
     }
     let path = base.join(name);
@@ -125,8 +127,8 @@ fn resolve(base: &Path, name: &Path) -> PathBuf {
 
 /// The local path of a `file://` URL; any other name unchanged.
 pub(super) fn local_path(name: &Path) -> PathBuf {
-    let is_address = |text: &&str| text.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("file:"));
-    let Some(text) = name.to_str().filter(|text| is_address(text) && !name.exists()) else {
+    let is_file_url = |text: &&str| text.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("file:"));
+    let Some(text) = name.to_str().filter(|text| is_file_url(text) && !name.exists()) else {
         return name.to_path_buf();
     };
     let rest = &text["file:".len()..];

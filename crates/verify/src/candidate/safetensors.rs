@@ -1,4 +1,4 @@
-//! Converted files as candidates, run by the runtime.
+//! Converted safetensors files as candidates, run by the runtime.
 
 use std::path::{Path, PathBuf};
 
@@ -7,66 +7,58 @@ use mert_arch::{Dtype, Metadata};
 use mert_runtime::{ConvertedFile, DeviceKind, Model};
 use ndarray::{ArrayView3, Axis};
 
-use super::{Candidate, HiddenStates, Output, is_package, to_array};
-use crate::{ClosingNorm, Options, Result, VerifyError};
+use super::coreml::is_package;
+use super::{Candidate, ComputeOptions, EncoderNorm, HiddenStates, Output, PackageOptions, RunIsolated, to_array};
+use crate::{Result, VerifyError};
 
 /// A converted file, run by `mert-runtime`.
-pub struct SafetensorsFile {
+pub(super) struct SafetensorsFile {
     file: ConvertedFile,
     model: Model,
     device: DeviceKind,
-    compute: Dtype,
+    dtype: Dtype,
 }
 
 impl SafetensorsFile {
     /// Opens and loads a converted file, or the `model.safetensors` in a folder.
     ///
     /// # Errors
-    /// [`VerifyError::Runtime`] for a file that is none or a device that is not there; [`VerifyError::Options`] for
-    /// options that are not for files.
-    pub fn open(path: &Path, options: &Options) -> Result<Self> {
-        if options.engine.is_some() || options.emulate.is_some() {
-            return Err(VerifyError::Options(format!(
-                "{}: --engine, --compute-units and --emulate are for Core ML packages; leave them out",
-                path.display()
-            )));
+    /// [`VerifyError::Runtime`] for a file that is not a converted one or a device that is not available,
+    /// [`VerifyError::Options`] for options of packages.
+    pub(super) fn open(path: &Path, compute: ComputeOptions, package: PackageOptions) -> Result<Self> {
+        if package != PackageOptions::default() {
+            let reason = "--engine, --compute-units and --emulate are for Core ML packages; leave them out";
+            return Err(VerifyError::options(path, reason));
         }
-        let file = ConvertedFile::open(&SafetensorsFile::path_of(path)?)?;
-        let compute = options.compute.unwrap_or(Dtype::F32);
-        let model = Model::from_file(&file, compute, &options.device.open()?)?;
-        Ok(SafetensorsFile { file, model, device: options.device, compute })
+        let file = ConvertedFile::open(&converted_file(path)?)?;
+        let dtype = compute.dtype.unwrap_or(Dtype::F32);
+        let model = Model::from_file(&file, dtype, &compute.device.open()?)?;
+        Ok(SafetensorsFile { file, model, device: compute.device, dtype })
     }
+}
 
-    /// The file that a model argument names: itself, or `model.safetensors` in a folder.
-    ///
-    /// # Errors
-    /// [`VerifyError::Options`] for a Core ML package, and for a folder without such a file.
-    pub fn path_of(path: &Path) -> Result<PathBuf> {
-        if is_package(path) {
-            return Err(VerifyError::Options(format!(
-                "{} is a Core ML package, which can only be verified; this needs a converted .safetensors file",
-                path.display()
-            )));
-        }
-        if let Some(package) = path.ancestors().skip(1).find(|folder| is_package(folder)) {
-            return Err(VerifyError::Options(format!(
-                "{} is part of a Core ML package: name the package, {}",
-                path.display(),
-                package.display()
-            )));
-        }
-        if !path.is_dir() {
-            return Ok(path.to_path_buf());
-        }
-        let file = path.join("model.safetensors");
-        if !file.exists() {
-            return Err(VerifyError::Options(format!(
-                "{} has no model.safetensors; a checkpoint is converted with mert-convert first",
-                path.display()
-            )));
-        }
-        Ok(file)
+/// Finds the converted file that a model argument names: the file itself, or `model.safetensors` in a folder.
+///
+/// # Errors
+/// [`VerifyError::Options`] for a Core ML package, and for a folder without such a file.
+pub fn converted_file(path: &Path) -> Result<PathBuf> {
+    if is_package(path) {
+        let reason = "it is a Core ML package, which can only be verified; this needs a converted .safetensors file";
+        return Err(VerifyError::options(path, reason));
     }
+    if let Some(package) = path.ancestors().skip(1).find(|folder| is_package(folder)) {
+        let reason = format!("it is part of a Core ML package: name the package, {}", package.display());
+        return Err(VerifyError::options(path, reason));
+    }
+    if !path.is_dir() {
+        return Ok(path.to_path_buf());
+    }
+    let file = path.join("model.safetensors");
+    if !file.exists() {
+        let reason = "it has no model.safetensors; convert a checkpoint with mert-convert first";
+        return Err(VerifyError::options(path, reason));
+    }
+    Ok(file)
 }
 
 impl Candidate for SafetensorsFile {
@@ -87,7 +79,7 @@ impl Candidate for SafetensorsFile {
     }
 
     fn arithmetic(&self) -> Dtype {
-        self.compute
+        self.dtype
     }
 
     fn hidden_states(&self) -> Vec<usize> {
@@ -98,14 +90,14 @@ impl Candidate for SafetensorsFile {
         None
     }
 
-    fn closing_norm(&self) -> Result<Option<ClosingNorm>> {
+    fn encoder_norm(&self) -> Result<Option<EncoderNorm>> {
         let config = &self.metadata().config;
         if !config.do_stable_layer_norm {
             return Ok(None);
         }
         let weights = self.file.var_builder(Dtype::F32, &Device::Cpu);
         let read = |name: &str| weights.get(config.hidden_size, &format!("encoder.layer_norm.{name}"))?.to_vec1();
-        Ok(Some(ClosingNorm { gain: read("weight")?, bias: read("bias")?, eps: config.layer_norm_eps }))
+        Ok(Some(EncoderNorm { gain: read("weight")?, bias: read("bias")?, eps: config.layer_norm_eps }))
     }
 
     fn check_lengths(&self, _: &[usize]) -> Result<Option<String>> {
@@ -113,16 +105,22 @@ impl Candidate for SafetensorsFile {
     }
 
     fn run(&self, input_values: &[f32], wanted: &[usize]) -> Result<Vec<(Output, HiddenStates)>> {
-        Ok(vec![(Output::Frames, cumulative(&self.model, input_values, wanted)?)])
+        Ok(vec![(Output::Frames, hidden_states(&self.model, input_values, wanted)?)])
     }
 
+    fn isolated(&self) -> Option<&dyn RunIsolated> {
+        Some(self)
+    }
+}
+
+impl RunIsolated for SafetensorsFile {
     fn run_isolated(&self, input_values: &[f32], reference: ArrayView3<f32>, wanted: &[usize]) -> Result<HiddenStates> {
         let model = &self.model;
         let (available, _, width) = reference.dim();
         let mut states = HiddenStates::new();
         for &index in wanted {
             if index == 0 {
-                states.extend(cumulative(model, input_values, &[0])?);
+                states.extend(hidden_states(model, input_values, &[0])?);
             } else if index <= available && width == model.config().hidden_size {
                 let previous = reference.index_axis(Axis(0), index - 1);
                 let values: Vec<f32> = previous.iter().copied().collect();
@@ -134,11 +132,11 @@ impl Candidate for SafetensorsFile {
     }
 }
 
-/// The wanted hidden states of a clip.
+/// Runs a model on a clip and returns the hidden states `wanted`.
 ///
 /// # Errors
 /// [`VerifyError::Runtime`] for an input that the model refuses.
-pub fn cumulative(model: &Model, input_values: &[f32], wanted: &[usize]) -> Result<HiddenStates> {
+pub fn hidden_states(model: &Model, input_values: &[f32], wanted: &[usize]) -> Result<HiddenStates> {
     let states = model.hidden_states(input_values, wanted)?;
     wanted.iter().zip(states).map(|(&index, state)| Ok((index, to_array(&state)?))).collect()
 }

@@ -1,4 +1,5 @@
-//! What PyTorch returned for an input: read from a file, or computed by libtorch.
+//! References: the hidden states that PyTorch returned for a clip, read from a file or computed by libtorch. Neither
+//! uses the converter's readers or the runtime's arithmetic.
 
 #[cfg(feature = "tch")]
 pub mod libtorch;
@@ -13,18 +14,19 @@ use std::collections::BTreeMap;
 use mert_arch::Dtype;
 use ndarray::Array3;
 
-pub use self::npz::{HIDDEN_STATES_MARK, reference_files};
+pub use self::npz::CANDIDATE_LAYERS;
+pub(crate) use self::npz::reference_files;
 
-/// An input and the hidden states that PyTorch returned for it.
+/// A clip and the hidden states that PyTorch returned for it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reference {
-    /// The name that reports show.
+    /// The name shown in reports.
     pub name: String,
     /// The samples exactly as they enter the model.
     pub input_values: Vec<f32>,
-    /// `(hidden states, frames, width)`, computed with the original f32 weights.
+    /// The hidden states `(layers + 1, frames, width)` of the model with its original f32 weights.
     pub hidden_states: Array3<f32>,
-    /// The same arithmetic (in f32) with every weight first rounded to a dtype. With it the structure of
-    /// a 16-bit file can be judged as sharply as that of an f32 one.
+    /// The hidden states, computed in f32, of the model with every weight rounded to a dtype. With them the structure
+    /// of a 16-bit file is judged as strictly as that of an f32 file.
     pub rounded: BTreeMap<Dtype, Array3<f32>>,
 }

@@ -1,16 +1,17 @@
-//! Reading and writing references as `.npz` files.
+//! References as `.npz` files: their arrays and shapes, and the files that an argument names.
 
 use std::path::{Path, PathBuf};
 
 use mert_arch::Dtype;
-use ndarray::{Array3, ArrayD, Axis, Ix3};
+use ndarray::{Array1, Array3, ArrayD, Axis, Ix3};
 
 use super::Reference;
 use crate::npz::{self, Archive, flatten_clip};
 use crate::{Result, VerifyError};
 
-/// The array that `mert-verify hidden-states` writes and no reference has.
-pub const HIDDEN_STATES_MARK: &str = "candidate_layers";
+/// The name of the array of layer indices that `mert-verify hidden-states` writes. A file with it holds a candidate's
+/// output and is not accepted as a reference.
+pub const CANDIDATE_LAYERS: &str = "candidate_layers";
 
 impl Reference {
     /// Reads a reference: a `.npz` with `input_values` `(N,)` or `(1, N)` and `hidden_states` `(layers + 1, T, width)`,
@@ -18,13 +19,13 @@ impl Reference {
     /// and `hidden_states_bf16` are optional.
     ///
     /// # Errors
-    /// [`VerifyError::Open`] or [`VerifyError::Array`].
+    /// [`VerifyError::Read`] or [`VerifyError::Array`].
     pub fn read(path: &Path) -> Result<Self> {
         let mut archive = Archive::open(path)?;
-        if archive.has(HIDDEN_STATES_MARK) {
+        if archive.has(CANDIDATE_LAYERS) {
             let reason = "it was written by `mert-verify hidden-states`: a converted model's own output proves nothing; \
                           a reference holds what PyTorch returned";
-            return Err(VerifyError::Array { path: path.to_path_buf(), reason: reason.into() });
+            return Err(VerifyError::array(path, reason));
         }
         let input_values = flatten_clip(path, archive.require("input_values")?)?;
         let hidden_states = three_dimensional(path, "hidden_states", archive.require("hidden_states")?)?;
@@ -35,7 +36,7 @@ impl Reference {
             if let Some(array) = archive.get(&name)? {
                 let array = three_dimensional(path, &name, array)?;
                 if array.dim() != reference.hidden_states.dim() {
-                    return Err(wrong(path, &name, array.shape(), "the shape of hidden_states"));
+                    return Err(shape_error(path, &name, array.shape(), "the shape of hidden_states"));
                 }
                 reference.rounded.insert(dtype, array);
             }
@@ -43,13 +44,12 @@ impl Reference {
         Ok(reference)
     }
 
-    /// Writes the reference as [`Reference::read`] reads it.
+    /// Writes the reference in the form that [`Reference::read`] reads.
     ///
     /// # Errors
     /// [`VerifyError::Write`].
     pub fn write(&self, path: &Path) -> Result<()> {
-        let input = ArrayD::from_shape_vec(vec![self.input_values.len()], self.input_values.clone())
-            .map_err(|e| VerifyError::Array { path: path.to_path_buf(), reason: e.to_string() })?;
+        let input = Array1::from_vec(self.input_values.clone()).into_dyn();
         let names: Vec<String> = self.rounded.keys().map(|&dtype| rounded_name(dtype)).collect();
         let mut arrays = vec![("input_values", input), ("hidden_states", self.hidden_states.clone().into_dyn())];
         for (name, array) in names.iter().zip(self.rounded.values()) {
@@ -59,19 +59,18 @@ impl Reference {
     }
 }
 
-/// The `.npz` files that an argument names: itself, or those in a folder, by name.
+/// Lists the `.npz` files that an argument names: the file itself, or those in a folder, sorted by name.
 ///
 /// # Errors
-/// [`VerifyError::Open`] if it does not exist, [`VerifyError::NothingToCompare`] for a folder without
-/// any.
-pub fn reference_files(path: &Path) -> Result<Vec<PathBuf>> {
-    let open = |source| VerifyError::Open { path: path.to_path_buf(), source };
-    if !std::fs::metadata(path).map_err(open)?.is_dir() {
+/// [`VerifyError::Read`] if the path does not exist, [`VerifyError::NothingToCompare`] for a folder without a `.npz`.
+pub(crate) fn reference_files(path: &Path) -> Result<Vec<PathBuf>> {
+    let unreadable = |source| VerifyError::read(path, source);
+    if !std::fs::metadata(path).map_err(unreadable)?.is_dir() {
         return Ok(vec![path.to_path_buf()]);
     }
     let mut files = Vec::new();
-    for entry in std::fs::read_dir(path).map_err(open)? {
-        let file = entry.map_err(open)?.path();
+    for entry in std::fs::read_dir(path).map_err(unreadable)? {
+        let file = entry.map_err(unreadable)?.path();
         if file.extension().is_some_and(|extension| extension == "npz") {
             files.push(file);
         }
@@ -92,23 +91,23 @@ fn rounded_name(dtype: Dtype) -> String {
 fn three_dimensional(path: &Path, name: &str, array: ArrayD<f32>) -> Result<Array3<f32>> {
     let shape = array.shape().to_vec();
     let batch = match shape[..] {
-        _ if shape.contains(&0) => return Err(wrong(path, name, &shape, "none of its extents 0")),
-        [_, _, _] => return array.into_dimensionality::<Ix3>().map_err(|_| wrong(path, name, &shape, LAYERS)),
+        _ if shape.contains(&0) => return Err(shape_error(path, name, &shape, "no empty axis")),
+        [_, _, _] => return array.into_dimensionality::<Ix3>().map_err(|_| shape_error(path, name, &shape, AXES)),
         [_, 1, _, _] => Axis(1),
         [1, _, _, _] => Axis(0),
         [_, clips, _, _] => {
-            let expected = format!("{LAYERS}: a reference is of one clip, this is a batch of {clips}");
-            return Err(wrong(path, name, &shape, &expected));
+            let expected = format!("{AXES}: a reference is of one clip, this is a batch of {clips}");
+            return Err(shape_error(path, name, &shape, &expected));
         }
-        _ => return Err(wrong(path, name, &shape, LAYERS)),
+        _ => return Err(shape_error(path, name, &shape, AXES)),
     };
     let states = array.remove_axis(batch).into_dimensionality::<Ix3>();
-    states.map_err(|_| wrong(path, name, &shape, LAYERS))
+    states.map_err(|_| shape_error(path, name, &shape, AXES))
 }
 
-const LAYERS: &str = "(layers + 1, frames, width)";
+/// The axes of a reference's hidden states.
+const AXES: &str = "(layers + 1, frames, width)";
 
-fn wrong(path: &Path, name: &str, found: &[usize], expected: &str) -> VerifyError {
-    let reason = format!("array `{name}` has shape {found:?}, expected {expected}");
-    VerifyError::Array { path: path.to_path_buf(), reason }
+fn shape_error(path: &Path, name: &str, found: &[usize], expected: &str) -> VerifyError {
+    VerifyError::array(path, format!("array `{name}` has shape {found:?}, expected {expected}"))
 }

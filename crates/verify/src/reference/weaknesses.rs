@@ -1,4 +1,4 @@
-//! Weaknesses of a reference: faults of a model that it cannot detect.
+//! Weaknesses of a reference: defects of a model that its clip cannot reveal. Reports name them beside the verdict.
 
 use mert_arch::Config;
 
@@ -6,27 +6,27 @@ use super::Reference;
 use crate::{Result, VerifyError};
 
 impl Reference {
-    /// The faults that this reference's clip cannot detect, one sentence each. `normalised` says whether clips are
-    /// normalised before they enter the model.
+    /// Describes the weaknesses of this reference, one sentence each. `normalised` says whether clips are normalised
+    /// before they enter the model.
     ///
     /// # Errors
     /// [`VerifyError::NothingToCompare`] for a clip of one frame: it attends to itself only, whatever the
     /// queries and keys are, so that a model with broken attention would pass.
-    pub fn weaknesses(&self, config: &Config, normalised: bool) -> Result<Vec<String>> {
+    pub(crate) fn weaknesses(&self, config: &Config, normalised: bool) -> Result<Vec<String>> {
         let mut notes = Vec::new();
         let (name, samples) = (&self.name, self.input_values.len());
         let frames = config.frames(samples).unwrap_or(0);
         if frames == 1 {
             return Err(VerifyError::NothingToCompare(format!(
-                "{name}: its {samples} samples give one frame, over which attention cannot be judged; take at least a \
-                 second"
+                "{name}: its {samples} samples give one frame, and attention over one frame cannot be judged; use at least \
+                 one second"
             )));
         }
         // Tap k of the positional convolution meets the frame k − kernel / 2 away.
         let needed = config.num_conv_pos_embeddings / 2 + 1;
         if frames < needed {
             notes.push(format!(
-                "{name}: its {frames} frames do not reach every tap of the positional convolution; take at least \
+                "{name}: its {frames} frames do not reach every tap of the positional convolution; use at least \
                  {needed} frames ({} samples)",
                 (needed - 1) * config.hop() + config.receptive_field()
             ));
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clip_is_only_expected_to_be_normalised_where_the_model_wants_it() {
+    fn a_clip_is_expected_to_be_normalised_only_where_the_model_requires_it() {
         let quiet = Reference {
             name: "quiet".into(),
             input_values: vec![0.01; 48_000],

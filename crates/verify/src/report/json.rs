@@ -1,22 +1,28 @@
-//! The report as JSON.
+//! The report as JSON, whose keys are the field names of the verdict.
 
-use std::path::Path;
+use serde::Serialize;
 
-use serde::Serializer;
+use crate::gate::{ModelError, ModelVerdict, Verdict};
 
-use super::Report;
-
-impl Report {
-    /// The full report as JSON, with a trailing newline. NaN and infinities become `null`, next to the failure that
-    /// they caused; bytes of a path that are not Unicode become U+FFFD.
-    pub fn to_json(&self) -> String {
-        // Structs of numbers, strings and lists with string keys always serialise.
-        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
-    }
+/// The root of the document.
+#[derive(Serialize)]
+struct Document<'a> {
+    /// The name and version of the program.
+    generator: &'static str,
+    passed: bool,
+    models: &'a [ModelVerdict],
+    errors: &'a [ModelError],
 }
 
-/// Serializes a path as text. serde's own implementation fails on a path that is not Unicode, and the whole report with
-/// it.
-pub(super) fn path<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&path.display())
+/// Renders the full verdict as JSON, with a trailing newline. NaN and infinities become `null`, next to the failure that
+/// they caused; bytes of a path that are not Unicode become U+FFFD.
+pub fn to_json(verdict: &Verdict) -> String {
+    let document = Document {
+        generator: concat!("mert-verify ", env!("CARGO_PKG_VERSION")),
+        passed: verdict.passed(),
+        models: &verdict.models,
+        errors: &verdict.errors,
+    };
+    // Structs of numbers, strings and lists with string keys always serialise.
+    serde_json::to_string_pretty(&document).unwrap_or_default() + "\n"
 }

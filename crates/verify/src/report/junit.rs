@@ -5,38 +5,35 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
-
-use super::table::headline;
 use mert_arch::{printable, printable_line};
+use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
+use super::summary::headline;
 use super::unique::Unique;
-use super::{ModelError, ModelReport, Report};
-use crate::gate::{Comparison, LayerResult};
+use crate::gate::{Comparison, LayerVerdict, ModelError, ModelVerdict, Verdict};
 
-impl Report {
-    /// JUnit XML for CI systems: a suite per comparison, a case per hidden state, with the model as `classname`.
-    pub fn to_junit(&self) -> String {
-        let mut writer = Writer::default();
-        for model in &self.models {
-            writer.add_model(model);
-        }
-        for error in &self.errors {
-            writer.add_error(error);
-        }
-        if writer.suites.is_empty() {
-            let case = Case::failed("nothing compared", "no model was compared with anything".into(), String::new());
-            writer.add_suite("mert-verify", "mert-verify", None, vec![case]);
-        }
-        let mut report = quick_junit::Report::new("mert-verify");
-        report
-            .set_time(self.models.iter().flat_map(|model| &model.timings).map(|timing| duration(timing.seconds)).sum());
-        report.add_test_suites(writer.suites);
-        report.to_string().unwrap_or_default()
+/// Renders the verdict as JUnit XML for CI systems: a suite per comparison, a case per hidden state, with the model as
+/// `classname`.
+pub fn to_junit(verdict: &Verdict) -> String {
+    let mut writer = Writer::default();
+    for model in &verdict.models {
+        writer.add_model(model);
     }
+    for error in &verdict.errors {
+        writer.add_error(error);
+    }
+    if writer.suites.is_empty() {
+        let case = Case::failed("nothing compared", "no model was compared with anything".into(), String::new());
+        writer.add_suite("mert-verify", "mert-verify", None, vec![case]);
+    }
+    let mut report = Report::new("mert-verify");
+    let times = verdict.models.iter().flat_map(|model| &model.timings).map(|time| duration(time.seconds));
+    report.set_time(times.sum());
+    report.add_test_suites(writer.suites);
+    report.to_string().unwrap_or_default()
 }
 
-/// The suites so far, and the names in use.
+/// The test suites of a report, and the names in use.
 #[derive(Default)]
 struct Writer {
     suites: Vec<TestSuite>,
@@ -44,7 +41,7 @@ struct Writer {
     case_names: Unique,
 }
 
-/// A test case whose name is not yet made unique.
+/// A test case before its name is made unique.
 struct Case {
     name: String,
     status: TestCaseStatus,
@@ -53,15 +50,15 @@ struct Case {
 }
 
 impl Writer {
-    fn add_model(&mut self, model: &ModelReport) {
+    fn add_model(&mut self, model: &ModelVerdict) {
         let classname = printable_line(&model.model.display().to_string());
-        // A clip runs once for all comparisons: its time counts for the first.
+        // A clip is run once for all comparisons, so its time counts for the first.
         let mut timed = HashSet::new();
         for comparison in &model.comparisons {
             let first = timed.insert(&comparison.reference);
             let timing = model.timings.iter().find(|timing| first && timing.reference == comparison.reference);
             let share = timing.map_or(0.0, |timing| timing.seconds / comparison.layers.len().max(1) as f64);
-            let name = format!("{classname} {}", what(comparison));
+            let name = format!("{classname} {}", description(comparison));
             let cases = cases(comparison, duration(share));
             self.add_suite(&name, &classname, Some(remarks(model, comparison)), cases);
         }
@@ -112,21 +109,21 @@ impl Case {
     }
 }
 
-/// A short description of a comparison, used in names.
-fn what(comparison: &Comparison) -> String {
+/// A short description of a comparison, for the names of suites and cases.
+fn description(comparison: &Comparison) -> String {
     let reference = printable_line(&comparison.reference);
     let isolated = if comparison.isolated { ", isolated" } else { "" };
     format!("against {reference} ({}, {}{isolated})", comparison.question.name(), comparison.output.name())
 }
 
 fn cases(comparison: &Comparison, time: Duration) -> Vec<Case> {
-    let what = what(comparison);
+    let description = description(comparison);
     if comparison.layers.is_empty() {
-        let name = format!("nothing compared {what}");
+        let name = format!("nothing compared {description}");
         return vec![Case::failed(&name, "no hidden state was compared".into(), String::new())];
     }
-    let case = |layer: &LayerResult| {
-        let (name, measured) = (format!("hidden state {} {what}", layer.layer), measured(layer));
+    let case = |layer: &LayerVerdict| {
+        let (name, measured) = (format!("hidden state {} {description}", layer.layer), measured(layer));
         if layer.failures.is_empty() {
             return Case { name, status: TestCaseStatus::success(), measured, time };
         }
@@ -137,9 +134,9 @@ fn cases(comparison: &Comparison, time: Duration) -> Vec<Case> {
     comparison.layers.iter().map(case).collect()
 }
 
-/// Notes as in the other formats, and the verdict on this comparison alone: a suite that passed must not look failed
+/// The notes, as in the other formats, and the verdict on this comparison alone: a suite that passed must not look failed
 /// because of another one.
-fn remarks(model: &ModelReport, comparison: &Comparison) -> String {
+fn remarks(model: &ModelVerdict, comparison: &Comparison) -> String {
     let mut lines = vec![headline(comparison)];
     if let Some(reason) = &comparison.tolerance.below_floor {
         lines.push(format!("A FLOOR IS LOWERED: {reason}"));
@@ -154,7 +151,8 @@ fn remarks(model: &ModelReport, comparison: &Comparison) -> String {
     lines.join("\n")
 }
 
-fn measured(layer: &LayerResult) -> Option<String> {
+/// The distances that were measured, in full precision.
+fn measured(layer: &LayerVerdict) -> Option<String> {
     let m = layer.metrics.as_ref()?;
     Some(format!(
         "pooled cosine {}, lowest frame cosine {} (frame {}), NMSE {:e}, max |Δ| {:e}",

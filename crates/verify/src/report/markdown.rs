@@ -1,50 +1,49 @@
-//! The report as Markdown (GitHub's and GitLab's). Names and messages are escaped: they may hold characters that
-//! Markdown interprets as markup, a link or HTML.
+//! The report as Markdown in the dialect of GitHub and GitLab. Names and messages are escaped: they may hold characters
+//! that Markdown interprets as markup, a link or HTML.
 
-use super::table::{COLUMNS, headline, row, verdict, worst};
-use super::{ModelReport, Report};
 use mert_arch::{printable, printable_line};
 
-impl Report {
-    /// Markdown for a pull request or a job summary.
-    pub fn to_markdown(&self) -> String {
-        let mut text = format!("## mert-verify: {}\n", if self.passed { "passed" } else { "FAILED" });
-        for model in &self.models {
-            text += &model_section(model);
-        }
-        for error in &self.errors {
-            let (model, error) = (code(&error.model.display().to_string()), escape(&error.error));
-            text += &format!("\n### {model}\n\n**Could not be checked:** {error}\n");
-        }
-        if self.models.is_empty() && self.errors.is_empty() {
-            text += "\nNothing was compared.\n";
-        }
-        text
+use super::summary::{COLUMNS, headline, row, verdict_lines, worst_line};
+use crate::gate::{ModelVerdict, Verdict};
+
+/// Renders the verdict as Markdown for a pull request or the summary of a CI job.
+pub fn to_markdown(verdict: &Verdict) -> String {
+    let mut text = format!("## mert-verify: {}\n", if verdict.passed() { "passed" } else { "FAILED" });
+    for model in &verdict.models {
+        text += &model_section(model);
     }
+    for error in &verdict.errors {
+        let (model, error) = (code(&error.model.display().to_string()), escape(&error.error));
+        text += &format!("\n### {model}\n\n**Could not be checked:** {error}\n");
+    }
+    if verdict.models.is_empty() && verdict.errors.is_empty() {
+        text += "\nNothing was compared.\n";
+    }
+    text
 }
 
-fn model_section(model: &ModelReport) -> String {
-    let ModelReport { format, dtype, device, compute, .. } = model;
+fn model_section(model: &ModelVerdict) -> String {
+    let ModelVerdict { format, dtype, device, compute, .. } = model;
     let mut text = format!(
         "\n### {}\n\n{format} format, {dtype} weights, {compute} arithmetic on {device}; made from checkpoint \
          `{}`\n\n**{}**\n",
         code(&model.model.display().to_string()),
         model.source_sha256,
-        escape(&verdict(model)),
+        escape(&verdict_lines(model)),
     );
     for comparison in &model.comparisons {
         text += &format!("\n{}\n\n", escape(&headline(comparison)));
         if let Some(reason) = &comparison.tolerance.below_floor {
             text += &format!("**A floor is lowered:** {}\n\n", escape(reason));
         }
-        text += &line(&COLUMNS.map(escape));
-        text += &line(&["---:", "---:", "---:", "---:", "---:", "---"].map(String::from));
+        text += &table_row(&COLUMNS.map(escape));
+        text += &table_row(&["---:", "---:", "---:", "---:", "---:", "---"].map(String::from));
         for layer in &comparison.layers {
-            text += &line(&row(layer).map(|cell| escape(&cell)));
+            text += &table_row(&row(layer).map(|cell| escape(&cell)));
         }
     }
-    for line in &model.worst {
-        text += &format!("\n{}\n", escape(&worst(line)));
+    for worst in &model.worst {
+        text += &format!("\n{}\n", escape(&worst_line(worst)));
     }
     for note in &model.notes {
         text += &format!("\n> {}\n", escape(note));
@@ -52,11 +51,11 @@ fn model_section(model: &ModelReport) -> String {
     text
 }
 
-fn line(cells: &[String]) -> String {
+fn table_row(cells: &[String]) -> String {
     format!("| {} |\n", cells.join(" | "))
 }
 
-/// A code span whose fence is longer than any run of backticks in it.
+/// Renders text as a code span, whose fence is longer than any run of backticks in the text.
 fn code(text: &str) -> String {
     let text = printable_line(text);
     let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);

@@ -1,8 +1,8 @@
-//! Unique names for the cases of a report: JUnit readers merge cases of one name.
+//! Unique names for the suites and cases of a JUnit report, because readers merge cases of the same name.
 
 use std::collections::HashMap;
 
-/// Makes texts unique by appending a number to repeated ones.
+/// Names in use. A repeated one is made unique by appending a number.
 #[derive(Default)]
 pub(super) struct Unique {
     uses: HashMap<String, usize>,

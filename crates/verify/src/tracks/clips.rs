@@ -1,4 +1,4 @@
-//! Music files as clips: both sides get the same windows.
+//! The windows of audio files as clips, decoded one after the other.
 
 use std::path::{Path, PathBuf};
 
@@ -8,10 +8,10 @@ use mert_audio::{AudioError, AudioFile, Damage, ReadOptions, Tail, Track, Window
 use super::Tracks;
 use crate::{Result, VerifyError};
 
-/// The length in seconds of a clip of a model that takes any.
+/// The length in seconds of a clip for a model that accepts any length.
 const DEFAULT_SECONDS: f64 = 30.0;
 
-/// The clips of some tracks, decoded as they are asked for.
+/// An iterator over the clips of tracks, which decodes them on demand.
 pub(crate) struct Clips<'a> {
     files: std::slice::Iter<'a, PathBuf>,
     options: ReadOptions,
@@ -24,6 +24,7 @@ pub(crate) struct Clips<'a> {
     current: Option<Current<'a>>,
 }
 
+/// The track that is being decoded.
 struct Current<'a> {
     file: &'a Path,
     windows: Windows<AudioFile>,
@@ -31,8 +32,8 @@ struct Current<'a> {
 }
 
 impl Tracks {
-    /// The windows of all tracks as they enter the model: at its rate, and normalised if it requires it. `lengths` are
-    /// a package's input lengths.
+    /// Cuts the windows of all tracks as they enter the model: at its rate, and normalised if it requires this.
+    /// `lengths` are the input lengths of a package.
     pub(crate) fn clips(&self, preprocessor: Preprocessor, min_samples: usize, lengths: Option<&[usize]>) -> Clips<'_> {
         let Preprocessor { do_normalize, sampling_rate: rate } = preprocessor;
         let longest = lengths.and_then(|lengths| lengths.iter().max());
@@ -51,7 +52,7 @@ impl Clips<'_> {
                 let window =
                     self.window.map_or_else(|| WindowPolicy::middle(self.seconds), Ok).map_err(in_file(file))?;
                 let track = Track::open(file, self.rate, self.options).map_err(in_file(file))?;
-                // Both sides are to see the same kind of window: no shorter one at the end.
+                // The last window is as long as the others, so that all clips are alike.
                 let windows = track.windows(&window, Tail::Align, self.min_samples).map_err(in_file(file))?;
                 self.current = Some(Current { file, windows, found: 0 });
                 continue;
@@ -68,7 +69,7 @@ impl Clips<'_> {
             let normalized = if self.do_normalize { normalize(&mut window.samples) } else { Ok(()) };
             match normalized {
                 Ok(()) => {}
-                // There is nothing to normalise, nor to compare.
+                // A silent window cannot be normalised.
                 Err(AudioError::Silent { .. }) => continue,
                 Err(error) => return Err(in_file(file)(error)),
             }
@@ -113,7 +114,7 @@ mod tests {
             let square = clip.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / 12_000.0;
             assert!(mean.abs() < 1e-6 && (square - 1.0).abs() < 1e-3, "{name}: {mean} {square}");
         }
-        // A package decides how much.
+        // The package determines the length.
         let tracks = Tracks { files, window: None, ffmpeg: false };
         assert!(tracks.clips(NORMALIZED, 400, Some(&[9_600])).all(|clip| clip.unwrap().1.len() == 9_600));
         // Without normalisation a window holds the decoded samples, including silence.

@@ -1,18 +1,19 @@
-//! One run for each line of standard input.
+//! `mert-verify bench --stdin`: one run for each line of standard input, for interleaving with other programs.
 
 use std::io::{self, BufRead, Write};
 
-use mert_verify::bench::{Engine, Timing};
 use serde_json::{Value, json};
 
-/// Runs when told to, and answers each time; at the end of input, what was timed, if anything was.
-pub(super) fn time(engine: &dyn Engine) -> anyhow::Result<Option<Timing>> {
+use super::measure::{Engine, RunTimes};
+
+/// Runs and answers once for each line, and returns the times at the end of input, if there are any.
+pub(super) fn time(engine: &dyn Engine) -> anyhow::Result<Option<RunTimes>> {
     engine.run()?;
     if !answer(&json!({ "ready": engine.name() }))? {
         return Ok(None);
     }
     let mut seconds = Vec::new();
-    // What a line says does not matter, and so not whether it is text.
+    // The content of a line does not matter, and so it need not be text.
     for line in io::stdin().lock().split(b'\n') {
         line.map_err(|e| anyhow::anyhow!("cannot read standard input: {e}"))?;
         let run = engine.run()?;
@@ -21,10 +22,10 @@ pub(super) fn time(engine: &dyn Engine) -> anyhow::Result<Option<Timing>> {
             return Ok(None);
         }
     }
-    Ok(Timing::of(seconds))
+    Ok(RunTimes::new(seconds))
 }
 
-/// Whether someone still reads.
+/// Writes an answer; `false` if the reader has closed the pipe.
 fn answer(value: &Value) -> anyhow::Result<bool> {
     let mut out = io::stdout().lock();
     match writeln!(out, "{value}").and_then(|()| out.flush()) {

@@ -1,9 +1,11 @@
+//! The result of a benchmark as a table for the terminal.
+
 use comfy_table::{CellAlignment, Table, presets};
-use mert_verify::bench::{MemoryScope, PeakMemory, Row};
 
-use super::BenchArgs;
+use super::args::BenchArgs;
+use super::measure::{MemoryScope, PeakMemory, Row};
 
-/// The rows as a table, with what holds for all of them above and what to know about a column below.
+/// Renders the rows as a table, with the settings that all rows share above and notes on the columns below.
 pub(super) fn describe(args: &BenchArgs, rows: &[Row]) -> String {
     let [first, ..] = rows else { return String::new() };
     let columns: Vec<(&str, Column)> = columns(args, rows);
@@ -21,7 +23,7 @@ pub(super) fn describe(args: &BenchArgs, rows: &[Row]) -> String {
         "{}, hidden states {}, {} on {}, {batch}{} {} after one that is not counted\n{table}\n",
         first.engine,
         args.layers,
-        args.compute.dtype,
+        args.compute.dtype(),
         args.compute.device,
         args.runs,
         if args.runs == 1 { "run" } else { "runs" },
@@ -34,7 +36,7 @@ pub(super) fn describe(args: &BenchArgs, rows: &[Row]) -> String {
     if args.against.is_some() {
         text += "Peak memory was not measured: the engines share a process.\n";
     } else if rows.iter().any(|row| row.peak_memory.is_some_and(|peak| peak.scope == MemoryScope::Process)) {
-        text += "Peak memory is since the start of the process: this system cannot start it anew for each row.\n";
+        text += "Peak memory is since the start of the process: this system cannot reset it for each row.\n";
     }
     text
 }
@@ -49,9 +51,9 @@ fn columns(args: &BenchArgs, rows: &[Row]) -> Vec<(&'static str, Column)> {
     columns.push(("audio", |row| format!("{} s", row.audio_seconds)));
     columns.push(("frames", |row| row.frames.to_string()));
     columns.push(("threads", |row| row.threads.to_string()));
-    columns.push(("median", |row| time(row.timing.median)));
-    columns.push(("from", |row| time(row.timing.min)));
-    columns.push(("to", |row| time(row.timing.max)));
+    columns.push(("median", |row| time(row.times.median)));
+    columns.push(("from", |row| time(row.times.min)));
+    columns.push(("to", |row| time(row.times.max)));
     columns.push(("a second of audio", |row| time(1.0 / row.real_time_factor)));
     if args.batch > 1 {
         columns.push(("windows/s", |row| format!("{:.2}", row.windows_per_second)));

@@ -41,32 +41,31 @@ pub fn coreml(
 ) -> Result<Written> {
     refuse_input_as_output(program.plan, source, output)?;
     let folder = AtomicFolder::create(output, force, PACKAGE, is_package)?;
-    let write_error = |source| FsError::write(output, source);
     let data = folder.temporary_path().join("Data");
     let weights = data.join(WEIGHTS);
     // Not all at once: that would create the temporary folder again if a signal has just removed it.
     for folder in [&data, &data.join("com.apple.CoreML"), &weights] {
-        fs::create_dir(folder).map_err(write_error)?;
+        fs::create_dir(folder).map_err(|source| FsError::write(output, source))?;
     }
     let weights = weights.join("weight.bin");
-    let file = File::create_new(&weights).map_err(write_error)?;
+    let file = File::create_new(&weights).map_err(|source| FsError::write(output, source))?;
     let written: Result<_> = Writeback::during(&file, |writeback| {
         let target = OutputFile { file: &file, path: &weights, output, writeback };
         write_weights(program, source, &target, on_step)
     })
-    .map_err(write_error)?;
+    .map_err(|source| FsError::write(output, source))?;
     let source_sha256 = written?;
     program.plan.check_source(&source_sha256)?;
-    file.sync_all().map_err(write_error)?;
+    file.sync_all().map_err(|source| FsError::write(output, source))?;
 
     let encoded = program.model(source_sha256.clone()).encode_to_vec();
-    write_file(&data.join(MODEL), &encoded).map_err(write_error)?;
+    write_file(&data.join(MODEL), &encoded).map_err(|source| FsError::write(output, source))?;
     let manifest = manifest();
-    write_file(&folder.temporary_path().join(MANIFEST), &manifest).map_err(write_error)?;
-    if fs::read(data.join(MODEL)).map_err(write_error)? != encoded {
+    write_file(&folder.temporary_path().join(MANIFEST), &manifest).map_err(|source| FsError::write(output, source))?;
+    if fs::read(data.join(MODEL)).map_err(|source| FsError::write(output, source))? != encoded {
         return Err(ConvertError::read_back(output, "the model differs"));
     }
-    let weight_bytes = file.metadata().map_err(write_error)?.len();
+    let weight_bytes = file.metadata().map_err(|source| FsError::write(output, source))?.len();
     folder.commit()?;
     Ok(Written { bytes: weight_bytes + (encoded.len() + manifest.len()) as u64, source_sha256 })
 }

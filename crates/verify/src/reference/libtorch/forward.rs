@@ -1,3 +1,7 @@
+//! The HuBERT forward pass in libtorch's operations, after transformers' `modeling_hubert.py`
+//! (<https://github.com/huggingface/transformers/blob/main/src/transformers/models/hubert/modeling_hubert.py>). It is
+//! independent of the runtime's two implementations, so that it can judge them.
+
 use std::path::Path;
 
 use mert_arch::{Activation, Config, Dtype, FeatureExtractorNorm, weight_norm};
@@ -7,7 +11,7 @@ use tch::{Kind, TchError, Tensor};
 use super::weights::Weights;
 use crate::VerifyError;
 
-/// The model in libtorch. Activations are channels-last, except inside the convolutions.
+/// The HuBERT encoder in libtorch. Activations are channels-last, except inside the convolutions.
 pub(crate) struct Hubert {
     config: Config,
     attention: Attention,
@@ -19,16 +23,16 @@ pub(crate) struct Hubert {
     layers: Vec<Layer>,
 }
 
-/// How attention is computed.
+/// The implementation of attention, named as transformers' `attn_implementation`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Attention {
-    /// Operation by operation, as the definition reads.
-    Plain,
-    /// By libtorch's `scaled_dot_product_attention` wherever that is the same function.
-    Fused,
+    /// Attention operation by operation, as it is defined.
+    Eager,
+    /// libtorch's `scaled_dot_product_attention`, unless the model relaxes its attention.
+    Sdpa,
 }
 
-/// A weight and its bias.
+/// A weight and its optional bias.
 struct Affine {
     weight: Tensor,
     bias: Option<Tensor>,
@@ -51,7 +55,7 @@ struct Layer {
     final_layer_norm: Affine,
 }
 
-/// Why the model could not be built from the checkpoint.
+/// The reason why the model could not be built from a checkpoint's tensors.
 pub(crate) enum BuildError {
     Missing(String),
     Torch(TchError),
@@ -75,7 +79,7 @@ impl From<TchError> for BuildError {
 }
 
 impl Hubert {
-    /// Takes the weights, rounded to `dtype` and widened again.
+    /// Builds the model from weights that are rounded to `dtype` and widened again.
     pub(crate) fn new(
         config: &Config,
         weights: &Weights,
@@ -121,7 +125,7 @@ impl Hubert {
         })
     }
 
-    /// All hidden states of one clip, `(layers + 1, frames, width)`.
+    /// Computes all hidden states of one clip, `(layers + 1, frames, width)`.
     pub(super) fn hidden_states(&self, input_values: &[f32]) -> Result<Array3<f32>, TchError> {
         let _no_grad = tch::no_grad_guard();
         let clip = Tensor::from_slice(input_values).f_view([1, -1])?;
@@ -132,7 +136,7 @@ impl Hubert {
             .map_err(|e| TchError::Shape(e.to_string()))
     }
 
-    /// Hidden states 0 to `last` of a batch `(batch, samples)`, each `(batch, frames, width)`.
+    /// Computes hidden states 0 to `last` of a batch `(batch, samples)`, each `(batch, frames, width)`.
     pub(crate) fn states(&self, input_values: &Tensor, last: usize) -> Result<Vec<Tensor>, TchError> {
         let mut x = self.first_hidden_state(input_values)?;
         let mut states = vec![x.shallow_clone()];
@@ -210,8 +214,8 @@ impl Hubert {
         let v = split(linear(&layer.v_proj, x)?)?;
         let scale = (head_dim as f64).powf(-0.5);
         let relax = self.config.attention_relax;
-        // Relaxed attention is the same function too, but written differently to stay in range.
-        let y = if self.attention == Attention::Fused && relax <= 0.0 {
+        // Relaxed attention is the same function, written so that the logits stay in range.
+        let y = if self.attention == Attention::Sdpa && relax <= 0.0 {
             Tensor::f_scaled_dot_product_attention(&q, &k, &v, None::<Tensor>, 0.0, false, scale, false)?
         } else {
             let mut logits = q.f_matmul(&k.f_transpose(2, 3)?)?.f_mul_scalar(scale)?;
@@ -259,8 +263,8 @@ impl Loader<'_> {
         Ok(Affine { weight, bias })
     }
 
-    /// The positional convolution, its weight norm computed by libtorch: in f64, so that rounding the
-    /// result to 16 bits gives the correctly rounded weight.
+    /// Loads the positional convolution with its weight norm computed by libtorch, in f64, so that rounding the result
+    /// to 16 bits gives the correctly rounded weight.
     fn pos_conv(&self) -> Result<Affine, BuildError> {
         let spelling = weight_norm::SPELLINGS.iter().find(|spelling| self.weights.get(spelling.v).is_some());
         let weight = match spelling {

@@ -1,11 +1,12 @@
-//! The HuBERT forward pass in libtorch, on the original checkpoint.
+//! References computed by libtorch from the original checkpoint.
 //!
-//! No reader and no arithmetic is shared with what it judges: the checkpoint is read by candle's own
-//! pickle reader (the converter has another), the weight norm and every operation are libtorch's. Names
+//! No reader and no arithmetic is shared with the model that is judged: the checkpoint is read by candle's
+//! pickle reader (the converter has another), the weight norm and every operation are libtorch's. Tensor names
 //! and the meaning of a `config.json` come from `mert-arch`, as everywhere.
 
-pub(crate) mod forward;
-pub(crate) mod weights;
+mod converted;
+mod forward;
+mod weights;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,12 +14,13 @@ use std::path::{Path, PathBuf};
 use mert_arch::{Config, Dtype, text_from_bytes};
 use ndarray::Array3;
 
+pub use self::converted::{ConvertedInLibtorch, LibtorchForward, LibtorchStates};
 use self::forward::{Attention, Hubert};
 use self::weights::Weights;
 use super::Reference;
 use crate::{Result, VerifyError};
 
-/// An original checkpoint, ready to compute references.
+/// An original checkpoint from which libtorch computes references.
 pub struct Libtorch {
     path: PathBuf,
     config: Config,
@@ -27,8 +29,8 @@ pub struct Libtorch {
 
 impl Libtorch {
     /// Reads a checkpoint: a torch zip, a safetensors file, or a folder with one. The configuration is
-    /// `config`, else the `config.json` beside the checkpoint. It is not worked out from shapes: they do
-    /// not tell it all, and a judge that assumed what the converter assumed would agree with its mistakes.
+    /// `config`, or else the `config.json` beside the checkpoint. It is not inferred from tensor shapes: they do not
+    /// determine all of it, and a judge that assumed what the converter assumed would agree with its mistakes.
     ///
     /// # Errors
     /// [`VerifyError::Checkpoint`] for a checkpoint that this reader cannot read, that is a converted file,
@@ -38,29 +40,26 @@ impl Libtorch {
         let folder = if checkpoint.is_dir() { Some(checkpoint) } else { checkpoint.parent() };
         let beside = folder.map(|folder| folder.join("config.json")).filter(|file| file.is_file());
         let Some(file) = config.map(Path::to_path_buf).or(beside) else {
-            return Err(VerifyError::Checkpoint {
-                path: checkpoint.to_path_buf(),
-                reason: "there is no config.json beside it, and its shapes alone do not tell what it computes (heads, \
-                         strides, pre- or post-LN); put it there or give --checkpoint-config"
-                    .into(),
-            });
+            let reason = "there is no config.json beside it, and tensor shapes alone do not determine what it computes \
+                          (heads, strides, pre- or post-LN); put it there or give --checkpoint-config";
+            return Err(VerifyError::checkpoint(checkpoint, reason));
         };
-        let bytes = std::fs::read(&file).map_err(|source| VerifyError::Open { path: file.clone(), source })?;
-        let text = text_from_bytes(&bytes).map_err(|reason| VerifyError::Checkpoint { path: file.clone(), reason })?;
+        let bytes = std::fs::read(&file).map_err(|source| VerifyError::read(&file, source))?;
+        let text = text_from_bytes(&bytes).map_err(|reason| VerifyError::checkpoint(&file, reason))?;
         let config = Config::from_json(&text).map_err(|source| VerifyError::Config { path: file, source })?;
         Ok(Libtorch { path: checkpoint.to_path_buf(), config, weights })
     }
 
     /// The checkpoint's configuration.
-    pub fn config(&self) -> &Config {
+    pub(crate) fn config(&self) -> &Config {
         &self.config
     }
 
-    /// Computes all hidden states for a clip, once with the checkpoint's own weights and once more for
-    /// each dtype in `rounded`, with the weights rounded to it.
+    /// Computes all hidden states of a clip, with the checkpoint's own weights and, for each dtype in `rounded`, with
+    /// the weights rounded to it.
     ///
     /// # Errors
-    /// [`VerifyError::Checkpoint`] for a tensor that is missing or misshapen, [`VerifyError::Libtorch`]
+    /// [`VerifyError::Checkpoint`] for a missing tensor or one of the wrong shape, [`VerifyError::Libtorch`]
     /// if libtorch fails, [`VerifyError::NothingToCompare`] for a clip that is too short.
     pub fn reference(&self, name: &str, input_values: &[f32], rounded: &[Dtype]) -> Result<Reference> {
         if self.config.frames(input_values.len()).is_none() {
@@ -85,9 +84,8 @@ impl Libtorch {
     }
 
     fn run(&self, input_values: &[f32], weights: Dtype) -> Result<Array3<f32>> {
-        let model = Hubert::new(&self.config, &self.weights, weights, Attention::Plain)
+        let model = Hubert::new(&self.config, &self.weights, weights, Attention::Eager)
             .map_err(|error| error.into_verify_error(&self.path))?;
-        let states = model.hidden_states(input_values).map_err(|error| VerifyError::Libtorch(error.to_string()))?;
-        Ok(states)
+        Ok(model.hidden_states(input_values)?)
     }
 }

@@ -17,19 +17,19 @@ use zip::read::{ArchiveOffset, Config};
 use crate::reference::negated_view::rebuilds_negated_view;
 use crate::{Result, VerifyError};
 
-/// The encoder's tensors in f32, by Hugging Face name without prefix.
+/// The encoder's tensors in f32, by their name in transformers without prefix.
 pub(crate) struct Weights {
     tensors: HashMap<String, Tensor>,
 }
 
-/// Dictionaries in which training frameworks nest a model.
+/// The keys under which training frameworks nest a model's state dict.
 const NESTED: [Option<&str>; 4] = [None, Some("state_dict"), Some("model"), Some("best_state")];
 
-/// What a model folder may hold.
+/// The names that a checkpoint may have in a model folder.
 const FILES: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
 
 impl Weights {
-    /// Reads a torch zip or safetensors file, or the one in a folder.
+    /// Reads the weights of a torch zip or safetensors file, or of the one in a folder.
     pub(super) fn read(path: &Path) -> Result<Self> {
         let file = file_in(path)?;
         let failed = |reason: String| VerifyError::Checkpoint { path: file.clone(), reason };
@@ -58,7 +58,7 @@ impl Weights {
         Ok(Weights { tensors })
     }
 
-    /// The weights of a converted file. Only for timing: a conversion is not judged by itself.
+    /// Reads the weights of a converted file, for timing only: a conversion is not judged by itself.
     pub(crate) fn of_converted(file: &ConvertedFile) -> Result<Self> {
         let source = file.var_builder(Dtype::F32, &Device::Cpu);
         let tensors = inventory(&file.metadata().config).into_iter().map(|spec| {
@@ -68,7 +68,7 @@ impl Weights {
         Ok(Weights { tensors: tensors.collect::<candle_core::Result<_>>()? })
     }
 
-    /// A tensor, if it is there.
+    /// Returns the tensor of this name, if the checkpoint has it.
     pub(super) fn get(&self, name: &str) -> Option<&Tensor> {
         self.tensors.get(name)
     }
@@ -80,7 +80,7 @@ fn to_torch(tensor: &candle_core::Tensor) -> candle_core::Result<Tensor> {
     Ok(Tensor::from_slice(&values).reshape(shape))
 }
 
-/// Whether a safetensors file says that a converter wrote it. A damaged one is left to the reader.
+/// Whether the metadata of a safetensors file says that a converter wrote it. Damage is left to the reader to report.
 fn is_converted(file: &Path) -> bool {
     let header = || -> std::io::Result<Vec<u8>> {
         let mut file = File::open(file)?;
@@ -99,7 +99,7 @@ fn is_converted(file: &Path) -> bool {
 
 fn file_in(path: &Path) -> Result<PathBuf> {
     if !path.is_dir() {
-        std::fs::metadata(path).map_err(|source| VerifyError::Open { path: path.to_path_buf(), source })?;
+        std::fs::metadata(path).map_err(|source| VerifyError::read(path, source))?;
         return Ok(path.to_path_buf());
     }
     FILES.iter().map(|name| path.join(name)).find(|file| file.is_file()).ok_or_else(|| VerifyError::Checkpoint {
@@ -108,7 +108,7 @@ fn file_in(path: &Path) -> Result<PathBuf> {
     })
 }
 
-/// candle's message without the backtrace that it adds when `RUST_BACKTRACE` is set.
+/// Formats candle's error without the backtrace that it adds when `RUST_BACKTRACE` is set.
 fn plain(error: candle_core::Error) -> String {
     mert_runtime::Error::from(error).to_string()
 }

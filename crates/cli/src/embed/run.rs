@@ -1,0 +1,228 @@
+//! The run of the command: options to libraries, from the checks to the exit status.
+
+use std::collections::HashSet;
+use std::io::IsTerminal;
+use std::num::NonZero;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use anyhow::anyhow;
+use mert_arch::LayerSelection;
+use mert_cli::hub::Messages;
+use mert_cli::model_input::converted_file;
+use mert_cli::terminal::{Exit, say};
+use mert_embed::failures::{self, Failure};
+use mert_embed::inputs::{self, Input};
+use mert_embed::{
+    EmbedConfig, EmbedError, Embedder, Event, InputOptions, Journal, Summary, Update, provenance, run as embed,
+    write_output,
+};
+use mert_table::Provenance;
+
+use crate::args::Args;
+use crate::checks::{check_stdin, refuse_duplicates, refuse_overwriting, written_files};
+use crate::dry_run;
+use crate::interrupt::{STOP, while_embedding, while_writing};
+use crate::model::{device, model_and_inputs, open_model};
+use crate::progress::Progress;
+use crate::summary::{Notes, hidden_states, missing, report_left_out, update_text};
+
+/// Runs the command and returns its exit status.
+pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
+    let config = args.config.as_deref().map(EmbedConfig::read).transpose()?.unwrap_or_default();
+    let config_path = args.config.as_deref().unwrap_or(Path::new(""));
+    let (model, paths) = model_and_inputs(args, &config)?;
+    let options = InputOptions {
+        window: args.window,
+        tail: args.tail,
+        damage: args.damaged.into(),
+        ffmpeg: args.ffmpeg.then(mert_audio::ffmpeg_version).transpose()?,
+        input_rate: args.input_rate,
+    };
+    let inputs::Inputs { files: mut inputs, notes: input_notes } = inputs::collect(&paths, args.list.as_deref())?;
+    let read = inputs.iter().map(|input| &input.path).chain([&model]).chain(&args.list).chain(&args.config);
+    let written = written_files(args)?;
+    refuse_overwriting(&written, read)?;
+    refuse_duplicates(args, &written)?;
+    check_stdin(&inputs, &options)?;
+    let model_path = converted_file(&model, Messages::of("mert-embed", args.quiet))?;
+    refuse_overwriting(&written, [&model_path].into_iter())?;
+
+    let device = device(args, &config, config_path)?;
+    let (model, file, preprocessor_note) = open_model(&model_path, args.dtype, device)?;
+    let layers = match &args.layers {
+        Some(layers) => Some(layers.clone()),
+        None => config.layers(model.config().num_hidden_states(), config_path)?,
+    };
+    let layers = layers.unwrap_or_else(|| LayerSelection::Some([6].into()));
+    let pool = match args.pool {
+        Some(pool) => pool,
+        None => config.pool(config_path)?.unwrap_or_default(),
+    };
+    let embedder = Embedder::new(model, &layers, pool, args.normalize.into())?;
+    let provenance = provenance(&embedder, &options, &file, args.dtype, device);
+    let notes = Notes { quiet: args.quiet };
+    preprocessor_note.iter().chain(&input_notes).for_each(|note| notes.note(note));
+    if !config.unknown.is_empty() {
+        let keys: Vec<&str> = config.unknown.keys().map(String::as_str).collect();
+        notes.note(&format!("{}: not used: {}", config_path.display(), keys.join(", ")));
+    }
+
+    if args.dry_run {
+        let update = match args.output.as_deref().filter(|output| args.update && output.exists()) {
+            Some(output) => Update::plan(output, &provenance, &mut inputs)?,
+            None => Update::default(),
+        };
+        let unchanged: HashSet<&Input> = update.unchanged.iter().collect();
+        let (status, failures) =
+            dry_run::list(&inputs, embedder.sample_rate(), &options, |input| unchanged.contains(input));
+        write_report(args, &failures)?;
+        return Ok(status);
+    }
+    let output = args.output.as_deref().ok_or_else(|| anyhow!("name the output: -o FILE"))?;
+    let run = Run { args, output, provenance: &provenance, embedder: &embedder, options: &options, notes: &notes };
+    run.run(inputs)
+}
+
+fn write_report(args: &Args, failures: &[Failure]) -> Result<(), EmbedError> {
+    args.report.as_ref().map_or(Ok(()), |path| failures::write_report(path, failures))
+}
+
+/// A run with its settings.
+struct Run<'a> {
+    args: &'a Args,
+    output: &'a Path,
+    provenance: &'a Provenance,
+    embedder: &'a Embedder,
+    options: &'a InputOptions,
+    notes: &'a Notes,
+}
+
+impl Run<'_> {
+    /// Embeds `inputs` and writes the output and the report.
+    fn run(&self, mut inputs: Vec<Input>) -> anyhow::Result<Exit> {
+        let Run { args, output, provenance, .. } = *self;
+        // The journal's lock comes first: what an update finds in the output must not change before it is written.
+        let mut journal = Journal::open(output, provenance, args.restart)?;
+        let update = match args.update && output.exists() {
+            true => match Update::plan(output, provenance, &mut inputs) {
+                Ok(update) => Some(update),
+                Err(error) => {
+                    journal.remove_if_empty()?;
+                    return Err(error.into());
+                }
+            },
+            false => None,
+        };
+        if let Some(update) = &update {
+            self.notes.note(&update_text(output, update));
+            if update.is_up_to_date() && journal.is_empty() {
+                journal.remove()?;
+                let failures = missing(update);
+                write_report(args, &failures)?;
+                return Ok(report_left_out(&failures, inputs.len()));
+            }
+        }
+        let kept: HashSet<&Input> =
+            update.iter().flat_map(|update| update.unchanged.iter().chain(&update.missing)).collect();
+        let pending: Vec<Input> = inputs.iter().filter(|input| !kept.contains(input)).cloned().collect();
+        let (summary, mut failures) = self.embed(&pending, &mut journal)?;
+        failures.extend(update.iter().flat_map(missing));
+        let result = self.finish(inputs, update, journal, summary, &failures);
+        write_report(args, &failures)?;
+        result
+    }
+
+    /// Embeds `inputs` into the journal.
+    fn embed(&self, inputs: &[Input], journal: &mut Journal) -> Result<(Summary, Vec<Failure>), EmbedError> {
+        let Run { args, embedder, options, .. } = self;
+        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let jobs = args.jobs.map_or(processors.min(4), usize::from);
+        let jobs = NonZero::new(jobs).unwrap_or(NonZero::<usize>::MIN);
+        let resumed = inputs.iter().filter(|input| journal.has(input)).count();
+        let mut progress = Progress::new(inputs.len(), resumed, args.quiet || !std::io::stderr().is_terminal());
+        let mut failures = Vec::new();
+        let on_event = |event: Event<'_>| match event {
+            Event::Window { seconds } => progress.window(seconds),
+            Event::Done { input, notes } => {
+                progress.file();
+                if !args.quiet {
+                    notes.iter().for_each(|note| progress.say(&format!("{}: {note}", input.path.display())));
+                }
+            }
+            Event::Failed { input, error } => {
+                progress.file();
+                progress.say(&format!("{}: {error}", input.path.display()));
+                failures.push(Failure::new(input, &error));
+                if args.strict {
+                    STOP.store(true, Ordering::Relaxed);
+                }
+            }
+        };
+        let summary = while_embedding(|| embed(inputs, embedder, options, jobs, journal, &STOP, on_event));
+        progress.finish();
+        Ok((summary?, failures))
+    }
+
+    /// Writes the output, unless the run was stopped, and prints a summary.
+    fn finish(
+        &self,
+        mut inputs: Vec<Input>,
+        update: Option<Update>,
+        mut journal: Journal,
+        summary: Summary,
+        failures: &[Failure],
+    ) -> anyhow::Result<Exit> {
+        let files = inputs.len();
+        if summary.stopped {
+            let kept = inputs.iter().filter(|input| journal.has(input)).count();
+            return self.stopped(kept, files, summary, journal);
+        }
+        let unchanged = update.as_ref().map_or(0, |update| update.unchanged.len());
+        let started = Instant::now();
+        if let Some(update) = update {
+            if update.changed == 0 && summary.done + summary.resumed == 0 {
+                journal.remove()?;
+                self.notes.note(&format!("{}: nothing to add; it is unchanged", self.output.display()));
+                return Ok(report_left_out(failures, files));
+            }
+            update.import(self.output, self.provenance, &mut journal)?;
+            inputs.extend(update.others);
+        }
+        match while_writing(|| write_output(self.output, self.provenance, &inputs, &mut journal)) {
+            Ok(()) => {}
+            Err(EmbedError::NothingEmbedded) => {
+                journal.remove()?;
+                report_left_out(failures, files);
+                return Err(EmbedError::NothingEmbedded.into());
+            }
+            Err(error) => return Err(error.into()),
+        }
+        journal.remove()?;
+        self.notes.note(&format!(
+            "{}: {} of {files} files, {}, {} values each; written in {:.2} s",
+            self.output.display(),
+            unchanged + summary.done + summary.resumed,
+            hidden_states(&self.provenance.hidden_states),
+            self.provenance.dim,
+            started.elapsed().as_secs_f64()
+        ));
+        Ok(report_left_out(failures, files))
+    }
+
+    /// Prints what a stopped run keeps in its journal: `kept` of `files` files.
+    fn stopped(&self, kept: usize, files: usize, summary: Summary, journal: Journal) -> anyhow::Result<Exit> {
+        let is_strict_failure = self.args.strict && summary.failed > 0;
+        let what = if is_strict_failure { "stopped" } else { "interrupted" };
+        if kept == 0 {
+            journal.remove()?;
+            say(&format!("{what}: nothing is written"));
+        } else {
+            let path = Journal::path_for(self.output);
+            let path = path.display();
+            say(&format!("{what}: {kept} of {files} files are kept in {path}; the same command continues from there"));
+        }
+        Ok(if is_strict_failure { Exit::Error } else { Exit::Interrupted })
+    }
+}

@@ -1,0 +1,61 @@
+//! The messages of a run on standard error: notes, what an update changes, and the result.
+
+use mert_cli::terminal::{Exit, say};
+use mert_embed::failures::{Failure, count_by_reason};
+use mert_embed::{EmbedError, Update};
+
+/// Notes on standard error, unless `--quiet`.
+pub(super) struct Notes {
+    pub(super) quiet: bool,
+}
+
+impl Notes {
+    pub(super) fn note(&self, text: &str) {
+        if !self.quiet {
+            say(text);
+        }
+    }
+}
+
+/// The text of what an update of `output` changes.
+pub(super) fn update_text(output: &std::path::Path, update: &Update) -> String {
+    let Update { unchanged, changed, new, missing, others } = update;
+    let mut text = format!("{}: {new} new, {changed} changed, {} unchanged", output.display(), unchanged.len());
+    if !missing.is_empty() {
+        text += &format!(", {} missing, whose rows stay", missing.len());
+    }
+    if !others.is_empty() {
+        let gone = others.iter().filter(|input| !input.path.exists()).count();
+        text += &format!("; the rows of {} other files stay ({gone} of these files no longer exist)", others.len());
+    }
+    if update.is_up_to_date() {
+        text += "; it is up to date";
+    }
+    text
+}
+
+/// The failures of files that no longer exist and whose rows are kept.
+pub(super) fn missing(update: &Update) -> Vec<Failure> {
+    update.missing.iter().map(|input| Failure::new(input, &EmbedError::Missing)).collect()
+}
+
+/// Prints how many of `files` files were left out and why, and returns the exit status.
+pub(super) fn report_left_out(failures: &[Failure], files: usize) -> Exit {
+    if failures.is_empty() {
+        return Exit::Success;
+    }
+    say(&format!("{} of {files} files were left out: {}", failures.len(), count_by_reason(failures)));
+    Exit::Failure
+}
+
+/// The hidden states as text.
+pub(super) fn hidden_states(layers: &[usize]) -> String {
+    match layers {
+        [0] => "hidden state 0, which enters the first layer".to_string(),
+        [layer] => format!("hidden state {layer}, the output of layer {layer}"),
+        _ => {
+            let layers: Vec<String> = layers.iter().map(ToString::to_string).collect();
+            format!("hidden states {} (hidden state i is the output of layer i)", layers.join(","))
+        }
+    }
+}

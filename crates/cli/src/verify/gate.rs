@@ -1,0 +1,112 @@
+//! `mert-verify` without a subcommand: compares converted models with references and writes the reports.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use mert_cli::hub::Messages;
+use mert_cli::terminal::{Exit, print, say};
+use mert_verify::fixture::Fixture;
+use mert_verify::gate::{ModelVerdict, Outcome, Verdict};
+use mert_verify::{Check, VerifyError, gate_file};
+
+use crate::hub_inputs;
+use crate::options::{CompareArgs, ComputeArgs, PackageArgs, ReferencesArgs, ReportArgs};
+use crate::reports::Reports;
+use crate::text;
+
+#[derive(Debug, Args)]
+pub(crate) struct GateArgs {
+    /// The converted file, a folder with a model.safetensors, a Core ML package, or a model of the hub that holds a
+    /// converted model.safetensors (owner/name) [default: the built-in fixture]
+    model: Option<PathBuf>,
+    #[command(flatten)]
+    references: ReferencesArgs,
+    /// A verify.yaml that lists models, references and tolerances
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "CompareArgs", "ComputeArgs", "PackageArgs"])]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    compare: CompareArgs,
+    #[command(flatten)]
+    compute: ComputeArgs,
+    #[command(flatten)]
+    package: PackageArgs,
+    #[command(flatten)]
+    reports: ReportArgs,
+    /// Print nothing but errors
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+pub(crate) fn run(args: &GateArgs) -> anyhow::Result<Exit> {
+    let mut reports = Reports::new(&args.reports);
+    let checks = args.checks(&mut reports);
+    if checks.is_err() {
+        reports.drop_possible_inputs(args.config.as_deref());
+    }
+    // If this run is cut short, the verdict of an earlier run must not be mistaken for its own.
+    reports.remove_stale();
+    let verdict = match checks {
+        Err(error) => Verdict::not_started(args.subject(), error.to_string()),
+        Ok(checks) if checks.is_empty() => Verdict::new([(FIXTURE.into(), args.run_fixture())]),
+        Ok(checks) => Verdict::new(checks.into_iter().map(|check| (check.model.clone(), check.run()))),
+    };
+    // Everything is attempted before a failure to write any of it ends the run.
+    let mut written = vec![if args.quiet { Ok(()) } else { print(&text::render(&verdict)).map_err(Into::into) }];
+    for error in &verdict.errors {
+        say(&format!("mert-verify: {}", error.error));
+    }
+    written.extend(reports.write(&verdict));
+    written.into_iter().collect::<anyhow::Result<()>>()?;
+    Ok(match verdict.outcome() {
+        Outcome::Passed => Exit::Success,
+        Outcome::Failed => Exit::Failure,
+        Outcome::Incomplete => Exit::Error,
+    })
+}
+
+const FIXTURE: &str = "built-in fixture mert-tiny";
+
+impl GateArgs {
+    /// The subject of a run that ends before it opens a model.
+    fn subject(&self) -> PathBuf {
+        self.config.as_ref().or(self.model.as_ref()).cloned().unwrap_or_else(|| FIXTURE.into())
+    }
+
+    /// The checks to run; none for the built-in fixture. Reports that would replace an input are removed from `reports`.
+    fn checks(&self, reports: &mut Reports<'_>) -> anyhow::Result<Vec<Check>> {
+        let named: Vec<PathBuf> =
+            self.model.iter().chain(&self.config).chain(self.references.files()).cloned().collect();
+        reports.drop_inputs(&named)?;
+        let mut checks = match (&self.config, &self.model) {
+            (Some(file), _) => gate_file::read(file)?,
+            (None, Some(model)) => vec![self.check(model)],
+            (None, None) => Vec::new(),
+        };
+        hub_inputs::resolve(&mut checks, self.config.is_none(), Messages::of("mert-verify", self.quiet))?;
+        reports.drop_inputs(&checks.iter().flat_map(Check::inputs).collect::<Vec<_>>())?;
+        Ok(checks)
+    }
+
+    fn check(&self, model: &Path) -> Check {
+        Check {
+            model: model.to_path_buf(),
+            references: self.references.reference.clone(),
+            original: self.references.original(),
+            compare: self.compare.options(),
+            compute: self.compute.options(),
+            package: self.package.options(),
+        }
+    }
+
+    fn run_fixture(&self) -> Result<ModelVerdict, VerifyError> {
+        let fixture = Fixture::unpack()?;
+        let check = Check { references: vec![fixture.reference()], ..self.check(&fixture.model()) };
+        let mut verdict = check.run()?;
+        // The name of the temporary folder would mean nothing to the reader.
+        verdict.model = FIXTURE.into();
+        let reference = "what transformers returned for it";
+        verdict.comparisons.iter_mut().for_each(|comparison| comparison.reference = reference.into());
+        verdict.timings.iter_mut().for_each(|time| time.reference = reference.into());
+        Ok(verdict)
+    }
+}

@@ -1,0 +1,8 @@
+//! One file for each format: what it writes, and what it reads back.
+
+mod columns;
+pub(crate) mod jsonl;
+pub(crate) mod npy;
+pub(crate) mod npz;
+pub(crate) mod parquet;
+pub(crate) mod safetensors;

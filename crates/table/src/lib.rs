@@ -1,0 +1,57 @@
+//! Tables of embeddings: their schema and provenance, and writers and readers of five formats.
+//!
+//! A row is a window of a file, or without pooling a frame of a window, and has one vector for each hidden state. Rows
+//! come to [`write`] through a [`RowSource`] and leave a [`TableReader`] one at a time, so that memory does not grow with
+//! the vectors of a table.
+//!
+//! ```
+//! use mert_table::{FileVersion, MemoryRows, Position, Settings, SourceFile, TableError, TableReader, write};
+//! # let provenance: mert_table::Provenance = serde_json::from_str(
+//! #     r#"{"generator": "example 1.0", "model_sha256": "00", "license": null, "hidden_states": [6], "pool": "mean",
+//! #     "normalize": "none", "window": "sliding:5s/5s", "tail": "drop", "damaged": "refuse", "sample_rate": 24000,
+//! #     "do_normalize": true, "dim": 3, "frame_hop": 320, "frame_length": 400, "arithmetic": "f32 on cpu"}"#,
+//! # )?;
+//!
+//! let mut rows = MemoryRows::default();
+//! rows.files.push(SourceFile::new("a.wav".as_ref(), Some(FileVersion { size: 480_044, modified: 0 })));
+//! rows.push(Position { file: 0, window: 0, frame: None, start: 0.0, end: 5.0 }, &[0.1, 0.2, 0.3]);
+//! rows.push(Position { file: 0, window: 1, frame: None, start: 5.0, end: 10.0 }, &[0.4, 0.5, 0.6]);
+//!
+//! let folder = tempfile::tempdir()?;
+//! let path = folder.path().join("table.parquet"); // or .npy, .npz, .safetensors, .jsonl
+//! write(&path, &provenance, &mut rows)?; // `provenance` says how the vectors were made
+//!
+//! let mut table = TableReader::open(&path)?;
+//! assert_eq!(table.hidden_states(), Some(&[6][..]));
+//! assert_eq!(table.settings(), Some(&Settings::Full(Box::new(provenance))));
+//! let mut ends = Vec::new();
+//! table.for_each_row(|row| {
+//!     assert_eq!((row.file, row.values.len()), ("a.wav", 3));
+//!     ends.push(row.end);
+//!     Ok::<(), TableError>(())
+//! })?;
+//! assert_eq!(ends, [5.0, 10.0]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod error;
+mod file_name;
+mod format;
+mod formats;
+mod provenance;
+mod reader;
+mod row;
+mod source;
+mod writer;
+
+pub use error::TableError;
+pub use file_name::{escape, unescape};
+pub use format::{Format, files_of, rows_file};
+pub use provenance::{Arithmetic, Damage, Device, Normalization, Pool, Provenance, Tail, WindowPolicy};
+pub use reader::{Settings, TableReader};
+pub use row::{FileVersion, Position, Row, SourceFile};
+pub use source::{MemoryRows, RowSource};
+pub use writer::write;
+
+/// The result of writing or reading a table.
+pub(crate) type Result<T, E = TableError> = std::result::Result<T, E>;

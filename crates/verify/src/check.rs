@@ -1,0 +1,176 @@
+//! One check of the gate: a converted model, what to compare it with, and how.
+
+use std::path::{Path, PathBuf};
+
+use crate::candidate::{self, Candidate, ComputeOptions, PackageOptions};
+use crate::gate::{CompareOptions, ModelVerdict, compare_model};
+use crate::reference::reference_files;
+use crate::tracks::Tracks;
+use crate::{Reference, Result, VerifyError};
+
+/// A converted model and what to compare it with.
+#[derive(Debug, Clone, Default)]
+pub struct Check {
+    /// The converted file, a folder with a `model.safetensors`, or a Core ML package.
+    pub model: PathBuf,
+    /// References as `.npz` files, or folders of them.
+    pub references: Vec<PathBuf>,
+    /// The original checkpoint, from which libtorch computes further references.
+    pub original: Option<Original>,
+    /// The hidden states to compare, and how strictly.
+    pub compare: CompareOptions,
+    /// The device and arithmetic.
+    pub compute: ComputeOptions,
+    /// The options for a Core ML package.
+    pub package: PackageOptions,
+}
+
+/// An original checkpoint, and the clips on which libtorch runs it.
+#[derive(Debug, Clone, Default)]
+pub struct Original {
+    /// The checkpoint.
+    pub path: PathBuf,
+    /// The `config.json`; the one beside the checkpoint by default.
+    pub config: Option<PathBuf>,
+    /// Clips as `.npy` or `.npz` files. Without clips and tracks, five seconds of music-like input are generated.
+    pub inputs: Vec<PathBuf>,
+    /// Audio files, from which clips are cut.
+    pub tracks: Tracks,
+}
+
+impl Check {
+    /// Lists the files that the check reads.
+    pub fn inputs(&self) -> Vec<PathBuf> {
+        let mut inputs = candidate::files(&self.model);
+        // A folder that cannot be listed is an error of the run, not of this list.
+        inputs.extend(self.references.iter().flat_map(|path| reference_files(path).unwrap_or_default()));
+        if let Some(original) = &self.original {
+            inputs.push(original.path.clone());
+            inputs.extend(original.config.clone());
+            inputs.extend(original.inputs.iter().chain(&original.tracks.files).cloned());
+        }
+        inputs
+    }
+
+    /// Runs the check.
+    ///
+    /// # Errors
+    /// [`VerifyError`] if nothing could be compared. If only parts could not be compared, their errors are in
+    /// [`ModelVerdict::errors`].
+    pub fn run(&self) -> Result<ModelVerdict> {
+        let candidate = candidate::open(&self.model, self.compute, self.package)?;
+        let files: Vec<Result<PathBuf>> = self.references.iter().flat_map(|path| each_reference_file(path)).collect();
+        let none = files.is_empty();
+        let saved = files.into_iter().map(|file| Reference::read(&file?));
+        match &self.original {
+            None if none => Err(VerifyError::NothingToCompare(format!(
+                "{}: there is nothing to compare it with; give --reference FILE.npz, or --checkpoint ORIGINAL",
+                self.model.display()
+            ))),
+            None => compare_model(candidate.as_ref(), saved, &self.compare),
+            Some(original) => self.compare_with_original(candidate.as_ref(), saved, original),
+        }
+    }
+
+    #[cfg(not(feature = "tch"))]
+    fn compare_with_original(
+        &self,
+        _: &dyn Candidate,
+        _: impl Iterator<Item = Result<Reference>>,
+        _: &Original,
+    ) -> Result<ModelVerdict> {
+        Err(VerifyError::NoLibtorch("--checkpoint"))
+    }
+
+    #[cfg(feature = "tch")]
+    fn compare_with_original(
+        &self,
+        candidate: &dyn Candidate,
+        saved: impl Iterator<Item = Result<Reference>>,
+        original: &Original,
+    ) -> Result<ModelVerdict> {
+        use crate::reference::libtorch::Libtorch;
+
+        let libtorch = Libtorch::open(&original.path, original.config.as_deref())?;
+        let (config, lengths) = (libtorch.config(), candidate.clip_lengths());
+        // The converted file's own record decides, because applications prepare their input by it.
+        let preprocessor = candidate.metadata().preprocessor;
+        let rate = preprocessor.sampling_rate;
+        let clips = original.clips(rate, lengths.as_deref()).into_iter();
+        let tracks = original.tracks.clips(preprocessor, config.receptive_field(), lengths.as_deref());
+        let rounded = [candidate.metadata().dtype];
+        let computed = clips.chain(tracks).map(|clip| {
+            let (name, clip) = clip?;
+            let name = format!("libtorch on {}, {name}", original.path.display());
+            libtorch.reference(&name, &clip, &rounded)
+        });
+        let mut verdict = compare_model(candidate, saved.chain(computed), &self.compare)?;
+        match original.other_source(&verdict.source_sha256) {
+            Ok(note) => verdict.notes.extend(note),
+            Err(error) => verdict.errors.push(error.to_string()),
+        }
+        if *libtorch.config() != candidate.metadata().config {
+            verdict.notes.push(format!(
+                "the converted file's configuration is not the checkpoint's: {} instead of {}",
+                candidate.metadata().config.to_json(),
+                libtorch.config().to_json()
+            ));
+        }
+        Ok(verdict)
+    }
+}
+
+/// The reference files that an argument names, or the error of listing them.
+fn each_reference_file(path: &Path) -> Vec<Result<PathBuf>> {
+    match reference_files(path) {
+        Ok(files) => files.into_iter().map(Ok).collect(),
+        Err(error) => vec![Err(error)],
+    }
+}
+
+#[cfg(feature = "tch")]
+impl Original {
+    /// A note if, according to its metadata, the converted file was made from another checkpoint. The digest of a folder
+    /// depends on which of its files were used, so only files are compared.
+    fn other_source(&self, source_sha256: &str) -> Result<Option<String>> {
+        use sha2::{Digest, Sha256};
+
+        if !self.path.is_file() {
+            return Ok(None);
+        }
+        let mut hasher = Sha256::new();
+        let mut file = std::fs::File::open(&self.path).map_err(|source| VerifyError::read(&self.path, source))?;
+        let mut buffer = vec![0; 1 << 18];
+        loop {
+            match std::io::Read::read(&mut file, &mut buffer).map_err(|source| VerifyError::read(&self.path, source))? {
+                0 => break,
+                n => hasher.update(&buffer[..n]),
+            }
+        }
+        let found: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok((found != source_sha256).then(|| {
+            format!(
+                "the converted file says that it was made from a checkpoint with sha256 {source_sha256}, but that of {} \
+                 is {found}",
+                self.path.display()
+            )
+        }))
+    }
+
+    /// Reads the clips or, without clips and tracks, generates one for each length.
+    fn clips(&self, rate: u32, lengths: Option<&[usize]>) -> Vec<Result<(String, Vec<f32>)>> {
+        /// The duration of a generated clip where the model accepts any length.
+        const GENERATED_SECONDS: usize = 5;
+
+        if self.inputs.is_empty() && self.tracks.files.is_empty() {
+            let lengths = lengths.map_or_else(|| vec![GENERATED_SECONDS * rate as usize], <[usize]>::to_vec);
+            let clip = |samples: usize| {
+                let seconds = samples as f64 / f64::from(rate);
+                Ok((format!("{seconds} s of generated input"), crate::signal::music_like(samples, rate)))
+            };
+            return lengths.into_iter().map(clip).collect();
+        }
+        let read = |path: &PathBuf| Ok((path.display().to_string(), crate::npz::read_input_values(path)?));
+        self.inputs.iter().map(read).collect()
+    }
+}

@@ -1,0 +1,137 @@
+//! The comparison of one candidate with each of its references.
+
+use std::time::Instant;
+
+use mert_arch::LayerSelection;
+
+use super::comparison::Comparison;
+use super::layer::judge;
+use super::model::{ForwardTime, ModelVerdict};
+use super::questions::{Expectation, expectations};
+use super::unnormalized_reference;
+use crate::candidate::{Candidate, Output, RunIsolated};
+use crate::{Reference, Result, Tolerances, VerifyError};
+
+/// The options of a comparison: which hidden states are compared, and how strictly.
+#[derive(Debug, Clone, Default)]
+pub struct CompareOptions {
+    /// The hidden states to compare.
+    pub layers: LayerSelection,
+    /// Whether each layer is run on the reference's own hidden state below it.
+    pub isolate: bool,
+    /// Whether the model fails unless the structure was judged for every reference.
+    pub require_structure: bool,
+    /// The changes to the tolerances.
+    pub tolerances: Tolerances,
+}
+
+/// Compares a candidate with each of the references.
+///
+/// # Errors
+/// [`VerifyError`] if nothing could be compared for a reason outside the model: unreadable references, a hidden state
+/// that does not exist, no references. The error of a reference that cannot be compared beside others that can is in
+/// [`ModelVerdict::errors`]. A model that is wrong is not an error but a verdict that did not pass.
+pub(crate) fn compare_model(
+    candidate: &dyn Candidate,
+    references: impl IntoIterator<Item = Result<Reference>>,
+    options: &CompareOptions,
+) -> Result<ModelVerdict> {
+    options.tolerances.validate()?;
+    let config = &candidate.metadata().config;
+    let wanted = options.layers.resolve_among(&candidate.hidden_states())?;
+    let isolated = if options.isolate { Some(isolated(candidate)?) } else { None };
+    let mut verdict = ModelVerdict::new(candidate);
+
+    if candidate.metadata().config_inferred {
+        verdict.notes.push(
+            "the model's architecture was worked out from shapes when it was converted, with assumptions; convert it \
+             with its config.json to be sure"
+                .into(),
+        );
+    }
+    let mut errors = Vec::new();
+    for reference in references {
+        let compared = reference.and_then(|reference| {
+            let notes = reference.weaknesses(config, candidate.metadata().preprocessor.do_normalize)?;
+            Ok((notes, compare(candidate, isolated, &reference, &wanted, &options.tolerances)?))
+        });
+        match compared {
+            Ok((notes, (time, comparisons))) => {
+                verdict.notes.extend(notes);
+                verdict.timings.push(time);
+                verdict.comparisons.extend(comparisons);
+            }
+            Err(error) => errors.push(error),
+        }
+    }
+    if verdict.comparisons.is_empty() {
+        let none =
+            || VerifyError::NothingToCompare("no reference was given, so there is nothing to compare with".into());
+        return Err(errors.into_iter().next().unwrap_or_else(none));
+    }
+    verdict.find_worst();
+    verdict.judge_structure_coverage(options.require_structure);
+    let judged: Vec<usize> = verdict.timings.iter().map(|time| time.samples).collect();
+    match candidate.check_lengths(&judged) {
+        Ok(note) => verdict.notes.extend(note),
+        Err(error) => errors.push(error),
+    }
+    verdict.errors = errors.iter().map(VerifyError::to_string).collect();
+    Ok(verdict)
+}
+
+fn isolated(candidate: &dyn Candidate) -> Result<&dyn RunIsolated> {
+    let reason = "--isolate is for .safetensors files; a package runs from the samples up";
+    candidate.isolated().ok_or_else(|| VerifyError::options(candidate.path(), reason))
+}
+
+/// Compares a candidate with one reference, its layers run alone if `isolated`.
+fn compare(
+    candidate: &dyn Candidate,
+    isolated: Option<&dyn RunIsolated>,
+    reference: &Reference,
+    wanted: &[usize],
+    tolerances: &Tolerances,
+) -> Result<(ForwardTime, Vec<Comparison>)> {
+    let input_values = &reference.input_values;
+    let started = Instant::now();
+    let outputs = if isolated.is_some() { Vec::new() } else { candidate.run(input_values, wanted)? };
+    let seconds = started.elapsed().as_secs_f64();
+
+    let mut comparisons = Vec::new();
+    for expectation in expectations(candidate, reference, tolerances)? {
+        let alone;
+        let outputs = match isolated {
+            Some(model) => {
+                let states = model.run_isolated(input_values, expectation.states.view(), wanted)?;
+                alone = [(Output::Frames, states)];
+                &alone[..]
+            }
+            None => &outputs,
+        };
+        let Expectation { question, reference_weights, states, tolerance } = expectation;
+        for (output, found) in outputs {
+            let mut layers = judge(found, output.of_reference(states.view()).view(), wanted, &tolerance);
+            let (expected, available) = (candidate.metadata().config.num_hidden_states(), states.dim().0);
+            if available == expected {
+                unnormalized_reference::explain(candidate, found, *output, states, &tolerance, &mut layers)?;
+            } else {
+                let reason = format!(
+                    "the reference has {available} hidden states, the model {expected}: it is of another model"
+                );
+                layers.iter_mut().for_each(|layer| layer.failures.push(reason.clone()));
+            }
+            comparisons.push(Comparison {
+                reference: reference.name.clone(),
+                question,
+                output: *output,
+                reference_weights,
+                isolated: isolated.is_some(),
+                tolerance: tolerance.clone(),
+                layers,
+            });
+        }
+    }
+    let time = ForwardTime { reference: reference.name.clone(), samples: input_values.len(), seconds };
+    Ok((time, comparisons))
+}

@@ -1,0 +1,18 @@
+//! The gate: it compares a candidate with references and judges every hidden state. All verdicts are made here; `report/`
+//! only renders them.
+
+mod compare;
+mod comparison;
+mod layer;
+mod model;
+mod path_text;
+mod questions;
+mod unnormalized_reference;
+mod verdict;
+
+pub use self::compare::CompareOptions;
+pub(crate) use self::compare::compare_model;
+pub use self::comparison::{Comparison, Question};
+pub use self::layer::LayerVerdict;
+pub use self::model::{ForwardTime, ModelVerdict, Outcome, WorstState};
+pub use self::verdict::{ModelError, Verdict};

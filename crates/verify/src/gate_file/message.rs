@@ -1,0 +1,46 @@
+//! Messages about an invalid `verify.yaml`. Those of the YAML library are about its parser and options; these say what to
+//! change in the file.
+
+use std::borrow::Cow;
+
+use serde_yaml::{Error, MessageFormatter, UserMessageFormatter};
+
+/// Describes an error of the file: its position, the fault, and what to do.
+pub(super) fn explain(error: &Error) -> String {
+    error.render_with_formatter(&Messages)
+}
+
+struct Messages;
+
+impl MessageFormatter for Messages {
+    fn format_message<'a>(&self, error: &'a Error) -> Cow<'a, str> {
+        let fixed = match error {
+            Error::DuplicateMappingKey { key: Some(key), .. } if key == "model" => {
+                "a second `model:` in the same entry; remove one, or begin another entry with `- model:`"
+            }
+            Error::DuplicateMappingKey { key: Some(key), .. } if key == "models" => {
+                "a second `models:`; list all models under the first one"
+            }
+            Error::DuplicateMappingKey { key: Some(key), .. } => {
+                return format!("a second `{key}:` in the same place; remove one of them").into();
+            }
+            Error::MultipleDocuments { .. } => {
+                "a second YAML document; remove the line `---` and list all models under one `models:`"
+            }
+            Error::Unexpected { expected: "sequence start", .. } => {
+                "expected a list, such as [a.npz] or lines that begin with `- `"
+            }
+            Error::Unexpected { expected: "mapping start", .. } => "expected lines or braces of `key: value`",
+            Error::Unexpected { expected: "string scalar", .. } => "expected one text, not a list or `key: value`",
+            Error::NullIntoString { .. } => "the value is missing; write a text after the colon",
+            Error::InvalidScalar { ty: "boolean", .. } => "expected true or false",
+            Error::InvalidScalar { ty: "floating point", .. } => "expected a number, such as 1e-6",
+            Error::UnknownAnchor { .. } => {
+                "a value that begins with `*` refers to an `&` that is not in the file; quote it"
+            }
+            Error::Eof { .. } => "unexpected end of the file; it begins with `models:` and lists the models below",
+            other => return UserMessageFormatter.format_message(other),
+        };
+        fixed.into()
+    }
+}
