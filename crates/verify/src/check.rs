@@ -133,21 +133,10 @@ impl Original {
     /// A note if, according to its metadata, the converted file was made from another checkpoint. The digest of a folder
     /// depends on which of its files were used, so only files are compared.
     fn other_source(&self, source_sha256: &str) -> Result<Option<String>> {
-        use sha2::{Digest, Sha256};
-
         if !self.path.is_file() {
             return Ok(None);
         }
-        let mut hasher = Sha256::new();
-        let mut file = std::fs::File::open(&self.path).map_err(|source| VerifyError::read(&self.path, source))?;
-        let mut buffer = vec![0; 1 << 18];
-        loop {
-            match std::io::Read::read(&mut file, &mut buffer).map_err(|source| VerifyError::read(&self.path, source))? {
-                0 => break,
-                n => hasher.update(&buffer[..n]),
-            }
-        }
-        let found: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let found = mert_fs::sha256_file(&self.path).map_err(|source| VerifyError::read(&self.path, source))?;
         Ok((found != source_sha256).then(|| {
             format!(
                 "the converted file says that it was made from a checkpoint with sha256 {source_sha256}, but that of {} \

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use mert_arch::{ConfigError, SelectionError};
+use mert_fs::FsError;
 use thiserror::Error;
 
 /// The reason why something could not be checked. A model that was checked and is wrong is not an error but a
@@ -20,13 +21,8 @@ pub enum VerifyError {
         source: io::Error,
     },
     /// A file could not be written.
-    #[error("cannot write {path}: {source}")]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// The operating system's reason.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Output(#[from] FsError),
     /// An array file lacks an array, or has it in a shape or type that cannot be used.
     #[error("{path}: {reason}")]
     Array {

@@ -3,10 +3,10 @@
 
 use std::path::PathBuf;
 
+use mert_fs::FsError;
 use tempfile::TempDir;
 
-use crate::ioutil::write_atomically;
-use crate::{Result, VerifyError};
+use crate::Result;
 
 const MODEL: &[u8] = include_bytes!("../../../fixtures/mert-tiny/model.safetensors");
 const REFERENCE: &[u8] = include_bytes!("../../../fixtures/mert-tiny/reference.npz");
@@ -20,15 +20,16 @@ impl Fixture {
     /// Writes the fixture to a temporary folder.
     ///
     /// # Errors
-    /// [`VerifyError::Write`].
+    /// [`VerifyError::Output`](crate::VerifyError::Output).
     pub fn unpack() -> Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("mert-verify-")
             .tempdir()
-            .map_err(|source| VerifyError::Write { path: std::env::temp_dir(), source })?;
+            .map_err(|source| FsError::write(&std::env::temp_dir(), source))?;
         let fixture = Fixture { folder };
-        write_atomically(&fixture.model(), MODEL)?;
-        write_atomically(&fixture.reference(), REFERENCE)?;
+        for (path, bytes) in [(fixture.model(), MODEL), (fixture.reference(), REFERENCE)] {
+            std::fs::write(&path, bytes).map_err(|source| FsError::write(&path, source))?;
+        }
         Ok(fixture)
     }
 

@@ -35,7 +35,6 @@ mod error;
 pub mod fixture;
 pub mod gate;
 pub mod gate_file;
-mod ioutil;
 pub mod metrics;
 pub mod npz;
 pub mod reference;

@@ -2,14 +2,14 @@
 //! The format is documented in numpy's `numpy/lib/_format_impl.py`.
 
 use std::fs::File;
-use std::io::{self, BufReader, Cursor, Read, Seek};
+use std::io::{self, BufReader, Cursor, Read, Seek, Write};
 use std::path::Path;
 
+use mert_fs::{FsError, replace_file};
 use ndarray::{ArrayD, IxDyn, ShapeBuilder};
 use npyz::npz::{NpzArchive, NpzWriter, file_name_from_array_name};
 use npyz::{NpyFile, Order, WriterBuilder};
 
-use crate::ioutil::write_atomically;
 use crate::{Result, VerifyError};
 
 /// An open `.npz` file.
@@ -139,11 +139,11 @@ fn values<T: npyz::Deserialize>(file: NpyFile<impl Read>) -> Result<Vec<T>, Stri
 /// Writes f32 arrays to a `.npz`, uncompressed and atomically.
 ///
 /// # Errors
-/// [`VerifyError::Write`].
+/// [`VerifyError::Output`].
 pub fn write(path: &Path, arrays: &[(&str, ArrayD<f32>)]) -> Result<()> {
     let mut bytes = Cursor::new(Vec::new());
-    write_to(&mut bytes, arrays).map_err(|source| VerifyError::Write { path: path.to_path_buf(), source })?;
-    write_atomically(path, bytes.get_ref())
+    write_to(&mut bytes, arrays).map_err(|source| FsError::write(path, source))?;
+    Ok(replace_file(path, |file| file.write_all(bytes.get_ref()))?)
 }
 
 fn write_to(sink: impl io::Write + Seek, arrays: &[(&str, ArrayD<f32>)]) -> io::Result<()> {

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use anyhow::bail;
+use mert_fs::is_same_file;
 
 /// Whether two paths lead to the same existing regular file.
 pub(super) fn same_file(a: &Path, b: &Path) -> bool {
-    let resolve = |path: &Path| path.is_file().then(|| path.canonicalize().ok()).flatten();
-    resolve(a).is_some_and(|a| resolve(b) == Some(a))
+    a.is_file() && is_same_file(a, b)
 }
 
 /// Refuses an output that is an input, or that exists unless `force`.

@@ -47,7 +47,7 @@ impl Reference {
     /// Writes the reference in the form that [`Reference::read`] reads.
     ///
     /// # Errors
-    /// [`VerifyError::Write`].
+    /// [`VerifyError::Output`].
     pub fn write(&self, path: &Path) -> Result<()> {
         let input = Array1::from_vec(self.input_values.clone()).into_dyn();
         let names: Vec<String> = self.rounded.keys().map(|&dtype| rounded_name(dtype)).collect();

@@ -7,18 +7,20 @@ mod markdown;
 pub mod summary;
 mod unique;
 
+use std::io::Write;
 use std::path::Path;
+
+use mert_fs::replace_file;
 
 pub use self::json::to_json;
 pub use self::junit::to_junit;
 pub use self::markdown::to_markdown;
 use crate::Result;
-use crate::ioutil::write_atomically;
 
 /// Writes a report atomically, over an earlier one; a pipe or a device is written to directly.
 ///
 /// # Errors
-/// [`VerifyError::Write`](crate::VerifyError::Write).
+/// [`VerifyError::Output`](crate::VerifyError::Output).
 pub fn write(path: &Path, text: &str) -> Result<()> {
-    write_atomically(path, text.as_bytes())
+    Ok(replace_file(path, |file| file.write_all(text.as_bytes()))?)
 }
