@@ -6,8 +6,8 @@ mod common;
 
 use common::{arg, convert, convert_coreml, json, mert_verify};
 use mert_arch::{Config, Dtype, Layout};
-use mert_convert::sha256_output;
 use mert_convert::write::CoreMlOptions;
+use mert_fs::sha256_output;
 use mert_testkit::{ConvertedModel, sharp_checkpoint, write_torch_zip};
 use tempfile::TempDir;
 
