@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-use crate::output::parent_folder;
 use crate::{FsError, Result, temporary};
 
 /// A file that appears at its path only when it is complete.
@@ -36,7 +35,10 @@ impl AtomicFile {
             }
             path = fs::canonicalize(&path).map_err(|source| FsError::write(&path, source))?;
         }
-        let temporary = temporary::create(|| temporary_sibling(&path), NamedTempFile::path)?;
+        let temporary = temporary::create(
+            || temporary::sibling(&path, 0o666, |builder, folder| builder.tempfile_in(folder)),
+            NamedTempFile::path,
+        )?;
         Ok(AtomicFile { temporary, path, force })
     }
 
@@ -89,25 +91,6 @@ pub fn replace_file(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>
     let mut output = AtomicFile::create(path, true)?;
     write(output.file_mut()).map_err(|source| FsError::write(path, source))?;
     output.commit()
-}
-
-/// A new temporary file in the folder of `path`, with the permissions of an ordinary file.
-fn temporary_sibling(path: &Path) -> Result<NamedTempFile> {
-    let folder = parent_folder(path);
-    if !folder.is_dir() {
-        let reason = io::Error::other(format!("there is no folder {}", folder.display()));
-        return Err(FsError::write(path, reason));
-    }
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".").suffix(".partial");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // As any program's output: the user's umask applies. The default would be private.
-        builder.permissions(fs::Permissions::from_mode(0o666));
-    }
-    // The error of tempfile holds the temporary file's name, which the user has not given.
-    builder.tempfile_in(folder).map_err(|error| FsError::write(path, error.kind().into()))
 }
 
 #[cfg(test)]

@@ -29,7 +29,10 @@ impl AtomicFolder {
     /// [`FsError`]: the folder exists, may not be replaced, or cannot be created.
     pub fn create(path: &Path, force: bool, expected: &'static str, is_ours: impl Fn(&Path) -> bool) -> Result<Self> {
         let path = check_folder_output(path, force, expected, is_ours)?;
-        let temporary = temporary::create(|| temporary_sibling(&path), TempDir::path)?;
+        let temporary = temporary::create(
+            || temporary::sibling(&path, 0o777, |builder, folder| builder.tempdir_in(folder)),
+            TempDir::path,
+        )?;
         Ok(AtomicFolder { temporary, path, force })
     }
 
@@ -115,25 +118,6 @@ fn replace_in_steps(new: &Path, path: &Path) -> io::Result<()> {
         return Err(error);
     }
     fs::rename(&aside, new)
-}
-
-/// A new temporary folder beside `path`, removed when dropped.
-fn temporary_sibling(path: &Path) -> Result<TempDir> {
-    let folder = parent_folder(path);
-    if !folder.is_dir() {
-        let reason = io::Error::other(format!("there is no folder {}", folder.display()));
-        return Err(FsError::write(path, reason));
-    }
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".").suffix(".partial");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // As any program's output: the user's umask applies. The default would be private.
-        builder.permissions(fs::Permissions::from_mode(0o777));
-    }
-    // The error of tempfile holds the temporary folder's name, which the user has not given.
-    builder.tempdir_in(folder).map_err(|e| FsError::write(path, e.kind().into()))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::output::parent_folder;
 use crate::{FsError, Result};
 
 /// Temporary files and folders of this process.
@@ -23,6 +24,28 @@ pub(crate) fn create<T>(make: impl FnOnce() -> Result<T>, path: impl Fn(&T) -> &
     let temporary = make()?;
     temporaries.insert(path(&temporary).to_path_buf());
     Ok(temporary)
+}
+
+/// Makes a temporary file or folder beside `path` with `make`, under a hidden name and with the permissions `mode`, to
+/// which the user's umask applies; tempfile's default would be private.
+pub(crate) fn sibling<T>(
+    path: &Path,
+    mode: u32,
+    make: impl FnOnce(&tempfile::Builder<'_, '_>, &Path) -> io::Result<T>,
+) -> Result<T> {
+    let folder = parent_folder(path);
+    if !folder.is_dir() {
+        let reason = io::Error::other(format!("there is no folder {}", folder.display()));
+        return Err(FsError::write(path, reason));
+    }
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".").suffix(".partial");
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));
+    #[cfg(not(unix))]
+    let _ = mode;
+    // The error of tempfile holds the temporary name, which the user has not given.
+    make(&builder, folder).map_err(|error| FsError::write(path, error.kind().into()))
 }
 
 /// Runs `rename`, which gives a temporary file or folder its final name, unless it has been removed. A signal handler
