@@ -205,6 +205,7 @@ fn errors_are_exit_status_2() {
         (&[m, "--reference", r, "--layers", "none"], "invalid hidden states"),
         (&[m, "--reference", r, "--device", "tpu"], "unknown device"),
         (&["--config", "/no/verify.yaml"], "/no/verify.yaml"),
+        (&["--config", "/no/verify.yaml", "--reference", r], "cannot be used with"),
         (&["--reference", r], "MODEL"),
         (&[m, "--no-such-flag"], "--no-such-flag"),
     ] {

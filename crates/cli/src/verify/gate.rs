@@ -22,7 +22,7 @@ pub(crate) struct GateArgs {
     #[command(flatten)]
     references: ReferencesArgs,
     /// A verify.yaml that lists models, references and tolerances
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "CompareArgs", "ComputeArgs", "PackageArgs"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "ReferencesArgs", "CompareArgs", "ComputeArgs", "PackageArgs"])]
     config: Option<PathBuf>,
     #[command(flatten)]
     compare: CompareArgs,
