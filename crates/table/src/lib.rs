@@ -1,8 +1,8 @@
 //! Tables of embeddings: their schema and provenance, and writers and readers of five formats.
 //!
 //! A row is a window of a file, or without pooling a frame of a window, and has one vector for each hidden state. Rows
-//! come to [`write`] through a [`RowSource`] and leave a [`TableReader`] one at a time, so that memory does not grow with
-//! the vectors of a table.
+//! come to [`write()`] through a [`RowSource`] and leave a [`TableReader`] one at a time, so that memory does not grow
+//! with the vectors of a table.
 //!
 //! ```
 //! use mert_table::{FileVersion, MemoryRows, Position, Settings, SourceFile, TableError, TableReader, write};
