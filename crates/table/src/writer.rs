@@ -12,8 +12,8 @@ use crate::row::{Position, SourceFile};
 use crate::source::RowSource;
 use crate::{Result, TableError};
 
-/// Writes a table to `path`, in the format that its extension says, and replaces an existing one. The file appears whole
-/// or not at all. The same rows give the same bytes.
+/// Writes a table to `path`, in the format that its extension says, and replaces an existing one. The file appears
+/// whole or not at all. The same rows give the same bytes.
 ///
 /// # Errors
 /// [`TableError::Format`], [`TableError::NoValues`], [`TableError::Write`].
