@@ -34,11 +34,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod checked_rows;
 mod error;
 mod file_name;
 mod format;
 mod formats;
 mod provenance;
+mod read_rows;
 mod reader;
 mod row;
 mod source;
@@ -48,7 +50,8 @@ pub use error::TableError;
 pub use file_name::{escape, unescape};
 pub use format::{Format, files_of, rows_file};
 pub use provenance::{Arithmetic, Damage, Device, Normalization, Pool, Provenance, Tail, WindowPolicy};
-pub use reader::{Settings, TableReader};
+pub use read_rows::Settings;
+pub use reader::TableReader;
 pub use row::{FileVersion, Position, Row, SourceFile};
 pub use source::{MemoryRows, RowSource};
 pub use writer::write;

@@ -22,10 +22,10 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
 
+use crate::checked_rows::Table;
 use crate::provenance::Provenance;
-use crate::reader::{Header, OnRow, Parts, ReadRows};
+use crate::read_rows::{Header, OnRow, Parts, ReadRows};
 use crate::row::{FileVersion, Position, Row, SourceFile};
-use crate::writer::Table;
 use crate::{Result, TableError};
 
 /// Bytes of vectors that are collected before they are written.
