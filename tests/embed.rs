@@ -1,4 +1,5 @@
-//! `mert-embed` on the generated tracks: the vectors of PyTorch, every output format, and the options that select vectors.
+//! `mert-embed` on the generated tracks: the vectors of PyTorch, every output format, and the options that select
+//! vectors.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 use std::fs;
@@ -26,8 +27,8 @@ fn cosine(a: &[f32], b: &[f32]) -> f64 {
 /// `Wav2Vec2FeatureExtractor` and its `HubertModel`.
 ///
 /// Without resampling only the order of sums differs: 1e-9 is what the gate calls structure. With it the two resamplers
-/// differ in their last few percent below the Nyquist frequency: 3.6e-6 was measured at most, where linear interpolation
-/// has 1.2e-5 to 6e-3 and a shift by one sample 1.7e-3.
+/// differ in their last few percent below the Nyquist frequency: 3.6e-6 was measured at most, where linear
+/// interpolation has 1.2e-5 to 6e-3 and a shift by one sample 1.7e-3.
 #[test]
 fn every_track_is_embedded_as_in_pytorch() {
     let folder = TempDir::new().unwrap();
@@ -55,8 +56,8 @@ fn every_track_is_embedded_as_in_pytorch() {
     assert_eq!((exact, resampled), (7, 27));
 }
 
-/// The outputs are read twice: by the table's own readers, and by those of other crates, because what this program writes
-/// is for other programs.
+/// The outputs are read twice: by the table's own readers, and by those of other crates, because what this program
+/// writes is for other programs.
 #[test]
 fn every_format_holds_the_same_rows() {
     let folder = TempDir::new().unwrap();

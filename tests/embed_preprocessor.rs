@@ -1,5 +1,5 @@
-//! The input that `mert-embed` and the streaming embedder pass to a model: audio at the rate, and with the normalisation,
-//! that the converted file records.
+//! The input that `mert-embed` and the streaming embedder pass to a model: audio at the rate, and with the
+//! normalisation, that the converted file records.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 use std::fs;

@@ -1,5 +1,5 @@
-//! Inputs that `mert-embed` leaves out, and commands that it refuses: bad files, wrong usage, outputs in the place of other
-//! files.
+//! Inputs that `mert-embed` leaves out, and commands that it refuses: bad files, wrong usage, outputs in the place of
+//! other files.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;

@@ -27,8 +27,8 @@ pub struct Embedding {
 }
 
 impl Embedder {
-    /// An embedder that pools the selected hidden states of `model` (0 enters the first layer, i is the output of layer i)
-    /// and scales each vector.
+    /// An embedder that pools the selected hidden states of `model` (0 enters the first layer, i is the output of layer
+    /// i) and scales each vector.
     ///
     /// # Errors
     /// [`EmbedError::Layers`] for a hidden state that the model does not have.

@@ -1,8 +1,8 @@
 //! Embeddings of audio files with a converted MERT or HuBERT model.
 //!
 //! Data flows one way: [`inputs`] finds files, [`run`] decodes them on threads of their own while the [`Embedder`] runs
-//! the model, a [`Journal`] keeps what is done, and [`write_output`] writes the table. [`StreamingEmbedder`] embeds live
-//! sound, block by block.
+//! the model, a [`Journal`] keeps what is done, and [`write_output`] writes the table. [`StreamingEmbedder`] embeds
+//! live sound, block by block.
 //!
 //! ```
 //! use mert_audio::{Damage, Tail, Track, WindowPolicy};

@@ -19,13 +19,13 @@ pub struct StreamingOptions {
 /// Embeds live sound: blocks of mono samples go in as they arrive, an embedding of the last
 /// [`StreamingOptions::window`] comes out every [`StreamingOptions::hop`].
 ///
-/// An embedding is computed within the [`StreamingEmbedder::push`] that completes its window, on all threads of the rayon
-/// pool of the caller, and equals that of the same window of a file with the same sound. Its latency is
+/// An embedding is computed within the [`StreamingEmbedder::push`] that completes its window, on all threads of the
+/// rayon pool of the caller, and equals that of the same window of a file with the same sound. Its latency is
 /// [`StreamingEmbedder::delay`] and one forward pass. An audio callback, which must not wait, passes blocks to a thread
 /// that pushes them.
 ///
-/// After the first embedding, nothing is allocated within `rayon::ThreadPool::install` on a CPU in f32; outside, rayon's
-/// queue takes 1.5 kB for every 63 hidden states ([`Workspace`] says more).
+/// After the first embedding, nothing is allocated within `rayon::ThreadPool::install` on a CPU in f32; outside,
+/// rayon's queue takes 1.5 kB for every 63 hidden states ([`Workspace`] says more).
 ///
 /// ```
 /// use mert_embed::{Embedder, Pool, StreamingEmbedder, StreamingOptions};
@@ -113,8 +113,8 @@ impl StreamingEmbedder {
         })
     }
 
-    /// The longest time from the arrival of a sample to that at which it can be part of a window, in seconds: 0 if nothing is
-    /// resampled, else one and a half of the resampler's blocks.
+    /// The longest time from the arrival of a sample to that at which it can be part of a window, in seconds: 0 if
+    /// nothing is resampled, else one and a half of the resampler's blocks.
     pub fn delay(&self) -> f64 {
         self.resampler.latency() as f64 / f64::from(self.input_rate)
     }
@@ -157,8 +157,8 @@ impl StreamingEmbedder {
 }
 
 impl SlidingWindows {
-    /// Adds samples, and passes each window that is complete to `on_window`: its number, the number of samples up to its
-    /// end, and its samples in `window`.
+    /// Adds samples, and passes each window that is complete to `on_window`: its number, the number of samples up to
+    /// its end, and its samples in `window`.
     fn push(&mut self, mut samples: &[f32], window: &mut [f32], mut on_window: impl FnMut(u64, u64, &mut [f32])) {
         while !samples.is_empty() {
             let until_due = usize::try_from(self.due - self.received).unwrap_or(usize::MAX);

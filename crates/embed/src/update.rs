@@ -29,8 +29,8 @@ impl Update {
     /// takes that spelling.
     ///
     /// # Errors
-    /// [`EmbedError::Update`] if `output` cannot be read, [`EmbedError::UpdateSettings`] if it was written with settings
-    /// other than `provenance`.
+    /// [`EmbedError::Update`] if `output` cannot be read, [`EmbedError::UpdateSettings`] if it was written with
+    /// settings other than `provenance`.
     pub fn plan(output: &Path, provenance: &Provenance, inputs: &mut [Input]) -> Result<Self, EmbedError> {
         let mut stored: Vec<Input> = Vec::new();
         open(output, provenance)?

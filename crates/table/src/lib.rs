@@ -1,8 +1,8 @@
 //! Tables of embeddings: their schema and provenance, and writers and readers of five formats.
 //!
 //! A row is a window of a file, or without pooling a frame of a window, and has one vector for each hidden state. Rows
-//! come to [`write`] through a [`RowSource`] and leave a [`TableReader`] one at a time, so that memory does not grow with
-//! the vectors of a table.
+//! come to [`write()`] through a [`RowSource`] and leave a [`TableReader`] one at a time, so that memory does not grow
+//! with the vectors of a table.
 //!
 //! ```
 //! use mert_table::{FileVersion, MemoryRows, Position, Settings, SourceFile, TableError, TableReader, write};
@@ -34,11 +34,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod checked_rows;
 mod error;
 mod file_name;
 mod format;
 mod formats;
 mod provenance;
+mod read_rows;
 mod reader;
 mod row;
 mod source;
@@ -48,7 +50,8 @@ pub use error::TableError;
 pub use file_name::{escape, unescape};
 pub use format::{Format, files_of, rows_file};
 pub use provenance::{Arithmetic, Damage, Device, Normalization, Pool, Provenance, Tail, WindowPolicy};
-pub use reader::{Settings, TableReader};
+pub use read_rows::Settings;
+pub use reader::TableReader;
 pub use row::{FileVersion, Position, Row, SourceFile};
 pub use source::{MemoryRows, RowSource};
 pub use writer::write;

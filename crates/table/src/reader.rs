@@ -1,69 +1,13 @@
 //! Reading a table, whatever its format.
 
-use std::fmt;
 use std::ops::ControlFlow;
 use std::path::Path;
 
 use crate::format::Format;
 use crate::formats::{jsonl, npy, npz, parquet, safetensors};
-use crate::provenance::Provenance;
+use crate::read_rows::{Header, Parts, ReadRows, Settings};
 use crate::row::Row;
 use crate::{Result, TableError};
-
-/// The settings that a table records.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Settings {
-    /// All settings (`.npz`, `.safetensors`, `.parquet`).
-    Full(Box<Provenance>),
-    /// [`Provenance::digest`] of the settings (`.npy`, `.jsonl`).
-    Digest(String),
-}
-
-/// Whether vectors are read, or only the positions of rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Parts {
-    Positions,
-    Rows,
-}
-
-/// The settings and sizes that all rows of a table have in common.
-#[derive(Debug, Default)]
-pub(crate) struct Header {
-    /// `None` for a table of lines without any.
-    pub(crate) settings: Option<Settings>,
-    pub(crate) model_sha256: Option<String>,
-    /// `None` where the format does not record them.
-    pub(crate) hidden_states: Option<Vec<usize>>,
-    /// Values per row.
-    pub(crate) width: usize,
-}
-
-impl Header {
-    /// The header of a table that records its whole provenance, as JSON.
-    pub(crate) fn from_provenance(json: &str) -> Result<Self> {
-        serde_json::from_str(json).map(|provenance: Provenance| provenance.into()).map_err(TableError::Provenance)
-    }
-}
-
-impl From<Provenance> for Header {
-    fn from(provenance: Provenance) -> Self {
-        Header {
-            model_sha256: Some(provenance.model_sha256.clone()),
-            hidden_states: Some(provenance.hidden_states.clone()),
-            width: provenance.values_per_row(),
-            settings: Some(Settings::Full(Box::new(provenance))),
-        }
-    }
-}
-
-/// The receiver of rows in order, which may end the reading.
-pub(crate) type OnRow<'a> = dyn FnMut(Row<'_>) -> ControlFlow<()> + 'a;
-
-/// The rows of an open table in one format.
-pub(crate) trait ReadRows: fmt::Debug + Send {
-    /// Passes each row to `on_row`, until it breaks.
-    fn read(&mut self, parts: Parts, on_row: &mut OnRow<'_>) -> Result<ControlFlow<()>>;
-}
 
 /// A table that is read. The vectors of one row at a time are in memory; of `.npz` and `.safetensors` also the columns
 /// that describe rows.

@@ -4,7 +4,7 @@ use std::io;
 
 use crate::row::{Position, SourceFile};
 
-/// Rows in order, which [`crate::write`] goes over several times: formats with columns need all positions before all
+/// Rows in order, which [`crate::write()`] goes over several times: formats with columns need all positions before all
 /// vectors, and a count before both.
 pub trait RowSource {
     /// The files that the rows are of.

@@ -11,8 +11,8 @@ use mert_runtime::{DeviceKind, Dtype};
 /// Embeds audio files with a converted MERT or HuBERT model.
 ///
 /// Each file is decoded, mixed to mono, resampled to the model's rate, cut into windows, and each window is normalised
-/// and embedded. A file that cannot be read is reported and left out. An interrupted run continues when the same command
-/// is given again. Exit status: 0 all embedded, 1 some files left out, 2 nothing written, 130 interrupted.
+/// and embedded. A file that cannot be read is reported and left out. An interrupted run continues when the same
+/// command is given again. Exit status: 0 all embedded, 1 some files left out, 2 nothing written, 130 interrupted.
 #[derive(Debug, Parser)]
 #[command(
     version,
@@ -34,12 +34,12 @@ pub(crate) struct Args {
     /// The table to write: .npy, .npz, .safetensors, .parquet or .jsonl
     #[arg(long, short, value_name = "FILE", required_unless_present = "dry_run")]
     pub(super) output: Option<PathBuf>,
-    /// The hidden states: 6, all, -1 (the last), 0,6,12 or 0-12. Hidden state 0 enters the first layer, hidden state 6 is
-    /// the output of layer 6 [default: 6]
+    /// The hidden states: 6, all, -1 (the last), 0,6,12 or 0-12. Hidden state 0 enters the first layer, hidden state 6
+    /// is the output of layer 6 [default: 6]
     #[arg(long, allow_hyphen_values = true)]
     pub(super) layers: Option<LayerSelection>,
-    /// The pooling of the frames of a window: mean, max, mean+std (twice as long), or none for a row per frame [default:
-    /// mean]
+    /// The pooling of the frames of a window: mean, max, mean+std (twice as long), or none for a row per frame
+    /// [default: mean]
     #[arg(long)]
     pub(super) pool: Option<Pool>,
     /// The scaling of vectors

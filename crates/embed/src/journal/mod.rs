@@ -116,8 +116,8 @@ impl Journal {
         Ok(())
     }
 
-    /// Marks a file as finished: an interruption no longer loses it. A file without a version is kept for this run only,
-    /// because nothing tells whether it is the same in the next.
+    /// Marks a file as finished: an interruption no longer loses it. A file without a version is kept for this run
+    /// only, because nothing tells whether it is the same in the next.
     pub(crate) fn finish(&mut self, input: &Input, file: OpenFile) -> Result<(), EmbedError> {
         if input.version.is_some() {
             let record = FinishedRecord { id: file.id, input: input.clone() };

@@ -1,8 +1,8 @@
 //! The records of a journal: their bytes, and the parser that finds the finished files in them.
 //!
-//! A record is a length and a CRC-32 (both u32, little-endian), then a byte for its kind and its content. The first holds
-//! the settings; then come windows in the order in which they are embedded, and a record for each file that is finished.
-//! Vectors are stored in the byte order of the machine: a journal does not leave it.
+//! A record is a length and a CRC-32 (both u32, little-endian), then a byte for its kind and its content. The first
+//! holds the settings; then come windows in the order in which they are embedded, and a record for each file that is
+//! finished. Vectors are stored in the byte order of the machine: a journal does not leave it.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};

@@ -3,7 +3,7 @@
 use std::io;
 use std::ops::ControlFlow;
 
-use crate::reader::OnRow;
+use crate::read_rows::OnRow;
 use crate::row::{FileVersion, Row};
 use crate::{Result, TableError};
 

@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::columns::{file_version, next_vector};
-use crate::reader::{Header, OnRow, Parts, ReadRows, Settings};
+use crate::checked_rows::Table;
+use crate::read_rows::{Header, OnRow, Parts, ReadRows, Settings};
 use crate::row::{Position, Row, SourceFile};
-use crate::writer::Table;
 use crate::{Result, TableError};
 
 /// The line of a row.

@@ -9,9 +9,9 @@ use npyz::{NpyFile, NpyWriter, WriteOptions, WriterBuilder};
 
 use super::columns::check_shape;
 use super::jsonl;
+use crate::checked_rows::Table;
 use crate::format::rows_file;
-use crate::reader::{Header, OnRow, Parts, ReadRows};
-use crate::writer::Table;
+use crate::read_rows::{Header, OnRow, Parts, ReadRows};
 use crate::{Result, TableError};
 
 /// Writes one array of all vectors.

@@ -13,9 +13,9 @@ use npyz::{AutoSerialize, DType, Deserialize, WriterBuilder};
 
 use super::columns::{Columns, check_shape};
 use super::npy;
-use crate::reader::{Header, OnRow, Parts, ReadRows};
+use crate::checked_rows::Table;
+use crate::read_rows::{Header, OnRow, Parts, ReadRows};
 use crate::row::Position;
-use crate::writer::Table;
 use crate::{Result, TableError};
 
 type Npz<'a> = NpzWriter<BufWriter<&'a File>>;

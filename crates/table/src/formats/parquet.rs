@@ -22,10 +22,10 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
 
+use crate::checked_rows::Table;
 use crate::provenance::Provenance;
-use crate::reader::{Header, OnRow, Parts, ReadRows};
+use crate::read_rows::{Header, OnRow, Parts, ReadRows};
 use crate::row::{FileVersion, Position, Row, SourceFile};
-use crate::writer::Table;
 use crate::{Result, TableError};
 
 /// Bytes of vectors that are collected before they are written.
@@ -34,9 +34,9 @@ const BATCH: usize = 4 << 20;
 /// Bytes of vectors in a row group.
 const ROW_GROUP: usize = 64 << 20;
 
-/// Writes the columns `file`, `file_size`, `file_modified`, `window`, `frame` without pooling, `start`, `end`, `model_sha256`, and
-/// one per hidden state, such as `hidden_state_6`, a fixed-size list of f32. The settings are in the file's key-value
-/// metadata.
+/// Writes the columns `file`, `file_size`, `file_modified`, `window`, `frame` without pooling, `start`, `end`,
+/// `model_sha256`, and one per hidden state, such as `hidden_state_6`, a fixed-size list of f32. The settings are in
+/// the file's key-value metadata.
 pub(crate) fn write(table: &mut Table<'_>, file: &File) -> io::Result<()> {
     let settings = table.provenance;
     let mut columns = Columns::new(settings, table.has_frames());
@@ -220,8 +220,8 @@ impl ReadRows for Rows {
     }
 }
 
-/// Runs a function of the parquet crate (60.1), which panics on some invalid files, such as one with a negative offset of
-/// a column.
+/// Runs a function of the parquet crate (60.1), which panics on some invalid files, such as one with a negative offset
+/// of a column.
 fn catch_panic<T>(read: impl FnOnce() -> T) -> Result<T> {
     catch_unwind(AssertUnwindSafe(read)).map_err(|_| TableError::InvalidParquet)
 }

@@ -10,9 +10,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::columns::{Columns, check_shape};
-use crate::reader::{Header, OnRow, Parts, ReadRows};
+use crate::checked_rows::Table;
+use crate::read_rows::{Header, OnRow, Parts, ReadRows};
 use crate::row::Position;
-use crate::writer::Table;
 use crate::{Result, TableError};
 
 /// Writes `embeddings` (F32), and of the same length `file` (an index into the metadata's `files`), `window`, `frame`

@@ -43,8 +43,8 @@ pub struct Provenance {
     pub ffmpeg: Option<String>,
     /// Samples per second that the model takes, in hertz.
     pub sample_rate: u32,
-    /// Whether windows were normalised to zero mean and unit variance before they entered the model. Tables and journals
-    /// of older versions, which always normalised, lack the field.
+    /// Whether windows were normalised to zero mean and unit variance before they entered the model. Tables and
+    /// journals of older versions, which always normalised, lack the field.
     #[serde(default = "normalized")]
     pub do_normalize: bool,
     /// The length of a vector.
