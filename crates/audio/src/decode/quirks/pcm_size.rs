@@ -3,7 +3,7 @@
 
 /// The size of the samples, with a note about a guess.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Extent {
+pub(super) struct SampleBytes {
     /// The number of bytes of samples in the file.
     pub(super) bytes: u64,
     /// The number of bytes that the header states, if the file is truncated.
@@ -19,19 +19,19 @@ pub(super) struct Extent {
 /// If the chunk and the form agree with each other and exceed the file, the file is truncated. If the form ends with
 /// the file or was never written, a recorder did not update its header: the samples then extend to the end of the file,
 /// as in libsndfile and FFmpeg.
-pub(super) fn extent(stated: u64, form: Option<u64>, start: u64, available: u64, is_empty: bool) -> Extent {
+pub(super) fn extent(stated: u64, form: Option<u64>, start: u64, available: u64, is_empty: bool) -> SampleBytes {
     /// Sizes that writers use for an unknown length: the largest unsigned or signed number, minus a header and the rest
     /// of an incomplete frame.
     const UNKNOWN: [std::ops::RangeInclusive<u64>; 2] = [0x7fff_0000..=0x8000_0000, 0xffff_0000..=0xffff_ffff];
     const WRAP: u64 = 1 << 32;
-    let all = |note: String| Extent { bytes: available, announced: None, note: Some(note) };
+    let all = |note: String| SampleBytes { bytes: available, announced: None, note: Some(note) };
     let end = start + available;
     if stated == 0 && available > 0 && !is_empty {
         return all("the header states no samples: read to the end of the file".to_string());
     }
     let is_whole = form.is_some_and(|form| form == end);
     if !is_whole && UNKNOWN.iter().any(|unknown| unknown.contains(&stated)) {
-        return Extent { bytes: available, announced: None, note: None };
+        return SampleBytes { bytes: available, announced: None, note: None };
     }
     // The 32-bit size of a longer file, which has wrapped around to 0, and so has the size of the whole file.
     let wrapped = |size: u64| stated < WRAP && size < available && (available - size) % WRAP <= 1;
@@ -39,13 +39,13 @@ pub(super) fn extent(stated: u64, form: Option<u64>, start: u64, available: u64,
     if !is_whole && (wrapped(stated) || stated < WRAP && available >= WRAP && form_wraps) {
         let bytes = stated + (available - stated.min(available)) / WRAP * WRAP;
         let note = "the file is longer than its 32-bit sizes can state: read to the end of the file".to_string();
-        return Extent { bytes, announced: None, note: Some(note) };
+        return SampleBytes { bytes, announced: None, note: Some(note) };
     }
     if stated <= available {
-        return Extent { bytes: stated, announced: None, note: None };
+        return SampleBytes { bytes: stated, announced: None, note: None };
     }
     match form {
-        Some(form) if form > end => Extent { bytes: available, announced: Some(stated), note: None },
+        Some(form) if form > end => SampleBytes { bytes: available, announced: Some(stated), note: None },
         _ => all(format!(
             "the header states {} more bytes of samples than the file has, but its other size matches the file or was \
              never written: read to the end of the file",
@@ -79,7 +79,7 @@ mod tests {
         }
         assert_eq!(bytes(0, Some(44)), (1000, None, true));
         assert_eq!(extent(0, Some(44), 44, 1000, true).bytes, 0, "chunks follow");
-        assert_eq!(extent(0, Some(44), 44, 0, false), Extent { bytes: 0, announced: None, note: None });
+        assert_eq!(extent(0, Some(44), 44, 0, false), SampleBytes { bytes: 0, announced: None, note: None });
         for unknown in [u64::from(u32::MAX), 0x7fff_f000, 0x7fff_ffff, 0xffff_ffdb] {
             assert_eq!(bytes(unknown, Some(unknown + 36)), (1000, None, false), "{unknown:x}");
         }

@@ -43,7 +43,7 @@ pub(in crate::decode) struct Missing {
 
 /// The part of a stream that is played.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::decode) struct Extent {
+pub(in crate::decode) struct PlayedRange {
     /// The number of samples to trim from the start.
     pub(in crate::decode) skip: u64,
     /// The number of samples to keep after the trim.
@@ -148,10 +148,10 @@ impl Blocks {
     }
 
     /// The played part of a stream that was read to its end; `None` if it is unknown.
-    pub(in crate::decode) fn extent(&self) -> Option<Extent> {
+    pub(in crate::decode) fn extent(&self) -> Option<PlayedRange> {
         let keep = self.decoded.checked_sub(self.skip + self.trimmed)?;
         let (skip, missing, surplus_pages) = (self.skip, self.missing, self.surplus_pages);
-        (!self.modes.is_empty()).then_some(Extent { skip, keep, missing, surplus_pages })
+        (!self.modes.is_empty()).then_some(PlayedRange { skip, keep, missing, surplus_pages })
     }
 }
 
@@ -221,7 +221,7 @@ mod tests {
     const LONG: &[u8] = &[2];
     const SHORT: &[u8] = &[0];
 
-    fn extent(pages: &[(u8, i64, &[&[u8]])]) -> Extent {
+    fn extent(pages: &[(u8, i64, &[&[u8]])]) -> PlayedRange {
         let mut first = b"\x01vorbis".to_vec();
         first.resize(28, 0);
         first.extend([0x86, 1]);
@@ -235,8 +235,8 @@ mod tests {
         blocks.extent().unwrap()
     }
 
-    fn plain(skip: u64, keep: u64) -> Extent {
-        Extent { skip, keep, missing: None, surplus_pages: 0 }
+    fn plain(skip: u64, keep: u64) -> PlayedRange {
+        PlayedRange { skip, keep, missing: None, surplus_pages: 0 }
     }
 
     #[test]
@@ -274,8 +274,8 @@ mod tests {
         let lost = extent(&[(0, 256, three), (0, 768, &[LONG, LONG]), (4, 1152, three)]);
         let jumps = extent(&[(0, 256, three), (0, 521, &[LONG, LONG]), (4, 905, three)]);
         assert_eq!(jumps, plain(0, 896), "an editor's");
-        assert_eq!(lost, Extent { missing: Some(Missing { at: 256, count: 256 }), ..plain(0, 896) });
+        assert_eq!(lost, PlayedRange { missing: Some(Missing { at: 256, count: 256 }), ..plain(0, 896) });
         let twice = extent(&[(0, 256, three), (4, 600, three), (0, 984, three), (4, 1368, three)]);
-        assert_eq!(twice, Extent { surplus_pages: 2, ..plain(0, 600) });
+        assert_eq!(twice, PlayedRange { surplus_pages: 2, ..plain(0, 600) });
     }
 }
