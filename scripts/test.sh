@@ -41,8 +41,8 @@ RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps --features 
 step "tests with libtorch, the full-size check among them"
 test_and_count cargo test --release --workspace --features mert-cli/tch
 
+# With the binaries that the tests have just run: another build would have other features of the dependencies.
 step "documented commands"
-cargo build --release --workspace --bins --features mert-cli/tch
 scripts/check/docs.sh "$target/release"
 
 step "tests of mert-verify as it is built by default"
