@@ -46,7 +46,7 @@ fn an_output_that_is_the_input() {
     std::fs::copy(fixture("containers/plain.safetensors"), &input).unwrap();
     scratch.add_config();
     let before = std::fs::read(&input).unwrap();
-    scratch.refused(&input, &["--force"], &["is the input itself"]);
+    scratch.refused(&input, &["--force"], &["is an input; give another output"]);
     assert!(std::fs::read(&input).unwrap() == before);
 }
 
