@@ -165,8 +165,10 @@ fn a_key_for_a_file_without_dictionaries() {
     scratch.refused(
         &fixture("containers/lightning.ckpt"),
         &["--key", "modle"],
-        &["no model is under key `modle`", "`state_dict`"],
+        &["no model under --key `modle`", "`state_dict`"],
     );
+    let words = ["no model under --key `nope`: the model is at the file's root; leave --key out"];
+    scratch.refused(&fixture("containers/zip.bin"), &["--key", "nope"], &words);
 }
 
 #[test]
