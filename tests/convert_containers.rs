@@ -89,7 +89,7 @@ fn tensors_outside_a_prefix() {
         tensors.iter_mut().for_each(|(name, _)| *name = format!("encoder.{name}"));
         tensors.extend([("encoder.probe".to_string(), one()), ("head.weight".to_string(), one())]);
     });
-    scratch.refused(&input, &[], &["unexpected tensor `encoder.probe`", "`head.weight`", "--prefix 'encoder.'"]);
+    scratch.refused(&input, &[], &["unexpected tensor `encoder.probe`", "`head.weight`", "--prefix encoder."]);
     scratch.refused(&input, &["--prefix", "encoder."], &["unexpected tensor `encoder.probe`"]);
     // Another model below the root's own is outside the root's prefix, which is empty.
     let input = checkpoint(&scratch, |tensors| {

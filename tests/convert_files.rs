@@ -46,7 +46,7 @@ fn an_output_that_is_the_input() {
     std::fs::copy(fixture("containers/plain.safetensors"), &input).unwrap();
     scratch.add_config();
     let before = std::fs::read(&input).unwrap();
-    scratch.refused(&input, &["--force"], &["is the input itself"]);
+    scratch.refused(&input, &["--force"], &["is an input; give another output"]);
     assert!(std::fs::read(&input).unwrap() == before);
 }
 
@@ -165,8 +165,10 @@ fn a_key_for_a_file_without_dictionaries() {
     scratch.refused(
         &fixture("containers/lightning.ckpt"),
         &["--key", "modle"],
-        &["no model is under key `modle`", "`state_dict`"],
+        &["no model under --key `modle`", "`state_dict`"],
     );
+    let words = ["no model under --key `nope`: the model is at the file's root; leave --key out"];
+    scratch.refused(&fixture("containers/zip.bin"), &["--key", "nope"], &words);
 }
 
 #[test]

@@ -68,7 +68,7 @@ fn messages_list_the_drop_options() {
     let extra =
         ["num_updates", "mask", "quantizer.a", "quantizer.b.c", "quantizer.d", "quantizer.e", "project_hid.weight"];
     let input = checkpoint(&scratch, &extra, true);
-    let options = "--drop 'mask' --drop 'num_updates' --drop 'project_hid.weight' --drop 'quantizer.*'";
+    let options = "--drop mask --drop num_updates --drop project_hid.weight --drop 'quantizer.*'";
     scratch.refused(&input, &[], &["complete without them", options]);
     let words: Vec<String> = options.split(' ').map(|word| word.trim_matches('\'').to_string()).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();

@@ -44,7 +44,7 @@ fn an_unexpected_tensor_unless_dropped() {
     let scratch = Scratch::new();
     let extra = ("probe.weight".to_string(), Tensor { shape: vec![2], values: vec![1.0, 2.0] });
     let input = checkpoint(&scratch, |t| t.push(extra));
-    scratch.refused(&input, &[], &["unexpected tensor `probe.weight` [2]", "--drop 'probe.weight'"]);
+    scratch.refused(&input, &[], &["unexpected tensor `probe.weight` [2]", "--drop probe.weight"]);
     scratch.refused(&input, &["--drop", "prob"], &["--drop `prob` matches no tensor"]);
     scratch.convert(&input, &["--drop", "probe.*"]);
 }

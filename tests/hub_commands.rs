@@ -88,6 +88,10 @@ fn a_model_is_converted_once_and_embeds_as_one_that_was_converted_by_hand() {
     let unreachable = run(embed(&hub, "owner/tiny").env("HF_ENDPOINT", nobody));
     assert_done(&unreachable);
     assert!(unreachable.stderr.contains("cannot be reached"), "{}", unreachable.stderr);
+    assert!(unreachable.stderr.contains("is used instead"), "{}", unreachable.stderr);
+    for advice in ["run again", "Check the network", "io: "] {
+        assert!(!unreachable.stderr.contains(advice), "{}", unreachable.stderr);
+    }
     assert_eq!(embeddings(&hub), by_hand);
     assert_eq!(fs::metadata(converted).unwrap().modified().unwrap(), written);
     assert_eq!(conversions(&hub).len(), 1);

@@ -76,7 +76,9 @@ fn a_failing_hub_is_tried_again_and_given_up() {
     hub.assert_output();
     let hub = Hub::new();
     hub.server.fail("HEAD", "config.json", 100, Fault::Status(500, String::new()));
-    hub.run("owner/tiny").assert_refused(&["HTTP 500", "4 attempts", "run again"]);
+    let run = hub.run("owner/tiny");
+    run.assert_refused(&["HTTP 500", "4 attempts", "run again"]);
+    assert!(!run.stderr.contains("is kept"), "{}", run.stderr);
     assert_eq!(hub.server.requests().len(), 4);
 }
 
@@ -97,7 +99,11 @@ fn a_server_that_keeps_dropping_is_given_up_and_what_came_is_kept() {
     let hub = Hub::new();
     hub.server.fail("CDN", "pytorch_model.bin", 1, Fault::Drop(10_000));
     hub.server.fail("CDN", "pytorch_model.bin", 3, Fault::Drop(0));
-    hub.run("owner/tiny").assert_refused(&["pytorch_model.bin", "4 attempts", "what has arrived is kept"]);
+    hub.run("owner/tiny").assert_refused(&[
+        "pytorch_model.bin",
+        "4 attempts",
+        "run again; the partial download is kept",
+    ]);
     let partial = hub.cached("blobs").join(format!("{}.incomplete", sha256(&weights())));
     assert_eq!(fs::read(&partial).unwrap(), weights()[..10_000]);
     hub.downloads();

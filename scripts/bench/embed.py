@@ -204,7 +204,7 @@ def main():
         checkpoint = folder / "checkpoint"
         if not (checkpoint / "pytorch_model.bin").is_file():
             checkpoint.mkdir(exist_ok=True)
-            run(binaries / "mert-generate", checkpoint)
+            run(binaries / "mert-generate", checkpoint, "--force")
     model = folder / "model.safetensors"
     run(binaries / "mert-convert", checkpoint / "pytorch_model.bin", model, "--dtype", "f32", "--force", "--quiet")
 

@@ -41,6 +41,7 @@ mod torch;
 mod unwrapped;
 
 pub use checkpoint::{Checkpoint, Listing, OtherObject, TensorInfo, read_f32};
+pub use commands::{shell_option, shell_word};
 pub use dtype::SourceDtype;
 pub use error::CheckpointError;
 pub use input::Source;

@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context, anyhow};
 use mert_arch::Metadata;
 use mert_convert::{ConfigOrigin, ConvertError, Plan, PlanOptions, PlannedPreprocessor, Step, write};
-use mert_fs::{FsError, hex};
+use mert_fs::{FsError, hex, remove_stale_temporaries};
 use mert_hub::HubModel;
 use mert_runtime::ConvertedFile;
 use sha2::{Digest, Sha256};
@@ -137,11 +137,7 @@ fn lock(folder: &Path, on_wait: impl FnOnce()) -> Result<File, ConvertError> {
                 locked => locked?,
             }
         }
-        for entry in fs::read_dir(folder)?.flatten() {
-            if entry.path().extension().is_some_and(|extension| extension == "partial") {
-                let _ = fs::remove_file(entry.path());
-            }
-        }
+        remove_stale_temporaries(folder)?;
         Ok(file)
     };
     lock().map_err(|source| FsError::write(&path, source).into())

@@ -1,11 +1,12 @@
-//! The terminal as all commands use it: standard output for results, standard error for messages, exit statuses, and
-//! the progress bar. All text is escaped, because tensor and file names may hold characters that a terminal interprets.
+//! The terminal as all commands use it: standard output for results, standard error for messages, exit statuses,
+//! signals, and the progress bar. All text is escaped, because tensor and file names may hold characters that a terminal interprets.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use mert_arch::printable;
+use mert_fs::remove_temporaries;
 
 /// The exit status of a command, with ripgrep's meanings of 0, 1 and 2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +37,15 @@ impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> ExitCode {
         ExitCode::from(exit.code())
     }
+}
+
+/// Makes interrupt and termination signals end the process with status 130, after its temporary files are removed. For
+/// commands that have nothing else to finish.
+pub fn exit_on_signal() {
+    // Without a handler the only loss is that an interrupted command leaves its temporary files.
+    let _ = ctrlc::set_handler(|| {
+        remove_temporaries(|| std::process::exit(Exit::Interrupted.code().into()));
+    });
 }
 
 /// Prints to standard output. A reader that has closed the pipe (`… | head`) is not an error.

@@ -40,7 +40,7 @@ pub enum FsError {
         expected: &'static str,
     },
     /// The output would replace the input.
-    #[error("{path} is the input itself; give another output")]
+    #[error("{path} is an input; give another output")]
     OutputIsInput {
         /// The output.
         path: PathBuf,

@@ -41,7 +41,7 @@ impl<'a> Download<'a> {
     /// Downloads the bytes unless the cache has them, and returns their SHA-256 if it was checked.
     ///
     /// # Errors
-    /// [`HubError`]. What has arrived is kept, unless it is wrong.
+    /// [`HubError`]. The partial download is kept, unless its bytes are wrong.
     pub(crate) fn run(&self) -> Result<Option<String>> {
         let _lock = self.cache.lock(&self.info.etag, || {
             self.note(format!("{}: waiting for another download of it", self.file));
@@ -124,13 +124,16 @@ impl<'a> Download<'a> {
                 longest = reached;
                 attempts.reset();
             }
+            // Without a digest the next run starts from the beginning.
+            let is_kept = reached > 0 && is_sha256(etag);
+            let kept = |error: HubError| if is_kept { error.with_partial_kept() } else { error };
             match requested {
                 Ok(()) if size.is_none_or(|size| reached >= size) => break,
                 Ok(()) => {
                     let reason = format!("the connection closed after {reached} bytes");
-                    attempts.wait_after(HubError::interrupted(uri, reason))?;
+                    attempts.wait_after(HubError::interrupted(uri, reason)).map_err(kept)?;
                 }
-                Err(error) => attempts.wait_after(error)?,
+                Err(error) => attempts.wait_after(error).map_err(kept)?,
             }
         }
         (self.client.on_event)(HubEvent::Finished);

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use mert_arch::printable_line;
 use thiserror::Error;
 
 /// The longest wait that a server may ask for. The hub counts requests in windows of five minutes.
@@ -15,7 +16,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(300);
 #[non_exhaustive]
 pub enum HubError {
     /// The name of a model or of a file is malformed.
-    #[error("invalid name `{given}`: {reason}; expected {expected}")]
+    #[error("invalid name `{}`: {reason}; expected {expected}", printable_line(.given))]
     Name {
         /// The name as given.
         given: String,
@@ -109,7 +110,7 @@ pub enum HubError {
         cache: PathBuf,
     },
     /// There is no connection to the server: its name is not found, it refuses, or its certificate is not trusted.
-    #[error("{uri} cannot be reached: {reason}{}. {CHECK_NETWORK}", in_attempts(*.attempts))]
+    #[error("{}. {CHECK_NETWORK}{}", unreachable(.uri, .reason, *.attempts), kept(*.is_partial_kept))]
     Unreachable {
         /// The address.
         uri: String,
@@ -117,9 +118,11 @@ pub enum HubError {
         reason: String,
         /// The number of attempts.
         attempts: u32,
+        /// Whether a part of the file was downloaded, which the next run continues.
+        is_partial_kept: bool,
     },
     /// The server failed, or the connection was lost.
-    #[error("{uri} failed: {reason}{}. {CHECK_NETWORK}", in_attempts(*.attempts))]
+    #[error("{}. {CHECK_NETWORK}{}", interrupted(.uri, .reason, *.attempts), kept(*.is_partial_kept))]
     Interrupted {
         /// The address.
         uri: String,
@@ -127,13 +130,14 @@ pub enum HubError {
         reason: String,
         /// The number of attempts.
         attempts: u32,
+        /// Whether a part of the file was downloaded, which the next run continues.
+        is_partial_kept: bool,
     },
     /// The server asks for fewer requests.
     #[error(
-        "{uri} is rate limited (HTTP 429{}{}). Wait, or set HF_TOKEN for a higher limit, and run again: what has arrived \
-         is kept",
-        if *.attempts > 1 { format!(", {attempts} attempts") } else { String::new() },
-        .retry_after.map(|wait| format!(", it asks for {} s", wait.as_secs())).unwrap_or_default()
+        "{}. Wait, or set HF_TOKEN for a higher limit, and run again{}",
+        rate_limited(.uri, *.retry_after, *.attempts),
+        kept(*.is_partial_kept)
     )]
     RateLimited {
         /// The address.
@@ -142,6 +146,8 @@ pub enum HubError {
         retry_after: Option<Duration>,
         /// The number of attempts.
         attempts: u32,
+        /// Whether a part of the file was downloaded, which the next run continues.
+        is_partial_kept: bool,
     },
     /// The server's answer is not one of the hub's.
     #[error("{uri} does not answer as the hub does: {reason}; check HF_ENDPOINT if it is set")]
@@ -203,17 +209,44 @@ pub(crate) enum Retry<'a> {
     },
 }
 
-const CHECK_NETWORK: &str =
-    "Check the network (and HF_ENDPOINT, HTTPS_PROXY if set) and run again: what has arrived is kept";
+const CHECK_NETWORK: &str = "Check the network (and HF_ENDPOINT, HTTPS_PROXY if set) and run again";
+
+fn kept(is_partial_kept: bool) -> &'static str {
+    if is_partial_kept { "; the partial download is kept" } else { "" }
+}
+
+fn unreachable(uri: &str, reason: &str, attempts: u32) -> String {
+    format!("{uri} cannot be reached: {reason}{}", in_attempts(attempts))
+}
+
+fn interrupted(uri: &str, reason: &str, attempts: u32) -> String {
+    format!("{uri} failed: {reason}{}", in_attempts(attempts))
+}
 
 fn in_attempts(attempts: u32) -> String {
     if attempts > 1 { format!(" ({attempts} attempts)") } else { String::new() }
+}
+
+fn rate_limited(uri: &str, retry_after: Option<Duration>, attempts: u32) -> String {
+    let attempts = if attempts > 1 { format!(", {attempts} attempts") } else { String::new() };
+    let wait = retry_after.map(|wait| format!(", it asks for {} s", wait.as_secs())).unwrap_or_default();
+    format!("{uri} is rate limited (HTTP 429{attempts}{wait})")
 }
 
 impl HubError {
     /// Whether the server gave no answer, so that the cache may answer instead.
     pub fn is_unreachable(&self) -> bool {
         matches!(self, HubError::Unreachable { .. } | HubError::Interrupted { .. } | HubError::RateLimited { .. })
+    }
+
+    /// The message without the advice to run again, for a note that the cache answers instead.
+    pub(crate) fn without_advice(&self) -> String {
+        match self {
+            HubError::Unreachable { uri, reason, attempts, .. } => unreachable(uri, reason, *attempts),
+            HubError::Interrupted { uri, reason, attempts, .. } => interrupted(uri, reason, *attempts),
+            HubError::RateLimited { uri, retry_after, attempts, .. } => rate_limited(uri, *retry_after, *attempts),
+            other => other.to_string(),
+        }
     }
 
     /// Whether another attempt at the request may succeed.
@@ -241,6 +274,17 @@ impl HubError {
         self
     }
 
+    /// The error of a download that has left a part of the file for the next run.
+    pub(crate) fn with_partial_kept(mut self) -> HubError {
+        if let HubError::Unreachable { is_partial_kept, .. }
+        | HubError::Interrupted { is_partial_kept, .. }
+        | HubError::RateLimited { is_partial_kept, .. } = &mut self
+        {
+            *is_partial_kept = true;
+        }
+        self
+    }
+
     /// Whether the model itself may not exist, as opposed to a file in it.
     pub(crate) fn is_model_in_doubt(&self) -> bool {
         self.is_unreachable()
@@ -252,11 +296,11 @@ impl HubError {
     }
 
     pub(crate) fn unreachable(uri: &impl Display, reason: String) -> HubError {
-        HubError::Unreachable { uri: uri.to_string(), reason, attempts: 1 }
+        HubError::Unreachable { uri: uri.to_string(), reason, attempts: 1, is_partial_kept: false }
     }
 
     pub(crate) fn interrupted(uri: &impl Display, reason: impl Into<String>) -> HubError {
-        HubError::Interrupted { uri: uri.to_string(), reason: reason.into(), attempts: 1 }
+        HubError::Interrupted { uri: uri.to_string(), reason: reason.into(), attempts: 1, is_partial_kept: false }
     }
 
     pub(crate) fn protocol(uri: &impl Display, reason: impl Into<String>) -> HubError {
@@ -292,6 +336,7 @@ mod tests {
             uri: String::new(),
             retry_after: Some(Duration::from_secs(seconds)),
             attempts: 1,
+            is_partial_kept: false,
         };
         let wait = |error: HubError| match error.retry() {
             Retry::Later { wait, .. } => Some(wait),

@@ -8,7 +8,7 @@ pub enum HubEvent<'a> {
     Started {
         /// The file's path in the model.
         file: &'a str,
-        /// Its size in bytes, if the server states it.
+        /// The size of the file in bytes, if the server states it.
         size: Option<u64>,
         /// The bytes that an earlier download has left.
         resumed_at: u64,

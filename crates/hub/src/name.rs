@@ -31,7 +31,7 @@ impl HubName {
     /// if nothing exists at that path and it has no extension of a checkpoint. Each may end in `@revision`.
     ///
     /// # Errors
-    /// [`HubError::Name`] for a malformed name after `hf://`.
+    /// [`HubError::Name`] for a malformed name after `hf://`, and for a malformed revision after `owner/name@`.
     pub fn of_input(input: &Path) -> Result<Option<HubName>> {
         let Some(text) = input.to_str() else { return Ok(None) };
         if text.starts_with(SCHEME) {
@@ -42,7 +42,11 @@ impl HubName {
         if !absent || FILE_EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(extension)) {
             return Ok(None);
         }
-        Ok(HubName::parse(text).ok())
+        match HubName::parse(text) {
+            Ok(name) => Ok(Some(name)),
+            Err(error) if text.split_once('@').is_some_and(|(repo, _)| repo_fault(repo).is_none()) => Err(error),
+            Err(_) => Ok(None),
+        }
     }
 
     /// Parses `owner/name` or `owner/name@revision`, with or without `hf://` before it.
@@ -268,5 +272,10 @@ mod tests {
         assert!(of("nobody/nothing").unwrap().is_some_and(|name| !name.explicit));
         assert!(of("hf://nobody/weights.bin").unwrap().is_some_and(|name| name.explicit));
         assert!(of("hf://nothing").is_err());
+        assert_eq!(of("nobody/nothing@x.bin").unwrap(), None);
+        let error = of("nobody/nothing@").unwrap_err().to_string();
+        assert!(error.starts_with("invalid name `nobody/nothing@`: the text after @ is not"), "{error}");
+        let error = of("hf://a/b@x\n\u{1b}").unwrap_err().to_string();
+        assert!(error.starts_with(r"invalid name `hf://a/b@x\n\u{1b}`"), "{error}");
     }
 }

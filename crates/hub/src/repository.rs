@@ -14,7 +14,7 @@ use crate::{HubError, HubEvent, HubName, HubSettings, Result};
 /// A file in the cache.
 pub(crate) struct CachedFile {
     pub(crate) path: PathBuf,
-    /// Its SHA-256, if this run has downloaded and checked it.
+    /// The SHA-256 of the file, if this run has downloaded and checked it.
     sha256: Option<String>,
 }
 
@@ -55,7 +55,7 @@ pub(crate) fn with_repository<T>(
     let found = match attempt(settings.offline.is_none()) {
         Err(unreachable) if unreachable.is_unreachable() => match attempt(false) {
             Ok((found, commit)) => {
-                let used = format!("{unreachable}. The cache of {repo} at {commit} is used instead");
+                let used = format!("{}. The cache of {repo} at {commit} is used instead", unreachable.without_advice());
                 on_event(HubEvent::Note(used));
                 Ok(found)
             }

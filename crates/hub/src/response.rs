@@ -95,7 +95,12 @@ pub(crate) fn check_status(
         },
         429 => {
             let seconds = header_text(&response, "retry-after").and_then(|seconds| seconds.trim().parse().ok());
-            HubError::RateLimited { uri: uri.to_string(), retry_after: seconds.map(Duration::from_secs), attempts: 1 }
+            HubError::RateLimited {
+                uri: uri.to_string(),
+                retry_after: seconds.map(Duration::from_secs),
+                attempts: 1,
+                is_partial_kept: false,
+            }
         }
         408 | 500..=599 => HubError::interrupted(uri, format!("HTTP {status}")),
         _ => HubError::protocol(uri, format!("HTTP {status}")),
@@ -132,7 +137,11 @@ pub(crate) fn not_found(
 /// Turns a failure of the network into an error.
 pub(crate) fn network_error(uri: &Uri, error: Error) -> HubError {
     use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut, UnexpectedEof, WouldBlock};
-    let reason = error.to_string();
+    let reason = match &error {
+        // Without ureq's prefix `io: `.
+        Error::Io(error) => error.to_string(),
+        other => other.to_string(),
+    };
     // Other kinds also cover names that are not found and certificates that are not trusted.
     let is_interrupted = match error {
         Error::Io(error) => matches!(

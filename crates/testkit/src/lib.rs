@@ -20,7 +20,7 @@ pub use core_ml_package::CoreMlPackage;
 pub use damage::Damage;
 pub use editor::ConvertedModel;
 pub use sharp::sharp_checkpoint;
-pub use torch_zip::{write_torch_zip, write_torch_zip_f64};
+pub use torch_zip::{write_torch_zip, write_torch_zip_f64, write_torch_zip_to};
 
 /// A tensor of f32 values in PyTorch's order.
 #[derive(Debug, Clone, PartialEq)]

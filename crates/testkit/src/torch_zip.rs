@@ -1,7 +1,7 @@
 //! A writer for `torch.save`'s zip container, for generated test checkpoints.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Seek, Write};
 use std::path::Path;
 
 use zip::write::SimpleFileOptions;
@@ -16,6 +16,15 @@ use crate::Tensor;
 /// Errors of writing the file.
 pub fn write_torch_zip(path: &Path, tensors: &[(String, Tensor)]) -> io::Result<()> {
     write(path, tensors, &|_| Storage::Float)
+}
+
+/// Writes as [`write_torch_zip`] does, to an open file; `root` is the folder of all entries, by default the stem of the
+/// file's name.
+///
+/// # Errors
+/// Errors of writing the file.
+pub fn write_torch_zip_to(out: impl Write + Seek, root: &str, tensors: &[(String, Tensor)]) -> io::Result<()> {
+    write_to(out, root, tensors, &|_| Storage::Float)
 }
 
 /// Writes as [`write_torch_zip`] does, but tensors with values in `wide` are stored as f64.
@@ -53,8 +62,17 @@ impl Storage {
 }
 
 fn write(path: &Path, tensors: &[(String, Tensor)], storage: &dyn Fn(&str) -> Storage) -> io::Result<()> {
-    let mut zip = ZipWriter::new(BufWriter::new(File::create(path)?));
-    let root = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("archive").to_string();
+    let root = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("archive");
+    write_to(File::create(path)?, root, tensors, storage)
+}
+
+fn write_to(
+    out: impl Write + Seek,
+    root: &str,
+    tensors: &[(String, Tensor)],
+    storage: &dyn Fn(&str) -> Storage,
+) -> io::Result<()> {
+    let mut zip = ZipWriter::new(BufWriter::new(out));
     let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
     let mut entry = |name: &str, bytes: &[u8]| -> io::Result<()> {
         zip.start_file(format!("{root}/{name}"), options)?;

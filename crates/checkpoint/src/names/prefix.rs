@@ -52,10 +52,12 @@ pub fn find_prefix<'a>(
             return choose(&requested);
         }
         let listed: Vec<String> = found.iter().map(|prefix| format!("`{}`", printable_line(prefix))).collect();
-        return no_encoder(match listed.is_empty() {
-            true => hint(names.clone()),
-            false => format!(" under prefix `{requested}`; the prefixes that have one are {}", listed.join(", ")),
-        });
+        let advice = match listed.as_slice() {
+            [] => return no_encoder(hint(names.clone())),
+            [_] if found.contains("") => "the model's tensors have no prefix; leave --prefix out".to_string(),
+            _ => format!("the prefixes that have one are {}", listed.join(", ")),
+        };
+        return no_encoder(format!(" under prefix `{}`; {advice}", printable_line(&requested)));
     }
     match found.iter().collect::<Vec<_>>()[..] {
         [only] => choose(only),
@@ -97,6 +99,9 @@ mod tests {
         let chosen = find_prefix("x.bin".as_ref(), [a.as_str(), b.as_str()].into_iter(), Some("model.b.")).unwrap();
         assert_eq!(chosen.others, ["model.a."]);
         assert!(find(&[&a, &b], Some("model.c")).unwrap_err().to_string().contains("model.b."));
+        let message = find(&[CONV0_WEIGHT], Some("model")).unwrap_err().to_string();
+        let words = " under prefix `model.`; the model's tensors have no prefix; leave --prefix out";
+        assert!(message.ends_with(words), "{message}");
         // A name that merely ends in the same letters does not mark a prefix.
         let joined = format!("x{CONV0_WEIGHT}");
         assert!(find(&[&joined], None).unwrap_err().to_string().contains("nearest"));

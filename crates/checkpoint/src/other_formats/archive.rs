@@ -6,7 +6,7 @@ use std::path::Path;
 use mert_arch::printable_line;
 
 use super::folder::DCP_TO_TORCH;
-use crate::commands::{command, python, quoted};
+use crate::commands::{command, python, word_or_placeholder};
 use crate::torch::open_archive;
 use crate::{CheckpointError, Result};
 
@@ -93,7 +93,7 @@ pub(super) fn archive_kind(path: &Path) -> Result<Option<String>> {
             "it is a zip archive with a checkpoint in it, `{}`; unpack it and give that: `unzip {} {}`",
             printable_line(&name[1..]),
             command("{path}", path),
-            quoted(name.trim_start_matches('/')),
+            word_or_placeholder(name.trim_start_matches('/')),
         ),
         None => format!(
             "it is a zip archive of {} files without a checkpoint of torch.save in it (no data.pkl); unpack it to see \

@@ -73,7 +73,12 @@ pub(super) fn find_state_dict<'a>(
         }
         paths.sort();
         let listed: Vec<String> = paths.iter().map(|path| display_key(path)).collect();
-        let reason = format!("no model is under key `{requested}`; the keys that hold one are: {}", listed.join(", "));
+        let advice = match &paths[..] {
+            [] => "no dictionary in the file holds one".to_string(),
+            [only] if only.is_empty() => "the model is at the file's root; leave --key out".to_string(),
+            _ => format!("the keys that hold one are {}", listed.join(", ")),
+        };
+        let reason = format!("no model under --key `{}`: {advice}", printable_line(requested));
         return Err(CheckpointError::not_a_checkpoint(path, reason));
     }
     match models[..] {

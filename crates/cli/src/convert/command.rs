@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use mert_arch::Layout;
-use mert_checkpoint::{CheckpointError, Source};
+use mert_checkpoint::{CheckpointError, Source, shell_option, shell_word};
 use mert_cli::conversion_cache::assumed_config;
 use mert_cli::hub::{Hub, Messages, open_source};
 use mert_cli::terminal::{print, progress_bar, say};
@@ -183,12 +183,9 @@ pub(crate) fn report(error: &anyhow::Error) {
 
 /// The command as typed, completed with each value of an option.
 fn commands(values: &[String], option: &str) -> String {
-    let quoted = |word: &str| shlex::try_quote(word).map_or_else(|_| word.to_string(), |quoted| quoted.into_owned());
-    let typed: Vec<String> = std::env::args_os().skip(1).map(|word| quoted(&word.to_string_lossy())).collect();
-    let command = |value: &String| {
-        let separator = if value.starts_with('-') { '=' } else { ' ' };
-        format!("\n  mert-convert {} {option}{separator}{}", typed.join(" "), quoted(value))
-    };
-    // A command with control characters could not be pasted.
-    values.iter().filter(|value| !value.contains(char::is_control)).map(command).collect()
+    let typed: Option<Vec<String>> = std::env::args_os().skip(1).map(|word| shell_word(word.to_str()?)).collect();
+    // A command with control characters or other bytes than UTF-8 could not be pasted.
+    let Some(typed) = typed.map(|words| words.join(" ")) else { return String::new() };
+    let options = values.iter().filter_map(|value| shell_option(option, value));
+    options.map(|option| format!("\n  mert-convert {typed} {option}")).collect()
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use comfy_table::{Table, presets};
-use mert_arch::known_by_sha256;
+use mert_arch::{known_by_sha256, printable_line};
 use mert_convert::write::{CoreMlProgram, Written};
 use mert_convert::{ConfigOrigin, Plan, PlannedPreprocessor, Step, StepInput};
 use mert_hub::HubModel;
@@ -24,7 +24,7 @@ pub(super) struct Report {
 fn describe_source(args: &Args, model: Option<&HubModel>, plan: &Plan) -> String {
     let mut text = match model {
         Some(model) => format!("checkpoint   {} at {}\n", model.repo, model.commit),
-        None => format!("checkpoint   {}\n", args.input.display()),
+        None => format!("checkpoint   {}\n", printable_line(&args.input.display().to_string())),
     };
     for note in &plan.notes {
         text += &format!("note         {note}\n");
@@ -173,7 +173,7 @@ pub(super) fn describe_result(
     for (what, reason) in dropped(plan) {
         text += &format!("dropped      {what}: {reason}\n");
     }
-    text += &format!("written      {}\n", path.display());
+    text += &format!("written      {}\n", printable_line(&path.display().to_string()));
     text += &format!("sha256       {}\n", report.sha256);
     text + &summary(plan, program)
 }

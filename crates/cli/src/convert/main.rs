@@ -7,15 +7,12 @@ mod describe;
 use std::process::ExitCode;
 
 use clap::Parser;
-use mert_cli::terminal::Exit;
+use mert_cli::terminal::{Exit, exit_on_signal};
 use mert_fs::remove_temporaries;
 
 fn main() -> ExitCode {
     let args = args::Args::parse();
-    // Without a handler the only loss is that an interrupted conversion leaves its temporary file.
-    let _ = ctrlc::set_handler(|| {
-        remove_temporaries(|| std::process::exit(Exit::Interrupted.code().into()));
-    });
+    exit_on_signal();
     match command::run(&args) {
         Ok(()) => Exit::Success.into(),
         Err(error) => {

@@ -1,43 +1,80 @@
-//! `mert-generate`: writes a checkpoint with MERT's names and shapes and generated weights.
+//! `mert-generate`: writes a checkpoint with MERT's names and shapes and generated weights, for tests and demos.
 
 use std::fs;
-use std::io::{self, Write};
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use mert_arch::Config;
-use mert_testkit::{sharp_checkpoint, write_torch_zip};
+use mert_arch::{CONFIG_FILE, Config, printable_line};
+use mert_cli::terminal::{Exit, exit_on_signal, print, say};
+use mert_fs::{AtomicFile, FsError, is_same_file, remove_temporaries};
+use mert_testkit::{sharp_checkpoint, write_torch_zip_to};
 
-/// Writes FOLDER/pytorch_model.bin and FOLDER/config.json: MERT-v1-95M's names and shapes (or those of
-/// --config), generated weights, no licence attached.
-#[derive(Parser)]
+/// The stem of the checkpoint's name, which is also the folder in its zip archive.
+const WEIGHTS: &str = "pytorch_model";
+
+/// Writes a checkpoint with generated weights, for tests and demos: FOLDER/pytorch_model.bin and FOLDER/config.json.
+///
+/// The tensors have the names and shapes of MERT-v1-95M, or those that --config implies. No licence is attached to them.
+/// The same seed gives the same files. Exit status: 0 written, 2 refused or failed, 130 interrupted.
+#[derive(Debug, Parser)]
+#[command(version)]
 struct Args {
-    /// The folder to write to; it is made if it does not exist
+    /// The folder to write to; created if missing
     folder: PathBuf,
-    /// Another architecture
+    /// A config.json with the architecture [default: MERT-v1-95M's]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The same seed gives the same file
+    /// The seed of the generated weights
     #[arg(long, default_value_t = 20_261_121)]
     seed: u64,
+    /// Replace the files if they exist
+    #[arg(long)]
+    force: bool,
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
     let args = Args::parse();
+    exit_on_signal();
+    match run(&args) {
+        Ok(()) => Exit::Success.into(),
+        Err(error) => {
+            // The error may be that the signal handler has removed the temporary files; that must finish first.
+            remove_temporaries(|| ());
+            say(&format!("mert-generate: {error:#}"));
+            Exit::Error.into()
+        }
+    }
+}
+
+fn run(args: &Args) -> anyhow::Result<()> {
     let config = match &args.config {
         Some(path) => {
-            let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+            let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
             Config::from_json(&text).with_context(|| path.display().to_string())?
         }
         None => Config::mert_v1_95m(),
     };
-    fs::create_dir_all(&args.folder)?;
+    let (weights_path, config_path) = (args.folder.join(format!("{WEIGHTS}.bin")), args.folder.join(CONFIG_FILE));
+    for path in [&weights_path, &config_path] {
+        if args.config.as_ref().is_some_and(|config| is_same_file(config, path)) {
+            return Err(FsError::OutputIsInput { path: path.clone() }.into());
+        }
+    }
+    fs::create_dir_all(&args.folder).map_err(|source| FsError::write(&args.folder, source))?;
+    let mut weights_file = AtomicFile::create(&weights_path, args.force)?;
+    let config_file = AtomicFile::create(&config_path, args.force)?;
     let tensors = sharp_checkpoint(&config, args.seed);
-    let file = args.folder.join("pytorch_model.bin");
-    write_torch_zip(&file, &tensors)?;
-    fs::write(args.folder.join("config.json"), config.to_json() + "\n")?;
+    write_torch_zip_to(weights_file.file_mut(), WEIGHTS, &tensors)
+        .map_err(|source| FsError::write(&weights_path, source))?;
+    fs::write(config_file.temporary_path(), config.to_json() + "\n")
+        .map_err(|source| FsError::write(&config_path, source))?;
+    // The configuration first: weights without one would be taken for a model of another architecture.
+    config_file.commit()?;
+    weights_file.commit()?;
     let values: usize = tensors.iter().map(|(_, tensor)| tensor.values.len()).sum();
-    writeln!(io::stdout(), "{}: {} tensors, {values} values", file.display(), tensors.len())?;
+    let path = printable_line(&weights_path.display().to_string());
+    print(&format!("{path}: {} tensors, {values} values\n", tensors.len()))?;
     Ok(())
 }

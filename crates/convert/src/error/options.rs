@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use mert_checkpoint::shell_option;
+
 /// Options that drop tensors outside the encoder: by name, or by module where one holds many.
 pub(super) fn drop_options(names: &[(&str, Option<&str>)]) -> String {
     const ONE_BY_ONE: usize = 3;
     let mut modules: BTreeMap<Option<&str>, Vec<&str>> = BTreeMap::new();
     names.iter().for_each(|(name, module)| modules.entry(*module).or_default().push(name));
     let options = modules.iter().flat_map(|(module, names)| match module {
-        Some(module) if names.len() > ONE_BY_ONE => vec![option("--drop", &format!("{module}*"))],
-        _ => names.iter().map(|name| option("--drop", name)).collect(),
+        Some(module) if names.len() > ONE_BY_ONE => vec![shell_option("--drop", &format!("{module}*"))],
+        _ => names.iter().map(|name| shell_option("--drop", name)).collect(),
     });
     let (paste, other): (Vec<_>, Vec<_>) = options.partition(Option::is_some);
     let mut advice: Vec<String> = Vec::new();
@@ -27,37 +29,10 @@ pub(super) const DROP_PATTERN: &str = "a --drop pattern that ends in * before th
 
 /// `--drop` with a tensor's name, or advice on a pattern for it.
 pub(super) fn drop_option(name: &str) -> String {
-    option("--drop", name).unwrap_or_else(|| DROP_PATTERN.into())
+    shell_option("--drop", name).unwrap_or_else(|| DROP_PATTERN.into())
 }
 
 /// `--prefix` with its value, or without it if that cannot be pasted.
 pub(super) fn prefix_option(prefix: &str) -> String {
-    option("--prefix", prefix).unwrap_or_else(|| "--prefix".into())
-}
-
-/// An option with its value, quoted for a shell; `None` if the value has control characters, which a terminal would
-/// interpret. A value that begins with `-` is joined by `=`, because it would be read as another option.
-fn option(name: &str, value: &str) -> Option<String> {
-    let separator = if value.starts_with('-') { '=' } else { ' ' };
-    let quoted = value.replace('\'', r"'\''");
-    (!value.contains(char::is_control)).then(|| format!("{name}{separator}'{quoted}'"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn options_can_be_pasted() {
-        for (value, expected) in [
-            ("a b", Some("--drop 'a b'")),
-            ("it's", Some(r"--drop 'it'\''s'")),
-            ("-rf*", Some("--drop='-rf*'")),
-            ("", Some("--drop ''")),
-            ("a\u{1b}[31m", None),
-            ("a\nb", None),
-        ] {
-            assert_eq!(option("--drop", value).as_deref(), expected);
-        }
-    }
+    shell_option("--prefix", prefix).unwrap_or_else(|| "--prefix".into())
 }

@@ -31,7 +31,7 @@ const MUTATIONS: usize = 6;
 pub struct Seed {
     /// The file's name, which some parsers look at.
     pub name: String,
-    /// Its bytes.
+    /// The bytes of the file.
     pub bytes: Vec<u8>,
 }
 

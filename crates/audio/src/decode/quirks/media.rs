@@ -1,5 +1,7 @@
-//! A file as it is presented to a reader: pieces of it, with some bytes replaced. symphonia's readers take headers
-//! literally and reject files for fields that decoding does not need.
+//! A file as it is presented to a reader: pieces of it, with some bytes replaced. The readers of symphonia 0.6.1 take
+//! headers literally and reject files for fields that decoding does not need, as in [format chunks of
+//! WAV](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-format-riff/src/wave/chunks.rs#L62-L77); the files
+//! about formats say which.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};

@@ -1,5 +1,7 @@
-//! The size of uncompressed samples, from sizes in headers that contradict each other or the file. Readers take one of
-//! them literally.
+//! The size of uncompressed samples, from sizes in headers that contradict each other or the file.
+//! symphonia-format-riff 0.6.1 takes the [size of the data
+//! chunk](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-format-riff/src/wave/chunks.rs#L611-L616)
+//! literally, except 2³² − 1, so that a size that was never updated, or that has wrapped around, loses samples.
 
 /// The size of the samples, with a note about a guess.
 #[derive(Debug, PartialEq, Eq)]

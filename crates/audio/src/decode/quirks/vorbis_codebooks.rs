@@ -1,6 +1,6 @@
-//! The size of the codebooks in a Vorbis setup header. lewton 0.10.2
-//! [reserves](https://github.com/RustAudio/lewton/blob/master/src/header.rs) the vectors of a codebook, entries times
-//! dimensions, before it has read them, so that a changed header of a few kilobytes takes gigabytes.
+//! The size of the codebooks in a Vorbis setup header. lewton 0.10.2 (`lookup_vec_val_decode` in its `header.rs`)
+//! reserves the vectors of a codebook, entries times dimensions, before it has computed them, so that a changed header
+//! of a few kilobytes takes gigabytes.
 
 /// The largest number of floats in the vectors of all codebooks together. Those of the Xiph encoder have under a million.
 const MOST_VALUES: u64 = 1 << 22;

@@ -1,4 +1,5 @@
-//! The interface between the scan of a frame stream and the headers of each codec.
+//! The interface between the scan of a frame stream and the headers of each codec: what has to be known of a frame to
+//! count it, because symphonia-bundle-mp3 and symphonia-codec-aac 0.6.1 drop invalid ones without an error (`mod.rs`).
 
 use super::lame_tag;
 

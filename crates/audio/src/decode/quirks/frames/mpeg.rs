@@ -1,4 +1,6 @@
-//! MPEG audio as a frame stream: MP1, MP2 and MP3.
+//! MPEG audio as a frame stream: MP1, MP2 and MP3. symphonia-bundle-mp3 0.6.1 takes the [number of
+//! frames](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-bundle-mp3/src/demuxer.rs#L438-L449) from the
+//! Xing tag, or estimates it from the bit rate, and does not compare it with the stream.
 
 use super::header::FrameHeader;
 use super::lame_tag;

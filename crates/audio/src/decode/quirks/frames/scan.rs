@@ -1,4 +1,6 @@
-//! The scan of a frame stream: where its frames are, and what lies between them.
+//! The scan of a frame stream: where its frames are, and what lies between them. symphonia-bundle-mp3 0.6.1
+//! [skips](https://github.com/pdeljanov/Symphonia/blob/v0.6.1/symphonia-bundle-mp3/src/header.rs#L79-L101) all bytes up
+//! to the next sync word without an error, so that the rest of a damaged stream would move forward in time.
 
 use std::fs::File;
 
