@@ -92,11 +92,14 @@ impl GateArgs {
         self.config.as_ref().or(self.model.as_ref()).cloned().unwrap_or_else(|| FIXTURE.into())
     }
 
-    /// The checks to run; none for the built-in fixture. Reports that would replace an input are removed from `reports`.
+    /// The checks to run; none for the built-in fixture. Reports that would replace an input, or that
+    /// cannot be written, are removed from `reports`.
     fn checks(&self, reports: &mut Reports<'_>) -> anyhow::Result<Vec<Check>> {
         let named: Vec<PathBuf> =
             self.model.iter().chain(&self.config).chain(self.references.files()).cloned().collect();
-        reports.drop_inputs(&named)?;
+        // A report that would replace an input must be dropped even if another one cannot be written.
+        let (inputs, unwritable) = (reports.drop_inputs(&named), reports.drop_unwritable());
+        inputs.and(unwritable)?;
         let mut checks = match (&self.config, &self.model) {
             (Some(file), _) => gate_file::read(file)?,
             (None, Some(model)) => vec![self.check(model)],
