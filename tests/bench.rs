@@ -156,6 +156,33 @@ fn runs_on_demand() {
     assert_eq!(run("").len(), 1, "without runs there is no summary");
 }
 
+/// An interrupted run removes the unpacked fixture and reports the interruption.
+#[cfg(unix)]
+#[test]
+fn an_interrupt_is_exit_status_130_and_leaves_no_temporary_files() {
+    use std::process::{Command, Stdio};
+    use std::time::{Duration, Instant};
+
+    let folder = TempDir::new().unwrap();
+    let files = || std::fs::read_dir(folder.path()).unwrap().count();
+    for signal in ["-INT", "-TERM"] {
+        let mut child = Command::new(runner::binary("mert-verify"))
+            .args(["bench", "--runs", "10000", "--threads", "1"])
+            .env("TMPDIR", folder.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let start = Instant::now();
+        while files() == 0 {
+            assert!(start.elapsed() < Duration::from_secs(60), "no fixture was unpacked");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+        assert_eq!(child.wait().unwrap().code(), Some(130), "{signal}");
+        assert_eq!(files(), 0, "{signal}");
+    }
+}
+
 #[test]
 fn bad_usage_is_exit_status_2_and_says_why() {
     let folder = TempDir::new().unwrap();

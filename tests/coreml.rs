@@ -173,7 +173,7 @@ fn emulation_shows_what_half_precision_costs() {
     let path = tiny(&folder, &CoreMlOptions { frames: true, ..options("1", "ios15") });
     let (code, output, exact) = verified(&path, &reference(), &[]);
     assert_eq!(code, 0, "{output}");
-    let (code, output, emulated) = verified(&path, &reference(), &["--emulate", "f16"]);
+    let (code, output, emulated) = verified(&path, &reference(), &["--emulate", "float16"]);
     assert_eq!(code, 0, "{output}");
     assert!(output.contains("ONLY THE ROUNDING"), "{output}");
     assert_eq!(worst(&emulated).len(), 2);

@@ -107,10 +107,35 @@ fn reports_follow_links_and_leave_devices_alone() {
     assert_eq!(code, 0);
     assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["passed"], true);
 
-    // An error of writing is printed after the verdict, with the name that the user gave.
-    let (code, out, err) = mert_verify(&["--json", "/no/such/folder/r.json"]);
+    // An error of writing is printed after the verdict.
+    #[cfg(target_os = "linux")]
+    {
+        let (code, out, err) = mert_verify(&["--json", "/dev/full"]);
+        assert_eq!(code, 2);
+        assert!(out.contains("PASSED") && err.contains("cannot write /dev/full"), "{out}{err}");
+    }
+}
+
+/// A report that cannot be written ends the run before anything is computed. The other reports say so.
+#[test]
+fn an_unwritable_report_is_found_before_the_comparison() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::create_dir(path("music")).unwrap();
+    for unwritable in [path("absent/r.json"), path("music")] {
+        let (code, out, err) = mert_verify(&["--json", arg(&unwritable), "--markdown", arg(&path("r.md"))]);
+        assert_eq!(code, 2);
+        assert!(out.contains("COULD NOT BE CHECKED") && !out.contains("PASSED"), "{out}");
+        // The message has the name that the user gave, not that of a temporary file.
+        assert!(err.contains(arg(&unwritable)) && !err.contains("partial"), "{err}");
+        let markdown = std::fs::read_to_string(path("r.md")).unwrap();
+        assert!(markdown.contains(arg(&unwritable)), "{markdown}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "no other file is left");
+    }
+    let (m, r, absent) = (model(), reference(), path("absent/states.npz"));
+    let (code, _, err) = mert_verify(&["hidden-states", arg(&m), "--input", arg(&r), "--output", arg(&absent)]);
     assert_eq!(code, 2);
-    assert!(out.contains("PASSED") && err.contains("/no/such/folder/r.json") && !err.contains("partial"), "{out}{err}");
+    assert!(err.contains(arg(&absent)), "{err}");
 }
 
 #[test]

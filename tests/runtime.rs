@@ -167,8 +167,16 @@ fn files_that_are_not_converted_models_are_errors() {
     let good = std::fs::read(model_path()).unwrap();
     assert!(open(b"").contains("empty"));
     assert!(open(b"nonsense").contains("not a readable safetensors file"));
-    assert!(open(&good[..good.len() - 1]).contains("not a readable safetensors file"));
-    assert!(open(&good[..1000]).contains("not a readable safetensors file"));
+    for length in [good.len() - 1, 1000, 8] {
+        let message = open(&good[..length]);
+        assert!(message.contains("is an incomplete safetensors file"), "{message}");
+        assert!(message.contains("copy or convert it again"), "{message}");
+    }
+    let checkpoints = ["mert-tiny/pytorch_model.bin", "containers/legacy.bin"];
+    for checkpoint in checkpoints {
+        let message = open(&std::fs::read(fixture(checkpoint)).unwrap());
+        assert!(message.contains("is a PyTorch checkpoint; convert it with mert-convert first"), "{message}");
+    }
     let plain = std::fs::read(fixture("containers/plain.safetensors")).unwrap();
     assert!(open(&plain).contains("convert the original checkpoint"));
     assert!(matches!(ConvertedFile::open(&folder.path().join("absent")), Err(Error::Open { .. })));

@@ -206,6 +206,10 @@ fn errors_are_exit_status_2() {
         (&[m, "--reference", r, "--device", "tpu"], "unknown device"),
         (&["--config", "/no/verify.yaml"], "/no/verify.yaml"),
         (&["--config", "/no/verify.yaml", "--reference", r], "cannot be used with"),
+        (
+            &["--config", "/no/verify.yaml", "--layers", "3"],
+            "'--config <FILE>' cannot be used with '--layers <LAYERS>'",
+        ),
         (&["--reference", r], "MODEL"),
         (&[m, "--no-such-flag"], "--no-such-flag"),
     ] {

@@ -7,9 +7,9 @@ use mert_testkit::protobuf::{Field, Message};
 /// The way in which a mutant must fail.
 #[derive(Clone, Copy)]
 pub(super) enum Fails {
-    /// It runs, and the gate finds its numbers wrong: exit status 1.
+    /// The gate runs the mutant and finds its numbers wrong: exit status 1.
     Gate,
-    /// It is refused before or while it runs, with a message that contains this: exit status 2.
+    /// The gate refuses the mutant, before or while it runs it, with a message that contains this text: exit status 2.
     With(&'static str),
 }
 

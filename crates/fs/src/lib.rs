@@ -32,7 +32,7 @@ pub use error::FsError;
 pub use mapped::{MappedBytes, MappedFile};
 pub use output::{is_same_file, parent_folder, resolved};
 pub use positional::write_all_at;
-pub use temporary::{remove_stale_temporaries, remove_temporaries};
+pub use temporary::{TemporaryFolder, remove_stale_temporaries, remove_temporaries, temporary_folder};
 pub use writeback::Writeback;
 
 pub(crate) type Result<T, E = FsError> = std::result::Result<T, E>;

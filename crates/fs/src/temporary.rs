@@ -8,6 +8,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use tempfile::TempDir;
+
 use crate::output::parent_folder;
 use crate::{FsError, Result};
 
@@ -31,6 +33,28 @@ pub(crate) fn create<T>(make: impl FnOnce() -> Result<T>, path: impl Fn(&T) -> &
     let temporary = make()?;
     temporaries.insert(path(&temporary).to_path_buf());
     Ok(temporary)
+}
+
+/// A folder among the system's temporary files, removed with its content when this is dropped, or by
+/// [`remove_temporaries`].
+#[derive(Debug)]
+pub struct TemporaryFolder(TempDir);
+
+impl TemporaryFolder {
+    /// The path of the folder.
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+/// Creates a folder among the system's temporary files, whose name begins with `prefix`.
+///
+/// # Errors
+/// [`FsError::Write`] for the folder of temporary files.
+pub fn temporary_folder(prefix: &str) -> Result<TemporaryFolder> {
+    let make = || tempfile::Builder::new().prefix(prefix).tempdir();
+    let failed = |error: io::Error| FsError::write(&std::env::temp_dir(), error.kind().into());
+    create(|| make().map(TemporaryFolder).map_err(failed), TemporaryFolder::path)
 }
 
 /// Makes a temporary file or folder beside `path` with `make`, under a hidden name and with the permissions `mode`, to

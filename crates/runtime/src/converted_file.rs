@@ -1,14 +1,14 @@
 //! Converted files: safetensors in either layout and any dtype, read as tensors in PyTorch's order.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Shape, Tensor};
 use candle_nn::var_builder::SimpleBackend;
 use candle_nn::{Init, VarBuilder};
-use mert_arch::{Dtype, Layout, Metadata, Role, inventory};
-use safetensors::SafeTensors;
+use mert_arch::{Dtype, Layout, Metadata, Role, inventory, printable_line};
+use mert_fs::MappedFile;
+use safetensors::{SafeTensorError, SafeTensors};
 
 use crate::Error;
 use crate::device::candle_dtype;
@@ -32,7 +32,7 @@ pub struct ConvertedFile {
     path: PathBuf,
     metadata: Metadata,
     entries: HashMap<String, Entry>,
-    data: memmap2::Mmap,
+    data: MappedFile,
 }
 
 struct Entry {
@@ -48,11 +48,12 @@ impl ConvertedFile {
     /// the layout and dtype that its metadata names.
     ///
     /// # Errors
-    /// [`Error::Open`], [`Error::NotSafetensors`], [`Error::Metadata`] or [`Error::Tensors`].
+    /// [`Error::Open`], [`Error::NotSafetensors`], [`Error::TorchCheckpoint`], [`Error::Incomplete`],
+    /// [`Error::Metadata`] or [`Error::Tensors`].
     pub fn open(path: &Path) -> Result<Self, Error> {
         let data = map(path)?;
         let (header_length, header) =
-            SafeTensors::read_metadata(&data).map_err(|error| Error::not_safetensors(path, error))?;
+            SafeTensors::read_metadata(data.bytes()).map_err(|error| unreadable(path, data.bytes(), error))?;
         let lookup = |key: &str| header.metadata().as_ref()?.get(key).map(String::as_str);
         let metadata = Metadata::from_lookup(lookup).map_err(|source| Error::metadata(path, source))?;
 
@@ -80,7 +81,7 @@ impl ConvertedFile {
             entries.insert(spec.name, entry);
         }
         if let Some(name) = stored.keys().min() {
-            return Err(Error::tensors(path, format!("tensor `{}` is not part of the model", name.escape_debug())));
+            return Err(Error::tensors(path, format!("tensor `{}` is not part of the model", printable_line(name))));
         }
         Ok(ConvertedFile { path: path.to_path_buf(), metadata, entries, data })
     }
@@ -102,7 +103,7 @@ impl ConvertedFile {
 
     fn load(&self, name: &str, dtype: DType, device: &Device) -> candle_core::Result<Tensor> {
         let entry = self.entries.get(name).ok_or_else(|| missing(name))?;
-        let bytes = &self.data[entry.range.clone()];
+        let bytes = &self.data.bytes()[entry.range.clone()];
         let stored = Tensor::from_raw_buffer(bytes, entry.dtype, &entry.shape, &Device::Cpu)?;
         let torch_order = match (self.metadata.layout, entry.role.is_conv1d()) {
             // candle multiplies a non-contiguous kernel wrongly, so the copy is required.
@@ -114,20 +115,41 @@ impl ConvertedFile {
 }
 
 /// Maps a file into memory. An empty file, which not every system can map, is an error.
-fn map(path: &Path) -> Result<memmap2::Mmap, Error> {
-    let open = || {
-        let file = File::open(path)?;
-        let len = file.metadata()?.len();
-        Ok((file, len))
-    };
-    let (file, len) = open().map_err(|source| Error::open(path, source))?;
-    if len == 0 {
+fn map(path: &Path) -> Result<MappedFile, Error> {
+    let metadata = std::fs::metadata(path).map_err(|source| Error::open(path, source))?;
+    if metadata.len() == 0 {
         return Err(Error::not_safetensors(path, "it is empty"));
     }
-    // SAFETY: the map is only read. The converter replaces files by renaming, never in place; a program that truncated
-    // the file while it is mapped would end this one, as with any map.
-    #[allow(unsafe_code)]
-    unsafe { memmap2::Mmap::map(&file) }.map_err(|source| Error::open(path, source))
+    MappedFile::open(path).map_err(|source| Error::open(path, source))
+}
+
+/// The error for a file whose header `error` refuses.
+fn unreadable(path: &Path, bytes: &[u8], error: SafeTensorError) -> Error {
+    // Only the first character of the JSON header tells a header that is cut short from other binary data.
+    let has_header = bytes.get(8).is_none_or(|&byte| byte == b'{');
+    match error {
+        _ if is_torch_checkpoint(bytes) => Error::TorchCheckpoint { path: path.to_path_buf() },
+        SafeTensorError::InvalidHeaderLength if has_header => Error::incomplete(path, "its header is cut short"),
+        SafeTensorError::MetadataIncompleteBuffer => {
+            Error::incomplete(path, "it does not end where its last tensor ends")
+        }
+        other => Error::not_safetensors(path, other),
+    }
+}
+
+/// Whether a file begins as `torch.save` begins it: with a zip entry `…/data.pkl`, as
+/// [`inline_container.cc`](https://github.com/pytorch/pytorch/blob/main/caffe2/serialize/inline_container.cc) writes it
+/// first, or in the older format with the pickled magic number of
+/// [`serialization.py`](https://github.com/pytorch/pytorch/blob/main/torch/serialization.py).
+fn is_torch_checkpoint(bytes: &[u8]) -> bool {
+    const LEGACY: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
+    // A zip file's local header: the signature, the length of the name at 26, the name at 30.
+    let name = || {
+        let length = u16::from_le_bytes(bytes.get(26..28)?.try_into().ok()?);
+        bytes.get(30..30 + usize::from(length))
+    };
+    bytes.starts_with(LEGACY)
+        || bytes.starts_with(b"PK\x03\x04") && name().is_some_and(|name| name.ends_with(b"/data.pkl"))
 }
 
 /// The safetensors name of a dtype.

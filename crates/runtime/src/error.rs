@@ -27,6 +27,20 @@ pub enum Error {
         /// The defect.
         reason: String,
     },
+    /// The file is a PyTorch checkpoint.
+    #[error("{path} is a PyTorch checkpoint; convert it with mert-convert first")]
+    TorchCheckpoint {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file's length is not the one that its header implies.
+    #[error("{path} is an incomplete safetensors file: {reason}; copy or convert it again")]
+    Incomplete {
+        /// The file.
+        path: PathBuf,
+        /// The part that the file does not hold.
+        reason: &'static str,
+    },
     /// The file was not written by mert-convert.
     #[error("{path}: {source}")]
     Metadata {
@@ -96,6 +110,10 @@ impl Error {
 
     pub(crate) fn not_safetensors(path: &Path, reason: impl ToString) -> Self {
         Error::NotSafetensors { path: path.to_path_buf(), reason: reason.to_string() }
+    }
+
+    pub(crate) fn incomplete(path: &Path, reason: &'static str) -> Self {
+        Error::Incomplete { path: path.to_path_buf(), reason }
     }
 
     pub(crate) fn metadata(path: &Path, source: MetadataError) -> Self {

@@ -3,17 +3,17 @@
 
 use std::path::PathBuf;
 
-use mert_fs::FsError;
-use tempfile::TempDir;
+use mert_fs::{FsError, TemporaryFolder, temporary_folder};
 
 use crate::Result;
 
 const MODEL: &[u8] = include_bytes!("../../../fixtures/mert-tiny/model.safetensors");
 const REFERENCE: &[u8] = include_bytes!("../../../fixtures/mert-tiny/reference.npz");
 
-/// The built-in fixture in a temporary folder, which is removed when this is dropped.
+/// The built-in fixture in a temporary folder, which is removed when this is dropped, or by
+/// [`mert_fs::remove_temporaries`].
 pub struct Fixture {
-    folder: TempDir,
+    folder: TemporaryFolder,
 }
 
 impl Fixture {
@@ -22,11 +22,7 @@ impl Fixture {
     /// # Errors
     /// [`VerifyError::Output`](crate::VerifyError::Output).
     pub fn unpack() -> Result<Self> {
-        let folder = tempfile::Builder::new()
-            .prefix("mert-verify-")
-            .tempdir()
-            .map_err(|source| FsError::write(&std::env::temp_dir(), source))?;
-        let fixture = Fixture { folder };
+        let fixture = Fixture { folder: temporary_folder("mert-verify-")? };
         for (path, bytes) in [(fixture.model(), MODEL), (fixture.reference(), REFERENCE)] {
             std::fs::write(&path, bytes).map_err(|source| FsError::write(&path, source))?;
         }

@@ -7,7 +7,7 @@ use crate::{bench, gate, hidden_states, reference, reports};
 /// Verifies that a converted MERT or HuBERT model still computes what PyTorch computes.
 ///
 /// Without MODEL the built-in fixture is run. Exit status: 0 passed or done, 1 the gate failed, 2 could
-/// not be checked or done.
+/// not be checked or done, 130 interrupted.
 #[derive(Debug, Parser)]
 #[command(
     version,

@@ -14,6 +14,26 @@ use crate::options::{CompareArgs, ComputeArgs, PackageArgs, ReferencesArgs, Repo
 use crate::reports::Reports;
 use crate::text;
 
+/// The options that `--config` replaces. Listed one by one: of a group, clap would name also those that were not given.
+const CONFIG_CONFLICTS: [&str; 16] = [
+    "model",
+    "reference",
+    "checkpoint",
+    "checkpoint_config",
+    "input",
+    "audio",
+    "window",
+    "ffmpeg",
+    "layers",
+    "isolate",
+    "require_structure",
+    "device",
+    "dtype",
+    "engine",
+    "compute_units",
+    "emulate",
+];
+
 #[derive(Debug, Args)]
 pub(crate) struct GateArgs {
     /// The converted file, a folder with a model.safetensors, a Core ML package, or a model of the hub that holds a
@@ -22,7 +42,7 @@ pub(crate) struct GateArgs {
     #[command(flatten)]
     references: ReferencesArgs,
     /// A verify.yaml that lists models, references and tolerances
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "ReferencesArgs", "CompareArgs", "ComputeArgs", "PackageArgs"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = CONFIG_CONFLICTS)]
     config: Option<PathBuf>,
     #[command(flatten)]
     compare: CompareArgs,
@@ -72,11 +92,14 @@ impl GateArgs {
         self.config.as_ref().or(self.model.as_ref()).cloned().unwrap_or_else(|| FIXTURE.into())
     }
 
-    /// The checks to run; none for the built-in fixture. Reports that would replace an input are removed from `reports`.
+    /// The checks to run; none for the built-in fixture. Reports that would replace an input, or that
+    /// cannot be written, are removed from `reports`.
     fn checks(&self, reports: &mut Reports<'_>) -> anyhow::Result<Vec<Check>> {
         let named: Vec<PathBuf> =
             self.model.iter().chain(&self.config).chain(self.references.files()).cloned().collect();
-        reports.drop_inputs(&named)?;
+        // A report that would replace an input must be dropped even if another one cannot be written.
+        let (inputs, unwritable) = (reports.drop_inputs(&named), reports.drop_unwritable());
+        inputs.and(unwritable)?;
         let mut checks = match (&self.config, &self.model) {
             (Some(file), _) => gate_file::read(file)?,
             (None, Some(model)) => vec![self.check(model)],
@@ -108,5 +131,22 @@ impl GateArgs {
         verdict.comparisons.iter_mut().for_each(|comparison| comparison.reference = reference.into());
         verdict.timings.iter_mut().for_each(|time| time.reference = reference.into());
         Ok(verdict)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn config_conflicts_with_all_that_it_replaces() {
+        let mut command = crate::args::Args::command();
+        command.build();
+        let config = command.get_arguments().find(|arg| arg.get_id() == "config").unwrap();
+        let conflicts: Vec<_> = command.get_arg_conflicts_with(config).iter().map(|arg| arg.get_id()).collect();
+        for arg in command.get_arguments().map(|arg| arg.get_id()) {
+            let beside = ["config", "json", "junit", "markdown", "quiet", "help", "version"].contains(&arg.as_str());
+            assert_ne!(conflicts.contains(&arg), beside, "{arg}");
+        }
     }
 }

@@ -19,7 +19,8 @@ use crate::output::check_output;
 
 #[derive(Debug, Args)]
 pub(crate) struct HiddenStatesArgs {
-    /// The converted file, or a model of the hub that holds a converted model.safetensors
+    /// The converted file, a folder with a model.safetensors, or a model of the hub that holds a converted
+    /// model.safetensors (owner/name)
     model: PathBuf,
     /// The clip, .npy or .npz, exactly as it enters the model
     #[arg(long, value_name = "FILE")]

@@ -10,7 +10,7 @@ use mert_verify::gate::Verdict;
 use mert_verify::report;
 
 use crate::options::ReportArgs;
-use crate::output::same_file;
+use crate::output::{check_writable, is_an_input, same_file};
 
 type Render = fn(&Verdict) -> String;
 
@@ -34,8 +34,8 @@ impl<'a> Reports<'a> {
     pub(super) fn drop_inputs(&mut self, inputs: &[PathBuf]) -> anyhow::Result<()> {
         let (mut kept, mut mistake): (Vec<(&Path, Render)>, _) = (Vec::new(), None);
         for &(path, render) in &self.files {
-            if let Some(input) = inputs.iter().find(|input| same_file(path, input)) {
-                mistake.get_or_insert(anyhow!("{} is an input; give the report another name", input.display()));
+            if inputs.iter().any(|input| same_file(path, input)) {
+                mistake.get_or_insert(is_an_input(path));
             } else if kept.iter().any(|(other, _)| *other == path || same_file(other, path)) {
                 let path = path.display();
                 mistake.get_or_insert(anyhow!("two reports are to be written to {path}; give each a name of its own"));
@@ -45,6 +45,23 @@ impl<'a> Reports<'a> {
         }
         self.files = kept;
         mistake.map_or(Ok(()), Err)
+    }
+
+    /// Drops the reports that cannot be written.
+    ///
+    /// # Errors
+    /// The first reason.
+    pub(super) fn drop_unwritable(&mut self) -> anyhow::Result<()> {
+        let mut first = Ok(());
+        self.files.retain(|(path, _)| {
+            let checked = check_writable(path);
+            let keep = checked.is_ok();
+            if first.is_ok() {
+                first = checked;
+            }
+            keep
+        });
+        Ok(first?)
     }
 
     /// Drops the reports that may replace an input, for a run that ends before its inputs are known: an existing file

@@ -112,7 +112,11 @@ pub enum Emulation {
 impl FromStr for Emulation {
     type Err = String;
 
+    /// Parses the names of [`Dtype::F16`].
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text == "f16" { Ok(Emulation::F16) } else { Err(format!("cannot emulate `{text}`: expected f16")) }
+        match text.parse() {
+            Ok(Dtype::F16) => Ok(Emulation::F16),
+            _ => Err(format!("cannot emulate `{text}`: expected f16")),
+        }
     }
 }

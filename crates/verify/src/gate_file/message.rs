@@ -3,11 +3,23 @@
 
 use std::borrow::Cow;
 
+use mert_arch::printable_line;
 use serde_yaml::{Error, MessageFormatter, UserMessageFormatter};
 
-/// Describes an error of the file: its position, the fault, and what to do.
+/// Describes an error of the file in one sentence: its position, the fault, and what to do.
 pub(super) fn explain(error: &Error) -> String {
-    error.render_with_formatter(&Messages)
+    let message = Messages.format_message(error.without_snippet());
+    match error.location() {
+        Some(location) => format!("line {} column {}: {message}", location.line(), location.column()),
+        None => message.into(),
+    }
+}
+
+/// The key among `expected` that `field` may be meant for.
+fn nearest<'a>(field: &str, expected: &[&'a str]) -> Option<&'a str> {
+    let similarity = |key: &&&str| strsim::normalized_damerau_levenshtein(field, key);
+    let nearest = expected.iter().max_by(|a, b| similarity(a).total_cmp(&similarity(b)))?;
+    (similarity(&nearest) > 0.5).then_some(*nearest)
 }
 
 struct Messages;
@@ -23,6 +35,12 @@ impl MessageFormatter for Messages {
             }
             Error::DuplicateMappingKey { key: Some(key), .. } => {
                 return format!("a second `{key}:` in the same place; remove one of them").into();
+            }
+            Error::SerdeUnknownField { field, expected, .. } => {
+                let suggestion =
+                    nearest(field, expected).map_or(String::new(), |key| format!("; did you mean `{key}`?"));
+                let (field, expected) = (printable_line(field), expected.join(", "));
+                return format!("unknown field `{field}`: expected one of {expected}{suggestion}").into();
             }
             Error::MultipleDocuments { .. } => {
                 "a second YAML document; remove the line `---` and list all models under one `models:`"

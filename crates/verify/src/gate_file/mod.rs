@@ -247,11 +247,16 @@ mod tests {
             ("models:\n  - {model: a, references: [r], isolate: maybe}", "expected true or false"),
             ("models:\n  - {model: a, references: [r], tolerance: {structure: {nmse: low}}}", "such as 1e-6"),
             ("models:\n  - {model: *a, references: [r]}", "quote it"),
+            (
+                "models:\n  - {model: a, refrences: [r]}",
+                "line 2 column 16: unknown field `refrences`: expected one of model",
+            ),
+            ("models:\n  - {model: a, refrences: [r]}", "; did you mean `references`?"),
             ("hello", "`key: value`"),
             ("", "begins with `models:`"),
         ] {
             let error = checks(yaml).unwrap_err().to_string();
-            assert!(error.contains(words), "{yaml}: {error}");
+            assert!(error.contains(words) && !error.contains('\n'), "{yaml}: {error}");
             for internal in ["Options", "from_str", "sequence start", "mapping start", "scalar", "null"] {
                 assert!(!error.contains(internal), "{yaml}: {error}");
             }

@@ -14,10 +14,11 @@ use crate::options::ComputeArgs;
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
-    /// The converted file [default: the built-in fixture, which is tiny]
+    /// The converted file, a folder with a model.safetensors, or a model of the hub that holds a converted
+    /// model.safetensors (owner/name) [default: the built-in fixture, which is tiny]
     pub(super) model: Option<PathBuf>,
-    /// Seconds of generated audio in a window, up to 600; several, as in 1,5,30, give a row each. Give them in ascending
-    /// order: memory that the allocator keeps after a longer window counts for the rows after it
+    /// Seconds of generated audio in a window, up to 600; a comma-separated list prints one row per length. Give the lengths
+    /// in ascending order: memory that the allocator keeps after a longer window counts for the rows after it
     #[arg(long, default_value = "5", value_delimiter = ',', value_parser = seconds)]
     seconds: Vec<f64>,
     /// A clip to run instead, .npy or .npz, exactly as it enters the model
@@ -29,7 +30,7 @@ pub(crate) struct BenchArgs {
     /// Number of timed runs, after one that is not timed
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(super) runs: u32,
-    /// Number of threads on the CPU; several, as in 1,2, give a row each [default: one for each core]
+    /// Number of threads on the CPU; a comma-separated list prints one row per number [default: one for each core]
     #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Vec<u16>,
     /// Hidden states to return; layers above the highest are not run
