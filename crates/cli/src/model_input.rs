@@ -8,6 +8,7 @@ use anyhow::bail;
 use mert_arch::MetadataError;
 use mert_hub::HubName;
 use mert_runtime::ConvertedFile;
+use mert_table::printable_path;
 
 use crate::conversion_cache::ConversionCache;
 use crate::hub::{Hub, Messages};
@@ -24,7 +25,7 @@ const CONVERTED_FILE: &str = "model.safetensors";
 pub fn converted_file(model: &Path, messages: Messages) -> anyhow::Result<PathBuf> {
     let Some(name) = HubName::of_input(model)? else {
         if !model.exists() && model.extension().is_none_or(|extension| extension != "safetensors") {
-            let model = model.display();
+            let model = printable_path(model);
             bail!(
                 "there is no file `{model}`; give a converted .safetensors file, or a model of the hub as owner/name"
             );
@@ -44,7 +45,7 @@ fn converted_file_in(folder: &Path) -> anyhow::Result<PathBuf> {
     if file.is_file() && is_converted(&file) {
         return Ok(file);
     }
-    let folder = folder.display();
+    let folder = printable_path(folder);
     bail!(
         "the folder {folder} holds no converted {CONVERTED_FILE}: convert its model with `mert-convert {folder} \
          converted.safetensors`, and give converted.safetensors"
