@@ -113,6 +113,32 @@ fn wrong_usage_is_reported_before_anything_is_done() {
     assert_eq!(run(&[&model, &file, &"-o", &output, &"--force", &"-q"]), (0, String::new()));
 }
 
+/// mert-verify accepts such folders too.
+#[test]
+fn a_folder_is_the_converted_file_in_it() {
+    let folder = TempDir::new().unwrap();
+    let (model, file) = (model(&folder), track("f32-24k-mono.wav"));
+    let at = |name: &str| folder.path().join(name);
+    for (named, output) in [(model.as_path(), at("file.npz")), (folder.path(), at("folder.npz"))] {
+        assert_eq!(run(&[&named, &file, &"-o", &output, &"-q"]), (0, String::new()));
+    }
+    assert_eq!(fs::read(at("file.npz")).unwrap(), fs::read(at("folder.npz")).unwrap());
+    let (status, errors) = run(&[&folder.path(), &file, &"-o", &model, &"--force"]);
+    assert!(status == 2 && errors.contains("is an input"), "{errors}");
+
+    // A folder without a converted file, and one whose weights are those of transformers.
+    fs::create_dir(at("original")).unwrap();
+    fs::copy(fixture("mert-tiny/config.json"), at("original/config.json")).unwrap();
+    for weights in ["pytorch_model.bin", "model.safetensors"] {
+        let from =
+            if weights == "model.safetensors" { "containers/plain.safetensors" } else { "mert-tiny/pytorch_model.bin" };
+        fs::copy(fixture(from), at("original").join(weights)).unwrap();
+        let (status, errors) = run(&[&at("original"), &file, &"-o", &at("none.npz")]);
+        assert_eq!(status, 2, "{errors}");
+        assert!(errors.contains("holds no converted model.safetensors") && errors.contains("mert-convert"), "{errors}");
+    }
+}
+
 #[test]
 fn inputs_and_files_of_others_are_not_overwritten() {
     let folder = TempDir::new().unwrap();

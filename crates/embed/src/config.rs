@@ -48,19 +48,19 @@ impl EmbedConfig {
     /// Reads a YAML file.
     ///
     /// # Errors
-    /// [`EmbedError::Config`] if it cannot be read or has no section `feature_extraction.mert`.
+    /// [`EmbedError::Read`] if it cannot be read, [`EmbedError::Config`] if it is not YAML or has no section `feature_extraction.mert`.
     pub fn read(path: &Path) -> Result<Self, EmbedError> {
-        let text = std::fs::read_to_string(path).map_err(|error| EmbedError::config(path, error.to_string()))?;
+        let text = std::fs::read_to_string(path).map_err(|error| EmbedError::read(path, error))?;
         let file: File = serde_yaml::from_str(&text).map_err(|error| EmbedError::config(path, error.to_string()))?;
         let config = file.feature_extraction.and_then(|section| section.mert);
         config.ok_or_else(|| EmbedError::config(path, "it has no section `feature_extraction.mert`"))
     }
 
-    /// The hidden states that `layer` selects in a model with `count` of them: -1 is the last, -2 the one before.
+    /// The hidden states that `layer` selects, in a model of any depth: -1 is the last, -2 the one before.
     ///
     /// # Errors
     /// [`EmbedError::Config`] for an invalid value.
-    pub fn layers(&self, count: usize, path: &Path) -> Result<Option<LayerSelection>, EmbedError> {
+    pub fn layer_selection(&self, path: &Path) -> Result<Option<LayerSelection>, EmbedError> {
         let Some(layer) = &self.layer else { return Ok(None) };
         let selection = match layer {
             LayerKey::Text(text) => text.parse(),
@@ -70,8 +70,19 @@ impl EmbedConfig {
             }
             LayerKey::Several(layers) => Ok(LayerSelection::Some(layers.iter().copied().collect())),
         };
-        let checked = selection.and_then(|selection| selection.resolve(count).map(|_| selection));
-        checked.map(Some).map_err(|error| EmbedError::config(path, format!("layer: {error}")))
+        selection.map(Some).map_err(|error| EmbedError::layer(path, &error))
+    }
+
+    /// The hidden states that `layer` selects in a model with `count` of them.
+    ///
+    /// # Errors
+    /// [`EmbedError::Config`] for an invalid value, or a hidden state that the model does not have.
+    pub fn layers(&self, count: usize, path: &Path) -> Result<Option<LayerSelection>, EmbedError> {
+        let selection = self.layer_selection(path)?;
+        if let Some(selection) = &selection {
+            selection.resolve(count).map_err(|error| EmbedError::layer(path, &error))?;
+        }
+        Ok(selection)
     }
 
     /// The pooling that `aggregation` selects.

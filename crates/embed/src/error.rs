@@ -3,9 +3,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use mert_arch::{SelectionError, printable_line};
 use mert_audio::AudioError;
 use mert_fs::FsError;
-use mert_table::TableError;
+use mert_table::{TableError, printable_path};
 use thiserror::Error;
 
 /// The reason why a run ended, or why a file was left out.
@@ -17,20 +18,31 @@ pub enum EmbedError {
     Model(#[from] mert_runtime::Error),
     /// A hidden state that the model does not have.
     #[error(transparent)]
-    Layers(#[from] mert_arch::SelectionError),
+    Layers(#[from] SelectionError),
     /// The audio cannot be decoded or embedded.
     #[error(transparent)]
     Audio(#[from] AudioError),
-    /// An input does not exist or cannot be read, or there is no input.
-    #[error("{path}: {reason}")]
+    /// There is no input.
+    #[error("no inputs: give files, folders or --list FILE")]
+    NoInputs,
+    /// A list, an input folder, the configuration or the model's file cannot be read.
+    #[error("cannot read {}: {source}", printable_path(path))]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+    /// A folder or list cannot be used.
+    #[error("{}: {reason}", printable_path(path))]
     Input {
-        /// The file, folder or list.
+        /// The folder or list.
         path: PathBuf,
         /// The fault and what to do.
         reason: String,
     },
     /// The configuration file cannot be used.
-    #[error("{path}: {reason}")]
+    #[error("{}: {reason}", printable_path(path))]
     Config {
         /// The file.
         path: PathBuf,
@@ -41,7 +53,7 @@ pub enum EmbedError {
     #[error(transparent)]
     Table(#[from] TableError),
     /// An existing output cannot be read to be updated.
-    #[error("cannot update {path}: {source}. Make it again with --force, or give another output")]
+    #[error("cannot update {}: {source}. Make it again with --force, or give another output", printable_path(path))]
     Update {
         /// The output.
         path: PathBuf,
@@ -50,8 +62,9 @@ pub enum EmbedError {
     },
     /// An existing output was written with other settings.
     #[error(
-        "cannot update {path}: it was written with other settings ({difference}). Make it again with --force, or give \
-         another output"
+        "cannot update {}: it was written with other settings ({difference}). Make it again with --force, or give \
+         another output",
+        printable_path(path)
     )]
     UpdateSettings {
         /// The output.
@@ -61,7 +74,9 @@ pub enum EmbedError {
     },
     /// The rows of a file are not together in an existing output.
     #[error(
-        "cannot update {path}: the rows of {file} are not together. Make it again with --force, or give another output"
+        "cannot update {}: the rows of {} are not together. Make it again with --force, or give another output",
+        printable_path(path),
+        printable_line(file)
     )]
     UpdateOrder {
         /// The output.
@@ -76,22 +91,25 @@ pub enum EmbedError {
     #[error("network addresses are not read: download the file and give its path")]
     Address,
     /// The output exists and may not be replaced.
-    #[error("{path} exists; replace it with --force, or add what is new with --update")]
+    #[error("{} exists; replace it with --force, or add what is new with --update", printable_path(path))]
     OutputExists {
         /// The output.
         path: PathBuf,
     },
     /// The path of the failure report is that of another file.
-    #[error("{path} exists and is not a report of mert-embed; replace it with --force, or give --report another name")]
+    #[error(
+        "{} exists and is not a report of mert-embed; replace it with --force, or give --report another name",
+        printable_path(path)
+    )]
     ReportExists {
         /// The path of the report.
         path: PathBuf,
     },
-    /// The report could not be written.
+    /// The output or the report cannot be written.
     #[error(transparent)]
     Report(#[from] FsError),
     /// The output or its journal could not be written.
-    #[error("cannot write {path}: {source}")]
+    #[error("cannot write {}: {source}", printable_path(path))]
     Write {
         /// The file.
         path: PathBuf,
@@ -100,8 +118,9 @@ pub enum EmbedError {
     },
     /// The journal is of a run with other settings.
     #[error(
-        "{path} holds an interrupted run with other settings ({difference}): continue with those, or discard it with \
-         --restart"
+        "{} holds an interrupted run with other settings ({difference}): continue with those, or discard it with \
+         --restart",
+        printable_path(path)
     )]
     OtherSettings {
         /// The journal.
@@ -110,13 +129,13 @@ pub enum EmbedError {
         difference: String,
     },
     /// The file at the path of the journal is not a journal of this version.
-    #[error("{path} is not a journal that can be continued: remove it, or discard it with --restart")]
+    #[error("{} is not a journal that can be continued: remove it, or discard it with --restart", printable_path(path))]
     NotAJournal {
         /// The file.
         path: PathBuf,
     },
     /// Another program is writing the same output.
-    #[error("{path} is in use: another mert-embed writes the same output")]
+    #[error("{} is in use: another mert-embed writes the same output", printable_path(path))]
     Locked {
         /// The journal.
         path: PathBuf,
@@ -137,7 +156,12 @@ pub enum EmbedError {
 }
 
 impl EmbedError {
-    /// The error of an input at `path`.
+    /// The operating system's `source` while `path` was read.
+    pub fn read(path: &Path, source: io::Error) -> Self {
+        EmbedError::Read { path: path.to_path_buf(), source }
+    }
+
+    /// The error of the folder or list at `path`.
     pub(crate) fn input(path: &Path, reason: impl Into<String>) -> Self {
         EmbedError::Input { path: path.to_path_buf(), reason: reason.into() }
     }
@@ -145,6 +169,11 @@ impl EmbedError {
     /// The error of a field of the configuration file at `path`.
     pub fn config(path: &Path, reason: impl Into<String>) -> Self {
         EmbedError::Config { path: path.to_path_buf(), reason: reason.into() }
+    }
+
+    /// The error of the field `layer` of the configuration file at `path`.
+    pub(crate) fn layer(path: &Path, error: &SelectionError) -> Self {
+        EmbedError::config(path, format!("layer: {error}"))
     }
 
     /// The operating system's `source` while `path` was written.

@@ -20,7 +20,7 @@ use crate::{EmbedError, Embedder};
 pub enum Event<'a> {
     /// A window was embedded.
     Window {
-        /// Its length in seconds.
+        /// The length of the window in seconds.
         seconds: f64,
     },
     /// A file was embedded.

@@ -7,12 +7,17 @@ use mert_fs::FsError;
 use parquet::errors::ParquetError;
 use thiserror::Error;
 
+use crate::file_name::printable_path;
+
 /// The reason why a table was not written or cannot be read.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum TableError {
     /// The extension of the table's name is not that of a format.
-    #[error("{path}: its name must end in .npy, .npz, .safetensors, .parquet or .jsonl")]
+    #[error(
+        "unknown output format of {}: expected a name that ends in .npy, .npz, .safetensors, .parquet or .jsonl",
+        printable_path(path)
+    )]
     Format {
         /// The table.
         path: PathBuf,
@@ -46,13 +51,13 @@ pub enum TableError {
     /// An array, tensor, column or metadata entry is missing.
     #[error("it has no `{name}`")]
     Missing {
-        /// Its name.
+        /// The name of the array, tensor, column or metadata entry.
         name: String,
     },
     /// An array, tensor or column has another type.
     #[error("`{name}` is not {expected}")]
     Type {
-        /// Its name.
+        /// The name of the array, tensor or column.
         name: String,
         /// The expected type.
         expected: String,
@@ -87,13 +92,13 @@ pub enum TableError {
         reason: String,
     },
     /// The `.rows.jsonl` of a `.npy` does not exist.
-    #[error("the file of its rows, {path}, is missing")]
+    #[error("the file of its rows, {}, is missing", printable_path(path))]
     RowsFileMissing {
         /// The `.rows.jsonl`.
         path: PathBuf,
     },
     /// A `.npy` and its `.rows.jsonl` are from different runs: a crash can come between the writing of the two.
-    #[error("it has {rows} rows, but {path} lists {listed}")]
+    #[error("it has {rows} rows, but {} lists {listed}", printable_path(path))]
     RowCount {
         /// The number of rows in the array.
         rows: u64,

@@ -1,6 +1,8 @@
-//! File names as text: tables and journals hold Unicode, file systems hold bytes.
+//! File names as text: tables and journals hold Unicode, file systems hold bytes, and messages are read by people.
 
 use std::path::{Path, PathBuf};
+
+use mert_arch::printable_line;
 
 /// A path as text that [`unescape`] maps back to the same path. A Unicode name is unchanged. In any other name, each
 /// byte that is not UTF-8 becomes `\x` and two hexadecimal digits, as in `caf\xe9.wav`. A backslash before such a
@@ -39,6 +41,12 @@ pub fn unescape(text: &str) -> PathBuf {
     }
     #[cfg(not(unix))]
     text.into()
+}
+
+/// A path for a message, without characters that a terminal interprets and without line breaks, which could forge a
+/// line. Unlike [`escape`] it cannot be mapped back.
+pub fn printable_path(path: &Path) -> String {
+    printable_line(&path.to_string_lossy())
 }
 
 /// The byte encoded by `\x` and two hexadecimal digits at the start of `text`.

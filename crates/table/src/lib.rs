@@ -5,12 +5,32 @@
 //! with the vectors of a table.
 //!
 //! ```
-//! use mert_table::{FileVersion, MemoryRows, Position, Settings, SourceFile, TableError, TableReader, write};
-//! # let provenance: mert_table::Provenance = serde_json::from_str(
-//! #     r#"{"generator": "example 1.0", "model_sha256": "00", "license": null, "hidden_states": [6], "pool": "mean",
-//! #     "normalize": "none", "window": "sliding:5s/5s", "tail": "drop", "damaged": "refuse", "sample_rate": 24000,
-//! #     "do_normalize": true, "dim": 3, "frame_hop": 320, "frame_length": 400, "arithmetic": "f32 on cpu"}"#,
-//! # )?;
+//! use std::time::Duration;
+//!
+//! use mert_arch::Dtype;
+//! use mert_table::{
+//!     Arithmetic, Damage, Device, FileVersion, MemoryRows, Normalization, Pool, Position, Provenance, Settings,
+//!     SourceFile, TableError, TableReader, Tail, WindowPolicy, write,
+//! };
+//!
+//! let provenance = Provenance {
+//!     generator: "example 1.0".into(),
+//!     model_sha256: "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".into(),
+//!     license: None,
+//!     hidden_states: vec![6],
+//!     pool: Pool::Mean,
+//!     normalize: Normalization::None,
+//!     window: WindowPolicy::Sliding { length: Duration::from_secs(5), hop: Duration::from_secs(5) },
+//!     tail: Tail::Drop,
+//!     damaged: Damage::Refuse,
+//!     ffmpeg: None,
+//!     sample_rate: 24_000,
+//!     do_normalize: true,
+//!     dim: 3,
+//!     frame_hop: 320,
+//!     frame_length: 400,
+//!     arithmetic: Arithmetic { dtype: Dtype::F32, device: Device::Cpu },
+//! };
 //!
 //! let mut rows = MemoryRows::default();
 //! rows.files.push(SourceFile::new("a.wav".as_ref(), Some(FileVersion { size: 480_044, modified: 0 })));
@@ -19,7 +39,7 @@
 //!
 //! let folder = tempfile::tempdir()?;
 //! let path = folder.path().join("table.parquet"); // or .npy, .npz, .safetensors, .jsonl
-//! write(&path, &provenance, &mut rows)?; // `provenance` says how the vectors were made
+//! write(&path, &provenance, &mut rows)?;
 //!
 //! let mut table = TableReader::open(&path)?;
 //! assert_eq!(table.hidden_states(), Some(&[6][..]));
@@ -47,7 +67,7 @@ mod source;
 mod writer;
 
 pub use error::TableError;
-pub use file_name::{escape, unescape};
+pub use file_name::{escape, printable_path, unescape};
 pub use format::{Format, files_of, rows_file};
 pub use provenance::{Arithmetic, Damage, Device, Normalization, Pool, Provenance, Tail, WindowPolicy};
 pub use read_rows::Settings;

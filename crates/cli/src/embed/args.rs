@@ -20,12 +20,12 @@ use mert_runtime::{DeviceKind, Dtype};
                       mert-embed [OPTIONS] --model MODEL INPUT... --output FILE"
 )]
 pub(crate) struct Args {
-    /// The model (unless --model or --config names it): a file that mert-convert wrote, or a model of the hub
-    /// (owner/name), which is converted to f16 once. Then the inputs: files, folders, or - for raw samples on standard
+    /// The model (unless --model or --config names it): a file that mert-convert wrote, a folder that holds it as
+    /// model.safetensors, or a model of the hub (owner/name), which is converted to f16 once. Then the inputs: files, folders, or - for raw samples on standard
     /// input
     #[arg(value_name = "MODEL INPUT")]
     pub(super) arguments: Vec<PathBuf>,
-    /// The model, a file or a model of the hub; all arguments are then inputs
+    /// The model: a file, a folder or a model of the hub; all arguments are then inputs
     #[arg(long, value_name = "MODEL")]
     pub(super) model: Option<PathBuf>,
     /// A file with a file or folder on each line, or a playlist (.m3u, .m3u8, .pls)

@@ -13,7 +13,7 @@ use crate::EmbedError;
 /// other file systems.
 ///
 /// # Errors
-/// [`EmbedError::Input`] for a folder that cannot be read or holds no audio.
+/// [`EmbedError::Read`] for a folder that cannot be read, [`EmbedError::Input`] for one without audio.
 pub(super) fn audio_files(folder: &Path) -> Result<Vec<PathBuf>, EmbedError> {
     let is_hidden = |name: &std::ffi::OsStr| name.as_encoded_bytes().starts_with(b".");
     let mut files = Vec::new();
@@ -24,7 +24,7 @@ pub(super) fn audio_files(folder: &Path) -> Result<Vec<PathBuf>, EmbedError> {
             Ok(_) => {}
             // A dangling link, a link cycle or an unreadable folder is reported when it is read.
             Err(error) if error.depth() > 0 => files.extend(error.path().map(Path::to_path_buf)),
-            Err(error) => return Err(EmbedError::input(folder, error.to_string())),
+            Err(error) => return Err(EmbedError::read(folder, error.into())),
         }
     }
     if files.is_empty() {

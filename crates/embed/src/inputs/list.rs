@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use encoding_rs::{Encoding, WINDOWS_1252};
+use mert_table::printable_path;
 use percent_encoding::percent_decode;
 
 use super::input::is_address;
@@ -29,7 +30,7 @@ enum Kind {
 /// The paths in the file `list`; a playlist's are relative to its own folder. Assumptions are added to `notes`.
 ///
 /// # Errors
-/// [`EmbedError::Input`] for a list that cannot be read.
+/// [`EmbedError::Read`] for a list that cannot be read, [`EmbedError::Input`] for one in an unsupported format.
 pub(super) fn read(list: &Path, notes: &mut Vec<String>) -> Result<Vec<PathBuf>, EmbedError> {
     let extension = list.extension().and_then(|extension| extension.to_str()).unwrap_or_default().to_ascii_lowercase();
     if UNSUPPORTED.contains(&extension.as_str()) {
@@ -41,8 +42,7 @@ pub(super) fn read(list: &Path, notes: &mut Vec<String>) -> Result<Vec<PathBuf>,
         "pls" => Kind::Pls,
         _ => Kind::Plain,
     };
-    let bytes = std::fs::read(list);
-    let bytes = bytes.map_err(|error| EmbedError::input(list, format!("cannot read the list: {error}")))?;
+    let bytes = std::fs::read(list).map_err(|error| EmbedError::read(list, error))?;
     if Encoding::for_bom(&bytes).is_none() && bytes.contains(&0) {
         let reason = "it has NUL bytes and is not text in UTF-8: save it as UTF-8, with one path on each line";
         return Err(EmbedError::input(list, reason));
@@ -59,7 +59,8 @@ pub(super) fn read(list: &Path, notes: &mut Vec<String>) -> Result<Vec<PathBuf>,
         })
         .collect();
     if assumed {
-        notes.push(format!("{}: not UTF-8: names are read as Windows-1252 (Latin-1)", list.display()));
+        let list = printable_path(list);
+        notes.push(format!("{list}: not UTF-8: names are read as Windows-1252 (Latin-1)"));
     }
     Ok(paths)
 }

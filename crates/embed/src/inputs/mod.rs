@@ -26,7 +26,8 @@ pub struct Inputs {
 /// A missing or unreadable file is kept, and reported when it is read.
 ///
 /// # Errors
-/// [`EmbedError::Input`] for a list or folder that cannot be read, a folder without audio, or no input at all.
+/// [`EmbedError::Read`] or [`EmbedError::Input`] for a list or folder that cannot be read or used, or a folder without
+/// audio; [`EmbedError::NoInputs`].
 pub fn collect(paths: &[PathBuf], list: Option<&Path>) -> Result<Inputs, EmbedError> {
     let mut inputs = Inputs::default();
     let mut named: Vec<PathBuf> = Vec::new();
@@ -56,8 +57,7 @@ pub fn collect(paths: &[PathBuf], list: Option<&Path>) -> Result<Inputs, EmbedEr
         inputs.notes.push(format!("{names} to files that are named already: each file is embedded once"));
     }
     if inputs.files.is_empty() {
-        let reason = "there is no file to embed: name files, folders or --list";
-        return Err(EmbedError::input(list.unwrap_or(Path::new(".")), reason));
+        return Err(EmbedError::NoInputs);
     }
     Ok(inputs)
 }
@@ -106,7 +106,11 @@ mod tests {
     fn nothing_to_embed_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         assert!(matches!(collect(&[folder.path().into()], None), Err(EmbedError::Input { .. })));
-        assert!(matches!(collect(&[], None), Err(EmbedError::Input { .. })));
-        assert!(matches!(collect(&[], Some(&folder.path().join("none"))), Err(EmbedError::Input { .. })));
+        assert!(matches!(collect(&[], None), Err(EmbedError::NoInputs)));
+        let list = folder.path().join("none");
+        let error = collect(&[], Some(&list)).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("cannot read {}: ", list.display())), "{error}");
+        std::fs::write(&list, "\n").unwrap();
+        assert!(matches!(collect(&[], Some(&list)), Err(EmbedError::NoInputs)));
     }
 }

@@ -48,6 +48,8 @@ impl Journal {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(EmbedError::Locked { path }),
+            // Some network filesystems have no locks. A second run for the same output is then not noticed.
+            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
         if restart {

@@ -7,6 +7,7 @@ mod words;
 
 use mert_fs::hex;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 pub use self::arithmetic::Arithmetic;
@@ -85,9 +86,14 @@ impl Provenance {
         let (now, then) = (serde_json::to_value(self).ok()?, serde_json::to_value(earlier).ok()?);
         let (now, then) = (now.as_object()?, then.as_object()?);
         let (key, value) = now.iter().find(|(key, value)| then.get(*key) != Some(*value))?;
-        let found = then.get(key).cloned().unwrap_or_default();
-        Some(format!("{key}: now {value}, then {found}"))
+        let found = then.get(key).unwrap_or(&Value::Null);
+        Some(format!("{key}: now {}, then {}", as_option(key, value), as_option(key, found)))
     }
+}
+
+/// A recorded value as the user gives it on the command line, where `--damaged skip` has another word than the record.
+fn as_option(key: &str, value: &Value) -> Value {
+    if key == "damaged" && value == Damage::Refuse.name() { "skip".into() } else { value.clone() }
 }
 
 #[cfg(test)]
@@ -122,5 +128,7 @@ mod tests {
         let then = Provenance { hidden_states: vec![6], ..now.clone() };
         assert_eq!(now.difference(&then).unwrap(), "hidden_states: now [0,6], then [6]");
         assert_ne!(now.digest(), then.digest());
+        let then = Provenance { damaged: Damage::Keep, ..now.clone() };
+        assert_eq!(now.difference(&then).unwrap(), r#"damaged: now "skip", then "keep""#);
     }
 }

@@ -101,7 +101,7 @@ words!(Tail, "tail", "align, keep or drop", Align = "align", Keep = "keep", Drop
 /// The treatment of files that are damaged or end too early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Damage {
-    /// They are left out.
+    /// Such files are left out: `--damaged skip` of `mert-embed`.
     #[default]
     Refuse,
     /// The part that can be decoded is embedded.
