@@ -91,8 +91,12 @@ fn wrong_usage_is_reported_before_anything_is_done() {
         assert!(errors.contains(what), "`{what}` is not in: {errors}");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left");
     };
-    refused(&[&model, &file, &"-o", &folder.path().join("out.csv")], ".parquet");
-    refused(&[&model, &"-o", &output], "no file to embed");
+    refused(&[&model, &file, &"-o", &folder.path().join("out.csv")], "out.csv: expected a name that ends in .npy");
+    refused(&[&model, &"-o", &output], "no inputs: give files, folders or --list FILE");
+    refused(&[], "--output <FILE>\n  <MODEL INPUT>...");
+    let list = folder.path().join("list.txt");
+    refused(&[&model, &"--list", &list, &"-o", &output], &format!("cannot read {}: ", list.display()));
+    refused(&[&"--config", &list, &file, &"-o", &output], &format!("cannot read {}: ", list.display()));
     refused(&[&model, &file, &"-o", &output, &"--layers", &"13"], "hidden state 13 does not exist");
     refused(&[&model, &file, &"-o", &output, &"--pool", &"median"], "mean+std");
     refused(&[&model, &file, &"-o", &output, &"--window", &"sliding:0s/1s"], "sliding");
@@ -105,7 +109,13 @@ fn wrong_usage_is_reported_before_anything_is_done() {
         "there is no file `mert`; give a converted .safetensors file, or a model",
     );
     refused(&[&fixture("mert-tiny/pytorch_model.bin"), &file, &"-o", &output], "pytorch_model.bin");
-    refused(&[&model, &file, &"-o", &folder.path().join("none/out.npz")], "cannot write");
+    // The words of mert_fs, before the model is opened.
+    let (none, in_none) = (folder.path().join("none"), folder.path().join("none/out.npz"));
+    let no_folder = format!("cannot write {}: there is no folder {}", in_none.display(), none.display());
+    for model in [model.as_path(), "gone.safetensors".as_ref()] {
+        refused(&[&model, &file, &"-o", &in_none], &no_folder);
+        refused(&[&model, &file, &"-o", &output, &"--report", &in_none], &no_folder);
+    }
     fs::write(&output, "mine").unwrap();
     let (status, errors) = run(&[&model, &file, &"-o", &output]);
     assert_eq!((status, fs::read_to_string(&output).unwrap().as_str()), (2, "mine"), "{errors}");
@@ -158,7 +168,11 @@ fn inputs_and_files_of_others_are_not_overwritten() {
     fs::write(at("out.npz.journal"), "mine").unwrap();
     refused(&[&model, &file, &"-o", &at("out.npz")], "not a journal");
     fs::create_dir(at("folder.npz")).unwrap();
-    refused(&[&model, &file, &"-o", &at("folder.npz"), &"--force"], "folder.npz");
+    refused(&[&model, &file, &"-o", &at("folder.npz"), &"--force"], "folder.npz is not a regular file");
+    refused(
+        &[&model, &file, &"-o", &at("report.npz"), &"--report", &at("folder.npz")],
+        "folder.npz is not a regular file",
+    );
     refused(&[&model, &file, &"-o", &at("jobs.npz"), &"--jobs", &"4096"], "1024");
     refused(&[&model, &file, &"-o", &at("long.npz"), &"--window", &"middle:1800s"], "at most 600");
     for name in ["out.rows.jsonl", "out.npz.journal"] {
@@ -181,6 +195,14 @@ fn odd_names_and_links_do_not_end_a_run() {
     fs::write(music.join(std::ffi::OsStr::from_bytes(b"a\xff.wav")), &bytes).unwrap();
     fs::write(music.join("b\n\x1b.wav"), &bytes).unwrap();
     symlink("/nonexistent", music.join("gone.wav")).unwrap();
+    let forged = folder.path().join("none\nmert-embed: all done");
+    let (status, errors) = run(&[&model, &forged, &"-o", &output]);
+    assert_eq!(status, 2, "{errors}");
+    assert!(errors.contains("none\\nmert-embed: all done: cannot read"), "{errors}");
+    let (_, refusal) = run(&[&forged, &music, &"-o", &output]);
+    for errors in [errors, refusal] {
+        assert!(!errors.lines().any(|line| line.starts_with("mert-embed: all done")), "{errors}");
+    }
     symlink("..", music.join("sub/up")).unwrap();
     let (status, errors) = run(&[&model, &music, &"-o", &output]);
     assert_eq!(status, 1, "{errors}");

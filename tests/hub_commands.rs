@@ -265,6 +265,26 @@ fn models_that_cannot_be_embedded_with() {
     assert!(conversions(&hub).is_empty() && !hub.path("embeddings.jsonl").exists());
 }
 
+/// A mistake on the command line costs no download and no conversion.
+#[test]
+fn what_needs_no_model_is_checked_before_it_is_fetched() {
+    let hub = Hub::new();
+    fs::write(hub.path("config.yaml"), "feature_extraction: {mert: {layer: six}}").unwrap();
+    for (arguments, words) in [
+        (&["--report", "none/x.jsonl"][..], "cannot write none/x.jsonl: there is no folder none"),
+        (&["gone.m3u", "--list", "gone.txt"], "cannot read gone.txt"),
+        (&["--input-rate", "24000"], "standard input"),
+        #[cfg(not(feature = "cuda"))]
+        (&["--device", "cuda"], "cuda"),
+    ] {
+        run(embed(&hub, "owner/tiny").args(arguments)).assert_refused(&[words]);
+    }
+    let mut config = hub.program("mert-embed");
+    config.args(["--config", "config.yaml", "--model", "owner/tiny", "clip.wav", "-o", "embeddings.jsonl"]);
+    run(&mut config).assert_refused(&["config.yaml: layer: "]);
+    assert!(hub.server.requests().is_empty() && conversions(&hub).is_empty());
+}
+
 #[test]
 fn tokens_of_embed_and_verify_go_to_the_hub_and_nowhere_else() {
     let hub = Hub::new();

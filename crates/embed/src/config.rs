@@ -48,7 +48,8 @@ impl EmbedConfig {
     /// Reads a YAML file.
     ///
     /// # Errors
-    /// [`EmbedError::Read`] if it cannot be read, [`EmbedError::Config`] if it is not YAML or has no section `feature_extraction.mert`.
+    /// [`EmbedError::Read`] if it cannot be read, [`EmbedError::Config`] if it is not such YAML or has no section
+    /// `feature_extraction.mert`.
     pub fn read(path: &Path) -> Result<Self, EmbedError> {
         let text = std::fs::read_to_string(path).map_err(|error| EmbedError::read(path, error))?;
         let file: File = serde_yaml::from_str(&text).map_err(|error| EmbedError::config(path, error.to_string()))?;

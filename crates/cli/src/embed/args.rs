@@ -21,9 +21,9 @@ use mert_runtime::{DeviceKind, Dtype};
 )]
 pub(crate) struct Args {
     /// The model (unless --model or --config names it): a file that mert-convert wrote, a folder that holds it as
-    /// model.safetensors, or a model of the hub (owner/name), which is converted to f16 once. Then the inputs: files, folders, or - for raw samples on standard
-    /// input
-    #[arg(value_name = "MODEL INPUT")]
+    /// model.safetensors, or a model of the hub (owner/name), which is converted to f16 once. Then the inputs: files,
+    /// folders, or - for raw samples on standard input
+    #[arg(value_name = "MODEL INPUT", required_unless_present_any = ["model", "config", "list"])]
     pub(super) arguments: Vec<PathBuf>,
     /// The model: a file, a folder or a model of the hub; all arguments are then inputs
     #[arg(long, value_name = "MODEL")]

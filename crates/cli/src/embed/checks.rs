@@ -2,14 +2,14 @@
 //! options that do not fit standard input.
 
 use std::collections::HashSet;
-use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use mert_audio::WindowPolicy;
 use mert_embed::inputs::Input;
 use mert_embed::{EmbedError, InputOptions, Journal, failures};
-use mert_fs::{parent_folder, resolved};
+use mert_fs::{AtomicFile, FsError, resolved};
+use mert_table::printable_path;
 
 use crate::args::Args;
 
@@ -18,24 +18,35 @@ pub(super) fn written_files(args: &Args) -> Result<Vec<PathBuf>, EmbedError> {
     let mut written = args.output.as_deref().map(mert_table::files_of).transpose()?.unwrap_or_default();
     let replaces = args.force || args.update || args.dry_run;
     for path in &written {
-        if path.is_dir() {
-            return Err(EmbedError::write(path, io::ErrorKind::IsADirectory.into()));
-        }
+        refuse_folder(path)?;
         if path.exists() && !replaces {
             return Err(EmbedError::OutputExists { path: path.clone() });
         }
     }
     if let Some(report) = &args.report {
+        refuse_folder(report)?;
         // A repeated run replaces its own report.
         if report.exists() && !args.force && !failures::is_report(report) {
             return Err(EmbedError::ReportExists { path: report.clone() });
         }
-        if !parent_folder(report).is_dir() {
-            return Err(EmbedError::write(report, io::ErrorKind::NotFound.into()));
-        }
         written.push(report.clone());
     }
     Ok(written)
+}
+
+/// Refuses an output in the place of a folder, with the words for other places that cannot be replaced.
+fn refuse_folder(path: &Path) -> Result<(), FsError> {
+    if path.is_dir() { Err(FsError::OutputNotAFile { path: path.to_path_buf() }) } else { Ok(()) }
+}
+
+/// Checks that each of the files `written` can be made in its folder, by a temporary file that is removed at once.
+pub(super) fn check_writable(args: &Args, written: &[PathBuf]) -> Result<(), FsError> {
+    // A listing writes nothing but the report.
+    let is_written = |path: &&PathBuf| !args.dry_run || args.report.as_ref() == Some(*path);
+    // A pipe or a device is written in place.
+    let is_replaced = |path: &&PathBuf| path.metadata().map_or(true, |existing| existing.is_file());
+    let mut files = written.iter().filter(is_written).filter(is_replaced);
+    files.try_for_each(|path| AtomicFile::create(path, true).map(drop))
 }
 
 /// Refuses an output that would replace an input: it is a mistake on the command line.
@@ -46,7 +57,7 @@ pub(super) fn refuse_overwriting<'a>(
     // Outputs are resolved once, because there can be many inputs.
     let written: Vec<PathBuf> = written.iter().filter_map(|path| path.canonicalize().ok()).collect();
     match inputs.find(|input| !written.is_empty() && input.canonicalize().is_ok_and(|input| written.contains(&input))) {
-        Some(path) => bail!("{} is an input: give the output another name", path.display()),
+        Some(path) => bail!("{} is an input: give the output another name", printable_path(path)),
         None => Ok(()),
     }
 }
@@ -57,7 +68,7 @@ pub(super) fn refuse_duplicates(args: &Args, written: &[PathBuf]) -> anyhow::Res
     let journal = args.output.as_deref().map(Journal::path_for);
     match written.iter().chain(&journal).find(|path| !seen.insert(resolved(path))) {
         Some(path) => {
-            bail!("{} would be written twice: give the output and the report different names", path.display())
+            bail!("{} would be written twice: give the output and the report different names", printable_path(path))
         }
         None => Ok(()),
     }

@@ -2,12 +2,13 @@
 
 use std::io::{self, Write};
 
-use mert_arch::printable;
+use mert_arch::printable_line;
 use mert_audio::{AudioError, Track};
 use mert_cli::terminal::Exit;
 use mert_embed::failures::{Failure, count_by_reason};
 use mert_embed::inputs::Input;
 use mert_embed::{EmbedError, InputOptions};
+use mert_table::printable_path;
 use rayon::prelude::*;
 
 /// Prints a line for each input to standard output, then the totals. `is_done` says whether an output or a journal
@@ -30,11 +31,11 @@ pub(super) fn list(
                 Ok(file) => totals.add(&file, is_done(input)),
                 Err(error) => {
                     failures.push(Failure::new(input, &error));
-                    format!("cannot read  {:>10}  {error}", "")
+                    format!("cannot read  {:>10}  {}", "", printable_line(&error.to_string()))
                 }
             };
             // The reader may close the pipe early.
-            if writeln!(out, "{line}  {}", printable(&input.path.to_string_lossy())).is_err() {
+            if writeln!(out, "{line}  {}", printable_path(&input.path)).is_err() {
                 return (Exit::Success, failures);
             }
         }

@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{anyhow, bail};
+use anyhow::bail;
+use candle_core::Device;
 use mert_arch::Metadata;
 use mert_embed::{EmbedConfig, EmbedError, ModelFile};
 use mert_fs::sha256_file;
 use mert_runtime::{ConvertedFile, DeviceKind, Dtype, Model};
+use mert_table::printable_path;
 
 use crate::args::Args;
 
@@ -16,13 +18,15 @@ pub(super) fn model_and_inputs(args: &Args, config: &EmbedConfig) -> anyhow::Res
     let (model, inputs) = match (named, args.arguments.split_first()) {
         (Some(model), _) => (model, args.arguments.clone()),
         (None, Some((model, inputs))) => (model.clone(), inputs.to_vec()),
-        (None, None) => bail!("name the model: mert-embed MODEL FILES -o OUTPUT"),
+        (None, None) => {
+            bail!("no model: give MODEL before the inputs, --model MODEL, or model_name in the configuration")
+        }
     };
     Ok((model, inputs))
 }
 
 /// The device that the options or the configuration at `path` select.
-pub(super) fn device(args: &Args, config: &EmbedConfig, path: &Path) -> Result<DeviceKind, EmbedError> {
+pub(super) fn device_kind(args: &Args, config: &EmbedConfig, path: &Path) -> Result<DeviceKind, EmbedError> {
     match (args.device, &config.device) {
         (Some(kind), _) => Ok(kind),
         (None, Some(name)) => name.parse().map_err(|reason| EmbedError::config(path, format!("device: {reason}"))),
@@ -34,7 +38,7 @@ pub(super) fn device(args: &Args, config: &EmbedConfig, path: &Path) -> Result<D
 pub(super) fn open_model(
     path: &Path,
     dtype: Dtype,
-    kind: DeviceKind,
+    device: &Device,
 ) -> anyhow::Result<(Model, ModelFile, Option<String>)> {
     let file = ConvertedFile::open(path)?;
     let Metadata { license, preprocessor, preprocessor_origin, .. } = file.metadata().clone();
@@ -42,14 +46,14 @@ pub(super) fn open_model(
         format!(
             "{} does not record what audio the model takes: {} Hz and do_normalize {} are assumed. Convert the \
              checkpoint again to record it",
-            path.display(),
+            printable_path(path),
             preprocessor.sampling_rate,
             preprocessor.do_normalize
         )
     });
     let (model, sha256) = rayon::join(
-        || kind.open().and_then(|device| Model::from_file(&file, dtype, &device)),
-        || sha256_file(path).map_err(|error| anyhow!("cannot read {}: {error}", path.display())),
+        || Model::from_file(&file, dtype, device),
+        || sha256_file(path).map_err(|error| EmbedError::read(path, error)),
     );
     Ok((model?, ModelFile { sha256: sha256?, license }, note))
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use anyhow::anyhow;
-use mert_arch::LayerSelection;
+use mert_arch::{LayerSelection, printable_line};
 use mert_cli::hub::Messages;
 use mert_cli::model_input::converted_file;
 use mert_cli::terminal::{Exit, say};
@@ -18,15 +18,15 @@ use mert_embed::{
     EmbedConfig, EmbedError, Embedder, Event, InputOptions, Journal, Summary, Update, provenance, run as embed,
     write_output,
 };
-use mert_table::Provenance;
+use mert_table::{Provenance, printable_path};
 
 use crate::args::Args;
-use crate::checks::{check_stdin, refuse_duplicates, refuse_overwriting, written_files};
+use crate::checks::{check_stdin, check_writable, refuse_duplicates, refuse_overwriting, written_files};
 use crate::dry_run;
 use crate::interrupt::{STOP, while_embedding, while_writing};
-use crate::model::{device, model_and_inputs, open_model};
+use crate::model::{device_kind, model_and_inputs, open_model};
 use crate::progress::Progress;
-use crate::summary::{Notes, hidden_states, missing, report_left_out, update_text};
+use crate::summary::{Notes, file_line, hidden_states, missing, report_left_out, update_text};
 
 /// Runs the command and returns its exit status.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
@@ -46,27 +46,33 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     refuse_overwriting(&written, read)?;
     refuse_duplicates(args, &written)?;
     check_stdin(&inputs, &options)?;
+    let kind = device_kind(args, &config, config_path)?;
+    let pool = match args.pool {
+        Some(pool) => pool,
+        None => config.pool(config_path)?.unwrap_or_default(),
+    };
+    if args.layers.is_none() {
+        config.layer_selection(config_path)?;
+    }
+    let device = kind.open()?;
+    check_writable(args, &written)?;
+    // A model of the hub can take minutes to download and convert: all that it is not needed for is checked before.
     let model_path = converted_file(&model, Messages::of("mert-embed", args.quiet))?;
     refuse_overwriting(&written, [&model_path].into_iter())?;
 
-    let device = device(args, &config, config_path)?;
-    let (model, file, preprocessor_note) = open_model(&model_path, args.dtype, device)?;
+    let (model, file, preprocessor_note) = open_model(&model_path, args.dtype, &device)?;
     let layers = match &args.layers {
         Some(layers) => Some(layers.clone()),
         None => config.layers(model.config().num_hidden_states(), config_path)?,
     };
     let layers = layers.unwrap_or_else(|| LayerSelection::Some([6].into()));
-    let pool = match args.pool {
-        Some(pool) => pool,
-        None => config.pool(config_path)?.unwrap_or_default(),
-    };
     let embedder = Embedder::new(model, &layers, pool, args.normalize.into())?;
-    let provenance = provenance(&embedder, &options, &file, args.dtype, device);
+    let provenance = provenance(&embedder, &options, &file, args.dtype, kind);
     let notes = Notes { quiet: args.quiet };
     preprocessor_note.iter().chain(&input_notes).for_each(|note| notes.note(note));
     if !config.unknown.is_empty() {
         let keys: Vec<&str> = config.unknown.keys().map(String::as_str).collect();
-        notes.note(&format!("{}: not used: {}", config_path.display(), keys.join(", ")));
+        notes.note(&format!("{}: not used: {}", printable_path(config_path), printable_line(&keys.join(", "))));
     }
 
     if args.dry_run {
@@ -148,12 +154,12 @@ impl Run<'_> {
             Event::Done { input, notes } => {
                 progress.file();
                 if !args.quiet {
-                    notes.iter().for_each(|note| progress.say(&format!("{}: {note}", input.path.display())));
+                    notes.iter().for_each(|note| progress.say(&file_line(input, note)));
                 }
             }
             Event::Failed { input, error } => {
                 progress.file();
-                progress.say(&format!("{}: {error}", input.path.display()));
+                progress.say(&file_line(input, &error));
                 failures.push(Failure::new(input, &error));
                 if args.strict {
                     STOP.store(true, Ordering::Relaxed);
@@ -184,7 +190,7 @@ impl Run<'_> {
         if let Some(update) = update {
             if update.changed == 0 && summary.done + summary.resumed == 0 {
                 journal.remove()?;
-                self.notes.note(&format!("{}: nothing to add; it is unchanged", self.output.display()));
+                self.notes.note(&format!("{}: nothing to add; it is unchanged", printable_path(self.output)));
                 return Ok(report_left_out(failures, files));
             }
             update.import(self.output, self.provenance, &mut journal)?;
@@ -202,7 +208,7 @@ impl Run<'_> {
         journal.remove()?;
         self.notes.note(&format!(
             "{}: {} of {files} files, {}, {} values each; written in {:.2} s",
-            self.output.display(),
+            printable_path(self.output),
             unchanged + summary.done + summary.resumed,
             hidden_states(&self.provenance.hidden_states),
             self.provenance.dim,
@@ -219,8 +225,7 @@ impl Run<'_> {
             journal.remove()?;
             say(&format!("{what}: nothing is written"));
         } else {
-            let path = Journal::path_for(self.output);
-            let path = path.display();
+            let path = printable_path(&Journal::path_for(self.output));
             say(&format!("{what}: {kept} of {files} files are kept in {path}; the same command continues from there"));
         }
         Ok(if is_strict_failure { Exit::Error } else { Exit::Interrupted })

@@ -1,8 +1,11 @@
 //! The messages of a run on standard error: notes, what an update changes, and the result.
 
+use mert_arch::printable_line;
 use mert_cli::terminal::{Exit, say};
 use mert_embed::failures::{Failure, count_by_reason};
+use mert_embed::inputs::Input;
 use mert_embed::{EmbedError, Update};
+use mert_table::printable_path;
 
 /// Notes on standard error, unless `--quiet`.
 pub(super) struct Notes {
@@ -17,10 +20,15 @@ impl Notes {
     }
 }
 
+/// The message `text` about `input`, on one line whatever the file's name and the text hold.
+pub(super) fn file_line(input: &Input, text: impl std::fmt::Display) -> String {
+    printable_line(&format!("{}: {text}", input.path.display()))
+}
+
 /// The text of what an update of `output` changes.
 pub(super) fn update_text(output: &std::path::Path, update: &Update) -> String {
     let Update { unchanged, changed, new, missing, others } = update;
-    let mut text = format!("{}: {new} new, {changed} changed, {} unchanged", output.display(), unchanged.len());
+    let mut text = format!("{}: {new} new, {changed} changed, {} unchanged", printable_path(output), unchanged.len());
     if !missing.is_empty() {
         text += &format!(", {} missing, whose rows stay", missing.len());
     }
