@@ -19,7 +19,7 @@ const WEIGHTS: &str = "pytorch_model";
 /// The tensors have the names and shapes of MERT-v1-95M, or those that --config implies. No licence is attached to them.
 /// The same seed gives the same files. Exit status: 0 written, 2 refused or failed, 130 interrupted.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(name = "mert-generate", version)]
 struct Args {
     /// The folder to write to; created if missing
     folder: PathBuf,
