@@ -60,6 +60,14 @@ fn existing_files_are_replaced_only_with_force() {
 }
 
 #[test]
+fn the_version_is_that_of_the_command() {
+    for name in ["mert-generate", "mert-convert"] {
+        let run = runner::run(name, ["-V"]);
+        assert_eq!((run.code, run.stdout.trim_end()), (0, format!("{name} {}", env!("CARGO_PKG_VERSION")).as_str()));
+    }
+}
+
+#[test]
 fn errors_are_one_line() {
     let scratch = Scratch::new();
     let folder = scratch.path("model");
@@ -74,6 +82,7 @@ fn errors_are_one_line() {
         );
         assert_eq!((run.code, run.stderr.lines().count()), (2, 1), "{}", run.stderr);
         assert!(run.stderr.contains(words), "{}", run.stderr);
+        assert!(run.stderr.matches("os error").count() <= 1, "{}", run.stderr);
     }
     assert_eq!(listing(&folder), ["config.json"]);
 }

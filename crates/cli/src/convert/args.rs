@@ -14,7 +14,7 @@ use mert_convert::write::{CoreMlOptions, DeploymentTarget, InputLengths};
 /// Without OUTPUT, or with --dry-run, prints the plan and writes nothing. OUTPUT is written completely or not at all. Exit
 /// status: 0 converted, 2 refused or failed, 130 interrupted.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(name = "mert-convert", version)]
 pub(crate) struct Args {
     /// The checkpoint: a .bin, .pt, .ckpt or .safetensors file, a model folder, or a model of the Hugging Face hub
     /// (m-a-p/MERT-v1-95M, hf://owner/name, owner/name@revision), which is downloaded to the hub's shared cache

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::anyhow;
 use clap::Parser;
 use mert_arch::{CONFIG_FILE, Config, printable_line};
 use mert_cli::terminal::{Exit, exit_on_signal, print, say};
@@ -19,7 +19,7 @@ const WEIGHTS: &str = "pytorch_model";
 /// The tensors have the names and shapes of MERT-v1-95M, or those that --config implies. No licence is attached to them.
 /// The same seed gives the same files. Exit status: 0 written, 2 refused or failed, 130 interrupted.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(name = "mert-generate", version)]
 struct Args {
     /// The folder to write to; created if missing
     folder: PathBuf,
@@ -42,7 +42,7 @@ fn main() -> ExitCode {
         Err(error) => {
             // The error may be that the signal handler has removed the temporary files; that must finish first.
             remove_temporaries(|| ());
-            say(&format!("mert-generate: {error:#}"));
+            say(&format!("mert-generate: {error}"));
             Exit::Error.into()
         }
     }
@@ -51,8 +51,8 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> anyhow::Result<()> {
     let config = match &args.config {
         Some(path) => {
-            let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-            Config::from_json(&text).with_context(|| path.display().to_string())?
+            let text = fs::read_to_string(path).map_err(|error| anyhow!("cannot read {}: {error}", path.display()))?;
+            Config::from_json(&text).map_err(|error| anyhow!("{}: {error}", path.display()))?
         }
         None => Config::mert_v1_95m(),
     };
