@@ -86,3 +86,19 @@ fn errors_are_one_line() {
     }
     assert_eq!(listing(&folder), ["config.json"]);
 }
+
+/// All commands are binaries of one package, whose name clap would print.
+#[test]
+fn every_command_states_its_own_name_and_version() {
+    for command in ["mert-convert", "mert-embed", "mert-generate", "mert-verify"] {
+        for option in ["-V", "--version"] {
+            let run = runner::run(command, [option]);
+            assert_eq!(
+                (run.code, run.stdout),
+                (0, format!("{command} {}\n", env!("CARGO_PKG_VERSION"))),
+                "{}",
+                run.stderr
+            );
+        }
+    }
+}

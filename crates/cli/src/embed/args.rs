@@ -15,6 +15,7 @@ use mert_runtime::{DeviceKind, Dtype};
 /// command is given again. Exit status: 0 all embedded, 1 some files left out, 2 nothing written, 130 interrupted.
 #[derive(Debug, Parser)]
 #[command(
+    name = "mert-embed",
     version,
     override_usage = "mert-embed [OPTIONS] MODEL INPUT... --output FILE\n       \
                       mert-embed [OPTIONS] --model MODEL INPUT... --output FILE"

@@ -57,7 +57,7 @@ pub(super) fn refuse_overwriting<'a>(
     // Outputs are resolved once, because there can be many inputs.
     let written: Vec<PathBuf> = written.iter().filter_map(|path| path.canonicalize().ok()).collect();
     match inputs.find(|input| !written.is_empty() && input.canonicalize().is_ok_and(|input| written.contains(&input))) {
-        Some(path) => bail!("{} is an input: give the output another name", printable_path(path)),
+        Some(path) => bail!("{} is an input; give another output", printable_path(path)),
         None => Ok(()),
     }
 }

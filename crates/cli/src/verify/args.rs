@@ -10,6 +10,7 @@ use crate::{bench, gate, hidden_states, reference, reports};
 /// not be checked or done, 130 interrupted.
 #[derive(Debug, Parser)]
 #[command(
+    name = "mert-verify",
     version,
     args_conflicts_with_subcommands = true,
     override_usage = "mert-verify [OPTIONS] [MODEL]\n       mert-verify [OPTIONS] --config <FILE>\n       mert-verify \
