@@ -117,11 +117,11 @@ fn only_packages_are_replaced_and_only_with_force() {
     let inside = output.join("pytorch_model.bin");
     fs::copy(tiny(), &inside).unwrap();
     fs::copy(fixture("mert-tiny/config.json"), output.join("config.json")).unwrap();
-    refused(&inside, &output, &["--force"], &["is the input"]);
+    refused(&inside, &output, &["--force"], &["is an input"]);
     // A configuration inside it.
     fs::remove_file(&inside).unwrap();
     let config = output.join("config.json");
-    refused(&tiny(), &output, &["--force", "--config", config.to_str().unwrap()], &["is the input"]);
+    refused(&tiny(), &output, &["--force", "--config", config.to_str().unwrap()], &["is an input"]);
     assert!(config.exists());
     let expected = ["a.mlpackage", "config.json", "file.mlpackage", "folder.mlpackage", "pytorch_model.bin"];
     assert_eq!(listing(folder.path()), expected);
