@@ -332,3 +332,22 @@ fn a_missing_page_of_an_ogg_file_is_detected() {
         }
     }
 }
+
+/// A decoder reserves a packet of samples for each channel: 65535 of them are hundreds of megabytes.
+#[test]
+fn a_header_that_states_thousands_of_channels_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("x.au");
+    for (channels, is_read) in [(1024u32, true), (1025, false), (65_535, false)] {
+        let data = vec![3; 2 * channels as usize];
+        // AU: the offset and size of the samples, 8-bit PCM, the rate and the number of channels.
+        let numbers = [24, data.len() as u32, 2, 24_000, channels].map(u32::to_be_bytes).concat();
+        let decoded = read(&path, &[b".snd", &numbers[..], &data].concat(), Damage::Keep);
+        match decoded.error {
+            None => assert!(is_read && decoded.samples.len() == 2, "{channels}: {} samples", decoded.samples.len()),
+            Some(error) => {
+                assert!(!is_read && error.to_string().contains(&format!("{channels} channels")), "{channels}: {error}")
+            }
+        }
+    }
+}

@@ -11,6 +11,10 @@ use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters, AudioDe
 use super::quirks::vorbis_coupling::Vorbis;
 use crate::{AudioError, Result};
 
+/// The largest number of channels that is decoded. The decoders reserve a packet of samples for each channel, and a damaged
+/// header may state any number.
+const MOST_CHANNELS: usize = 1024;
+
 /// The decoder for `parameters`, and the number of samples to trim from the start that the codec itself states.
 pub(super) fn decoder(parameters: &AudioCodecParameters) -> Result<(Box<dyn AudioDecoder>, u64)> {
     let channels = parameters.channels.as_ref().map_or(0, |channels| channels.count());
@@ -51,6 +55,12 @@ pub(super) fn big_endian(parameters: &AudioCodecParameters) -> Result<Box<dyn Au
 
 /// One of symphonia's decoders, which verifies checksums where the codec has them.
 fn make(parameters: &AudioCodecParameters) -> Result<Box<dyn AudioDecoder>> {
+    let channels = parameters.channels.as_ref().map_or(0, |channels| channels.count());
+    if channels > MOST_CHANNELS {
+        return Err(AudioError::unknown_codec(format!(
+            "{channels} channels (the header is damaged, or mix them first)"
+        )));
+    }
     let codecs = symphonia::default::get_codecs();
     let options = AudioDecoderOptions::default().verify(true);
     codecs.make_audio_decoder(parameters, &options).map_err(|_| {
