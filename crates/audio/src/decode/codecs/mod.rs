@@ -15,6 +15,9 @@ use crate::{AudioError, Result};
 /// header may state any number.
 const MOST_CHANNELS: usize = 1024;
 
+/// The largest packet that is decoded, in samples of all channels. It is four times what 1024 channels of PCM have.
+const LARGEST_PACKET: u64 = 1 << 22;
+
 /// The decoder for `parameters`, and the number of samples to trim from the start that the codec itself states.
 pub(super) fn decoder(parameters: &AudioCodecParameters) -> Result<(Box<dyn AudioDecoder>, u64)> {
     let channels = parameters.channels.as_ref().map_or(0, |channels| channels.count());
@@ -60,6 +63,10 @@ fn make(parameters: &AudioCodecParameters) -> Result<Box<dyn AudioDecoder>> {
         return Err(AudioError::unknown_codec(format!(
             "{channels} channels (the header is damaged, or mix them first)"
         )));
+    }
+    let frames = parameters.max_frames_per_packet.unwrap_or(0);
+    if frames.saturating_mul(channels as u64) > LARGEST_PACKET {
+        return Err(AudioError::unknown_codec(format!("packets of {frames} samples (the header is damaged)")));
     }
     let codecs = symphonia::default::get_codecs();
     let options = AudioDecoderOptions::default().verify(true);
