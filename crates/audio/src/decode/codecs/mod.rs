@@ -99,3 +99,24 @@ fn codec_name(codec: AudioCodecId) -> Option<&'static str> {
     ];
     NAMES.into_iter().find(|&(known, _)| known == codec).map(|(_, name)| name)
 }
+
+#[cfg(test)]
+mod tests {
+    use symphonia::core::audio::Channels;
+
+    use super::*;
+
+    /// symphonia's PCM decoder reserves a packet of the size that the header states.
+    #[test]
+    fn a_packet_of_millions_of_samples_is_refused() {
+        let make = |channels: u16, frames: u64| {
+            let mut parameters = AudioCodecParameters::new();
+            parameters.for_codec(well_known::CODEC_ID_PCM_S16LE).with_sample_rate(24_000).with_bits_per_sample(16);
+            parameters.with_channels(Channels::Discrete(channels)).with_max_frames_per_packet(frames);
+            super::make(&parameters).map(drop)
+        };
+        make(2, 1152).unwrap();
+        assert!(make(2, LARGEST_PACKET).unwrap_err().to_string().contains("4194304 samples"));
+        assert!(make(1025, 1).unwrap_err().to_string().contains("1025 channels"));
+    }
+}
