@@ -19,7 +19,9 @@ pub fn forward_flops(config: &Config, samples: usize, last: usize) -> f64 {
     let (t, width) = (frames as f64, config.hidden_size as f64);
     let layers = last.min(config.num_hidden_layers) as f64;
     macs += t * config.feature_size() as f64 * width;
-    macs += t * width * width / config.num_conv_pos_embedding_groups as f64 * config.num_conv_pos_embeddings as f64;
+    let positional = config.positional_conv();
+    let taps = (positional.layers() * positional.kernel()) as f64;
+    macs += t * width * width / positional.groups() as f64 * taps;
     macs += layers * t * (4.0 * width * width + 2.0 * width * config.intermediate_size as f64);
     2.0 * macs + attention_flops(config, samples, last)
 }

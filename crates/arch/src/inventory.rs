@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::{Config, FeatureExtractorNorm, weight_norm};
+use crate::{Config, FeatureExtractorNorm};
 
 /// The role of a tensor in the model, which decides its order in a [`Layout`](crate::Layout).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -20,6 +20,12 @@ pub enum Role {
     NormWeight,
     /// The bias of a norm, `(channels,)`.
     NormBias,
+    /// A running mean or variance of a BatchNorm, `(channels,)`.
+    Statistic,
+    /// A table of values by index, `(rows, columns)`.
+    Embedding,
+    /// A factor in WavLM's gate, `(1, heads, 1, 1)`.
+    Gate,
 }
 
 impl Role {
@@ -48,44 +54,34 @@ pub const CONV0_WEIGHT: &str = "feature_extractor.conv_layers.0.conv.weight";
 /// 209 for MERT-v1-95M.
 ///
 /// Names are those of transformers'
-/// [`HubertModel`](https://github.com/huggingface/transformers/blob/main/src/transformers/models/hubert/modeling_hubert.py).
+/// [`HubertModel`](https://github.com/huggingface/transformers/blob/main/src/transformers/models/hubert/modeling_hubert.py)
+/// and its relatives, which all families share.
 pub fn inventory(config: &Config) -> Vec<TensorSpec> {
-    let mut tensors = Inventory::default();
+    let mut tensors = TensorList::default();
     tensors.feature_extractor(config);
     tensors.feature_projection(config);
     tensors.encoder(config);
     tensors.0
 }
 
-/// The reason to leave out a tensor of a checkpoint that only training or a task head uses; `None` for any other name.
-pub fn training_only_reason(name: &str) -> Option<&'static str> {
-    const HEADS: [&str; 5] = ["lm_head.", "classifier.", "projector.", "final_proj.", "label_embs_concat"];
-    if name == "masked_spec_embed" {
-        return Some("replaces masked frames in training only");
-    }
-    if name == "n_averaged" {
-        return Some("counts the models that were averaged (torch.optim.swa_utils)");
-    }
-    if name == "layer_weights" || HEADS.iter().any(|head| name.starts_with(head)) {
-        return Some("belongs to a task head, not to the encoder");
-    }
-    None
-}
-
+/// The tensors collected so far.
 #[derive(Default)]
-struct Inventory(Vec<TensorSpec>);
+pub(crate) struct TensorList(Vec<TensorSpec>);
 
-impl Inventory {
-    fn push(&mut self, name: String, shape: &[usize], role: Role) {
+impl TensorList {
+    /// Adds one tensor.
+    pub(crate) fn push(&mut self, name: String, shape: &[usize], role: Role) {
         self.0.push(TensorSpec { name, shape: shape.to_vec(), role });
     }
 
-    fn norm(&mut self, path: &str, channels: usize) {
+    /// Adds the weight and bias of a norm.
+    pub(crate) fn norm(&mut self, path: &str, channels: usize) {
         self.push(format!("{path}.weight"), &[channels], Role::NormWeight);
         self.push(format!("{path}.bias"), &[channels], Role::NormBias);
     }
 
-    fn linear(&mut self, path: &str, input: usize, output: usize) {
+    /// Adds the weight and bias of a Linear.
+    pub(crate) fn linear(&mut self, path: &str, input: usize, output: usize) {
         self.push(format!("{path}.weight"), &[output, input], Role::Linear);
         self.push(format!("{path}.bias"), &[output], Role::Bias);
     }
@@ -114,18 +110,16 @@ impl Inventory {
 
     fn encoder(&mut self, config: &Config) {
         let width = config.hidden_size;
-        let in_per_group = width / config.num_conv_pos_embedding_groups;
-        self.push(
-            weight_norm::FUSED.to_string(),
-            &[width, in_per_group, config.num_conv_pos_embeddings],
-            Role::PositionalConv,
-        );
-        self.push(format!("{}.bias", weight_norm::MODULE), &[width], Role::Bias);
+        config.positional_conv().add_tensors(width, self);
         self.norm("encoder.layer_norm", width);
         for i in 0..config.num_hidden_layers {
             let path = format!("encoder.layers.{i}");
             for projection in ["q_proj", "k_proj", "v_proj", "out_proj"] {
                 self.linear(&format!("{path}.attention.{projection}"), width, width);
+            }
+            if let Some(bias) = config.position_bias() {
+                let (heads, head_dim) = (config.num_attention_heads, config.head_dim());
+                bias.add_tensors(&format!("{path}.attention"), i, heads, head_dim, self);
             }
             self.norm(&format!("{path}.layer_norm"), width);
             self.linear(&format!("{path}.feed_forward.intermediate_dense"), width, config.intermediate_size);

@@ -1,4 +1,4 @@
-//! The MERT and HuBERT architecture as data.
+//! The architecture of MERT, HuBERT and their relatives as data.
 //!
 //! Everything here is a plain value or a pure function of one: the configuration ([`Config`]), the tensors that a
 //! configuration implies ([`inventory()`]), their order in a file ([`Layout`]), the metadata of a converted file
@@ -19,6 +19,7 @@ mod activation;
 mod config;
 mod cost;
 mod dtype;
+mod families;
 mod infer;
 mod inventory;
 mod known;
@@ -33,11 +34,14 @@ mod text;
 pub mod weight_norm;
 
 pub use activation::Activation;
-pub use config::{Config, ConfigError, ConfigField, FeatureExtractorNorm};
+pub use config::{Config, ConfigError, ConfigField, FeatureExtractorNorm, PositionBias, PositionalConv};
 pub use cost::{attention_flops, forward_flops};
 pub use dtype::Dtype;
+pub use families::{
+    Data2VecAudioConfig, FamilyNames, HubertConfig, ModelConfig, WavLmConfig, families_of_tensors, training_only_reason,
+};
 pub use infer::{InferError, InferredConfig, infer_config};
-pub use inventory::{CONV0_WEIGHT, Role, TensorSpec, inventory, training_only_reason};
+pub use inventory::{CONV0_WEIGHT, Role, TensorSpec, inventory};
 pub use known::{KNOWN_CHECKPOINTS, KnownCheckpoint, known_by_sha256};
 pub use layout::Layout;
 pub use metadata::{Metadata, MetadataError};

@@ -19,12 +19,12 @@ pub struct Preprocessor {
 
 impl Preprocessor {
     /// The default preprocessor for a model without one: the configuration's `sample_rate`, or else the rate of most
-    /// published models of its type (24 000 Hz for MERT, 16 000 Hz for HuBERT), and transformers' default for
+    /// published models of its type (24 000 Hz for MERT, 16 000 Hz for the others), and transformers' default for
     /// `do_normalize`.
     ///
     /// It is a guess: MERT-v0-public takes 16 000 Hz without normalisation.
     pub fn assumed(config: &Config) -> Self {
-        let usual = if config.model_type == "mert_model" { 24_000 } else { 16_000 };
+        let usual = config.family().usual_sampling_rate;
         Preprocessor { do_normalize: true, sampling_rate: config.sample_rate.unwrap_or(usual) }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Activation;
+use crate::{Activation, FamilyNames, ModelConfig, PositionBias, PositionalConv};
 
 /// The position of the feature extractor's norms (`feat_extract_norm`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -15,11 +15,12 @@ pub enum FeatureExtractorNorm {
     Layer,
 }
 
-/// The architecture: the fields of a MERT or HuBERT `config.json` that the forward pass depends on, under their Hugging
-/// Face names and with the defaults of transformers'
+/// The architecture: the fields of a `config.json` that the forward pass depends on, under their Hugging Face names and with
+/// the defaults of transformers' class of the family, such as
 /// [`HubertConfig`](https://huggingface.co/docs/transformers/model_doc/hubert#transformers.HubertConfig).
 ///
-/// Fields that only matter in training (dropout, masking, losses) are ignored when read.
+/// Fields that only matter in training (dropout, masking, losses) are ignored when read. A field that a family does not have
+/// holds the value with which it computes.
 ///
 /// ```
 /// use mert_arch::Config;
@@ -32,8 +33,9 @@ pub enum FeatureExtractorNorm {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Config {
-    /// The model family: `mert_model` or `hubert`.
-    pub model_type: String,
+    /// The family, by `model_type`, with the fields that only this family has.
+    #[serde(flatten)]
+    pub model: ModelConfig,
     /// Width of the hidden states.
     pub hidden_size: usize,
     /// Number of transformer layers. There is one hidden state more than layers.
@@ -61,9 +63,10 @@ pub struct Config {
     pub feat_extract_activation: Activation,
     /// Whether a LayerNorm precedes the projection to `hidden_size`.
     pub feat_proj_layer_norm: bool,
-    /// Kernel of the positional convolution, in frames.
+    /// Kernel of the positional convolution, in frames. For data2vec-audio, the number of positional convolutions; engines
+    /// read [`Config::positional_conv`].
     pub num_conv_pos_embeddings: usize,
-    /// Groups of the positional convolution.
+    /// Groups of each positional convolution.
     pub num_conv_pos_embedding_groups: usize,
     /// Whether the layers are pre-LN, with the encoder's LayerNorm after the last layer instead of before the first.
     pub do_stable_layer_norm: bool,
@@ -82,7 +85,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Config {
-            model_type: "hubert".into(),
+            model: ModelConfig::Hubert(Default::default()),
             hidden_size: 768,
             num_hidden_layers: 12,
             num_attention_heads: 12,
@@ -112,7 +115,22 @@ impl Config {
 
     /// The architecture of MERT-v1-95M.
     pub fn mert_v1_95m() -> Self {
-        Config { model_type: "mert_model".into(), sample_rate: Some(24_000), ..Config::default() }
+        Config { model: ModelConfig::Mert, sample_rate: Some(24_000), ..Config::default() }
+    }
+
+    /// The names of the family.
+    pub fn family(&self) -> &'static FamilyNames {
+        self.model.names()
+    }
+
+    /// The positional convolution.
+    pub fn positional_conv(&self) -> PositionalConv {
+        self.model.family().positional_conv(self)
+    }
+
+    /// The bias of the attention scores by the distance of query and key, if the family has one.
+    pub fn position_bias(&self) -> Option<PositionBias> {
+        self.model.family().position_bias()
     }
 
     /// Number of hidden states that the model returns: one before the first layer and one after each.

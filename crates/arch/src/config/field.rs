@@ -1,11 +1,13 @@
 //! Single configuration fields that a user sets by name, overriding a `config.json` or replacing a missing one.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
 use serde_json::Value;
 
 use super::architecture::Config;
+use crate::{HubertConfig, ModelConfig};
 
 /// A field of [`Config`] with a value, parsed from text such as `num_attention_heads=4`.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,10 +48,20 @@ impl fmt::Display for ConfigField {
     }
 }
 
-/// The names of all fields of [`Config`].
+/// The names of all fields of [`Config`] in any family.
 fn names() -> Vec<String> {
-    let all = serde_json::to_value(Config::mert_v1_95m()).unwrap_or_default();
-    all.as_object().map(|fields| fields.keys().cloned().collect()).unwrap_or_default()
+    let batch_norm = HubertConfig { conv_pos_batch_norm: true };
+    let configs = ModelConfig::all().map(|family| family.default_config()).into_iter();
+    let all =
+        configs.chain([Config::mert_v1_95m(), Config { model: ModelConfig::Hubert(batch_norm), ..Config::default() }]);
+    let names: BTreeSet<String> = all.flat_map(|config| field_names(&config)).collect();
+    names.into_iter().collect()
+}
+
+/// The names of the fields that a configuration has.
+pub(super) fn field_names(config: &Config) -> Vec<String> {
+    let fields = serde_json::to_value(config).unwrap_or_default();
+    fields.as_object().map(|fields| fields.keys().cloned().collect()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -68,7 +80,7 @@ mod tests {
         assert_eq!((config.num_attention_heads, config.do_stable_layer_norm), (4, true));
         assert_eq!(config.conv_stride, [5, 2, 2, 2, 2, 2, 1]);
         assert_eq!(set(&["hidden_act=relu"]).unwrap().hidden_act, crate::Activation::Relu);
-        assert_eq!(set(&["model_type=mert_model"]).unwrap().model_type, "mert_model");
+        assert_eq!(set(&["model_type=mert_model"]).unwrap().model, ModelConfig::Mert);
         assert_eq!("hidden_act=relu".parse::<ConfigField>().unwrap().to_string(), "hidden_act=relu");
     }
 
@@ -81,7 +93,7 @@ mod tests {
             ("num_attention_heads=7", "num_attention_heads"),
             ("num_attention_heads=four", "num_attention_heads"),
             ("do_stable_layer_norm=yes", "do_stable_layer_norm"),
-            ("model_type=wavlm", "wavlm"),
+            ("model_type=bert", "bert"),
         ] {
             assert!(set(&[text]).unwrap_err().contains(word), "{text}: {}", set(&[text]).unwrap_err());
         }

@@ -6,14 +6,15 @@ use serde_json::Value;
 use super::architecture::Config;
 use super::error::ConfigError;
 use super::field::ConfigField;
-use super::validate::UnsupportedFields;
+use crate::ModelConfig;
+use crate::families::{UnsupportedFields, refuse_fields, supported_family};
 use crate::text::json_from_text;
 
 impl Config {
     /// Reads and validates a `config.json`.
     ///
     /// # Errors
-    /// [`ConfigError`] for anything that is not a supported MERT or HuBERT configuration.
+    /// [`ConfigError`] for anything that is not a configuration of a supported family.
     pub fn from_json(text: &str) -> Result<Self, ConfigError> {
         Config::from_json_with(text, &[])
     }
@@ -21,19 +22,23 @@ impl Config {
     /// Reads and validates a `config.json` after replacing these fields, which the file need not have.
     ///
     /// # Errors
-    /// [`ConfigError`] for anything that is not a supported MERT or HuBERT configuration.
+    /// [`ConfigError`] for anything that is not a configuration of a supported family.
     pub fn from_json_with(text: &str, fields: &[ConfigField]) -> Result<Self, ConfigError> {
         let mut value = value_from_json(text)?;
         if let Some(object) = value.as_object_mut() {
             object.extend(fields.iter().map(|field| (field.name.clone(), field.value.clone())));
         }
-        // Every field has a default, so that any other JSON object would be a HuBERT base without this check.
-        if !value.get("model_type").is_some_and(serde_json::Value::is_string) {
-            let expected = "`mert_model` or `hubert`; is this the model's config.json?";
+        // Every other field has a default, so that any JSON object would be a model without this check.
+        let Some(model_type) = value.get("model_type").and_then(Value::as_str) else {
+            let expected = "a family such as `mert_model` or `hubert`; is this the model's config.json?";
             return Err(ConfigError::invalid("model_type", "missing", expected));
-        }
-        let config: Config = parse(&value)?;
-        parse::<UnsupportedFields>(&value)?.refuse()?;
+        };
+        let model = supported_family(model_type)?.read(&value)?;
+        refuse_fields(&parse::<UnsupportedFields>(&value)?, &model)?;
+        let read: Config = parse(&with_defaults(&model, value))?;
+        let mut config = read.clone();
+        model.family().fix_fields(&mut config);
+        refuse_without_effect(fields, &read, &config)?;
         config.validate()?;
         Ok(config)
     }
@@ -51,6 +56,39 @@ impl Config {
     pub fn with_fields(&self, fields: &[ConfigField]) -> Result<Config, ConfigError> {
         Config::from_json_with(&self.to_json(), fields)
     }
+}
+
+/// The fields of a configuration file, with those of the family's class in transformers where it has none: transformers
+/// writes only the fields that differ from its class.
+fn with_defaults(model: &ModelConfig, fields: Value) -> Value {
+    // A struct of numbers, strings and lists with string keys always serialises.
+    let mut all = serde_json::to_value(model.default_config()).unwrap_or_default();
+    if let (Some(all), Value::Object(fields)) = (all.as_object_mut(), fields) {
+        all.extend(fields);
+    }
+    all
+}
+
+/// Refuses set fields that the family of `config` does not have, or has with a fixed value. `read` is the configuration with
+/// the fields as set.
+fn refuse_without_effect(fields: &[ConfigField], read: &Config, config: &Config) -> Result<(), ConfigError> {
+    let json = |config: &Config| serde_json::to_value(config).unwrap_or_default();
+    let (read, fixed) = (json(read), json(config));
+    let model_type = config.family().model_type;
+    for field in fields {
+        let name = field.name.as_str();
+        // Written only if it is true.
+        let is_unwritten = name == "conv_pos_batch_norm" && matches!(config.model, ModelConfig::Hubert(_));
+        let reason = match (read.get(name), fixed.get(name)) {
+            (None, None) if !is_unwritten => format!("`{model_type}` has no such field"),
+            (read, fixed) if read != fixed => {
+                format!("`{model_type}` has no such field and computes as if it was {}", fixed.unwrap_or(&Value::Null))
+            }
+            _ => continue,
+        };
+        return Err(ConfigError::Type { path: field.name.clone(), reason });
+    }
+    Ok(())
 }
 
 /// Parses the JSON of a configuration file.
@@ -99,7 +137,12 @@ mod tests {
         }
         assert_eq!(set("{}", "model_type=hubert").unwrap(), Config::default());
         let hubert = r#"{"model_type": "hubert", "unused": [Infinity]}"#;
-        for field in ["num_attention_heads=7", "conv_stride=[5,x]", "conv_dim=[]", "model_type=wavlm"] {
+        assert!(set(hubert, "conv_pos_batch_norm=false").is_ok());
+        for (model_type, field) in [("hubert", "num_buckets=8"), ("wav2vec2", "feat_proj_layer_norm=false")] {
+            let error = set(&format!("{{\"model_type\": \"{model_type}\"}}"), field).unwrap_err();
+            assert!(error.to_string().contains(model_type), "{error}");
+        }
+        for field in ["num_attention_heads=7", "conv_stride=[5,x]", "conv_dim=[]", "model_type=bert"] {
             assert_eq!(set(hubert, field).unwrap_err().field(), field.split('=').next());
         }
     }
@@ -108,9 +151,16 @@ mod tests {
     fn refusals_name_the_field() {
         for (json, field) in [
             (r#"{"feature_extractor_cqt": true}"#, "feature_extractor_cqt"),
-            (r#"{"conv_pos_batch_norm": true}"#, "conv_pos_batch_norm"),
+            (r#"{"model_type": "wav2vec2", "conv_pos_batch_norm": true}"#, "conv_pos_batch_norm"),
+            (r#"{"model_type": "wav2vec2", "add_adapter": true}"#, "add_adapter"),
+            (r#"{"model_type": "wav2vec2-conformer"}"#, "Conformer"),
+            (r#"{"model_type": "wavlm", "num_buckets": 3}"#, "num_buckets"),
+            (r#"{"model_type": "wavlm", "max_bucket_distance": 80}"#, "max_bucket_distance"),
+            (r#"{"model_type": "wavlm", "num_buckets": "x"}"#, "num_buckets"),
+            (r#"{"model_type": "data2vec-audio", "conv_pos_kernel_size": 0}"#, "conv_pos_kernel_size"),
+            (r#"{"deepnorm": true}"#, "deepnorm"),
             (r#"{"adapter_attn_dim": 16}"#, "adapter_attn_dim"),
-            (r#"{"deepnorm": true, "do_stable_layer_norm": true}"#, "deepnorm"),
+            (r#"{"model_type": "mert_model", "deepnorm": true, "do_stable_layer_norm": true}"#, "deepnorm"),
             (r#"{"model_type": "bert"}"#, "model_type"),
             (r#"{"num_attention_heads": 7}"#, "num_attention_heads"),
             (r#"{"num_attention_heads": 0}"#, "num_attention_heads"),

@@ -1,21 +1,8 @@
 //! The checks of a configuration: sizes that fit each other, and variants that are supported.
 
-use serde::Deserialize;
-
 use super::architecture::Config;
 use super::error::ConfigError;
-
-/// Fields of variants that are not supported, which are read only to refuse them.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-pub(super) struct UnsupportedFields {
-    /// MERT: a constant-Q transform beside the convolutions.
-    feature_extractor_cqt: bool,
-    /// HuBERT: BatchNorm instead of weight norm in the positional convolution.
-    conv_pos_batch_norm: bool,
-    /// wav2vec2: adapters inside the layers.
-    adapter_attn_dim: Option<usize>,
-}
+use crate::ModelConfig;
 
 /// Limits far above the sizes of every published model, which keep products of sizes from overflowing.
 const MAX_WIDTH: usize = 1 << 16;
@@ -35,6 +22,7 @@ impl Config {
         in_range("num_hidden_layers", self.num_hidden_layers, MAX_COUNT)?;
         in_range("num_attention_heads", self.num_attention_heads, MAX_COUNT)?;
         width("num_conv_pos_embeddings", self.num_conv_pos_embeddings)?;
+        self.model.family().validate(self)?;
         width("num_conv_pos_embedding_groups", self.num_conv_pos_embedding_groups)?;
         divides("num_attention_heads", self.num_attention_heads, self.hidden_size)?;
         divides("num_conv_pos_embedding_groups", self.num_conv_pos_embedding_groups, self.hidden_size)?;
@@ -76,12 +64,11 @@ impl Config {
     }
 
     fn refuse_unsupported(&self) -> Result<(), ConfigError> {
-        if !matches!(self.model_type.as_str(), "mert_model" | "hubert") {
-            return Err(ConfigError::unsupported(
-                "model_type",
-                format!("`{}`", self.model_type),
-                "only `mert_model` and `hubert` are; other encoders differ in names or arithmetic",
-            ));
+        if self.deepnorm && self.model != ModelConfig::Mert {
+            return Err(ConfigError::unsupported("deepnorm", "true", "only `mert_model` has DeepNorm"));
+        }
+        if self.attention_relax > 0.0 && self.model != ModelConfig::Mert {
+            return Err(ConfigError::unsupported("attention_relax", "set", "only `mert_model` has it"));
         }
         if self.deepnorm && self.do_stable_layer_norm {
             return Err(ConfigError::unsupported(
@@ -100,35 +87,6 @@ pub(crate) fn check_sample_rate(field: &'static str, rate: u32) -> Result<(), Co
         return Ok(());
     }
     Err(ConfigError::invalid(field, rate, "a rate from 1000 to 384000 hertz"))
-}
-
-impl UnsupportedFields {
-    /// Refuses a field that asks for an unsupported variant.
-    pub(super) fn refuse(&self) -> Result<(), ConfigError> {
-        if self.feature_extractor_cqt {
-            return Err(ConfigError::unsupported(
-                "feature_extractor_cqt",
-                "true",
-                "the model adds a constant-Q transform of the audio to its input features, which is a front end of \
-                 its own and not part of this encoder; use a MERT trained without it (v1-95M, v1-330M, v0)",
-            ));
-        }
-        if self.conv_pos_batch_norm {
-            return Err(ConfigError::unsupported(
-                "conv_pos_batch_norm",
-                "true",
-                "the positional convolution then has a BatchNorm instead of weight norm",
-            ));
-        }
-        if self.adapter_attn_dim.is_some() {
-            return Err(ConfigError::unsupported(
-                "adapter_attn_dim",
-                "set",
-                "attention adapters belong to fine-tuned wav2vec2 models",
-            ));
-        }
-        Ok(())
-    }
 }
 
 fn in_range(field: &'static str, value: usize, max: usize) -> Result<(), ConfigError> {

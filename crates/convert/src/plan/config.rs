@@ -62,7 +62,7 @@ pub(super) fn find_config(
                 .iter()
                 .filter_map(|(name, info)| Some((name.strip_prefix(prefix)?.to_string(), info.shape.clone())))
                 .collect();
-            let InferredConfig { config, assumptions } = infer_config(&shapes, fields)?;
+            let InferredConfig { config, assumptions } = infer_config(&shapes, prefix, fields)?;
             Ok((config, ConfigOrigin::Inferred { assumptions }))
         }
     }

@@ -1,4 +1,4 @@
-//! Recognition of tensors inside the encoder's modules that no MERT or HuBERT has: their origin and what to do. None of
+//! Recognition of tensors inside the encoder's modules that no supported family has: their origin and what to do. None of
 //! them may be dropped, because the remaining tensors would compute another function.
 
 use mert_arch::{printable_line, weight_norm};
@@ -14,11 +14,6 @@ struct Origin {
 const NOT_SUPPORTED: &str = "it is not supported; give a MERT or HuBERT checkpoint";
 
 const ORIGINS: &[Origin] = &[
-    Origin {
-        components: &["gru_rel_pos_linear", "gru_rel_pos_const", "rel_attn_embed"],
-        what: "WavLM (its gated relative position bias)",
-        fix: NOT_SUPPORTED,
-    },
     Origin {
         components: &["adapter_layer", "adapter", "adapters", "adapter_*", "bottleneck*"],
         what: "adapters inside the layers (wav2vec2's MMS and the like)",
@@ -42,8 +37,8 @@ const ORIGINS: &[Origin] = &[
     Origin { components: &["upsample", "pool"], what: "SEW (it pools and upsamples frames)", fix: NOT_SUPPORTED },
     Origin {
         components: &["running_mean", "running_var", "num_batches_tracked", "batch_norm"],
-        what: "BatchNorm (conv_pos_batch_norm in config.json)",
-        fix: "only weight norm is supported in the positional convolution",
+        what: "BatchNorm outside the positional convolution",
+        fix: NOT_SUPPORTED,
     },
     Origin {
         components: &["weight_u"],
@@ -78,8 +73,8 @@ fn origin(name: &str) -> Option<(&'static str, &'static str)> {
     if weight_norm::SPELLINGS.iter().any(|spelling| name == spelling.g || name == spelling.v) {
         return None;
     }
-    if name.starts_with("encoder.pos_conv_embed.layers.") {
-        return Some(("data2vec-audio (several positional convolutions)", NOT_SUPPORTED));
+    if name.starts_with("encoder.pos_conv_embed.batch_norm.") {
+        return None;
     }
     let named = || ORIGINS.iter().find(|origin| has_component(name, origin.components));
     modification_in_encoder(name).or_else(|| named().map(|origin| (origin.what, origin.fix)))
@@ -110,8 +105,7 @@ mod tests {
     #[test]
     fn origins_are_recognized() {
         for (name, words) in [
-            ("encoder.layers.0.attention.gru_rel_pos_linear.weight", &["WavLM"][..]),
-            ("encoder.layers.1.adapter_layer.linear_1.weight", &["adapters"]),
+            ("encoder.layers.1.adapter_layer.linear_1.weight", &["adapters"][..]),
             ("encoder.layers.0.attention.q_proj.lora_A.default.weight", &["LoRA", "merge_and_unload"]),
             ("encoder.layers.0.attention.q_proj.weight_orig", &["pruning", "prune.remove"]),
             ("encoder.layers.0.attention.q_proj.parametrizations.weight.original", &["remove_parametrizations"]),
@@ -119,8 +113,7 @@ mod tests {
             ("encoder.layers.0.attention.q_proj.weight_u", &["remove_spectral_norm"]),
             ("encoder.layers.0.attention.q_proj.SCB", &["bitsandbytes"]),
             ("encoder.layers.0.ffn1.intermediate_dense.weight", &["Conformer"]),
-            ("encoder.pos_conv_embed.layers.0.conv.weight", &["data2vec"]),
-            ("encoder.pos_conv_embed.batch_norm.running_mean", &["BatchNorm", "conv_pos_batch_norm"]),
+            ("encoder.layers.0.batch_norm.running_mean", &["BatchNorm"]),
             ("encoder.layers.0.attention.q_proj.weight_ema", &["EMA"]),
         ] {
             let message = other_encoder([format!("hubert.{name}").as_str()].into_iter(), "hubert.").unwrap();

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use mert_arch::{Config, KnownCheckpoint, PREPROCESSOR_FILES, Preprocessor, PreprocessorConfig};
+use mert_arch::{Config, KnownCheckpoint, ModelConfig, PREPROCESSOR_FILES, Preprocessor, PreprocessorConfig};
 use mert_checkpoint::{Source, read_named_text};
 use serde::{Serialize, Serializer};
 
@@ -163,10 +163,10 @@ fn agreed<T: PartialEq + Copy + fmt::Display>(
 
 /// The reason for an assumed sampling rate.
 fn assumed_rate(config: &Config, config_origin: &ConfigOrigin) -> PreprocessorOrigin {
-    PreprocessorOrigin::Assumed(match (config_origin, config.model_type.as_str()) {
-        (ConfigOrigin::Inferred { .. }, _) => "HuBERT takes 16000 Hz; most MERT take 24000 Hz",
-        (_, "mert_model") => "most MERT take 24000 Hz; MERT-v0 takes 16000 Hz",
-        _ => "HuBERT takes 16000 Hz",
+    PreprocessorOrigin::Assumed(match (config_origin, config.model) {
+        (_, ModelConfig::Mert) => "most MERT take 24000 Hz; MERT-v0 takes 16000 Hz",
+        (ConfigOrigin::Inferred { .. }, ModelConfig::Hubert(_)) => "HuBERT takes 16000 Hz; most MERT take 24000 Hz",
+        _ => "the published models of this family take 16000 Hz",
     })
 }
 

@@ -71,8 +71,7 @@ pub(super) fn metadata(plan: &Plan, layers: &[usize], source_sha256: String) -> 
     let known = known_by_sha256(&source_sha256);
     let config = &plan.config;
     let written = plan.metadata(source_sha256);
-    let family = if config.model_type == "mert_model" { "MERT" } else { "HuBERT" };
-    let name = known.map_or(family, |known| known.name);
+    let name = known.map_or(config.family().title, |known| known.name);
     let author = match known.and_then(|known| known.name.split_once('/')) {
         Some((author, _)) => format!("{author}; converted by {}", written.generator),
         None => format!("unknown; converted by {}", written.generator),

@@ -1,10 +1,16 @@
 //! The inference of the configuration from tensor shapes, for checkpoints without a `config.json`.
 
+mod published;
+
 use std::collections::BTreeMap;
 
 use thiserror::Error;
 
-use crate::{Config, ConfigField, FeatureExtractorNorm, weight_norm};
+use self::published::Published;
+use crate::{
+    Config, ConfigField, Data2VecAudioConfig, FeatureExtractorNorm, ModelConfig, WavLmConfig, families_of_tensors,
+    weight_norm,
+};
 
 /// A configuration inferred from the tensors of a checkpoint.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,67 +63,6 @@ pub enum InferError {
     },
 }
 
-/// The shapes of a published model, and the fields that they do not determine. The convolutions and the positional
-/// convolution of every published model are those of [`Config::default`].
-struct Published {
-    hidden_size: usize,
-    num_hidden_layers: usize,
-    intermediate_size: usize,
-    /// Whether the feature extractor normalises after every convolution.
-    norm_after_every_conv: bool,
-    conv_bias: bool,
-    feat_proj_layer_norm: bool,
-    num_attention_heads: usize,
-    /// `None` where published models of these shapes differ.
-    do_stable_layer_norm: Option<bool>,
-}
-
-/// The shapes of HuBERT base, MERT-v1-95M and ContentVec.
-const BASE: Published = Published {
-    hidden_size: 768,
-    num_hidden_layers: 12,
-    intermediate_size: 3072,
-    norm_after_every_conv: false,
-    conv_bias: false,
-    feat_proj_layer_norm: true,
-    num_attention_heads: 12,
-    do_stable_layer_norm: Some(false),
-};
-const DISTIL_HUBERT: Published = Published { num_hidden_layers: 2, feat_proj_layer_norm: false, ..BASE };
-const HUBERT_LARGE: Published = Published {
-    hidden_size: 1024,
-    num_hidden_layers: 24,
-    intermediate_size: 4096,
-    norm_after_every_conv: true,
-    conv_bias: true,
-    num_attention_heads: 16,
-    do_stable_layer_norm: Some(true),
-    ..BASE
-};
-const HUBERT_X_LARGE: Published =
-    Published { hidden_size: 1280, num_hidden_layers: 48, intermediate_size: 5120, ..HUBERT_LARGE };
-/// The shapes of MERT-v1-330M, which is pre-LN, and of wav2vec2-large, which is post-LN.
-const MERT_330M: Published =
-    Published { norm_after_every_conv: false, conv_bias: false, do_stable_layer_norm: None, ..HUBERT_LARGE };
-const PUBLISHED: [Published; 5] = [BASE, DISTIL_HUBERT, HUBERT_LARGE, HUBERT_X_LARGE, MERT_330M];
-
-impl Published {
-    /// Whether a configuration has every size of this model.
-    fn has_shapes_of(&self, config: &Config) -> bool {
-        let usual = Config::default();
-        config.hidden_size == self.hidden_size
-            && config.num_hidden_layers == self.num_hidden_layers
-            && config.intermediate_size == self.intermediate_size
-            && (config.feat_extract_norm == FeatureExtractorNorm::Layer) == self.norm_after_every_conv
-            && config.conv_bias == self.conv_bias
-            && config.feat_proj_layer_norm == self.feat_proj_layer_norm
-            && config.conv_dim == usual.conv_dim
-            && config.conv_kernel == usual.conv_kernel
-            && config.num_conv_pos_embeddings == usual.num_conv_pos_embeddings
-            && config.num_conv_pos_embedding_groups == usual.num_conv_pos_embedding_groups
-    }
-}
-
 /// The options that give the fields, for an error message.
 fn options(fields: &[&'static str]) -> String {
     let example = |field: &&str| match *field {
@@ -127,17 +72,20 @@ fn options(fields: &[&'static str]) -> String {
     fields.iter().map(example).collect::<Vec<_>>().join(" and ")
 }
 
-/// Infers the configuration from tensor names and PyTorch-order shapes (prefix removed). `given` are known fields.
+/// Infers the configuration from tensor names and PyTorch-order shapes (prefix removed). `prefix` is the prefix that they had,
+/// which may name the family; `given` are known fields.
 ///
-/// Shapes determine every size, which norms and biases exist, and the positional convolution's groups. They do not
-/// determine strides, head count, pre- or post-LN, DeepNorm, activations or epsilons: for these the values of published
-/// models with such shapes are assumed and listed in [`InferredConfig::assumptions`].
+/// Shapes determine every size, which norms and biases exist, and the groups of the positional convolution. WavLM, data2vec
+/// and HuBERT's BatchNorm have tensors of their own; the other families differ in nothing that a hidden state depends on.
+/// Shapes do not determine strides, head count (but WavLM's), pre- or post-LN, DeepNorm, activations or epsilons: for these
+/// the values of published models with such shapes are assumed and listed in [`InferredConfig::assumptions`].
 ///
 /// # Errors
 /// [`InferError`] if a tensor that the sizes depend on is missing or malformed, or if no published model has such
 /// shapes and `given` lacks a field that they do not determine.
 pub fn infer_config(
     tensors: &BTreeMap<String, Vec<usize>>,
+    prefix: &str,
     given: &[ConfigField],
 ) -> Result<InferredConfig, InferError> {
     let shape = |name: &str, rank: usize| -> Result<&[usize], InferError> {
@@ -161,22 +109,44 @@ pub fn infer_config(
     }
 
     let hidden_size = shape("feature_projection.projection.weight", 2)?[0];
-    let positional = [weight_norm::FUSED, weight_norm::SPELLINGS[0].v, weight_norm::SPELLINGS[1].v]
-        .into_iter()
-        .find(|name| has(name))
-        .unwrap_or(weight_norm::SPELLINGS[0].v);
-    let positional = shape(positional, 3)?;
+    let is_given = |field: &str| given.iter().any(|given| given.name == field);
+    let families = families_of_tensors(tensors, prefix);
+    let model = families.first().copied().unwrap_or(ModelConfig::Hubert(Default::default()));
+    let stack = |i: usize| format!("encoder.pos_conv_embed.layers.{i}.conv.weight");
+    let positional_name = match model {
+        ModelConfig::Data2VecAudio(_) => stack(0),
+        _ => [weight_norm::FUSED, weight_norm::SPELLINGS[0].v, weight_norm::SPELLINGS[1].v]
+            .into_iter()
+            .find(|name| has(name))
+            .unwrap_or(weight_norm::SPELLINGS[0].v)
+            .to_string(),
+    };
+    let positional = shape(&positional_name, 3)?;
+    let mut num_conv_pos_embeddings = positional[2];
+    let mut shown_heads = None;
+    let model = match model {
+        ModelConfig::Data2VecAudio(_) => {
+            num_conv_pos_embeddings = (0..).take_while(|&i| has(&stack(i))).count();
+            ModelConfig::Data2VecAudio(Data2VecAudioConfig { conv_pos_kernel_size: positional[2] })
+        }
+        ModelConfig::WavLm(usual) => {
+            let table = shape("encoder.layers.0.attention.rel_attn_embed.weight", 2)?;
+            shown_heads = Some(table[1]);
+            ModelConfig::WavLm(WavLmConfig { num_buckets: table[0], ..usual })
+        }
+        other => other,
+    };
     let intermediate_size = shape("encoder.layers.0.feed_forward.intermediate_dense.weight", 2)?[0];
     let num_hidden_layers =
         (0..).take_while(|i| has(&format!("encoder.layers.{i}.feed_forward.intermediate_dense.weight"))).count();
 
     let norm_after_every_conv = conv_dim.len() > 1 && has("feature_extractor.conv_layers.1.layer_norm.weight");
-    let usual = Config::default();
+    let usual = model.default_config();
     let conv_stride = (conv_kernel == usual.conv_kernel).then(|| usual.conv_stride.clone());
     let has_strides = conv_stride.is_some();
 
     let config = Config {
-        model_type: "hubert".into(),
+        model,
         hidden_size,
         num_hidden_layers,
         num_attention_heads: 1,
@@ -189,17 +159,17 @@ pub fn infer_config(
             FeatureExtractorNorm::Group
         },
         feat_proj_layer_norm: has("feature_projection.layer_norm.weight"),
-        num_conv_pos_embeddings: positional[2],
+        num_conv_pos_embeddings,
         num_conv_pos_embedding_groups: hidden_size / positional[1].min(hidden_size),
         do_stable_layer_norm: false,
         conv_dim,
         conv_kernel,
         ..usual
     };
-    let published = PUBLISHED.iter().find(|published| published.has_shapes_of(&config));
-    let heads = published.map(|published| published.num_attention_heads);
-    let order = published.and_then(|published| published.do_stable_layer_norm);
-    let is_given = |field: &str| given.iter().any(|given| given.name == field);
+    let published = Published::of_shapes(&config);
+    let heads = shown_heads.or(published.map(|published| published.num_attention_heads));
+    let is_post_norm = matches!(model, ModelConfig::Data2VecAudio(_)).then_some(false);
+    let order = is_post_norm.or(published.and_then(|published| published.do_stable_layer_norm));
     let unknown = [
         ("num_attention_heads", heads.is_none()),
         ("do_stable_layer_norm", order.is_none()),
@@ -219,18 +189,45 @@ pub fn infer_config(
 
     let like = "as published models of these shapes have it";
     let assumptions = [
-        ("model_type", format!("model_type = {} (MERT has the same shapes)", config.model_type)),
-        ("num_attention_heads", format!("num_attention_heads = {} ({like})", config.num_attention_heads)),
+        ("model_type", model_type_assumption(&families)),
+        match shown_heads {
+            Some(_) => ("", String::new()),
+            None => ("num_attention_heads", format!("num_attention_heads = {} ({like})", config.num_attention_heads)),
+        },
+        match config.position_bias() {
+            Some(bias) => ("max_bucket_distance", format!("max_bucket_distance = {}", bias.max_distance)),
+            None => ("", String::new()),
+        },
         ("conv_stride", format!("conv_stride = {:?}", config.conv_stride)),
-        ("do_stable_layer_norm", format!("do_stable_layer_norm = {} ({like})", config.do_stable_layer_norm)),
+        match is_post_norm {
+            Some(_) => ("", String::new()),
+            None => {
+                ("do_stable_layer_norm", format!("do_stable_layer_norm = {} ({like})", config.do_stable_layer_norm))
+            }
+        },
         ("deepnorm", "deepnorm = false".into()),
         ("attention_relax", "attention_relax off".into()),
         ("hidden_act", "hidden_act = gelu".into()),
         ("feat_extract_activation", "feat_extract_activation = gelu".into()),
         ("layer_norm_eps", format!("layer_norm_eps = {:e}", config.layer_norm_eps)),
     ];
-    let assumptions = assumptions.into_iter().filter(|(field, _)| !is_given(field)).map(|(_, text)| text).collect();
+    let assumptions = assumptions
+        .into_iter()
+        .filter(|(field, text)| !text.is_empty() && !is_given(field))
+        .map(|(_, text)| text)
+        .collect();
     Ok(InferredConfig { config, assumptions })
+}
+
+/// The assumption about the family; empty if the tensors or their prefix determine it.
+fn model_type_assumption(families: &[ModelConfig]) -> String {
+    match families {
+        [] | [_] => String::new(),
+        [first, others @ ..] => {
+            let others: Vec<&str> = others.iter().map(|family| family.names().title).collect();
+            format!("model_type = {} (the same tensors: {})", first.names().model_type, others.join(", "))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -244,7 +241,7 @@ mod tests {
 
     fn infer(config: &Config, given: &[&str]) -> Result<InferredConfig, InferError> {
         let given: Vec<ConfigField> = given.iter().map(|text| text.parse().unwrap()).collect();
-        infer_config(&shapes(config), &given)
+        infer_config(&shapes(config), "", &given)
     }
 
     fn large(hidden_size: usize) -> Config {
@@ -330,7 +327,7 @@ mod tests {
     fn a_missing_tensor_is_named() {
         let mut tensors = shapes(&Config::default());
         tensors.remove("feature_projection.projection.weight");
-        let error = infer_config(&tensors, &[]).unwrap_err();
+        let error = infer_config(&tensors, "", &[]).unwrap_err();
         assert_eq!(error, InferError::Missing { name: "feature_projection.projection.weight".into() });
     }
 
@@ -340,12 +337,12 @@ mod tests {
         let given: Vec<ConfigField> =
             ["num_attention_heads=12", "do_stable_layer_norm=false"].map(|text| text.parse().unwrap()).into();
         tensors.insert(weight_norm::FUSED.into(), vec![768, 1000, 128]);
-        assert!(infer_config(&tensors, &given).is_ok());
+        assert!(infer_config(&tensors, "", &given).is_ok());
         tensors.insert(weight_norm::FUSED.into(), vec![768, 0, 128]);
-        assert!(matches!(infer_config(&tensors, &[]), Err(InferError::Rank { .. })));
+        assert!(matches!(infer_config(&tensors, "", &[]), Err(InferError::Rank { .. })));
         tensors.insert(weight_norm::FUSED.into(), vec![768, 500, 128]);
-        assert!(infer_config(&tensors, &given).is_ok());
+        assert!(infer_config(&tensors, "", &given).is_ok());
         tensors.insert(weight_norm::FUSED.into(), vec![768, 150, 128]);
-        assert!(matches!(infer_config(&tensors, &given), Err(InferError::Impossible { .. })));
+        assert!(matches!(infer_config(&tensors, "", &given), Err(InferError::Impossible { .. })));
     }
 }
