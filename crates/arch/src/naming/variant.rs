@@ -1,7 +1,7 @@
 //! The parts of a model whose names depend on its architecture.
 
 use super::torchaudio;
-use crate::{Config, FeatureExtractorNorm};
+use crate::{Config, FeatureExtractorNorm, PositionalConv};
 
 /// The modules of the positional convolution, which have different names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -29,7 +29,12 @@ pub struct Variant {
 impl Variant {
     /// The variant of a configuration.
     pub fn of_config(config: &Config) -> Self {
-        Variant { norm: config.feat_extract_norm, ..Variant::default() }
+        let positional = match config.positional_conv() {
+            PositionalConv::WeightNorm { .. } => PositionalNames::WeightNorm,
+            PositionalConv::BatchNorm { .. } => PositionalNames::BatchNorm,
+            PositionalConv::Stack { .. } => PositionalNames::Stack,
+        };
+        Variant { norm: config.feat_extract_norm, positional, position_bias: config.position_bias().is_some() }
     }
 
     /// The variant that the names of fairseq, the original WavLM or torchaudio show, without the model's prefix.
