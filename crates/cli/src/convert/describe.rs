@@ -6,7 +6,7 @@ use std::path::Path;
 use comfy_table::{Table, presets};
 use mert_arch::{KnownCheckpoint, known_by_sha256, printable_line};
 use mert_convert::write::{CoreMlProgram, Written};
-use mert_convert::{Plan, PlannedPreprocessor, Step, StepInput};
+use mert_convert::{ConfigOrigin, Plan, PlannedPreprocessor, Step, StepInput};
 use mert_hub::HubModel;
 use serde::Serialize;
 
@@ -72,13 +72,17 @@ fn describe_preprocessor(planned: &PlannedPreprocessor) -> String {
 /// The objects outside the model's dictionary, in one line: "epoch (int), optimizer (dict, 96 tensors)".
 fn describe_other_objects(plan: &Plan) -> Option<String> {
     const LISTED: usize = 8;
-    let described = plan.other_objects.iter().map(|object| match object.tensors {
+    // The training configuration is not left out: the plan is made from it.
+    let is_cfg = |name: &str| matches!(plan.config_origin, ConfigOrigin::Cfg { .. }) && matches!(name, "cfg" | "args");
+    let objects = plan.other_objects.iter().filter(|object| !is_cfg(&object.name));
+    let count = objects.clone().count();
+    let described = objects.map(|object| match object.tensors {
         0 => format!("{} ({})", object.name, object.kind),
         count => format!("{} ({}, {count} tensors)", object.name, object.kind),
     });
     let mut listed: Vec<String> = described.take(LISTED).collect();
-    if plan.other_objects.len() > LISTED {
-        listed.push(format!("and {} more", plan.other_objects.len() - LISTED));
+    if count > LISTED {
+        listed.push(format!("and {} more", count - LISTED));
     }
     (!listed.is_empty()).then(|| listed.join(", "))
 }

@@ -20,7 +20,8 @@ use mert_arch::{
     Config, ConfigField, Dtype, KnownCheckpoint, Layout, Metadata, inventory, known_by_sha256, printable_line,
 };
 use mert_checkpoint::{
-    CheckpointError, Listing, NEGATED_VIEW, OtherObject, Prefix, Source, find_prefix, is_in_encoder, modified_weights,
+    CheckpointError, Listing, NEGATED_VIEW, OtherObject, Prefix, Source, TensorOrigin, find_prefix, is_in_encoder,
+    modified_weights,
 };
 use serde::Serialize;
 
@@ -124,8 +125,9 @@ impl Plan {
         let PlanOptions { layout, dtype, .. } = *options;
         let (other_objects, unwrapped) = (listing.other_objects.clone(), !listing.wrapped.is_empty());
         let config_set = options.config_set.iter().map(ConfigField::to_string).collect();
+        let identity = identity_note(listing, &prefix);
         let ambiguity = ambiguity(&config, &config_origin, known);
-        let notes = source.notes.iter().cloned().chain(notes).chain(ambiguity).collect();
+        let notes = source.notes.iter().cloned().chain(notes).chain(identity).chain(ambiguity).collect();
         Ok(Plan {
             recognized: Recognized::new(&config, &config_origin, listing, &prefix),
             known,
@@ -171,6 +173,17 @@ impl Plan {
     pub fn byte_len(&self) -> usize {
         self.steps.iter().map(Step::byte_len).sum()
     }
+}
+
+/// A note that a layer was filled in, which the model of the file does not have.
+fn identity_note(listing: &Listing, prefix: &str) -> Option<String> {
+    let is_identity =
+        |(name, origin): (&String, &TensorOrigin)| name.starts_with(prefix) && *origin == TensorOrigin::Identity;
+    listing.renamed.iter().any(is_identity).then(|| {
+        "the model has no `post_extract_proj`, as the features are as wide as the hidden states: its place takes a projection \
+         that changes nothing, an identity matrix and a bias of zeros"
+            .to_string()
+    })
 }
 
 /// Refuses entries of the encoder that are not tensors, such as numpy arrays. This precedes the search for a configuration,

@@ -49,7 +49,7 @@ impl std::fmt::Display for Recognized {
             Evidence::Cfg => "the cfg in the checkpoint",
             Evidence::TensorNames => "the names of its tensors",
         };
-        write!(f, "{}, by {by}; {} names", self.family, self.names)
+        write!(f, "{}, by {by}; names as in {}", self.family, self.names)
     }
 }
 
