@@ -27,6 +27,7 @@ mod known;
 mod layout;
 mod metadata;
 mod model_files;
+pub mod naming;
 mod preprocessor;
 mod printable;
 mod selection;
