@@ -54,7 +54,8 @@ pub fn coreml_program<'p>(plan: &'p Plan, options: &CoreMlOptions) -> Result<Cor
     };
     let input = Tensor { name: INPUT.into(), dtype: Float::F32, dims: vec![Dim::Fixed(1), length] };
     let mut graph = Graph::new(&plan.steps, blob::HEADER_LEN);
-    let model = Model { config, dtype, fused_attention: options.minimum_deployment.has_attention() };
+    let longest = config.frames(samples.longest()).unwrap_or_default();
+    let model = Model { config, dtype, fused_attention: options.minimum_deployment.has_attention(), longest };
     let states = model.hidden_states(&mut graph, &input, last);
     let states: Vec<(usize, Tensor)> = layers
         .iter()
@@ -64,8 +65,7 @@ pub fn coreml_program<'p>(plan: &'p Plan, options: &CoreMlOptions) -> Result<Cor
     if options.frames {
         outputs.push(model::stacked(&mut graph, &states, FRAMES_OUTPUT));
     }
-    let (block, blobs) =
-        graph.finish(&outputs).map_err(|reason| ConvertError::core_ml(format!("{reason}; use --dtype f32")))?;
+    let (block, blobs) = graph.finish(&outputs, |tensor| model.needs(tensor, last)).map_err(ConvertError::core_ml)?;
     Ok(CoreMlProgram { plan, target: options.minimum_deployment, samples, layers, input, outputs, block, blobs })
 }
 
