@@ -49,7 +49,7 @@ impl OutputTensor<'_> {
     }
 
     /// Runs the step and passes the bytes to store to `sink`, in pieces, in order.
-    fn execute(&self, source: &Source, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    pub(super) fn execute(&self, source: &Source, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
         let Some(rows) = &self.rows else {
             return self.execute_whole(source, sink);
         };

@@ -150,7 +150,7 @@ impl InputLengths {
 }
 
 /// The oldest system that a package must run on, which decides the available operations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum DeploymentTarget {
     /// iOS 15, macOS 12: specification 6.
     #[default]

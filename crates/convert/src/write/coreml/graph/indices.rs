@@ -2,6 +2,7 @@
 
 use super::values::{Constant, Dim, Indices, Operand, Tensor};
 use super::{Graph, identifier};
+use crate::write::coreml::options::DeploymentTarget;
 
 impl Graph<'_> {
     /// The numbers from 0 to the extent of `x` along an axis, without it.
@@ -13,8 +14,8 @@ impl Graph<'_> {
             vec![Dim::Fixed(x.dims.len())],
             [("x", Operand::Tensor(x))],
         );
-        let inputs = [("x", Operand::Indices(&shape)), ("indices", int(axis)), ("axis", int(0))];
-        let extent = self.push_indices("gather", &format!("{at}.count"), vec![], inputs);
+        let inputs = [("x", Operand::Indices(&shape)), ("indices", int(axis))].into_iter().chain(self.gather_along(0));
+        let extent = self.push_indices("gather", &format!("{at}.count"), vec![], inputs.collect::<Vec<_>>());
         let inputs = [("start", int(0)), ("end", Operand::Indices(&extent)), ("step", int(1))];
         self.push_indices("range_1d", at, vec![x.dims[axis]], inputs)
     }
@@ -43,9 +44,21 @@ impl Graph<'_> {
     pub(in crate::write::coreml) fn gather(&mut self, at: &str, x: &Tensor, indices: &Indices, axis: usize) -> Tensor {
         let mut dims = x.dims.clone();
         dims.splice(axis..=axis, indices.dims.iter().copied());
-        let axis = Operand::Constant(Constant::Int(axis as i32));
-        let inputs = [("x", Operand::Tensor(x)), ("indices", Operand::Indices(indices)), ("axis", axis)];
+        let inputs = [("x", Operand::Tensor(x)), ("indices", Operand::Indices(indices))];
+        let inputs: Vec<_> = inputs.into_iter().chain(self.gather_along(axis)).collect();
         self.push("gather", at, dims, x.dtype, inputs)
+    }
+
+    /// The parameters of `gather` apart from its operands, of which later targets have more.
+    fn gather_along<'a>(&self, axis: usize) -> Vec<(&'static str, Operand<'a>)> {
+        let mut parameters = vec![("axis", Operand::Constant(Constant::Int(axis as i32)))];
+        if self.target >= DeploymentTarget::Ios16 {
+            parameters.push(("batch_dims", Operand::Constant(Constant::Int(0))));
+        }
+        if self.target >= DeploymentTarget::Ios17 {
+            parameters.push(("validate_indices", Operand::Constant(Constant::Bool(false))));
+        }
+        parameters
     }
 
     fn push_indices<'a>(

@@ -17,6 +17,8 @@ pub(super) use self::operations::Conv;
 pub(super) use self::values::{Dim, Float, Tensor};
 use self::values::{Operand, name_attribute, value_type};
 use super::blob::Blob;
+use super::inline::{FEWEST_IN_FILE, InlineWeight};
+use super::options::DeploymentTarget;
 use super::proto::{Argument, Binding, BlobFileValue, Block, NamedValueType, Operation, Value, ValueKind, ValueType};
 use crate::plan::Step;
 
@@ -30,20 +32,38 @@ const BLOB_FILE: &str = "@model_path/weights/weight.bin";
 /// (<https://apple.github.io/coremltools/source/coremltools.converters.mil.mil.ops.defs.html>). A weight has the
 /// checkpoint's name; a value is named after the module that computes it.
 pub(super) struct Graph<'p> {
+    target: DeploymentTarget,
     operations: Vec<Operation>,
     steps: BTreeMap<&'p str, &'p Step>,
     blobs: Vec<Blob<'p>>,
+    inline: Vec<InlineWeight<'p>>,
     /// The position of the next blob's record.
     blob_end: usize,
     /// The first reason why the program would compute something else than the model, as a clause.
     fault: Option<String>,
 }
 
+/// A program and its weights.
+pub(super) struct Finished<'p> {
+    /// The operations, in which the values of `inline` are missing.
+    pub(super) block: Block,
+    pub(super) blobs: Vec<Blob<'p>>,
+    pub(super) inline: Vec<InlineWeight<'p>>,
+}
+
 impl<'p> Graph<'p> {
-    /// An empty program over the plan's weights; `blob_start` is the position of the first record of the blob file.
-    pub(super) fn new(steps: &'p [Step], blob_start: usize) -> Self {
+    /// An empty program for a target over the plan's weights; `blob_start` is the position of the first record of the blob file.
+    pub(super) fn new(steps: &'p [Step], blob_start: usize, target: DeploymentTarget) -> Self {
         let steps = steps.iter().map(|step| (step.output.as_str(), step)).collect();
-        Graph { operations: Vec::new(), steps, blobs: Vec::new(), blob_end: blob_start, fault: None }
+        Graph {
+            target,
+            operations: Vec::new(),
+            steps,
+            blobs: Vec::new(),
+            inline: Vec::new(),
+            blob_end: blob_start,
+            fault: None,
+        }
     }
 
     /// The program as a block that returns `outputs`, and the weights that it uses.
@@ -51,23 +71,22 @@ impl<'p> Graph<'p> {
     /// # Errors
     /// A number that its type cannot represent closely enough, a weight that the plan does not have, or one that `needed` names
     /// and the program does not use, as a clause.
-    pub(super) fn finish(
-        self,
-        outputs: &[Tensor],
-        needed: impl Fn(&str) -> bool,
-    ) -> Result<(Block, Vec<Blob<'p>>), String> {
+    pub(super) fn finish(self, outputs: &[Tensor], needed: impl Fn(&str) -> bool) -> Result<Finished<'p>, String> {
         if let Some(reason) = self.fault {
             return Err(reason);
         }
-        let used: BTreeSet<&str> = self.blobs.iter().map(|blob| blob.step.output.as_str()).collect();
+        let inline = self.inline.iter().map(|weight| weight.tensor.step);
+        let used: BTreeSet<&str> =
+            self.blobs.iter().map(|blob| blob.step).chain(inline).map(|step| step.output.as_str()).collect();
         if let Some(unused) = self.steps.keys().find(|name| needed(name) && !used.contains(*name)) {
             return Err(format!("a package of this model cannot be written: its program would leave out `{unused}`"));
         }
         let outputs = outputs.iter().map(|output| output.name.clone()).collect();
-        Ok((Block { outputs, operations: self.operations }, self.blobs))
+        let block = Block { outputs, operations: self.operations };
+        Ok(Finished { block, blobs: self.blobs, inline: self.inline })
     }
 
-    /// A weight of the checkpoint, in the blob file.
+    /// A weight of the checkpoint.
     ///
     /// Where the model computes in f32 although its weights are f16, the f16 values are stored in f32, so that the package
     /// has the same weights as an f16 file of the same checkpoint, to the bit.
@@ -75,7 +94,7 @@ impl<'p> Graph<'p> {
         self.stored(name, None, dtype)
     }
 
-    /// A table of these rows of a weight of the checkpoint, in the blob file.
+    /// A table of these rows of a weight of the checkpoint.
     pub(super) fn rows(&mut self, name: &str, rows: Vec<usize>, dtype: Float) -> Tensor {
         self.stored(name, Some(rows.into()), dtype)
     }
@@ -87,14 +106,20 @@ impl<'p> Graph<'p> {
             return Tensor { name: identifier(name), dtype, dims: vec![Dim::Unknown; 4] };
         };
         let blob = Blob { step, rows, stored: dtype.dtype(), record: self.blob_end };
-        let dims: Vec<Dim> = blob.tensor().shape().into_iter().map(Dim::Fixed).collect();
-        self.blob_end = blob.end();
-        let file = BlobFileValue { file_name: BLOB_FILE.into(), offset: blob.record as u64 };
-        self.blobs.push(blob);
+        let tensor = blob.tensor();
+        let dims: Vec<Dim> = tensor.shape().into_iter().map(Dim::Fixed).collect();
+        let value = if tensor.shape().iter().product::<usize>() < FEWEST_IN_FILE {
+            self.inline.push(InlineWeight { tensor, operation: self.operations.len() });
+            None
+        } else {
+            self.blob_end = blob.end();
+            let file = BlobFileValue { file_name: BLOB_FILE.into(), offset: blob.record as u64 };
+            self.blobs.push(blob);
+            Some(ValueKind::BlobFile(file))
+        };
         let value_type = value_type(dtype.data_type(), &dims);
-        let value = Value { r#type: Some(value_type.clone()), value: Some(ValueKind::BlobFile(file)) };
         let name = identifier(name);
-        self.constant(&name, value_type, value);
+        self.constant(&name, value_type.clone(), Value { r#type: Some(value_type), value });
         Tensor { name, dtype, dims }
     }
 
