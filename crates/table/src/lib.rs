@@ -81,7 +81,7 @@ pub use read_rows::Settings;
 pub use reader::TableReader;
 pub use row::{FileVersion, Position, Row, SourceFile};
 pub use source::{MemoryRows, RowSource};
-pub use writer::write;
+pub use writer::{write, write_array};
 
 /// The result of writing or reading a table.
 pub(crate) type Result<T, E = TableError> = std::result::Result<T, E>;
