@@ -31,7 +31,8 @@ impl FamilyFixture {
     /// If one of them cannot be read: the repository is not complete.
     pub fn all() -> Vec<FamilyFixture> {
         let folders = fs::read_dir(fixture("families")).expect("fixtures/families can be listed");
-        let mut fixtures: Vec<FamilyFixture> = folders.map(|entry| Self::open(entry.expect("an entry").path())).collect();
+        let mut fixtures: Vec<FamilyFixture> =
+            folders.map(|entry| Self::open(entry.expect("an entry").path())).collect();
         fixtures.sort_by(|a, b| a.name.cmp(&b.name));
         fixtures
     }

@@ -20,8 +20,8 @@ use std::path::{Path, PathBuf};
 use mert_arch::{Config, Dtype, text_from_bytes};
 use ndarray::Array3;
 
-pub use self::converted::{ConvertedInLibtorch, LibtorchForward, LibtorchStates};
 use self::attention::AttentionKind;
+pub use self::converted::{ConvertedInLibtorch, LibtorchForward, LibtorchStates};
 use self::forward::Encoder;
 use self::weights::Weights;
 use super::Reference;
