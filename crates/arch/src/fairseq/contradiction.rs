@@ -68,12 +68,13 @@ impl FairseqModel {
             check.equal((field, "conv_kernel"), Some(kernels), config.conv_kernel.clone(), conv0);
         }
         check.equal(("conv_bias", "conv_bias"), self.conv_bias, config.conv_bias, conv0);
-        let norm = self.extractor_mode.map(|mode| match mode {
-            ExtractorMode::Default | ExtractorMode::GroupNormMasked => FeatureExtractorNorm::Group,
-            ExtractorMode::LayerNorm => FeatureExtractorNorm::Layer,
+        let mode = self.extractor_mode.map(|mode| match mode {
+            ExtractorMode::Default | ExtractorMode::GroupNormMasked => "default",
+            ExtractorMode::LayerNorm => "layer_norm",
         });
-        let norm_tensor = "feature_extractor.conv_layers.0.layer_norm.weight";
-        check.equal(("extractor_mode", "feat_extract_norm"), norm, config.feat_extract_norm, norm_tensor);
+        let shown = if config.feat_extract_norm == FeatureExtractorNorm::Group { "default" } else { "layer_norm" };
+        let norm = "feature_extractor.conv_layers.0.layer_norm.weight";
+        check.equal(("extractor_mode", "feat_extract_norm"), mode, shown, norm);
         let projection = "feature_projection.projection.weight";
         check.equal(("encoder_embed_dim", "hidden_size"), self.encoder_embed_dim, config.hidden_size, projection);
         let fc1 = "encoder.layers.0.feed_forward.intermediate_dense.weight";
