@@ -55,7 +55,14 @@ fn describe_source(args: &Args, model: Option<&HubModel>, plan: &Plan) -> String
     for set in &plan.config_set {
         text += &format!("  set        {set}\n");
     }
-    text + &describe_preprocessor(&plan.preprocessor)
+    text += &describe_preprocessor(&plan.preprocessor);
+    if let Some(size) = plan.final_proj {
+        let width = plan.config.hidden_size;
+        text += &format!(
+            "kept         final_proj, {width} to {size} values a frame, for mert-embed --project final_proj\n"
+        );
+    }
+    text
 }
 
 /// The model's audio input, with the origin of each field.

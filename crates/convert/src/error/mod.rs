@@ -135,6 +135,12 @@ pub enum ConvertError {
         /// The first tensor that it matches.
         name: String,
     },
+    /// The checkpoint has no head of the kind that `--keep` names.
+    #[error("--keep final_proj: {reason}; leave --keep out, and take hidden states as they are")]
+    Keep {
+        /// What the checkpoint has instead.
+        reason: String,
+    },
     /// A `--drop` pattern matches no tensor.
     #[error("--drop `{pattern}` matches no tensor of the checkpoint; correct it or leave it out")]
     UnusedDrop {

@@ -3,11 +3,13 @@
 //! - this file: the plan and its checks; `options.rs`: the user's choices; `step.rs`: the steps.
 //! - `planner.rs`: the match of a checkpoint's tensors with the model's; `drop_pattern.rs`: the patterns of `--drop`.
 //! - `config.rs`, `preprocessor.rs`: the configuration and the audio input, each with its origin.
+//! - `head.rs`: the head that is kept on request.
 //! - `recognized.rs`: how the family was recognized; `layer_cut.rs`: the cut of a ContentVec before its conditional layers.
 //! - `other_encoder.rs`: tensors inside the encoder that show another architecture.
 
 mod config;
 mod drop_pattern;
+mod head;
 mod layer_cut;
 mod options;
 mod other_encoder;
@@ -17,7 +19,8 @@ mod recognized;
 mod step;
 
 use mert_arch::{
-    Config, ConfigField, Dtype, KnownCheckpoint, Layout, Metadata, inventory, known_by_sha256, printable_line,
+    Config, ConfigField, Dtype, KnownCheckpoint, Layout, Metadata, final_proj_inventory, inventory, known_by_sha256,
+    printable_line,
 };
 use mert_checkpoint::{
     CheckpointError, Listing, NEGATED_VIEW, OtherObject, Prefix, Source, TensorOrigin, find_prefix, is_in_encoder,
@@ -28,6 +31,7 @@ use serde::Serialize;
 pub use self::config::ConfigOrigin;
 use self::config::{FoundConfig, find_config};
 use self::drop_pattern::is_dropped;
+use self::head::FinalProj;
 pub use self::layer_cut::LayerCut;
 pub use self::options::{PlanOptions, PreprocessorOptions};
 use self::other_encoder::other_encoder;
@@ -57,6 +61,9 @@ pub struct Plan {
     pub config_set: Vec<String>,
     /// The preprocessing of the model's audio input.
     pub preprocessor: PlannedPreprocessor,
+    /// The number of outputs of the head `final_proj`, if it is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub final_proj: Option<usize>,
     /// The output's layout.
     pub layout: Layout,
     /// The output's element type.
@@ -116,6 +123,14 @@ impl Plan {
 
         let mut planner = Planner::new(listing, &prefix, &others, cut, &config, options);
         let mut steps: Vec<Step> = inventory(&config).iter().filter_map(|spec| planner.step(spec)).collect();
+        let final_proj = match options.keep_final_proj {
+            true => Some(head::find(listing, &prefix).map_err(|reason| ConvertError::Keep { reason })?),
+            false => None,
+        };
+        if let Some(FinalProj { prefix, size }) = &final_proj {
+            steps.extend(final_proj_inventory(&config, *size).iter().filter_map(|spec| planner.head(prefix, spec)));
+        }
+        let final_proj = final_proj.map(|head| head.size);
         steps.sort_by(|a, b| a.output.cmp(&b.output));
         let (dropped, problems) = planner.finish(&config);
         if !problems.is_empty() {
@@ -137,6 +152,7 @@ impl Plan {
             notes,
             config_set,
             preprocessor,
+            final_proj,
             layout,
             dtype,
             state_dict,
@@ -158,6 +174,7 @@ impl Plan {
             config_set: self.config_set.clone(),
             preprocessor: self.preprocessor.preprocessor,
             preprocessor_origin: Some(self.preprocessor.recorded_origin()),
+            final_proj: self.final_proj,
             license: known_by_sha256(&source_sha256).map(|known| known.license.to_string()),
             source_sha256,
             generator: GENERATOR.to_string(),

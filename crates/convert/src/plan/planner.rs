@@ -86,6 +86,12 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// The step for a tensor of a head, whose name in the checkpoint begins with `prefix`.
+    pub(super) fn head(&mut self, prefix: &str, spec: &TensorSpec) -> Option<Step> {
+        let (key, dtype) = self.take_key(format!("{prefix}{}", spec.name), &spec.shape, spec.role)?;
+        Some(self.finish_step(spec, StepInput::Tensor(key), dtype))
+    }
+
     /// The step for a tensor that is one tensor in the checkpoint, too.
     fn plain(&mut self, spec: &TensorSpec) -> Option<Step> {
         let (key, dtype) = self.take(&spec.name, &spec.shape, spec.role)?;
@@ -129,9 +135,13 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Marks a tensor as used, if it is there with the right shape and a usable dtype.
+    /// Marks a tensor of the encoder as used, if it is there with the right shape and a usable dtype.
     fn take(&mut self, name: &str, shape: &[usize], role: Role) -> Option<(String, SourceDtype)> {
-        let key = format!("{}{name}", self.prefix);
+        self.take_key(format!("{}{name}", self.prefix), shape, role)
+    }
+
+    /// Marks the tensor with the full name `key` as used, as [`Planner::take`] does.
+    fn take_key(&mut self, key: String, shape: &[usize], role: Role) -> Option<(String, SourceDtype)> {
         if let Some(kind) = self.listing.non_tensors.get(&key) {
             self.problems.push(Problem::NotATensor { name: self.shown(&key), kind: kind.clone() });
             return None;

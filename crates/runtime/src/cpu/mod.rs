@@ -16,7 +16,13 @@ use mert_arch::{Config, FeatureExtractorNorm};
 use kernels::isa::Isa;
 pub(crate) use memory::Workspace;
 use memory::{HiddenState, Intermediates, TaskArena};
+pub(crate) use modules::FinalProj;
 use modules::{Context, Encoder, Executor, FeatureExtractor, FeatureProjection, WeightLoader};
+
+/// Loads the head `final_proj` of `vb`, with `size` outputs, kept in the dtype `stored`.
+pub(crate) fn load_final_proj(vb: VarBuilder<'_>, stored: DType, config: &Config, size: usize) -> Result<FinalProj> {
+    FinalProj::load(&WeightLoader::new(Isa::detect(), vb, stored), config.hidden_size, size)
+}
 
 /// The model's weights, packed for this processor.
 #[derive(Debug)]
@@ -33,6 +39,11 @@ impl CpuModel {
     /// out of proportion for a kernel many times longer than those of published models.
     pub(crate) fn supports(config: &Config) -> bool {
         const MAX_KERNEL: usize = 256;
+        if !matches!(config.positional_conv(), mert_arch::PositionalConv::WeightNorm { .. })
+            || config.position_bias().is_some()
+        {
+            return false;
+        }
         config.feat_extract_norm == FeatureExtractorNorm::Layer
             || config.conv_kernel.first().is_some_and(|&kernel| kernel <= MAX_KERNEL)
     }
