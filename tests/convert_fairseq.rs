@@ -181,6 +181,13 @@ fn a_contradicting_configuration_is_refused_with_both_sides() {
     scratch.write("config.json", config.to_string().as_bytes());
     let words = ["`num_attention_heads` is 2 in config.json, and 4 by the cfg", "--config"];
     scratch.refused(&scratch.path("model.pt"), &[], &words);
+    // A field that the user sets is not compared.
+    let set = plan(&scratch, &scratch.path("model.pt"), &["--set", "num_attention_heads=8"]);
+    assert_eq!(set["config"]["num_attention_heads"], 8);
+    let set =
+        plan(&scratch, &file("contentvec.pt"), &["--set", "num_attention_heads=8", "--set", "model_type=wav2vec2"]);
+    let config = &set["config"];
+    assert_eq!((&config["num_attention_heads"], &config["model_type"]), (&json!(8), &json!("wav2vec2")));
     let path = scratch.path("config.json");
     let plan_json = plan(&scratch, &scratch.path("model.pt"), &["--config", path.to_str().unwrap()]);
     assert_eq!(plan_json["config"]["num_attention_heads"], 2);
