@@ -67,6 +67,9 @@ for model in mert-tiny stable-layer-norm deepnorm; do
 done
 scripts/check/mlx.sh "${pairs[@]}" | tee "$converted/log"
 
+step "a full-size checkpoint of fairseq, value by value"
+scripts/check/fairseq.sh "$target/release/mert-convert"
+
 step "Core ML packages in coremltools"
 packages="$target/coreml-check"
 rm -rf "$packages"
