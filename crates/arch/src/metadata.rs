@@ -9,6 +9,9 @@ use crate::{
     Config, ConfigError, Dtype, FINAL_PROJ, Layout, Preprocessor, TensorSpec, final_proj_inventory, inventory,
 };
 
+/// The key of the entry that names the program for which a file was written; a file of this toolkit has no such entry.
+pub const TARGET_KEY: &str = "target";
+
 /// The metadata of a converted file, in the string-to-string `__metadata__` of
 /// [safetensors](https://github.com/huggingface/safetensors#format).
 #[derive(Debug, Clone, PartialEq)]
@@ -48,6 +51,15 @@ pub enum MetadataError {
         "the file's metadata has no `{0}`, so it was not written by mert-convert; convert the original checkpoint first"
     )]
     Missing(&'static str),
+    /// The file was written for another program.
+    #[error(
+        "the file was written for {target} (mert-convert --for {target}), whose tensors are named and laid out for that \
+         program; convert the checkpoint to a file for this toolkit with `mert-convert INPUT NAME.safetensors`"
+    )]
+    OtherProgram {
+        /// The value of `--for`.
+        target: String,
+    },
     /// An entry has a value that mert-convert does not write.
     #[error("the file's metadata entry `{key}` is invalid: {reason}")]
     Invalid {
@@ -129,6 +141,9 @@ impl Metadata {
     /// [`MetadataError`] if the file is not a converted one or its entries contradict each other.
     pub fn from_lookup<'a>(get: impl Fn(&str) -> Option<&'a str>) -> Result<Self, MetadataError> {
         let entry = |key: &'static str| get(key).ok_or(MetadataError::Missing(key));
+        if let Some(target) = get(TARGET_KEY) {
+            return Err(MetadataError::OtherProgram { target: crate::printable_line(target) });
+        }
         let layout: Layout =
             entry("layout")?.parse().map_err(|reason: String| MetadataError::invalid("layout", reason))?;
         let dtype = entry("dtype")?.parse().map_err(|reason: String| MetadataError::invalid("dtype", reason))?;
@@ -282,6 +297,14 @@ mod tests {
             let error = Metadata::from_lookup(|key| map.get(key).map(String::as_str)).unwrap_err().to_string();
             assert!(error.contains(word), "{key} {value:?}: {error}");
         }
+    }
+
+    #[test]
+    fn a_file_for_another_program_is_named() {
+        let mut map = example().to_map();
+        map.insert(TARGET_KEY.into(), "mlx-hubert".into());
+        let error = Metadata::from_lookup(|key| map.get(key).map(String::as_str)).unwrap_err();
+        assert!(error.to_string().contains("--for mlx-hubert"), "{error}");
     }
 
     #[test]

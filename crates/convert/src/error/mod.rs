@@ -10,6 +10,7 @@ mod problem;
 
 use std::path::{Path, PathBuf};
 
+use mert_arch::fairseq::FairseqError;
 use mert_arch::{ConfigError, Dtype, InferError};
 use mert_checkpoint::CheckpointError;
 use mert_fs::FsError;
@@ -41,6 +42,45 @@ pub enum ConvertError {
     SetField {
         /// The defect.
         source: ConfigError,
+    },
+    /// The training configuration in the checkpoint cannot be used.
+    #[error("{path}: {source}")]
+    Cfg {
+        /// The input.
+        path: PathBuf,
+        /// The defect.
+        source: FairseqError,
+    },
+    /// The training configuration in the checkpoint and its tensors, or a `config.json`, contradict each other.
+    #[error("{path}: the cfg in the checkpoint is contradicted:\n  - {}\n{advice}", .contradictions.join("\n  - "))]
+    CfgContradiction {
+        /// The input.
+        path: PathBuf,
+        /// Each contradiction, with both sides.
+        contradictions: Vec<String>,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// The training configuration in the checkpoint states a value that no model of these shapes can have.
+    #[error(
+        "{path}: the cfg in the checkpoint does not fit the tensors: {reason}; give the model's config.json with --config"
+    )]
+    CfgImpossible {
+        /// The input.
+        path: PathBuf,
+        /// The field, its value and the values that are possible.
+        reason: String,
+    },
+    /// A pre-LN model with speaker-conditional layers cannot be cut before them: no norm was trained to follow its layers.
+    #[error(
+        "{path}: the layers after layer {kept} are speaker-conditional, and so is the last LayerNorm of this pre-LN model: \
+         cut after layer {kept} it would have none. Pre-LN models with conditional layers are not supported"
+    )]
+    ConditionalNorm {
+        /// The input.
+        path: PathBuf,
+        /// The number of layers before the first conditional one.
+        kept: usize,
     },
     /// Files that come with the checkpoint disagree about the model's audio input.
     #[error(
@@ -171,11 +211,49 @@ pub enum ConvertError {
         /// The number of magnitudes.
         found: usize,
     },
+    /// A program does not have the model or an option.
+    #[error("--for {target}: `{field}` is {found}, but {reason}")]
+    Target {
+        /// The value of `--for`.
+        target: &'static str,
+        /// The field of the configuration, or the option.
+        field: &'static str,
+        /// Its value.
+        found: String,
+        /// What the program does, as a clause.
+        reason: String,
+    },
+    /// Nothing states the audio input, which a program's files state.
+    #[error(
+        "--for {target} writes a preprocessor_config.json, whose {fields} would be a guess here; a wrong value gives wrong \
+         outputs without an error. Give {options}, or the model's own file with --preprocessor"
+    )]
+    UnknownInput {
+        /// The value of `--for`.
+        target: &'static str,
+        /// The fields without a value.
+        fields: String,
+        /// The command-line options that give them.
+        options: String,
+    },
+    /// The output's name does not fit the program.
+    #[error("--for {target} writes {expected}, not {path}")]
+    TargetOutput {
+        /// The value of `--for`.
+        target: &'static str,
+        /// What it writes, and a name for it.
+        expected: &'static str,
+        /// The output.
+        path: PathBuf,
+    },
     /// Core ML cannot express the model or the options.
     #[error("cannot make a Core ML package: {0}")]
     CoreMl(String),
     /// The output's name has the extension of no known format.
-    #[error("unknown output format of {path}: expected a name that ends in .safetensors or .mlpackage")]
+    #[error(
+        "unknown output format of {path}: expected a name that ends in .safetensors or .mlpackage, or --for with the program \
+         that will load it"
+    )]
     OutputFormat {
         /// The output.
         path: PathBuf,
