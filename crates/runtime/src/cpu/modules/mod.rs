@@ -14,6 +14,7 @@ mod feature_projection;
 mod feed_forward;
 mod layer_norm;
 mod linear;
+mod position_bias;
 mod positional_conv;
 mod weight_loader;
 
