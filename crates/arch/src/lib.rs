@@ -19,13 +19,16 @@ mod activation;
 mod config;
 mod cost;
 mod dtype;
+pub mod fairseq;
 mod families;
+mod final_proj;
 mod infer;
 mod inventory;
 mod known;
 mod layout;
 mod metadata;
 mod model_files;
+pub mod naming;
 mod preprocessor;
 mod printable;
 mod selection;
@@ -39,6 +42,7 @@ pub use dtype::Dtype;
 pub use families::{
     Data2VecAudioConfig, FamilyNames, HubertConfig, ModelConfig, WavLmConfig, families_of_tensors, training_only_reason,
 };
+pub use final_proj::{FINAL_PROJ, final_proj_inventory};
 pub use infer::{InferError, InferredConfig, infer_config};
 pub use inventory::{CONV0_WEIGHT, Role, TensorSpec, inventory};
 pub use known::{KNOWN_CHECKPOINTS, KnownCheckpoint, known_by_sha256};

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 
 use crate::config::check_sample_rate;
-use crate::{Config, ConfigError, Dtype, Layout, Preprocessor};
+use crate::{
+    Config, ConfigError, Dtype, FINAL_PROJ, Layout, Preprocessor, TensorSpec, final_proj_inventory, inventory,
+};
 
 /// The metadata of a converted file, in the string-to-string `__metadata__` of
 /// [safetensors](https://github.com/huggingface/safetensors#format).
@@ -27,6 +29,8 @@ pub struct Metadata {
     /// The origin of each preprocessor field, in a few words. `None` in files whose writer did not record it; their
     /// preprocessor is [`Preprocessor::assumed`].
     pub preprocessor_origin: Option<String>,
+    /// The number of outputs of the head `final_proj`, if the file keeps it beside the encoder.
+    pub final_proj: Option<usize>,
     /// The SHA-256 of the checkpoint in hexadecimal. That of a sharded checkpoint is the SHA-256 of its files' digests
     /// in order.
     pub source_sha256: String,
@@ -64,6 +68,12 @@ impl MetadataError {
 }
 
 impl Metadata {
+    /// The tensors of the file, in PyTorch's order: those of the encoder, then those of the head that it keeps.
+    pub fn inventory(&self) -> Vec<TensorSpec> {
+        let head = self.final_proj.map(|size| final_proj_inventory(&self.config, size));
+        inventory(&self.config).into_iter().chain(head.into_iter().flatten()).collect()
+    }
+
     /// Returns the entries, sorted by key.
     pub fn to_map(&self) -> BTreeMap<String, String> {
         let mut map = BTreeMap::from([
@@ -84,6 +94,9 @@ impl Metadata {
             map.insert("do_normalize".into(), self.preprocessor.do_normalize.to_string());
             map.insert("sampling_rate".into(), self.preprocessor.sampling_rate.to_string());
             map.insert("preprocessor_origin".into(), origin.clone());
+        }
+        if let Some(size) = self.final_proj {
+            map.insert(FINAL_PROJ.into(), size.to_string());
         }
         if let Some(license) = &self.license {
             map.insert("license".into(), license.clone());
@@ -114,6 +127,7 @@ impl Metadata {
             config_set: get("config_set").map(|set| set.split(' ').map(str::to_string).collect()).unwrap_or_default(),
             preprocessor,
             preprocessor_origin,
+            final_proj: get(FINAL_PROJ).map(outputs).transpose()?,
             source_sha256: sha256(entry("source_sha256")?)?,
             license: get("license").map(str::to_string),
             generator: entry("generator")?.to_string(),
@@ -147,6 +161,14 @@ fn preprocessor<'a>(
     Ok((Preprocessor { do_normalize, sampling_rate }, Some(origin)))
 }
 
+/// Parses the number of outputs of `final_proj`.
+fn outputs(text: &str) -> Result<usize, MetadataError> {
+    /// Far above the 1024 of the largest published model, and small enough that sizes do not overflow.
+    const MOST: usize = 1 << 20;
+    let size = text.parse().ok().filter(|size| (1..=MOST).contains(size));
+    size.ok_or_else(|| MetadataError::invalid(FINAL_PROJ, format!("`{text}` is not a number of outputs")))
+}
+
 /// Checks that the text is a SHA-256 in hexadecimal.
 fn sha256(text: &str) -> Result<String, MetadataError> {
     if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
@@ -168,6 +190,7 @@ mod tests {
             config_set: vec!["num_attention_heads=12".into(), "conv_stride=[5,2,2,2,2,2,2]".into()],
             preprocessor: Preprocessor { do_normalize: false, sampling_rate: 24_000 },
             preprocessor_origin: Some("sampling_rate: config.json; do_normalize: --do-normalize".into()),
+            final_proj: Some(256),
             source_sha256: "ab".repeat(32),
             license: Some("CC-BY-NC-4.0".into()),
             generator: "mert-convert 0.1.0".into(),
@@ -179,6 +202,22 @@ mod tests {
         let map = example().to_map();
         let read = Metadata::from_lookup(|key| map.get(key).map(String::as_str)).unwrap();
         assert_eq!(read, example());
+    }
+
+    #[test]
+    fn a_head_adds_its_tensors() {
+        let file = example();
+        let specs = file.inventory();
+        let encoder = Metadata { final_proj: None, ..file.clone() }.inventory();
+        assert_eq!(encoder, inventory(&file.config));
+        let head: Vec<_> = specs[encoder.len()..].iter().map(|spec| (spec.name.as_str(), &spec.shape[..])).collect();
+        assert_eq!(head, [("final_proj.weight", &[256, 768][..]), ("final_proj.bias", &[256][..])]);
+        for wrong in ["0", "-1", "256.0", "99999999999"] {
+            let mut map = file.to_map();
+            map.insert("final_proj".into(), wrong.into());
+            let error = Metadata::from_lookup(|key| map.get(key).map(String::as_str)).unwrap_err().to_string();
+            assert!(error.contains(wrong), "{error}");
+        }
     }
 
     #[test]

@@ -35,8 +35,8 @@ pub mod write;
 
 pub use error::{ConvertError, Problem};
 pub use plan::{
-    ConfigOrigin, Dropped, Plan, PlanOptions, PlannedPreprocessor, PreprocessorOptions, PreprocessorOrigin, Step,
-    StepInput,
+    ConfigOrigin, Dropped, Evidence, LayerCut, Plan, PlanOptions, PlannedPreprocessor, PreprocessorOptions,
+    PreprocessorOrigin, Recognized, Step, StepInput,
 };
 
 /// The name and version that converted files carry.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device, Shape, Tensor};
 use candle_nn::var_builder::SimpleBackend;
 use candle_nn::{Init, VarBuilder};
-use mert_arch::{Dtype, Layout, Metadata, Role, inventory, printable_line};
+use mert_arch::{Dtype, Layout, Metadata, Role, printable_line};
 use mert_fs::MappedFile;
 use safetensors::{SafeTensorError, SafeTensors};
 
@@ -59,7 +59,7 @@ impl ConvertedFile {
 
         let mut stored = header.tensors();
         let mut entries = HashMap::new();
-        for spec in inventory(&metadata.config) {
+        for spec in metadata.inventory() {
             let info = stored
                 .remove(&spec.name)
                 .ok_or_else(|| Error::tensors(path, format!("tensor `{}` is missing", spec.name)))?;

@@ -90,6 +90,21 @@ pub enum Error {
         /// The last hidden state of the model.
         last: usize,
     },
+    /// The converted file does not keep `final_proj`.
+    #[error("the model has no final_proj: convert its checkpoint again with `mert-convert --keep final_proj`")]
+    NoFinalProj,
+    /// The frames to project and the memory for the result do not fit each other.
+    #[error("{values} values are not frames of {inputs}, or {projected} values are not as many frames of {outputs}")]
+    FrameCount {
+        /// The number of values to project.
+        values: usize,
+        /// The width of a frame.
+        inputs: usize,
+        /// The number of values of the result.
+        projected: usize,
+        /// The width of a projected frame.
+        outputs: usize,
+    },
     /// This build does not support the device, or the machine does not have it.
     #[error("device {device} cannot be used: {reason}")]
     Device {

@@ -10,7 +10,7 @@ use mert_arch::{Config, Dtype, Preprocessor};
 use rayon::prelude::*;
 
 use crate::candle::CandleModel;
-use crate::cpu::{self, CpuModel};
+use crate::cpu::{self, CpuModel, FinalProj};
 use crate::device::candle_dtype;
 use crate::{ConvertedFile, Error};
 
@@ -23,6 +23,7 @@ pub struct Model {
     config: Config,
     preprocessor: Preprocessor,
     engine: Engine,
+    final_proj: Option<Arc<FinalProj>>,
     device: Device,
     dtype: DType,
 }
@@ -77,13 +78,16 @@ impl Model {
     /// The errors of [`Model::load`].
     pub fn from_file(file: &ConvertedFile, dtype: Dtype, device: &Device) -> Result<Self, Error> {
         let stored = candle_dtype(file.metadata().dtype);
-        let model = Model::load_stored(file.var_builder(dtype, device), stored, &file.metadata().config)?;
-        Ok(Model { preprocessor: file.metadata().preprocessor, ..model })
+        let config = &file.metadata().config;
+        let model = Model::load_stored(file.var_builder(dtype, device), stored, config)?;
+        let head = |size| cpu::load_final_proj(file.var_builder(Dtype::F32, &Device::Cpu), stored, config, size);
+        let final_proj = file.metadata().final_proj.map(head).transpose()?.map(Arc::new);
+        Ok(Model { preprocessor: file.metadata().preprocessor, final_proj, ..model })
     }
 
     /// Loads the weights in `vb`, under the checkpoint's own names and in PyTorch's order, as
     /// [`ConvertedFile::var_builder`] returns them. The model takes its device and dtype from `vb`; its preprocessor is
-    /// [`Preprocessor::assumed`].
+    /// [`Preprocessor::assumed`], and it has no `final_proj`.
     ///
     /// # Errors
     /// [`Error::Config`] for an impossible configuration, [`Error::Candle`] naming a tensor that is missing or has
@@ -104,7 +108,7 @@ impl Model {
             _ => Engine::Candle(Arc::new(CandleModel::load(vb, config)?)),
         };
         let preprocessor = Preprocessor::assumed(config);
-        Ok(Model { config: config.clone(), preprocessor, engine, device, dtype })
+        Ok(Model { config: config.clone(), preprocessor, engine, final_proj: None, device, dtype })
     }
 
     /// The architecture.
@@ -115,6 +119,29 @@ impl Model {
     /// The preprocessing of audio before it enters the model.
     pub fn preprocessor(&self) -> Preprocessor {
         self.preprocessor
+    }
+
+    /// The number of values to which [`Model::final_proj`] maps a frame; `None` if the file keeps no `final_proj`.
+    pub fn final_proj_size(&self) -> Option<usize> {
+        self.final_proj.as_ref().map(|head| head.outputs())
+    }
+
+    /// Maps `frames` `(frames, hidden_size)` of a hidden state to `out` `(frames, final_proj_size)` with the linear layer
+    /// `final_proj`, as [RVC](https://github.com/RVC-Project/Retrieval-based-Voice-Conversion-WebUI) does with hidden
+    /// state 9. It computes on the processor in f32, whatever the model's device and dtype.
+    ///
+    /// # Errors
+    /// [`Error::NoFinalProj`] if the file keeps no `final_proj`, [`Error::FrameCount`] if the lengths of `frames` and
+    /// `out` do not fit.
+    pub fn final_proj(&self, frames: &[f32], out: &mut [f32]) -> Result<(), Error> {
+        let head = self.final_proj.as_ref().ok_or(Error::NoFinalProj)?;
+        let (inputs, outputs) = (head.inputs(), head.outputs());
+        let count = frames.len() / inputs;
+        if count * inputs != frames.len() || count * outputs != out.len() {
+            return Err(Error::FrameCount { values: frames.len(), inputs, projected: out.len(), outputs });
+        }
+        head.forward(frames, out);
+        Ok(())
     }
 
     /// Computes the hidden states `indices` of one clip in memory that is reused from clip to clip. `on_state` gets

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use half::{bf16, f16};
-use mert_arch::{Config, Dtype, Layout, Metadata, Role, inventory};
+use mert_arch::{Config, Dtype, Layout, Metadata, Role};
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 
@@ -34,7 +34,7 @@ impl ConvertedModel {
         let metadata = Metadata::from_lookup(lookup).map_err(io::Error::other)?;
         let file = SafeTensors::deserialize(&bytes).map_err(io::Error::other)?;
         let mut tensors = BTreeMap::new();
-        for spec in inventory(&metadata.config) {
+        for spec in metadata.inventory() {
             let stored = file.tensor(&spec.name).map_err(io::Error::other)?;
             let tensor = Tensor { shape: stored.shape().to_vec(), values: widen(stored.data(), metadata.dtype) };
             tensors.insert(spec.name, swap_if_mlx(tensor, spec.role, metadata.layout));
@@ -42,13 +42,13 @@ impl ConvertedModel {
         Ok(ConvertedModel { metadata, tensors })
     }
 
-    /// Writes the file. Tensors that the configuration does not imply are left out.
+    /// Writes the file. Tensors that the metadata does not imply are left out.
     ///
     /// # Errors
-    /// If a tensor that the configuration implies is missing, or the file cannot be written.
+    /// If a tensor that the metadata implies is missing, or the file cannot be written.
     pub fn write(&self, path: &Path) -> io::Result<()> {
         let mut stored = Vec::new();
-        for spec in inventory(&self.metadata.config) {
+        for spec in self.metadata.inventory() {
             let missing = || io::Error::other(format!("tensor `{}` is missing", spec.name));
             let tensor = self.tensors.get(&spec.name).ok_or_else(missing)?.clone();
             let tensor = swap_if_mlx(tensor, spec.role, self.metadata.layout);

@@ -45,9 +45,9 @@ impl Family for WavLmConfig {
     }
 
     fn validate(&self, _config: &Config) -> Result<(), ConfigError> {
-        // Below four buckets the share of a side that is logarithmic is empty or all of it.
-        if !(4..=1 << 16).contains(&self.num_buckets) || !self.num_buckets.is_multiple_of(4) {
-            return Err(ConfigError::invalid("num_buckets", self.num_buckets, "a multiple of 4 from 4 to 65536"));
+        // Below four buckets no distance has a bucket of its own, and the logarithm of the others is infinite.
+        if !(4..=1 << 16).contains(&self.num_buckets) {
+            return Err(ConfigError::invalid("num_buckets", self.num_buckets, "a number from 4 to 65536"));
         }
         if !(self.num_buckets / 4 + 1..=1 << 30).contains(&self.max_bucket_distance) {
             let expected = format!("more than num_buckets / 4 ({}), at most 2^30 frames", self.num_buckets / 4);

@@ -233,7 +233,7 @@ fn model_type_assumption(families: &[ModelConfig]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inventory;
+    use crate::{HubertConfig, inventory};
 
     fn shapes(config: &Config) -> BTreeMap<String, Vec<usize>> {
         inventory(config).into_iter().map(|t| (t.name, t.shape)).collect()
@@ -264,6 +264,56 @@ mod tests {
             let inferred = infer(&config, &[]).unwrap();
             assert_eq!(inferred.config, config);
             assert!(inferred.assumptions.iter().any(|a| a.contains("num_attention_heads")));
+        }
+    }
+
+    #[test]
+    fn tensors_of_one_family_determine_it() {
+        let wavlm = ModelConfig::WavLm(WavLmConfig::default());
+        let large = Config { conv_bias: false, model: wavlm, ..large(1024) };
+        let data2vec = ModelConfig::Data2VecAudio(Data2VecAudioConfig::default()).default_config();
+        for (config, told) in [
+            (wavlm.default_config(), "max_bucket_distance"),
+            (large, "max_bucket_distance"),
+            (data2vec, "num_attention_heads"),
+        ] {
+            let inferred = infer(&config, &[]).unwrap();
+            assert_eq!(inferred.config, config);
+            assert!(inferred.assumptions.iter().any(|text| text.contains(told)), "{:?}", inferred.assumptions);
+            assert!(!inferred.assumptions.iter().any(|text| text.contains("model_type")), "{:?}", inferred.assumptions);
+        }
+        // WavLM's tensors show the number of heads and of buckets, whatever they are.
+        let model = ModelConfig::WavLm(WavLmConfig { num_buckets: 16, max_bucket_distance: 800 });
+        let small = Config { model, hidden_size: 48, num_attention_heads: 4, ..Config::default() };
+        let error = infer(&small, &[]).unwrap_err();
+        assert_eq!(error, InferError::Undetermined { fields: vec!["do_stable_layer_norm"] });
+        assert_eq!(infer(&small, &["do_stable_layer_norm=false"]).unwrap().config, small);
+        // The order of data2vec's norms is always the same; the heads do not show.
+        let model = ModelConfig::Data2VecAudio(Data2VecAudioConfig { conv_pos_kernel_size: 7 });
+        let small =
+            Config { hidden_size: 48, num_attention_heads: 4, num_conv_pos_embeddings: 3, ..model.default_config() };
+        let error = infer(&small, &[]).unwrap_err();
+        assert_eq!(error, InferError::Undetermined { fields: vec!["num_attention_heads"] });
+        assert_eq!(infer(&small, &["num_attention_heads=4"]).unwrap().config, small);
+        let model = ModelConfig::Hubert(HubertConfig { conv_pos_batch_norm: true });
+        let batch_norm = Config { model, ..Config::default() };
+        let fields = vec!["num_attention_heads", "do_stable_layer_norm"];
+        assert_eq!(infer(&batch_norm, &[]).unwrap_err(), InferError::Undetermined { fields });
+    }
+
+    #[test]
+    fn the_prefix_names_the_family_of_tensors_that_several_have() {
+        let shapes = shapes(&Config::default());
+        for (prefix, model_type) in [
+            ("", "hubert"),
+            ("wav2vec2.", "wav2vec2"),
+            ("model.unispeech_sat.", "unispeech-sat"),
+            ("encoder.", "hubert"),
+        ] {
+            let inferred = infer_config(&shapes, prefix, &[]).unwrap();
+            assert_eq!(inferred.config.family().model_type, model_type, "{prefix}");
+            let is_assumed = inferred.assumptions.iter().any(|text| text.contains("model_type"));
+            assert_eq!(is_assumed, model_type == "hubert", "{prefix}: {:?}", inferred.assumptions);
         }
     }
 

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::Parser;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Parser, ValueEnum};
 use mert_arch::{ConfigField, Dtype, LayerSelection, Layout};
 use mert_convert::write::{CoreMlOptions, DeploymentTarget, InputLengths};
 
@@ -51,6 +51,10 @@ pub(crate) struct Args {
     /// The prefix of the model's tensor names (such as model.), if the checkpoint holds several models
     #[arg(long, value_name = "PREFIX")]
     pub(super) prefix: Option<String>,
+    /// A head to keep beside the encoder: final_proj, through which mert-embed --project passes a hidden state as RVC's
+    /// v1 voice models need it
+    #[arg(long, value_name = "HEAD", value_enum)]
+    pub(super) keep: Option<Head>,
     /// A tensor outside the encoder to leave out; a trailing * matches any ending. Repeatable
     #[arg(long, value_name = "NAME")]
     pub(super) drop: Vec<String>,
@@ -77,6 +81,14 @@ pub(crate) struct Args {
     // Last: what follows would be listed under its heading.
     #[command(flatten)]
     pub(super) coreml: CoreMlArgs,
+}
+
+/// The values of `--keep`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum Head {
+    /// The linear layer of HuBERT and ContentVec after the encoder
+    #[value(name = "final_proj")]
+    FinalProj,
 }
 
 /// A parser of values with fixed names, which clap lists in the help text and in errors.

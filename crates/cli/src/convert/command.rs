@@ -46,6 +46,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if let (Format::CoreMl, Some(_)) = (format, args.layout) {
         bail!("--layout is for safetensors files: a Core ML package has only one layout; leave it out");
     }
+    if let (Format::CoreMl, Some(_)) = (format, args.keep) {
+        bail!("--keep is for safetensors files: a Core ML package returns hidden states; leave it out");
+    }
     let (model, source) = open_input(args)?;
     let model = model.as_ref();
     let layout = if format == Format::CoreMl { Layout::Torch } else { args.layout.unwrap_or(Layout::Mlx) };
@@ -60,6 +63,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             do_normalize: args.do_normalize,
         },
         prefix: args.prefix.clone(),
+        keep_final_proj: args.keep.is_some(),
         drop: args.drop.clone(),
     };
     let plan = Plan::new(&source, &options)?;

@@ -19,6 +19,8 @@ pub struct PlanOptions {
     pub preprocessor: PreprocessorOptions,
     /// The key prefix of the model to convert, if the checkpoint holds several.
     pub prefix: Option<String>,
+    /// Whether the head `final_proj`, which voice conversion takes features from, is kept beside the encoder.
+    pub keep_final_proj: bool,
     /// Names of tensors to leave out; a trailing `*` matches any ending.
     pub drop: Vec<String>,
 }
@@ -43,6 +45,7 @@ impl Default for PlanOptions {
             config_set: Vec::new(),
             preprocessor: PreprocessorOptions::default(),
             prefix: None,
+            keep_final_proj: false,
             drop: Vec::new(),
         }
     }

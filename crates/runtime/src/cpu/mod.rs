@@ -16,7 +16,13 @@ use mert_arch::{Config, FeatureExtractorNorm};
 use kernels::isa::Isa;
 pub(crate) use memory::Workspace;
 use memory::{HiddenState, Intermediates, TaskArena};
+pub(crate) use modules::FinalProj;
 use modules::{Context, Encoder, Executor, FeatureExtractor, FeatureProjection, WeightLoader};
+
+/// Loads the head `final_proj` of `vb`, with `size` outputs, kept in the dtype `stored`.
+pub(crate) fn load_final_proj(vb: VarBuilder<'_>, stored: DType, config: &Config, size: usize) -> Result<FinalProj> {
+    FinalProj::load(&WeightLoader::new(Isa::detect(), vb, stored), config.hidden_size, size)
+}
 
 /// The model's weights, packed for this processor.
 #[derive(Debug)]

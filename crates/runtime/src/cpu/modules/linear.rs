@@ -25,6 +25,10 @@ impl Linear {
         Ok(Linear { weight: PackedWeight::pack(isa.tile(TileShape::Wide), weight, Some(bias))? })
     }
 
+    pub(crate) fn weight(&self) -> &PackedWeight {
+        &self.weight
+    }
+
     pub(crate) fn outputs(&self) -> usize {
         self.weight.outputs()
     }
