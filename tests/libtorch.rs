@@ -7,7 +7,7 @@ use common::{arg, convert, json, mert_verify};
 use mert_arch::{Dtype, Layout};
 use mert_checkpoint::Source;
 use mert_convert::{Plan, PlanOptions, write};
-use mert_testkit::{ConvertedModel, fixture};
+use mert_testkit::{ConvertedModel, FamilyFixture, fixture};
 use mert_verify::Reference;
 use mert_verify::metrics::LayerMetrics;
 use mert_verify::reference::libtorch::Libtorch;
@@ -35,6 +35,23 @@ fn libtorch_agrees_with_transformers() {
             // The weights were rounded.
             assert!(worst_nmse(&got.rounded[&dtype], &got.hidden_states) > 1e-8);
         }
+    }
+}
+
+/// Every family and form, against its own transformers class.
+#[test]
+fn libtorch_agrees_with_the_class_of_each_family() {
+    let folder = TempDir::new().unwrap();
+    for family in FamilyFixture::all() {
+        let expected = Reference::read(&family.reference()).unwrap();
+        let libtorch = Libtorch::open(&family.checkpoint(folder.path()).unwrap(), None).unwrap();
+        let dtypes: Vec<Dtype> = expected.rounded.keys().copied().collect();
+        let got = libtorch.reference(&family.name, &expected.input_values, &dtypes).unwrap();
+        let mut measured = vec![worst_nmse(&got.hidden_states, &expected.hidden_states)];
+        measured.extend(dtypes.iter().map(|dtype| worst_nmse(&got.rounded[dtype], &expected.rounded[dtype])));
+        let shown: Vec<String> = measured.iter().map(|nmse| format!("{nmse:.1e}")).collect();
+        println!("{}: {shown:?}", family.name);
+        assert!(measured.iter().all(|&nmse| nmse < 1e-10), "{}: {shown:?}", family.name);
     }
 }
 

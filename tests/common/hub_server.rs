@@ -210,7 +210,10 @@ impl HubServer {
 }
 
 /// The commit of the first published checkpoint.
-pub(crate) const PINNED: &str = mert_arch::KNOWN_CHECKPOINTS[0].revision;
+pub(crate) const PINNED: &str = match mert_arch::KNOWN_CHECKPOINTS[0].revision {
+    Some(revision) => revision,
+    None => panic!("the first one is on the hub"),
+};
 
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()

@@ -19,6 +19,7 @@ mod activation;
 mod config;
 mod cost;
 mod dtype;
+pub mod fairseq;
 mod families;
 mod final_proj;
 mod infer;

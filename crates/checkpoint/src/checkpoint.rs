@@ -1,7 +1,10 @@
 //! The interface of all checkpoint readers: a listing of tensors, and the bytes of one tensor at a time.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
+use mert_arch::fairseq::CfgValue;
+use mert_arch::naming::NamingScheme;
 use mert_fs::MappedFile;
 use serde::Serialize;
 
@@ -19,7 +22,7 @@ pub struct TensorInfo {
 }
 
 /// The contents of a checkpoint, listed without reading any weight.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Listing {
     /// The tensors of the model's dictionary, by key.
     pub tensors: BTreeMap<String, TensorInfo>,
@@ -32,8 +35,65 @@ pub struct Listing {
     /// The keys in the file of entries from which wrapper names (`_orig_mod.`) were removed, by their keys without
     /// them.
     pub wrapped: BTreeMap<String, String>,
+    /// The prefixes of models whose names are another implementation's in the file; `tensors` has them under their
+    /// Hugging Face names.
+    pub naming: BTreeMap<String, NamingScheme>,
+    /// The tensors that have other names in the file, by their Hugging Face names.
+    pub renamed: BTreeMap<String, TensorOrigin>,
     /// The path of the model's dictionary within the file; empty if it is the file's root.
     pub state_dict: String,
+    /// The training configuration beside the model: fairseq's `cfg` or `args`, or the original WavLM's `cfg`.
+    pub training_config: Option<CfgValue>,
+}
+
+impl Listing {
+    /// The name of an entry in the file; for a tensor that is a part of another or filled in, a description.
+    pub fn name_in_file(&self, name: &str) -> String {
+        match (self.renamed.get(name), self.wrapped.get(name)) {
+            (Some(origin), _) => origin.to_string(),
+            (None, Some(wrapped)) => wrapped.clone(),
+            (None, None) => name.to_string(),
+        }
+    }
+}
+
+/// The origin of a tensor that has another name in the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TensorOrigin {
+    /// A tensor of the file, by its key.
+    Tensor(String),
+    /// A third of a tensor of the file along the first axis.
+    Third {
+        /// The key of the whole tensor.
+        key: String,
+        /// The number of the third, from 0.
+        third: usize,
+    },
+    /// The identity matrix: the file has no such tensor, as the model has no such layer.
+    Identity,
+    /// Zeros: the file has no such tensor, as the model has no such layer.
+    Zeros,
+}
+
+impl TensorOrigin {
+    /// The key in the file of the tensor that is read; `None` if it is filled in.
+    pub fn key(&self) -> Option<&str> {
+        match self {
+            TensorOrigin::Tensor(key) | TensorOrigin::Third { key, .. } => Some(key),
+            TensorOrigin::Identity | TensorOrigin::Zeros => None,
+        }
+    }
+}
+
+impl fmt::Display for TensorOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TensorOrigin::Tensor(key) => f.write_str(key),
+            TensorOrigin::Third { key, third } => write!(f, "{key} (part {} of 3)", third + 1),
+            TensorOrigin::Identity => f.write_str("(the identity matrix)"),
+            TensorOrigin::Zeros => f.write_str("(zeros)"),
+        }
+    }
 }
 
 /// An object outside the model's dictionary, which is not converted.

@@ -54,7 +54,7 @@ pub enum CheckpointError {
         option: &'static str,
     },
     /// The checkpoint lacks the tensor that every model of the family has.
-    #[error("{path} holds no MERT or HuBERT encoder: none of its {count} tensors is named `…{expected}`{hint}")]
+    #[error("{path} holds no encoder of the HuBERT family: none of its {count} tensors is named `…{expected}`{hint}")]
     NoEncoder {
         /// The checkpoint.
         path: PathBuf,
@@ -82,6 +82,20 @@ pub enum CheckpointError {
         /// The input.
         path: PathBuf,
         /// The name without wrapper names.
+        name: String,
+        /// The first entry's name in the file.
+        first: String,
+        /// The second entry's name in the file.
+        second: String,
+    },
+    /// Two entries of the checkpoint have the same Hugging Face name.
+    #[error(
+        "{path}: `{first}` and `{second}` are both `{name}` in Hugging Face names; save the state_dict() of one model alone"
+    )]
+    SameHuggingFaceName {
+        /// The input.
+        path: PathBuf,
+        /// The Hugging Face name.
         name: String,
         /// The first entry's name in the file.
         first: String,

@@ -20,7 +20,8 @@
 //! - `sharded/`: checkpoints of several files, through their index.
 //! - `open.rs`: one file, opened by its first bytes.
 //! - `other_formats/`: files and folders that are not checkpoints, recognized, with advice.
-//! - `torch/` and `safetensors.rs`: the two formats; `unwrapped.rs`: either of them without the names of wrappers.
+//! - `torch/` and `safetensors.rs`: the two formats; `unwrapped.rs`: either of them without the names of wrappers;
+//!   `renamed.rs`: either of them under Hugging Face names.
 //! - `names/`: the meaning of tensor names: prefixes, wrappers, other models, modified weights.
 //! - `checkpoint.rs` (the trait), `dtype.rs`, `tensor_bytes.rs`, `error.rs`, and the helpers `commands.rs`, `paths.rs`, `text.rs`.
 
@@ -33,6 +34,7 @@ mod names;
 mod open;
 mod other_formats;
 mod paths;
+mod renamed;
 mod safetensors;
 mod sharded;
 mod tensor_bytes;
@@ -40,7 +42,7 @@ mod text;
 mod torch;
 mod unwrapped;
 
-pub use checkpoint::{Checkpoint, Listing, OtherObject, TensorInfo, read_f32};
+pub use checkpoint::{Checkpoint, Listing, OtherObject, TensorInfo, TensorOrigin, read_f32};
 pub use commands::{shell_option, shell_word};
 pub use dtype::SourceDtype;
 pub use error::CheckpointError;

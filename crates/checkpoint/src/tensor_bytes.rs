@@ -1,6 +1,6 @@
 //! The bytes of one tensor, borrowed from a mapped file where they are contiguous in it.
 
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 
 use mert_fs::MappedBytes;
 
@@ -11,6 +11,16 @@ pub enum TensorBytes<'a> {
     InPlace(MappedBytes<'a>),
     /// Gathered from several parts of a file, or decompressed.
     Gathered(Vec<u8>),
+}
+
+impl TensorBytes<'_> {
+    /// A part of the bytes; `None` if there are fewer.
+    pub(crate) fn part(self, range: Range<usize>) -> Option<Self> {
+        match self {
+            TensorBytes::InPlace(bytes) => bytes.part(range).map(TensorBytes::InPlace),
+            TensorBytes::Gathered(bytes) => bytes.get(range).map(|bytes| TensorBytes::Gathered(bytes.to_vec())),
+        }
+    }
 }
 
 impl Deref for TensorBytes<'_> {

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, anyhow};
 use mert_arch::Metadata;
-use mert_convert::{ConfigOrigin, ConvertError, Plan, PlanOptions, PlannedPreprocessor, Step, write};
+use mert_convert::{ConvertError, Plan, PlanOptions, PlannedPreprocessor, Step, write};
 use mert_fs::{FsError, hex, remove_stale_temporaries};
 use mert_hub::HubModel;
 use mert_runtime::ConvertedFile;
@@ -156,7 +156,6 @@ fn assumptions(plan: &Plan) -> Vec<String> {
 
 /// The assumptions about the architecture in one sentence, if there is no `config.json`.
 pub fn assumed_config(plan: &Plan) -> Option<String> {
-    let ConfigOrigin::Inferred { assumptions } = &plan.config_origin else { return None };
-    let assumptions = assumptions.join(", ");
+    let assumptions = plan.config_origin.assumptions().join(", ");
     (!assumptions.is_empty()).then(|| format!("there is no config.json; assumed: {assumptions}"))
 }

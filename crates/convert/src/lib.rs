@@ -37,8 +37,8 @@ pub mod write;
 
 pub use error::{ConvertError, Problem};
 pub use plan::{
-    ConfigOrigin, Dropped, Plan, PlanOptions, PlannedPreprocessor, PreprocessorOptions, PreprocessorOrigin, Step,
-    StepInput,
+    ConfigOrigin, Dropped, Evidence, LayerCut, Plan, PlanOptions, PlannedPreprocessor, PreprocessorOptions,
+    PreprocessorOrigin, Recognized, Step, StepInput,
 };
 pub use target::{MODEL_FOLDER_FILES, MODEL_WEIGHTS, Target};
 

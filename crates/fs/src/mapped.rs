@@ -70,6 +70,15 @@ pub struct MappedBytes<'a> {
     start: usize,
 }
 
+impl MappedBytes<'_> {
+    /// A part of these bytes, `None` if they are shorter; the pages of the others stay until the file is read again.
+    pub fn part(mut self, range: Range<usize>) -> Option<Self> {
+        self.bytes = self.bytes.get(range.clone())?;
+        self.start += range.start;
+        Some(self)
+    }
+}
+
 impl Deref for MappedBytes<'_> {
     type Target = [u8];
 

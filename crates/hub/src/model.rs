@@ -47,7 +47,7 @@ pub fn fetch_model(name: &HubName, settings: &HubSettings, on_event: &dyn Fn(Hub
 }
 
 fn model(repository: &Repository<'_>, commit: &str) -> Result<HubModel> {
-    let known = KNOWN_CHECKPOINTS.iter().find(|known| known.name == repository.name && known.revision == commit);
+    let known = KNOWN_CHECKPOINTS.iter().find(|known| known.name == repository.name && known.revision == Some(commit));
     let config = repository.file(commit, CONFIG_FILE, None)?;
     // Offline, a config.json that is not cached is an error: the content of the cache must not decide whether the
     // architecture is inferred.

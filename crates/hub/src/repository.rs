@@ -42,8 +42,7 @@ pub(crate) fn with_repository<T>(
     let repo = known.map_or(name.repo.as_str(), |known| known.name);
     let revision = match (&name.revision, known) {
         (Some(revision), _) => revision.as_str(),
-        (None, Some(known)) => known.revision,
-        (None, None) => "main",
+        (None, known) => known.and_then(|known| known.revision).unwrap_or("main"),
     };
     let attempt = |is_online: bool| {
         let client = is_online.then(|| Client::new(settings, repo, on_event));
@@ -144,7 +143,7 @@ impl Repository<'_> {
         let advice =
             format!("{} serves another file than the published one; unset HF_ENDPOINT", self.settings.endpoint);
         let found = format!("sha256 {}{size}", info.etag);
-        Err(self.mismatch(known.revision, known.file, expected(known), found, advice))
+        Err(self.mismatch(known.revision.unwrap_or(self.revision), known.file, expected(known), found, advice))
     }
 
     /// Checks the SHA-256 of a file with weights and returns it. It must be the known checkpoint's, or else the one that

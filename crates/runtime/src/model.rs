@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Shape, Tensor};
 use candle_nn::VarBuilder;
-use mert_arch::{Config, Dtype, PositionalConv, Preprocessor};
+use mert_arch::{Config, Dtype, Preprocessor};
 use rayon::prelude::*;
 
 use crate::candle::CandleModel;
@@ -100,10 +100,6 @@ impl Model {
     /// Loads the weights in `vb`, which the CPU engine keeps in the dtype `stored`.
     fn load_stored(vb: VarBuilder, stored: DType, config: &Config) -> Result<Self, Error> {
         config.validate()?;
-        if !matches!(config.positional_conv(), PositionalConv::WeightNorm { .. }) || config.position_bias().is_some() {
-            let reason = format!("no engine computes the layers of `{}` yet", config.family().model_type);
-            return Err(candle_core::Error::Msg(reason).into());
-        }
         let (device, dtype) = (vb.device().clone(), vb.dtype());
         let engine = match (&device, dtype) {
             (Device::Cpu, DType::F32) if CpuModel::supports(config) => {

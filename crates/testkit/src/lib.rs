@@ -6,6 +6,7 @@
 pub mod core_ml_package;
 mod damage;
 mod editor;
+mod family_fixture;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 pub mod protobuf;
@@ -19,6 +20,7 @@ use std::path::PathBuf;
 pub use core_ml_package::CoreMlPackage;
 pub use damage::Damage;
 pub use editor::ConvertedModel;
+pub use family_fixture::FamilyFixture;
 pub use sharp::sharp_checkpoint;
 pub use torch_zip::{write_torch_zip, write_torch_zip_f64, write_torch_zip_to};
 

@@ -20,7 +20,7 @@ pub fn sharp_checkpoint(config: &Config, seed: u64) -> Vec<(String, Tensor)> {
         match spec.role {
             Role::PositionalConv => {
                 let [g, v] = [weight_norm::SPELLINGS[0].g, weight_norm::SPELLINGS[0].v];
-                tensors.push(named(g, &[1, 1, config.num_conv_pos_embeddings]));
+                tensors.push(named(g, &[1, 1, config.positional_conv().kernel()]));
                 tensors.push(named(v, &spec.shape));
             }
             _ => tensors.push(named(&spec.name, &spec.shape)),
@@ -49,6 +49,12 @@ enum Kind {
     QueryKeyBias,
     ValueOutWeight,
     FeedForwardWeight,
+    PositionBias,
+    PositionGateFactor,
+    PositionGateBias,
+    BatchNormGain,
+    BatchNormMean,
+    BatchNormVariance,
     LayerBias,
     Bias,
     Weight,
@@ -61,7 +67,13 @@ impl Kind {
         match name.rsplit('.').next().unwrap_or(name) {
             "weight_g" => Kind::Magnitude,
             "weight_v" => Kind::Direction,
+            "gru_rel_pos_const" => Kind::PositionGateFactor,
+            "running_mean" => Kind::BatchNormMean,
+            "running_var" => Kind::BatchNormVariance,
             "weight" if is("layer_norm") => Kind::NormGain,
+            "weight" if is("batch_norm") => Kind::BatchNormGain,
+            "weight" if is("rel_attn_embed") => Kind::PositionBias,
+            "bias" if is("gru_rel_pos_linear") => Kind::PositionGateBias,
             "weight" if is("q_proj") || is("k_proj") => Kind::QueryKeyWeight,
             "bias" if is("q_proj") || is("k_proj") => Kind::QueryKeyBias,
             "weight" if is("v_proj") || is("out_proj") => Kind::ValueOutWeight,
@@ -84,6 +96,14 @@ impl Kind {
             Kind::QueryKeyBias => 0.5 * normal,
             Kind::ValueOutWeight => normal * 0.55 / fan_in.sqrt(),
             Kind::FeedForwardWeight => normal * 0.8 / fan_in.sqrt(),
+            // Away from its initial value of 1 and well above 0, or the gate would be nearly constant.
+            Kind::PositionGateFactor => 1.5 * (0.5 * normal).exp(),
+            Kind::PositionGateBias => 0.5 * normal,
+            Kind::PositionBias => 1.5 * normal,
+            // A variance near the epsilon of 1e-5, which is to show, and a gain that returns the result to unit size.
+            Kind::BatchNormGain => 0.1 * (0.3 * normal).exp(),
+            Kind::BatchNormMean => 0.8 * normal,
+            Kind::BatchNormVariance => 0.01 * normal.exp(),
             Kind::LayerBias => 0.1 * normal,
             Kind::Bias => 0.3 * normal,
             Kind::Weight => normal * 1.5 / fan_in.sqrt(),

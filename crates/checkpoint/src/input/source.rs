@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use super::locate::{Location, find_file, locate};
 use crate::checkpoint::{Checkpoint, Listing};
 use crate::open::open_file;
+use crate::renamed::with_hugging_face_names;
 use crate::sharded::{ShardedCheckpoint, is_index};
 use crate::unwrapped::without_wrappers;
 use crate::{CheckpointError, Result};
@@ -60,6 +61,7 @@ impl Source {
             (false, key) => open_file(&weights, key)?,
         };
         let checkpoint = without_wrappers(&weights, checkpoint)?;
+        let checkpoint = with_hugging_face_names(&weights, checkpoint)?;
         let files = checkpoint.files().iter().map(|file| file.path().to_path_buf()).collect();
         let (path, sha256) = (path.to_path_buf(), OnceLock::new());
         let notes = note.into_iter().collect();

@@ -6,7 +6,7 @@ use super::components::has_component;
 use super::modifications::modified_names;
 use crate::Listing;
 
-/// Names of another implementation of the same models, and a sentence about it.
+/// Names of another implementation in a checkpoint without the tensor that marks a model of it, and a sentence about it.
 struct Implementation {
     has_name: fn(&str) -> bool,
     sentence: &'static str,
@@ -14,19 +14,14 @@ struct Implementation {
 
 const IMPLEMENTATIONS: &[Implementation] = &[
     Implementation {
-        has_name: |name| {
-            name.ends_with("feature_extractor.conv_layers.0.0.weight")
-                || has_component(name, &["w2v_encoder", "post_extract_proj", "mask_emb"])
-        },
-        sentence: "the names are fairseq's, which cannot be read yet; convert it for transformers first (with fairseq and \
-                   transformers 4): `python -m \
-                   transformers.models.hubert.convert_hubert_original_pytorch_checkpoint_to_pytorch --checkpoint_path \
-                   CHECKPOINT --pytorch_dump_folder_path FOLDER`",
+        has_name: |name| has_component(name, &["w2v_encoder", "post_extract_proj", "mask_emb", "pos_conv"]),
+        sentence: "the names are fairseq's, without the first convolution (`feature_extractor.conv_layers.0.0.weight`): the \
+                   model is incomplete; download or save it again",
     },
     Implementation {
         has_name: |name| name.contains("encoder.transformer.") || name.contains("encoder.feature_projection."),
-        sentence: "the names are torchaudio's (`encoder.transformer.…`), which cannot be read; give the same weights with \
-                   transformers' names, such as facebook/hubert-base-ls960 from the hub",
+        sentence: "the names are torchaudio's (`encoder.transformer.…`), without the feature extractor: the model is \
+                   incomplete; save the state_dict() of the whole model",
     },
 ];
 
@@ -42,7 +37,7 @@ pub fn modified_weights(listing: &Listing, prefix: &str) -> Option<String> {
         ));
     }
     let names = || listing.tensors.keys().chain(listing.non_tensors.keys()).map(String::as_str);
-    implementation(names().filter_map(|name| name.strip_prefix(prefix))).or_else(|| modified_names(names(), prefix))
+    modified_names(names(), prefix)
 }
 
 /// A sentence about the likely model in a checkpoint without the encoder's names.
@@ -63,7 +58,7 @@ mod tests {
     fn names_of_other_models_are_recognized() {
         for (name, word) in [
             ("w2v_encoder.w2v_model.mask_emb", "fairseq"),
-            ("feature_extractor.conv_layers.0.0.weight", "fairseq"),
+            ("encoder.pos_conv.0.weight_v", "fairseq"),
             ("encoder.transformer.layers.0.attention.k_proj.weight", "torchaudio"),
             ("encoder.layers.0.attention.q_proj.lora_A.weight", "merge_and_unload"),
             ("_fsdp_wrapped_module.encoder._flat_param", "full_state_dict"),

@@ -105,7 +105,7 @@ mod tests {
         // A name that merely ends in the same letters does not mark a prefix.
         let joined = format!("x{CONV0_WEIGHT}");
         assert!(find(&[&joined], None).unwrap_err().to_string().contains("nearest"));
-        let fairseq = find(&["feature_extractor.conv_layers.0.0.weight"], None).unwrap_err();
+        let fairseq = find(&["post_extract_proj.weight"], None).unwrap_err();
         assert!(fairseq.to_string().contains("fairseq"), "{fairseq}");
     }
 }

@@ -7,6 +7,7 @@
 //! - `storages.rs`, `strided.rs`: the bytes of storages, and of views that are not contiguous.
 //! - `pickle/`: the parser; it executes nothing.
 //! - `tree.rs`, `state_dict.rs`: the dictionaries in a pickle, and the model's among them.
+//! - `training_config.rs`: the training configuration beside the model, as plain values.
 //! - `refusals.rs`, `objects.rs`: what a file or an entry is that is not a model or not a tensor, with advice.
 
 mod archive;
@@ -19,6 +20,7 @@ mod state_dict;
 mod storages;
 mod strided;
 mod tensors;
+mod training_config;
 mod tree;
 mod zip_container;
 

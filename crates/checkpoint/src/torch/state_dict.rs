@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use mert_arch::fairseq::CfgValue;
 use mert_arch::printable_line;
 
 use super::pickle::{Unpickler, Value};
 use super::refusals::{refuse_keys, refuse_without_model};
+use super::training_config::{TRAINER_MODEL, is_trainer, training_config};
 use super::tree::{Key, Tree, key_of, shortened};
 use crate::checkpoint::OtherObject;
 use crate::error::display_key;
@@ -22,6 +24,8 @@ pub(super) struct StateDict<'a> {
     pub(super) other_objects: Vec<OtherObject>,
     /// The paths of tensors outside the dictionary.
     pub(super) other_tensors: Vec<String>,
+    /// The training configuration beside the model.
+    pub(super) training_config: Option<CfgValue>,
 }
 
 impl<'a> StateDict<'a> {
@@ -39,6 +43,7 @@ impl<'a> StateDict<'a> {
             entries: entries.collect(),
             other_objects: tree.other_objects(position),
             other_tensors: tree.other_tensors(position),
+            training_config: training_config(unpickler, tree.root()),
         }
     }
 }
@@ -90,6 +95,11 @@ pub(super) fn find_state_dict<'a>(
             Ok(StateDict::new(&tree, unpickler, most))
         }
         _ => {
+            // The averaged copy of a Trainer is in `extra_state.ema`; --key chooses it.
+            let trained = models.iter().zip(&paths).find(|(_, path)| *path == TRAINER_MODEL);
+            if let Some((&trained, _)) = trained.filter(|_| is_trainer(unpickler, root)) {
+                return Ok(StateDict::new(&tree, unpickler, trained));
+            }
             paths.sort();
             Err(CheckpointError::Ambiguous { candidates: paths, option: "--key" })
         }

@@ -39,9 +39,9 @@ pub(super) fn locate_tensors(
     state_dict: StateDict<'_>,
     mut find_storage: impl FnMut(&str) -> Result<StorageLocation, String>,
 ) -> Result<Tensors, String> {
-    let StateDict { path, entries, other_objects, other_tensors } = state_dict;
+    let StateDict { path, entries, other_objects, other_tensors, training_config } = state_dict;
     let mut tensors = Tensors {
-        listing: Listing { state_dict: path, other_objects, other_tensors, ..Listing::default() },
+        listing: Listing { state_dict: path, other_objects, other_tensors, training_config, ..Listing::default() },
         ..Tensors::default()
     };
     let Tensors { listing, storages, views } = &mut tensors;

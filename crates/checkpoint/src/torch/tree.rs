@@ -4,6 +4,7 @@
 use std::collections::{HashSet, VecDeque};
 
 use mert_arch::CONV0_WEIGHT;
+use mert_arch::naming::FAIRSEQ_CONV0_WEIGHT;
 
 use super::pickle::{Container, Unpickler, Value};
 use crate::checkpoint::OtherObject;
@@ -63,6 +64,11 @@ impl<'u, 'a> Tree<'u, 'a> {
             parent += 1;
         }
         tree
+    }
+
+    /// The pickle's root.
+    pub(super) fn root(&self) -> &'u Value<'a> {
+        self.visits[0].value
     }
 
     /// The entries of a dictionary, or the items of a list.
@@ -196,14 +202,17 @@ impl<'u, 'a> Tree<'u, 'a> {
     }
 }
 
+/// Whether a key is the first convolution's weight, under any prefix.
+fn is_conv0(key: &str) -> bool {
+    key.ends_with(CONV0_WEIGHT) || key.ends_with(FAIRSEQ_CONV0_WEIGHT)
+}
+
 /// Whether a dictionary has the first convolution's weight.
 pub(super) fn holds_model(entries: &[(Value<'_>, Value<'_>)]) -> bool {
     entries.iter().any(|(key, value)| {
         let Value::Text(key) = key else { return false };
         // An object of another type under that name is a transformed weight: an array, a shard.
-        key.len() < MAX_NAME
-            && strip_wrappers(key).ends_with(CONV0_WEIGHT)
-            && !matches!(value, Value::Dict(_) | Value::Sequence(_))
+        key.len() < MAX_NAME && is_conv0(&strip_wrappers(key)) && !matches!(value, Value::Dict(_) | Value::Sequence(_))
     })
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use comfy_table::{Table, presets};
-use mert_arch::{known_by_sha256, printable_line};
+use mert_arch::{KnownCheckpoint, known_by_sha256, printable_line};
 use mert_convert::write::{CoreMlProgram, Written};
 use mert_convert::{ConfigOrigin, MODEL_FOLDER_FILES, Plan, PlannedPreprocessor, Step, StepInput, Target};
 use mert_hub::HubModel;
@@ -41,11 +41,15 @@ fn describe_source(args: &Args, model: Option<&HubModel>, plan: &Plan) -> String
     if let Some(objects) = describe_other_objects(plan) {
         text += &format!("left out     {objects}\n");
     }
+    text += &format!("model        {}\n", plan.recognized);
+    if let Some(cut) = &plan.cut {
+        text += &format!("cut          {cut}\n");
+    }
     text += &format!("config       {}\n", plan.config_origin);
-    if let ConfigOrigin::Inferred { assumptions } = &plan.config_origin {
-        for assumption in assumptions {
-            text += &format!("  assumed    {assumption}\n");
-        }
+    for assumption in plan.config_origin.assumptions() {
+        text += &format!("  assumed    {assumption}\n");
+    }
+    if !plan.config_origin.assumptions().is_empty() {
         text += "  if an assumption is wrong, give --config config.json or --set FIELD=VALUE\n";
     }
     for set in &plan.config_set {
@@ -74,13 +78,17 @@ fn describe_preprocessor(planned: &PlannedPreprocessor) -> String {
 /// The objects outside the model's dictionary, in one line: "epoch (int), optimizer (dict, 96 tensors)".
 fn describe_other_objects(plan: &Plan) -> Option<String> {
     const LISTED: usize = 8;
-    let described = plan.other_objects.iter().map(|object| match object.tensors {
+    // The training configuration is not left out: the plan is made from it.
+    let is_cfg = |name: &str| matches!(plan.config_origin, ConfigOrigin::Cfg { .. }) && matches!(name, "cfg" | "args");
+    let objects = plan.other_objects.iter().filter(|object| !is_cfg(&object.name));
+    let count = objects.clone().count();
+    let described = objects.map(|object| match object.tensors {
         0 => format!("{} ({})", object.name, object.kind),
         count => format!("{} ({}, {count} tensors)", object.name, object.kind),
     });
     let mut listed: Vec<String> = described.take(LISTED).collect();
-    if plan.other_objects.len() > LISTED {
-        listed.push(format!("and {} more", plan.other_objects.len() - LISTED));
+    if count > LISTED {
+        listed.push(format!("and {} more", count - LISTED));
     }
     (!listed.is_empty()).then(|| listed.join(", "))
 }
@@ -113,18 +121,35 @@ pub(super) fn describe_plan(
     table.load_style(presets::NOTHING).set_header(["input", "output", "shape", "steps"]);
     for step in &plan.steps {
         let (output, shape) = (step.output.clone(), format!("{:?}", step.shape));
-        table.add_row([step.input.keys().join(" + "), output, shape, describe_step(step, &plan.prefix)]);
+        let input = match step.names_in_file.is_empty() {
+            true => step.input.keys().join(" + "),
+            false => step.names_in_file.join(" + "),
+        };
+        table.add_row([input, output, shape, describe_step(step, &plan.prefix)]);
     }
     for (what, reason) in dropped(plan) {
         table.add_row([&what, "–", "", &format!("dropped: {reason}")]);
     }
-    format!("{}\n{table}\n\n{}", describe_source(args, model, plan), summary(plan, program))
+    let known = plan.known.map(describe_known).unwrap_or_default();
+    format!("{}{known}\n{table}\n\n{}", describe_source(args, model, plan), summary(plan, program))
+}
+
+/// A published checkpoint and its licence.
+fn describe_known(known: &KnownCheckpoint) -> String {
+    let revision = known.revision.map(|revision| format!(" at {revision}")).unwrap_or_default();
+    let name = known.name;
+    format!("published    {name}{revision}\nlicence      {}, which the output inherits\n", known.license)
 }
 
 /// The transforms of a step.
 fn describe_step(step: &Step, prefix: &str) -> String {
     let mut transforms = Vec::new();
     match &step.input {
+        StepInput::Tensor(_) if !step.names_in_file.is_empty() => {
+            if step.names_in_file.iter().any(|name| *name != step.output) {
+                transforms.push("renamed".to_string());
+            }
+        }
         StepInput::Tensor(name) if *name == step.output => {}
         StepInput::Tensor(name) if *name == format!("{prefix}{}", step.output) => {
             transforms.push(format!("prefix {prefix} removed"));
@@ -185,10 +210,7 @@ pub(super) fn describe_result(
 ) -> String {
     let mut text = describe_source(args, model, plan);
     match known_by_sha256(&report.written.source_sha256) {
-        Some(known) => {
-            text += &format!("published    {} at {}\n", known.name, known.revision);
-            text += &format!("licence      {}, which the output inherits\n", known.license);
-        }
+        Some(known) => text += &describe_known(known),
         None => text += "licence      unknown: the output inherits the checkpoint's\n",
     }
     for (what, reason) in dropped(plan) {

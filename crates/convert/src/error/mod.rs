@@ -10,6 +10,7 @@ mod problem;
 
 use std::path::{Path, PathBuf};
 
+use mert_arch::fairseq::FairseqError;
 use mert_arch::{ConfigError, Dtype, InferError};
 use mert_checkpoint::CheckpointError;
 use mert_fs::FsError;
@@ -41,6 +42,45 @@ pub enum ConvertError {
     SetField {
         /// The defect.
         source: ConfigError,
+    },
+    /// The training configuration in the checkpoint cannot be used.
+    #[error("{path}: {source}")]
+    Cfg {
+        /// The input.
+        path: PathBuf,
+        /// The defect.
+        source: FairseqError,
+    },
+    /// The training configuration in the checkpoint and its tensors, or a `config.json`, contradict each other.
+    #[error("{path}: the cfg in the checkpoint is contradicted:\n  - {}\n{advice}", .contradictions.join("\n  - "))]
+    CfgContradiction {
+        /// The input.
+        path: PathBuf,
+        /// Each contradiction, with both sides.
+        contradictions: Vec<String>,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// The training configuration in the checkpoint states a value that no model of these shapes can have.
+    #[error(
+        "{path}: the cfg in the checkpoint does not fit the tensors: {reason}; give the model's config.json with --config"
+    )]
+    CfgImpossible {
+        /// The input.
+        path: PathBuf,
+        /// The field, its value and the values that are possible.
+        reason: String,
+    },
+    /// A pre-LN model with speaker-conditional layers cannot be cut before them: no norm was trained to follow its layers.
+    #[error(
+        "{path}: the layers after layer {kept} are speaker-conditional, and so is the last LayerNorm of this pre-LN model: \
+         cut after layer {kept} it would have none. Pre-LN models with conditional layers are not supported"
+    )]
+    ConditionalNorm {
+        /// The input.
+        path: PathBuf,
+        /// The number of layers before the first conditional one.
+        kept: usize,
     },
     /// Files that come with the checkpoint disagree about the model's audio input.
     #[error(

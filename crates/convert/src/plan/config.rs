@@ -1,12 +1,15 @@
-//! The configuration of a checkpoint: from a file, or inferred from the tensors' shapes.
+//! The configuration of a checkpoint: from a `config.json`, from the training configuration in the file, or inferred from
+//! the tensors' shapes.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use mert_arch::{CONFIG_FILE, Config, InferredConfig, infer_config};
+use mert_arch::fairseq::{FairseqConfig, FairseqModel, StatedFields};
+use mert_arch::{CONFIG_FILE, Config, ConfigField, InferError, InferredConfig, infer_config};
 use mert_checkpoint::{Listing, Source, read_named_text};
 use serde::Serialize;
 
+use super::layer_cut::LayerCut;
 use super::options::PlanOptions;
 use crate::{ConvertError, Result};
 
@@ -16,6 +19,13 @@ use crate::{ConvertError, Result};
 pub enum ConfigOrigin {
     /// A `config.json`, by its path.
     File(PathBuf),
+    /// The training configuration in the checkpoint (`cfg` or `args`); sizes from the tensors' shapes.
+    Cfg {
+        /// The registered name of the model, if the configuration has it.
+        name: Option<String>,
+        /// The fields that it does not state, one sentence each.
+        assumptions: Vec<String>,
+    },
     /// The tensors' shapes, with assumptions about what they do not determine.
     Inferred {
         /// The assumptions, one sentence each.
@@ -23,47 +33,181 @@ pub enum ConfigOrigin {
     },
 }
 
+impl ConfigOrigin {
+    /// The assumptions about fields that nothing states, one sentence each.
+    pub fn assumptions(&self) -> &[String] {
+        match self {
+            ConfigOrigin::File(_) => &[],
+            ConfigOrigin::Cfg { assumptions, .. } | ConfigOrigin::Inferred { assumptions } => assumptions,
+        }
+    }
+}
+
 impl std::fmt::Display for ConfigOrigin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             ConfigOrigin::File(path) => write!(f, "{}", path.display()),
+            ConfigOrigin::Cfg { name: Some(name), .. } => {
+                write!(f, "cfg in the checkpoint (`{}`), sizes from the tensors", mert_arch::printable_line(name))
+            }
+            ConfigOrigin::Cfg { name: None, .. } => f.write_str("cfg in the checkpoint, sizes from the tensors"),
             ConfigOrigin::Inferred { .. } => f.write_str("inferred from the tensors' shapes"),
         }
     }
 }
 
-/// Reads or infers the configuration of the encoder under `prefix`.
+/// The configuration of a checkpoint with its origin.
+pub(super) struct FoundConfig {
+    pub(super) config: Config,
+    pub(super) origin: ConfigOrigin,
+    /// The training configuration in the checkpoint.
+    pub(super) training: Option<FairseqConfig>,
+    /// Notes for the user, one sentence each.
+    pub(super) notes: Vec<String>,
+}
+
+/// Reads or infers the configuration of the encoder under `prefix`. The layers of `cut` do not belong to it.
 ///
 /// # Errors
-/// [`ConvertError::Config`] or [`ConvertError::SetField`] for an invalid one, [`ConvertError::Infer`] if the shapes do not
-/// imply one.
+/// [`ConvertError::Config`], [`ConvertError::SetField`] or [`ConvertError::Cfg`] for an invalid one,
+/// [`ConvertError::CfgContradiction`] if the training configuration contradicts the tensors or a `config.json` that the user
+/// did not name, [`ConvertError::Infer`] if the shapes do not imply one.
 pub(super) fn find_config(
     source: &Source,
     listing: &Listing,
     prefix: &str,
+    cut: Option<LayerCut>,
     options: &PlanOptions,
-) -> Result<(Config, ConfigOrigin)> {
+) -> Result<FoundConfig> {
+    let training = listing.training_config.as_ref().map(FairseqConfig::from_cfg).transpose();
+    let invalid = |source_error| ConvertError::Cfg { path: source.path.clone(), source: source_error };
+    if options.config_file.as_ref().or(source.config_file.as_ref()).is_some() {
+        let (config, path) = from_file(source, options)?;
+        let origin = ConfigOrigin::File(path);
+        // A configuration that cannot be read does not matter beside a config.json.
+        let (training, mut notes) = match training {
+            Ok(training) => (training, Vec::new()),
+            Err(error) => (None, vec![format!("the cfg in the checkpoint was not used: {error}")]),
+        };
+        let differences = training.as_ref().map_or(Ok(Vec::new()), |training| differences(training, &config));
+        let differences = differences.unwrap_or_default();
+        if !differences.is_empty() && options.config_file.is_none() {
+            let path = source.path.clone();
+            let advice = "find out which is right, and give that config.json with --config";
+            return Err(ConvertError::CfgContradiction { path, contradictions: differences, advice });
+        }
+        notes.extend(differences.into_iter().map(|difference| format!("{difference}; --config takes precedence")));
+        return Ok(FoundConfig { config, origin, training, notes });
+    }
+    let training = training.map_err(invalid)?;
+    let shapes = shapes(listing, prefix, cut);
     let fields = &options.config_set;
-    match options.config_file.as_ref().or(source.config_file.as_ref()) {
-        Some(path) => {
-            let text = read_named_text(path, CONFIG_FILE)?;
-            let config = Config::from_json_with(&text, fields).map_err(|source| {
-                let is_set = fields.iter().any(|field| source.field() == Some(&field.name));
-                match is_set || !fields.is_empty() && Config::from_json(&text).is_ok() {
-                    true => ConvertError::SetField { source },
-                    false => ConvertError::config(path, source),
-                }
-            });
-            Ok((config?, ConfigOrigin::File(path.clone())))
+    let (config, origin) = match training.as_ref().and_then(|training| Some((training, training.model.as_ref()?))) {
+        Some((training, model)) => {
+            let StatedFields { fields: stated, mut assumptions } = training.stated_fields().map_err(invalid)?;
+            let (config, inferred) = infer_stated(source, &shapes, prefix, &stated, fields)?;
+            let is_set = |field: &str| fields.iter().any(|set| set.name == field);
+            assumptions.retain(|text| !text.split(' ').next().is_some_and(is_set));
+            if !stated.iter().any(|field| field.name == "model_type") {
+                assumptions.extend(inferred.into_iter().filter(|text| text.starts_with("model_type")));
+            }
+            refuse_contradictions(source, listing, prefix, model, &config, cut, &is_set)?;
+            let name = model.name.clone();
+            (config, ConfigOrigin::Cfg { name, assumptions })
         }
         None => {
-            let shapes: BTreeMap<String, Vec<usize>> = listing
-                .tensors
-                .iter()
-                .filter_map(|(name, info)| Some((name.strip_prefix(prefix)?.to_string(), info.shape.clone())))
-                .collect();
             let InferredConfig { config, assumptions } = infer_config(&shapes, prefix, fields)?;
-            Ok((config, ConfigOrigin::Inferred { assumptions }))
+            (config, ConfigOrigin::Inferred { assumptions })
         }
+    };
+    Ok(FoundConfig { config, origin, training, notes: Vec::new() })
+}
+
+/// The configuration of a `config.json`: the user's, or the one beside the checkpoint.
+fn from_file(source: &Source, options: &PlanOptions) -> Result<(Config, PathBuf)> {
+    let fields = &options.config_set;
+    let path = options.config_file.as_ref().or(source.config_file.as_ref()).cloned().unwrap_or_default();
+    let text = read_named_text(&path, CONFIG_FILE)?;
+    let config = Config::from_json_with(&text, fields).map_err(|source| {
+        let is_set = fields.iter().any(|field| source.field() == Some(&field.name));
+        match is_set || !fields.is_empty() && Config::from_json(&text).is_ok() {
+            true => ConvertError::SetField { source },
+            false => ConvertError::config(&path, source),
+        }
+    })?;
+    Ok((config, path))
+}
+
+/// The shapes of the encoder's tensors by their names without the prefix, without the layers that are cut off.
+fn shapes(listing: &Listing, prefix: &str, cut: Option<LayerCut>) -> BTreeMap<String, Vec<usize>> {
+    let named = listing.tensors.iter().filter_map(|(name, info)| Some((name.strip_prefix(prefix)?, info)));
+    let kept = named.filter(|(name, _)| cut.is_none_or(|cut| !cut.leaves_out(name)));
+    kept.map(|(name, info)| (name.to_string(), info.shape.clone())).collect()
+}
+
+/// Infers the configuration with the fields that the training configuration states; those that the user set take precedence.
+fn infer_stated(
+    source: &Source,
+    shapes: &BTreeMap<String, Vec<usize>>,
+    prefix: &str,
+    stated: &[ConfigField],
+    set: &[ConfigField],
+) -> Result<(Config, Vec<String>)> {
+    let is_set = |field: &&ConfigField| set.iter().any(|set| set.name == field.name);
+    let given: Vec<ConfigField> = stated.iter().filter(|field| !is_set(field)).chain(set).cloned().collect();
+    match infer_config(shapes, prefix, &given) {
+        Ok(InferredConfig { config, assumptions }) => Ok((config, assumptions)),
+        Err(InferError::Given { reason }) if set.is_empty() => {
+            Err(ConvertError::CfgImpossible { path: source.path.clone(), reason })
+        }
+        Err(error) => Err(error.into()),
     }
+}
+
+/// Refuses a training configuration that the tensors contradict, except in fields that the user set.
+fn refuse_contradictions(
+    source: &Source,
+    listing: &Listing,
+    prefix: &str,
+    model: &FairseqModel,
+    config: &Config,
+    cut: Option<LayerCut>,
+    is_set: &dyn Fn(&str) -> bool,
+) -> Result<()> {
+    let found = model.contradictions(config, cut.map_or(0, |cut| cut.left_out));
+    let contradictions: Vec<String> = found
+        .into_iter()
+        .filter(|contradiction| !is_set(contradiction.config_field))
+        .map(|mut contradiction| {
+            contradiction.tensor = listing.name_in_file(&format!("{prefix}{}", contradiction.tensor));
+            contradiction.to_string()
+        })
+        .collect();
+    if contradictions.is_empty() {
+        return Ok(());
+    }
+    let path = source.path.clone();
+    let advice = "the weights and the configuration are not of one model, or the file is incomplete; give the right \
+                  config.json with --config";
+    Err(ConvertError::CfgContradiction { path, contradictions, advice })
+}
+
+/// What a training configuration states differently from a `config.json`. Names of families do not count: several compute
+/// the same.
+fn differences(training: &FairseqConfig, config: &Config) -> Result<Vec<String>> {
+    const COMPARED: [&str; 6] =
+        ["num_attention_heads", "do_stable_layer_norm", "conv_stride", "hidden_act", "max_bucket_distance", "deepnorm"];
+    let Ok(StatedFields { fields, assumptions }) = training.stated_fields() else { return Ok(Vec::new()) };
+    let json = serde_json::to_value(config).unwrap_or_default();
+    let is_assumed = |field: &ConfigField| assumptions.iter().any(|text| text.starts_with(&format!("{} ", field.name)));
+    let differ = |field: &&ConfigField| {
+        COMPARED.contains(&field.name.as_str())
+            && !is_assumed(field)
+            && json.get(&field.name).is_some_and(|value| *value != field.value)
+    };
+    let text = |field: &ConfigField| {
+        let stated = json.get(&field.name).map(ToString::to_string).unwrap_or_default();
+        format!("`{}` is {stated} in config.json, and {} by the cfg in the checkpoint", field.name, field.value)
+    };
+    Ok(fields.iter().filter(differ).map(text).collect())
 }

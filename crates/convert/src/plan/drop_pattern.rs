@@ -1,10 +1,13 @@
 //! The patterns of `--drop`.
 
-use mert_checkpoint::Listing;
+use mert_checkpoint::{Listing, TensorOrigin};
 
-/// Whether a `--drop` pattern matches a tensor, by its name with or without wrapper names.
+/// Whether a `--drop` pattern matches a tensor, by its Hugging Face name or its name in the file, with or without wrapper
+/// names.
 pub(super) fn is_dropped(listing: &Listing, pattern: &str, name: &str) -> bool {
-    matches(pattern, name) || listing.wrapped.get(name).is_some_and(|original| matches(pattern, original))
+    let wrapped = listing.wrapped.get(name).map(String::as_str);
+    let renamed = listing.renamed.get(name).and_then(TensorOrigin::key);
+    [Some(name), wrapped, renamed].into_iter().flatten().any(|name| matches(pattern, name))
 }
 
 /// Whether a name matches a pattern: the name itself, or a beginning of it followed by `*`.

@@ -5,38 +5,45 @@
 //! - `config.rs`, `preprocessor.rs`: the configuration and the audio input, each with its origin.
 //! - `head.rs`: the head that is kept on request; `positional_weight.rs`: the weight under weight norm.
 //! - `for_target.rs`: the checks and additions of a plan for another program.
+//! - `recognized.rs`: how the family was recognized; `layer_cut.rs`: the cut of a ContentVec before its conditional layers.
 //! - `other_encoder.rs`: tensors inside the encoder that show another architecture.
 
 mod config;
 mod drop_pattern;
 mod for_target;
 mod head;
+mod layer_cut;
 mod options;
 mod other_encoder;
 mod planner;
 mod positional_weight;
 mod preprocessor;
+mod recognized;
 mod step;
 
 use std::collections::BTreeMap;
 
 use mert_arch::{
-    Config, ConfigField, Dtype, Layout, Metadata, TARGET_KEY, final_proj_inventory, inventory, known_by_sha256,
-    printable_line,
+    Config, ConfigField, Dtype, KnownCheckpoint, Layout, Metadata, TARGET_KEY, final_proj_inventory, inventory,
+    known_by_sha256, printable_line,
 };
 use mert_checkpoint::{
-    CheckpointError, Listing, NEGATED_VIEW, OtherObject, Prefix, Source, find_prefix, is_in_encoder, modified_weights,
+    CheckpointError, Listing, NEGATED_VIEW, OtherObject, Prefix, Source, TensorOrigin, find_prefix, is_in_encoder,
+    modified_weights,
 };
 use serde::Serialize;
 
 pub use self::config::ConfigOrigin;
-use self::config::find_config;
+use self::config::{FoundConfig, find_config};
 use self::drop_pattern::is_dropped;
 use self::head::FinalProj;
+pub use self::layer_cut::LayerCut;
 pub use self::options::{PlanOptions, PreprocessorOptions};
 use self::other_encoder::other_encoder;
 use self::planner::Planner;
 pub use self::preprocessor::{PlannedPreprocessor, PreprocessorOrigin};
+pub use self::recognized::{Evidence, Recognized};
+use self::recognized::{ambiguity, known};
 pub use self::step::{Dropped, Step, StepInput};
 use crate::target::Target;
 use crate::{ConvertError, GENERATOR, Problem, Result};
@@ -44,6 +51,12 @@ use crate::{ConvertError, GENERATOR, Problem, Result};
 /// The treatment of every tensor of a checkpoint.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Plan {
+    /// The family and the evidence for it.
+    pub recognized: Recognized,
+    /// The published checkpoint that the input is, as far as its digest was needed for the plan.
+    pub known: Option<&'static KnownCheckpoint>,
+    /// The layers that the model is cut to, if it has speaker-conditional ones.
+    pub cut: Option<LayerCut>,
     /// The architecture.
     pub config: Config,
     /// The origin of the configuration.
@@ -103,14 +116,26 @@ impl Plan {
         }
         refuse_non_tensors(source, listing, &prefix)?;
         refuse_other_encoder(source, listing, &prefix, options)?;
-        let (mut config, config_origin) = find_config(source, listing, &prefix, options)?;
-        let preprocessor = PlannedPreprocessor::find(source, &config, &config_origin, &options.preprocessor)?;
+        let cut = LayerCut::find(listing, &prefix);
+        let FoundConfig { mut config, origin: config_origin, training, notes } =
+            find_config(source, listing, &prefix, cut, options)?;
+        if let Some(cut) = cut.filter(|_| config.do_stable_layer_norm) {
+            return Err(ConvertError::ConditionalNorm { path: source.path.clone(), kept: cut.kept });
+        }
+        let preprocessor = PlannedPreprocessor::find(
+            source,
+            &config,
+            &config_origin,
+            training.as_ref().map(|training| &training.task),
+            &options.preprocessor,
+        )?;
+        let known = known(source, listing);
         // The option takes precedence; the output must be consistent.
         config.sample_rate = config.sample_rate.map(|_| preprocessor.preprocessor.sampling_rate);
 
         let layout = for_target::layout(&config, &preprocessor, options)?;
 
-        let mut planner = Planner::new(listing, &prefix, &others, options, layout);
+        let mut planner = Planner::new(listing, &prefix, &others, cut, &config, options, layout);
         let mut steps: Vec<Step> = inventory(&config).iter().flat_map(|spec| planner.steps(spec)).collect();
         steps.extend(for_target::optional_tensors(&config, options).iter().filter_map(|spec| planner.optional(spec)));
         let final_proj = match options.keep_final_proj {
@@ -131,10 +156,16 @@ impl Plan {
         let (other_objects, unwrapped) = (listing.other_objects.clone(), !listing.wrapped.is_empty());
         let config_set = options.config_set.iter().map(ConfigField::to_string).collect();
         let counters = target.map(|target| target.class().counters(&config)).unwrap_or_default();
+        let identity = identity_note(listing, &prefix);
+        let ambiguity = ambiguity(&config, &config_origin, known);
+        let notes = source.notes.iter().cloned().chain(notes).chain(identity).chain(ambiguity).collect();
         let mut plan = Plan {
+            recognized: Recognized::new(&config, &config_origin, listing, &prefix),
+            known,
+            cut,
             config,
             config_origin,
-            notes: source.notes.clone(),
+            notes,
             target,
             config_set,
             preprocessor,
@@ -185,6 +216,17 @@ impl Plan {
     pub fn byte_len(&self) -> usize {
         self.steps.iter().map(Step::byte_len).sum()
     }
+}
+
+/// A note that a layer was filled in, which the model of the file does not have.
+fn identity_note(listing: &Listing, prefix: &str) -> Option<String> {
+    let is_identity =
+        |(name, origin): (&String, &TensorOrigin)| name.starts_with(prefix) && *origin == TensorOrigin::Identity;
+    listing.renamed.iter().any(is_identity).then(|| {
+        "the model has no `post_extract_proj`, as the features are as wide as the hidden states: its place takes a projection \
+         that changes nothing, an identity matrix and a bias of zeros"
+            .to_string()
+    })
 }
 
 /// Refuses entries of the encoder that are not tensors, such as numpy arrays. This precedes the search for a configuration,

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use mert_arch::naming::{NameTable, NamingScheme, Variant};
 use mert_arch::{Config, Layout, Role, TensorSpec, inventory, printable_line, training_only_reason};
 use mert_checkpoint::{Listing, SourceDtype, is_in_encoder, nearest};
 
 use super::drop_pattern::is_dropped;
+use super::layer_cut::LayerCut;
 use super::options::PlanOptions;
 use super::step::{Dropped, Step, StepInput};
 use crate::Problem;
@@ -18,6 +20,11 @@ pub(super) struct Planner<'a> {
     pub(super) prefix: &'a str,
     /// The prefixes of the other models in the checkpoint.
     others: &'a [String],
+    /// The layers that the model is cut to.
+    cut: Option<LayerCut>,
+    /// The names of the implementation that saved the model, and its scheme.
+    scheme: NamingScheme,
+    table: NameTable,
     options: &'a PlanOptions,
     layout: Layout,
     /// The output's form of the positional convolution's weight.
@@ -32,6 +39,8 @@ impl<'a> Planner<'a> {
         listing: &'a Listing,
         prefix: &'a str,
         others: &'a [String],
+        cut: Option<LayerCut>,
+        config: &Config,
         options: &'a PlanOptions,
         layout: Layout,
     ) -> Self {
@@ -41,19 +50,44 @@ impl<'a> Planner<'a> {
             .map(|name| Dropped { name: printable_line(name), reason: "outside the model's state dict".into() })
             .collect();
         dropped.extend(listing.non_tensors.iter().map(|(name, kind)| Dropped {
-            name: printable_line(name),
+            name: printable_line(&listing.name_in_file(name)),
             reason: format!("a pickled `{kind}`, not a tensor"),
         }));
         let mut unused = BTreeSet::new();
         for name in listing.tensors.keys() {
             if options.drop.iter().any(|pattern| is_dropped(listing, pattern, name)) {
-                dropped.push(Dropped { name: name.clone(), reason: "left out with --drop".into() });
+                let name = printable_line(&listing.name_in_file(name));
+                dropped.push(Dropped { name, reason: "left out with --drop".into() });
             } else {
                 unused.insert(name.as_str());
             }
         }
+        let scheme = listing.naming.get(prefix).copied().unwrap_or_default();
+        let table = scheme.table(Variant::of_config(config));
         let weight_norm = options.target.map_or(WeightNormForm::Fused, |target| target.class().weight_norm());
-        Planner { listing, prefix, others, options, layout, weight_norm, unused, dropped, problems: Vec::new() }
+        Planner {
+            listing,
+            prefix,
+            others,
+            cut,
+            scheme,
+            table,
+            options,
+            layout,
+            weight_norm,
+            unused,
+            dropped,
+            problems: Vec::new(),
+        }
+    }
+
+    /// The name of a tensor for a message: the one in the file, or that it would have there.
+    pub(super) fn shown(&self, key: &str) -> String {
+        if self.listing.tensors.contains_key(key) || self.listing.non_tensors.contains_key(key) {
+            return self.listing.name_in_file(key);
+        }
+        let other = key.strip_prefix(self.prefix).and_then(|name| self.table.from_hugging_face(name));
+        other.map_or(key.to_string(), |other| format!("{}{}", self.prefix, other.name))
     }
 
     /// Whether an entry of the model is there and unused.
@@ -98,11 +132,12 @@ impl<'a> Planner<'a> {
     /// Marks the tensor with the full name `key` as used, as [`Planner::take`] does.
     fn take_key(&mut self, key: String, shape: &[usize], role: Role) -> Option<(String, SourceDtype)> {
         if let Some(kind) = self.listing.non_tensors.get(&key) {
-            self.problems.push(Problem::NotATensor { name: key, kind: kind.clone() });
+            self.problems.push(Problem::NotATensor { name: self.shown(&key), kind: kind.clone() });
             return None;
         }
         if !self.unused.remove(key.as_str()) {
-            self.problems.push(Problem::Missing { name: key, expected: shape.to_vec(), nearest: None });
+            let name = self.shown(&key);
+            self.problems.push(Problem::Missing { name, expected: shape.to_vec(), nearest: None });
             return None;
         }
         let info = &self.listing.tensors[&key];
@@ -116,11 +151,11 @@ impl<'a> Planner<'a> {
                 _ => "",
             };
             let (found, expected) = (info.shape.clone(), shape.to_vec());
-            self.problems.push(Problem::Shape { name: key, found, expected, hint });
+            self.problems.push(Problem::Shape { name: self.shown(&key), found, expected, hint });
             return None;
         }
         if let SourceDtype::Other(found) = &info.dtype {
-            self.problems.push(Problem::Dtype { name: key, found: found.clone() });
+            self.problems.push(Problem::Dtype { name: self.shown(&key), found: found.clone() });
             return None;
         }
         Some((key, info.dtype.clone()))
@@ -130,10 +165,15 @@ impl<'a> Planner<'a> {
     pub(super) fn finish_step(&self, spec: &TensorSpec, input: StepInput, from: SourceDtype) -> Step {
         let PlanOptions { target, dtype, .. } = *self.options;
         let layout = self.layout;
+        let keys = input.keys();
+        let is_renamed = keys.iter().any(|key| self.listing.renamed.contains_key(*key));
+        let named = keys.iter().filter(|_| is_renamed).map(|key| self.listing.name_in_file(key));
+        let names_in_file = named.collect();
         Step {
             output: target.map_or_else(|| spec.name.clone(), |target| target.class().name(&spec.name)),
             shape: layout.shape_from_torch(spec.role, &spec.shape),
             role: spec.role,
+            names_in_file,
             input,
             input_shape: spec.shape.clone(),
             transpose: layout.permutation_from_torch(spec.role).map(|axes| Transpose { axes }),
@@ -144,41 +184,53 @@ impl<'a> Planner<'a> {
     /// The dropped tensors and all problems, after a step was requested for each tensor of the model.
     pub(super) fn finish(mut self, config: &Config) -> (Vec<Dropped>, Vec<Problem>) {
         let expected: Vec<String> =
-            inventory(config).into_iter().map(|spec| format!("{}{}", self.prefix, spec.name)).collect();
-        for name in &self.unused {
-            let outside = !name.starts_with(self.prefix)
-                || self.others.iter().any(|other| other.starts_with(self.prefix) && name.starts_with(other.as_str()));
-            match dropped_reason(self.prefix, name) {
-                Some(reason) => self.dropped.push(Dropped { name: printable_line(name), reason: reason.into() }),
-                None if outside && self.options.prefix.is_some() => {
-                    let reason = format!("outside the prefix `{}`", self.prefix);
-                    self.dropped.push(Dropped { name: printable_line(name), reason });
-                }
-                None if outside => {
-                    let found = self.listing.tensors[*name].shape.clone();
-                    let prefix = self.prefix.to_string();
-                    self.problems.push(Problem::OutsidePrefix { name: name.to_string(), found, prefix });
-                }
-                None if is_in_encoder(self.prefix, name) => self.problems.push(Problem::UnexpectedInEncoder {
-                    name: printable_line(name),
-                    found: self.listing.tensors[*name].shape.clone(),
-                    nearest: nearest(name, expected.iter().map(String::as_str)),
-                }),
-                None => self.problems.push(Problem::Unexpected {
-                    name: name.to_string(),
-                    found: self.listing.tensors[*name].shape.clone(),
-                    nearest: nearest(name, expected.iter().map(String::as_str)),
-                    module: module_without(name, &expected),
-                }),
-            }
+            inventory(config).into_iter().map(|spec| self.shown(&format!("{}{}", self.prefix, spec.name))).collect();
+        let unused: Vec<&str> = self.unused.iter().copied().collect();
+        for name in unused {
+            self.account_for(name, &expected);
         }
+        let unused: Vec<String> = self.unused.iter().map(|name| self.shown(name)).collect();
         for problem in &mut self.problems {
             if let Problem::Missing { name, nearest: found, .. } = problem {
-                *found = nearest(name, self.unused.iter().copied());
+                *found = nearest(name, unused.iter().map(String::as_str));
             }
         }
         self.dropped.sort_by(|a, b| a.name.cmp(&b.name));
         (self.dropped, self.problems)
+    }
+}
+
+impl Planner<'_> {
+    /// Drops a tensor that no step reads for a reason, or records a problem.
+    fn account_for(&mut self, name: &str, expected: &[String]) {
+        let outside = !name.starts_with(self.prefix)
+            || self.others.iter().any(|other| other.starts_with(self.prefix) && name.starts_with(other.as_str()));
+        let (shown, found) = (self.shown(name), self.listing.tensors[name].shape.clone());
+        if let Some(reason) = self.dropped_reason(name, outside) {
+            self.dropped.push(Dropped { name: printable_line(&shown), reason });
+            return;
+        }
+        let nearest = nearest(&shown, expected.iter().map(String::as_str));
+        self.problems.push(if outside {
+            Problem::OutsidePrefix { name: shown, found, prefix: self.prefix.to_string() }
+        } else if is_in_encoder(self.prefix, name) {
+            Problem::UnexpectedInEncoder { name: printable_line(&shown), found, nearest }
+        } else {
+            let module = module_without(&shown, expected);
+            Problem::Unexpected { name: shown, found, nearest, module }
+        });
+    }
+
+    /// The reason to leave out a tensor that no step reads; `None` if there is none.
+    fn dropped_reason(&self, name: &str, outside: bool) -> Option<String> {
+        if let Some(cut) = self.cut
+            && name.strip_prefix(self.prefix).is_some_and(|name| cut.leaves_out(name))
+        {
+            return Some(cut.to_string());
+        }
+        training_only(self.scheme, self.prefix, name).map(str::to_string).or_else(|| {
+            (outside && self.options.prefix.is_some()).then(|| format!("outside the prefix `{}`", self.prefix))
+        })
     }
 }
 
@@ -190,11 +242,11 @@ fn module_without(name: &str, expected: &[String]) -> Option<String> {
 
 /// The reason to drop a tensor that only training uses. A task head is beside the encoder (`lm_head.weight` beside
 /// `hubert.…`) or under its prefix, so the name is looked up after each part of the prefix.
-fn dropped_reason(prefix: &str, name: &str) -> Option<&'static str> {
+fn training_only(scheme: NamingScheme, prefix: &str, name: &str) -> Option<&'static str> {
     let mut rest = Some(name);
     let mut parts = prefix.split_inclusive('.');
     while let Some(name) = rest {
-        if let Some(reason) = training_only_reason(name) {
+        if let Some(reason) = scheme.training_only_reason(name).or_else(|| training_only_reason(name)) {
             return Some(reason);
         }
         rest = parts.next().and_then(|part| name.strip_prefix(part));

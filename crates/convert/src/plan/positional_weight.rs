@@ -50,7 +50,7 @@ impl Planner<'_> {
                 Some(Weight::Factors { g: g?, v: v? })
             }
             [(first, _), (second, _), ..] => {
-                let full = |name: &str| format!("{}{name}", self.prefix);
+                let full = |name: &str| self.shown(&format!("{}{name}", self.prefix));
                 self.problems.push(Problem::DuplicateWeight { first: full(first), second: full(second) });
                 for name in
                     [weight_norm::FUSED].into_iter().chain(weight_norm::SPELLINGS.iter().flat_map(|s| [s.g, s.v]))

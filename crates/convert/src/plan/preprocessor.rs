@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use mert_arch::fairseq::FairseqTask;
 use mert_arch::{Config, KnownCheckpoint, ModelConfig, PREPROCESSOR_FILES, Preprocessor, PreprocessorConfig};
 use mert_checkpoint::{Source, read_named_text};
 use serde::{Serialize, Serializer};
@@ -32,6 +33,8 @@ pub enum PreprocessorOrigin {
     File(PathBuf),
     /// The model's `config.json`.
     Config(PathBuf),
+    /// The training configuration in the checkpoint (fairseq's `cfg`).
+    Cfg,
     /// A published checkpoint, by name.
     Known(&'static str),
     /// An assumption, with its reason in a few words.
@@ -60,6 +63,7 @@ impl fmt::Display for PreprocessorOrigin {
         match self {
             PreprocessorOrigin::Option(name) => f.write_str(name),
             PreprocessorOrigin::File(path) | PreprocessorOrigin::Config(path) => write!(f, "{}", path.display()),
+            PreprocessorOrigin::Cfg => f.write_str("cfg in the checkpoint"),
             PreprocessorOrigin::Known(name) => write!(f, "known of {name}"),
             PreprocessorOrigin::Assumed(why) => write!(f, "assumed: {why}"),
         }
@@ -85,6 +89,7 @@ impl PlannedPreprocessor {
         source: &Source,
         config: &Config,
         config_origin: &ConfigOrigin,
+        task: Option<&FairseqTask>,
         options: &PreprocessorOptions,
     ) -> Result<Self> {
         let (mut rates, mut normalize) = (Statements::new(), Statements::new());
@@ -103,6 +108,10 @@ impl PlannedPreprocessor {
         if let (Some(rate), ConfigOrigin::File(path)) = (config.sample_rate, config_origin) {
             rates.push((rate, PreprocessorOrigin::Config(path.clone())));
         }
+        if let Some(task) = task {
+            rates.extend(task.sample_rate.map(|rate| (rate, PreprocessorOrigin::Cfg)));
+            normalize.extend(task.normalize.map(|normalize| (normalize, PreprocessorOrigin::Cfg)));
+        }
         // Identifying a published checkpoint takes half as long as a conversion: only if nothing else states its input.
         let is_unstated = !decided && (rates.is_empty() || normalize.is_empty());
         if let Some(known) = source.known(is_unstated) {
@@ -118,7 +127,12 @@ impl PlannedPreprocessor {
         let (sampling_rate, sampling_rate_origin) = agreed(rates, "sampling_rate", "--sampling-rate HZ")?
             .unwrap_or_else(|| (Preprocessor::assumed(config).sampling_rate, assumed_rate(config, config_origin)));
         let (do_normalize, do_normalize_origin) = agreed(normalize, "do_normalize", "--do-normalize true|false")?
-            .unwrap_or((true, assumed_normalize(config)));
+            .unwrap_or_else(|| match task {
+                Some(_) => {
+                    (false, PreprocessorOrigin::Assumed("fairseq's default, as the checkpoint's cfg does not state it"))
+                }
+                None => (true, assumed_normalize(config)),
+            });
         let preprocessor = Preprocessor { do_normalize, sampling_rate };
         Ok(PlannedPreprocessor { preprocessor, sampling_rate_origin, do_normalize_origin })
     }
@@ -194,7 +208,7 @@ mod tests {
     /// The digest is known only after everything is written, because it takes as long.
     #[test]
     fn a_known_checkpoint_contradicts_what_files_say() {
-        let [mert_v1, mert_v0] = KNOWN_CHECKPOINTS;
+        let [mert_v1, mert_v0, ..] = KNOWN_CHECKPOINTS;
         let planned = |rate_origin, normalize_origin| PlannedPreprocessor {
             preprocessor: mert_v1.preprocessor(),
             sampling_rate_origin: rate_origin,

@@ -58,6 +58,9 @@ pub struct Step {
     pub role: Role,
     /// The tensors that are read.
     pub input: StepInput,
+    /// The names of these tensors in the file, where they are others; for one that is filled in, a description.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub names_in_file: Vec<String>,
     /// The output's shape in PyTorch's order.
     pub input_shape: Vec<usize>,
     /// The transposition, if the layout orders this tensor differently from PyTorch.

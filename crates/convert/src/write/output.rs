@@ -29,7 +29,7 @@ pub(super) fn refuse_input_as_output(plan: &Plan, source: &Source, output: &Path
     let same = |input: &Path| fs::canonicalize(input).is_ok_and(|input| input.starts_with(&output));
     let config = match &plan.config_origin {
         ConfigOrigin::File(path) => Some(path),
-        ConfigOrigin::Inferred { .. } => None,
+        ConfigOrigin::Cfg { .. } | ConfigOrigin::Inferred { .. } => None,
     };
     if source.files.iter().chain(config).chain(&source.preprocessor_files).any(|file| same(file)) {
         return Err(FsError::OutputIsInput { path: output }.into());

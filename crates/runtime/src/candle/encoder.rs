@@ -7,26 +7,29 @@ use mert_arch::Config;
 use super::attention::Attention;
 use super::feed_forward::FeedForward;
 use super::ops::LayerNorm;
+use super::position_bias::{PositionBias, RelativeBias};
 use super::positional_conv::PositionalConvEmbedding;
 
 /// The position embedding, the layers, and one LayerNorm before (post-LN) or after (pre-LN) all of them: transformers'
-/// `HubertEncoder` and `HubertEncoderStableLayerNorm`.
+/// `HubertEncoder` and `HubertEncoderStableLayerNorm`, and the same classes of other models.
 #[derive(Debug, Clone)]
 pub(crate) struct Encoder {
     pos_conv_embed: PositionalConvEmbedding,
     layer_norm: LayerNorm,
     layers: Vec<EncoderLayer>,
+    position_bias: Option<PositionBias>,
     pre_norm: bool,
 }
 
 impl Encoder {
     pub(crate) fn load(vb: VarBuilder, config: &Config) -> Result<Self> {
-        let layers = vb.pp("layers");
-        let layers = (0..config.num_hidden_layers).map(|i| EncoderLayer::load(layers.pp(i), config));
+        let layers_vb = vb.pp("layers");
+        let layers = (0..config.num_hidden_layers).map(|i| EncoderLayer::load(layers_vb.pp(i), config));
         Ok(Encoder {
             pos_conv_embed: PositionalConvEmbedding::load(vb.pp("pos_conv_embed"), config)?,
             layer_norm: load_norm(&vb, "layer_norm", config)?,
             layers: layers.collect::<Result<_>>()?,
+            position_bias: PositionBias::load(&layers_vb, config)?,
             pre_norm: config.do_stable_layer_norm,
         })
     }
@@ -38,12 +41,18 @@ impl Encoder {
         if self.pre_norm { Ok(x) } else { self.layer_norm.forward(&x) }
     }
 
-    /// Computes the output of layer `layer`, where 1 is the first, from the output of the layer below.
+    /// Computes the position bias that all layers share for clips of `frames` frames, if the model has one.
+    pub(crate) fn relative_bias(&self, frames: usize) -> Result<Option<RelativeBias>> {
+        self.position_bias.as_ref().map(|bias| bias.relative(frames)).transpose()
+    }
+
+    /// Computes the output of layer `layer`, where 1 is the first, from the output of the layer below and
+    /// [`Encoder::relative_bias`].
     ///
     /// The last hidden state of a pre-LN model is [`Encoder::finish`] of this.
-    pub(crate) fn layer(&self, layer: usize, x: &Tensor) -> Result<Tensor> {
+    pub(crate) fn layer(&self, layer: usize, x: &Tensor, relative: Option<&RelativeBias>) -> Result<Tensor> {
         let _span = tracing::trace_span!("encoder_layer", layer).entered();
-        self.layers[layer - 1].forward(x)
+        self.layers[layer - 1].forward(x, relative)
     }
 
     /// Turns the output of layer `layer` into hidden state `layer`: a pre-LN model normalises the last one.
@@ -75,12 +84,12 @@ impl EncoderLayer {
         })
     }
 
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, relative: Option<&RelativeBias>) -> Result<Tensor> {
         if self.pre_norm {
-            let x = (x + self.attention.forward(&self.layer_norm.forward(x)?)?)?;
+            let x = (x + self.attention.forward(&self.layer_norm.forward(x)?, relative)?)?;
             return &x + self.feed_forward.forward(&self.final_layer_norm.forward(&x)?)?;
         }
-        let x = self.layer_norm.forward(&(self.residual(x)? + self.attention.forward(x)?)?)?;
+        let x = self.layer_norm.forward(&(self.residual(x)? + self.attention.forward(x, relative)?)?)?;
         self.final_layer_norm.forward(&(self.residual(&x)? + self.feed_forward.forward(&x)?)?)
     }
 

@@ -11,6 +11,7 @@ mod feature_extractor;
 mod feature_projection;
 mod feed_forward;
 mod ops;
+mod position_bias;
 mod positional_conv;
 
 use candle_core::{Result, Tensor};
@@ -48,9 +49,10 @@ impl CandleModel {
         mut on_state: impl FnMut(usize, Tensor) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
         let mut x = self.first_hidden_state(input)?;
+        let relative = self.encoder.relative_bias(x.dim(1)?)?;
         for index in indices.iter().max().map_or(0..0, |&last| 0..last + 1) {
             if index > 0 {
-                x = self.encoder.layer(index, &x)?;
+                x = self.encoder.layer(index, &x, relative.as_ref())?;
             }
             if indices.contains(&index) {
                 on_state(index, self.encoder.finish(index, &x)?)?;
@@ -61,7 +63,8 @@ impl CandleModel {
 
     /// Computes hidden state `index` from `previous`, hidden state `index` − 1.
     pub(crate) fn layer(&self, index: usize, previous: &Tensor) -> Result<Tensor> {
-        self.encoder.finish(index, &self.encoder.layer(index, previous)?)
+        let relative = self.encoder.relative_bias(previous.dim(1)?)?;
+        self.encoder.finish(index, &self.encoder.layer(index, previous, relative.as_ref())?)
     }
 
     fn first_hidden_state(&self, input: &Tensor) -> Result<Tensor> {

@@ -39,6 +39,11 @@ impl CpuModel {
     /// out of proportion for a kernel many times longer than those of published models.
     pub(crate) fn supports(config: &Config) -> bool {
         const MAX_KERNEL: usize = 256;
+        if !matches!(config.positional_conv(), mert_arch::PositionalConv::WeightNorm { .. })
+            || config.position_bias().is_some()
+        {
+            return false;
+        }
         config.feat_extract_norm == FeatureExtractorNorm::Layer
             || config.conv_kernel.first().is_some_and(|&kernel| kernel <= MAX_KERNEL)
     }

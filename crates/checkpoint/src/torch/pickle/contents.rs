@@ -36,6 +36,14 @@ impl<'a> Unpickler<'a> {
         }
     }
 
+    /// The arguments of the call that made an object.
+    pub(in crate::torch) fn arguments(&self, value: &Value<'a>) -> Option<&[Value<'a>]> {
+        match *value {
+            Value::Object(number) => self.items(&self.objects.get(number)?.arguments),
+            _ => None,
+        }
+    }
+
     /// An object's attributes.
     pub(in crate::torch) fn state(&self, value: &Value<'a>) -> Option<&Value<'a>> {
         match *value {
@@ -65,6 +73,7 @@ impl<'a> Unpickler<'a> {
             Value::Scalar(kind) => kind,
             Value::Bool(_) => "bool",
             Value::Int(_) => "int",
+            Value::Float(_) => "float",
             Value::Text(_) => "str",
             Value::Global(name) => name,
             Value::Sequence(number) => self.sequences[*number].kind,

@@ -1,7 +1,7 @@
 //! The opcodes of pickles.
 
 use super::error::{PickleError, Result};
-use super::operands::{decimal, global, literal};
+use super::operands::{decimal, float, global, literal};
 use super::unpickler::Unpickler;
 use super::value::Value;
 
@@ -83,14 +83,8 @@ impl<'a> Unpickler<'a> {
             b'N' => Value::Scalar("None"),
             0x88 => Value::Bool(true),
             0x89 => Value::Bool(false),
-            b'G' => {
-                self.take(8)?; // BINFLOAT
-                Value::Scalar("float")
-            }
-            b'F' => {
-                self.line()?;
-                Value::Scalar("float")
-            }
+            b'G' => Value::Float(self.float()?), // BINFLOAT
+            b'F' => float(self.line()?),
             b'I' => match self.line()? {
                 b"00" => Value::Bool(false),
                 b"01" => Value::Bool(true),
@@ -251,8 +245,8 @@ mod tests {
             (b"I01\n.", Value::Bool(true)),
             (b"I-7\n.", Value::Int(-7)),
             (b"L123L\n.", Value::Int(123)),
-            (b"F1.5\n.", Value::Scalar("float")),
-            (b"G\0\0\0\0\0\0\0\0.", Value::Scalar("float")),
+            (b"F1.5\n.", Value::Float(1.5)),
+            (b"G\x3f\xf8\0\0\0\0\0\0.", Value::Float(1.5)),
             (b"J\xff\xff\xff\xff.", Value::Int(-1)),
             (b"K\xff.", Value::Int(255)),
             (b"M\x00\x01.", Value::Int(256)),

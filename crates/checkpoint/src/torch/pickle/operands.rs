@@ -64,6 +64,12 @@ impl<'a> Unpickler<'a> {
         })
     }
 
+    /// A float in eight big-endian bytes.
+    pub(super) fn float(&mut self) -> Result<f64> {
+        let bytes = self.take(8)?.first_chunk().ok_or(PickleError::CutOff)?;
+        Ok(f64::from_be_bytes(*bytes))
+    }
+
     /// A string preceded by its length. Python strings may hold code points that UTF-8 cannot; such a string is not a
     /// tensor's name.
     pub(super) fn text(&mut self, width: usize) -> Result<Value<'a>> {
@@ -104,6 +110,12 @@ pub(super) fn decimal<'a>(digits: &[u8]) -> Value<'a> {
     let digits = digits.strip_suffix(b"L").unwrap_or(digits);
     let parsed = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok());
     parsed.map_or(Value::Scalar("int"), Value::Int)
+}
+
+/// A float in decimal digits.
+pub(super) fn float<'a>(digits: &[u8]) -> Value<'a> {
+    let parsed = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok());
+    parsed.map_or(Value::Scalar("float"), Value::Float)
 }
 
 /// A string of protocol 0, quoted if it is from Python 2. One with escapes is not a tensor's name.

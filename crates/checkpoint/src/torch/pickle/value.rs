@@ -11,6 +11,7 @@ pub(in crate::torch) enum Value<'a> {
     Scalar(&'static str),
     Bool(bool),
     Int(i64),
+    Float(f64),
     Text(&'a str),
     /// A class or function by its dotted name.
     Global(Rc<str>),

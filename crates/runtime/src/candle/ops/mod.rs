@@ -9,6 +9,6 @@ mod conv1d;
 mod norm;
 
 pub(crate) use activation::activate;
-pub(crate) use attention::scaled_dot_product_attention;
+pub(crate) use attention::{QUERY_BLOCK, scaled_dot_product_attention};
 pub(crate) use conv1d::Conv1d;
 pub(crate) use norm::{GroupNorm, LayerNorm};

@@ -6,45 +6,50 @@ use candle_core::{D, DType, Result, Tensor};
 /// ([Ba et al. 2016](https://arxiv.org/abs/1607.06450)).
 #[derive(Debug, Clone)]
 pub(crate) struct LayerNorm {
-    affine: Affine,
+    norm: Norm,
 }
 
 /// GroupNorm with one channel per group, over the frames of each channel: `torch.nn.GroupNorm(channels, channels)`.
 #[derive(Debug, Clone)]
 pub(crate) struct GroupNorm {
-    affine: Affine,
+    norm: Norm,
 }
 
 #[derive(Debug, Clone)]
-struct Affine {
-    weight: Tensor,
-    bias: Tensor,
+struct Norm {
+    /// The gain γ and the bias β in f32, `(channels,)`; `None` for 1 and 0.
+    affine: Option<(Tensor, Tensor)>,
     eps: f64,
 }
 
 impl LayerNorm {
     pub(crate) fn new(weight: Tensor, bias: Tensor, eps: f64) -> Result<Self> {
-        Ok(LayerNorm { affine: Affine::new(weight, bias, eps)? })
+        Ok(LayerNorm { norm: Norm::new(weight, bias, eps)? })
+    }
+
+    /// The norm without gain and bias: PyTorch's `elementwise_affine=False`.
+    pub(crate) fn without_affine(eps: f64) -> Self {
+        LayerNorm { norm: Norm { affine: None, eps } }
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.affine.normalise(x, D::Minus1)
+        self.norm.normalise(x, D::Minus1)
     }
 }
 
 impl GroupNorm {
     pub(crate) fn new(weight: Tensor, bias: Tensor, eps: f64) -> Result<Self> {
-        Ok(GroupNorm { affine: Affine::new(weight, bias, eps)? })
+        Ok(GroupNorm { norm: Norm::new(weight, bias, eps)? })
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.affine.normalise(x, D::Minus2)
+        self.norm.normalise(x, D::Minus2)
     }
 }
 
-impl Affine {
+impl Norm {
     fn new(weight: Tensor, bias: Tensor, eps: f64) -> Result<Self> {
-        Ok(Affine { weight: weight.to_dtype(DType::F32)?, bias: bias.to_dtype(DType::F32)?, eps })
+        Ok(Norm { affine: Some((weight.to_dtype(DType::F32)?, bias.to_dtype(DType::F32)?)), eps })
     }
 
     /// Normalises over `dim` in two passes, mean first: candle's fused kernel takes `E[x²] − μ²` in f32, which cancels
@@ -55,7 +60,10 @@ impl Affine {
         let centred = x.broadcast_sub(&x.mean_keepdim(dim)?)?;
         let deviation = (centred.sqr()?.mean_keepdim(dim)? + self.eps)?.sqrt()?;
         let normalised = centred.broadcast_div(&deviation)?;
-        normalised.broadcast_mul(&self.weight)?.broadcast_add(&self.bias)?.to_dtype(dtype)
+        match &self.affine {
+            Some((weight, bias)) => normalised.broadcast_mul(weight)?.broadcast_add(bias)?.to_dtype(dtype),
+            None => normalised.to_dtype(dtype),
+        }
     }
 }
 
@@ -72,18 +80,18 @@ mod tests {
         (0..frames * channels).map(|i| 1000.0 + ((i * 37) % 101) as f32 / 50.0).collect()
     }
 
-    fn check(channels_normalised: bool) {
+    fn check(channels_normalised: bool, affine: bool) {
         let (frames, channels) = (7, 5);
         let x = input(frames, channels);
-        let gain: Vec<f32> = (0..channels).map(|c| 0.5 + c as f32).collect();
-        let bias: Vec<f32> = (0..channels).map(|c| 0.25 * c as f32 - 1.0).collect();
+        let gain: Vec<f32> = (0..channels).map(|c| if affine { 0.5 + c as f32 } else { 1.0 }).collect();
+        let bias: Vec<f32> = (0..channels).map(|c| if affine { 0.25 * c as f32 - 1.0 } else { 0.0 }).collect();
         let cpu = Device::Cpu;
         let tensor = Tensor::from_slice(&x, (1, frames, channels), &cpu).unwrap();
         let (w, b) = (Tensor::new(&gain[..], &cpu).unwrap(), Tensor::new(&bias[..], &cpu).unwrap());
-        let y = if channels_normalised {
-            LayerNorm::new(w, b, EPS).unwrap().forward(&tensor)
-        } else {
-            GroupNorm::new(w, b, EPS).unwrap().forward(&tensor)
+        let y = match (channels_normalised, affine) {
+            (true, true) => LayerNorm::new(w, b, EPS).unwrap().forward(&tensor),
+            (true, false) => LayerNorm::without_affine(EPS).forward(&tensor),
+            (false, _) => GroupNorm::new(w, b, EPS).unwrap().forward(&tensor),
         };
         let y = y.unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
         for t in 0..frames {
@@ -106,11 +114,12 @@ mod tests {
 
     #[test]
     fn layer_norm_is_over_channels() {
-        check(true);
+        check(true, true);
+        check(true, false);
     }
 
     #[test]
     fn group_norm_is_over_frames() {
-        check(false);
+        check(false, true);
     }
 }

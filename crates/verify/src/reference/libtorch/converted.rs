@@ -6,12 +6,13 @@ use mert_runtime::ConvertedFile;
 use ndarray::Array2;
 use tch::Tensor;
 
-use super::forward::{Attention, Hubert};
+use super::attention::AttentionKind;
+use super::forward::Encoder;
 use super::weights::Weights;
 use crate::{Result, VerifyError};
 
 /// A converted file's weights in libtorch, in f32, on the CPU.
-pub struct ConvertedInLibtorch(Hubert);
+pub struct ConvertedInLibtorch(Encoder);
 
 impl ConvertedInLibtorch {
     /// Loads the weights. Attention is libtorch's `scaled_dot_product_attention`, unless the model relaxes it.
@@ -20,7 +21,7 @@ impl ConvertedInLibtorch {
     /// [`VerifyError::Runtime`] if the file cannot be read, [`VerifyError::Libtorch`] if libtorch fails.
     pub fn load(file: &ConvertedFile) -> Result<Self> {
         let weights = Weights::of_converted(file)?;
-        let model = Hubert::new(&file.metadata().config, &weights, Dtype::F32, Attention::Sdpa);
+        let model = Encoder::new(&file.metadata().config, &weights, Dtype::F32, AttentionKind::Sdpa);
         Ok(ConvertedInLibtorch(model.map_err(|error| error.into_verify_error(file.path()))?))
     }
 
@@ -36,7 +37,7 @@ impl ConvertedInLibtorch {
 
 /// A prepared forward pass of libtorch.
 pub struct LibtorchForward<'a> {
-    model: &'a Hubert,
+    model: &'a Encoder,
     input: Tensor,
     highest: usize,
     threads: i32,

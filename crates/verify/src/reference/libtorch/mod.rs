@@ -4,8 +4,14 @@
 //! pickle reader (the converter has another), the weight norm and every operation are libtorch's. Tensor names
 //! and the meaning of a `config.json` come from `mert-arch`, as everywhere.
 
+mod attention;
 mod converted;
+mod fairseq_names;
+mod feature_extractor;
 mod forward;
+mod position_bias;
+mod positional_conv;
+mod tensors;
 mod weights;
 
 use std::collections::BTreeMap;
@@ -14,8 +20,9 @@ use std::path::{Path, PathBuf};
 use mert_arch::{Config, Dtype, text_from_bytes};
 use ndarray::Array3;
 
+use self::attention::AttentionKind;
 pub use self::converted::{ConvertedInLibtorch, LibtorchForward, LibtorchStates};
-use self::forward::{Attention, Hubert};
+use self::forward::Encoder;
 use self::weights::Weights;
 use super::Reference;
 use crate::{Result, VerifyError};
@@ -84,7 +91,7 @@ impl Libtorch {
     }
 
     fn run(&self, input_values: &[f32], weights: Dtype) -> Result<Array3<f32>> {
-        let model = Hubert::new(&self.config, &self.weights, weights, Attention::Eager)
+        let model = Encoder::new(&self.config, &self.weights, weights, AttentionKind::Eager)
             .map_err(|error| error.into_verify_error(&self.path))?;
         Ok(model.hidden_states(input_values)?)
     }

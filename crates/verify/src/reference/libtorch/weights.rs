@@ -14,12 +14,55 @@ use tch::Tensor;
 use zip::ZipArchive;
 use zip::read::{ArchiveOffset, Config};
 
+use super::fairseq_names::{self, fairseq_name};
 use crate::reference::negated_view::rebuilds_negated_view;
 use crate::{Result, VerifyError};
 
-/// The encoder's tensors in f32, by their name in transformers without prefix.
+/// The encoder's tensors in f32.
 pub(crate) struct Weights {
+    /// The tensors by the checkpoint's own names, without prefix.
     tensors: HashMap<String, Tensor>,
+    naming: Naming,
+}
+
+/// The implementation whose names a checkpoint has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Naming {
+    Transformers,
+    /// fairseq, and the original WavLM.
+    Fairseq,
+}
+
+impl Naming {
+    /// The name of the first convolution's weight, of which a model has exactly one.
+    fn conv0_weight(self) -> &'static str {
+        match self {
+            Naming::Transformers => CONV0_WEIGHT,
+            Naming::Fairseq => fairseq_names::CONV0_WEIGHT,
+        }
+    }
+
+    /// Whether a tensor of this name shows a model of either naming.
+    fn marks(name: &str) -> bool {
+        [Naming::Transformers, Naming::Fairseq].iter().any(|naming| name.ends_with(naming.conv0_weight()))
+    }
+
+    /// The implementation that names these tensors, with the prefix before its names; an error says what was found.
+    fn of<'a>(names: impl Iterator<Item = &'a String> + Clone) -> std::result::Result<(Naming, &'a str), String> {
+        let mut found = Vec::new();
+        for naming in [Naming::Transformers, Naming::Fairseq] {
+            let prefixes = names.clone().filter_map(|name| name.strip_suffix(naming.conv0_weight()));
+            found.extend(prefixes.map(|prefix| (naming, prefix)));
+        }
+        match found[..] {
+            [one] => Ok(one),
+            _ => Err(format!(
+                "{} tensors are named `…{CONV0_WEIGHT}` or `…{}`, expected one",
+                found.len(),
+                fairseq_names::CONV0_WEIGHT
+            )),
+        }
+    }
 }
 
 /// The keys under which training frameworks nest a model's state dict.
@@ -44,18 +87,14 @@ impl Weights {
             read_pickle(&file)?
         };
 
-        let names: Vec<&String> = candle_tensors.keys().filter(|name| name.ends_with(CONV0_WEIGHT)).collect();
-        let [first] = names[..] else {
-            return Err(failed(format!("{} tensors are named `…{CONV0_WEIGHT}`, expected one", names.len())));
-        };
-        let prefix = first.strip_suffix(CONV0_WEIGHT).unwrap_or_default();
+        let (naming, prefix) = Naming::of(candle_tensors.keys()).map_err(failed)?;
         let mut tensors = HashMap::new();
         for (name, tensor) in &candle_tensors {
             let Some(name) = name.strip_prefix(prefix) else { continue };
             let tensor = to_torch(tensor).map_err(|e| failed(format!("tensor `{name}`: {}", plain(e))))?;
             tensors.insert(name.to_string(), tensor);
         }
-        Ok(Weights { tensors })
+        Ok(Weights { tensors, naming })
     }
 
     /// Reads the weights of a converted file, for timing only: a conversion is not judged by itself.
@@ -65,12 +104,15 @@ impl Weights {
             let tensor = to_torch(&source.get(spec.shape, &spec.name)?)?;
             Ok((spec.name, tensor))
         });
-        Ok(Weights { tensors: tensors.collect::<candle_core::Result<_>>()? })
+        Ok(Weights { tensors: tensors.collect::<candle_core::Result<_>>()?, naming: Naming::Transformers })
     }
 
-    /// Returns the tensor of this name, if the checkpoint has it.
+    /// Returns the tensor that transformers gives this name, if the checkpoint has it.
     pub(super) fn get(&self, name: &str) -> Option<&Tensor> {
-        self.tensors.get(name)
+        match self.naming {
+            Naming::Transformers => self.tensors.get(name),
+            Naming::Fairseq => self.tensors.get(&fairseq_name(name, |other| self.tensors.contains_key(other))),
+        }
     }
 }
 
@@ -139,7 +181,7 @@ fn read_pickle(file: &Path) -> Result<HashMap<String, candle_core::Tensor>> {
     let mut reasons = Vec::new();
     for key in NESTED {
         let found = match PthTensors::new(file, key) {
-            Ok(tensors) if tensors.tensor_infos().keys().any(|name| name.ends_with(CONV0_WEIGHT)) => tensors,
+            Ok(tensors) if tensors.tensor_infos().keys().any(|name| Naming::marks(name)) => tensors,
             Ok(_) => continue,
             Err(e) => {
                 reasons.push(plain(e));
@@ -165,7 +207,7 @@ fn read_pickle(file: &Path) -> Result<HashMap<String, candle_core::Tensor>> {
     Err(VerifyError::Checkpoint {
         path: file.to_path_buf(),
         reason: format!(
-            "no MERT or HuBERT encoder could be read from it ({}). The reference reads torch zip files and \
+            "no encoder of a supported family could be read from it ({}). The reference reads torch zip files and \
              safetensors; save a legacy file again with torch.save, or give a --reference .npz made with Python",
             if reasons.is_empty() { "no tensor has its names".to_string() } else { reasons.join("; ") }
         ),
