@@ -37,7 +37,8 @@ def check_tiny(checks, binaries, folder):
         contentvec.check(checks, binaries, source, config, samples, layers, numbers, folder, mutants)
         hubert.check(checks, binaries, source, samples, states, [0, *numbers], folder, mutants)
     print("transformers", flush=True)
-    for source in sorted(FAMILIES.iterdir()):
+    # The wide models of the fixtures have generated weights, which the repository does not keep.
+    for source in sorted(folder for folder in FAMILIES.iterdir() if list(folder.glob("*model.*"))):
         # MERT's configuration has a rate of its own, which a preprocessor of other models contradicts.
         rate = ["--sampling-rate", "24000"] if source.name.startswith("mert") else []
         output, expected = hugging_face.check(checks, binaries, source, samples, folder, options=rate)
