@@ -208,8 +208,15 @@ impl Plan {
 
     /// The entries of the output's `__metadata__`, given its source's SHA-256.
     pub(crate) fn metadata_entries(&self, source_sha256: String) -> BTreeMap<String, String> {
-        let target = self.target.map(|target| (TARGET_KEY.to_string(), target.name().to_string()));
-        self.metadata(source_sha256).to_map().into_iter().chain(target).collect()
+        let mut entries = self.metadata(source_sha256).to_map();
+        if let Some(target) = self.target {
+            entries.insert(TARGET_KEY.into(), target.name().into());
+            if target == Target::HuggingFace {
+                // By a layout a converted file is known; what transformers reads is a checkpoint like any other.
+                entries.remove("layout");
+            }
+        }
+        entries
     }
 
     /// The number of bytes of all tensors of the output that are made from the checkpoint's.
