@@ -91,6 +91,25 @@ impl Metadata {
         inventory(&self.config).into_iter().chain(head.into_iter().flatten()).collect()
     }
 
+    /// What of the preprocessor no file of the model states, so that it is an assumption, and why; `None` if all is stated.
+    ///
+    /// [`Metadata::preprocessor_origin`] is `sampling_rate: ORIGIN; do_normalize: ORIGIN`, where the origin of an assumption
+    /// begins with `assumed: `.
+    pub fn assumed_preprocessor(&self) -> Option<String> {
+        let Preprocessor { do_normalize, sampling_rate } = self.preprocessor;
+        let (rate, normalize) = (format!("sampling_rate {sampling_rate}"), format!("do_normalize {do_normalize}"));
+        let Some(origin) = &self.preprocessor_origin else {
+            return Some(format!("{rate} and {normalize} (the converted file does not record them)"));
+        };
+        let (rate_origin, normalize_origin) = origin.split_once("; do_normalize: ")?;
+        let rate_origin = rate_origin.strip_prefix("sampling_rate: ")?;
+        let assumed: Vec<String> = [(rate, rate_origin), (normalize, normalize_origin)]
+            .into_iter()
+            .filter_map(|(value, origin)| Some(format!("{value} ({})", origin.strip_prefix("assumed: ")?)))
+            .collect();
+        (!assumed.is_empty()).then(|| assumed.join(" and "))
+    }
+
     /// Returns the entries, sorted by key.
     pub fn to_map(&self) -> BTreeMap<String, String> {
         let mut map = BTreeMap::from([
@@ -238,6 +257,19 @@ mod tests {
             let error = Metadata::from_lookup(|key| map.get(key).map(String::as_str)).unwrap_err().to_string();
             assert!(error.contains(wrong), "{error}");
         }
+    }
+
+    #[test]
+    fn assumptions_are_told_from_statements() {
+        let assumed = |origin: Option<&str>| {
+            Metadata { preprocessor_origin: origin.map(str::to_string), ..example() }.assumed_preprocessor()
+        };
+        assert_eq!(assumed(Some("sampling_rate: config.json; do_normalize: --do-normalize")), None);
+        let half = assumed(Some("sampling_rate: assumed: HuBERT; most MERT; do_normalize: config.json")).unwrap();
+        assert_eq!(half, "sampling_rate 24000 (HuBERT; most MERT)");
+        let both = assumed(Some("sampling_rate: assumed: a; do_normalize: assumed: b; c")).unwrap();
+        assert_eq!(both, "sampling_rate 24000 (a) and do_normalize false (b; c)");
+        assert!(assumed(None).unwrap().contains("does not record"));
     }
 
     #[test]

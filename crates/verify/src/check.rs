@@ -109,6 +109,12 @@ impl Check {
             Ok(note) => verdict.notes.extend(note),
             Err(error) => verdict.errors.push(error.to_string()),
         }
+        if let (Some(assumed), false) = (candidate.metadata().assumed_preprocessor(), original.tracks.files.is_empty())
+        {
+            verdict
+                .notes
+                .push(format!("no file of the model states what audio it takes; assumed for the clips: {assumed}"));
+        }
         if *libtorch.config() != candidate.metadata().config {
             verdict.notes.push(format!(
                 "the converted file's configuration is not the checkpoint's: {} instead of {}",

@@ -4,8 +4,8 @@
 //! - `planner.rs`: the match of a checkpoint's tensors with the model's; `drop_pattern.rs`: the patterns of `--drop`.
 //! - `config.rs`, `preprocessor.rs`: the configuration and the audio input, each with its origin.
 //! - `head.rs`: the head that is kept on request; `positional_weight.rs`: the weight under weight norm.
-//! - `for_target.rs`: the checks and additions of a plan for another program.
 //! - `recognized.rs`: how the family was recognized; `layer_cut.rs`: the cut of a ContentVec before its conditional layers.
+//! - `for_target.rs`: the checks and additions of a plan for another program.
 //! - `other_encoder.rs`: tensors inside the encoder that show another architecture.
 
 mod config;
@@ -155,10 +155,10 @@ impl Plan {
         let PlanOptions { target, dtype, .. } = *options;
         let (other_objects, unwrapped) = (listing.other_objects.clone(), !listing.wrapped.is_empty());
         let config_set = options.config_set.iter().map(ConfigField::to_string).collect();
-        let counters = target.map(|target| target.class().counters(&config)).unwrap_or_default();
         let identity = identity_note(listing, &prefix);
         let ambiguity = ambiguity(&config, &config_origin, known);
         let notes = source.notes.iter().cloned().chain(notes).chain(identity).chain(ambiguity).collect();
+        let counters = target.map(|target| target.class().counters(&config)).unwrap_or_default();
         let mut plan = Plan {
             recognized: Recognized::new(&config, &config_origin, listing, &prefix),
             known,

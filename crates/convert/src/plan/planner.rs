@@ -65,20 +65,8 @@ impl<'a> Planner<'a> {
         let scheme = listing.naming.get(prefix).copied().unwrap_or_default();
         let table = scheme.table(Variant::of_config(config));
         let weight_norm = options.target.map_or(WeightNormForm::Fused, |target| target.class().weight_norm());
-        Planner {
-            listing,
-            prefix,
-            others,
-            cut,
-            scheme,
-            table,
-            options,
-            layout,
-            weight_norm,
-            unused,
-            dropped,
-            problems: Vec::new(),
-        }
+        let problems = Vec::new();
+        Planner { listing, prefix, others, cut, scheme, table, options, layout, weight_norm, unused, dropped, problems }
     }
 
     /// The name of a tensor for a message: the one in the file, or that it would have there.

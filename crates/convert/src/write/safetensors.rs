@@ -74,7 +74,7 @@ pub(super) fn write_file(
 fn output_tensors(plan: &Plan, start: usize) -> Vec<OutputTensor<'_>> {
     let mut offset = start;
     let place = |step| {
-        let tensor = OutputTensor { step, stored: plan.dtype, offset };
+        let tensor = OutputTensor { step, rows: None, stored: plan.dtype, offset };
         offset += tensor.byte_len();
         tensor
     };
