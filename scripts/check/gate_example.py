@@ -4,7 +4,7 @@
     scripts/check/gate_example.py [FOLDER_WITH_BINARIES]     (default: target/release)
 
 The Python blocks, the `verify.yaml` and the command are read from docs/verify.md and run on two tiny checkpoints, a post-LN
-and a pre-LN one, with real torch and transformers. The long references are made after the same weights were saved as other
+and a pre-LN one, with real torch and transformers; the Python blocks also on models of other families. The long references are made after the same weights were saved as other
 programs do: as `model.safetensors` of a fine-tuned model, and nested by a trainer; the pre-LN model comes with a
 preprocessor that does not normalise. The structure of the f16 file must be judged, too. A reference of the pre-LN model
 with `hidden_states` as transformers 5 returns them must fail with the reason.
@@ -175,6 +175,22 @@ def check(name, rate, python, binaries, folder):
     return model
 
 
+def check_family(name, python, binaries, folder):
+    """The example and the gate on a model whose family has mechanisms of its own."""
+    (model, save), _, _ = read_document()
+    fixture = ROOT / "fixtures/families" / name
+    for file in ("model.safetensors", "config.json", "preprocessor_config.json"):
+        shutil.copy(fixture / file, folder)
+    make_reference(python, folder, model + save, fixture / "reference.npz", 0)
+    for dtype in ("f32", "f16"):
+        run(binaries / "mert-convert", "model.safetensors", f"{dtype}.safetensors", "--dtype", dtype, "--quiet", cwd=folder)
+        command = f"mert-verify {dtype}.safetensors --reference reference.npz --require-structure"
+        result = verify(binaries, folder, command)
+        if result.returncode != 0:
+            raise Mismatch(f"{name}: exit status {result.returncode} from {command}:\n{result.stdout}{result.stderr}")
+    say(f"check/gate_example: {name}: f32 and f16 pass")
+
+
 def check_trap(model, python, binaries, folder, fixture):
     """Checks a reference with the hidden states as transformers returns them: right in version 4, recognised in version 5."""
     version = transformers_version(python)
@@ -198,6 +214,9 @@ def main():
             model = check(name, rate, python, binaries, Path(folder))
             if name == "stable-layer-norm":
                 check_trap(model, python, binaries, Path(folder), ROOT / "fixtures" / name)
+    for name in ("wavlm-large", "data2vec-audio", "hubert-batch-norm"):
+        with tempfile.TemporaryDirectory(prefix="gate_example-") as folder:
+            check_family(name, python, binaries, Path(folder))
     print("check/gate_example: the documented gate passes with references from the documented example")
 
 
