@@ -30,9 +30,11 @@ impl FamilyFixture {
     /// # Panics
     /// If one of them cannot be read: the repository is not complete.
     pub fn all() -> Vec<FamilyFixture> {
-        let folders = fs::read_dir(fixture("families")).expect("fixtures/families can be listed");
-        let mut fixtures: Vec<FamilyFixture> =
-            folders.map(|entry| Self::open(entry.expect("an entry").path())).collect();
+        let folders = fs::read_dir(fixture("families")).and_then(|entries| {
+            entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<PathBuf>>>()
+        });
+        let folders = folders.unwrap_or_else(|error| panic!("fixtures/families cannot be listed: {error}"));
+        let mut fixtures: Vec<FamilyFixture> = folders.into_iter().map(Self::open).collect();
         fixtures.sort_by(|a, b| a.name.cmp(&b.name));
         fixtures
     }
