@@ -53,8 +53,8 @@ pub enum MetadataError {
     Missing(&'static str),
     /// The file was written for another program.
     #[error(
-        "the file was written for {target} (mert-convert --for {target}), whose tensors are named and laid out for that \
-         program; convert the checkpoint to a file for this toolkit with `mert-convert INPUT NAME.safetensors`"
+        "the file was written for another program (mert-convert --for {target}) and has its names and layout; for this \
+         toolkit, convert the checkpoint with `mert-convert INPUT NAME.safetensors`{}", hint(.target)
     )]
     OtherProgram {
         /// The value of `--for`.
@@ -71,6 +71,11 @@ pub enum MetadataError {
     /// The embedded configuration cannot be used.
     #[error("the file's embedded configuration: {0}")]
     Config(#[from] ConfigError),
+}
+
+/// The addition for an output that is a checkpoint itself.
+fn hint(target: &str) -> &'static str {
+    if target == "hf" { ", where INPUT may be this folder" } else { "" }
 }
 
 impl MetadataError {

@@ -208,8 +208,15 @@ impl Plan {
 
     /// The entries of the output's `__metadata__`, given its source's SHA-256.
     pub(crate) fn metadata_entries(&self, source_sha256: String) -> BTreeMap<String, String> {
-        let target = self.target.map(|target| (TARGET_KEY.to_string(), target.name().to_string()));
-        self.metadata(source_sha256).to_map().into_iter().chain(target).collect()
+        let mut entries = self.metadata(source_sha256).to_map();
+        if let Some(target) = self.target {
+            entries.insert(TARGET_KEY.into(), target.name().into());
+            if target == Target::HuggingFace {
+                // By a layout a converted file is known; what transformers reads is a checkpoint like any other.
+                entries.remove("layout");
+            }
+        }
+        entries
     }
 
     /// The number of bytes of all tensors of the output that are made from the checkpoint's.
@@ -247,12 +254,13 @@ fn refuse_non_tensors(source: &Source, listing: &Listing, prefix: &str) -> Resul
 /// Refuses tensors of other architectures inside the encoder's modules, and `--drop` patterns that match any tensor there.
 fn refuse_other_encoder(source: &Source, listing: &Listing, prefix: &str, options: &PlanOptions) -> Result<()> {
     let names = || listing.tensors.keys().chain(listing.non_tensors.keys()).map(String::as_str);
-    if let Some(reason) = other_encoder(names(), prefix) {
+    if let Some(reason) = other_encoder(names(), prefix, |name| listing.name_in_file(name)) {
         return Err(ConvertError::OtherEncoder { path: source.path.clone(), reason });
     }
     for pattern in &options.drop {
         if let Some(name) = names().find(|name| is_dropped(listing, pattern, name) && is_in_encoder(prefix, name)) {
-            return Err(ConvertError::DropInEncoder { pattern: pattern.clone(), name: printable_line(name) });
+            let name = printable_line(&listing.name_in_file(name));
+            return Err(ConvertError::DropInEncoder { pattern: pattern.clone(), name });
         }
     }
     Ok(())
