@@ -56,6 +56,8 @@ MOST_SHAPES = 128
 SCALARS = "axis dtype epsilon groups interleave keep_dims mode pad_type transpose_x transpose_y"
 VECTORS = "axes begin dilations end end_mask pad perm strides"
 RANKS = dict.fromkeys(SCALARS.split(), 0) | dict.fromkeys(VECTORS.split(), 1)
+# Those of the same name in another operation.
+RANKS_IN = {("range_1d", "end"): 0}
 # coremltools writes smaller tensors into the program instead, so that none may be in the file.
 FEWEST_IN_FILE = 10
 # A smaller weight does not shrink: the scales and offsets take a record of 64 bytes each.
@@ -304,10 +306,11 @@ class Checks:
         types = {o.outputs[0].name: o.outputs[0].type for o in block.operations if o.outputs}
         for operation in block.operations:
             for parameter in operation.inputs.keys() & RANKS.keys():
+                rank = RANKS_IN.get((operation.type, parameter), RANKS[parameter])
                 for binding in operation.inputs[parameter].arguments:
                     value_type = types.get(binding.name, binding.value.type)
                     expect(
-                        len(dimensions(value_type)) == RANKS[parameter],
+                        len(dimensions(value_type)) == rank,
                         f"{parameter} of {operation.type} {operation.outputs[0].name} "
                         f"is {show(value_type)}",
                     )

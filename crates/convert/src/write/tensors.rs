@@ -4,7 +4,7 @@ use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use half::f16;
 use mert_arch::Dtype;
@@ -20,6 +20,8 @@ use crate::{ConvertError, Result};
 #[derive(Debug, Clone)]
 pub(super) struct OutputTensor<'p> {
     pub(super) step: &'p Step,
+    /// The rows of the step's output that are stored, in order; `None` for all of them once.
+    pub(super) rows: Option<Arc<[usize]>>,
     /// The stored element type: the step's, or f32, to which any type is widened exactly.
     pub(super) stored: Dtype,
     /// The position of the first byte in the file.
@@ -32,13 +34,36 @@ impl OutputTensor<'_> {
         self.offset..self.offset + self.byte_len()
     }
 
+    /// The shape of the stored tensor.
+    pub(super) fn shape(&self) -> Vec<usize> {
+        let mut shape = self.step.shape.clone();
+        if let (Some(first), Some(rows)) = (shape.first_mut(), &self.rows) {
+            *first = rows.len();
+        }
+        shape
+    }
+
     /// The number of bytes in the file.
     pub(super) fn byte_len(&self) -> usize {
-        self.step.shape.iter().product::<usize>() * self.stored.size()
+        self.shape().iter().product::<usize>() * self.stored.size()
     }
 
     /// Runs the step and passes the bytes to store to `sink`, in pieces, in order.
-    fn execute(&self, source: &Source, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    pub(super) fn execute(&self, source: &Source, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let Some(rows) = &self.rows else {
+            return self.execute_whole(source, sink);
+        };
+        let mut table = Vec::new();
+        self.execute_whole(source, &mut |bytes| {
+            table.extend_from_slice(bytes);
+            Ok(())
+        })?;
+        let row_len = self.step.shape.iter().skip(1).product::<usize>() * self.stored.size();
+        let stored: Vec<u8> = rows.iter().flat_map(|row| &table[row * row_len..][..row_len]).copied().collect();
+        sink(&stored)
+    }
+
+    fn execute_whole(&self, source: &Source, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
         if self.stored == self.step.cast.to {
             return execute(self.step, source.checkpoint(), sink);
         }

@@ -4,6 +4,8 @@
 //! The format is that of coremltools'
 //! [`StorageFormat.hpp`](https://github.com/apple/coremltools/blob/main/mlmodel/src/MILBlob/Blob/StorageFormat.hpp).
 
+use std::sync::Arc;
+
 use mert_arch::Dtype;
 
 use crate::plan::Step;
@@ -26,6 +28,8 @@ const VERSION: u32 = 2;
 #[derive(Debug, Clone)]
 pub(super) struct Blob<'p> {
     pub(super) step: &'p Step,
+    /// The stored rows of the tensor, if not all of them once.
+    pub(super) rows: Option<Arc<[usize]>>,
     /// The stored element type.
     pub(super) stored: Dtype,
     /// The position of the record.
@@ -40,7 +44,8 @@ impl<'p> Blob<'p> {
 
     /// The tensor and its position in the file.
     pub(super) fn tensor(&self) -> OutputTensor<'p> {
-        OutputTensor { step: self.step, stored: self.stored, offset: self.record + RECORD_LEN }
+        let rows = self.rows.clone();
+        OutputTensor { step: self.step, rows, stored: self.stored, offset: self.record + RECORD_LEN }
     }
 
     /// The tensor's record.

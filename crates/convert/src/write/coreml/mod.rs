@@ -1,9 +1,9 @@
 //! Core ML packages: an ML Program that Core ML compiles and runs, written without Apple's tools.
 //!
 //! - `options.rs`: clip lengths, hidden states, deployment target.
-//! - `program.rs`: the program of a plan; `model.rs`: the encoder in terms of `graph/`, which knows the operations.
-//! - `proto.rs`: the messages of the format; `blob.rs`: the file of weights; `description.rs`: the features and metadata
-//!   that an app sees.
+//! - `program.rs`: the program of a plan; `model/`: the encoder in terms of `graph/`, which knows the operations.
+//! - `proto.rs`: the messages of the format; `blob.rs`: the file of weights; `inline.rs`: the weights that are not in it;
+//!   `description.rs`: the features and metadata that an app sees.
 //! - `package.rs`: the folder.
 //!
 //! None of it is shared with the code that verifies packages.
@@ -11,6 +11,7 @@
 mod blob;
 mod description;
 mod graph;
+mod inline;
 mod model;
 mod options;
 mod package;

@@ -98,6 +98,16 @@ pub(super) enum InputSamples {
     Range(usize, usize),
 }
 
+impl InputSamples {
+    /// The longest of the lengths.
+    pub(super) fn longest(&self) -> usize {
+        match self {
+            InputSamples::Fixed(samples) | InputSamples::Range(_, samples) => *samples,
+            InputSamples::Listed(listed) => listed.iter().copied().max().unwrap_or_default(),
+        }
+    }
+}
+
 impl InputLengths {
     /// The lengths in samples at `rate` hertz, rounded to the nearest.
     pub(super) fn in_samples(&self, config: &Config, rate: u32) -> Result<InputSamples> {
@@ -140,7 +150,7 @@ impl InputLengths {
 }
 
 /// The oldest system that a package must run on, which decides the available operations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum DeploymentTarget {
     /// iOS 15, macOS 12: specification 6.
     #[default]

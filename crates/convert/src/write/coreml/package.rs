@@ -11,6 +11,7 @@ use prost::Message;
 use serde::Serialize;
 
 use super::blob;
+use super::inline::InlineWeight;
 use super::program::CoreMlProgram;
 use crate::plan::Step;
 use crate::write::output::{Written, refuse_input_as_output};
@@ -58,7 +59,9 @@ pub fn coreml(
     program.plan.check_source(&source_sha256)?;
     file.sync_all().map_err(|source| FsError::write(output, source))?;
 
-    let encoded = program.model(source_sha256.clone()).encode_to_vec();
+    let inline = |weight: &InlineWeight<'_>| weight.value(source).inspect(|_| on_step(weight.tensor.step));
+    let inline = program.inline().iter().map(inline).collect::<Result<_>>()?;
+    let encoded = program.model(source_sha256.clone(), inline).encode_to_vec();
     write_file(&data.join(MODEL), &encoded).map_err(|source| FsError::write(output, source))?;
     let manifest = manifest();
     write_file(&folder.temporary_path().join(MANIFEST), &manifest).map_err(|source| FsError::write(output, source))?;
@@ -77,16 +80,16 @@ fn write_weights(
     target: &OutputFile<'_>,
     on_step: &(dyn Fn(&Step) + Sync),
 ) -> Result<String> {
-    let tensors: Vec<_> = program.blobs.iter().map(|blob| blob.tensor()).collect();
+    let tensors: Vec<_> = program.blobs().iter().map(|blob| blob.tensor()).collect();
     let header = blob::header(tensors.len());
     target.write_at(&header, 0)?;
-    for blob in &program.blobs {
+    for blob in program.blobs() {
         target.write_at(&blob.record(), blob.record)?;
     }
     let source_sha256 = write_tensors_and_hash(&tensors, source, target, on_step)?;
     let written = target.reopen()?;
     let has = |bytes: &[u8], offset: usize| bytes_at(&written, offset, bytes.len()) == Some(bytes);
-    if has(&header, 0) && program.blobs.iter().all(|blob| has(&blob.record(), blob.record)) {
+    if has(&header, 0) && program.blobs().iter().all(|blob| has(&blob.record(), blob.record)) {
         return Ok(source_sha256);
     }
     Err(ConvertError::read_back(target.output, "a record of weight.bin differs"))

@@ -6,7 +6,8 @@ use mert_arch::{Dtype, Layout};
 
 use super::blob::{self, Blob};
 use super::description::{self, FRAMES_OUTPUT, INPUT, POOLED_OUTPUT};
-use super::graph::{Dim, Float, Graph, Tensor};
+use super::graph::{Dim, Finished, Float, Graph, Tensor};
+use super::inline::InlineWeight;
 use super::model::{self, Model};
 use super::options::{CoreMlOptions, DeploymentTarget, InputSamples};
 use super::proto;
@@ -22,8 +23,7 @@ pub struct CoreMlProgram<'p> {
     layers: Vec<usize>,
     input: Tensor,
     outputs: Vec<Tensor>,
-    block: proto::Block,
-    pub(super) blobs: Vec<Blob<'p>>,
+    finished: Finished<'p>,
 }
 
 /// Builds the program for a plan, whose tensors must be in PyTorch's order (layout `candle`).
@@ -53,8 +53,9 @@ pub fn coreml_program<'p>(plan: &'p Plan, options: &CoreMlOptions) -> Result<Cor
         InputSamples::Listed(_) | InputSamples::Range(..) => Dim::Unknown,
     };
     let input = Tensor { name: INPUT.into(), dtype: Float::F32, dims: vec![Dim::Fixed(1), length] };
-    let mut graph = Graph::new(&plan.steps, blob::HEADER_LEN);
-    let model = Model { config, dtype, fused_attention: options.minimum_deployment.has_attention() };
+    let mut graph = Graph::new(&plan.steps, blob::HEADER_LEN, options.minimum_deployment);
+    let longest = config.frames(samples.longest()).unwrap_or_default();
+    let model = Model { config, dtype, fused_attention: options.minimum_deployment.has_attention(), longest };
     let states = model.hidden_states(&mut graph, &input, last);
     let states: Vec<(usize, Tensor)> = layers
         .iter()
@@ -64,20 +65,30 @@ pub fn coreml_program<'p>(plan: &'p Plan, options: &CoreMlOptions) -> Result<Cor
     if options.frames {
         outputs.push(model::stacked(&mut graph, &states, FRAMES_OUTPUT));
     }
-    let (block, blobs) =
-        graph.finish(&outputs).map_err(|reason| ConvertError::core_ml(format!("{reason}; use --dtype f32")))?;
-    Ok(CoreMlProgram { plan, target: options.minimum_deployment, samples, layers, input, outputs, block, blobs })
+    let finished = graph.finish(&outputs, |tensor| model.needs(tensor, last)).map_err(ConvertError::core_ml)?;
+    Ok(CoreMlProgram { plan, target: options.minimum_deployment, samples, layers, input, outputs, finished })
 }
 
-impl CoreMlProgram<'_> {
+impl<'p> CoreMlProgram<'p> {
+    /// The weights in the blob file.
+    pub(super) fn blobs(&self) -> &[Blob<'p>] {
+        &self.finished.blobs
+    }
+
+    /// The weights that are part of the program.
+    pub(super) fn inline(&self) -> &[InlineWeight<'p>] {
+        &self.finished.inline
+    }
+
     /// The number of tensors of the checkpoint that the requested hidden states depend on.
     pub fn tensor_count(&self) -> usize {
-        self.blobs.len()
+        self.blobs().len() + self.inline().len()
     }
 
     /// The number of bytes of these tensors.
     pub fn byte_len(&self) -> usize {
-        self.blobs.iter().map(|blob| blob.tensor().byte_len()).sum()
+        let inline = self.inline().iter().map(|weight| weight.tensor.byte_len());
+        self.blobs().iter().map(|blob| blob.tensor().byte_len()).chain(inline).sum()
     }
 
     /// The input, the outputs and the deployment target, in a line.
@@ -102,12 +113,18 @@ impl CoreMlProgram<'_> {
         format!("{INPUT} (1, {samples}) to {}; {} and later", outputs.join(" and "), self.target)
     }
 
-    /// The content of the file `model.mlmodel`.
-    pub(super) fn model(&self, source_sha256: String) -> proto::Model {
+    /// The content of the file `model.mlmodel`, with the values of the inline weights.
+    pub(super) fn model(&self, source_sha256: String, inline: Vec<proto::ValueKind>) -> proto::Model {
+        let mut block = self.finished.block.clone();
+        for (weight, value) in self.inline().iter().zip(inline) {
+            if let Some(declared) = block.operations[weight.operation].attributes.get_mut("val") {
+                declared.value = Some(value);
+            }
+        }
         let opset = self.target.opset().to_string();
         let function = proto::Function {
             inputs: vec![self.input.named_type()],
-            block_specializations: BTreeMap::from([(opset.clone(), self.block.clone())]),
+            block_specializations: BTreeMap::from([(opset.clone(), block)]),
             opset,
         };
         let description = proto::ModelDescription {

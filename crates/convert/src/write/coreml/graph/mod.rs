@@ -1,19 +1,24 @@
 //! A program under construction: operations in order, and the weights that they use.
 //!
 //! - this file: the program's state; `operations.rs`: the operations of MIL that the encoder needs.
+//! - `indices.rs`: operations on whole numbers, such as positions of frames.
 //! - `values.rs`: values and constants, and their form in the file.
 //! - `half_factors.rs`: factors as products of half-precision numbers.
 
 mod half_factors;
+mod indices;
 mod operations;
 mod values;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 pub(super) use self::operations::Conv;
 pub(super) use self::values::{Dim, Float, Tensor};
 use self::values::{Operand, name_attribute, value_type};
 use super::blob::Blob;
+use super::inline::{FEWEST_IN_FILE, InlineWeight};
+use super::options::DeploymentTarget;
 use super::proto::{Argument, Binding, BlobFileValue, Block, NamedValueType, Operation, Value, ValueKind, ValueType};
 use crate::plan::Step;
 
@@ -27,49 +32,94 @@ const BLOB_FILE: &str = "@model_path/weights/weight.bin";
 /// (<https://apple.github.io/coremltools/source/coremltools.converters.mil.mil.ops.defs.html>). A weight has the
 /// checkpoint's name; a value is named after the module that computes it.
 pub(super) struct Graph<'p> {
+    target: DeploymentTarget,
     operations: Vec<Operation>,
     steps: BTreeMap<&'p str, &'p Step>,
     blobs: Vec<Blob<'p>>,
+    inline: Vec<InlineWeight<'p>>,
     /// The position of the next blob's record.
     blob_end: usize,
-    /// The first number that its type cannot represent closely enough, as a clause.
-    inexact: Option<String>,
+    /// The first reason why the program would compute something else than the model, as a clause.
+    fault: Option<String>,
+}
+
+/// A program and its weights.
+pub(super) struct Finished<'p> {
+    /// The operations, in which the values of `inline` are missing.
+    pub(super) block: Block,
+    pub(super) blobs: Vec<Blob<'p>>,
+    pub(super) inline: Vec<InlineWeight<'p>>,
 }
 
 impl<'p> Graph<'p> {
-    /// An empty program over the plan's weights; `blob_start` is the position of the first record of the blob file.
-    pub(super) fn new(steps: &'p [Step], blob_start: usize) -> Self {
+    /// An empty program for a target over the plan's weights; `blob_start` is the position of the first record of the blob file.
+    pub(super) fn new(steps: &'p [Step], blob_start: usize, target: DeploymentTarget) -> Self {
         let steps = steps.iter().map(|step| (step.output.as_str(), step)).collect();
-        Graph { operations: Vec::new(), steps, blobs: Vec::new(), blob_end: blob_start, inexact: None }
+        Graph {
+            target,
+            operations: Vec::new(),
+            steps,
+            blobs: Vec::new(),
+            inline: Vec::new(),
+            blob_end: blob_start,
+            fault: None,
+        }
     }
 
     /// The program as a block that returns `outputs`, and the weights that it uses.
     ///
     /// # Errors
-    /// A number that its type cannot represent closely enough, as a clause.
-    pub(super) fn finish(self, outputs: &[Tensor]) -> Result<(Block, Vec<Blob<'p>>), String> {
-        if let Some(reason) = self.inexact {
+    /// A number that its type cannot represent closely enough, a weight that the plan does not have, or one that `needed` names
+    /// and the program does not use, as a clause.
+    pub(super) fn finish(self, outputs: &[Tensor], needed: impl Fn(&str) -> bool) -> Result<Finished<'p>, String> {
+        if let Some(reason) = self.fault {
             return Err(reason);
         }
+        let inline = self.inline.iter().map(|weight| weight.tensor.step);
+        let used: BTreeSet<&str> =
+            self.blobs.iter().map(|blob| blob.step).chain(inline).map(|step| step.output.as_str()).collect();
+        if let Some(unused) = self.steps.keys().find(|name| needed(name) && !used.contains(*name)) {
+            return Err(format!("a package of this model cannot be written: its program would leave out `{unused}`"));
+        }
         let outputs = outputs.iter().map(|output| output.name.clone()).collect();
-        Ok((Block { outputs, operations: self.operations }, self.blobs))
+        let block = Block { outputs, operations: self.operations };
+        Ok(Finished { block, blobs: self.blobs, inline: self.inline })
     }
 
-    /// A weight of the checkpoint, in the blob file.
+    /// A weight of the checkpoint.
     ///
     /// Where the model computes in f32 although its weights are f16, the f16 values are stored in f32, so that the package
     /// has the same weights as an f16 file of the same checkpoint, to the bit.
     fn weight(&mut self, name: &str, dtype: Float) -> Tensor {
-        let step = self.steps[name];
-        let dims: Vec<Dim> = step.shape.iter().copied().map(Dim::Fixed).collect();
-        let blob = Blob { step, stored: dtype.dtype(), record: self.blob_end };
-        self.blob_end = blob.end();
-        let file = BlobFileValue { file_name: BLOB_FILE.into(), offset: blob.record as u64 };
-        self.blobs.push(blob);
+        self.stored(name, None, dtype)
+    }
+
+    /// A table of these rows of a weight of the checkpoint.
+    pub(super) fn rows(&mut self, name: &str, rows: Vec<usize>, dtype: Float) -> Tensor {
+        self.stored(name, Some(rows.into()), dtype)
+    }
+
+    fn stored(&mut self, name: &str, rows: Option<Arc<[usize]>>, dtype: Float) -> Tensor {
+        let Some(&step) = self.steps.get(name) else {
+            self.fault
+                .get_or_insert_with(|| format!("its program needs a weight `{name}`, which the plan does not have"));
+            return Tensor { name: identifier(name), dtype, dims: vec![Dim::Unknown; 4] };
+        };
+        let blob = Blob { step, rows, stored: dtype.dtype(), record: self.blob_end };
+        let tensor = blob.tensor();
+        let dims: Vec<Dim> = tensor.shape().into_iter().map(Dim::Fixed).collect();
+        let value = if tensor.shape().iter().product::<usize>() < FEWEST_IN_FILE {
+            self.inline.push(InlineWeight { tensor, operation: self.operations.len() });
+            None
+        } else {
+            self.blob_end = blob.end();
+            let file = BlobFileValue { file_name: BLOB_FILE.into(), offset: blob.record as u64 };
+            self.blobs.push(blob);
+            Some(ValueKind::BlobFile(file))
+        };
         let value_type = value_type(dtype.data_type(), &dims);
-        let value = Value { r#type: Some(value_type.clone()), value: Some(ValueKind::BlobFile(file)) };
         let name = identifier(name);
-        self.constant(&name, value_type, value);
+        self.constant(&name, value_type.clone(), Value { r#type: Some(value_type), value });
         Tensor { name, dtype, dims }
     }
 
@@ -94,14 +144,26 @@ impl<'p> Graph<'p> {
         dtype: Float,
         operands: impl IntoIterator<Item = (&'static str, Operand<'a>)>,
     ) -> Tensor {
-        let name = identifier(at);
+        let tensor = Tensor { name: identifier(at), dtype, dims };
+        self.push_operation(operation, tensor.named_type(), operands);
+        tensor
+    }
+
+    /// Appends an operation with this result.
+    fn push_operation<'a>(
+        &mut self,
+        operation: &str,
+        result: NamedValueType,
+        operands: impl IntoIterator<Item = (&'static str, Operand<'a>)>,
+    ) {
         let mut inputs = BTreeMap::new();
         for (parameter, operand) in operands {
             let names = match operand {
                 Operand::Tensor(tensor) => vec![tensor.name.clone()],
                 Operand::Tensors(tensors) => tensors.iter().map(|tensor| tensor.name.clone()).collect(),
+                Operand::Indices(indices) => vec![indices.name.clone()],
                 Operand::Constant(constant) => {
-                    let (name, value) = (format!("{name}_{parameter}"), constant.value());
+                    let (name, value) = (format!("{}_{parameter}", result.name), constant.value());
                     self.constant(&name, value.r#type.clone().unwrap_or_default(), value);
                     vec![name]
                 }
@@ -109,14 +171,8 @@ impl<'p> Graph<'p> {
             let arguments = names.into_iter().map(|name| Binding { name: Some(name) }).collect();
             inputs.insert(parameter.to_string(), Argument { arguments });
         }
-        let tensor = Tensor { name, dtype, dims };
-        self.operations.push(Operation {
-            r#type: operation.into(),
-            inputs,
-            outputs: vec![tensor.named_type()],
-            attributes: name_attribute(&tensor.name),
-        });
-        tensor
+        let attributes = name_attribute(&result.name);
+        self.operations.push(Operation { r#type: operation.into(), inputs, outputs: vec![result], attributes });
     }
 }
 

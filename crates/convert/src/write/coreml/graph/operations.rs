@@ -28,8 +28,9 @@ impl Graph<'_> {
         // Written so that an infinity, which differs by an infinity, fails.
         let is_close = (rounded - exact).abs() <= tolerance * exact.abs();
         if !is_close {
-            self.inexact
-                .get_or_insert_with(|| format!("`{at}` needs {exact:e}, which half precision rounds to {rounded:e}"));
+            self.fault.get_or_insert_with(|| {
+                format!("`{at}` needs {exact:e}, which half precision rounds to {rounded:e}; use --dtype f32")
+            });
         }
     }
 
@@ -127,6 +128,31 @@ impl Graph<'_> {
         self.push("layer_norm", at, x.dims.clone(), x.dtype, inputs)
     }
 
+    /// A layer norm over the last axis without gain and bias.
+    pub(in crate::write::coreml) fn plain_layer_norm(&mut self, at: &str, x: &Tensor, eps: f64) -> Tensor {
+        let inputs = [
+            ("x", Operand::Tensor(x)),
+            ("axes", Operand::Constant(Constant::Ints(vec![-1]))),
+            ("epsilon", self.epsilon(at, x, eps)),
+        ];
+        self.push("layer_norm", at, x.dims.clone(), x.dtype, inputs)
+    }
+
+    /// A batch norm of `(1, channels, frames)` with the module's running statistics.
+    pub(in crate::write::coreml) fn batch_norm(&mut self, at: &str, x: &Tensor, module: &str, eps: f64) -> Tensor {
+        let [mean, variance, gamma, beta] = ["running_mean", "running_var", "weight", "bias"]
+            .map(|name| self.weight(&format!("{module}.{name}"), x.dtype));
+        let inputs = [
+            ("x", Operand::Tensor(x)),
+            ("mean", Operand::Tensor(&mean)),
+            ("variance", Operand::Tensor(&variance)),
+            ("gamma", Operand::Tensor(&gamma)),
+            ("beta", Operand::Tensor(&beta)),
+            ("epsilon", self.epsilon(module, x, eps)),
+        ];
+        self.push("batch_norm", at, x.dims.clone(), x.dtype, inputs)
+    }
+
     /// A norm of each channel of `(1, channels, frames)` over its frames: a GroupNorm with one channel in each group.
     pub(in crate::write::coreml) fn instance_norm(&mut self, at: &str, x: &Tensor, module: &str, eps: f64) -> Tensor {
         let gamma = self.weight(&format!("{module}.weight"), x.dtype);
@@ -151,6 +177,11 @@ impl Graph<'_> {
         self.push("gelu", at, x.dims.clone(), x.dtype, [("x", Operand::Tensor(x)), ("mode", mode)])
     }
 
+    /// The logistic function.
+    pub(in crate::write::coreml) fn sigmoid(&mut self, at: &str, x: &Tensor) -> Tensor {
+        self.push("sigmoid", at, x.dims.clone(), x.dtype, [("x", Operand::Tensor(x))])
+    }
+
     /// The sum of two values of the same shape.
     pub(in crate::write::coreml) fn add(&mut self, at: &str, x: &Tensor, y: &Tensor) -> Tensor {
         self.push("add", at, x.dims.clone(), x.dtype, [("x", Operand::Tensor(x)), ("y", Operand::Tensor(y))])
@@ -159,6 +190,24 @@ impl Graph<'_> {
     /// The difference x − y, where y has the extent 1 along some axes.
     pub(in crate::write::coreml) fn sub(&mut self, at: &str, x: &Tensor, y: &Tensor) -> Tensor {
         self.push("sub", at, x.dims.clone(), x.dtype, [("x", Operand::Tensor(x)), ("y", Operand::Tensor(y))])
+    }
+
+    /// The product x·y, where y has the extent 1 along some axes.
+    pub(in crate::write::coreml) fn mul(&mut self, at: &str, x: &Tensor, y: &Tensor) -> Tensor {
+        self.push("mul", at, x.dims.clone(), x.dtype, [("x", Operand::Tensor(x)), ("y", Operand::Tensor(y))])
+    }
+
+    /// The product of x and a weight, which has the extent 1 along some axes.
+    pub(in crate::write::coreml) fn mul_weight(&mut self, at: &str, x: &Tensor, weight: &str) -> Tensor {
+        let weight = self.weight(weight, x.dtype);
+        self.mul(at, x, &weight)
+    }
+
+    /// The sum of x and a number.
+    pub(in crate::write::coreml) fn add_number(&mut self, at: &str, x: &Tensor, number: f64) -> Tensor {
+        let (y, rounded) = x.dtype.scalar(number);
+        self.check_rounding(at, number, rounded, FACTOR_TOLERANCE);
+        self.push("add", at, x.dims.clone(), x.dtype, [("x", Operand::Tensor(x)), ("y", Operand::Constant(y))])
     }
 
     /// The product of x and a number: no operation for 1, and two products where half precision cannot represent the number.
@@ -209,16 +258,39 @@ impl Graph<'_> {
         self.push("softmax", at, x.dims.clone(), x.dtype, [("x", Operand::Tensor(x)), ("axis", axis)])
     }
 
-    /// Attention, softmax(q·kᵀ / √head_dim)·v, as one operation; from iOS 18 on.
+    /// Attention, softmax(q·kᵀ / √head_dim + bias)·v, as one operation; from iOS 18 on.
     pub(in crate::write::coreml) fn scaled_dot_product_attention(
         &mut self,
         at: &str,
-        q: &Tensor,
-        k: &Tensor,
-        v: &Tensor,
+        [q, k, v]: [&Tensor; 3],
+        bias: Option<&Tensor>,
     ) -> Tensor {
-        let inputs = [("query", Operand::Tensor(q)), ("key", Operand::Tensor(k)), ("value", Operand::Tensor(v))];
+        let mut inputs =
+            vec![("query", Operand::Tensor(q)), ("key", Operand::Tensor(k)), ("value", Operand::Tensor(v))];
+        inputs.extend(bias.map(|bias| ("attn_mask", Operand::Tensor(bias))));
         self.push("scaled_dot_product_attention", at, q.dims.clone(), q.dtype, inputs)
+    }
+
+    /// Row `i` of x along its first axis, which stays with extent 1.
+    pub(in crate::write::coreml) fn row(&mut self, at: &str, x: &Tensor, i: usize) -> Tensor {
+        let mut dims = x.dims.clone();
+        dims[0] = Dim::Fixed(1);
+        let bounds = |first: usize| (0..x.dims.len()).map(|axis| if axis == 0 { first } else { 0 }).collect::<Vec<_>>();
+        let to_the_end = (0..x.dims.len()).map(|axis| axis > 0).collect();
+        let inputs = [
+            ("x", Operand::Tensor(x)),
+            ("begin", axes(&bounds(i))),
+            ("end", axes(&bounds(i + 1))),
+            ("end_mask", Operand::Constant(Constant::Bools(to_the_end))),
+        ];
+        self.push("slice_by_index", at, dims, x.dtype, inputs)
+    }
+
+    /// The sum over an axis, which is removed.
+    pub(in crate::write::coreml) fn reduce_sum(&mut self, at: &str, x: &Tensor, axis: usize) -> Tensor {
+        let mut dims = x.dims.clone();
+        dims.remove(axis);
+        self.push("reduce_sum", at, dims, x.dtype, reduction(x, axis, false))
     }
 
     /// The maximum over an axis, which stays with extent 1.

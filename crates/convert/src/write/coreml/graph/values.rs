@@ -66,9 +66,17 @@ pub(in crate::write::coreml) struct Tensor {
     pub(in crate::write::coreml) dims: Vec<Dim>,
 }
 
+/// Whole numbers that the program computes, int32.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::write::coreml) struct Indices {
+    pub(super) name: String,
+    pub(super) dims: Vec<Dim>,
+}
+
 /// A parameter that is constant in the program.
 pub(super) enum Constant {
     Bool(bool),
+    Bools(Vec<bool>),
     Int(i32),
     Ints(Vec<i32>),
     F16(f16),
@@ -81,6 +89,9 @@ impl Constant {
     pub(super) fn value(self) -> Value {
         let (data_type, dims, value) = match self {
             Constant::Bool(value) => (DataType::Bool, vec![], TensorValues::Bools(Bools { values: vec![value] })),
+            Constant::Bools(values) => {
+                (DataType::Bool, vec![Dim::Fixed(values.len())], TensorValues::Bools(Bools { values }))
+            }
             Constant::Int(value) => (DataType::Int32, vec![], TensorValues::Ints(Ints { values: vec![value] })),
             Constant::Ints(values) => {
                 (DataType::Int32, vec![Dim::Fixed(values.len())], TensorValues::Ints(Ints { values }))
@@ -103,6 +114,7 @@ impl Constant {
 pub(super) enum Operand<'a> {
     Tensor(&'a Tensor),
     Tensors(&'a [Tensor]),
+    Indices(&'a Indices),
     Constant(Constant),
 }
 
@@ -110,6 +122,13 @@ impl Tensor {
     /// The declaration of the value in the file.
     pub(in crate::write::coreml) fn named_type(&self) -> NamedValueType {
         NamedValueType { name: self.name.clone(), r#type: Some(value_type(self.dtype.data_type(), &self.dims)) }
+    }
+}
+
+impl Indices {
+    /// The declaration of the value in the file.
+    pub(super) fn named_type(&self) -> NamedValueType {
+        NamedValueType { name: self.name.clone(), r#type: Some(value_type(DataType::Int32, &self.dims)) }
     }
 }
 

@@ -114,6 +114,20 @@ impl<'a> Call<'a> {
         self.required(parameter, int)
     }
 
+    /// Reads a required int32 tensor of any shape: its values, row-major, and its extents.
+    pub(super) fn int_tensor(&self, parameter: &str) -> Result<(&'a [i32], &'a [usize])> {
+        let read = |value: &'a Value| match value {
+            Value::Ints(values, dims) => Some((&values[..], &dims[..])),
+            _ => None,
+        };
+        self.required(parameter, self.optional(parameter, read, "int32")?)
+    }
+
+    /// Whether an operand is int32.
+    pub(super) fn is_int(&self, parameter: &str) -> bool {
+        matches!(self.arguments.get(parameter).map(Vec::as_slice), Some([Value::Ints(..)]))
+    }
+
     pub(super) fn optional_bool(&self, parameter: &str) -> Result<Option<bool>> {
         self.optional(parameter, Value::bool, "one bool")
     }

@@ -3,17 +3,27 @@
 use candle_core::{D, Result as CandleResult, Tensor};
 
 use super::call::{Call, Float, Result, axis, candle_message};
+use super::integers;
 use crate::candidate::coreml::value::Value;
 
 pub(super) fn add(call: &Call<'_>) -> Result<Value> {
+    if call.is_int("x") {
+        return integers::binary(call, i32::checked_add);
+    }
     binary(call, |x, y| x.broadcast_add(y))
 }
 
 pub(super) fn sub(call: &Call<'_>) -> Result<Value> {
+    if call.is_int("x") {
+        return integers::binary(call, i32::checked_sub);
+    }
     binary(call, |x, y| x.broadcast_sub(y))
 }
 
 pub(super) fn mul(call: &Call<'_>) -> Result<Value> {
+    if call.is_int("x") {
+        return integers::binary(call, i32::checked_mul);
+    }
     binary(call, |x, y| x.broadcast_mul(y))
 }
 
@@ -56,6 +66,12 @@ pub(super) fn sqrt(call: &Call<'_>) -> Result<Value> {
 pub(super) fn relu(call: &Call<'_>) -> Result<Value> {
     let x = call.float("x")?;
     x.result(x.tensor.relu())
+}
+
+/// Computes 1 / (1 + exp(−x)).
+pub(super) fn sigmoid(call: &Call<'_>) -> Result<Value> {
+    let x = call.float("x")?;
+    x.result((|| (x.tensor.neg()?.exp()? + 1.0)?.recip())())
 }
 
 pub(super) fn softmax(call: &Call<'_>) -> Result<Value> {

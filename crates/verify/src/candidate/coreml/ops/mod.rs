@@ -6,6 +6,7 @@
 mod attention;
 mod call;
 mod elementwise;
+mod integers;
 mod linear;
 mod norm;
 mod reduction;
@@ -21,7 +22,7 @@ use super::value::Value;
 type Compute = fn(&Call<'_>) -> Result<Value>;
 
 /// The supported operations by their names in MIL.
-const OPERATIONS: [(&str, Compute); 24] = [
+const OPERATIONS: [(&str, Compute); 30] = [
     ("identity", shape::identity),
     ("cast", shape::cast),
     ("expand_dims", shape::expand_dims),
@@ -29,6 +30,9 @@ const OPERATIONS: [(&str, Compute); 24] = [
     ("reshape", shape::reshape),
     ("concat", shape::concat),
     ("slice_by_index", shape::slice_by_index),
+    ("shape", integers::shape),
+    ("range_1d", integers::range_1d),
+    ("gather", integers::gather),
     ("add", elementwise::add),
     ("sub", elementwise::sub),
     ("mul", elementwise::mul),
@@ -37,14 +41,17 @@ const OPERATIONS: [(&str, Compute); 24] = [
     ("sqrt", elementwise::sqrt),
     ("gelu", elementwise::gelu),
     ("relu", elementwise::relu),
+    ("sigmoid", elementwise::sigmoid),
     ("softmax", elementwise::softmax),
     ("reduce_mean", reduction::mean),
     ("reduce_max", reduction::max),
+    ("reduce_sum", reduction::sum),
     ("linear", linear::linear),
     ("matmul", linear::matmul),
     ("conv", linear::conv),
     ("layer_norm", norm::layer_norm),
     ("instance_norm", norm::instance_norm),
+    ("batch_norm", norm::batch_norm),
     ("scaled_dot_product_attention", attention::scaled_dot_product_attention),
 ];
 

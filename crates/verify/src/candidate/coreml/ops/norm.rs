@@ -1,4 +1,4 @@
-//! Norms: LayerNorm and instance norm.
+//! Norms: LayerNorm, instance norm and batch norm.
 
 use candle_core::{Result as CandleResult, Tensor};
 
@@ -30,6 +30,31 @@ pub(super) fn instance_norm(call: &Call<'_>) -> Result<Value> {
     x.result(affine.normalise(x.tensor, 2, |parameter| parameter.unsqueeze(1)))
 }
 
+/// Normalises each channel of `(batch, channels, frames)` by given statistics: γ·(x − mean)/√(variance + ε) + β.
+pub(super) fn batch_norm(call: &Call<'_>) -> Result<Value> {
+    let x = call.float("x")?;
+    let &[_, channels, _] = x.tensor.dims() else {
+        return Err(format!("parameter `x` has shape {:?}, expected (batch, channels, frames)", x.tensor.dims()));
+    };
+    let (mean, variance) = (call.float_like("mean", &x)?, call.float_like("variance", &x)?);
+    check_channels("mean", &mean, channels)?;
+    check_channels("variance", &variance, channels)?;
+    let affine = Affine::of(call, &x, channels)?;
+    x.result((|| {
+        let deviation = (variance.tensor + affine.epsilon)?.sqrt()?.unsqueeze(1)?;
+        let y = x.tensor.broadcast_sub(&mean.tensor.unsqueeze(1)?)?.broadcast_div(&deviation)?;
+        affine.scale_and_shift(y, |parameter| parameter.unsqueeze(1))
+    })())
+}
+
+/// Checks that a parameter has a value for each channel.
+fn check_channels(name: &str, parameter: &Float<'_>, channels: usize) -> Result<()> {
+    match parameter.tensor.dims() {
+        dims if dims == [channels] => Ok(()),
+        dims => Err(format!("parameter `{name}` has shape {dims:?} for {channels} channels")),
+    }
+}
+
 /// The gain, bias and epsilon of a norm.
 struct Affine<'a> {
     gamma: Option<Float<'a>>,
@@ -42,9 +67,7 @@ impl<'a> Affine<'a> {
         let gamma = call.optional_float_like("gamma", x)?;
         let beta = call.optional_float_like("beta", x)?;
         for (name, parameter) in [("gamma", &gamma), ("beta", &beta)] {
-            if let Some(dims) = parameter.as_ref().map(|p| p.tensor.dims()).filter(|&dims| dims != [channels]) {
-                return Err(format!("parameter `{name}` has shape {dims:?} for {channels} channels"));
-            }
+            parameter.as_ref().map_or(Ok(()), |parameter| check_channels(name, parameter, channels))?;
         }
         let epsilon = call.optional_float_like("epsilon", x)?.map_or(Ok(1e-5), |epsilon| epsilon.scalar())?;
         Ok(Affine { gamma, beta, epsilon })
@@ -59,7 +82,11 @@ impl<'a> Affine<'a> {
     ) -> CandleResult<Tensor> {
         let centred = x.broadcast_sub(&x.mean_keepdim(axis)?)?;
         let deviation = (centred.sqr()?.mean_keepdim(axis)? + self.epsilon)?.sqrt()?;
-        let mut y = centred.broadcast_div(&deviation)?;
+        self.scale_and_shift(centred.broadcast_div(&deviation)?, shaped)
+    }
+
+    /// Multiplies by the gain and adds the bias.
+    fn scale_and_shift(&self, mut y: Tensor, shaped: impl Fn(&Tensor) -> CandleResult<Tensor>) -> CandleResult<Tensor> {
         if let Some(gamma) = &self.gamma {
             y = y.broadcast_mul(&shaped(gamma.tensor)?)?;
         }

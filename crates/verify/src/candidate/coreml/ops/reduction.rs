@@ -1,4 +1,4 @@
-//! Reductions: mean and maximum over axes.
+//! Reductions: mean, maximum and sum over axes.
 
 use candle_core::{Result as CandleResult, Tensor};
 
@@ -13,7 +13,11 @@ pub(super) fn max(call: &Call<'_>) -> Result<Value> {
     reduce(call, |x, axis| x.max_keepdim(axis))
 }
 
-/// Reduces axes one after the other, which for means and maxima is the same as all at once.
+pub(super) fn sum(call: &Call<'_>) -> Result<Value> {
+    reduce(call, |x, axis| x.sum_keepdim(axis))
+}
+
+/// Reduces axes one after the other, which for means, maxima and sums is the same as all at once.
 fn reduce(call: &Call<'_>, compute: impl Fn(&Tensor, usize) -> CandleResult<Tensor>) -> Result<Value> {
     let x = call.float("x")?;
     let rank = x.tensor.rank();

@@ -3,6 +3,7 @@
 use candle_core::Tensor;
 
 use super::call::{Call, Result, axis, check_result_size, result};
+use super::integers;
 use crate::candidate::coreml::types::Element;
 use crate::candidate::coreml::value::Value;
 
@@ -23,6 +24,9 @@ pub(super) fn cast(call: &Call<'_>) -> Result<Value> {
 }
 
 pub(super) fn expand_dims(call: &Call<'_>) -> Result<Value> {
+    if call.is_int("x") {
+        return integers::expand_dims(call);
+    }
     let x = call.float("x")?;
     let axes = call.ints("axes")?;
     let rank = x.tensor.rank() + axes.len();

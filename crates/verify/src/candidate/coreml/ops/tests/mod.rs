@@ -1,5 +1,7 @@
 //! Tests of each operation against its definition in f64, on values without a pattern that an indexing mistake could
-//! preserve.
+//! preserve. `integers.rs` has those on int32.
+
+mod integers;
 
 use std::collections::BTreeMap;
 
@@ -180,6 +182,37 @@ fn norms() {
         let row = &xs[at[1] * 8..][..8];
         normalised(row, row[at[2]]) * gammas[at[1]] + betas[at[1]]
     });
+    let (mean, variance) = (float(&[3], 6), run("square", &[("x", &float(&[3], 7))]).unwrap());
+    let (means, variances) = (values(&mean), values(&variance));
+    let operands = [
+        ("x", &x),
+        ("mean", &mean),
+        ("variance", &variance),
+        ("gamma", &gamma),
+        ("beta", &beta),
+        ("epsilon", &epsilon),
+    ];
+    check("batch_norm", &operands, &[1, 3, 8], |at| {
+        let normalised = (xs[at[1] * 8 + at[2]] - means[at[1]]) / (variances[at[1]] + 1e-2).sqrt();
+        normalised * gammas[at[1]] + betas[at[1]]
+    });
+    check("batch_norm", &operands[..3], &[1, 3, 8], |at| {
+        (xs[at[1] * 8 + at[2]] - means[at[1]]) / (variances[at[1]] + 1e-5).sqrt()
+    });
+    // Without gain and bias.
+    check("layer_norm", &[("x", &x), ("axes", &ints(&[-1])), ("epsilon", &epsilon)], &[1, 3, 8], |at| {
+        let row = &xs[at[1] * 8..][..8];
+        normalised(row, row[at[2]])
+    });
+    let one = float(&[1], 6);
+    for (mean, variance) in [(&one, &variance), (&mean, &one)] {
+        let error = run("batch_norm", &[("x", &x), ("mean", mean), ("variance", variance)]).unwrap_err();
+        assert!(error.contains("for 3 channels"), "{error}");
+    }
+    assert!(
+        run("batch_norm", &[("x", &one), ("mean", &one), ("variance", &one)]).unwrap_err().contains("expected (batch")
+    );
+    assert!(run("batch_norm", &[("x", &x), ("mean", &mean)]).unwrap_err().contains("`variance` is missing"));
     for axes in [&[1][..], &[], &[1, 2]] {
         assert!(run("layer_norm", &[("x", &x), ("axes", &ints(axes))]).is_err());
         assert!(run("layer_norm", &[("x", &scalar(1.0)), ("axes", &ints(axes))]).is_err());
@@ -192,16 +225,29 @@ fn attention_is_softmax_over_keys_as_one_operation_or_several() {
     let (heads, frames, width) = (2, 5, 4);
     let [q, k, v] = [1, 2, 3].map(|seed| float(&[1, heads, frames, width], seed));
     let [qs, ks, vs] = [&q, &k, &v].map(values);
-    let expected = |at: &[usize]| {
+    let with_bias = |at: &[usize], bias: &dyn Fn(usize) -> f64| {
         let row = |values: &[f64], t: usize| values[(at[1] * frames + t) * width..][..width].to_vec();
-        let logits: Vec<f64> = (0..frames)
-            .map(|s| row(&qs, at[2]).iter().zip(row(&ks, s)).map(|(a, b)| a * b).sum::<f64>() / (width as f64).sqrt())
-            .collect();
+        let dot = |s: usize| row(&qs, at[2]).iter().zip(row(&ks, s)).map(|(a, b)| a * b).sum::<f64>();
+        let logits: Vec<f64> = (0..frames).map(|s| dot(s) / (width as f64).sqrt() + bias(s)).collect();
         let total: f64 = logits.iter().map(|z| z.exp()).sum();
         (0..frames).map(|s| logits[s].exp() / total * row(&vs, s)[at[3]]).sum()
     };
+    let expected = |at: &[usize]| with_bias(at, &|_| 0.0);
     let dims = [1, heads, frames, width];
-    check("scaled_dot_product_attention", &[("query", &q), ("key", &k), ("value", &v)], &dims, expected);
+    const SDPA: &str = "scaled_dot_product_attention";
+    check(SDPA, &[("query", &q), ("key", &k), ("value", &v)], &dims, expected);
+    let mask = float(&[heads, frames, frames], 4);
+    let masks = values(&mask);
+    let operands = [("query", &q), ("key", &k), ("value", &v), ("attn_mask", &mask)];
+    check(SDPA, &operands, &dims, |at| with_bias(at, &|s| masks[(at[1] * frames + at[2]) * frames + s]));
+    for (mask, word) in [
+        (float(&[heads, frames, 2], 4), "broadcast"),
+        (float(&[3, heads, frames, frames], 4), "does not go with"),
+        (Value::Bools(vec![true; frames], vec![frames]), "expected fp16"),
+    ] {
+        let error = run(SDPA, &[("query", &q), ("key", &k), ("value", &v), ("attn_mask", &mask)]).unwrap_err();
+        assert!(error.contains(word), "{error}");
+    }
     let scaled = run("mul", &[("x", &q), ("y", &scalar(0.5))]).unwrap();
     let logits = run("matmul", &[("x", &scaled), ("y", &k), ("transpose_y", &flag(true))]).unwrap();
     let max = run("reduce_max", &[("x", &logits), ("axes", &ints(&[-1])), ("keep_dims", &flag(true))]).unwrap();
@@ -222,6 +268,9 @@ fn elementwise() {
     check("sqrt", &[("x", &square)], &[2, 3], |at| at_x(at).abs());
     check("real_div", &[("x", &x), ("y", &scalar(0.5))], &[2, 3], |at| at_x(at) / 0.5);
     check("relu", &[("x", &x)], &[2, 3], |at| at_x(at).max(0.0));
+    check("sigmoid", &[("x", &x)], &[2, 3], |at| 1.0 / (1.0 + (-at_x(at)).exp()));
+    let far = Value::Float(Element::F16, Tensor::new(&[-1e4f32, 1e4], &Device::Cpu).unwrap());
+    check("sigmoid", &[("x", &far)], &[2], |at| at[0] as f64);
     let root = (2.0 / std::f64::consts::PI).sqrt();
     let tanh = |x: f64| 0.5 * x * (1.0 + (root * (x + 0.044_715 * x.powi(3))).tanh());
     check("gelu", &[("x", &x), ("mode", &text("TANH_APPROXIMATION"))], &[2, 3], |at| tanh(at_x(at)));
@@ -246,6 +295,7 @@ fn shapes() {
     check("reduce_mean", &[("x", &x), ("axes", &ints(&[1, -1]))], &[2], means);
     let operands = [("x", &x), ("axes", &ints(&[1, 2])), ("keep_dims", &flag(true))];
     check("reduce_mean", &operands, &[2, 1, 1], means);
+    check("reduce_sum", &operands, &[2, 1, 1], |at| 12.0 * means(at));
     let (begin, end) = (ints(&[0, 1, -3]), ints(&[9, 3, -1]));
     let mask = Value::Bools(vec![true, false, false], vec![3]);
     let operands = [("x", &x), ("begin", &begin), ("end", &end), ("end_mask", &mask)];

@@ -1,11 +1,19 @@
 //! The encoder as a program: one function for each module, under the checkpoint's names.
 //!
+//! - this file: the feature extractor, the layers and the outputs.
+//! - `positional_conv.rs`: the variants of the positional convolution.
+//! - `attention.rs`: attention; `position_bias.rs`: the bias of its scores by the distance of query and key.
+//!
 //! Activations are `(1, channels, frames)` inside the feature extractor, as `conv` takes them, and
 //! `(1, frames, channels)` after it.
 
+mod attention;
+mod position_bias;
+mod positional_conv;
+
 use mert_arch::{Config, FeatureExtractorNorm};
 
-use super::graph::{Conv, Dim, Float, Graph, Tensor};
+use super::graph::{Conv, Float, Graph, Tensor};
 
 /// The encoder, with the choices that do not come from its configuration.
 pub(super) struct Model<'a> {
@@ -14,6 +22,8 @@ pub(super) struct Model<'a> {
     pub(super) dtype: Float,
     /// Whether attention is one operation.
     pub(super) fused_attention: bool,
+    /// The number of frames of the longest clip.
+    pub(super) longest: usize,
 }
 
 impl Model<'_> {
@@ -26,14 +36,29 @@ impl Model<'_> {
         if !self.config.do_stable_layer_norm {
             x = self.layer_norm(g, &x, "encoder.layer_norm");
         }
+        let bias = self.config.position_bias().filter(|_| last > 0).map(|bias| self.position_bias(g, &x, bias));
         let mut states = vec![x.clone()];
         for layer in 1..=last {
             let at = format!("encoder.layers.{}", layer - 1);
-            x = if self.config.do_stable_layer_norm { self.pre_norm(g, &x, &at) } else { self.post_norm(g, &x, &at) };
+            x = if self.config.do_stable_layer_norm {
+                self.pre_norm(g, &x, &at, bias.as_ref())
+            } else {
+                self.post_norm(g, &x, &at, bias.as_ref())
+            };
             let closes = self.config.do_stable_layer_norm && layer == self.config.num_hidden_layers;
             states.push(if closes { self.layer_norm(g, &x, "encoder.layer_norm") } else { x.clone() });
         }
         states
+    }
+
+    /// Whether the hidden states 0 to `last` depend on a tensor of the model.
+    pub(super) fn needs(&self, tensor: &str, last: usize) -> bool {
+        if let Some(in_layer) = tensor.strip_prefix("encoder.layers.") {
+            let layer = in_layer.split('.').next().and_then(|layer| layer.parse::<usize>().ok());
+            return layer.is_none_or(|layer| layer < last);
+        }
+        let is_last_norm = self.config.do_stable_layer_norm && tensor.starts_with("encoder.layer_norm.");
+        !is_last_norm || last == self.config.num_hidden_layers
     }
 
     fn feature_extractor(&self, g: &mut Graph<'_>, input_values: &Tensor) -> Tensor {
@@ -74,26 +99,8 @@ impl Model<'_> {
         g.linear("feature_projection.projection", &x, "feature_projection.projection")
     }
 
-    /// The positional convolution, from `(1, frames, hidden_size)` to the same shape. PyTorch pads both ends of an even kernel
-    /// alike and drops the last frame; here the end has one zero fewer.
-    fn positional_conv(&self, g: &mut Graph<'_>, x: &Tensor) -> Tensor {
-        let at = "encoder.pos_conv_embed";
-        let (weight, bias) = (format!("{at}.conv.weight"), format!("{at}.conv.bias"));
-        let kernel = self.config.num_conv_pos_embeddings;
-        let conv = Conv {
-            bias: Some(&bias),
-            stride: 1,
-            pad: [kernel / 2, (kernel - 1) / 2],
-            groups: self.config.num_conv_pos_embedding_groups,
-        };
-        let x = g.transpose(&format!("{at}.channels"), x, &[0, 2, 1]);
-        let x = g.conv(&format!("{at}.conv"), &x, &weight, &conv);
-        let x = g.activation(&format!("{at}.activation"), &x, self.config.feat_extract_activation);
-        g.transpose(&format!("{at}.frames"), &x, &[0, 2, 1])
-    }
-
-    fn post_norm(&self, g: &mut Graph<'_>, x: &Tensor, at: &str) -> Tensor {
-        let y = self.attention(g, x, &format!("{at}.attention"));
+    fn post_norm(&self, g: &mut Graph<'_>, x: &Tensor, at: &str, bias: Option<&Tensor>) -> Tensor {
+        let y = self.attention(g, x, &format!("{at}.attention"), bias);
         let x = self.residual(g, x, &y, &format!("{at}.attention"));
         let x = self.layer_norm(g, &x, &format!("{at}.layer_norm"));
         let y = self.feed_forward(g, &x, &format!("{at}.feed_forward"));
@@ -101,9 +108,9 @@ impl Model<'_> {
         self.layer_norm(g, &x, &format!("{at}.final_layer_norm"))
     }
 
-    fn pre_norm(&self, g: &mut Graph<'_>, x: &Tensor, at: &str) -> Tensor {
+    fn pre_norm(&self, g: &mut Graph<'_>, x: &Tensor, at: &str, bias: Option<&Tensor>) -> Tensor {
         let y = self.layer_norm(g, x, &format!("{at}.layer_norm"));
-        let y = self.attention(g, &y, &format!("{at}.attention"));
+        let y = self.attention(g, &y, &format!("{at}.attention"), bias);
         let x = self.residual(g, x, &y, &format!("{at}.attention"));
         let y = self.layer_norm(g, &x, &format!("{at}.final_layer_norm"));
         let y = self.feed_forward(g, &y, &format!("{at}.feed_forward"));
@@ -113,45 +120,6 @@ impl Model<'_> {
     fn residual(&self, g: &mut Graph<'_>, x: &Tensor, y: &Tensor, at: &str) -> Tensor {
         let x = g.scale(&format!("{at}.residual_scale"), x, self.config.residual_scale());
         g.add(&format!("{at}.residual"), &x, y)
-    }
-
-    fn attention(&self, g: &mut Graph<'_>, x: &Tensor, at: &str) -> Tensor {
-        let (heads, head_dim) = (self.config.num_attention_heads, self.config.head_dim());
-        let frames = x.dims[1];
-        let split = |g: &mut Graph<'_>, x: &Tensor, name: &str| {
-            let dims = vec![Dim::Fixed(1), frames, Dim::Fixed(heads), Dim::Fixed(head_dim)];
-            let x = g.reshape(&format!("{at}.{name}.split"), x, dims);
-            g.transpose(&format!("{at}.{name}.heads"), &x, &[0, 2, 1, 3])
-        };
-        let project = |g: &mut Graph<'_>, name: &str| g.linear(&format!("{at}.{name}"), x, &format!("{at}.{name}"));
-
-        let relax = self.config.attention_relax;
-        let fused = self.fused_attention && relax <= 0.0;
-        let mut q = project(g, "q_proj");
-        if !fused {
-            let relaxed = if relax > 0.0 { relax } else { 1.0 };
-            q = g.scale(&format!("{at}.scale"), &q, (head_dim as f64).powf(-0.5) / relaxed);
-        }
-        let q = split(g, &q, "q_proj");
-        let k = project(g, "k_proj");
-        let k = split(g, &k, "k_proj");
-        let v = project(g, "v_proj");
-        let v = split(g, &v, "v_proj");
-        let y = if fused {
-            g.scaled_dot_product_attention(&format!("{at}.mix"), &q, &k, &v)
-        } else {
-            let mut logits = g.matmul(&format!("{at}.logits"), &q, &k, true);
-            if relax > 0.0 {
-                let max = g.reduce_max(&format!("{at}.max"), &logits, 3);
-                let centred = g.sub(&format!("{at}.centred"), &logits, &max);
-                logits = g.scale(&format!("{at}.relax"), &centred, relax);
-            }
-            let weights = g.softmax(&format!("{at}.weights"), &logits);
-            g.matmul(&format!("{at}.mix"), &weights, &v, false)
-        };
-        let y = g.transpose(&format!("{at}.frames"), &y, &[0, 2, 1, 3]);
-        let y = g.reshape(&format!("{at}.merge"), &y, x.dims.clone());
-        g.linear(&format!("{at}.out_proj"), &y, &format!("{at}.out_proj"))
     }
 
     fn feed_forward(&self, g: &mut Graph<'_>, x: &Tensor, at: &str) -> Tensor {
