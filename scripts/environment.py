@@ -30,6 +30,15 @@ def run(*command, **options):
     return result
 
 
+# What the checks against transformers run in; on Linux the torch of PyPI brings CUDA with it, 5 GB.
+TORCH_PINS = ["torch==2.13.0", "transformers==5.23.0", "numpy==2.4.6"]
+
+
+def torch_venv():
+    """The folder of the environment with `TORCH_PINS`."""
+    return Path(os.environ.get("MERT_TORCH_VENV", TARGET / "venv-torch"))
+
+
 def make_venv(folder, pins):
     """The interpreter of a virtual environment with exactly these packages, which is made on the first call."""
     python, stamp = folder / "bin" / "python", folder / ".pins"
@@ -39,3 +48,14 @@ def make_venv(folder, pins):
         run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *pins)
         stamp.write_text("\n".join(pins) + "\n")
     return python
+
+
+def add_to_venv(python, name, pins, *alone):
+    """Installs more packages in an environment, and those of `alone` without what they require, on the first call."""
+    stamp = python.parents[1] / f".pins-{name}"
+    if not (stamp.is_file() and stamp.read_text().split() == [*pins, *alone]):
+        say(f"adding {' '.join([*pins, *alone])} to {python.parents[1]}")
+        install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        run(*install, *pins)
+        run(*install, "--no-deps", *alone)
+        stamp.write_text("\n".join([*pins, *alone]) + "\n")

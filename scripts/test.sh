@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Checks everything, cheapest first: format, links, lints, documentation, every test with libtorch, the documented
-# commands, the demo, the documented gate with references that transformers made, the converted files in MLX, and the
-# Core ML packages in Apple's tools. CI runs this script and nothing else.
+# commands, the demo, the documented gate with references that transformers made, the converted files in MLX
+# and in the programs that --for names, and the Core ML packages in Apple's tools. CI runs this script and nothing else.
 #
 # Needs a Rust toolchain, a C and C++ compiler, python3 with pip and venv, and the package registries.
 #
 # MERT_LIBTORCH_DIR, MERT_MLX_VENV, MERT_COREML_VENV, MERT_TORCH_VENV
-#                   where libtorch, MLX, coremltools, and torch with transformers are kept between runs (default: in target/)
+#                   where libtorch, MLX, coremltools, and torch with transformers and the programs that --for names are kept
+#                   between runs (default: in target/)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -67,6 +68,13 @@ for model in mert-tiny stable-layer-norm deepnorm; do
 done
 scripts/check/mlx.sh "${pairs[@]}" | tee "$converted/log"
 
+step "a full-size checkpoint of fairseq, value by value"
+scripts/check/fairseq.sh "$target/release/mert-convert"
+
+step "mlx-contentvec, mlx-hubert and transformers"
+scripts/check/clients.py "$target/release" | tee "$target/clients.log"
+clients="$(grep -c '^  ok ' "$target/clients.log")"
+
 step "Core ML packages in coremltools"
 packages="$target/coreml-check"
 rm -rf "$packages"
@@ -99,8 +107,8 @@ scripts/check/coreml.sh "$packages"/*.mlpackage fixtures/coreml/*.mlpackage | te
 checked="$(grep -c ' ok ' "$packages/log")"
 rm -rf "$packages/full" "$packages/full.mlpackage"
 
-# Every `test result:` line of every test program, added up; the MLX check counts its files, coremltools' its checks.
-awk -v others="$((${#pairs[@]} / 2 + checked))" '
+# Every `test result:` line of every test program, added up; the MLX check counts its files, the others their checks.
+awk -v others="$((${#pairs[@]} / 2 + checked + clients))" '
   /^test result:/ { passed += $4; failed += $6; skipped += $8 }
   END { printf "\n%d passed, %d failed, %d skipped\n", passed + others, failed, skipped }
 ' "$log"

@@ -28,9 +28,8 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from environment import ROOT, TARGET, Failed, make_venv, run, say  # noqa: E402
+from environment import ROOT, TARGET, TORCH_PINS, Failed, make_venv, run, say, torch_venv  # noqa: E402
 
-PINS = ["torch==2.13.0", "transformers==5.23.0", "numpy==2.4.6"]
 # A Core ML package takes clips of 30 s by default.
 SECONDS = 30
 DOCUMENT = ROOT / "docs/verify.md"
@@ -191,10 +190,9 @@ def check_trap(model, python, binaries, folder, fixture):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("binaries", nargs="?", type=Path, default=TARGET / "release")
-    parser.add_argument("--python", type=Path, help=f"an interpreter that has {', '.join(PINS)}")
+    parser.add_argument("--python", type=Path, help=f"an interpreter that has {', '.join(TORCH_PINS)}")
     arguments = parser.parse_args()
-    venv = Path(os.environ.get("MERT_TORCH_VENV", TARGET / "venv-torch"))
-    python, binaries = arguments.python or make_venv(venv, PINS), arguments.binaries.resolve()
+    python, binaries = arguments.python or make_venv(torch_venv(), TORCH_PINS), arguments.binaries.resolve()
     for name, rate in (("mert-tiny", 24_000), ("stable-layer-norm", 16_000)):
         with tempfile.TemporaryDirectory(prefix="gate_example-") as folder:
             model = check(name, rate, python, binaries, Path(folder))

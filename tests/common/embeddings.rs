@@ -52,7 +52,7 @@ pub(crate) fn run(arguments: &[&dyn AsRef<std::ffi::OsStr>]) -> (i32, String) {
 }
 
 /// The contents of an output in any format.
-#[derive(Debug, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Rows {
     /// File, window, frame.
     pub(crate) keys: Vec<(String, u64, Option<u64>)>,

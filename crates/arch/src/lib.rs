@@ -47,7 +47,7 @@ pub use infer::{InferError, InferredConfig, infer_config};
 pub use inventory::{CONV0_WEIGHT, Role, TensorSpec, inventory};
 pub use known::{KNOWN_CHECKPOINTS, KnownCheckpoint, known_by_sha256};
 pub use layout::Layout;
-pub use metadata::{Metadata, MetadataError};
+pub use metadata::{Metadata, MetadataError, TARGET_KEY};
 pub use model_files::{ADAPTER_CONFIG_FILE, CONFIG_FILE, PREPROCESSOR_FILES, WEIGHT_FILES};
 pub use preprocessor::{Preprocessor, PreprocessorConfig};
 pub use printable::{printable, printable_line};

@@ -9,6 +9,9 @@ use crate::{
     Config, ConfigError, Dtype, FINAL_PROJ, Layout, Preprocessor, TensorSpec, final_proj_inventory, inventory,
 };
 
+/// The key of the entry that names the program for which a file was written; a file of this toolkit has no such entry.
+pub const TARGET_KEY: &str = "target";
+
 /// The metadata of a converted file, in the string-to-string `__metadata__` of
 /// [safetensors](https://github.com/huggingface/safetensors#format).
 #[derive(Debug, Clone, PartialEq)]
@@ -48,6 +51,15 @@ pub enum MetadataError {
         "the file's metadata has no `{0}`, so it was not written by mert-convert; convert the original checkpoint first"
     )]
     Missing(&'static str),
+    /// The file was written for another program.
+    #[error(
+        "the file was written for another program (mert-convert --for {target}) and has its names and layout; for this \
+         toolkit, convert the checkpoint with `mert-convert INPUT NAME.safetensors`{}", hint(.target)
+    )]
+    OtherProgram {
+        /// The value of `--for`.
+        target: String,
+    },
     /// An entry has a value that mert-convert does not write.
     #[error("the file's metadata entry `{key}` is invalid: {reason}")]
     Invalid {
@@ -61,6 +73,11 @@ pub enum MetadataError {
     Config(#[from] ConfigError),
 }
 
+/// The addition for an output that is a checkpoint itself.
+fn hint(target: &str) -> &'static str {
+    if target == "hf" { ", where INPUT may be this folder" } else { "" }
+}
+
 impl MetadataError {
     fn invalid(key: &'static str, reason: impl Into<String>) -> Self {
         MetadataError::Invalid { key, reason: reason.into() }
@@ -72,6 +89,25 @@ impl Metadata {
     pub fn inventory(&self) -> Vec<TensorSpec> {
         let head = self.final_proj.map(|size| final_proj_inventory(&self.config, size));
         inventory(&self.config).into_iter().chain(head.into_iter().flatten()).collect()
+    }
+
+    /// What of the preprocessor no file of the model states, so that it is an assumption, and why; `None` if all is stated.
+    ///
+    /// [`Metadata::preprocessor_origin`] is `sampling_rate: ORIGIN; do_normalize: ORIGIN`, where the origin of an assumption
+    /// begins with `assumed: `.
+    pub fn assumed_preprocessor(&self) -> Option<String> {
+        let Preprocessor { do_normalize, sampling_rate } = self.preprocessor;
+        let (rate, normalize) = (format!("sampling_rate {sampling_rate}"), format!("do_normalize {do_normalize}"));
+        let Some(origin) = &self.preprocessor_origin else {
+            return Some(format!("{rate} and {normalize} (the converted file does not record them)"));
+        };
+        let (rate_origin, normalize_origin) = origin.split_once("; do_normalize: ")?;
+        let rate_origin = rate_origin.strip_prefix("sampling_rate: ")?;
+        let assumed: Vec<String> = [(rate, rate_origin), (normalize, normalize_origin)]
+            .into_iter()
+            .filter_map(|(value, origin)| Some(format!("{value} ({})", origin.strip_prefix("assumed: ")?)))
+            .collect();
+        (!assumed.is_empty()).then(|| assumed.join(" and "))
     }
 
     /// Returns the entries, sorted by key.
@@ -110,6 +146,9 @@ impl Metadata {
     /// [`MetadataError`] if the file is not a converted one or its entries contradict each other.
     pub fn from_lookup<'a>(get: impl Fn(&str) -> Option<&'a str>) -> Result<Self, MetadataError> {
         let entry = |key: &'static str| get(key).ok_or(MetadataError::Missing(key));
+        if let Some(target) = get(TARGET_KEY) {
+            return Err(MetadataError::OtherProgram { target: crate::printable_line(target) });
+        }
         let layout: Layout =
             entry("layout")?.parse().map_err(|reason: String| MetadataError::invalid("layout", reason))?;
         let dtype = entry("dtype")?.parse().map_err(|reason: String| MetadataError::invalid("dtype", reason))?;
@@ -221,6 +260,19 @@ mod tests {
     }
 
     #[test]
+    fn assumptions_are_told_from_statements() {
+        let assumed = |origin: Option<&str>| {
+            Metadata { preprocessor_origin: origin.map(str::to_string), ..example() }.assumed_preprocessor()
+        };
+        assert_eq!(assumed(Some("sampling_rate: config.json; do_normalize: --do-normalize")), None);
+        let half = assumed(Some("sampling_rate: assumed: HuBERT; most MERT; do_normalize: config.json")).unwrap();
+        assert_eq!(half, "sampling_rate 24000 (HuBERT; most MERT)");
+        let both = assumed(Some("sampling_rate: assumed: a; do_normalize: assumed: b; c")).unwrap();
+        assert_eq!(both, "sampling_rate 24000 (a) and do_normalize false (b; c)");
+        assert!(assumed(None).unwrap().contains("does not record"));
+    }
+
+    #[test]
     fn without_a_preprocessor_it_is_assumed() {
         let mut map = example().to_map();
         for key in ["sampling_rate", "do_normalize", "preprocessor_origin"] {
@@ -250,6 +302,14 @@ mod tests {
             let error = Metadata::from_lookup(|key| map.get(key).map(String::as_str)).unwrap_err().to_string();
             assert!(error.contains(word), "{key} {value:?}: {error}");
         }
+    }
+
+    #[test]
+    fn a_file_for_another_program_is_named() {
+        let mut map = example().to_map();
+        map.insert(TARGET_KEY.into(), "mlx-hubert".into());
+        let error = Metadata::from_lookup(|key| map.get(key).map(String::as_str)).unwrap_err();
+        assert!(error.to_string().contains("--for mlx-hubert"), "{error}");
     }
 
     #[test]

@@ -24,7 +24,7 @@
 //! |---|---|
 //! | `decode/` | audio files: containers, codecs, and what symphonia does not do |
 //! | `signature/` | the format of a file by its first bytes; it shares `id3v2.rs` and `mpeg.rs` with `decode/` |
-//! | `raw.rs`, `source.rs` | raw samples, and the interface of everything that yields samples |
+//! | `raw.rs`, `source.rs`, `shared.rs` | raw samples, the interface of everything that yields samples, and one source for several readers |
 //! | `resample.rs`, `window/`, `normalize.rs` | the other steps; `track.rs` combines them for a file |
 
 mod decode;
@@ -36,6 +36,7 @@ mod normalize;
 mod rate;
 mod raw;
 mod resample;
+mod shared;
 mod signature;
 mod source;
 mod track;
@@ -47,6 +48,7 @@ pub use error::AudioError;
 pub use normalize::normalize;
 pub use raw::RawPcm;
 pub use resample::Resampler;
+pub use shared::SharedSource;
 pub use signature::{Format, SUPPORTED_EXTENSIONS, has_audio_extension, identify};
 pub use source::Source;
 pub use track::Track;

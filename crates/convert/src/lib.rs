@@ -24,12 +24,14 @@
 //! - [`write`](mod@write): the output formats, a module for each.
 //! - `execute/`: the execution of a step.
 //! - `plan/`: the plan, as data.
+//! - `target/`: the programs for which models are written.
 //! - [`transform`]: the changes that a tensor can undergo, one small type for each.
 //! - `error/`: the errors, the problems that one error lists, and advice.
 
 mod error;
 mod execute;
 mod plan;
+mod target;
 pub mod transform;
 pub mod write;
 
@@ -38,6 +40,7 @@ pub use plan::{
     ConfigOrigin, Dropped, Evidence, LayerCut, Plan, PlanOptions, PlannedPreprocessor, PreprocessorOptions,
     PreprocessorOrigin, Recognized, Step, StepInput,
 };
+pub use target::{MODEL_FOLDER_FILES, MODEL_WEIGHTS, Target};
 
 /// The name and version that converted files carry.
 pub const GENERATOR: &str = concat!("mert-convert ", env!("CARGO_PKG_VERSION"));

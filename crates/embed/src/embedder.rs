@@ -1,9 +1,10 @@
-//! The embedding of one window of samples: the model, the selected hidden states, and the pooling of frames.
+//! The embedding of one window of samples: the model, the selected hidden states, their projection, and the pooling of
+//! frames.
 
 use mert_arch::LayerSelection;
 use mert_audio::{AudioError, normalize};
-use mert_runtime::{Model, Workspace};
-use mert_table::{Normalization, Pool};
+use mert_runtime::Model;
+use mert_table::{Normalization, Pool, Projection};
 
 use crate::EmbedError;
 use crate::pooling::{normalize_l2, pool};
@@ -13,8 +14,19 @@ use crate::pooling::{normalize_l2, pool};
 pub struct Embedder {
     model: Model,
     layers: Vec<usize>,
+    projection: Option<Projection>,
+    /// The values of a frame before it is pooled.
+    width: usize,
     pool: Pool,
     normalization: Normalization,
+}
+
+/// The memory that an [`Embedder`] reuses from window to window.
+#[derive(Debug, Default)]
+pub struct Workspace {
+    model: mert_runtime::Workspace,
+    /// The frames of one hidden state after the projection.
+    projected: Vec<f32>,
 }
 
 /// The vectors of one window.
@@ -39,7 +51,20 @@ impl Embedder {
         normalization: Normalization,
     ) -> Result<Self, EmbedError> {
         let layers = layers.resolve(model.config().num_hidden_states())?;
-        Ok(Embedder { model, layers, pool, normalization })
+        let width = model.config().hidden_size;
+        Ok(Embedder { model, layers, projection: None, width, pool, normalization })
+    }
+
+    /// The same embedder with the frames of each hidden state passed through `projection` before they are pooled.
+    ///
+    /// # Errors
+    /// [`EmbedError::NoProjection`] if the model's file does not keep it.
+    pub fn project(self, projection: Projection) -> Result<Self, EmbedError> {
+        let size = match projection {
+            Projection::FinalProj => self.model.final_proj_size(),
+        };
+        let width = size.ok_or(EmbedError::NoProjection { projection })?;
+        Ok(Embedder { projection: Some(projection), width, ..self })
     }
 
     /// The model's architecture.
@@ -67,6 +92,11 @@ impl Embedder {
         &self.layers
     }
 
+    /// The projection of frames, if there is one.
+    pub fn projection(&self) -> Option<Projection> {
+        self.projection
+    }
+
     /// The pooling of frames.
     pub fn pool(&self) -> Pool {
         self.pool
@@ -79,7 +109,7 @@ impl Embedder {
 
     /// The length of a vector.
     pub fn dim(&self) -> usize {
-        self.pool.dim(self.config().hidden_size)
+        self.pool.dim(self.width)
     }
 
     /// The memory that [`Embedder::embed`] uses, to be kept between windows.
@@ -119,11 +149,19 @@ impl Embedder {
         if self.normalizes() {
             normalize(samples)?;
         }
-        let (width, dim, stride) = (self.config().hidden_size, self.dim(), self.layers.len() * self.dim());
-        let (mut index, mut not_finite) = (0, None);
+        let Workspace { model: workspace, projected } = workspace;
+        let (width, dim, stride) = (self.width, self.dim(), self.layers.len() * self.dim());
+        let (mut index, mut failure) = (0, Ok(()));
         self.model.hidden_states_in(workspace, samples, &self.layers, |layer, state| {
-            if let Some(&value) = state.iter().find(|value| !value.is_finite()) {
-                not_finite.get_or_insert((layer, value));
+            let found = state.iter().find(|value| !value.is_finite());
+            let state = match self.projected(state, projected) {
+                Ok(state) => state,
+                Err(error) => return failure = Err(error),
+            };
+            if let Some(&value) = found.or_else(|| state.iter().find(|value| !value.is_finite()))
+                && failure.is_ok()
+            {
+                failure = Err(EmbedError::NotFinite { layer, value });
             }
             let vectors = values.chunks_exact_mut(stride).map(|row| &mut row[index * dim..][..dim]);
             // Without pooling each frame is a row; otherwise all frames are one.
@@ -136,6 +174,18 @@ impl Embedder {
             }
             index += 1;
         })?;
-        not_finite.map_or(Ok(()), |(layer, value)| Err(EmbedError::NotFinite { layer, value }))
+        failure
+    }
+
+    /// The frames of a hidden state as they are pooled: as they are, or `projected`.
+    fn projected<'a>(&self, state: &'a [f32], projected: &'a mut Vec<f32>) -> Result<&'a [f32], EmbedError> {
+        match self.projection {
+            None => Ok(state),
+            Some(Projection::FinalProj) => {
+                projected.resize(state.len() / self.config().hidden_size * self.width, 0.0);
+                self.model.final_proj(state, projected)?;
+                Ok(projected)
+            }
+        }
     }
 }

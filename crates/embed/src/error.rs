@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use mert_arch::{SelectionError, printable_line};
 use mert_audio::AudioError;
 use mert_fs::FsError;
-use mert_table::{TableError, printable_path};
+use mert_table::{Projection, TableError, printable_path};
 use thiserror::Error;
 
 /// The reason why a run ended, or why a file was left out.
@@ -22,6 +22,36 @@ pub enum EmbedError {
     /// The audio cannot be decoded or embedded.
     #[error(transparent)]
     Audio(#[from] AudioError),
+    /// The model's file does not keep the head that frames are to be passed through.
+    #[error(
+        "--project {projection}: the model's file has no {projection}. Convert the original checkpoint again with \
+         `mert-convert --keep {projection}`"
+    )]
+    NoProjection {
+        /// The projection.
+        projection: Projection,
+    },
+    /// The encoders of a run cannot be combined.
+    #[error("the encoders cannot be combined: {reason}")]
+    Hybrid {
+        /// The contradiction and what to do.
+        reason: String,
+    },
+    /// Two inputs would have the same file of features.
+    #[error(
+        "{} and {} would both be written to {}: give them in two runs with two folders",
+        printable_path(first),
+        printable_path(second),
+        printable_path(output)
+    )]
+    SameOutput {
+        /// An input.
+        first: PathBuf,
+        /// The other input.
+        second: PathBuf,
+        /// The file of both.
+        output: PathBuf,
+    },
     /// There is no input.
     #[error("no inputs: give files, folders or --list FILE")]
     NoInputs,
@@ -169,11 +199,6 @@ impl EmbedError {
     /// The error of a field of the configuration file at `path`.
     pub fn config(path: &Path, reason: impl Into<String>) -> Self {
         EmbedError::Config { path: path.to_path_buf(), reason: reason.into() }
-    }
-
-    /// The error of the field `layer` of the configuration file at `path`.
-    pub(crate) fn layer(path: &Path, error: &SelectionError) -> Self {
-        EmbedError::config(path, format!("layer: {error}"))
     }
 
     /// The operating system's `source` while `path` was written.

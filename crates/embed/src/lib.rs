@@ -1,8 +1,8 @@
 //! Embeddings of audio files with a converted MERT or HuBERT model.
 //!
-//! Data flows one way: [`inputs`] finds files, [`run`] decodes them on threads of their own while the [`Embedder`] runs
-//! the model, a [`Journal`] keeps what is done, and [`write_output`] writes the table. [`StreamingEmbedder`] embeds
-//! live sound, block by block.
+//! Data flows one way: [`inputs`] finds files, [`run`] decodes them on threads of their own while the [`Embedder`]s of
+//! one or several [`Encoders`] run the models, a [`Journal`] keeps what is done, and [`write_output`] writes the table, or
+//! [`write_output_folder`] a file for each input. [`StreamingEmbedder`] embeds live sound, block by block.
 //!
 //! ```
 //! use mert_audio::{Damage, Tail, Track, WindowPolicy};
@@ -25,28 +25,33 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod alignment;
 mod config;
 mod embedder;
+mod encoders;
 mod error;
 pub mod failures;
 pub mod inputs;
 mod journal;
 mod output;
+mod output_folder;
 mod pipeline;
 mod pooling;
 mod settings;
 mod streaming;
 mod update;
 
-pub use config::EmbedConfig;
-pub use embedder::{Embedder, Embedding};
+pub use config::{EmbedConfig, EncoderChoice, EncoderConfig};
+pub use embedder::{Embedder, Embedding, Workspace};
+pub use encoders::{Encoder, Encoders, ModelFile};
 pub use error::EmbedError;
 pub use journal::Journal;
 #[doc(hidden)]
 pub use journal::parse_journal;
-pub use mert_table::{FileVersion, Normalization, Pool, Provenance};
+pub use mert_table::{FileVersion, Normalization, Pool, Projection, Provenance};
 pub use output::write_output;
+pub use output_folder::{files_in_folder, provenance_file, write_output_folder};
 pub use pipeline::{Event, Summary, run};
-pub use settings::{InputOptions, ModelFile, provenance};
+pub use settings::{InputOptions, provenance};
 pub use streaming::{StreamedWindow, StreamingEmbedder, StreamingOptions};
 pub use update::Update;

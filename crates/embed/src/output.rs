@@ -27,11 +27,11 @@ pub fn write_output(
 }
 
 /// The rows of finished files.
-struct JournalRows<'a> {
-    provenance: &'a Provenance,
+pub(crate) struct JournalRows<'a> {
+    pub(crate) provenance: &'a Provenance,
     /// Files with rows, in the order of the inputs.
-    inputs: Vec<&'a Input>,
-    journal: &'a mut Journal,
+    pub(crate) inputs: Vec<&'a Input>,
+    pub(crate) journal: &'a mut Journal,
 }
 
 impl RowSource for JournalRows<'_> {

@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
-use mert_audio::{AudioError, RawPcm, Source, Track, Window, Windows};
-use mert_runtime::Workspace;
+use mert_audio::{AudioError, RawPcm, SharedSource, Source, Track, Window, Windows};
 
+use crate::EmbedError;
+use crate::embedder::Workspace;
+use crate::encoders::Encoders;
 use crate::inputs::Input;
 use crate::journal::{Journal, OpenFile};
 use crate::settings::InputOptions;
-use crate::{EmbedError, Embedder};
 
 /// An event during a run.
 #[derive(Debug)]
@@ -54,7 +55,8 @@ pub struct Summary {
 
 /// A message from a decoding thread to the thread that runs the model. The numbers are indices of inputs.
 enum Message {
-    Window(usize, Window),
+    /// A window at the rate of each encoder.
+    Window(usize, Vec<Window>),
     Done(usize, Vec<String>),
     Failed(usize, EmbedError),
 }
@@ -69,7 +71,7 @@ enum Message {
 /// [`EmbedError::Write`] if the journal cannot be written.
 pub fn run(
     inputs: &[Input],
-    embedder: &Embedder,
+    encoders: &Encoders,
     options: &InputOptions,
     jobs: NonZero<usize>,
     journal: &mut Journal,
@@ -87,7 +89,7 @@ pub fn run(
             scope.spawn(move || {
                 while let Some(&index) = pending.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let stopped = stop.load(Ordering::Relaxed);
-                    if stopped || read(index, &inputs[index], embedder, options, &sender).is_err() {
+                    if stopped || read(index, &inputs[index], encoders, options, &sender).is_err() {
                         return;
                     }
                 }
@@ -95,7 +97,7 @@ pub fn run(
         }
         drop(sender);
         // The threads end when the receiver is dropped, which is when this returns.
-        let mut consumer = Consumer::new(inputs, embedder, journal, &mut on_event, &mut summary);
+        let mut consumer = Consumer::new(inputs, encoders, journal, &mut on_event, &mut summary);
         receiver
             .into_iter()
             .take_while(|_| !stop.load(Ordering::Relaxed))
@@ -113,19 +115,19 @@ struct Disconnected;
 fn read(
     index: usize,
     input: &Input,
-    embedder: &Embedder,
+    encoders: &Encoders,
     options: &InputOptions,
     sender: &SyncSender<Message>,
 ) -> Result<(), Disconnected> {
     let send = |message| sender.send(message).map_err(|_| Disconnected);
     let mut sent = Ok(());
-    let mut on_window = |window: Window| {
-        sent = send(Message::Window(index, window));
+    let mut on_window = |windows: Vec<Window>| {
+        sent = send(Message::Window(index, windows));
         sent.is_ok()
     };
     let result = match input.is_stdin() {
-        true => read_stdin(embedder, options, &mut on_window),
-        false => read_file(&input.path, embedder, options, &mut on_window),
+        true => read_stdin(encoders, options, &mut on_window),
+        false => read_file(&input.path, encoders, options, &mut on_window),
     };
     sent?;
     send(match result {
@@ -137,42 +139,58 @@ fn read(
 
 fn read_file(
     path: &Path,
-    embedder: &Embedder,
+    encoders: &Encoders,
     options: &InputOptions,
-    on_window: &mut impl FnMut(Window) -> bool,
+    on_window: &mut impl FnMut(Vec<Window>) -> bool,
 ) -> Result<Vec<String>, AudioError> {
-    let track = Track::open(path, embedder.sample_rate(), options.read_options())?;
-    let mut windows = track.windows(&options.window, options.tail, embedder.min_samples())?;
-    read_windows(&mut windows, on_window)?;
-    match windows.source().channels_cancel() {
+    let track = Track::open(path, encoders.first().embedder.sample_rate(), options.read_options())?;
+    let mut windows = track.windows_for(&encoders.inputs(), &options.window, options.tail)?;
+    let note = read_windows(encoders, &mut windows, on_window)?;
+    let Some(source) = windows.first().map(|windows| windows.source().source()) else { return Ok(Vec::new()) };
+    match source.channels_cancel() {
         true => Err(AudioError::ChannelsCancel),
-        false => Ok(windows.source().notes().to_vec()),
+        false => Ok(source.notes().iter().cloned().chain(note).collect()),
     }
 }
 
 fn read_stdin(
-    embedder: &Embedder,
+    encoders: &Encoders,
     options: &InputOptions,
-    on_window: &mut impl FnMut(Window) -> bool,
+    on_window: &mut impl FnMut(Vec<Window>) -> bool,
 ) -> Result<Vec<String>, AudioError> {
     let rate = options.input_rate.unwrap_or(0);
-    let source = RawPcm::new(std::io::stdin().lock(), rate)?;
-    let (InputOptions { window, tail, .. }, min_samples) = (options, embedder.min_samples());
-    let mut windows = Windows::new(source, embedder.sample_rate(), window, *tail, min_samples, None)?;
-    read_windows(&mut windows, on_window)?;
-    Ok(Vec::new())
+    let inputs = encoders.inputs();
+    let sources = SharedSource::split(RawPcm::new(std::io::stdin().lock(), rate)?, inputs.len());
+    let windows = inputs.iter().zip(sources).map(|(&(rate, min_samples), source)| {
+        Windows::new(source, rate, &options.window, options.tail, min_samples, None)
+    });
+    let mut windows: Vec<_> = windows.collect::<Result<_, _>>()?;
+    Ok(read_windows(encoders, &mut windows, on_window)?.into_iter().collect())
 }
 
+/// Passes each window, at the rate of each encoder, to `on_window`. A note says if an encoder has windows that another has
+/// not.
 fn read_windows<S: Source>(
-    windows: &mut Windows<S>,
-    on_window: &mut impl FnMut(Window) -> bool,
-) -> Result<(), AudioError> {
-    while let Some(window) = windows.next_window()? {
-        if !on_window(window) {
-            break;
+    encoders: &Encoders,
+    windows: &mut [Windows<S>],
+    on_window: &mut impl FnMut(Vec<Window>) -> bool,
+) -> Result<Option<String>, AudioError> {
+    loop {
+        let next: Vec<Option<Window>> = windows.iter_mut().map(Windows::next_window).collect::<Result<_, _>>()?;
+        let missing = next.iter().position(Option::is_none);
+        let present: Vec<Window> = next.into_iter().flatten().collect();
+        match (missing, present.first().map(|window| window.index)) {
+            (None, Some(_)) if on_window(present) => {}
+            (None, _) | (_, None) => return Ok(None),
+            // The length of a track in samples is rounded at each rate.
+            (Some(missing), Some(index)) => {
+                let name = encoders.iter().nth(missing).map_or("", |encoder| &encoder.name);
+                return Ok(Some(format!(
+                    "window {index} is left out: the track ends within a sample of it, and at the rate of {name} before"
+                )));
+            }
         }
     }
-    Ok(())
 }
 
 /// A file some of whose windows were embedded.
@@ -186,8 +204,8 @@ struct PartialFile {
 /// The side of a run that embeds windows and keeps them in the journal.
 struct Consumer<'a, F> {
     inputs: &'a [Input],
-    embedder: &'a Embedder,
-    workspace: Workspace,
+    encoders: &'a Encoders,
+    workspaces: Vec<Workspace>,
     journal: &'a mut Journal,
     on_event: &'a mut F,
     summary: &'a mut Summary,
@@ -198,28 +216,29 @@ struct Consumer<'a, F> {
 impl<'a, F: FnMut(Event<'_>)> Consumer<'a, F> {
     fn new(
         inputs: &'a [Input],
-        embedder: &'a Embedder,
+        encoders: &'a Encoders,
         journal: &'a mut Journal,
         on_event: &'a mut F,
         summary: &'a mut Summary,
     ) -> Self {
-        let (workspace, partial) = (embedder.workspace(), HashMap::new());
-        Consumer { inputs, embedder, workspace, journal, on_event, summary, partial }
+        let (workspaces, partial) = (encoders.workspaces(), HashMap::new());
+        Consumer { inputs, encoders, workspaces, journal, on_event, summary, partial }
     }
 
     /// Handles a message. An error is one of the journal and ends the run.
     fn on_message(&mut self, message: Message) -> Result<(), EmbedError> {
         match message {
-            Message::Window(index, window) => self.on_window(index, window),
+            Message::Window(index, windows) => self.on_window(index, windows),
             Message::Done(index, notes) => self.on_end(index, Ok(notes)),
             Message::Failed(index, error) => self.on_end(index, Err(error)),
         }
     }
 
-    /// Embeds a window, unless the model has failed on the file already.
-    fn on_window(&mut self, index: usize, mut window: Window) -> Result<(), EmbedError> {
-        let Consumer { embedder, journal, .. } = self;
-        let rate = embedder.sample_rate();
+    /// Embeds a window, which `windows` has at the rate of each encoder, unless a model has failed on the file already.
+    fn on_window(&mut self, index: usize, mut windows: Vec<Window>) -> Result<(), EmbedError> {
+        let Consumer { encoders, journal, .. } = self;
+        let Some(window) = windows.first() else { return Ok(()) };
+        let rate = encoders.first().embedder.sample_rate();
         let partial = self.partial.entry(index).or_insert_with(|| PartialFile {
             file: journal.start_file(),
             silent: Vec::new(),
@@ -228,10 +247,10 @@ impl<'a, F: FnMut(Event<'_>)> Consumer<'a, F> {
         if partial.failure.is_some() {
             return Ok(());
         }
-        let (start, samples) = (window.start, window.samples.len() as u64);
-        match embedder.embed(&mut self.workspace, &mut window.samples, rate) {
+        let (number, start, samples) = (window.index as u32, window.start, window.samples.len() as u64);
+        match encoders.embed(&mut self.workspaces, &mut windows) {
             Ok(embedding) => {
-                journal.add(&mut partial.file, (window.index as u32, start, samples), &embedding)?;
+                journal.add(&mut partial.file, (number, start, samples), &embedding)?;
                 (self.on_event)(Event::Window { seconds: samples as f64 / f64::from(rate) });
             }
             Err(EmbedError::Audio(AudioError::Silent { value })) => {
@@ -266,7 +285,9 @@ impl<'a, F: FnMut(Event<'_>)> Consumer<'a, F> {
         mut notes: Vec<String>,
     ) -> Result<(OpenFile, Vec<String>), EmbedError> {
         let Some(PartialFile { file, silent, failure }) = partial else {
-            return Err(AudioError::TooShort { samples: 0, needed: self.embedder.min_samples() }.into());
+            return Err(
+                AudioError::TooShort { samples: 0, needed: self.encoders.first().embedder.min_samples() }.into()
+            );
         };
         if let Some(error) = failure {
             return Err(error);

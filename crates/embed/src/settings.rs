@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use mert_audio::{Damage, ReadOptions, Seconds, Tail, WindowPolicy};
-use mert_runtime::{DeviceKind, Dtype};
+use mert_runtime::DeviceKind;
 use mert_table as table;
-use mert_table::{Arithmetic, Device, Provenance};
+use mert_table::{Alignment, Arithmetic, Device, Hybrid, OtherEncoder, Provenance};
 
-use crate::Embedder;
+use crate::encoders::{Encoder, Encoders};
 
 /// The options for decoding inputs and cutting them into windows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,29 +31,16 @@ impl InputOptions {
     }
 }
 
-/// The provenance of a model's file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ModelFile {
-    /// SHA-256 of the file, in lower-case hexadecimal.
-    pub sha256: String,
-    /// The checkpoint's licence, where it is known.
-    pub license: Option<String>,
-}
-
-/// The provenance of what `embedder` computes from inputs read with `options`, with `dtype` arithmetic on `device`.
-pub fn provenance(
-    embedder: &Embedder,
-    options: &InputOptions,
-    model: &ModelFile,
-    dtype: Dtype,
-    device: DeviceKind,
-) -> Provenance {
+/// The provenance of what `encoders` compute from inputs read with `options`.
+pub fn provenance(encoders: &Encoders, options: &InputOptions) -> Provenance {
+    let Encoder { embedder, file, .. } = encoders.first();
     let config = embedder.config();
     Provenance {
         generator: concat!("mert-embed ", env!("CARGO_PKG_VERSION")).to_string(),
-        model_sha256: model.sha256.clone(),
-        license: model.license.clone(),
+        model_sha256: file.sha256.clone(),
+        license: file.license.clone(),
         hidden_states: embedder.layers().to_vec(),
+        projection: embedder.projection(),
         pool: embedder.pool(),
         normalize: embedder.normalization(),
         window: recorded_window(&options.window),
@@ -69,18 +56,49 @@ pub fn provenance(
         ffmpeg: options.ffmpeg.map(ToString::to_string),
         sample_rate: embedder.sample_rate(),
         do_normalize: embedder.normalizes(),
+        assumed: file.assumed.clone(),
         dim: embedder.dim(),
         frame_hop: config.conv_stride.iter().product(),
         frame_length: config.receptive_field(),
-        arithmetic: Arithmetic {
-            dtype,
-            device: match device {
-                DeviceKind::Cpu => Device::Cpu,
-                DeviceKind::Metal => Device::Metal,
-                DeviceKind::Cuda => Device::Cuda,
-            },
-        },
+        arithmetic: arithmetic(encoders.first()),
+        hybrid: hybrid(encoders),
     }
+}
+
+/// The encoders after the first, if there are any.
+fn hybrid(encoders: &Encoders) -> Option<Hybrid> {
+    let others: Vec<OtherEncoder> = encoders.others().iter().map(other).collect();
+    let Encoder { name, embedder, .. } = encoders.first();
+    let alignment = if embedder.pool().has_frames() { Alignment::NearestFrame } else { Alignment::Window };
+    (!others.is_empty()).then(|| Hybrid { first: name.clone(), alignment, others })
+}
+
+fn other(encoder: &Encoder) -> OtherEncoder {
+    let Encoder { name, embedder, file, .. } = encoder;
+    let config = embedder.config();
+    OtherEncoder {
+        name: name.clone(),
+        model_sha256: file.sha256.clone(),
+        license: file.license.clone(),
+        hidden_states: embedder.layers().to_vec(),
+        pool: embedder.pool(),
+        sample_rate: embedder.sample_rate(),
+        do_normalize: embedder.normalizes(),
+        assumed: file.assumed.clone(),
+        dim: embedder.dim(),
+        frame_hop: config.conv_stride.iter().product(),
+        frame_length: config.receptive_field(),
+        arithmetic: arithmetic(encoder),
+    }
+}
+
+fn arithmetic(encoder: &Encoder) -> Arithmetic {
+    let device = match encoder.device {
+        DeviceKind::Cpu => Device::Cpu,
+        DeviceKind::Metal => Device::Metal,
+        DeviceKind::Cuda => Device::Cuda,
+    };
+    Arithmetic { dtype: encoder.dtype, device }
 }
 
 /// A window policy in the words of the table's schema.

@@ -1,8 +1,8 @@
 //! Embeddings of live sound: blocks of samples in, an embedding for each hop out.
 
 use mert_audio::{AudioError, Resampler, Seconds};
-use mert_runtime::Workspace;
 
+use crate::embedder::Workspace;
 use crate::{EmbedError, Embedder};
 
 /// The options of a [`StreamingEmbedder`].
@@ -25,7 +25,7 @@ pub struct StreamingOptions {
 /// that pushes them.
 ///
 /// After the first embedding, nothing is allocated within `rayon::ThreadPool::install` on a CPU in f32; outside,
-/// rayon's queue takes 1.5 kB for every 63 hidden states ([`Workspace`] says more).
+/// rayon's queue takes 1.5 kB for every 63 hidden states ([`mert_runtime::Workspace`] says more).
 ///
 /// ```
 /// use mert_embed::{Embedder, Pool, StreamingEmbedder, StreamingOptions};

@@ -24,8 +24,12 @@ impl<'a> Table<'a> {
         self.source.rows()
     }
 
-    /// The shape of all vectors: `(rows, dim)` for one hidden state, `(rows, hidden states, dim)` for several.
+    /// The shape of all vectors: `(rows, dim)` for one hidden state, `(rows, hidden states, dim)` for several; for several
+    /// encoders, whose vectors may differ in length, `(rows, values)`.
     pub(crate) fn shape(&self) -> Vec<u64> {
+        if self.provenance.hybrid.is_some() {
+            return vec![self.rows(), self.provenance.values_per_row() as u64];
+        }
         let (layers, dim) = (self.provenance.hidden_states.len() as u64, self.provenance.dim as u64);
         if layers == 1 { vec![self.rows(), dim] } else { vec![self.rows(), layers, dim] }
     }
@@ -62,7 +66,7 @@ impl<'a> Table<'a> {
         check_count(count, rows)
     }
 
-    /// Passes each row's file, position and vectors `(hidden states, dim)` to `on_row`.
+    /// Passes each row's file, position and vectors, one after the other, to `on_row`.
     pub(crate) fn for_each_row(
         &mut self,
         mut on_row: impl FnMut(&SourceFile, &Position, &[f32]) -> io::Result<()>,

@@ -1,6 +1,7 @@
 //! Tables of embeddings: their schema and provenance, and writers and readers of five formats.
 //!
-//! A row is a window of a file, or without pooling a frame of a window, and has one vector for each hidden state. Rows
+//! A row is a window of a file, or without pooling a frame of a window, and has one vector for each hidden state, of one
+//! encoder or of several. Rows
 //! come to [`write()`] through a [`RowSource`] and leave a [`TableReader`] one at a time, so that memory does not grow
 //! with the vectors of a table.
 //!
@@ -18,6 +19,7 @@
 //!     model_sha256: "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".into(),
 //!     license: None,
 //!     hidden_states: vec![6],
+//!     projection: None,
 //!     pool: Pool::Mean,
 //!     normalize: Normalization::None,
 //!     window: WindowPolicy::Sliding { length: Duration::from_secs(5), hop: Duration::from_secs(5) },
@@ -26,10 +28,12 @@
 //!     ffmpeg: None,
 //!     sample_rate: 24_000,
 //!     do_normalize: true,
+//!     assumed: None,
 //!     dim: 3,
 //!     frame_hop: 320,
 //!     frame_length: 400,
 //!     arithmetic: Arithmetic { dtype: Dtype::F32, device: Device::Cpu },
+//!     hybrid: None,
 //! };
 //!
 //! let mut rows = MemoryRows::default();
@@ -69,12 +73,15 @@ mod writer;
 pub use error::TableError;
 pub use file_name::{escape, printable_path, unescape};
 pub use format::{Format, files_of, rows_file};
-pub use provenance::{Arithmetic, Damage, Device, Normalization, Pool, Provenance, Tail, WindowPolicy};
+pub use provenance::{
+    Alignment, Arithmetic, Damage, Device, Hybrid, Normalization, OtherEncoder, Pool, Projection, Provenance, Tail,
+    Vector, WindowPolicy,
+};
 pub use read_rows::Settings;
 pub use reader::TableReader;
 pub use row::{FileVersion, Position, Row, SourceFile};
 pub use source::{MemoryRows, RowSource};
-pub use writer::write;
+pub use writer::{write, write_array};
 
 /// The result of writing or reading a table.
 pub(crate) type Result<T, E = TableError> = std::result::Result<T, E>;

@@ -29,7 +29,7 @@ pub(crate) struct Header {
     /// `None` for a table of lines without any.
     pub(crate) settings: Option<Settings>,
     pub(crate) model_sha256: Option<String>,
-    /// `None` where the format does not record them.
+    /// Those of the first encoder; `None` where the format does not record them.
     pub(crate) hidden_states: Option<Vec<usize>>,
     /// Values per row.
     pub(crate) width: usize,
@@ -45,7 +45,7 @@ impl Header {
 impl From<Provenance> for Header {
     fn from(provenance: Provenance) -> Self {
         Header {
-            model_sha256: Some(provenance.model_sha256.clone()),
+            model_sha256: Some(provenance.models_sha256()),
             hidden_states: Some(provenance.hidden_states.clone()),
             width: provenance.values_per_row(),
             settings: Some(Settings::Full(Box::new(provenance))),

@@ -38,17 +38,17 @@ impl TableReader {
         self.header.settings.as_ref()
     }
 
-    /// SHA-256 of the model's file, in hexadecimal; `None` for a `.npy` or `.jsonl` without rows.
+    /// SHA-256 of the model's file, in hexadecimal, of several models with `+` between them; `None` for a `.npy` or `.jsonl` without rows.
     pub fn model_sha256(&self) -> Option<&str> {
         self.header.model_sha256.as_deref()
     }
 
-    /// The hidden states, ascending; `None` for a `.npy`, which does not record them, and for a `.jsonl` without rows.
+    /// The hidden states of the first encoder, ascending; `None` for a `.npy`, which does not record them, and for a `.jsonl` without rows.
     pub fn hidden_states(&self) -> Option<&[usize]> {
         self.header.hidden_states.as_deref()
     }
 
-    /// Values per row, of all hidden states together; 0 for a `.jsonl` without rows.
+    /// Values per row, of all vectors together; 0 for a `.jsonl` without rows.
     pub fn values_per_row(&self) -> usize {
         self.header.width
     }

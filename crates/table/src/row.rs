@@ -61,7 +61,7 @@ pub struct Row<'a> {
     pub start: f64,
     /// End of the window or frame, in seconds from the start of the file.
     pub end: f64,
-    /// The vectors, `(hidden states, dim)`; empty if only positions are read.
+    /// The vectors, `(hidden states, dim)`, of several encoders one after the other; empty if only positions are read.
     pub values: &'a [f32],
 }
 

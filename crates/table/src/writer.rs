@@ -18,11 +18,7 @@ use crate::{Result, TableError};
 /// [`TableError::Format`], [`TableError::NoValues`], [`TableError::Write`].
 pub fn write(path: &Path, provenance: &Provenance, rows: &mut dyn RowSource) -> Result<()> {
     let format = Format::of(path)?;
-    if provenance.values_per_row() == 0 {
-        let hidden_states = provenance.hidden_states.len();
-        return Err(TableError::NoValues { hidden_states, dim: provenance.dim });
-    }
-    let mut table = Table::new(provenance, rows);
+    let mut table = table(provenance, rows)?;
     if format == Format::Npy {
         // Rows without an array do no harm after a crash; an array without its rows could not be used.
         replace_file(&rows_file(path), |file| jsonl::write_positions(&mut table, file))?;
@@ -35,4 +31,23 @@ pub fn write(path: &Path, provenance: &Provenance, rows: &mut dyn RowSource) -> 
         Format::Jsonl => jsonl::write(&mut table, file),
     })?;
     Ok(())
+}
+
+/// Writes the vectors of all rows to `path` as a `.npy` alone, without the file of its rows, and replaces an existing one.
+/// The file appears whole or not at all.
+///
+/// # Errors
+/// [`TableError::NoValues`], [`TableError::Write`].
+pub fn write_array(path: &Path, provenance: &Provenance, rows: &mut dyn RowSource) -> Result<()> {
+    let mut table = table(provenance, rows)?;
+    Ok(replace_file(path, |file| npy::write(&mut table, file))?)
+}
+
+/// The table of `rows`, which have values.
+fn table<'a>(provenance: &'a Provenance, rows: &'a mut dyn RowSource) -> Result<Table<'a>> {
+    if provenance.values_per_row() == 0 {
+        let hidden_states = provenance.hidden_states.len();
+        return Err(TableError::NoValues { hidden_states, dim: provenance.dim });
+    }
+    Ok(Table::new(provenance, rows))
 }

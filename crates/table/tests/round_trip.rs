@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use mert_arch::Dtype;
 use mert_table::{
-    Arithmetic, Damage, Device, FileVersion, MemoryRows, Normalization, Pool, Position, Provenance, Settings,
-    SourceFile, TableError, TableReader, Tail, WindowPolicy, escape, rows_file, write,
+    Alignment, Arithmetic, Damage, Device, FileVersion, Hybrid, MemoryRows, Normalization, OtherEncoder, Pool,
+    Position, Projection, Provenance, Settings, SourceFile, TableError, TableReader, Tail, WindowPolicy, escape,
+    rows_file, write,
 };
 use proptest::prelude::*;
 
@@ -61,6 +62,33 @@ fn version() -> impl Strategy<Value = Option<FileVersion>> {
     prop::option::of(version)
 }
 
+/// Further encoders, with other hidden states and lengths of vectors.
+fn hybrid() -> impl Strategy<Value = Option<Hybrid>> {
+    let layers = prop::collection::btree_set(0usize..25, 1..4);
+    let other = ("[0-9a-f]{64}", layers, 1usize..9, prop::sample::select(Pool::ALL)).prop_map(
+        |(model_sha256, layers, dim, pool)| OtherEncoder {
+            name: "wav2vec".into(),
+            model_sha256,
+            license: None,
+            hidden_states: layers.into_iter().collect(),
+            pool,
+            sample_rate: 16_000,
+            do_normalize: false,
+            assumed: None,
+            dim,
+            frame_hop: 320,
+            frame_length: 400,
+            arithmetic: Arithmetic { dtype: Dtype::F32, device: Device::Cpu },
+        },
+    );
+    let hybrid = (other, prop::sample::select(Alignment::ALL)).prop_map(|(other, alignment)| Hybrid {
+        first: "mert".into(),
+        alignment,
+        others: vec![other],
+    });
+    prop::option::of(hybrid)
+}
+
 fn provenance() -> impl Strategy<Value = Provenance> {
     let duration = || (1u64..86_400_000_000).prop_map(Duration::from_micros);
     let window = prop_oneof![
@@ -78,12 +106,13 @@ fn provenance() -> impl Strategy<Value = Provenance> {
     );
     let texts = ("\\PC{0,12}", "[0-9a-f]{64}", prop::option::of("\\PC{1,9}"), prop::option::of("\\PC{0,9}"));
     let layers = prop::collection::btree_set(0usize..25, 1..4);
-    (texts, layers, words, window, any::<bool>(), 1usize..9).prop_map(
-        |((generator, model_sha256, license, ffmpeg), layers, words, window, do_normalize, dim)| Provenance {
+    (texts, layers, words, window, any::<bool>(), 1usize..9, hybrid()).prop_map(
+        |((generator, model_sha256, license, ffmpeg), layers, words, window, do_normalize, dim, hybrid)| Provenance {
             generator,
             model_sha256,
             license,
             hidden_states: layers.into_iter().collect(),
+            projection: do_normalize.then_some(Projection::FinalProj),
             pool: words.0,
             normalize: words.1,
             window,
@@ -92,10 +121,12 @@ fn provenance() -> impl Strategy<Value = Provenance> {
             ffmpeg,
             sample_rate: 24_000,
             do_normalize,
+            assumed: (dim > 4).then(|| "do_normalize".to_string()),
             dim,
             frame_hop: 320,
             frame_length: 400,
             arithmetic: Arithmetic { dtype: words.5, device: words.4 },
+            hybrid,
         },
     )
 }
@@ -176,7 +207,7 @@ proptest! {
             }
             prop_assert_eq!(matches!(table.settings(), Some(Settings::Full(_))), records_all);
             if records_all || !expected.is_empty() {
-                prop_assert_eq!(table.model_sha256(), Some(&*case.provenance.model_sha256));
+                prop_assert_eq!(table.model_sha256(), Some(&*case.provenance.models_sha256()));
                 prop_assert_eq!(table.values_per_row(), case.provenance.values_per_row());
                 let layers = (format != "npy").then_some(&case.provenance.hidden_states[..]);
                 prop_assert_eq!(table.hidden_states(), layers);
@@ -271,6 +302,7 @@ fn example() -> Case {
         model_sha256: "0".repeat(64),
         license: None,
         hidden_states: vec![0, 6],
+        projection: None,
         pool: Pool::Mean,
         normalize: Normalization::None,
         window: WindowPolicy::Whole,
@@ -279,10 +311,12 @@ fn example() -> Case {
         ffmpeg: None,
         sample_rate: 24_000,
         do_normalize: true,
+        assumed: None,
         dim: 2,
         frame_hop: 320,
         frame_length: 400,
         arithmetic: Arithmetic { dtype: Dtype::F32, device: Device::Cpu },
+        hybrid: None,
     };
     let position = |window| Position { file: 0, window, frame: None, start: f64::from(window), end: 3.0 };
     let rows = (0..3).map(|window| (position(window), vec![0.5, -1.0, 2.0, window as f32])).collect();

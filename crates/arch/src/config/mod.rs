@@ -1,6 +1,7 @@
 //! The configuration: the fields of a `config.json` that the forward pass depends on.
 
 mod architecture;
+mod class_fields;
 mod error;
 mod field;
 mod json;

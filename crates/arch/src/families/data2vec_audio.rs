@@ -33,6 +33,17 @@ impl Family for Data2VecAudioConfig {
         }
     }
 
+    fn foreign_fields(&self) -> &'static [&'static str] {
+        &[
+            "deepnorm",
+            "attention_relax",
+            "sample_rate",
+            "feat_proj_layer_norm",
+            "feat_extract_norm",
+            "do_stable_layer_norm",
+        ]
+    }
+
     fn default_config(&self) -> Config {
         Config {
             model: ModelConfig::Data2VecAudio(*self),

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Family, FamilyNames};
+use super::{Family, FamilyNames, MERT_FIELDS};
 use crate::{Config, ModelConfig, PositionalConv};
 
 /// The fields that only HuBERT has.
@@ -25,6 +25,10 @@ impl Family for HubertConfig {
             prefix: "hubert.",
             usual_sampling_rate: 16_000,
         }
+    }
+
+    fn foreign_fields(&self) -> &'static [&'static str] {
+        MERT_FIELDS
     }
 
     fn default_config(&self) -> Config {

@@ -21,6 +21,10 @@ impl Family for Mert {
         }
     }
 
+    fn foreign_fields(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     fn default_config(&self) -> Config {
         Config { model: ModelConfig::Mert, ..Config::default() }
     }

@@ -66,6 +66,12 @@ pub struct FamilyNames {
     pub usual_sampling_rate: u32,
 }
 
+/// The fields that only MERT has.
+const MERT_FIELDS: &[&str] = &["deepnorm", "attention_relax", "sample_rate"];
+
+/// The fields that wav2vec 2.0 and its closest relatives lack.
+const NOT_IN_WAV2VEC2: &[&str] = &["deepnorm", "attention_relax", "sample_rate", "feat_proj_layer_norm"];
+
 /// What a family's file decides. The defaults are HuBERT's.
 pub(crate) trait Family {
     /// The names of the family.
@@ -76,6 +82,9 @@ pub(crate) trait Family {
 
     /// Gives each field that the family's class does not read the value with which it computes.
     fn fix_fields(&self, _config: &mut Config) {}
+
+    /// The fields of [`Config`] that the family's class does not have.
+    fn foreign_fields(&self) -> &'static [&'static str];
 
     /// Checks the fields of the family.
     fn validate(&self, _config: &Config) -> Result<(), ConfigError> {

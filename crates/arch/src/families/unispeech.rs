@@ -1,6 +1,6 @@
 //! UniSpeech ([Wang et al. 2021](https://arxiv.org/abs/2101.07597)): wav2vec 2.0's encoder with other heads.
 
-use super::{Family, FamilyNames};
+use super::{Family, FamilyNames, NOT_IN_WAV2VEC2};
 use crate::{Config, ModelConfig};
 
 pub(super) struct UniSpeech;
@@ -14,6 +14,10 @@ impl Family for UniSpeech {
             prefix: "unispeech.",
             usual_sampling_rate: 16_000,
         }
+    }
+
+    fn foreign_fields(&self) -> &'static [&'static str] {
+        NOT_IN_WAV2VEC2
     }
 
     fn default_config(&self) -> Config {

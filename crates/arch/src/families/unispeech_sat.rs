@@ -1,6 +1,6 @@
 //! UniSpeech-SAT ([Chen et al. 2021](https://arxiv.org/abs/2110.05752)): wav2vec 2.0's encoder with heads for speakers.
 
-use super::{Family, FamilyNames};
+use super::{Family, FamilyNames, NOT_IN_WAV2VEC2};
 use crate::{Config, ModelConfig};
 
 pub(super) struct UniSpeechSat;
@@ -14,6 +14,10 @@ impl Family for UniSpeechSat {
             prefix: "unispeech_sat.",
             usual_sampling_rate: 16_000,
         }
+    }
+
+    fn foreign_fields(&self) -> &'static [&'static str] {
+        NOT_IN_WAV2VEC2
     }
 
     fn default_config(&self) -> Config {

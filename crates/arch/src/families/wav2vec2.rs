@@ -3,7 +3,7 @@
 //!
 //! Adapters after the encoder (`add_adapter`) and in the layers (`adapter_attn_dim`, MMS) are refused.
 
-use super::{Family, FamilyNames};
+use super::{Family, FamilyNames, NOT_IN_WAV2VEC2};
 use crate::{Config, ModelConfig};
 
 pub(super) struct Wav2Vec2;
@@ -17,6 +17,10 @@ impl Family for Wav2Vec2 {
             prefix: "wav2vec2.",
             usual_sampling_rate: 16_000,
         }
+    }
+
+    fn foreign_fields(&self) -> &'static [&'static str] {
+        NOT_IN_WAV2VEC2
     }
 
     fn default_config(&self) -> Config {

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Family, FamilyNames};
+use super::{Family, FamilyNames, NOT_IN_WAV2VEC2};
 use crate::{Config, ConfigError, ModelConfig, PositionBias};
 
 /// The fields that only WavLM has.
@@ -33,6 +33,10 @@ impl Family for WavLmConfig {
             prefix: "wavlm.",
             usual_sampling_rate: 16_000,
         }
+    }
+
+    fn foreign_fields(&self) -> &'static [&'static str] {
+        NOT_IN_WAV2VEC2
     }
 
     fn default_config(&self) -> Config {

@@ -117,6 +117,11 @@ impl<S: Source> Windows<S> {
         })
     }
 
+    /// The number of samples at the start of the source, at its own rate, that no window depends on.
+    pub(crate) fn lead_in(&self) -> u64 {
+        self.lead_in
+    }
+
     /// The source of the windows, for its notes.
     pub fn source(&self) -> &S {
         &self.source

@@ -6,9 +6,10 @@ use std::str::FromStr;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, ValueEnum};
 use mert_arch::{ConfigField, Dtype, LayerSelection, Layout};
+use mert_convert::Target;
 use mert_convert::write::{CoreMlOptions, DeploymentTarget, InputLengths};
 
-/// Converts a PyTorch checkpoint of MERT or HuBERT for MLX, candle or Core ML.
+/// Converts a PyTorch checkpoint of MERT, HuBERT or a relative for MLX, candle, Core ML or another program.
 ///
 /// Weight norm is fused, Conv1d weights are transposed for the target, and every tensor of the checkpoint is accounted for.
 /// Without OUTPUT, or with --dry-run, prints the plan and writes nothing. OUTPUT is written completely or not at all. Exit
@@ -19,15 +20,21 @@ pub(crate) struct Args {
     /// The checkpoint: a .bin, .pt, .ckpt or .safetensors file, a model folder, or a model of the Hugging Face hub
     /// (m-a-p/MERT-v1-95M, hf://owner/name, owner/name@revision), which is downloaded to the hub's shared cache
     pub(super) input: PathBuf,
-    /// The file to write, NAME.safetensors for MLX and candle or NAME.mlpackage for Core ML
+    /// The file to write, NAME.safetensors for MLX and candle or NAME.mlpackage for Core ML; with --for mlx-hubert or hf, the
+    /// folder to write
     pub(super) output: Option<PathBuf>,
     /// The order of the axes of Conv1d weights: mlx is (out, kernel, in), candle is PyTorch's (out, in, kernel)
     /// [default: mlx; not for Core ML packages]
     #[arg(long, value_parser = one_of::<Layout>(vec!["mlx", "candle"]))]
     pub(super) layout: Option<Layout>,
-    /// The element type of the weights: f16, bf16 or f32. A Core ML package also computes in it and does not support bf16
-    #[arg(long, default_value = "f16")]
-    pub(super) dtype: Dtype,
+    /// The program whose model class will load the output, which decides its names, layout and files: mlx-contentvec (a
+    /// file), mlx-hubert or hf, which is transformers (a folder) [default: a file for this toolkit]
+    #[arg(long = "for", value_name = "PROGRAM", conflicts_with = "layout", value_parser = one_of::<Target>(Target::ALL.map(Target::name).to_vec()))]
+    pub(super) target: Option<Target>,
+    /// The element type of the weights: f16, bf16 or f32. A Core ML package also computes in it and does not support bf16;
+    /// mlx-contentvec has f32 only [default: f16; with --for: f32]
+    #[arg(long)]
+    pub(super) dtype: Option<Dtype>,
     /// The model's config.json [default: the one beside the checkpoint; without one, the architecture is inferred from the
     /// tensors' shapes]
     #[arg(long, value_name = "FILE")]

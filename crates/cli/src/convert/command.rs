@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
-use mert_arch::Layout;
+use mert_arch::{Dtype, Layout};
 use mert_checkpoint::{CheckpointError, Source, shell_option, shell_word};
 use mert_cli::conversion_cache::assumed_config;
 use mert_cli::hub::{Hub, Messages, open_source};
 use mert_cli::terminal::{print, progress_bar, say};
 use mert_convert::write::CoreMlProgram;
-use mert_convert::{ConvertError, Plan, PlanOptions, PreprocessorOptions, Step, write};
+use mert_convert::{ConvertError, Plan, PlanOptions, PreprocessorOptions, Step, Target, write};
 use mert_fs::{FsError, sha256_output};
 use mert_hub::{HubModel, HubName};
 use serde_json::json;
@@ -17,19 +17,33 @@ use serde_json::json;
 use crate::args::Args;
 use crate::describe::{Report, describe_plan, describe_result};
 
-/// The output's format, by its extension.
+/// The output's format, by the program that it is for or else by its extension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
     Safetensors,
+    ModelFolder,
     CoreMl,
 }
 
 impl Format {
-    fn of(output: &Path) -> Result<Format, ConvertError> {
-        match output.extension().and_then(|extension| extension.to_str()) {
-            Some("safetensors") => Ok(Format::Safetensors),
-            Some("mlpackage") => Ok(Format::CoreMl),
-            _ => Err(ConvertError::OutputFormat { path: output.to_path_buf() }),
+    fn of(output: &Path, target: Option<Target>) -> Result<Format, ConvertError> {
+        let path = || output.to_path_buf();
+        let extension = output.extension().and_then(|extension| extension.to_str());
+        let Some(target) = target else {
+            return match extension {
+                Some("safetensors") => Ok(Format::Safetensors),
+                Some("mlpackage") => Ok(Format::CoreMl),
+                _ => Err(ConvertError::OutputFormat { path: path() }),
+            };
+        };
+        let is_file = matches!(extension, Some("safetensors"));
+        let is_package = matches!(extension, Some("mlpackage"));
+        let unfit = |expected| Err(ConvertError::TargetOutput { target: target.name(), expected, path: path() });
+        match target.is_folder() {
+            true if is_file || is_package => unfit("a folder, whose name has no such ending"),
+            true => Ok(Format::ModelFolder),
+            false if is_file => Ok(Format::Safetensors),
+            false => unfit("a file NAME.safetensors"),
         }
     }
 }
@@ -40,7 +54,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         Some(output) => check_output(output, args)?,
         None => Format::Safetensors,
     };
-    if let (Format::Safetensors, Some(option)) = (format, args.coreml.given()) {
+    if let (Format::Safetensors | Format::ModelFolder, Some(option)) = (format, args.coreml.given()) {
         bail!("{option} is for Core ML packages: give an output whose name ends in .mlpackage");
     }
     if let (Format::CoreMl, Some(_)) = (format, args.layout) {
@@ -53,8 +67,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let model = model.as_ref();
     let layout = if format == Format::CoreMl { Layout::Torch } else { args.layout.unwrap_or(Layout::Mlx) };
     let options = PlanOptions {
+        target: args.target,
         layout,
-        dtype: args.dtype,
+        dtype: args.dtype.unwrap_or_else(|| args.target.map_or(Dtype::F16, Target::default_dtype)),
         config_file: args.config.clone(),
         config_set: args.set.clone(),
         preprocessor: PreprocessorOptions {
@@ -69,7 +84,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let plan = Plan::new(&source, &options)?;
     let program = match format {
         Format::CoreMl => Some(write::coreml_program(&plan, &args.coreml.options())?),
-        Format::Safetensors => None,
+        Format::Safetensors | Format::ModelFolder => None,
     };
     let result = match &args.output {
         Some(output) if !args.dry_run => Some((output, convert(args, &plan, program.as_ref(), &source, output)?)),
@@ -99,10 +114,11 @@ fn open_input(args: &Args) -> anyhow::Result<(Option<HubModel>, Source)> {
 
 /// Checks the output before the checkpoint is read, which takes longer.
 fn check_output(output: &Path, args: &Args) -> Result<Format, ConvertError> {
-    let format = Format::of(output)?;
+    let format = Format::of(output, args.target)?;
     let path = output.to_path_buf();
     match format {
         Format::CoreMl => write::check_package_output(output, args.force || args.dry_run)?,
+        Format::ModelFolder => write::check_model_folder_output(output, args.force || args.dry_run)?,
         Format::Safetensors if output.exists() && !output.is_file() => {
             return Err(FsError::OutputNotAFile { path }.into());
         }
@@ -131,6 +147,9 @@ fn convert(
     };
     let written = threads.install(|| match program {
         Some(program) => write::coreml(program, source, output, args.force, &on_step),
+        None if plan.target.is_some_and(Target::is_folder) => {
+            write::model_folder(plan, source, output, args.force, &on_step)
+        }
         None => write::safetensors(plan, source, output, args.force, &on_step),
     });
     bar.finish_and_clear();

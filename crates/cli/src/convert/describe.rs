@@ -6,7 +6,7 @@ use std::path::Path;
 use comfy_table::{Table, presets};
 use mert_arch::{KnownCheckpoint, known_by_sha256, printable_line};
 use mert_convert::write::{CoreMlProgram, Written};
-use mert_convert::{ConfigOrigin, Plan, PlannedPreprocessor, Step, StepInput};
+use mert_convert::{ConfigOrigin, MODEL_FOLDER_FILES, Plan, PlannedPreprocessor, Step, StepInput, Target};
 use mert_hub::HubModel;
 use serde::Serialize;
 
@@ -58,9 +58,8 @@ fn describe_source(args: &Args, model: Option<&HubModel>, plan: &Plan) -> String
     text += &describe_preprocessor(&plan.preprocessor);
     if let Some(size) = plan.final_proj {
         let width = plan.config.hidden_size;
-        text += &format!(
-            "kept         final_proj, {width} to {size} values a frame, for mert-embed --project final_proj\n"
-        );
+        let purpose = if plan.target.is_none() { ", for mert-embed --project final_proj" } else { "" };
+        text += &format!("kept         final_proj, {width} to {size} values a frame{purpose}\n");
     }
     text
 }
@@ -151,8 +150,15 @@ fn describe_step(step: &Step, prefix: &str) -> String {
                 transforms.push("renamed".to_string());
             }
         }
-        StepInput::Tensor(name) if *name != step.output => transforms.push(format!("prefix {prefix} removed")),
-        StepInput::Tensor(_) => {}
+        StepInput::Tensor(name) if *name == step.output => {}
+        StepInput::Tensor(name) if *name == format!("{prefix}{}", step.output) => {
+            transforms.push(format!("prefix {prefix} removed"));
+        }
+        StepInput::Tensor(_) => transforms.push("renamed".into()),
+        StepInput::Direction { fuse, .. } => transforms.push(format!("direction of weight norm (dim {})", fuse.dim)),
+        StepInput::Norms { fuse, .. } => {
+            transforms.push(format!("norms of the fused weight (dim {}), which is its own direction", fuse.dim));
+        }
         StepInput::WeightNorm { fuse, .. } => transforms.push(format!("weight norm (dim {}) fused", fuse.dim)),
     }
     if let Some(transpose) = &step.transpose {
@@ -179,8 +185,16 @@ fn summary(plan: &Plan, program: Option<&CoreMlProgram<'_>>) -> String {
             format!("{count} tensors, {size:.1} MB, {}{above}; {dropped} dropped\n{}\n", plan.dtype, program.summary())
         }
         None => {
-            let (count, size) = (plan.steps.len(), megabytes(plan.byte_len()));
-            format!("{count} tensors, {size:.1} MB, layout {}, {}; {dropped} dropped\n", plan.layout, plan.dtype)
+            let (count, size) = (plan.steps.len() + plan.counters.len(), megabytes(plan.byte_len()));
+            let purpose = match plan.target {
+                Some(target) => format!("for {target}"),
+                None => format!("layout {}", plan.layout),
+            };
+            let files = match plan.target.is_some_and(Target::is_folder) {
+                true => format!("a folder with {}\n", MODEL_FOLDER_FILES.join(", ")),
+                false => String::new(),
+            };
+            format!("{count} tensors, {size:.1} MB, {purpose}, {}; {dropped} dropped\n{files}", plan.dtype)
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 use mert_arch::LayerSelection;
 use mert_audio::{Damage, Tail, WindowPolicy};
-use mert_embed::{Normalization, Pool};
+use mert_embed::{Normalization, Pool, Projection};
 use mert_runtime::{DeviceKind, Dtype};
 
 /// Embeds audio files with a converted MERT or HuBERT model.
@@ -32,9 +32,12 @@ pub(crate) struct Args {
     /// A file with a file or folder on each line, or a playlist (.m3u, .m3u8, .pls)
     #[arg(long, value_name = "FILE")]
     pub(super) list: Option<PathBuf>,
-    /// The table to write: .npy, .npz, .safetensors, .parquet or .jsonl
+    /// The table to write: .npy, .npz, .safetensors, .parquet or .jsonl; with --per-file a folder
     #[arg(long, short, value_name = "FILE", required_unless_present = "dry_run")]
     pub(super) output: Option<PathBuf>,
+    /// Write an array for each input instead of one table, NAME.npy in the folder that --output names
+    #[arg(long, conflicts_with = "update")]
+    pub(super) per_file: bool,
     /// The hidden states: 6, all, -1 (the last), 0,6,12 or 0-12. Hidden state 0 enters the first layer, hidden state 6
     /// is the output of layer 6 [default: 6]
     #[arg(long, allow_hyphen_values = true)]
@@ -43,6 +46,10 @@ pub(crate) struct Args {
     /// [default: mean]
     #[arg(long)]
     pub(super) pool: Option<Pool>,
+    /// Pass the frames through the model's linear layer final_proj before they are pooled, as RVC's v1 voice models need
+    /// them (with --layers 9 --pool none). The model must have been converted with --keep final_proj
+    #[arg(long, value_name = "HEAD", value_enum)]
+    pub(super) project: Option<Head>,
     /// The scaling of vectors
     #[arg(long, value_enum, default_value_t = Normalize::None)]
     pub(super) normalize: Normalize,
@@ -71,8 +78,8 @@ pub(crate) struct Args {
     /// The number of decoding threads [default: one per processor, at most 4]; the model runs on all processors
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(super) jobs: Option<u16>,
-    /// A YAML file with feature_extraction.mert.{model_name, layer, aggregation, device}; options on the command line
-    /// take precedence
+    /// A YAML file with feature_extraction.mert.{model_name, layer, aggregation, device}, and with encoder: wav2vec or
+    /// hybrid the same under wav2vec; options on the command line take precedence
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
     /// Stop at the first file that cannot be embedded, and write nothing
@@ -96,6 +103,22 @@ pub(crate) struct Args {
     /// Print nothing but errors
     #[arg(long, short)]
     pub(super) quiet: bool,
+}
+
+/// The values of `--project`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum Head {
+    /// The linear layer of HuBERT and ContentVec after the encoder
+    #[value(name = "final_proj")]
+    FinalProj,
+}
+
+impl From<Head> for Projection {
+    fn from(head: Head) -> Self {
+        match head {
+            Head::FinalProj => Projection::FinalProj,
+        }
+    }
 }
 
 /// The values of `--normalize`.

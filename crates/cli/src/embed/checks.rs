@@ -7,15 +7,28 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use mert_audio::WindowPolicy;
 use mert_embed::inputs::Input;
-use mert_embed::{EmbedError, InputOptions, Journal, failures};
+use mert_embed::{EmbedError, InputOptions, Journal, failures, files_in_folder, provenance_file};
 use mert_fs::{AtomicFile, FsError, resolved};
 use mert_table::printable_path;
 
 use crate::args::Args;
 
-/// The files that will be written: the output, and the report of failures. Each is new or may be replaced.
-pub(super) fn written_files(args: &Args) -> Result<Vec<PathBuf>, EmbedError> {
-    let mut written = args.output.as_deref().map(mert_table::files_of).transpose()?.unwrap_or_default();
+/// The files that will be written: the output, or with `--per-file` an array for each of `inputs` with their settings, and
+/// the report of failures. Each is new or may be replaced.
+pub(super) fn written_files(args: &Args, inputs: &[Input]) -> Result<Vec<PathBuf>, EmbedError> {
+    let mut written = match &args.output {
+        Some(folder) if args.per_file => {
+            if folder.exists() && !folder.is_dir() {
+                let reason = "it is a file: with --per-file the output is a folder".into();
+                return Err(EmbedError::Input { path: folder.clone(), reason });
+            }
+            let mut files = files_in_folder(folder, inputs)?;
+            files.push(provenance_file(folder));
+            files
+        }
+        Some(table) => mert_table::files_of(table)?,
+        None => Vec::new(),
+    };
     let replaces = args.force || args.update || args.dry_run;
     for path in &written {
         refuse_folder(path)?;
@@ -45,7 +58,10 @@ pub(super) fn check_writable(args: &Args, written: &[PathBuf]) -> Result<(), FsE
     let is_written = |path: &&PathBuf| !args.dry_run || args.report.as_ref() == Some(*path);
     // A pipe or a device is written in place.
     let is_replaced = |path: &&PathBuf| path.metadata().map_or(true, |existing| existing.is_file());
-    let mut files = written.iter().filter(is_written).filter(is_replaced);
+    // The folder of --per-file is made when its files are written; its settings are beside it.
+    let is_in_folder = |path: &&PathBuf| args.per_file && path.parent() == args.output.as_deref();
+    let written = || written.iter().filter(|path| !is_in_folder(path));
+    let mut files = written().filter(is_written).filter(is_replaced);
     files.try_for_each(|path| AtomicFile::create(path, true).map(drop))
 }
 

@@ -8,15 +8,12 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use anyhow::anyhow;
-use mert_arch::{LayerSelection, printable_line};
-use mert_cli::hub::Messages;
-use mert_cli::model_input::converted_file;
 use mert_cli::terminal::{Exit, say};
 use mert_embed::failures::{self, Failure};
 use mert_embed::inputs::{self, Input};
 use mert_embed::{
-    EmbedConfig, EmbedError, Embedder, Event, InputOptions, Journal, Summary, Update, provenance, run as embed,
-    write_output,
+    EmbedError, Encoders, Event, InputOptions, Journal, Summary, Update, provenance, run as embed, write_output,
+    write_output_folder,
 };
 use mert_table::{Provenance, printable_path};
 
@@ -24,15 +21,13 @@ use crate::args::Args;
 use crate::checks::{check_stdin, check_writable, refuse_duplicates, refuse_overwriting, written_files};
 use crate::dry_run;
 use crate::interrupt::{STOP, while_embedding, while_writing};
-use crate::model::{device_kind, model_and_inputs, open_model};
+use crate::model::chosen_encoders;
 use crate::progress::Progress;
-use crate::summary::{Notes, file_line, hidden_states, missing, report_left_out, update_text};
+use crate::summary::{Notes, audio_inputs, file_line, missing, report_left_out, update_text, vectors};
 
 /// Runs the command and returns its exit status.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
-    let config = args.config.as_deref().map(EmbedConfig::read).transpose()?.unwrap_or_default();
-    let config_path = args.config.as_deref().unwrap_or(Path::new(""));
-    let (model, paths) = model_and_inputs(args, &config)?;
+    let (chosen, paths) = chosen_encoders(args, args.config.as_deref())?;
     let options = InputOptions {
         window: args.window,
         tail: args.tail,
@@ -41,38 +36,32 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         input_rate: args.input_rate,
     };
     let inputs::Inputs { files: mut inputs, notes: input_notes } = inputs::collect(&paths, args.list.as_deref())?;
-    let read = inputs.iter().map(|input| &input.path).chain([&model]).chain(&args.list).chain(&args.config);
-    let written = written_files(args)?;
+    let models = chosen.iter().map(|encoder| &encoder.model);
+    let read = inputs.iter().map(|input| &input.path).chain(models).chain(&args.list).chain(&args.config);
+    let written = written_files(args, &inputs)?;
     refuse_overwriting(&written, read)?;
     refuse_duplicates(args, &written)?;
     check_stdin(&inputs, &options)?;
-    let kind = device_kind(args, &config, config_path)?;
-    let pool = match args.pool {
-        Some(pool) => pool,
-        None => config.pool(config_path)?.unwrap_or_default(),
-    };
-    if args.layers.is_none() {
-        config.layer_selection(config_path)?;
-    }
-    let device = kind.open()?;
     check_writable(args, &written)?;
     // A model of the hub can take minutes to download and convert: all that it is not needed for is checked before.
-    let model_path = converted_file(&model, Messages::of("mert-embed", args.quiet))?;
-    refuse_overwriting(&written, [&model_path].into_iter())?;
+    let mut files = Vec::with_capacity(chosen.len());
+    for encoder in &chosen {
+        files.push(encoder.converted_file(args)?);
+    }
+    refuse_overwriting(&written, files.iter())?;
 
-    let (model, file, preprocessor_note) = open_model(&model_path, args.dtype, &device)?;
-    let layers = match &args.layers {
-        Some(layers) => Some(layers.clone()),
-        None => config.layers(model.config().num_hidden_states(), config_path)?,
-    };
-    let layers = layers.unwrap_or_else(|| LayerSelection::Some([6].into()));
-    let embedder = Embedder::new(model, &layers, pool, args.normalize.into())?;
-    let provenance = provenance(&embedder, &options, &file, args.dtype, kind);
     let notes = Notes { quiet: args.quiet };
-    preprocessor_note.iter().chain(&input_notes).for_each(|note| notes.note(note));
-    if !config.unknown.is_empty() {
-        let keys: Vec<&str> = config.unknown.keys().map(String::as_str).collect();
-        notes.note(&format!("{}: not used: {}", printable_path(config_path), printable_line(&keys.join(", "))));
+    let mut encoders = Vec::with_capacity(chosen.len());
+    for (chosen, file) in chosen.iter().zip(&files) {
+        let (encoder, remarks) = chosen.open(file, args)?;
+        remarks.iter().for_each(|note| notes.note(note));
+        encoders.push(encoder);
+    }
+    let encoders = Encoders::new(encoders, &options.window)?;
+    let provenance = provenance(&encoders, &options);
+    input_notes.iter().for_each(|note| notes.note(note));
+    if args.dry_run || provenance.hybrid.is_some() {
+        audio_inputs(&provenance).iter().for_each(|line| notes.note(line));
     }
 
     if args.dry_run {
@@ -82,12 +71,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         };
         let unchanged: HashSet<&Input> = update.unchanged.iter().collect();
         let (status, failures) =
-            dry_run::list(&inputs, embedder.sample_rate(), &options, |input| unchanged.contains(input));
+            dry_run::list(&inputs, provenance.sample_rate, &options, |input| unchanged.contains(input));
         write_report(args, &failures)?;
         return Ok(status);
     }
     let output = args.output.as_deref().ok_or_else(|| anyhow!("name the output: -o FILE"))?;
-    let run = Run { args, output, provenance: &provenance, embedder: &embedder, options: &options, notes: &notes };
+    let run = Run { args, output, provenance: &provenance, encoders: &encoders, options: &options, notes: &notes };
     run.run(inputs)
 }
 
@@ -100,7 +89,7 @@ struct Run<'a> {
     args: &'a Args,
     output: &'a Path,
     provenance: &'a Provenance,
-    embedder: &'a Embedder,
+    encoders: &'a Encoders,
     options: &'a InputOptions,
     notes: &'a Notes,
 }
@@ -142,7 +131,7 @@ impl Run<'_> {
 
     /// Embeds `inputs` into the journal.
     fn embed(&self, inputs: &[Input], journal: &mut Journal) -> Result<(Summary, Vec<Failure>), EmbedError> {
-        let Run { args, embedder, options, .. } = self;
+        let Run { args, encoders, options, .. } = self;
         let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
         let jobs = args.jobs.map_or(processors.min(4), usize::from);
         let jobs = NonZero::new(jobs).unwrap_or(NonZero::<usize>::MIN);
@@ -166,7 +155,7 @@ impl Run<'_> {
                 }
             }
         };
-        let summary = while_embedding(|| embed(inputs, embedder, options, jobs, journal, &STOP, on_event));
+        let summary = while_embedding(|| embed(inputs, encoders, options, jobs, journal, &STOP, on_event));
         progress.finish();
         Ok((summary?, failures))
     }
@@ -196,7 +185,11 @@ impl Run<'_> {
             update.import(self.output, self.provenance, &mut journal)?;
             inputs.extend(update.others);
         }
-        match while_writing(|| write_output(self.output, self.provenance, &inputs, &mut journal)) {
+        let written = while_writing(|| match self.args.per_file {
+            true => write_output_folder(self.output, self.provenance, &inputs, &mut journal).map(drop),
+            false => write_output(self.output, self.provenance, &inputs, &mut journal),
+        });
+        match written {
             Ok(()) => {}
             Err(EmbedError::NothingEmbedded) => {
                 journal.remove()?;
@@ -207,11 +200,10 @@ impl Run<'_> {
         }
         journal.remove()?;
         self.notes.note(&format!(
-            "{}: {} of {files} files, {}, {} values each; written in {:.2} s",
+            "{}: {} of {files} files, {}; written in {:.2} s",
             printable_path(self.output),
             unchanged + summary.done + summary.resumed,
-            hidden_states(&self.provenance.hidden_states),
-            self.provenance.dim,
+            vectors(self.provenance),
             started.elapsed().as_secs_f64()
         ));
         Ok(report_left_out(failures, files))

@@ -5,7 +5,7 @@ use mert_cli::terminal::{Exit, say};
 use mert_embed::failures::{Failure, count_by_reason};
 use mert_embed::inputs::Input;
 use mert_embed::{EmbedError, Update};
-use mert_table::printable_path;
+use mert_table::{Alignment, OtherEncoder, Provenance, printable_path};
 
 /// Notes on standard error, unless `--quiet`.
 pub(super) struct Notes {
@@ -56,8 +56,50 @@ pub(super) fn report_left_out(failures: &[Failure], files: usize) -> Exit {
     Exit::Failure
 }
 
+/// The audio input and the frames of each encoder, a line for each, and how their rows are joined.
+pub(super) fn audio_inputs(provenance: &Provenance) -> Vec<String> {
+    let line = |name: Option<&str>, rate: u32, hop: usize, do_normalize: bool, assumed: bool| {
+        let name = name.map_or(String::new(), |name| format!("{name}: "));
+        let level = if do_normalize { "normalised" } else { "not normalised" };
+        let assumed = if assumed { " (assumed in part)" } else { "" };
+        let rate_of_frames = f64::from(rate) / hop as f64;
+        format!("{name}audio at {rate} Hz, {level}{assumed}; a frame every {hop} samples, {rate_of_frames} in a second")
+    };
+    let first = provenance.hybrid.as_ref().map(|hybrid| hybrid.first.as_str());
+    let Provenance { sample_rate, frame_hop, do_normalize, assumed, .. } = provenance;
+    let mut lines = vec![line(first, *sample_rate, *frame_hop, *do_normalize, assumed.is_some())];
+    for other in provenance.others() {
+        let OtherEncoder { name, sample_rate, frame_hop, do_normalize, assumed, .. } = other;
+        lines.push(line(Some(name), *sample_rate, *frame_hop, *do_normalize, assumed.is_some()));
+    }
+    if let Some(hybrid) = &provenance.hybrid {
+        lines.push(match hybrid.alignment {
+            Alignment::Window => "rows: a window each, with the pooled vectors of both encoders".into(),
+            Alignment::NearestFrame => format!(
+                "rows: the frames of {}, each with the frame of the other encoder whose centre is nearest in time",
+                hybrid.first
+            ),
+        });
+    }
+    lines
+}
+
+/// The vectors of a row as text: the hidden states of each encoder and their values.
+pub(super) fn vectors(provenance: &Provenance) -> String {
+    let values = |layers: &[usize], dim: usize| format!("{}, {dim} values each", hidden_states(layers));
+    let projection = provenance.projection.map_or(String::new(), |projection| format!(" through {projection}"));
+    let Provenance { hidden_states: layers, dim, .. } = provenance;
+    let Some(hybrid) = &provenance.hybrid else {
+        return format!("{}{projection}, {dim} values each", hidden_states(layers));
+    };
+    let first = format!("{}: {}", hybrid.first, values(layers, *dim));
+    let others =
+        hybrid.others.iter().map(|other| format!("{}: {}", other.name, values(&other.hidden_states, other.dim)));
+    std::iter::once(first).chain(others).collect::<Vec<_>>().join("; ")
+}
+
 /// The hidden states as text.
-pub(super) fn hidden_states(layers: &[usize]) -> String {
+fn hidden_states(layers: &[usize]) -> String {
     match layers {
         [0] => "hidden state 0, which enters the first layer".to_string(),
         [layer] => format!("hidden state {layer}, the output of layer {layer}"),

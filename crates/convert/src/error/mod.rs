@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use mert_arch::fairseq::FairseqError;
 use mert_arch::{ConfigError, Dtype, InferError};
-use mert_checkpoint::CheckpointError;
+use mert_checkpoint::{CheckpointError, Source};
 use mert_fs::FsError;
 use thiserror::Error;
 
@@ -211,11 +211,49 @@ pub enum ConvertError {
         /// The number of magnitudes.
         found: usize,
     },
+    /// A program does not have the model or an option.
+    #[error("--for {target}: `{field}` is {found}, but {reason}")]
+    Target {
+        /// The value of `--for`.
+        target: &'static str,
+        /// The field of the configuration, or the option.
+        field: &'static str,
+        /// Its value.
+        found: String,
+        /// What the program does, as a clause.
+        reason: String,
+    },
+    /// Nothing states the audio input, which a program's files state.
+    #[error(
+        "--for {target} writes a preprocessor_config.json, whose {fields} would be a guess here; a wrong value gives wrong \
+         outputs without an error. Give {options}, or the model's own file with --preprocessor"
+    )]
+    UnknownInput {
+        /// The value of `--for`.
+        target: &'static str,
+        /// The fields without a value.
+        fields: String,
+        /// The command-line options that give them.
+        options: String,
+    },
+    /// The output's name does not fit the program.
+    #[error("--for {target} writes {expected}, not {path}")]
+    TargetOutput {
+        /// The value of `--for`.
+        target: &'static str,
+        /// What it writes, and a name for it.
+        expected: &'static str,
+        /// The output.
+        path: PathBuf,
+    },
     /// Core ML cannot express the model or the options.
     #[error("cannot make a Core ML package: {0}")]
     CoreMl(String),
     /// The output's name has the extension of no known format.
-    #[error("unknown output format of {path}: expected a name that ends in .safetensors or .mlpackage")]
+    #[error(
+        "unknown output format of {path}: expected a name that ends in .safetensors or .mlpackage, or --for with the program \
+         that will load it"
+    )]
     OutputFormat {
         /// The output.
         path: PathBuf,
@@ -244,6 +282,10 @@ pub enum ConvertError {
 impl ConvertError {
     pub(crate) fn config(path: &Path, source: ConfigError) -> Self {
         ConvertError::Config { path: path.to_path_buf(), source }
+    }
+
+    pub(crate) fn cfg(input: &Source, source: FairseqError) -> Self {
+        ConvertError::Cfg { path: input.path.clone(), source }
     }
 
     pub(crate) fn core_ml(reason: impl Into<String>) -> Self {

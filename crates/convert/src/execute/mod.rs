@@ -1,12 +1,14 @@
 //! The execution of a plan's steps: one tensor, a piece of it at a time.
 
 mod input;
+mod norms;
 
 use std::ops::Range;
 
 use mert_checkpoint::Checkpoint;
 
 use self::input::Input;
+use self::norms::{execute_norms, squares};
 use crate::plan::{Step, StepInput};
 use crate::transform::Span;
 use crate::{ConvertError, Result};
@@ -32,23 +34,18 @@ pub(crate) fn execute(
     let to = step.cast.to;
     let (input, fuse) = match &step.input {
         StepInput::Tensor(name) => (Input::open(checkpoint, name)?, None),
+        StepInput::Norms { v, fuse } => return execute_norms(step, v, fuse, checkpoint, sink),
+        StepInput::Direction { v, fuse } => {
+            let v = Input::open(checkpoint, v)?;
+            fuse.norms(v.name, &squares(fuse, &v, to, &mut scratch)?)?;
+            (v, None)
+        }
         StepInput::WeightNorm { g, v, fuse } => {
             let g = Input::open(checkpoint, g)?;
             let magnitudes = g.wide_values(0..g.len());
             g.check_finite(&(0..g.len()), &magnitudes)?;
             let v = Input::open(checkpoint, v)?;
-            let mut squares = fuse.zeros(v.shape);
-            for range in pieces(v.len(), taps_len(v.shape)) {
-                if v.is_wide() {
-                    let values = v.wide_values(range.clone());
-                    v.check_finite(&range, &values)?;
-                    fuse.add_squares(v.shape, range.start, &values, &mut squares);
-                } else {
-                    let values = v.values(range.clone(), to, &mut scratch);
-                    v.check_finite(&range, values)?;
-                    fuse.add_squares(v.shape, range.start, values, &mut squares);
-                }
-            }
+            let squares = squares(fuse, &v, to, &mut scratch)?;
             let scales = fuse.scales(v.name, &magnitudes, &squares)?;
             (v, Some((fuse, scales)))
         }

@@ -3,24 +3,29 @@
 //! - this file: the plan and its checks; `options.rs`: the user's choices; `step.rs`: the steps.
 //! - `planner.rs`: the match of a checkpoint's tensors with the model's; `drop_pattern.rs`: the patterns of `--drop`.
 //! - `config.rs`, `preprocessor.rs`: the configuration and the audio input, each with its origin.
-//! - `head.rs`: the head that is kept on request.
+//! - `head.rs`: the head that is kept on request; `positional_weight.rs`: the weight under weight norm.
 //! - `recognized.rs`: how the family was recognized; `layer_cut.rs`: the cut of a ContentVec before its conditional layers.
+//! - `for_target.rs`: the checks and additions of a plan for another program.
 //! - `other_encoder.rs`: tensors inside the encoder that show another architecture.
 
 mod config;
 mod drop_pattern;
+mod for_target;
 mod head;
 mod layer_cut;
 mod options;
 mod other_encoder;
 mod planner;
+mod positional_weight;
 mod preprocessor;
 mod recognized;
 mod step;
 
+use std::collections::BTreeMap;
+
 use mert_arch::{
-    Config, ConfigField, Dtype, KnownCheckpoint, Layout, Metadata, final_proj_inventory, inventory, known_by_sha256,
-    printable_line,
+    Config, ConfigField, Dtype, KnownCheckpoint, Layout, Metadata, TARGET_KEY, final_proj_inventory, inventory,
+    known_by_sha256, printable_line,
 };
 use mert_checkpoint::{
     CheckpointError, Listing, NEGATED_VIEW, OtherObject, Prefix, Source, TensorOrigin, find_prefix, is_in_encoder,
@@ -40,6 +45,7 @@ pub use self::preprocessor::{PlannedPreprocessor, PreprocessorOrigin};
 pub use self::recognized::{Evidence, Recognized};
 use self::recognized::{ambiguity, known};
 pub use self::step::{Dropped, Step, StepInput};
+use crate::target::Target;
 use crate::{ConvertError, GENERATOR, Problem, Result};
 
 /// The treatment of every tensor of a checkpoint.
@@ -55,8 +61,11 @@ pub struct Plan {
     pub config: Config,
     /// The origin of the configuration.
     pub config_origin: ConfigOrigin,
-    /// Notes about files that were read without being named by the user, one sentence each.
+    /// Notes about files that were read without being named by the user, and about what the target needs, one sentence each.
     pub notes: Vec<String>,
+    /// The program that the output is for; `None` for a file of this toolkit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<Target>,
     /// Configuration fields set by the user, such as `num_attention_heads=4`.
     pub config_set: Vec<String>,
     /// The preprocessing of the model's audio input.
@@ -79,6 +88,9 @@ pub struct Plan {
     pub unwrapped: bool,
     /// The steps, one for each tensor of the output, sorted by its name.
     pub steps: Vec<Step>,
+    /// The names of the target's 64-bit integers, which are written as zero.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub counters: Vec<String>,
     /// The other tensors of the checkpoint, sorted by name.
     pub dropped: Vec<Dropped>,
 }
@@ -121,8 +133,11 @@ impl Plan {
         // The option takes precedence; the output must be consistent.
         config.sample_rate = config.sample_rate.map(|_| preprocessor.preprocessor.sampling_rate);
 
-        let mut planner = Planner::new(listing, &prefix, &others, cut, &config, options);
-        let mut steps: Vec<Step> = inventory(&config).iter().filter_map(|spec| planner.step(spec)).collect();
+        let layout = for_target::layout(&config, &preprocessor, options)?;
+
+        let mut planner = Planner::new(listing, &prefix, &others, cut, &config, options, layout);
+        let mut steps: Vec<Step> = inventory(&config).iter().flat_map(|spec| planner.steps(spec)).collect();
+        steps.extend(for_target::optional_tensors(&config, options).iter().filter_map(|spec| planner.optional(spec)));
         let final_proj = match options.keep_final_proj {
             true => Some(head::find(listing, &prefix).map_err(|reason| ConvertError::Keep { reason })?),
             false => None,
@@ -137,19 +152,21 @@ impl Plan {
             return Err(ConvertError::Mismatch { config: config_origin.to_string(), problems });
         }
         let state_dict = listing.state_dict.clone();
-        let PlanOptions { layout, dtype, .. } = *options;
+        let PlanOptions { target, dtype, .. } = *options;
         let (other_objects, unwrapped) = (listing.other_objects.clone(), !listing.wrapped.is_empty());
         let config_set = options.config_set.iter().map(ConfigField::to_string).collect();
         let identity = identity_note(listing, &prefix);
         let ambiguity = ambiguity(&config, &config_origin, known);
         let notes = source.notes.iter().cloned().chain(notes).chain(identity).chain(ambiguity).collect();
-        Ok(Plan {
+        let counters = target.map(|target| target.class().counters(&config)).unwrap_or_default();
+        let mut plan = Plan {
             recognized: Recognized::new(&config, &config_origin, listing, &prefix),
             known,
             cut,
             config,
             config_origin,
             notes,
+            target,
             config_set,
             preprocessor,
             final_proj,
@@ -160,8 +177,11 @@ impl Plan {
             other_objects,
             unwrapped,
             steps,
+            counters,
             dropped,
-        })
+        };
+        plan.notes.extend(plan.target_notes());
+        Ok(plan)
     }
 
     /// The metadata of the output, given its source's SHA-256.
@@ -186,7 +206,20 @@ impl Plan {
         known_by_sha256(source_sha256).map_or(Ok(()), |known| self.preprocessor.check_known(known))
     }
 
-    /// The number of bytes of all tensors of the output.
+    /// The entries of the output's `__metadata__`, given its source's SHA-256.
+    pub(crate) fn metadata_entries(&self, source_sha256: String) -> BTreeMap<String, String> {
+        let mut entries = self.metadata(source_sha256).to_map();
+        if let Some(target) = self.target {
+            entries.insert(TARGET_KEY.into(), target.name().into());
+            if target == Target::HuggingFace {
+                // By a layout a converted file is known; what transformers reads is a checkpoint like any other.
+                entries.remove("layout");
+            }
+        }
+        entries
+    }
+
+    /// The number of bytes of all tensors of the output that are made from the checkpoint's.
     pub fn byte_len(&self) -> usize {
         self.steps.iter().map(Step::byte_len).sum()
     }
@@ -221,12 +254,13 @@ fn refuse_non_tensors(source: &Source, listing: &Listing, prefix: &str) -> Resul
 /// Refuses tensors of other architectures inside the encoder's modules, and `--drop` patterns that match any tensor there.
 fn refuse_other_encoder(source: &Source, listing: &Listing, prefix: &str, options: &PlanOptions) -> Result<()> {
     let names = || listing.tensors.keys().chain(listing.non_tensors.keys()).map(String::as_str);
-    if let Some(reason) = other_encoder(names(), prefix) {
+    if let Some(reason) = other_encoder(names(), prefix, |name| listing.name_in_file(name)) {
         return Err(ConvertError::OtherEncoder { path: source.path.clone(), reason });
     }
     for pattern in &options.drop {
         if let Some(name) = names().find(|name| is_dropped(listing, pattern, name) && is_in_encoder(prefix, name)) {
-            return Err(ConvertError::DropInEncoder { pattern: pattern.clone(), name: printable_line(name) });
+            let name = printable_line(&listing.name_in_file(name));
+            return Err(ConvertError::DropInEncoder { pattern: pattern.clone(), name });
         }
     }
     Ok(())

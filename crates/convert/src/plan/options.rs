@@ -4,10 +4,14 @@ use std::path::PathBuf;
 
 use mert_arch::{ConfigField, Dtype, Layout};
 
+use crate::target::Target;
+
 /// The user's choices for a conversion.
 #[derive(Debug, Clone)]
 pub struct PlanOptions {
-    /// The output's order of the axes of Conv1d weights.
+    /// The program that the output is for; `None` for a file of this toolkit.
+    pub target: Option<Target>,
+    /// The order of the axes of Conv1d weights in a file of this toolkit. A target decides its own.
     pub layout: Layout,
     /// The output's element type.
     pub dtype: Dtype,
@@ -39,6 +43,7 @@ pub struct PreprocessorOptions {
 impl Default for PlanOptions {
     fn default() -> Self {
         PlanOptions {
+            target: None,
             layout: Layout::Mlx,
             dtype: Dtype::F16,
             config_file: None,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use mert_arch::naming::{NameTable, NamingScheme, Variant};
-use mert_arch::{Config, Layout, Role, TensorSpec, inventory, printable_line, training_only_reason, weight_norm};
+use mert_arch::{Config, Layout, Role, TensorSpec, inventory, printable_line, training_only_reason};
 use mert_checkpoint::{Listing, SourceDtype, is_in_encoder, nearest};
 
 use super::drop_pattern::is_dropped;
@@ -11,12 +11,13 @@ use super::layer_cut::LayerCut;
 use super::options::PlanOptions;
 use super::step::{Dropped, Step, StepInput};
 use crate::Problem;
-use crate::transform::{Cast, FuseWeightNorm, Transpose};
+use crate::target::WeightNormForm;
+use crate::transform::{Cast, Transpose};
 
 /// The matching of tensors: steps use up the listing, and the tensors left over must have a reason to be dropped.
 pub(super) struct Planner<'a> {
     listing: &'a Listing,
-    prefix: &'a str,
+    pub(super) prefix: &'a str,
     /// The prefixes of the other models in the checkpoint.
     others: &'a [String],
     /// The layers that the model is cut to.
@@ -25,9 +26,12 @@ pub(super) struct Planner<'a> {
     scheme: NamingScheme,
     table: NameTable,
     options: &'a PlanOptions,
-    unused: BTreeSet<&'a str>,
+    layout: Layout,
+    /// The output's form of the positional convolution's weight.
+    pub(super) weight_norm: WeightNormForm,
+    pub(super) unused: BTreeSet<&'a str>,
     dropped: Vec<Dropped>,
-    problems: Vec<Problem>,
+    pub(super) problems: Vec<Problem>,
 }
 
 impl<'a> Planner<'a> {
@@ -38,6 +42,7 @@ impl<'a> Planner<'a> {
         cut: Option<LayerCut>,
         config: &Config,
         options: &'a PlanOptions,
+        layout: Layout,
     ) -> Self {
         let mut dropped: Vec<Dropped> = listing
             .other_tensors
@@ -59,12 +64,13 @@ impl<'a> Planner<'a> {
         }
         let scheme = listing.naming.get(prefix).copied().unwrap_or_default();
         let table = scheme.table(Variant::of_config(config));
+        let weight_norm = options.target.map_or(WeightNormForm::Fused, |target| target.class().weight_norm());
         let problems = Vec::new();
-        Planner { listing, prefix, others, cut, scheme, table, options, unused, dropped, problems }
+        Planner { listing, prefix, others, cut, scheme, table, options, layout, weight_norm, unused, dropped, problems }
     }
 
     /// The name of a tensor for a message: the one in the file, or that it would have there.
-    fn shown(&self, key: &str) -> String {
+    pub(super) fn shown(&self, key: &str) -> String {
         if self.listing.tensors.contains_key(key) || self.listing.non_tensors.contains_key(key) {
             return self.listing.name_in_file(key);
         }
@@ -73,17 +79,25 @@ impl<'a> Planner<'a> {
     }
 
     /// Whether an entry of the model is there and unused.
-    fn has(&self, name: &str) -> bool {
+    pub(super) fn has(&self, name: &str) -> bool {
         let key = format!("{}{name}", self.prefix);
         self.unused.contains(key.as_str()) || self.listing.non_tensors.contains_key(&key)
     }
 
-    /// The step for a tensor of the model, unless its input is a problem.
-    pub(super) fn step(&mut self, spec: &TensorSpec) -> Option<Step> {
+    /// The steps for a tensor of the model, unless its input is a problem: one, or several for a weight that the target reads
+    /// as its factors.
+    pub(super) fn steps(&mut self, spec: &TensorSpec) -> Vec<Step> {
         match spec.role {
             Role::PositionalConv => self.positional_conv(spec),
-            _ => self.plain(spec),
+            _ => self.plain(spec).into_iter().collect(),
         }
+    }
+
+    /// The step for a tensor that only training uses, if the checkpoint has it in this shape.
+    pub(super) fn optional(&mut self, spec: &TensorSpec) -> Option<Step> {
+        let info = self.listing.tensors.get(&format!("{}{}", self.prefix, spec.name))?;
+        let is_usable = info.shape == spec.shape && !matches!(info.dtype, SourceDtype::Other(_));
+        if is_usable && self.has(&spec.name) { self.plain(spec) } else { None }
     }
 
     /// The step for a tensor of a head, whose name in the checkpoint begins with `prefix`.
@@ -98,45 +112,8 @@ impl<'a> Planner<'a> {
         Some(self.finish_step(spec, StepInput::Tensor(key), dtype))
     }
 
-    /// The step for the positional convolution's weight: fused already, or a weight-norm pair in one of its spellings.
-    fn positional_conv(&mut self, spec: &TensorSpec) -> Option<Step> {
-        let spelled = weight_norm::SPELLINGS.iter().filter(|s| self.has(s.g) || self.has(s.v));
-        let mut present: Vec<(&str, Option<weight_norm::Spelling>)> = spelled.map(|s| (s.v, Some(*s))).collect();
-        if self.has(weight_norm::FUSED) {
-            present.push((weight_norm::FUSED, None));
-        }
-        match present[..] {
-            [(_, Some(spelling))] => {
-                let kernel = *spec.shape.last()?;
-                let g = self.take(spelling.g, &[1, 1, kernel], Role::NormWeight);
-                let v = self.take(spelling.v, &spec.shape, spec.role);
-                let ((g, g_dtype), (v, v_dtype)) = (g?, v?);
-                let is_wide = g_dtype == SourceDtype::F64 || v_dtype == SourceDtype::F64;
-                let dtype = match g_dtype == v_dtype {
-                    true => v_dtype,
-                    false if is_wide => SourceDtype::F64,
-                    false => SourceDtype::F32,
-                };
-                let fuse = FuseWeightNorm { dim: weight_norm::DIM };
-                Some(self.finish_step(spec, StepInput::WeightNorm { g, v, fuse }, dtype))
-            }
-            [(first, _), (second, _), ..] => {
-                let full = |name: &str| self.shown(&format!("{}{name}", self.prefix));
-                self.problems.push(Problem::DuplicateWeight { first: full(first), second: full(second) });
-                for name in
-                    [weight_norm::FUSED].into_iter().chain(weight_norm::SPELLINGS.iter().flat_map(|s| [s.g, s.v]))
-                {
-                    let key = format!("{}{name}", self.prefix);
-                    self.unused.remove(key.as_str());
-                }
-                None
-            }
-            _ => self.plain(spec),
-        }
-    }
-
     /// Marks a tensor of the encoder as used, if it is there with the right shape and a usable dtype.
-    fn take(&mut self, name: &str, shape: &[usize], role: Role) -> Option<(String, SourceDtype)> {
+    pub(super) fn take(&mut self, name: &str, shape: &[usize], role: Role) -> Option<(String, SourceDtype)> {
         self.take_key(format!("{}{name}", self.prefix), shape, role)
     }
 
@@ -173,14 +150,15 @@ impl<'a> Planner<'a> {
     }
 
     /// The step that turns `input` into a tensor of the output.
-    fn finish_step(&self, spec: &TensorSpec, input: StepInput, from: SourceDtype) -> Step {
-        let PlanOptions { layout, dtype, .. } = *self.options;
+    pub(super) fn finish_step(&self, spec: &TensorSpec, input: StepInput, from: SourceDtype) -> Step {
+        let PlanOptions { target, dtype, .. } = *self.options;
+        let layout = self.layout;
         let keys = input.keys();
         let is_renamed = keys.iter().any(|key| self.listing.renamed.contains_key(*key));
         let named = keys.iter().filter(|_| is_renamed).map(|key| self.listing.name_in_file(key));
         let names_in_file = named.collect();
         Step {
-            output: spec.name.clone(),
+            output: target.map_or_else(|| spec.name.clone(), |target| target.class().name(&spec.name)),
             shape: layout.shape_from_torch(spec.role, &spec.shape),
             role: spec.role,
             names_in_file,

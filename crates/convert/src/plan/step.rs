@@ -20,6 +20,20 @@ pub enum StepInput {
         /// The fusion into one weight.
         fuse: FuseWeightNorm,
     },
+    /// The direction of a weight norm, by its key. Its norms are checked, since a program divides by them.
+    Direction {
+        /// The direction's key.
+        v: String,
+        /// The fusion that the program will do.
+        fuse: FuseWeightNorm,
+    },
+    /// The norms of a fused weight, as the magnitude with which the weight itself is the direction.
+    Norms {
+        /// The weight's key.
+        v: String,
+        /// The fusion that the program will do.
+        fuse: FuseWeightNorm,
+    },
 }
 
 impl StepInput {
@@ -27,6 +41,7 @@ impl StepInput {
     pub fn keys(&self) -> Vec<&str> {
         match self {
             StepInput::Tensor(name) => vec![name],
+            StepInput::Direction { v, .. } | StepInput::Norms { v, .. } => vec![v],
             StepInput::WeightNorm { g, v, .. } => vec![g, v],
         }
     }
@@ -35,7 +50,7 @@ impl StepInput {
 /// The treatment of one tensor of the output: read, fuse, transpose and cast, in this order.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Step {
-    /// The output's name: the Hugging Face name without prefix.
+    /// The output's name: the Hugging Face name without prefix, or the target's name of the tensor.
     pub output: String,
     /// The output's shape, in the output's layout.
     pub shape: Vec<usize>,
@@ -46,7 +61,7 @@ pub struct Step {
     /// The names of these tensors in the file, where they are others; for one that is filled in, a description.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub names_in_file: Vec<String>,
-    /// The shape of the input in PyTorch's order; for a weight norm, that of its direction.
+    /// The output's shape in PyTorch's order.
     pub input_shape: Vec<usize>,
     /// The transposition, if the layout orders this tensor differently from PyTorch.
     pub transpose: Option<Transpose>,

@@ -50,15 +50,22 @@ impl FuseWeightNorm {
     /// The factors of v's values: g / ‖v‖ for each index along `dim`.
     ///
     /// # Errors
-    /// [`ConvertError::ZeroNorm`] if `v` (named `v_name`) is all zeros at some index along `dim`;
-    /// [`ConvertError::NormRange`] if squares overflow or lose precision, as those of some f64 values do;
-    /// [`ConvertError::MagnitudeCount`] if there is not one magnitude for each norm.
+    /// Those of [`FuseWeightNorm::norms`]; [`ConvertError::MagnitudeCount`] if there is not one magnitude for each norm.
     pub fn scales(&self, v_name: &str, g: &[f64], squares: &[f64]) -> Result<Vec<f64>> {
         if g.len() != squares.len() {
             // The plan has checked the shapes; a caller of this type alone may not have.
             let (name, expected, found) = (v_name.to_string(), squares.len(), g.len());
             return Err(ConvertError::MagnitudeCount { name, expected, found });
         }
+        Ok(g.iter().zip(self.norms(v_name, squares)?).map(|(&g, norm)| g / norm).collect())
+    }
+
+    /// The norms ‖v‖ for each index along `dim`.
+    ///
+    /// # Errors
+    /// [`ConvertError::ZeroNorm`] if `v` (named `v_name`) is all zeros at some index along `dim`;
+    /// [`ConvertError::NormRange`] if squares overflow or lose precision, as those of some f64 values do.
+    pub fn norms(&self, v_name: &str, squares: &[f64]) -> Result<Vec<f64>> {
         let name = || v_name.to_string();
         for (tap, &square) in squares.iter().enumerate() {
             match square {
@@ -68,7 +75,7 @@ impl FuseWeightNorm {
                 _ => {}
             }
         }
-        Ok(g.iter().zip(squares).map(|(&g, square)| g / square.sqrt()).collect())
+        Ok(squares.iter().map(|square| square.sqrt()).collect())
     }
 
     /// Replaces `weight` with the fused weight for a piece of v: computed in f64, such that a [`Cast`](super::Cast) to

@@ -2,9 +2,10 @@
 //! any number of threads.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::Path;
 
-use mert_arch::{Dtype, KNOWN_CHECKPOINTS, Metadata};
+use mert_arch::{Dtype, KNOWN_CHECKPOINTS};
 use mert_checkpoint::{Source, read_header};
 use mert_fs::{AtomicFile, FsError, MappedFile, Writeback};
 use serde::Serialize;
@@ -36,26 +37,37 @@ pub fn safetensors(
 ) -> Result<Written> {
     refuse_input_as_output(plan, source, output)?;
     let file = AtomicFile::create(output, force)?;
-
-    // The header comes first in the file and holds the digest, which is known last.
-    let json_len = reserved_json_len(plan);
-    let written: Result<_> = Writeback::during(file.file(), |writeback| {
-        let target = OutputFile { file: file.file(), path: file.temporary_path(), output, writeback };
-        let source_sha256 =
-            write_tensors_and_hash(&output_tensors(plan, LENGTH_LEN + json_len), source, &target, on_step)?;
-        plan.check_source(&source_sha256)?;
-        let metadata = plan.metadata(source_sha256);
-        let header = header(plan, &metadata, json_len);
-        target.write_at(&header, 0)?;
-        let bytes = (header.len() + plan.byte_len()) as u64;
-        file.file().set_len(bytes).map_err(|source| FsError::write(output, source))?;
-        check_header(plan, &metadata, &target.reopen()?).map_err(|reason| ConvertError::read_back(output, reason))?;
-        Ok(Written { bytes, source_sha256: metadata.source_sha256 })
-    })
-    .map_err(|source| FsError::write(output, source))?;
-    let written = written?;
+    let written = write_file(plan, source, file.file(), (file.temporary_path(), output), on_step)?;
     file.commit()?;
     Ok(written)
+}
+
+/// Executes a plan into `file`, which is at `temporary` until `output` is complete.
+pub(super) fn write_file(
+    plan: &Plan,
+    source: &Source,
+    file: &File,
+    (temporary, output): (&Path, &Path),
+    on_step: &(dyn Fn(&Step) + Sync),
+) -> Result<Written> {
+    // The header comes first in the file and holds the digest, which is known last.
+    let json_len = reserved_json_len(plan);
+    let start = LENGTH_LEN + json_len + plan.counters.len() * COUNTER_LEN;
+    Writeback::during(file, |writeback| {
+        let target = OutputFile { file, path: temporary, output, writeback };
+        let source_sha256 = write_tensors_and_hash(&output_tensors(plan, start), source, &target, on_step)?;
+        plan.check_source(&source_sha256)?;
+        let metadata = plan.metadata_entries(source_sha256.clone());
+        let mut head = header(plan, &metadata, json_len);
+        // The counters are zero.
+        head.resize(start, 0);
+        target.write_at(&head, 0)?;
+        let bytes = (start + plan.byte_len()) as u64;
+        file.set_len(bytes).map_err(|source| FsError::write(output, source))?;
+        check_header(plan, &metadata, &target.reopen()?).map_err(|reason| ConvertError::read_back(output, reason))?;
+        Ok(Written { bytes, source_sha256 })
+    })
+    .map_err(|source| FsError::write(output, source))?
 }
 
 /// The plan's tensors in its order, the first of them at `start`.
@@ -76,6 +88,9 @@ struct HeaderEntry<'a> {
     data_offsets: [usize; 2],
 }
 
+/// The size of a counter in bytes: a 64-bit integer. Counters come first in the data, where they are aligned.
+const COUNTER_LEN: usize = 8;
+
 /// The size of the length that precedes the header's JSON, in bytes.
 const LENGTH_LEN: usize = 8;
 
@@ -85,12 +100,12 @@ const LENGTH_LEN: usize = 8;
 fn reserved_json_len(plan: &Plan) -> usize {
     let unknown = "0".repeat(64);
     let digests = KNOWN_CHECKPOINTS.iter().map(|known| known.sha256).chain([unknown.as_str()]);
-    let lengths = digests.map(|sha256| header_json(plan, &plan.metadata(sha256.to_string())).len());
+    let lengths = digests.map(|sha256| header_json(plan, &plan.metadata_entries(sha256.to_string())).len());
     lengths.max().unwrap_or_default().next_multiple_of(8)
 }
 
 /// The header: the length of its JSON, then the JSON, padded with spaces to `json_len`, as the format allows.
-fn header(plan: &Plan, metadata: &Metadata, json_len: usize) -> Vec<u8> {
+fn header(plan: &Plan, metadata: &BTreeMap<String, String>, json_len: usize) -> Vec<u8> {
     let mut json = header_json(plan, metadata);
     json.resize(json.len().max(json_len), b' ');
     let mut header = (json.len() as u64).to_le_bytes().to_vec();
@@ -99,9 +114,14 @@ fn header(plan: &Plan, metadata: &Metadata, json_len: usize) -> Vec<u8> {
 }
 
 /// The header's JSON without padding.
-fn header_json(plan: &Plan, metadata: &Metadata) -> Vec<u8> {
+fn header_json(plan: &Plan, metadata: &BTreeMap<String, String>) -> Vec<u8> {
     let mut entries = BTreeMap::new();
     let mut offset = 0;
+    for counter in &plan.counters {
+        let end = offset + COUNTER_LEN;
+        entries.insert(counter, HeaderEntry { dtype: "I64", shape: &[], data_offsets: [offset, end] });
+        offset = end;
+    }
     for step in &plan.steps {
         let end = offset + step.byte_len();
         let dtype = match step.cast.to {
@@ -116,27 +136,28 @@ fn header_json(plan: &Plan, metadata: &Metadata) -> Vec<u8> {
     #[derive(Serialize)]
     struct Header<'a> {
         #[serde(rename = "__metadata__")]
-        metadata: BTreeMap<String, String>,
+        metadata: &'a BTreeMap<String, String>,
         #[serde(flatten)]
         tensors: BTreeMap<&'a String, HeaderEntry<'a>>,
     }
     // Strings, numbers and lists under string keys can always be serialised.
-    serde_json::to_vec(&Header { metadata: metadata.to_map(), tensors: entries }).unwrap_or_default()
+    serde_json::to_vec(&Header { metadata, tensors: entries }).unwrap_or_default()
 }
 
 /// Checks that the `safetensors` crate finds the planned tensors and metadata in the file.
 ///
 /// # Errors
 /// The difference, as a clause.
-fn check_header(plan: &Plan, metadata: &Metadata, file: &MappedFile) -> Result<(), String> {
+fn check_header(plan: &Plan, metadata: &BTreeMap<String, String>, file: &MappedFile) -> Result<(), String> {
     let (header, _) = read_header(file.bytes())?;
-    let lookup = |key: &str| header.metadata().as_ref()?.get(key).map(String::as_str);
-    if Metadata::from_lookup(lookup).ok().as_ref() != Some(metadata) {
+    let found: BTreeMap<String, String> = header.metadata().clone().unwrap_or_default().into_iter().collect();
+    if found != *metadata {
         return Err("its metadata differs".into());
     }
     let tensors = header.tensors();
-    if tensors.len() != plan.steps.len() {
-        return Err(format!("it has {} tensors, expected {}", tensors.len(), plan.steps.len()));
+    let expected = plan.steps.len() + plan.counters.len();
+    if tensors.len() != expected {
+        return Err(format!("it has {} tensors, expected {expected}", tensors.len()));
     }
     for step in &plan.steps {
         if tensors.get(&step.output).is_none_or(|found| found.shape != step.shape) {

@@ -1,6 +1,5 @@
 //! JSON lines: an object for each row, with its vectors, or beside a `.npy` without them.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Seek, Write};
 use std::ops::ControlFlow;
@@ -10,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::columns::{file_version, next_vector};
+use super::ordered::Ordered;
 use crate::checked_rows::Table;
 use crate::read_rows::{Header, OnRow, Parts, ReadRows, Settings};
 use crate::row::{Position, Row, SourceFile};
@@ -31,9 +31,9 @@ struct Line<'a> {
     model_sha256: &'a str,
     /// [`crate::Provenance::digest`].
     settings: &'a str,
-    /// The vectors by their hidden state.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    hidden_states: BTreeMap<usize, &'a [f32]>,
+    /// The vectors by their hidden state, or among several encoders by `mert_6`.
+    #[serde(skip_serializing_if = "Ordered::is_empty")]
+    hidden_states: Ordered<&'a [f32]>,
 }
 
 /// A line that is read. Numbers are parsed from their digits, because serde_json rounds some of them differently.
@@ -51,18 +51,22 @@ struct StoredLine<'a> {
     model_sha256: String,
     settings: String,
     #[serde(borrow, default)]
-    hidden_states: BTreeMap<usize, &'a RawValue>,
+    hidden_states: Ordered<&'a RawValue>,
 }
 
 /// Writes each row with its vectors.
 pub(crate) fn write(table: &mut Table<'_>, file: &File) -> io::Result<()> {
     let mut out = BufWriter::new(file);
     let provenance = table.provenance;
-    let digest = provenance.digest();
+    let (models_sha256, digest) = (provenance.models_sha256(), provenance.digest());
     table.for_each_row(|file, position, values| {
-        let vectors = values.chunks_exact(provenance.dim);
-        let hidden_states = provenance.hidden_states.iter().copied().zip(vectors).collect();
-        write_line(&mut out, &line(file, position, &provenance.model_sha256, &digest, hidden_states))
+        let mut rest = values;
+        let vectors = provenance.vectors().map(|vector| {
+            let (values, after) = rest.split_at(vector.dim);
+            rest = after;
+            (vector.key(), values)
+        });
+        write_line(&mut out, &line(file, position, &models_sha256, &digest, Ordered(vectors.collect())))
     })?;
     out.flush()
 }
@@ -70,9 +74,9 @@ pub(crate) fn write(table: &mut Table<'_>, file: &File) -> io::Result<()> {
 /// Writes each row without its vectors.
 pub(crate) fn write_positions(table: &mut Table<'_>, file: &File) -> io::Result<()> {
     let mut out = BufWriter::new(file);
-    let (model_sha256, digest) = (&table.provenance.model_sha256, table.provenance.digest());
+    let (models_sha256, digest) = (table.provenance.models_sha256(), table.provenance.digest());
     table.for_each_position(|file, position| {
-        write_line(&mut out, &line(file, position, model_sha256, &digest, BTreeMap::new()))
+        write_line(&mut out, &line(file, position, &models_sha256, &digest, Ordered::default()))
     })?;
     out.flush()
 }
@@ -82,7 +86,7 @@ fn line<'a>(
     position: &Position,
     model_sha256: &'a str,
     settings: &'a str,
-    hidden_states: BTreeMap<usize, &'a [f32]>,
+    hidden_states: Ordered<&'a [f32]>,
 ) -> Line<'a> {
     let &Position { window, frame, start, end, .. } = position;
     let (file_size, file_modified) = file.version.map(|version| (version.size, version.modified)).unzip();
@@ -116,13 +120,13 @@ pub(super) fn open_positions(path: &Path) -> Result<(Header, Lines)> {
 
 /// Opens a file of lines. The first line says what all of them have in common.
 fn open_lines(path: &Path, has_vectors: bool) -> Result<(Header, Lines)> {
-    let mut lines = Lines { file: File::open(path)?, layers: Vec::new(), width: 0, settings: String::new() };
+    let mut lines = Lines { file: File::open(path)?, keys: Vec::new(), width: 0, settings: String::new() };
     let mut header = Header::default();
-    let mut values = Vec::new();
+    let (mut values, mut lines_keys) = (Vec::new(), Vec::new());
     let _ = lines.for_each_line(|number, line| {
         if has_vectors {
             line.hidden_states.values().try_for_each(|state| numbers(number, state, &mut values))?;
-            header.hidden_states = Some(line.hidden_states.keys().copied().collect());
+            lines_keys = line.hidden_states.0.into_iter().map(|(key, _)| key).collect();
         }
         header.settings = Some(Settings::Digest(line.settings));
         header.model_sha256 = Some(line.model_sha256);
@@ -130,19 +134,36 @@ fn open_lines(path: &Path, has_vectors: bool) -> Result<(Header, Lines)> {
     })?;
     header.width = values.len();
     lines.width = header.width;
-    lines.layers = header.hidden_states.clone().unwrap_or_default();
+    if !lines_keys.is_empty() {
+        header.hidden_states = Some(hidden_states_of_first(&lines_keys)?);
+    }
+    lines.keys = lines_keys;
     if let Some(Settings::Digest(digest)) = &header.settings {
         lines.settings.clone_from(digest);
     }
     Ok((header, lines))
 }
 
+/// The hidden states of the first encoder, by the keys of all vectors: `6`, or `mert_6` among several encoders.
+fn hidden_states_of_first(keys: &[String]) -> Result<Vec<usize>> {
+    fn split(key: &str) -> (&str, &str) {
+        key.rsplit_once('_').unwrap_or(("", key))
+    }
+    let first = keys.first().map_or("", |key| split(key).0);
+    let parse = |key: &String| {
+        let (encoder, layer) = split(key);
+        let layer = layer.parse().map_err(|_| TableError::line(1, format!("`{key}` is not a hidden state")));
+        (encoder == first).then_some(layer)
+    };
+    keys.iter().filter_map(parse).collect()
+}
+
 /// The lines of an open file.
 #[derive(Debug)]
 pub(crate) struct Lines {
     file: File,
-    /// The hidden states, number of values and settings of the first line, which every line must have.
-    layers: Vec<usize>,
+    /// The keys of the vectors, number of values and settings of the first line, which every line must have.
+    keys: Vec<String>,
     width: usize,
     settings: String,
 }
@@ -150,12 +171,12 @@ pub(crate) struct Lines {
 impl ReadRows for Lines {
     fn read(&mut self, parts: Parts, on_row: &mut OnRow<'_>) -> Result<ControlFlow<()>> {
         let mut values = Vec::new();
-        let (width, layers) = (self.width, self.layers.clone());
+        let (width, keys) = (self.width, self.keys.clone());
         self.for_each_row(|number, line| {
             values.clear();
             if parts == Parts::Rows {
-                if !line.hidden_states.keys().eq(&layers) {
-                    return Err(TableError::line(number, format!("expected the hidden states {layers:?}")));
+                if !line.hidden_states.0.iter().map(|(key, _)| key).eq(&keys) {
+                    return Err(TableError::line(number, format!("expected the hidden states {}", keys.join(", "))));
                 }
                 line.hidden_states.values().try_for_each(|state| numbers(number, state, &mut values))?;
                 if values.len() != width {

@@ -4,5 +4,6 @@ mod columns;
 pub(crate) mod jsonl;
 pub(crate) mod npy;
 pub(crate) mod npz;
+mod ordered;
 pub(crate) mod parquet;
 pub(crate) mod safetensors;

@@ -22,7 +22,8 @@ type Npz<'a> = NpzWriter<BufWriter<&'a File>>;
 
 /// Writes `embeddings`, and arrays of the same length that describe each row: `file` (an index into `files`), `window`,
 /// `start`, `end`, and `frame` without pooling; `files`, `file_size` and `file_modified` of each file; then
-/// `hidden_states`, `model_sha256` and `provenance` (JSON).
+/// `hidden_states`, `model_sha256` and `provenance` (JSON). For several encoders also `vectors` and `vector_dims`: the name
+/// and the length of each vector of a row.
 pub(crate) fn write(table: &mut Table<'_>, file: &File) -> io::Result<()> {
     let mut npz = NpzWriter::new(BufWriter::new(file));
     let shape = table.shape();
@@ -42,7 +43,14 @@ pub(crate) fn write(table: &mut Table<'_>, file: &File) -> io::Result<()> {
     let (sizes, modified) = table.versions();
     numbers(&mut npz, "file_size", &sizes)?;
     numbers(&mut npz, "file_modified", &modified)?;
-    strings(&mut npz, "model_sha256", &[], &[&provenance.model_sha256])?;
+    if provenance.hybrid.is_some() {
+        let columns: Vec<String> = provenance.vectors().map(|vector| vector.column()).collect();
+        let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+        strings(&mut npz, "vectors", &[columns.len() as u64], &columns)?;
+        let dims: Vec<i64> = provenance.vectors().map(|vector| vector.dim as i64).collect();
+        numbers(&mut npz, "vector_dims", &dims)?;
+    }
+    strings(&mut npz, "model_sha256", &[], &[&provenance.models_sha256()])?;
     strings(&mut npz, "provenance", &[], &[&serde_json::to_string(provenance)?])?;
     npz.zip_writer().finish()?.flush()
 }

@@ -35,8 +35,8 @@ const BATCH: usize = 4 << 20;
 const ROW_GROUP: usize = 64 << 20;
 
 /// Writes the columns `file`, `file_size`, `file_modified`, `window`, `frame` without pooling, `start`, `end`,
-/// `model_sha256`, and one per hidden state, such as `hidden_state_6`, a fixed-size list of f32. The settings are in
-/// the file's key-value metadata.
+/// `model_sha256`, and one per hidden state, such as `hidden_state_6` or, among several encoders, `mert_hidden_state_6`, a
+/// fixed-size list of f32. The settings are in the file's key-value metadata.
 pub(crate) fn write(table: &mut Table<'_>, file: &File) -> io::Result<()> {
     let settings = table.provenance;
     let mut columns = Columns::new(settings, table.has_frames());
@@ -68,7 +68,7 @@ fn metadata(settings: &Provenance) -> io::Result<Vec<KeyValue>> {
     let provenance = serde_json::to_string(settings)?;
     let mut entries = vec![
         KeyValue::new("provenance".to_string(), provenance),
-        KeyValue::new("model_sha256".to_string(), settings.model_sha256.clone()),
+        KeyValue::new("model_sha256".to_string(), settings.models_sha256()),
     ];
     entries.extend(settings.license.clone().map(|license| KeyValue::new("license".to_string(), license)));
     Ok(entries)
@@ -77,6 +77,7 @@ fn metadata(settings: &Provenance) -> io::Result<Vec<KeyValue>> {
 /// Rows that are collected until they are written as a batch.
 struct Columns<'a> {
     settings: &'a Provenance,
+    models_sha256: String,
     rows: usize,
     file: StringBuilder,
     size: UInt64Builder,
@@ -91,10 +92,10 @@ struct Columns<'a> {
 
 impl<'a> Columns<'a> {
     fn new(settings: &'a Provenance, has_frames: bool) -> Self {
-        let dim = i32::try_from(settings.dim).unwrap_or(i32::MAX);
-        let vectors = || FixedSizeListBuilder::new(Float32Builder::new(), dim).with_field(element());
+        let vectors = |dim| FixedSizeListBuilder::new(Float32Builder::new(), length(dim)).with_field(element());
         Columns {
             settings,
+            models_sha256: settings.models_sha256(),
             rows: 0,
             file: StringBuilder::new(),
             size: UInt64Builder::new(),
@@ -104,7 +105,7 @@ impl<'a> Columns<'a> {
             start: Float64Builder::new(),
             end: Float64Builder::new(),
             model: StringBuilder::new(),
-            vectors: settings.hidden_states.iter().map(|_| vectors()).collect(),
+            vectors: settings.vectors().map(|vector| vectors(vector.dim)).collect(),
         }
     }
 
@@ -113,10 +114,8 @@ impl<'a> Columns<'a> {
         fields.extend(self.frame.as_ref().map(|_| ("frame".to_string(), DataType::UInt32)));
         fields.extend(["start", "end"].map(|name| (name.to_string(), DataType::Float64)));
         fields.push(("model_sha256".to_string(), DataType::Utf8));
-        let dim = i32::try_from(self.settings.dim).unwrap_or(i32::MAX);
-        let vector = DataType::FixedSizeList(Arc::new(element()), dim);
-        fields
-            .extend(self.settings.hidden_states.iter().map(|layer| (format!("hidden_state_{layer}"), vector.clone())));
+        let list = |dim| DataType::FixedSizeList(Arc::new(element()), length(dim));
+        fields.extend(self.settings.vectors().map(|vector| (vector.column(), list(vector.dim))));
         let file = [
             ("file", DataType::Utf8, false),
             ("file_size", DataType::UInt64, true),
@@ -137,10 +136,13 @@ impl<'a> Columns<'a> {
         }
         self.start.append_value(position.start);
         self.end.append_value(position.end);
-        self.model.append_value(&self.settings.model_sha256);
-        for (list, vector) in self.vectors.iter_mut().zip(values.chunks_exact(self.settings.dim)) {
-            list.values().append_slice(vector);
+        self.model.append_value(&self.models_sha256);
+        let mut rest = values;
+        for (list, vector) in self.vectors.iter_mut().zip(self.settings.vectors()) {
+            let (values, after) = rest.split_at(vector.dim);
+            list.values().append_slice(values);
             list.append(true);
+            rest = after;
         }
     }
 
@@ -164,6 +166,11 @@ impl<'a> Columns<'a> {
     }
 }
 
+/// The length of a vector as Arrow counts it.
+fn length(dim: usize) -> i32 {
+    i32::try_from(dim).unwrap_or(i32::MAX)
+}
+
 /// The field of a vector's elements.
 fn element() -> Field {
     Field::new("element", DataType::Float32, false)
@@ -181,12 +188,8 @@ pub(crate) fn open(path: &Path) -> Result<(Header, Rows)> {
     let provenance = provenance.and_then(|entry| entry.value.as_deref());
     let provenance: Provenance = serde_json::from_str(provenance.ok_or_else(|| TableError::missing("provenance"))?)
         .map_err(TableError::Provenance)?;
-    let rows = Rows {
-        file,
-        metadata,
-        vectors: provenance.hidden_states.iter().map(|layer| format!("hidden_state_{layer}")).collect(),
-        dim: provenance.dim,
-    };
+    let rows =
+        Rows { file, metadata, vectors: provenance.vectors().map(|vector| (vector.column(), vector.dim)).collect() };
     Ok((Header::from(provenance), rows))
 }
 
@@ -195,9 +198,8 @@ pub(crate) fn open(path: &Path) -> Result<(Header, Rows)> {
 pub(crate) struct Rows {
     file: File,
     metadata: ArrowReaderMetadata,
-    /// The names of the columns with vectors.
-    vectors: Vec<String>,
-    dim: usize,
+    /// The columns with vectors: names, and lengths of a vector.
+    vectors: Vec<(String, usize)>,
 }
 
 impl ReadRows for Rows {
@@ -207,12 +209,12 @@ impl ReadRows for Rows {
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.file.try_clone()?, self.metadata.clone());
         let vectors = if parts == Parts::Rows { &self.vectors[..] } else { &[] };
         let names = ["file", "file_size", "file_modified", "window", "frame", "start", "end"];
-        let wanted = names.into_iter().chain(vectors.iter().map(String::as_str));
+        let wanted = names.into_iter().chain(vectors.iter().map(|(name, _)| name.as_str()));
         let mask = ProjectionMask::columns(builder.parquet_schema(), wanted);
         let builder = builder.with_projection(mask).with_batch_size(ROWS);
         let mut batches = catch_panic(|| builder.build())??;
         while let Some(batch) = catch_panic(|| batches.next())? {
-            if pass_rows(&batch.map_err(ParquetError::from)?, vectors, self.dim, on_row)?.is_break() {
+            if pass_rows(&batch.map_err(ParquetError::from)?, vectors, on_row)?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }
@@ -226,8 +228,8 @@ fn catch_panic<T>(read: impl FnOnce() -> T) -> Result<T> {
     catch_unwind(AssertUnwindSafe(read)).map_err(|_| TableError::InvalidParquet)
 }
 
-/// Passes the rows of `batch` to `on_row`, with the vectors of the columns `vectors`, each of `dim` values.
-fn pass_rows(batch: &RecordBatch, vectors: &[String], dim: usize, on_row: &mut OnRow<'_>) -> Result<ControlFlow<()>> {
+/// Passes the rows of `batch` to `on_row`, with the vectors of the columns `vectors`.
+fn pass_rows(batch: &RecordBatch, vectors: &[(String, usize)], on_row: &mut OnRow<'_>) -> Result<ControlFlow<()>> {
     let file = column(batch, "file")?.as_string_opt::<i32>();
     let file = file.ok_or_else(|| TableError::wrong_type("file", "a column of text"))?;
     let size = numbers::<UInt64Type>(batch, "file_size")?;
@@ -236,13 +238,13 @@ fn pass_rows(batch: &RecordBatch, vectors: &[String], dim: usize, on_row: &mut O
     let frame = batch.column_by_name("frame").map(|_| numbers::<UInt32Type>(batch, "frame")).transpose()?;
     let (start, end) = (numbers::<Float64Type>(batch, "start")?, numbers::<Float64Type>(batch, "end")?);
     let mut lists = Vec::with_capacity(vectors.len());
-    for name in vectors {
-        lists.push(vector_values(batch, name, dim)?);
+    for (name, dim) in vectors {
+        lists.push((vector_values(batch, name, *dim)?, *dim));
     }
-    let mut values = Vec::with_capacity(lists.len() * dim);
+    let mut values = Vec::new();
     for row in 0..batch.num_rows() {
         values.clear();
-        lists.iter().for_each(|list| values.extend_from_slice(&list[row * dim..][..dim]));
+        lists.iter().for_each(|(list, dim)| values.extend_from_slice(&list[row * dim..][..*dim]));
         let is_known = size.is_valid(row) && modified.is_valid(row);
         let version = is_known.then(|| FileVersion { size: size.value(row), modified: modified.value(row) });
         let frame = frame.map(|frame| frame.value(row));

@@ -16,7 +16,8 @@ use crate::row::Position;
 use crate::{Result, TableError};
 
 /// Writes `embeddings` (F32), and of the same length `file` (an index into the metadata's `files`), `window`, `frame`
-/// without pooling (I64), `start` and `end` (F64); `file_size` and `file_modified` (I64) of each of the `files`.
+/// without pooling (I64), `start` and `end` (F64); `file_size` and `file_modified` (I64) of each of the `files`. For several
+/// encoders the metadata's `vectors` has the name and the length of each vector of a row.
 ///
 /// The header is written here because the crate's own writer needs all tensors in memory and writes the metadata in
 /// hash order.
@@ -59,6 +60,11 @@ fn header(table: &Table<'_>, tensors: &[(&str, &str, u64, Vec<u64>)]) -> io::Res
     let mut metadata: BTreeMap<String, String> = settings.into_iter().map(|(key, value)| (key, text(value))).collect();
     metadata.insert("files".to_string(), serde_json::to_string(&table.names())?);
     metadata.insert("provenance".to_string(), serde_json::to_string(table.provenance)?);
+    if table.provenance.hybrid.is_some() {
+        metadata.insert("model_sha256".to_string(), table.provenance.models_sha256());
+        let vectors: Vec<(String, usize)> = table.provenance.vectors().map(|v| (v.column(), v.dim)).collect();
+        metadata.insert("vectors".to_string(), serde_json::to_string(&vectors)?);
+    }
     let mut header = Map::from_iter([("__metadata__".to_string(), json!(metadata))]);
     let mut start = 0;
     for (name, dtype, size, shape) in tensors {

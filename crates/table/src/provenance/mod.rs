@@ -1,6 +1,7 @@
 //! The settings that the numbers of a table depend on.
 
 mod arithmetic;
+mod hybrid;
 mod text;
 mod window;
 mod words;
@@ -11,8 +12,9 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 pub use self::arithmetic::Arithmetic;
+pub use self::hybrid::{Hybrid, OtherEncoder, Vector};
 pub use self::window::WindowPolicy;
-pub use self::words::{Damage, Device, Normalization, Pool, Tail};
+pub use self::words::{Alignment, Damage, Device, Normalization, Pool, Projection, Tail};
 
 /// All settings that the numbers of a table depend on, besides the files. Every table records them, as does the journal
 /// of a run, which can be continued only with the same settings.
@@ -29,6 +31,9 @@ pub struct Provenance {
     pub license: Option<String>,
     /// The hidden states, ascending: 0 enters the first layer, i is the output of layer i.
     pub hidden_states: Vec<usize>,
+    /// The linear map of frames before they are pooled, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub projection: Option<Projection>,
     /// The pooling of the frames of a window.
     pub pool: Pool,
     /// The scaling of vectors.
@@ -48,6 +53,9 @@ pub struct Provenance {
     /// journals of older versions, which always normalised, lack the field.
     #[serde(default = "normalized")]
     pub do_normalize: bool,
+    /// What of `sample_rate` and `do_normalize` no file of the model states, so that it is an assumption, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assumed: Option<String>,
     /// The length of a vector.
     pub dim: usize,
     /// Samples from the start of a frame to the start of the next.
@@ -56,6 +64,9 @@ pub struct Provenance {
     pub frame_length: usize,
     /// Element type and device of the arithmetic.
     pub arithmetic: Arithmetic,
+    /// The encoders whose vectors follow in each row, if there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hybrid: Option<Hybrid>,
 }
 
 const fn normalized() -> bool {
@@ -63,17 +74,44 @@ const fn normalized() -> bool {
 }
 
 impl Provenance {
-    /// Values of one row: a vector for each hidden state.
+    /// The vectors of a row, in order.
+    pub fn vectors(&self) -> impl Iterator<Item = Vector<'_>> {
+        let first = self.hybrid.as_ref().map(|hybrid| hybrid.first.as_str());
+        let vectors = |encoder, layers: &'_ [usize], dim| {
+            layers.iter().map(move |&hidden_state| Vector { encoder, hidden_state, dim }).collect::<Vec<_>>()
+        };
+        let others = self.others().flat_map(move |other| vectors(Some(&other.name), &other.hidden_states, other.dim));
+        vectors(first, &self.hidden_states, self.dim).into_iter().chain(others)
+    }
+
+    /// The encoders after the first.
+    pub fn others(&self) -> impl Iterator<Item = &OtherEncoder> {
+        self.hybrid.iter().flat_map(|hybrid| &hybrid.others)
+    }
+
+    /// Values of one row: those of all its vectors.
     pub fn values_per_row(&self) -> usize {
-        self.hidden_states.len().saturating_mul(self.dim)
+        self.vectors().fold(0, |values: usize, vector| values.saturating_add(vector.dim))
+    }
+
+    /// SHA-256 of the models' files in the order of the encoders, with `+` between them.
+    pub fn models_sha256(&self) -> String {
+        let others = self.others().map(|other| &other.model_sha256);
+        std::iter::once(&self.model_sha256).chain(others).cloned().collect::<Vec<_>>().join("+")
     }
 
     /// The first 16 hexadecimal digits of the SHA-256 of all settings except the program's version. It identifies the
     /// settings in formats without room for them.
     pub fn digest(&self) -> String {
-        let settings = Provenance { generator: String::new(), ..self.clone() };
-        let json = serde_json::to_vec(&settings).unwrap_or_default();
-        hex(&Sha256::digest(json)[..8])
+        let json = serde_json::to_vec(&Provenance { generator: String::new(), ..self.without_remarks() });
+        hex(&Sha256::digest(json.unwrap_or_default())[..8])
+    }
+
+    /// The settings without what says nothing about the numbers: the origin of a setting.
+    fn without_remarks(&self) -> Provenance {
+        let mut settings = Provenance { assumed: None, ..self.clone() };
+        settings.hybrid.iter_mut().flat_map(|hybrid| &mut hybrid.others).for_each(|other| other.assumed = None);
+        settings
     }
 
     /// The first setting, other than the program's version, in which `earlier` differs, with both values.
@@ -83,11 +121,13 @@ impl Provenance {
 
     /// The first setting in which `earlier` differs, with both values.
     pub fn difference(&self, earlier: &Provenance) -> Option<String> {
-        let (now, then) = (serde_json::to_value(self).ok()?, serde_json::to_value(earlier).ok()?);
+        let (now, then) = (self.without_remarks(), earlier.without_remarks());
+        let (now, then) = (serde_json::to_value(now).ok()?, serde_json::to_value(then).ok()?);
         let (now, then) = (now.as_object()?, then.as_object()?);
-        let (key, value) = now.iter().find(|(key, value)| then.get(*key) != Some(*value))?;
-        let found = then.get(key).unwrap_or(&Value::Null);
-        Some(format!("{key}: now {}, then {}", as_option(key, value), as_option(key, found)))
+        // A setting that is not used is not recorded.
+        let key = now.keys().chain(then.keys()).find(|&key| now.get(key) != then.get(key))?;
+        let [now, then] = [now, then].map(|settings| as_option(key, settings.get(key).unwrap_or(&Value::Null)));
+        Some(format!("{key}: now {now}, then {then}"))
     }
 }
 
@@ -119,6 +159,31 @@ mod tests {
     }
 
     #[test]
+    fn rows_of_several_encoders() {
+        let one: Provenance = serde_json::from_str(JSON).unwrap();
+        assert_eq!(
+            one.vectors().map(|vector| vector.column()).collect::<Vec<_>>(),
+            ["hidden_state_0", "hidden_state_6"]
+        );
+        assert_eq!(one.models_sha256(), "00");
+        let other = r#"{"name":"wav2vec","model_sha256":"11","license":null,"hidden_states":[9],"pool":"mean","#;
+        let other = format!("{other}{}", r#""sample_rate":16000,"do_normalize":false,"dim":5,"frame_hop":320,"#);
+        let other = format!("{other}{}", r#""frame_length":400,"arithmetic":"f32 on cpu"}"#);
+        let hybrid = format!(r#","hybrid":{{"first":"mert","alignment":"window","others":[{other}]}}}}"#);
+        let json = JSON.strip_suffix('}').unwrap().to_string() + &hybrid;
+        let both: Provenance = serde_json::from_str(&json).unwrap();
+        assert_eq!(serde_json::to_string(&both).unwrap(), json);
+        let columns: Vec<(String, String, usize)> =
+            both.vectors().map(|vector| (vector.column(), vector.key(), vector.dim)).collect();
+        let expected = [("mert_hidden_state_0", "mert_0", 128), ("mert_hidden_state_6", "mert_6", 128)];
+        let expected = expected.into_iter().chain([("wav2vec_hidden_state_9", "wav2vec_9", 5)]);
+        assert!(columns.iter().map(|(column, key, dim)| (&column[..], &key[..], *dim)).eq(expected), "{columns:?}");
+        assert_eq!((both.values_per_row(), both.models_sha256().as_str()), (261, "00+11"));
+        assert!(both.difference(&one).unwrap().starts_with("hybrid: now {"));
+        assert!(one.difference(&both).unwrap().starts_with("hybrid: now null"));
+    }
+
+    #[test]
     fn differences_name_the_setting_and_both_values() {
         let now: Provenance = serde_json::from_str(JSON).unwrap();
         let then = Provenance { generator: "mert-embed 0.0.1".into(), ..now.clone() };
@@ -128,6 +193,13 @@ mod tests {
         let then = Provenance { hidden_states: vec![6], ..now.clone() };
         assert_eq!(now.difference(&then).unwrap(), "hidden_states: now [0,6], then [6]");
         assert_ne!(now.digest(), then.digest());
+        // Settings that only one of the two has.
+        let with = Provenance { ffmpeg: Some("6.1".into()), ..now.clone() };
+        assert_eq!(now.difference(&with).unwrap(), r#"ffmpeg: now null, then "6.1""#);
+        assert_eq!(with.difference(&now).unwrap(), r#"ffmpeg: now "6.1", then null"#);
+        // An assumption says where a setting comes from, and tables of older versions do not have it.
+        let remarked = Provenance { assumed: Some("do_normalize".into()), ..now.clone() };
+        assert_eq!((now.difference(&remarked), now.digest()), (None, remarked.digest()));
         let then = Provenance { damaged: Damage::Keep, ..now.clone() };
         assert_eq!(now.difference(&then).unwrap(), r#"damaged: now "skip", then "keep""#);
     }

@@ -98,6 +98,27 @@ pub enum Tail {
 
 words!(Tail, "tail", "align, keep or drop", Align = "align", Keep = "keep", Drop = "drop");
 
+/// The parts of a file that a row of several encoders has of each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alignment {
+    /// The same window, pooled.
+    Window,
+    /// A frame of the first encoder, and of each other encoder the frame whose centre is nearest in time; of two as near,
+    /// the earlier.
+    NearestFrame,
+}
+
+words!(Alignment, "alignment", "window or nearest-frame", Window = "window", NearestFrame = "nearest-frame");
+
+/// A linear map of frames before they are pooled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Projection {
+    /// The head `final_proj` of HuBERT and ContentVec.
+    FinalProj,
+}
+
+words!(Projection, "projection", "final_proj", FinalProj = "final_proj");
+
 /// The treatment of files that are damaged or end too early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Damage {

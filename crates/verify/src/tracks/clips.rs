@@ -125,6 +125,14 @@ mod tests {
         let track = Track::open(&file, 24_000, Damage::Refuse).unwrap();
         let mut windows = track.windows(&"sliding:0.5s".parse().unwrap(), Tail::Align, 400).unwrap();
         assert_eq!(clip, windows.next_window().unwrap().unwrap().samples);
+        // At the rate that the converted file records, whatever the model's type is.
+        let file = fixture("extensible-s24-16k-mono.wav");
+        let tracks = Tracks { files: vec![file.clone()], window: Some("sliding:0.5s".parse().unwrap()), ffmpeg: false };
+        let at_16k = Preprocessor { do_normalize: false, sampling_rate: 16_000 };
+        let (_, clip) = tracks.clips(at_16k, 400, None).next().unwrap().unwrap();
+        let track = Track::open(&file, 16_000, Damage::Refuse).unwrap();
+        let mut windows = track.windows(&"sliding:0.5s".parse().unwrap(), Tail::Align, 400).unwrap();
+        assert_eq!((clip.len(), clip), (8_000, windows.next_window().unwrap().unwrap().samples));
         let missing = Tracks { files: vec![fixture("none.wav")], window: None, ffmpeg: false };
         assert!(matches!(missing.clips(NORMALIZED, 400, None).next(), Some(Err(VerifyError::Audio { .. }))));
     }
