@@ -68,6 +68,9 @@ for model in mert-tiny stable-layer-norm deepnorm; do
 done
 scripts/check/mlx.sh "${pairs[@]}" | tee "$converted/log"
 
+step "a full-size checkpoint of fairseq, value by value"
+scripts/check/fairseq.sh "$target/release/mert-convert"
+
 step "mlx-contentvec, mlx-hubert and transformers"
 scripts/check/clients.py "$target/release" | tee "$target/clients.log"
 clients="$(grep -c '^  ok ' "$target/clients.log")"

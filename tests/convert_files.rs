@@ -83,7 +83,7 @@ fn files_that_are_not_checkpoints() {
         (
             "pickle.bin",
             b"\x80\x02}q\0(X\x01\0\0\0aK\x01u.",
-            &["holds no MERT or HuBERT encoder", "none of its 1 tensors"],
+            &["holds no encoder of the HuBERT family", "none of its 1 tensors"],
         ),
         ("header.safetensors", b"\x10\0\0\0\0\0\0\0{\"a\":", &["header.safetensors", "16 bytes long"]),
         ("json.safetensors", b"\x04\0\0\0\0\0\0\0{\"a\"", &["json.safetensors", "header"]),

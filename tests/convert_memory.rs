@@ -3,16 +3,43 @@
 //! The test is alone in its program, whose allocator counts. Mapped files are not allocated: they belong to the page cache.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
+use std::collections::BTreeMap;
+
+use mert_arch::naming::{NamingScheme, Variant};
 use mert_arch::{Config, Dtype, Layout};
 use mert_checkpoint::Source;
 use mert_convert::write::CoreMlOptions;
 use mert_convert::{Plan, PlanOptions, write};
-use mert_testkit::{fixture, sharp_checkpoint, write_torch_zip};
+use mert_testkit::{Tensor, fixture, sharp_checkpoint, write_torch_zip};
 use peak_alloc::PeakAlloc;
 use tempfile::TempDir;
 
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
+
+/// The same tensors under fairseq's names, with queries, keys and values in one tensor.
+fn fairseq_names(tensors: Vec<(String, Tensor)>) -> Vec<(String, Tensor)> {
+    let table = NamingScheme::Fairseq.table(Variant::default());
+    let (mut renamed, mut stacked) = (Vec::new(), BTreeMap::<String, [Option<Tensor>; 3]>::new());
+    for (name, tensor) in tensors {
+        let third = ["q_proj", "k_proj", "v_proj"].iter().position(|projection| name.contains(projection));
+        match third {
+            Some(third) => {
+                let kind = name.rsplit('.').next().unwrap();
+                let layer = name.split(".attention.").next().unwrap();
+                stacked.entry(format!("{layer}.self_attn.in_proj_{kind}")).or_default()[third] = Some(tensor);
+            }
+            None => renamed.push((table.from_hugging_face(&name).unwrap().name, tensor)),
+        }
+    }
+    for (name, parts) in stacked {
+        let parts: Vec<Tensor> = parts.into_iter().map(Option::unwrap).collect();
+        let mut shape = parts[0].shape.clone();
+        shape[0] *= 3;
+        renamed.push((name, Tensor { shape, values: parts.into_iter().flat_map(|part| part.values).collect() }));
+    }
+    renamed
+}
 
 /// A model with matrices of 32 MB and a positional convolution of 17 MB is converted in 8 MB.
 #[test]
@@ -43,6 +70,22 @@ fn tensors_are_never_in_memory_as_a_whole() {
         println!("{threads} threads, {dtype}, {layout}: {peak} bytes");
         assert!(peak < 8 << 20, "{peak} bytes at the peak");
     }
+    // fairseq's names, with queries, keys and values stacked: each third is read where it lies.
+    let stacked = folder.path().join("fairseq.pt");
+    write_torch_zip(&stacked, &fairseq_names(sharp_checkpoint(&config, 1))).unwrap();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+    MEMORY.reset_peak_usage();
+    let before = MEMORY.current_usage();
+    pool.install(|| {
+        let source = Source::open(&stacked).unwrap();
+        let plan = Plan::new(&source, &PlanOptions { dtype: Dtype::F32, ..PlanOptions::default() }).unwrap();
+        assert!(plan.steps.iter().any(|step| step.names_in_file == ["encoder.layers.0.fc1.weight"]));
+        write::safetensors(&plan, &source, &output, true, &|_| {}).unwrap();
+    });
+    let peak = MEMORY.peak_usage() - before;
+    println!("2 threads, fairseq's names: {peak} bytes");
+    assert!(peak < 8 << 20, "{peak} bytes at the peak");
+
     let output = folder.path().join("out.mlpackage");
     for (threads, dtype) in [(1, Dtype::F16), (4, Dtype::F32)] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();

@@ -247,6 +247,28 @@ fn silence_to_one_encoder_leaves_the_window_out() {
     assert!(said.contains("silent window(s) left out"), "{said}");
 }
 
+/// The length of a track is rounded to samples at each rate: 35,279 samples at 44.1 kHz are 19,199 at 24 kHz, one less than
+/// two windows of 0.4 s, and 12,800 at 16 kHz, exactly two.
+#[test]
+fn a_window_that_one_encoder_lacks_is_left_out() {
+    let models = Models::new();
+    let samples: Vec<f32> = (0..35_279).map(|i| (i as f32 * 0.05).sin() * (i as f32 * 0.0007).cos()).collect();
+    let input = [models.path("take.wav")];
+    write_wav(&input[0], &samples, 44_100);
+    let options = ["--window", "sliding:0.4s", "--tail", "drop"];
+    let [mert, wav2vec, hybrid] = ["mert", "wav2vec", "hybrid"].map(|encoder| {
+        let config = models.config(encoder, "layer: 6", "layer: 9");
+        models.rows(&config, &input, "out.npz", &options)
+    });
+    assert_eq!([&mert, &wav2vec, &hybrid].map(|(rows, _)| rows.values.len()), [1, 2, 1]);
+    assert!(
+        hybrid.1.contains("window 1 is left out") && hybrid.1.contains("at the rate of mert before"),
+        "{}",
+        hybrid.1
+    );
+    assert!(!mert.1.contains("left out"), "{}", mert.1);
+}
+
 #[test]
 fn combinations_without_a_meaning_are_refused() {
     let models = Models::new();

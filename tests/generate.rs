@@ -36,6 +36,22 @@ fn a_generated_checkpoint_converts_and_is_the_one_of_its_seed() {
 }
 
 #[test]
+fn a_family_is_generated_in_the_sizes_of_its_class() {
+    let scratch = Scratch::new();
+    let unknown = runner::run("mert-generate", ["folder", "--family", "wavml"]);
+    assert_eq!(unknown.code, 2);
+    assert!(unknown.stderr.contains("wavml") && unknown.stderr.contains("data2vec-audio"), "{}", unknown.stderr);
+    let folder = scratch.path("model");
+    let run = runner::run("mert-generate", [folder.as_os_str(), "--family".as_ref(), "wavlm".as_ref()]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    // WavLM base has 94.38 million values: HuBERT's, and those of the table and the gates.
+    assert!(run.stdout.contains("tensors, 94"), "{}", run.stdout);
+    let config = mert_arch::Config::from_json(&std::fs::read_to_string(folder.join("config.json")).unwrap()).unwrap();
+    assert_eq!(config.family().model_type, "wavlm");
+    assert_eq!((config.hidden_size, config.num_hidden_layers), (768, 12));
+}
+
+#[test]
 fn existing_files_are_replaced_only_with_force() {
     let scratch = Scratch::new();
     for name in ["pytorch_model.bin", "config.json"] {

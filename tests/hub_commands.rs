@@ -281,7 +281,7 @@ fn what_needs_no_model_is_checked_before_it_is_fetched() {
     }
     let mut config = hub.program("mert-embed");
     config.args(["--config", "config.yaml", "--model", "owner/tiny", "clip.wav", "-o", "embeddings.jsonl"]);
-    run(&mut config).assert_refused(&["config.yaml: layer: "]);
+    run(&mut config).assert_refused(&["config.yaml: mert.layer: "]);
     assert!(hub.server.requests().is_empty() && conversions(&hub).is_empty());
 }
 

@@ -3,14 +3,17 @@
 
 mod common;
 
+use std::path::Path;
+
 use common::{arg, convert, json, mert_verify};
 use mert_arch::{Dtype, Layout};
 use mert_checkpoint::Source;
 use mert_convert::{Plan, PlanOptions, write};
 use mert_testkit::{ConvertedModel, FamilyFixture, fixture};
-use mert_verify::Reference;
+use mert_verify::gate::ModelVerdict;
 use mert_verify::metrics::LayerMetrics;
 use mert_verify::reference::libtorch::Libtorch;
+use mert_verify::{Check, Original, Reference};
 use ndarray::{Array3, Axis};
 use tempfile::TempDir;
 
@@ -52,6 +55,93 @@ fn libtorch_agrees_with_the_class_of_each_family() {
         let shown: Vec<String> = measured.iter().map(|nmse| format!("{nmse:.1e}")).collect();
         println!("{}: {shown:?}", family.name);
         assert!(measured.iter().all(|&nmse| nmse < 1e-10), "{}: {shown:?}", family.name);
+    }
+}
+
+/// The verdict on a converted file against libtorch on its original, in this process: loading libtorch takes a second.
+fn judge_by_original(model: &Path, original: &Path, config: Option<&Path>, clip: &Path) -> ModelVerdict {
+    let check = Check {
+        model: model.to_path_buf(),
+        original: Some(Original {
+            path: original.to_path_buf(),
+            config: config.map(Path::to_path_buf),
+            inputs: vec![clip.to_path_buf()],
+            ..Original::default()
+        }),
+        ..Check::default()
+    };
+    check.run().unwrap_or_else(|error| panic!("{}: {error}", original.display()))
+}
+
+/// The gate with the original of each family, also with half-precision weights, for which two fixtures have no reference.
+#[test]
+fn the_gate_computes_the_reference_of_each_family() {
+    let folder = TempDir::new().unwrap();
+    for family in FamilyFixture::all() {
+        let checkpoint = family.checkpoint(folder.path()).unwrap();
+        for dtype in [Dtype::F32, Dtype::F16, Dtype::Bf16] {
+            let model = convert(&checkpoint, &folder, dtype, Layout::Mlx);
+            let verdict = judge_by_original(&model, &checkpoint, None, &family.reference());
+            assert!(verdict.passed() && verdict.structure_judged(), "{} {dtype}: {verdict:#?}", family.name);
+        }
+    }
+}
+
+/// fairseq's and the original WavLM's files, by the judge's own table of names and the configuration of the conversion.
+#[test]
+fn the_gate_reads_originals_in_the_formats_of_fairseq() {
+    let folder = TempDir::new().unwrap();
+    let (config, clip) = (folder.path().join("config.json"), FamilyFixture::named("hubert").reference());
+    for name in [
+        "args",
+        "batch-norm",
+        "conditional",
+        "contentvec",
+        "data2vec",
+        "fine-tuned",
+        "layer-norm",
+        "mert",
+        "no-projection",
+        "omegaconf-2.0",
+        "omegaconf-2.3",
+        "training-state",
+        "wavlm",
+    ] {
+        let original = fixture(&format!("fairseq/{name}.pt"));
+        let model = convert(&original, &folder, Dtype::F32, Layout::Mlx);
+        let recorded = ConvertedModel::read(&model).unwrap().metadata.config;
+        std::fs::write(&config, recorded.to_json()).unwrap();
+        let verdict = judge_by_original(&model, &original, Some(&config), &clip);
+        assert!(verdict.passed() && verdict.structure_judged(), "{name}: {verdict:#?}");
+        // Another model of the same format is told from it.
+        if name == "contentvec" {
+            let mut mutant = ConvertedModel::read(&model).unwrap();
+            mutant.swap("encoder.layers.0.layer_norm.weight", "encoder.layers.0.final_layer_norm.weight");
+            mutant.write(&model).unwrap();
+            assert!(!judge_by_original(&model, &original, Some(&config), &clip).passed());
+        }
+    }
+}
+
+/// Both sides get the same samples, so that hidden states do not show a wrong record of the audio.
+#[test]
+fn a_wrong_record_of_the_audio_fails() {
+    let folder = TempDir::new().unwrap();
+    let family = FamilyFixture::named("wavlm");
+    let checkpoint = family.checkpoint(folder.path()).unwrap();
+    let honest = ConvertedModel::read(&convert(&checkpoint, &folder, Dtype::F32, Layout::Mlx)).unwrap();
+    for (field, change) in [
+        ("do_normalize true", (|m| m.metadata.preprocessor.do_normalize = true) as fn(&mut ConvertedModel)),
+        ("sampling_rate 24000", |m| m.metadata.preprocessor.sampling_rate = 24_000),
+    ] {
+        let mut model = honest.clone();
+        change(&mut model);
+        let mutant = folder.path().join("mutant.safetensors");
+        model.write(&mutant).unwrap();
+        let verdict = judge_by_original(&mutant, &checkpoint, None, &family.reference());
+        assert!(!verdict.passed(), "{field}");
+        let [failure] = &verdict.failures[..] else { panic!("{field}: {:?}", verdict.failures) };
+        assert!(failure.contains(field) && failure.contains("preprocessor_config.json"), "{failure}");
     }
 }
 

@@ -23,7 +23,8 @@ fn clip(samples: usize) -> Vec<f32> {
 }
 
 /// A model of each kind that a fixture has: weights in f16 and in f32, a norm over time and one over channels,
-/// pre-LN, DeepNorm.
+/// pre-LN, DeepNorm, a position bias, several positional
+/// convolutions and a BatchNorm.
 fn models() -> Vec<(String, Model)> {
     let path = fixture("mert-tiny/model.safetensors");
     let folder = tempfile::tempdir().unwrap();
@@ -33,17 +34,31 @@ fn models() -> Vec<(String, Model)> {
     converted.write(&f32_path).unwrap();
     let files = [path, f32_path]
         .map(|path| (path.display().to_string(), Model::open(&path, Dtype::F32, &Device::Cpu).unwrap()));
-    let generated = ["stable-layer-norm", "deepnorm"].map(|name| {
+    let configs = ["stable-layer-norm", "deepnorm"].map(|name| {
         let config = std::fs::read_to_string(fixture(name).join("config.json")).unwrap();
-        let config = Config::from_json(&config).unwrap();
+        (name.to_string(), Config::from_json(&config).unwrap())
+    });
+    let mechanisms = [
+        r#"{"model_type": "wavlm", "num_buckets": 16, "max_bucket_distance": 24"#,
+        r#"{"model_type": "data2vec-audio""#,
+        r#"{"model_type": "hubert", "conv_pos_batch_norm": true"#,
+    ];
+    let mechanisms = mechanisms.map(|fields| {
+        let sizes = r#""hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 80"#;
+        let convolutions = r#""conv_dim": [16, 16, 24, 16, 24, 16, 24], "num_conv_pos_embedding_groups": 4"#;
+        let config = Config::from_json(&format!("{fields}, {sizes}, {convolutions}}}")).unwrap();
+        (config.family().model_type.to_string(), config)
+    });
+    let generated = configs.into_iter().chain(mechanisms).map(|(name, config)| {
         let tensor = |(seed, spec): (usize, mert_arch::TensorSpec)| {
             let value = |i: usize| (((i + seed) * 2_654_435_761) % 65_521) as f32 / 327_600.0 - 0.1;
-            let values: Vec<f32> = (0..spec.shape.iter().product()).map(value).collect();
+            let positive = if spec.name.ends_with("running_var") { 1.0 } else { 0.0 };
+            let values: Vec<f32> = (0..spec.shape.iter().product()).map(|i| positive + value(i)).collect();
             (spec.name, Tensor::from_vec(values, spec.shape.as_slice(), &Device::Cpu).unwrap())
         };
         let tensors: HashMap<_, _> = inventory(&config).into_iter().enumerate().map(tensor).collect();
         let vb = VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu);
-        (name.to_string(), Model::load(vb, &config).unwrap())
+        (name, Model::load(vb, &config).unwrap())
     });
     files.into_iter().chain(generated).collect()
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs PyTorch, ONNX Runtime and OpenVINO beside mert-runtime: same checkpoint, same input, turn by turn.
 
-    scripts/bench/peers.py [--seconds 5,30] [--threads 2] [--runs 7] [--checkpoint DIR] [--json FILE]
+    scripts/bench/peers.py [--seconds 5,30] [--threads 2] [--runs 7] [--family wavlm] [--json FILE]
 
 Each engine lives in a process of its own, which is stopped while another one runs. All return
 every hidden state, computed in float32; before anything is timed each is compared with PyTorch
@@ -85,6 +85,11 @@ def parse():
         "scripts/fixtures/make_models.py, made in target/ if it is not there",
     )
     parser.add_argument(
+        "--family",
+        metavar="MODEL_TYPE",
+        help="the base model of this family with generated weights (mert-generate) instead",
+    )
+    parser.add_argument(
         "--model",
         type=Path,
         action="append",
@@ -92,7 +97,7 @@ def parse():
         help="a converted file for ours, may be repeated; default: the checkpoint in f32 and in f16",
     )
     parser.add_argument(
-        "--bin", type=Path, metavar="DIR", help="mert-convert and mert-verify; default: built"
+        "--bin", type=Path, metavar="DIR", help="mert-convert, mert-generate and mert-verify; default: built"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured")
     where = parser.add_mutually_exclusive_group()
@@ -112,13 +117,15 @@ def binaries(folder):
     if folder is None:
         say("bench/peers: building")
         run(
-            "cargo", "build", "--release", "--bin", "mert-convert", "--bin", "mert-verify", cwd=ROOT
+            *("cargo", "build", "--release", "--bin", "mert-convert", "--bin", "mert-verify"),
+            *("--bin", "mert-generate"),
+            cwd=ROOT,
         )
         folder = TARGET / "release"
     return folder.resolve()
 
 
-def checkpoint_folder(given):
+def checkpoint_folder(given, family, bin_folder):
     from comparison.model import weights_file
 
     if given is not None:
@@ -127,6 +134,11 @@ def checkpoint_folder(given):
                 f"{given}: expected a folder with config.json and pytorch_model.bin or model.safetensors"
             )
         return given
+    if family is not None:
+        folder = TARGET / "bench-peers" / family
+        if not (folder / "config.json").is_file():
+            run(bin_folder / "mert-generate", folder, "--family", family, "--force")
+        return folder
     folder = TARGET / "bench-peers" / "checkpoint"
     if not (folder / "reference.npz").is_file():
         run(sys.executable, MAKE_MODELS, "--full-size", folder)
@@ -341,8 +353,8 @@ def bench(arguments):
     from comparison.engines import PEERS
 
     arguments.engines = choose_engines(arguments.engines)
-    arguments.checkpoint = checkpoint_folder(arguments.checkpoint).resolve()
     bin_folder = binaries(arguments.bin)
+    arguments.checkpoint = checkpoint_folder(arguments.checkpoint, arguments.family, bin_folder).resolve()
     found = report.machine()
     load = os.getloadavg()[0]
     print(f"{date.today()}: {report.machine_line(found)}")

@@ -32,6 +32,13 @@ cp "$root"/fixtures/audio/16-44k1-stereo.flac music/track.flac
 cp "$root"/fixtures/audio/cbr-44k1-stereo.mp3 music/track.mp3
 cp music/* .
 printf 'track.flac\nmusic/track.mp3\n' > tracks.txt
+# The model and the recordings of a voice conversion, in RVC's folders.
+mkdir -p assets/hubert 1_16k_wavs
+cp "$root"/fixtures/voice-conversion/*.json assets/hubert
+cp "$root"/fixtures/voice-conversion/pytorch_model.bin assets/hubert/hubert_base.pt
+cp "$root"/fixtures/audio/extensible-s24-16k-mono.wav 1_16k_wavs/0_0.wav
+mert-convert assets/hubert/hubert_base.pt wav2vec2.safetensors --quiet
+printf 'feature_extraction:\n  encoder: hybrid\n  mert: {model_name: mert.safetensors}\n  wav2vec: {model_name: wav2vec2.safetensors}\n' > hybrid.yaml
 mert-verify hidden-states build/mert-f16.safetensors --input reference.npz --output h.npz >/dev/null
 python3 - <<'PY'
 import io, zipfile

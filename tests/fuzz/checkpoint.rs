@@ -3,6 +3,7 @@
 use std::io::{Cursor, Read, Write};
 use std::path::PathBuf;
 
+use mert_arch::fairseq::FairseqConfig;
 use mert_checkpoint::Source;
 use mert_testkit::fuzz::Seed;
 use zip::write::SimpleFileOptions;
@@ -10,10 +11,14 @@ use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 use super::{bounded, folder, fuzz_file};
 
-const ZIPS: [&str; 12] = [
+const ZIPS: [&str; 16] = [
     "containers/zip.bin",
     "containers/views.bin",
     "containers/lightning.ckpt",
+    "fairseq/args.pt",
+    "fairseq/fine-tuned.pt",
+    "fairseq/omegaconf-2.0.pt",
+    "fairseq/omegaconf-2.3.pt",
     "hostile/foreign-tensor.bin",
     "hostile/negated-view.bin",
     "hostile/numpy.bin",
@@ -25,8 +30,13 @@ const ZIPS: [&str; 12] = [
     "pickles/optimizer.pt",
 ];
 
-const LEGACY: [&str; 4] =
-    ["containers/legacy.bin", "pickles/tensors-legacy.bin", "pickles/objects-legacy.bin", "pickles/module-legacy.bin"];
+const LEGACY: [&str; 5] = [
+    "fairseq/legacy.pt",
+    "containers/legacy.bin",
+    "pickles/tensors-legacy.bin",
+    "pickles/objects-legacy.bin",
+    "pickles/module-legacy.bin",
+];
 
 /// Opens a checkpoint and reads every tensor; a refusal is as good as success, but must have a reason.
 fn read(path: PathBuf) -> Result<(), String> {
@@ -36,6 +46,11 @@ fn read(path: PathBuf) -> Result<(), String> {
         Ok(source) => source,
         Err(error) => return said(error.to_string()),
     };
+    if let Some(cfg) = &source.listing().training_config
+        && let Err(error) = FairseqConfig::from_cfg(cfg).and_then(|config| config.stated_fields())
+    {
+        said(error.to_string())?;
+    }
     for (name, info) in &source.listing().tensors {
         match source.checkpoint().read(name) {
             Ok(bytes) => {

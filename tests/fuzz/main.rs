@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 mod audio;
+mod cfg;
 mod checkpoint;
 mod converted;
 mod journal;

@@ -6,7 +6,6 @@ use mert_runtime::{DeviceKind, Dtype};
 use crate::EmbedError;
 use crate::alignment::FrameGrid;
 use crate::embedder::{Embedder, Embedding, Workspace};
-use crate::settings::ModelFile;
 
 /// An encoder of a run, with what outputs record about it.
 #[derive(Debug, Clone)]
@@ -21,6 +20,17 @@ pub struct Encoder {
     pub dtype: Dtype,
     /// The device.
     pub device: DeviceKind,
+}
+
+/// The provenance of a model's file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelFile {
+    /// SHA-256 of the file, in lower-case hexadecimal.
+    pub sha256: String,
+    /// The checkpoint's licence, where it is known.
+    pub license: Option<String>,
+    /// What of the model's audio input no file of the model states, so that it is an assumption, and why.
+    pub assumed: Option<String>,
 }
 
 /// The encoders of a run. The rows of the output are windows or frames of the first; vectors of the others follow its own.
@@ -58,7 +68,7 @@ impl Encoders {
             if let WindowPolicy::Sliding { hop, .. } = policy {
                 let [a, b] = [first, other].map(|encoder| encoder.embedder.sample_rate());
                 // Otherwise the windows of the two would drift apart.
-                if hop.samples(a) as u64 * u64::from(b) != hop.samples(b) as u64 * u64::from(a) {
+                if hop.samples(a) as u128 * u128::from(b) != hop.samples(b) as u128 * u128::from(a) {
                     let step = 1e3 / f64::from(greatest_common_divisor(a, b));
                     return refuse(format!(
                         "a hop of {hop} is not a whole number of samples at both {a} and {b} Hz: give a multiple of {step} \

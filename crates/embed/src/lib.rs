@@ -43,7 +43,7 @@ mod update;
 
 pub use config::{EmbedConfig, EncoderChoice, EncoderConfig};
 pub use embedder::{Embedder, Embedding, Workspace};
-pub use encoders::{Encoder, Encoders};
+pub use encoders::{Encoder, Encoders, ModelFile};
 pub use error::EmbedError;
 pub use journal::Journal;
 #[doc(hidden)]
@@ -52,6 +52,6 @@ pub use mert_table::{FileVersion, Normalization, Pool, Projection, Provenance};
 pub use output::write_output;
 pub use output_folder::{files_in_folder, provenance_file, write_output_folder};
 pub use pipeline::{Event, Summary, run};
-pub use settings::{InputOptions, ModelFile, provenance};
+pub use settings::{InputOptions, provenance};
 pub use streaming::{StreamedWindow, StreamingEmbedder, StreamingOptions};
 pub use update::Update;

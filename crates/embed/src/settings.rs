@@ -31,17 +31,6 @@ impl InputOptions {
     }
 }
 
-/// The provenance of a model's file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ModelFile {
-    /// SHA-256 of the file, in lower-case hexadecimal.
-    pub sha256: String,
-    /// The checkpoint's licence, where it is known.
-    pub license: Option<String>,
-    /// What of the model's audio input no file of the model states, so that it is an assumption, and why.
-    pub assumed: Option<String>,
-}
-
 /// The provenance of what `encoders` compute from inputs read with `options`.
 pub fn provenance(encoders: &Encoders, options: &InputOptions) -> Provenance {
     let Encoder { embedder, file, .. } = encoders.first();

@@ -90,6 +90,7 @@ impl Check {
         original: &Original,
     ) -> Result<ModelVerdict> {
         use crate::reference::libtorch::Libtorch;
+        use crate::reference::stated_audio;
 
         let libtorch = Libtorch::open(&original.path, original.config.as_deref())?;
         let (config, lengths) = (libtorch.config(), candidate.clip_lengths());
@@ -105,6 +106,10 @@ impl Check {
             libtorch.reference(&name, &clip, &rounded)
         });
         let mut verdict = compare_model(candidate, saved.chain(computed), &self.compare)?;
+        match stated_audio::contradictions(&original.path, preprocessor) {
+            Ok(contradictions) => verdict.failures.extend(contradictions),
+            Err(error) => verdict.errors.push(error.to_string()),
+        }
         match original.other_source(&verdict.source_sha256) {
             Ok(note) => verdict.notes.extend(note),
             Err(error) => verdict.errors.push(error.to_string()),

@@ -131,7 +131,7 @@ impl VerifyError {
         VerifyError::Options { path: path.into(), reason: reason.into() }
     }
 
-    #[cfg(feature = "tch")]
+    #[cfg(any(feature = "tch", test))]
     pub(crate) fn checkpoint(path: impl Into<PathBuf>, reason: impl Into<String>) -> Self {
         VerifyError::Checkpoint { path: path.into(), reason: reason.into() }
     }

@@ -1,4 +1,4 @@
-"""The checkpoint in transformers' HubertModel, and its ONNX export."""
+"""The checkpoint in the transformers class of its family, and its ONNX export."""
 
 import argparse
 import importlib
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from torch.nn.utils import parametrize
+from transformers import AutoConfig, AutoModel
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 INPUT = "input_values"
@@ -38,22 +39,39 @@ def read_state(file):
     return torch.load(file, weights_only=True, mmap=True)
 
 
+def family_model(config, state):
+    """The model of the family's own class with these weights, by names of either spelling of weight norm."""
+    settings = AutoConfig.for_model(config["model_type"])
+    for name, value in config.items():
+        if hasattr(settings, name):
+            setattr(settings, name, value)
+    model = AutoModel.from_config(settings, attn_implementation="eager", dtype=torch.float32)
+    model.load_state_dict(fixtures().parametrized(state), strict=True)
+    return model
+
+
 class AllHiddenStates(torch.nn.Module):
     """Input values (1, samples) to the layers + 1 hidden states, each (1, frames, width)."""
 
     def __init__(self, folder, attention):
         super().__init__()
         config = json.loads((folder / "config.json").read_text())
-        self.model = fixtures().load_weight_norm(config, read_state(weights_file(folder)))
+        state = read_state(weights_file(folder))
+        if config["model_type"] == "mert_model":
+            self.model = fixtures().load_weight_norm(config, state)
+        else:
+            self.model = family_model(config, state)
         # Computed once, not in every run.
-        parametrize.remove_parametrizations(self.model.encoder.pos_conv_embed.conv, "weight")
+        conv = getattr(self.model.encoder.pos_conv_embed, "conv", None)
+        if conv is not None and parametrize.is_parametrized(conv):
+            parametrize.remove_parametrizations(conv, "weight")
         self.model.set_attn_implementation(attention)
         self.eval()
 
     def forward(self, input_values):
         output = self.model(input_values, output_hidden_states=True)
         states = list(output.hidden_states)
-        if self.model.config.do_stable_layer_norm:
+        if getattr(self.model.config, "do_stable_layer_norm", False):
             # transformers 5 leaves out the encoder's last norm here.
             states[-1] = output.last_hidden_state
         return tuple(states)

@@ -60,7 +60,10 @@ impl FairseqModel {
             None => Err(FairseqError {
                 field: format!("{}_name", self.path),
                 found: format!("`{}`", crate::printable_line(name)),
-                expected: FAMILIES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "),
+                expected: format!(
+                    "{} (or --set model_type=hubert, if the model computes what that family does)",
+                    FAMILIES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+                ),
             }),
         }
     }

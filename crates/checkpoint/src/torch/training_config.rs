@@ -1,7 +1,7 @@
 //! The training configuration in a Trainer's dictionary (`cfg`, or `args` in old checkpoints), as plain values.
 //!
 //! Checkpoints of fairseq have it as dictionaries, as an `argparse.Namespace`, or as omegaconf's `DictConfig`; the original
-//! WavLM has a dictionary. No class is imported: an object is its attributes.
+//! WavLM has a dictionary; s3prl's copies have the sections `model_cfg` and `task_cfg`. No class is imported: an object is its attributes.
 
 use std::collections::BTreeMap;
 
@@ -13,17 +13,23 @@ use super::pickle::{Unpickler, Value};
 const MAX_VALUES: usize = 1 << 14;
 const MAX_DEPTH: usize = 24;
 
-/// The configuration beside the model in a pickle's root; `None` if there is neither `cfg` nor `args`.
+/// The configuration beside the model in a pickle's root; `None` if there is none.
 pub(super) fn training_config(unpickler: &Unpickler<'_>, root: &Value<'_>) -> Option<CfgValue> {
     let entries = unpickler.dict_of(root)?;
     // The last entry of a name counts, as in Python.
     let entry = |name: &str| entries.iter().rev().find(|(key, _)| *key == Value::Text(name)).map(|(_, value)| value);
-    ["cfg", "args"].into_iter().filter_map(entry).find_map(|value| {
+    let section = |name: &str| {
         let mut reader = Reader { unpickler, values: 0 };
-        match reader.plain(value, 0) {
-            config @ CfgValue::Dict(_) => Some(config),
+        match reader.plain(entry(name)?, 0) {
+            CfgValue::Dict(fields) if !fields.is_empty() => Some(CfgValue::Dict(fields)),
             _ => None,
         }
+    };
+    section("cfg").or_else(|| section("args")).or_else(|| {
+        // s3prl/upstream/hubert/convert.py
+        let named = |(name, key): (&str, &str)| Some((name.to_string(), section(key)?));
+        let sections = BTreeMap::from([named(("model", "model_cfg"))?]);
+        Some(CfgValue::Dict(sections.into_iter().chain(named(("task", "task_cfg"))).collect()))
     })
 }
 
@@ -129,7 +135,12 @@ mod tests {
         let root = |cfg: &[u8], args: &[u8]| [&dict(&[("cfg", cfg), ("args", args)])[..], b"."].concat();
         assert_eq!(config(&root(b"N", &namespace(b"K\x02"))), expected(2));
         assert_eq!(config(&root(&dict(&[("a", b"K\x01")]), &namespace(b"K\x02"))), expected(1));
+        assert_eq!(config(&root(b"}", &namespace(b"K\x02"))), expected(2));
         assert_eq!(config(&root(b"N", b"N")), None);
+        let copy =
+            [&dict(&[("model_cfg", &dict(&[("a", b"K\x01")])), ("task_cfg", &dict(&[("a", b"K\x02")]))])[..], b"."];
+        let Some(CfgValue::Dict(sections)) = config(&copy.concat()) else { panic!() };
+        assert_eq!((sections.get("model").cloned(), sections.get("task").cloned()), (expected(1), expected(2)));
         assert_eq!(config(b"}."), None);
         assert_eq!(config(b"N."), None);
     }

@@ -1,4 +1,4 @@
-//! `mert-generate`: writes a checkpoint with MERT's names and shapes and generated weights, for tests and demos.
+//! `mert-generate`: writes a checkpoint of any family with generated weights, for tests and demos.
 
 use std::fs;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::anyhow;
 use clap::Parser;
-use mert_arch::{CONFIG_FILE, Config, printable_line};
+use mert_arch::{CONFIG_FILE, Config, ModelConfig, printable_line};
 use mert_cli::terminal::{Exit, exit_on_signal, print, say};
 use mert_fs::{AtomicFile, FsError, is_same_file, remove_temporaries};
 use mert_testkit::{sharp_checkpoint, write_torch_zip_to};
@@ -16,7 +16,7 @@ const WEIGHTS: &str = "pytorch_model";
 
 /// Writes a checkpoint with generated weights, for tests and demos: FOLDER/pytorch_model.bin and FOLDER/config.json.
 ///
-/// The tensors have the names and shapes of MERT-v1-95M, or those that --config implies. No licence is attached to them.
+/// The tensors have the names and shapes of MERT-v1-95M, or those that --family or --config imply. No licence is attached to them.
 /// The same seed gives the same files. Exit status: 0 written, 2 refused or failed, 130 interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "mert-generate", version)]
@@ -26,12 +26,22 @@ struct Args {
     /// A config.json with the architecture [default: MERT-v1-95M's]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// The family, by its `model_type`, with the default sizes of its class in transformers: those of its base model
+    #[arg(long, value_name = "MODEL_TYPE", value_parser = family, conflicts_with = "config")]
+    family: Option<ModelConfig>,
     /// The seed of the generated weights
     #[arg(long, default_value_t = 20_261_121)]
     seed: u64,
     /// Replace the files if they exist
     #[arg(long)]
     force: bool,
+}
+
+fn family(model_type: &str) -> Result<ModelConfig, String> {
+    ModelConfig::of_type(model_type).ok_or_else(|| {
+        let known = ModelConfig::all().map(|family| family.names().model_type);
+        format!("expected {}", known.join(", "))
+    })
 }
 
 fn main() -> ExitCode {
@@ -49,12 +59,13 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> anyhow::Result<()> {
-    let config = match &args.config {
-        Some(path) => {
+    let config = match (&args.config, &args.family) {
+        (Some(path), _) => {
             let text = fs::read_to_string(path).map_err(|error| anyhow!("cannot read {}: {error}", path.display()))?;
             Config::from_json(&text).map_err(|error| anyhow!("{}: {error}", path.display()))?
         }
-        None => Config::mert_v1_95m(),
+        (None, Some(ModelConfig::Mert) | None) => Config::mert_v1_95m(),
+        (None, Some(family)) => family.default_config(),
     };
     let (weights_path, config_path) = (args.folder.join(format!("{WEIGHTS}.bin")), args.folder.join(CONFIG_FILE));
     for path in [&weights_path, &config_path] {

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use mert_arch::fairseq::FairseqError;
 use mert_arch::{ConfigError, Dtype, InferError};
-use mert_checkpoint::CheckpointError;
+use mert_checkpoint::{CheckpointError, Source};
 use mert_fs::FsError;
 use thiserror::Error;
 
@@ -282,6 +282,10 @@ pub enum ConvertError {
 impl ConvertError {
     pub(crate) fn config(path: &Path, source: ConfigError) -> Self {
         ConvertError::Config { path: path.to_path_buf(), source }
+    }
+
+    pub(crate) fn cfg(input: &Source, source: FairseqError) -> Self {
+        ConvertError::Cfg { path: input.path.clone(), source }
     }
 
     pub(crate) fn core_ml(reason: impl Into<String>) -> Self {

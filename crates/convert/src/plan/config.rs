@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use mert_arch::fairseq::{FairseqConfig, FairseqModel, StatedFields};
+use mert_arch::fairseq::{Contradiction, FairseqConfig, FairseqError, FairseqModel, StatedFields};
 use mert_arch::{CONFIG_FILE, Config, ConfigField, InferError, InferredConfig, infer_config};
 use mert_checkpoint::{Listing, Source, read_named_text};
 use serde::Serialize;
@@ -80,38 +80,31 @@ pub(super) fn find_config(
     options: &PlanOptions,
 ) -> Result<FoundConfig> {
     let training = listing.training_config.as_ref().map(FairseqConfig::from_cfg).transpose();
-    let invalid = |source_error| ConvertError::Cfg { path: source.path.clone(), source: source_error };
     if options.config_file.as_ref().or(source.config_file.as_ref()).is_some() {
-        let (config, path) = from_file(source, options)?;
-        let origin = ConfigOrigin::File(path);
-        // A configuration that cannot be read does not matter beside a config.json.
-        let (training, mut notes) = match training {
-            Ok(training) => (training, Vec::new()),
-            Err(error) => (None, vec![format!("the cfg in the checkpoint was not used: {error}")]),
-        };
-        let differences = training.as_ref().map_or(Ok(Vec::new()), |training| differences(training, &config));
-        let differences = differences.unwrap_or_default();
-        if !differences.is_empty() && options.config_file.is_none() {
-            let path = source.path.clone();
-            let advice = "find out which is right, and give that config.json with --config";
-            return Err(ConvertError::CfgContradiction { path, contradictions: differences, advice });
-        }
-        notes.extend(differences.into_iter().map(|difference| format!("{difference}; --config takes precedence")));
-        return Ok(FoundConfig { config, origin, training, notes });
+        return beside_a_file(source, training, options);
     }
-    let training = training.map_err(invalid)?;
-    let shapes = shapes(listing, prefix, cut);
+    let mut training = training.map_err(|error| ConvertError::cfg(source, error))?;
     let fields = &options.config_set;
+    if let Some(model) = training.as_mut().and_then(|training| training.model.as_mut())
+        && is_set(fields, "model_type")
+    {
+        model.name = None;
+    }
+    let shapes = shapes(listing, prefix, cut);
     let (config, origin) = match training.as_ref().and_then(|training| Some((training, training.model.as_ref()?))) {
         Some((training, model)) => {
-            let StatedFields { fields: stated, mut assumptions } = training.stated_fields().map_err(invalid)?;
+            let StatedFields { fields: stated, mut assumptions } =
+                training.stated_fields().map_err(|error| ConvertError::cfg(source, error))?;
             let (config, inferred) = infer_stated(source, &shapes, prefix, &stated, fields)?;
-            let is_set = |field: &str| fields.iter().any(|set| set.name == field);
-            assumptions.retain(|text| !text.split(' ').next().is_some_and(is_set));
-            if !stated.iter().any(|field| field.name == "model_type") {
+            assumptions.retain(|text| !text.split(' ').next().is_some_and(|field| is_set(fields, field)));
+            if !is_set(fields, "model_type") && !stated.iter().any(|field| field.name == "model_type") {
                 assumptions.extend(inferred.into_iter().filter(|text| text.starts_with("model_type")));
             }
-            refuse_contradictions(source, listing, prefix, model, &config, cut, &is_set)?;
+            let contradictions = contradictions(listing, prefix, model, &config, cut, fields);
+            if !contradictions.is_empty() {
+                let path = source.path.clone();
+                return Err(ConvertError::CfgContradiction { path, contradictions, advice: OF_TWO_MODELS });
+            }
             let name = model.name.clone();
             (config, ConfigOrigin::Cfg { name, assumptions })
         }
@@ -123,13 +116,43 @@ pub(super) fn find_config(
     Ok(FoundConfig { config, origin, training, notes: Vec::new() })
 }
 
+const OF_TWO_MODELS: &str = "the weights and the configuration are not of one model, or the file is incomplete; give the right \
+                             config.json with --config";
+
+fn is_set(fields: &[ConfigField], field: &str) -> bool {
+    fields.iter().any(|set| set.name == field)
+}
+
+/// The configuration of a `config.json`, which must say the same as the training configuration unless the user named it.
+fn beside_a_file(
+    source: &Source,
+    training: Result<Option<FairseqConfig>, FairseqError>,
+    options: &PlanOptions,
+) -> Result<FoundConfig> {
+    let (config, path) = from_file(source, options)?;
+    // A training configuration that cannot be read does not matter beside a config.json.
+    let (training, mut notes) = match training {
+        Ok(training) => (training, Vec::new()),
+        Err(error) => (None, vec![format!("the cfg in the checkpoint was not used: {error}")]),
+    };
+    let differences = training.as_ref().map(|training| differences(training, &config, &options.config_set));
+    let differences = differences.unwrap_or_default();
+    if !differences.is_empty() && options.config_file.is_none() {
+        let path = source.path.clone();
+        let advice = "find out which is right, and give that config.json with --config";
+        return Err(ConvertError::CfgContradiction { path, contradictions: differences, advice });
+    }
+    notes.extend(differences.into_iter().map(|difference| format!("{difference}; --config takes precedence")));
+    Ok(FoundConfig { config, origin: ConfigOrigin::File(path), training, notes })
+}
+
 /// The configuration of a `config.json`: the user's, or the one beside the checkpoint.
 fn from_file(source: &Source, options: &PlanOptions) -> Result<(Config, PathBuf)> {
     let fields = &options.config_set;
     let path = options.config_file.as_ref().or(source.config_file.as_ref()).cloned().unwrap_or_default();
     let text = read_named_text(&path, CONFIG_FILE)?;
     let config = Config::from_json_with(&text, fields).map_err(|source| {
-        let is_set = fields.iter().any(|field| source.field() == Some(&field.name));
+        let is_set = source.field().is_some_and(|field| is_set(fields, field));
         match is_set || !fields.is_empty() && Config::from_json(&text).is_ok() {
             true => ConvertError::SetField { source },
             false => ConvertError::config(&path, source),
@@ -153,8 +176,8 @@ fn infer_stated(
     stated: &[ConfigField],
     set: &[ConfigField],
 ) -> Result<(Config, Vec<String>)> {
-    let is_set = |field: &&ConfigField| set.iter().any(|set| set.name == field.name);
-    let given: Vec<ConfigField> = stated.iter().filter(|field| !is_set(field)).chain(set).cloned().collect();
+    let stated = stated.iter().filter(|field| !is_set(set, &field.name));
+    let given: Vec<ConfigField> = stated.chain(set).cloned().collect();
     match infer_config(shapes, prefix, &given) {
         Ok(InferredConfig { config, assumptions }) => Ok((config, assumptions)),
         Err(InferError::Given { reason }) if set.is_empty() => {
@@ -164,50 +187,41 @@ fn infer_stated(
     }
 }
 
-/// Refuses a training configuration that the tensors contradict, except in fields that the user set.
-fn refuse_contradictions(
-    source: &Source,
+/// What the tensors contradict in a training configuration, except in fields that the user set.
+fn contradictions(
     listing: &Listing,
     prefix: &str,
     model: &FairseqModel,
     config: &Config,
     cut: Option<LayerCut>,
-    is_set: &dyn Fn(&str) -> bool,
-) -> Result<()> {
-    let found = model.contradictions(config, cut.map_or(0, |cut| cut.left_out));
-    let contradictions: Vec<String> = found
-        .into_iter()
-        .filter(|contradiction| !is_set(contradiction.config_field))
-        .map(|mut contradiction| {
-            contradiction.tensor = listing.name_in_file(&format!("{prefix}{}", contradiction.tensor));
-            contradiction.to_string()
-        })
-        .collect();
-    if contradictions.is_empty() {
-        return Ok(());
-    }
-    let path = source.path.clone();
-    let advice = "the weights and the configuration are not of one model, or the file is incomplete; give the right \
-                  config.json with --config";
-    Err(ConvertError::CfgContradiction { path, contradictions, advice })
+    set: &[ConfigField],
+) -> Vec<String> {
+    let found = model.contradictions(config, cut.map_or(0, |cut| cut.left_out)).into_iter();
+    let text = |mut contradiction: Contradiction| {
+        contradiction.tensor = listing.name_in_file(&format!("{prefix}{}", contradiction.tensor));
+        contradiction.to_string()
+    };
+    found.filter(|contradiction| !is_set(set, contradiction.config_field)).map(text).collect()
 }
 
-/// What a training configuration states differently from a `config.json`. Names of families do not count: several compute
-/// the same.
-fn differences(training: &FairseqConfig, config: &Config) -> Result<Vec<String>> {
+/// What a training configuration states differently from a `config.json`, except in fields that the user set. Names of
+/// families do not count: several compute the same.
+fn differences(training: &FairseqConfig, config: &Config, set: &[ConfigField]) -> Vec<String> {
     const COMPARED: [&str; 6] =
         ["num_attention_heads", "do_stable_layer_norm", "conv_stride", "hidden_act", "max_bucket_distance", "deepnorm"];
-    let Ok(StatedFields { fields, assumptions }) = training.stated_fields() else { return Ok(Vec::new()) };
+    // A model that no family computes is refused only where the configuration is needed.
+    let StatedFields { fields, assumptions } = training.stated_fields().unwrap_or_default();
     let json = serde_json::to_value(config).unwrap_or_default();
     let is_assumed = |field: &ConfigField| assumptions.iter().any(|text| text.starts_with(&format!("{} ", field.name)));
     let differ = |field: &&ConfigField| {
         COMPARED.contains(&field.name.as_str())
             && !is_assumed(field)
+            && !is_set(set, &field.name)
             && json.get(&field.name).is_some_and(|value| *value != field.value)
     };
     let text = |field: &ConfigField| {
         let stated = json.get(&field.name).map(ToString::to_string).unwrap_or_default();
         format!("`{}` is {stated} in config.json, and {} by the cfg in the checkpoint", field.name, field.value)
     };
-    Ok(fields.iter().filter(differ).map(text).collect())
+    fields.iter().filter(differ).map(text).collect()
 }

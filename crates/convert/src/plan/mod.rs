@@ -254,12 +254,13 @@ fn refuse_non_tensors(source: &Source, listing: &Listing, prefix: &str) -> Resul
 /// Refuses tensors of other architectures inside the encoder's modules, and `--drop` patterns that match any tensor there.
 fn refuse_other_encoder(source: &Source, listing: &Listing, prefix: &str, options: &PlanOptions) -> Result<()> {
     let names = || listing.tensors.keys().chain(listing.non_tensors.keys()).map(String::as_str);
-    if let Some(reason) = other_encoder(names(), prefix) {
+    if let Some(reason) = other_encoder(names(), prefix, |name| listing.name_in_file(name)) {
         return Err(ConvertError::OtherEncoder { path: source.path.clone(), reason });
     }
     for pattern in &options.drop {
         if let Some(name) = names().find(|name| is_dropped(listing, pattern, name) && is_in_encoder(prefix, name)) {
-            return Err(ConvertError::DropInEncoder { pattern: pattern.clone(), name: printable_line(name) });
+            let name = printable_line(&listing.name_in_file(name));
+            return Err(ConvertError::DropInEncoder { pattern: pattern.clone(), name });
         }
     }
     Ok(())

@@ -11,7 +11,7 @@ struct Origin {
     fix: &'static str,
 }
 
-const NOT_SUPPORTED: &str = "it is not supported; give a MERT or HuBERT checkpoint";
+const NOT_SUPPORTED: &str = "it is not supported; give a checkpoint of a supported family";
 
 const ORIGINS: &[Origin] = &[
     Origin {
@@ -80,9 +80,13 @@ fn origin(name: &str) -> Option<(&'static str, &'static str)> {
     modification_in_encoder(name).or_else(|| named().map(|origin| (origin.what, origin.fix)))
 }
 
-/// A sentence about the first of `names` that belongs to another encoder than HuBERT's or modifies its weights; `None`
+/// A sentence about the first of `names`, which `name_in_file` shows as the file has it, that belongs to another encoder than HuBERT's or modifies its weights; `None`
 /// if there is none.
-pub(super) fn other_encoder<'a>(names: impl Iterator<Item = &'a str> + Clone, prefix: &str) -> Option<String> {
+pub(super) fn other_encoder<'a>(
+    names: impl Iterator<Item = &'a str> + Clone,
+    prefix: &str,
+    name_in_file: impl Fn(&str) -> String,
+) -> Option<String> {
     let in_encoder = names.filter(|name| is_in_encoder(prefix, name));
     let origin_of = |name: &str| origin(name.strip_prefix(prefix).unwrap_or_default());
     let (first, found) = in_encoder.clone().find_map(|name| Some((name, origin_of(name)?)))?;
@@ -92,7 +96,7 @@ pub(super) fn other_encoder<'a>(names: impl Iterator<Item = &'a str> + Clone, pr
     Some(format!(
         "it holds `{}`{others} inside the encoder, which looks like {what}; {fix}. They cannot be left out, because they take \
          part in what the model computes",
-        printable_line(first),
+        printable_line(&name_in_file(first)),
     ))
 }
 
@@ -116,9 +120,14 @@ mod tests {
             ("encoder.layers.0.batch_norm.running_mean", &["BatchNorm"]),
             ("encoder.layers.0.attention.q_proj.weight_ema", &["EMA"]),
         ] {
-            let message = other_encoder([format!("hubert.{name}").as_str()].into_iter(), "hubert.").unwrap();
+            let message =
+                other_encoder([format!("hubert.{name}").as_str()].into_iter(), "hubert.", str::to_string).unwrap();
             assert!(words.iter().all(|word| message.contains(word)) && message.contains(name), "{name}: {message}");
-            assert_eq!(other_encoder([name].into_iter(), "hubert."), None, "{name} is not under the prefix");
+            assert_eq!(
+                other_encoder([name].into_iter(), "hubert.", str::to_string),
+                None,
+                "{name} is not under the prefix"
+            );
         }
     }
 
@@ -130,7 +139,7 @@ mod tests {
             weight_norm::SPELLINGS.iter().flat_map(|spelling| [spelling.g.to_string(), spelling.v.to_string()]);
         let names: Vec<String> = inventory(&config).into_iter().map(|spec| spec.name).chain(spellings).collect();
         assert!(names.iter().all(|name| is_in_encoder("", name)));
-        assert_eq!(other_encoder(names.iter().map(String::as_str), ""), None);
+        assert_eq!(other_encoder(names.iter().map(String::as_str), "", str::to_string), None);
         for outside in ["quantizer.weight_proj.weight", "adapter.layers.0.conv.weight", "encoder_ema", "n_averaged"] {
             assert!(!is_in_encoder("", outside), "{outside}");
         }

@@ -72,3 +72,24 @@ pub(super) fn ambiguity(config: &Config, origin: &ConfigOrigin, known: Option<&K
             .into(),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use mert_arch::KNOWN_CHECKPOINTS;
+
+    use super::*;
+
+    /// RVC's issue 2121: HuBERT base in place of ContentVec loads, and gives wrong voices.
+    #[test]
+    fn a_model_of_hubert_base_s_shape_may_be_contentvec() {
+        let cfg = |name: &str| ConfigOrigin::Cfg { name: Some(name.into()), assumptions: Vec::new() };
+        let base = Config::default();
+        let note = ambiguity(&base, &cfg("hubert"), None).unwrap();
+        assert!(note.contains("ContentVec") && note.contains("HuBERT base"), "{note}");
+        assert!(ambiguity(&base, &ConfigOrigin::File("config.json".into()), None).is_some());
+        assert_eq!(ambiguity(&base, &cfg("contentvec"), None), None);
+        assert_eq!(ambiguity(&base, &cfg("hubert"), Some(&KNOWN_CHECKPOINTS[2])), None);
+        assert_eq!(ambiguity(&Config { num_hidden_layers: 11, ..base }, &cfg("hubert"), None), None);
+        assert_eq!(ambiguity(&Config::mert_v1_95m(), &cfg("mert"), None), None);
+    }
+}

@@ -39,11 +39,6 @@ impl CpuModel {
     /// out of proportion for a kernel many times longer than those of published models.
     pub(crate) fn supports(config: &Config) -> bool {
         const MAX_KERNEL: usize = 256;
-        if !matches!(config.positional_conv(), mert_arch::PositionalConv::WeightNorm { .. })
-            || config.position_bias().is_some()
-        {
-            return false;
-        }
         config.feat_extract_norm == FeatureExtractorNorm::Layer
             || config.conv_kernel.first().is_some_and(|&kernel| kernel <= MAX_KERNEL)
     }
@@ -90,6 +85,7 @@ impl CpuModel {
                     let features = features.take(rows * self.config.feature_size());
                     hidden_state.resize(rows * self.config.hidden_size);
                     self.first_hidden_state(&mut context, input, samples, features, hidden_state);
+                    self.encoder.prepare(&mut context);
                     next = 1;
                 }
                 for layer in next..=index {
@@ -109,6 +105,7 @@ impl CpuModel {
         let Workspace { hidden_state, intermediates, task_arena, .. } = &mut workspace;
         let mut context = self.context(intermediates, task_arena, frames);
         Encoder::resume(&context, hidden_state, previous, self.config.hidden_size);
+        self.encoder.prepare(&mut context);
         self.encoder.layer(&mut context, index, hidden_state);
         self.encoder.finish(&context, index, hidden_state);
         hidden_state.rows().to_vec()
@@ -145,7 +142,7 @@ mod tests {
     use std::collections::HashMap;
 
     use candle_core::{Device, Tensor};
-    use mert_arch::{Activation, inventory};
+    use mert_arch::{Activation, Data2VecAudioConfig, HubertConfig, ModelConfig, WavLmConfig, inventory};
 
     use super::*;
     use crate::candle::CandleModel;
@@ -154,11 +151,17 @@ mod tests {
     fn tensors(config: &Config) -> HashMap<String, Tensor> {
         let tensor = |(seed, spec): (usize, mert_arch::TensorSpec)| {
             let count: usize = spec.shape.iter().product();
-            let is_norm = spec.name.ends_with("norm.weight");
+            // Gains, and variances, which are positive.
+            let is_norm = spec.name.ends_with("norm.weight") || spec.name.ends_with("running_var");
+            let is_bias_table = spec.name.ends_with("rel_attn_embed.weight");
             let size = 1.5 / (spec.shape[1..].iter().product::<usize>() as f32).sqrt();
             let value = |i: usize| {
                 let x = ((i * 7919 + seed * 104_729) % 10_007) as f32 / 5003.5 - 1.0;
-                if is_norm { 1.0 + 0.3 * x } else { size.min(0.5) * x }
+                match (is_norm, is_bias_table) {
+                    (true, _) => 1.0 + 0.3 * x,
+                    (_, true) => 3.0 * x,
+                    _ => size.min(0.5) * x,
+                }
             };
             let values: Vec<f32> = (0..count).map(value).collect();
             (spec.name, Tensor::from_vec(values, spec.shape.as_slice(), &Device::Cpu).unwrap())
@@ -166,7 +169,7 @@ mod tests {
         inventory(config).into_iter().enumerate().map(tensor).collect()
     }
 
-    /// Configurations with widths that are not multiples of a line, a tile or a panel, and every variant of the family.
+    /// Configurations with widths that are not multiples of a line, a tile or a panel, and every mechanism of the families.
     fn configs() -> Vec<Config> {
         let narrow = Config {
             hidden_size: 40,
@@ -203,7 +206,32 @@ mod tests {
             num_conv_pos_embeddings: 901,
             ..narrow.clone()
         };
-        vec![narrow.clone(), pre_norm, wide, one_of_each, long, Config { feat_proj_layer_norm: false, ..narrow }]
+        let group_pre_norm = Config { do_stable_layer_norm: true, ..narrow.clone() };
+        let no_norm = Config { feat_proj_layer_norm: false, ..narrow.clone() };
+        // The head widths of XLS-R, and those of a group of its positional convolution.
+        let head_80 = Config { hidden_size: 160, num_attention_heads: 2, ..pre_norm.clone() };
+        let head_120 = Config { hidden_size: 240, num_attention_heads: 2, ..pre_norm.clone() };
+        // Buckets of every kind at 62 frames, and heads that share lines of their input.
+        let wavlm = ModelConfig::WavLm(WavLmConfig { num_buckets: 16, max_bucket_distance: 24 });
+        let biased = Config { model: wavlm, ..narrow.clone() };
+        let biased_pre_norm = Config { model: wavlm, ..pre_norm.clone() };
+        let biased_head_120 = Config { model: wavlm, ..head_120.clone() };
+        // More frames than the scores of a block have keys.
+        let biased_long = Config { model: wavlm, conv_stride: vec![5, 3, 2], ..long.clone() };
+        let batch_norm = ModelConfig::Hubert(HubertConfig { conv_pos_batch_norm: true });
+        let batch_norm = Config { model: batch_norm, ..narrow.clone() };
+        let stack = |layers, kernel| Config {
+            model: ModelConfig::Data2VecAudio(Data2VecAudioConfig { conv_pos_kernel_size: kernel }),
+            num_conv_pos_embeddings: layers,
+            feat_extract_norm: FeatureExtractorNorm::Layer,
+            ..narrow.clone()
+        };
+        let mechanisms = [
+            [group_pre_norm, no_norm, head_80, head_120],
+            [biased, biased_pre_norm, biased_head_120, biased_long],
+            [batch_norm, stack(5, 19), stack(2, 6), stack(1, 1)],
+        ];
+        [narrow, pre_norm, wide, one_of_each, long].into_iter().chain(mechanisms.into_iter().flatten()).collect()
     }
 
     #[test]

@@ -7,6 +7,9 @@ pub mod libtorch;
 #[cfg(any(feature = "tch", test))]
 mod negated_view;
 mod npz;
+// Only libtorch's reference has a checkpoint beside it.
+#[cfg(any(feature = "tch", test))]
+pub(crate) mod stated_audio;
 mod weaknesses;
 
 use std::collections::BTreeMap;

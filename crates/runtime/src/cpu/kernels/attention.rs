@@ -11,6 +11,7 @@ use super::head_layout::HeadLayout;
 use super::isa::{Isa, Kernel};
 use super::left_operand::{Rows, pack_left};
 use super::microkernel::{left_groups, multiply};
+use super::position_bias::PositionBias;
 use super::softmax::{RunningSoftmax, exponentials, mask};
 
 /// Tiles of queries that share a block of keys while it is in the first-level cache.
@@ -29,12 +30,14 @@ pub(crate) struct HeadQueries<'a> {
     pub(crate) queries: Rows<'a>,
     /// All keys and values of the head, packed by [`HeadLayout::pack`].
     pub(crate) keys_values: &'a [f32],
+    /// The bias of the scores of these queries.
+    pub(crate) bias: Option<PositionBias<'a>>,
     /// A row of `head_dim` values for each query.
     pub(crate) out: &'a mut [&'a mut [f32]],
 }
 
 impl HeadQueries<'_> {
-    /// Computes softmax(queries · keysᵀ / √head_dim) · values on this thread.
+    /// Computes softmax(queries · keysᵀ / √head_dim + bias) · values on this thread.
     pub(crate) fn attend(&mut self, isa: Isa, scratch: &mut Scratch) {
         isa.run(TileShape::Square, Attend { head: self, scratch });
     }
@@ -50,10 +53,11 @@ impl Kernel for Attend<'_, '_> {
 
     #[inline(always)]
     fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
-        let HeadQueries { layout, queries, keys_values, ref mut out } = *self.head;
+        let HeadQueries { layout, queries, keys_values, bias, ref mut out } = *self.head;
         for (i, out) in out.chunks_mut(QUERY_TILES * ROWS).enumerate() {
             let queries = queries.after(i * QUERY_TILES * ROWS);
-            attend::<S, ROWS, VECTORS>(simd, layout, queries, keys_values, out, self.scratch);
+            let bias = bias.map(|bias| bias.after(i * QUERY_TILES * ROWS));
+            attend::<S, ROWS, VECTORS>(simd, layout, queries, keys_values, bias, out, self.scratch);
         }
     }
 }
@@ -65,6 +69,7 @@ fn attend<S: Simd, const ROWS: usize, const VECTORS: usize>(
     layout: HeadLayout,
     queries: Rows<'_>,
     keys_values: &[f32],
+    bias: Option<PositionBias<'_>>,
     out: &mut [&mut [f32]],
     scratch: &mut Scratch,
 ) {
@@ -77,6 +82,7 @@ fn attend<S: Simd, const ROWS: usize, const VECTORS: usize>(
     let sums = c.take(tiles * ROWS * channels);
     sums.fill(0.0);
     let scale = (layout.head_dim as f32).powf(-0.5);
+    let gates = gates::<S, ROWS>(simd, bias, out.len());
     let mut softmax = [[RunningSoftmax::START; ROWS]; QUERY_TILES];
     let (packed_keys, packed_values) = keys_values.split_at(keys * inner);
     for first in (0..keys).step_by(KEY_BLOCK) {
@@ -96,9 +102,9 @@ fn attend<S: Simd, const ROWS: usize, const VECTORS: usize>(
         for tile in 0..tiles {
             let scores = &mut scores[tile * ROWS * block..][..ROWS * block];
             let (groups, _) = scores.as_chunks_mut::<LINE>().0.as_chunks_mut::<ROWS>();
-            // An additive bias of the scores, such as WavLM's gated relative position bias, belongs here, as a field of
-            // `HeadQueries`: it is added to `groups` divided by `scale`, before the maxima are taken. Row r of this
-            // tile is query `tile * ROWS + r` of `queries`, column k is key `first + k`.
+            if let Some(bias) = &bias {
+                bias.add(simd, layout, &gates[tile], (tile * ROWS, first), groups);
+            }
             if first + block > layout.frames {
                 mask(groups, layout.frames - first);
             }
@@ -140,6 +146,22 @@ fn attend<S: Simd, const ROWS: usize, const VECTORS: usize>(
     }
 }
 
+/// The gates of the position bias of `count` queries, tile by tile.
+#[inline(always)]
+fn gates<S: Simd, const ROWS: usize>(
+    simd: S,
+    bias: Option<PositionBias<'_>>,
+    count: usize,
+) -> [[f32; ROWS]; QUERY_TILES] {
+    let mut gates = [[0.0; ROWS]; QUERY_TILES];
+    if let Some(bias) = bias {
+        for (tile, gates) in gates.iter_mut().enumerate() {
+            *gates = bias.gates(simd, tile * ROWS, count.saturating_sub(tile * ROWS));
+        }
+    }
+    gates
+}
+
 /// Stores a tile of scores as groups of the next product's left operand, whose inner dimension is the keys.
 #[inline(always)]
 fn store_as_left<S: Simd, const ROWS: usize, const VECTORS: usize>(
@@ -158,13 +180,15 @@ fn store_as_left<S: Simd, const ROWS: usize, const VECTORS: usize>(
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::memory::PackedActivations;
+    use super::super::position_bias::{self, Gate};
     use super::*;
 
-    /// Softmax attention of one head in f64, over rows of queries, keys and values.
-    fn expected(qkv: &[f32], frames: usize, dim: usize, query: usize) -> Vec<f64> {
+    /// Softmax attention of one head in f64, over rows of queries, keys and values, with a bias of each key's score.
+    fn expected(qkv: &[f32], frames: usize, dim: usize, query: usize, bias: impl Fn(usize) -> f64) -> Vec<f64> {
         let at = |frame: usize, part: usize, c: usize| f64::from(qkv[frame * 3 * dim + part * dim + c]);
         let logits: Vec<f64> = (0..frames)
-            .map(|key| (0..dim).map(|c| at(query, 0, c) * at(key, 1, c)).sum::<f64>() / (dim as f64).sqrt())
+            .map(|key| (0..dim).map(|c| at(query, 0, c) * at(key, 1, c)).sum::<f64>() / (dim as f64).sqrt() + bias(key))
             .collect();
         let max = logits.iter().copied().fold(f64::MIN, f64::max);
         let weights: Vec<f64> = logits.iter().map(|z| (z - max).exp()).collect();
@@ -189,13 +213,70 @@ mod tests {
                     layout,
                     queries: Rows::new(&qkv, 3 * dim),
                     keys_values: &packed,
+                    bias: None,
                     out: &mut out.chunks_mut(dim).collect::<Vec<_>>(),
                 };
                 head.attend(isa, &mut Scratch::default());
                 for query in [0, frames / 2, frames.saturating_sub(2), frames - 1] {
-                    for (got, expected) in out[query * dim..].iter().zip(expected(&qkv, frames, dim, query)) {
+                    for (got, expected) in out[query * dim..].iter().zip(expected(&qkv, frames, dim, query, |_| 0.0)) {
                         // Scores of up to 100 are exact to 1e-5 in f32, and so are their exponentials.
                         approx::assert_abs_diff_eq!(f64::from(*got), expected, epsilon = 3e-5);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The gated bias from the formula in f64, with a value for each distance and gates from rows of the attention's input.
+    #[test]
+    fn the_gated_bias_agrees_with_its_definition_in_f64() {
+        let (heads, sums_bias, factor) = (3, [0.3, -0.7], 1.6);
+        let value = |i: usize, seed: usize| ((i * 7919 + seed * 104_729) % 1009) as f32 / 504.5 - 1.0;
+        for isa in Isa::available() {
+            for (frames, dim) in [(1, 4), (31, 20), (200, 80), (2 * KEY_BLOCK + 45, 8)] {
+                let width = heads * dim;
+                let mut x: Vec<f32> = (0..frames * width).map(|i| 2.0 * value(i, 1)).collect();
+                let mut packed_x = PackedActivations::default();
+                packed_x.resize(isa.tile(TileShape::Wide), frames, width);
+                packed_x.copy_from(&mut x);
+                let sums = [2, 3].map(|seed| (0..dim).map(|i| value(i, seed)).collect::<Vec<_>>());
+                let biases: Vec<f32> = (0..2 * frames - 1).map(|i| 4.0 * value(i, 4)).collect();
+                let qkv: Vec<f32> = (0..frames * 3 * dim).map(|i| value(i, 5)).collect();
+                let layout = HeadLayout::new(isa, frames, dim);
+                let mut keys_values = vec![f32::NAN; layout.size()];
+                layout.pack(&qkv, 3 * dim, [dim, 2 * dim], &mut keys_values);
+                let mut by_distance = vec![f32::NAN; position_bias::size(layout)];
+                position_bias::fill(layout, biases.iter().copied(), &mut by_distance);
+                for head in [0, heads - 1] {
+                    let gate = Gate::new(head * dim, [&sums[0], &sums[1]], sums_bias, factor);
+                    // A task that begins inside the clip, on no multiple of a tile.
+                    for query in [0, frames / 2] {
+                        let bias =
+                            PositionBias { gate: &gate, by_distance: &by_distance, x: &packed_x, row: query, query };
+                        let mut out = vec![0.0; (frames - query) * dim];
+                        let mut queries = HeadQueries {
+                            layout,
+                            queries: Rows::new(&qkv[query * 3 * dim..], 3 * dim),
+                            keys_values: &keys_values,
+                            bias: Some(bias),
+                            out: &mut out.chunks_mut(dim).collect::<Vec<_>>(),
+                        };
+                        queries.attend(isa, &mut Scratch::default());
+                        for row in [0, (frames - query) / 3, frames - query - 1] {
+                            let i = query + row;
+                            let sum = |s: usize| {
+                                let x = x[i * width + head * dim..].iter().zip(&sums[s]);
+                                x.map(|(x, w)| f64::from(*x) * f64::from(*w)).sum::<f64>() + f64::from(sums_bias[s])
+                            };
+                            let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+                            let gate = sigmoid(sum(0)) * (sigmoid(sum(1)) * f64::from(factor) - 1.0) + 2.0;
+                            let bias = |j: usize| gate * f64::from(biases[j + frames - 1 - i]);
+                            let out = &out[row * dim..];
+                            for (got, expected) in out.iter().zip(expected(&qkv, frames, dim, i, bias)) {
+                                // Scores of up to 40 are exact to 4e-6 in f32, and so are their exponentials.
+                                approx::assert_abs_diff_eq!(f64::from(*got), expected, epsilon = 1e-5);
+                            }
+                        }
                     }
                 }
             }
@@ -213,7 +294,7 @@ mod tests {
             layout.pack(&qkv, 3 * dim, [dim, 2 * dim], &mut packed);
             let mut out = vec![0.0; dim];
             let queries = Rows::new(&qkv, 3 * dim);
-            let mut head = HeadQueries { layout, queries, keys_values: &packed, out: &mut [&mut out] };
+            let mut head = HeadQueries { layout, queries, keys_values: &packed, bias: None, out: &mut [&mut out] };
             head.attend(isa, &mut Scratch::default());
             assert!(out.iter().all(|v| v.is_nan()), "{isa:?}: {out:?}");
         }

@@ -14,4 +14,5 @@ pub(crate) mod math;
 mod microkernel;
 pub(crate) mod output;
 pub(crate) mod patch_norm;
+pub(crate) mod position_bias;
 mod softmax;

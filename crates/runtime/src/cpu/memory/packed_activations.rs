@@ -95,6 +95,12 @@ impl PackedActivations {
         self.fill_from(x, |x, tile| write_rows(tile, x, width));
     }
 
+    /// The lines of row `row`.
+    pub(crate) fn lines(&self, row: usize) -> impl Iterator<Item = &[f32; LINE]> {
+        let tile = &self.values[row / self.tile_rows * self.tile_size()..][..self.tile_size()];
+        tile.as_chunks().0.iter().skip(row % self.tile_rows).step_by(self.tile_rows)
+    }
+
     fn tiles(&self) -> usize {
         self.rows.div_ceil(self.tile_rows)
     }

@@ -35,6 +35,10 @@ pub(crate) struct Intermediates {
     pub(crate) patch_statistics: PatchStatistics,
     /// The first convolution with the norm over time folded into it, one for each clip and perhaps more.
     pub(crate) folded: Vec<PackedWeight>,
+    /// The position embedding, `(clips · frames, hidden_size)`, where it is the result of more than one convolution.
+    pub(crate) position_embedding: Buffer,
+    /// The position bias of each head by the distance of query and key, the same in all layers.
+    pub(crate) biases_by_distance: Buffer,
     /// Queries, keys and values, `(clips · frames, 3 · hidden_size)`.
     pub(crate) qkv: Buffer,
     /// Packed keys and values of each head.

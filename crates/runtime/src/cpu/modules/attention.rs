@@ -9,15 +9,18 @@ use super::super::kernels::attention::HeadQueries;
 use super::super::kernels::head_layout::HeadLayout;
 use super::super::kernels::left_operand::Rows;
 use super::super::kernels::output::Epilogue;
+use super::super::kernels::position_bias::{self, Gate, PositionBias};
 use super::super::memory::{Intermediates, PackedActivations, TileShape, for_each_with_scratch, split_columns};
 use super::context::Context;
 use super::linear::Linear;
+use super::position_bias::load_gates;
 use super::weight_loader::WeightLoader;
 
 /// Queries of a task: the keys and values of a head are read from the cache once for all of them.
 const TASK_QUERIES: usize = 240;
 
-/// Multi-head self-attention over all frames, with biases in all four projections: transformers' `HubertAttention`.
+/// Multi-head self-attention over all frames, with biases in all four projections: transformers' `HubertAttention` and
+/// `WavLMAttention`.
 #[derive(Debug)]
 pub(crate) struct Attention {
     /// Queries, keys and values, one after the other.
@@ -25,6 +28,8 @@ pub(crate) struct Attention {
     out_proj: Linear,
     heads: usize,
     head_dim: usize,
+    /// The gate of each head's position bias; empty without one.
+    gates: Vec<Gate>,
 }
 
 impl Attention {
@@ -35,6 +40,7 @@ impl Attention {
             out_proj: weights.linear("out_proj", width, width)?,
             heads: config.num_attention_heads,
             head_dim: config.head_dim(),
+            gates: load_gates(weights, config)?,
         })
     }
 
@@ -44,7 +50,8 @@ impl Attention {
     /// changes nothing in exact arithmetic, and nothing overflows in f32.
     pub(crate) fn add_to(&self, context: &mut Context<'_>, x: &PackedActivations, out: &mut [f32]) {
         let Context { executor, intermediates, frames } = context;
-        let Intermediates { qkv, keys_values, attended, packed_attended, .. } = &mut **intermediates;
+        let Intermediates { qkv, keys_values, attended, packed_attended, biases_by_distance, .. } =
+            &mut **intermediates;
         let (isa, frames) = (executor.isa, *frames);
         let width = self.heads * self.head_dim;
         let rows = x.all().rows();
@@ -65,10 +72,15 @@ impl Attention {
             for (part, attended) in attended.chunks_mut(TASK_QUERIES * width).enumerate() {
                 let heads = split_columns(arena, attended.chunks_mut(width), self.head_dim);
                 for (head, out) in heads.enumerate() {
-                    let start = (clip * frames + part * TASK_QUERIES) * 3 * width + head * self.head_dim;
-                    let queries = Rows::new(&qkv[start..], 3 * width);
+                    let query = part * TASK_QUERIES;
+                    let row = clip * frames + query;
+                    let queries = Rows::new(&qkv[row * 3 * width + head * self.head_dim..], 3 * width);
                     let keys_values = &keys_values[(clip * self.heads + head) * layout.size()..][..layout.size()];
-                    tasks.push(HeadQueries { layout, queries, keys_values, out });
+                    let bias = self.gates.get(head).map(|gate| {
+                        let size = position_bias::size(layout);
+                        PositionBias { gate, by_distance: &biases_by_distance[head * size..][..size], x, row, query }
+                    });
+                    tasks.push(HeadQueries { layout, queries, keys_values, bias, out });
                 }
             }
         }

@@ -8,6 +8,7 @@ use super::attention::Attention;
 use super::context::Context;
 use super::feed_forward::FeedForward;
 use super::layer_norm::LayerNorm;
+use super::position_bias::PositionBias;
 use super::positional_conv::PositionalConvEmbedding;
 use super::weight_loader::WeightLoader;
 
@@ -18,17 +19,19 @@ pub(crate) struct Encoder {
     pos_conv_embed: PositionalConvEmbedding,
     layer_norm: LayerNorm,
     layers: Vec<EncoderLayer>,
+    position_bias: Option<PositionBias>,
     pre_norm: bool,
 }
 
 impl Encoder {
     pub(crate) fn load(weights: &WeightLoader<'_>, config: &Config) -> Result<Self> {
-        let layers = weights.pp("layers");
-        let layers = (0..config.num_hidden_layers).map(|i| EncoderLayer::load(&layers.pp(i), config));
+        let layer_weights = weights.pp("layers");
+        let layers = (0..config.num_hidden_layers).map(|i| EncoderLayer::load(&layer_weights.pp(i), config));
         Ok(Encoder {
             pos_conv_embed: PositionalConvEmbedding::load(&weights.pp("pos_conv_embed"), config)?,
             layer_norm: weights.layer_norm("layer_norm", config.hidden_size, config.layer_norm_eps)?,
             layers: layers.collect::<Result<_>>()?,
+            position_bias: PositionBias::load(&layer_weights, config)?,
             pre_norm: config.do_stable_layer_norm,
         })
     }
@@ -50,6 +53,13 @@ impl Encoder {
         x.copy_from_slice(values);
         packed.resize(context.executor.isa.tile(TileShape::Wide), values.len() / width, width);
         packed.copy_from(x);
+    }
+
+    /// Computes what the layers of a pass share; it precedes the first [`Encoder::layer`].
+    pub(crate) fn prepare(&self, context: &mut Context<'_>) {
+        if let Some(bias) = &self.position_bias {
+            bias.fill(context);
+        }
     }
 
     /// Turns the output of layer `layer` − 1 into that of `layer`, where 1 is the first layer.

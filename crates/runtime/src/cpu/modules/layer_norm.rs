@@ -20,6 +20,12 @@ impl LayerNorm {
         Ok(LayerNorm { affine: Affine { weight, bias, eps: eps as f32 } })
     }
 
+    /// The norm without gain and bias: PyTorch's `elementwise_affine=False`.
+    pub(crate) fn without_affine(channels: usize, eps: f64) -> Self {
+        let (weight, bias) = (Buffer::from(&vec![1.0; channels][..]), Buffer::zeroed(channels));
+        LayerNorm { affine: Affine { weight, bias, eps: eps as f32 } }
+    }
+
     /// Normalises the frames of `x` in place, on all threads.
     pub(crate) fn forward(&self, isa: Isa, x: &mut [f32]) {
         /// Frames of a task: enough to be worth one.
@@ -54,7 +60,7 @@ impl LayerNorm {
         layer_norm(isa, x, &self.affine);
     }
 
-    fn channels(&self) -> usize {
+    pub(crate) fn channels(&self) -> usize {
         self.affine.weight.len()
     }
 }

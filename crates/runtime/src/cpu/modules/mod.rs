@@ -15,6 +15,7 @@ mod feed_forward;
 mod final_proj;
 mod layer_norm;
 mod linear;
+mod position_bias;
 mod positional_conv;
 mod weight_loader;
 

@@ -60,7 +60,7 @@ impl<'a> WeightLoader<'a> {
         LayerNorm::new(&loader.vector("weight", size)?, &loader.vector("bias", size)?, eps)
     }
 
-    fn tensor(&self, name: &str, shape: impl Into<Shape>) -> Result<Tensor> {
+    pub(crate) fn tensor(&self, name: &str, shape: impl Into<Shape>) -> Result<Tensor> {
         self.vb.get_with_hints_dtype(shape, name, Default::default(), self.stored)?.to_device(&Device::Cpu)
     }
 }

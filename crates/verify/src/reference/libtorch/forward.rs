@@ -21,7 +21,7 @@ pub(crate) struct Encoder {
     hidden_act: Activation,
     feature_extractor: FeatureExtractor,
     projection_norm: Option<Affine>,
-    projection: Affine,
+    projection: Option<Affine>,
     positional_embedding: PositionalEmbedding,
     encoder_norm: Affine,
     bias_table: Option<BiasTable>,
@@ -67,7 +67,11 @@ impl Encoder {
             } else {
                 None
             },
-            projection: loader.affine("feature_projection.projection", true)?,
+            projection: if weights.lacks_projection() {
+                None
+            } else {
+                Some(loader.affine("feature_projection.projection", true)?)
+            },
             positional_embedding: PositionalEmbedding::load(config, &loader)?,
             encoder_norm: loader.affine("encoder.layer_norm", true)?,
             bias_table: config.position_bias().map(|bias| BiasTable::load(bias, &loader)).transpose()?,
@@ -110,7 +114,9 @@ impl Encoder {
         if let Some(norm) = &self.projection_norm {
             x = self.norm(norm, &x)?;
         }
-        let x = self.projection.linear(&x)?;
+        if let Some(projection) = &self.projection {
+            x = projection.linear(&x)?;
+        }
         let x = x.f_add(&self.positional_embedding.forward(&x)?)?;
         if self.pre_norm { Ok(x) } else { self.norm(&self.encoder_norm, &x) }
     }

@@ -107,6 +107,11 @@ impl Weights {
         Ok(Weights { tensors: tensors.collect::<candle_core::Result<_>>()?, naming: Naming::Transformers })
     }
 
+    /// Whether the model has no projection of the features: fairseq leaves it out where their width is the encoder's.
+    pub(super) fn lacks_projection(&self) -> bool {
+        self.naming == Naming::Fairseq && self.get("feature_projection.projection.weight").is_none()
+    }
+
     /// Returns the tensor that transformers gives this name, if the checkpoint has it.
     pub(super) fn get(&self, name: &str) -> Option<&Tensor> {
         match self.naming {
