@@ -155,7 +155,8 @@ fn samples_that_are_not_normalised_give_what_transformers_gives() {
         config["model_type"] = "mert_model".into();
         config["sample_rate"] = 16_000.into();
     };
-    let cases: [(&str, u32, &str, &dyn Fn(&mut Value)); 4] = [
+    type Change<'a> = &'a dyn Fn(&mut Value);
+    let cases: [(&str, u32, &str, Change<'_>); 4] = [
         ("voice-conversion", 16_000, "hidden_states", &|_| {}),
         ("voice-conversion", 24_000, "hidden_states", &|_| {}),
         ("voice-conversion", 16_000, "hidden_states", &mert),
