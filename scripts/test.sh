@@ -90,6 +90,18 @@ package tiny-listed fixtures/mert-tiny/pytorch_model.bin --seconds 5,10,30 --fra
 package tiny-layers fixtures/mert-tiny/pytorch_model.bin --layers 0,6 --dtype f32 --minimum-deployment ios16
 package stable fixtures/stable-layer-norm/pytorch_model.bin --seconds 1-30 --frames --minimum-deployment ios17
 package deepnorm fixtures/deepnorm/pytorch_model.bin --seconds 2 --minimum-deployment ios18
+# Every family, each on another target, and the position bias on all of them.
+targets=(ios15 ios16 ios17 ios18)
+i=0
+for checkpoint in fixtures/families/*/{model.safetensors,pytorch_model.bin}; do
+  [ -f "$checkpoint" ] || continue
+  name="$(basename "$(dirname "$checkpoint")")"
+  package "family-$name" "$checkpoint" --seconds 0.1 --frames --minimum-deployment "${targets[i++ % 4]}"
+done
+for target in "${targets[@]}"; do
+  package "wavlm-range-$target" fixtures/families/wavlm/model.safetensors --seconds 0.1-3 --minimum-deployment "$target"
+done
+package wavlm-listed fixtures/families/wavlm-large/model.safetensors --seconds 0.2,0.1 --dtype f32 --minimum-deployment ios18
 package full "$packages/full/pytorch_model.bin"
 scripts/check/coreml.sh "$packages"/*.mlpackage fixtures/coreml/*.mlpackage | tee "$packages/log"
 checked="$(grep -c ' ok ' "$packages/log")"

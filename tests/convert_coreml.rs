@@ -8,7 +8,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
-use mert_arch::{Config, KNOWN_CHECKPOINTS};
+use mert_arch::{Config, Dtype, KNOWN_CHECKPOINTS, Layout};
+use mert_checkpoint::Source;
+use mert_convert::write::{self, CoreMlOptions};
+use mert_convert::{Plan, PlanOptions, Step};
 use mert_testkit::{fixture, runner, sharp_checkpoint, write_torch_zip};
 use scratch::{listing, mert_convert};
 use tempfile::TempDir;
@@ -202,6 +205,29 @@ fn impossible_packages_are_refused_and_leave_nothing() {
             run(&tiny(), &package, &["--config", config.to_str().unwrap(), "--dtype", "f32", "--force"]);
         assert_eq!(code, 0, "{err}");
     }
+}
+
+/// A tensor that the program does not use, or that the plan lacks, is an error: never a package of another function.
+#[test]
+fn a_plan_that_the_program_does_not_follow_is_refused() {
+    let source = Source::open(&tiny()).unwrap();
+    let options = PlanOptions { layout: Layout::Torch, dtype: Dtype::F16, ..PlanOptions::default() };
+    let plan = Plan::new(&source, &options).unwrap();
+    let program = |plan: &Plan, layers: &str| {
+        let options = CoreMlOptions { layers: layers.parse().unwrap(), ..CoreMlOptions::default() };
+        write::coreml_program(plan, &options).map(|program| program.tensor_count()).map_err(|error| error.to_string())
+    };
+    assert_eq!(program(&plan, "all"), Ok(209));
+    let mut more = plan.clone();
+    more.steps.push(Step { output: "encoder.layers.6.attention.surprise.weight".into(), ..plan.steps[0].clone() });
+    assert!(
+        program(&more, "all").unwrap_err().contains("would leave out `encoder.layers.6.attention.surprise.weight`")
+    );
+    // The layers above the highest are not needed.
+    assert_eq!(program(&more, "6"), Ok(113));
+    let mut fewer = plan.clone();
+    fewer.steps.retain(|step| step.output != "encoder.layers.3.layer_norm.weight");
+    assert!(program(&fewer, "6").unwrap_err().contains("needs a weight `encoder.layers.3.layer_norm.weight`"));
 }
 
 #[test]

@@ -67,6 +67,19 @@ fn a_checkpoint_without_it_is_refused() {
     assert!(run.code == 2 && run.stderr.contains("--keep is for safetensors files"), "{}", run.stderr);
 }
 
+/// fairseq's own files have it under the same name, and other models have other heads there.
+#[test]
+fn the_head_of_fairseq_files() {
+    let scratch = Scratch::new();
+    let keep = ["--keep", "final_proj"];
+    let message = scratch.convert(&fixture("fairseq/contentvec.pt"), &keep);
+    assert!(message.contains("kept         final_proj"), "{message}");
+    let converted = ConvertedModel::read(&scratch.path("out.safetensors")).unwrap();
+    let size = converted.metadata.final_proj.unwrap();
+    assert_eq!(converted.tensors["final_proj.weight"].shape, [size, converted.metadata.config.hidden_size]);
+    scratch.refused(&fixture("fairseq/data2vec.pt"), &[&keep[..], &["--force"]].concat(), &["`final_proj.0."]);
+}
+
 /// A file that says it has the head, and has not, is refused; and the other way round.
 #[test]
 fn the_metadata_and_the_tensors_must_agree() {

@@ -9,7 +9,8 @@ use common::{arg, convert, convert_coreml, json, mert_verify, reference};
 use mert_arch::{Dtype, Layout};
 use mert_convert::write::CoreMlOptions;
 use mert_testkit::protobuf::packed;
-use mert_testkit::{CoreMlPackage, fixture};
+use mert_testkit::{CoreMlPackage, FamilyFixture, fixture};
+use mert_verify::Reference;
 use safetensors::SafeTensors;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -81,6 +82,45 @@ fn every_variant_length_type_and_target_computes_what_pytorch_computes() {
             }
         }
     }
+}
+
+/// Every family and form, on every target, where the number of frames is fixed and where it is not.
+#[test]
+fn every_family_computes_what_its_class_computes() {
+    let folder = TempDir::new().unwrap();
+    for family in FamilyFixture::all() {
+        let checkpoint = family.checkpoint(folder.path()).unwrap();
+        let preprocessor = json(&family.config_file().with_file_name("preprocessor_config.json"));
+        let samples = Reference::read(&family.reference()).unwrap().input_values.len();
+        let exact = samples as f64 / preprocessor["sampling_rate"].as_f64().unwrap();
+        let lengths =
+            [format!("{exact}"), format!("{},{exact}", 2.0 * exact), format!("{}-{}", 0.7 * exact, 3.0 * exact)];
+        for (i, target) in ["ios15", "ios16", "ios17", "ios18"].iter().enumerate() {
+            for (dtype, seconds) in [(Dtype::F16, &lengths[i % 3]), (Dtype::F32, &lengths[(i + 1) % 3])] {
+                let options = CoreMlOptions { frames: true, ..options(seconds, target) };
+                let package = convert_coreml(&checkpoint, &folder, dtype, &options);
+                let (code, output, report) = verified(&package, &family.reference(), &[]);
+                assert_eq!(code, 0, "{} {dtype} {target} {seconds}: {output}", family.name);
+                // The generated fixtures have no hidden states of PyTorch with f16 weights, as nothing that large is kept.
+                let structure =
+                    worst(&report).into_iter().filter(|(name, _)| name.starts_with("structure")).collect::<Vec<_>>();
+                assert_eq!(
+                    structure.len(),
+                    if dtype == Dtype::F32 || is_kept(&checkpoint) { 2 } else { 0 },
+                    "{output}"
+                );
+                for (kind, nmse) in structure {
+                    println!("{} {dtype} {target} --seconds {seconds}: {kind} {nmse:.1e}", family.name);
+                    assert!(nmse <= 1e-10, "{} {dtype} {target} {seconds}: {kind} {nmse:e}", family.name);
+                }
+            }
+        }
+    }
+}
+
+/// Whether a fixture's checkpoint is in the repository.
+fn is_kept(checkpoint: &Path) -> bool {
+    checkpoint.starts_with(fixture("families"))
 }
 
 /// Another converter writes the same network in other operations.

@@ -7,6 +7,8 @@ mod common;
 mod constants;
 #[path = "coreml_mutants/edit.rs"]
 mod edit;
+#[path = "coreml_mutants/families.rs"]
+mod families;
 #[path = "coreml_mutants/graph.rs"]
 mod graph;
 #[path = "coreml_mutants/manifest.rs"]
@@ -21,7 +23,8 @@ use std::path::{Path, PathBuf};
 use common::{arg, convert_coreml, json, mert_verify, reference};
 use mert_arch::Dtype;
 use mert_convert::write::CoreMlOptions;
-use mert_testkit::{CoreMlPackage, fixture};
+use mert_testkit::{CoreMlPackage, FamilyFixture, fixture};
+use mert_verify::Reference;
 use tempfile::TempDir;
 
 use edit::Fails::{Gate, With};
@@ -90,6 +93,44 @@ fn every_mutant_fails_as_it_should_and_the_honest_package_passes() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(all().count() >= 100, "{}", all().count());
+}
+
+/// The mechanisms that only some families have.
+#[test]
+fn every_mutant_of_a_family_fails_and_its_honest_package_passes() {
+    let folder = TempDir::new().unwrap();
+    let mutant = folder.path().join("mutant.mlpackage");
+    for (family, target, mutants) in families::FAMILIES {
+        let family = FamilyFixture::named(family);
+        let reference = family.reference();
+        let samples = Reference::read(&reference).unwrap().input_values.len();
+        for seconds in [format!("{}", samples as f64 / 16_000.0), "0.04-0.1".to_string()] {
+            let options = CoreMlOptions {
+                lengths: seconds.parse().unwrap(),
+                minimum_deployment: target.parse().unwrap(),
+                frames: true,
+                ..CoreMlOptions::default()
+            };
+            let honest = convert_coreml(&family.checkpoint(folder.path()).unwrap(), &folder, Dtype::F16, &options);
+            let verify =
+                |package: &Path| mert_verify(&[arg(package), "--layers", "all", "--reference", arg(&reference)]);
+            let (code, out, err) = verify(&honest);
+            assert_eq!(code, 0, "{}: {out}{err}", family.name);
+            let package = CoreMlPackage::read(&honest).unwrap();
+            for (name, mutate) in *mutants {
+                let mut changed = package.clone();
+                mutate(&mut changed);
+                assert!(changed.model != package.model || changed.weights != package.weights, "{name} changes nothing");
+                changed.write(&mutant).unwrap();
+                let (code, out, err) = verify(&mutant);
+                assert!(
+                    code == 1 && out.contains("FAILED"),
+                    "{}, {name}, {seconds} s: {code}\n{out}{err}",
+                    family.name
+                );
+            }
+        }
+    }
 }
 
 /// With flexible lengths extents are open, so that fewer contradictions are found before the numbers are compared.

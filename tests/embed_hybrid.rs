@@ -8,7 +8,7 @@ mod embeddings;
 mod voice;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use embeddings::{FORMATS, Rows, read, track};
 use mert_table::{Settings, TableReader};
@@ -50,9 +50,9 @@ impl Models {
     }
 
     /// The rows that an encoder choice gives for `inputs`, and what was said.
-    fn rows(&self, config: &PathBuf, inputs: &[PathBuf], output: &str, options: &[&str]) -> (Rows, String) {
+    fn rows(&self, config: &Path, inputs: &[PathBuf], output: &str, options: &[&str]) -> (Rows, String) {
         let output = self.path(output);
-        let mut arguments: Vec<&dyn AsRef<std::ffi::OsStr>> = vec![&"--config", config, &"-o", &output, &"--force"];
+        let mut arguments: Vec<&dyn AsRef<std::ffi::OsStr>> = vec![&"--config", &config, &"-o", &output, &"--force"];
         arguments.extend(inputs.iter().map(|input| input as &dyn AsRef<std::ffi::OsStr>));
         arguments.extend(options.iter().map(|option| option as &dyn AsRef<std::ffi::OsStr>));
         let (status, said) = embed(&arguments);
@@ -195,8 +195,8 @@ fn hybrid_outputs_are_updated() {
         let (whole, parts) = (models.path(&format!("whole.{format}")), models.path(&format!("parts.{format}")));
         let options: [&dyn AsRef<std::ffi::OsStr>; 4] = [&"--config", &config, &"--window", &"sliding:0.4s"];
         let inputs: Vec<&dyn AsRef<std::ffi::OsStr>> = all.iter().map(|input| input as _).collect();
-        let run = |inputs: &[&dyn AsRef<std::ffi::OsStr>], output: &PathBuf, update: bool| {
-            let mut arguments = [&options[..], inputs, &[&"-o", output]].concat();
+        let run = |inputs: &[&dyn AsRef<std::ffi::OsStr>], output: &Path, update: bool| {
+            let mut arguments = [&options[..], inputs, &[&"-o", &output]].concat();
             if update {
                 arguments.push(&"--update");
             }
@@ -273,8 +273,8 @@ fn a_window_that_one_encoder_lacks_is_left_out() {
 fn combinations_without_a_meaning_are_refused() {
     let models = Models::new();
     let (input, output) = (track("16-44k1-stereo.flac"), models.path("out.npz"));
-    let refused = |config: &PathBuf, options: &[&str], words: &[&str]| {
-        let mut arguments: Vec<&dyn AsRef<std::ffi::OsStr>> = vec![&"--config", config, &input, &"-o", &output];
+    let refused = |config: &Path, options: &[&str], words: &[&str]| {
+        let mut arguments: Vec<&dyn AsRef<std::ffi::OsStr>> = vec![&"--config", &config, &input, &"-o", &output];
         arguments.extend(options.iter().map(|option| option as &dyn AsRef<std::ffi::OsStr>));
         let (status, said) = embed(&arguments);
         assert_eq!(status, 2, "{said}");

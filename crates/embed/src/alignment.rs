@@ -46,6 +46,35 @@ mod tests {
         assert!((0..100).all(|frame| mert.nearest(&mert, frame, 100) == frame));
     }
 
+    /// What numpy gives for whole-numbered centres in units of 1 / (2 · rate · rate) seconds:
+    ///
+    /// ```python
+    /// a, b = [(2 * np.arange(count) * hop + length) * other_rate for ...]
+    /// np.abs(b[None] - a[:, None]).argmin(1)
+    /// ```
+    #[test]
+    fn agrees_with_numpy() {
+        let mert = FrameGrid { rate: 24_000, hop: 320, length: 400 };
+        let wav2vec = FrameGrid { rate: 16_000, hop: 320, length: 400 };
+        let other = FrameGrid { rate: 44_100, hop: 441, length: 600 };
+        let nearest = |grid: FrameGrid, count, of: FrameGrid, frames| -> Vec<usize> {
+            (0..frames).map(|frame| grid.nearest(&of, frame, count)).collect()
+        };
+        // Windows of 0.7 s.
+        let expected = [
+            0, 0, 1, 2, 2, 3, 4, 4, 5, 6, 6, 7, 8, 8, 9, 10, 10, 11, 12, 12, 13, 14, 14, 15, 16, 16, 17, 18, 18, 19,
+            20, 20, 21, 22, 22, 23, 24, 24, 25, 26, 26, 27, 28, 28, 29, 30, 30, 31, 32, 32, 33, 33,
+        ];
+        assert_eq!(nearest(wav2vec, 34, mert, 52), expected);
+        let expected = [
+            0, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18, 20, 21, 23, 24, 26, 27, 29, 30, 32, 33, 35, 36, 38, 39, 41,
+            42, 44, 45, 47, 48, 50,
+        ];
+        assert_eq!(nearest(mert, 52, wav2vec, 34), expected);
+        let expected = [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9, 9];
+        assert_eq!(nearest(wav2vec, 12, other, 20), expected);
+    }
+
     #[test]
     fn of_two_as_near_the_earlier() {
         let fine = FrameGrid { rate: 8_000, hop: 100, length: 100 };

@@ -9,7 +9,7 @@ use std::hint::black_box;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use gungraun::{library_benchmark, library_benchmark_group, main};
-use mert_arch::{Config, inventory};
+use mert_arch::{Config, Data2VecAudioConfig, ModelConfig, WavLmConfig, inventory};
 use mert_runtime::Model;
 
 /// A model with every tensor of `config`, and an input of `samples` samples.
@@ -55,7 +55,17 @@ fn layer() -> (Model, Tensor) {
 
 /// A model of one narrow layer with one head, and an input so long that attention dominates.
 fn attention() -> (Model, Tensor) {
+    one_head(ModelConfig::Mert)
+}
+
+/// The same with a gated position bias.
+fn biased_attention() -> (Model, Tensor) {
+    one_head(ModelConfig::WavLm(WavLmConfig::default()))
+}
+
+fn one_head(model: ModelConfig) -> (Model, Tensor) {
     let config = Config {
+        model,
         hidden_size: 64,
         intermediate_size: 64,
         num_hidden_layers: 1,
@@ -64,11 +74,21 @@ fn attention() -> (Model, Tensor) {
         conv_dim: vec![16; 7],
         ..Config::mert_v1_95m()
     };
-    model(&config, 240_000)
+    self::model(&config, 240_000)
+}
+
+/// A model of narrow convolutions before five positional convolutions as wide as a published model's.
+fn positions() -> (Model, Tensor) {
+    let family = ModelConfig::Data2VecAudio(Data2VecAudioConfig::default());
+    model(
+        &Config { num_hidden_layers: 1, intermediate_size: 48, conv_dim: vec![16; 7], ..family.default_config() },
+        24_000,
+    )
 }
 
 #[library_benchmark]
 #[bench::convolutions(convolutions())]
+#[bench::positions(positions())]
 fn features((model, input): (Model, Tensor)) -> Vec<Tensor> {
     black_box(model.forward(&input, &[0]).unwrap())
 }
@@ -76,6 +96,7 @@ fn features((model, input): (Model, Tensor)) -> Vec<Tensor> {
 #[library_benchmark]
 #[bench::layer(layer())]
 #[bench::attention(attention())]
+#[bench::biased_attention(biased_attention())]
 fn forward((model, input): (Model, Tensor)) -> Vec<Tensor> {
     black_box(model.forward(&input, &[1]).unwrap())
 }

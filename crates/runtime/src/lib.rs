@@ -1,4 +1,5 @@
-//! The MERT and HuBERT forward pass: hidden states of audio, on the CPU, Metal or CUDA.
+//! The forward pass of MERT, HuBERT and their relatives (wav2vec 2.0, WavLM, data2vec, …): hidden states of audio, on the
+//! CPU, Metal or CUDA.
 //!
 //! ```
 //! use mert_runtime::{DeviceKind, Dtype, Model};

@@ -14,7 +14,7 @@ use crate::cpu::{self, CpuModel, FinalProj};
 use crate::device::candle_dtype;
 use crate::{ConvertedFile, Error};
 
-/// A MERT or HuBERT encoder. Clones share the weights.
+/// An encoder of the MERT and HuBERT family. Clones share the weights.
 ///
 /// The forward pass takes slices ([`Model::hidden_states_in`], [`Model::hidden_states`]); [`Model::forward`] takes
 /// tensors, for batches.

@@ -8,8 +8,8 @@ from pathlib import Path
 import mlx.core as mx
 import transformers
 
-import base
 import contentvec
+import fairseq
 import hubert
 import hugging_face
 from checks import Checks, Mismatch, noise, read_checkpoint
@@ -49,15 +49,15 @@ def check_tiny(checks, binaries, folder):
 
 
 def check_full_size(checks, binaries, folder):
-    """HuBERT base's architecture with generated weights, and one second."""
-    print("HuBERT base at full size", flush=True)
-    source, samples = folder / "base", noise(16_000)
-    base.write(source)
-    config, states, _ = reference(source, samples)
-    contentvec.check(checks, binaries, source, config, samples, states, [1, 9, 12], folder, mutants=False)
+    """ContentVec from fairseq's format, and one second."""
+    print("ContentVec at full size, from fairseq's format", flush=True)
+    source, samples = folder / "contentvec.pt", noise(16_000)
+    fairseq.write(source)
+    states = Forward(fairseq.read(source), fairseq.CONFIG).hidden_states(samples)
+    contentvec.check(checks, binaries, source, fairseq.CONFIG, samples, states, [1, 9, 12], folder, mutants=False)
     contentvec.check_from_pretrained(checks, folder / "contentvec.safetensors", samples, states[9], 9)
     hubert.check(checks, binaries, source, samples, states, [0, 1, 9, 12], folder, mutants=False, dtypes={})
-    hugging_face.check(checks, binaries, source, samples, folder, dtypes=())
+    hugging_face.check_states(checks, folder / "hf", samples, states, [0, 1, 9, 12])
 
 
 def main(binaries, folder):

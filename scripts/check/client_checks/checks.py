@@ -60,8 +60,8 @@ def difference(actual, expected):
 
 
 def convert(binaries, source, output, target, *options):
-    """Converts for a target. A source without a preprocessor is one of samples as they are, at 16 kHz."""
-    known = (Path(source) / "preprocessor_config.json").exists()
+    """Converts for a target. A folder without a preprocessor is of samples as they are, at 16 kHz; fairseq's file says it."""
+    known = source.is_file() or (source / "preprocessor_config.json").exists()
     audio = [] if known else ["--do-normalize", "false", "--sampling-rate", "16000"]
     command = [binaries / "mert-convert", source, output, "--for", target, "--quiet", "--force", *audio, *options]
     result = subprocess.run([str(part) for part in command], capture_output=True, text=True)

@@ -49,6 +49,16 @@ def check(checks, binaries, source, samples, folder, dtypes=("f16", "bf16"), opt
     return output, expected
 
 
+def check_states(checks, folder, samples, states, layers):
+    """Loads a converted folder strictly and compares it with the float64 `states`."""
+    model, problems = load(folder)
+    name = type(model).__name__
+    checks.that(not problems, f"{name}: loads strictly", str(problems) if problems else f"{len(model.state_dict())} tensors")
+    actual = states_of(model, samples)
+    for layer in layers:
+        checks.close(actual[layer][0].numpy(), states[layer], f"{name}: state {layer}")
+
+
 def check_fused(checks, binaries, source, samples, folder):
     """A source whose positional weight is fused already: the factors are its norms and itself."""
     expected = states_of(load(source)[0], samples)

@@ -180,6 +180,7 @@ fn assumed_rate(config: &Config, config_origin: &ConfigOrigin) -> PreprocessorOr
     PreprocessorOrigin::Assumed(match (config_origin, config.model) {
         (_, ModelConfig::Mert) => "most MERT take 24000 Hz; MERT-v0 takes 16000 Hz",
         (ConfigOrigin::Inferred { .. }, ModelConfig::Hubert(_)) => "HuBERT takes 16000 Hz; most MERT take 24000 Hz",
+        (_, ModelConfig::Hubert(_)) => "HuBERT takes 16000 Hz",
         _ => "the published models of this family take 16000 Hz",
     })
 }
