@@ -45,9 +45,9 @@ fn verify(package: &Path) -> (i32, String) {
 }
 
 /// The largest NMSE of the structure question, for the table in `docs/sensitivity.md`.
-fn worst(package: &Path) -> String {
+fn worst(package: &Path, reference: &Path) -> String {
     let report = package.with_extension("json");
-    mert_verify(&[arg(package), "--reference", arg(&reference()), "--quiet", "--json", arg(&report)]);
+    mert_verify(&[arg(package), "--reference", arg(reference), "--quiet", "--json", arg(&report)]);
     let layers = json(&report)["models"][0]["comparisons"][0]["layers"].clone();
     let nmse: Option<Vec<f64>> = layers.as_array().unwrap().iter().map(|l| l["metrics"]["nmse"].as_f64()).collect();
     nmse.map_or("not comparable".into(), |nmse| format!("{:.1e}", nmse.into_iter().fold(0.0, f64::max)))
@@ -84,7 +84,7 @@ fn every_mutant_fails_as_it_should_and_the_honest_package_passes() {
             With(word) => (2, *word),
         };
         match fails {
-            Gate => println!("| {name} | {} |", worst(&mutant)),
+            Gate => println!("| {name} | {} |", worst(&mutant, &reference())),
             With(_) => println!("{name}: {}", output.lines().last().unwrap_or_default()),
         }
         if code != expected || !output.contains(word) {
@@ -116,6 +116,7 @@ fn every_mutant_of_a_family_fails_and_its_honest_package_passes() {
                 |package: &Path| mert_verify(&[arg(package), "--layers", "all", "--reference", arg(&reference)]);
             let (code, out, err) = verify(&honest);
             assert_eq!(code, 0, "{}: {out}{err}", family.name);
+            println!("| {}, {target} | honest | {} |", family.name, worst(&honest, &reference));
             let package = CoreMlPackage::read(&honest).unwrap();
             for (name, mutate) in *mutants {
                 let mut changed = package.clone();
@@ -123,6 +124,7 @@ fn every_mutant_of_a_family_fails_and_its_honest_package_passes() {
                 assert!(changed.model != package.model || changed.weights != package.weights, "{name} changes nothing");
                 changed.write(&mutant).unwrap();
                 let (code, out, err) = verify(&mutant);
+                println!("| {}, {target} | {name} | {} |", family.name, worst(&mutant, &reference));
                 assert!(
                     code == 1 && out.contains("FAILED"),
                     "{}, {name}, {seconds} s: {code}\n{out}{err}",
