@@ -122,11 +122,11 @@ fn pooling_follows_the_projection() {
     assert!(said.contains("through final_proj, 40 values each"), "{said}");
     let mut table = TableReader::open(&output).unwrap();
     let mut rows = Vec::new();
-    let kept = table.for_each_row(|row| {
+    let read = table.for_each_row(|row| {
         rows.push(row.values.to_vec());
         Ok::<(), mert_table::TableError>(())
     });
-    kept.unwrap();
+    read.unwrap();
     assert_eq!((rows.len(), rows[0].len()), (1, 80));
     let v1 = reference("v1");
     assert!(error(&rows[0][40..60], &v1.mean()) < SAME);
