@@ -101,7 +101,7 @@ fn mert_v1_330m() {
     drop(tensors);
 
     let output = folder.path().join("guessed.safetensors");
-    let guessed = runner::run("mert-convert", &[arg(&checkpoint), arg(&output)]);
+    let guessed = runner::run("mert-convert", [arg(&checkpoint), arg(&output)]);
     assert_eq!(guessed.code, 2, "{}", guessed.stdout);
     assert!(guessed.stderr.contains("do not determine do_stable_layer_norm"), "{}", guessed.stderr);
     assert!(!output.exists());
