@@ -31,7 +31,7 @@
 mod error;
 mod execute;
 mod plan;
-mod target;
+mod targets;
 pub mod transform;
 pub mod write;
 
@@ -40,7 +40,7 @@ pub use plan::{
     ConfigOrigin, Dropped, Evidence, LayerCut, Plan, PlanOptions, PlannedPreprocessor, PreprocessorOptions,
     PreprocessorOrigin, Recognized, Step, StepInput,
 };
-pub use target::{MODEL_FOLDER_FILES, MODEL_WEIGHTS, Target};
+pub use targets::{MODEL_FOLDER_FILES, MODEL_WEIGHTS, Target};
 
 /// The name and version that converted files carry.
 pub const GENERATOR: &str = concat!("mert-convert ", env!("CARGO_PKG_VERSION"));

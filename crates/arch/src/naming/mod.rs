@@ -98,7 +98,7 @@ impl NamingScheme {
             NamingScheme::WavLm => {
                 &[wavlm::ROWS, fairseq::COMMON, fairseq::norms(variant), fairseq::positional(variant)]
             }
-            NamingScheme::Torchaudio => &[torchaudio::attention(variant), torchaudio::COMMON],
+            NamingScheme::Torchaudio => &[torchaudio::attention(variant.position_bias), torchaudio::COMMON],
         };
         NameTable::new(parts.iter().copied().flatten().copied().collect())
     }

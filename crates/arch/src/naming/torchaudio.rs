@@ -2,7 +2,6 @@
 //! modules, with WavLM's projections stacked in a `nn.MultiheadAttention`.
 
 use super::table::Row;
-use super::variant::Variant;
 
 /// The module that holds the transformer layers, with its dot.
 pub(super) const TRANSFORMER: &str = "encoder.transformer.";
@@ -32,9 +31,9 @@ const MULTIHEAD_ATTENTION: &[Row] = &[
     ),
 ];
 
-/// The rows of the attention that differ from transformers' names.
-pub(super) fn attention(variant: Variant) -> &'static [Row] {
-    if variant.position_bias { MULTIHEAD_ATTENTION } else { &[] }
+/// The rows of the attention that differ from transformers' names, in a model with or without a relative position bias.
+pub(super) fn attention(position_bias: bool) -> &'static [Row] {
+    if position_bias { MULTIHEAD_ATTENTION } else { &[] }
 }
 
 /// Whether a name, without the prefix of the model, shows the attention of torchaudio's WavLM.

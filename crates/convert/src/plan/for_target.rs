@@ -5,7 +5,7 @@ use mert_arch::{Config, Layout, Role, TensorSpec};
 use super::options::PlanOptions;
 use super::preprocessor::PlannedPreprocessor;
 use super::{Plan, Step};
-use crate::target::{Companion, ModelFacts};
+use crate::targets::{Companion, ModelFacts};
 use crate::{ConvertError, Result};
 
 /// The vector in place of masked frames, which only training uses. transformers has it as a parameter of the encoder.

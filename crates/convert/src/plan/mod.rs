@@ -45,7 +45,7 @@ pub use self::preprocessor::{PlannedPreprocessor, PreprocessorOrigin};
 pub use self::recognized::{Evidence, Recognized};
 use self::recognized::{ambiguity, known};
 pub use self::step::{Dropped, Step, StepInput};
-use crate::target::Target;
+use crate::targets::Target;
 use crate::{ConvertError, GENERATOR, Problem, Result};
 
 /// The treatment of every tensor of a checkpoint.

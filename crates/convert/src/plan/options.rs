@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use mert_arch::{ConfigField, Dtype, Layout};
 
-use crate::target::Target;
+use crate::targets::Target;
 
 /// The user's choices for a conversion.
 #[derive(Debug, Clone)]

@@ -11,7 +11,7 @@ use super::layer_cut::LayerCut;
 use super::options::PlanOptions;
 use super::step::{Dropped, Step, StepInput};
 use crate::Problem;
-use crate::target::WeightNormForm;
+use crate::targets::WeightNormForm;
 use crate::transform::{Cast, Transpose};
 
 /// The matching of tensors: steps use up the listing, and the tensors left over must have a reason to be dropped.

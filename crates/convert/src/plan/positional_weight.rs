@@ -7,7 +7,7 @@ use mert_checkpoint::SourceDtype;
 use super::planner::Planner;
 use super::step::{Step, StepInput};
 use crate::Problem;
-use crate::target::WeightNormForm;
+use crate::targets::WeightNormForm;
 use crate::transform::FuseWeightNorm;
 
 /// A tensor of the checkpoint: its key and type.

@@ -10,7 +10,7 @@ use mert_fs::{AtomicFolder, FsError, check_folder_output};
 use super::output::{Written, refuse_input_as_output};
 use super::safetensors::write_file;
 use crate::plan::{Plan, Step};
-use crate::target::{Companion, MODEL_FOLDER_FILES, MODEL_WEIGHTS};
+use crate::targets::{Companion, MODEL_FOLDER_FILES, MODEL_WEIGHTS};
 use crate::{ConvertError, Result};
 
 /// The kind of folder that may be replaced, for messages.
