@@ -65,10 +65,9 @@ fn tensors_inside_the_encoder_cannot_be_dropped() {
 #[test]
 fn messages_list_the_drop_options() {
     let scratch = Scratch::new();
-    let extra =
-        ["num_updates", "mask", "quantizer.a", "quantizer.b.c", "quantizer.d", "quantizer.e", "project_hid.weight"];
+    let extra = ["num_updates", "mask", "quality.a", "quality.b.c", "quality.d", "quality.e", "pitch_head.weight"];
     let input = checkpoint(&scratch, &extra, true);
-    let options = "--drop mask --drop num_updates --drop project_hid.weight --drop 'quantizer.*'";
+    let options = "--drop mask --drop num_updates --drop pitch_head.weight --drop 'quality.*'";
     scratch.refused(&input, &[], &["complete without them", options]);
     let words: Vec<String> = options.split(' ').map(|word| word.trim_matches('\'').to_string()).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();

@@ -71,7 +71,7 @@ fn without_a_file_the_default_is_assumed_and_printed() {
     let scratch = Scratch::new();
     checkpoint(&scratch, |_| {});
     let (_, message, _) = convert(&scratch, &[]);
-    assert!(message.contains("16000 Hz (assumed: the published models of this family take 16000 Hz)"), "{message}");
+    assert!(message.contains("16000 Hz (assumed: HuBERT takes 16000 Hz)"), "{message}");
     assert!(message.contains("give --preprocessor preprocessor_config.json"), "{message}");
     let (rate, normalize, origin) = recorded(&scratch, &[]);
     assert_eq!((rate, normalize), (16_000, true));
