@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::Config;
 use crate::config::{ConfigError, check_sample_rate, parse, value_from_json};
+use crate::{Config, FeatureExtractorNorm};
 
 /// The preprocessing that transformers'
 /// [`Wav2Vec2FeatureExtractor`](https://github.com/huggingface/transformers/blob/main/src/transformers/models/wav2vec2/feature_extraction_wav2vec2.py)
@@ -19,13 +19,16 @@ pub struct Preprocessor {
 
 impl Preprocessor {
     /// The default preprocessor for a model without one: the configuration's `sample_rate`, or else the rate of most
-    /// published models of its type (24 000 Hz for MERT, 16 000 Hz for the others), and transformers' default for
-    /// `do_normalize`.
+    /// published models of its type (24 000 Hz for MERT, 16 000 Hz for the others), and for
+    /// `do_normalize` that of WavLM base for WavLM with a group norm, else transformers' default.
     ///
     /// It is a guess: MERT-v0-public takes 16 000 Hz without normalisation.
     pub fn assumed(config: &Config) -> Self {
         let usual = config.family().usual_sampling_rate;
-        Preprocessor { do_normalize: true, sampling_rate: config.sample_rate.unwrap_or(usual) }
+        // WavLM base and base+ take samples as they are, WavLM large takes them normalised.
+        let has_group_norm = config.feat_extract_norm == FeatureExtractorNorm::Group;
+        let do_normalize = !(config.position_bias().is_some() && has_group_norm);
+        Preprocessor { do_normalize, sampling_rate: config.sample_rate.unwrap_or(usual) }
     }
 }
 

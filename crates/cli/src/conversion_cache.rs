@@ -144,7 +144,7 @@ fn lock(folder: &Path, on_wait: impl FnOnce()) -> Result<File, ConvertError> {
 }
 
 /// The assumptions of a conversion about the architecture and the audio input, a sentence each.
-fn assumptions(plan: &Plan) -> Vec<String> {
+pub fn assumptions(plan: &Plan) -> Vec<String> {
     let PlannedPreprocessor { preprocessor, sampling_rate_origin, do_normalize_origin } = &plan.preprocessor;
     let audio = [
         (sampling_rate_origin, format!("sampling_rate {}", preprocessor.sampling_rate)),
@@ -155,7 +155,7 @@ fn assumptions(plan: &Plan) -> Vec<String> {
 }
 
 /// The assumptions about the architecture in one sentence, if there is no `config.json`.
-pub fn assumed_config(plan: &Plan) -> Option<String> {
+fn assumed_config(plan: &Plan) -> Option<String> {
     let assumptions = plan.config_origin.assumptions().join(", ");
     (!assumptions.is_empty()).then(|| format!("there is no config.json; assumed: {assumptions}"))
 }

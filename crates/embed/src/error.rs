@@ -121,7 +121,7 @@ pub enum EmbedError {
     #[error("network addresses are not read: download the file and give its path")]
     Address,
     /// The output exists and may not be replaced.
-    #[error("{} exists; replace it with --force, or add what is new with --update", printable_path(path))]
+    #[error("{} exists; replace it with --force, or add what is new to a table with --update", printable_path(path))]
     OutputExists {
         /// The output.
         path: PathBuf,

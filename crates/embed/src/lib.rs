@@ -50,7 +50,7 @@ pub use journal::Journal;
 pub use journal::parse_journal;
 pub use mert_table::{FileVersion, Normalization, Pool, Projection, Provenance};
 pub use output::write_output;
-pub use output_folder::{files_in_folder, provenance_file, write_output_folder};
+pub use output_folder::{files_in_folder, other_files, provenance_file, write_output_folder};
 pub use pipeline::{Event, Summary, run};
 pub use settings::{InputOptions, provenance};
 pub use streaming::{StreamedWindow, StreamingEmbedder, StreamingOptions};

@@ -42,6 +42,13 @@ pub fn files_in_folder(folder: &Path, inputs: &[Input]) -> Result<Vec<PathBuf>, 
     Ok(files)
 }
 
+/// The number of files in `folder` other than `files`, such as arrays of an earlier run. Programs for voice conversion would
+/// load them with the others.
+pub fn other_files(folder: &Path, files: &[PathBuf]) -> usize {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter(|entry| !files.contains(&entry.path())).count()
+}
+
 /// The file with the settings of the features in `folder`. It is beside the folder: programs for voice conversion load
 /// every file in it as an array.
 pub fn provenance_file(folder: &Path) -> PathBuf {

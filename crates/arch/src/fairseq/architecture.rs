@@ -64,6 +64,7 @@ impl FairseqModel {
                     "{} (or --set model_type=hubert, if the model computes what that family does)",
                     FAMILIES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
                 ),
+                fix: FairseqError::GIVE_CONFIG,
             }),
         }
     }
@@ -91,6 +92,7 @@ impl FairseqModel {
                         field: format!("{}gru_rel_pos", self.path),
                         found: "False".into(),
                         expected: "True: only the gated relative position bias is supported".into(),
+                        fix: FairseqError::GIVE_CONFIG,
                     });
                 }
                 stated.field("max_bucket_distance", self.max_distance, DEFAULT_MAX_DISTANCE);
@@ -105,6 +107,7 @@ impl FairseqModel {
                     field: format!("{}deepnorm", self.path),
                     found: "True".into(),
                     expected: "False in other models than MERT".into(),
+                    fix: FairseqError::GIVE_CONFIG,
                 });
             }
             _ => {}
@@ -123,6 +126,7 @@ impl FairseqModel {
                 field: format!("{}activation_fn", self.path),
                 found: format!("`{}`", crate::printable_line(other)),
                 expected: "gelu, gelu_accurate or relu".into(),
+                fix: FairseqError::GIVE_CONFIG,
             }),
         }
     }

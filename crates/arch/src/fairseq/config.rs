@@ -31,6 +31,10 @@ pub struct FairseqTask {
     pub normalize: Option<bool>,
     /// The sampling rate of the audio in hertz (`task.sample_rate`).
     pub sample_rate: Option<u32>,
+    /// The error of `task.normalize`, if its value cannot be used.
+    pub normalize_error: Option<FairseqError>,
+    /// The error of `task.sample_rate`, if its value cannot be used.
+    pub sample_rate_error: Option<FairseqError>,
 }
 
 /// The encoder that a configuration describes, in fairseq's field names.
@@ -104,7 +108,7 @@ impl FairseqConfig {
     pub fn from_cfg(cfg: &CfgValue) -> Result<Self, FairseqError> {
         let (outer, path) = section(cfg, "model", "model.");
         let outer = Section { root: cfg, value: outer, path };
-        let mut task = FairseqTask::read(cfg)?;
+        let mut task = FairseqTask::read(cfg);
         let Some(pretraining) = outer.field("w2v_args") else {
             let model = FairseqModel::read(outer, path)?;
             if let Some(true) = outer.truth("wav_normalize")? {
@@ -115,23 +119,8 @@ impl FairseqConfig {
         let (inner, inner_path) = section(pretraining, "model", "model.w2v_args.model.");
         let inner_path = if inner_path.is_empty() { "w2v_args." } else { inner_path };
         let model = FairseqModel::read(Section { root: pretraining, value: inner, path: inner_path }, inner_path)?;
-        let inner = FairseqTask::read(pretraining)?;
-        for (field, outer, inner) in [
-            ("normalize", task.normalize.map(u32::from), inner.normalize.map(u32::from)),
-            ("sample_rate", task.sample_rate, inner.sample_rate),
-        ] {
-            if let (Some(outer), Some(inner)) = (outer, inner)
-                && outer != inner
-            {
-                let found = format!("{outer} for the fine-tuned model and {inner} in its w2v_args");
-                return Err(FairseqError { field: format!("task.{field}"), found, expected: "one value".into() });
-            }
-        }
-        task = FairseqTask {
-            normalize: task.normalize.or(inner.normalize),
-            sample_rate: task.sample_rate.or(inner.sample_rate),
-        };
-        Ok(FairseqConfig { model, task })
+        let inner = FairseqTask::read(pretraining);
+        Ok(FairseqConfig { model, task: task.with_pretraining(inner) })
     }
 }
 
@@ -144,11 +133,56 @@ fn section<'c>(cfg: &'c CfgValue, name: &str, path: &'static str) -> (&'c CfgVal
 }
 
 impl FairseqTask {
-    fn read(cfg: &CfgValue) -> Result<Self, FairseqError> {
+    fn read(cfg: &CfgValue) -> Self {
         let (value, path) = section(cfg, "task", "task.");
         let section = Section { root: cfg, value, path };
-        Ok(FairseqTask { normalize: section.truth("normalize")?, sample_rate: section.rate("sample_rate")? })
+        let (normalize, normalize_error) = value_or_error(section.truth("normalize"));
+        let (sample_rate, sample_rate_error) = value_or_error(section.rate("sample_rate"));
+        FairseqTask {
+            normalize,
+            sample_rate,
+            normalize_error: normalize_error.map(|error| FairseqError { fix: GIVE_NORMALIZE, ..error }),
+            sample_rate_error: sample_rate_error.map(|error| FairseqError { fix: GIVE_RATE, ..error }),
+        }
     }
+
+    /// The audio input of a fine-tuned model, which its pretraining must not contradict.
+    fn with_pretraining(self, inner: FairseqTask) -> Self {
+        let python = |value: bool| if value { "True" } else { "False" };
+        let normalize = (self.normalize.map(python), inner.normalize.map(python));
+        let rates = (self.sample_rate.map(|rate| rate.to_string()), inner.sample_rate.map(|rate| rate.to_string()));
+        let rates = (rates.0.as_deref(), rates.1.as_deref());
+        let normalize_error = contradiction("normalize", normalize, GIVE_NORMALIZE);
+        let sample_rate_error = contradiction("sample_rate", rates, GIVE_RATE);
+        FairseqTask {
+            normalize: self.normalize.or(inner.normalize),
+            sample_rate: self.sample_rate.or(inner.sample_rate),
+            normalize_error: self.normalize_error.or(inner.normalize_error).or(normalize_error),
+            sample_rate_error: self.sample_rate_error.or(inner.sample_rate_error).or(sample_rate_error),
+        }
+    }
+}
+
+const GIVE_NORMALIZE: &str = "give --do-normalize true or false";
+const GIVE_RATE: &str = "give --sampling-rate HZ";
+
+/// The value of a field, or its error.
+fn value_or_error<T>(field: Result<Option<T>, FairseqError>) -> (Option<T>, Option<FairseqError>) {
+    match field {
+        Ok(value) => (value, None),
+        Err(error) => (None, Some(error)),
+    }
+}
+
+/// The error of a field with different values for a fine-tuned model and its pretraining.
+fn contradiction(field: &str, (outer, inner): (Option<&str>, Option<&str>), fix: &'static str) -> Option<FairseqError> {
+    let (outer, inner) = (outer?, inner?);
+    (outer != inner).then(|| FairseqError {
+        field: format!("task.{field}"),
+        found: format!("{outer} for the fine-tuned model and {inner} in its w2v_args"),
+        expected: "one value".into(),
+        fix,
+    })
 }
 
 impl FairseqModel {

@@ -6,7 +6,7 @@ use super::value::CfgValue;
 
 /// An error of a training configuration that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("`{field}` in fairseq's cfg is {found}, expected {expected}; give the model's config.json with --config")]
+#[error("`{field}` in fairseq's cfg is {found}, expected {expected}; {fix}")]
 pub struct FairseqError {
     /// The path of the field, with dots between the keys.
     pub field: String,
@@ -14,6 +14,13 @@ pub struct FairseqError {
     pub found: String,
     /// The values that are possible.
     pub expected: String,
+    /// What to do.
+    pub fix: &'static str,
+}
+
+impl FairseqError {
+    /// What to do about a field of the architecture.
+    pub(super) const GIVE_CONFIG: &str = "give the model's config.json with --config";
 }
 
 /// A section of a configuration.
@@ -33,7 +40,8 @@ impl<'c> Section<'c> {
     }
 
     pub(super) fn error(&self, name: &str, found: &CfgValue, expected: impl Into<String>) -> FairseqError {
-        FairseqError { field: format!("{}{name}", self.path), found: found.to_string(), expected: expected.into() }
+        let field = format!("{}{name}", self.path);
+        FairseqError { field, found: found.to_string(), expected: expected.into(), fix: FairseqError::GIVE_CONFIG }
     }
 
     /// A field read by `read`.

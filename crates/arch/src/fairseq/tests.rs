@@ -59,7 +59,10 @@ fn a_nested_cfg_and_flat_args_say_the_same() {
     assert_eq!((nested_model.path, flat_model.path), ("model.", ""));
     assert_eq!(FairseqModel { path: "", ..nested_model }, flat_model);
     assert_eq!(nested.task, flat.task);
-    assert_eq!(nested.task, FairseqTask { normalize: Some(false), sample_rate: Some(16_000) });
+    assert_eq!(
+        nested.task,
+        FairseqTask { normalize: Some(false), sample_rate: Some(16_000), ..FairseqTask::default() }
+    );
     let stated = nested.stated_fields().unwrap();
     assert_eq!(stated.assumptions, [""; 0]);
     assert_eq!(field(&stated.fields, "model_type").unwrap(), r#""hubert""#);
@@ -76,15 +79,18 @@ fn a_fine_tuned_model_is_described_by_its_pretraining() {
     let config = read(&dict(&[("model", model.clone()), ("task", dict(&outer))]));
     let inner = config.model.unwrap();
     assert_eq!((inner.name.as_deref(), inner.path), (Some("contentvec"), "model.w2v_args.model."));
-    assert_eq!(config.task, FairseqTask { normalize: Some(false), sample_rate: Some(16_000) });
+    assert_eq!(
+        config.task,
+        FairseqTask { normalize: Some(false), sample_rate: Some(16_000), ..FairseqTask::default() }
+    );
 
     let args = dict(&contentvec());
     let flat = dict(&[("arch", text("wav2vec_ctc")), ("w2v_args", args)]);
     assert_eq!(read(&flat).model.unwrap().path, "w2v_args.");
 
     let other = [("normalize", CfgValue::Bool(true))];
-    let error = FairseqConfig::from_cfg(&dict(&[("model", model), ("task", dict(&other))])).unwrap_err();
-    assert!(error.to_string().contains("task.normalize"), "{error}");
+    let error = read(&dict(&[("model", model), ("task", dict(&other))])).task.normalize_error.unwrap().to_string();
+    assert!(error.contains("task.normalize") && error.contains("--do-normalize"), "{error}");
 
     let alone = dict(&[("model", dict(&[("_name", text("wav2vec_ctc")), ("w2v_path", text("x.pt"))]))]);
     assert_eq!(read(&alone).model, None);

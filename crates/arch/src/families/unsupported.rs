@@ -65,8 +65,8 @@ pub(crate) fn refuse_fields(fields: &UnsupportedFields, family: &ModelConfig) ->
         return Err(ConfigError::unsupported(
             "add_adapter",
             "true",
-            "convolutions after the encoder change its last output; to convert the hidden states of the encoder alone, set \
-             it to false",
+            "convolutions after the encoder change its last output; to convert the hidden states of the encoder alone, save \
+             the model without them in Python: model.adapter = None; model.config.add_adapter = False",
         ));
     }
     Ok(())

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use mert_arch::{Dtype, Layout};
 use mert_checkpoint::{CheckpointError, Source, shell_option, shell_word};
-use mert_cli::conversion_cache::assumed_config;
+use mert_cli::conversion_cache::assumptions;
 use mert_cli::hub::{Hub, Messages, open_source};
 use mert_cli::terminal::{print, progress_bar, say};
 use mert_convert::write::CoreMlProgram;
@@ -177,7 +177,7 @@ fn show(
         }
         serde_json::to_string_pretty(&document)? + "\n"
     } else if args.quiet {
-        if let Some(assumed) = assumed_config(plan) {
+        for assumed in assumptions(plan) {
             say(&format!("mert-convert: {assumed}"));
         }
         return Ok(());

@@ -8,7 +8,7 @@ use mert_audio::{Damage, Tail, WindowPolicy};
 use mert_embed::{Normalization, Pool, Projection};
 use mert_runtime::{DeviceKind, Dtype};
 
-/// Embeds audio files with a converted MERT or HuBERT model.
+/// Embeds audio files with a converted model of MERT, HuBERT or a related encoder.
 ///
 /// Each file is decoded, mixed to mono, resampled to the model's rate, cut into windows, and each window is normalised
 /// and embedded. A file that cannot be read is reported and left out. An interrupted run continues when the same

@@ -12,8 +12,8 @@ use mert_cli::terminal::{Exit, say};
 use mert_embed::failures::{self, Failure};
 use mert_embed::inputs::{self, Input};
 use mert_embed::{
-    EmbedError, Encoders, Event, InputOptions, Journal, Summary, Update, provenance, run as embed, write_output,
-    write_output_folder,
+    EmbedError, Encoders, Event, InputOptions, Journal, Summary, Update, files_in_folder, other_files, provenance,
+    run as embed, write_output, write_output_folder,
 };
 use mert_table::{Provenance, printable_path};
 
@@ -190,6 +190,16 @@ impl Run<'_> {
             false => write_output(self.output, self.provenance, &inputs, &mut journal),
         });
         match written {
+            Ok(()) if self.args.per_file => {
+                let others = other_files(self.output, &files_in_folder(self.output, &inputs)?);
+                if others > 0 {
+                    say(&format!(
+                        "mert-embed: {others} other files in {} are not of this run; programs that load the whole folder load \
+                         them too",
+                        printable_path(self.output)
+                    ));
+                }
+            }
             Ok(()) => {}
             Err(EmbedError::NothingEmbedded) => {
                 journal.remove()?;

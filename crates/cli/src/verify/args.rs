@@ -4,7 +4,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::{bench, gate, hidden_states, reference, reports};
 
-/// Verifies that a converted MERT or HuBERT model still computes what PyTorch computes.
+/// Verifies that a converted model of MERT, HuBERT or a related encoder still computes what PyTorch computes.
 ///
 /// Without MODEL the built-in fixture is run. Exit status: 0 passed or done, 1 the gate failed, 2 could
 /// not be checked or done, 130 interrupted.

@@ -127,6 +127,7 @@ impl Plan {
             &config,
             &config_origin,
             training.as_ref().map(|training| &training.task),
+            listing.naming.get(&prefix).copied().unwrap_or_default(),
             &options.preprocessor,
         )?;
         let known = known(source, listing);

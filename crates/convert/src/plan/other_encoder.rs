@@ -80,13 +80,25 @@ fn origin(name: &str) -> Option<(&'static str, &'static str)> {
     modification_in_encoder(name).or_else(|| named().map(|origin| (origin.what, origin.fix)))
 }
 
-/// A sentence about the first of `names`, which `name_in_file` shows as the file has it, that belongs to another encoder than HuBERT's or modifies its weights; `None`
-/// if there is none.
+/// A sentence about the first of `names`, which `name_in_file` shows as the file has it, that belongs to another encoder or
+/// modifies its weights; `None` if there is none.
 pub(super) fn other_encoder<'a>(
     names: impl Iterator<Item = &'a str> + Clone,
     prefix: &str,
     name_in_file: impl Fn(&str) -> String,
 ) -> Option<String> {
+    let adapter = |name: &&str| {
+        let name = name.strip_prefix(prefix).unwrap_or_default();
+        ["adapter.layers.", "adapter.proj."].iter().any(|beginning| name.starts_with(beginning))
+    };
+    if let Some(first) = names.clone().find(adapter) {
+        return Some(format!(
+            "it holds `{}`, an adapter after the encoder (wav2vec2's add_adapter), which changes the model's last output and is \
+             not supported; save the model without it in Python, `model.adapter = None; model.config.add_adapter = False; \
+             model.save_pretrained(\"…\")`, to convert the hidden states of its encoder",
+            printable_line(&name_in_file(first)),
+        ));
+    }
     let in_encoder = names.filter(|name| is_in_encoder(prefix, name));
     let origin_of = |name: &str| origin(name.strip_prefix(prefix).unwrap_or_default());
     let (first, found) = in_encoder.clone().find_map(|name| Some((name, origin_of(name)?)))?;
@@ -129,6 +141,14 @@ mod tests {
                 "{name} is not under the prefix"
             );
         }
+    }
+
+    #[test]
+    fn an_adapter_after_the_encoder_is_refused() {
+        let names = ["wav2vec2.adapter.layers.0.conv.weight", "wav2vec2.adapter.proj.weight"];
+        let message = other_encoder(names.into_iter(), "wav2vec2.", str::to_string).unwrap();
+        assert!(message.contains("add_adapter") && message.contains(names[0]), "{message}");
+        assert_eq!(other_encoder(["adapter.weight"].into_iter(), "", str::to_string), None);
     }
 
     #[test]

@@ -4,7 +4,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use mert_arch::fairseq::FairseqTask;
-use mert_arch::{Config, KnownCheckpoint, ModelConfig, PREPROCESSOR_FILES, Preprocessor, PreprocessorConfig};
+use mert_arch::naming::NamingScheme;
+use mert_arch::{
+    Config, FeatureExtractorNorm, KnownCheckpoint, ModelConfig, PREPROCESSOR_FILES, Preprocessor, PreprocessorConfig,
+};
 use mert_checkpoint::{Source, read_named_text};
 use serde::{Serialize, Serializer};
 
@@ -90,6 +93,7 @@ impl PlannedPreprocessor {
         config: &Config,
         config_origin: &ConfigOrigin,
         task: Option<&FairseqTask>,
+        naming: NamingScheme,
         options: &PreprocessorOptions,
     ) -> Result<Self> {
         let (mut rates, mut normalize) = (Statements::new(), Statements::new());
@@ -109,6 +113,11 @@ impl PlannedPreprocessor {
             rates.push((rate, PreprocessorOrigin::Config(path.clone())));
         }
         if let Some(task) = task {
+            let normalize_error = task.normalize_error.as_ref().filter(|_| options.do_normalize.is_none());
+            let rate_error = task.sample_rate_error.as_ref().filter(|_| options.sampling_rate.is_none());
+            if let Some(error) = normalize_error.or(rate_error) {
+                return Err(ConvertError::cfg(source, error.clone()));
+            }
             rates.extend(task.sample_rate.map(|rate| (rate, PreprocessorOrigin::Cfg)));
             normalize.extend(task.normalize.map(|normalize| (normalize, PreprocessorOrigin::Cfg)));
         }
@@ -131,7 +140,7 @@ impl PlannedPreprocessor {
                 Some(_) => {
                     (false, PreprocessorOrigin::Assumed("fairseq's default, as the checkpoint's cfg does not state it"))
                 }
-                None => (true, assumed_normalize(config)),
+                None => assumed_normalize(config, naming),
             });
         let preprocessor = Preprocessor { do_normalize, sampling_rate };
         Ok(PlannedPreprocessor { preprocessor, sampling_rate_origin, do_normalize_origin })
@@ -185,13 +194,23 @@ fn assumed_rate(config: &Config, config_origin: &ConfigOrigin) -> PreprocessorOr
     })
 }
 
-/// The reason for an assumed normalisation.
-fn assumed_normalize(config: &Config) -> PreprocessorOrigin {
-    PreprocessorOrigin::Assumed(if config.feat_proj_layer_norm {
-        "Wav2Vec2FeatureExtractor's default"
-    } else {
-        "Wav2Vec2FeatureExtractor's default; DistilHuBERT, which has this architecture, has false"
-    })
+/// The assumed normalisation, and the reason for it.
+fn assumed_normalize(config: &Config, naming: NamingScheme) -> (bool, PreprocessorOrigin) {
+    let has_group_norm = config.feat_extract_norm == FeatureExtractorNorm::Group;
+    let (do_normalize, why) = match (config.model, naming, has_group_norm) {
+        (ModelConfig::WavLm(_), _, true) => (false, "WavLM base and base+, which have this norm, have false"),
+        (ModelConfig::WavLm(_), _, false) => (true, "WavLM large, which has these norms, has true"),
+        (_, NamingScheme::HuggingFace, _) if !config.feat_proj_layer_norm => {
+            (true, "Wav2Vec2FeatureExtractor's default; DistilHuBERT, which has this architecture, has false")
+        }
+        (ModelConfig::Hubert(_), NamingScheme::HuggingFace, true) => {
+            (true, "Wav2Vec2FeatureExtractor's default; ContentVec, which has this architecture, takes false")
+        }
+        (_, NamingScheme::HuggingFace, _) => (true, "Wav2Vec2FeatureExtractor's default"),
+        (_, _, true) => (false, "fairseq's published models with a group norm have false"),
+        (_, _, false) => (true, "fairseq's published models with layer norms have true"),
+    };
+    (do_normalize, PreprocessorOrigin::Assumed(why))
 }
 
 /// Reads a preprocessor's file.

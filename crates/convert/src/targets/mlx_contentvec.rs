@@ -66,6 +66,12 @@ impl ModelClass for MlxContentvec {
         if model.preprocessor.do_normalize {
             notes.push(format!("{CLASS} takes the samples as they are: normalise them to zero mean and unit variance"));
         }
+        if model.config.do_stable_layer_norm {
+            notes.push(format!(
+                "{CLASS} leaves the last LayerNorm out of output_layer={}: call it without output_layer for the last hidden state",
+                model.config.num_hidden_layers
+            ));
+        }
         notes.extend(hubert_graph::note(model.config, CLASS));
         notes
     }
