@@ -161,7 +161,11 @@ fn unsupported_and_invalid_values_are_refused_by_name() {
         assert!(error.to_string().contains(word), "{error}");
     }
     let rate = dict(&[("task", dict(&[("sample_rate", CfgValue::Int(16))]))]);
-    assert!(FairseqConfig::from_cfg(&rate).unwrap_err().to_string().contains("hertz"));
+    let error = read(&rate).task.sample_rate_error.unwrap().to_string();
+    assert!(error.contains("hertz") && error.contains("--sampling-rate"), "{error}");
+    let normalize = dict(&[("task", dict(&[("normalize", text("False"))]))]);
+    let error = read(&normalize).task.normalize_error.unwrap().to_string();
+    assert!(error.contains("task.normalize") && error.contains("--do-normalize"), "{error}");
     let activation = FairseqModel { activation_fn: Some("swish".into()), ..FairseqModel::default() };
     let config = FairseqConfig { model: Some(activation), ..FairseqConfig::default() };
     assert!(config.stated_fields().unwrap_err().to_string().contains("`swish`"));
