@@ -207,8 +207,8 @@ fn assumed_normalize(config: &Config, naming: NamingScheme) -> (bool, Preprocess
             (true, "Wav2Vec2FeatureExtractor's default; ContentVec, which has this architecture, takes false")
         }
         (_, NamingScheme::HuggingFace, _) => (true, "Wav2Vec2FeatureExtractor's default"),
-        (_, _, true) => (false, "fairseq's published models with a group norm have false"),
-        (_, _, false) => (true, "fairseq's published models with layer norms have true"),
+        (_, _, true) => (false, "the published models of fairseq and torchaudio with a group norm have false"),
+        (_, _, false) => (true, "the published models of fairseq and torchaudio with layer norms have true"),
     };
     (do_normalize, PreprocessorOrigin::Assumed(why))
 }
