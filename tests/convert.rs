@@ -414,8 +414,13 @@ fn a_pipe_gets_no_progress_bar_and_quiet_is_quiet() {
     let input = fixture("mert-tiny/pytorch_model.bin");
     let run = mert_convert(&[input.to_str().unwrap(), output.to_str().unwrap()]).success();
     assert!(run.get_output().stderr.is_empty());
-    let run = mert_convert(&[input.to_str().unwrap(), output.to_str().unwrap(), "--force", "--quiet"]).success();
+    let quiet = [input.to_str().unwrap(), output.to_str().unwrap(), "--force", "--quiet"];
+    let run = mert_convert(&[&quiet[..], &["--do-normalize", "true"]].concat()).success();
     assert!(run.get_output().stdout.is_empty() && run.get_output().stderr.is_empty());
+    // Embeddings of audio that is guessed wrong are wrong without an error.
+    let run = mert_convert(&quiet).success();
+    let message = String::from_utf8_lossy(&run.get_output().stderr).into_owned();
+    assert!(message.contains("do_normalize true is assumed") && message.lines().count() == 1, "{message}");
 }
 
 #[cfg(unix)]

@@ -177,8 +177,9 @@ fn show(
         }
         serde_json::to_string_pretty(&document)? + "\n"
     } else if args.quiet {
-        for assumed in assumptions(plan) {
-            say(&format!("mert-convert: {assumed}"));
+        let assumptions = assumptions(plan);
+        if !assumptions.is_empty() {
+            say(&format!("mert-convert: {}", assumptions.join("; ")));
         }
         return Ok(());
     } else {
