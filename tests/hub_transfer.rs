@@ -193,7 +193,7 @@ fn concurrent_runs_share_one_download() {
             let folder = hub.path(name);
             fs::create_dir(&folder).unwrap();
             let mut command = hub.command("owner/tiny");
-            command.current_dir(folder).arg("--quiet");
+            command.current_dir(folder).args(["--quiet", "--do-normalize", "true"]);
             scope.spawn(move || run(&mut command))
         });
         for run in runs {
