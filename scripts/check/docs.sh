@@ -93,7 +93,7 @@ for document in "$root"/README.md "$root"/docs/*.md; do
     count=$((count + 1))
   done < <(fenced "$document" sh | cut -f 2- | grep -E '^mert-(convert|verify|embed) ' |
     sed -E 's/ +#.*//; s#(hf://)?m-a-p/MERT-v1-95M#pytorch_model.bin#' |
-    grep -vE ' (MODEL|ORIGINAL|PACKAGE)( |$)|--engine coreml')
+    grep -vE ' (MODEL|ORIGINAL|PACKAGE)( |$)| FOLDER/|--engine coreml')
 done
 [ "$count" -gt 8 ] || { echo "check/docs: only $count commands were found; is the extraction broken?" >&2; exit 1; }
 echo "check/docs: $count documented commands work"
