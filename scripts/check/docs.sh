@@ -38,6 +38,9 @@ cp "$root"/fixtures/voice-conversion/*.json assets/hubert
 cp "$root"/fixtures/voice-conversion/pytorch_model.bin assets/hubert/hubert_base.pt
 cp "$root"/fixtures/audio/extensible-s24-16k-mono.wav 1_16k_wavs/0_0.wav
 mert-convert assets/hubert/hubert_base.pt wav2vec2.safetensors --quiet
+# A file of fairseq, in a folder without another model's config.json.
+mkdir fairseq
+cp "$root/fixtures/fairseq/contentvec.pt" fairseq/hubert_base.pt
 printf 'feature_extraction:\n  encoder: hybrid\n  mert: {model_name: mert.safetensors}\n  wav2vec: {model_name: wav2vec2.safetensors}\n' > hybrid.yaml
 mert-verify hidden-states build/mert-f16.safetensors --input reference.npz --output h.npz >/dev/null
 python3 - <<'PY'
@@ -92,7 +95,7 @@ for document in "$root"/README.md "$root"/docs/*.md; do
     bash -euc "$command" >/dev/null || { echo "check/docs: failed in $(basename "$document"): $command" >&2; exit 1; }
     count=$((count + 1))
   done < <(fenced "$document" sh | cut -f 2- | grep -E '^mert-(convert|verify|embed) ' |
-    sed -E 's/ +#.*//; s#(hf://)?m-a-p/MERT-v1-95M#pytorch_model.bin#' |
+    sed -E 's/ +#.*//; s#(hf://)?m-a-p/MERT-v1-95M#pytorch_model.bin#; s#^mert-convert hubert_base.pt#mert-convert fairseq/hubert_base.pt#' |
     grep -vE ' (MODEL|ORIGINAL|PACKAGE)( |$)| FOLDER/|--engine coreml')
 done
 [ "$count" -gt 8 ] || { echo "check/docs: only $count commands were found; is the extraction broken?" >&2; exit 1; }
