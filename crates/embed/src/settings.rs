@@ -58,7 +58,7 @@ pub fn provenance(encoders: &Encoders, options: &InputOptions) -> Provenance {
         do_normalize: embedder.normalizes(),
         assumed: file.assumed.clone(),
         dim: embedder.dim(),
-        frame_hop: config.conv_stride.iter().product(),
+        frame_hop: config.hop(),
         frame_length: config.receptive_field(),
         arithmetic: arithmetic(encoders.first()),
         hybrid: hybrid(encoders),
@@ -86,7 +86,7 @@ fn other(encoder: &Encoder) -> OtherEncoder {
         do_normalize: embedder.normalizes(),
         assumed: file.assumed.clone(),
         dim: embedder.dim(),
-        frame_hop: config.conv_stride.iter().product(),
+        frame_hop: config.hop(),
         frame_length: config.receptive_field(),
         arithmetic: arithmetic(encoder),
     }

@@ -14,12 +14,12 @@ pub struct FairseqError {
     pub found: String,
     /// The values that are possible.
     pub expected: String,
-    /// What to do.
+    /// The option or file that resolves the error, as an instruction.
     pub fix: &'static str,
 }
 
 impl FairseqError {
-    /// What to do about a field of the architecture.
+    /// The instruction for a field of the architecture: a config.json decides.
     pub(super) const GIVE_CONFIG: &str = "give the model's config.json with --config";
 }
 

@@ -72,7 +72,7 @@ const MERT_FIELDS: &[&str] = &["deepnorm", "attention_relax", "sample_rate"];
 /// The fields that wav2vec 2.0 and its closest relatives lack.
 const NOT_IN_WAV2VEC2: &[&str] = &["deepnorm", "attention_relax", "sample_rate", "feat_proj_layer_norm"];
 
-/// What a family's file decides. The defaults are HuBERT's.
+/// The decisions of one family, such as its names and mechanisms. The defaults are HuBERT's.
 pub(crate) trait Family {
     /// The names of the family.
     fn names(&self) -> &'static FamilyNames;
