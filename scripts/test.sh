@@ -15,7 +15,8 @@ target="${CARGO_TARGET_DIR:-target}"
 log="$target/test.log"
 mkdir -p "$target"
 : > "$log"
-step() { printf '\n== %s\n' "$*"; }
+# SECONDS is bash's own clock: every step says when it began.
+step() { printf '\n== %s (%d min %02d s)\n' "$*" $((SECONDS / 60)) $((SECONDS % 60)); }
 test_and_count() { "$@" 2>&1 | tee -a "$log"; }
 
 step "format"
@@ -91,15 +92,15 @@ package tiny-layers fixtures/mert-tiny/pytorch_model.bin --layers 0,6 --dtype f3
 package stable fixtures/stable-layer-norm/pytorch_model.bin --seconds 1-30 --frames --minimum-deployment ios17
 package deepnorm fixtures/deepnorm/pytorch_model.bin --seconds 2 --minimum-deployment ios18
 # Every family, each on another target, and the position bias on all of them.
-targets=(ios15 ios16 ios17 ios18)
+deployments=(ios15 ios16 ios17 ios18)
 i=0
 for checkpoint in fixtures/families/*/{model.safetensors,pytorch_model.bin}; do
   [ -f "$checkpoint" ] || continue
   name="$(basename "$(dirname "$checkpoint")")"
-  package "family-$name" "$checkpoint" --seconds 0.1 --frames --minimum-deployment "${targets[i++ % 4]}"
+  package "family-$name" "$checkpoint" --seconds 0.1 --frames --minimum-deployment "${deployments[i++ % 4]}"
 done
-for target in "${targets[@]}"; do
-  package "wavlm-range-$target" fixtures/families/wavlm/model.safetensors --seconds 0.1-3 --minimum-deployment "$target"
+for deployment in "${deployments[@]}"; do
+  package "wavlm-range-$deployment" fixtures/families/wavlm/model.safetensors --seconds 0.1-3 --minimum-deployment "$deployment"
 done
 package wavlm-listed fixtures/families/wavlm-large/model.safetensors --seconds 0.2,0.1 --dtype f32 --minimum-deployment ios18
 package full "$packages/full/pytorch_model.bin"
