@@ -1,16 +1,20 @@
 //! The metadata of a converted file: its layout, dtype, configuration, preprocessor and origin.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use thiserror::Error;
 
 use crate::config::check_sample_rate;
 use crate::{
-    Config, ConfigError, Dtype, FINAL_PROJ, Layout, Preprocessor, TensorSpec, final_proj_inventory, inventory,
+    Config, ConfigError, Dtype, Encoding, FINAL_PROJ, Layout, Preprocessor, QuantizationConfig, Role, TensorSpec,
+    final_proj_inventory, inventory,
 };
 
 /// The key of the entry that names the program for which a file was written; a file of this toolkit has no such entry.
 pub const TARGET_KEY: &str = "target";
+
+/// The key of the entry that describes quantized weights, as the field of a `config.json` does.
+const QUANTIZATION: &str = "quantization";
 
 /// The metadata of a converted file, in the string-to-string `__metadata__` of
 /// [safetensors](https://github.com/huggingface/safetensors#format).
@@ -18,8 +22,10 @@ pub const TARGET_KEY: &str = "target";
 pub struct Metadata {
     /// The order of Conv1d weights.
     pub layout: Layout,
-    /// The element type of every tensor.
+    /// The element type of every tensor that is not quantized, and of the scales and biases of those that are.
     pub dtype: Dtype,
+    /// The quantization of the linear layers; `None` if none is quantized.
+    pub quantization: Option<QuantizationConfig>,
     /// The architecture.
     pub config: Config,
     /// Whether the architecture was inferred from the tensors' shapes, with assumptions, because there was no
@@ -91,6 +97,15 @@ impl Metadata {
         inventory(&self.config).into_iter().chain(head.into_iter().flatten()).collect()
     }
 
+    /// The form in which the file stores a tensor of [`Metadata::inventory`]. Only weights of linear layers are quantized.
+    pub fn encoding(&self, spec: &TensorSpec) -> Encoding {
+        let module = || spec.name.strip_suffix(".weight").filter(|_| spec.role == Role::Linear);
+        match self.quantization.as_ref().and_then(|config| config.layer(module()?)) {
+            Some(quantization) => Encoding::Quantized { quantization, float: self.dtype },
+            None => Encoding::Float(self.dtype),
+        }
+    }
+
     /// What of the preprocessor no file of the model states, so that it is an assumption, and why; `None` if all is stated.
     ///
     /// [`Metadata::preprocessor_origin`] is `sampling_rate: ORIGIN; do_normalize: ORIGIN`, where the origin of an assumption
@@ -120,6 +135,9 @@ impl Metadata {
             ("source_sha256".into(), self.source_sha256.clone()),
             ("generator".into(), self.generator.clone()),
         ]);
+        if let Some(quantization) = &self.quantization {
+            map.insert(QUANTIZATION.into(), quantization.to_json());
+        }
         if self.config_inferred {
             map.insert("config_inferred".into(), "true".into());
         }
@@ -158,9 +176,13 @@ impl Metadata {
         }
         let config = Config::from_json(entry("config")?)?;
         let (preprocessor, preprocessor_origin) = preprocessor(&config, &get)?;
-        Ok(Metadata {
+        let metadata = Metadata {
             layout,
             dtype,
+            quantization: get(QUANTIZATION)
+                .map(QuantizationConfig::from_json)
+                .transpose()
+                .map_err(|reason| MetadataError::invalid(QUANTIZATION, reason))?,
             config,
             config_inferred: get("config_inferred").is_some(),
             config_set: get("config_set").map(|set| set.split(' ').map(str::to_string).collect()).unwrap_or_default(),
@@ -170,7 +192,30 @@ impl Metadata {
             source_sha256: sha256(entry("source_sha256")?)?,
             license: get("license").map(str::to_string),
             generator: entry("generator")?.to_string(),
-        })
+        };
+        metadata.check_quantization()?;
+        Ok(metadata)
+    }
+
+    /// Checks that the quantization names linear layers of the model, and that their rows are whole groups.
+    fn check_quantization(&self) -> Result<(), MetadataError> {
+        let Some(config) = &self.quantization else { return Ok(()) };
+        let invalid = |reason| MetadataError::invalid(QUANTIZATION, reason);
+        let mut unknown: BTreeSet<&str> = config.layers.keys().map(String::as_str).collect();
+        for spec in self.inventory() {
+            let Some(module) = spec.name.strip_suffix(".weight").filter(|_| spec.role == Role::Linear) else {
+                continue;
+            };
+            unknown.remove(module);
+            let Some(quantization) = config.layer(module) else { continue };
+            let inputs = spec.shape.last().copied().unwrap_or_default();
+            let check = quantization.check_inputs(inputs);
+            check.map_err(|reason| invalid(format!("`{}` cannot be {quantization}: {reason}", spec.name)))?;
+        }
+        match unknown.first() {
+            Some(name) => Err(invalid(format!("`{}` is not a linear layer of the model", crate::printable_line(name)))),
+            None => Ok(()),
+        }
     }
 }
 
@@ -224,6 +269,7 @@ mod tests {
         Metadata {
             layout: Layout::Mlx,
             dtype: Dtype::F16,
+            quantization: None,
             config: Config::mert_v1_95m(),
             config_inferred: true,
             config_set: vec!["num_attention_heads=12".into(), "conv_stride=[5,2,2,2,2,2,2]".into()],
@@ -257,6 +303,43 @@ mod tests {
             let error = Metadata::from_lookup(|key| map.get(key).map(String::as_str)).unwrap_err().to_string();
             assert!(error.contains(wrong), "{error}");
         }
+    }
+
+    #[test]
+    fn quantized_layers_are_linear_layers_with_whole_groups() {
+        let read = |json: &str| {
+            let mut map = example().to_map();
+            map.insert("quantization".into(), json.into());
+            let read = Metadata::from_lookup(|key| map.get(key).map(String::as_str));
+            read.inspect(|read| {
+                assert_eq!(read.to_map()["quantization"], read.quantization.as_ref().unwrap().to_json())
+            })
+        };
+        let file = read(r#"{"bits":4,"group_size":64,"final_proj":false,"encoder.layers.1.feed_forward.output_dense":{"bits":8,"group_size":128}}"#).unwrap();
+        let encodings: BTreeMap<_, _> =
+            file.inventory().iter().map(|spec| (spec.name.clone(), file.encoding(spec).to_string())).collect();
+        for (name, encoding) in [
+            ("encoder.layers.0.attention.q_proj.weight", "4-bit g64"),
+            ("encoder.layers.1.feed_forward.output_dense.weight", "8-bit g128"),
+            ("encoder.layers.0.attention.q_proj.bias", "f16"),
+            ("encoder.pos_conv_embed.conv.weight", "f16"),
+            ("final_proj.weight", "f16"),
+        ] {
+            assert_eq!(encodings[name], encoding, "{name}");
+        }
+        for (json, words) in [
+            (r#"{"bits":4,"group_size":64,"encoder.layers.12.attention.q_proj":false}"#, "not a linear layer"),
+            (r#"{"bits":4,"group_size":64,"encoder.layer_norm":false}"#, "not a linear layer"),
+            (r#"{"bits":4}"#, "no `group_size`"),
+        ] {
+            let error = read(json).unwrap_err().to_string();
+            assert!(error.contains(words) && error.contains("`quantization`"), "{json}: {error}");
+        }
+        let config = Config { intermediate_size: 3000, ..Config::mert_v1_95m() };
+        let mut map = Metadata { config, ..example() }.to_map();
+        map.insert("quantization".into(), r#"{"bits":4,"group_size":64}"#.into());
+        let error = Metadata::from_lookup(|key| map.get(key).map(String::as_str)).unwrap_err().to_string();
+        assert!(error.contains("output_dense.weight` cannot be 4-bit g64: its last axis, 3000"), "{error}");
     }
 
     #[test]

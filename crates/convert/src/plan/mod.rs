@@ -190,6 +190,7 @@ impl Plan {
         Metadata {
             layout: self.layout,
             dtype: self.dtype,
+            quantization: None,
             config: self.config.clone(),
             config_inferred: matches!(self.config_origin, ConfigOrigin::Inferred { .. }),
             config_set: self.config_set.clone(),
