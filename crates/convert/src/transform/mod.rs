@@ -6,6 +6,7 @@ mod cast;
 mod finite;
 mod fuse_weight_norm;
 mod narrow;
+mod quantize;
 mod span;
 mod transpose;
 
@@ -13,5 +14,6 @@ pub use self::cast::Cast;
 pub use self::finite::check_finite;
 pub use self::fuse_weight_norm::FuseWeightNorm;
 pub use self::narrow::narrow;
+pub use self::quantize::{Quantize, QuantizedRows};
 pub use self::span::Span;
 pub use self::transpose::Transpose;
