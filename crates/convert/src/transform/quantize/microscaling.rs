@@ -97,7 +97,7 @@ fn e4m3_value(byte: u8) -> f32 {
 /// The E2M1 code nearest to a finite value: of the magnitudes 0, 0.5, 1, 1.5, 2, 3, 4, 6 the smaller one on a tie, and the
 /// sign in the highest bit, except for zero.
 #[inline(always)]
-fn e2m1(value: f32) -> u32 {
+pub(super) fn e2m1(value: f32) -> u32 {
     let size = value.abs();
     let thresholds = [0.25, 0.75, 1.25, 1.75, 2.5, 3.5, 5.0];
     let code = thresholds.iter().fold(0, |code, &threshold| code + u32::from(size > threshold));
