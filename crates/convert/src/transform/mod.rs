@@ -6,6 +6,7 @@ mod cast;
 mod finite;
 mod fuse_weight_norm;
 mod narrow;
+mod quantize;
 mod rename;
 mod span;
 mod transpose;
@@ -16,6 +17,7 @@ pub use self::cast::Cast;
 pub use self::finite::check_finite;
 pub use self::fuse_weight_norm::FuseWeightNorm;
 pub use self::narrow::narrow;
+pub use self::quantize::{Quantize, QuantizedRows};
 pub use self::rename::Rename;
 pub use self::span::Span;
 pub use self::transpose::Transpose;
@@ -36,4 +38,6 @@ pub enum Transform {
     Transpose(Transpose),
     /// Another element type.
     Cast(Cast),
+    /// Packed codes, with scales for groups of values.
+    Quantize(Quantize),
 }
