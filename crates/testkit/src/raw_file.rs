@@ -51,11 +51,14 @@ impl RawFile {
     /// # Errors
     /// If a tensor's bytes do not fit its shape, or the file cannot be written.
     pub fn write(&self, path: &Path) -> io::Result<()> {
-        let views: Vec<(String, TensorView<'_>)> =
-            self.tensors.iter().map(|(name, tensor)| {
+        let views: Vec<(String, TensorView<'_>)> = self
+            .tensors
+            .iter()
+            .map(|(name, tensor)| {
                 let view = TensorView::new(tensor.dtype, tensor.shape.clone(), &tensor.bytes);
                 Ok((name.clone(), view.map_err(io::Error::other)?))
-            }).collect::<io::Result<_>>()?;
+            })
+            .collect::<io::Result<_>>()?;
         let metadata: HashMap<String, String> = self.metadata.clone().into_iter().collect();
         safetensors::serialize_to_file(views, Some(metadata), path).map_err(io::Error::other)
     }

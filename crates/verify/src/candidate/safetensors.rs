@@ -94,7 +94,7 @@ impl Candidate for SafetensorsFile {
     }
 
     fn linear_weight(&self, spec: &TensorSpec) -> Result<Option<StoredWeight>> {
-        let weights = StoredWeights::open(self.path(), &[self.file.path()])?;
+        let weights = StoredWeights::open(self.path(), &self.file.files())?;
         weights.read(spec, self.metadata().encoding(spec)).map(Some)
     }
 
