@@ -93,7 +93,7 @@ impl ModelEncoding {
 
     /// The name of the array of a reference that holds the hidden states with weights of this encoding: `hidden_states_f16`,
     /// `hidden_states_f16_q4g64` or `hidden_states_f16_mxfp4` if all layers are quantized alike, and otherwise
-    /// `hidden_states_f16_q` with 12 digits of the SHA-256 of the field `quantization`.
+    /// [`ModelEncoding::digest_name`].
     pub fn array_name(&self) -> String {
         let float = format!("hidden_states_{}", self.float);
         match self.uniform() {
@@ -102,8 +102,15 @@ impl ModelEncoding {
                 format!("{float}_q{bits}g{group_size}")
             }
             Some(Quantization { mode, .. }) => format!("{float}_{mode}"),
-            None => format!("{float}_q{}", &self.digest[..DIGEST_DIGITS]),
+            None => self.digest_name(),
         }
+    }
+
+    /// The name of that array for any quantized model: `hidden_states_f16_q` with 12 digits of the SHA-256 of the entry
+    /// `quantization` of its metadata.
+    pub fn digest_name(&self) -> String {
+        let digits = self.digest.get(..DIGEST_DIGITS).unwrap_or_default();
+        format!("hidden_states_{}_q{digits}", self.float)
     }
 }
 
@@ -133,12 +140,13 @@ impl Serialize for ModelEncoding {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use mert_arch::{Config, Layout, Preprocessor, QuantizationConfig};
 
     use super::*;
 
-    fn encoding(json: Option<&str>) -> ModelEncoding {
+    /// The encoding of a MERT-v1-95M with this field `quantization`.
+    pub(crate) fn encoding(json: Option<&str>) -> ModelEncoding {
         let config = Config::mert_v1_95m();
         ModelEncoding::of(&Metadata {
             layout: Layout::Mlx,

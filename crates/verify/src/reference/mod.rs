@@ -36,7 +36,8 @@ pub struct Reference {
     /// The hidden states, computed in f32, of the model with every weight rounded to a dtype. With them the structure
     /// of a 16-bit file is judged as strictly as that of an f32 file.
     pub rounded: BTreeMap<Dtype, Array3<f32>>,
-    /// The hidden states, computed in f32, of the model with quantized weights, by [`ModelEncoding::array_name`].
+    /// The hidden states, computed in f32, of the model with quantized weights, by [`ModelEncoding::array_name`] or
+    /// [`ModelEncoding::digest_name`].
     pub quantized: BTreeMap<String, Array3<f32>>,
 }
 
@@ -44,7 +45,10 @@ impl Reference {
     /// The hidden states of the model with weights of this encoding, if the reference has them.
     pub fn with_weights(&self, encoding: &ModelEncoding) -> Option<&Array3<f32>> {
         match (encoding.is_quantized(), encoding.float()) {
-            (true, _) => self.quantized.get(&encoding.array_name()),
+            (true, _) => {
+                let names = [encoding.array_name(), encoding.digest_name()];
+                names.iter().find_map(|name| self.quantized.get(name))
+            }
             (false, Dtype::F32) => Some(&self.hidden_states),
             (false, float) => self.rounded.get(&float),
         }
