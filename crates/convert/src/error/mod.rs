@@ -99,6 +99,17 @@ pub enum ConvertError {
     /// There is no configuration, and the tensors' shapes do not imply one.
     #[error(transparent)]
     Infer(#[from] InferError),
+    /// A pattern of linear layers matches none.
+    #[error(
+        "{option} {pattern}: no linear layer of the model matches; give the path of a module, such as \
+         encoder.layers.0.attention.q_proj, in which * stands for any characters"
+    )]
+    UnusedPattern {
+        /// The option.
+        option: &'static str,
+        /// The pattern.
+        pattern: String,
+    },
     /// Entries of the encoder are not tensors.
     #[error("the checkpoint holds other objects in place of tensors:{}", list(.problems))]
     NotTensors {

@@ -13,6 +13,7 @@ mod tests;
 
 use half::{bf16, f16};
 use mert_arch::{Dtype, Quantization, QuantizationMode};
+use serde::Serialize;
 
 use super::finite::check_finite;
 use super::span::Span;
@@ -22,7 +23,7 @@ use crate::{ConvertError, Result};
 ///
 /// Each group of `group_size` consecutive values of a row is encoded by itself, so that any whole rows can be encoded
 /// apart from the others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Quantize {
     /// The mode, the width of a code and the size of a group.
     pub quantization: Quantization,
