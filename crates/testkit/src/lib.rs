@@ -11,6 +11,7 @@ mod family_fixture;
 pub mod fuzz;
 pub mod protobuf;
 mod quantized_model;
+mod raw_file;
 #[cfg(feature = "runner")]
 pub mod runner;
 mod sharp;
@@ -23,6 +24,7 @@ pub use damage::Damage;
 pub use editor::ConvertedModel;
 pub use family_fixture::FamilyFixture;
 pub use quantized_model::{QuantizedModel, StoredBytes};
+pub use raw_file::{RawFile, RawTensor};
 pub use sharp::sharp_checkpoint;
 pub use torch_zip::{write_torch_zip, write_torch_zip_f64, write_torch_zip_to};
 
