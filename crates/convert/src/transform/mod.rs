@@ -5,6 +5,7 @@
 mod cast;
 mod finite;
 mod fuse_weight_norm;
+mod ggml_blocks;
 mod narrow;
 mod span;
 mod transpose;
@@ -12,6 +13,7 @@ mod transpose;
 pub use self::cast::Cast;
 pub use self::finite::check_finite;
 pub use self::fuse_weight_norm::FuseWeightNorm;
+pub use self::ggml_blocks::GgmlBlocks;
 pub use self::narrow::narrow;
 pub use self::span::Span;
 pub use self::transpose::Transpose;

@@ -1,63 +1,44 @@
 //! The bytes of a GGUF header, version 3 (<https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>): metadata and the
 //! list of tensors. It knows nothing of plans.
 
+use mert_arch::Dtype;
+
+use crate::transform::GgmlBlocks;
+
 /// The number of bytes to a multiple of which every tensor, and the file, is padded: the format's default.
 pub(super) const ALIGNMENT: usize = 32;
 
 /// The longest name of a tensor that ggml reads, in bytes: `GGML_MAX_NAME` is 64 with the terminating zero.
+#[cfg(test)]
 pub(super) const MAX_NAME: usize = 63;
 
-/// The number of values in a block of the quantized types.
-pub(super) const BLOCK: usize = 32;
-
-/// The element type of a tensor, after `ggml_type`.
+/// The element type of a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TensorType {
-    F32,
-    F16,
-    /// Blocks of 32 codes of 4 bits with a scale d and a minimum m in f16: d · q + m.
-    Q4_1,
-    /// Blocks of 32 codes of 8 bits with a scale d in f16: d · q.
-    Q8_0,
-    Bf16,
+    Float(Dtype),
+    Blocks(GgmlBlocks),
 }
 
 impl TensorType {
-    /// The number in a file.
+    /// The number in a file, after `ggml_type`.
     const fn code(self) -> u32 {
         match self {
-            TensorType::F32 => 0,
-            TensorType::F16 => 1,
-            TensorType::Q4_1 => 3,
-            TensorType::Q8_0 => 8,
-            TensorType::Bf16 => 30,
+            TensorType::Float(Dtype::F32) => 0,
+            TensorType::Float(Dtype::F16) => 1,
+            TensorType::Blocks(GgmlBlocks::Q4_1) => 3,
+            TensorType::Blocks(GgmlBlocks::Q8_0) => 8,
+            TensorType::Float(Dtype::Bf16) => 30,
         }
-    }
-
-    /// The number of values in a block and of bytes that it takes.
-    pub(super) const fn block(self) -> (usize, usize) {
-        match self {
-            TensorType::F32 => (1, 4),
-            TensorType::F16 | TensorType::Bf16 => (1, 2),
-            TensorType::Q4_1 => (BLOCK, 2 + 2 + BLOCK / 2),
-            TensorType::Q8_0 => (BLOCK, 2 + BLOCK),
-        }
-    }
-
-    /// The number of bytes of a tensor with this number of values, whose rows are whole blocks.
-    pub(super) const fn byte_len(self, values: usize) -> usize {
-        let (block, bytes) = self.block();
-        values / block * bytes
     }
 
     /// The value of `general.file_type` for a file whose matrices are of this type, after `llama_ftype`.
     pub(super) const fn file_type(self) -> u32 {
         match self {
-            TensorType::F32 => 0,
-            TensorType::F16 => 1,
-            TensorType::Q4_1 => 3,
-            TensorType::Q8_0 => 7,
-            TensorType::Bf16 => 32,
+            TensorType::Float(Dtype::F32) => 0,
+            TensorType::Float(Dtype::F16) => 1,
+            TensorType::Blocks(GgmlBlocks::Q4_1) => 3,
+            TensorType::Blocks(GgmlBlocks::Q8_0) => 7,
+            TensorType::Float(Dtype::Bf16) => 32,
         }
     }
 }
@@ -80,16 +61,11 @@ pub(super) struct TensorInfo<'a> {
     /// The shape, outermost first. The format has it innermost first.
     pub(super) shape: &'a [usize],
     pub(super) kind: TensorType,
-}
-
-impl TensorInfo<'_> {
     /// The number of bytes of the data without padding.
-    pub(super) fn byte_len(&self) -> usize {
-        self.kind.byte_len(self.shape.iter().product())
-    }
+    pub(super) byte_len: usize,
 }
 
-/// The header with its padding: the data of the first tensor follows it.
+/// The header without padding. The data of the first tensor begins at the next multiple of [`ALIGNMENT`].
 pub(super) fn header(metadata: &[Entry], tensors: &[TensorInfo<'_>]) -> Vec<u8> {
     let mut bytes = Vec::new();
     bytes.extend(b"GGUF");
@@ -116,9 +92,8 @@ pub(super) fn header(metadata: &[Entry], tensors: &[TensorInfo<'_>]) -> Vec<u8> 
         }
         bytes.extend(tensor.kind.code().to_le_bytes());
         length(&mut bytes, offset);
-        offset += tensor.byte_len().next_multiple_of(ALIGNMENT);
+        offset += tensor.byte_len.next_multiple_of(ALIGNMENT);
     }
-    bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
     bytes
 }
 

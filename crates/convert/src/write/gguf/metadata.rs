@@ -31,7 +31,7 @@ pub(super) fn entries(
         ("general.alignment".into(), count(ALIGNMENT)),
         ("general.file_type".into(), Value::U32(matrices.file_type())),
     ];
-    if matches!(matrices, TensorType::Q4_1 | TensorType::Q8_0) {
+    if matches!(matrices, TensorType::Blocks(_)) {
         entries.push(("general.quantization_version".into(), Value::U32(QUANTIZATION_VERSION)));
     }
     if let Some(license) = &metadata.license {

@@ -1,9 +1,9 @@
 //! MLX's 4-bit codes in blocks of `Q4_1`.
 
-use super::format::BLOCK;
+use super::GgmlBlocks;
 
 /// The number of bytes of 32 codes of 4 bits.
-const CODES: usize = BLOCK / 2;
+const CODES: usize = GgmlBlocks::LEN / 2;
 
 /// Appends rows of MLX's affine 4-bit codes to `out` as blocks of `Q4_1`, which hold the same values.
 ///
@@ -12,7 +12,7 @@ const CODES: usize = BLOCK / 2;
 /// (<https://github.com/ml-explore/mlx/blob/main/mlx/backend/cpu/quantized.cpp>). A block has value j in the low bits of byte
 /// j, and value j + 16 in its high bits
 /// (<https://github.com/ggml-org/ggml/blob/master/src/ggml-quants.c>, `dequantize_row_q4_1`).
-pub(super) fn append_q4_1(codes: &[u8], scales: &[u8], biases: &[u8], group_size: usize, out: &mut Vec<u8>) {
+pub(crate) fn append_q4_1(codes: &[u8], scales: &[u8], biases: &[u8], group_size: usize, out: &mut Vec<u8>) {
     let pairs = scales.as_chunks::<2>().0.iter().zip(biases.as_chunks::<2>().0);
     for (codes, (scale, bias)) in codes.chunks_exact(group_size / 2).zip(pairs) {
         for codes in codes.as_chunks::<CODES>().0 {

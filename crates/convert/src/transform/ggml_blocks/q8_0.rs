@@ -2,13 +2,16 @@
 
 use half::f16;
 
-use super::format::BLOCK;
+use super::GgmlBlocks;
+
+/// The number of values in a block.
+const BLOCK: usize = GgmlBlocks::LEN;
 
 /// The position of a value so large that its block's scale overflows f16.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct ScaleOverflow {
+pub(crate) struct ScaleOverflow {
     /// The position in the values.
-    pub(super) position: usize,
+    pub(crate) position: usize,
 }
 
 /// Appends values to `out` as blocks of `Q8_0`, after `quantize_row_q8_0_ref`
@@ -19,7 +22,7 @@ pub(super) struct ScaleOverflow {
 ///
 /// # Errors
 /// [`ScaleOverflow`] where d is beyond the range of f16, at 127 times the range of the values of f16.
-pub(super) fn append_q8_0(values: &[f32], out: &mut Vec<u8>) -> Result<(), ScaleOverflow> {
+pub(crate) fn append_q8_0(values: &[f32], out: &mut Vec<u8>) -> Result<(), ScaleOverflow> {
     out.reserve(values.len() / BLOCK * (2 + BLOCK));
     for (i, block) in values.as_chunks::<BLOCK>().0.iter().enumerate() {
         let largest = block.iter().fold(0f32, |largest, value| largest.max(value.abs()));

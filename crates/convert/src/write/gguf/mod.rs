@@ -1,0 +1,135 @@
+//! The writer of GGUF files, which candle's quantized models and ggml read: parallel, with the same bytes on any number of
+//! threads.
+//!
+//! - this file: the writing; `format.rs`: the bytes of the header; `metadata.rs`: the metadata.
+//! - The blocks of quantized matrices are a transform: [`GgmlBlocks`](crate::transform::GgmlBlocks).
+
+mod format;
+mod metadata;
+
+use std::path::Path;
+
+use mert_arch::KNOWN_CHECKPOINTS;
+use mert_checkpoint::Source;
+use mert_fs::{AtomicFile, FsError, Writeback};
+
+use self::format::{ALIGNMENT, TensorInfo, TensorType, header};
+use self::metadata::{entries, pad};
+use super::output::{Written, refuse_input_as_output};
+use super::tensors::{OutputFile, OutputTensor, write_tensors_and_hash};
+use crate::plan::{Plan, Step};
+use crate::transform::Transform;
+use crate::{ConvertError, Result};
+
+/// Executes a plan into a GGUF file; `on_step` is called after each step.
+///
+/// It runs as [`write::safetensors`](crate::write::safetensors) does: on the threads of the current rayon pool, with a few
+/// pieces of a tensor in memory. Tensors lie in the order of their names, as the format demands of their list. Everything is
+/// read back before the file is renamed to `output`.
+///
+/// # Errors
+/// [`ConvertError`]; `output` is then as it was before.
+pub fn gguf(
+    plan: &Plan,
+    source: &Source,
+    output: &Path,
+    force: bool,
+    on_step: &(dyn Fn(&Step) + Sync),
+) -> Result<Written> {
+    refuse_input_as_output(plan, source, output)?;
+    let file = AtomicFile::create(output, force)?;
+    let tensors = tensors(plan);
+    // The header comes first in the file and holds the digest, which is known last.
+    let start = reserved_len(plan, &tensors);
+    let (placed, end) = output_tensors(plan, start);
+    let written = Writeback::during(file.file(), |writeback| {
+        let target = OutputFile { file: file.file(), path: file.temporary_path(), output, writeback };
+        let source_sha256 = write_tensors_and_hash(&placed, source, &target, on_step)?;
+        plan.check_source(&source_sha256)?;
+        let head = padded_header(plan, &tensors, &source_sha256, start);
+        target.write_at(&head, 0)?;
+        file.file().set_len(end as u64).map_err(|source| FsError::write(output, source))?;
+        if target.reopen()?.bytes().get(..head.len()) != Some(&head[..]) {
+            return Err(ConvertError::read_back(output, "its header differs"));
+        }
+        Ok(Written { bytes: end as u64, source_sha256 })
+    })
+    .map_err(|source| FsError::write(output, source))??;
+    file.commit()?;
+    Ok(written)
+}
+
+/// The list of tensors, in the plan's order.
+fn tensors(plan: &Plan) -> Vec<TensorInfo<'_>> {
+    let info = |step: &Step| TensorInfo { name: &step.name, shape: &step.shape, kind: tensor_type(step), byte_len: step.byte_len() };
+    plan.steps.iter().map(info).collect()
+}
+
+/// The type in which a step's tensor is stored.
+fn tensor_type(step: &Step) -> TensorType {
+    match step.chain.last() {
+        Some(Transform::GgmlBlocks(blocks)) => TensorType::Blocks(*blocks),
+        _ => TensorType::Float(step.cast().to),
+    }
+}
+
+/// The type of the first linear layer that is quantized, or else of the floats.
+fn type_of_matrices(plan: &Plan) -> TensorType {
+    let mut types = plan.steps.iter().map(tensor_type);
+    types.find(|kind| matches!(kind, TensorType::Blocks(_))).unwrap_or(TensorType::Float(plan.dtype))
+}
+
+/// The plan's tensors with their positions in a file whose data begins at `start`, and the end of the file.
+fn output_tensors(plan: &Plan, start: usize) -> (Vec<OutputTensor<'_>>, usize) {
+    let mut end = start;
+    let place = |step: &'_ Step| {
+        let offset = end;
+        end += step.byte_len().next_multiple_of(ALIGNMENT);
+        OutputTensor { step, rows: None, stored: step.cast().to, offsets: vec![offset] }
+    };
+    let tensors = plan.steps.iter().map(place).collect();
+    (tensors, end)
+}
+
+/// The header for a source with this digest, without padding.
+fn header_of(plan: &Plan, tensors: &[TensorInfo<'_>], source_sha256: &str, spaces: usize) -> Vec<u8> {
+    let metadata = plan.metadata(source_sha256.to_string());
+    let own = plan.metadata_entries(source_sha256.to_string());
+    let mut entries = entries(&metadata, type_of_matrices(plan), own);
+    pad(&mut entries, spaces);
+    header(&entries, tensors)
+}
+
+/// The position of the data: the length of the longest header, rounded up. Only the SHA-256 of the source is unknown before the
+/// tensors are written. Every SHA-256 has the same length, but that of a known checkpoint adds a licence.
+fn reserved_len(plan: &Plan, tensors: &[TensorInfo<'_>]) -> usize {
+    let unknown = "0".repeat(64);
+    let digests = KNOWN_CHECKPOINTS.iter().map(|known| known.sha256).chain([unknown.as_str()]);
+    let lengths = digests.map(|sha256| header_of(plan, tensors, sha256, 0).len());
+    lengths.max().unwrap_or_default().next_multiple_of(ALIGNMENT)
+}
+
+/// The header of exactly `len` bytes. The format allows for no more than its alignment between the list of tensors and their
+/// data, so that the rest is spaces after the configuration's JSON.
+fn padded_header(plan: &Plan, tensors: &[TensorInfo<'_>], source_sha256: &str, len: usize) -> Vec<u8> {
+    let shortest = header_of(plan, tensors, source_sha256, 0).len();
+    header_of(plan, tensors, source_sha256, len.saturating_sub(shortest))
+}
+
+#[cfg(test)]
+mod tests {
+    use mert_arch::{ModelConfig, inventory};
+
+    use super::format::MAX_NAME;
+
+    #[test]
+    fn the_format_has_room_for_every_name_and_shape() {
+        for family in ModelConfig::all() {
+            let mut config = family.default_config();
+            config.num_hidden_layers = 1000;
+            for spec in inventory(&config) {
+                assert!(spec.name.len() <= MAX_NAME && spec.shape.len() <= 4, "{spec:?}");
+            }
+        }
+    }
+}
