@@ -158,6 +158,7 @@ fn describe_transform(transform: &Transform) -> String {
         Transform::Transpose(Transpose { axes: [a, b, c] }) => format!("transposed ({a}, {b}, {c})"),
         Transform::Cast(cast) if cast.from.name() == cast.to.name() => format!("{} kept", cast.to),
         Transform::Cast(cast) => format!("{} → {}", cast.from.name(), cast.to),
+        Transform::GgmlBlocks(blocks) => format!("blocks of {}", blocks.name()),
     }
 }
 

@@ -38,4 +38,6 @@ pub enum Transform {
     Transpose(Transpose),
     /// Another element type.
     Cast(Cast),
+    /// ggml's blocks, of the values or of MLX's codes.
+    GgmlBlocks(GgmlBlocks),
 }

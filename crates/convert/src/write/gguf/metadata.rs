@@ -73,7 +73,10 @@ mod tests {
     #[test]
     fn architectures_are_names_of_the_format() {
         let names: Vec<_> = ModelConfig::all().iter().map(|family| architecture(family.names().model_type)).collect();
-        assert!(names.iter().all(|name| name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())), "{names:?}");
+        assert!(
+            names.iter().all(|name| name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())),
+            "{names:?}"
+        );
         assert!(["mert", "hubert", "wav2vec2", "data2vecaudio"].iter().all(|name| names.contains(&name.to_string())));
         assert!(!names.contains(&"mertconvert".to_string()));
     }

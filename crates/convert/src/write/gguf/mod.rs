@@ -61,8 +61,11 @@ pub fn gguf(
 
 /// The list of tensors, in the plan's order.
 fn tensors(plan: &Plan) -> Vec<TensorInfo<'_>> {
-    let info = |step: &Step| TensorInfo { name: &step.name, shape: &step.shape, kind: tensor_type(step), byte_len: step.byte_len() };
-    plan.steps.iter().map(info).collect()
+    plan.steps.iter().map(tensor_info).collect()
+}
+
+fn tensor_info(step: &Step) -> TensorInfo<'_> {
+    TensorInfo { name: &step.name, shape: &step.shape, kind: tensor_type(step), byte_len: step.byte_len() }
 }
 
 /// The type in which a step's tensor is stored.
@@ -81,13 +84,11 @@ fn type_of_matrices(plan: &Plan) -> TensorType {
 
 /// The plan's tensors with their positions in a file whose data begins at `start`, and the end of the file.
 fn output_tensors(plan: &Plan, start: usize) -> (Vec<OutputTensor<'_>>, usize) {
-    let mut end = start;
-    let place = |step: &'_ Step| {
-        let offset = end;
+    let (mut tensors, mut end) = (Vec::new(), start);
+    for step in &plan.steps {
+        tensors.push(OutputTensor { step, rows: None, stored: step.cast().to, offsets: vec![end] });
         end += step.byte_len().next_multiple_of(ALIGNMENT);
-        OutputTensor { step, rows: None, stored: step.cast().to, offsets: vec![offset] }
-    };
-    let tensors = plan.steps.iter().map(place).collect();
+    }
     (tensors, end)
 }
 
