@@ -7,6 +7,7 @@ mod finite;
 mod fuse_weight_norm;
 mod ggml_blocks;
 mod narrow;
+mod quantize;
 mod rename;
 mod span;
 mod transpose;
@@ -17,7 +18,9 @@ pub use self::cast::Cast;
 pub use self::finite::check_finite;
 pub use self::fuse_weight_norm::FuseWeightNorm;
 pub use self::ggml_blocks::GgmlBlocks;
+pub(crate) use self::ggml_blocks::{q4_1_blocks, q8_0_blocks};
 pub use self::narrow::narrow;
+pub use self::quantize::{Quantize, QuantizedRows};
 pub use self::rename::Rename;
 pub use self::span::Span;
 pub use self::transpose::Transpose;
@@ -38,6 +41,8 @@ pub enum Transform {
     Transpose(Transpose),
     /// Another element type.
     Cast(Cast),
-    /// ggml's blocks, of the values or of MLX's codes.
+    /// Packed codes, with scales for groups of values.
+    Quantize(Quantize),
+    /// ggml's blocks: of the values, or of codes.
     GgmlBlocks(GgmlBlocks),
 }

@@ -14,7 +14,7 @@ mod tensors;
 pub use self::coreml::{
     CoreMlOptions, CoreMlProgram, DeploymentTarget, InputLengths, check_package_output, coreml, coreml_program,
 };
-pub use self::gguf::gguf;
+pub use self::gguf::{gguf, gguf_plan};
 pub use self::model_folder::{check_model_folder_output, model_folder};
 pub use self::output::Written;
 pub use self::safetensors::safetensors;

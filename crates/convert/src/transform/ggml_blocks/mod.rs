@@ -7,8 +7,8 @@ mod q8_0;
 
 use serde::Serialize;
 
-pub(crate) use self::q4_1::append_q4_1;
-pub(crate) use self::q8_0::append_q8_0;
+pub(crate) use self::q4_1::q4_1_blocks;
+pub(crate) use self::q8_0::q8_0_blocks;
 
 /// A type of [ggml](https://github.com/ggml-org/ggml) whose rows are blocks of 32 values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -3,34 +3,36 @@
 use half::f16;
 
 use super::GgmlBlocks;
+use crate::transform::Span;
+use crate::{ConvertError, Result};
 
 /// The number of values in a block.
 const BLOCK: usize = GgmlBlocks::LEN;
 
-/// The position of a value so large that its block's scale overflows f16.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ScaleOverflow {
-    /// The position in the values.
-    pub(crate) position: usize,
-}
-
-/// Appends values to `out` as blocks of `Q8_0`, after `quantize_row_q8_0_ref`
-/// (<https://github.com/ggml-org/ggml/blob/master/src/ggml-quants.c>).
+/// Replaces `out` with whole rows of values as blocks of `Q8_0`, after `quantize_row_q8_0_ref`
+/// (<https://github.com/ggml-org/ggml/blob/master/src/ggml-quants.c>). The values are the tensor's `span`, finite, and a multiple
+/// of 32.
 ///
 /// With the largest magnitude of a block, d = max / 127 in f32; the codes are value · (1 / d), rounded to nearest, halves away
-/// from zero, and d is stored in f16. All values are finite, and their number is a multiple of 32.
+/// from zero, and d is stored in f16.
 ///
 /// # Errors
-/// [`ScaleOverflow`] where d is beyond the range of f16, at 127 times the range of the values of f16.
-pub(crate) fn append_q8_0(values: &[f32], out: &mut Vec<u8>) -> Result<(), ScaleOverflow> {
-    out.reserve(values.len() / BLOCK * (2 + BLOCK));
+/// [`ConvertError::QuantizationRange`] where d is beyond f16.
+pub(crate) fn q8_0_blocks(span: Span<'_>, values: &[f32], out: &mut Vec<u8>) -> Result<()> {
+    out.clear();
+    out.reserve(values.len() / BLOCK * GgmlBlocks::Q8_0.byte_len());
     for (i, block) in values.as_chunks::<BLOCK>().0.iter().enumerate() {
         let largest = block.iter().fold(0f32, |largest, value| largest.max(value.abs()));
         let d = largest / 127.0;
         let stored = f16::from_f32(d);
         if !stored.is_finite() {
-            let in_block = block.iter().position(|value| value.abs() == largest).unwrap_or_default();
-            return Err(ScaleOverflow { position: i * BLOCK + in_block });
+            return Err(ConvertError::QuantizationRange {
+                name: span.tensor.to_string(),
+                index: span.index(i * BLOCK),
+                min: block.iter().copied().fold(f32::INFINITY, f32::min),
+                max: block.iter().copied().fold(f32::NEG_INFINITY, f32::max),
+                reason: "whose scale is beyond f16",
+            });
         }
         // A d so small that 1 / d is infinite is stored as zero: the codes do not matter, but are ggml's.
         let inverse = if d == 0.0 { 0.0 } else { 1.0 / d };
@@ -59,10 +61,14 @@ mod tests {
 
     use super::*;
 
+    fn quantize(values: &[f32]) -> Result<Vec<u8>> {
+        let mut out = vec![0xee];
+        q8_0_blocks(Span { tensor: "t", shape: &[values.len() / 32, 32], start: 0 }, values, &mut out)?;
+        Ok(out)
+    }
+
     fn blocks(values: &[f32]) -> Vec<u8> {
-        let mut out = Vec::new();
-        append_q8_0(values, &mut out).unwrap();
-        out
+        quantize(values).unwrap()
     }
 
     /// The blocks of candle's own quantization.
@@ -109,7 +115,8 @@ mod tests {
         let mut values = vec![1.0; 96];
         // The smallest scale that rounds to infinity is 65520.
         values[70] = -65520.0 * 127.0;
-        assert_eq!(append_q8_0(&values, &mut Vec::new()), Err(ScaleOverflow { position: 70 }));
+        let error = quantize(&values).unwrap_err().to_string();
+        assert!(error.contains("-8.32104e6 to 1e0 in the group at index [2, 0], whose scale"), "{error}");
         values[70] = -65519.0 * 127.0;
         assert_eq!(blocks(&values), by_candle(&values));
     }

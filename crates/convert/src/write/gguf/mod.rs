@@ -2,8 +2,9 @@
 //! threads.
 //!
 //! - this file: the writing; `format.rs`: the bytes of the header; `metadata.rs`: the metadata.
-//! - The blocks of quantized matrices are a transform: [`GgmlBlocks`](crate::transform::GgmlBlocks).
+//! - `blocks.rs`: the plan of a file with quantized matrices.
 
+mod blocks;
 mod format;
 mod metadata;
 
@@ -13,6 +14,7 @@ use mert_arch::KNOWN_CHECKPOINTS;
 use mert_checkpoint::Source;
 use mert_fs::{AtomicFile, FsError, Writeback};
 
+pub use self::blocks::gguf_plan;
 use self::format::{ALIGNMENT, TensorInfo, TensorType, header};
 use self::metadata::{entries, pad};
 use super::output::{Written, refuse_input_as_output};
