@@ -22,11 +22,11 @@ pub(crate) struct Args {
     /// The checkpoint: a .bin, .pt, .ckpt or .safetensors file, a model folder, or a model of the Hugging Face hub
     /// (m-a-p/MERT-v1-95M, hf://owner/name, owner/name@revision), which is downloaded to the hub's shared cache
     pub(super) input: PathBuf,
-    /// The file to write, NAME.safetensors for MLX and candle or NAME.mlpackage for Core ML; with --for mlx-hubert or hf, the
-    /// folder to write
+    /// The file to write, NAME.safetensors for MLX and candle, NAME.gguf for candle's quantized models or NAME.mlpackage for
+    /// Core ML; with --for mlx-hubert or hf, the folder to write
     pub(super) output: Option<PathBuf>,
     /// The order of the axes of Conv1d weights: mlx is (out, kernel, in), candle is PyTorch's (out, in, kernel)
-    /// [default: mlx; not for Core ML packages]
+    /// [default: mlx; candle in GGUF; not for Core ML packages]
     #[arg(long, value_parser = one_of::<Layout>(vec!["mlx", "candle"]))]
     pub(super) layout: Option<Layout>,
     /// The program whose model class will load the output, which decides its names, layout and files: mlx-contentvec (a

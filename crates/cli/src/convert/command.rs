@@ -22,6 +22,7 @@ use crate::describe::{Report, describe_plan, describe_result};
 enum Format {
     Safetensors,
     ModelFolder,
+    Gguf,
     CoreMl,
 }
 
@@ -32,15 +33,16 @@ impl Format {
         let Some(target) = target else {
             return match extension {
                 Some("safetensors") => Ok(Format::Safetensors),
+                Some("gguf") => Ok(Format::Gguf),
                 Some("mlpackage") => Ok(Format::CoreMl),
                 _ => Err(ConvertError::OutputFormat { path: path() }),
             };
         };
         let is_file = matches!(extension, Some("safetensors"));
-        let is_package = matches!(extension, Some("mlpackage"));
+        let is_other = matches!(extension, Some("mlpackage" | "gguf"));
         let unfit = |expected| Err(ConvertError::TargetOutput { target: target.name(), expected, path: path() });
         match target.is_folder() {
-            true if is_file || is_package => unfit("a folder, whose name has no such ending"),
+            true if is_file || is_other => unfit("a folder, whose name has no such ending"),
             true => Ok(Format::ModelFolder),
             false if is_file => Ok(Format::Safetensors),
             false => unfit("a file NAME.safetensors"),
@@ -54,7 +56,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         Some(output) => check_output(output, args)?,
         None => Format::Safetensors,
     };
-    if let (Format::Safetensors | Format::ModelFolder, Some(option)) = (format, args.coreml.given()) {
+    if let (Format::Safetensors | Format::ModelFolder | Format::Gguf, Some(option)) = (format, args.coreml.given()) {
         bail!("{option} is for Core ML packages: give an output whose name ends in .mlpackage");
     }
     if let (Format::CoreMl, Some(_)) = (format, args.layout) {
@@ -65,11 +67,15 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     let (model, source) = open_input(args)?;
     let model = model.as_ref();
-    let layout = if format == Format::CoreMl { Layout::Torch } else { args.layout.unwrap_or(Layout::Mlx) };
+    let layout = match format {
+        Format::CoreMl => Layout::Torch,
+        Format::Gguf => args.layout.unwrap_or(Layout::Torch),
+        Format::Safetensors | Format::ModelFolder => args.layout.unwrap_or(Layout::Mlx),
+    };
     let options = PlanOptions {
         target: args.target,
         layout,
-        quantize: args.quantization.options().map_err(anyhow::Error::msg)?,
+        quantize: args.quantization.options(format == Format::Gguf).map_err(anyhow::Error::msg)?,
         dtype: args.dtype.unwrap_or_else(|| args.target.map_or(Dtype::F16, Target::default_dtype)),
         config_file: args.config.clone(),
         config_set: args.set.clone(),
@@ -82,13 +88,18 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         keep_final_proj: args.keep.is_some(),
         drop: args.drop.clone(),
     };
-    let plan = Plan::new(&source, &options)?;
+    let mut plan = Plan::new(&source, &options)?;
+    if format == Format::Gguf {
+        plan = write::gguf_plan(plan)?;
+    }
     let program = match format {
         Format::CoreMl => Some(write::coreml_program(&plan, &args.coreml.options())?),
-        Format::Safetensors | Format::ModelFolder => None,
+        Format::Safetensors | Format::ModelFolder | Format::Gguf => None,
     };
     let result = match &args.output {
-        Some(output) if !args.dry_run => Some((output, convert(args, &plan, program.as_ref(), &source, output)?)),
+        Some(output) if !args.dry_run => {
+            Some((output, convert(args, format, &plan, program.as_ref(), &source, output)?))
+        }
         _ => None,
     };
     show(args, model, &plan, program.as_ref(), result)
@@ -120,13 +131,13 @@ fn check_output(output: &Path, args: &Args) -> Result<Format, ConvertError> {
     match format {
         Format::CoreMl => write::check_package_output(output, args.force || args.dry_run)?,
         Format::ModelFolder => write::check_model_folder_output(output, args.force || args.dry_run)?,
-        Format::Safetensors if output.exists() && !output.is_file() => {
+        Format::Safetensors | Format::Gguf if output.exists() && !output.is_file() => {
             return Err(FsError::OutputNotAFile { path }.into());
         }
-        Format::Safetensors if output.exists() && !args.force && !args.dry_run => {
+        Format::Safetensors | Format::Gguf if output.exists() && !args.force && !args.dry_run => {
             return Err(FsError::OutputExists { path }.into());
         }
-        Format::Safetensors => {}
+        Format::Safetensors | Format::Gguf => {}
     }
     Ok(format)
 }
@@ -134,6 +145,7 @@ fn check_output(output: &Path, args: &Args) -> Result<Format, ConvertError> {
 /// Writes the output, with a progress bar, and computes its SHA-256 unless nothing is printed.
 fn convert(
     args: &Args,
+    format: Format,
     plan: &Plan,
     program: Option<&CoreMlProgram<'_>>,
     source: &Source,
@@ -151,6 +163,7 @@ fn convert(
         None if plan.target.is_some_and(Target::is_folder) => {
             write::model_folder(plan, source, output, args.force, &on_step)
         }
+        None if format == Format::Gguf => write::gguf(plan, source, output, args.force, &on_step),
         None => write::safetensors(plan, source, output, args.force, &on_step),
     });
     bar.finish_and_clear();
