@@ -90,7 +90,8 @@ fn a_licence_that_is_found_last_has_its_place() {
     assert_eq!(licensed.content.metadata["general.license"].to_string().unwrap(), "CC-BY-NC-4.0");
     assert_eq!(licensed.content.metadata["mert_convert.license"].to_string().unwrap(), "CC-BY-NC-4.0");
     assert!(!plain.content.metadata.contains_key("general.license"));
-    assert_eq!(plain.content.tensor_data_offset, licensed.content.tensor_data_offset);
+    // Of the licences that might be found the longest one has room.
+    assert!(plain.content.metadata["mert_convert.config"].to_string().unwrap().ends_with("}  "));
     for name in plain.content.tensor_infos.keys() {
         assert_eq!(gguf_file::values(&plain.tensor(name)), gguf_file::values(&licensed.tensor(name)));
     }
@@ -209,7 +210,7 @@ fn what_no_type_of_ggml_holds_is_refused_with_the_reason() {
         (&["--quantize", "--q-bits", "8", "--q-group-size", "64"], &["the blocks of Q8_0 are 32 values, not 64"]),
         (&["--quantize", "--dtype", "bf16"], &["the scales of Q4_1 are f16, not bf16"]),
         (&["--quantize", "--dtype", "f32"], &["the scales of Q4_1 are f16, not f32"]),
-        (&["--layout", "mlx"], &["PyTorch's order", "--layout candle"]),
+        (&["--layout", "mlx"], &["--layout mlx is for safetensors files", "leave it out"]),
         (&["--seconds", "5"], &["--seconds is for Core ML packages"]),
         (&["--for", "hf"], &["a folder"]),
     ] {

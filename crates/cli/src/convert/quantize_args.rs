@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use mert_arch::{Quantization, QuantizationMode};
 use mert_convert::QuantizeOptions;
-use mert_convert::transform::GgmlBlocks;
+use mert_convert::write::Target;
 
 use crate::args::one_of;
 
@@ -35,19 +35,19 @@ pub(super) struct QuantizeArgs {
 }
 
 impl QuantizeArgs {
-    /// The linear layers to quantize, and how; `None` without --quantize. Without a group size, 8 bits in GGUF are in groups as
-    /// large as the blocks of `Q8_0`.
+    /// The linear layers to quantize, and how; `None` without --quantize. Without a group size, groups are as large as the target
+    /// or else MLX has them.
     ///
     /// # Errors
     /// The values that the mode accepts.
-    pub(super) fn options(&self, in_gguf: bool) -> Result<Option<QuantizeOptions>, String> {
+    pub(super) fn options(&self, target: &dyn Target) -> Result<Option<QuantizeOptions>, String> {
         if !self.quantize {
             return Ok(None);
         }
         let default = self.q_mode.unwrap_or(QuantizationMode::Affine).default_quantization();
         let bits = self.q_bits.unwrap_or(default.bits);
-        let usual = if in_gguf && bits == 8 { GgmlBlocks::LEN } else { default.group_size };
-        let group_size = self.q_group_size.unwrap_or(usual);
+        let usual = || target.group_size(bits).unwrap_or(default.group_size);
+        let group_size = self.q_group_size.unwrap_or_else(usual);
         let default = Quantization::new(default.mode, bits, group_size)
             .map_err(|reason| format!("--q-mode, --q-bits and --q-group-size: {reason}"))?;
         let (only, skip) = (self.q_only.clone(), self.q_skip.clone());

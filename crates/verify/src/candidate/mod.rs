@@ -1,5 +1,6 @@
 //! Candidates: converted models that can be run on a reference's clip. `safetensors.rs` and `gguf/` run a converted file by
-//! the runtime, `coreml/` a Core ML package by an interpreter or by Core ML.
+//! the runtime, and `stored_weights.rs` decodes its weights without it; `coreml/` runs a Core ML package by an interpreter or
+//! by Core ML.
 
 mod coreml;
 mod encoder_norm;
@@ -8,17 +9,18 @@ mod interface;
 mod options;
 mod runtime_model;
 mod safetensors;
+mod stored_weights;
 
 use std::path::{Path, PathBuf};
 
 use self::coreml::Package;
 pub use self::encoder_norm::EncoderNorm;
 use self::gguf::GgufModel;
-pub use self::interface::{Candidate, HiddenStates, Output, RunIsolated, to_array};
+pub use self::interface::{Candidate, HiddenStates, Output, RunIsolated, StoredWeight, to_array};
 pub use self::options::{ComputeOptions, ComputeUnits, Emulation, PackageEngine, PackageOptions};
 pub use self::runtime_model::hidden_states;
 use self::safetensors::SafetensorsFile;
-pub use self::safetensors::converted_file;
+pub use self::safetensors::{converted_encoding, converted_file};
 use crate::Result;
 
 /// Opens a converted file (safetensors or GGUF), a folder with a `model.safetensors`, or a Core ML package.

@@ -8,64 +8,119 @@ mod blocks;
 mod format;
 mod metadata;
 
+use std::fs::File;
 use std::path::Path;
 
-use mert_arch::KNOWN_CHECKPOINTS;
-use mert_checkpoint::Source;
+use mert_arch::{KNOWN_CHECKPOINTS, Layout};
 use mert_fs::{AtomicFile, FsError, Writeback};
 
-pub use self::blocks::gguf_plan;
 use self::format::{ALIGNMENT, TensorInfo, TensorType, header};
 use self::metadata::{entries, pad};
 use super::output::{Written, refuse_input_as_output};
+use super::safetensors::SafetensorsFile;
+use super::target::{PreparedOutput, Target, WriteJob};
 use super::tensors::{OutputFile, OutputTensor, write_tensors_and_hash};
-use crate::plan::{Plan, Step};
-use crate::transform::Transform;
+use crate::plan::{Plan, PlanOptions, Step};
+use crate::transform::{GgmlBlocks, Transform};
 use crate::{ConvertError, Result};
 
-/// Executes a plan into a GGUF file; `on_step` is called after each step.
-///
-/// It runs as [`write::safetensors`](crate::write::safetensors) does: on the threads of the current rayon pool, with a few
-/// pieces of a tensor in memory. Tensors lie in the order of their names, as the format demands of their list. Everything is
-/// read back before the file is renamed to `output`.
-///
-/// # Errors
-/// [`ConvertError`]; `output` is then as it was before.
-pub fn gguf(
-    plan: &Plan,
-    source: &Source,
-    output: &Path,
-    force: bool,
-    on_step: &(dyn Fn(&Step) + Sync),
-) -> Result<Written> {
-    refuse_input_as_output(plan, source, output)?;
-    let file = AtomicFile::create(output, force)?;
-    let tensors = tensors(plan);
+/// A GGUF file, for candle's quantized models.
+#[derive(Debug, Clone, Copy)]
+pub struct Gguf;
+
+impl Target for Gguf {
+    fn check_output(&self, output: &Path, force: bool) -> Result<()> {
+        SafetensorsFile.check_output(output, force)
+    }
+
+    fn layout(&self, requested: Option<Layout>) -> Result<Layout> {
+        let reason = "is for safetensors files: GGUF has PyTorch's and candle's order; leave it out";
+        match requested {
+            Some(Layout::Mlx) => Err(ConvertError::TargetOption { option: "--layout mlx", reason }),
+            Some(Layout::Torch) | None => Ok(Layout::Torch),
+        }
+    }
+
+    fn group_size(&self, bits: usize) -> Option<usize> {
+        (bits == 8).then_some(GgmlBlocks::LEN)
+    }
+
+    fn check_options(&self, options: &PlanOptions) -> Result<()> {
+        let Some(quantize) = &options.quantize else { return Ok(()) };
+        blocks::of(quantize.default, options.dtype).map(drop)
+    }
+
+    fn refine(&self, plan: Plan) -> Result<Plan> {
+        blocks::refine(plan)
+    }
+
+    fn prepare<'p>(&self, plan: &'p Plan) -> Result<Box<dyn PreparedOutput + 'p>> {
+        // A library may have left `refine` out.
+        match plan.steps.iter().find(|step| step.outputs.len() != 1) {
+            Some(step) => Err(ConvertError::gguf(format!("`{}` is not in blocks of ggml", step.name))),
+            None => Ok(Box::new(Prepared { plan })),
+        }
+    }
+}
+
+/// A file of a plan.
+struct Prepared<'p> {
+    plan: &'p Plan,
+}
+
+impl PreparedOutput for Prepared<'_> {
+    fn tensor_count(&self) -> usize {
+        self.plan.steps.len()
+    }
+
+    fn byte_len(&self) -> usize {
+        self.plan.byte_len()
+    }
+
+    fn form(&self) -> String {
+        "GGUF".into()
+    }
+
+    fn details(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Runs as the writer of safetensors files does, with a few pieces of a tensor in memory on each thread. Tensors lie in the
+    /// order of their names, as in their list.
+    fn write(&self, job: &WriteJob<'_>) -> Result<Written> {
+        refuse_input_as_output(self.plan, job.source, job.output)?;
+        let file = AtomicFile::create(job.output, job.force)?;
+        let temporary = file.temporary_path();
+        let mut written = write_file(self.plan, job, file.file(), temporary)?;
+        written.fidelity = job.inspect(temporary)?;
+        file.commit()?;
+        Ok(written)
+    }
+}
+
+/// Executes a plan into `file`, which is at `temporary` until the output is complete.
+fn write_file(plan: &Plan, job: &WriteJob<'_>, file: &File, temporary: &Path) -> Result<Written> {
+    let &WriteJob { source, output, on_step, .. } = job;
+    let tensors: Vec<TensorInfo<'_>> = plan.steps.iter().map(tensor_info).collect();
     // The header comes first in the file and holds the digest, which is known last.
     let start = reserved_len(plan, &tensors);
     let (placed, end) = output_tensors(plan, start);
-    let written = Writeback::during(file.file(), |writeback| {
-        let target = OutputFile { file: file.file(), path: file.temporary_path(), output, writeback };
+    Writeback::during(file, |writeback| {
+        let target = OutputFile { file, path: temporary, output, writeback };
         let source_sha256 = write_tensors_and_hash(&placed, source, &target, on_step)?;
         plan.check_source(&source_sha256)?;
         let head = padded_header(plan, &tensors, &source_sha256, start);
         target.write_at(&head, 0)?;
-        file.file().set_len(end as u64).map_err(|source| FsError::write(output, source))?;
+        file.set_len(end as u64).map_err(|source| FsError::write(output, source))?;
         if target.reopen()?.bytes().get(..head.len()) != Some(&head[..]) {
             return Err(ConvertError::read_back(output, "its header differs"));
         }
-        Ok(Written { bytes: end as u64, source_sha256 })
+        Ok(Written { bytes: end as u64, source_sha256, fidelity: None })
     })
-    .map_err(|source| FsError::write(output, source))??;
-    file.commit()?;
-    Ok(written)
+    .map_err(|source| FsError::write(output, source))?
 }
 
-/// The list of tensors, in the plan's order.
-fn tensors(plan: &Plan) -> Vec<TensorInfo<'_>> {
-    plan.steps.iter().map(tensor_info).collect()
-}
-
+/// A step's tensor in the list.
 fn tensor_info(step: &Step) -> TensorInfo<'_> {
     TensorInfo { name: &step.name, shape: &step.shape, kind: tensor_type(step), byte_len: step.byte_len() }
 }

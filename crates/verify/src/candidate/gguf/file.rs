@@ -1,14 +1,16 @@
 //! GGUF files of mert-convert, read by candle's own reader: the metadata, and the tensors as f32.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::quantized::GgmlDType;
 use candle_core::quantized::gguf_file::{Content, TensorInfo, Value};
 use candle_core::{Device, Tensor};
-use mert_arch::{Dtype, Encoding, Metadata, Quantization, QuantizationMode, Role, TensorSpec, printable_line};
+use mert_arch::{
+    Dtype, Encoding, Metadata, Quantization, QuantizationConfig, QuantizationMode, Role, TensorSpec, printable_line,
+};
 
 /// The namespace of mert-convert's keys. After it come the keys of a converted safetensors file.
 const NAMESPACE: &str = "mert_convert";
@@ -18,10 +20,10 @@ const MOSTLY_Q8_0: u32 = 7;
 
 /// A GGUF file that mert-convert wrote.
 pub(super) struct GgufFile {
+    path: PathBuf,
     metadata: Metadata,
     is_q8_0: bool,
     content: Content,
-    reader: BufReader<File>,
 }
 
 impl GgufFile {
@@ -40,7 +42,7 @@ impl GgufFile {
         };
         let metadata = Metadata::from_lookup(lookup).map_err(|error| error.to_string())?;
         let is_q8_0 = matches!(content.metadata.get("general.file_type"), Some(Value::U32(MOSTLY_Q8_0)));
-        let file = GgufFile { metadata, is_q8_0, content, reader };
+        let file = GgufFile { path: path.to_path_buf(), metadata, is_q8_0, content };
         file.check_tensors()?;
         Ok(file)
     }
@@ -49,20 +51,41 @@ impl GgufFile {
         &self.metadata
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The number of linear layers in blocks of ggml's `Q8_0`, and MLX's quantization that is as precise: 8 bits in groups of 32
+    /// have the same number of steps between the ends of a group. `None` if there are none.
+    pub(super) fn q8_0_layers(&self) -> Option<(usize, QuantizationConfig)> {
+        let default = Quantization::new(QuantizationMode::Affine, 8, 32).ok()?;
+        let specs = self.metadata.inventory().into_iter().filter(|spec| spec.role == Role::Linear);
+        let (q8_0, floats): (Vec<_>, Vec<_>) =
+            specs.partition(|spec| self.content.tensor_infos[&spec.name].ggml_dtype == GgmlDType::Q8_0);
+        let module = |spec: TensorSpec| (spec.name.trim_end_matches(".weight").to_string(), None);
+        let layers: BTreeMap<_, _> = floats.into_iter().map(module).collect();
+        (!q8_0.is_empty()).then_some((q8_0.len(), QuantizationConfig { default, layers }))
+    }
+
+    /// Reads a tensor, dequantized to f32.
+    ///
+    /// # Errors
+    /// The system's or candle's, with the tensor's name.
+    pub(super) fn tensor(&self, name: &str) -> Result<Tensor, String> {
+        let read = || {
+            let mut reader = File::open(&self.path)?;
+            self.content.tensor(&mut reader, name, &Device::Cpu)?.dequantize(&Device::Cpu)
+        };
+        read().map_err(|error| format!("tensor `{name}`: {error}"))
+    }
+
     /// Reads all tensors, dequantized to f32.
     ///
     /// # Errors
-    /// candle's, with the tensor's name.
-    pub(super) fn tensors(mut self) -> Result<HashMap<String, Tensor>, String> {
-        let cpu = Device::Cpu;
+    /// As for [`GgufFile::tensor`].
+    pub(super) fn tensors(&self) -> Result<HashMap<String, Tensor>, String> {
         let names = self.metadata.inventory().into_iter().map(|spec| spec.name);
-        names
-            .map(|name| {
-                let tensor =
-                    self.content.tensor(&mut self.reader, &name, &cpu).and_then(|tensor| tensor.dequantize(&cpu));
-                tensor.map(|tensor| (name.clone(), tensor)).map_err(|error| format!("tensor `{name}`: {error}"))
-            })
-            .collect()
+        names.map(|name| Ok((name.clone(), self.tensor(&name)?))).collect()
     }
 
     fn check_tensors(&self) -> Result<(), String> {

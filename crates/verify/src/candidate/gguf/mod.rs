@@ -4,17 +4,17 @@ mod file;
 
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use candle_core::{DType, Device};
-use mert_arch::{Dtype, Metadata};
+use mert_arch::{Dtype, Encoding, Metadata, TensorSpec};
 use mert_runtime::{DeviceKind, Model, VarBuilder};
 use ndarray::ArrayView3;
 
 use self::file::GgufFile;
 use super::runtime_model::{encoder_norm, hidden_states, run_isolated};
-use super::{Candidate, ComputeOptions, EncoderNorm, HiddenStates, Output, PackageOptions, RunIsolated};
-use crate::{Result, VerifyError};
+use super::{Candidate, ComputeOptions, EncoderNorm, HiddenStates, Output, PackageOptions, RunIsolated, StoredWeight};
+use crate::{ModelEncoding, Result, VerifyError};
 
 /// Whether a file begins as GGUF does.
 pub(super) fn is_gguf(path: &Path) -> bool {
@@ -24,8 +24,7 @@ pub(super) fn is_gguf(path: &Path) -> bool {
 
 /// A GGUF file, with its weights dequantized.
 pub(super) struct GgufModel {
-    path: PathBuf,
-    metadata: Metadata,
+    file: GgufFile,
     encoder_norm: Option<EncoderNorm>,
     model: Model,
     device: DeviceKind,
@@ -45,28 +44,27 @@ impl GgufModel {
         }
         let dtype = compute.dtype.unwrap_or(Dtype::F32);
         let file = GgufFile::open(path).map_err(|reason| VerifyError::gguf(path, reason))?;
-        let metadata = file.metadata().clone();
         let tensors = file.tensors().map_err(|reason| VerifyError::gguf(path, reason))?;
         let weights = VarBuilder::from_tensors(tensors.clone(), DType::F32, &Device::Cpu);
-        let encoder_norm = encoder_norm(&metadata.config, &weights)?;
+        let encoder_norm = encoder_norm(&file.metadata().config, &weights)?;
         let arithmetic = match dtype {
             Dtype::F16 => DType::F16,
             Dtype::Bf16 => DType::BF16,
             Dtype::F32 => DType::F32,
         };
         let weights = VarBuilder::from_tensors(tensors, arithmetic, &compute.device.open()?);
-        let model = Model::load(weights, &metadata.config)?;
-        Ok(GgufModel { path: path.to_path_buf(), metadata, encoder_norm, model, device: compute.device, dtype })
+        let model = Model::load(weights, &file.metadata().config)?;
+        Ok(GgufModel { file, encoder_norm, model, device: compute.device, dtype })
     }
 }
 
 impl Candidate for GgufModel {
     fn path(&self) -> &Path {
-        &self.path
+        self.file.path()
     }
 
     fn metadata(&self) -> &Metadata {
-        &self.metadata
+        self.file.metadata()
     }
 
     fn format(&self) -> &'static str {
@@ -77,12 +75,30 @@ impl Candidate for GgufModel {
         self.device.name().to_string()
     }
 
+    fn compression(&self) -> Option<String> {
+        self.file.q8_0_layers().map(|(count, _)| format!("{count} weights Q8_0"))
+    }
+
+    fn as_precise_as(&self) -> Option<ModelEncoding> {
+        let (_, quantization) = self.file.q8_0_layers()?;
+        Some(ModelEncoding::of(&Metadata { quantization: Some(quantization), ..self.metadata().clone() }))
+    }
+
+    fn linear_weight(&self, spec: &TensorSpec) -> Result<Option<StoredWeight>> {
+        let encoding = self.metadata().encoding(spec);
+        if let Encoding::Float(_) = encoding {
+            return Ok(None);
+        }
+        let tensor = self.file.tensor(&spec.name).map_err(|reason| VerifyError::gguf(self.path(), reason))?;
+        Ok(Some(StoredWeight { encoding, values: tensor.flatten_all()?.to_vec1()? }))
+    }
+
     fn arithmetic(&self) -> Dtype {
         self.dtype
     }
 
     fn hidden_states(&self) -> Vec<usize> {
-        (0..self.metadata.config.num_hidden_states()).collect()
+        (0..self.metadata().config.num_hidden_states()).collect()
     }
 
     fn clip_lengths(&self) -> Option<Vec<usize>> {
