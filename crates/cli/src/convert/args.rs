@@ -22,11 +22,11 @@ pub(crate) struct Args {
     /// The checkpoint: a .bin, .pt, .ckpt or .safetensors file, a model folder, or a model of the Hugging Face hub
     /// (m-a-p/MERT-v1-95M, hf://owner/name, owner/name@revision), which is downloaded to the hub's shared cache
     pub(super) input: PathBuf,
-    /// The output: a file NAME.safetensors for MLX and candle, a package NAME.mlpackage for Core ML, or a folder NAME with
-    /// the weights, config.json, preprocessor_config.json and a model card
+    /// The output: a file NAME.safetensors for MLX and candle, a file NAME.gguf for candle's quantized models, a package
+    /// NAME.mlpackage for Core ML, or a folder NAME with the weights, config.json, preprocessor_config.json and a model card
     pub(super) output: Option<PathBuf>,
     /// The order of the axes of Conv1d weights: mlx is (out, kernel, in), candle is PyTorch's (out, in, kernel)
-    /// [default: mlx; not for Core ML packages]
+    /// [default: mlx; candle in GGUF; not for Core ML packages]
     #[arg(long, value_parser = one_of::<Layout>(vec!["mlx", "candle"]))]
     pub(super) layout: Option<Layout>,
     /// The program whose model class will load the output, which decides its names, layout and files: mlx-contentvec (a

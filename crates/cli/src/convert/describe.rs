@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use comfy_table::{Table, presets};
-use mert_arch::{Encoding, KnownCheckpoint, Quantization, known_by_sha256, printable_line};
+use mert_arch::{Encoding, KnownCheckpoint, known_by_sha256, printable_line};
 use mert_convert::transform::{Transform, Transpose};
 use mert_convert::write::{PreparedOutput, Written};
 use mert_convert::{ConfigOrigin, Plan, PlannedPreprocessor, Step, StepInput};
@@ -161,6 +161,7 @@ fn describe_transform(transform: &Transform) -> String {
         Transform::Cast(cast) if cast.from.name() == cast.to.name() => format!("{} kept", cast.to),
         Transform::Cast(cast) => format!("{} → {}", cast.from.name(), cast.to),
         Transform::Quantize(quantize) => format!("quantized {}", quantize.quantization),
+        Transform::GgmlBlocks(blocks) => format!("blocks of {}", blocks.name()),
     }
 }
 
@@ -177,16 +178,19 @@ fn summary(plan: &Plan, prepared: &dyn PreparedOutput) -> String {
 
 /// The quantized layers, by their encoding: " with 72 linear layers in 4-bit g64 and 1 in 8-bit g64".
 fn describe_quantization(plan: &Plan) -> String {
-    let mut counts: BTreeMap<Quantization, usize> = BTreeMap::new();
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for step in &plan.steps {
-        if let Encoding::Quantized { quantization, .. } = step.encoding() {
-            *counts.entry(quantization).or_default() += 1;
-        }
+        let encoding = match (step.chain.last(), step.encoding()) {
+            (Some(Transform::GgmlBlocks(blocks)), _) => blocks.name().to_string(),
+            (_, Encoding::Quantized { quantization, .. }) => quantization.to_string(),
+            (_, Encoding::Float(_)) => continue,
+        };
+        *counts.entry(encoding).or_default() += 1;
     }
     let mut counts = counts.into_iter();
-    let Some((quantization, count)) = counts.next() else { return String::new() };
-    let first = format!(" with {count} linear layers in {quantization}");
-    counts.fold(first, |text, (quantization, count)| text + &format!(", {count} in {quantization}"))
+    let Some((encoding, count)) = counts.next() else { return String::new() };
+    let first = format!(" with {count} linear layers in {encoding}");
+    counts.fold(first, |text, (encoding, count)| text + &format!(", {count} in {encoding}"))
 }
 
 /// The result: the source, the licence, the dropped tensors, the output and a summary.

@@ -302,10 +302,13 @@ pub enum ConvertError {
     /// Core ML cannot express the model or the options.
     #[error("cannot make a Core ML package: {0}")]
     CoreMl(String),
+    /// GGUF cannot hold the weights.
+    #[error("cannot make a GGUF file: {0}")]
+    Gguf(String),
     /// The output's name has the extension of no known format.
     #[error(
-        "unknown output format of {path}: expected a name that ends in .safetensors or .mlpackage, or a folder, whose name has \
-         no other ending"
+        "unknown output format of {path}: expected a name that ends in .safetensors, .gguf or .mlpackage, or a folder, whose \
+         name has no other ending"
     )]
     OutputFormat {
         /// The output.
@@ -343,6 +346,10 @@ impl ConvertError {
 
     pub(crate) fn core_ml(reason: impl Into<String>) -> Self {
         ConvertError::CoreMl(reason.into())
+    }
+
+    pub(crate) fn gguf(reason: impl Into<String>) -> Self {
+        ConvertError::Gguf(reason.into())
     }
 
     pub(crate) fn read_back(output: &Path, reason: impl Into<String>) -> Self {

@@ -6,12 +6,12 @@ use mert_checkpoint::SourceDtype;
 use super::Sink;
 use crate::Result;
 use crate::plan::Step;
-use crate::transform::{Cast, Quantize, QuantizedRows, Span, Transform};
+use crate::transform::{Cast, GgmlBlocks, Quantize, QuantizedRows, Span, Transform, q4_1_blocks, q8_0_blocks};
 
 /// The last transforms of a chain, with the memory that they reuse.
 pub(super) struct Encode<'a> {
     cast: &'a Cast,
-    quantize: Option<&'a Quantize>,
+    form: Form<'a>,
     /// The number of values in a row of the innermost axis.
     columns: usize,
     bytes: Vec<u8>,
@@ -19,26 +19,53 @@ pub(super) struct Encode<'a> {
     rows: QuantizedRows,
 }
 
+/// What follows the cast.
+#[derive(Clone, Copy)]
+enum Form<'a> {
+    Float,
+    Quantized(&'a Quantize),
+    Q4_1(&'a Quantize),
+    Q8_0,
+}
+
 impl<'a> Encode<'a> {
     pub(super) fn new(step: &'a Step) -> Self {
-        let quantize = step.chain.iter().find_map(|transform| match transform {
-            Transform::Quantize(quantize) => Some(quantize),
-            _ => None,
-        });
+        let mut form = Form::Float;
+        for transform in &step.chain {
+            form = match (transform, form) {
+                (Transform::Quantize(quantize), _) => Form::Quantized(quantize),
+                (Transform::GgmlBlocks(GgmlBlocks::Q4_1), Form::Quantized(quantize)) => Form::Q4_1(quantize),
+                (Transform::GgmlBlocks(GgmlBlocks::Q8_0), _) => Form::Q8_0,
+                _ => form,
+            };
+        }
         let columns = step.shape.last().copied().unwrap_or(1);
         let (bytes, rounded, rows) = (Vec::new(), Vec::new(), QuantizedRows::default());
-        Encode { cast: step.cast(), quantize, columns, bytes, rounded, rows }
+        Encode { cast: step.cast(), form, columns, bytes, rounded, rows }
     }
 
     /// The number of values of which a piece must be a multiple.
     pub(super) fn unit(&self) -> usize {
-        if self.quantize.is_some() { self.columns } else { 1 }
+        if matches!(self.form, Form::Float) { 1 } else { self.columns }
     }
 
     /// Encodes the values of the output's `span`.
     pub(super) fn apply(&mut self, span: Span<'_>, values: &[f32]) -> Result<()> {
         self.cast.apply(span, values, &mut self.bytes)?;
-        let Some(quantize) = self.quantize else { return Ok(()) };
+        match self.form {
+            Form::Float => Ok(()),
+            Form::Quantized(quantize) => self.quantize(quantize, span, values),
+            Form::Q4_1(quantize) => {
+                self.quantize(quantize, span, values)?;
+                q4_1_blocks(&self.rows, quantize.quantization.group_size, &mut self.bytes);
+                Ok(())
+            }
+            Form::Q8_0 => q8_0_blocks(span, values, &mut self.bytes),
+        }
+    }
+
+    /// Quantizes the values as they are after the cast.
+    fn quantize(&mut self, quantize: &Quantize, span: Span<'_>, values: &[f32]) -> Result<()> {
         let rounded = match self.cast.to {
             Dtype::F32 => values,
             Dtype::F16 => widened(&SourceDtype::F16, &self.bytes, &mut self.rounded),
@@ -49,7 +76,7 @@ impl<'a> Encode<'a> {
 
     /// Passes what was encoded last to `sink`.
     pub(super) fn pass_to(&self, sink: &mut Sink<'_>) -> Result<()> {
-        let Some(quantize) = self.quantize else { return sink(0, &self.bytes) };
+        let Form::Quantized(quantize) = self.form else { return sink(0, &self.bytes) };
         sink(0, &self.rows.weight)?;
         sink(1, &self.rows.scales)?;
         if quantize.quantization.has_biases() {

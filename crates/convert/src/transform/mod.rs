@@ -5,6 +5,7 @@
 mod cast;
 mod finite;
 mod fuse_weight_norm;
+mod ggml_blocks;
 mod narrow;
 mod quantize;
 mod rename;
@@ -16,6 +17,8 @@ use serde::Serialize;
 pub use self::cast::Cast;
 pub use self::finite::check_finite;
 pub use self::fuse_weight_norm::FuseWeightNorm;
+pub use self::ggml_blocks::GgmlBlocks;
+pub(crate) use self::ggml_blocks::{q4_1_blocks, q8_0_blocks};
 pub use self::narrow::narrow;
 pub use self::quantize::{Quantize, QuantizedRows};
 pub use self::rename::Rename;
@@ -40,4 +43,6 @@ pub enum Transform {
     Cast(Cast),
     /// Packed codes, with scales for groups of values.
     Quantize(Quantize),
+    /// ggml's blocks: of the values, or of codes.
+    GgmlBlocks(GgmlBlocks),
 }
