@@ -24,7 +24,7 @@
 //! - [`write`](mod@write): the output formats, a module for each.
 //! - `execute/`: the execution of a step.
 //! - `plan/`: the plan, as data.
-//! - `target/`: the programs for which models are written.
+//! - `targets/`: the programs for which models are written.
 //! - [`transform`]: the changes that a tensor can undergo, one small type for each.
 //! - `error/`: the errors, the problems that one error lists, and advice.
 

@@ -142,7 +142,7 @@ fn convert(
     let bar = progress_bar(Some(length), "{bar:32} {bytes}/{total_bytes}  {wide_msg}", args.quiet);
     let threads = rayon::ThreadPoolBuilder::new().num_threads(args.threads.map_or(0, usize::from)).build()?;
     let on_step = |step: &Step| {
-        bar.set_message(step.output.clone());
+        bar.set_message(step.name.clone());
         bar.inc(step.byte_len() as u64);
     };
     let written = threads.install(|| match program {

@@ -70,7 +70,7 @@ impl Plan {
             dtype: self.dtype,
             preprocessor: self.preprocessor.preprocessor,
             final_proj: self.final_proj,
-            masked_spec_embed: self.steps.iter().any(|step: &Step| step.output == MASKED_SPEC_EMBED),
+            masked_spec_embed: self.steps.iter().any(|step: &Step| step.name == MASKED_SPEC_EMBED),
         }
     }
 }

@@ -147,7 +147,7 @@ impl Plan {
             steps.extend(final_proj_inventory(&config, *size).iter().filter_map(|spec| planner.head(prefix, spec)));
         }
         let final_proj = final_proj.map(|head| head.size);
-        steps.sort_by(|a, b| a.output.cmp(&b.output));
+        steps.sort_by(|a, b| a.name.cmp(&b.name));
         let (dropped, problems) = planner.finish(&config);
         if !problems.is_empty() {
             return Err(ConvertError::Mismatch { config: config_origin.to_string(), problems });
