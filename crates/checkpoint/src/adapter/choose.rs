@@ -40,11 +40,18 @@ impl Found<'_> {
                 let reason = "--no-adapter: there is no adapter in the checkpoint or beside it; leave it out";
                 return Err(AdapterError::NotFound(reason.into()).of(self.path));
             };
-            let note = format!("without {what} (`{name}`), as --no-adapter says: the weights of the model before it was adapted");
+            let note = format!(
+                "without {what} (`{name}`), as --no-adapter says: the weights of the model before it was adapted"
+            );
             return Ok((checkpoint, None, vec![note]));
         }
         let unmerged = |found, name: &str, advice| {
-            Err(CheckpointError::UnmergedAdapter { path: self.path.to_path_buf(), found, name: name.to_string(), advice })
+            Err(CheckpointError::UnmergedAdapter {
+                path: self.path.to_path_buf(),
+                found,
+                name: name.to_string(),
+                advice,
+            })
         };
         if let Some(path) = &options.path {
             if !self.embedded.is_empty() {
@@ -69,7 +76,8 @@ impl Found<'_> {
         let option = options.name.as_ref().map(|_| "--adapter-name").or(options.alpha.map(|_| "--lora-alpha"));
         match option {
             Some(option) => {
-                let reason = format!("{option}: the checkpoint holds no adapter; leave it out, or give one with --adapter");
+                let reason =
+                    format!("{option}: the checkpoint holds no adapter; leave it out, or give one with --adapter");
                 Err(AdapterError::NotFound(reason).of(self.path))
             }
             None => Ok((checkpoint, None, Vec::new())),

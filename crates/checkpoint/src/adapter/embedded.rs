@@ -130,7 +130,8 @@ pub(crate) fn without_adapters(
     let names = || listing.tensors.keys().chain(listing.non_tensors.keys());
     // A file of an adapter alone is examined by `find_prefix`, which says so.
     let has_model = listing.tensors.keys().any(|name| strip(name).ends_with(CONV0_WEIGHT));
-    if !has_model || !names().any(|name| is_wrapped(name) || parse(name).is_some() || name.contains("modules_to_save.")) {
+    if !has_model || !names().any(|name| is_wrapped(name) || parse(name).is_some() || name.contains("modules_to_save."))
+    {
         return Ok((checkpoint, found));
     }
     let mut unadapted = Listing { tensors: BTreeMap::new(), non_tensors: BTreeMap::new(), ..listing.clone() };

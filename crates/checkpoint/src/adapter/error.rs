@@ -137,7 +137,9 @@ pub enum AdapterError {
         rank: usize,
     },
     /// `--lora-alpha` was given although a configuration states the scale.
-    #[error("the configuration states the scale: leave --lora-alpha out, or move the file away if it is another adapter's")]
+    #[error(
+        "the configuration states the scale: leave --lora-alpha out, or move the file away if it is another adapter's"
+    )]
     ScaleStatedTwice,
     /// The checkpoint holds several adapters.
     #[error("the checkpoint holds more than one adapter: {}. Choose one with --adapter-name", .names.join(", "))]

@@ -81,7 +81,8 @@ pub(super) fn assemble(module: &str, mut parts: Parts, is_transposed: bool) -> R
             return Err(shape_error(vector, format!("({outputs},), a value for each output")));
         }
     }
-    for tensor in [Some(&layer.a), Some(&layer.b), layer.magnitude.as_ref(), layer.bias.as_ref()].into_iter().flatten() {
+    for tensor in [Some(&layer.a), Some(&layer.b), layer.magnitude.as_ref(), layer.bias.as_ref()].into_iter().flatten()
+    {
         if let SourceDtype::Other(found) = &tensor.info.dtype {
             return Err(AdapterError::Dtype { name: tensor.key.clone(), found: found.clone() });
         }

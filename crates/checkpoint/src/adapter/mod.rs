@@ -29,14 +29,14 @@ pub(crate) use choose::Found;
 pub(crate) use embedded::without_adapters;
 pub use error::AdapterError;
 use keys::Part;
-use layer::{Parts, assemble, checked_scale};
 pub use layer::{AdapterTensor, LoraLayer};
+use layer::{Parts, assemble, checked_scale};
 use mlx_lm::MlxLmConfig;
 use open::OpenAdapter;
 use peft::PeftConfig;
 
-use crate::text::read_text;
 use crate::Result;
+use crate::text::read_text;
 
 /// The user's choice of an adapter.
 #[derive(Debug, Clone, Default, PartialEq)]

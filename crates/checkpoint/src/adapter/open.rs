@@ -9,10 +9,10 @@ use super::error::AdapterError;
 use super::keys::{Part, parse};
 use super::layer::AdapterTensor;
 use super::{Adapter, AdapterOrigin, Modules, Scales};
+use crate::Result;
 use crate::checkpoint::{Checkpoint, Listing};
 use crate::open::open_file;
 use crate::paths::file_name;
-use crate::Result;
 
 /// The files of an adapter's tensors, in the order in which PEFT looks for them; the last is mlx-lm's.
 const WEIGHT_FILES: [&str; 3] = ["adapter_model.safetensors", "adapter_model.bin", "adapters.safetensors"];

@@ -49,12 +49,7 @@ const MODIFICATIONS: &[Modification] = &[
         what: "weights quantized by bitsandbytes",
         fix: FLOAT,
     },
-    Modification {
-        anywhere: QUANTIZED[2],
-        in_encoder: QUANTIZED[3],
-        what: "quantized weights",
-        fix: FLOAT,
-    },
+    Modification { anywhere: QUANTIZED[2], in_encoder: QUANTIZED[3], what: "quantized weights", fix: FLOAT },
 ];
 
 /// The modification that a tensor inside the encoder shows, and what to do, by its name without the prefix.

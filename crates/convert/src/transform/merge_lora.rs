@@ -70,7 +70,7 @@ impl LoraFactors {
     fn apply_rows(&self, first_row: usize, weight: &[f32], merged: &mut [f32]) {
         let columns = self.columns.max(1);
         let rows = weight.chunks_exact(columns).zip(merged.chunks_exact_mut(columns));
-        for ((row, weight), merged) in (first_row..).zip(rows) {
+        for (row, (weight, merged)) in (first_row..).zip(rows) {
             let factors = &self.b[row * self.rank..(row + 1) * self.rank];
             for start in (0..columns).step_by(COLUMNS) {
                 let end = columns.min(start + COLUMNS);

@@ -2,9 +2,11 @@
 //!
 //! They work on pieces of a tensor. `execute/` runs a chain of them.
 
+mod add_scaled;
 mod cast;
 mod finite;
 mod fuse_weight_norm;
+mod merge_lora;
 mod narrow;
 mod rename;
 mod span;
@@ -12,9 +14,11 @@ mod transpose;
 
 use serde::Serialize;
 
+pub use self::add_scaled::AddScaled;
 pub use self::cast::Cast;
 pub use self::finite::check_finite;
 pub use self::fuse_weight_norm::FuseWeightNorm;
+pub use self::merge_lora::{LoraFactors, MergeLora};
 pub use self::narrow::narrow;
 pub use self::rename::Rename;
 pub use self::span::Span;
@@ -32,6 +36,10 @@ pub enum Transform {
     WeightNormDirection(FuseWeightNorm),
     /// The norms of a fused weight, as the magnitude with which the weight itself is the direction.
     WeightNormMagnitude(FuseWeightNorm),
+    /// The sum of a weight and an adapter's change.
+    MergeLora(MergeLora),
+    /// The sum of a bias and an adapter's change.
+    AddScaled(AddScaled),
     /// Another order of the axes.
     Transpose(Transpose),
     /// Another element type.

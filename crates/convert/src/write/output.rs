@@ -7,16 +7,20 @@ use mert_checkpoint::Source;
 use mert_fs::FsError;
 use serde::Serialize;
 
+use super::delta_kept::DeltaKept;
 use crate::Result;
 use crate::plan::{ConfigOrigin, Plan};
 
 /// A written output.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Written {
     /// The output's size in bytes.
     pub bytes: u64,
     /// The SHA-256 of the checkpoint, in hexadecimal.
     pub source_sha256: String,
+    /// What the weights have of the changes of the adapter that was merged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delta_kept: Option<DeltaKept>,
 }
 
 /// Refuses an output that is one of the input's files, or a folder that holds one of them.

@@ -11,8 +11,9 @@ use mert_checkpoint::{Source, read_header};
 use mert_fs::{AtomicFile, FsError, MappedFile, Writeback};
 use serde::Serialize;
 
+use super::delta_kept::check_delta_kept;
 use super::output::{Written, refuse_input_as_output};
-use super::tensors::{OutputFile, OutputTensor, write_tensors_and_hash};
+use super::tensors::{OutputFile, OutputTensor, WrittenTensors, write_tensors_and_hash};
 use crate::plan::{Plan, Step};
 use crate::{ConvertError, Result};
 
@@ -56,8 +57,10 @@ pub(super) fn write_file(
     let start = LENGTH_LEN + json_len + plan.counters.len() * COUNTER_LEN;
     Writeback::during(file, |writeback| {
         let target = OutputFile { file, path: temporary, output, writeback };
-        let source_sha256 = write_tensors_and_hash(&output_tensors(plan, start), source, &target, on_step)?;
+        let tensors = output_tensors(plan, start);
+        let WrittenTensors { source_sha256, delta_kept } = write_tensors_and_hash(&tensors, source, &target, on_step)?;
         plan.check_source(&source_sha256)?;
+        check_delta_kept(plan, delta_kept.as_ref())?;
         let metadata = plan.metadata_entries(source_sha256.clone());
         let mut head = header(plan, &metadata, json_len);
         // The counters are zero.
@@ -66,7 +69,7 @@ pub(super) fn write_file(
         let bytes = (start + plan.byte_len()) as u64;
         file.set_len(bytes).map_err(|source| FsError::write(output, source))?;
         check_header(plan, &metadata, &target.reopen()?).map_err(|reason| ConvertError::read_back(output, reason))?;
-        Ok(Written { bytes, source_sha256 })
+        Ok(Written { bytes, source_sha256, delta_kept })
     })
     .map_err(|source| FsError::write(output, source))?
 }
