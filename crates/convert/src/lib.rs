@@ -38,7 +38,7 @@ pub mod write;
 pub use error::{ConvertError, Problem};
 pub use plan::{
     ConfigOrigin, Dropped, Evidence, LayerCut, Plan, PlanOptions, PlannedAdapter, PlannedPreprocessor,
-    PreprocessorOptions, PreprocessorOrigin, Recognized, Step, StepInput,
+    PreprocessorOptions, PreprocessorOrigin, QuantizeOptions, Recognized, Step, StepInput,
 };
 pub use targets::{MODEL_FOLDER_FILES, MODEL_WEIGHTS, Target};
 

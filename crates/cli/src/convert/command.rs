@@ -69,6 +69,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let options = PlanOptions {
         target: args.target,
         layout,
+        quantize: args.quantization.options().map_err(anyhow::Error::msg)?,
         dtype: args.dtype.unwrap_or_else(|| args.target.map_or(Dtype::F16, Target::default_dtype)),
         config_file: args.config.clone(),
         config_set: args.set.clone(),

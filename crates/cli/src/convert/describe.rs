@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use comfy_table::{Table, presets};
-use mert_arch::{KnownCheckpoint, known_by_sha256, printable_line};
+use mert_arch::{Encoding, KnownCheckpoint, Quantization, known_by_sha256, printable_line};
 use mert_convert::transform::{Transform, Transpose};
 use mert_convert::write::{CoreMlProgram, Written};
 use mert_convert::{ConfigOrigin, MODEL_FOLDER_FILES, Plan, PlannedPreprocessor, Step, StepInput, Target};
@@ -141,7 +141,9 @@ fn describe_known(known: &KnownCheckpoint) -> String {
 
 /// The transforms of a step.
 fn describe_step(step: &Step) -> String {
-    step.chain.iter().map(describe_transform).collect::<Vec<_>>().join(", ")
+    let transforms: Vec<String> = step.chain.iter().map(describe_transform).collect();
+    let reason = step.left_unquantized.as_ref().map(|reason| format!(" (not quantized: {reason})"));
+    transforms.join(", ") + &reason.unwrap_or_default()
 }
 
 fn describe_transform(transform: &Transform) -> String {
@@ -158,6 +160,7 @@ fn describe_transform(transform: &Transform) -> String {
         Transform::Transpose(Transpose { axes: [a, b, c] }) => format!("transposed ({a}, {b}, {c})"),
         Transform::Cast(cast) if cast.from.name() == cast.to.name() => format!("{} kept", cast.to),
         Transform::Cast(cast) => format!("{} → {}", cast.from.name(), cast.to),
+        Transform::Quantize(quantize) => format!("quantized {}", quantize.quantization),
     }
 }
 
@@ -173,7 +176,8 @@ fn summary(plan: &Plan, program: Option<&CoreMlProgram<'_>>) -> String {
             format!("{count} tensors, {size:.1} MB, {}{above}; {dropped} dropped\n{}\n", plan.dtype, program.summary())
         }
         None => {
-            let (count, size) = (plan.steps.len() + plan.counters.len(), megabytes(plan.byte_len()));
+            let outputs: usize = plan.steps.iter().map(|step| step.outputs.len()).sum();
+            let (count, size) = (outputs + plan.counters.len(), megabytes(plan.byte_len()));
             let purpose = match plan.target {
                 Some(target) => format!("for {target}"),
                 None => format!("layout {}", plan.layout),
@@ -182,9 +186,24 @@ fn summary(plan: &Plan, program: Option<&CoreMlProgram<'_>>) -> String {
                 true => format!("a folder with {}\n", MODEL_FOLDER_FILES.join(", ")),
                 false => String::new(),
             };
-            format!("{count} tensors, {size:.1} MB, {purpose}, {}; {dropped} dropped\n{files}", plan.dtype)
+            let (encoding, dtype) = (describe_quantization(plan), plan.dtype);
+            format!("{count} tensors, {size:.1} MB, {purpose}, {dtype}{encoding}; {dropped} dropped\n{files}")
         }
     }
+}
+
+/// The quantized layers, by their encoding: " with 72 linear layers in 4-bit g64 and 1 in 8-bit g64".
+fn describe_quantization(plan: &Plan) -> String {
+    let mut counts: BTreeMap<Quantization, usize> = BTreeMap::new();
+    for step in &plan.steps {
+        if let Encoding::Quantized { quantization, .. } = step.encoding() {
+            *counts.entry(quantization).or_default() += 1;
+        }
+    }
+    let mut counts = counts.into_iter();
+    let Some((quantization, count)) = counts.next() else { return String::new() };
+    let first = format!(" with {count} linear layers in {quantization}");
+    counts.fold(first, |text, (quantization, count)| text + &format!(", {count} in {quantization}"))
 }
 
 /// The result: the source, the licence, the dropped tensors, the output and a summary.

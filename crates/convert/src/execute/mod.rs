@@ -45,12 +45,14 @@ pub(crate) fn execute(step: &Step, checkpoint: &dyn Checkpoint, sink: &mut Sink<
     let mut values = Values::open(step, checkpoint)?;
     let shape = values.shape();
     let transpose = step.transpose();
+    let mut encode = Encode::new(step);
     let unit = match transpose {
         Some(transpose) if transpose.keeps_rows() => row_len(shape),
         Some(_) => values.len(),
-        None => values.unit(),
+        // Either is 1 or a row: weight norm is on convolutions, adapters are on linear layers, and these are quantized.
+        None => values.unit().max(encode.unit()),
     };
-    let (mut encode, mut moved, mut overflow, mut delta) = (Encode::new(step), Vec::new(), None, None);
+    let (mut moved, mut overflow, mut delta) = (Vec::new(), None, None);
     for range in pieces(values.len(), unit) {
         let piece = values.piece(range.clone());
         let ordered = match transpose {

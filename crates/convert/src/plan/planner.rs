@@ -10,10 +10,11 @@ use super::adapter::{AdapterChanges, BaseNames};
 use super::drop_pattern::is_dropped;
 use super::layer_cut::LayerCut;
 use super::options::PlanOptions;
+use super::quantization::{self, Choice};
 use super::step::{Dropped, Step, StepInput};
 use crate::Problem;
 use crate::targets::WeightNormForm;
-use crate::transform::{Cast, Rename, Transform, Transpose};
+use crate::transform::{Cast, Quantize, Rename, Transform, Transpose};
 
 /// The matching of tensors: steps use up the listing, and the tensors left over must have a reason to be dropped.
 pub(super) struct Planner<'a> {
@@ -204,17 +205,12 @@ impl<'a> Planner<'a> {
         let axes = self.layout.permutation_from_torch(spec.role);
         chain.extend(axes.map(|axes| Transform::Transpose(Transpose { axes })));
         chain.push(Transform::Cast(Cast { from, to: dtype }));
-        let outputs = Encoding::Float(dtype).stored_tensors(&name, &shape);
-        Step {
-            name,
-            shape,
-            role: spec.role,
-            inputs,
-            input_shape: spec.shape.clone(),
-            chain,
-            outputs,
-            left_unquantized: None,
+        let Choice { encoding, left_unquantized } = quantization::choose(spec, dtype, self.options.quantize.as_ref());
+        if let Encoding::Quantized { quantization, float } = encoding {
+            chain.push(Transform::Quantize(Quantize { quantization, float }));
         }
+        let outputs = encoding.stored_tensors(&name, &shape);
+        Step { name, shape, role: spec.role, inputs, input_shape: spec.shape.clone(), chain, outputs, left_unquantized }
     }
 
     /// The dropped tensors and all problems, after a step was requested for each tensor of the model.

@@ -1,10 +1,10 @@
 //! The steps of a plan, one for each tensor of the model.
 
-use mert_arch::{Dtype, Encoding, Role, StoredTensor};
+use mert_arch::{Dtype, Encoding, Role, StoredTensor, TensorSpec};
 use mert_checkpoint::SourceDtype;
 use serde::{Serialize, Serializer};
 
-use crate::transform::{Cast, Transform, Transpose};
+use crate::transform::{Cast, Quantize, Transform, Transpose};
 
 /// A tensor of the checkpoint that a step reads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -75,7 +75,19 @@ impl Step {
 
     /// The form in which the tensor is stored.
     pub fn encoding(&self) -> Encoding {
-        Encoding::Float(self.cast().to)
+        let quantize = self.chain.iter().find_map(|transform| match transform {
+            Transform::Quantize(quantize) => Some(quantize),
+            _ => None,
+        });
+        match quantize {
+            Some(&Quantize { quantization, float }) => Encoding::Quantized { quantization, float },
+            None => Encoding::Float(self.cast().to),
+        }
+    }
+
+    /// The tensor in PyTorch's order.
+    pub(super) fn spec(&self) -> TensorSpec {
+        TensorSpec { name: self.name.clone(), shape: self.input_shape.clone(), role: self.role }
     }
 
     /// The number of bytes that are stored.

@@ -8,6 +8,7 @@ mod finite;
 mod fuse_weight_norm;
 mod merge_lora;
 mod narrow;
+mod quantize;
 mod rename;
 mod span;
 mod transpose;
@@ -20,6 +21,7 @@ pub use self::finite::check_finite;
 pub use self::fuse_weight_norm::FuseWeightNorm;
 pub use self::merge_lora::{LoraFactors, MergeLora};
 pub use self::narrow::narrow;
+pub use self::quantize::{Quantize, QuantizedRows};
 pub use self::rename::Rename;
 pub use self::span::Span;
 pub use self::transpose::Transpose;
@@ -44,4 +46,6 @@ pub enum Transform {
     Transpose(Transpose),
     /// Another element type.
     Cast(Cast),
+    /// Packed codes, with scales for groups of values.
+    Quantize(Quantize),
 }
