@@ -66,8 +66,10 @@ impl EmbeddedTensors {
         let (layers, notes) = if modules.parts.is_empty() {
             (BTreeMap::new(), Vec::new())
         } else {
-            let scales = Scales::new(path, config, options.alpha, modules.first_rank())?;
-            (modules.layers(&scales).map_err(|error| error.of(path))?, scales.notes())
+            let mut layers = modules.assemble().map_err(|error| error.of(path))?;
+            let scales = Scales::new(path, config, options.alpha, &layers)?;
+            scales.set_all(&mut layers).map_err(|error| error.of(path))?;
+            (layers, scales.notes())
         };
         Ok(Adapter { origin: AdapterOrigin::Embedded(chosen), layers, replaced, notes, other_adapters })
     }

@@ -87,6 +87,9 @@ pub struct Adapter {
     pub other_adapters: Vec<String>,
 }
 
+/// The changes of linear layers, by the layer's path.
+type Layers = BTreeMap<String, LoraLayer>;
+
 /// What states the scales of an adapter's modules.
 enum Scales {
     Peft(PeftConfig),
@@ -97,12 +100,19 @@ enum Scales {
 
 impl Scales {
     /// Reads `adapter_config.json`, or takes the user's alpha.
-    fn new(path: &Path, config: Option<&Path>, alpha: Option<f64>, rank: usize) -> Result<Self> {
+    ///
+    /// # Errors
+    /// [`AdapterError::UnknownScale`] if there is neither, [`AdapterError::ScaleStatedTwice`] for both, and the errors of the
+    /// configuration.
+    fn new(path: &Path, config: Option<&Path>, alpha: Option<f64>, layers: &Layers) -> Result<Self> {
         let config = match (config, alpha) {
             (Some(config), None) => config,
             (Some(config), Some(_)) => return Err(AdapterError::ScaleStatedTwice.of(config)),
             (None, Some(alpha)) => return Ok(Scales::Alpha(alpha)),
-            (None, None) => return Err(AdapterError::UnknownScale { rank }.of(path)),
+            (None, None) => {
+                let rank = layers.values().next().map_or(0, |layer| layer.rank);
+                return Err(AdapterError::UnknownScale { rank }.of(path));
+            }
         };
         let text = read_text(config)?;
         let scales = match serde_json::from_str::<serde_json::Value>(&text) {
@@ -114,6 +124,11 @@ impl Scales {
             Err(error) => Err(AdapterError::Json(error.to_string())),
         };
         scales.map_err(|error| error.of(config))
+    }
+
+    /// Sets the scale of every layer.
+    fn set_all(&self, layers: &mut Layers) -> std::result::Result<(), AdapterError> {
+        layers.iter_mut().try_for_each(|(module, layer)| self.set(module, layer))
     }
 
     fn set(&self, module: &str, layer: &mut LoraLayer) -> std::result::Result<(), AdapterError> {
@@ -151,18 +166,10 @@ impl Modules {
         self.parts.entry(module.to_string()).or_default().insert(part, tensor);
     }
 
-    /// The rank of the first module that has a factor A.
-    fn first_rank(&self) -> usize {
-        let shape = self.parts.values().find_map(|parts| parts.get(&Part::A)).map(|tensor| &tensor.info.shape);
-        shape.and_then(|shape| shape.get(usize::from(self.is_transposed))).copied().unwrap_or_default()
-    }
-
-    /// The layers, with the scales that `scales` states.
-    fn layers(self, scales: &Scales) -> std::result::Result<BTreeMap<String, LoraLayer>, AdapterError> {
-        let is_transposed = self.is_transposed;
+    /// The layers, whose parts fit each other, without scales.
+    fn assemble(self) -> std::result::Result<Layers, AdapterError> {
         let layer = |(module, parts): (String, Parts)| {
-            let mut layer = assemble(&module, parts, is_transposed)?;
-            scales.set(&module, &mut layer)?;
+            let layer = assemble(&module, parts, self.is_transposed)?;
             Ok((module, layer))
         };
         self.parts.into_iter().map(layer).collect()

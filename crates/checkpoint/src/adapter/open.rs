@@ -58,8 +58,9 @@ fn weights(path: &Path) -> Result<PathBuf> {
 /// Reads the names and shapes of an adapter's tensors, and its configuration.
 fn read(file: &Path, listing: &Listing, config: Option<&Path>, alpha: Option<f64>) -> Result<Adapter> {
     let (modules, replaced) = modules(&file_name(file), listing).map_err(|error| error.of(file))?;
-    let scales = Scales::new(file, config, alpha, modules.first_rank())?;
     let is_mlx_lm = modules.is_transposed;
+    let mut layers = modules.assemble().map_err(|error| error.of(file))?;
+    let scales = Scales::new(file, config, alpha, &layers)?;
     let contradiction = match (&scales, is_mlx_lm) {
         (Scales::Peft(_), true) => Some("PEFT's (`peft_type`), but the tensors are mlx-lm's (`lora_a`)"),
         (Scales::MlxLm(_), false) => Some("mlx-lm's (`lora_parameters`), but the tensors are PEFT's (`lora_A`)"),
@@ -72,7 +73,7 @@ fn read(file: &Path, listing: &Listing, config: Option<&Path>, alpha: Option<f64
         true => AdapterOrigin::MlxLm(file.to_path_buf()),
         false => AdapterOrigin::Peft(file.to_path_buf()),
     };
-    let layers = modules.layers(&scales).map_err(|error| error.of(file))?;
+    scales.set_all(&mut layers).map_err(|error| error.of(file))?;
     Ok(Adapter { origin, layers, replaced, notes: scales.notes(), other_adapters: Vec::new() })
 }
 

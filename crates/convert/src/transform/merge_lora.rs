@@ -1,7 +1,7 @@
 //! The merge of a low-rank adapter into the weight of a linear layer, as PEFT's
 //! [`merge_and_unload`](https://github.com/huggingface/peft/blob/v0.21.2/src/peft/tuners/lora/layer.py) computes it.
 
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 use serde::Serialize;
 
 /// Adds an adapter's change to a weight in f32: W + s · (B · A), and for DoRA m · (W + s · (B · A)) / ‖W + s · (B · A)‖ with
@@ -60,10 +60,7 @@ impl LoraFactors {
     pub fn apply(&self, first_row: usize, weight: &[f32], merged: &mut Vec<f32>) {
         merged.clear();
         merged.resize(weight.len(), 0.0);
-        Arch::new().dispatch(
-            #[inline(always)]
-            || self.apply_rows(first_row, weight, merged),
-        );
+        Arch::new().dispatch(MergeRows { factors: self, first_row, weight, merged });
     }
 
     #[inline(always)]
@@ -78,7 +75,9 @@ impl LoraFactors {
             }
             if let Some(magnitude) = &self.magnitude {
                 let factor = magnitude[row] / norm(merged);
-                merged.iter_mut().for_each(|value| *value *= factor);
+                for value in merged {
+                    *value *= factor;
+                }
             }
         }
     }
@@ -107,6 +106,23 @@ impl LoraFactors {
     }
 }
 
+/// The merge of whole rows, which is compiled for each instruction set: a closure would not be.
+struct MergeRows<'a> {
+    factors: &'a LoraFactors,
+    first_row: usize,
+    weight: &'a [f32],
+    merged: &'a mut [f32],
+}
+
+impl WithSimd for MergeRows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        self.factors.apply_rows(self.first_row, self.weight, self.merged);
+    }
+}
+
 /// The Euclidean norm of a row, added up in the order of PyTorch's `torch.linalg.norm` with AVX2 and AVX-512.
 #[inline(always)]
 fn norm(row: &[f32]) -> f32 {
@@ -117,8 +133,14 @@ fn norm(row: &[f32]) -> f32 {
             *sum += value * value;
         }
     }
-    let sum = lanes[1..].iter().fold(lanes[0], |sum, &lane| sum + lane);
-    rest.iter().fold(sum, |sum, &value| sum + value * value).sqrt()
+    let mut sum = lanes[0];
+    for &lane in &lanes[1..] {
+        sum += lane;
+    }
+    for &value in rest {
+        sum += value * value;
+    }
+    sum.sqrt()
 }
 
 /// The transpose of a row-major matrix with rows of `columns` values.
@@ -126,4 +148,138 @@ fn transposed(values: &[f32], columns: usize) -> Vec<f32> {
     let columns = columns.max(1);
     let rows = values.len() / columns;
     (0..columns).flat_map(|column| (0..rows).map(move |row| values[row * columns + column])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde::Deserialize;
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+
+    /// What PEFT merged, by shape, rank and method, from values of a formula: `scripts/fixtures/make_adapters.py`.
+    fn expected() -> BTreeMap<String, String> {
+        #[derive(Deserialize)]
+        struct Expected {
+            full_size: BTreeMap<String, String>,
+        }
+        let text = std::fs::read(mert_testkit::fixture("adapters/expected.json")).unwrap();
+        serde_json::from_slice::<Expected>(&text).unwrap().full_size
+    }
+
+    /// The formula of the script, which f32 holds exactly.
+    fn values(seed: u64, len: usize) -> Vec<f32> {
+        let value = |at: u64| {
+            let hashed = (at + (seed << 24)).wrapping_mul(2_654_435_761) as u32;
+            let hashed = (hashed ^ (hashed >> 15)).wrapping_mul(2_246_822_519);
+            (hashed >> 8) as f32 / (1 << 24) as f32 - 0.5
+        };
+        (0..len as u64).map(value).collect()
+    }
+
+    fn digest(values: &[f32]) -> String {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        Sha256::digest(&bytes)[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// A case of the script: outputs, inputs, rank, and whether it is DoRA.
+    struct Case {
+        outputs: usize,
+        inputs: usize,
+        merge: MergeLora,
+        weight: Vec<f32>,
+        a: Vec<f32>,
+        b: Vec<f32>,
+        magnitude: Option<Vec<f32>>,
+    }
+
+    impl Case {
+        fn new(name: &str) -> Self {
+            let fields: Vec<&str> = name.split(' ').collect();
+            let [outputs, inputs, rank] = [0, 1, 2].map(|at| fields[at].parse::<usize>().unwrap());
+            let has_magnitude = fields[3] == "dora";
+            Case {
+                outputs,
+                inputs,
+                merge: MergeLora { rank, scale: 3.0 / rank as f64, is_transposed: false, has_magnitude },
+                weight: values(1, outputs * inputs),
+                a: values(2, rank * inputs),
+                b: values(3, outputs * rank),
+                magnitude: has_magnitude.then(|| values(4, outputs).iter().map(|value| value + 1.0).collect()),
+            }
+        }
+
+        /// The merged weight, computed `rows` rows at a time.
+        fn merged(&self, merge: MergeLora, rows: usize) -> Vec<f32> {
+            let factors = merge.factors(self.a.clone(), self.b.clone(), self.magnitude.clone(), self.inputs);
+            let (mut whole, mut part) = (Vec::new(), Vec::new());
+            for (at, weight) in self.weight.chunks(rows * self.inputs).enumerate() {
+                factors.apply(at * rows, weight, &mut part);
+                whole.extend_from_slice(&part);
+            }
+            whole
+        }
+    }
+
+    #[test]
+    fn merged_weights_have_the_bits_of_peft_s() {
+        let expected = expected();
+        assert_eq!(expected.len(), 8);
+        for (name, expected) in expected {
+            let case = Case::new(&name);
+            assert_eq!(digest(&case.merged(case.merge, case.outputs)), expected, "{name}");
+            assert_eq!(digest(&case.merged(case.merge, 7)), expected, "{name} in pieces");
+
+            // The defects of the largest products would show in the smaller ones, too.
+            if case.outputs * case.inputs * case.merge.rank > 20 << 20 {
+                continue;
+            }
+            let mutant = |change: fn(&mut Case)| {
+                let mut mutant = Case::new(&name);
+                change(&mut mutant);
+                digest(&mutant.merged(mutant.merge, mutant.outputs))
+            };
+            for (defect, digest) in [
+                ("no scale", mutant(|case| case.merge.scale = 1.0)),
+                ("scale of rsLoRA", mutant(|case| case.merge.scale = 3.0 / (case.merge.rank as f64).sqrt())),
+                ("scale before the product", mutant(scale_before)),
+                ("ranks in reverse", mutant(reverse_ranks)),
+                ("negative", mutant(|case| case.merge.scale = -case.merge.scale)),
+            ] {
+                // These change nothing, or not always, at rank 1, 3, 4 and 64.
+                let is_same = match defect {
+                    "scale of rsLoRA" | "ranks in reverse" => case.merge.rank == 1,
+                    "scale before the product" => case.merge.scale.log2().fract() == 0.0,
+                    _ => false,
+                };
+                assert!(is_same || digest != expected, "{name}: {defect}");
+            }
+        }
+    }
+
+    fn scale_before(case: &mut Case) {
+        let scale = case.merge.scale as f32;
+        case.b.iter_mut().for_each(|value| *value *= scale);
+        case.merge.scale = 1.0;
+    }
+
+    fn reverse_ranks(case: &mut Case) {
+        let rank = case.merge.rank;
+        case.b.chunks_mut(rank).for_each(|row| row.reverse());
+        case.a = case.a.chunks(case.inputs).rev().flatten().copied().collect();
+    }
+
+    /// Factors in mlx-lm's order of axes give the same weight.
+    #[test]
+    fn transposed_factors() {
+        let mut case = Case::new("768 512 64 lora");
+        let merged = case.merged(case.merge, 100);
+        let rank = case.merge.rank;
+        case.a = transposed(&case.a, case.inputs);
+        case.b = transposed(&case.b, rank);
+        assert_ne!(case.merged(case.merge, 100), merged);
+        assert_eq!(case.merged(MergeLora { is_transposed: true, ..case.merge }, 100), merged);
+    }
 }

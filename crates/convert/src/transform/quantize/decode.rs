@@ -62,7 +62,11 @@ mod tests {
     #[test]
     fn representable_values_come_back() {
         use QuantizationMode::{Affine, Mxfp4, Mxfp8, Nvfp4};
-        let codes = |top: usize| (0..64).map(|i| ((i * 37 + 5) % (top + 1)) as f32).collect::<Vec<_>>();
+        // Each group has both ends of the codes.
+        let codes = |top: usize| {
+            let code = |i: usize| [0, top, i * 37 % (top + 1)][if i % 32 < 2 { i % 32 } else { 2 }] as f32;
+            (0..64).map(code).collect::<Vec<_>>()
+        };
         let small = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0];
         let floats = |scale: f32| (0..64).map(|i| small[(i * 7 + 3) % 15] * scale).collect::<Vec<_>>();
         let bytes: Vec<f32> = (0..64).map(|i| [448.0, -0.5, 3.25, -240.0, 0.017578125][i % 5]).collect();
