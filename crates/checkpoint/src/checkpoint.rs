@@ -146,7 +146,7 @@ pub trait Checkpoint: Sync {
 /// [`CheckpointError::TensorLength`] if the bytes do not fill the shape.
 pub fn read_f32(checkpoint: &dyn Checkpoint, name: &str) -> Result<Vec<f32>> {
     let TensorInfo { dtype, shape } =
-        checkpoint.listing().tensors.get(name).ok_or_else(|| CheckpointError::no_such_tensor(name))?;
+        checkpoint.listing().tensor(name).ok_or_else(|| CheckpointError::no_such_tensor(name))?;
     let size = dtype.size().ok_or_else(|| CheckpointError::unsupported_dtype(name, dtype))?;
     let bytes = checkpoint.read(name)?;
     CheckpointError::check_length(name, shape, size, &bytes)?;
