@@ -100,11 +100,7 @@ impl Progress {
 ///
 /// # Errors
 /// [`CheckpointError`] if they cannot be read.
-pub fn open_source(
-    model: &HubModel,
-    key: Option<&str>,
-    adapter: &AdapterOptions,
-) -> Result<Source, CheckpointError> {
+pub fn open_source(model: &HubModel, key: Option<&str>, adapter: &AdapterOptions) -> Result<Source, CheckpointError> {
     let mut source = Source::open_with(&model.weights, key, adapter)?;
     if let Some(checked) = model.sha256().filter(|checked| checked.len() == source.files.len()) {
         source.trust_sha256(&combine_sha256(checked))?;

@@ -69,10 +69,12 @@ fn merged_weights_are_those_of_mlx_lm() {
 fn fan_in_fan_out_has_no_effect() {
     let scratch = Scratch::new();
     let model = TinyModel::new(&scratch);
-    let merged = tensors(&scratch, &model.path, &["--dtype", "f32", "--adapter", tiny::adapter("lora").to_str().unwrap()]);
+    let merged =
+        tensors(&scratch, &model.path, &["--dtype", "f32", "--adapter", tiny::adapter("lora").to_str().unwrap()]);
     let other = model.adapter(&scratch, "lora", |config| config["fan_in_fan_out"] = true.into());
     let output = scratch.path("fan.safetensors");
-    let run = crate::scratch::mert_convert(&model.path, &output, &["--dtype", "f32", "--adapter", other.to_str().unwrap()]);
+    let run =
+        crate::scratch::mert_convert(&model.path, &output, &["--dtype", "f32", "--adapter", other.to_str().unwrap()]);
     assert!(run.code == 0 && run.stdout.contains("`fan_in_fan_out` is true, which PEFT ignores"), "{}", run.stderr);
     assert_eq!(tiny::read(&output), merged);
 }
@@ -111,7 +113,8 @@ fn the_kept_part_is_the_projection_of_what_is_stored() {
     let folder = model.adapter_without_config(&scratch, "dora");
     let base_of = |dtype| tensors(&scratch, &base(), &["--dtype", dtype]);
     for (dtype, alpha) in [("f32", "1e-4"), ("bf16", "0.004"), ("f16", "0.004")] {
-        let options = ["--dtype", dtype, "--adapter", folder.to_str().unwrap(), "--lora-alpha", alpha, "--json", "--force"];
+        let options =
+            ["--dtype", dtype, "--adapter", folder.to_str().unwrap(), "--lora-alpha", alpha, "--json", "--force"];
         let report: serde_json::Value = serde_json::from_str(&scratch.convert(&model.path, &options)).unwrap();
         let stored = tiny::read(&scratch.path("out.safetensors"));
         let exact = tensors(&scratch, &model.path, &[&["--dtype", "f32"], &options[2..6]].concat());

@@ -73,8 +73,10 @@ fn changed(scratch: &Scratch, change: impl FnOnce(&mut Vec<(String, Tensor)>)) -
         .filter_map(|(name, tensor)| Some((name.strip_prefix("adapter_model.safetensors:")?.to_string(), tensor)))
         .collect();
     change(&mut tensors);
-    let bytes: Vec<Vec<u8>> =
-        tensors.iter().map(|(_, tensor)| tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect()).collect();
+    let bytes: Vec<Vec<u8>> = tensors
+        .iter()
+        .map(|(_, tensor)| tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect())
+        .collect();
     let views = tensors.iter().zip(&bytes).map(|((name, tensor), bytes)| {
         (name, TensorView::new(safetensors::Dtype::F32, tensor.shape.clone(), bytes).unwrap())
     });
@@ -91,7 +93,10 @@ const Q1: &str = "base_model.model.encoder.layers.1.attention.q_proj";
 #[test]
 fn tensors_that_do_not_fit() {
     let tensor = |shape: &[usize]| Tensor { shape: shape.to_vec(), values: vec![0.5; shape.iter().product()] };
-    refused_tensors(|t| t.retain(|(name, _)| !name.contains("1.attention.q_proj.lora_B")), &["no `lora_B`", "incomplete"]);
+    refused_tensors(
+        |t| t.retain(|(name, _)| !name.contains("1.attention.q_proj.lora_B")),
+        &["no `lora_B`", "incomplete"],
+    );
     refused_tensors(|t| named(t, "q_proj.lora_A").1 = tensor(&[192]), &["lora_A", "[192]", "two axes"]);
     refused_tensors(|t| named(t, "q_proj.lora_B").1 = tensor(&[64, 5]), &["lora_B", "[64, 5]", "rank 3"]);
     // A layer of another size, with factors that fit each other.
@@ -111,9 +116,13 @@ fn tensors_that_do_not_fit() {
             }
         }
     };
-    let words = ["changes no tensor of the checkpoint", "layers.21.attention.q_proj", "the nearest is", "another model's"];
+    let words =
+        ["changes no tensor of the checkpoint", "layers.21.attention.q_proj", "the nearest is", "another model's"];
     refused_tensors(rename("base_model.model.encoder.layers.21.attention.q_proj"), &words);
-    refused_tensors(rename("base_model.model.genre_head"), &["if it is of a head", "--drop base_model.model.genre_head"]);
+    refused_tensors(
+        rename("base_model.model.genre_head"),
+        &["if it is of a head", "--drop base_model.model.genre_head"],
+    );
     let convolution = "base_model.model.feature_extractor.conv_layers.1.conv";
     refused_tensors(rename(convolution), &["not a linear layer"]);
     let twice = "base_model.model.teacher.encoder.layers.0.attention.q_proj";

@@ -115,6 +115,11 @@ impl Source {
         digest(&self.checkpoint.files(), cancelled)
     }
 
+    /// The files of the adapter that is to be merged; none for one in the checkpoint itself.
+    pub fn adapter_files(&self) -> Vec<PathBuf> {
+        self.checkpoint.adapter_files().iter().map(|file| file.path().to_path_buf()).collect()
+    }
+
     /// The SHA-256 of the adapter's file in hexadecimal; `None` without an adapter, for one in the checkpoint itself, and if
     /// `cancelled` is set before it is known.
     pub fn adapter_sha256(&self, cancelled: &AtomicBool) -> Option<String> {
