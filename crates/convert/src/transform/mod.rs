@@ -5,13 +5,18 @@
 mod cast;
 mod finite;
 mod fuse_weight_norm;
+mod linear_quantize;
 mod narrow;
+mod pack_bits;
+mod palettize;
 mod span;
 mod transpose;
 
 pub use self::cast::Cast;
 pub use self::finite::check_finite;
 pub use self::fuse_weight_norm::FuseWeightNorm;
+pub use self::linear_quantize::{CodeType, LinearCodes, LinearQuantize};
 pub use self::narrow::narrow;
+pub use self::palettize::{Histogram, Palette, Palettize};
 pub use self::span::Span;
 pub use self::transpose::Transpose;
