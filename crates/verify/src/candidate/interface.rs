@@ -61,6 +61,11 @@ pub trait Candidate {
     /// The device or engine that runs the model, as reports show it.
     fn runs_on(&self) -> String;
 
+    /// The forms in which compressed weights are stored, such as `72 weights int8 per channel`; `None` without any.
+    fn compression(&self) -> Option<String> {
+        None
+    }
+
     /// The element type in which the model computes.
     fn arithmetic(&self) -> Dtype;
 
