@@ -390,9 +390,13 @@ fn the_plan_accounts_for_every_tensor_and_writes_nothing() {
     assert_eq!(plan["prefix"], "model.mert_model.");
     let steps = plan["steps"].as_array().unwrap();
     assert_eq!(steps.len(), 49);
-    let fused = steps.iter().find(|s| s["output"] == "encoder.pos_conv_embed.conv.weight").unwrap();
-    assert_eq!(fused["input"]["weight_norm"]["fuse"]["dim"], 2);
-    assert_eq!(fused["transpose"]["axes"], serde_json::json!([0, 2, 1]));
+    let fused = steps.iter().find(|s| s["name"] == "encoder.pos_conv_embed.conv.weight").unwrap();
+    let chain = serde_json::json!([
+        { "fuse_weight_norm": { "dim": 2 } },
+        { "transpose": { "axes": [0, 2, 1] } },
+        { "cast": { "from": "F32", "to": "f16" } },
+    ]);
+    assert_eq!((&fused["chain"], fused["inputs"].as_array().unwrap().len()), (&chain, 2));
     let dropped: Vec<_> = plan["dropped"].as_array().unwrap().iter().map(|d| d["name"].as_str().unwrap()).collect();
     assert_eq!(
         dropped,

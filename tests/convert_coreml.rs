@@ -219,14 +219,14 @@ fn a_plan_that_the_program_does_not_follow_is_refused() {
     };
     assert_eq!(program(&plan, "all"), Ok(209));
     let mut more = plan.clone();
-    more.steps.push(Step { output: "encoder.layers.6.attention.surprise.weight".into(), ..plan.steps[0].clone() });
+    more.steps.push(Step { name: "encoder.layers.6.attention.surprise.weight".into(), ..plan.steps[0].clone() });
     assert!(
         program(&more, "all").unwrap_err().contains("would leave out `encoder.layers.6.attention.surprise.weight`")
     );
     // The layers above the highest are not needed.
     assert_eq!(program(&more, "6"), Ok(113));
     let mut fewer = plan.clone();
-    fewer.steps.retain(|step| step.output != "encoder.layers.3.layer_norm.weight");
+    fewer.steps.retain(|step| step.name != "encoder.layers.3.layer_norm.weight");
     assert!(program(&fewer, "6").unwrap_err().contains("needs a weight `encoder.layers.3.layer_norm.weight`"));
 }
 

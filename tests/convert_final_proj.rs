@@ -48,7 +48,7 @@ fn the_plan_shows_it() {
     let plan = &serde_json::from_str::<Value>(&run.stdout).unwrap()["plan"];
     assert_eq!(plan["final_proj"], 20);
     let steps = plan["steps"].as_array().unwrap();
-    assert!(steps.iter().any(|step| step["output"] == "final_proj.weight" && step["role"] == "linear"));
+    assert!(steps.iter().any(|step| step["name"] == "final_proj.weight" && step["role"] == "linear"));
 }
 
 #[test]

@@ -91,7 +91,7 @@ impl ConversionCache {
         let template = "{bar:32} {bytes}/{total_bytes}  {wide_msg}";
         let bar = progress_bar(Some(plan.byte_len() as u64), template, !messages.bar);
         let progress = |step: &Step| {
-            bar.set_message(step.output.clone());
+            bar.set_message(step.name.clone());
             bar.inc(step.byte_len() as u64);
         };
         // A file that is there is not the conversion: it is damaged.

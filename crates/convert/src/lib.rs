@@ -24,7 +24,7 @@
 //! - [`write`](mod@write): the output formats, a module for each.
 //! - `execute/`: the execution of a step.
 //! - `plan/`: the plan, as data.
-//! - `target/`: the programs for which models are written.
+//! - `targets/`: the programs for which models are written.
 //! - [`transform`]: the changes that a tensor can undergo, one small type for each.
 //! - `error/`: the errors, the problems that one error lists, and advice.
 
@@ -38,7 +38,7 @@ pub mod write;
 pub use error::{ConvertError, Problem};
 pub use plan::{
     ConfigOrigin, Dropped, Evidence, LayerCut, Plan, PlanOptions, PlannedPreprocessor, PreprocessorOptions,
-    PreprocessorOrigin, Recognized, Step, StepInput,
+    PreprocessorOrigin, QuantizeOptions, Recognized, Step, StepInput,
 };
 pub use targets::{MODEL_FOLDER_FILES, MODEL_WEIGHTS, Target};
 

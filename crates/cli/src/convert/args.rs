@@ -9,6 +9,8 @@ use mert_arch::{ConfigField, Dtype, LayerSelection, Layout};
 use mert_convert::Target;
 use mert_convert::write::{CoreMlOptions, DeploymentTarget, InputLengths};
 
+use crate::quantize_args::QuantizeArgs;
+
 /// Converts a PyTorch checkpoint of MERT, HuBERT or a relative for MLX, candle, Core ML or another program.
 ///
 /// Weight norm is fused, Conv1d weights are transposed for the target, and every tensor of the checkpoint is accounted for.
@@ -85,7 +87,9 @@ pub(crate) struct Args {
     /// because the output's SHA-256 is not computed
     #[arg(long, short, conflicts_with = "json")]
     pub(super) quiet: bool,
-    // Last: what follows would be listed under its heading.
+    // Last: what follows would be listed under their headings.
+    #[command(flatten)]
+    pub(super) quantization: QuantizeArgs,
     #[command(flatten)]
     pub(super) coreml: CoreMlArgs,
 }
@@ -99,7 +103,7 @@ pub(super) enum Head {
 }
 
 /// A parser of values with fixed names, which clap lists in the help text and in errors.
-fn one_of<T: FromStr<Err = String> + Clone + Send + Sync + 'static>(
+pub(super) fn one_of<T: FromStr<Err = String> + Clone + Send + Sync + 'static>(
     names: Vec<&'static str>,
 ) -> impl TypedValueParser<Value = T> {
     PossibleValuesParser::new(names).try_map(|name| name.parse::<T>())

@@ -69,6 +69,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let options = PlanOptions {
         target: args.target,
         layout,
+        quantize: args.quantization.options().map_err(anyhow::Error::msg)?,
         dtype: args.dtype.unwrap_or_else(|| args.target.map_or(Dtype::F16, Target::default_dtype)),
         config_file: args.config.clone(),
         config_set: args.set.clone(),
@@ -142,7 +143,7 @@ fn convert(
     let bar = progress_bar(Some(length), "{bar:32} {bytes}/{total_bytes}  {wide_msg}", args.quiet);
     let threads = rayon::ThreadPoolBuilder::new().num_threads(args.threads.map_or(0, usize::from)).build()?;
     let on_step = |step: &Step| {
-        bar.set_message(step.output.clone());
+        bar.set_message(step.name.clone());
         bar.inc(step.byte_len() as u64);
     };
     let written = threads.install(|| match program {

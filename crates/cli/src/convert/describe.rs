@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use comfy_table::{Table, presets};
-use mert_arch::{KnownCheckpoint, known_by_sha256, printable_line};
+use mert_arch::{Encoding, KnownCheckpoint, Quantization, known_by_sha256, printable_line};
+use mert_convert::transform::{Transform, Transpose};
 use mert_convert::write::{CoreMlProgram, Written};
 use mert_convert::{ConfigOrigin, MODEL_FOLDER_FILES, Plan, PlannedPreprocessor, Step, StepInput, Target};
 use mert_hub::HubModel;
@@ -120,12 +121,9 @@ pub(super) fn describe_plan(
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(["input", "output", "shape", "steps"]);
     for step in &plan.steps {
-        let (output, shape) = (step.output.clone(), format!("{:?}", step.shape));
-        let input = match step.names_in_file.is_empty() {
-            true => step.input.keys().join(" + "),
-            false => step.names_in_file.join(" + "),
-        };
-        table.add_row([input, output, shape, describe_step(step, &plan.prefix)]);
+        let (output, shape) = (step.name.clone(), format!("{:?}", step.shape));
+        let input = step.inputs.iter().map(StepInput::shown).collect::<Vec<_>>().join(" + ");
+        table.add_row([input, output, shape, describe_step(step)]);
     }
     for (what, reason) in dropped(plan) {
         table.add_row([&what, "–", "", &format!("dropped: {reason}")]);
@@ -142,35 +140,28 @@ fn describe_known(known: &KnownCheckpoint) -> String {
 }
 
 /// The transforms of a step.
-fn describe_step(step: &Step, prefix: &str) -> String {
-    let mut transforms = Vec::new();
-    match &step.input {
-        StepInput::Tensor(_) if !step.names_in_file.is_empty() => {
-            if step.names_in_file.iter().any(|name| *name != step.output) {
-                transforms.push("renamed".to_string());
-            }
+fn describe_step(step: &Step) -> String {
+    let transforms: Vec<String> = step.chain.iter().map(describe_transform).collect();
+    let reason = step.left_unquantized.as_ref().map(|reason| format!(" (not quantized: {reason})"));
+    transforms.join(", ") + &reason.unwrap_or_default()
+}
+
+fn describe_transform(transform: &Transform) -> String {
+    match transform {
+        Transform::Rename(rename) => match rename.removed_prefix() {
+            Some(prefix) => format!("prefix {} removed", printable_line(prefix)),
+            None => "renamed".into(),
+        },
+        Transform::FuseWeightNorm(fuse) => format!("weight norm (dim {}) fused", fuse.dim),
+        Transform::WeightNormDirection(fuse) => format!("direction of weight norm (dim {})", fuse.dim),
+        Transform::WeightNormMagnitude(fuse) => {
+            format!("norms of the fused weight (dim {}), which is its own direction", fuse.dim)
         }
-        StepInput::Tensor(name) if *name == step.output => {}
-        StepInput::Tensor(name) if *name == format!("{prefix}{}", step.output) => {
-            transforms.push(format!("prefix {prefix} removed"));
-        }
-        StepInput::Tensor(_) => transforms.push("renamed".into()),
-        StepInput::Direction { fuse, .. } => transforms.push(format!("direction of weight norm (dim {})", fuse.dim)),
-        StepInput::Norms { fuse, .. } => {
-            transforms.push(format!("norms of the fused weight (dim {}), which is its own direction", fuse.dim));
-        }
-        StepInput::WeightNorm { fuse, .. } => transforms.push(format!("weight norm (dim {}) fused", fuse.dim)),
+        Transform::Transpose(Transpose { axes: [a, b, c] }) => format!("transposed ({a}, {b}, {c})"),
+        Transform::Cast(cast) if cast.from.name() == cast.to.name() => format!("{} kept", cast.to),
+        Transform::Cast(cast) => format!("{} → {}", cast.from.name(), cast.to),
+        Transform::Quantize(quantize) => format!("quantized {}", quantize.quantization),
     }
-    if let Some(transpose) = &step.transpose {
-        let [a, b, c] = transpose.axes;
-        transforms.push(format!("transposed ({a}, {b}, {c})"));
-    }
-    if step.cast.from.name() == step.cast.to.name() {
-        transforms.push(format!("{} kept", step.cast.to));
-    } else {
-        transforms.push(format!("{} → {}", step.cast.from.name(), step.cast.to));
-    }
-    transforms.join(", ")
 }
 
 /// The number and size of the output's tensors.
@@ -185,7 +176,8 @@ fn summary(plan: &Plan, program: Option<&CoreMlProgram<'_>>) -> String {
             format!("{count} tensors, {size:.1} MB, {}{above}; {dropped} dropped\n{}\n", plan.dtype, program.summary())
         }
         None => {
-            let (count, size) = (plan.steps.len() + plan.counters.len(), megabytes(plan.byte_len()));
+            let outputs: usize = plan.steps.iter().map(|step| step.outputs.len()).sum();
+            let (count, size) = (outputs + plan.counters.len(), megabytes(plan.byte_len()));
             let purpose = match plan.target {
                 Some(target) => format!("for {target}"),
                 None => format!("layout {}", plan.layout),
@@ -194,9 +186,24 @@ fn summary(plan: &Plan, program: Option<&CoreMlProgram<'_>>) -> String {
                 true => format!("a folder with {}\n", MODEL_FOLDER_FILES.join(", ")),
                 false => String::new(),
             };
-            format!("{count} tensors, {size:.1} MB, {purpose}, {}; {dropped} dropped\n{files}", plan.dtype)
+            let (encoding, dtype) = (describe_quantization(plan), plan.dtype);
+            format!("{count} tensors, {size:.1} MB, {purpose}, {dtype}{encoding}; {dropped} dropped\n{files}")
         }
     }
+}
+
+/// The quantized layers, by their encoding: " with 72 linear layers in 4-bit g64 and 1 in 8-bit g64".
+fn describe_quantization(plan: &Plan) -> String {
+    let mut counts: BTreeMap<Quantization, usize> = BTreeMap::new();
+    for step in &plan.steps {
+        if let Encoding::Quantized { quantization, .. } = step.encoding() {
+            *counts.entry(quantization).or_default() += 1;
+        }
+    }
+    let mut counts = counts.into_iter();
+    let Some((quantization, count)) = counts.next() else { return String::new() };
+    let first = format!(" with {count} linear layers in {quantization}");
+    counts.fold(first, |text, (quantization, count)| text + &format!(", {count} in {quantization}"))
 }
 
 /// The result: the source, the licence, the dropped tensors, the output and a summary.

@@ -3,6 +3,7 @@
 mod args;
 mod command;
 mod describe;
+mod quantize_args;
 
 use std::process::ExitCode;
 

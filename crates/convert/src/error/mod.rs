@@ -99,6 +99,17 @@ pub enum ConvertError {
     /// There is no configuration, and the tensors' shapes do not imply one.
     #[error(transparent)]
     Infer(#[from] InferError),
+    /// A pattern of linear layers matches none.
+    #[error(
+        "{option} {pattern}: no linear layer of the model matches; give the path of a module, such as \
+         encoder.layers.0.attention.q_proj, in which * stands for any characters"
+    )]
+    UnusedPattern {
+        /// The option.
+        option: &'static str,
+        /// The pattern.
+        pattern: String,
+    },
     /// Entries of the encoder are not tensors.
     #[error("the checkpoint holds other objects in place of tensors:{}", list(.problems))]
     NotTensors {
@@ -223,6 +234,32 @@ pub enum ConvertError {
         expected: usize,
         /// The number of magnitudes.
         found: usize,
+    },
+    /// A group of values needs a scale that cannot be stored.
+    #[error(
+        "tensor `{name}` holds values from {} to {} in the group at index {index:?}, {reason}; weights of a healthy model \
+         never are like that: save the checkpoint again from one, or leave this layer in the float type",
+        decimal((*.min).into()), decimal((*.max).into())
+    )]
+    QuantizationRange {
+        /// The tensor.
+        name: String,
+        /// The index of the group's first value.
+        index: Vec<usize>,
+        /// The group's smallest value.
+        min: f32,
+        /// The group's largest value.
+        max: f32,
+        /// The reason, as a clause.
+        reason: &'static str,
+    },
+    /// Values to quantize are not whole rows of whole groups.
+    #[error("tensor `{name}` cannot be quantized: {reason}")]
+    QuantizationShape {
+        /// The tensor.
+        name: String,
+        /// What was found and what was expected, as a clause.
+        reason: String,
     },
     /// A program does not have the model or an option.
     #[error("--for {target}: `{field}` is {found}, but {reason}")]

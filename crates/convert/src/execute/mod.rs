@@ -1,99 +1,76 @@
 //! The execution of a plan's steps: one tensor, a piece of it at a time.
+//!
+//! - this file: the run of a chain over the pieces of a tensor.
+//! - `input.rs`: a tensor of the checkpoint; `values.rs`: the values of a step; `norms.rs`: those of a weight norm.
+//! - `encode.rs`: the bytes that are stored.
 
+mod encode;
 mod input;
 mod norms;
+mod values;
 
 use std::ops::Range;
 
 use mert_checkpoint::Checkpoint;
 
-use self::input::Input;
-use self::norms::{execute_norms, squares};
-use crate::plan::{Step, StepInput};
-use crate::transform::Span;
+use self::encode::Encode;
+use self::norms::execute_norms;
+use self::values::Values;
+use crate::plan::Step;
+use crate::transform::{Span, Transform};
 use crate::{ConvertError, Result};
 
 /// The number of values in a piece: the values that pass from one transform to the next stay in the second-level cache.
 const PIECE: usize = 1 << 15;
 
-/// Runs one step and passes the little-endian, row-major bytes of its output to `sink` in pieces, in order. The transforms
-/// apply in the order fuse, transpose, cast.
+/// A receiver of the bytes to store: the index in [`Step::outputs`], and bytes that follow those that it got before.
+pub(crate) type Sink<'a> = dyn FnMut(usize, &[u8]) -> Result<()> + 'a;
+
+/// Runs one step and passes the little-endian, row-major bytes of its outputs to `sink` in pieces, in order.
 ///
-/// A piece is 32 768 values, or one row of the outermost axis if the step reorders values within a row and rows are
-/// longer.
+/// A piece is 32 768 values, or one row if the step works on whole rows and they are longer: rows of the outermost axis where
+/// values are reordered within them, and of the innermost where they are quantized.
 ///
 /// # Errors
 /// [`ConvertError`] if an input cannot be read, is not finite, or overflows the output's dtype; errors of `sink`. `sink` may
 /// have received some pieces before.
-pub(crate) fn execute(
-    step: &Step,
-    checkpoint: &dyn Checkpoint,
-    sink: &mut dyn FnMut(&[u8]) -> Result<()>,
-) -> Result<()> {
-    let (mut scratch, mut fused, mut moved, mut bytes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let to = step.cast.to;
-    let (input, fuse) = match &step.input {
-        StepInput::Tensor(name) => (Input::open(checkpoint, name)?, None),
-        StepInput::Norms { v, fuse } => return execute_norms(step, v, fuse, checkpoint, sink),
-        StepInput::Direction { v, fuse } => {
-            let v = Input::open(checkpoint, v)?;
-            fuse.norms(v.name, &squares(fuse, &v, to, &mut scratch)?)?;
-            (v, None)
-        }
-        StepInput::WeightNorm { g, v, fuse } => {
-            let g = Input::open(checkpoint, g)?;
-            let magnitudes = g.wide_values(0..g.len());
-            g.check_finite(&(0..g.len()), &magnitudes)?;
-            let v = Input::open(checkpoint, v)?;
-            let squares = squares(fuse, &v, to, &mut scratch)?;
-            let scales = fuse.scales(v.name, &magnitudes, &squares)?;
-            (v, Some((fuse, scales)))
-        }
+pub(crate) fn execute(step: &Step, checkpoint: &dyn Checkpoint, sink: &mut Sink<'_>) -> Result<()> {
+    if let Some(Transform::WeightNormMagnitude(fuse)) = step.chain.first() {
+        return execute_norms(step, fuse, checkpoint, sink);
+    }
+    let mut values = Values::open(step, checkpoint)?;
+    let shape = values.shape();
+    let transpose = step.transpose();
+    let mut encode = Encode::new(step);
+    let unit = match transpose {
+        Some(transpose) if transpose.keeps_rows() => row_len(shape),
+        Some(_) => values.len(),
+        // One of the two is 1: weight norm is on convolutions, and linear layers are quantized.
+        None => values.unit().max(encode.unit()),
     };
-    let unit = match &step.transpose {
-        Some(transpose) if transpose.keeps_rows() => row_len(input.shape),
-        Some(_) => input.len(),
-        None if fuse.is_some() => taps_len(input.shape),
-        None => 1,
-    };
-    let mut overflow = None;
-    for range in pieces(input.len(), unit) {
-        let values = match &fuse {
-            None => input.values(range.clone(), to, &mut scratch),
-            Some((fuse, scales)) if input.is_wide() => {
-                fuse.apply(input.shape, range.start, scales, &input.wide_values(range.clone()), to, &mut fused);
-                &fused
-            }
-            Some((fuse, scales)) => {
-                let values = input.values(range.clone(), to, &mut scratch);
-                fuse.apply(input.shape, range.start, scales, values, to, &mut fused);
-                &fused
-            }
-        };
-        let ordered = match &step.transpose {
+    let (mut moved, mut overflow) = (Vec::new(), None);
+    for range in pieces(values.len(), unit) {
+        let piece = values.piece(range.clone());
+        let ordered = match transpose {
             Some(transpose) => {
-                let mut shape = input.shape.to_vec();
+                let mut shape = shape.to_vec();
                 if let (true, Some(rows)) = (transpose.keeps_rows(), shape.first_mut()) {
                     *rows = range.len() / unit.max(1);
                 }
-                transpose.apply(&shape, values, &mut moved);
+                transpose.apply(&shape, piece, &mut moved);
                 &moved
             }
-            None => values,
+            None => piece,
         };
-        let span = Span { tensor: &step.output, shape: &step.shape, start: range.start };
-        match step.cast.apply(span, ordered, &mut bytes) {
-            Ok(()) if overflow.is_none() => sink(&bytes)?,
+        let span = Span { tensor: &step.name, shape: &step.shape, start: range.start };
+        match encode.apply(span, ordered) {
+            Ok(()) if overflow.is_none() => encode.pass_to(sink)?,
             Ok(()) => {}
             Err(mut error) => {
                 // A NaN or an infinity, here or in a later piece, explains more than a value that overflows.
-                if input.is_wide() {
-                    input.check_finite(&range, &input.wide_values(range.clone()))?;
-                } else {
-                    input.check_finite(&range, values)?;
-                }
-                if let (ConvertError::Overflow { value, .. }, None) = (&mut error, &fuse) {
-                    *value = input.original(range, to, *value).unwrap_or(*value);
+                values.check_finite(&range)?;
+                if let ConvertError::Overflow { value, .. } = &mut error {
+                    *value = values.original(range, *value).unwrap_or(*value);
                 }
                 overflow.get_or_insert(error);
             }

@@ -4,7 +4,7 @@ use mert_arch::Dtype;
 use mert_checkpoint::Checkpoint;
 
 use super::input::Input;
-use super::{pieces, taps_len};
+use super::{Sink, pieces, taps_len};
 use crate::Result;
 use crate::plan::Step;
 use crate::transform::{FuseWeightNorm, Span, narrow};
@@ -26,19 +26,18 @@ pub(super) fn squares(fuse: &FuseWeightNorm, v: &Input<'_>, to: Dtype, scratch: 
     Ok(squares)
 }
 
-/// Passes the norms of the tensor `v` to `sink`, as the magnitude with which it is its own direction.
+/// Passes the norms of the step's input to `sink`, as the magnitude with which it is its own direction.
 pub(super) fn execute_norms(
     step: &Step,
-    v: &str,
     fuse: &FuseWeightNorm,
     checkpoint: &dyn Checkpoint,
-    sink: &mut dyn FnMut(&[u8]) -> Result<()>,
+    sink: &mut Sink<'_>,
 ) -> Result<()> {
-    let v = Input::open(checkpoint, v)?;
-    let to = step.cast.to;
+    let v = Input::open(checkpoint, &step.inputs[0].key)?;
+    let to = step.cast().to;
     let norms = fuse.norms(v.name, &squares(fuse, &v, to, &mut Vec::new())?)?;
     let norms: Vec<f32> = norms.into_iter().map(|norm| narrow(norm, to)).collect();
     let mut bytes = Vec::new();
-    step.cast.apply(Span { tensor: &step.output, shape: &step.shape, start: 0 }, &norms, &mut bytes)?;
-    sink(&bytes)
+    step.cast().apply(Span { tensor: &step.name, shape: &step.shape, start: 0 }, &norms, &mut bytes)?;
+    sink(0, &bytes)
 }

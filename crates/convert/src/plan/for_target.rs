@@ -25,6 +25,15 @@ pub(super) fn layout(config: &Config, preprocessor: &PlannedPreprocessor, option
         found: refusal.found,
         reason: refusal.reason,
     })?;
+    if options.quantize.is_some() {
+        return Err(ConvertError::Target {
+            target: target.name(),
+            field: "--quantize",
+            found: "quantized linear layers".into(),
+            reason: "its loader reads floats only; leave it out, or convert without --for for this toolkit and MLX"
+                .into(),
+        });
+    }
     let inputs = [
         ("sampling_rate", "--sampling-rate HZ", &preprocessor.sampling_rate_origin),
         ("do_normalize", "--do-normalize true|false", &preprocessor.do_normalize_origin),
@@ -70,7 +79,7 @@ impl Plan {
             dtype: self.dtype,
             preprocessor: self.preprocessor.preprocessor,
             final_proj: self.final_proj,
-            masked_spec_embed: self.steps.iter().any(|step: &Step| step.output == MASKED_SPEC_EMBED),
+            masked_spec_embed: self.steps.iter().any(|step: &Step| step.name == MASKED_SPEC_EMBED),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! - `config.rs`, `preprocessor.rs`: the configuration and the audio input, each with its origin.
 //! - `head.rs`: the head that is kept on request; `positional_weight.rs`: the weight under weight norm.
 //! - `recognized.rs`: how the family was recognized; `layer_cut.rs`: the cut of a ContentVec before its conditional layers.
+//! - `quantization.rs`: the encoding of each tensor.
 //! - `for_target.rs`: the checks and additions of a plan for another program.
 //! - `other_encoder.rs`: tensors inside the encoder that show another architecture.
 
@@ -18,27 +19,28 @@ mod other_encoder;
 mod planner;
 mod positional_weight;
 mod preprocessor;
+mod quantization;
 mod recognized;
 mod step;
 
 use std::collections::BTreeMap;
 
 use mert_arch::{
-    Config, ConfigField, Dtype, KnownCheckpoint, Layout, Metadata, TARGET_KEY, final_proj_inventory, inventory,
-    known_by_sha256, printable_line,
+    Config, ConfigField, Dtype, KnownCheckpoint, Layout, Metadata, QuantizationConfig, TARGET_KEY,
+    final_proj_inventory, inventory, known_by_sha256, printable_line,
 };
 use mert_checkpoint::{
     CheckpointError, Listing, NEGATED_VIEW, OtherObject, Prefix, Source, TensorOrigin, find_prefix, is_in_encoder,
     modified_weights,
 };
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 pub use self::config::ConfigOrigin;
 use self::config::{FoundConfig, find_config};
 use self::drop_pattern::is_dropped;
 use self::head::FinalProj;
 pub use self::layer_cut::LayerCut;
-pub use self::options::{PlanOptions, PreprocessorOptions};
+pub use self::options::{PlanOptions, PreprocessorOptions, QuantizeOptions};
 use self::other_encoder::other_encoder;
 use self::planner::Planner;
 pub use self::preprocessor::{PlannedPreprocessor, PreprocessorOrigin};
@@ -75,8 +77,11 @@ pub struct Plan {
     pub final_proj: Option<usize>,
     /// The output's layout.
     pub layout: Layout,
-    /// The output's element type.
+    /// The element type of what is not quantized, and of the scales and biases of what is.
     pub dtype: Dtype,
+    /// The quantization of the linear layers; `None` if none is quantized.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "quantization_value")]
+    pub quantization: Option<QuantizationConfig>,
     /// The dictionary that holds the model; empty for the file's root.
     pub state_dict: String,
     /// The prefix of the Hugging Face names in the keys.
@@ -147,13 +152,20 @@ impl Plan {
             steps.extend(final_proj_inventory(&config, *size).iter().filter_map(|spec| planner.head(prefix, spec)));
         }
         let final_proj = final_proj.map(|head| head.size);
-        steps.sort_by(|a, b| a.output.cmp(&b.output));
+        if let Some(quantize) = &options.quantize {
+            let specs: Vec<_> = steps.iter().map(|step: &Step| step.spec()).collect();
+            if let Some((option, pattern)) = quantize.unused(&specs) {
+                return Err(ConvertError::UnusedPattern { option, pattern });
+            }
+        }
+        steps.sort_by(|a, b| a.name.cmp(&b.name));
         let (dropped, problems) = planner.finish(&config);
         if !problems.is_empty() {
             return Err(ConvertError::Mismatch { config: config_origin.to_string(), problems });
         }
         let state_dict = listing.state_dict.clone();
         let PlanOptions { target, dtype, .. } = *options;
+        let quantization = options.quantize.as_ref().and_then(|options| quantization::config(&steps, options));
         let (other_objects, unwrapped) = (listing.other_objects.clone(), !listing.wrapped.is_empty());
         let config_set = options.config_set.iter().map(ConfigField::to_string).collect();
         let identity = identity_note(listing, &prefix);
@@ -173,6 +185,7 @@ impl Plan {
             final_proj,
             layout,
             dtype,
+            quantization,
             state_dict,
             prefix,
             other_objects,
@@ -190,7 +203,7 @@ impl Plan {
         Metadata {
             layout: self.layout,
             dtype: self.dtype,
-            quantization: None,
+            quantization: self.quantization.clone(),
             config: self.config.clone(),
             config_inferred: matches!(self.config_origin, ConfigOrigin::Inferred { .. }),
             config_set: self.config_set.clone(),
@@ -225,6 +238,10 @@ impl Plan {
     pub fn byte_len(&self) -> usize {
         self.steps.iter().map(Step::byte_len).sum()
     }
+}
+
+fn quantization_value<S: Serializer>(config: &Option<QuantizationConfig>, serializer: S) -> Result<S::Ok, S::Error> {
+    config.as_ref().map(QuantizationConfig::to_value).serialize(serializer)
 }
 
 /// A note that a layer was filled in, which the model of the file does not have.

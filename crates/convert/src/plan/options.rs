@@ -1,8 +1,9 @@
 //! The options of a plan.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use mert_arch::{ConfigField, Dtype, Layout};
+use mert_arch::{ConfigField, Dtype, Layout, Quantization, QuantizationMode};
 
 use crate::targets::Target;
 
@@ -13,8 +14,10 @@ pub struct PlanOptions {
     pub target: Option<Target>,
     /// The order of the axes of Conv1d weights in a file of this toolkit. A target decides its own.
     pub layout: Layout,
-    /// The output's element type.
+    /// The element type of what is not quantized, and of the scales and biases of what is.
     pub dtype: Dtype,
+    /// The quantization of linear layers; `None` leaves all of them in `dtype`.
+    pub quantize: Option<QuantizeOptions>,
     /// The `config.json` to use instead of the one found with the checkpoint.
     pub config_file: Option<PathBuf>,
     /// Configuration fields that override those of the file or those that would be assumed.
@@ -27,6 +30,32 @@ pub struct PlanOptions {
     pub keep_final_proj: bool,
     /// Names of tensors to leave out; a trailing `*` matches any ending.
     pub drop: Vec<String>,
+}
+
+/// The linear layers to quantize, and how. A pattern is a module's path such as `encoder.layers.0.attention.q_proj`, in which
+/// `*` stands for any characters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuantizeOptions {
+    /// The quantization of the layers that `layers` does not name.
+    pub default: Quantization,
+    /// Patterns of the layers to quantize; all of them if there is none.
+    pub only: Vec<String>,
+    /// Patterns of the layers to leave in the float type.
+    pub skip: Vec<String>,
+    /// The quantization of single layers, by path; `None` for one that stays in the float type.
+    pub layers: BTreeMap<String, Option<Quantization>>,
+}
+
+impl Default for QuantizeOptions {
+    /// MLX's default, 4 bits in groups of 64, for every linear layer.
+    fn default() -> Self {
+        QuantizeOptions {
+            default: QuantizationMode::Affine.default_quantization(),
+            only: Vec::new(),
+            skip: Vec::new(),
+            layers: BTreeMap::new(),
+        }
+    }
 }
 
 /// Overrides of the preprocessor by the user.
@@ -46,6 +75,7 @@ impl Default for PlanOptions {
             target: None,
             layout: Layout::Mlx,
             dtype: Dtype::F16,
+            quantize: None,
             config_file: None,
             config_set: Vec::new(),
             preprocessor: PreprocessorOptions::default(),

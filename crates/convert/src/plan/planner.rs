@@ -3,16 +3,17 @@
 use std::collections::BTreeSet;
 
 use mert_arch::naming::{NameTable, NamingScheme, Variant};
-use mert_arch::{Config, Layout, Role, TensorSpec, inventory, printable_line, training_only_reason};
+use mert_arch::{Config, Encoding, Layout, Role, TensorSpec, inventory, printable_line, training_only_reason};
 use mert_checkpoint::{Listing, SourceDtype, is_in_encoder, nearest};
 
 use super::drop_pattern::is_dropped;
 use super::layer_cut::LayerCut;
 use super::options::PlanOptions;
+use super::quantization::{self, Choice};
 use super::step::{Dropped, Step, StepInput};
 use crate::Problem;
 use crate::targets::WeightNormForm;
-use crate::transform::{Cast, Transpose};
+use crate::transform::{Cast, Quantize, Rename, Transform, Transpose};
 
 /// The matching of tensors: steps use up the listing, and the tensors left over must have a reason to be dropped.
 pub(super) struct Planner<'a> {
@@ -103,13 +104,13 @@ impl<'a> Planner<'a> {
     /// The step for a tensor of a head, whose name in the checkpoint begins with `prefix`.
     pub(super) fn head(&mut self, prefix: &str, spec: &TensorSpec) -> Option<Step> {
         let (key, dtype) = self.take_key(format!("{prefix}{}", spec.name), &spec.shape, spec.role)?;
-        Some(self.finish_step(spec, StepInput::Tensor(key), dtype))
+        Some(self.finish_step(spec, vec![(key, dtype)], None))
     }
 
     /// The step for a tensor that is one tensor in the checkpoint, too.
     fn plain(&mut self, spec: &TensorSpec) -> Option<Step> {
         let (key, dtype) = self.take(&spec.name, &spec.shape, spec.role)?;
-        Some(self.finish_step(spec, StepInput::Tensor(key), dtype))
+        Some(self.finish_step(spec, vec![(key, dtype)], None))
     }
 
     /// Marks a tensor of the encoder as used, if it is there with the right shape and a usable dtype.
@@ -149,24 +150,40 @@ impl<'a> Planner<'a> {
         Some((key, info.dtype.clone()))
     }
 
-    /// The step that turns `input` into a tensor of the output.
-    pub(super) fn finish_step(&self, spec: &TensorSpec, input: StepInput, from: SourceDtype) -> Step {
+    /// The step that turns tensors of the checkpoint into one of the output; `first` is the transform that makes one of
+    /// several, or another of one.
+    pub(super) fn finish_step(
+        &self,
+        spec: &TensorSpec,
+        inputs: Vec<(String, SourceDtype)>,
+        first: Option<Transform>,
+    ) -> Step {
         let PlanOptions { target, dtype, .. } = *self.options;
-        let layout = self.layout;
-        let keys = input.keys();
-        let is_renamed = keys.iter().any(|key| self.listing.renamed.contains_key(*key));
-        let named = keys.iter().filter(|_| is_renamed).map(|key| self.listing.name_in_file(key));
-        let names_in_file = named.collect();
-        Step {
-            output: target.map_or_else(|| spec.name.clone(), |target| target.class().name(&spec.name)),
-            shape: layout.shape_from_torch(spec.role, &spec.shape),
-            role: spec.role,
-            names_in_file,
-            input,
-            input_shape: spec.shape.clone(),
-            transpose: layout.permutation_from_torch(spec.role).map(|axes| Transpose { axes }),
-            cast: Cast { from, to: dtype },
+        let from = common_dtype(&inputs);
+        let input = |(key, dtype): (String, SourceDtype)| {
+            let name_in_file = self.listing.renamed.contains_key(&key).then(|| self.listing.name_in_file(&key));
+            StepInput { key, dtype, name_in_file }
+        };
+        let inputs: Vec<StepInput> = inputs.into_iter().map(input).collect();
+        let name = target.map_or_else(|| spec.name.clone(), |target| target.class().name(&spec.name));
+        let shape = self.layout.shape_from_torch(spec.role, &spec.shape);
+        let mut chain = Vec::new();
+        match (first, &inputs[..]) {
+            (Some(first), _) => chain.push(first),
+            (None, [input]) if input.shown() != name => {
+                chain.push(Transform::Rename(Rename { from: input.shown().into(), to: name.clone() }));
+            }
+            (None, _) => {}
         }
+        let axes = self.layout.permutation_from_torch(spec.role);
+        chain.extend(axes.map(|axes| Transform::Transpose(Transpose { axes })));
+        chain.push(Transform::Cast(Cast { from, to: dtype }));
+        let Choice { encoding, left_unquantized } = quantization::choose(spec, dtype, self.options.quantize.as_ref());
+        if let Encoding::Quantized { quantization, float } = encoding {
+            chain.push(Transform::Quantize(Quantize { quantization, float }));
+        }
+        let outputs = encoding.stored_tensors(&name, &shape);
+        Step { name, shape, role: spec.role, inputs, input_shape: spec.shape.clone(), chain, outputs, left_unquantized }
     }
 
     /// The dropped tensors and all problems, after a step was requested for each tensor of the model.
@@ -219,6 +236,16 @@ impl Planner<'_> {
         training_only(self.scheme, self.prefix, name).map(str::to_string).or_else(|| {
             (outside && self.options.prefix.is_some()).then(|| format!("outside the prefix `{}`", self.prefix))
         })
+    }
+}
+
+/// The type that holds the values of all inputs exactly.
+fn common_dtype(inputs: &[(String, SourceDtype)]) -> SourceDtype {
+    let mut dtypes = inputs.iter().map(|(_, dtype)| dtype);
+    match dtypes.next() {
+        Some(first) if dtypes.all(|dtype| dtype == first) => first.clone(),
+        _ if inputs.iter().any(|(_, dtype)| *dtype == SourceDtype::F64) => SourceDtype::F64,
+        _ => SourceDtype::F32,
     }
 }
 

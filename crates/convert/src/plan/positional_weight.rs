@@ -5,10 +5,10 @@ use mert_arch::{Role, TensorSpec, weight_norm};
 use mert_checkpoint::SourceDtype;
 
 use super::planner::Planner;
-use super::step::{Step, StepInput};
+use super::step::Step;
 use crate::Problem;
 use crate::targets::WeightNormForm;
-use crate::transform::FuseWeightNorm;
+use crate::transform::{FuseWeightNorm, Transform};
 
 /// A tensor of the checkpoint: its key and type.
 type Found = (String, SourceDtype);
@@ -67,15 +67,9 @@ impl Planner<'_> {
     /// The step for one weight.
     fn fused(&self, spec: &TensorSpec, weight: &Weight) -> Step {
         match weight {
-            Weight::Fused((key, dtype)) => self.finish_step(spec, StepInput::Tensor(key.clone()), dtype.clone()),
-            Weight::Factors { g: (g, g_dtype), v: (v, v_dtype) } => {
-                let is_wide = *g_dtype == SourceDtype::F64 || *v_dtype == SourceDtype::F64;
-                let dtype = match g_dtype == v_dtype {
-                    true => v_dtype.clone(),
-                    false if is_wide => SourceDtype::F64,
-                    false => SourceDtype::F32,
-                };
-                self.finish_step(spec, StepInput::WeightNorm { g: g.clone(), v: v.clone(), fuse: FUSE }, dtype)
+            Weight::Fused(weight) => self.finish_step(spec, vec![weight.clone()], None),
+            Weight::Factors { g, v } => {
+                self.finish_step(spec, vec![g.clone(), v.clone()], Some(Transform::FuseWeightNorm(FUSE)))
             }
         }
     }
@@ -87,12 +81,15 @@ impl Planner<'_> {
         let named =
             |name: &str, shape: &[usize]| TensorSpec { name: name.into(), shape: shape.to_vec(), role: spec.role };
         let (magnitude, direction) = (named(names.g, &magnitude_shape(spec)), named(names.v, &spec.shape));
-        let (g, g_dtype, (v, v_dtype)) = match weight {
-            Weight::Factors { g: (g, g_dtype), v } => (StepInput::Tensor(g.clone()), g_dtype, v),
-            Weight::Fused(v) => (StepInput::Norms { v: v.0.clone(), fuse: FUSE }, &v.1, v),
+        let (g, computed, v) = match weight {
+            Weight::Factors { g, v } => (g, None, v),
+            Weight::Fused(v) => (v, Some(Transform::WeightNormMagnitude(FUSE)), v),
         };
-        let v = StepInput::Direction { v: v.clone(), fuse: FUSE };
-        [self.finish_step(&magnitude, g, g_dtype.clone()), self.finish_step(&direction, v, v_dtype.clone())]
+        let checked = Some(Transform::WeightNormDirection(FUSE));
+        [
+            self.finish_step(&magnitude, vec![g.clone()], computed),
+            self.finish_step(&direction, vec![v.clone()], checked),
+        ]
     }
 }
 

@@ -1,78 +1,98 @@
-//! The steps of a plan, one for each tensor of the output.
+//! The steps of a plan, one for each tensor of the model.
 
-use mert_arch::Role;
-use serde::Serialize;
+use mert_arch::{Dtype, Encoding, Role, StoredTensor, TensorSpec};
+use mert_checkpoint::SourceDtype;
+use serde::{Serialize, Serializer};
 
-use crate::transform::{Cast, FuseWeightNorm, Transpose};
+use crate::transform::{Cast, Quantize, Transform, Transpose};
 
-/// The input of a step.
+/// A tensor of the checkpoint that a step reads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StepInput {
-    /// A single tensor, by its key in the checkpoint.
-    Tensor(String),
-    /// The two factors of a weight norm, by their keys.
-    WeightNorm {
-        /// The magnitude's key.
-        g: String,
-        /// The direction's key.
-        v: String,
-        /// The fusion into one weight.
-        fuse: FuseWeightNorm,
-    },
-    /// The direction of a weight norm, by its key. Its norms are checked, since a program divides by them.
-    Direction {
-        /// The direction's key.
-        v: String,
-        /// The fusion that the program will do.
-        fuse: FuseWeightNorm,
-    },
-    /// The norms of a fused weight, as the magnitude with which the weight itself is the direction.
-    Norms {
-        /// The weight's key.
-        v: String,
-        /// The fusion that the program will do.
-        fuse: FuseWeightNorm,
-    },
+pub struct StepInput {
+    /// The key: the name in the checkpoint, in Hugging Face's scheme.
+    pub key: String,
+    /// The element type.
+    #[serde(serialize_with = "dtype_name")]
+    pub dtype: SourceDtype,
+    /// The name in the file, if the file has another scheme; for a tensor that is filled in, a description.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name_in_file: Option<String>,
+}
+
+fn dtype_name<S: Serializer>(dtype: &SourceDtype, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(dtype.name())
 }
 
 impl StepInput {
-    /// The keys of the tensors that the step reads.
-    pub fn keys(&self) -> Vec<&str> {
-        match self {
-            StepInput::Tensor(name) => vec![name],
-            StepInput::Direction { v, .. } | StepInput::Norms { v, .. } => vec![v],
-            StepInput::WeightNorm { g, v, .. } => vec![g, v],
-        }
+    /// The name in the file.
+    pub fn shown(&self) -> &str {
+        self.name_in_file.as_deref().unwrap_or(&self.key)
     }
 }
 
-/// The treatment of one tensor of the output: read, fuse, transpose and cast, in this order.
+/// The treatment of one tensor of the model: the tensors that are read, the changes in their order, and the tensors that are
+/// stored.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Step {
-    /// The output's name: the Hugging Face name without prefix, or the target's name of the tensor.
-    pub output: String,
-    /// The output's shape, in the output's layout.
+    /// The tensor's name: the Hugging Face name without prefix, or the target's name of the tensor.
+    pub name: String,
+    /// The tensor's shape, in the output's layout.
     pub shape: Vec<usize>,
     /// The tensor's role in the model.
     pub role: Role,
     /// The tensors that are read.
-    pub input: StepInput,
-    /// The names of these tensors in the file, where they are others; for one that is filled in, a description.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub names_in_file: Vec<String>,
-    /// The output's shape in PyTorch's order.
+    pub inputs: Vec<StepInput>,
+    /// The tensor's shape in PyTorch's order.
     pub input_shape: Vec<usize>,
-    /// The transposition, if the layout orders this tensor differently from PyTorch.
-    pub transpose: Option<Transpose>,
-    /// The change of element type.
-    pub cast: Cast,
+    /// The changes, in their order. There is a [`Transform::Cast`] in every chain.
+    pub chain: Vec<Transform>,
+    /// The tensors that are stored: one, or the parts of a quantized weight.
+    pub outputs: Vec<StoredTensor>,
+    /// The reason why the tensor is not quantized in a model that is, as a clause.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_unquantized: Option<String>,
 }
 
 impl Step {
-    /// The number of bytes of the output.
+    /// The change of element type.
+    pub fn cast(&self) -> &Cast {
+        let cast = self.chain.iter().find_map(|transform| match transform {
+            Transform::Cast(cast) => Some(cast),
+            _ => None,
+        });
+        // The planner ends every chain in a cast, before a quantization.
+        const NONE: &Cast = &Cast { from: SourceDtype::F32, to: Dtype::F32 };
+        cast.unwrap_or(NONE)
+    }
+
+    /// The transposition, if the layout orders this tensor differently from PyTorch.
+    pub fn transpose(&self) -> Option<&Transpose> {
+        self.chain.iter().find_map(|transform| match transform {
+            Transform::Transpose(transpose) => Some(transpose),
+            _ => None,
+        })
+    }
+
+    /// The form in which the tensor is stored.
+    pub fn encoding(&self) -> Encoding {
+        let quantize = self.chain.iter().find_map(|transform| match transform {
+            Transform::Quantize(quantize) => Some(quantize),
+            _ => None,
+        });
+        match quantize {
+            Some(&Quantize { quantization, float }) => Encoding::Quantized { quantization, float },
+            None => Encoding::Float(self.cast().to),
+        }
+    }
+
+    /// The tensor in PyTorch's order.
+    pub(super) fn spec(&self) -> TensorSpec {
+        TensorSpec { name: self.name.clone(), shape: self.input_shape.clone(), role: self.role }
+    }
+
+    /// The number of bytes that are stored.
     pub fn byte_len(&self) -> usize {
-        self.shape.iter().product::<usize>() * self.cast.to.size()
+        self.outputs.iter().map(StoredTensor::byte_len).sum()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The changes that a tensor can undergo, one small type for each, and the checks of its values.
 //!
-//! They work on pieces of a tensor. The order in which a step applies them is that in `execute/`.
+//! They work on pieces of a tensor. `execute/` runs a chain of them.
 
 mod cast;
 mod finite;
@@ -9,8 +9,12 @@ mod linear_quantize;
 mod narrow;
 mod pack_bits;
 mod palettize;
+mod quantize;
+mod rename;
 mod span;
 mod transpose;
+
+use serde::Serialize;
 
 pub use self::cast::Cast;
 pub use self::finite::check_finite;
@@ -18,5 +22,27 @@ pub use self::fuse_weight_norm::FuseWeightNorm;
 pub use self::linear_quantize::{CodeType, LinearCodes, LinearQuantize};
 pub use self::narrow::narrow;
 pub use self::palettize::{Histogram, Palette, Palettize};
+pub use self::quantize::{Quantize, QuantizedRows};
+pub use self::rename::Rename;
 pub use self::span::Span;
 pub use self::transpose::Transpose;
+
+/// One change in the chain of a step.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Transform {
+    /// Another name.
+    Rename(Rename),
+    /// One weight from the magnitude and the direction of a weight norm.
+    FuseWeightNorm(FuseWeightNorm),
+    /// The direction of a weight norm as it is. Its norms are checked, since a program divides by them.
+    WeightNormDirection(FuseWeightNorm),
+    /// The norms of a fused weight, as the magnitude with which the weight itself is the direction.
+    WeightNormMagnitude(FuseWeightNorm),
+    /// Another order of the axes.
+    Transpose(Transpose),
+    /// Another element type.
+    Cast(Cast),
+    /// Packed codes, with scales for groups of values.
+    Quantize(Quantize),
+}

@@ -1,11 +1,12 @@
 //! The writer of safetensors files (<https://github.com/huggingface/safetensors#format>): parallel, with the same bytes on
 //! any number of threads.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 
-use mert_arch::{Dtype, KNOWN_CHECKPOINTS};
+use mert_arch::KNOWN_CHECKPOINTS;
 use mert_checkpoint::{Source, read_header};
 use mert_fs::{AtomicFile, FsError, MappedFile, Writeback};
 use serde::Serialize;
@@ -70,15 +71,31 @@ pub(super) fn write_file(
     .map_err(|source| FsError::write(output, source))?
 }
 
-/// The plan's tensors in its order, the first of them at `start`.
+/// The plan's tensors in its order, and their positions in a file whose data begins at `start`.
 fn output_tensors(plan: &Plan, start: usize) -> Vec<OutputTensor<'_>> {
-    let mut offset = start;
-    let place = |step| {
-        let tensor = OutputTensor { step, rows: None, stored: plan.dtype, offset };
-        offset += tensor.byte_len();
-        tensor
+    let place = |(step, offsets): (_, Vec<usize>)| OutputTensor {
+        step,
+        rows: None,
+        stored: plan.dtype,
+        offsets: offsets.into_iter().map(|offset| start + offset).collect(),
     };
-    plan.steps.iter().map(place).collect()
+    plan.steps.iter().zip(data_offsets(plan)).map(place).collect()
+}
+
+/// The positions of each step's outputs after the counters: wider elements come first, so that all are aligned, and then
+/// the order is that of the names, as in files of the `safetensors` crate.
+fn data_offsets(plan: &Plan) -> Vec<Vec<usize>> {
+    let mut offsets: Vec<Vec<usize>> = plan.steps.iter().map(|step| vec![0; step.outputs.len()]).collect();
+    let outputs = plan.steps.iter().enumerate();
+    let mut order: Vec<_> =
+        outputs.flat_map(|(i, step)| step.outputs.iter().enumerate().map(move |(j, output)| (i, j, output))).collect();
+    order.sort_by_key(|(_, _, output)| (Reverse(output.dtype.size()), &output.name));
+    let mut end = 0;
+    for (i, j, output) in order {
+        offsets[i][j] = end;
+        end += output.byte_len();
+    }
+    offsets
 }
 
 #[derive(Serialize)]
@@ -122,15 +139,12 @@ fn header_json(plan: &Plan, metadata: &BTreeMap<String, String>) -> Vec<u8> {
         entries.insert(counter, HeaderEntry { dtype: "I64", shape: &[], data_offsets: [offset, end] });
         offset = end;
     }
-    for step in &plan.steps {
-        let end = offset + step.byte_len();
-        let dtype = match step.cast.to {
-            Dtype::F16 => "F16",
-            Dtype::Bf16 => "BF16",
-            Dtype::F32 => "F32",
-        };
-        entries.insert(&step.output, HeaderEntry { dtype, shape: &step.shape, data_offsets: [offset, end] });
-        offset = end;
+    for (step, offsets) in plan.steps.iter().zip(data_offsets(plan)) {
+        for (output, start) in step.outputs.iter().zip(offsets) {
+            let data_offsets = [offset + start, offset + start + output.byte_len()];
+            let entry = HeaderEntry { dtype: output.dtype.name(), shape: &output.shape, data_offsets };
+            entries.insert(&output.name, entry);
+        }
     }
 
     #[derive(Serialize)]
@@ -155,13 +169,15 @@ fn check_header(plan: &Plan, metadata: &BTreeMap<String, String>, file: &MappedF
         return Err("its metadata differs".into());
     }
     let tensors = header.tensors();
-    let expected = plan.steps.len() + plan.counters.len();
+    let outputs = || plan.steps.iter().flat_map(|step| &step.outputs);
+    let expected = outputs().count() + plan.counters.len();
     if tensors.len() != expected {
         return Err(format!("it has {} tensors, expected {expected}", tensors.len()));
     }
-    for step in &plan.steps {
-        if tensors.get(&step.output).is_none_or(|found| found.shape != step.shape) {
-            return Err(format!("tensor `{}` is missing or of another shape", step.output));
+    for output in outputs() {
+        let found = tensors.get(&output.name);
+        if found.is_none_or(|found| found.shape != output.shape || found.dtype.to_string() != output.dtype.name()) {
+            return Err(format!("tensor `{}` is missing or of another shape or type", output.name));
         }
     }
     Ok(())

@@ -7,34 +7,47 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use half::f16;
-use mert_arch::Dtype;
+use mert_arch::{Dtype, StoredTensor};
 use mert_checkpoint::Source;
 use mert_fs::{FsError, MappedFile, Writeback, write_all_at};
 use rayon::prelude::*;
 
-use crate::execute::execute;
+use crate::execute::{Sink, execute};
 use crate::plan::Step;
 use crate::{ConvertError, Result};
 
-/// A tensor of the output and its position in the file.
+/// A tensor of the model and the positions in the file of the tensors that store it.
 #[derive(Debug, Clone)]
 pub(super) struct OutputTensor<'p> {
     pub(super) step: &'p Step,
     /// The rows of the step's output that are stored, in order; `None` for all of them once.
     pub(super) rows: Option<Arc<[usize]>>,
-    /// The stored element type: the step's, or f32, to which any type is widened exactly.
+    /// The stored float type: the step's, or f32, to which any type is widened exactly.
     pub(super) stored: Dtype,
-    /// The position of the first byte in the file.
-    pub(super) offset: usize,
+    /// The position of the first byte in the file of each of the step's outputs.
+    pub(super) offsets: Vec<usize>,
 }
 
 impl OutputTensor<'_> {
-    /// The range of the tensor's bytes in the file.
-    pub(super) fn range(&self) -> Range<usize> {
-        self.offset..self.offset + self.byte_len()
+    /// The ranges in the file of the stored tensors.
+    pub(super) fn ranges(&self) -> Vec<Range<usize>> {
+        let lengths = self.stored_tensors().into_iter().map(|tensor| tensor.byte_len());
+        self.offsets.iter().zip(lengths).map(|(&offset, length)| offset..offset + length).collect()
     }
 
-    /// The shape of the stored tensor.
+    /// The stored tensors.
+    pub(super) fn stored_tensors(&self) -> Vec<StoredTensor> {
+        let mut tensors = self.step.outputs.clone();
+        if self.is_widened() {
+            tensors.iter_mut().for_each(|tensor| tensor.dtype = self.stored.into());
+        }
+        if let Some(rows) = &self.rows {
+            tensors.iter_mut().filter_map(|tensor| tensor.shape.first_mut()).for_each(|first| *first = rows.len());
+        }
+        tensors
+    }
+
+    /// The shape of the tensor with the stored rows.
     pub(super) fn shape(&self) -> Vec<usize> {
         let mut shape = self.step.shape.clone();
         if let (Some(first), Some(rows)) = (shape.first_mut(), &self.rows) {
@@ -45,35 +58,39 @@ impl OutputTensor<'_> {
 
     /// The number of bytes in the file.
     pub(super) fn byte_len(&self) -> usize {
-        self.shape().iter().product::<usize>() * self.stored.size()
+        self.stored_tensors().iter().map(StoredTensor::byte_len).sum()
+    }
+
+    fn is_widened(&self) -> bool {
+        self.stored != self.step.cast().to
     }
 
     /// Runs the step and passes the bytes to store to `sink`, in pieces, in order.
-    pub(super) fn execute(&self, source: &Source, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    pub(super) fn execute(&self, source: &Source, sink: &mut Sink<'_>) -> Result<()> {
         let Some(rows) = &self.rows else {
             return self.execute_whole(source, sink);
         };
         let mut table = Vec::new();
-        self.execute_whole(source, &mut |bytes| {
+        self.execute_whole(source, &mut |_, bytes| {
             table.extend_from_slice(bytes);
             Ok(())
         })?;
         let row_len = self.step.shape.iter().skip(1).product::<usize>() * self.stored.size();
         let stored: Vec<u8> = rows.iter().flat_map(|row| &table[row * row_len..][..row_len]).copied().collect();
-        sink(&stored)
+        sink(0, &stored)
     }
 
-    fn execute_whole(&self, source: &Source, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
-        if self.stored == self.step.cast.to {
+    fn execute_whole(&self, source: &Source, sink: &mut Sink<'_>) -> Result<()> {
+        if !self.is_widened() {
             return execute(self.step, source.checkpoint(), sink);
         }
-        debug_assert!(self.step.cast.to == Dtype::F16 && self.stored == Dtype::F32);
+        debug_assert!(self.step.cast().to == Dtype::F16 && self.stored == Dtype::F32);
         let mut widened = Vec::new();
-        execute(self.step, source.checkpoint(), &mut |bytes| {
+        execute(self.step, source.checkpoint(), &mut |output, bytes| {
             widened.clear();
             widened
                 .extend(bytes.as_chunks().0.iter().flat_map(|&half| f16::from_le_bytes(half).to_f32().to_le_bytes()));
-            sink(&widened)
+            sink(output, &widened)
         })
     }
 }
@@ -128,34 +145,37 @@ fn write_tensors(
     on_step: &(dyn Fn(&Step) + Sync),
 ) -> Result<()> {
     let whole_tensor = Mutex::new(());
-    let write = |tensor: &OutputTensor<'_>| -> Result<u32> {
-        let in_place = tensor.step.input.keys().iter().all(|key| source.checkpoint().is_in_place(key));
+    let write = |tensor: &OutputTensor<'_>| -> Result<Vec<u32>> {
+        let mut keys = tensor.step.inputs.iter().map(|input| input.key.as_str());
+        let in_place = keys.all(|key| source.checkpoint().is_in_place(key));
         let _guard = (!in_place).then(|| whole_tensor.lock().unwrap_or_else(PoisonError::into_inner));
-        let (mut checksum, mut offset) = (crc32fast::Hasher::new(), tensor.offset);
-        tensor.execute(source, &mut |bytes| {
+        let mut ends: Vec<_> = tensor.offsets.iter().map(|&offset| (crc32fast::Hasher::new(), offset)).collect();
+        tensor.execute(source, &mut |output, bytes| {
+            let (checksum, offset) = &mut ends[output];
             checksum.update(bytes);
-            target.write_at(bytes, offset)?;
-            offset += bytes.len();
+            target.write_at(bytes, *offset)?;
+            *offset += bytes.len();
             target.writeback.wrote(bytes.len() as u64);
             Ok(())
         })?;
         on_step(tensor.step);
-        Ok(checksum.finalize())
+        Ok(ends.into_iter().map(|(checksum, _)| checksum.finalize()).collect())
     };
-    let mut checksums = vec![0u32; tensors.len()];
+    let mut checksums = vec![Vec::new(); tensors.len()];
     let error = tensors
         .par_iter()
         .zip(&mut checksums)
         .with_max_len(1)
-        .find_map_first(|(tensor, checksum)| write(tensor).map(|found| *checksum = found).err());
+        .find_map_first(|(tensor, checksums)| write(tensor).map(|found| *checksums = found).err());
     if let Some(error) = error {
         return Err(error);
     }
 
     let written = target.reopen()?;
-    let differs = |(tensor, checksum): (&OutputTensor<'_>, &u32)| {
-        let found = written.range(tensor.range()).map(|bytes| crc32fast::hash(&bytes));
-        (found != Some(*checksum)).then(|| format!("tensor `{}` has a different checksum", tensor.step.output))
+    let differs = |(tensor, checksums): (&OutputTensor<'_>, &Vec<u32>)| {
+        let differs = |(range, checksum)| written.range(range).map(|bytes| crc32fast::hash(&bytes)) != Some(checksum);
+        let at = tensor.ranges().into_iter().zip(checksums.iter().copied()).position(differs)?;
+        Some(format!("tensor `{}` has a different checksum", tensor.step.outputs[at].name))
     };
     match tensors.par_iter().zip(&checksums).find_map_first(differs) {
         Some(reason) => Err(ConvertError::read_back(target.output, reason)),

@@ -39,13 +39,13 @@ pub(super) struct Blob<'p> {
 impl<'p> Blob<'p> {
     /// The position of the next record.
     pub(super) fn end(&self) -> usize {
-        self.tensor().range().end.next_multiple_of(ALIGNMENT)
+        (self.record + RECORD_LEN + self.tensor().byte_len()).next_multiple_of(ALIGNMENT)
     }
 
     /// The tensor and its position in the file.
     pub(super) fn tensor(&self) -> OutputTensor<'p> {
         let rows = self.rows.clone();
-        OutputTensor { step: self.step, rows, stored: self.stored, offset: self.record + RECORD_LEN }
+        OutputTensor { step: self.step, rows, stored: self.stored, offsets: vec![self.record + RECORD_LEN] }
     }
 
     /// The tensor's record.
@@ -57,7 +57,7 @@ impl<'p> Blob<'p> {
         record[0..4].copy_from_slice(&SENTINEL.to_le_bytes());
         record[4..8].copy_from_slice(&dtype.to_le_bytes());
         record[8..16].copy_from_slice(&(tensor.byte_len() as u64).to_le_bytes());
-        record[16..24].copy_from_slice(&(tensor.offset as u64).to_le_bytes());
+        record[16..24].copy_from_slice(&((self.record + RECORD_LEN) as u64).to_le_bytes());
         record
     }
 }

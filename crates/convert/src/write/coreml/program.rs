@@ -43,6 +43,9 @@ pub fn coreml_program<'p>(plan: &'p Plan, options: &CoreMlOptions) -> Result<Cor
     if plan.layout != Layout::Torch {
         return Err(ConvertError::core_ml("its weights are in PyTorch's order; leave --layout out"));
     }
+    if plan.quantization.is_some() {
+        return Err(ConvertError::core_ml("MLX's quantization has no counterpart there; leave --quantize out"));
+    }
     let samples = options.lengths.in_samples(config, plan.preprocessor.preprocessor.sampling_rate)?;
     let layers =
         options.layers.resolve(config.num_hidden_states()).map_err(|e| ConvertError::core_ml(e.to_string()))?;

@@ -54,7 +54,7 @@ pub(super) struct Finished<'p> {
 impl<'p> Graph<'p> {
     /// An empty program for a target over the plan's weights; `blob_start` is the position of the first record of the blob file.
     pub(super) fn new(steps: &'p [Step], blob_start: usize, target: DeploymentTarget) -> Self {
-        let steps = steps.iter().map(|step| (step.output.as_str(), step)).collect();
+        let steps = steps.iter().map(|step| (step.name.as_str(), step)).collect();
         Graph {
             target,
             operations: Vec::new(),
@@ -77,7 +77,7 @@ impl<'p> Graph<'p> {
         }
         let inline = self.inline.iter().map(|weight| weight.tensor.step);
         let used: BTreeSet<&str> =
-            self.blobs.iter().map(|blob| blob.step).chain(inline).map(|step| step.output.as_str()).collect();
+            self.blobs.iter().map(|blob| blob.step).chain(inline).map(|step| step.name.as_str()).collect();
         if let Some(unused) = self.steps.keys().find(|name| needed(name) && !used.contains(*name)) {
             return Err(format!("a package of this model cannot be written: its program would leave out `{unused}`"));
         }
