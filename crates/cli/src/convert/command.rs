@@ -70,6 +70,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         target: args.target,
         layout,
         quantize: args.quantization.options().map_err(anyhow::Error::msg)?,
+        compress: args.coreml.compression()?,
         dtype: args.dtype.unwrap_or_else(|| args.target.map_or(Dtype::F16, Target::default_dtype)),
         config_file: args.config.clone(),
         config_set: args.set.clone(),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use comfy_table::{Table, presets};
 use mert_arch::{Encoding, KnownCheckpoint, Quantization, known_by_sha256, printable_line};
-use mert_convert::transform::{Transform, Transpose};
+use mert_convert::transform::{LinearQuantize, Transform, Transpose};
 use mert_convert::write::{CoreMlProgram, Written};
 use mert_convert::{ConfigOrigin, MODEL_FOLDER_FILES, Plan, PlannedPreprocessor, Step, StepInput, Target};
 use mert_hub::HubModel;
@@ -120,10 +120,11 @@ pub(super) fn describe_plan(
 ) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(["input", "output", "shape", "steps"]);
+    let left = if plan.compression.is_some() { "not compressed" } else { "not quantized" };
     for step in &plan.steps {
         let (output, shape) = (step.name.clone(), format!("{:?}", step.shape));
         let input = step.inputs.iter().map(StepInput::shown).collect::<Vec<_>>().join(" + ");
-        table.add_row([input, output, shape, describe_step(step)]);
+        table.add_row([input, output, shape, describe_step(step, left)]);
     }
     for (what, reason) in dropped(plan) {
         table.add_row([&what, "–", "", &format!("dropped: {reason}")]);
@@ -139,10 +140,10 @@ fn describe_known(known: &KnownCheckpoint) -> String {
     format!("published    {name}{revision}\nlicence      {}, which the output inherits\n", known.license)
 }
 
-/// The transforms of a step.
-fn describe_step(step: &Step) -> String {
+/// The transforms of a step, and the reason why the tensor is left as it is.
+fn describe_step(step: &Step, left: &str) -> String {
     let transforms: Vec<String> = step.chain.iter().map(describe_transform).collect();
-    let reason = step.left_unquantized.as_ref().map(|reason| format!(" (not quantized: {reason})"));
+    let reason = step.left_unquantized.as_ref().map(|reason| format!(" ({left}: {reason})"));
     transforms.join(", ") + &reason.unwrap_or_default()
 }
 
@@ -161,6 +162,10 @@ fn describe_transform(transform: &Transform) -> String {
         Transform::Cast(cast) if cast.from.name() == cast.to.name() => format!("{} kept", cast.to),
         Transform::Cast(cast) => format!("{} → {}", cast.from.name(), cast.to),
         Transform::Quantize(quantize) => format!("quantized {}", quantize.quantization),
+        Transform::LinearQuantize(LinearQuantize { codes, block }) => {
+            format!("compressed to {}, {block} to a scale", codes.name())
+        }
+        Transform::Palettize(palettize) => format!("compressed to {}-bit indices into a palette", palettize.bits),
     }
 }
 
@@ -173,7 +178,12 @@ fn summary(plan: &Plan, program: Option<&CoreMlProgram<'_>>) -> String {
             let (count, size) = (program.tensor_count(), megabytes(program.byte_len()));
             let above = plan.steps.len() - count;
             let above = if above > 0 { format!(", {above} above the highest layer left out") } else { String::new() };
-            format!("{count} tensors, {size:.1} MB, {}{above}; {dropped} dropped\n{}\n", plan.dtype, program.summary())
+            let compressed = describe_compression(plan, program);
+            format!(
+                "{count} tensors, {size:.1} MB, {}{compressed}{above}; {dropped} dropped\n{}\n",
+                plan.dtype,
+                program.summary()
+            )
         }
         None => {
             let outputs: usize = plan.steps.iter().map(|step| step.outputs.len()).sum();
@@ -190,6 +200,12 @@ fn summary(plan: &Plan, program: Option<&CoreMlProgram<'_>>) -> String {
             format!("{count} tensors, {size:.1} MB, {purpose}, {dtype}{encoding}; {dropped} dropped\n{files}")
         }
     }
+}
+
+/// The compressed layers: " with 73 linear layers in int8 per channel".
+fn describe_compression(plan: &Plan, program: &CoreMlProgram<'_>) -> String {
+    let count = program.compressed_count();
+    plan.compression.map(|compression| format!(" with {count} linear layers in {compression}")).unwrap_or_default()
 }
 
 /// The quantized layers, by their encoding: " with 72 linear layers in 4-bit g64 and 1 in 8-bit g64".

@@ -45,4 +45,8 @@ pub enum Transform {
     Cast(Cast),
     /// Packed codes, with scales for groups of values.
     Quantize(Quantize),
+    /// Codes of a Core ML package, with scales for blocks of values.
+    LinearQuantize(LinearQuantize),
+    /// Indices of a Core ML package into a table of values.
+    Palettize(Palettize),
 }

@@ -41,7 +41,9 @@ pub(super) fn describe(dims: &[usize], counts: &[usize]) -> String {
         ([channels, ..], [first, rest @ ..]) if first == channels && rest.iter().all(|&count| count == 1) => {
             "per channel".into()
         }
-        ([_, inputs, ..], [_, second, rest @ ..]) if *second > 1 && rest.iter().all(|&count| count == 1) => {
+        ([channels, inputs, ..], [first, second, rest @ ..])
+            if first == channels && rest.iter().all(|&count| count == 1) =>
+        {
             format!("in blocks of {}", inputs / second)
         }
         _ => format!("in blocks {counts:?}"),
