@@ -31,12 +31,14 @@
 
 pub mod candidate;
 mod check;
+mod encoding;
 mod error;
 pub mod fixture;
 pub mod gate;
 pub mod gate_file;
 pub mod metrics;
 pub mod npz;
+pub mod quantized;
 pub mod reference;
 pub mod report;
 pub mod signal;
@@ -44,6 +46,7 @@ mod tolerance;
 mod tracks;
 
 pub use check::{Check, Original};
+pub use encoding::ModelEncoding;
 pub use error::VerifyError;
 pub use reference::Reference;
 pub use tolerance::{Limits, Tolerance, ToleranceOverride, Tolerances};
