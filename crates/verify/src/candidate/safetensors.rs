@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
-use mert_arch::{Dtype, Metadata, TensorSpec};
+use mert_arch::{Dtype, Metadata, TensorSpec, WEIGHT_FILES};
 use mert_runtime::{ConvertedFile, DeviceKind, Model};
 use ndarray::{ArrayView3, Axis};
 
@@ -40,7 +40,8 @@ impl SafetensorsFile {
     }
 }
 
-/// Finds the converted file that a model argument names: the file itself, or `model.safetensors` in a folder.
+/// Finds the converted file that a model argument names: the file itself, or `model.safetensors` in a folder or
+/// the index of its shards.
 ///
 /// # Errors
 /// [`VerifyError::Options`] for a Core ML package, and for a folder without such a file.
@@ -56,12 +57,12 @@ pub fn converted_file(path: &Path) -> Result<PathBuf> {
     if !path.is_dir() {
         return Ok(path.to_path_buf());
     }
-    let file = path.join("model.safetensors");
-    if !file.exists() {
+    // One file, or the index of shards.
+    let found = WEIGHT_FILES[..2].iter().map(|name| path.join(name)).find(|file| file.exists());
+    found.ok_or_else(|| {
         let reason = "it has no model.safetensors; convert a checkpoint with mert-convert first";
-        return Err(VerifyError::options(path, reason));
-    }
-    Ok(file)
+        VerifyError::options(path, reason)
+    })
 }
 
 /// The encoding of a converted model's weights, according to its metadata.
