@@ -68,6 +68,9 @@ for model in mert-tiny stable-layer-norm deepnorm; do
   done
 done
 scripts/check/mlx.sh "${pairs[@]}" | tee "$converted/log"
+scripts/check/mlx.sh --run scripts/fixtures/make_quantized.py --check
+scripts/check/mlx.sh --run scripts/check/mlx_quantized.py "$target/release" | tee "$converted/quantized.log"
+quantized="$(grep -c '^  ok ' "$converted/quantized.log")"
 
 step "a full-size checkpoint of fairseq, value by value"
 scripts/check/fairseq.sh "$target/release/mert-convert"
@@ -108,8 +111,8 @@ scripts/check/coreml.sh "$packages"/*.mlpackage fixtures/coreml/*.mlpackage | te
 checked="$(grep -c ' ok ' "$packages/log")"
 rm -rf "$packages/full" "$packages/full.mlpackage"
 
-# Every `test result:` line of every test program, added up; the MLX check counts its files, the others their checks.
-awk -v others="$((${#pairs[@]} / 2 + checked + clients))" '
+# Every `test result:` line of every test program, added up; the MLX check of files counts those, the others their checks.
+awk -v others="$((${#pairs[@]} / 2 + quantized + checked + clients))" '
   /^test result:/ { passed += $4; failed += $6; skipped += $8 }
   END { printf "\n%d passed, %d failed, %d skipped\n", passed + others, failed, skipped }
 ' "$log"

@@ -9,6 +9,7 @@ use mert_arch::{ConfigField, Dtype, LayerSelection, Layout};
 use mert_convert::Program;
 use mert_convert::write::{CoreMlOptions, DeploymentTarget, InputLengths};
 
+use crate::adapter_args::AdapterArgs;
 use crate::quantize_args::QuantizeArgs;
 
 /// Converts a PyTorch checkpoint of MERT, HuBERT or a relative for MLX, candle, Core ML or another program.
@@ -88,6 +89,8 @@ pub(crate) struct Args {
     #[arg(long, short, conflicts_with = "json")]
     pub(super) quiet: bool,
     // Last: what follows would be listed under their headings.
+    #[command(flatten)]
+    pub(super) adapter: AdapterArgs,
     #[command(flatten)]
     pub(super) quantization: QuantizeArgs,
     #[command(flatten)]

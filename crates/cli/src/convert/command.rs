@@ -52,6 +52,7 @@ fn plan_options(args: &Args, target: &dyn Target) -> anyhow::Result<PlanOptions>
         },
         prefix: args.prefix.clone(),
         keep_final_proj: args.keep.is_some(),
+        min_delta_kept: args.adapter.min_delta_kept,
         drop: args.drop.clone(),
     })
 }
@@ -59,16 +60,17 @@ fn plan_options(args: &Args, target: &dyn Target) -> anyhow::Result<PlanOptions>
 /// Opens the input: a file, a folder, or a model of the hub, which is downloaded.
 fn open_input(args: &Args) -> anyhow::Result<(Option<HubModel>, Source)> {
     let key = args.key.as_deref();
+    let adapter = args.adapter.options();
     if let Some(name) = HubName::of_input(&args.input)? {
         if args.source_sha256.is_some() {
             bail!("--source-sha256 is for local files: downloads from the hub are verified; leave it out");
         }
         let messages = Messages { command: "mert-convert", notes: !args.quiet, bar: !args.quiet && !args.json };
         let model = Hub::from_env(messages)?.model(&name)?;
-        let source = open_source(&model, key)?;
+        let source = open_source(&model, key, &adapter)?;
         return Ok((Some(model), source));
     }
-    let mut source = Source::open_key(&args.input, key)?;
+    let mut source = Source::open_with(&args.input, key, &adapter)?;
     if let Some(sha256) = &args.source_sha256 {
         source.trust_sha256(&sha256.to_ascii_lowercase())?;
     }

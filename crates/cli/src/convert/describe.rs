@@ -5,9 +5,9 @@ use std::path::Path;
 
 use comfy_table::{Table, presets};
 use mert_arch::{Encoding, KnownCheckpoint, known_by_sha256, printable_line};
-use mert_convert::transform::{Transform, Transpose};
-use mert_convert::write::{PreparedOutput, Written};
-use mert_convert::{ConfigOrigin, Plan, PlannedPreprocessor, Step, StepInput};
+use mert_convert::transform::{MergeLora, Transform, Transpose};
+use mert_convert::write::{DeltaKept, PreparedOutput, Written};
+use mert_convert::{ConfigOrigin, Plan, PlannedAdapter, PlannedPreprocessor, Step, StepInput};
 use mert_hub::HubModel;
 use serde::Serialize;
 
@@ -42,6 +42,9 @@ fn describe_source(args: &Args, model: Option<&HubModel>, plan: &Plan) -> String
     if let Some(objects) = describe_other_objects(plan) {
         text += &format!("left out     {objects}\n");
     }
+    if let Some(adapter) = &plan.adapter {
+        text += &describe_adapter(adapter);
+    }
     text += &format!("model        {}\n", plan.recognized);
     if let Some(cut) = &plan.cut {
         text += &format!("cut          {cut}\n");
@@ -61,6 +64,32 @@ fn describe_source(args: &Args, model: Option<&HubModel>, plan: &Plan) -> String
         let width = plan.config.hidden_size;
         let purpose = if plan.program.is_none() { ", for mert-embed --project final_proj" } else { "" };
         text += &format!("kept         final_proj, {width} to {size} values a frame{purpose}\n");
+    }
+    text
+}
+
+/// The adapter that is merged, in one line.
+fn describe_adapter(adapter: &PlannedAdapter) -> String {
+    let scale = match adapter.scales {
+        [low, high] if low == high => format!("scale {low}"),
+        [low, high] => format!("scales {low} to {high}"),
+    };
+    let replaced = match adapter.replaced {
+        0 => String::new(),
+        count => format!(", {count} tensors replaced"),
+    };
+    let origin = printable_line(&adapter.origin);
+    format!("adapter      {origin}: {} linear layers, {scale}{replaced}\n", adapter.layers)
+}
+
+/// What the weights have of an adapter's changes, with the worst layers.
+fn describe_delta_kept(kept: &DeltaKept) -> String {
+    const LISTED: usize = 3;
+    let (minimum, median, layers) = (kept.minimum, kept.median, kept.layers.len());
+    let mut text =
+        format!("delta kept   at least {minimum:.3}, median {median:.3} of the adapter's change in {layers} layers\n");
+    for layer in kept.layers.iter().take(LISTED) {
+        text += &format!("             {:.3} in {}\n", layer.kept, printable_line(&layer.name));
     }
     text
 }
@@ -157,6 +186,11 @@ fn describe_transform(transform: &Transform) -> String {
         Transform::WeightNormMagnitude(fuse) => {
             format!("norms of the fused weight (dim {}), which is its own direction", fuse.dim)
         }
+        Transform::MergeLora(MergeLora { rank, scale, has_magnitude, .. }) => {
+            let method = if *has_magnitude { "DoRA" } else { "LoRA" };
+            format!("{method} merged (rank {rank}, scale {scale})")
+        }
+        Transform::AddScaled(add) => format!("bias of LoRA added (scale {})", add.scale),
         Transform::Transpose(Transpose { axes: [a, b, c] }) => format!("transposed ({a}, {b}, {c})"),
         Transform::Cast(cast) if cast.from.name() == cast.to.name() => format!("{} kept", cast.to),
         Transform::Cast(cast) => format!("{} → {}", cast.from.name(), cast.to),
@@ -209,6 +243,9 @@ pub(super) fn describe_result(
     }
     for (what, reason) in dropped(plan) {
         text += &format!("dropped      {what}: {reason}\n");
+    }
+    if let Some(kept) = &report.written.delta_kept {
+        text += &describe_delta_kept(kept);
     }
     text += &format!("written      {}\n", printable_line(&path.display().to_string()));
     text += &format!("sha256       {}\n", report.sha256);

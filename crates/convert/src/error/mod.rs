@@ -260,6 +260,29 @@ pub enum ConvertError {
         /// What the program does, as a clause.
         reason: String,
     },
+    /// An option is about an adapter, and there is none.
+    #[error("{option} is about an adapter: give one with --adapter, or leave the option out")]
+    NoAdapter {
+        /// The option.
+        option: &'static str,
+    },
+    /// The stored weights have lost a part of an adapter's change.
+    #[error(
+        "{below} of {layers} changed layers keep less than --min-delta-kept {floor} of the adapter's change, `{name}` the least: \
+         {kept:.3}. Use more bits, or a float type with more precision; if the change is tiny, ask whether the adapter was trained"
+    )]
+    DeltaLost {
+        /// The worst layer's weight.
+        name: String,
+        /// The part of its change that is stored.
+        kept: f64,
+        /// The required part.
+        floor: f64,
+        /// The number of layers below it.
+        below: usize,
+        /// The number of layers that the adapter changes.
+        layers: usize,
+    },
     /// Nothing states the audio input, which the output's files state.
     #[error(
         "{output} has a preprocessor_config.json, whose {fields} would be a guess here; a wrong value gives wrong \

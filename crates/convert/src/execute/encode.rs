@@ -6,7 +6,7 @@ use mert_checkpoint::SourceDtype;
 use super::Sink;
 use crate::Result;
 use crate::plan::Step;
-use crate::transform::{Cast, GgmlBlocks, Quantize, QuantizedRows, Span, Transform, q4_1_blocks, q8_0_blocks};
+use crate::transform::{Cast, GgmlBlocks, Quantize, QuantizedRows, Span, Transform, q4_1_blocks, q8_0_blocks, q8_0_values};
 
 /// The last transforms of a chain, with the memory that they reuse.
 pub(super) struct Encode<'a> {
@@ -16,6 +16,7 @@ pub(super) struct Encode<'a> {
     columns: usize,
     bytes: Vec<u8>,
     rounded: Vec<f32>,
+    decoded: Vec<f32>,
     rows: QuantizedRows,
 }
 
@@ -40,8 +41,8 @@ impl<'a> Encode<'a> {
             };
         }
         let columns = step.shape.last().copied().unwrap_or(1);
-        let (bytes, rounded, rows) = (Vec::new(), Vec::new(), QuantizedRows::default());
-        Encode { cast: step.cast(), form, columns, bytes, rounded, rows }
+        let (bytes, rounded, decoded, rows) = (Vec::new(), Vec::new(), Vec::new(), QuantizedRows::default());
+        Encode { cast: step.cast(), form, columns, bytes, rounded, decoded, rows }
     }
 
     /// The number of values of which a piece must be a multiple.
@@ -72,6 +73,28 @@ impl<'a> Encode<'a> {
             Dtype::Bf16 => widened(&SourceDtype::Bf16, &self.bytes, &mut self.rounded),
         };
         quantize.apply(span, self.columns, rounded, &mut self.rows)
+    }
+
+    /// The values that a reader gets of what was encoded last.
+    pub(super) fn decoded(&mut self) -> &[f32] {
+        match self.form {
+            Form::Float => {}
+            Form::Quantized(quantize) | Form::Q4_1(quantize) => {
+                quantize.decode(&self.rows, &mut self.decoded);
+                return &self.decoded;
+            }
+            Form::Q8_0 => {
+                q8_0_values(&self.bytes, &mut self.decoded);
+                return &self.decoded;
+            }
+        }
+        let dtype = match self.cast.to {
+            Dtype::F16 => SourceDtype::F16,
+            Dtype::Bf16 => SourceDtype::Bf16,
+            Dtype::F32 => SourceDtype::F32,
+        };
+        dtype.widen(&self.bytes, &mut self.decoded);
+        &self.decoded
     }
 
     /// Passes what was encoded last to `sink`.

@@ -2,6 +2,7 @@
 //!
 //! - this file: the plan and its checks; `options.rs`: the user's choices; `step.rs`: the steps.
 //! - `planner.rs`: the match of a checkpoint's tensors with the model's; `drop_pattern.rs`: the patterns of `--drop`.
+//! - `adapter.rs`: the match of an adapter's layers with the tensors.
 //! - `config.rs`, `preprocessor.rs`: the configuration and the audio input, each with its origin.
 //! - `head.rs`: the head that is kept on request; `positional_weight.rs`: the weight under weight norm.
 //! - `recognized.rs`: how the family was recognized; `layer_cut.rs`: the cut of a ContentVec before its conditional layers.
@@ -9,6 +10,7 @@
 //! - `for_program.rs`: the checks and additions of a plan for another program.
 //! - `other_encoder.rs`: tensors inside the encoder that show another architecture.
 
+mod adapter;
 mod config;
 mod drop_pattern;
 mod for_program;
@@ -35,6 +37,7 @@ use mert_checkpoint::{
 };
 use serde::{Serialize, Serializer};
 
+pub use self::adapter::PlannedAdapter;
 pub use self::config::ConfigOrigin;
 use self::config::{FoundConfig, find_config};
 use self::drop_pattern::is_dropped;
@@ -70,6 +73,12 @@ pub struct Plan {
     pub program: Option<Program>,
     /// Configuration fields set by the user, such as `num_attention_heads=4`.
     pub config_set: Vec<String>,
+    /// The adapter that is merged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<PlannedAdapter>,
+    /// The smallest part of an adapter's change that each layer of the output must have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_delta_kept: Option<f64>,
     /// The preprocessing of the model's audio input.
     pub preprocessor: PlannedPreprocessor,
     /// The number of outputs of the head `final_proj`, if it is kept.
@@ -109,7 +118,10 @@ impl Plan {
     pub fn new(source: &Source, options: &PlanOptions) -> Result<Plan> {
         let listing = source.listing();
         for pattern in &options.drop {
-            if !listing.tensors.keys().any(|name| is_dropped(listing, pattern, name)) {
+            let in_adapter = |key: &String| adapter::is_dropped(pattern, key);
+            if !listing.tensors.keys().any(|name| is_dropped(listing, pattern, name))
+                && !listing.adapter_tensors.keys().any(in_adapter)
+            {
                 return Err(ConvertError::UnusedDrop { pattern: pattern.clone() });
             }
         }
@@ -141,7 +153,8 @@ impl Plan {
 
         let layout = for_program::layout(&config, &preprocessor, options)?;
 
-        let mut planner = Planner::new(listing, &prefix, &others, cut, &config, options, layout);
+        let mut planner =
+            Planner::new((listing, source.adapter.as_ref()), &prefix, &others, cut, &config, options, layout);
         let mut steps: Vec<Step> = inventory(&config).iter().flat_map(|spec| planner.steps(spec)).collect();
         steps.extend(for_program::optional_tensors(&config, options).iter().filter_map(|spec| planner.optional(spec)));
         let final_proj = match options.keep_final_proj {
@@ -152,6 +165,9 @@ impl Plan {
             steps.extend(final_proj_inventory(&config, *size).iter().filter_map(|spec| planner.head(prefix, spec)));
         }
         let final_proj = final_proj.map(|head| head.size);
+        if options.min_delta_kept.is_some() && source.adapter.is_none() {
+            return Err(ConvertError::NoAdapter { option: "--min-delta-kept" });
+        }
         if let Some(quantize) = &options.quantize {
             let specs: Vec<_> = steps.iter().map(|step: &Step| step.spec()).collect();
             if let Some((option, pattern)) = quantize.unused(&specs) {
@@ -181,6 +197,8 @@ impl Plan {
             notes,
             program,
             config_set,
+            adapter: PlannedAdapter::new(source),
+            min_delta_kept: options.min_delta_kept,
             preprocessor,
             final_proj,
             layout,
@@ -212,6 +230,8 @@ impl Plan {
             final_proj: self.final_proj,
             license: known_by_sha256(&source_sha256).map(|known| known.license.to_string()),
             source_sha256,
+            adapter: self.adapter.as_ref().map(|adapter| adapter.name.clone()),
+            adapter_sha256: self.adapter.as_ref().and_then(|adapter| adapter.sha256.clone()),
             generator: GENERATOR.to_string(),
         }
     }

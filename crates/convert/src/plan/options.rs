@@ -28,6 +28,8 @@ pub struct PlanOptions {
     pub prefix: Option<String>,
     /// Whether the head `final_proj`, which voice conversion takes features from, is kept beside the encoder.
     pub keep_final_proj: bool,
+    /// The smallest part of an adapter's change that each layer of the output must have, from 0 to 1.
+    pub min_delta_kept: Option<f64>,
     /// Names of tensors to leave out; a trailing `*` matches any ending.
     pub drop: Vec<String>,
 }
@@ -81,6 +83,7 @@ impl Default for PlanOptions {
             preprocessor: PreprocessorOptions::default(),
             prefix: None,
             keep_final_proj: false,
+            min_delta_kept: None,
             drop: Vec::new(),
         }
     }

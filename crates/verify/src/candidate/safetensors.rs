@@ -22,7 +22,7 @@ pub(super) struct SafetensorsFile {
 }
 
 impl SafetensorsFile {
-    /// Opens and loads a converted file, or the `model.safetensors` in a folder.
+    /// Opens and loads a converted file, or the weights in a folder.
     ///
     /// # Errors
     /// [`VerifyError::Runtime`] for a file that is not a converted one or a device that is not available,
@@ -39,7 +39,8 @@ impl SafetensorsFile {
     }
 }
 
-/// Finds the converted file that a model argument names: the file itself, or `model.safetensors` in a folder.
+/// Finds the converted weights that a model argument names: the file itself, or in a folder `model.safetensors` or the index
+/// of its shards.
 ///
 /// # Errors
 /// [`VerifyError::Options`] for a Core ML package, and for a folder without such a file.
@@ -55,12 +56,11 @@ pub fn converted_file(path: &Path) -> Result<PathBuf> {
     if !path.is_dir() {
         return Ok(path.to_path_buf());
     }
-    let file = path.join("model.safetensors");
-    if !file.exists() {
+    let files = ["model.safetensors", "model.safetensors.index.json"].map(|name| path.join(name));
+    files.into_iter().find(|file| file.exists()).ok_or_else(|| {
         let reason = "it has no model.safetensors; convert a checkpoint with mert-convert first";
-        return Err(VerifyError::options(path, reason));
-    }
-    Ok(file)
+        VerifyError::options(path, reason)
+    })
 }
 
 /// The encoding of a converted model's weights, according to its metadata.

@@ -8,7 +8,7 @@ mod q8_0;
 use serde::Serialize;
 
 pub(crate) use self::q4_1::q4_1_blocks;
-pub(crate) use self::q8_0::q8_0_blocks;
+pub(crate) use self::q8_0::{q8_0_blocks, q8_0_values};
 
 /// A type of [ggml](https://github.com/ggml-org/ggml) whose rows are blocks of 32 values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -42,6 +42,15 @@ pub(crate) fn q8_0_blocks(span: Span<'_>, values: &[f32], out: &mut Vec<u8>) -> 
     Ok(())
 }
 
+/// Replaces `values` with those that a reader gets of blocks.
+pub(crate) fn q8_0_values(blocks: &[u8], values: &mut Vec<f32>) {
+    values.clear();
+    for [low, high, codes @ ..] in blocks.as_chunks::<{ GgmlBlocks::Q8_0.byte_len() }>().0 {
+        let d = f16::from_le_bytes([*low, *high]).to_f32();
+        values.extend(codes.iter().map(|&code| d * f32::from(code as i8)));
+    }
+}
+
 /// Rounds to nearest, halves away from zero, as C's `roundf`, which is a call of the library on older processors; clamped
 /// to 8 bits.
 #[inline(always)]
