@@ -1,7 +1,7 @@
-//! A GGUF file in candle's reader, with the positions of its blocks, to damage them.
+//! A GGUF file in candle's reader.
 
-use std::fs::{self, File};
-use std::path::Path;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 use candle_core::quantized::QTensor;
@@ -11,7 +11,7 @@ use mert_arch::Config;
 /// An open file.
 pub(crate) struct GgufFile {
     pub(crate) content: Content,
-    path: std::path::PathBuf,
+    path: PathBuf,
 }
 
 impl GgufFile {
@@ -26,17 +26,6 @@ impl GgufFile {
 
     pub(crate) fn tensor(&self, name: &str) -> QTensor {
         self.content.tensor(&mut File::open(&self.path).unwrap(), name, &Device::Cpu).unwrap()
-    }
-
-    /// Changes the bytes of a tensor's data in the file.
-    pub(crate) fn change(&self, name: &str, change: impl FnOnce(&mut [u8])) {
-        let mut bytes = fs::read(&self.path).unwrap();
-        let info = &self.content.tensor_infos[name];
-        let start = (self.content.tensor_data_offset + info.offset) as usize;
-        let values = info.shape.elem_count();
-        let len = values / info.ggml_dtype.block_size() * info.ggml_dtype.type_size();
-        change(&mut bytes[start..start + len]);
-        fs::write(&self.path, bytes).unwrap();
     }
 }
 
