@@ -1,5 +1,8 @@
 //! Quantized panels to f32, as they enter the cache: scale · code + bias.
 
+// Loops over constants are unrolled, so that shifts and words are constants, too.
+#![allow(clippy::needless_range_loop)]
+
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use mert_arch::{Dtype, QuantizationMode};
