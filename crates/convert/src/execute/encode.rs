@@ -6,7 +6,9 @@ use mert_checkpoint::SourceDtype;
 use super::Sink;
 use crate::Result;
 use crate::plan::Step;
-use crate::transform::{Cast, GgmlBlocks, Quantize, QuantizedRows, Span, Transform, q4_1_blocks, q8_0_blocks, q8_0_values};
+use crate::transform::{
+    Cast, GgmlBlocks, Quantize, QuantizedRows, Span, Transform, q4_1_blocks, q8_0_blocks, q8_0_values,
+};
 
 /// The last transforms of a chain, with the memory that they reuse.
 pub(super) struct Encode<'a> {

@@ -16,10 +16,11 @@ use mert_fs::{AtomicFile, FsError, Writeback};
 
 use self::format::{ALIGNMENT, TensorInfo, TensorType, header};
 use self::metadata::{entries, pad};
+use super::delta_kept::check_delta_kept;
 use super::output::{Written, refuse_input_as_output};
 use super::safetensors::SafetensorsFile;
 use super::target::{PreparedOutput, Target, WriteJob};
-use super::tensors::{OutputFile, OutputTensor, write_tensors_and_hash};
+use super::tensors::{OutputFile, OutputTensor, WrittenTensors, write_tensors_and_hash};
 use crate::plan::{Plan, PlanOptions, Step};
 use crate::transform::{GgmlBlocks, Transform};
 use crate::{ConvertError, Result};
@@ -107,15 +108,16 @@ fn write_file(plan: &Plan, job: &WriteJob<'_>, file: &File, temporary: &Path) ->
     let (placed, end) = output_tensors(plan, start);
     Writeback::during(file, |writeback| {
         let target = OutputFile { file, path: temporary, output, writeback };
-        let source_sha256 = write_tensors_and_hash(&placed, source, &target, on_step)?;
+        let WrittenTensors { source_sha256, delta_kept } = write_tensors_and_hash(&placed, source, &target, on_step)?;
         plan.check_source(&source_sha256)?;
+        check_delta_kept(plan, delta_kept.as_ref())?;
         let head = padded_header(plan, &tensors, &source_sha256, start);
         target.write_at(&head, 0)?;
         file.set_len(end as u64).map_err(|source| FsError::write(output, source))?;
         if target.reopen()?.bytes().get(..head.len()) != Some(&head[..]) {
             return Err(ConvertError::read_back(output, "its header differs"));
         }
-        Ok(Written { bytes: end as u64, source_sha256, fidelity: None })
+        Ok(Written { bytes: end as u64, source_sha256, fidelity: None, delta_kept })
     })
     .map_err(|source| FsError::write(output, source))?
 }
