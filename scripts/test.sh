@@ -105,6 +105,17 @@ done
 for deployment in "${deployments[@]}"; do
   package "wavlm-range-$deployment" fixtures/families/wavlm/model.safetensors --seconds 0.1-3 --minimum-deployment "$deployment"
 done
+# Compressed weights, each beside the package that coremltools compresses: a few layers show all.
+for deployment in ios16 ios18; do
+  package "few-$deployment" fixtures/mert-tiny/pytorch_model.bin --seconds 1 --layers 2 --minimum-deployment "$deployment"
+  for scheme in int8 uint8 palettize4 palettize6; do
+    package "few-$deployment+$scheme" fixtures/mert-tiny/pytorch_model.bin --seconds 1 --layers 2 \
+      --minimum-deployment "$deployment" --compress "$scheme"
+  done
+done
+package few-ios18+int4 fixtures/mert-tiny/pytorch_model.bin --seconds 1 --layers 2 --minimum-deployment ios18 --compress int4
+package few-ios18+uint4-16 fixtures/mert-tiny/pytorch_model.bin --seconds 1 --layers 2 --minimum-deployment ios18 \
+  --compress uint4 --block-size 16
 package wavlm-listed fixtures/families/wavlm-large/model.safetensors --seconds 0.2,0.1 --dtype f32 --minimum-deployment ios18
 package full "$packages/full/pytorch_model.bin"
 scripts/check/coreml.sh "$packages"/*.mlpackage fixtures/coreml/*.mlpackage | tee "$packages/log"

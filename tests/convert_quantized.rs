@@ -97,14 +97,19 @@ fn every_value_is_within_half_a_step_and_the_rest_is_as_in_a_float_file() {
             let original = halves(&float[&spec.name].2);
             for (i, (decoded, original)) in decoded.iter().zip(&original).enumerate() {
                 let (scale, bias) = (f64::from(scales[i / group]), f64::from(biases[i / group]));
-                // Half a step, and what the rounding of scale and bias to f16 moves a value of the last code.
-                let bound = scale.abs() * (0.5 + 2f64.powi(bits as i32) / 2048.0) + bias.abs() / 2048.0;
+                // Half a step, and what the rounding of scale and bias to f16 moves a value of the last code. A scale is such
+                // that zero has a code, for which the values at one end of a group are given up.
+                let last = scale * f64::from((1u32 << bits) - 1);
+                let is_end =
+                    (decoded - bias).abs() < scale.abs() / 2.0 || (decoded - bias - last).abs() < scale.abs() / 2.0;
+                let steps = if is_end { 1.0 } else { 0.5 };
+                let bound = scale.abs() * (steps + 2f64.powi(bits as i32) / 2048.0) + bias.abs() / 2048.0;
                 assert!((decoded - f64::from(*original)).abs() <= bound, "{} {i}: {decoded} {original}", spec.name);
             }
             // A step that is twice too wide would pass the bound: the codes must use their range.
             let errors = decoded.iter().zip(&original).map(|(a, b)| (a - f64::from(*b)).powi(2)).sum::<f64>();
             let steps = scales.iter().map(|scale| f64::from(*scale).powi(2) * group as f64 / 12.0).sum::<f64>();
-            assert!(errors < 1.4 * steps, "{}: {errors} {steps}", spec.name);
+            assert!(errors < if bits == 2 { 2.5 } else { 1.4 } * steps, "{}: {errors} {steps}", spec.name);
         }
         assert_eq!(stored.len(), tensors.len());
         for tensor in stored {
@@ -168,12 +173,14 @@ fn the_plan_tells_each_encoding_and_why_a_layer_is_left_out() {
 #[test]
 fn a_folder_has_what_mlx_reads() {
     let scratch = Scratch::new();
-    let input = fixture("stable-layer-norm");
+    let input = fixture("mert-tiny");
     let folder = scratch.path("model");
     let options = ["--quantize", "--q-group-size", "32", "--q-skip", "*.k_proj"];
-    let audio = ["--sampling-rate", "16000", "--do-normalize", "true"];
+    let audio = ["--do-normalize", "true"];
     convert(&input, &folder, &[&options[..], &audio].concat());
-    assert_eq!(listing(&folder), ["README.md", "config.json", "model.safetensors", "preprocessor_config.json"]);
+    let files =
+        ["README.md", "config.json", "model.safetensors", "model.safetensors.index.json", "preprocessor_config.json"];
+    assert_eq!(listing(&folder), files);
     let json = |name: &str| serde_json::from_slice::<Value>(&fs::read(folder.join(name)).unwrap()).unwrap();
     let (config, preprocessor) = (json("config.json"), json("preprocessor_config.json"));
     let (metadata, tensors) = read(&folder.join("model.safetensors"));
@@ -181,12 +188,12 @@ fn a_folder_has_what_mlx_reads() {
     assert_eq!(metadata.quantization.as_ref().unwrap().to_value(), config["quantization"]);
     assert_eq!(config["quantization"]["encoder.layers.0.attention.k_proj"], json!(false));
     assert_eq!(mert_arch::Config::from_json(&config.to_string()).unwrap(), metadata.config);
-    assert_eq!((&preprocessor["sampling_rate"], &preprocessor["do_normalize"]), (&json!(16_000), &json!(true)));
+    assert_eq!((&preprocessor["sampling_rate"], &preprocessor["do_normalize"]), (&json!(24_000), &json!(true)));
     let quantized = tensors.keys().filter(|name| name.ends_with(".scales")).count();
     let linear = metadata.inventory().iter().filter(|spec| spec.role == Role::Linear).count();
     assert_eq!(quantized, linear - metadata.config.num_hidden_layers);
     let card = fs::read_to_string(folder.join("README.md")).unwrap();
-    for words in [&metadata.source_sha256, "| 4-bit g32, scales in f16 |", "16000 Hz", "licence | unknown"] {
+    for words in [&metadata.source_sha256, "| 4-bit g32, scales in f16 |", "24000 Hz", "licence | unknown"] {
         assert!(card.contains(words), "`{words}` is not in: {card}");
     }
 
@@ -223,7 +230,7 @@ fn values_that_have_no_code_are_refused_by_name() {
     let config = mert_arch::Config::from_json(&fs::read_to_string(fixture("mert-tiny/config.json")).unwrap()).unwrap();
     fs::copy(fixture("mert-tiny/config.json"), scratch.path("config.json")).unwrap();
     let name = "encoder.layers.1.attention.q_proj.weight";
-    for (value, words) in [(f32::NAN, "NaN"), (f32::NEG_INFINITY, "-inf"), (1e6, "65504")] {
+    for (value, words) in [(f32::NAN, "NaN"), (f32::NEG_INFINITY, "-inf"), (1e6, "overflows f16")] {
         let mut tensors = sharp_checkpoint(&config, 1);
         let tensor = tensors.iter_mut().find(|tensor| tensor.0 == name).unwrap();
         tensor.1.values[70] = value;

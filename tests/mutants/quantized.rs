@@ -140,7 +140,6 @@ const MUTANTS: &[QuantizedMutant] = &[
         let byte = &mut file.tensor(&weight(LAYER)).bytes[0];
         *byte = if *byte & 15 == 15 { *byte - 1 } else { *byte + 1 };
     }),
-    ("one scale's last bit", |file| file.tensor(&scales(LAYER)).bytes[0] ^= 1),
     ("a scale that is not a number", |file| file.tensor(&scales(LAYER)).bytes[..2].copy_from_slice(&[0, 0x7e])),
 ];
 

@@ -42,6 +42,7 @@ fn plan_options(args: &Args, target: &dyn Target) -> anyhow::Result<PlanOptions>
         program: args.program,
         layout: target.layout(args.layout)?,
         quantize: args.quantization.options(target).map_err(anyhow::Error::msg)?,
+        compress: args.coreml.compression()?,
         dtype: args.dtype.unwrap_or_else(|| args.program.map_or(Dtype::F16, Program::default_dtype)),
         config_file: args.config.clone(),
         config_set: args.set.clone(),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use comfy_table::{Table, presets};
 use mert_arch::{Encoding, KnownCheckpoint, known_by_sha256, printable_line};
-use mert_convert::transform::{MergeLora, Transform, Transpose};
+use mert_convert::transform::{LinearQuantize, MergeLora, Transform, Transpose};
 use mert_convert::write::{DeltaKept, PreparedOutput, Written};
 use mert_convert::{ConfigOrigin, Plan, PlannedAdapter, PlannedPreprocessor, Step, StepInput};
 use mert_hub::HubModel;
@@ -149,10 +149,11 @@ pub(super) fn describe_plan(
 ) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(["input", "output", "shape", "steps"]);
+    let left = if plan.compression.is_some() { "not compressed" } else { "not quantized" };
     for step in &plan.steps {
         let (output, shape) = (step.name.clone(), format!("{:?}", step.shape));
         let input = step.inputs.iter().map(StepInput::shown).collect::<Vec<_>>().join(" + ");
-        table.add_row([input, output, shape, describe_step(step)]);
+        table.add_row([input, output, shape, describe_step(step, left)]);
     }
     for (what, reason) in dropped(plan) {
         table.add_row([&what, "–", "", &format!("dropped: {reason}")]);
@@ -168,10 +169,10 @@ fn describe_known(known: &KnownCheckpoint) -> String {
     format!("published    {name}{revision}\nlicence      {}, which the output inherits\n", known.license)
 }
 
-/// The transforms of a step.
-fn describe_step(step: &Step) -> String {
+/// The transforms of a step, and the reason why the tensor is left as it is.
+fn describe_step(step: &Step, left: &str) -> String {
     let transforms: Vec<String> = step.chain.iter().map(describe_transform).collect();
-    let reason = step.left_unquantized.as_ref().map(|reason| format!(" (not quantized: {reason})"));
+    let reason = step.left_unquantized.as_ref().map(|reason| format!(" ({left}: {reason})"));
     transforms.join(", ") + &reason.unwrap_or_default()
 }
 
@@ -196,6 +197,10 @@ fn describe_transform(transform: &Transform) -> String {
         Transform::Cast(cast) => format!("{} → {}", cast.from.name(), cast.to),
         Transform::Quantize(quantize) => format!("quantized {}", quantize.quantization),
         Transform::GgmlBlocks(blocks) => format!("blocks of {}", blocks.name()),
+        Transform::LinearQuantize(LinearQuantize { codes, block }) => {
+            format!("compressed to {}, {block} to a scale", codes.name())
+        }
+        Transform::Palettize(palettize) => format!("compressed to {}-bit indices into a palette", palettize.bits),
     }
 }
 

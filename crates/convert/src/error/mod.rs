@@ -188,6 +188,19 @@ pub enum ConvertError {
         /// The dtype's largest finite value.
         max: f32,
     },
+    /// The values of a block of a weight are too large to be compressed.
+    #[error(
+        "tensor `{name}`: the values from index {index:?} on are too large for {codes}, whose scales and offsets are f16; leave \
+         --compress out"
+    )]
+    CompressionRange {
+        /// The tensor.
+        name: String,
+        /// The index of the block's first value.
+        index: Vec<usize>,
+        /// The type of the codes.
+        codes: &'static str,
+    },
     /// A kernel tap of the positional convolution's direction has norm zero.
     #[error(
         "tensor `{name}`: kernel tap {tap} has norm zero, so weight norm would divide by zero; the checkpoint's \

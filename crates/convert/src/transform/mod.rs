@@ -7,8 +7,11 @@ mod cast;
 mod finite;
 mod fuse_weight_norm;
 mod ggml_blocks;
+mod linear_quantize;
 mod merge_lora;
 mod narrow;
+mod pack_bits;
+mod palettize;
 mod quantize;
 mod rename;
 mod span;
@@ -22,8 +25,10 @@ pub use self::finite::check_finite;
 pub use self::fuse_weight_norm::FuseWeightNorm;
 pub use self::ggml_blocks::GgmlBlocks;
 pub(crate) use self::ggml_blocks::{q4_1_blocks, q8_0_blocks, q8_0_values};
+pub use self::linear_quantize::{CodeType, LinearCodes, LinearQuantize};
 pub use self::merge_lora::{LoraFactors, MergeLora};
 pub use self::narrow::narrow;
+pub use self::palettize::{Histogram, Palette, Palettize};
 pub use self::quantize::{Quantize, QuantizedRows};
 pub use self::rename::Rename;
 pub use self::span::Span;
@@ -53,4 +58,8 @@ pub enum Transform {
     Quantize(Quantize),
     /// ggml's blocks: of the values, or of codes.
     GgmlBlocks(GgmlBlocks),
+    /// Codes of a Core ML package, with scales for blocks of values.
+    LinearQuantize(LinearQuantize),
+    /// Indices of a Core ML package into a table of values.
+    Palettize(Palettize),
 }
