@@ -22,6 +22,15 @@ pub(super) fn is_gguf(path: &Path) -> bool {
     path.is_file() && File::open(path).and_then(|mut file| file.read_exact(&mut magic)).is_ok() && magic == *b"GGUF"
 }
 
+/// The encoding of a file's weights, according to its metadata.
+///
+/// # Errors
+/// [`VerifyError::Gguf`] for a file that mert-convert did not write.
+pub(super) fn gguf_encoding(path: &Path) -> Result<ModelEncoding> {
+    let file = GgufFile::open(path).map_err(|reason| VerifyError::gguf(path, reason))?;
+    Ok(ModelEncoding::of(file.metadata()))
+}
+
 /// A GGUF file, with its weights dequantized.
 pub(super) struct GgufModel {
     file: GgufFile,
