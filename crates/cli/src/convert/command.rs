@@ -27,7 +27,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let options = plan_options(args, target.as_ref())?;
     target.check_options(&options)?;
     let (model, source) = open_input(args)?;
-    let plan = Plan::new(&source, &options)?;
+    let plan = target.refine(Plan::new(&source, &options)?)?;
     let prepared = target.prepare(&plan)?;
     let result = match &args.output {
         Some(output) if !args.dry_run => Some((output, convert(args, prepared.as_ref(), &source, output)?)),
@@ -41,7 +41,8 @@ fn plan_options(args: &Args, target: &dyn Target) -> anyhow::Result<PlanOptions>
     Ok(PlanOptions {
         program: args.program,
         layout: target.layout(args.layout)?,
-        quantize: args.quantization.options().map_err(anyhow::Error::msg)?,
+        quantize: args.quantization.options(target).map_err(anyhow::Error::msg)?,
+        compress: args.coreml.compression()?,
         dtype: args.dtype.unwrap_or_else(|| args.program.map_or(Dtype::F16, Program::default_dtype)),
         config_file: args.config.clone(),
         config_set: args.set.clone(),

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use comfy_table::{Table, presets};
-use mert_arch::{Encoding, KnownCheckpoint, Quantization, known_by_sha256, printable_line};
-use mert_convert::transform::{MergeLora, Transform, Transpose};
+use mert_arch::{Encoding, KnownCheckpoint, known_by_sha256, printable_line};
+use mert_convert::transform::{LinearQuantize, MergeLora, Transform, Transpose};
 use mert_convert::write::{DeltaKept, PreparedOutput, Written};
 use mert_convert::{ConfigOrigin, Plan, PlannedAdapter, PlannedPreprocessor, Step, StepInput};
 use mert_hub::HubModel;
@@ -149,10 +149,11 @@ pub(super) fn describe_plan(
 ) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(["input", "output", "shape", "steps"]);
+    let left = if plan.compression.is_some() { "not compressed" } else { "not quantized" };
     for step in &plan.steps {
         let (output, shape) = (step.name.clone(), format!("{:?}", step.shape));
         let input = step.inputs.iter().map(StepInput::shown).collect::<Vec<_>>().join(" + ");
-        table.add_row([input, output, shape, describe_step(step)]);
+        table.add_row([input, output, shape, describe_step(step, left)]);
     }
     for (what, reason) in dropped(plan) {
         table.add_row([&what, "–", "", &format!("dropped: {reason}")]);
@@ -168,10 +169,10 @@ fn describe_known(known: &KnownCheckpoint) -> String {
     format!("published    {name}{revision}\nlicence      {}, which the output inherits\n", known.license)
 }
 
-/// The transforms of a step.
-fn describe_step(step: &Step) -> String {
+/// The transforms of a step, and the reason why the tensor is left as it is.
+fn describe_step(step: &Step, left: &str) -> String {
     let transforms: Vec<String> = step.chain.iter().map(describe_transform).collect();
-    let reason = step.left_unquantized.as_ref().map(|reason| format!(" (not quantized: {reason})"));
+    let reason = step.left_unquantized.as_ref().map(|reason| format!(" ({left}: {reason})"));
     transforms.join(", ") + &reason.unwrap_or_default()
 }
 
@@ -195,6 +196,11 @@ fn describe_transform(transform: &Transform) -> String {
         Transform::Cast(cast) if cast.from.name() == cast.to.name() => format!("{} kept", cast.to),
         Transform::Cast(cast) => format!("{} → {}", cast.from.name(), cast.to),
         Transform::Quantize(quantize) => format!("quantized {}", quantize.quantization),
+        Transform::GgmlBlocks(blocks) => format!("blocks of {}", blocks.name()),
+        Transform::LinearQuantize(LinearQuantize { codes, block }) => {
+            format!("compressed to {}, {block} to a scale", codes.name())
+        }
+        Transform::Palettize(palettize) => format!("compressed to {}-bit indices into a palette", palettize.bits),
     }
 }
 
@@ -211,16 +217,19 @@ fn summary(plan: &Plan, prepared: &dyn PreparedOutput) -> String {
 
 /// The quantized layers, by their encoding: " with 72 linear layers in 4-bit g64 and 1 in 8-bit g64".
 fn describe_quantization(plan: &Plan) -> String {
-    let mut counts: BTreeMap<Quantization, usize> = BTreeMap::new();
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for step in &plan.steps {
-        if let Encoding::Quantized { quantization, .. } = step.encoding() {
-            *counts.entry(quantization).or_default() += 1;
-        }
+        let encoding = match (step.chain.last(), step.encoding()) {
+            (Some(Transform::GgmlBlocks(blocks)), _) => blocks.name().to_string(),
+            (_, Encoding::Quantized { quantization, .. }) => quantization.to_string(),
+            (_, Encoding::Float(_)) => continue,
+        };
+        *counts.entry(encoding).or_default() += 1;
     }
     let mut counts = counts.into_iter();
-    let Some((quantization, count)) = counts.next() else { return String::new() };
-    let first = format!(" with {count} linear layers in {quantization}");
-    counts.fold(first, |text, (quantization, count)| text + &format!(", {count} in {quantization}"))
+    let Some((encoding, count)) = counts.next() else { return String::new() };
+    let first = format!(" with {count} linear layers in {encoding}");
+    counts.fold(first, |text, (encoding, count)| text + &format!(", {count} in {encoding}"))
 }
 
 /// The result: the source, the licence, the dropped tensors, the output and a summary.

@@ -6,11 +6,12 @@
 //! - `config.rs`, `preprocessor.rs`: the configuration and the audio input, each with its origin.
 //! - `head.rs`: the head that is kept on request; `positional_weight.rs`: the weight under weight norm.
 //! - `recognized.rs`: how the family was recognized; `layer_cut.rs`: the cut of a ContentVec before its conditional layers.
-//! - `quantization.rs`: the encoding of each tensor.
+//! - `quantization.rs`: the encoding of each tensor; `compression.rs`: that of the weights of a Core ML package.
 //! - `for_program.rs`: the checks and additions of a plan for another program.
 //! - `other_encoder.rs`: tensors inside the encoder that show another architecture.
 
 mod adapter;
+mod compression;
 mod config;
 mod drop_pattern;
 mod for_program;
@@ -38,6 +39,7 @@ use mert_checkpoint::{
 use serde::{Serialize, Serializer};
 
 pub use self::adapter::PlannedAdapter;
+pub use self::compression::{Compression, CompressionScheme};
 pub use self::config::ConfigOrigin;
 use self::config::{FoundConfig, find_config};
 use self::drop_pattern::is_dropped;
@@ -91,6 +93,9 @@ pub struct Plan {
     /// The quantization of the linear layers; `None` if none is quantized.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "quantization_value")]
     pub quantization: Option<QuantizationConfig>,
+    /// The compression of the weights of a Core ML package; `None` if they are floats.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compression: Option<Compression>,
     /// The dictionary that holds the model; empty for the file's root.
     pub state_dict: String,
     /// The prefix of the Hugging Face names in the keys.
@@ -117,6 +122,9 @@ impl Plan {
     /// variants if there is no usable model or configuration.
     pub fn new(source: &Source, options: &PlanOptions) -> Result<Plan> {
         let listing = source.listing();
+        if options.compress.is_some() {
+            compression::check_dtype(options.dtype)?;
+        }
         for pattern in &options.drop {
             let in_adapter = |key: &String| adapter::is_dropped(pattern, key);
             if !listing.tensors.keys().any(|name| is_dropped(listing, pattern, name))
@@ -204,6 +212,7 @@ impl Plan {
             layout,
             dtype,
             quantization,
+            compression: options.compress,
             state_dict,
             prefix,
             other_objects,

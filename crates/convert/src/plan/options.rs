@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use mert_arch::{ConfigField, Dtype, Layout, Quantization, QuantizationMode};
 
+use super::compression::Compression;
 use crate::programs::Program;
 
 /// The user's choices for a conversion.
@@ -18,6 +19,8 @@ pub struct PlanOptions {
     pub dtype: Dtype,
     /// The quantization of linear layers; `None` leaves all of them in `dtype`.
     pub quantize: Option<QuantizeOptions>,
+    /// The compression of the linear layers of a Core ML package, which `dtype` f16 and no `quantize` go with.
+    pub compress: Option<Compression>,
     /// The `config.json` to use instead of the one found with the checkpoint.
     pub config_file: Option<PathBuf>,
     /// Configuration fields that override those of the file or those that would be assumed.
@@ -78,6 +81,7 @@ impl Default for PlanOptions {
             layout: Layout::Mlx,
             dtype: Dtype::F16,
             quantize: None,
+            compress: None,
             config_file: None,
             config_set: Vec::new(),
             preprocessor: PreprocessorOptions::default(),

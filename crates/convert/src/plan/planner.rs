@@ -7,6 +7,7 @@ use mert_arch::{Config, Encoding, Layout, Role, TensorSpec, inventory, printable
 use mert_checkpoint::{Adapter, Listing, SourceDtype, is_in_encoder, nearest};
 
 use super::adapter::{AdapterChanges, BaseNames};
+use super::compression;
 use super::drop_pattern::is_dropped;
 use super::layer_cut::LayerCut;
 use super::options::PlanOptions;
@@ -205,11 +206,20 @@ impl<'a> Planner<'a> {
         let axes = self.layout.permutation_from_torch(spec.role);
         chain.extend(axes.map(|axes| Transform::Transpose(Transpose { axes })));
         chain.push(Transform::Cast(Cast { from, to: dtype }));
-        let Choice { encoding, left_unquantized } = quantization::choose(spec, dtype, self.options.quantize.as_ref());
+        let Choice { encoding, mut left_unquantized } =
+            quantization::choose(spec, dtype, self.options.quantize.as_ref());
         if let Encoding::Quantized { quantization, float } = encoding {
             chain.push(Transform::Quantize(Quantize { quantization, float }));
         }
-        let outputs = encoding.stored_tensors(&name, &shape);
+        let mut outputs = encoding.stored_tensors(&name, &shape);
+        match self.options.compress.map(|compress| compress.of_tensor(spec)) {
+            Some(Ok(transform)) => {
+                outputs = compression::stored_tensors(&name, shape.iter().product(), &transform);
+                chain.push(transform);
+            }
+            Some(Err(reason)) => left_unquantized = Some(reason),
+            None => {}
+        }
         Step { name, shape, role: spec.role, inputs, input_shape: spec.shape.clone(), chain, outputs, left_unquantized }
     }
 

@@ -6,8 +6,12 @@ mod add_scaled;
 mod cast;
 mod finite;
 mod fuse_weight_norm;
+mod ggml_blocks;
+mod linear_quantize;
 mod merge_lora;
 mod narrow;
+mod pack_bits;
+mod palettize;
 mod quantize;
 mod rename;
 mod span;
@@ -19,8 +23,12 @@ pub use self::add_scaled::AddScaled;
 pub use self::cast::Cast;
 pub use self::finite::check_finite;
 pub use self::fuse_weight_norm::FuseWeightNorm;
+pub use self::ggml_blocks::GgmlBlocks;
+pub(crate) use self::ggml_blocks::{q4_1_blocks, q8_0_blocks, q8_0_values};
+pub use self::linear_quantize::{CodeType, LinearCodes, LinearQuantize};
 pub use self::merge_lora::{LoraFactors, MergeLora};
 pub use self::narrow::narrow;
+pub use self::palettize::{Histogram, Palette, Palettize};
 pub use self::quantize::{Quantize, QuantizedRows};
 pub use self::rename::Rename;
 pub use self::span::Span;
@@ -48,4 +56,10 @@ pub enum Transform {
     Cast(Cast),
     /// Packed codes, with scales for groups of values.
     Quantize(Quantize),
+    /// ggml's blocks: of the values, or of codes.
+    GgmlBlocks(GgmlBlocks),
+    /// Codes of a Core ML package, with scales for blocks of values.
+    LinearQuantize(LinearQuantize),
+    /// Indices of a Core ML package into a table of values.
+    Palettize(Palettize),
 }

@@ -149,15 +149,16 @@ fn write_weights(
     on_step: &(dyn Fn(&Step) + Sync),
 ) -> Result<WrittenTensors> {
     let tensors: Vec<_> = program.blobs().iter().map(|blob| blob.tensor()).collect();
-    let header = blob::header(tensors.len());
+    let records = || program.blobs().iter().flat_map(|blob| &blob.records);
+    let header = blob::header(records().count());
     target.write_at(&header, 0)?;
-    for blob in program.blobs() {
-        target.write_at(&blob.record(), blob.record)?;
+    for record in records() {
+        target.write_at(&record.encode(), record.position)?;
     }
     let written_tensors = write_tensors_and_hash(&tensors, source, target, on_step)?;
     let written = target.reopen()?;
     let has = |bytes: &[u8], offset: usize| bytes_at(&written, offset, bytes.len()) == Some(bytes);
-    if has(&header, 0) && program.blobs().iter().all(|blob| has(&blob.record(), blob.record)) {
+    if has(&header, 0) && records().all(|record| has(&record.encode(), record.position)) {
         return Ok(written_tensors);
     }
     Err(ConvertError::read_back(target.output, "a record of weight.bin differs"))
