@@ -162,7 +162,11 @@ fn quantized_after_the_merge() {
     let quantize = ["--quantize", "--q-bits", "4", "--q-group-size", "32"];
     let at_once = tensors(&scratch, &base(), &[&quantize[..], &adapter].concat());
     let merged = scratch.path("merged");
-    let run = crate::scratch::mert_convert(&base(), &merged, &[&["--for", "hf", "--do-normalize", "true"], &adapter[..]].concat());
+    let run = crate::scratch::mert_convert(
+        &base(),
+        &merged,
+        &[&["--for", "hf", "--do-normalize", "true"], &adapter[..]].concat(),
+    );
     assert_eq!(run.code, 0, "{}", run.stderr);
     let in_turn = tensors(&scratch, &merged, &quantize);
     let plain = tensors(&scratch, &base(), &quantize);
