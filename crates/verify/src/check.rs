@@ -62,14 +62,21 @@ impl Check {
         let files: Vec<Result<PathBuf>> = self.references.iter().flat_map(|path| each_reference_file(path)).collect();
         let none = files.is_empty();
         let saved = files.into_iter().map(|file| Reference::read(&file?));
-        match &self.original {
+        let mut verdict = match &self.original {
             None if none => Err(VerifyError::NothingToCompare(format!(
                 "{}: there is nothing to compare it with; give --reference FILE.npz, or --checkpoint ORIGINAL",
                 self.model.display()
             ))),
             None => compare_model(candidate.as_ref(), saved, &self.compare),
             Some(original) => self.compare_with_original(candidate.as_ref(), saved, original),
+        }?;
+        if let Some(adapter) = &candidate.metadata().adapter {
+            verdict.notes.push(format!(
+                "an adapter was merged into the converted file ({}): it differs from a model without it",
+                mert_arch::printable_line(adapter)
+            ));
         }
+        Ok(verdict)
     }
 
     #[cfg(not(feature = "tch"))]
