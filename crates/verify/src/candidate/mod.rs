@@ -2,6 +2,7 @@
 //! runtime and `stored_weights.rs` decodes its weights without it, `coreml/` runs a Core ML package by an interpreter or by
 //! Core ML.
 
+mod compressed;
 mod coreml;
 mod encoder_norm;
 mod interface;
@@ -11,6 +12,7 @@ mod stored_weights;
 
 use std::path::{Path, PathBuf};
 
+pub use self::compressed::CompressedWeights;
 use self::coreml::Package;
 pub use self::encoder_norm::EncoderNorm;
 pub use self::interface::{Candidate, HiddenStates, Output, RunIsolated, StoredWeight, to_array};
