@@ -2,6 +2,8 @@
 //! programs themselves run them in `scripts/check/clients.py`.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "convert_targets/gguf.rs"]
+mod gguf;
 #[path = "common/scratch.rs"]
 mod scratch;
 

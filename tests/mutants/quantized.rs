@@ -228,7 +228,7 @@ fn transposed<T: Copy>(values: &[T]) -> Vec<T> {
 }
 
 /// Converts `mert-tiny` with its linear layers quantized.
-fn convert_quantized(folder: &TempDir, options: QuantizeOptions, name: &str) -> PathBuf {
+pub(super) fn convert_quantized(folder: &TempDir, options: QuantizeOptions, name: &str) -> PathBuf {
     let source = Source::open(&fixture("mert-tiny/pytorch_model.bin")).unwrap();
     let options = PlanOptions { quantize: Some(options), ..PlanOptions::default() };
     let output = folder.path().join(format!("{name}.safetensors"));
@@ -243,7 +243,7 @@ fn metadata(model: &Path) -> Metadata {
 
 /// A reference with the hidden states of `mert-tiny` whose weights the judge itself has quantized as the model's metadata says,
 /// run as f32 weights.
-fn quantized_reference(folder: &TempDir, model: &Path) -> PathBuf {
+pub(super) fn quantized_reference(folder: &TempDir, model: &Path) -> PathBuf {
     let encoding = ModelEncoding::of(&metadata(model));
     let mut weights =
         ConvertedModel::read(&convert(&fixture("mert-tiny/pytorch_model.bin"), folder, Dtype::F16, Layout::Mlx))
@@ -267,7 +267,7 @@ fn quantized_reference(folder: &TempDir, model: &Path) -> PathBuf {
 }
 
 /// The verdict of a gate that asks for structure; what 4 bits cost a model with sharp weights is allowed, with a reason.
-fn judge(model: &Path, reference: &Path) -> Result<ModelVerdict, mert_verify::VerifyError> {
+pub(super) fn judge(model: &Path, reference: &Path) -> Result<ModelVerdict, mert_verify::VerifyError> {
     let tolerances: Tolerances =
         serde_json::from_str(r#"{"rounding": {"pooled_cosine": 0.9, "below_floor": "sharp weights"}}"#).unwrap();
     Check {
@@ -300,7 +300,7 @@ fn compare_codes(file: &RawFile, honest: Option<&RawFile>) -> [usize; 3] {
 }
 
 /// The largest NMSE of the structure question, and whether it passed.
-fn structure(verdict: &ModelVerdict) -> (String, bool) {
+pub(super) fn structure(verdict: &ModelVerdict) -> (String, bool) {
     let found = verdict.comparisons.iter().find(|comparison| comparison.question == Question::Structure).unwrap();
     let nmse = found.layers.iter().map(|layer| Some(layer.metrics?.nmse).filter(|nmse| nmse.is_finite()));
     let worst = nmse.collect::<Option<Vec<f64>>>().map(|all| all.into_iter().fold(0.0, f64::max));

@@ -37,8 +37,8 @@ pub mod write;
 
 pub use error::{ConvertError, Problem};
 pub use plan::{
-    ConfigOrigin, Dropped, Evidence, LayerCut, Plan, PlanOptions, PlannedPreprocessor, PreprocessorOptions,
-    PreprocessorOrigin, QuantizeOptions, Recognized, Step, StepInput,
+    Compression, CompressionScheme, ConfigOrigin, Dropped, Evidence, LayerCut, Plan, PlanOptions, PlannedAdapter,
+    PlannedPreprocessor, PreprocessorOptions, PreprocessorOrigin, QuantizeOptions, Recognized, Step, StepInput,
 };
 pub use programs::{MODEL_FOLDER_FILES, MODEL_WEIGHTS, Program};
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use mert_convert::write::{CoreMlPackage, ModelFolder, SafetensorsFile, Target};
+use mert_convert::write::{CoreMlPackage, Gguf, ModelFolder, SafetensorsFile, Target};
 use mert_convert::{ConvertError, Program};
 
 use crate::args::Args;
@@ -36,6 +36,7 @@ pub(super) fn choose(args: &Args) -> Result<Box<dyn Target>, ConvertError> {
     match (args.program, extension.as_deref()) {
         (Some(program), extension) => for_program(args, program, output, extension),
         (None, Some("safetensors")) => other(args, SafetensorsFile),
+        (None, Some("gguf")) => other(args, Gguf),
         (None, Some("mlpackage")) => Ok(Box::new(CoreMlPackage { options: args.coreml.options() })),
         (None, Some(ending)) if OTHER_FILES.contains(&ending) => {
             Err(ConvertError::OutputFormat { path: output.to_path_buf() })
@@ -57,7 +58,9 @@ fn for_program(
     };
     let is_file = extension == Some("safetensors");
     match program.is_folder() {
-        true if is_file || extension == Some("mlpackage") => unfit("a folder, whose name has no such ending"),
+        true if is_file || matches!(extension, Some("mlpackage" | "gguf")) => {
+            unfit("a folder, whose name has no such ending")
+        }
         true => other(args, ModelFolder),
         false if is_file => other(args, SafetensorsFile),
         false => unfit("a file NAME.safetensors"),

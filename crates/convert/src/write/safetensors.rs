@@ -11,9 +11,10 @@ use mert_checkpoint::{Source, read_header};
 use mert_fs::{AtomicFile, FsError, MappedFile, Writeback};
 use serde::Serialize;
 
+use super::delta_kept::check_delta_kept;
 use super::output::{Written, refuse_input_as_output};
 use super::target::{PreparedOutput, Target, WriteJob, no_inspection};
-use super::tensors::{OutputFile, OutputTensor, write_tensors_and_hash};
+use super::tensors::{OutputFile, OutputTensor, WrittenTensors, write_tensors_and_hash};
 use crate::plan::{Plan, Step};
 use crate::{ConvertError, Result};
 
@@ -110,8 +111,10 @@ pub(super) fn write_file(plan: &Plan, job: &WriteJob<'_>, file: &File, temporary
     let start = LENGTH_LEN + json_len + plan.counters.len() * COUNTER_LEN;
     Writeback::during(file, |writeback| {
         let target = OutputFile { file, path: temporary, output, writeback };
-        let source_sha256 = write_tensors_and_hash(&output_tensors(plan, start), source, &target, on_step)?;
+        let tensors = output_tensors(plan, start);
+        let WrittenTensors { source_sha256, delta_kept } = write_tensors_and_hash(&tensors, source, &target, on_step)?;
         plan.check_source(&source_sha256)?;
+        check_delta_kept(plan, delta_kept.as_ref())?;
         let metadata = plan.metadata_entries(source_sha256.clone());
         let mut head = header(plan, &metadata, json_len);
         // The counters are zero.
@@ -120,7 +123,7 @@ pub(super) fn write_file(plan: &Plan, job: &WriteJob<'_>, file: &File, temporary
         let bytes = (start + plan.byte_len()) as u64;
         file.set_len(bytes).map_err(|source| FsError::write(output, source))?;
         check_header(plan, &metadata, &target.reopen()?).map_err(|reason| ConvertError::read_back(output, reason))?;
-        Ok(Written { bytes, source_sha256, fidelity: None })
+        Ok(Written { bytes, source_sha256, fidelity: None, delta_kept })
     })
     .map_err(|source| FsError::write(output, source))?
 }

@@ -58,6 +58,8 @@ impl MlxFolder {
             preprocessor_origin: Some(origin),
             final_proj: stored.get("final_proj.bias").and_then(|(_, info)| info.shape.first().copied()),
             source_sha256: String::new(),
+            adapter: None,
+            adapter_sha256: None,
             license: None,
             generator: "MLX".into(),
         };

@@ -9,7 +9,7 @@ use ndarray::{Array2, ArrayView3, Axis, CowArray, Ix3};
 use serde::Serialize;
 
 use super::EncoderNorm;
-use crate::{Result, VerifyError};
+use crate::{ModelEncoding, Result, VerifyError};
 
 /// Hidden states by index, each `(frames, width)`.
 pub type HiddenStates = BTreeMap<usize, Array2<f32>>;
@@ -64,7 +64,7 @@ pub trait Candidate {
     /// The metadata that the converter wrote into the model.
     fn metadata(&self) -> &Metadata;
 
-    /// The format: `mlx` or `candle` for the layout of a safetensors file, or `mlpackage`.
+    /// The format: `mlx` or `candle` for the layout of a safetensors file, `gguf`, or `mlpackage`.
     fn format(&self) -> &'static str;
 
     /// The device or engine that runs the model, as reports show it.
@@ -72,6 +72,11 @@ pub trait Candidate {
 
     /// The forms in which compressed weights are stored, such as `72 weights int8 per channel`; `None` without any.
     fn compression(&self) -> Option<String> {
+        None
+    }
+
+    /// MLX's quantization that is as precise as the compressed form, whose limits then apply to it; `None` if there is none.
+    fn as_precise_as(&self) -> Option<ModelEncoding> {
         None
     }
 

@@ -198,7 +198,7 @@ impl ModelVerdict {
                 format!("structure shows in f32 arithmetic only, not in {}; verify in f32 as well", self.compute)
             }
             Some(form) => {
-                format!("no reference has weights compressed like this ({form}); verify an f32 package as well")
+                format!("no reference has weights compressed like this ({form}); verify an f32 conversion as well")
             }
             None => format!(
                 "give a reference that has {array} (`mert-verify reference` and the Python example in docs/verify.md write \

@@ -36,7 +36,10 @@ pub(super) fn expectations<'r>(
         let (reference_weights, states) = (ModelEncoding::of_floats(Dtype::F32), &reference.hidden_states);
         Ok::<_, VerifyError>(Expectation { question: Question::Rounding, reference_weights, states, tolerance })
     };
-    let compressed = candidate.compression().map(|form| Tolerance::compressed(&form));
+    let compressed = candidate.compression().map(|form| match candidate.as_precise_as() {
+        Some(encoding) => Tolerance::quantized(&encoding).named_after(&form),
+        None => Tolerance::compressed(&form),
+    });
     let of_weights = || compressed.clone().unwrap_or_else(|| Tolerance::rounding_of(&weights));
     if compute != Dtype::F32 {
         // Rounded activations hide what the structure question looks for. The coarser of the two roundings sets the

@@ -65,6 +65,18 @@ impl Engine {
         }
     }
 
+    /// The forms of the compressed weights and their numbers, such as `72 weights int8 per channel`; `None` if all weights are
+    /// floats, or if the program is not readable.
+    pub(super) fn compression(&self) -> Option<String> {
+        let forms = match self {
+            Engine::Interpreter(interpreter) => interpreter.program.compression(),
+            #[cfg(all(target_os = "macos", feature = "coreml"))]
+            Engine::CoreMl(..) => BTreeMap::new(),
+        };
+        let forms: Vec<String> = forms.iter().map(|(form, count)| format!("{count} weights {form}")).collect();
+        (!forms.is_empty()).then(|| forms.join(", "))
+    }
+
     /// The element type in which a package with weights of type `weights` is computed.
     pub(super) fn arithmetic(&self, weights: Dtype) -> Dtype {
         match self {

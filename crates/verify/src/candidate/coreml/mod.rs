@@ -3,9 +3,10 @@
 //!
 //! [`manifest`] finds the files, [`proto`] and [`blob`] decode them, [`program`] checks what can be checked without
 //! running anything, [`description`] compares it with the interface that the package declares, [`interpreter`] and
-//! [`ops`] run it. Only the operations that converters write for this model are supported; any other is refused.
+//! [`ops`] run it; [`constexpr`] decompresses its weights. Only the operations that converters write for this model are supported; any other is refused.
 
 mod blob;
+mod constexpr;
 #[cfg(all(target_os = "macos", feature = "coreml"))]
 mod core_ml;
 mod description;
@@ -163,6 +164,10 @@ impl Candidate for Package {
 
     fn runs_on(&self) -> String {
         self.engine.name()
+    }
+
+    fn compression(&self) -> Option<String> {
+        self.engine.compression()
     }
 
     fn arithmetic(&self) -> Dtype {
