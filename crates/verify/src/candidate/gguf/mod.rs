@@ -13,7 +13,10 @@ use ndarray::ArrayView3;
 
 use self::file::GgufFile;
 use super::runtime_model::{encoder_norm, hidden_states, run_isolated};
-use super::{Candidate, CompressedWeights, ComputeOptions, EncoderNorm, HiddenStates, Output, PackageOptions, RunIsolated, StoredWeight};
+use super::{
+    Candidate, CompressedWeights, ComputeOptions, EncoderNorm, HiddenStates, Output, PackageOptions, RunIsolated,
+    StoredWeight,
+};
 use crate::{ModelEncoding, Result, VerifyError};
 
 /// Whether a file begins as GGUF does.
