@@ -173,7 +173,7 @@ fn the_plan_tells_each_encoding_and_why_a_layer_is_left_out() {
 #[test]
 fn a_folder_has_what_mlx_reads() {
     let scratch = Scratch::new();
-    let input = fixture("mert-tiny");
+    let input = fixture("mert-tiny/pytorch_model.bin");
     let folder = scratch.path("model");
     let options = ["--quantize", "--q-group-size", "32", "--q-skip", "*.k_proj"];
     let audio = ["--do-normalize", "true"];
