@@ -34,6 +34,7 @@ CASES = [
     ("mert-tiny", "bf16", ["--q-bits", "8", "--q-group-size", "32"]),
     ("mert-tiny", "f32", ["--q-bits", "3", "--q-group-size", "32"]),
     ("mert-tiny", "f16", ["--q-bits", "6", "--q-skip", "*.layers.0.*"]),
+    ("mert-tiny", "f16", ["--q-bits", "4", "--max-shard-size", "100KB"]),
     ("mert-tiny", "f16", ["--q-mode", "mxfp8"]),
     ("stable-layer-norm", "f16", ["--q-bits", "5", "--q-group-size", "32"]),
     ("stable-layer-norm", "f16", ["--q-mode", "mxfp4", "--q-only", "*.feed_forward.*"]),
@@ -142,7 +143,8 @@ def convert(binaries, fixture, output, dtype, *options):
 def check_codes(folder, plain, dtype):
     """The number of quantized weights, each of which has the bytes of `mx.quantize` of the plain file's weight."""
     quantization = json.loads((folder / "config.json").read_text())["quantization"]
-    found, weights = mx.load(str(folder / "model.safetensors")), mx.load(str(plain))
+    files = [mx.load(str(file)) for file in folder.glob("model*.safetensors")]
+    found, weights = {name: value for file in files for name, value in file.items()}, mx.load(str(plain))
     paths = [name.removesuffix(".scales") for name in found if name.endswith(".scales")]
     for path in paths:
         own = quantization.get(path, quantization)

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, ValueEnum};
 use mert_arch::{ConfigField, Dtype, LayerSelection, Layout};
-use mert_convert::write::{CoreMlOptions, DeploymentTarget, InputLengths};
+use mert_convert::write::{ByteSize, CoreMlOptions, DeploymentTarget, InputLengths};
 use mert_convert::{Compression, CompressionScheme, ConvertError, Program};
 
 use crate::adapter_args::AdapterArgs;
@@ -38,6 +38,10 @@ pub(crate) struct Args {
     /// mlx-contentvec has f32 only [default: f16; with --for: f32]
     #[arg(long)]
     pub(super) dtype: Option<Dtype>,
+    /// The largest file of weights in a folder, such as 5GB, 500MB or 4GiB; larger weights are divided into several files with
+    /// an index, model.safetensors.index.json [default: 5GiB]
+    #[arg(long, value_name = "SIZE")]
+    pub(super) max_shard_size: Option<ByteSize>,
     /// The model's config.json [default: the one beside the checkpoint; without one, the architecture is inferred from the
     /// tensors' shapes]
     #[arg(long, value_name = "FILE")]
