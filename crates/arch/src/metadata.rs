@@ -41,7 +41,7 @@ pub struct Metadata {
     /// The number of outputs of the head `final_proj`, if the file keeps it beside the encoder.
     pub final_proj: Option<usize>,
     /// The SHA-256 of the checkpoint in hexadecimal. That of a sharded checkpoint is the SHA-256 of its files' digests
-    /// in order.
+    /// in order. Empty for a model that MLX saved, which does not record it.
     pub source_sha256: String,
     /// The licence of the checkpoint, if it is known.
     pub license: Option<String>,
@@ -198,7 +198,10 @@ impl Metadata {
     }
 
     /// Checks that the quantization names linear layers of the model, and that their rows are whole groups.
-    fn check_quantization(&self) -> Result<(), MetadataError> {
+    ///
+    /// # Errors
+    /// [`MetadataError::Invalid`] naming the layer.
+    pub fn check_quantization(&self) -> Result<(), MetadataError> {
         let Some(config) = &self.quantization else { return Ok(()) };
         let invalid = |reason| MetadataError::invalid(QUANTIZATION, reason);
         let mut unknown: BTreeSet<&str> = config.layers.keys().map(String::as_str).collect();

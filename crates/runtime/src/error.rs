@@ -49,11 +49,21 @@ pub enum Error {
         /// The missing or invalid entry.
         source: MetadataError,
     },
-    /// The file's tensors are not those that its configuration implies.
-    #[error("{path} does not hold the model that its metadata describes: {reason}; convert the checkpoint again")]
-    Tensors {
-        /// The file.
+    /// A file beside the weights, or the index of their shards, cannot be used.
+    #[error("{path} cannot be used: {reason}")]
+    ModelFile {
+        /// The file, or the folder that lacks one.
         path: PathBuf,
+        /// The field or tensor, what was expected, and what was found.
+        reason: String,
+    },
+    /// The file's tensors are not those that its configuration implies.
+    #[error("{path} does not hold the model that its {described_in} describes: {reason}; convert the checkpoint again")]
+    Tensors {
+        /// The file, or the index of its shards.
+        path: PathBuf,
+        /// What describes the model: `metadata`, or `config.json` for weights that MLX saved.
+        described_in: &'static str,
         /// The tensor that differs, and the difference.
         reason: String,
     },
@@ -135,8 +145,12 @@ impl Error {
         Error::Metadata { path: path.to_path_buf(), source }
     }
 
-    pub(crate) fn tensors(path: &Path, reason: String) -> Self {
-        Error::Tensors { path: path.to_path_buf(), reason }
+    pub(crate) fn model_file(path: &Path, reason: String) -> Self {
+        Error::ModelFile { path: path.to_path_buf(), reason }
+    }
+
+    pub(crate) fn tensors(path: &Path, described_in: &'static str, reason: String) -> Self {
+        Error::Tensors { path: path.to_path_buf(), described_in, reason }
     }
 
     pub(crate) fn device(kind: DeviceKind, reason: String) -> Self {

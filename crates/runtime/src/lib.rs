@@ -24,6 +24,7 @@ mod cpu;
 mod device;
 mod error;
 mod model;
+mod quantized;
 
 /// The crate whose types this API names, in the version that it is built with.
 pub use candle_core;

@@ -11,7 +11,6 @@ use rayon::prelude::*;
 
 use crate::candle::CandleModel;
 use crate::cpu::{self, CpuModel, FinalProj};
-use crate::device::candle_dtype;
 use crate::{ConvertedFile, Error};
 
 /// An encoder of the MERT and HuBERT family. Clones share the weights.
@@ -71,16 +70,14 @@ impl Model {
         Model::from_file(&ConvertedFile::open(path)?, dtype, device)
     }
 
-    /// Loads the weights of an open file, as [`Model::open`] does. A CPU that computes in f32 keeps the weights in the
-    /// dtype of the file.
+    /// Loads the weights of an open file, as [`Model::open`] does. A CPU that computes in f32 keeps the weights as
+    /// the file has them, in its dtype or quantized; other devices and dtypes decode quantized weights as they are loaded.
     ///
     /// # Errors
     /// The errors of [`Model::load`].
     pub fn from_file(file: &ConvertedFile, dtype: Dtype, device: &Device) -> Result<Self, Error> {
-        let stored = candle_dtype(file.metadata().dtype);
-        let config = &file.metadata().config;
-        let model = Model::load_stored(file.var_builder(dtype, device), stored, config)?;
-        let head = |size| cpu::load_final_proj(file.var_builder(Dtype::F32, &Device::Cpu), stored, config, size);
+        let model = Model::load_from(file.var_builder(dtype, device), Some(file), &file.metadata().config)?;
+        let head = |size| cpu::load_final_proj(file, size);
         let final_proj = file.metadata().final_proj.map(head).transpose()?.map(Arc::new);
         Ok(Model { preprocessor: file.metadata().preprocessor, final_proj, ..model })
     }
@@ -93,17 +90,16 @@ impl Model {
     /// [`Error::Config`] for an impossible configuration, [`Error::Candle`] naming a tensor that is missing or has
     /// another shape.
     pub fn load(vb: VarBuilder, config: &Config) -> Result<Self, Error> {
-        let stored = vb.dtype();
-        Model::load_stored(vb, stored, config)
+        Model::load_from(vb, None, config)
     }
 
-    /// Loads the weights in `vb`, which the CPU engine keeps in the dtype `stored`.
-    fn load_stored(vb: VarBuilder, stored: DType, config: &Config) -> Result<Self, Error> {
+    /// Loads the weights in `vb`, which is that of `file` if there is one.
+    fn load_from(vb: VarBuilder, file: Option<&ConvertedFile>, config: &Config) -> Result<Self, Error> {
         config.validate()?;
         let (device, dtype) = (vb.device().clone(), vb.dtype());
         let engine = match (&device, dtype) {
             (Device::Cpu, DType::F32) if CpuModel::supports(config) => {
-                Engine::Cpu(Arc::new(CpuModel::load(vb, stored, config)?))
+                Engine::Cpu(Arc::new(CpuModel::load(vb, file, config)?))
             }
             _ => Engine::Candle(Arc::new(CandleModel::load(vb, config)?)),
         };

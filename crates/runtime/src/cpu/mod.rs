@@ -9,9 +9,9 @@ mod kernels;
 mod memory;
 mod modules;
 
-use candle_core::{DType, Result};
+use candle_core::{Device, Result};
 use candle_nn::VarBuilder;
-use mert_arch::{Config, FeatureExtractorNorm};
+use mert_arch::{Config, Dtype, FeatureExtractorNorm};
 
 use kernels::isa::Isa;
 pub(crate) use memory::Workspace;
@@ -19,9 +19,12 @@ use memory::{HiddenState, Intermediates, TaskArena};
 pub(crate) use modules::FinalProj;
 use modules::{Context, Encoder, Executor, FeatureExtractor, FeatureProjection, WeightLoader};
 
-/// Loads the head `final_proj` of `vb`, with `size` outputs, kept in the dtype `stored`.
-pub(crate) fn load_final_proj(vb: VarBuilder<'_>, stored: DType, config: &Config, size: usize) -> Result<FinalProj> {
-    FinalProj::load(&WeightLoader::new(Isa::detect(), vb, stored), config.hidden_size, size)
+use crate::ConvertedFile;
+
+/// Loads the head `final_proj` of `file`, with `size` outputs.
+pub(crate) fn load_final_proj(file: &ConvertedFile, size: usize) -> Result<FinalProj> {
+    let vb = file.var_builder(Dtype::F32, &Device::Cpu);
+    FinalProj::load(&WeightLoader::new(Isa::detect(), vb, Some(file)), file.metadata().config.hidden_size, size)
 }
 
 /// The model's weights, packed for this processor.
@@ -43,13 +46,13 @@ impl CpuModel {
             || config.conv_kernel.first().is_some_and(|&kernel| kernel <= MAX_KERNEL)
     }
 
-    /// Loads the weights of `vb`, which are kept in the dtype `stored`. The arithmetic is in f32 in any case.
-    pub(crate) fn load(vb: VarBuilder<'_>, stored: DType, config: &Config) -> Result<Self> {
-        Self::load_for(Isa::detect(), vb, stored, config)
+    /// Loads the weights of `vb`. Those of `file`, if `vb` is its, keep their encoding. The arithmetic is in f32 in any case.
+    pub(crate) fn load(vb: VarBuilder<'_>, file: Option<&ConvertedFile>, config: &Config) -> Result<Self> {
+        Self::load_for(Isa::detect(), vb, file, config)
     }
 
-    fn load_for(isa: Isa, vb: VarBuilder<'_>, stored: DType, config: &Config) -> Result<Self> {
-        let weights = WeightLoader::new(isa, vb, stored);
+    fn load_for(isa: Isa, vb: VarBuilder<'_>, file: Option<&ConvertedFile>, config: &Config) -> Result<Self> {
+        let weights = WeightLoader::new(isa, vb, file);
         Ok(CpuModel {
             isa,
             feature_extractor: FeatureExtractor::load(&weights.pp("feature_extractor"), config)?,
@@ -141,7 +144,7 @@ impl CpuModel {
 mod tests {
     use std::collections::HashMap;
 
-    use candle_core::{Device, Tensor};
+    use candle_core::{DType, Tensor};
     use mert_arch::{Activation, Data2VecAudioConfig, HubertConfig, ModelConfig, WavLmConfig, inventory};
 
     use super::*;
@@ -260,7 +263,7 @@ mod tests {
         };
         candle.forward(&input, &all, on_state).unwrap();
         for isa in Isa::available() {
-            let model = CpuModel::load_for(isa, vb(), DType::F32, config).unwrap();
+            let model = CpuModel::load_for(isa, vb(), None, config).unwrap();
             let mut found = Vec::new();
             let on_state = |_, state: &[f32]| -> Result<()> {
                 found.push(state.to_vec());

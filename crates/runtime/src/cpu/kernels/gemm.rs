@@ -11,6 +11,7 @@ use super::isa::{Isa, Kernel};
 use super::left_operand::{LeftOperand, pack_left};
 use super::microkernel::{left_groups, multiply};
 use super::output::{Destination, Epilogue, Listed, Output, PanelStore, RowMajor, Strided, Tiled};
+use super::right_operand;
 
 /// Rows of `x` in a block. With `INNER_BLOCK` steps they take 740 kB, less than half of a second-level cache of 2 MB,
 /// and a panel of weights, which comes from farther away, is used 30 times.
@@ -107,7 +108,7 @@ fn block<S: Simd, D: Destination, const ROWS: usize, const VECTORS: usize>(
     let Columns { weight, first_panel, epilogue } = columns;
     let (inputs, panel_columns) = (weight.inputs(), VECTORS * S::F32_LANES);
     let padded = inputs.next_multiple_of(LINE);
-    let inner_block = padded.div_ceil(padded.div_ceil(INNER_BLOCK).max(1)).next_multiple_of(LINE);
+    let inner_block = padded.div_ceil(padded.div_ceil(INNER_BLOCK).max(1)).next_multiple_of(weight.step_multiple());
     for first in (0..padded).step_by(inner_block) {
         let steps = inner_block.min(padded - first);
         let (left, tile_size, start) = match x {
@@ -117,7 +118,8 @@ fn block<S: Simd, D: Destination, const ROWS: usize, const VECTORS: usize>(
             LeftOperand::Packed(x) => (x.tiles(tiles), x.tile_size(), first * ROWS),
         };
         for (panel, column) in (first_panel..).zip((0..width).step_by(panel_columns)) {
-            let right = weight.panel(panel, first, steps, &mut scratch.widened);
+            let part = weight.panel(panel, first, steps);
+            let right = right_operand::to_f32::<S, VECTORS>(simd, part, &mut scratch.widened);
             let next = match column + panel_columns < width {
                 true => weight.panel_bytes(panel + 1, first, steps),
                 false => weight.panel_bytes(first_panel, first + steps, inner_block.min(padded - first - steps)),

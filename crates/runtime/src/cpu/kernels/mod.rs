@@ -5,6 +5,7 @@
 
 pub(crate) mod attention;
 pub(crate) mod conv1d;
+mod dequantize;
 pub(crate) mod gemm;
 pub(crate) mod head_layout;
 pub(crate) mod isa;
@@ -15,4 +16,5 @@ mod microkernel;
 pub(crate) mod output;
 pub(crate) mod patch_norm;
 pub(crate) mod position_bias;
+mod right_operand;
 mod softmax;

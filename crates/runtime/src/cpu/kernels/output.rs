@@ -170,4 +170,4 @@ impl PanelStore<'_> {
 }
 
 /// More columns than any tile has.
-const MAX_COLUMNS: usize = 64;
+pub(super) const MAX_COLUMNS: usize = 64;

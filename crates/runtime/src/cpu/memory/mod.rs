@@ -14,6 +14,7 @@
 mod buffer;
 mod packed_activations;
 mod packed_weight;
+mod quantized_panels;
 mod scratch;
 mod task_arena;
 mod tile;
@@ -21,7 +22,8 @@ mod workspace;
 
 pub(crate) use buffer::{Buffer, LINE};
 pub(crate) use packed_activations::{PackedActivations, PackedRows, write_rows};
-pub(crate) use packed_weight::PackedWeight;
+pub(crate) use packed_weight::{PackedWeight, PanelPart};
+pub(crate) use quantized_panels::{PanelGroup, QuantizedPanel};
 pub(crate) use scratch::{GemmScratch, Scratch, for_each_with_scratch, with_scratch};
 pub(crate) use task_arena::{TaskArena, split_columns};
 pub(crate) use tile::{Tile, TileShape};

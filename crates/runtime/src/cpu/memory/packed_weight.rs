@@ -1,17 +1,18 @@
 //! The right operand of a product: a weight matrix in panels, packed once when a model is loaded.
 
 use candle_core::{DType, Result, Tensor};
-use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use rayon::prelude::*;
 
 use super::buffer::{Buffer, LINE};
+use super::quantized_panels::{QuantizedPanel, QuantizedPanels};
 use super::tile::Tile;
+use crate::quantized::QuantizedWeight;
 
 /// A weight matrix `(outputs, inputs)` and its bias, for products `x · weightᵀ + bias`.
 ///
-/// The weights keep the type of the file. 16-bit weights are widened, exactly, each time that a panel of them enters
-/// the cache: half the memory, and half the traffic from it.
+/// The weights keep the encoding of the file. 16-bit weights are widened, exactly, and quantized ones decoded, each time
+/// that a panel of them enters the cache: half the memory or less, and as much less traffic from it.
 #[derive(Debug, Default)]
 pub(crate) struct PackedWeight {
     /// The weights as `[panel][inner step][column of the panel]`, padded with zeros to whole panels and lines.
@@ -28,6 +29,15 @@ enum Panels {
     F32(Buffer),
     F16(Buffer<f16>),
     Bf16(Buffer<bf16>),
+    Quantized(QuantizedPanels),
+}
+
+/// Some inner steps of a panel, as they are stored.
+pub(crate) enum PanelPart<'a> {
+    F32(&'a [f32]),
+    F16(&'a [f16]),
+    Bf16(&'a [bf16]),
+    Quantized(QuantizedPanel<'a>),
 }
 
 impl Default for Panels {
@@ -48,11 +58,14 @@ impl PackedWeight {
             DType::BF16 => Panels::Bf16(size.pack(&weight.to_vec1()?)),
             _ => Panels::F32(size.pack(&weight.to_dtype(DType::F32)?.to_vec1()?)),
         };
-        let mut padded_bias = Buffer::zeroed(outputs.next_multiple_of(tile.columns));
-        if let Some(bias) = bias {
-            padded_bias[..outputs].copy_from_slice(&bias.to_dtype(DType::F32)?.to_vec1::<f32>()?);
-        }
-        Ok(PackedWeight { panels, bias: padded_bias, tile, outputs, inputs })
+        Ok(PackedWeight { panels, bias: padded_bias(tile, outputs, bias)?, tile, outputs, inputs })
+    }
+
+    /// Packs a quantized weight, which is not decoded, and `bias` `(outputs,)`.
+    pub(crate) fn pack_quantized(tile: Tile, weight: &QuantizedWeight<'_>, bias: &Tensor) -> Result<Self> {
+        let panels = Panels::Quantized(QuantizedPanels::pack(weight, tile.columns));
+        let (outputs, inputs) = (weight.outputs, weight.inputs);
+        Ok(PackedWeight { panels, bias: padded_bias(tile, outputs, Some(bias))?, tile, outputs, inputs })
     }
 
     /// Replaces the matrix by another in f32, in the same memory: `rows` yields the weights and the bias of each
@@ -99,31 +112,33 @@ impl PackedWeight {
         &self.bias[panel * self.tile.columns..][..self.tile.columns]
     }
 
-    /// Inner steps `first..first + steps` of `panel` in f32, widened into `widened` if need be.
-    pub(crate) fn panel<'a>(&'a self, panel: usize, first: usize, steps: usize, widened: &'a mut Buffer) -> &'a [f32] {
-        let range = self.range(panel, first, steps);
+    /// The number of inner steps of which a part of a panel is a multiple.
+    pub(crate) fn step_multiple(&self) -> usize {
         match &self.panels {
-            Panels::F32(panels) => &panels[range],
-            Panels::F16(panels) => {
-                let widened = widened.take(range.len());
-                panels[range].convert_to_f32_slice(widened);
-                widened
-            }
-            Panels::Bf16(panels) => {
-                let widened = widened.take(range.len());
-                panels[range].convert_to_f32_slice(widened);
-                widened
-            }
+            Panels::Quantized(panels) => panels.group_size().next_multiple_of(LINE),
+            _ => LINE,
         }
     }
 
-    /// The bytes that [`PackedWeight::panel`] reads; empty after the last panel.
+    /// Inner steps `first..first + steps` of `panel`, both multiples of [`PackedWeight::step_multiple`].
+    pub(crate) fn panel(&self, panel: usize, first: usize, steps: usize) -> PanelPart<'_> {
+        let range = self.range(panel, first, steps);
+        match &self.panels {
+            Panels::F32(panels) => PanelPart::F32(&panels[range]),
+            Panels::F16(panels) => PanelPart::F16(&panels[range]),
+            Panels::Bf16(panels) => PanelPart::Bf16(&panels[range]),
+            Panels::Quantized(panels) => PanelPart::Quantized(panels.panel(panel, first, steps)),
+        }
+    }
+
+    /// The bytes of [`PackedWeight::panel`]; empty after the last panel.
     pub(crate) fn panel_bytes(&self, panel: usize, first: usize, steps: usize) -> &[u8] {
         let range = self.range(panel, first, steps);
         match &self.panels {
             Panels::F32(panels) => bytemuck::cast_slice(panels.get(range).unwrap_or_default()),
             Panels::F16(panels) => bytemuck::cast_slice(panels.get(range).unwrap_or_default()),
             Panels::Bf16(panels) => bytemuck::cast_slice(panels.get(range).unwrap_or_default()),
+            Panels::Quantized(panels) => panels.panel_bytes(panel, first, steps),
         }
     }
 
@@ -131,6 +146,15 @@ impl PackedWeight {
         let start = (panel * self.inputs.next_multiple_of(LINE) + first) * self.tile.columns;
         start..start + steps * self.tile.columns
     }
+}
+
+/// The bias `(outputs,)`, or zeros, filled up to whole panels.
+fn padded_bias(tile: Tile, outputs: usize, bias: Option<&Tensor>) -> Result<Buffer> {
+    let mut padded = Buffer::zeroed(outputs.next_multiple_of(tile.columns));
+    if let Some(bias) = bias {
+        padded[..outputs].copy_from_slice(&bias.to_dtype(DType::F32)?.to_vec1::<f32>()?);
+    }
+    Ok(padded)
 }
 
 struct Size {

@@ -23,7 +23,7 @@ pub(crate) struct Scratch {
 pub(crate) struct GemmScratch {
     /// A block of packed rows of the left operand.
     pub(crate) left: Buffer,
-    /// A panel of 16-bit weights widened to f32.
+    /// A panel of 16-bit or quantized weights in f32.
     pub(crate) widened: Buffer,
 }
 

@@ -12,6 +12,7 @@ use super::super::kernels::output::Epilogue;
 use super::super::kernels::position_bias::{self, Gate, PositionBias};
 use super::super::memory::{Intermediates, PackedActivations, TileShape, for_each_with_scratch, split_columns};
 use super::context::Context;
+use super::joined_linear::JoinedLinear;
 use super::linear::Linear;
 use super::position_bias::load_gates;
 use super::weight_loader::WeightLoader;
@@ -24,7 +25,7 @@ const TASK_QUERIES: usize = 240;
 #[derive(Debug)]
 pub(crate) struct Attention {
     /// Queries, keys and values, one after the other.
-    qkv_proj: Linear,
+    qkv_proj: JoinedLinear,
     out_proj: Linear,
     heads: usize,
     head_dim: usize,

@@ -12,6 +12,7 @@ use super::super::memory::{
     PackedActivations, PackedRows, PackedWeight, TileShape, for_each_with_scratch, split_columns,
 };
 use super::context::Executor;
+use crate::quantized::QuantizedWeight;
 
 /// `torch.nn.Linear` with an optional activation: `activation(x · weightᵀ + bias)`.
 #[derive(Debug)]
@@ -23,6 +24,11 @@ impl Linear {
     /// Packs `weight` `(outputs, inputs)` and `bias` `(outputs,)`.
     pub(crate) fn new(isa: Isa, weight: &Tensor, bias: &Tensor) -> Result<Self> {
         Ok(Linear { weight: PackedWeight::pack(isa.tile(TileShape::Wide), weight, Some(bias))? })
+    }
+
+    /// Packs a quantized `weight` as it is, and `bias` `(outputs,)`.
+    pub(crate) fn quantized(isa: Isa, weight: &QuantizedWeight<'_>, bias: &Tensor) -> Result<Self> {
+        Ok(Linear { weight: PackedWeight::pack_quantized(isa.tile(TileShape::Wide), weight, bias)? })
     }
 
     pub(crate) fn weight(&self) -> &PackedWeight {
@@ -39,11 +45,24 @@ impl Linear {
 
     /// Maps `x` to `out` `(rows, outputs)`, on all threads.
     pub(crate) fn forward(&self, executor: &mut Executor<'_>, x: PackedRows<'_>, out: &mut [f32], epilogue: Epilogue) {
+        self.forward_columns(executor, x, out, (self.outputs(), 0), epilogue);
+    }
+
+    /// Maps `x` to the columns of `out` `(rows, width)` from `first` on, on all threads.
+    pub(crate) fn forward_columns(
+        &self,
+        executor: &mut Executor<'_>,
+        x: PackedRows<'_>,
+        out: &mut [f32],
+        (width, first): (usize, usize),
+        epilogue: Epilogue,
+    ) {
         let (row_block, column_block) = self.task_size(x);
         let arena = executor.task_arena.clear();
         let mut tasks = BumpVec::new_in(arena);
-        for (i, band) in out.chunks_mut(row_block * self.outputs()).enumerate() {
-            for (j, rows) in split_columns(arena, band.chunks_mut(self.outputs()), column_block).enumerate() {
+        for (i, band) in out.chunks_mut(row_block * width).enumerate() {
+            let rows = band.chunks_mut(width).map(|row| &mut row[first..][..self.outputs()]);
+            for (j, rows) in split_columns(arena, rows, column_block).enumerate() {
                 tasks.push(self.task(x, i * row_block, j * column_block, Output::Rows(rows), epilogue));
             }
         }

@@ -13,6 +13,7 @@ mod feature_extractor;
 mod feature_projection;
 mod feed_forward;
 mod final_proj;
+mod joined_linear;
 mod layer_norm;
 mod linear;
 mod position_bias;

@@ -4,21 +4,34 @@ use candle_core::{DType, Device, Result, Shape, Tensor};
 use candle_nn::VarBuilder;
 
 use super::super::kernels::isa::Isa;
+use super::joined_linear::JoinedLinear;
 use super::layer_norm::LayerNorm;
 use super::linear::Linear;
+use crate::ConvertedFile;
+use crate::converted_file::StoredQuantized;
+use crate::device::candle_dtype;
+use crate::quantized::{JoinedWeight, QuantizedEncoding};
 
-/// The tensors under one path of the checkpoint, in the dtype of the file, and the instruction set to pack them for.
+/// The tensors under one path of the checkpoint, and the instruction set to pack them for.
 #[derive(Clone)]
 pub(crate) struct WeightLoader<'a> {
     vb: VarBuilder<'a>,
-    stored: DType,
+    /// The file behind `vb`, whose tensors keep the encodings that they have there; without one they have `vb`'s dtype.
+    file: Option<&'a ConvertedFile>,
     isa: Isa,
 }
 
+/// The form in which a linear layer's weight is stored.
+#[derive(Clone, Copy, PartialEq)]
+enum StoredForm {
+    Float(DType),
+    Quantized(QuantizedEncoding),
+}
+
 impl<'a> WeightLoader<'a> {
-    /// A loader of the tensors of `vb`, kept in the dtype `stored`.
-    pub(crate) fn new(isa: Isa, vb: VarBuilder<'a>, stored: DType) -> Self {
-        WeightLoader { vb, stored, isa }
+    /// A loader of the tensors of `vb`, whose path is empty, and of `file` where `vb` is its.
+    pub(crate) fn new(isa: Isa, vb: VarBuilder<'a>, file: Option<&'a ConvertedFile>) -> Self {
+        WeightLoader { vb, file, isa }
     }
 
     /// The loader of the tensors under `path` below this one's, as candle's `VarBuilder::pp`.
@@ -43,16 +56,59 @@ impl<'a> WeightLoader<'a> {
     /// The linear map with the weight `(outputs, inputs)` and the bias `(outputs,)` under `name`.
     pub(crate) fn linear(&self, name: &str, inputs: usize, outputs: usize) -> Result<Linear> {
         let loader = self.pp(name);
-        Linear::new(self.isa, &loader.tensor("weight", (outputs, inputs))?, &loader.vector("bias", outputs)?)
+        let bias = loader.vector("bias", outputs)?;
+        match loader.quantized() {
+            Some(quantized) => Linear::quantized(self.isa, &quantized.weight(), &bias),
+            None => Linear::new(self.isa, &loader.tensor("weight", (outputs, inputs))?, &bias),
+        }
     }
 
-    /// Several linear maps of the same input as one, with their outputs one after the other.
-    pub(crate) fn joined_linear(&self, names: &[&str], inputs: usize, outputs: usize) -> Result<Linear> {
+    /// Several linear maps of the same input, with their outputs one after the other.
+    pub(crate) fn joined_linear(&self, names: &[&str], inputs: usize, outputs: usize) -> Result<JoinedLinear> {
+        let parts: Vec<Self> = names.iter().map(|name| self.pp(name)).collect();
         let all = |name: &str, shape: Shape| -> Result<Tensor> {
-            let parts = names.iter().map(|part| self.pp(part).tensor(name, shape.clone()));
-            Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 0)
+            let tensors = parts.iter().map(|part| part.tensor(name, shape.clone()));
+            Tensor::cat(&tensors.collect::<Result<Vec<_>>>()?, 0)
         };
-        Linear::new(self.isa, &all("weight", (outputs, inputs).into())?, &all("bias", outputs.into())?)
+        let (first, weight, bias) = (parts.first().map(Self::form), (outputs, inputs).into(), outputs.into());
+        let linears = match first.filter(|first| parts.iter().all(|part| part.form() == *first)) {
+            None => names.iter().map(|name| self.linear(name, inputs, outputs)).collect::<Result<_>>()?,
+            Some(StoredForm::Float(_)) => vec![Linear::new(self.isa, &all("weight", weight)?, &all("bias", bias)?)?],
+            Some(StoredForm::Quantized(_)) => {
+                let stored: Vec<_> = parts.iter().filter_map(Self::quantized).collect();
+                let weights: Vec<_> = stored.iter().map(StoredQuantized::weight).collect();
+                let joined = JoinedWeight::new(&weights);
+                let linear = joined.weight().map(|weight| Linear::quantized(self.isa, &weight, &all("bias", bias)?));
+                linear.transpose()?.into_iter().collect()
+            }
+        };
+        Ok(JoinedLinear::new(linears))
+    }
+
+    /// The form of the weight of the linear layer at this path.
+    fn form(&self) -> StoredForm {
+        match self.quantized() {
+            Some(stored) => StoredForm::Quantized(stored.weight().encoding),
+            None => StoredForm::Float(self.stored_float("weight")),
+        }
+    }
+
+    /// The weight of the linear layer at this path if it is quantized.
+    fn quantized(&self) -> Option<StoredQuantized<'a>> {
+        self.file.and_then(|file| file.quantized(&self.path("weight")))
+    }
+
+    /// The type in which a tensor is stored, or f32 if it is quantized.
+    fn stored_float(&self, name: &str) -> DType {
+        let stored = self.file.and_then(|file| file.stored_float(&self.path(name)));
+        stored.map_or(self.vb.dtype(), candle_dtype)
+    }
+
+    fn path(&self, name: &str) -> String {
+        match self.vb.prefix() {
+            prefix if prefix.is_empty() => name.to_string(),
+            prefix => format!("{prefix}.{name}"),
+        }
     }
 
     pub(crate) fn layer_norm(&self, name: &str, size: usize, eps: f64) -> Result<LayerNorm> {
@@ -60,7 +116,9 @@ impl<'a> WeightLoader<'a> {
         LayerNorm::new(&loader.vector("weight", size)?, &loader.vector("bias", size)?, eps)
     }
 
+    /// A tensor in the type in which it is stored, or in f32 if it is quantized.
     pub(crate) fn tensor(&self, name: &str, shape: impl Into<Shape>) -> Result<Tensor> {
-        self.vb.get_with_hints_dtype(shape, name, Default::default(), self.stored)?.to_device(&Device::Cpu)
+        let dtype = self.stored_float(name);
+        self.vb.get_with_hints_dtype(shape, name, Default::default(), dtype)?.to_device(&Device::Cpu)
     }
 }
