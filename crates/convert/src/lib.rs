@@ -36,6 +36,7 @@ pub mod transform;
 pub mod write;
 
 pub use error::{ConvertError, Problem};
+pub use execute::{Sink, execute};
 pub use plan::{
     ConfigOrigin, Dropped, Evidence, LayerCut, Plan, PlanOptions, PlannedPreprocessor, PreprocessorOptions,
     PreprocessorOrigin, QuantizeOptions, Recognized, Step, StepInput,

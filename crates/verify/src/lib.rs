@@ -39,7 +39,6 @@ pub mod metrics;
 pub mod npz;
 pub mod reference;
 pub mod report;
-pub mod signal;
 mod tolerance;
 mod tracks;
 

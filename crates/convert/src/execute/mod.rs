@@ -24,7 +24,7 @@ use crate::{ConvertError, Result};
 const PIECE: usize = 1 << 15;
 
 /// A receiver of the bytes to store: the index in [`Step::outputs`], and bytes that follow those that it got before.
-pub(crate) type Sink<'a> = dyn FnMut(usize, &[u8]) -> Result<()> + 'a;
+pub type Sink<'a> = dyn FnMut(usize, &[u8]) -> Result<()> + 'a;
 
 /// Runs one step and passes the little-endian, row-major bytes of its outputs to `sink` in pieces, in order.
 ///
@@ -34,7 +34,7 @@ pub(crate) type Sink<'a> = dyn FnMut(usize, &[u8]) -> Result<()> + 'a;
 /// # Errors
 /// [`ConvertError`] if an input cannot be read, is not finite, or overflows the output's dtype; errors of `sink`. `sink` may
 /// have received some pieces before.
-pub(crate) fn execute(step: &Step, checkpoint: &dyn Checkpoint, sink: &mut Sink<'_>) -> Result<()> {
+pub fn execute(step: &Step, checkpoint: &dyn Checkpoint, sink: &mut Sink<'_>) -> Result<()> {
     if let Some(Transform::WeightNormMagnitude(fuse)) = step.chain.first() {
         return execute_norms(step, fuse, checkpoint, sink);
     }

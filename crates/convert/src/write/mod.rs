@@ -15,4 +15,4 @@ pub use self::coreml::{
 };
 pub use self::model_folder::{check_model_folder_output, model_folder};
 pub use self::output::Written;
-pub use self::safetensors::safetensors;
+pub use self::safetensors::{safetensors, safetensors_len};

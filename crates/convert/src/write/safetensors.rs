@@ -82,6 +82,11 @@ fn output_tensors(plan: &Plan, start: usize) -> Vec<OutputTensor<'_>> {
     plan.steps.iter().zip(data_offsets(plan)).map(place).collect()
 }
 
+/// The size in bytes of the file that [`safetensors`] writes, its header included.
+pub fn safetensors_len(plan: &Plan) -> usize {
+    LENGTH_LEN + reserved_json_len(plan) + plan.counters.len() * COUNTER_LEN + plan.byte_len()
+}
+
 /// The positions of each step's outputs after the counters: wider elements come first, so that all are aligned, and then
 /// the order is that of the names, as in files of the `safetensors` crate.
 fn data_offsets(plan: &Plan) -> Vec<Vec<usize>> {
