@@ -249,7 +249,7 @@ fn a_dry_run_describes_the_package() {
     let (code, out, _) = run(&tiny(), &package, &["--json"]);
     assert_eq!(code, 0);
     let document: serde_json::Value = serde_json::from_str(&out).unwrap();
-    assert_eq!(document["program"]["tensors"], 209);
+    assert_eq!(document["target"]["tensors"], 209);
     let size: usize = contents(&package).iter().map(|(_, bytes)| bytes.len()).sum();
     assert_eq!(document["output"]["written"]["bytes"], size);
 }

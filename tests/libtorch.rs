@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 mod common;
+#[path = "libtorch/quantized.rs"]
+mod quantized;
 
 use std::path::Path;
 

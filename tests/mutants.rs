@@ -5,6 +5,8 @@
 mod common;
 #[path = "mutants/defects.rs"]
 mod defects;
+#[path = "mutants/quantized.rs"]
+mod quantized;
 
 use std::path::{Path, PathBuf};
 

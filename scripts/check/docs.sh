@@ -27,6 +27,8 @@ mert-convert pytorch_model.bin build/mert-f32.safetensors --dtype f32 --quiet
 mert-convert pytorch_model.bin build/mert-f16.safetensors --quiet
 mert-convert pytorch_model.bin build/MERT.mlpackage --quiet
 mert-convert pytorch_model.bin mert.safetensors --quiet
+mert-convert pytorch_model.bin mert-q4.safetensors --quantize --quiet
+mert-convert pytorch_model.bin mert-q8.safetensors --quantize --q-bits 8 --quiet
 mkdir music
 cp "$root"/fixtures/audio/16-44k1-stereo.flac music/track.flac
 cp "$root"/fixtures/audio/cbr-44k1-stereo.mp3 music/track.mp3

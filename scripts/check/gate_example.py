@@ -7,7 +7,8 @@ The Python blocks, the `verify.yaml` and the command are read from docs/verify.m
 and a pre-LN one, with real torch and transformers; the Python blocks also on models of other families. The long references are made after the same weights were saved as other
 programs do: as `model.safetensors` of a fine-tuned model, and nested by a trainer; the pre-LN model comes with a
 preprocessor that does not normalise. The structure of the f16 file must be judged, too. A reference of the pre-LN model
-with `hidden_states` as transformers 5 returns them must fail with the reason.
+with `hidden_states` as transformers 5 returns them must fail with the reason. Where the interpreter has MLX, which the
+environment of this script has not, the example of docs/quantization.md is run, too.
 
 MERT_TORCH_VENV   where torch and transformers are kept (default: target/venv-torch); on Linux the torch of PyPI brings CUDA
                   with it, so this takes 5 GB
@@ -33,6 +34,7 @@ from environment import ROOT, TARGET, TORCH_PINS, Failed, make_venv, run, say, t
 # A Core ML package takes clips of 30 s by default.
 SECONDS = 30
 DOCUMENT = ROOT / "docs/verify.md"
+QUANTIZED = ROOT / "docs/quantization.md"
 
 # Makes clip.npy: as many samples of a fixture's input as requested, repeated where it is shorter, scaled and with an offset,
 # so that the example's own normalisation shows.
@@ -191,6 +193,30 @@ def check_family(name, python, binaries, folder):
     say(f"check/gate_example: {name}: f32 and f16 pass")
 
 
+def check_quantized(python, binaries, folder):
+    """The example for quantized weights, with real MLX: uniform bits, another mode, and a layer left out."""
+    if subprocess.run([python, "-c", "import mlx.core"], capture_output=True).returncode != 0:
+        say("check/gate_example: docs/quantization.md: not run, this Python has no MLX")
+        return
+    (model, save), _, _ = read_document()
+    quantized = only([block for block in blocks(QUANTIZED.read_text(), "python") if "mx.quantize" in block], "examples")
+    fixture = ROOT / "fixtures/mert-tiny"
+    for file in ("pytorch_model.bin", "config.json"):
+        shutil.copy(fixture / file, folder)
+    for options in (["--q-bits", "8"], ["--q-mode", "mxfp8"], ["--q-bits", "8", "--q-skip", "*.layers.3.*"]):
+        arguments = ["pytorch_model.bin", "mert-q8.safetensors", "--quantize", *options, "--force", "--quiet"]
+        run(binaries / "mert-convert", *arguments, cwd=folder)
+        make_reference(python, folder, model + save + quantized, fixture / "reference.npz", 0)
+        (folder / "verify.yaml").write_text(
+            "models: [{model: mert-q8.safetensors, references: reference.npz, require_structure: true, "
+            'tolerance: {rounding: {pooled_cosine: 0.99, below_floor: "sharp weights"}}}]'
+        )
+        result = verify(binaries, folder, "mert-verify --config verify.yaml")
+        if result.returncode != 0:
+            raise Mismatch(f"{options}: exit status {result.returncode}:\n{result.stdout}{result.stderr}")
+        say(f"check/gate_example: docs/quantization.md: {' '.join(options)} passes")
+
+
 def check_trap(model, python, binaries, folder, fixture):
     """Checks a reference with the hidden states as transformers returns them: right in version 4, recognised in version 5."""
     version = transformers_version(python)
@@ -217,6 +243,8 @@ def main():
     for name in ("wavlm-large", "data2vec-audio", "hubert-batch-norm"):
         with tempfile.TemporaryDirectory(prefix="gate_example-") as folder:
             check_family(name, python, binaries, Path(folder))
+    with tempfile.TemporaryDirectory(prefix="gate_example-") as folder:
+        check_quantized(python, binaries, Path(folder))
     print("check/gate_example: the documented gate passes with references from the documented example")
 
 

@@ -2,9 +2,10 @@
 # Runs a converted file in MLX itself and compares every hidden state with a PyTorch reference.
 #
 #   scripts/check/mlx.sh CONVERTED.safetensors REFERENCE.npz [CONVERTED REFERENCE ...]
+#   scripts/check/mlx.sh --run SCRIPT.py [ARGUMENT ...]      another script, in the same environment
 #
-# Exit status: 0 all hidden states agree, 1 they differ, 2 anything else. The Python environment is
-# made on the first call (MLX runs on Linux without a GPU) and kept.
+# Exit status: 0 all hidden states agree, 1 they differ, 2 anything else; with --run, the script's. The Python
+# environment is made on the first call (MLX runs on Linux without a GPU) and kept.
 #
 # MERT_MLX_VENV   where to keep it (default: target/venv-mlx in this repository)
 # PYTHON          the interpreter to make it with, 3.11 or later (default: python3)
@@ -25,5 +26,9 @@ make_venv() {
 
 if [ "$(cat "$stamp" 2>/dev/null)" != "${pins[*]}" ]; then
   make_venv || exit 2
+fi
+if [ "${1-}" = --run ]; then
+  shift
+  exec "$venv/bin/python" "$@"
 fi
 exec "$venv/bin/python" "$root/scripts/check/mlx_model.py" "$@"

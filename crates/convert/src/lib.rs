@@ -1,8 +1,8 @@
 //! Conversion of PyTorch checkpoints of MERT and HuBERT to files that MLX and candle load, and to Core ML packages.
 //!
 //! The data flow is one line: a reader ([`mert_checkpoint`]) lists the checkpoint's tensors; [`Plan::new`] decides the
-//! treatment of each, and refuses tensors that it cannot account for; [`write::safetensors`] and [`write::coreml`] execute
-//! the plan's steps, a tensor on each thread of the current rayon pool, a piece of it at a time.
+//! treatment of each, and refuses tensors that it cannot account for; a [`write::Target`] executes the plan's steps, a tensor
+//! on each thread of the current rayon pool, a piece of it at a time.
 //!
 //! ```
 //! use mert_checkpoint::Source;
@@ -24,14 +24,14 @@
 //! - [`write`](mod@write): the output formats, a module for each.
 //! - `execute/`: the execution of a step.
 //! - `plan/`: the plan, as data.
-//! - `targets/`: the programs for which models are written.
+//! - `programs/`: the programs for which models are written.
 //! - [`transform`]: the changes that a tensor can undergo, one small type for each.
 //! - `error/`: the errors, the problems that one error lists, and advice.
 
 mod error;
 mod execute;
 mod plan;
-mod targets;
+mod programs;
 pub mod transform;
 pub mod write;
 
@@ -41,7 +41,7 @@ pub use plan::{
     ConfigOrigin, Dropped, Evidence, LayerCut, Plan, PlanOptions, PlannedPreprocessor, PreprocessorOptions,
     PreprocessorOrigin, QuantizeOptions, Recognized, Step, StepInput,
 };
-pub use targets::{MODEL_FOLDER_FILES, MODEL_WEIGHTS, Target};
+pub use programs::{MODEL_FOLDER_FILES, MODEL_WEIGHTS, Program};
 
 /// The name and version that converted files carry.
 pub const GENERATOR: &str = concat!("mert-convert ", env!("CARGO_PKG_VERSION"));

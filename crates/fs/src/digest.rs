@@ -24,6 +24,11 @@ pub fn sha256_mapped(file: &MappedFile, cancelled: &AtomicBool) -> Option<String
     Some(hex(hasher.finalize()))
 }
 
+/// The SHA-256 of bytes in memory.
+pub fn sha256_bytes(bytes: &[u8]) -> String {
+    hex(Sha256::digest(bytes))
+}
+
 /// The SHA-256 of a file.
 ///
 /// # Errors

@@ -27,7 +27,7 @@ mod writeback;
 
 pub use atomic_file::{AtomicFile, replace_file};
 pub use atomic_folder::{AtomicFolder, check_folder_output};
-pub use digest::{combine_sha256, hex, is_sha256, sha256_file, sha256_mapped, sha256_output};
+pub use digest::{combine_sha256, hex, is_sha256, sha256_bytes, sha256_file, sha256_mapped, sha256_output};
 pub use error::FsError;
 pub use mapped::{MappedBytes, MappedFile};
 pub use output::{is_same_file, parent_folder, resolved};

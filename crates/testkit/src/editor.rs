@@ -92,7 +92,7 @@ impl ConvertedModel {
 }
 
 /// Swaps the last two axes if the layout does; MLX's permutation is its own inverse.
-fn swap_if_mlx(tensor: Tensor, role: Role, layout: Layout) -> Tensor {
+pub(crate) fn swap_if_mlx(tensor: Tensor, role: Role, layout: Layout) -> Tensor {
     if layout.permutation_from_torch(role).is_some() { tensor.swap_last_axes() } else { tensor }
 }
 
@@ -108,7 +108,7 @@ impl Tensor {
     }
 }
 
-fn widen(bytes: &[u8], dtype: Dtype) -> Vec<f32> {
+pub(crate) fn widen(bytes: &[u8], dtype: Dtype) -> Vec<f32> {
     match dtype {
         Dtype::F32 => bytes.as_chunks().0.iter().map(|c| f32::from_le_bytes(*c)).collect(),
         Dtype::F16 => bytes.as_chunks().0.iter().map(|c| f16::from_le_bytes(*c).to_f32()).collect(),
@@ -116,7 +116,7 @@ fn widen(bytes: &[u8], dtype: Dtype) -> Vec<f32> {
     }
 }
 
-fn narrow(values: &[f32], dtype: Dtype) -> Vec<u8> {
+pub(crate) fn narrow(values: &[f32], dtype: Dtype) -> Vec<u8> {
     match dtype {
         Dtype::F32 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
         Dtype::F16 => values.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect(),

@@ -10,6 +10,8 @@ mod family_fixture;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 pub mod protobuf;
+mod quantized_model;
+mod raw_file;
 #[cfg(feature = "runner")]
 pub mod runner;
 mod sharp;
@@ -21,6 +23,8 @@ pub use core_ml_package::CoreMlPackage;
 pub use damage::Damage;
 pub use editor::ConvertedModel;
 pub use family_fixture::FamilyFixture;
+pub use quantized_model::{QuantizedModel, StoredBytes};
+pub use raw_file::{RawFile, RawTensor};
 pub use sharp::sharp_checkpoint;
 pub use torch_zip::{write_torch_zip, write_torch_zip_f64, write_torch_zip_to};
 

@@ -89,7 +89,11 @@ impl Check {
         saved: impl Iterator<Item = Result<Reference>>,
         original: &Original,
     ) -> Result<ModelVerdict> {
+        use mert_arch::Dtype;
+
+        use crate::ModelEncoding;
         use crate::reference::libtorch::Libtorch;
+        use crate::reference::original_weights::compare_weights;
         use crate::reference::stated_audio;
 
         let libtorch = Libtorch::open(&original.path, original.config.as_deref())?;
@@ -99,13 +103,24 @@ impl Check {
         let rate = preprocessor.sampling_rate;
         let clips = original.clips(rate, lengths.as_deref()).into_iter();
         let tracks = original.tracks.clips(preprocessor, config.receptive_field(), lengths.as_deref());
-        let rounded = [candidate.metadata().dtype];
+        let encoding = ModelEncoding::of(candidate.metadata());
+        let (weights, decoded) = compare_weights(candidate, &libtorch, self.compare.codes_of(candidate.metadata()))?;
+        let quantized = encoding.is_quantized().then(|| libtorch.encoded(&encoding, decoded.as_ref())).transpose()?;
+        // Rounded but unquantized weights answer no question about a model with quantized ones.
+        let rounded: Vec<Dtype> = quantized.is_none().then(|| encoding.float()).into_iter().collect();
         let computed = clips.chain(tracks).map(|clip| {
             let (name, clip) = clip?;
             let name = format!("libtorch on {}, {name}", original.path.display());
-            libtorch.reference(&name, &clip, &rounded)
+            let mut reference = libtorch.reference(&name, &clip, &rounded)?;
+            if let Some(quantized) = &quantized {
+                quantized.add_to(&mut reference, &encoding)?;
+            }
+            Ok(reference)
         });
         let mut verdict = compare_model(candidate, saved.chain(computed), &self.compare)?;
+        if let Some(weights) = weights {
+            verdict.add_weights(weights);
+        }
         match stated_audio::contradictions(&original.path, preprocessor) {
             Ok(contradictions) => verdict.failures.extend(contradictions),
             Err(error) => verdict.errors.push(error.to_string()),
@@ -144,7 +159,8 @@ impl Original {
     /// A note if, according to its metadata, the converted file was made from another checkpoint. The digest of a folder
     /// depends on which of its files were used, so only files are compared.
     fn other_source(&self, source_sha256: &str) -> Result<Option<String>> {
-        if !self.path.is_file() {
+        // A model that MLX saved does not say.
+        if !self.path.is_file() || source_sha256.is_empty() {
             return Ok(None);
         }
         let found = mert_fs::sha256_file(&self.path).map_err(|source| VerifyError::read(&self.path, source))?;

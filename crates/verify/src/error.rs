@@ -72,6 +72,16 @@ pub enum VerifyError {
         /// The file, field or operation, what was expected and what was found.
         reason: String,
     },
+    /// A weight cannot be decoded.
+    #[error("{path}: tensor `{name}`: {reason}; convert the original again")]
+    Weight {
+        /// The model.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// The part, what was expected and what was found.
+        reason: String,
+    },
     /// An option does not apply to this model, or is not available on this machine.
     #[error("{path}: {reason}")]
     Options {

@@ -31,18 +31,21 @@
 
 pub mod candidate;
 mod check;
+mod encoding;
 mod error;
 pub mod fixture;
 pub mod gate;
 pub mod gate_file;
 pub mod metrics;
 pub mod npz;
+pub mod quantized;
 pub mod reference;
 pub mod report;
 mod tolerance;
 mod tracks;
 
 pub use check::{Check, Original};
+pub use encoding::ModelEncoding;
 pub use error::VerifyError;
 pub use reference::Reference;
 pub use tolerance::{Limits, Tolerance, ToleranceOverride, Tolerances};

@@ -1,5 +1,5 @@
 //! The distances between a hidden state and its reference. Everything is summed in f64. Nothing here judges: limits are in
-//! `tolerance.rs`, verdicts in `gate/`.
+//! `tolerance/`, verdicts in `gate/`.
 
 use std::fmt;
 

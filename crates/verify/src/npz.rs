@@ -28,9 +28,14 @@ impl<'p> Archive<'p> {
         Ok(Archive { path, archive })
     }
 
+    /// The names of the arrays.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.archive.array_names()
+    }
+
     /// Whether the file has an array of this name.
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.archive.array_names().any(|found| found == name)
+        self.names().any(|found| found == name)
     }
 
     /// Reads the f32 array of this name, row-major, or `None` if the file has no such array. An array of f64 is rounded
@@ -62,7 +67,7 @@ impl<'p> Archive<'p> {
     /// [`VerifyError::Array`], also if the array is missing.
     pub(crate) fn require(&mut self, name: &str) -> Result<ArrayD<f32>> {
         self.get(name)?.ok_or_else(|| {
-            let mut names: Vec<&str> = self.archive.array_names().collect();
+            let mut names: Vec<&str> = self.names().collect();
             names.sort_unstable();
             let reason = format!("array `{name}` is missing; the file has: {}", names.join(", "));
             VerifyError::array(self.path, reason)

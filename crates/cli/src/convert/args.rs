@@ -6,7 +6,7 @@ use std::str::FromStr;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, ValueEnum};
 use mert_arch::{ConfigField, Dtype, LayerSelection, Layout};
-use mert_convert::Target;
+use mert_convert::Program;
 use mert_convert::write::{CoreMlOptions, DeploymentTarget, InputLengths};
 
 use crate::quantize_args::QuantizeArgs;
@@ -22,8 +22,8 @@ pub(crate) struct Args {
     /// The checkpoint: a .bin, .pt, .ckpt or .safetensors file, a model folder, or a model of the Hugging Face hub
     /// (m-a-p/MERT-v1-95M, hf://owner/name, owner/name@revision), which is downloaded to the hub's shared cache
     pub(super) input: PathBuf,
-    /// The file to write, NAME.safetensors for MLX and candle or NAME.mlpackage for Core ML; with --for mlx-hubert or hf, the
-    /// folder to write
+    /// The output: a file NAME.safetensors for MLX and candle, a package NAME.mlpackage for Core ML, or a folder NAME with
+    /// the weights, config.json, preprocessor_config.json and a model card
     pub(super) output: Option<PathBuf>,
     /// The order of the axes of Conv1d weights: mlx is (out, kernel, in), candle is PyTorch's (out, in, kernel)
     /// [default: mlx; not for Core ML packages]
@@ -31,8 +31,8 @@ pub(crate) struct Args {
     pub(super) layout: Option<Layout>,
     /// The program whose model class will load the output, which decides its names, layout and files: mlx-contentvec (a
     /// file), mlx-hubert or hf, which is transformers (a folder) [default: a file for this toolkit]
-    #[arg(long = "for", value_name = "PROGRAM", conflicts_with = "layout", value_parser = one_of::<Target>(Target::ALL.map(Target::name).to_vec()))]
-    pub(super) target: Option<Target>,
+    #[arg(long = "for", value_name = "PROGRAM", conflicts_with = "layout", value_parser = one_of::<Program>(Program::ALL.map(Program::name).to_vec()))]
+    pub(super) program: Option<Program>,
     /// The element type of the weights: f16, bf16 or f32. A Core ML package also computes in it and does not support bf16;
     /// mlx-contentvec has f32 only [default: f16; with --for: f32]
     #[arg(long)]

@@ -6,8 +6,8 @@ use std::path::Path;
 use comfy_table::{Table, presets};
 use mert_arch::{Encoding, KnownCheckpoint, Quantization, known_by_sha256, printable_line};
 use mert_convert::transform::{Transform, Transpose};
-use mert_convert::write::{CoreMlProgram, Written};
-use mert_convert::{ConfigOrigin, MODEL_FOLDER_FILES, Plan, PlannedPreprocessor, Step, StepInput, Target};
+use mert_convert::write::{PreparedOutput, Written};
+use mert_convert::{ConfigOrigin, Plan, PlannedPreprocessor, Step, StepInput};
 use mert_hub::HubModel;
 use serde::Serialize;
 
@@ -59,7 +59,7 @@ fn describe_source(args: &Args, model: Option<&HubModel>, plan: &Plan) -> String
     text += &describe_preprocessor(&plan.preprocessor);
     if let Some(size) = plan.final_proj {
         let width = plan.config.hidden_size;
-        let purpose = if plan.target.is_none() { ", for mert-embed --project final_proj" } else { "" };
+        let purpose = if plan.program.is_none() { ", for mert-embed --project final_proj" } else { "" };
         text += &format!("kept         final_proj, {width} to {size} values a frame{purpose}\n");
     }
     text
@@ -116,7 +116,7 @@ pub(super) fn describe_plan(
     args: &Args,
     model: Option<&HubModel>,
     plan: &Plan,
-    program: Option<&CoreMlProgram<'_>>,
+    prepared: &dyn PreparedOutput,
 ) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(["input", "output", "shape", "steps"]);
@@ -129,7 +129,7 @@ pub(super) fn describe_plan(
         table.add_row([&what, "–", "", &format!("dropped: {reason}")]);
     }
     let known = plan.known.map(describe_known).unwrap_or_default();
-    format!("{}{known}\n{table}\n\n{}", describe_source(args, model, plan), summary(plan, program))
+    format!("{}{known}\n{table}\n\n{}", describe_source(args, model, plan), summary(plan, prepared))
 }
 
 /// A published checkpoint and its licence.
@@ -164,32 +164,15 @@ fn describe_transform(transform: &Transform) -> String {
     }
 }
 
-/// The number and size of the output's tensors.
-fn summary(plan: &Plan, program: Option<&CoreMlProgram<'_>>) -> String {
-    let megabytes = |bytes: usize| bytes as f64 / 1e6;
-    let dropped = plan.dropped.len();
-    match program {
-        Some(program) => {
-            let (count, size) = (program.tensor_count(), megabytes(program.byte_len()));
-            let above = plan.steps.len() - count;
-            let above = if above > 0 { format!(", {above} above the highest layer left out") } else { String::new() };
-            format!("{count} tensors, {size:.1} MB, {}{above}; {dropped} dropped\n{}\n", plan.dtype, program.summary())
-        }
-        None => {
-            let outputs: usize = plan.steps.iter().map(|step| step.outputs.len()).sum();
-            let (count, size) = (outputs + plan.counters.len(), megabytes(plan.byte_len()));
-            let purpose = match plan.target {
-                Some(target) => format!("for {target}"),
-                None => format!("layout {}", plan.layout),
-            };
-            let files = match plan.target.is_some_and(Target::is_folder) {
-                true => format!("a folder with {}\n", MODEL_FOLDER_FILES.join(", ")),
-                false => String::new(),
-            };
-            let (encoding, dtype) = (describe_quantization(plan), plan.dtype);
-            format!("{count} tensors, {size:.1} MB, {purpose}, {dtype}{encoding}; {dropped} dropped\n{files}")
-        }
+/// The number and size of the output's tensors, its form and its details.
+fn summary(plan: &Plan, prepared: &dyn PreparedOutput) -> String {
+    let (count, size, dropped) = (prepared.tensor_count(), prepared.byte_len() as f64 / 1e6, plan.dropped.len());
+    let (form, dtype, encoding) = (prepared.form(), plan.dtype, describe_quantization(plan));
+    let mut text = format!("{count} tensors, {size:.1} MB, {form}, {dtype}{encoding}; {dropped} dropped\n");
+    for line in prepared.details() {
+        text += &format!("{line}\n");
     }
+    text
 }
 
 /// The quantized layers, by their encoding: " with 72 linear layers in 4-bit g64 and 1 in 8-bit g64".
@@ -211,7 +194,7 @@ pub(super) fn describe_result(
     args: &Args,
     model: Option<&HubModel>,
     plan: &Plan,
-    program: Option<&CoreMlProgram<'_>>,
+    prepared: &dyn PreparedOutput,
     path: &Path,
     report: &Report,
 ) -> String {
@@ -225,5 +208,5 @@ pub(super) fn describe_result(
     }
     text += &format!("written      {}\n", printable_line(&path.display().to_string()));
     text += &format!("sha256       {}\n", report.sha256);
-    text + &summary(plan, program)
+    text + &summary(plan, prepared)
 }

@@ -4,6 +4,7 @@ mod args;
 mod command;
 mod describe;
 mod quantize_args;
+mod target;
 
 use std::process::ExitCode;
 

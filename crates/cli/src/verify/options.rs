@@ -8,6 +8,7 @@ use mert_audio::WindowPolicy;
 use mert_runtime::DeviceKind;
 use mert_verify::candidate::{ComputeOptions, ComputeUnits, Emulation, PackageEngine, PackageOptions};
 use mert_verify::gate::CompareOptions;
+use mert_verify::quantized::Codes;
 use mert_verify::{Original, Tolerances, Tracks};
 
 /// The references of a model.
@@ -67,9 +68,13 @@ pub(crate) struct CompareArgs {
     /// Run each layer on the reference's own hidden state below it, to find the layer at fault
     #[arg(long)]
     isolate: bool,
-    /// Fail if only the rounding of a 16-bit file could be judged, not its structure
+    /// Fail if only the rounding of a 16-bit or quantized file could be judged, not its structure
     #[arg(long)]
     require_structure: bool,
+    /// How the codes of quantized weights are judged with --checkpoint: exact (those of mx.quantize on the CPU) or nearest
+    /// (within half a step, for models that MLX quantized on a GPU) [default: exact; nearest for a model that MLX saved]
+    #[arg(long)]
+    codes: Option<Codes>,
 }
 
 impl CompareArgs {
@@ -78,6 +83,7 @@ impl CompareArgs {
             layers: self.layers.clone(),
             isolate: self.isolate,
             require_structure: self.require_structure,
+            codes: self.codes,
             tolerances: Tolerances::default(),
         }
     }

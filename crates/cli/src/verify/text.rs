@@ -24,9 +24,9 @@ pub(crate) fn render(verdict: &Verdict) -> String {
 }
 
 fn model(model: &ModelVerdict) -> String {
-    let ModelVerdict { format, dtype, device, compute, .. } = model;
+    let ModelVerdict { format, encoding, device, compute, .. } = model;
     let mut text =
-        format!("{} ({format} format, {dtype} weights), {compute} arithmetic on {device}\n", model.model.display());
+        format!("{} ({format} format, {encoding} weights), {compute} arithmetic on {device}\n", model.model.display());
     text += &timings(model);
     let is_worst = |c: &Comparison| {
         model.worst.iter().any(|w| (&w.reference, w.question, w.output) == (&c.reference, c.question, c.output))

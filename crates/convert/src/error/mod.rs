@@ -171,7 +171,7 @@ pub enum ConvertError {
         /// The value.
         value: f32,
     },
-    /// A finite value does not fit the target's range.
+    /// A finite value does not fit the output's type.
     #[error(
         "tensor `{name}` holds {} at index {index:?}, which overflows {dtype} (largest finite value {max:e}); \
          {}", decimal(*.value), overflow_advice(*.dtype)
@@ -183,7 +183,7 @@ pub enum ConvertError {
         index: Vec<usize>,
         /// The value.
         value: f64,
-        /// The target's dtype.
+        /// The output's dtype.
         dtype: Dtype,
         /// The dtype's largest finite value.
         max: f32,
@@ -249,10 +249,10 @@ pub enum ConvertError {
         reason: String,
     },
     /// A program does not have the model or an option.
-    #[error("--for {target}: `{field}` is {found}, but {reason}")]
-    Target {
+    #[error("--for {program}: `{field}` is {found}, but {reason}")]
+    Program {
         /// The value of `--for`.
-        target: &'static str,
+        program: &'static str,
         /// The field of the configuration, or the option.
         field: &'static str,
         /// Its value.
@@ -260,36 +260,52 @@ pub enum ConvertError {
         /// What the program does, as a clause.
         reason: String,
     },
-    /// Nothing states the audio input, which a program's files state.
+    /// Nothing states the audio input, which the output's files state.
     #[error(
-        "--for {target} writes a preprocessor_config.json, whose {fields} would be a guess here; a wrong value gives wrong \
+        "{output} has a preprocessor_config.json, whose {fields} would be a guess here; a wrong value gives wrong \
          outputs without an error. Give {options}, or the model's own file with --preprocessor"
     )]
     UnknownInput {
-        /// The value of `--for`.
-        target: &'static str,
+        /// What states it.
+        output: String,
         /// The fields without a value.
         fields: String,
         /// The command-line options that give them.
         options: String,
     },
     /// The output's name does not fit the program.
-    #[error("--for {target} writes {expected}, not {path}")]
-    TargetOutput {
+    #[error("--for {program} writes {expected}, not {path}")]
+    ProgramOutput {
         /// The value of `--for`.
-        target: &'static str,
+        program: &'static str,
         /// What it writes, and a name for it.
         expected: &'static str,
         /// The output.
         path: PathBuf,
+    },
+    /// An option that the form of the output does not have.
+    #[error("{option} {reason}")]
+    TargetOption {
+        /// The option.
+        option: &'static str,
+        /// The forms that have it and what to do, as the rest of a sentence.
+        reason: &'static str,
+    },
+    /// The written model did not pass a check.
+    #[error("{path} was not written: {reason}")]
+    Inspection {
+        /// The output.
+        path: PathBuf,
+        /// The outcome of the check and what to do, as a clause.
+        reason: String,
     },
     /// Core ML cannot express the model or the options.
     #[error("cannot make a Core ML package: {0}")]
     CoreMl(String),
     /// The output's name has the extension of no known format.
     #[error(
-        "unknown output format of {path}: expected a name that ends in .safetensors or .mlpackage, or --for with the program \
-         that will load it"
+        "unknown output format of {path}: expected a name that ends in .safetensors or .mlpackage, or a folder, whose name has \
+         no other ending"
     )]
     OutputFormat {
         /// The output.

@@ -6,12 +6,12 @@
 //! - `head.rs`: the head that is kept on request; `positional_weight.rs`: the weight under weight norm.
 //! - `recognized.rs`: how the family was recognized; `layer_cut.rs`: the cut of a ContentVec before its conditional layers.
 //! - `quantization.rs`: the encoding of each tensor.
-//! - `for_target.rs`: the checks and additions of a plan for another program.
+//! - `for_program.rs`: the checks and additions of a plan for another program.
 //! - `other_encoder.rs`: tensors inside the encoder that show another architecture.
 
 mod config;
 mod drop_pattern;
-mod for_target;
+mod for_program;
 mod head;
 mod layer_cut;
 mod options;
@@ -47,7 +47,7 @@ pub use self::preprocessor::{PlannedPreprocessor, PreprocessorOrigin};
 pub use self::recognized::{Evidence, Recognized};
 use self::recognized::{ambiguity, known};
 pub use self::step::{Dropped, Step, StepInput};
-use crate::targets::Target;
+use crate::programs::Program;
 use crate::{ConvertError, GENERATOR, Problem, Result};
 
 /// The treatment of every tensor of a checkpoint.
@@ -63,11 +63,11 @@ pub struct Plan {
     pub config: Config,
     /// The origin of the configuration.
     pub config_origin: ConfigOrigin,
-    /// Notes about files that were read without being named by the user, and about what the target needs, one sentence each.
+    /// Notes about files that were read without being named by the user, and about what the program needs, one sentence each.
     pub notes: Vec<String>,
     /// The program that the output is for; `None` for a file of this toolkit.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub target: Option<Target>,
+    pub program: Option<Program>,
     /// Configuration fields set by the user, such as `num_attention_heads=4`.
     pub config_set: Vec<String>,
     /// The preprocessing of the model's audio input.
@@ -93,7 +93,7 @@ pub struct Plan {
     pub unwrapped: bool,
     /// The steps, one for each tensor of the output, sorted by its name.
     pub steps: Vec<Step>,
-    /// The names of the target's 64-bit integers, which are written as zero.
+    /// The names of the program's 64-bit integers, which are written as zero.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub counters: Vec<String>,
     /// The other tensors of the checkpoint, sorted by name.
@@ -139,11 +139,11 @@ impl Plan {
         // The option takes precedence; the output must be consistent.
         config.sample_rate = config.sample_rate.map(|_| preprocessor.preprocessor.sampling_rate);
 
-        let layout = for_target::layout(&config, &preprocessor, options)?;
+        let layout = for_program::layout(&config, &preprocessor, options)?;
 
         let mut planner = Planner::new(listing, &prefix, &others, cut, &config, options, layout);
         let mut steps: Vec<Step> = inventory(&config).iter().flat_map(|spec| planner.steps(spec)).collect();
-        steps.extend(for_target::optional_tensors(&config, options).iter().filter_map(|spec| planner.optional(spec)));
+        steps.extend(for_program::optional_tensors(&config, options).iter().filter_map(|spec| planner.optional(spec)));
         let final_proj = match options.keep_final_proj {
             true => Some(head::find(listing, &prefix).map_err(|reason| ConvertError::Keep { reason })?),
             false => None,
@@ -164,14 +164,14 @@ impl Plan {
             return Err(ConvertError::Mismatch { config: config_origin.to_string(), problems });
         }
         let state_dict = listing.state_dict.clone();
-        let PlanOptions { target, dtype, .. } = *options;
+        let PlanOptions { program, dtype, .. } = *options;
         let quantization = options.quantize.as_ref().and_then(|options| quantization::config(&steps, options));
         let (other_objects, unwrapped) = (listing.other_objects.clone(), !listing.wrapped.is_empty());
         let config_set = options.config_set.iter().map(ConfigField::to_string).collect();
         let identity = identity_note(listing, &prefix);
         let ambiguity = ambiguity(&config, &config_origin, known);
         let notes = source.notes.iter().cloned().chain(notes).chain(identity).chain(ambiguity).collect();
-        let counters = target.map(|target| target.class().counters(&config)).unwrap_or_default();
+        let counters = program.map(|program| program.class().counters(&config)).unwrap_or_default();
         let mut plan = Plan {
             recognized: Recognized::new(&config, &config_origin, listing, &prefix),
             known,
@@ -179,7 +179,7 @@ impl Plan {
             config,
             config_origin,
             notes,
-            target,
+            program,
             config_set,
             preprocessor,
             final_proj,
@@ -194,7 +194,7 @@ impl Plan {
             counters,
             dropped,
         };
-        plan.notes.extend(plan.target_notes());
+        plan.notes.extend(plan.program_notes());
         Ok(plan)
     }
 
@@ -224,9 +224,9 @@ impl Plan {
     /// The entries of the output's `__metadata__`, given its source's SHA-256.
     pub(crate) fn metadata_entries(&self, source_sha256: String) -> BTreeMap<String, String> {
         let mut entries = self.metadata(source_sha256).to_map();
-        if let Some(target) = self.target {
-            entries.insert(TARGET_KEY.into(), target.name().into());
-            if target == Target::HuggingFace {
+        if let Some(program) = self.program {
+            entries.insert(TARGET_KEY.into(), program.name().into());
+            if program == Program::HuggingFace {
                 // By a layout a converted file is known; what transformers reads is a checkpoint like any other.
                 entries.remove("layout");
             }

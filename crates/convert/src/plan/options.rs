@@ -5,14 +5,14 @@ use std::path::PathBuf;
 
 use mert_arch::{ConfigField, Dtype, Layout, Quantization, QuantizationMode};
 
-use crate::targets::Target;
+use crate::programs::Program;
 
 /// The user's choices for a conversion.
 #[derive(Debug, Clone)]
 pub struct PlanOptions {
     /// The program that the output is for; `None` for a file of this toolkit.
-    pub target: Option<Target>,
-    /// The order of the axes of Conv1d weights in a file of this toolkit. A target decides its own.
+    pub program: Option<Program>,
+    /// The order of the axes of Conv1d weights in a file of this toolkit. A program decides its own.
     pub layout: Layout,
     /// The element type of what is not quantized, and of the scales and biases of what is.
     pub dtype: Dtype,
@@ -72,7 +72,7 @@ pub struct PreprocessorOptions {
 impl Default for PlanOptions {
     fn default() -> Self {
         PlanOptions {
-            target: None,
+            program: None,
             layout: Layout::Mlx,
             dtype: Dtype::F16,
             quantize: None,

@@ -12,7 +12,7 @@ use super::options::PlanOptions;
 use super::quantization::{self, Choice};
 use super::step::{Dropped, Step, StepInput};
 use crate::Problem;
-use crate::targets::WeightNormForm;
+use crate::programs::WeightNormForm;
 use crate::transform::{Cast, Quantize, Rename, Transform, Transpose};
 
 /// The matching of tensors: steps use up the listing, and the tensors left over must have a reason to be dropped.
@@ -65,7 +65,7 @@ impl<'a> Planner<'a> {
         }
         let scheme = listing.naming.get(prefix).copied().unwrap_or_default();
         let table = scheme.table(Variant::of_config(config));
-        let weight_norm = options.target.map_or(WeightNormForm::Fused, |target| target.class().weight_norm());
+        let weight_norm = options.program.map_or(WeightNormForm::Fused, |program| program.class().weight_norm());
         let problems = Vec::new();
         Planner { listing, prefix, others, cut, scheme, table, options, layout, weight_norm, unused, dropped, problems }
     }
@@ -85,7 +85,7 @@ impl<'a> Planner<'a> {
         self.unused.contains(key.as_str()) || self.listing.non_tensors.contains_key(&key)
     }
 
-    /// The steps for a tensor of the model, unless its input is a problem: one, or several for a weight that the target reads
+    /// The steps for a tensor of the model, unless its input is a problem: one, or several for a weight that the program reads
     /// as its factors.
     pub(super) fn steps(&mut self, spec: &TensorSpec) -> Vec<Step> {
         match spec.role {
@@ -158,14 +158,14 @@ impl<'a> Planner<'a> {
         inputs: Vec<(String, SourceDtype)>,
         first: Option<Transform>,
     ) -> Step {
-        let PlanOptions { target, dtype, .. } = *self.options;
+        let PlanOptions { program, dtype, .. } = *self.options;
         let from = common_dtype(&inputs);
         let input = |(key, dtype): (String, SourceDtype)| {
             let name_in_file = self.listing.renamed.contains_key(&key).then(|| self.listing.name_in_file(&key));
             StepInput { key, dtype, name_in_file }
         };
         let inputs: Vec<StepInput> = inputs.into_iter().map(input).collect();
-        let name = target.map_or_else(|| spec.name.clone(), |target| target.class().name(&spec.name));
+        let name = program.map_or_else(|| spec.name.clone(), |program| program.class().name(&spec.name));
         let shape = self.layout.shape_from_torch(spec.role, &spec.shape);
         let mut chain = Vec::new();
         match (first, &inputs[..]) {

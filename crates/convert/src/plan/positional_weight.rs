@@ -1,5 +1,5 @@
 //! The weight of the positional convolution: fused or a weight-norm pair in the checkpoint, and in the output the form that
-//! the target reads.
+//! the program reads.
 
 use mert_arch::{Role, TensorSpec, weight_norm};
 use mert_checkpoint::SourceDtype;
@@ -7,7 +7,7 @@ use mert_checkpoint::SourceDtype;
 use super::planner::Planner;
 use super::step::Step;
 use crate::Problem;
-use crate::targets::WeightNormForm;
+use crate::programs::WeightNormForm;
 use crate::transform::{FuseWeightNorm, Transform};
 
 /// A tensor of the checkpoint: its key and type.
@@ -24,7 +24,7 @@ enum Weight {
 const FUSE: FuseWeightNorm = FuseWeightNorm { dim: weight_norm::DIM };
 
 impl Planner<'_> {
-    /// The steps for the weight in the target's form, unless the checkpoint's is a problem.
+    /// The steps for the weight in the program's form, unless the checkpoint's is a problem.
     pub(super) fn positional_conv(&mut self, spec: &TensorSpec) -> Vec<Step> {
         let Some(weight) = self.find_weight(spec) else { return Vec::new() };
         match self.weight_norm {

@@ -83,6 +83,27 @@ impl Serialize for PreprocessorOrigin {
 type Statements<T> = Vec<(T, PreprocessorOrigin)>;
 
 impl PlannedPreprocessor {
+    /// Refuses an audio input that no file states, for an output that states it. `output` names it in the message.
+    ///
+    /// # Errors
+    /// [`ConvertError::UnknownInput`].
+    pub(super) fn check_stated(&self, output: &str) -> Result<()> {
+        let inputs = [
+            ("sampling_rate", "--sampling-rate HZ", &self.sampling_rate_origin),
+            ("do_normalize", "--do-normalize true|false", &self.do_normalize_origin),
+        ];
+        let (fields, options): (Vec<_>, Vec<_>) = inputs
+            .into_iter()
+            .filter(|(_, _, origin)| origin.is_assumed())
+            .map(|(field, option, _)| (format!("`{field}`"), option))
+            .unzip();
+        if fields.is_empty() {
+            return Ok(());
+        }
+        let (fields, options) = (fields.join(" and "), options.join(" "));
+        Err(ConvertError::UnknownInput { output: output.into(), fields, options })
+    }
+
     /// Determines the preprocessor of a checkpoint. An option takes precedence; files and published checkpoints must agree;
     /// without either, the default is assumed.
     ///

@@ -34,7 +34,7 @@ impl StepInput {
 /// stored.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Step {
-    /// The tensor's name: the Hugging Face name without prefix, or the target's name of the tensor.
+    /// The tensor's name: the Hugging Face name without prefix, or the program's name of the tensor.
     pub name: String,
     /// The tensor's shape, in the output's layout.
     pub shape: Vec<usize>,

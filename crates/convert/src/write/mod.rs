@@ -1,6 +1,7 @@
 //! The output formats, a module for each, over the writing of tensors that they share.
 //!
-//! - `safetensors.rs`: one file, for MLX and candle; `model_folder.rs`: such a file in a folder, for other programs.
+//! - `target.rs`: what every format does for a conversion.
+//! - `safetensors.rs`: one file, for MLX and candle; `model_folder/`: such a file with those that describe it.
 //! - `coreml/`: a Core ML package.
 //! - `tensors.rs`: tensors in a file, in parallel; `output.rs`: the result, and the check of the output's path.
 
@@ -8,11 +9,13 @@ mod coreml;
 mod model_folder;
 mod output;
 mod safetensors;
+mod target;
 mod tensors;
 
 pub use self::coreml::{
-    CoreMlOptions, CoreMlProgram, DeploymentTarget, InputLengths, check_package_output, coreml, coreml_program,
+    CoreMlOptions, CoreMlPackage, CoreMlProgram, DeploymentTarget, InputLengths, coreml, coreml_program,
 };
-pub use self::model_folder::{check_model_folder_output, model_folder};
+pub use self::model_folder::ModelFolder;
 pub use self::output::Written;
-pub use self::safetensors::{safetensors, safetensors_len};
+pub use self::safetensors::{SafetensorsFile, safetensors, safetensors_len};
+pub use self::target::{Fidelity, Inspect, PreparedOutput, StateFidelity, Target, WriteJob, no_inspection};

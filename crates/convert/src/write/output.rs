@@ -7,16 +7,20 @@ use mert_checkpoint::Source;
 use mert_fs::FsError;
 use serde::Serialize;
 
+use super::target::Fidelity;
 use crate::Result;
 use crate::plan::{ConfigOrigin, Plan};
 
 /// A written output.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Written {
     /// The output's size in bytes.
     pub bytes: u64,
     /// The SHA-256 of the checkpoint, in hexadecimal.
     pub source_sha256: String,
+    /// How close the written model is to its checkpoint, if it was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fidelity: Option<Fidelity>,
 }
 
 /// Refuses an output that is one of the input's files, or a folder that holds one of them.

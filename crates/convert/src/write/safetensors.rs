@@ -12,20 +12,33 @@ use mert_fs::{AtomicFile, FsError, MappedFile, Writeback};
 use serde::Serialize;
 
 use super::output::{Written, refuse_input_as_output};
+use super::target::{PreparedOutput, Target, WriteJob, no_inspection};
 use super::tensors::{OutputFile, OutputTensor, write_tensors_and_hash};
 use crate::plan::{Plan, Step};
 use crate::{ConvertError, Result};
 
-/// Executes a plan into a safetensors file; `on_step` is called after each step.
-///
-/// It runs on the threads of the current rayon pool: one hashes the checkpoint, the others take a tensor at a time and
-/// write it to its place in the file. Tensors lie in the order of their names and the metadata is sorted, so that the same
-/// checkpoint and plan give the same bytes on any number of threads; of several errors, the first in that order is
-/// returned. (The `safetensors` crate's own writer takes the metadata in the order of a hash map, which differs from run
-/// to run.)
-///
-/// Each thread has a few pieces of a tensor in memory, see `execute/`. A tensor that the reader has to gather is in memory
-/// as a whole, but never two at a time.
+/// One safetensors file: for this toolkit, or for a program that loads a single file.
+#[derive(Debug, Clone, Copy)]
+pub struct SafetensorsFile;
+
+impl Target for SafetensorsFile {
+    fn check_output(&self, output: &Path, force: bool) -> Result<()> {
+        let path = output.to_path_buf();
+        if output.exists() && !output.is_file() {
+            return Err(FsError::OutputNotAFile { path }.into());
+        }
+        if output.exists() && !force {
+            return Err(FsError::OutputExists { path }.into());
+        }
+        Ok(())
+    }
+
+    fn prepare<'p>(&self, plan: &'p Plan) -> Result<Box<dyn PreparedOutput + 'p>> {
+        Ok(Box::new(Prepared { plan }))
+    }
+}
+
+/// Writes one file without a check of its own, as [`SafetensorsFile`] does.
 ///
 /// # Errors
 /// [`ConvertError`]; `output` is then as it was before.
@@ -36,21 +49,62 @@ pub fn safetensors(
     force: bool,
     on_step: &(dyn Fn(&Step) + Sync),
 ) -> Result<Written> {
-    refuse_input_as_output(plan, source, output)?;
-    let file = AtomicFile::create(output, force)?;
-    let written = write_file(plan, source, file.file(), (file.temporary_path(), output), on_step)?;
-    file.commit()?;
-    Ok(written)
+    Prepared { plan }.write(&WriteJob { source, output, force, on_step, inspect: &no_inspection })
 }
 
-/// Executes a plan into `file`, which is at `temporary` until `output` is complete.
-pub(super) fn write_file(
-    plan: &Plan,
-    source: &Source,
-    file: &File,
-    (temporary, output): (&Path, &Path),
-    on_step: &(dyn Fn(&Step) + Sync),
-) -> Result<Written> {
+/// A file of a plan.
+struct Prepared<'p> {
+    plan: &'p Plan,
+}
+
+impl PreparedOutput for Prepared<'_> {
+    fn tensor_count(&self) -> usize {
+        tensor_count(self.plan)
+    }
+
+    fn byte_len(&self) -> usize {
+        self.plan.byte_len()
+    }
+
+    fn form(&self) -> String {
+        form(self.plan)
+    }
+
+    fn details(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// One thread of the pool hashes the checkpoint, the others take a tensor at a time and write it to its place in the file.
+    /// Tensors lie in the order of their element sizes and names and the metadata is sorted. Of several errors, the first in
+    /// the order of names is returned. (The `safetensors` crate's own writer takes the metadata in the order of a hash map,
+    /// which differs from run to run.)
+    ///
+    /// Each thread has a few pieces of a tensor in memory, see `execute/`. A tensor that the reader has to gather is in memory
+    /// as a whole, but never two at a time.
+    fn write(&self, job: &WriteJob<'_>) -> Result<Written> {
+        refuse_input_as_output(self.plan, job.source, job.output)?;
+        let file = AtomicFile::create(job.output, job.force)?;
+        let temporary = file.temporary_path();
+        let mut written = write_file(self.plan, job, file.file(), temporary)?;
+        written.fidelity = job.inspect(temporary)?;
+        file.commit()?;
+        Ok(written)
+    }
+}
+
+/// The number of tensors in a file of a plan.
+pub(super) fn tensor_count(plan: &Plan) -> usize {
+    plan.steps.iter().map(|step| step.outputs.len()).sum::<usize>() + plan.counters.len()
+}
+
+/// The program or the layout of a plan.
+pub(super) fn form(plan: &Plan) -> String {
+    plan.program.map_or_else(|| format!("layout {}", plan.layout), |program| format!("for {program}"))
+}
+
+/// Executes a plan into `file`, which is at `temporary` until the output is complete.
+pub(super) fn write_file(plan: &Plan, job: &WriteJob<'_>, file: &File, temporary: &Path) -> Result<Written> {
+    let &WriteJob { source, output, on_step, .. } = job;
     // The header comes first in the file and holds the digest, which is known last.
     let json_len = reserved_json_len(plan);
     let start = LENGTH_LEN + json_len + plan.counters.len() * COUNTER_LEN;
@@ -66,7 +120,7 @@ pub(super) fn write_file(
         let bytes = (start + plan.byte_len()) as u64;
         file.set_len(bytes).map_err(|source| FsError::write(output, source))?;
         check_header(plan, &metadata, &target.reopen()?).map_err(|reason| ConvertError::read_back(output, reason))?;
-        Ok(Written { bytes, source_sha256 })
+        Ok(Written { bytes, source_sha256, fidelity: None })
     })
     .map_err(|source| FsError::write(output, source))?
 }

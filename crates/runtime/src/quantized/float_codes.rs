@@ -9,19 +9,18 @@ pub(crate) fn e2m1(code: u8) -> f32 {
     if code & 8 == 0 { magnitude } else { -magnitude }
 }
 
-/// The value of a byte in E4M3: 4 bits of exponent with bias 7, 3 of fraction. MLX has no NaN in it: 0x7f, which it never
-/// writes, is 480.
+/// The value of a byte in E4M3: 4 bits of exponent with bias 7, 3 of fraction; NaN for 0x7f and 0xff.
 pub(crate) fn e4m3(code: u8) -> f32 {
     let (exponent, fraction) = (i32::from(code >> 3 & 15), f32::from(code & 7));
-    let magnitude = if exponent == 0 { fraction / 512.0 } else { (1.0 + fraction / 8.0) * 2f32.powi(exponent - 7) };
+    let magnitude = match code & 0x7f {
+        0x7f => f32::NAN,
+        0..8 => fraction / 512.0,
+        _ => (1.0 + fraction / 8.0) * 2f32.powi(exponent - 7),
+    };
     if code & 0x80 == 0 { magnitude } else { -magnitude }
 }
 
-/// The power of two 2^(exponent − 127), which is subnormal for exponent 0; NaN for 255.
+/// The power of two 2^(exponent − 127): subnormal for exponent 0, infinite for 255.
 pub(crate) fn e8m0(exponent: u8) -> f32 {
-    match exponent {
-        0 => f32::from_bits(1 << 22),
-        255 => f32::NAN,
-        _ => f32::from_bits(u32::from(exponent) << 23),
-    }
+    f32::from_bits(if exponent == 0 { 1 << 22 } else { u32::from(exponent) << 23 })
 }

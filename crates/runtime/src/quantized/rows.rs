@@ -76,3 +76,63 @@ impl ScaleType {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mert_arch::Quantization;
+
+    use super::*;
+    use crate::quantized::QuantizedEncoding;
+
+    const SHAPE: (usize, usize) = (6, 384);
+
+    /// The generator of `scripts/fixtures/make_dequantized.py`.
+    struct Noise(u64);
+
+    impl Noise {
+        fn bits(&mut self, count: u32) -> u64 {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            self.0 >> (64 - count)
+        }
+
+        /// Numbers between -2 and 2 as floats of this type.
+        fn floats(&mut self, count: usize, float: Dtype) -> Vec<u8> {
+            let values = (0..count).map(|_| self.bits(24) as f32 / (1 << 22) as f32 - 2.0);
+            match float {
+                Dtype::F16 => values.flat_map(|value| f16::from_f32(value).to_le_bytes()).collect(),
+                Dtype::Bf16 => values.flat_map(|value| bf16::from_f32(value).to_le_bytes()).collect(),
+                Dtype::F32 => values.flat_map(f32::to_le_bytes).collect(),
+            }
+        }
+    }
+
+    fn digest(values: &[f32]) -> u64 {
+        let bits = values.iter().map(|&value| if value.is_nan() { 0x7fc0_0000 } else { (value + 0.0).to_bits() });
+        bits.fold(0xcbf2_9ce4_8422_2325, |state, bits| (state ^ u64::from(bits)).wrapping_mul(0x100_0000_01b3))
+    }
+
+    /// Every bit of every value, for all modes, bits, groups and types of scales.
+    #[test]
+    fn values_are_those_of_mlx() {
+        let (outputs, inputs) = SHAPE;
+        let lines: Vec<&str> = include_str!("mlx.tsv").lines().collect();
+        assert_eq!(lines.len(), 6 * 3 * 3 + 3);
+        for line in lines {
+            let [mode, bits, group, float, expected] = line.split('\t').collect::<Vec<_>>()[..] else {
+                panic!("{line}")
+            };
+            let quantization =
+                Quantization::new(mode.parse().unwrap(), bits.parse().unwrap(), group.parse().unwrap()).unwrap();
+            let encoding = QuantizedEncoding::new(quantization, float.parse().unwrap_or(Dtype::Bf16));
+            let (mut noise, groups) = (Noise(1), outputs * quantization.groups(inputs));
+            let words = outputs * quantization.packed_columns(inputs);
+            let words: Vec<u8> = (0..words).flat_map(|_| (noise.bits(32) as u32).to_le_bytes()).collect();
+            let (scales, biases) = match encoding.scale {
+                ScaleType::Float(float) => (noise.floats(groups, float), noise.floats(groups, float)),
+                _ => ((0..groups).map(|i| (i * 7 % 255) as u8).collect(), Vec::new()),
+            };
+            let weight = QuantizedWeight { encoding, outputs, inputs, words: &words, scales: &scales, biases: &biases };
+            assert_eq!(format!("{:016x}", digest(&weight.values())), expected, "{line}");
+        }
+    }
+}

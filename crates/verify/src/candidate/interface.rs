@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::{D, DType, Tensor};
-use mert_arch::{Dtype, Metadata};
+use mert_arch::{Dtype, Encoding, Metadata, TensorSpec};
 use ndarray::{Array2, ArrayView3, Axis, CowArray, Ix3};
 use serde::Serialize;
 
@@ -47,6 +47,15 @@ impl Output {
     }
 }
 
+/// The weight of a linear layer as a model stores it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredWeight {
+    /// The encoding, with the type in which its own scales and biases are stored.
+    pub encoding: Encoding,
+    /// The decoded values, row by row.
+    pub values: Vec<f32>,
+}
+
 /// A converted model that can be run.
 pub trait Candidate {
     /// The path of the model.
@@ -61,8 +70,22 @@ pub trait Candidate {
     /// The device or engine that runs the model, as reports show it.
     fn runs_on(&self) -> String;
 
+    /// The forms in which compressed weights are stored, such as `72 weights int8 per channel`; `None` without any.
+    fn compression(&self) -> Option<String> {
+        None
+    }
+
     /// The element type in which the model computes.
     fn arithmetic(&self) -> Dtype;
+
+    /// The weight `(out, in)` of a linear layer as its stored codes stand for it, decoded by the judge itself; `None` if the
+    /// model's weights cannot be told apart.
+    ///
+    /// # Errors
+    /// [`VerifyError`] if the model's files cannot be read.
+    fn linear_weight(&self, _: &TensorSpec) -> Result<Option<StoredWeight>> {
+        Ok(None)
+    }
 
     /// The hidden states that the model returns, ascending.
     fn hidden_states(&self) -> Vec<usize>;

@@ -1,20 +1,22 @@
 //! Candidates: converted models that can be run on a reference's clip. `safetensors.rs` runs a converted file by the
-//! runtime, `coreml/` a Core ML package by an interpreter or by Core ML.
+//! runtime and `stored_weights.rs` decodes its weights without it, `coreml/` runs a Core ML package by an interpreter or by
+//! Core ML.
 
 mod coreml;
 mod encoder_norm;
 mod interface;
 mod options;
 mod safetensors;
+mod stored_weights;
 
 use std::path::{Path, PathBuf};
 
 use self::coreml::Package;
 pub use self::encoder_norm::EncoderNorm;
-pub use self::interface::{Candidate, HiddenStates, Output, RunIsolated, to_array};
+pub use self::interface::{Candidate, HiddenStates, Output, RunIsolated, StoredWeight, to_array};
 pub use self::options::{ComputeOptions, ComputeUnits, Emulation, PackageEngine, PackageOptions};
 use self::safetensors::SafetensorsFile;
-pub use self::safetensors::{converted_file, hidden_states};
+pub use self::safetensors::{converted_encoding, converted_file, hidden_states};
 use crate::Result;
 
 /// Opens a converted file, a folder with a `model.safetensors`, or a Core ML package.

@@ -3,13 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
-use mert_arch::{Dtype, Metadata};
+use mert_arch::{Dtype, Metadata, TensorSpec};
 use mert_runtime::{ConvertedFile, DeviceKind, Model};
 use ndarray::{ArrayView3, Axis};
 
 use super::coreml::is_package;
-use super::{Candidate, ComputeOptions, EncoderNorm, HiddenStates, Output, PackageOptions, RunIsolated, to_array};
-use crate::{Result, VerifyError};
+use super::stored_weights::StoredWeights;
+use super::{
+    Candidate, ComputeOptions, EncoderNorm, HiddenStates, Output, PackageOptions, RunIsolated, StoredWeight, to_array,
+};
+use crate::{ModelEncoding, Result, VerifyError};
 
 /// A converted file, run by `mert-runtime`.
 pub(super) struct SafetensorsFile {
@@ -61,6 +64,14 @@ pub fn converted_file(path: &Path) -> Result<PathBuf> {
     Ok(file)
 }
 
+/// The encoding of a converted model's weights, according to its metadata.
+///
+/// # Errors
+/// As for [`converted_file`], and [`VerifyError::Runtime`] for a file that is not a converted one.
+pub fn converted_encoding(path: &Path) -> Result<ModelEncoding> {
+    Ok(ModelEncoding::of(ConvertedFile::open(&converted_file(path)?)?.metadata()))
+}
+
 impl Candidate for SafetensorsFile {
     fn path(&self) -> &Path {
         self.file.path()
@@ -80,6 +91,11 @@ impl Candidate for SafetensorsFile {
 
     fn arithmetic(&self) -> Dtype {
         self.dtype
+    }
+
+    fn linear_weight(&self, spec: &TensorSpec) -> Result<Option<StoredWeight>> {
+        let weights = StoredWeights::open(self.path(), &self.file.files())?;
+        weights.read(spec, self.metadata().encoding(spec)).map(Some)
     }
 
     fn hidden_states(&self) -> Vec<usize> {

@@ -3,6 +3,8 @@
 use std::time::Instant;
 
 use mert_arch::LayerSelection;
+#[cfg(feature = "tch")]
+use mert_arch::Metadata;
 
 use super::comparison::Comparison;
 use super::layer::judge;
@@ -10,6 +12,7 @@ use super::model::{ForwardTime, ModelVerdict};
 use super::questions::{Expectation, expectations};
 use super::unnormalized_reference;
 use crate::candidate::{Candidate, Output, RunIsolated};
+use crate::quantized::Codes;
 use crate::{Reference, Result, Tolerances, VerifyError};
 
 /// The options of a comparison: which hidden states are compared, and how strictly.
@@ -21,8 +24,21 @@ pub struct CompareOptions {
     pub isolate: bool,
     /// Whether the model fails unless the structure was judged for every reference.
     pub require_structure: bool,
+    /// How the codes of quantized weights are judged; [`Codes::Exact`] by default, and [`Codes::Nearest`] for a model that MLX
+    /// saved, which may have computed them on a GPU.
+    pub codes: Option<Codes>,
     /// The changes to the tolerances.
     pub tolerances: Tolerances,
+}
+
+impl CompareOptions {
+    /// How the codes of a model's quantized weights are judged.
+    #[cfg(feature = "tch")]
+    pub(crate) fn codes_of(&self, metadata: &Metadata) -> Codes {
+        // Only a model that MLX saved does not record what it was made from.
+        let saved_by_mlx = metadata.source_sha256.is_empty();
+        self.codes.unwrap_or(if saved_by_mlx { Codes::Nearest } else { Codes::Exact })
+    }
 }
 
 /// Compares a candidate with each of the references.
@@ -70,7 +86,8 @@ pub(crate) fn compare_model(
         return Err(errors.into_iter().next().unwrap_or_else(none));
     }
     verdict.find_worst();
-    verdict.judge_structure_coverage(options.require_structure);
+    verdict.judge_structure_coverage(candidate, options.require_structure);
+    verdict.advise_more_bits(candidate);
     let judged: Vec<usize> = verdict.timings.iter().map(|time| time.samples).collect();
     match candidate.check_lengths(&judged) {
         Ok(note) => verdict.notes.extend(note),
@@ -125,7 +142,7 @@ fn compare(
                 reference: reference.name.clone(),
                 question,
                 output: *output,
-                reference_weights,
+                reference_weights: reference_weights.clone(),
                 isolated: isolated.is_some(),
                 tolerance: tolerance.clone(),
                 layers,

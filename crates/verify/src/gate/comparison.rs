@@ -1,17 +1,17 @@
 //! The verdict of comparing one candidate with one reference, under one of the gate's two questions.
 
-use mert_arch::Dtype;
 use serde::Serialize;
 
 use super::layer::LayerVerdict;
-use crate::Tolerance;
 use crate::candidate::Output;
+use crate::{ModelEncoding, Tolerance};
 
 /// The question that a comparison answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Question {
-    /// Whether both sides compute the same function: they have the same weights and compute in f32.
+    /// Whether both sides compute the same function: they have the same weights, the original's in the candidate's encoding,
+    /// and compute in f32.
     Structure,
     /// Whether rounding cost no more than it must: the reference has the original f32 weights.
     Rounding,
@@ -36,8 +36,8 @@ pub struct Comparison {
     pub question: Question,
     /// The form of the hidden states that were compared.
     pub output: Output,
-    /// The element type to which the reference's weights were rounded.
-    pub reference_weights: Dtype,
+    /// The encoding of the reference's weights.
+    pub reference_weights: ModelEncoding,
     /// Whether each layer was run on the reference's own hidden state instead of the candidate's.
     pub isolated: bool,
     /// The tolerance that applied.
@@ -60,6 +60,8 @@ impl Comparison {
 
 #[cfg(test)]
 mod tests {
+    use mert_arch::Dtype;
+
     use super::*;
 
     #[test]
@@ -68,7 +70,7 @@ mod tests {
             reference: "r".into(),
             question: Question::Structure,
             output: Output::Frames,
-            reference_weights: Dtype::F32,
+            reference_weights: ModelEncoding::of_floats(Dtype::F32),
             isolated: false,
             tolerance: Tolerance::structure(),
             layers: Vec::new(),

@@ -9,6 +9,7 @@ mod path_text;
 mod questions;
 mod unnormalized_reference;
 mod verdict;
+mod weights;
 
 pub use self::compare::CompareOptions;
 pub(crate) use self::compare::compare_model;
@@ -16,3 +17,4 @@ pub use self::comparison::{Comparison, Question};
 pub use self::layer::LayerVerdict;
 pub use self::model::{ForwardTime, ModelVerdict, Outcome, WorstState};
 pub use self::verdict::{ModelError, Verdict};
+pub use self::weights::WeightsVerdict;

@@ -8,6 +8,8 @@ use serde::Serialize;
 use super::comparison::{Comparison, Question};
 use super::layer::LayerVerdict;
 use super::path_text::path_as_text;
+use super::weights::WeightsVerdict;
+use crate::ModelEncoding;
 use crate::candidate::{Candidate, Output};
 
 /// The verdict on one model.
@@ -18,8 +20,10 @@ pub struct ModelVerdict {
     pub model: PathBuf,
     /// The format: `mlx`, `candle` or `mlpackage`.
     pub format: &'static str,
-    /// The element type of the weights.
+    /// The element type of the weights; of quantized ones that of their scales and biases.
     pub dtype: Dtype,
+    /// The encoding of the weights: `f16`, `4-bit g64`, `mixed 4.6 bits`, or how a package compresses them.
+    pub encoding: String,
     /// The SHA-256 of the checkpoint that the model was made from, according to its metadata.
     pub source_sha256: String,
     /// The device or engine that ran the model.
@@ -28,6 +32,8 @@ pub struct ModelVerdict {
     pub compute: Dtype,
     /// The comparison for each reference and question.
     pub comparisons: Vec<Comparison>,
+    /// The verdict on the quantized weights themselves, where the original was there to compare them with.
+    pub weights: Option<WeightsVerdict>,
     /// The duration of each forward pass.
     pub timings: Vec<ForwardTime>,
     /// The worst hidden state of each question that was asked of several clips.
@@ -87,14 +93,17 @@ impl ModelVerdict {
     /// A verdict without comparisons.
     pub(super) fn new(candidate: &dyn Candidate) -> Self {
         let metadata = candidate.metadata();
+        let encoding = ModelEncoding::of(metadata);
         ModelVerdict {
             model: candidate.path().to_path_buf(),
             format: candidate.format(),
             dtype: metadata.dtype,
+            encoding: candidate.compression().unwrap_or_else(|| encoding.to_string()),
             source_sha256: metadata.source_sha256.clone(),
             device: candidate.runs_on(),
             compute: candidate.arithmetic(),
             comparisons: Vec::new(),
+            weights: None,
             timings: Vec::new(),
             worst: Vec::new(),
             notes: Vec::new(),
@@ -172,7 +181,7 @@ impl ModelVerdict {
     }
 
     /// Notes the references for which only the rounding was judged, and fails the model for them if `required`.
-    pub(super) fn judge_structure_coverage(&mut self, required: bool) {
+    pub(super) fn judge_structure_coverage(&mut self, candidate: &dyn Candidate, required: bool) {
         let mut unjudged: Vec<String> = Vec::new();
         for comparison in &self.comparisons {
             if !self.structure_judged_for(&comparison.reference) && !unjudged.contains(&comparison.reference) {
@@ -182,14 +191,19 @@ impl ModelVerdict {
         if unjudged.is_empty() {
             return;
         }
-        let (names, dtype) = (unjudged.join(", "), self.dtype);
-        let todo = if self.compute == Dtype::F32 {
-            format!(
-                "give a reference that has hidden_states_{dtype} (`mert-verify reference` and the Python example in \
-                 docs/verify.md write it), or verify an f32 conversion as well"
-            )
-        } else {
-            format!("structure shows in f32 arithmetic only, not in {}; verify in f32 as well", self.compute)
+        let names = unjudged.join(", ");
+        let array = ModelEncoding::of(candidate.metadata()).array_name();
+        let todo = match candidate.compression() {
+            _ if self.compute != Dtype::F32 => {
+                format!("structure shows in f32 arithmetic only, not in {}; verify in f32 as well", self.compute)
+            }
+            Some(form) => {
+                format!("no reference has weights compressed like this ({form}); verify an f32 package as well")
+            }
+            None => format!(
+                "give a reference that has {array} (`mert-verify reference` and the Python example in docs/verify.md write \
+                 it), or verify an f32 conversion as well"
+            ),
         };
         let text = format!("structure was not judged against {names}, only rounding: {todo}");
         if required { self.failures.push(text) } else { self.notes.push(text) }

@@ -5,12 +5,12 @@ use ndarray::Array3;
 
 use super::comparison::Question;
 use crate::candidate::Candidate;
-use crate::{Reference, Result, Tolerance, Tolerances, VerifyError};
+use crate::{ModelEncoding, Reference, Result, Tolerance, Tolerances, VerifyError};
 
 /// The expected hidden states for one question, and the tolerance.
 pub(super) struct Expectation<'r> {
     pub(super) question: Question,
-    pub(super) reference_weights: Dtype,
+    pub(super) reference_weights: ModelEncoding,
     pub(super) states: &'r Array3<f32>,
     pub(super) tolerance: Tolerance,
 }
@@ -25,29 +25,34 @@ pub(super) fn expectations<'r>(
     reference: &'r Reference,
     tolerances: &Tolerances,
 ) -> Result<Vec<Expectation<'r>>> {
-    let (weights, compute) = (candidate.metadata().dtype, candidate.arithmetic());
-    let structure = |reference_weights, states| {
+    let (weights, compute) = (ModelEncoding::of(candidate.metadata()), candidate.arithmetic());
+    let structure = |states| {
         let tolerance = tolerances.structure.apply(Tolerance::structure())?;
+        let reference_weights = weights.clone();
         Ok::<_, VerifyError>(Expectation { question: Question::Structure, reference_weights, states, tolerance })
     };
     let rounding = |tolerance| {
         let tolerance = tolerances.rounding.apply(tolerance)?;
-        let (reference_weights, states) = (Dtype::F32, &reference.hidden_states);
+        let (reference_weights, states) = (ModelEncoding::of_floats(Dtype::F32), &reference.hidden_states);
         Ok::<_, VerifyError>(Expectation { question: Question::Rounding, reference_weights, states, tolerance })
     };
+    let compressed = candidate.compression().map(|form| Tolerance::compressed(&form));
+    let of_weights = || compressed.clone().unwrap_or_else(|| Tolerance::rounding_of(&weights));
     if compute != Dtype::F32 {
         // Rounded activations hide what the structure question looks for. The coarser of the two roundings sets the
         // tolerance.
-        let coarser = if weights == Dtype::Bf16 { Dtype::Bf16 } else { compute };
-        return Ok(vec![rounding(Tolerance::half_compute(coarser))?]);
+        let coarser = if weights.float() == Dtype::Bf16 { Dtype::Bf16 } else { compute };
+        let arithmetic = Tolerance::half_compute(coarser);
+        let quantized = weights.is_quantized() || compressed.is_some();
+        return Ok(vec![rounding(if quantized { of_weights().or_looser(arithmetic) } else { arithmetic })?]);
     }
-    if weights == Dtype::F32 {
-        return Ok(vec![structure(Dtype::F32, &reference.hidden_states)?]);
+    if compressed.is_none() && weights == ModelEncoding::of_floats(Dtype::F32) {
+        return Ok(vec![structure(&reference.hidden_states)?]);
     }
     let mut expectations = Vec::new();
-    if let Some(states) = reference.rounded.get(&weights) {
-        expectations.push(structure(weights, states)?);
+    if let Some(states) = reference.with_weights(&weights).filter(|_| compressed.is_none()) {
+        expectations.push(structure(states)?);
     }
-    expectations.push(rounding(Tolerance::rounding(weights))?);
+    expectations.push(rounding(of_weights())?);
     Ok(expectations)
 }

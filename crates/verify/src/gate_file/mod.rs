@@ -17,6 +17,7 @@ use serde::{Deserialize, Deserializer};
 use crate::candidate::{ComputeOptions, ComputeUnits, Emulation, PackageEngine, PackageOptions};
 use crate::check::{Check, Original};
 use crate::gate::CompareOptions;
+use crate::quantized::Codes;
 use crate::tracks::Tracks;
 use crate::{Result, Tolerances, VerifyError};
 
@@ -58,6 +59,8 @@ struct Entry {
     isolate: bool,
     #[serde(default)]
     require_structure: bool,
+    #[serde(default, deserialize_with = "parsed")]
+    codes: Option<Codes>,
     #[serde(default)]
     tolerance: Tolerances,
 }
@@ -177,6 +180,7 @@ impl Entry {
                 layers: self.layers,
                 isolate: self.isolate,
                 require_structure: self.require_structure,
+                codes: self.codes,
                 tolerances: self.tolerance,
             },
             compute: ComputeOptions { device: self.device.unwrap_or_default(), dtype: self.dtype },
@@ -200,7 +204,7 @@ mod tests {
     fn every_field() {
         let checks = checks(
             "models:\n  - model: a.safetensors\n    references: [r.npz, /abs]\n    layers: 0,6\n    device: metal\n    \
-             dtype: f16\n    isolate: true\n    require_structure: true\n    tolerance:\n      rounding: {nmse: 1e-6}\n  \
+             dtype: f16\n    isolate: true\n    require_structure: true\n    codes: nearest\n    tolerance:\n      rounding: {nmse: 1e-6}\n  \
              - {model: b, checkpoint: c.bin, inputs: [x.npy], layers: 6}\n  \
              - {model: b, references: [r], layers: [1, 2]}\n",
         )
@@ -212,6 +216,7 @@ mod tests {
         assert_eq!(checks[0].compute.device, DeviceKind::Metal);
         assert_eq!(checks[0].compute.dtype, Some(Dtype::F16));
         assert!(checks[0].compare.isolate && checks[0].compare.require_structure);
+        assert_eq!((checks[0].compare.codes, checks[1].compare.codes), (Some(Codes::Nearest), None));
         assert_ne!(checks[0].compare.tolerances, Tolerances::default());
         assert_eq!(checks[1].original.as_ref().unwrap().inputs.len(), 1);
         assert_eq!(checks[2].compare.layers.to_string(), "1,2");

@@ -7,6 +7,8 @@ pub mod libtorch;
 #[cfg(any(feature = "tch", test))]
 mod negated_view;
 mod npz;
+#[cfg(feature = "tch")]
+pub(crate) mod original_weights;
 // Only libtorch's reference has a checkpoint beside it.
 #[cfg(any(feature = "tch", test))]
 pub(crate) mod stated_audio;
@@ -16,6 +18,8 @@ use std::collections::BTreeMap;
 
 use mert_arch::Dtype;
 use ndarray::Array3;
+
+use crate::ModelEncoding;
 
 pub use self::npz::CANDIDATE_LAYERS;
 pub(crate) use self::npz::reference_files;
@@ -32,4 +36,21 @@ pub struct Reference {
     /// The hidden states, computed in f32, of the model with every weight rounded to a dtype. With them the structure
     /// of a 16-bit file is judged as strictly as that of an f32 file.
     pub rounded: BTreeMap<Dtype, Array3<f32>>,
+    /// The hidden states, computed in f32, of the model with quantized weights, by [`ModelEncoding::array_name`] or
+    /// [`ModelEncoding::digest_name`].
+    pub quantized: BTreeMap<String, Array3<f32>>,
+}
+
+impl Reference {
+    /// The hidden states of the model with weights of this encoding, if the reference has them.
+    pub fn with_weights(&self, encoding: &ModelEncoding) -> Option<&Array3<f32>> {
+        match (encoding.is_quantized(), encoding.float()) {
+            (true, _) => {
+                let names = [encoding.array_name(), encoding.digest_name()];
+                names.iter().find_map(|name| self.quantized.get(name))
+            }
+            (false, Dtype::F32) => Some(&self.hidden_states),
+            (false, float) => self.rounded.get(&float),
+        }
+    }
 }

@@ -15,8 +15,8 @@ pub const CANDIDATE_LAYERS: &str = "candidate_layers";
 
 impl Reference {
     /// Reads a reference: a `.npz` with `input_values` `(N,)` or `(1, N)` and `hidden_states` `(layers + 1, T, width)`,
-    /// both f32, as written by `numpy.savez`; a batch axis of 1 may precede or follow the layers. `hidden_states_f16`
-    /// and `hidden_states_bf16` are optional.
+    /// both f32, as written by `numpy.savez`; a batch axis of 1 may precede or follow the layers. `hidden_states_f16` and
+    /// `hidden_states_bf16`, and those of quantized weights, such as `hidden_states_f16_q4g64`, are optional.
     ///
     /// # Errors
     /// [`VerifyError::Read`] or [`VerifyError::Array`].
@@ -27,19 +27,31 @@ impl Reference {
                           a reference holds what PyTorch returned";
             return Err(VerifyError::array(path, reason));
         }
+        let is_quantized = |name: &&str| {
+            Dtype::ALL
+                .iter()
+                .any(|&float| name.strip_prefix(&rounded_name(float)).is_some_and(|rest| rest.starts_with('_')))
+        };
+        let quantized: Vec<String> = archive.names().filter(is_quantized).map(str::to_string).collect();
         let input_values = flatten_clip(path, archive.require("input_values")?)?;
         let hidden_states = three_dimensional(path, "hidden_states", archive.require("hidden_states")?)?;
+        let name = path.display().to_string();
         let mut reference =
-            Reference { name: path.display().to_string(), input_values, hidden_states, rounded: Default::default() };
-        for dtype in [Dtype::F16, Dtype::Bf16] {
-            let name = rounded_name(dtype);
-            if let Some(array) = archive.get(&name)? {
-                let array = three_dimensional(path, &name, array)?;
-                if array.dim() != reference.hidden_states.dim() {
-                    return Err(shape_error(path, &name, array.shape(), "the shape of hidden_states"));
-                }
-                reference.rounded.insert(dtype, array);
+            Reference { name, input_values, hidden_states, rounded: Default::default(), quantized: Default::default() };
+        let shape = reference.hidden_states.dim();
+        let mut optional = |name: &str| {
+            let Some(array) = archive.get(name)? else { return Ok(None) };
+            let array = three_dimensional(path, name, array)?;
+            if array.dim() != shape {
+                return Err(shape_error(path, name, array.shape(), "the shape of hidden_states"));
             }
+            Ok(Some(array))
+        };
+        for dtype in [Dtype::F16, Dtype::Bf16] {
+            reference.rounded.extend(optional(&rounded_name(dtype))?.map(|array| (dtype, array)));
+        }
+        for name in quantized {
+            reference.quantized.extend(optional(&name)?.map(|array| (name, array)));
         }
         Ok(reference)
     }
@@ -55,6 +67,7 @@ impl Reference {
         for (name, array) in names.iter().zip(self.rounded.values()) {
             arrays.push((name, array.clone().into_dyn()));
         }
+        arrays.extend(self.quantized.iter().map(|(name, array)| (name.as_str(), array.clone().into_dyn())));
         npz::write(path, &arrays)
     }
 }

@@ -58,6 +58,7 @@ mod tests {
             input_values: vec![0.01; 48_000],
             hidden_states: Array3::zeros((13, 149, 768)),
             rounded: Default::default(),
+            quantized: Default::default(),
         };
         let config = Config::mert_v1_95m();
         assert!(quiet.weaknesses(&config, true).unwrap()[0].contains("was the clip normalised?"));

@@ -23,12 +23,14 @@ pub fn to_markdown(verdict: &Verdict) -> String {
 }
 
 fn model_section(model: &ModelVerdict) -> String {
-    let ModelVerdict { format, dtype, device, compute, .. } = model;
+    let ModelVerdict { format, encoding, device, compute, .. } = model;
+    let origin = match model.source_sha256.as_str() {
+        "" => "saved by MLX".to_string(),
+        digest => format!("made from checkpoint `{digest}`"),
+    };
     let mut text = format!(
-        "\n### {}\n\n{format} format, {dtype} weights, {compute} arithmetic on {device}; made from checkpoint \
-         `{}`\n\n**{}**\n",
+        "\n### {}\n\n{format} format, {encoding} weights, {compute} arithmetic on {device}; {origin}\n\n**{}**\n",
         code(&model.model.display().to_string()),
-        model.source_sha256,
         escape(&verdict_lines(model)),
     );
     for comparison in &model.comparisons {

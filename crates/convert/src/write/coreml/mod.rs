@@ -19,5 +19,5 @@ mod program;
 mod proto;
 
 pub use self::options::{CoreMlOptions, DeploymentTarget, InputLengths};
-pub use self::package::{check_package_output, coreml};
+pub use self::package::{CoreMlPackage, coreml};
 pub use self::program::{CoreMlProgram, coreml_program};

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 
+use mert_arch::Layout;
 use mert_checkpoint::Source;
 use mert_fs::{AtomicFolder, FsError, MappedFile, Writeback, check_folder_output};
 use prost::Message;
@@ -12,9 +13,11 @@ use serde::Serialize;
 
 use super::blob;
 use super::inline::InlineWeight;
-use super::program::CoreMlProgram;
-use crate::plan::Step;
+use super::options::CoreMlOptions;
+use super::program::{CoreMlProgram, coreml_program};
+use crate::plan::{Plan, PlanOptions, Step};
 use crate::write::output::{Written, refuse_input_as_output};
+use crate::write::target::{PreparedOutput, Target, WriteJob, no_inspection};
 use crate::write::tensors::{OutputFile, write_tensors_and_hash};
 use crate::{ConvertError, Result};
 
@@ -25,11 +28,66 @@ const MANIFEST: &str = "Manifest.json";
 const MODEL: &str = "com.apple.CoreML/model.mlmodel";
 const WEIGHTS: &str = "com.apple.CoreML/weights";
 
-/// Writes a program and the weights that it uses as a package, `NAME.mlpackage`; `on_step` is called after each step.
-///
-/// It works as [`write::safetensors`](crate::write::safetensors) does: on the threads of the current rayon pool, with a few
-/// pieces of a tensor in memory and the same bytes on any number of threads, read back before the package is renamed to
-/// `output`.
+/// A Core ML package, `NAME.mlpackage`.
+#[derive(Debug, Clone, Default)]
+pub struct CoreMlPackage {
+    /// The clip lengths, hidden states and deployment target.
+    pub options: CoreMlOptions,
+}
+
+impl Target for CoreMlPackage {
+    fn check_output(&self, output: &Path, force: bool) -> Result<()> {
+        Ok(check_folder_output(output, force, PACKAGE, is_package).map(drop)?)
+    }
+
+    fn layout(&self, requested: Option<Layout>) -> Result<Layout> {
+        let reason = "is for safetensors files: a Core ML package has only one layout; leave it out";
+        match requested {
+            Some(_) => Err(ConvertError::TargetOption { option: "--layout", reason }),
+            None => Ok(Layout::Torch),
+        }
+    }
+
+    fn check_options(&self, options: &PlanOptions) -> Result<()> {
+        let reason = "is for safetensors files: a Core ML package returns hidden states; leave it out";
+        match options.keep_final_proj {
+            true => Err(ConvertError::TargetOption { option: "--keep", reason }),
+            false => Ok(()),
+        }
+    }
+
+    fn prepare<'p>(&self, plan: &'p Plan) -> Result<Box<dyn PreparedOutput + 'p>> {
+        Ok(Box::new(coreml_program(plan, &self.options)?))
+    }
+}
+
+impl PreparedOutput for CoreMlProgram<'_> {
+    fn tensor_count(&self) -> usize {
+        CoreMlProgram::tensor_count(self)
+    }
+
+    fn byte_len(&self) -> usize {
+        CoreMlProgram::byte_len(self)
+    }
+
+    fn form(&self) -> String {
+        let above = self.plan.steps.len() - CoreMlProgram::tensor_count(self);
+        match above {
+            0 => "a Core ML package".into(),
+            _ => format!("a Core ML package, {above} above the highest layer left out"),
+        }
+    }
+
+    fn details(&self) -> Vec<String> {
+        vec![self.summary()]
+    }
+
+    fn write(&self, job: &WriteJob<'_>) -> Result<Written> {
+        write(self, job)
+    }
+}
+
+/// Writes a package without a check of its own, as [`CoreMlPackage`] does.
 ///
 /// # Errors
 /// [`ConvertError`]; `output` is then as it was before.
@@ -40,6 +98,13 @@ pub fn coreml(
     force: bool,
     on_step: &(dyn Fn(&Step) + Sync),
 ) -> Result<Written> {
+    write(program, &WriteJob { source, output, force, on_step, inspect: &no_inspection })
+}
+
+/// Writes a program and the weights that it uses as a package. Everything is read back before the package is renamed to the
+/// output's name.
+fn write(program: &CoreMlProgram<'_>, job: &WriteJob<'_>) -> Result<Written> {
+    let &WriteJob { source, output, force, on_step, .. } = job;
     refuse_input_as_output(program.plan, source, output)?;
     let folder = AtomicFolder::create(output, force, PACKAGE, is_package)?;
     let data = folder.temporary_path().join("Data");
@@ -69,8 +134,9 @@ pub fn coreml(
         return Err(ConvertError::read_back(output, "the model differs"));
     }
     let weight_bytes = file.metadata().map_err(|source| FsError::write(output, source))?.len();
+    let fidelity = job.inspect(folder.temporary_path())?;
     folder.commit()?;
-    Ok(Written { bytes: weight_bytes + (encoded.len() + manifest.len()) as u64, source_sha256 })
+    Ok(Written { bytes: weight_bytes + (encoded.len() + manifest.len()) as u64, source_sha256, fidelity })
 }
 
 /// Writes `weight.bin` and returns the checkpoint's SHA-256.
@@ -104,14 +170,6 @@ fn write_file(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut file = File::create_new(path)?;
     file.write_all(bytes)?;
     file.sync_all()
-}
-
-/// Checks that a package may be written to `output`: nothing is there, or with `force` a package.
-///
-/// # Errors
-/// [`FsError::OutputExists`] or [`FsError::OutputNotReplaceable`].
-pub fn check_package_output(output: &Path, force: bool) -> Result<()> {
-    Ok(check_folder_output(output, force, PACKAGE, is_package).map(drop)?)
 }
 
 /// Whether a folder is a package, and so may be replaced.

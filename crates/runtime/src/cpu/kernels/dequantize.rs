@@ -99,13 +99,16 @@ impl Code for E2m1 {
     }
 }
 
-/// A float with a sign bit, 4 bits of exponent with bias 7 and 3 of fraction.
+/// A float with a sign bit, 4 bits of exponent with bias 7 and 3 of fraction; NaN with all of them set.
 struct E4m3;
 
 impl Code for E4m3 {
     #[inline(always)]
     fn value<S: Simd>(simd: S, code: S::u32s) -> S::f32s {
-        small_float::<S, 7, 4, 3>(simd, code)
+        let value = small_float::<S, 7, 4, 3>(simd, code);
+        let magnitude = simd.and_u32s(code, simd.splat_u32s(0x7f));
+        let is_number = simd.less_than_u32s(magnitude, simd.splat_u32s(0x7f));
+        simd.select_f32s(is_number, value, simd.splat_f32s(f32::NAN))
     }
 }
 
@@ -140,4 +143,96 @@ fn widen<S: Simd, const VECTORS: usize>(simd: S, scale: ScaleType, stored: &[u8]
     let mut vectors = [simd.splat_f32s(0.0); VECTORS];
     vectors.iter_mut().zip(S::as_simd_f32s(columns).0).for_each(|(vector, values)| *vector = *values);
     vectors
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{Device, Tensor};
+    use mert_arch::Quantization;
+
+    use super::super::super::memory::{Buffer, PackedWeight, TileShape};
+    use super::super::isa::{Isa, Kernel};
+    use super::super::right_operand;
+    use super::*;
+    use crate::quantized::{QuantizedEncoding, QuantizedWeight};
+
+    /// Decodes inner steps of a panel with the kernel of one instruction set.
+    struct Decode<'a> {
+        weight: &'a PackedWeight,
+        panel: usize,
+        first: usize,
+        steps: usize,
+    }
+
+    impl Kernel for Decode<'_> {
+        type Output = Vec<f32>;
+
+        #[inline(always)]
+        fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) -> Vec<f32> {
+            let Decode { weight, panel, first, steps } = self;
+            let part = weight.panel(panel, first, steps);
+            right_operand::to_f32::<S, VECTORS>(simd, part, &mut Buffer::default()).to_vec()
+        }
+    }
+
+    fn encodings() -> impl Iterator<Item = QuantizedEncoding> {
+        let affine = [2, 3, 4, 5, 6, 8].into_iter().flat_map(|bits| [32, 64, 128].map(|group| (bits, group)));
+        let affine = affine.map(|(bits, group)| Quantization::new(QuantizationMode::Affine, bits, group).unwrap());
+        let others = QuantizationMode::ALL.into_iter().skip(1).map(|mode| mode.default_quantization());
+        affine.chain(others).flat_map(|q| Dtype::ALL.map(|float| QuantizedEncoding::new(q, float)))
+    }
+
+    /// Bytes without a pattern; `as_floats` masks those that would make a 16- or 32-bit float of them large.
+    fn bytes(count: usize, seed: usize, mask: Option<(usize, u8)>) -> Vec<u8> {
+        let byte = |i: usize| ((i * 7919 + seed * 104_729) % 65_521 % 251) as u8;
+        let masked = |i: usize| match mask {
+            // The byte of a little-endian float with the sign and the upper bits of the exponent.
+            Some((size, mask)) if i % size == size - 1 => byte(i) & mask,
+            _ => byte(i),
+        };
+        (0..count).map(masked).collect()
+    }
+
+    /// Every value has the bits of the row-wise decoder, which has been compared with MLX: on each instruction set and tile,
+    /// for parts of panels from any group on, with columns that do not fill the last panel.
+    #[test]
+    fn panels_have_the_values_of_rows() {
+        let (outputs, inputs) = (53, 384);
+        for encoding in encodings() {
+            let quantization = encoding.quantization;
+            let groups = outputs * quantization.groups(inputs);
+            let floats = match encoding.scale {
+                ScaleType::Float(dtype) => Some((dtype.size(), 0xbf)),
+                _ => None,
+            };
+            let scales = bytes(groups * encoding.scale.size(), 2, floats);
+            let biases = bytes(if quantization.has_biases() { scales.len() } else { 0 }, 3, floats);
+            let words = bytes(outputs * quantization.packed_columns(inputs) * 4, 1, None);
+            let weight = QuantizedWeight { encoding, outputs, inputs, words: &words, scales: &scales, biases: &biases };
+            let expected = weight.values();
+            let bias = Tensor::zeros(outputs, candle_core::DType::F32, &Device::Cpu).unwrap();
+            for (isa, shape) in
+                Isa::available().into_iter().flat_map(|isa| [(isa, TileShape::Square), (isa, TileShape::Wide)])
+            {
+                let tile = isa.tile(shape);
+                let packed = PackedWeight::pack_quantized(tile, &weight, &bias).unwrap();
+                let multiple = packed.step_multiple();
+                for panel in 0..outputs.div_ceil(tile.columns) {
+                    for (first, steps) in [(0, inputs), (multiple, multiple), (inputs - multiple, multiple)] {
+                        let found = isa.run(shape, Decode { weight: &packed, panel, first, steps });
+                        assert_eq!(found.len(), steps * tile.columns);
+                        for (i, found) in found.into_iter().enumerate() {
+                            let (step, output) = (first + i / tile.columns, panel * tile.columns + i % tile.columns);
+                            let expected = if output < outputs { expected[output * inputs + step] } else { 0.0 };
+                            let same = found.to_bits() == expected.to_bits() || found.is_nan() && expected.is_nan();
+                            assert!(
+                                same,
+                                "{quantization}, {isa:?}: {found} at ({output}, {step}), expected {expected}"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
 }

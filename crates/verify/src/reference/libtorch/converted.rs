@@ -8,8 +8,9 @@ use tch::Tensor;
 
 use super::attention::AttentionKind;
 use super::forward::Encoder;
+use super::tensors::Loader;
 use super::weights::Weights;
-use crate::{Result, VerifyError};
+use crate::{ModelEncoding, Result, VerifyError};
 
 /// A converted file's weights in libtorch, in f32, on the CPU.
 pub struct ConvertedInLibtorch(Encoder);
@@ -21,7 +22,9 @@ impl ConvertedInLibtorch {
     /// [`VerifyError::Runtime`] if the file cannot be read, [`VerifyError::Libtorch`] if libtorch fails.
     pub fn load(file: &ConvertedFile) -> Result<Self> {
         let weights = Weights::of_converted(file)?;
-        let model = Encoder::new(&file.metadata().config, &weights, Dtype::F32, AttentionKind::Sdpa);
+        let encoding = ModelEncoding::of_floats(Dtype::F32);
+        let loader = Loader { weights: &weights, encoding: &encoding, decoded: None };
+        let model = Encoder::new(&file.metadata().config, &loader, AttentionKind::Sdpa);
         Ok(ConvertedInLibtorch(model.map_err(|error| error.into_verify_error(file.path()))?))
     }
 

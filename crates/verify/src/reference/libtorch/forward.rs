@@ -2,7 +2,7 @@
 //! (<https://github.com/huggingface/transformers/blob/main/src/transformers/models/hubert/modeling_hubert.py>) and the files of
 //! its relatives. It is independent of the runtime's two implementations, so that it can judge them.
 
-use mert_arch::{Activation, Config, Dtype};
+use mert_arch::{Activation, Config};
 use ndarray::Array3;
 use tch::{TchError, Tensor};
 
@@ -11,7 +11,6 @@ use super::feature_extractor::FeatureExtractor;
 use super::position_bias::BiasTable;
 use super::positional_conv::PositionalEmbedding;
 use super::tensors::{Affine, BuildError, Loader, activate};
-use super::weights::Weights;
 
 /// The encoder in libtorch. Activations are channels-last, except inside the convolutions.
 pub(crate) struct Encoder {
@@ -37,19 +36,13 @@ struct Layer {
 }
 
 impl Encoder {
-    /// Builds the model from weights that are rounded to `dtype` and widened again.
-    pub(crate) fn new(
-        config: &Config,
-        weights: &Weights,
-        dtype: Dtype,
-        attention: AttentionKind,
-    ) -> Result<Self, BuildError> {
-        let loader = Loader { weights, dtype };
+    /// Builds the model.
+    pub(crate) fn new(config: &Config, loader: &Loader, attention: AttentionKind) -> Result<Self, BuildError> {
         let layers = (0..config.num_hidden_layers).map(|i| {
             let path = format!("encoder.layers.{i}");
             let affine = |name: &str| loader.affine(&format!("{path}.{name}"), true);
             Ok::<_, BuildError>(Layer {
-                attention: Attention::load(&format!("{path}.attention"), config, attention, &loader)?,
+                attention: Attention::load(&format!("{path}.attention"), config, attention, loader)?,
                 layer_norm: affine("layer_norm")?,
                 intermediate_dense: affine("feed_forward.intermediate_dense")?,
                 output_dense: affine("feed_forward.output_dense")?,
@@ -61,20 +54,20 @@ impl Encoder {
             residual_scale: config.residual_scale(),
             layer_norm_eps: config.layer_norm_eps,
             hidden_act: config.hidden_act,
-            feature_extractor: FeatureExtractor::load(config, &loader)?,
+            feature_extractor: FeatureExtractor::load(config, loader)?,
             projection_norm: if config.feat_proj_layer_norm {
                 Some(loader.affine("feature_projection.layer_norm", true)?)
             } else {
                 None
             },
-            projection: if weights.lacks_projection() {
-                None
+            projection: if loader.weights.lacks_projection() {
+                loader.identity("feature_projection.projection", config.hidden_size)?
             } else {
                 Some(loader.affine("feature_projection.projection", true)?)
             },
-            positional_embedding: PositionalEmbedding::load(config, &loader)?,
+            positional_embedding: PositionalEmbedding::load(config, loader)?,
             encoder_norm: loader.affine("encoder.layer_norm", true)?,
-            bias_table: config.position_bias().map(|bias| BiasTable::load(bias, &loader)).transpose()?,
+            bias_table: config.position_bias().map(|bias| BiasTable::load(bias, loader)).transpose()?,
             layers: layers.collect::<Result<_, _>>()?,
         })
     }

@@ -11,6 +11,7 @@ mod feature_extractor;
 mod forward;
 mod position_bias;
 mod positional_conv;
+mod quantized;
 mod tensors;
 mod weights;
 
@@ -23,9 +24,11 @@ use ndarray::Array3;
 use self::attention::AttentionKind;
 pub use self::converted::{ConvertedInLibtorch, LibtorchForward, LibtorchStates};
 use self::forward::Encoder;
+pub(crate) use self::quantized::DecodedWeights;
+use self::tensors::Loader;
 use self::weights::Weights;
 use super::Reference;
-use crate::{Result, VerifyError};
+use crate::{ModelEncoding, Result, VerifyError};
 
 /// An original checkpoint from which libtorch computes references.
 pub struct Libtorch {
@@ -81,6 +84,7 @@ impl Libtorch {
             input_values: input_values.to_vec(),
             hidden_states: self.run(input_values, Dtype::F32)?,
             rounded: BTreeMap::new(),
+            quantized: BTreeMap::new(),
         };
         for &dtype in rounded {
             if dtype != Dtype::F32 {
@@ -90,9 +94,54 @@ impl Libtorch {
         Ok(reference)
     }
 
+    /// The model with its weights in this encoding, to run on clips. The codes of quantized weights are the judge's own;
+    /// a weight in `decoded` is taken from there.
+    ///
+    /// # Errors
+    /// [`VerifyError::Checkpoint`] for a missing tensor or one of the wrong shape, [`VerifyError::Libtorch`] if libtorch fails.
+    pub(crate) fn encoded(
+        &self,
+        encoding: &ModelEncoding,
+        decoded: Option<&DecodedWeights>,
+    ) -> Result<EncodedLibtorch> {
+        let loader = Loader { weights: &self.weights, encoding, decoded };
+        let model = Encoder::new(&self.config, &loader, AttentionKind::Eager);
+        Ok(EncodedLibtorch(model.map_err(|error| error.into_verify_error(&self.path))?))
+    }
+
+    /// The hidden states of a reference's clip with weights in these encodings, added to the reference.
+    ///
+    /// # Errors
+    /// As for [`Libtorch::reference`].
+    pub fn add_encodings(&self, reference: &mut Reference, encodings: &[ModelEncoding]) -> Result<()> {
+        for encoding in encodings.iter().filter(|encoding| encoding.is_quantized()) {
+            self.encoded(encoding, None)?.add_to(reference, encoding)?;
+        }
+        Ok(())
+    }
+
+    /// The original's weight of this Hugging Face name, row by row; `None` if the checkpoint has none.
+    ///
+    /// # Errors
+    /// [`VerifyError::Libtorch`] if libtorch fails.
+    pub(crate) fn weight(&self, name: &str) -> Result<Option<Vec<f32>>> {
+        let Some(tensor) = self.weights.get(name) else { return Ok(None) };
+        Ok(Some(Vec::try_from(tensor.f_reshape([-1])?)?))
+    }
+
     fn run(&self, input_values: &[f32], weights: Dtype) -> Result<Array3<f32>> {
-        let model = Encoder::new(&self.config, &self.weights, weights, AttentionKind::Eager)
-            .map_err(|error| error.into_verify_error(&self.path))?;
-        Ok(model.hidden_states(input_values)?)
+        Ok(self.encoded(&ModelEncoding::of_floats(weights), None)?.0.hidden_states(input_values)?)
+    }
+}
+
+/// A model in libtorch whose weights have been rounded or quantized.
+pub(crate) struct EncodedLibtorch(Encoder);
+
+impl EncodedLibtorch {
+    /// Adds the hidden states of the reference's clip to it.
+    pub(crate) fn add_to(&self, reference: &mut Reference, encoding: &ModelEncoding) -> Result<()> {
+        let states = self.0.hidden_states(&reference.input_values)?;
+        reference.quantized.insert(encoding.array_name(), states);
+        Ok(())
     }
 }

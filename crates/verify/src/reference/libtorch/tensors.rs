@@ -3,11 +3,12 @@
 
 use std::path::Path;
 
-use mert_arch::{Activation, Dtype};
-use tch::{Kind, TchError, Tensor};
+use mert_arch::{Activation, Dtype, Encoding};
+use tch::{Device, Kind, TchError, Tensor};
 
+use super::quantized::{DecodedWeights, quantized};
 use super::weights::Weights;
-use crate::VerifyError;
+use crate::{ModelEncoding, VerifyError};
 
 /// A weight and its optional bias.
 pub(super) struct Affine {
@@ -45,10 +46,12 @@ pub(super) fn activate(activation: Activation, x: &Tensor) -> Result<Tensor, Tch
     }
 }
 
-/// A loader of a checkpoint's weights, rounded to `dtype` and widened again.
+/// A loader of a checkpoint's weights in an encoding, decoded again.
 pub(super) struct Loader<'a> {
     pub(super) weights: &'a Weights,
-    pub(super) dtype: Dtype,
+    pub(super) encoding: &'a ModelEncoding,
+    /// The quantized weights to take instead of those that follow from the checkpoint.
+    pub(super) decoded: Option<&'a DecodedWeights>,
 }
 
 impl Loader<'_> {
@@ -59,9 +62,25 @@ impl Loader<'_> {
         Ok(Affine { weight, bias })
     }
 
-    /// Loads a tensor, rounded.
+    /// The layer at `path` that a converted model has and the checkpoint leaves out, because it changes nothing: only a
+    /// quantized one does.
+    pub(super) fn identity(&self, path: &str, width: usize) -> Result<Option<Affine>, BuildError> {
+        let Encoding::Quantized { quantization, float } = self.encoding.of_tensor(&format!("{path}.weight")) else {
+            return Ok(None);
+        };
+        let weight = Tensor::f_eye(width as i64, (Kind::Float, Device::Cpu))?;
+        Ok(Some(Affine { weight: quantized(&weight, quantization, float)?, bias: None }))
+    }
+
+    /// Loads a tensor, rounded or quantized.
     pub(super) fn rounded(&self, name: &str) -> Result<Tensor, BuildError> {
-        Ok(self.round(self.exact(name)?)?)
+        let Encoding::Quantized { quantization, float } = self.encoding.of_tensor(name) else {
+            return Ok(self.round(self.exact(name)?)?);
+        };
+        match self.decoded.and_then(|decoded| decoded.get(name)) {
+            Some(tensor) => Ok(tensor.shallow_clone()),
+            None => Ok(quantized(self.exact(name)?, quantization, float)?),
+        }
     }
 
     /// The tensor as the checkpoint has it.
@@ -69,9 +88,9 @@ impl Loader<'_> {
         self.weights.get(name).ok_or_else(|| BuildError::Missing(name.to_string()))
     }
 
-    /// Rounds a tensor to the dtype and widens it again.
+    /// Rounds a tensor to the encoding's floats and widens it again.
     pub(super) fn round(&self, tensor: &Tensor) -> Result<Tensor, TchError> {
-        let kind = match self.dtype {
+        let kind = match self.encoding.float() {
             Dtype::F32 => return Ok(tensor.shallow_clone()),
             Dtype::F16 => Kind::Half,
             Dtype::Bf16 => Kind::BFloat16,

@@ -1,10 +1,15 @@
 //! The named tolerances of the gate: the limits that a hidden state must meet, with the reason for each number, and how
-//! a `verify.yaml` changes them.
+//! a `verify.yaml` changes them. [`quantized`] has those of quantized weights.
+
+mod quantized;
 
 use mert_arch::Dtype;
 use serde::{Deserialize, Serialize};
 
-use crate::{Result, VerifyError};
+use crate::{ModelEncoding, Result, VerifyError};
+
+/// The pooled cosine that every gate demands at least; lowering it takes a written reason.
+pub(crate) const POOLED_COSINE_FLOOR: f64 = 0.999;
 
 /// The limits that a hidden state must meet.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -79,6 +84,23 @@ impl Tolerance {
             Dtype::Bf16 => Limits { pooled_cosine: 0.9992, frame_cosine: 0.99, nmse: 1.5e-3, max_abs_diff: 0.15 },
         };
         Tolerance::named(&format!("{dtype} weights"), limits)
+    }
+
+    /// The tolerance of the rounding question for weights of this encoding.
+    pub(crate) fn rounding_of(weights: &ModelEncoding) -> Self {
+        if weights.is_quantized() { Tolerance::quantized(weights) } else { Tolerance::rounding(weights.float()) }
+    }
+
+    /// The tolerance of two that round independently: of each limit the looser one.
+    pub(crate) fn or_looser(self, other: Tolerance) -> Self {
+        let (a, b) = (self.limits, other.limits);
+        let limits = Limits {
+            pooled_cosine: a.pooled_cosine.min(b.pooled_cosine),
+            frame_cosine: a.frame_cosine.min(b.frame_cosine),
+            nmse: a.nmse.max(b.nmse),
+            max_abs_diff: a.max_abs_diff.max(b.max_abs_diff),
+        };
+        Tolerance::named(&format!("{}, {}", self.name, other.name), limits)
     }
 
     /// The tolerance of a candidate that computes in `dtype`, which rounds every activation and not only the weights.
@@ -184,9 +206,6 @@ pub struct Tolerances {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// The pooled cosine that every gate demands at least; lowering it takes a written reason.
-    const POOLED_COSINE_FLOOR: f64 = 0.999;
 
     fn parse(yaml: &str) -> ToleranceOverride {
         serde_yaml::from_str(yaml).unwrap()

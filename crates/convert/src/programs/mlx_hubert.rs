@@ -44,7 +44,7 @@ impl ModelClass for MlxHubert {
 
     fn companions(&self, model: &ModelFacts<'_>) -> Vec<Companion> {
         let hubert = Config { model: ModelConfig::Hubert(HubertConfig::default()), ..model.config.clone() };
-        let mut config = files::config(&hubert, false);
+        let mut config = files::config_fields(&hubert, false);
         // Without it, the package makes a model with a head for characters, and cannot load these weights.
         config.insert("architectures".into(), json!(["HubertModel"]));
         files::companions(config, model)

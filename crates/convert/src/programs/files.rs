@@ -13,15 +13,17 @@ pub const MODEL_FOLDER_FILES: [&str; 3] = [CONFIG_FILE, MODEL_WEIGHTS, PREPROCES
 
 /// The files beside the weights.
 pub(super) fn companions(config: Map<String, Value>, model: &ModelFacts<'_>) -> Vec<Companion> {
-    vec![
-        Companion { name: CONFIG_FILE, text: text(Value::Object(config)) },
-        Companion { name: PREPROCESSOR_FILES[0], text: text(preprocessor(model)) },
-    ]
+    vec![Companion { name: CONFIG_FILE, text: json_text(Value::Object(config)) }, preprocessor_companion(model)]
+}
+
+/// The file that describes the audio input.
+pub(crate) fn preprocessor_companion(model: &ModelFacts<'_>) -> Companion {
+    Companion { name: PREPROCESSOR_FILES[0], text: json_text(preprocessor(model)) }
 }
 
 /// The fields of a `config.json` that every class reads. `masked_spec_embed` is a parameter of a class only if it masks, as
 /// it does only in training: the probabilities are HuBERT's default, or 0.
-pub(super) fn config(config: &Config, masks: bool) -> Map<String, Value> {
+pub(crate) fn config_fields(config: &Config, masks: bool) -> Map<String, Value> {
     let mut fields = config.class_fields();
     let more = [
         ("num_feat_extract_layers", json!(config.conv_dim.len())),
@@ -47,6 +49,6 @@ fn preprocessor(model: &ModelFacts<'_>) -> Value {
 }
 
 /// JSON as transformers writes it: indented by two spaces, sorted by name, with a line break at the end.
-fn text(value: Value) -> String {
+pub(crate) fn json_text(value: Value) -> String {
     format!("{value:#}\n")
 }

@@ -18,11 +18,12 @@ use mert_arch::{Config, Dtype, Layout, Preprocessor};
 use serde::Serialize;
 
 pub use self::files::{MODEL_FOLDER_FILES, MODEL_WEIGHTS};
+pub(crate) use self::files::{config_fields, json_text, preprocessor_companion};
 pub(crate) use self::hubert_graph::Refusal;
 
 /// A program whose model class loads the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub enum Target {
+pub enum Program {
     /// [mlx-contentvec](https://pypi.org/project/mlx-contentvec/) 0.1.1, `ContentvecModel`: one file.
     #[serde(rename = "mlx-contentvec")]
     MlxContentvec,
@@ -101,22 +102,22 @@ pub(crate) trait ModelClass {
     fn notes(&self, model: &ModelFacts<'_>) -> Vec<String>;
 }
 
-impl Target {
+impl Program {
     /// Every program, in the order in which help texts list them.
-    pub const ALL: [Target; 3] = [Target::MlxContentvec, Target::MlxHubert, Target::HuggingFace];
+    pub const ALL: [Program; 3] = [Program::MlxContentvec, Program::MlxHubert, Program::HuggingFace];
 
     /// The name on command lines and in the metadata of a file.
     pub const fn name(self) -> &'static str {
         match self {
-            Target::MlxContentvec => "mlx-contentvec",
-            Target::MlxHubert => "mlx-hubert",
-            Target::HuggingFace => "hf",
+            Program::MlxContentvec => "mlx-contentvec",
+            Program::MlxHubert => "mlx-hubert",
+            Program::HuggingFace => "hf",
         }
     }
 
     /// Whether the output is a folder, with the configuration beside the weights.
     pub const fn is_folder(self) -> bool {
-        !matches!(self, Target::MlxContentvec)
+        !matches!(self, Program::MlxContentvec)
     }
 
     /// The element type in which the program's models are usually stored.
@@ -127,24 +128,24 @@ impl Target {
     /// What the program's class reads.
     pub(crate) fn class(self) -> &'static dyn ModelClass {
         match self {
-            Target::MlxContentvec => &mlx_contentvec::MlxContentvec,
-            Target::MlxHubert => &mlx_hubert::MlxHubert,
-            Target::HuggingFace => &hugging_face::HuggingFace,
+            Program::MlxContentvec => &mlx_contentvec::MlxContentvec,
+            Program::MlxHubert => &mlx_hubert::MlxHubert,
+            Program::HuggingFace => &hugging_face::HuggingFace,
         }
     }
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
     }
 }
 
-impl FromStr for Target {
+impl FromStr for Program {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let found = Target::ALL.into_iter().find(|target| target.name() == text);
+        let found = Program::ALL.into_iter().find(|program| program.name() == text);
         found.ok_or_else(|| format!("unknown program `{text}`: expected mlx-contentvec, mlx-hubert or hf"))
     }
 }
@@ -155,10 +156,10 @@ mod tests {
 
     #[test]
     fn names() {
-        for target in Target::ALL {
-            assert_eq!(target.name().parse(), Ok(target));
-            assert_eq!(serde_json::to_string(&target).unwrap(), format!("\"{target}\""));
+        for program in Program::ALL {
+            assert_eq!(program.name().parse(), Ok(program));
+            assert_eq!(serde_json::to_string(&program).unwrap(), format!("\"{program}\""));
         }
-        assert!("mlx".parse::<Target>().is_err());
+        assert!("mlx".parse::<Program>().is_err());
     }
 }

@@ -37,7 +37,7 @@ impl ModelClass for HuggingFace {
     }
 
     fn companions(&self, model: &ModelFacts<'_>) -> Vec<Companion> {
-        let mut config = files::config(model.config, model.masked_spec_embed);
+        let mut config = files::config_fields(model.config, model.masked_spec_embed);
         config.insert("architectures".into(), json!([model.config.family().class]));
         let dtype = match model.dtype {
             Dtype::F16 => "float16",

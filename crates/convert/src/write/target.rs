@@ -1,0 +1,126 @@
+//! What an output of any form does for a conversion: check its path and the options, count what it will store, write.
+
+use std::path::Path;
+
+use mert_arch::Layout;
+use mert_checkpoint::Source;
+
+use super::output::Written;
+use crate::plan::{Plan, PlanOptions, Step};
+use crate::{ConvertError, Result};
+
+/// A form of output: a file, a folder or a package.
+pub trait Target {
+    /// Checks that the output may be written: nothing is there, or with `force` something of this form. This precedes the
+    /// reading of the checkpoint, which takes longer.
+    ///
+    /// # Errors
+    /// [`FsError`](mert_fs::FsError) as [`ConvertError::Output`], or [`ConvertError::ProgramOutput`].
+    fn check_output(&self, output: &Path, force: bool) -> Result<()>;
+
+    /// The order of Conv1d weights, given the one that the user asks for.
+    ///
+    /// # Errors
+    /// [`ConvertError::TargetOption`] if the target has another.
+    fn layout(&self, requested: Option<Layout>) -> Result<Layout> {
+        Ok(requested.unwrap_or(Layout::Mlx))
+    }
+
+    /// Refuses options of a plan that the target cannot express.
+    ///
+    /// # Errors
+    /// [`ConvertError::TargetOption`].
+    fn check_options(&self, _options: &PlanOptions) -> Result<()> {
+        Ok(())
+    }
+
+    /// Prepares the output of a plan, without reading weights.
+    ///
+    /// # Errors
+    /// [`ConvertError`] if the target cannot express the model.
+    fn prepare<'p>(&self, plan: &'p Plan) -> Result<Box<dyn PreparedOutput + 'p>>;
+}
+
+/// The output of a plan, ready to be written.
+pub trait PreparedOutput: Sync {
+    /// The number of tensors that are stored.
+    fn tensor_count(&self) -> usize;
+
+    /// The number of bytes of these tensors.
+    fn byte_len(&self) -> usize;
+
+    /// The form in a few words, such as "layout mlx".
+    fn form(&self) -> String;
+
+    /// More about the output, a line each, such as the files of a folder.
+    fn details(&self) -> Vec<String>;
+
+    /// Executes the plan on the threads of the current rayon pool. The output appears whole or not at all, with the same
+    /// bytes on any number of threads.
+    ///
+    /// # Errors
+    /// [`ConvertError`]; the output is then as it was before.
+    fn write(&self, job: &WriteJob<'_>) -> Result<Written>;
+}
+
+/// The inputs of writing.
+pub struct WriteJob<'a> {
+    /// The checkpoint.
+    pub source: &'a Source,
+    /// The path of the output.
+    pub output: &'a Path,
+    /// Whether an output of the same form is replaced.
+    pub force: bool,
+    /// A function that is called after each step.
+    pub on_step: &'a (dyn Fn(&Step) + Sync),
+    /// A check of the complete weights before the output appears under its name.
+    pub inspect: &'a Inspect<'a>,
+}
+
+/// A check of weights that were written, at a temporary path: a file, or a folder with them. It returns what is to be
+/// recorded beside them, if anything, or the reason to discard the output.
+pub type Inspect<'a> = dyn Fn(&Path) -> std::result::Result<Option<Fidelity>, String> + Sync + 'a;
+
+/// A check that accepts everything and records nothing.
+pub fn no_inspection(_: &Path) -> std::result::Result<Option<Fidelity>, String> {
+    Ok(None)
+}
+
+impl WriteJob<'_> {
+    /// Runs the check.
+    pub(super) fn inspect(&self, written: &Path) -> Result<Option<Fidelity>> {
+        let discarded = |reason| ConvertError::Inspection { path: self.output.to_path_buf(), reason };
+        (self.inspect)(written).map_err(discarded)
+    }
+}
+
+/// How close the hidden states of a written model are to those of its checkpoint in f32.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Fidelity {
+    /// The audio on which they were compared, in a few words.
+    pub clips: String,
+    /// The worst of all clips, for each hidden state.
+    pub hidden_states: Vec<StateFidelity>,
+}
+
+/// How close one hidden state is to the checkpoint's.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+pub struct StateFidelity {
+    /// The normalised mean squared error.
+    pub nmse: f64,
+    /// The cosine of the means over frames.
+    pub pooled_cosine: f64,
+    /// The lowest cosine of two frames.
+    pub frame_cosine: f64,
+}
+
+impl Fidelity {
+    /// The worst of all hidden states, each figure by itself; `None` if there is no state.
+    pub fn worst(&self) -> Option<StateFidelity> {
+        self.hidden_states.iter().copied().reduce(|a, b| StateFidelity {
+            nmse: a.nmse.max(b.nmse),
+            pooled_cosine: a.pooled_cosine.min(b.pooled_cosine),
+            frame_cosine: a.frame_cosine.min(b.frame_cosine),
+        })
+    }
+}
