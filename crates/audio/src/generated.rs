@@ -22,7 +22,8 @@ pub fn music_piece(piece: u32, samples: usize, sample_rate: u32) -> Vec<f32> {
             let time = n as f64 / rate;
             let chord = (time / tempo) as usize;
             let since = time - chord as f64 * tempo;
-            let root: f64 = key * roots[(chord + piece as usize) % roots.len()] * if chord % 4 == 3 { 0.5 } else { 1.0 };
+            let root: f64 =
+                key * roots[(chord + piece as usize) % roots.len()] * if chord % 4 == 3 { 0.5 } else { 1.0 };
             let mut value = noise_level * noise.next();
             for (note, interval) in [1.0, 1.25, 1.5].into_iter().enumerate() {
                 for harmonic in 1..=5 {

@@ -64,9 +64,9 @@ const HELD_OUT_CLIPS: usize = 6;
 impl Audio {
     /// Loads the clips for the model of a plan, each of 5 s.
     ///
-    /// Audio files of a folder and its subfolders are taken in the order of their paths, turn by turn to hold out, to
-    /// calibrate on and to hold out, spread over the folder, so that no file has a part in both. A single file is cut in two
-    /// halves.
+    /// Of the audio files of a folder and its subfolders, up to 8 are taken that are spread evenly over the list of paths: the
+    /// first and the fourth to calibrate on, the others to hold out, 5 s from the middle of each. Of a single file, the
+    /// beginning is calibrated on and the end held out.
     ///
     /// # Errors
     /// [`BudgetError::Folder`], [`BudgetError::Audio`] or [`BudgetError::TooFewClips`] for a folder.
@@ -82,7 +82,9 @@ impl Audio {
         let preprocessor = plan.preprocessor.preprocessor;
         match source {
             AudioSource::BuiltIn => Ok(Audio::built_in(preprocessor, seconds)),
-            AudioSource::Folder(folder) => Audio::from_folder(folder, preprocessor, seconds, plan.config.receptive_field()),
+            AudioSource::Folder(folder) => {
+                Audio::from_folder(folder, preprocessor, seconds, plan.config.receptive_field())
+            }
         }
     }
 
@@ -128,7 +130,8 @@ impl Audio {
                         left_out.push(format!("{}: it is shorter than {seconds} s, or silent", file.display()));
                         continue;
                     };
-                    let to_calibration = calibration.len() < CALIBRATION_CLIPS && calibration.len() <= held_out.len() / 2;
+                    let to_calibration =
+                        calibration.len() < CALIBRATION_CLIPS && calibration.len() <= held_out.len() / 2;
                     let clip = Clip { name: file.display().to_string(), input_values };
                     if to_calibration { calibration.push(clip) } else { held_out.push(clip) }
                 }
@@ -194,4 +197,38 @@ fn cut(file: &Path, preprocessor: Preprocessor, seconds: f64, min_samples: usize
         }
     }
     Ok(clips)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PREPROCESSOR: Preprocessor = Preprocessor { do_normalize: true, sampling_rate: 24_000 };
+
+    #[test]
+    fn no_clip_is_in_both_sets() {
+        let audio = Audio::built_in(PREPROCESSOR, 0.1);
+        assert_eq!((audio.calibration.len(), audio.held_out.len()), (2, 6));
+        assert!(audio.calibration.iter().all(|clip| !audio.held_out.contains(clip) && clip.input_values.len() == 2_400));
+
+        let folder = mert_testkit::fixture("audio");
+        let audio = Audio::from_folder(&folder, PREPROCESSOR, 0.5, 400).unwrap();
+        assert_eq!(audio, Audio::from_folder(&folder, PREPROCESSOR, 0.5, 400).unwrap());
+        let AudioDescription { calibration, held_out, .. } = &audio.description;
+        assert_eq!((calibration.len(), held_out.len()), (2, 6));
+        assert!(calibration.iter().all(|file| !held_out.contains(file)));
+        assert!(audio.held_out.iter().all(|clip| clip.input_values.len() == 12_000));
+
+        // Of a single file, two different parts.
+        let folder = tempfile::tempdir().unwrap();
+        let refused = Audio::from_folder(folder.path(), PREPROCESSOR, 0.5, 400).unwrap_err().to_string();
+        assert!(refused.contains("has 0 clips of 0.5 s: expected at least 2"), "{refused}");
+        let file = mert_testkit::fixture("audio/24k-mono.ogg");
+        std::fs::copy(file, folder.path().join("one.ogg")).unwrap();
+        let audio = Audio::from_folder(folder.path(), PREPROCESSOR, 0.5, 400).unwrap();
+        assert_eq!((audio.calibration.len(), audio.held_out.len()), (1, 1));
+        assert_ne!(audio.calibration[0].input_values, audio.held_out[0].input_values);
+        let missing = Audio::from_folder(&folder.path().join("none"), PREPROCESSOR, 0.5, 400).unwrap_err();
+        assert!(matches!(missing, BudgetError::Folder { .. }), "{missing}");
+    }
 }

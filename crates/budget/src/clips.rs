@@ -5,8 +5,8 @@ use std::path::Path;
 use mert_runtime::{DeviceKind, Dtype, Model, Workspace};
 
 use crate::audio::Clip;
-use crate::fidelity::Fidelity;
 use crate::losses::{LossLayout, fill};
+use crate::worst_errors::WorstErrors;
 use crate::{BudgetError, Result};
 
 /// Clips with their reference hidden states.
@@ -51,8 +51,8 @@ impl<'a> Clips<'a> {
     ///
     /// # Errors
     /// [`BudgetError::Model`].
-    pub(crate) fn fidelity(&self, model: &Model) -> Result<Fidelity> {
-        Ok(Fidelity::of_losses(self.losses(model)?.into_iter().map(f64::from), &self.layout))
+    pub(crate) fn worst_errors(&self, model: &Model) -> Result<WorstErrors> {
+        Ok(WorstErrors::of_losses(self.losses(model)?.into_iter().map(f64::from), &self.layout))
     }
 
     /// The losses of a model.
@@ -83,6 +83,6 @@ impl<'a> Clips<'a> {
 }
 
 /// Loads a converted file or folder as a user of it would, and measures it on clips.
-pub(crate) fn measure_file(path: &Path, clips: &Clips<'_>) -> Result<Fidelity> {
-    clips.fidelity(&Model::open(path, Dtype::F32, &DeviceKind::Cpu.open()?)?)
+pub(crate) fn measure_file(path: &Path, clips: &Clips<'_>) -> Result<WorstErrors> {
+    clips.worst_errors(&Model::open(path, Dtype::F32, &DeviceKind::Cpu.open()?)?)
 }

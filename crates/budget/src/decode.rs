@@ -28,7 +28,8 @@ fn affine(quantization: Quantization, columns: usize, words: &[u8], scales: &[f3
     let Quantization { bits, group_size, .. } = quantization;
     let mut values = Vec::with_capacity(words.len() * 8 / bits.max(1));
     let row_bytes = quantization.packed_columns(columns) * 4;
-    let groups = scales.chunks_exact(quantization.groups(columns)).zip(biases.chunks_exact(quantization.groups(columns)));
+    let groups =
+        scales.chunks_exact(quantization.groups(columns)).zip(biases.chunks_exact(quantization.groups(columns)));
     for (row, (scales, biases)) in words.chunks_exact(row_bytes).zip(groups) {
         // Eight codes are `bits` whole bytes.
         let eights = row.chunks_exact(bits).enumerate();

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use mert_arch::printable_line;
 use mert_audio::AudioError;
 use mert_convert::ConvertError;
+use mert_convert::write::StateFidelity;
 use thiserror::Error;
 
-use crate::fidelity::{Fidelity, StateFidelity};
 use crate::goal::{Budget, ByteSize, Goal};
+use crate::worst_errors::WorstErrors;
 
 /// The reason why no bits could be chosen, or why a written file does not hold what was chosen.
 #[derive(Debug, Error)]
@@ -72,7 +73,7 @@ pub enum BudgetError {
         /// The float type.
         dtype: mert_arch::Dtype,
         /// The error of the model in the float type.
-        found: Box<Fidelity>,
+        found: Box<WorstErrors>,
     },
     /// Not even the fewest bits fit.
     #[error("the file cannot be as small as {size}: with the fewest bits everywhere it has {smallest} bytes")]

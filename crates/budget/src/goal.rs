@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use mert_convert::write::StateFidelity;
 use serde::Serialize;
 
 /// A measure of the error of a hidden state.
@@ -27,6 +28,15 @@ impl Criterion {
             Criterion::Pooled => "pooled",
             Criterion::Frame => "frame",
             Criterion::Nmse => "nmse",
+        }
+    }
+
+    /// The loss of a hidden state: the distance of a cosine from 1, or the NMSE.
+    pub fn loss(self, state: &StateFidelity) -> f64 {
+        match self {
+            Criterion::Pooled => 1.0 - state.pooled_cosine,
+            Criterion::Frame => 1.0 - state.frame_cosine,
+            Criterion::Nmse => state.nmse,
         }
     }
 
@@ -82,6 +92,13 @@ impl Budget {
     /// The largest loss: the distance of a cosine from 1, or the NMSE; `None` if the budget does not limit it.
     pub const fn limit(&self, criterion: Criterion) -> Option<f64> {
         self.limits[criterion as usize]
+    }
+
+    /// The largest loss in proportion to its limit; the budget holds if it is at most 1.
+    pub fn used(&self, errors: &StateFidelity) -> f64 {
+        let ratios =
+            Criterion::ALL.into_iter().filter_map(|criterion| Some(criterion.loss(errors) / self.limit(criterion)?));
+        ratios.fold(0.0, f64::max)
     }
 }
 

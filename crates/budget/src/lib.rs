@@ -26,7 +26,7 @@
 //! - `choice/`: the choice by predicted errors.
 //! - `report.rs`: the result as data.
 //! - `sensitivity.rs`: the error that each layer adds in each encoding.
-//! - `clips.rs`: clips with their reference hidden states; `losses.rs`: the errors on them; `fidelity.rs`: their worst.
+//! - `clips.rs`: clips with their reference hidden states; `losses.rs`: the errors on them; `worst_errors.rs`: the worst.
 //! - `subject.rs`: the model, in any mix of encodings; `decode.rs`: the values of quantized weights.
 //! - `audio.rs`: calibration and held-out clips; `goal.rs`: the limits, as users write them.
 
@@ -35,7 +35,6 @@ mod choice;
 mod clips;
 mod decode;
 mod error;
-mod fidelity;
 mod goal;
 mod losses;
 mod repair;
@@ -43,14 +42,15 @@ mod report;
 mod sensitivity;
 mod study;
 mod subject;
+mod worst_errors;
 
 pub use audio::{Audio, AudioDescription, AudioSource, Clip};
 pub use error::BudgetError;
-pub use fidelity::{Fidelity, StateFidelity};
 pub use goal::{Budget, ByteSize, Criterion, Goal};
 pub use report::{BudgetReport, LayerReport, Tightest, Trial};
 pub use study::{Chosen, Study};
 pub use subject::{Candidate, Group, Subject};
+pub use worst_errors::WorstErrors;
 
 /// Something that has just been done, for a progress bar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

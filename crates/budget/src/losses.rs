@@ -129,7 +129,10 @@ mod tests {
         assert_eq!((layout.len(), layout.range(0, 1), layout.range(1, 1)), (14, 4..8, 11..14));
         let entries = layout.entries();
         assert_eq!(entries.len(), 14);
-        assert_eq!((entries[4].state, entries[4].criterion, entries[5].criterion), (1, Criterion::Nmse, Criterion::Pooled));
+        assert_eq!(
+            (entries[4].state, entries[4].criterion, entries[5].criterion),
+            (1, Criterion::Nmse, Criterion::Pooled)
+        );
         assert_eq!((entries[6].criterion, entries[6].among, entries[13].among), (Criterion::Frame, 2, 1));
         let mut losses = [9.0; 4];
         fill(&mut losses, &[3.0, 4.0, 0.0, 1.0], &[3.0, 4.0, 1.0, 0.0], 2);

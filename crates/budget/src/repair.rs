@@ -6,10 +6,10 @@
 
 use std::collections::HashSet;
 
-use crate::fidelity::Fidelity;
+use crate::Result;
 use crate::goal::{Budget, Criterion};
 use crate::report::Trial;
-use crate::Result;
+use crate::worst_errors::WorstErrors;
 
 /// The factor on the losses of each hidden state and criterion, by which predictions become measurements.
 pub(crate) type Corrections = Vec<[f64; 3]>;
@@ -23,9 +23,9 @@ pub(crate) struct Repair<'r> {
     /// Chooses with corrected losses.
     pub(crate) choose: &'r dyn Fn(&Corrections) -> Result<Vec<usize>>,
     /// The errors that are predicted for a choice, without corrections.
-    pub(crate) predict: &'r dyn Fn(&[usize]) -> Fidelity,
+    pub(crate) predict: &'r dyn Fn(&[usize]) -> WorstErrors,
     /// The errors of the assembled choice on held-out clips.
-    pub(crate) measure: &'r dyn Fn(&[usize]) -> Result<Fidelity>,
+    pub(crate) measure: &'r dyn Fn(&[usize]) -> Result<WorstErrors>,
     /// The bytes of a choice.
     pub(crate) bytes: &'r dyn Fn(&[usize]) -> usize,
     /// The choice of the float type everywhere, within which the budget holds.
@@ -35,7 +35,7 @@ pub(crate) struct Repair<'r> {
 /// The choice that a repair ends with.
 pub(crate) struct Repaired {
     pub(crate) choice: Vec<usize>,
-    pub(crate) held_out: Fidelity,
+    pub(crate) held_out: WorstErrors,
     pub(crate) trials: Vec<Trial>,
 }
 
@@ -60,7 +60,7 @@ impl Repair<'_> {
         let mut corrections: Corrections = vec![[1.0; 3]; self.states];
         let (mut margin, mut failures) = (1.0, 0);
         let (mut seen, mut trials) = (HashSet::new(), Vec::new());
-        let mut best: Option<(f64, Vec<usize>, Fidelity)> = None;
+        let mut best: Option<(f64, Vec<usize>, WorstErrors)> = None;
         for round in 0..=ROUNDS + LAST_ROUNDS {
             if round >= ROUNDS && best.is_some() {
                 break;
@@ -79,7 +79,7 @@ impl Repair<'_> {
                 continue;
             }
             let measured = (self.measure)(&choice)?;
-            let used = measured.worst.ratio(&self.budget);
+            let used = self.budget.used(&measured.worst);
             let layer_bytes = (self.bytes)(&choice);
             trials.push(Trial { layer_bytes, held_out: measured.worst, used });
             let holds = used <= 1.0;
@@ -106,13 +106,13 @@ impl Repair<'_> {
     }
 
     /// Sets the corrections to the ratios of measured to predicted losses.
-    fn correct(&self, corrections: &mut Corrections, measured: &Fidelity, predicted: &Fidelity) {
+    fn correct(&self, corrections: &mut Corrections, measured: &WorstErrors, predicted: &WorstErrors) {
         /// Beyond it a loss is too close to rounding to say anything about another mix.
         const MOST: f64 = 50.0;
         let states = measured.hidden_states.iter().zip(&predicted.hidden_states);
         for (correction, (measured, predicted)) in corrections.iter_mut().zip(states) {
             for criterion in Criterion::ALL {
-                let (measured, predicted) = (measured.loss(criterion), predicted.loss(criterion));
+                let (measured, predicted) = (criterion.loss(measured), criterion.loss(predicted));
                 if measured > 0.0 && predicted > 0.0 {
                     correction[criterion as usize] = (measured / predicted).clamp(1.0 / MOST, MOST);
                 }
@@ -129,8 +129,8 @@ mod tests {
     use crate::losses::LossLayout;
 
     /// One hidden state with one frame, whose losses are all the same.
-    fn fidelity(loss: f64) -> Fidelity {
-        Fidelity::of_losses([loss; 3].into_iter(), &LossLayout::new(vec![1], 1))
+    fn fidelity(loss: f64) -> WorstErrors {
+        WorstErrors::of_losses([loss; 3].into_iter(), &LossLayout::new(vec![1], 1))
     }
 
     /// Twenty bits to spend on one layer, each of which halves the predicted loss; 20 is the float type, without error.

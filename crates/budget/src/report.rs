@@ -2,11 +2,12 @@
 //! measured.
 
 use mert_arch::Dtype;
+use mert_convert::write::StateFidelity;
 use serde::Serialize;
 
 use crate::audio::AudioDescription;
-use crate::fidelity::{Fidelity, StateFidelity};
 use crate::goal::{Criterion, Goal};
+use crate::worst_errors::WorstErrors;
 
 /// A choice of bits with its measurements.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -26,11 +27,11 @@ pub struct BudgetReport {
     /// The limit that is used up most, by which the shares are counted.
     pub tightest: Tightest,
     /// The errors on calibration clips that the errors of single layers predict.
-    pub predicted: Fidelity,
+    pub predicted: WorstErrors,
     /// The errors that were measured on calibration clips.
-    pub calibration: Fidelity,
+    pub calibration: WorstErrors,
     /// The errors that were measured on held-out clips.
-    pub held_out: Fidelity,
+    pub held_out: WorstErrors,
     /// The errors on held-out clips with every layer in the float type.
     pub float: StateFidelity,
     /// Every mix that was assembled and measured, in order.
@@ -72,4 +73,28 @@ pub struct Trial {
     pub held_out: StateFidelity,
     /// The largest error in proportion to its limit: the budget holds if it is at most 1.
     pub used: f64,
+}
+
+impl BudgetReport {
+    /// The choice as a section of a model card.
+    pub fn to_markdown(&self) -> String {
+        let mut text = format!("## Bits of each layer\n\nChosen by measurement for {}.", self.goal);
+        let (calibration, held_out) = (self.audio.calibration.len(), self.audio.held_out.len());
+        text += &format!(
+            " Shares are those of the {} of hidden state {}, as measured layer by layer on {calibration} clips of {} s; \
+             the whole was then measured on {held_out} others.\n\n",
+            self.tightest.criterion, self.tightest.hidden_state, self.audio.seconds
+        );
+        text += "| layer | bits | group size | share of the error | bytes |\n|---|---|---|---|---|\n";
+        for LayerReport { module, bits, group_size, bytes, share } in &self.layers {
+            let bits = bits.map_or(self.dtype.to_string(), |bits| bits.to_string());
+            let group_size = group_size.map_or("–".to_string(), |size| size.to_string());
+            text += &format!("| {module} | {bits} | {group_size} | {:.1} % | {bytes} |\n", 100.0 * share);
+        }
+        text += &format!("| everything else | {} | – | {:.1} % | – |\n\n", self.dtype, 100.0 * self.float_share);
+        text + &format!(
+            "Predicted: {}. Measured on the same clips: {}. Measured on held-out clips: {}.\n",
+            self.predicted, self.calibration, self.held_out
+        )
+    }
 }

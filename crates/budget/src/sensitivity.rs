@@ -28,7 +28,7 @@ impl Sensitivity {
         subject: &Subject<'_>,
         exact: &Model,
         clips: &Clips<'_>,
-        progress: &dyn Fn(Progress<'_>),
+        progress: &(dyn Fn(Progress<'_>) + Sync),
     ) -> Result<Self> {
         let groups = subject.groups();
         progress(Progress::Measurements(groups.iter().map(|group| group.candidates.len() - 1).sum()));

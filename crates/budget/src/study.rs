@@ -1,19 +1,23 @@
 //! A study of a model: the measurements of its layers, and the choices that they lead to.
 
+#[cfg(test)]
+mod tests;
+
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mert_convert::PlanOptions;
 
-use crate::audio::{Audio, AudioDescription};
+use crate::audio::{Audio, AudioDescription, Clip};
 use crate::choice::{Aim, Choosable, Problem};
 use crate::clips::Clips;
-use crate::fidelity::Fidelity;
 use crate::goal::{Criterion, Goal};
 use crate::losses::Entry;
 use crate::repair::{Corrections, Repair, Repaired};
 use crate::report::{BudgetReport, LayerReport, Tightest};
 use crate::sensitivity::Sensitivity;
 use crate::subject::Subject;
+use crate::worst_errors::WorstErrors;
 use crate::{BudgetError, Progress, Result};
 
 /// A model with the measurements of its layers, from which bits are chosen for any number of goals.
@@ -26,7 +30,7 @@ pub struct Study<'a> {
     /// The losses in their order.
     entries: Vec<Entry>,
     /// The errors on held-out clips with every layer in the float type.
-    float: Fidelity,
+    float: WorstErrors,
 }
 
 /// A choice of bits.
@@ -45,23 +49,29 @@ impl<'a> Study<'a> {
     ///
     /// # Errors
     /// Those of reading weights and of running the model.
-    pub fn new(subject: &'a Subject<'a>, audio: &'a Audio, progress: &dyn Fn(Progress<'_>)) -> Result<Self> {
+    pub fn new(subject: &'a Subject<'a>, audio: &'a Audio, progress: &(dyn Fn(Progress<'_>) + Sync)) -> Result<Self> {
         let exact = subject.exact_model()?;
         let calibration = Clips::new(&exact, &audio.calibration)?;
         let held_out = Clips::new(&exact, &audio.held_out)?;
         let sensitivity = Sensitivity::measure(subject, &exact, &calibration, progress)?;
         drop(exact);
-        let float = held_out.fidelity(&subject.model(&float_choice(subject))?)?;
+        let float = held_out.worst_errors(&subject.model(&float_choice(subject))?)?;
         let (entries, description) = (sensitivity.layout.entries(), &audio.description);
         Ok(Study { subject, calibration, held_out, description, sensitivity, entries, float })
     }
 
-    /// The worst errors on held-out clips of any mix: the candidate `choice[i]` for each group i.
+    /// The worst errors of a mix on held-out clips.
+    fn held_out(&self, choice: &[usize]) -> Result<WorstErrors> {
+        self.held_out.worst_errors(&self.subject.model(choice)?)
+    }
+
+    /// The worst errors on any clips, in the order of `choices`.
     ///
     /// # Errors
     /// Those of reading weights and of running the model.
-    pub fn held_out(&self, choice: &[usize]) -> Result<Fidelity> {
-        self.held_out.fidelity(&self.subject.model(choice)?)
+    pub fn measure(&self, clips: &[Clip], choices: &[Vec<usize>]) -> Result<Vec<WorstErrors>> {
+        let clips = Clips::new(&self.subject.exact_model()?, clips)?;
+        choices.iter().map(|choice| clips.worst_errors(&self.subject.model(choice)?)).collect()
     }
 
     /// Chooses bits for a goal, assembles them, and repairs the choice by what held-out clips show.
@@ -69,11 +79,11 @@ impl<'a> Study<'a> {
     /// # Errors
     /// [`BudgetError::Infeasible`] if not even the float type holds the budget, [`BudgetError::TooSmall`] if the fewest bits
     /// take more bytes than allowed; those of reading weights and of running the model.
-    pub fn search(&self, goal: Goal, progress: &dyn Fn(Progress<'_>)) -> Result<Chosen> {
+    pub fn search(&self, goal: Goal, progress: &(dyn Fn(Progress<'_>) + Sync)) -> Result<Chosen> {
         let (subject, budget) = (self.subject, goal.budget());
         let float = float_choice(subject);
         match goal {
-            Goal::Error(budget) if self.float.worst.ratio(&budget) > 1.0 => {
+            Goal::Error(budget) if budget.used(&self.float.worst) > 1.0 => {
                 let (dtype, found) = (subject.plan().dtype, Box::new(self.float.clone()));
                 return Err(BudgetError::Infeasible { budget, dtype, found });
             }
@@ -85,7 +95,7 @@ impl<'a> Study<'a> {
             }
             Goal::Error(_) => {}
         }
-        let assembled = std::cell::Cell::new(0);
+        let assembled = AtomicUsize::new(0);
         let repair = Repair {
             budget,
             must_hold: matches!(goal, Goal::Error(_)),
@@ -93,8 +103,7 @@ impl<'a> Study<'a> {
             choose: &|corrections| self.choose(goal, corrections),
             predict: &|choice| self.predicted(choice),
             measure: &|choice| {
-                assembled.set(assembled.get() + 1);
-                progress(Progress::Assembled(assembled.get()));
+                progress(Progress::Assembled(assembled.fetch_add(1, Ordering::Relaxed) + 1));
                 self.held_out(choice)
             },
             bytes: &|choice| self.layer_bytes(choice),
@@ -111,24 +120,28 @@ impl<'a> Study<'a> {
     ///
     /// # Errors
     /// [`BudgetError::NotHeld`] if it does not, [`BudgetError::Model`] if it cannot be loaded.
-    pub fn check_file(&self, path: &Path, chosen: &Chosen) -> Result<Fidelity> {
+    pub fn check_file(&self, path: &Path, chosen: &Chosen) -> Result<WorstErrors> {
         /// The same weights are decoded by other code in the same arithmetic: only the last bits of sums differ.
         const ROUNDING: f64 = 1.01;
         let found = crate::clips::measure_file(path, &self.held_out)?;
         let BudgetReport { goal, held_out, .. } = &chosen.report;
         let is_same = Criterion::ALL
             .into_iter()
-            .all(|criterion| found.worst.loss(criterion) <= ROUNDING * held_out.worst.loss(criterion) + 1e-9);
-        let holds = matches!(goal, Goal::Size(_)) || found.worst.ratio(&goal.budget()) <= 1.0;
+            .all(|criterion| criterion.loss(&found.worst) <= ROUNDING * criterion.loss(&held_out.worst) + 1e-9);
+        let holds = matches!(goal, Goal::Size(_)) || goal.budget().used(&found.worst) <= 1.0;
         match is_same && holds {
             true => Ok(found),
-            false => Err(BudgetError::NotHeld { goal: *goal, expected: Box::new(held_out.worst), found: Box::new(found.worst) }),
+            false => Err(BudgetError::NotHeld {
+                goal: *goal,
+                expected: Box::new(held_out.worst),
+                found: Box::new(found.worst),
+            }),
         }
     }
 
     /// The errors on calibration clips that the errors of single layers predict.
-    fn predicted(&self, choice: &[usize]) -> Fidelity {
-        Fidelity::of_losses(self.sensitivity.predict(choice).into_iter(), &self.sensitivity.layout)
+    fn predicted(&self, choice: &[usize]) -> WorstErrors {
+        WorstErrors::of_losses(self.sensitivity.predict(choice).into_iter(), &self.sensitivity.layout)
     }
 
     fn layer_bytes(&self, choice: &[usize]) -> usize {
@@ -161,12 +174,8 @@ impl<'a> Study<'a> {
             let limit = budget.limit(entry.criterion)?;
             Some(corrections[entry.state][entry.criterion as usize] / limit)
         };
-        let factors: Vec<(usize, f32)> = self
-            .entries
-            .iter()
-            .enumerate()
-            .filter_map(|(i, entry)| Some((i, factor(entry)? as f32)))
-            .collect();
+        let factors: Vec<(usize, f32)> =
+            self.entries.iter().enumerate().filter_map(|(i, entry)| Some((i, factor(entry)? as f32))).collect();
         let scaled = |losses: &[f32]| factors.iter().map(|&(i, factor)| losses[i] * factor).collect();
         let groups = self.subject.groups().iter().zip(&self.sensitivity.groups).map(|(group, measured)| {
             let losses = measured.iter().map(|losses| scaled(losses)).chain([Vec::new()]);
@@ -183,7 +192,9 @@ impl<'a> Study<'a> {
         let predicted = self.sensitivity.predict(choice);
         let mut at = None;
         for (i, entry) in self.entries.iter().enumerate() {
-            if (entry.state, entry.criterion) == (hidden_state, criterion) && at.is_none_or(|at| predicted[i] > predicted[at]) {
+            if (entry.state, entry.criterion) == (hidden_state, criterion)
+                && at.is_none_or(|at| predicted[i] > predicted[at])
+            {
                 at = Some(i);
             }
         }
@@ -211,7 +222,7 @@ impl<'a> Study<'a> {
             float_share: share(Some(&self.sensitivity.base)),
             tightest: Tightest { hidden_state, criterion, used },
             predicted: self.predicted(choice),
-            calibration: self.calibration.fidelity(&self.subject.model(choice)?)?,
+            calibration: self.calibration.worst_errors(&self.subject.model(choice)?)?,
             held_out: held_out.clone(),
             float: self.float.worst,
             trials: trials.clone(),

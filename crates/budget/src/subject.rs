@@ -56,7 +56,8 @@ impl<'a> Subject<'a> {
     /// choose bits for.
     pub fn new(source: &'a Source, options: &PlanOptions) -> Result<Self> {
         let quantize = options.quantize.clone().unwrap_or_default();
-        let measured = |dtype, quantize| PlanOptions { target: None, layout: Layout::Torch, dtype, quantize, ..options.clone() };
+        let measured =
+            |dtype, quantize| PlanOptions { program: None, layout: Layout::Torch, dtype, quantize, ..options.clone() };
         let quantized = Plan::new(source, &measured(options.dtype, Some(quantize.clone())))?;
         let float = Plan::new(source, &measured(options.dtype, None))?;
         let exact = Plan::new(source, &measured(Dtype::F32, None))?;
@@ -118,7 +119,8 @@ impl<'a> Subject<'a> {
     /// # Errors
     /// [`BudgetError::Model`] if a weight cannot be read.
     pub fn model(&self, choice: &[usize]) -> Result<Model> {
-        let steps = self.groups.iter().zip(choice).map(|(group, &i)| self.step(group, group.candidates[i].quantization));
+        let steps =
+            self.groups.iter().zip(choice).map(|(group, &i)| self.step(group, group.candidates[i].quantization));
         self.load(&self.float, steps.flatten().map(|step| (step.name.clone(), step)).collect())
     }
 
@@ -136,7 +138,11 @@ impl<'a> Subject<'a> {
     }
 
     /// The name of a group's weight, and its values when decoded.
-    pub(crate) fn decoded(&self, group: &Group, quantization: Option<Quantization>) -> Result<Option<(String, Tensor)>> {
+    pub(crate) fn decoded(
+        &self,
+        group: &Group,
+        quantization: Option<Quantization>,
+    ) -> Result<Option<(String, Tensor)>> {
         self.step(group, quantization).map(|step| Ok((step.name.clone(), self.tensor(&step)?))).transpose()
     }
 

@@ -150,7 +150,8 @@ mod tests {
         let mut random = random(seed);
         let group = |random: &mut dyn FnMut() -> f64| {
             let size = 100 + (random() * 300.0) as usize;
-            let sensitivity: Vec<f64> = (0..limits).map(|_| 10f64.powf(-2.0 * random())).collect();
+            let scale = 10f64.powf(-2.0 * random());
+            let sensitivity: Vec<f64> = (0..limits).map(|_| scale * (0.3 + random())).collect();
             let mut options: Vec<Choosable> = [2, 3, 4, 5]
                 .into_iter()
                 .map(|bits: i32| {

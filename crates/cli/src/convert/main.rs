@@ -1,6 +1,8 @@
 //! `mert-convert`: converts a PyTorch checkpoint to a safetensors file for MLX and candle, or to a Core ML package.
 
 mod args;
+mod budget;
+mod budget_args;
 mod command;
 mod describe;
 mod quantize_args;

@@ -28,7 +28,8 @@ pub(crate) struct Encoder {
 impl Encoder {
     pub(crate) fn load(weights: &WeightLoader<'_>, config: &Config) -> Result<Self> {
         let layer_weights = weights.pp("layers");
-        let layers = (0..config.num_hidden_layers).map(|i| Ok(Arc::new(EncoderLayer::load(&layer_weights.pp(i), config)?)));
+        let layers =
+            (0..config.num_hidden_layers).map(|i| Ok(Arc::new(EncoderLayer::load(&layer_weights.pp(i), config)?)));
         Ok(Encoder {
             pos_conv_embed: Arc::new(PositionalConvEmbedding::load(&weights.pp("pos_conv_embed"), config)?),
             layer_norm: Arc::new(weights.layer_norm("layer_norm", config.hidden_size, config.layer_norm_eps)?),
