@@ -68,6 +68,10 @@ for model in mert-tiny stable-layer-norm deepnorm; do
   done
 done
 scripts/check/mlx.sh "${pairs[@]}" | tee "$converted/log"
+scripts/check/mlx.sh --run scripts/fixtures/make_quantized.py --check
+scripts/check/mlx.sh --run scripts/check/mlx_quantized.py "$target/release" | tee "$converted/quantized.log"
+scripts/check/mlx.sh --run scripts/check/gguf_files.py "$target/release" | tee -a "$converted/quantized.log"
+quantized="$(grep -c '^  ok ' "$converted/quantized.log")"
 
 step "a full-size checkpoint of fairseq, value by value"
 scripts/check/fairseq.sh "$target/release/mert-convert"
@@ -102,14 +106,25 @@ done
 for deployment in "${deployments[@]}"; do
   package "wavlm-range-$deployment" fixtures/families/wavlm/model.safetensors --seconds 0.1-3 --minimum-deployment "$deployment"
 done
+# Compressed weights, each beside the package that coremltools compresses: a few layers show all.
+for deployment in ios16 ios18; do
+  package "few-$deployment" fixtures/mert-tiny/pytorch_model.bin --seconds 1 --layers 2 --minimum-deployment "$deployment"
+  for scheme in int8 uint8 palettize4 palettize6; do
+    package "few-$deployment+$scheme" fixtures/mert-tiny/pytorch_model.bin --seconds 1 --layers 2 \
+      --minimum-deployment "$deployment" --compress "$scheme"
+  done
+done
+package few-ios18+int4 fixtures/mert-tiny/pytorch_model.bin --seconds 1 --layers 2 --minimum-deployment ios18 --compress int4
+package few-ios18+uint4-16 fixtures/mert-tiny/pytorch_model.bin --seconds 1 --layers 2 --minimum-deployment ios18 \
+  --compress uint4 --block-size 16
 package wavlm-listed fixtures/families/wavlm-large/model.safetensors --seconds 0.2,0.1 --dtype f32 --minimum-deployment ios18
 package full "$packages/full/pytorch_model.bin"
 scripts/check/coreml.sh "$packages"/*.mlpackage fixtures/coreml/*.mlpackage | tee "$packages/log"
 checked="$(grep -c ' ok ' "$packages/log")"
 rm -rf "$packages/full" "$packages/full.mlpackage"
 
-# Every `test result:` line of every test program, added up; the MLX check counts its files, the others their checks.
-awk -v others="$((${#pairs[@]} / 2 + checked + clients))" '
+# Every `test result:` line of every test program, added up; the MLX check of files counts those, the others their checks.
+awk -v others="$((${#pairs[@]} / 2 + quantized + checked + clients))" '
   /^test result:/ { passed += $4; failed += $6; skipped += $8 }
   END { printf "\n%d passed, %d failed, %d skipped\n", passed + others, failed, skipped }
 ' "$log"

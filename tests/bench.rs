@@ -55,8 +55,8 @@ fn a_row_is_consistent() {
     assert!(row["engine"].as_str().unwrap().starts_with("mert-runtime "), "{row}");
     assert!(row["peak"].is_null() && row["share_of_peak"].is_null() && row["compared"].is_null(), "{row}");
     assert_eq!(
-        (&document["layers"], &document["device"], &document["dtype"]),
-        (&"all".into(), &"cpu".into(), &"f32".into())
+        (&document["layers"], &document["device"], &document["dtype"], &document["weights"]),
+        (&"all".into(), &"cpu".into(), &"f32".into(), &"f16".into())
     );
     if cfg!(unix) {
         // More than the program's own code, less than the memory of any machine that runs this.
@@ -124,7 +124,7 @@ fn the_table_has_every_column() {
     let (code, out, err) = mert_verify(&args);
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
     for words in [
-        "hidden states all",
+        "hidden states all, f16 weights, f32 on cpu",
         "median",
         "GFLOP/s",
         "of peak",

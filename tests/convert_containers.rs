@@ -243,7 +243,7 @@ fn modified_weights_are_refused() {
         (format!("encoder.layers.0.attention.q_proj.{name}"), Tensor { shape: vec![1], values: vec![1.0] })
     };
     let input = checkpoint(&scratch, |tensors| tensors.push(lora("lora_A.default.weight")));
-    scratch.refused(&input, &[], &["LoRA", "lora_A", "merge_and_unload"]);
+    scratch.refused(&input, &[], &["lora_A.default.weight` and no `lora_B`", "incomplete"]);
     let input = checkpoint(&scratch, |tensors| tensors.push(lora("weight.absmax")));
     scratch.refused(&input, &[], &["quantized", "absmax"]);
     let input = checkpoint(&scratch, |tensors| {

@@ -1,7 +1,9 @@
 //! Inputs of `mert-convert` other than a checkpoint with its config.json: folders, shards, links, pipes, other encodings and
-//! spellings; and the options --drop and --set.
+//! spellings; adapters; and the options --drop and --set.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
+#[path = "convert_inputs/adapters/mod.rs"]
+mod adapters;
 #[path = "common/scratch.rs"]
 mod scratch;
 

@@ -2,8 +2,12 @@
 //! programs themselves run them in `scripts/check/clients.py`.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "convert_targets/gguf.rs"]
+mod gguf;
 #[path = "common/scratch.rs"]
 mod scratch;
+#[path = "convert_targets/shards.rs"]
+mod shards;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -5,6 +5,8 @@
 mod common;
 #[path = "mutants/defects.rs"]
 mod defects;
+#[path = "mutants/gguf.rs"]
+mod gguf;
 #[path = "mutants/quantized.rs"]
 mod quantized;
 

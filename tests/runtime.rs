@@ -1,6 +1,9 @@
 //! The runtime as a library: its results, and the inputs and files that it refuses.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
+#[path = "runtime/quantized.rs"]
+mod quantized;
+
 use std::path::PathBuf;
 
 use candle_core::{Device, Tensor};

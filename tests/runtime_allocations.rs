@@ -12,9 +12,9 @@ use std::time::Duration;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use counting_allocator::allocated;
-use mert_arch::{Config, inventory};
+use mert_arch::{Config, QuantizationConfig, inventory};
 use mert_runtime::{Dtype, Model, Workspace};
-use mert_testkit::{ConvertedModel, fixture};
+use mert_testkit::{ConvertedModel, QuantizedModel, fixture};
 
 const PASSES: usize = 20;
 
@@ -22,7 +22,7 @@ fn clip(samples: usize) -> Vec<f32> {
     (0..samples).map(|i| ((i * 7919) % 2003) as f32 / 1001.5 - 1.0).collect()
 }
 
-/// A model of each kind that a fixture has: weights in f16 and in f32, a norm over time and one over channels,
+/// A model of each kind that a fixture has: weights in f16, in f32 and quantized, a norm over time and one over channels,
 /// pre-LN, DeepNorm, a position bias, several positional
 /// convolutions and a BatchNorm.
 fn models() -> Vec<(String, Model)> {
@@ -32,7 +32,13 @@ fn models() -> Vec<(String, Model)> {
     let mut converted = ConvertedModel::read(&path).unwrap();
     converted.metadata.dtype = Dtype::F32;
     converted.write(&f32_path).unwrap();
-    let files = [path, f32_path]
+    let quantized_path = folder.path().join("quantized.safetensors");
+    // Two layers of a joined product quantized alike and one otherwise; the projection's rows are half a group.
+    let quantization = r#"{"bits": 3, "group_size": 64, "encoder.layers.1.attention.v_proj": {"bits": 8, "group_size": 32},
+        "feature_projection.projection": false}"#;
+    let config = QuantizationConfig::from_json(quantization).unwrap();
+    QuantizedModel::new(&converted, config).0.write(&quantized_path).unwrap();
+    let files = [path, f32_path, quantized_path]
         .map(|path| (path.display().to_string(), Model::open(&path, Dtype::F32, &Device::Cpu).unwrap()));
     let configs = ["stable-layer-norm", "deepnorm"].map(|name| {
         let config = std::fs::read_to_string(fixture(name).join("config.json")).unwrap();

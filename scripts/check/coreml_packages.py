@@ -13,6 +13,8 @@ What is asked of each package, in the order of the lines that are printed:
     re-export   Apple's writer makes the same function and the same weight.bin of that program
     weights     Apple's listing of the weights has the tensors that weight.bin has
     int8        Apple's quantiser takes it and every large weight, and its result passes inference
+    compressed  instead, of NAME+SCHEME.mlpackage: it has the compressed weights that coremltools'
+                own compression makes of NAME.mlpackage beside it, to the bit
 
 None of this computes anything: a program of the right shapes with the wrong numbers passes.
 Exit status: 0 every check passed, 1 one failed, 2 anything else.
@@ -45,6 +47,8 @@ from coremltools.converters.mil.frontend.milproto.load import load
 from coremltools.converters.mil.mil.types.symbolic import is_symbolic
 from google.protobuf.text_format import MessageToString
 
+from coreml_compression import compare_compressed, is_compressed, stored_values
+
 FLOAT32 = proto.FeatureTypes_pb2.ArrayFeatureType.FLOAT32
 INPUT, POOLED, FRAMES = "input_values", "hidden_states", "frame_hidden_states"
 METADATA = ("config", "dtype", "source_sha256", "generator", "hidden_states")
@@ -64,11 +68,16 @@ FEWEST_IN_FILE = 10
 FEWEST_TO_QUANTIZE = 512
 
 BLOB_MAGIC = 0xDEADBEEF
-# data type in the program -> the record's own code for it, bytes an element
+# data type in the program -> the record's own code for it, bits an element
 BLOB_DTYPES = {
-    proto.MIL_pb2.DataType.FLOAT16: (1, 2),
-    proto.MIL_pb2.DataType.FLOAT32: (2, 4),
-    proto.MIL_pb2.DataType.INT32: (14, 4),
+    proto.MIL_pb2.DataType.FLOAT16: (1, 16),
+    proto.MIL_pb2.DataType.FLOAT32: (2, 32),
+    proto.MIL_pb2.DataType.UINT8: (3, 8),
+    proto.MIL_pb2.DataType.INT8: (4, 8),
+    proto.MIL_pb2.DataType.INT4: (8, 4),
+    proto.MIL_pb2.DataType.UINT4: (11, 4),
+    proto.MIL_pb2.DataType.UINT6: (13, 6),
+    proto.MIL_pb2.DataType.INT32: (14, 32),
 }
 
 
@@ -110,18 +119,8 @@ def main_block(model):
     return function.block_specializations[function.opset]
 
 
-def in_file(operation):
-    if operation.type != "const":
-        return False
-    return operation.attributes["val"].WhichOneof("value") == "blobFileValue"
-
-
-def stored_tensors(model):
-    return [operation for operation in main_block(model).operations if in_file(operation)]
-
-
-def elements(operation):
-    return int(np.prod(dimensions(operation.attributes["val"].type), dtype=np.int64))
+def elements(value):
+    return int(np.prod(dimensions(value.type), dtype=np.int64))
 
 
 def input_shapes(array):
@@ -392,18 +391,19 @@ class Checks:
         expect(ours == theirs, "the function changes outside its operations")
 
     def weights(self):
-        tensors = stored_tensors(self.model)
+        tensors = dict(stored_values(main_block(self.model)))
         data = self.read_weights()
         total = self.check_records(tensors, data)
         listed = optimize.get_weights_metadata(self.mlmodel, weight_threshold=FEWEST_IN_FILE)
-        ours = {
-            o.attributes["name"].immediateValue.tensor.strings.values[0]: elements(o)
-            for o in tensors
-        }
+        ours = {name: elements(value) for name, value in tensors.items()}
         theirs = {name: weight.val.size for name, weight in listed.items()}
-        for name in sorted(ours.keys() ^ theirs.keys()):
-            raise Failed(f"{name} is {'not' if name in ours else 'only'} in Apple's listing")
-        expect(ours == theirs, "the listed tensors have other sizes")
+        if is_compressed(main_block(self.model)):
+            # The loader makes up names for the parts of a compressed weight.
+            expect(sorted(ours.values()) == sorted(theirs.values()), "the listed tensors differ")
+        else:
+            for name in sorted(ours.keys() ^ theirs.keys()):
+                raise Failed(f"{name} is {'not' if name in ours else 'only'} in Apple's listing")
+            expect(ours == theirs, "the listed tensors have other sizes")
         counted = sum(theirs.values())
         expect(counted == total, f"{counted:,} elements are listed, weight.bin has {total:,}")
         for name, weight in listed.items():
@@ -416,27 +416,36 @@ class Checks:
         expect(version == 2, f"weight.bin has version {version}")
         expect(count == len(tensors), f"weight.bin counts {count} tensors, main has {len(tensors)}")
         end, total = 64, 0
-        by_offset = {o.attributes["val"].blobFileValue.offset: o for o in tensors}
+        by_offset = {value.blobFileValue.offset: name for name, value in tensors.items()}
         expect(len(by_offset) == len(tensors), "two constants share a record")
-        for offset, operation in sorted(by_offset.items()):
-            name, value = operation.outputs[0].name, operation.attributes["val"]
+        for offset, name in sorted(by_offset.items()):
+            value = tensors[name]
             expect(value.blobFileValue.fileName == WEIGHTS, f"{name} is in another file")
             # Records lie at multiples of 64, and there is no padding after the last.
             position = -(-end // 64) * 64
             expect(offset == position, f"{name} is at {offset}, the next record at {position}")
             magic, code = np.frombuffer(data[offset : offset + 8], "<u4").tolist()
-            size, start = np.frombuffer(data[offset + 8 : offset + 24], "<u8").tolist()
+            size, start, filled = np.frombuffer(data[offset + 8 : offset + 32], "<u8").tolist()
             expect(magic == BLOB_MAGIC, f"no record of {name} at {offset}")
             expect(start == offset + 64, f"{name}'s data is at {start}, its record at {offset}")
             dtype = value.type.tensorType.dataType
             expect(dtype in BLOB_DTYPES, f"{name} is {show(value.type)}")
             expected, width = BLOB_DTYPES[dtype]
             expect(code == expected, f"{name} is {show(value.type)}, its record's type is {code}")
-            expect(size == width * elements(operation), f"{name} has {size} bytes in weight.bin")
-            total += size // width
+            bits = width * elements(value)
+            expect(size == -(-bits // 8), f"{name} has {size} bytes in weight.bin")
+            expect(filled == size * 8 - bits, f"{name} has {filled} bits of padding")
+            total += elements(value)
             end = start + size
         expect(len(data) == end, f"weight.bin has {len(data)} bytes, its records end at {end}")
         return total
+
+    def compressed(self):
+        path = Path(self.path)
+        uncompressed = path.with_name(path.stem.partition("+")[0] + path.suffix)
+        partner = ct.models.MLModel(str(uncompressed), skip_model_load=True)
+        scheme = self.model.description.metadata.userDefined["compression"]
+        return compare_compressed(self.mlmodel, partner, scheme, expect)
 
     def int8(self):
         weights = self.matrices()
@@ -461,12 +470,8 @@ class Checks:
 
     def matrices(self):
         """The weights of conv and linear that are large enough to quantise."""
-        large = {o.outputs[0].name for o in stored_tensors(self.model)}
-        large &= {
-            o.outputs[0].name
-            for o in main_block(self.model).operations
-            if o.type == "const" and elements(o) > FEWEST_TO_QUANTIZE
-        }
+        stored = stored_values(main_block(self.model))
+        large = {name for name, value in stored if elements(value) > FEWEST_TO_QUANTIZE}
         return {
             binding.name
             for operation in main_block(self.model).operations
@@ -493,13 +498,17 @@ ORDER = {
     "re-export": ("open", "types"),
     "weights": ("open", "types"),
     "int8": ("open", "types"),
+    "compressed": ("open", "types"),
 }
 
 
 def check(path):
     print(path)
     checks, passed = Checks(path), set()
-    for name, needs in ORDER.items():
+    order = dict(ORDER)
+    # The name says what is in a package that cannot be opened.
+    del order["int8" if "+" in Path(path).stem else "compressed"]
+    for name, needs in order.items():
         missing = [need for need in needs if need not in passed]
         if missing:
             verdict, detail = "-", f"needs {missing[0]}"
@@ -512,8 +521,8 @@ def check(path):
             except Exception as error:
                 kind = "" if isinstance(error, Failed) else f"{type(error).__name__}: "
                 verdict, detail = "FAILED", f"{kind}{' '.join(str(error).split())}"
-        print(f"  {name:<10}{verdict:<8}{detail}", flush=True)
-    return len(passed) == len(ORDER)
+        print(f"  {name:<12}{verdict:<8}{detail}", flush=True)
+    return len(passed) == len(order)
 
 
 def main(arguments):

@@ -103,28 +103,27 @@ fn a_wrong_code_is_named() {
     }
 }
 
-/// A file whose halves of a step are rounded as on a GPU: its codes are not those of the CPU, and near enough.
+/// A file with other codes for values near the middle between two, as a GPU computes: not those of the CPU, and near enough.
 #[test]
 fn codes_of_a_gpu_pass_where_the_user_says_so() {
     let folder = TempDir::new().unwrap();
     let (checkpoint, clip) = (fixture("mert-tiny/pytorch_model.bin"), fixture("mert-tiny/reference.npz"));
     let model = convert(&checkpoint, &folder, Dtype::F16, affine(4, 32));
     let mut file = RawFile::read(&model).unwrap();
-    // The grids of a GPU are those of zero and the values: another one where no value is positive.
-    let source = Source::open(&checkpoint).unwrap();
-    let values = read_f32(source.checkpoint(), &format!("{LAYER}.weight")).unwrap();
-    let values: Vec<f32> = values.iter().map(|&value| f16::from_f32(value).to_f32()).collect();
-    let scales = file.tensor(&format!("{LAYER}.scales")).bytes.clone();
-    let biases = file.tensor(&format!("{LAYER}.biases")).bytes.clone();
-    let stored = |bytes: &[u8], group: usize| f16::from_le_bytes([bytes[2 * group], bytes[2 * group + 1]]).to_f32();
-    let code = |(i, &value): (usize, &f32)| {
-        // With the stored scale and bias, which moves the codes of values near the middle between two.
-        let (scale, bias) = (stored(&scales, i / 32), stored(&biases, i / 32));
-        ((value - bias) / scale).round().clamp(0.0, 15.0) as u8
-    };
-    let codes: Vec<u8> = values.iter().enumerate().map(code).collect();
     let before = file.clone();
-    file.tensor(&format!("{LAYER}.weight")).bytes = codes.chunks(2).map(|pair| pair[0] | pair[1] << 4).collect();
+    let source = Source::open(&checkpoint).unwrap();
+    let stored = |bytes: &[u8], group: usize| f16::from_le_bytes([bytes[2 * group], bytes[2 * group + 1]]).to_f32();
+    for name in before.tensors.keys().filter_map(|name| name.strip_suffix(".scales")) {
+        let values = read_f32(source.checkpoint(), &format!("{name}.weight")).unwrap();
+        let [scales, biases] = ["scales", "biases"].map(|part| &before.tensors[&format!("{name}.{part}")].bytes);
+        let code = |(i, &value): (usize, &f32)| {
+            // The stored scale and bias move the codes of values near the middle between two.
+            let value = f16::from_f32(value).to_f32();
+            ((value - stored(biases, i / 32)) / stored(scales, i / 32)).round().clamp(0.0, 15.0) as u8
+        };
+        let codes: Vec<u8> = values.iter().enumerate().map(code).collect();
+        file.tensor(&format!("{name}.weight")).bytes = codes.chunks(2).map(|pair| pair[0] | pair[1] << 4).collect();
+    }
     assert_ne!(file, before);
     file.write(&model).unwrap();
 

@@ -43,6 +43,10 @@ pub struct Metadata {
     /// The SHA-256 of the checkpoint in hexadecimal. That of a sharded checkpoint is the SHA-256 of its files' digests
     /// in order. Empty for a model that MLX saved, which does not record it.
     pub source_sha256: String,
+    /// The kind and name of the adapter that was merged into the checkpoint's weights.
+    pub adapter: Option<String>,
+    /// The SHA-256 of the adapter's file in hexadecimal; `None` for an adapter that was in the checkpoint.
+    pub adapter_sha256: Option<String>,
     /// The licence of the checkpoint, if it is known.
     pub license: Option<String>,
     /// The name and version of the program that wrote the file.
@@ -152,6 +156,12 @@ impl Metadata {
         if let Some(size) = self.final_proj {
             map.insert(FINAL_PROJ.into(), size.to_string());
         }
+        if let Some(adapter) = &self.adapter {
+            map.insert("adapter".into(), adapter.clone());
+        }
+        if let Some(sha256) = &self.adapter_sha256 {
+            map.insert("adapter_sha256".into(), sha256.clone());
+        }
         if let Some(license) = &self.license {
             map.insert("license".into(), license.clone());
         }
@@ -189,7 +199,9 @@ impl Metadata {
             preprocessor,
             preprocessor_origin,
             final_proj: get(FINAL_PROJ).map(outputs).transpose()?,
-            source_sha256: sha256(entry("source_sha256")?)?,
+            source_sha256: sha256("source_sha256", entry("source_sha256")?)?,
+            adapter: get("adapter").map(str::to_string),
+            adapter_sha256: get("adapter_sha256").map(|text| sha256("adapter_sha256", text)).transpose()?,
             license: get("license").map(str::to_string),
             generator: entry("generator")?.to_string(),
         };
@@ -257,11 +269,11 @@ fn outputs(text: &str) -> Result<usize, MetadataError> {
 }
 
 /// Checks that the text is a SHA-256 in hexadecimal.
-fn sha256(text: &str) -> Result<String, MetadataError> {
+fn sha256(key: &'static str, text: &str) -> Result<String, MetadataError> {
     if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Ok(text.to_string());
     }
-    Err(MetadataError::invalid("source_sha256", format!("`{text}` is not 64 hexadecimal digits")))
+    Err(MetadataError::invalid(key, format!("`{text}` is not 64 hexadecimal digits")))
 }
 
 #[cfg(test)]
@@ -280,6 +292,8 @@ mod tests {
             preprocessor_origin: Some("sampling_rate: config.json; do_normalize: --do-normalize".into()),
             final_proj: Some(256),
             source_sha256: "ab".repeat(32),
+            adapter: Some("PEFT adapter_model.safetensors".into()),
+            adapter_sha256: Some("cd".repeat(32)),
             license: Some("CC-BY-NC-4.0".into()),
             generator: "mert-convert 0.1.0".into(),
         }

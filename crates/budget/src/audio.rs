@@ -209,7 +209,9 @@ mod tests {
     fn no_clip_is_in_both_sets() {
         let audio = Audio::built_in(PREPROCESSOR, 0.1);
         assert_eq!((audio.calibration.len(), audio.held_out.len()), (2, 6));
-        assert!(audio.calibration.iter().all(|clip| !audio.held_out.contains(clip) && clip.input_values.len() == 2_400));
+        assert!(
+            audio.calibration.iter().all(|clip| !audio.held_out.contains(clip) && clip.input_values.len() == 2_400)
+        );
 
         let folder = mert_testkit::fixture("audio");
         let audio = Audio::from_folder(&folder, PREPROCESSOR, 0.5, 400).unwrap();

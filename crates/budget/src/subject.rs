@@ -9,7 +9,7 @@ use mert_arch::{Dtype, Encoding, FINAL_PROJ, Layout, Quantization, QuantizationM
 use mert_checkpoint::Source;
 use mert_convert::transform::{Quantize, Transform};
 use mert_convert::write::safetensors_len;
-use mert_convert::{Plan, PlanOptions, QuantizeOptions, Step, execute};
+use mert_convert::{Plan, PlanOptions, QuantizeOptions, Step, run_step};
 use mert_runtime::Model;
 
 use crate::decode::decode;
@@ -162,7 +162,7 @@ impl<'a> Subject<'a> {
     fn tensor(&self, step: &Step) -> Result<Tensor> {
         let mut stored: Vec<Vec<u8>> =
             step.outputs.iter().map(StoredTensor::byte_len).map(Vec::with_capacity).collect();
-        execute(step, self.source.checkpoint(), &mut |output, bytes| {
+        run_step(step, self.source.checkpoint(), &mut |output, bytes| {
             stored[output].extend_from_slice(bytes);
             Ok(())
         })?;

@@ -40,6 +40,8 @@ pub struct Listing {
     pub naming: BTreeMap<String, NamingScheme>,
     /// The tensors that have other names in the file, by their Hugging Face names.
     pub renamed: BTreeMap<String, TensorOrigin>,
+    /// The tensors of adapters: those between the weights, by key, and those of an adapter's file, by `FILE:KEY`.
+    pub adapter_tensors: BTreeMap<String, TensorInfo>,
     /// The path of the model's dictionary within the file; empty if it is the file's root.
     pub state_dict: String,
     /// The training configuration beside the model: fairseq's `cfg` or `args`, or the original WavLM's `cfg`.
@@ -47,6 +49,11 @@ pub struct Listing {
 }
 
 impl Listing {
+    /// The element type and shape of a tensor of the model or of an adapter.
+    pub fn tensor(&self, key: &str) -> Option<&TensorInfo> {
+        self.tensors.get(key).or_else(|| self.adapter_tensors.get(key))
+    }
+
     /// The name of an entry in the file; for a tensor that is a part of another or filled in, a description.
     pub fn name_in_file(&self, name: &str) -> String {
         match (self.renamed.get(name), self.wrapped.get(name)) {
@@ -115,6 +122,11 @@ pub trait Checkpoint: Sync {
     /// The files that hold the weights, in a fixed order.
     fn files(&self) -> Vec<&MappedFile>;
 
+    /// The files of an adapter that is to be merged, in a fixed order; none for one in the checkpoint itself.
+    fn adapter_files(&self) -> Vec<&MappedFile> {
+        Vec::new()
+    }
+
     /// Whether the tensor lies in the file as [`Checkpoint::read`] returns it, so that reading it allocates no memory.
     fn is_in_place(&self, name: &str) -> bool;
 
@@ -134,7 +146,7 @@ pub trait Checkpoint: Sync {
 /// [`CheckpointError::TensorLength`] if the bytes do not fill the shape.
 pub fn read_f32(checkpoint: &dyn Checkpoint, name: &str) -> Result<Vec<f32>> {
     let TensorInfo { dtype, shape } =
-        checkpoint.listing().tensors.get(name).ok_or_else(|| CheckpointError::no_such_tensor(name))?;
+        checkpoint.listing().tensor(name).ok_or_else(|| CheckpointError::no_such_tensor(name))?;
     let size = dtype.size().ok_or_else(|| CheckpointError::unsupported_dtype(name, dtype))?;
     let bytes = checkpoint.read(name)?;
     CheckpointError::check_length(name, shape, size, &bytes)?;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use mert_arch::printable_line;
 use thiserror::Error;
 
+use crate::adapter::AdapterError;
 use crate::dtype::SourceDtype;
 
 /// The reason why a checkpoint was not read.
@@ -110,6 +111,41 @@ pub enum CheckpointError {
         /// The modification and what to do.
         reason: String,
     },
+    /// An adapter cannot be merged.
+    #[error("{path}: {source}")]
+    Adapter {
+        /// The adapter, its configuration, or the checkpoint that holds it.
+        path: PathBuf,
+        /// The reason.
+        source: AdapterError,
+    },
+    /// An adapter should be merged onto quantized weights.
+    #[error(
+        "{path} holds quantized weights ({evidence}), onto which an adapter is not merged: what rounding leaves of the weights \
+         would have to be rounded again, which loses most of a small change. Merge it into the float model (give that and \
+         --adapter), and quantize the result"
+    )]
+    QuantizedBase {
+        /// The input.
+        path: PathBuf,
+        /// The tensor or the metadata that shows it.
+        evidence: String,
+    },
+    /// A checkpoint holds an adapter, or layers of one, that nothing merges.
+    #[error(
+        "{path} holds {found} (`{}`), without which its weights are another model; {advice}",
+        printable_line(.name)
+    )]
+    UnmergedAdapter {
+        /// The input.
+        path: PathBuf,
+        /// What it holds.
+        found: &'static str,
+        /// A tensor that shows it.
+        name: String,
+        /// What to do.
+        advice: &'static str,
+    },
     /// `--key` was given for a file that has no dictionaries.
     #[error("{path} is a safetensors file or sharded, and has no dictionaries to choose from; leave --key out")]
     KeyWithoutDictionaries {
@@ -160,6 +196,13 @@ pub enum CheckpointError {
 
 /// The advice for damaged tensors.
 const DAMAGED: &str = "the file is damaged or was not saved completely: download or save it again";
+
+impl AdapterError {
+    /// The error for the adapter, the configuration or the checkpoint at `path`.
+    pub(crate) fn of(self, path: &Path) -> CheckpointError {
+        CheckpointError::Adapter { path: path.to_path_buf(), source: self }
+    }
+}
 
 impl CheckpointError {
     pub(crate) fn open(path: &Path, source: io::Error) -> Self {

@@ -22,9 +22,11 @@
 //! - `other_formats/`: files and folders that are not checkpoints, recognized, with advice.
 //! - `torch/` and `safetensors.rs`: the two formats; `unwrapped.rs`: either of them without the names of wrappers;
 //!   `renamed.rs`: either of them under Hugging Face names.
+//! - `adapter/`: low-rank adapters (LoRA), beside a checkpoint or in it.
 //! - `names/`: the meaning of tensor names: prefixes, wrappers, other models, modified weights.
 //! - `checkpoint.rs` (the trait), `dtype.rs`, `tensor_bytes.rs`, `error.rs`, and the helpers `commands.rs`, `paths.rs`, `text.rs`.
 
+mod adapter;
 mod checkpoint;
 mod commands;
 mod dtype;
@@ -42,6 +44,7 @@ mod text;
 mod torch;
 mod unwrapped;
 
+pub use adapter::{Adapter, AdapterError, AdapterOptions, AdapterOrigin, AdapterTensor, LoraLayer};
 pub use checkpoint::{Checkpoint, Listing, OtherObject, TensorInfo, TensorOrigin, read_f32};
 pub use commands::{shell_option, shell_word};
 pub use dtype::SourceDtype;

@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, anyhow};
 use mert_arch::Metadata;
+use mert_checkpoint::AdapterOptions;
 use mert_convert::{ConvertError, Plan, PlanOptions, PlannedPreprocessor, Step, write};
 use mert_fs::{FsError, hex, remove_stale_temporaries};
 use mert_hub::HubModel;
@@ -69,7 +70,7 @@ impl ConversionCache {
                 say(&format!("{}: {text}", messages.command));
             }
         };
-        let mut source = open_source(model, None)?;
+        let mut source = open_source(model, None, &AdapterOptions::default())?;
         let plan = Plan::new(&source, &PlanOptions::default())?;
         // Never cancelled, so the digest is always there.
         let sha256 = source.sha256(&AtomicBool::new(false)).unwrap_or_default();

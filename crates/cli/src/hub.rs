@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use indicatif::ProgressBar;
-use mert_checkpoint::{CheckpointError, Source};
+use mert_checkpoint::{AdapterOptions, CheckpointError, Source};
 use mert_fs::combine_sha256;
 use mert_hub::{HubError, HubEvent, HubFile, HubModel, HubName, HubSettings, fetch_file, fetch_model};
 
@@ -100,8 +100,8 @@ impl Progress {
 ///
 /// # Errors
 /// [`CheckpointError`] if they cannot be read.
-pub fn open_source(model: &HubModel, key: Option<&str>) -> Result<Source, CheckpointError> {
-    let mut source = Source::open_key(&model.weights, key)?;
+pub fn open_source(model: &HubModel, key: Option<&str>, adapter: &AdapterOptions) -> Result<Source, CheckpointError> {
+    let mut source = Source::open_with(&model.weights, key, adapter)?;
     if let Some(checked) = model.sha256().filter(|checked| checked.len() == source.files.len()) {
         source.trust_sha256(&combine_sha256(checked))?;
     }

@@ -1,6 +1,5 @@
-//! The model that an argument names, as a converted file on the disk: a file as it is, a folder as its
-//! `model.safetensors`, and a model of the hub as the converted file that it holds, or else as its conversion in the
-//! toolkit's cache.
+//! The model that an argument names, as converted weights on the disk: a file as it is, a folder as its weights in one file or
+//! in shards, and a model of the hub as the converted weights that it holds, or else as its conversion in the toolkit's cache.
 
 use std::path::{Path, PathBuf};
 
@@ -13,11 +12,11 @@ use mert_table::printable_path;
 use crate::conversion_cache::ConversionCache;
 use crate::hub::{Hub, Messages};
 
-/// The name of the converted file in a model's folder.
-const CONVERTED_FILE: &str = "model.safetensors";
+/// The names of converted weights in a model's folder, in the order of preference: one file, or an index of shards.
+const CONVERTED_FILES: [&str; 2] = ["model.safetensors", "model.safetensors.index.json"];
 
-/// The converted file that `model` names: a file, a folder that holds it as `model.safetensors`, or `owner/name` or
-/// `hf://owner/name` with an optional `@revision`.
+/// The converted file, or index of shards, that `model` names: a file, a folder that holds it as `model.safetensors` or
+/// `model.safetensors.index.json`, or `owner/name` or `hf://owner/name` with an optional `@revision`.
 ///
 /// # Errors
 /// If there is neither such a path nor such a model, the folder holds no converted file, or the model of the hub cannot
@@ -39,22 +38,25 @@ pub fn converted_file(model: &Path, messages: Messages) -> anyhow::Result<PathBu
     ConversionCache::from_env()?.converted(&model, messages)
 }
 
-/// The converted file in `folder`.
+/// The converted weights in `folder`.
 fn converted_file_in(folder: &Path) -> anyhow::Result<PathBuf> {
-    let file = folder.join(CONVERTED_FILE);
-    if file.is_file() && is_converted(&file) {
+    let files = CONVERTED_FILES.iter().map(|name| folder.join(name));
+    if let Some(file) = files.filter(|file| file.is_file()).find(|file| is_converted(file)) {
         return Ok(file);
     }
     let folder = printable_path(folder);
     bail!(
-        "the folder {folder} holds no converted {CONVERTED_FILE}: convert its model with `mert-convert {folder} \
-         converted.safetensors`, and give converted.safetensors"
+        "the folder {folder} holds no converted {}: convert its model with `mert-convert {folder} converted.safetensors`, and \
+         give converted.safetensors",
+        CONVERTED_FILES[0]
     )
 }
 
-/// Whether weights were written by the converter. A damaged file counts as converted: opening it names the damage.
+/// Whether weights were written by the converter or saved by MLX. A damaged file counts as converted: opening it names the
+/// damage.
 fn is_converted(weights: &Path) -> bool {
-    let is_safetensors = weights.extension().is_some_and(|extension| extension == "safetensors");
+    let name = weights.to_string_lossy();
+    let is_safetensors = [".safetensors", ".safetensors.index.json"].iter().any(|end| name.ends_with(end));
     let lacks_metadata = || {
         matches!(
             ConvertedFile::open(weights),

@@ -36,10 +36,10 @@ pub mod transform;
 pub mod write;
 
 pub use error::{ConvertError, Problem};
-pub use execute::{Sink, execute};
+pub use execute::{Sink, run_step};
 pub use plan::{
-    ConfigOrigin, Dropped, Evidence, LayerCut, Plan, PlanOptions, PlannedPreprocessor, PreprocessorOptions,
-    PreprocessorOrigin, QuantizeOptions, Recognized, Step, StepInput,
+    Compression, CompressionScheme, ConfigOrigin, Dropped, Evidence, LayerCut, Plan, PlanOptions, PlannedAdapter,
+    PlannedPreprocessor, PreprocessorOptions, PreprocessorOrigin, QuantizeOptions, Recognized, Step, StepInput,
 };
 pub use programs::{MODEL_FOLDER_FILES, MODEL_WEIGHTS, Program};
 

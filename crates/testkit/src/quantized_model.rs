@@ -119,7 +119,7 @@ fn write<'a>(
             StoredDtype::Bf16 => safetensors::Dtype::BF16,
             StoredDtype::F32 => safetensors::Dtype::F32,
             StoredDtype::U32 => safetensors::Dtype::U32,
-            _ => safetensors::Dtype::U8,
+            StoredDtype::U8 => safetensors::Dtype::U8,
         };
         Ok((name, TensorView::new(dtype, stored.shape.clone(), &stored.bytes).map_err(io::Error::other)?))
     };

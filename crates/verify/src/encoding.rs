@@ -160,6 +160,8 @@ pub(crate) mod tests {
             final_proj: None,
             source_sha256: String::new(),
             license: None,
+            adapter: None,
+            adapter_sha256: None,
             generator: String::new(),
         })
     }

@@ -72,6 +72,14 @@ pub enum VerifyError {
         /// The file, field or operation, what was expected and what was found.
         reason: String,
     },
+    /// A GGUF file is damaged, was not written by mert-convert, or contradicts itself.
+    #[error("{path}: {reason}")]
+    Gguf {
+        /// The file.
+        path: PathBuf,
+        /// The field or tensor, what was expected and what was found.
+        reason: String,
+    },
     /// A weight cannot be decoded.
     #[error("{path}: tensor `{name}`: {reason}; convert the original again")]
     Weight {
@@ -135,6 +143,10 @@ impl VerifyError {
 
     pub(crate) fn package(path: impl Into<PathBuf>, reason: impl Into<String>) -> Self {
         VerifyError::Package { path: path.into(), reason: reason.into() }
+    }
+
+    pub(crate) fn gguf(path: impl Into<PathBuf>, reason: impl Into<String>) -> Self {
+        VerifyError::Gguf { path: path.into(), reason: reason.into() }
     }
 
     pub(crate) fn options(path: impl Into<PathBuf>, reason: impl Into<String>) -> Self {

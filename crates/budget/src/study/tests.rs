@@ -15,7 +15,10 @@ const SECONDS: f64 = 0.4;
 fn options() -> PlanOptions {
     let default = Quantization::new(QuantizationMode::Affine, 4, 32).unwrap();
     let only = ["feature_projection.*", "*.layers.0.*", "*.layers.5.*", "*.layers.11.*"].map(String::from).to_vec();
-    PlanOptions { quantize: Some(QuantizeOptions { default, only, ..QuantizeOptions::default() }), ..PlanOptions::default() }
+    PlanOptions {
+        quantize: Some(QuantizeOptions { default, only, ..QuantizeOptions::default() }),
+        ..PlanOptions::default()
+    }
 }
 
 fn source() -> Source {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use mert_arch::{ADAPTER_CONFIG_FILE, WEIGHT_FILES};
 
-use crate::other_formats::{folder_kind, merge_adapter_advice};
+use crate::other_formats::folder_kind;
 use crate::paths::{entries, file_name};
 use crate::sharded::{index_of_shard, merge_advice, shard_count};
 use crate::{CheckpointError, Result};
@@ -19,6 +19,8 @@ pub(super) struct Location {
     pub(super) folder: PathBuf,
     /// A note about a file that was chosen without being named by the user.
     pub(super) note: Option<String>,
+    /// The name of an adapter's file in the folder, which transformers applies to the model.
+    pub(super) adapter: Option<String>,
 }
 
 /// Locates the weights of a file or folder.
@@ -32,8 +34,8 @@ pub(super) fn locate(path: &Path) -> Result<Location> {
     })?;
     if metadata.is_dir() {
         let (weights, note) = in_folder(path)?;
-        refuse_adapter(path, path)?;
-        return Ok(Location { weights, folder: path.to_path_buf(), note });
+        let adapter = adapter_in(path);
+        return Ok(Location { weights, folder: path.to_path_buf(), note, adapter });
     }
     if !metadata.is_file() {
         let reason = format!(
@@ -43,9 +45,7 @@ pub(super) fn locate(path: &Path) -> Result<Location> {
         return Err(CheckpointError::not_a_checkpoint(path, reason));
     }
     let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
-    if !is_adapter(&file_name(path)) {
-        refuse_adapter(path, &folder)?;
-    }
+    let adapter = adapter_in(&folder).filter(|_| !is_adapter(&file_name(path)));
     let (weights, note) = match index_of_shard(path, &folder)? {
         Some((index, shards)) => {
             let note = format!("{} is one of {shards} shards; all are read", file_name(path));
@@ -53,7 +53,7 @@ pub(super) fn locate(path: &Path) -> Result<Location> {
         }
         None => (path.to_path_buf(), None),
     };
-    Ok(Location { weights, folder, note })
+    Ok(Location { weights, folder, note, adapter })
 }
 
 /// A file in the folder of the weights, if it exists. A dangling link is an error, because its target would matter.
@@ -107,18 +107,9 @@ fn is_adapter(name: &str) -> bool {
     name == ADAPTER_CONFIG_FILE || name.starts_with("adapter_model.")
 }
 
-/// Refuses a model with an adapter in its folder: transformers applies the adapter, and the weights alone are another
-/// model.
-fn refuse_adapter(path: &Path, folder: &Path) -> Result<()> {
-    let Some(adapter) = entries(folder).iter().map(|file| file_name(file)).find(|name| is_adapter(name)) else {
-        return Ok(());
-    };
-    let reason = format!(
-        "its folder also has an adapter of PEFT (LoRA), `{adapter}`, which transformers applies to the model; {}. To convert \
-         the model without the adapter, move the files adapter_* to another folder",
-        merge_adapter_advice(folder)
-    );
-    Err(CheckpointError::not_a_checkpoint(path, reason))
+/// The name of an adapter's file in a folder.
+fn adapter_in(folder: &Path) -> Option<String> {
+    entries(folder).iter().map(|file| file_name(file)).find(|name| is_adapter(name))
 }
 
 /// The weights in a folder, with a note on the choice: a file with a name that transformers uses, or the only file that
@@ -239,17 +230,14 @@ mod tests {
             for path in
                 [both.path().to_path_buf(), both.path().join("model.safetensors"), both.path().join("checkpoint.pt")]
             {
-                let message = refused(&path);
-                for word in [adapter, "merge_and_unload", "move the files adapter_*"] {
-                    assert!(message.contains(word), "{word}: {message}");
-                }
+                assert_eq!(locate(&path).unwrap().adapter.as_deref(), Some(adapter));
             }
         }
         // The adapter itself is refused for its tensors.
         let alone = folder(&["adapter_model.safetensors", "adapter_config.json"]);
-        assert!(locate(&alone.path().join("adapter_model.safetensors")).is_ok());
+        assert_eq!(locate(&alone.path().join("adapter_model.safetensors")).unwrap().adapter, None);
         assert!(refused(alone.path()).contains("no weights of the model"));
-        assert!(locate(folder(&["model.safetensors", "adapter.txt"]).path()).is_ok());
+        assert_eq!(locate(&folder(&["model.safetensors", "adapter.txt"]).path()).unwrap().adapter, None);
     }
 
     #[test]

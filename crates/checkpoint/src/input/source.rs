@@ -5,10 +5,11 @@ use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 
 use mert_arch::{CONFIG_FILE, KNOWN_CHECKPOINTS, KnownCheckpoint, PREPROCESSOR_FILES, known_by_sha256};
-use mert_fs::{combine_sha256, is_sha256, sha256_mapped};
+use mert_fs::{MappedFile, combine_sha256, is_sha256, sha256_mapped};
 use rayon::prelude::*;
 
 use super::locate::{Location, find_file, locate};
+use crate::adapter::{Adapter, AdapterOptions, Found, without_adapters};
 use crate::checkpoint::{Checkpoint, Listing};
 use crate::open::open_file;
 use crate::renamed::with_hugging_face_names;
@@ -29,6 +30,8 @@ pub struct Source {
     pub preprocessor_files: Vec<PathBuf>,
     /// Notes about files that were read without being named by the user, one sentence each.
     pub notes: Vec<String>,
+    /// The adapter that is to be merged.
+    pub adapter: Option<Adapter>,
     checkpoint: Box<dyn Checkpoint>,
     /// The digest given to [`Source::trust_sha256`] or computed by [`Source::known`].
     sha256: OnceLock<String>,
@@ -48,7 +51,16 @@ impl Source {
     /// # Errors
     /// [`CheckpointError`] if there is no readable checkpoint.
     pub fn open_key(path: &Path, key: Option<&str>) -> Result<Self> {
-        let Location { weights, folder, note } = locate(path)?;
+        Source::open_with(path, key, &AdapterOptions::default())
+    }
+
+    /// Opens as [`Source::open_key`] does, with an adapter that is to be merged, by the user's choice or because the
+    /// checkpoint has one.
+    ///
+    /// # Errors
+    /// [`CheckpointError`] if there is no readable checkpoint, or an adapter that cannot be merged.
+    pub fn open_with(path: &Path, key: Option<&str>, options: &AdapterOptions) -> Result<Self> {
+        let Location { weights, folder, note, adapter: beside } = locate(path)?;
         let config_file = find_file(&folder, CONFIG_FILE)?;
         let mut preprocessor_files = Vec::new();
         for name in PREPROCESSOR_FILES {
@@ -61,11 +73,14 @@ impl Source {
             (false, key) => open_file(&weights, key)?,
         };
         let checkpoint = without_wrappers(&weights, checkpoint)?;
+        let (checkpoint, embedded) = without_adapters(&weights, checkpoint)?;
         let checkpoint = with_hugging_face_names(&weights, checkpoint)?;
+        let found = Found { path, folder: &folder, beside, embedded };
+        let (checkpoint, adapter, adapter_notes) = found.choose(checkpoint, options)?;
         let files = checkpoint.files().iter().map(|file| file.path().to_path_buf()).collect();
         let (path, sha256) = (path.to_path_buf(), OnceLock::new());
-        let notes = note.into_iter().collect();
-        Ok(Source { path, files, config_file, preprocessor_files, notes, checkpoint, sha256 })
+        let notes = note.into_iter().chain(adapter_notes).collect();
+        Ok(Source { path, files, config_file, preprocessor_files, notes, adapter, checkpoint, sha256 })
     }
 
     /// The contents of the checkpoint.
@@ -97,9 +112,19 @@ impl Source {
         if let Some(known) = self.sha256.get() {
             return Some(known.clone());
         }
-        let files = self.checkpoint.files();
-        let digests: Option<Vec<String>> = files.par_iter().map(|file| sha256_mapped(file, cancelled)).collect();
-        digests.map(combine_sha256)
+        digest(&self.checkpoint.files(), cancelled)
+    }
+
+    /// The files of the adapter that is to be merged; none for one in the checkpoint itself.
+    pub fn adapter_files(&self) -> Vec<PathBuf> {
+        self.checkpoint.adapter_files().iter().map(|file| file.path().to_path_buf()).collect()
+    }
+
+    /// The SHA-256 of the adapter's file in hexadecimal; `None` without an adapter, for one in the checkpoint itself, and if
+    /// `cancelled` is set before it is known.
+    pub fn adapter_sha256(&self, cancelled: &AtomicBool) -> Option<String> {
+        let files = self.checkpoint.adapter_files();
+        if files.is_empty() { None } else { digest(&files, cancelled) }
     }
 
     /// The published checkpoint with these bytes, if there is one. With `compute`, the SHA-256 is computed if it is
@@ -112,4 +137,10 @@ impl Source {
         }
         known_by_sha256(self.sha256.get()?)
     }
+}
+
+/// The SHA-256 of a file; for several, the SHA-256 of their digests, one per line. `None` if `cancelled` is set.
+fn digest(files: &[&MappedFile], cancelled: &AtomicBool) -> Option<String> {
+    let digests: Option<Vec<String>> = files.par_iter().map(|file| sha256_mapped(file, cancelled)).collect();
+    digests.map(combine_sha256)
 }

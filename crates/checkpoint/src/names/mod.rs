@@ -18,6 +18,7 @@ mod wrappers;
 pub use components::has_component;
 pub use encoder::is_in_encoder;
 pub use modifications::modification_in_encoder;
+pub(crate) use modifications::quantization_in_encoder;
 pub use nearest::nearest;
 pub use other_models::modified_weights;
 pub use prefix::{Prefix, find_prefix};

@@ -12,11 +12,26 @@ struct Modification {
     fix: &'static str,
 }
 
+/// Names of bitsandbytes, and those of GPTQ, AWQ, PyTorch and MLX.
+const QUANTIZED: [&[&str]; 4] = [
+    &["SCB", "absmax", "quant_map", "nested_absmax"],
+    &["nested_quant_map", "quant_state*", "weight_format"],
+    &["_packed_params", "qweight", "qzeros", "zero_point"],
+    &["scales", "scale", "weight_scale", "input_scale"],
+];
+
 const FLOAT: &str = "save the state_dict() of the float model, from before it was quantized";
 
 const MODIFICATIONS: &[Modification] = &[
     Modification {
-        anywhere: &["lora_*", "base_layer", "modules_to_save", "ia3_l", "oft_*", "boft_*", "hada_*", "vera_lambda_*"],
+        anywhere: &["lora_*", "modules_to_save"],
+        in_encoder: &[],
+        what: "an adapter (LoRA) without the model that it changes",
+        fix: "give that model as the input and the adapter with --adapter (mert-convert), or merge it in Python, `model = \
+              model.merge_and_unload()`, and save model.state_dict()",
+    },
+    Modification {
+        anywhere: &["base_layer", "ia3_l", "oft_*", "boft_*", "hada_*", "lokr_*", "vera_lambda_*"],
         in_encoder: &[],
         what: "adapters (PEFT, LoRA) beside the weights that they change",
         fix: "merge them in Python, `model = model.merge_and_unload()`, and save model.state_dict()",
@@ -29,17 +44,12 @@ const MODIFICATIONS: &[Modification] = &[
               options=StateDictOptions(full_state_dict=True))",
     },
     Modification {
-        anywhere: &["SCB", "absmax", "quant_map", "nested_absmax"],
-        in_encoder: &["nested_quant_map", "quant_state*", "weight_format"],
+        anywhere: QUANTIZED[0],
+        in_encoder: QUANTIZED[1],
         what: "weights quantized by bitsandbytes",
         fix: FLOAT,
     },
-    Modification {
-        anywhere: &["_packed_params", "qweight", "qzeros", "zero_point"],
-        in_encoder: &["scales", "scale", "weight_scale", "input_scale"],
-        what: "quantized weights",
-        fix: FLOAT,
-    },
+    Modification { anywhere: QUANTIZED[2], in_encoder: QUANTIZED[3], what: "quantized weights", fix: FLOAT },
 ];
 
 /// The modification that a tensor inside the encoder shows, and what to do, by its name without the prefix.
@@ -48,6 +58,11 @@ pub fn modification_in_encoder(name: &str) -> Option<(&'static str, &'static str
         has_component(name, modification.anywhere) || has_component(name, modification.in_encoder)
     });
     found.map(|modification| (modification.what, modification.fix))
+}
+
+/// Whether a tensor shows quantized weights.
+pub(crate) fn quantization_in_encoder(name: &str) -> bool {
+    QUANTIZED.iter().any(|patterns| has_component(name, patterns))
 }
 
 /// A sentence about the first of `names` under `prefix` that shows a modification.

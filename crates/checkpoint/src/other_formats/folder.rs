@@ -15,7 +15,8 @@ struct Kind {
 /// The advice for distributed checkpoints.
 pub(super) const DCP_TO_TORCH: &str =
     "merge it into one file: `python -m torch.distributed.checkpoint.format_utils dcp_to_torch {path} checkpoint.pt`";
-const MERGE_ADAPTER: &str = "merge it into its model in Python: `m = PeftModel.from_pretrained(HubertModel.from_pretrained(BASE), {python})`, \
+const MERGE_ADAPTER: &str = "give the model that it changes, and this folder with --adapter {path} (mert-convert); or merge it in Python: `m = \
+     PeftModel.from_pretrained(HubertModel.from_pretrained(BASE), {python})`, \
      `m.merge_and_unload().save_pretrained(\"merged\")`, and give the folder `merged`";
 const ORIGINAL: &str = "give the PyTorch checkpoint that it was made from";
 
@@ -68,11 +69,6 @@ pub(crate) fn folder_kind(folder: &Path) -> Option<String> {
         .collect();
     let kind = KINDS.iter().find(|kind| names.iter().any(|name| (kind.has_file)(name)))?;
     Some(format!("it is {}; {}", kind.what, advice(kind.fix, folder)))
-}
-
-/// Advice on merging the adapter in a folder into its model.
-pub(crate) fn merge_adapter_advice(folder: &Path) -> String {
-    advice(MERGE_ADAPTER, folder)
 }
 
 /// A sentence with `{path}` and `{python}` replaced by the folder, quoted for the shell and for Python.

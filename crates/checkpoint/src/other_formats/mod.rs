@@ -9,5 +9,5 @@ mod archive;
 mod folder;
 mod signature;
 
-pub(crate) use folder::{folder_kind, merge_adapter_advice};
+pub(crate) use folder::folder_kind;
 pub(crate) use signature::{file_start, refuse_other_formats};

@@ -6,9 +6,10 @@ use std::str::FromStr;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgGroup, Parser, ValueEnum};
 use mert_arch::{ConfigField, Dtype, LayerSelection, Layout};
-use mert_convert::Program;
-use mert_convert::write::{CoreMlOptions, DeploymentTarget, InputLengths};
+use mert_convert::write::{ByteSize, CoreMlOptions, DeploymentTarget, InputLengths};
+use mert_convert::{Compression, CompressionScheme, ConvertError, Program};
 
+use crate::adapter_args::AdapterArgs;
 use crate::quantize_args::QuantizeArgs;
 
 /// Converts a PyTorch checkpoint of MERT, HuBERT or a relative for MLX, candle, Core ML or another program.
@@ -24,11 +25,11 @@ pub(crate) struct Args {
     /// The checkpoint: a .bin, .pt, .ckpt or .safetensors file, a model folder, or a model of the Hugging Face hub
     /// (m-a-p/MERT-v1-95M, hf://owner/name, owner/name@revision), which is downloaded to the hub's shared cache
     pub(super) input: PathBuf,
-    /// The output: a file NAME.safetensors for MLX and candle, a package NAME.mlpackage for Core ML, or a folder NAME with
-    /// the weights, config.json, preprocessor_config.json and a model card
+    /// The output: a file NAME.safetensors for MLX and candle, a file NAME.gguf for candle's quantized models, a package
+    /// NAME.mlpackage for Core ML, or a folder NAME with the weights, config.json, preprocessor_config.json and a model card
     pub(super) output: Option<PathBuf>,
     /// The order of the axes of Conv1d weights: mlx is (out, kernel, in), candle is PyTorch's (out, in, kernel)
-    /// [default: mlx; not for Core ML packages]
+    /// [default: mlx; candle in GGUF; not for Core ML packages]
     #[arg(long, value_parser = one_of::<Layout>(vec!["mlx", "candle"]))]
     pub(super) layout: Option<Layout>,
     /// The program whose model class will load the output, which decides its names, layout and files: mlx-contentvec (a
@@ -39,6 +40,10 @@ pub(crate) struct Args {
     /// mlx-contentvec has f32 only [default: f16; with --for: f32]
     #[arg(long)]
     pub(super) dtype: Option<Dtype>,
+    /// The largest file of weights in a folder, such as 5GB, 500MB or 4GiB; larger weights are divided into several files with
+    /// an index, model.safetensors.index.json [default: 5GiB]
+    #[arg(long, value_name = "SIZE")]
+    pub(super) max_shard_size: Option<ByteSize>,
     /// The model's config.json [default: the one beside the checkpoint; without one, the architecture is inferred from the
     /// tensors' shapes]
     #[arg(long, value_name = "FILE")]
@@ -91,6 +96,8 @@ pub(crate) struct Args {
     pub(super) quiet: bool,
     // Last: what follows would be listed under their headings.
     #[command(flatten)]
+    pub(super) adapter: AdapterArgs,
+    #[command(flatten)]
     pub(super) quantization: QuantizeArgs,
     #[command(flatten)]
     pub(super) coreml: CoreMlArgs,
@@ -129,6 +136,15 @@ pub(super) struct CoreMlArgs {
     /// The oldest system that the package must run on (ios15 is macOS 12, ios18 is macOS 15) [default: ios15]
     #[arg(long, value_name = "TARGET", value_parser = one_of::<DeploymentTarget>(DeploymentTarget::ALL.map(|target| target.name()).to_vec()))]
     pub(super) minimum_deployment: Option<DeploymentTarget>,
+    /// Compress the linear layers as coremltools does, which computes in half precision all the same: int8 and uint8 (a scale
+    /// for each output channel, from ios16 on), int4 and uint4 (for each block of a row, ios18), or a palette of 256, 64 or 16
+    /// values for each weight (ios16)
+    #[arg(long, value_name = "SCHEME", value_parser = one_of::<CompressionScheme>(CompressionScheme::ALL.map(CompressionScheme::name).to_vec()))]
+    compress: Option<CompressionScheme>,
+    /// The number of weights of a row that share a scale with --compress; blocks are for ios18 [default: 32 for int4 and uint4,
+    /// a whole row for int8 and uint8]
+    #[arg(long, value_name = "N", requires = "compress")]
+    block_size: Option<usize>,
 }
 
 impl CoreMlArgs {
@@ -139,8 +155,17 @@ impl CoreMlArgs {
             ("--frames", self.frames),
             ("--layers", self.layers.is_some()),
             ("--minimum-deployment", self.minimum_deployment.is_some()),
+            ("--compress", self.compress.is_some()),
         ];
         given.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
+    }
+
+    /// The compression of the weights.
+    ///
+    /// # Errors
+    /// A block size that the scheme does not have.
+    pub(super) fn compression(&self) -> Result<Option<Compression>, ConvertError> {
+        self.compress.map(|scheme| Compression::new(scheme, self.block_size)).transpose()
     }
 
     /// The options of the package, with their defaults.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use anyhow::bail;
 use comfy_table::{Table, presets};
 use mert_budget::{Audio, BudgetReport, Chosen, Goal, Progress, Study, Subject};
 use mert_checkpoint::Source;
@@ -27,6 +28,12 @@ pub(super) fn with_chosen_bits<R>(
     threads: &ThreadPool,
     convert: impl FnOnce(&MeasuredChoice<'_>) -> anyhow::Result<R>,
 ) -> anyhow::Result<R> {
+    let ending = args.output.as_ref().and_then(|output| output.extension()?.to_str());
+    if args.program.is_some() || ending.is_some_and(|ending| ["mlpackage", "gguf"].contains(&ending)) {
+        bail!(
+            "--budget and --size are for safetensors files and folders of this toolkit and MLX, whose layers can differ in bits"
+        );
+    }
     let subject = Subject::new(source, options)?;
     let audio = Audio::load(&args.quantization.budget.audio(), subject.plan())?;
     let bar = progress_bar(Some(0), "{bar:32} {pos}/{len} {eta}  {wide_msg}", args.quiet);

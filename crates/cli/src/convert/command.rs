@@ -54,7 +54,7 @@ impl Conversion<'_> {
     /// Plans, converts, and prints the plan or the result.
     fn run(&self, options: &PlanOptions, choice: Option<&MeasuredChoice<'_>>) -> anyhow::Result<()> {
         let args = self.args;
-        let plan = Plan::new(self.source, options)?;
+        let plan = self.target.refine(Plan::new(self.source, options)?)?;
         let prepared = self.target.prepare(&plan)?;
         let result = match &args.output {
             Some(output) if !args.dry_run => Some((output, self.convert(prepared.as_ref(), output, choice)?)),
@@ -93,7 +93,8 @@ fn plan_options(args: &Args, target: &dyn Target) -> anyhow::Result<PlanOptions>
     Ok(PlanOptions {
         program: args.program,
         layout: target.layout(args.layout)?,
-        quantize: args.quantization.options().map_err(anyhow::Error::msg)?,
+        quantize: args.quantization.options(target).map_err(anyhow::Error::msg)?,
+        compress: args.coreml.compression()?,
         dtype: args.dtype.unwrap_or_else(|| args.program.map_or(Dtype::F16, Program::default_dtype)),
         config_file: args.config.clone(),
         config_set: args.set.clone(),
@@ -104,6 +105,7 @@ fn plan_options(args: &Args, target: &dyn Target) -> anyhow::Result<PlanOptions>
         },
         prefix: args.prefix.clone(),
         keep_final_proj: args.keep.is_some(),
+        min_delta_kept: args.adapter.min_delta_kept,
         drop: args.drop.clone(),
     })
 }
@@ -111,16 +113,17 @@ fn plan_options(args: &Args, target: &dyn Target) -> anyhow::Result<PlanOptions>
 /// Opens the input: a file, a folder, or a model of the hub, which is downloaded.
 fn open_input(args: &Args) -> anyhow::Result<(Option<HubModel>, Source)> {
     let key = args.key.as_deref();
+    let adapter = args.adapter.options();
     if let Some(name) = HubName::of_input(&args.input)? {
         if args.source_sha256.is_some() {
             bail!("--source-sha256 is for local files: downloads from the hub are verified; leave it out");
         }
         let messages = Messages { command: "mert-convert", notes: !args.quiet, bar: !args.quiet && !args.json };
         let model = Hub::from_env(messages)?.model(&name)?;
-        let source = open_source(&model, key)?;
+        let source = open_source(&model, key, &adapter)?;
         return Ok((Some(model), source));
     }
-    let mut source = Source::open_key(&args.input, key)?;
+    let mut source = Source::open_with(&args.input, key, &adapter)?;
     if let Some(sha256) = &args.source_sha256 {
         source.trust_sha256(&sha256.to_ascii_lowercase())?;
     }

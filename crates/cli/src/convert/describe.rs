@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use comfy_table::{Table, presets};
-use mert_arch::{Encoding, KnownCheckpoint, Quantization, known_by_sha256, printable_line};
-use mert_convert::transform::{Transform, Transpose};
-use mert_convert::write::{PreparedOutput, Written};
-use mert_convert::{ConfigOrigin, Plan, PlannedPreprocessor, Step, StepInput};
+use mert_arch::{Encoding, KnownCheckpoint, known_by_sha256, printable_line};
+use mert_convert::transform::{LinearQuantize, MergeLora, Transform, Transpose};
+use mert_convert::write::{DeltaKept, PreparedOutput, Written};
+use mert_convert::{ConfigOrigin, Plan, PlannedAdapter, PlannedPreprocessor, Step, StepInput};
 use mert_hub::HubModel;
 use serde::Serialize;
 
@@ -42,6 +42,9 @@ fn describe_source(args: &Args, model: Option<&HubModel>, plan: &Plan) -> String
     if let Some(objects) = describe_other_objects(plan) {
         text += &format!("left out     {objects}\n");
     }
+    if let Some(adapter) = &plan.adapter {
+        text += &describe_adapter(adapter);
+    }
     text += &format!("model        {}\n", plan.recognized);
     if let Some(cut) = &plan.cut {
         text += &format!("cut          {cut}\n");
@@ -61,6 +64,32 @@ fn describe_source(args: &Args, model: Option<&HubModel>, plan: &Plan) -> String
         let width = plan.config.hidden_size;
         let purpose = if plan.program.is_none() { ", for mert-embed --project final_proj" } else { "" };
         text += &format!("kept         final_proj, {width} to {size} values a frame{purpose}\n");
+    }
+    text
+}
+
+/// The adapter that is merged, in one line.
+fn describe_adapter(adapter: &PlannedAdapter) -> String {
+    let scale = match adapter.scales {
+        [low, high] if low == high => format!("scale {low}"),
+        [low, high] => format!("scales {low} to {high}"),
+    };
+    let replaced = match adapter.replaced {
+        0 => String::new(),
+        count => format!(", {count} tensors replaced"),
+    };
+    let origin = printable_line(&adapter.origin);
+    format!("adapter      {origin}: {} linear layers, {scale}{replaced}\n", adapter.layers)
+}
+
+/// What the weights have of an adapter's changes, with the worst layers.
+fn describe_delta_kept(kept: &DeltaKept) -> String {
+    const LISTED: usize = 3;
+    let (minimum, median, layers) = (kept.minimum, kept.median, kept.layers.len());
+    let mut text =
+        format!("delta kept   at least {minimum:.3}, median {median:.3} of the adapter's change in {layers} layers\n");
+    for layer in kept.layers.iter().take(LISTED) {
+        text += &format!("             {:.3} in {}\n", layer.kept, printable_line(&layer.name));
     }
     text
 }
@@ -120,10 +149,11 @@ pub(super) fn describe_plan(
 ) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(["input", "output", "shape", "steps"]);
+    let left = if plan.compression.is_some() { "not compressed" } else { "not quantized" };
     for step in &plan.steps {
         let (output, shape) = (step.name.clone(), format!("{:?}", step.shape));
         let input = step.inputs.iter().map(StepInput::shown).collect::<Vec<_>>().join(" + ");
-        table.add_row([input, output, shape, describe_step(step)]);
+        table.add_row([input, output, shape, describe_step(step, left)]);
     }
     for (what, reason) in dropped(plan) {
         table.add_row([&what, "–", "", &format!("dropped: {reason}")]);
@@ -139,10 +169,10 @@ fn describe_known(known: &KnownCheckpoint) -> String {
     format!("published    {name}{revision}\nlicence      {}, which the output inherits\n", known.license)
 }
 
-/// The transforms of a step.
-fn describe_step(step: &Step) -> String {
+/// The transforms of a step, and the reason why the tensor is left as it is.
+fn describe_step(step: &Step, left: &str) -> String {
     let transforms: Vec<String> = step.chain.iter().map(describe_transform).collect();
-    let reason = step.left_unquantized.as_ref().map(|reason| format!(" (not quantized: {reason})"));
+    let reason = step.left_unquantized.as_ref().map(|reason| format!(" ({left}: {reason})"));
     transforms.join(", ") + &reason.unwrap_or_default()
 }
 
@@ -157,10 +187,20 @@ fn describe_transform(transform: &Transform) -> String {
         Transform::WeightNormMagnitude(fuse) => {
             format!("norms of the fused weight (dim {}), which is its own direction", fuse.dim)
         }
+        Transform::MergeLora(MergeLora { rank, scale, has_magnitude, .. }) => {
+            let method = if *has_magnitude { "DoRA" } else { "LoRA" };
+            format!("{method} merged (rank {rank}, scale {scale})")
+        }
+        Transform::AddScaled(add) => format!("bias of LoRA added (scale {})", add.scale),
         Transform::Transpose(Transpose { axes: [a, b, c] }) => format!("transposed ({a}, {b}, {c})"),
         Transform::Cast(cast) if cast.from.name() == cast.to.name() => format!("{} kept", cast.to),
         Transform::Cast(cast) => format!("{} → {}", cast.from.name(), cast.to),
         Transform::Quantize(quantize) => format!("quantized {}", quantize.quantization),
+        Transform::GgmlBlocks(blocks) => format!("blocks of {}", blocks.name()),
+        Transform::LinearQuantize(LinearQuantize { codes, block }) => {
+            format!("compressed to {}, {block} to a scale", codes.name())
+        }
+        Transform::Palettize(palettize) => format!("compressed to {}-bit indices into a palette", palettize.bits),
     }
 }
 
@@ -177,16 +217,19 @@ fn summary(plan: &Plan, prepared: &dyn PreparedOutput) -> String {
 
 /// The quantized layers, by their encoding: " with 72 linear layers in 4-bit g64 and 1 in 8-bit g64".
 fn describe_quantization(plan: &Plan) -> String {
-    let mut counts: BTreeMap<Quantization, usize> = BTreeMap::new();
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for step in &plan.steps {
-        if let Encoding::Quantized { quantization, .. } = step.encoding() {
-            *counts.entry(quantization).or_default() += 1;
-        }
+        let encoding = match (step.chain.last(), step.encoding()) {
+            (Some(Transform::GgmlBlocks(blocks)), _) => blocks.name().to_string(),
+            (_, Encoding::Quantized { quantization, .. }) => quantization.to_string(),
+            (_, Encoding::Float(_)) => continue,
+        };
+        *counts.entry(encoding).or_default() += 1;
     }
     let mut counts = counts.into_iter();
-    let Some((quantization, count)) = counts.next() else { return String::new() };
-    let first = format!(" with {count} linear layers in {quantization}");
-    counts.fold(first, |text, (quantization, count)| text + &format!(", {count} in {quantization}"))
+    let Some((encoding, count)) = counts.next() else { return String::new() };
+    let first = format!(" with {count} linear layers in {encoding}");
+    counts.fold(first, |text, (encoding, count)| text + &format!(", {count} in {encoding}"))
 }
 
 /// The result: the source, the licence, the dropped tensors, the output and a summary.
@@ -205,6 +248,9 @@ pub(super) fn describe_result(
     }
     for (what, reason) in dropped(plan) {
         text += &format!("dropped      {what}: {reason}\n");
+    }
+    if let Some(kept) = &report.written.delta_kept {
+        text += &describe_delta_kept(kept);
     }
     text += &format!("written      {}\n", printable_line(&path.display().to_string()));
     text += &format!("sha256       {}\n", report.sha256);

@@ -1,5 +1,6 @@
 //! `mert-convert`: converts a PyTorch checkpoint to a safetensors file for MLX and candle, or to a Core ML package.
 
+mod adapter_args;
 mod args;
 mod budget;
 mod budget_args;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use mert_arch::{Quantization, QuantizationMode};
 use mert_convert::QuantizeOptions;
+use mert_convert::write::Target;
 
 use crate::args::one_of;
 use crate::budget_args::BudgetArgs;
@@ -19,7 +20,7 @@ pub(super) struct QuantizeArgs {
     /// The bits of a code: 2, 3, 4, 5, 6 or 8 [default: 4; 8 for mxfp8]
     #[arg(long, value_name = "N", requires = "quantizing")]
     q_bits: Option<usize>,
-    /// The number of values in a group: 32, 64 or 128 [default: 64; 32 for mxfp4 and mxfp8, 16 for nvfp4]
+    /// The number of values in a group: 32, 64 or 128 [default: 64; 32 for mxfp4, mxfp8 and 8 bits in GGUF, 16 for nvfp4]
     #[arg(long, value_name = "N", requires = "quantizing")]
     q_group_size: Option<usize>,
     /// The mode, in MLX's terms: affine, mxfp4, mxfp8 or nvfp4 [default: affine]
@@ -37,17 +38,20 @@ pub(super) struct QuantizeArgs {
 }
 
 impl QuantizeArgs {
-    /// The linear layers to quantize, and how; `None` without --quantize and a budget, which chooses the bits later.
+    /// The linear layers to quantize, and how; `None` without --quantize or a budget, which
+    /// chooses the bits later. Without a group size, groups are as large as the target
+    /// or else MLX has them.
     ///
     /// # Errors
     /// The values that the mode accepts.
-    pub(super) fn options(&self) -> Result<Option<QuantizeOptions>, String> {
+    pub(super) fn options(&self, target: &dyn Target) -> Result<Option<QuantizeOptions>, String> {
         if !self.quantize && self.budget.goal().is_none() {
             return Ok(None);
         }
         let default = self.q_mode.unwrap_or(QuantizationMode::Affine).default_quantization();
         let bits = self.q_bits.unwrap_or(default.bits);
-        let group_size = self.q_group_size.unwrap_or(default.group_size);
+        let usual = || target.group_size(bits).unwrap_or(default.group_size);
+        let group_size = self.q_group_size.unwrap_or_else(usual);
         let default = Quantization::new(default.mode, bits, group_size)
             .map_err(|reason| format!("--q-mode, --q-bits and --q-group-size: {reason}"))?;
         let (only, skip) = (self.q_only.clone(), self.q_skip.clone());

@@ -8,7 +8,7 @@ use mert_arch::LayerSelection;
 use mert_cli::hub::Messages;
 use mert_cli::model_input::converted_file;
 use mert_embed::{EmbedConfig, EmbedError, Embedder, Encoder, EncoderConfig, ModelFile, Pool};
-use mert_fs::sha256_file;
+use mert_fs::{combine_sha256, sha256_file};
 use mert_runtime::{ConvertedFile, DeviceKind, Model};
 use mert_table::printable_path;
 
@@ -100,6 +100,13 @@ fn device_kind(args: &Args, section: &EncoderConfig, path: &Path) -> Result<Devi
     }
 }
 
+/// The SHA-256 of a model: that of its file, or one over those of all files that it is read from. The encoding of the weights
+/// is part of it, as it is in the file or in the `config.json` beside it.
+fn sha256_of(file: &ConvertedFile) -> Result<String, EmbedError> {
+    let digest = |path: &Path| sha256_file(path).map_err(|error| EmbedError::read(path, error));
+    Ok(combine_sha256(file.files().into_iter().map(digest).collect::<Result<_, _>>()?))
+}
+
 impl ChosenEncoder {
     /// The path of the converted file. A model of the hub is downloaded and converted first.
     pub(super) fn converted_file(&self, args: &Args) -> anyhow::Result<PathBuf> {
@@ -126,10 +133,7 @@ impl ChosenEncoder {
             notes.push(format!("{}: not used: {keys}", printable_path(&self.config_path)));
         }
         let license = metadata.license.clone();
-        let (model, sha256) = rayon::join(
-            || Model::from_file(&file, args.dtype, &self.device),
-            || sha256_file(path).map_err(|error| EmbedError::read(path, error)),
-        );
+        let (model, sha256) = rayon::join(|| Model::from_file(&file, args.dtype, &self.device), || sha256_of(&file));
         let (model, file) = (model?, ModelFile { sha256: sha256?, license, assumed });
         let layers = match &args.layers {
             Some(layers) => Some(layers.clone()),

@@ -2,10 +2,12 @@
 //!
 //! - this file: the errors.
 //! - `problem.rs`: the differences between a checkpoint and what its configuration implies, of which one error lists many.
+//! - `overflow.rs`: the parts of the message about a value that overflows.
 //! - `advice.rs`, `options.rs`: the advice about all of them together, and the options to paste.
 
 mod advice;
 mod options;
+mod overflow;
 mod problem;
 
 use std::path::{Path, PathBuf};
@@ -17,6 +19,7 @@ use mert_fs::FsError;
 use thiserror::Error;
 
 use self::advice::{advice, list};
+use self::overflow::{decimal, overflow_advice};
 pub use self::problem::Problem;
 
 /// The reason why a checkpoint was not converted. The output is then as it was before.
@@ -188,6 +191,19 @@ pub enum ConvertError {
         /// The dtype's largest finite value.
         max: f32,
     },
+    /// The values of a block of a weight are too large to be compressed.
+    #[error(
+        "tensor `{name}`: the values from index {index:?} on are too large for {codes}, whose scales and offsets are f16; leave \
+         --compress out"
+    )]
+    CompressionRange {
+        /// The tensor.
+        name: String,
+        /// The index of the block's first value.
+        index: Vec<usize>,
+        /// The type of the codes.
+        codes: &'static str,
+    },
     /// A kernel tap of the positional convolution's direction has norm zero.
     #[error(
         "tensor `{name}`: kernel tap {tap} has norm zero, so weight norm would divide by zero; the checkpoint's \
@@ -260,6 +276,29 @@ pub enum ConvertError {
         /// What the program does, as a clause.
         reason: String,
     },
+    /// An option is about an adapter, and there is none.
+    #[error("{option} is about an adapter: give one with --adapter, or leave the option out")]
+    NoAdapter {
+        /// The option.
+        option: &'static str,
+    },
+    /// The stored weights have lost a part of an adapter's change.
+    #[error(
+        "{below} of {layers} changed layers keep less than --min-delta-kept {floor} of the adapter's change, `{name}` the least: \
+         {kept:.3}. Use more bits, or a float type with more precision; if the change is tiny, ask whether the adapter was trained"
+    )]
+    DeltaLost {
+        /// The worst layer's weight.
+        name: String,
+        /// The part of its change that is stored.
+        kept: f64,
+        /// The required part.
+        floor: f64,
+        /// The number of layers below it.
+        below: usize,
+        /// The number of layers that the adapter changes.
+        layers: usize,
+    },
     /// Nothing states the audio input, which the output's files state.
     #[error(
         "{output} has a preprocessor_config.json, whose {fields} would be a guess here; a wrong value gives wrong \
@@ -302,10 +341,13 @@ pub enum ConvertError {
     /// Core ML cannot express the model or the options.
     #[error("cannot make a Core ML package: {0}")]
     CoreMl(String),
+    /// GGUF cannot hold the weights.
+    #[error("cannot make a GGUF file: {0}")]
+    Gguf(String),
     /// The output's name has the extension of no known format.
     #[error(
-        "unknown output format of {path}: expected a name that ends in .safetensors or .mlpackage, or a folder, whose name has \
-         no other ending"
+        "unknown output format of {path}: expected a name that ends in .safetensors, .gguf or .mlpackage, or a folder, whose \
+         name has no other ending"
     )]
     OutputFormat {
         /// The output.
@@ -345,22 +387,11 @@ impl ConvertError {
         ConvertError::CoreMl(reason.into())
     }
 
+    pub(crate) fn gguf(reason: impl Into<String>) -> Self {
+        ConvertError::Gguf(reason.into())
+    }
+
     pub(crate) fn read_back(output: &Path, reason: impl Into<String>) -> Self {
         ConvertError::ReadBack { path: output.to_path_buf(), reason: reason.into() }
-    }
-}
-
-/// A value in decimal notation: the shortest that parses to the same f32 or, if it is not an f32, f64.
-fn decimal(value: f64) -> String {
-    let short = value as f32;
-    if f64::from(short) == value { format!("{short:e}") } else { format!("{value:e}") }
-}
-
-/// The advice for a value that overflows a dtype.
-fn overflow_advice(dtype: Dtype) -> &'static str {
-    match dtype {
-        Dtype::F16 => "convert with --dtype bf16 or --dtype f32",
-        Dtype::Bf16 => "convert with --dtype f32",
-        Dtype::F32 => "weights of a healthy model never are as large: save the checkpoint again from one",
     }
 }

@@ -85,6 +85,65 @@ pub enum Problem {
         /// The encoder's prefix, as in the file.
         prefix: String,
     },
+    /// A tensor of the adapter changes none of the checkpoint's.
+    #[error(
+        "adapter: `{}` changes no tensor of the checkpoint{}; {}", printable_line(.name),
+        suggest(.nearest, "the nearest is"), unmatched_advice(.name, *.is_head)
+    )]
+    AdapterUnmatched {
+        /// The tensor's key.
+        name: String,
+        /// The nearest name in the checkpoint.
+        nearest: Option<String>,
+        /// Whether the tensor is outside the encoder's modules.
+        is_head: bool,
+    },
+    /// Two modules of the adapter change the same tensor.
+    #[error(
+        "adapter: `{}` and `{}` both change `{}`; give an adapter of one model", printable_line(.first), printable_line(.second),
+        printable_line(.name)
+    )]
+    AdapterTwice {
+        /// The tensor of the checkpoint.
+        name: String,
+        /// A tensor of the first module.
+        first: String,
+        /// A tensor of the second module.
+        second: String,
+    },
+    /// The adapter changes a layer that is not linear.
+    #[error(
+        "adapter: `{}` changes `{module}`, which is not a linear layer; merge the adapter in Python, `model = \
+         model.merge_and_unload()`, and convert the merged model",
+        printable_line(.name)
+    )]
+    AdapterRole {
+        /// The tensor's key.
+        name: String,
+        /// The module.
+        module: String,
+    },
+    /// The adapter is of a layer of another size.
+    #[error(
+        "adapter: `{}` is of a layer {found:?}, but the checkpoint's is {expected:?}: the adapter is another model's",
+        printable_line(.name)
+    )]
+    AdapterShape {
+        /// The tensor's key.
+        name: String,
+        /// The shape of the layer that the adapter changes, (out, in).
+        found: Vec<usize>,
+        /// The shape of the checkpoint's layer.
+        expected: Vec<usize>,
+    },
+    /// The adapter changes a bias that the checkpoint does not have.
+    #[error("adapter: module `{module}` changes its bias (lora_bias), but the checkpoint has no `{name}`")]
+    AdapterBias {
+        /// The module.
+        module: String,
+        /// The missing tensor.
+        name: String,
+    },
     /// An entry of the model is not a tensor.
     #[error("`{name}` is a pickled `{kind}`, not a tensor (it was not executed){}", object_hint(.kind))]
     NotATensor {
@@ -111,6 +170,15 @@ fn object_hint(kind: &str) -> String {
     match object_advice(kind) {
         Some((what, fix)) => format!(": {what}; {fix}"),
         None => "; save the checkpoint with torch.save of a state_dict of tensors".into(),
+    }
+}
+
+/// The advice for a tensor of an adapter that matches nothing.
+fn unmatched_advice(key: &str, is_head: bool) -> String {
+    let name = key.split_once(':').map_or(key, |(_, name)| name);
+    match is_head {
+        true => format!("if it is of a head, which is not converted, leave it out with {}", drop_option(name)),
+        false => "the adapter is another model's, or of another version of it".into(),
     }
 }
 

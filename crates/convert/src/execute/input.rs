@@ -22,7 +22,7 @@ pub(super) struct Input<'a> {
 impl<'a> Input<'a> {
     pub(super) fn open(checkpoint: &'a dyn Checkpoint, name: &'a str) -> Result<Self> {
         let TensorInfo { dtype, shape } =
-            checkpoint.listing().tensors.get(name).ok_or_else(|| CheckpointError::no_such_tensor(name))?;
+            checkpoint.listing().tensor(name).ok_or_else(|| CheckpointError::no_such_tensor(name))?;
         let size = dtype.size().ok_or_else(|| CheckpointError::unsupported_dtype(name, dtype))?;
         let bytes = checkpoint.read(name)?;
         CheckpointError::check_length(name, shape, size, &bytes)?;
@@ -56,6 +56,14 @@ impl<'a> Input<'a> {
         }
         self.dtype.widen(bytes, scratch);
         scratch
+    }
+
+    /// All values in f32, which must be finite.
+    pub(super) fn all(&self) -> Result<Vec<f32>> {
+        let mut scratch = Vec::new();
+        let values = self.values(0..self.len(), Dtype::F32, &mut scratch).to_vec();
+        self.check_finite(&(0..self.len()), &values)?;
+        Ok(values)
     }
 
     /// The values of a range, exact in f64.

@@ -2,13 +2,16 @@
 //!
 //! - this file: the plan and its checks; `options.rs`: the user's choices; `step.rs`: the steps.
 //! - `planner.rs`: the match of a checkpoint's tensors with the model's; `drop_pattern.rs`: the patterns of `--drop`.
+//! - `adapter.rs`: the match of an adapter's layers with the tensors.
 //! - `config.rs`, `preprocessor.rs`: the configuration and the audio input, each with its origin.
 //! - `head.rs`: the head that is kept on request; `positional_weight.rs`: the weight under weight norm.
 //! - `recognized.rs`: how the family was recognized; `layer_cut.rs`: the cut of a ContentVec before its conditional layers.
-//! - `quantization.rs`: the encoding of each tensor.
+//! - `quantization.rs`: the encoding of each tensor; `compression.rs`: that of the weights of a Core ML package.
 //! - `for_program.rs`: the checks and additions of a plan for another program.
 //! - `other_encoder.rs`: tensors inside the encoder that show another architecture.
 
+mod adapter;
+mod compression;
 mod config;
 mod drop_pattern;
 mod for_program;
@@ -35,6 +38,8 @@ use mert_checkpoint::{
 };
 use serde::{Serialize, Serializer};
 
+pub use self::adapter::PlannedAdapter;
+pub use self::compression::{Compression, CompressionScheme};
 pub use self::config::ConfigOrigin;
 use self::config::{FoundConfig, find_config};
 use self::drop_pattern::is_dropped;
@@ -70,6 +75,12 @@ pub struct Plan {
     pub program: Option<Program>,
     /// Configuration fields set by the user, such as `num_attention_heads=4`.
     pub config_set: Vec<String>,
+    /// The adapter that is merged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<PlannedAdapter>,
+    /// The smallest part of an adapter's change that each layer of the output must have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_delta_kept: Option<f64>,
     /// The preprocessing of the model's audio input.
     pub preprocessor: PlannedPreprocessor,
     /// The number of outputs of the head `final_proj`, if it is kept.
@@ -82,6 +93,9 @@ pub struct Plan {
     /// The quantization of the linear layers; `None` if none is quantized.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "quantization_value")]
     pub quantization: Option<QuantizationConfig>,
+    /// The compression of the weights of a Core ML package; `None` if they are floats.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compression: Option<Compression>,
     /// The dictionary that holds the model; empty for the file's root.
     pub state_dict: String,
     /// The prefix of the Hugging Face names in the keys.
@@ -108,8 +122,14 @@ impl Plan {
     /// variants if there is no usable model or configuration.
     pub fn new(source: &Source, options: &PlanOptions) -> Result<Plan> {
         let listing = source.listing();
+        if options.compress.is_some() {
+            compression::check_dtype(options.dtype)?;
+        }
         for pattern in &options.drop {
-            if !listing.tensors.keys().any(|name| is_dropped(listing, pattern, name)) {
+            let in_adapter = |key: &String| adapter::is_dropped(pattern, key);
+            if !listing.tensors.keys().any(|name| is_dropped(listing, pattern, name))
+                && !listing.adapter_tensors.keys().any(in_adapter)
+            {
                 return Err(ConvertError::UnusedDrop { pattern: pattern.clone() });
             }
         }
@@ -141,7 +161,8 @@ impl Plan {
 
         let layout = for_program::layout(&config, &preprocessor, options)?;
 
-        let mut planner = Planner::new(listing, &prefix, &others, cut, &config, options, layout);
+        let mut planner =
+            Planner::new((listing, source.adapter.as_ref()), &prefix, &others, cut, &config, options, layout);
         let mut steps: Vec<Step> = inventory(&config).iter().flat_map(|spec| planner.steps(spec)).collect();
         steps.extend(for_program::optional_tensors(&config, options).iter().filter_map(|spec| planner.optional(spec)));
         let final_proj = match options.keep_final_proj {
@@ -152,6 +173,9 @@ impl Plan {
             steps.extend(final_proj_inventory(&config, *size).iter().filter_map(|spec| planner.head(prefix, spec)));
         }
         let final_proj = final_proj.map(|head| head.size);
+        if options.min_delta_kept.is_some() && source.adapter.is_none() {
+            return Err(ConvertError::NoAdapter { option: "--min-delta-kept" });
+        }
         if let Some(quantize) = &options.quantize {
             let specs: Vec<_> = steps.iter().map(|step: &Step| step.spec()).collect();
             if let Some((option, pattern)) = quantize.unused(&specs) {
@@ -181,11 +205,14 @@ impl Plan {
             notes,
             program,
             config_set,
+            adapter: PlannedAdapter::new(source),
+            min_delta_kept: options.min_delta_kept,
             preprocessor,
             final_proj,
             layout,
             dtype,
             quantization,
+            compression: options.compress,
             state_dict,
             prefix,
             other_objects,
@@ -212,6 +239,8 @@ impl Plan {
             final_proj: self.final_proj,
             license: known_by_sha256(&source_sha256).map(|known| known.license.to_string()),
             source_sha256,
+            adapter: self.adapter.as_ref().map(|adapter| adapter.name.clone()),
+            adapter_sha256: self.adapter.as_ref().and_then(|adapter| adapter.sha256.clone()),
             generator: GENERATOR.to_string(),
         }
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use mert_arch::{ConfigField, Dtype, Layout, Quantization, QuantizationMode};
 
+use super::compression::Compression;
 use crate::programs::Program;
 
 /// The user's choices for a conversion.
@@ -18,6 +19,8 @@ pub struct PlanOptions {
     pub dtype: Dtype,
     /// The quantization of linear layers; `None` leaves all of them in `dtype`.
     pub quantize: Option<QuantizeOptions>,
+    /// The compression of the linear layers of a Core ML package, which `dtype` f16 and no `quantize` go with.
+    pub compress: Option<Compression>,
     /// The `config.json` to use instead of the one found with the checkpoint.
     pub config_file: Option<PathBuf>,
     /// Configuration fields that override those of the file or those that would be assumed.
@@ -28,6 +31,8 @@ pub struct PlanOptions {
     pub prefix: Option<String>,
     /// Whether the head `final_proj`, which voice conversion takes features from, is kept beside the encoder.
     pub keep_final_proj: bool,
+    /// The smallest part of an adapter's change that each layer of the output must have, from 0 to 1.
+    pub min_delta_kept: Option<f64>,
     /// Names of tensors to leave out; a trailing `*` matches any ending.
     pub drop: Vec<String>,
 }
@@ -76,11 +81,13 @@ impl Default for PlanOptions {
             layout: Layout::Mlx,
             dtype: Dtype::F16,
             quantize: None,
+            compress: None,
             config_file: None,
             config_set: Vec::new(),
             preprocessor: PreprocessorOptions::default(),
             prefix: None,
             keep_final_proj: false,
+            min_delta_kept: None,
             drop: Vec::new(),
         }
     }

@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use mert_arch::naming::{NameTable, NamingScheme, Variant};
 use mert_arch::{Config, Encoding, Layout, Role, TensorSpec, inventory, printable_line, training_only_reason};
-use mert_checkpoint::{Listing, SourceDtype, is_in_encoder, nearest};
+use mert_checkpoint::{Adapter, Listing, SourceDtype, is_in_encoder, nearest};
 
+use super::adapter::{AdapterChanges, BaseNames};
+use super::compression;
 use super::drop_pattern::is_dropped;
 use super::layer_cut::LayerCut;
 use super::options::PlanOptions;
@@ -31,13 +33,15 @@ pub(super) struct Planner<'a> {
     /// The output's form of the positional convolution's weight.
     pub(super) weight_norm: WeightNormForm,
     pub(super) unused: BTreeSet<&'a str>,
+    /// The changes of the adapter that is merged, which steps use up as well.
+    adapter: AdapterChanges<'a>,
     dropped: Vec<Dropped>,
     pub(super) problems: Vec<Problem>,
 }
 
 impl<'a> Planner<'a> {
     pub(super) fn new(
-        listing: &'a Listing,
+        (listing, adapter): (&'a Listing, Option<&'a Adapter>),
         prefix: &'a str,
         others: &'a [String],
         cut: Option<LayerCut>,
@@ -66,8 +70,24 @@ impl<'a> Planner<'a> {
         let scheme = listing.naming.get(prefix).copied().unwrap_or_default();
         let table = scheme.table(Variant::of_config(config));
         let weight_norm = options.program.map_or(WeightNormForm::Fused, |program| program.class().weight_norm());
+        let names = BaseNames { listing, prefix, table: &table, drop: &options.drop };
+        let adapter = AdapterChanges::new(adapter, &names);
         let problems = Vec::new();
-        Planner { listing, prefix, others, cut, scheme, table, options, layout, weight_norm, unused, dropped, problems }
+        Planner {
+            listing,
+            prefix,
+            others,
+            cut,
+            scheme,
+            table,
+            options,
+            layout,
+            weight_norm,
+            unused,
+            adapter,
+            dropped,
+            problems,
+        }
     }
 
     /// The name of a tensor for a message: the one in the file, or that it would have there.
@@ -103,14 +123,20 @@ impl<'a> Planner<'a> {
 
     /// The step for a tensor of a head, whose name in the checkpoint begins with `prefix`.
     pub(super) fn head(&mut self, prefix: &str, spec: &TensorSpec) -> Option<Step> {
-        let (key, dtype) = self.take_key(format!("{prefix}{}", spec.name), &spec.shape, spec.role)?;
-        Some(self.finish_step(spec, vec![(key, dtype)], None))
+        self.with_changes(format!("{prefix}{}", spec.name), spec)
     }
 
     /// The step for a tensor that is one tensor in the checkpoint, too.
     fn plain(&mut self, spec: &TensorSpec) -> Option<Step> {
-        let (key, dtype) = self.take(&spec.name, &spec.shape, spec.role)?;
-        Some(self.finish_step(spec, vec![(key, dtype)], None))
+        self.with_changes(format!("{}{}", self.prefix, spec.name), spec)
+    }
+
+    /// The step for the tensor with the full name `key`, and an adapter's change of it.
+    fn with_changes(&mut self, key: String, spec: &TensorSpec) -> Option<Step> {
+        let base = self.take_key(key.clone(), &spec.shape, spec.role)?;
+        let (transform, changes) = self.adapter.merge(&key, spec).unzip();
+        let inputs = std::iter::once(base).chain(changes.unwrap_or_default()).collect();
+        Some(self.finish_step(spec, inputs, transform))
     }
 
     /// Marks a tensor of the encoder as used, if it is there with the right shape and a usable dtype.
@@ -147,7 +173,8 @@ impl<'a> Planner<'a> {
             self.problems.push(Problem::Dtype { name: self.shown(&key), found: found.clone() });
             return None;
         }
-        Some((key, info.dtype.clone()))
+        let dtype = info.dtype.clone();
+        Some(self.adapter.replacement(&key, shape).unwrap_or((key, dtype)))
     }
 
     /// The step that turns tensors of the checkpoint into one of the output; `first` is the transform that makes one of
@@ -159,7 +186,8 @@ impl<'a> Planner<'a> {
         first: Option<Transform>,
     ) -> Step {
         let PlanOptions { program, dtype, .. } = *self.options;
-        let from = common_dtype(&inputs);
+        let is_merged = matches!(first, Some(Transform::MergeLora(_) | Transform::AddScaled(_)));
+        let from = if is_merged { SourceDtype::F32 } else { common_dtype(&inputs) };
         let input = |(key, dtype): (String, SourceDtype)| {
             let name_in_file = self.listing.renamed.contains_key(&key).then(|| self.listing.name_in_file(&key));
             StepInput { key, dtype, name_in_file }
@@ -178,11 +206,20 @@ impl<'a> Planner<'a> {
         let axes = self.layout.permutation_from_torch(spec.role);
         chain.extend(axes.map(|axes| Transform::Transpose(Transpose { axes })));
         chain.push(Transform::Cast(Cast { from, to: dtype }));
-        let Choice { encoding, left_unquantized } = quantization::choose(spec, dtype, self.options.quantize.as_ref());
+        let Choice { encoding, mut left_unquantized } =
+            quantization::choose(spec, dtype, self.options.quantize.as_ref());
         if let Encoding::Quantized { quantization, float } = encoding {
             chain.push(Transform::Quantize(Quantize { quantization, float }));
         }
-        let outputs = encoding.stored_tensors(&name, &shape);
+        let mut outputs = encoding.stored_tensors(&name, &shape);
+        match self.options.compress.map(|compress| compress.of_tensor(spec)) {
+            Some(Ok(transform)) => {
+                outputs = compression::stored_tensors(&name, shape.iter().product(), &transform);
+                chain.push(transform);
+            }
+            Some(Err(reason)) => left_unquantized = Some(reason),
+            None => {}
+        }
         Step { name, shape, role: spec.role, inputs, input_shape: spec.shape.clone(), chain, outputs, left_unquantized }
     }
 
@@ -194,6 +231,7 @@ impl<'a> Planner<'a> {
         for name in unused {
             self.account_for(name, &expected);
         }
+        self.account_for_adapter();
         let unused: Vec<String> = self.unused.iter().map(|name| self.shown(name)).collect();
         for problem in &mut self.problems {
             if let Problem::Missing { name, nearest: found, .. } = problem {
@@ -224,6 +262,21 @@ impl Planner<'_> {
             let module = module_without(&shown, expected);
             Problem::Unexpected { name: shown, found, nearest, module }
         });
+    }
+
+    /// Drops the tensors of the adapter that change a tensor which is dropped.
+    fn account_for_adapter(&mut self) {
+        for (key, part) in self.adapter.left_over() {
+            let shown = printable_line(&self.shown(&key));
+            let with = self.dropped.iter().find(|dropped| dropped.name == shown);
+            // A tensor that is not dropped is a problem already.
+            if let Some(Dropped { reason, .. }) = with {
+                let reason = format!("with the tensor that it changes ({reason})");
+                self.dropped.push(Dropped { name: printable_line(&part), reason });
+            }
+        }
+        self.dropped.append(&mut self.adapter.dropped);
+        self.problems.append(&mut self.adapter.problems);
     }
 
     /// The reason to leave out a tensor that no step reads; `None` if there is none.

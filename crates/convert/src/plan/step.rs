@@ -46,9 +46,9 @@ pub struct Step {
     pub input_shape: Vec<usize>,
     /// The changes, in their order. There is a [`Transform::Cast`] in every chain.
     pub chain: Vec<Transform>,
-    /// The tensors that are stored: one, or the parts of a quantized weight.
+    /// The tensors that are stored: one, or the parts of a quantized or compressed weight.
     pub outputs: Vec<StoredTensor>,
-    /// The reason why the tensor is not quantized in a model that is, as a clause.
+    /// The reason why the tensor is not quantized or compressed in a model that is, as a clause.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub left_unquantized: Option<String>,
 }

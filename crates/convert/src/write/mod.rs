@@ -2,10 +2,13 @@
 //!
 //! - `target.rs`: what every format does for a conversion.
 //! - `safetensors.rs`: one file, for MLX and candle; `model_folder/`: such a file with those that describe it.
-//! - `coreml/`: a Core ML package.
+//! - `gguf/`: a GGUF file, for candle's quantized models; `coreml/`: a Core ML package.
+//! - `delta_kept.rs`: what the output has of an adapter's changes.
 //! - `tensors.rs`: tensors in a file, in parallel; `output.rs`: the result, and the check of the output's path.
 
 mod coreml;
+mod delta_kept;
+mod gguf;
 mod model_folder;
 mod output;
 mod safetensors;
@@ -15,7 +18,9 @@ mod tensors;
 pub use self::coreml::{
     CoreMlOptions, CoreMlPackage, CoreMlProgram, DeploymentTarget, InputLengths, coreml, coreml_program,
 };
-pub use self::model_folder::ModelFolder;
+pub use self::delta_kept::{DeltaKept, LayerDelta};
+pub use self::gguf::Gguf;
+pub use self::model_folder::{ByteSize, MAX_SHARD_SIZE, ModelFolder};
 pub use self::output::Written;
 pub use self::safetensors::{SafetensorsFile, safetensors, safetensors_len};
 pub use self::target::{Fidelity, Inspect, PreparedOutput, StateFidelity, Target, WriteJob, no_inspection};

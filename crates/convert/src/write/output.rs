@@ -7,6 +7,7 @@ use mert_checkpoint::Source;
 use mert_fs::FsError;
 use serde::Serialize;
 
+use super::delta_kept::DeltaKept;
 use super::target::Fidelity;
 use crate::Result;
 use crate::plan::{ConfigOrigin, Plan};
@@ -18,6 +19,9 @@ pub struct Written {
     pub bytes: u64,
     /// The SHA-256 of the checkpoint, in hexadecimal.
     pub source_sha256: String,
+    /// What the weights have of the changes of the adapter that was merged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delta_kept: Option<DeltaKept>,
     /// How close the written model is to its checkpoint, if it was measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fidelity: Option<Fidelity>,
@@ -35,7 +39,14 @@ pub(super) fn refuse_input_as_output(plan: &Plan, source: &Source, output: &Path
         ConfigOrigin::File(path) => Some(path),
         ConfigOrigin::Cfg { .. } | ConfigOrigin::Inferred { .. } => None,
     };
-    if source.files.iter().chain(config).chain(&source.preprocessor_files).any(|file| same(file)) {
+    if source
+        .files
+        .iter()
+        .chain(config)
+        .chain(&source.preprocessor_files)
+        .chain(&source.adapter_files())
+        .any(|file| same(file))
+    {
         return Err(FsError::OutputIsInput { path: output }.into());
     }
     Ok(())

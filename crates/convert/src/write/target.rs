@@ -26,6 +26,11 @@ pub trait Target {
         Ok(requested.unwrap_or(Layout::Mlx))
     }
 
+    /// The usual number of values that share a scale in layers quantized to `bits` bits; `None` for MLX's.
+    fn group_size(&self, _bits: usize) -> Option<usize> {
+        None
+    }
+
     /// Refuses options of a plan that the target cannot express.
     ///
     /// # Errors
@@ -34,7 +39,15 @@ pub trait Target {
         Ok(())
     }
 
-    /// Prepares the output of a plan, without reading weights.
+    /// The plan with the tensors in the form in which this target stores them.
+    ///
+    /// # Errors
+    /// [`ConvertError`] if the target cannot express an encoding.
+    fn refine(&self, plan: Plan) -> Result<Plan> {
+        Ok(plan)
+    }
+
+    /// Prepares the output of a plan that [`Target::refine`] returned, without reading weights.
     ///
     /// # Errors
     /// [`ConvertError`] if the target cannot express the model.

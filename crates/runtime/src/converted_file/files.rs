@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
-use mert_arch::{Metadata, WEIGHT_FILES, json_from_text, printable_line, text_from_bytes};
+use mert_arch::{Metadata, TARGET_KEY, WEIGHT_FILES, json_from_text, printable_line, text_from_bytes};
 use serde_json::Value;
 
 use super::safetensors_file::{SafetensorsFile, StoredInfo};
@@ -64,12 +64,19 @@ impl ModelFiles {
         Ok(ModelFiles { path, files })
     }
 
-    /// The metadata that mert-convert wrote into the weights: of every shard the same.
+    /// Whether mert-convert wrote any of the files, for this toolkit or another program.
+    pub(super) fn are_converted(&self) -> bool {
+        self.files.iter().any(is_converted)
+    }
+
+    /// The metadata that mert-convert wrote into the weights: the same in every shard that has it.
     ///
     /// # Errors
     /// [`Error::Metadata`] naming the file.
     pub(super) fn metadata(&self) -> Result<Metadata, Error> {
-        let mut read = self.files.iter().map(|file| {
+        let none_is_converted = !self.are_converted();
+        let described = self.files.iter().filter(|file| none_is_converted || is_converted(file));
+        let mut read = described.map(|file| {
             let metadata = Metadata::from_lookup(|key| file.metadata.get(key).map(String::as_str));
             metadata.map(|metadata| (file, metadata)).map_err(|source| Error::metadata(file.path(), source))
         });
@@ -95,6 +102,11 @@ impl ModelFiles {
         let named = files.flat_map(|(i, file)| file.tensors.iter().map(move |(name, info)| (name.as_str(), (i, info))));
         named.collect()
     }
+}
+
+/// Whether a file has the metadata of mert-convert.
+fn is_converted(file: &SafetensorsFile) -> bool {
+    ["layout", TARGET_KEY].iter().any(|key| file.metadata.contains_key(*key))
 }
 
 /// The weights of a folder; a file as it is.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use mert_arch::{
     CONFIG_FILE, Config, Dtype, Layout, Metadata, PREPROCESSOR_FILES, Preprocessor, PreprocessorConfig,
-    QuantizationConfig, Role, TARGET_KEY,
+    QuantizationConfig, Role,
 };
 use safetensors::Dtype as SafetensorsDtype;
 
@@ -31,8 +31,7 @@ impl MlxFolder {
     pub(super) fn describe(files: &ModelFiles) -> Result<Option<Self>, Error> {
         let folder = files.path.parent().unwrap_or(Path::new(""));
         let path = folder.join(CONFIG_FILE);
-        let is_ours = |key: &str| matches!(key, "layout" | TARGET_KEY);
-        if files.files.iter().any(|file| file.metadata.keys().any(|key| is_ours(key))) || !path.is_file() {
+        if files.are_converted() || !path.is_file() {
             return Ok(None);
         }
         let value = read_json(&path)?;
@@ -58,6 +57,8 @@ impl MlxFolder {
             preprocessor_origin: Some(origin),
             final_proj: stored.get("final_proj.bias").and_then(|(_, info)| info.shape.first().copied()),
             source_sha256: String::new(),
+            adapter: None,
+            adapter_sha256: None,
             license: None,
             generator: "MLX".into(),
         };

@@ -2,16 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use candle_core::{Device, Tensor};
+use candle_core::Device;
 use mert_arch::{Dtype, Metadata, TensorSpec};
 use mert_runtime::{ConvertedFile, DeviceKind, Model};
-use ndarray::{ArrayView3, Axis};
+use ndarray::ArrayView3;
 
 use super::coreml::is_package;
+use super::gguf::{gguf_encoding, is_gguf};
+use super::runtime_model::{encoder_norm, hidden_states, run_isolated};
 use super::stored_weights::StoredWeights;
-use super::{
-    Candidate, ComputeOptions, EncoderNorm, HiddenStates, Output, PackageOptions, RunIsolated, StoredWeight, to_array,
-};
+use super::{Candidate, ComputeOptions, EncoderNorm, HiddenStates, Output, PackageOptions, RunIsolated, StoredWeight};
 use crate::{ModelEncoding, Result, VerifyError};
 
 /// A converted file, run by `mert-runtime`.
@@ -23,7 +23,7 @@ pub(super) struct SafetensorsFile {
 }
 
 impl SafetensorsFile {
-    /// Opens and loads a converted file, or the `model.safetensors` in a folder.
+    /// Opens and loads a converted file, or the weights in a folder.
     ///
     /// # Errors
     /// [`VerifyError::Runtime`] for a file that is not a converted one or a device that is not available,
@@ -40,7 +40,8 @@ impl SafetensorsFile {
     }
 }
 
-/// Finds the converted file that a model argument names: the file itself, or `model.safetensors` in a folder.
+/// Finds the converted weights that a model argument names: the file itself, or in a folder `model.safetensors` or the index
+/// of its shards.
 ///
 /// # Errors
 /// [`VerifyError::Options`] for a Core ML package, and for a folder without such a file.
@@ -56,19 +57,21 @@ pub fn converted_file(path: &Path) -> Result<PathBuf> {
     if !path.is_dir() {
         return Ok(path.to_path_buf());
     }
-    let file = path.join("model.safetensors");
-    if !file.exists() {
+    let files = ["model.safetensors", "model.safetensors.index.json"].map(|name| path.join(name));
+    files.into_iter().find(|file| file.exists()).ok_or_else(|| {
         let reason = "it has no model.safetensors; convert a checkpoint with mert-convert first";
-        return Err(VerifyError::options(path, reason));
-    }
-    Ok(file)
+        VerifyError::options(path, reason)
+    })
 }
 
 /// The encoding of a converted model's weights, according to its metadata.
 ///
 /// # Errors
-/// As for [`converted_file`], and [`VerifyError::Runtime`] for a file that is not a converted one.
+/// As for [`converted_file`], and [`VerifyError::Runtime`] or [`VerifyError::Gguf`] for a file that is not a converted one.
 pub fn converted_encoding(path: &Path) -> Result<ModelEncoding> {
+    if is_gguf(path) {
+        return gguf_encoding(path);
+    }
     Ok(ModelEncoding::of(ConvertedFile::open(&converted_file(path)?)?.metadata()))
 }
 
@@ -107,13 +110,7 @@ impl Candidate for SafetensorsFile {
     }
 
     fn encoder_norm(&self) -> Result<Option<EncoderNorm>> {
-        let config = &self.metadata().config;
-        if !config.do_stable_layer_norm {
-            return Ok(None);
-        }
-        let weights = self.file.var_builder(Dtype::F32, &Device::Cpu);
-        let read = |name: &str| weights.get(config.hidden_size, &format!("encoder.layer_norm.{name}"))?.to_vec1();
-        Ok(Some(EncoderNorm { gain: read("weight")?, bias: read("bias")?, eps: config.layer_norm_eps }))
+        encoder_norm(&self.metadata().config, &self.file.var_builder(Dtype::F32, &Device::Cpu))
     }
 
     fn check_lengths(&self, _: &[usize]) -> Result<Option<String>> {
@@ -131,28 +128,6 @@ impl Candidate for SafetensorsFile {
 
 impl RunIsolated for SafetensorsFile {
     fn run_isolated(&self, input_values: &[f32], reference: ArrayView3<f32>, wanted: &[usize]) -> Result<HiddenStates> {
-        let model = &self.model;
-        let (available, _, width) = reference.dim();
-        let mut states = HiddenStates::new();
-        for &index in wanted {
-            if index == 0 {
-                states.extend(hidden_states(model, input_values, &[0])?);
-            } else if index <= available && width == model.config().hidden_size {
-                let previous = reference.index_axis(Axis(0), index - 1);
-                let values: Vec<f32> = previous.iter().copied().collect();
-                let previous = Tensor::from_vec(values, (1, previous.nrows(), width), &Device::Cpu)?;
-                states.insert(index, to_array(&model.hidden_state_from_previous(index, &previous)?)?);
-            }
-        }
-        Ok(states)
+        run_isolated(&self.model, input_values, reference, wanted)
     }
-}
-
-/// Runs a model on a clip and returns the hidden states `wanted`.
-///
-/// # Errors
-/// [`VerifyError::Runtime`] for an input that the model refuses.
-pub fn hidden_states(model: &Model, input_values: &[f32], wanted: &[usize]) -> Result<HiddenStates> {
-    let states = model.hidden_states(input_values, wanted)?;
-    wanted.iter().zip(states).map(|(&index, state)| Ok((index, to_array(&state)?))).collect()
 }

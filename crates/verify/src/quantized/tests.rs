@@ -17,10 +17,10 @@ fn inputs() -> Vec<f32> {
             let value = match row % 8 {
                 0 => noise,
                 1 => noise.powi(3),
-                2 => -noise.abs() / 64.0,
+                2 => -noise.abs() / 64.0 - 1.0,
                 3 => noise.abs() / 64.0 + 1.0,
                 4 => noise * if column % 96 == 5 { 8.0 } else { 1.0 } / 8.0,
-                5 => 0.375,
+                5 => 0.375 * (1.0 + (column / 16) as f64 / 512.0),
                 6 => 0.0,
                 _ => (state >> 60) as f64 / 8.0,
             };

@@ -46,6 +46,11 @@ impl Tolerance {
         Tolerance::named(&format!("{encoding} weights"), limits.rounded())
     }
 
+    /// The tolerance under the name of another form, which is as precise.
+    pub(crate) fn named_after(self, form: &str) -> Self {
+        Tolerance { name: form.to_string(), ..self }
+    }
+
     /// The tolerance of weights in a form of which no limits were measured: the floor of the pooled cosine, and of the others
     /// what an error of that size leaves.
     pub(crate) fn compressed(form: &str) -> Self {

@@ -6,7 +6,7 @@ use anyhow::bail;
 use clap::{Args, ValueEnum};
 use mert_arch::{Dtype, LayerSelection};
 use mert_runtime::{DeviceKind, Model};
-use mert_verify::npz;
+use mert_verify::{ModelEncoding, npz};
 use serde_json::json;
 
 use super::measure::{Row, Workload};
@@ -105,10 +105,10 @@ impl BenchArgs {
     }
 
     /// The result as JSON.
-    pub(super) fn document(&self, rows: &[Row]) -> serde_json::Value {
+    pub(super) fn document(&self, weights: &ModelEncoding, rows: &[Row]) -> serde_json::Value {
         json!({
             "model": self.model, "layers": self.layers.to_string(), "device": self.compute.device.name(),
-            "dtype": self.compute.dtype(), "rows": rows,
+            "weights": weights.to_string(), "dtype": self.compute.dtype(), "rows": rows,
         })
     }
 }

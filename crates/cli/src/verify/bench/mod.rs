@@ -10,6 +10,7 @@ mod table;
 use mert_cli::hub::Messages;
 use mert_cli::terminal::{Exit, print};
 use mert_runtime::{ConvertedFile, Model};
+use mert_verify::ModelEncoding;
 use mert_verify::candidate::converted_file;
 use mert_verify::fixture::Fixture;
 
@@ -34,7 +35,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<Exit> {
     let model = Model::from_file(&file, args.compute.dtype(), &device)?;
     let workloads = args.workloads(&model)?;
     let threads = args.threads();
-    let mut bench = Bench::new(args, &model);
+    let mut bench = Bench::new(args, &model, ModelEncoding::of(file.metadata()));
     let peer = args.against.map(|Peer::Tch| PeerModel::load(&file)).transpose()?;
     // A model that copies its weights no longer needs the file.
     drop(file);
@@ -56,9 +57,9 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<Exit> {
         }
     }
     if args.json {
-        print(&(serde_json::to_string_pretty(&args.document(bench.rows()))? + "\n"))?;
+        print(&(serde_json::to_string_pretty(&bench.document())? + "\n"))?;
     } else {
-        print(&table::describe(args, bench.rows()))?;
+        print(&bench.table())?;
     }
     Ok(Exit::Success)
 }

@@ -2,30 +2,38 @@
 
 use mert_cli::terminal::{print, say};
 use mert_runtime::Model;
+use mert_verify::ModelEncoding;
 
 use super::args::BenchArgs;
 use super::measure::{
     AGREEMENT, Engine, FmaPeak, MemoryWatch, RelativeTime, Row, RuntimeEngine, Workload, interleaved, nmse_between,
 };
-use super::stdin;
+use super::{stdin, table};
 
 /// A benchmark in progress.
 pub(super) struct Bench<'a> {
     args: &'a BenchArgs,
     model: &'a Model,
+    /// The encoding of the model's weights.
+    weights: ModelEncoding,
     /// The arithmetic peaks, measured once for each number of threads.
     peaks: Vec<(usize, Option<FmaPeak>)>,
     rows: Vec<Row>,
 }
 
 impl<'a> Bench<'a> {
-    pub(super) fn new(args: &'a BenchArgs, model: &'a Model) -> Self {
-        Bench { args, model, peaks: Vec::new(), rows: Vec::new() }
+    pub(super) fn new(args: &'a BenchArgs, model: &'a Model, weights: ModelEncoding) -> Self {
+        Bench { args, model, weights, peaks: Vec::new(), rows: Vec::new() }
     }
 
-    /// The rows so far.
-    pub(super) fn rows(&self) -> &[Row] {
-        &self.rows
+    /// The rows so far as a table.
+    pub(super) fn table(&self) -> String {
+        table::describe(self.args, &self.weights, &self.rows)
+    }
+
+    /// The rows so far as JSON.
+    pub(super) fn document(&self) -> serde_json::Value {
+        self.args.document(&self.weights, &self.rows)
     }
 
     /// Measures the runtime alone.
@@ -62,7 +70,7 @@ impl<'a> Bench<'a> {
         let watch = MemoryWatch::start();
         let Some(times) = stdin::time(&engine)? else { return Ok(()) };
         let row = Row::new(&engine, workload, threads, times).with_peak(peak);
-        let document = self.args.document(&[Row { peak_memory: watch.peak(), ..row }]);
+        let document = self.args.document(&self.weights, &[Row { peak_memory: watch.peak(), ..row }]);
         Ok(print(&(document.to_string() + "\n"))?)
     }
 

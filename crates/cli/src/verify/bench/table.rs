@@ -1,12 +1,13 @@
 //! The result of a benchmark as a table for the terminal.
 
 use comfy_table::{CellAlignment, Table, presets};
+use mert_verify::ModelEncoding;
 
 use super::args::BenchArgs;
 use super::measure::{MemoryScope, PeakMemory, Row};
 
 /// Renders the rows as a table, with the settings that all rows share above and notes on the columns below.
-pub(super) fn describe(args: &BenchArgs, rows: &[Row]) -> String {
+pub(super) fn describe(args: &BenchArgs, weights: &ModelEncoding, rows: &[Row]) -> String {
     let [first, ..] = rows else { return String::new() };
     let columns: Vec<(&str, Column)> = columns(args, rows);
     let mut table = Table::new();
@@ -20,7 +21,7 @@ pub(super) fn describe(args: &BenchArgs, rows: &[Row]) -> String {
 
     let batch = if first.batch > 1 { format!("{} windows in a run, ", first.batch) } else { String::new() };
     let mut text = format!(
-        "{}, hidden states {}, {} on {}, {batch}{} {} after one that is not counted\n{table}\n",
+        "{}, hidden states {}, {weights} weights, {} on {}, {batch}{} {} after one that is not counted\n{table}\n",
         first.engine,
         args.layers,
         args.compute.dtype(),

@@ -89,9 +89,15 @@ fn e4m3_scale(float: Dtype, scale: f32) -> Result<(u8, f32), &'static str> {
 }
 
 /// The value of the E4M3 float in a byte without a sign: 4 bits of exponent with a bias of 7, then 3 of fraction.
-fn e4m3_value(byte: u8) -> f32 {
+pub(super) fn e4m3_value(byte: u8) -> f32 {
     let (exponent, fraction) = (i32::from(byte >> 3), f32::from(byte & 7));
     if exponent == 0 { fraction / 512.0 } else { (1.0 + fraction / 8.0) * 2f32.powi(exponent - 7) }
+}
+
+/// The value of an E2M1 code: a sign, 2 bits of exponent and one of fraction.
+pub(super) fn e2m1_value(code: u8) -> f32 {
+    let size = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0][usize::from(code & 7)];
+    if code & 8 == 0 { size } else { -size }
 }
 
 /// The E2M1 code nearest to a finite value: of the magnitudes 0, 0.5, 1, 1.5, 2, 3, 4, 6 the smaller one on a tie, and the

@@ -3,9 +3,11 @@
 //! - this file: the transform, on whole rows, and its checks.
 //! - `affine.rs`: the mode `affine`, a scale and a bias for each group.
 //! - `microscaling.rs`: the modes `mxfp4`, `mxfp8` and `nvfp4`, codes that are small floats.
+//! - `decode.rs`: the values that a reader gets of quantized rows.
 //! - `pack.rs`: the bits of the codes in the packed weight.
 
 mod affine;
+mod decode;
 mod microscaling;
 mod pack;
 #[cfg(test)]

@@ -2,12 +2,15 @@
 //! start at a multiple of 64 and are little-endian.
 //!
 //! The format is that of coremltools'
-//! [`StorageFormat.hpp`](https://github.com/apple/coremltools/blob/main/mlmodel/src/MILBlob/Blob/StorageFormat.hpp).
+//! [`StorageFormat.hpp`](https://github.com/apple/coremltools/blob/main/mlmodel/src/MILBlob/Blob/StorageFormat.hpp) and
+//! [`BlobDataType.hpp`](https://github.com/apple/coremltools/blob/main/mlmodel/src/MILBlob/Blob/BlobDataType.hpp).
 
 use std::sync::Arc;
 
 use mert_arch::Dtype;
 
+use super::graph::Dim;
+use super::proto::DataType;
 use crate::plan::Step;
 use crate::write::tensors::OutputTensor;
 
@@ -30,35 +33,91 @@ pub(super) struct Blob<'p> {
     pub(super) step: &'p Step,
     /// The stored rows of the tensor, if not all of them once.
     pub(super) rows: Option<Arc<[usize]>>,
-    /// The stored element type.
+    /// The stored float type.
     pub(super) stored: Dtype,
+    /// The records: one, or those of the parts of a compressed weight.
+    pub(super) records: Vec<Record>,
+}
+
+/// The bytes of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Content {
+    /// The output of this index of the weight's step.
+    Output(usize),
+    /// Zeros, which a part of a file is that is not written.
+    Zeros,
+}
+
+/// A tensor in the blob file.
+#[derive(Debug, Clone)]
+pub(super) struct Record {
     /// The position of the record.
-    pub(super) record: usize,
+    pub(super) position: usize,
+    content: Content,
+    /// The number of the type (`BlobDataType`).
+    blob_type: u32,
+    bytes: usize,
+    /// The number of bits of the last byte that no element takes.
+    padding: usize,
+}
+
+impl Record {
+    /// The record at `position` of a tensor of this type.
+    pub(super) fn new(position: usize, data_type: DataType, dims: &[Dim], content: Content) -> Self {
+        let (blob_type, bits) = blob_type(data_type);
+        let extent = |dim: &Dim| if let Dim::Fixed(extent) = dim { *extent } else { 0 };
+        let used = dims.iter().map(extent).product::<usize>() * bits;
+        let bytes = used.div_ceil(8);
+        Record { position, content, blob_type, bytes, padding: bytes * 8 - used }
+    }
+
+    fn data(&self) -> usize {
+        self.position + RECORD_LEN
+    }
+
+    /// The position of the next record.
+    pub(super) fn end(&self) -> usize {
+        (self.data() + self.bytes).next_multiple_of(ALIGNMENT)
+    }
+
+    /// The bytes of the record.
+    pub(super) fn encode(&self) -> [u8; RECORD_LEN] {
+        let mut record = [0; RECORD_LEN];
+        record[0..4].copy_from_slice(&SENTINEL.to_le_bytes());
+        record[4..8].copy_from_slice(&self.blob_type.to_le_bytes());
+        record[8..16].copy_from_slice(&(self.bytes as u64).to_le_bytes());
+        record[16..24].copy_from_slice(&(self.data() as u64).to_le_bytes());
+        record[24..32].copy_from_slice(&(self.padding as u64).to_le_bytes());
+        record
+    }
+}
+
+/// The number of a type in records and the number of bits of an element. Other types are not in the file.
+fn blob_type(data_type: DataType) -> (u32, usize) {
+    match data_type {
+        DataType::Float16 => (1, 16),
+        DataType::Float32 => (2, 32),
+        DataType::Uint8 => (3, 8),
+        DataType::Int8 => (4, 8),
+        DataType::Int4 => (8, 4),
+        DataType::Uint4 => (11, 4),
+        DataType::Uint6 => (13, 6),
+        DataType::Int32 => (14, 32),
+        DataType::Uint32 => (15, 32),
+        DataType::Unused | DataType::Bool | DataType::String => (0, 0),
+    }
 }
 
 impl<'p> Blob<'p> {
-    /// The position of the next record.
-    pub(super) fn end(&self) -> usize {
-        (self.record + RECORD_LEN + self.tensor().byte_len()).next_multiple_of(ALIGNMENT)
-    }
-
-    /// The tensor and its position in the file.
+    /// The tensor and the positions of its parts in the file.
     pub(super) fn tensor(&self) -> OutputTensor<'p> {
-        let rows = self.rows.clone();
-        OutputTensor { step: self.step, rows, stored: self.stored, offsets: vec![self.record + RECORD_LEN] }
-    }
-
-    /// The tensor's record.
-    pub(super) fn record(&self) -> [u8; RECORD_LEN] {
-        // F16 = 1, F32 = 2 (`BlobDataType`); bfloat16 has none that MIL could refer to.
-        let dtype: u32 = if self.stored == Dtype::F32 { 2 } else { 1 };
-        let tensor = self.tensor();
-        let mut record = [0; RECORD_LEN];
-        record[0..4].copy_from_slice(&SENTINEL.to_le_bytes());
-        record[4..8].copy_from_slice(&dtype.to_le_bytes());
-        record[8..16].copy_from_slice(&(tensor.byte_len() as u64).to_le_bytes());
-        record[16..24].copy_from_slice(&((self.record + RECORD_LEN) as u64).to_le_bytes());
-        record
+        let mut offsets = vec![0; self.step.outputs.len()];
+        for record in &self.records {
+            if let Content::Output(output) = record.content {
+                offsets[output] = record.data();
+            }
+        }
+        OutputTensor { step: self.step, rows: self.rows.clone(), stored: self.stored, offsets }
     }
 }
 

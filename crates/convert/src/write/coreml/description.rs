@@ -84,6 +84,9 @@ pub(super) fn metadata(plan: &Plan, layers: &[usize], source_sha256: String) -> 
     // These describe Conv1d weights in a safetensors file; a package has only one layout.
     user_defined.remove("layout");
     user_defined.remove("format");
+    if let Some(compression) = &plan.compression {
+        user_defined.insert("compression".into(), compression.to_string());
+    }
     user_defined.insert("hidden_states".into(), list(layers));
     user_defined.insert("sample_rate".into(), written.preprocessor.sampling_rate.to_string());
     user_defined.insert("layer_guide".into(), layer_guide(config, layers));

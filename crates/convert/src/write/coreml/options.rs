@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use mert_arch::{Config, LayerSelection};
 
+use crate::plan::{Compression, CompressionScheme};
 use crate::{ConvertError, Result};
 
 /// The choices for a package apart from the plan.
@@ -195,6 +196,17 @@ impl DeploymentTarget {
             DeploymentTarget::Ios16 => "CoreML6",
             DeploymentTarget::Ios17 => "CoreML7",
             DeploymentTarget::Ios18 => "CoreML8",
+        }
+    }
+
+    /// The oldest system that has compressed weights of this form.
+    pub(super) const fn with_compression(compression: &Compression) -> DeploymentTarget {
+        match compression.scheme {
+            CompressionScheme::Palettize(_) => DeploymentTarget::Ios16,
+            CompressionScheme::Linear(codes) if codes.bits() == 8 && compression.block_size.is_none() => {
+                DeploymentTarget::Ios16
+            }
+            CompressionScheme::Linear(_) => DeploymentTarget::Ios18,
         }
     }
 

@@ -16,9 +16,10 @@ use super::inline::InlineWeight;
 use super::options::CoreMlOptions;
 use super::program::{CoreMlProgram, coreml_program};
 use crate::plan::{Plan, PlanOptions, Step};
+use crate::write::delta_kept::check_delta_kept;
 use crate::write::output::{Written, refuse_input_as_output};
 use crate::write::target::{PreparedOutput, Target, WriteJob, no_inspection};
-use crate::write::tensors::{OutputFile, write_tensors_and_hash};
+use crate::write::tensors::{OutputFile, WrittenTensors, write_tensors_and_hash};
 use crate::{ConvertError, Result};
 
 /// The kind of folder that may be replaced, for messages.
@@ -120,8 +121,9 @@ fn write(program: &CoreMlProgram<'_>, job: &WriteJob<'_>) -> Result<Written> {
         write_weights(program, source, &target, on_step)
     })
     .map_err(|source| FsError::write(output, source))?;
-    let source_sha256 = written?;
+    let WrittenTensors { source_sha256, delta_kept } = written?;
     program.plan.check_source(&source_sha256)?;
+    check_delta_kept(program.plan, delta_kept.as_ref())?;
     file.sync_all().map_err(|source| FsError::write(output, source))?;
 
     let inline = |weight: &InlineWeight<'_>| weight.value(source).inspect(|_| on_step(weight.tensor.step));
@@ -136,27 +138,28 @@ fn write(program: &CoreMlProgram<'_>, job: &WriteJob<'_>) -> Result<Written> {
     let weight_bytes = file.metadata().map_err(|source| FsError::write(output, source))?.len();
     let fidelity = job.inspect(folder.temporary_path())?;
     folder.commit()?;
-    Ok(Written { bytes: weight_bytes + (encoded.len() + manifest.len()) as u64, source_sha256, fidelity })
+    Ok(Written { bytes: weight_bytes + (encoded.len() + manifest.len()) as u64, source_sha256, fidelity, delta_kept })
 }
 
-/// Writes `weight.bin` and returns the checkpoint's SHA-256.
+/// Writes `weight.bin`.
 fn write_weights(
     program: &CoreMlProgram<'_>,
     source: &Source,
     target: &OutputFile<'_>,
     on_step: &(dyn Fn(&Step) + Sync),
-) -> Result<String> {
+) -> Result<WrittenTensors> {
     let tensors: Vec<_> = program.blobs().iter().map(|blob| blob.tensor()).collect();
-    let header = blob::header(tensors.len());
+    let records = || program.blobs().iter().flat_map(|blob| &blob.records);
+    let header = blob::header(records().count());
     target.write_at(&header, 0)?;
-    for blob in program.blobs() {
-        target.write_at(&blob.record(), blob.record)?;
+    for record in records() {
+        target.write_at(&record.encode(), record.position)?;
     }
-    let source_sha256 = write_tensors_and_hash(&tensors, source, target, on_step)?;
+    let written_tensors = write_tensors_and_hash(&tensors, source, target, on_step)?;
     let written = target.reopen()?;
     let has = |bytes: &[u8], offset: usize| bytes_at(&written, offset, bytes.len()) == Some(bytes);
-    if has(&header, 0) && program.blobs().iter().all(|blob| has(&blob.record(), blob.record)) {
-        return Ok(source_sha256);
+    if has(&header, 0) && records().all(|record| has(&record.encode(), record.position)) {
+        return Ok(written_tensors);
     }
     Err(ConvertError::read_back(target.output, "a record of weight.bin differs"))
 }

@@ -44,7 +44,19 @@ pub fn coreml_program<'p>(plan: &'p Plan, options: &CoreMlOptions) -> Result<Cor
         return Err(ConvertError::core_ml("its weights are in PyTorch's order; leave --layout out"));
     }
     if plan.quantization.is_some() {
-        return Err(ConvertError::core_ml("MLX's quantization has no counterpart there; leave --quantize out"));
+        return Err(ConvertError::core_ml(
+            "MLX's codes have no exact counterpart there; give --compress, such as int8 or int4, in place of --quantize",
+        ));
+    }
+    if let Some(compression) = &plan.compression {
+        let needed = DeploymentTarget::with_compression(compression);
+        if options.minimum_deployment < needed {
+            return Err(ConvertError::core_ml(format!(
+                "weights in {compression} need {needed} or later, and {} is the oldest system that it must run on; give \
+                 --minimum-deployment {needed}",
+                options.minimum_deployment
+            )));
+        }
     }
     let samples = options.lengths.in_samples(config, plan.preprocessor.preprocessor.sampling_rate)?;
     let layers =
@@ -86,6 +98,11 @@ impl<'p> CoreMlProgram<'p> {
     /// The number of tensors of the checkpoint that the requested hidden states depend on.
     pub fn tensor_count(&self) -> usize {
         self.blobs().len() + self.inline().len()
+    }
+
+    /// The number of them that are compressed.
+    pub fn compressed_count(&self) -> usize {
+        self.blobs().iter().filter(|blob| blob.records.len() > 1).count()
     }
 
     /// The number of bytes of these tensors.

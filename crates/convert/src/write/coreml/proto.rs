@@ -156,11 +156,13 @@ pub(super) struct Argument {
     pub(super) arguments: Vec<Binding>,
 }
 
-/// A reference to a value by its name. (The format's inline values are not used.)
+/// A reference to a value by its name, or a value in its place: one of the two.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Binding {
     #[prost(string, optional, tag = "1")]
     pub(super) name: Option<String>,
+    #[prost(message, optional, tag = "2")]
+    pub(super) value: Option<Value>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -196,7 +198,13 @@ pub(super) enum DataType {
     String = 2,
     Float16 = 10,
     Float32 = 11,
+    Int8 = 21,
     Int32 = 23,
+    Int4 = 25,
+    Uint8 = 31,
+    Uint32 = 33,
+    Uint4 = 35,
+    Uint6 = 38,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
@@ -271,7 +279,7 @@ pub(super) enum TensorValues {
     Bools(Bools),
     #[prost(message, tag = "4")]
     Strings(Strings),
-    /// The bytes of float16 values, little-endian.
+    /// The bytes of float16 and uint32 values, little-endian.
     #[prost(message, tag = "7")]
     Bytes(Bytes),
 }

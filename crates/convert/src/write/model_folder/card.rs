@@ -40,6 +40,7 @@ pub(super) fn text(plan: &Plan, written: &Written) -> String {
         known.map_or("unknown: that of the checkpoint applies".to_string(), |known| known.license.to_string());
     let _ = writeln!(text, "| licence | {licence} |");
     let _ = writeln!(text, "| checkpoint, SHA-256 | `{}` |", written.source_sha256);
+    text += &adapter(plan, written);
     let _ = writeln!(text, "| made with | {GENERATOR} |");
     let _ = writeln!(text, "| weights | {:.1} MB |\n", plan.byte_len() as f64 / 1e6);
     text += &encodings(plan);
@@ -47,6 +48,22 @@ pub(super) fn text(plan: &Plan, written: &Written) -> String {
         Some(fidelity) => measured(fidelity),
         None => "## Fidelity\n\nNot measured. `mert-verify` compares the hidden states with the checkpoint's.\n".into(),
     };
+    text
+}
+
+/// The adapter that was merged, and what the weights have of its changes.
+fn adapter(plan: &Plan, written: &Written) -> String {
+    let Some(adapter) = &plan.adapter else { return String::new() };
+    let sha256 = adapter.sha256.as_ref().map(|sha256| format!(", SHA-256 `{sha256}`")).unwrap_or_default();
+    let mut text = format!("| adapter merged | {}{sha256} |\n", adapter.name);
+    if let Some(kept) = &written.delta_kept {
+        let (minimum, median, layers) = (kept.minimum, kept.median, kept.layers.len());
+        let worst = kept.layers.first().map_or("", |layer| &layer.name);
+        let _ = writeln!(
+            text,
+            "| of the adapter's change, stored | at least {minimum:.3} (`{worst}`), median {median:.3}, {layers} layers |"
+        );
+    }
     text
 }
 

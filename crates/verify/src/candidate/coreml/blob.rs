@@ -7,7 +7,7 @@ use std::path::Path;
 
 use half::f16;
 
-use super::types::{Element, Type};
+use super::types::{Code, Element, Type};
 
 /// The file `weight.bin`.
 pub(super) struct BlobFile {
@@ -19,13 +19,17 @@ pub(super) struct BlobFile {
 const ALIGNMENT: usize = 64;
 const SENTINEL: u32 = 0xDEAD_BEEF;
 
+fn at_record(offset: u64, reason: &str) -> String {
+    format!("its record in weight.bin, at {offset}, {reason}")
+}
+
 impl BlobFile {
     pub(super) fn open(path: &Path) -> Result<Self, String> {
         let bytes = std::fs::read(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
         BlobFile::new(bytes)
     }
 
-    fn new(bytes: Vec<u8>) -> Result<Self, String> {
+    pub(super) fn new(bytes: Vec<u8>) -> Result<Self, String> {
         let file = BlobFile { bytes, read: BTreeMap::new() };
         let version = file.u32_at(4).filter(|_| file.bytes.len() >= ALIGNMENT);
         if file.bytes.iter().take(ALIGNMENT).skip(8).any(|&byte| byte != 0) {
@@ -40,13 +44,31 @@ impl BlobFile {
 
     /// Reads the f16 or f32 tensor whose record starts at `offset`, widened to f32.
     pub(super) fn read(&mut self, offset: u64, declared: &Type) -> Result<Vec<f32>, String> {
+        Ok(match declared.element {
+            Element::F16 => {
+                let data = self.data(offset, 1, 16, declared)?;
+                data.as_chunks().0.iter().map(|&half| f16::from_le_bytes(half).to_f32()).collect()
+            }
+            Element::F32 => {
+                let data = self.data(offset, 2, 32, declared)?;
+                data.as_chunks().0.iter().map(|&word| f32::from_le_bytes(word)).collect()
+            }
+            other => {
+                let reason = format!("is declared as {}, expected fp16 or fp32", other.name());
+                return Err(at_record(offset, &reason));
+            }
+        })
+    }
+
+    /// Reads the bytes of the packed whole numbers whose record starts at `offset`.
+    pub(super) fn read_packed(&mut self, offset: u64, code: Code, declared: &Type) -> Result<&[u8], String> {
+        self.data(offset, code.blob_type(), code.bits(), declared)
+    }
+
+    /// The bytes of a tensor of elements of `bits` bits each, which its record calls the type `blob_type`.
+    fn data(&mut self, offset: u64, blob_type: u32, bits: usize, declared: &Type) -> Result<&[u8], String> {
         let record = usize::try_from(offset).unwrap_or(usize::MAX);
-        let error = |reason: String| Err(format!("its record in weight.bin, at {offset}, {reason}"));
-        let element_size = match declared.element {
-            Element::F16 => 2,
-            Element::F32 => 4,
-            other => return error(format!("is declared as {}, expected fp16 or fp32", other.name())),
-        };
+        let error = |reason: String| Err(at_record(offset, &reason));
         if record < ALIGNMENT || !record.is_multiple_of(ALIGNMENT) {
             return error(format!("is not at a multiple of {ALIGNMENT} after the header"));
         }
@@ -57,19 +79,26 @@ impl BlobFile {
         if sentinel != SENTINEL {
             return error(format!("starts with {sentinel:#x}, expected {SENTINEL:#x}: there is no record"));
         }
-        let expected_element = if element_size == 2 { 1 } else { 2 };
-        if element != expected_element {
-            return error(format!("holds element type {element}, expected {expected_element} ({declared})"));
+        if element != blob_type {
+            return error(format!("holds element type {element}, expected {blob_type} ({declared})"));
         }
-        let expected_size = (declared.count()? as u64).checked_mul(element_size);
+        let expected_bits = (declared.count()? as u64).checked_mul(bits as u64);
+        let expected_size = expected_bits.map(|bits| bits.div_ceil(8));
         if Some(size) != expected_size {
             return error(format!("holds {size} bytes, but {declared} needs {}", expected_size.unwrap_or_default()));
         }
         if start != offset + ALIGNMENT as u64 {
             return error(format!("says that its data is at {start}, expected directly after the record"));
         }
-        if self.bytes.get(record + 24..record + ALIGNMENT).is_none_or(|rest| rest.iter().any(|&byte| byte != 0)) {
-            return error("has padding bits or reserved fields that are not zero".into());
+        let padding = size * 8 - expected_bits.unwrap_or_default();
+        if self.u64_at(record + 24) != Some(padding) {
+            let found = self.u64_at(record + 24).unwrap_or_default();
+            return error(format!(
+                "says that {found} bits of the last byte are padding, but {declared} leaves {padding}"
+            ));
+        }
+        if self.bytes.get(record + 32..record + ALIGNMENT).is_none_or(|rest| rest.iter().any(|&byte| byte != 0)) {
+            return error("has reserved fields that are not zero".into());
         }
         let range = usize::try_from(start).ok().zip(usize::try_from(start + size).ok());
         let Some(data) = range.and_then(|(start, end)| self.bytes.get(start..end)) else {
@@ -79,14 +108,9 @@ impl BlobFile {
                 self.bytes.len()
             ));
         };
-        let values = if element_size == 2 {
-            data.as_chunks().0.iter().map(|&half| f16::from_le_bytes(half).to_f32()).collect()
-        } else {
-            data.as_chunks().0.iter().map(|&word| f32::from_le_bytes(word)).collect()
-        };
         let start = record + ALIGNMENT;
         self.read.insert(record, (start, start + data.len()));
-        Ok(values)
+        Ok(data)
     }
 
     /// Checks, after all blobs have been read, that they do not overlap, that the header counts them, and that the file
@@ -160,14 +184,15 @@ mod tests {
     fn values_are_read_and_every_fault_of_a_record_is_refused() {
         assert_eq!(read(|_| ()).unwrap(), [1.5, -1.5, 2.5, -2.5]);
         type Fault = (&'static str, fn(&mut Vec<u8>));
-        let faults: [Fault; 13] = [
+        let faults: [Fault; 14] = [
             ("less than its header", |b| b.truncate(40)),
             ("version 3", |b| b[4] = 3),
             ("there is no record", |b| b[64] = 0),
             ("element type 1", |b| b[68] = 1),
             ("holds 12 bytes", |b| b[72] = 12),
             ("directly after the record", |b| b[80] = 64),
-            ("reserved fields", |b| b[88] = 1),
+            ("1 bits of the last byte are padding", |b| b[88] = 1),
+            ("reserved fields", |b| b[96] = 1),
             ("reserved fields", |b| b[127] = 1),
             ("reserved fields", |b| b[63] = 1),
             ("truncated", |b| b.truncate(260)),

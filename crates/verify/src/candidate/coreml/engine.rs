@@ -11,6 +11,7 @@ use ndarray::ArrayD;
 use super::description::{FRAMES, POOLED};
 use super::interpreter::Interpreter;
 use super::program::Program;
+use crate::candidate::compressed::CompressedWeights;
 use crate::candidate::encoder_norm::EncoderNorm;
 use crate::candidate::options::{ComputeUnits, Emulation, PackageOptions};
 use crate::{Result, VerifyError};
@@ -62,6 +63,24 @@ impl Engine {
             Engine::Interpreter(_) => "the interpreter".into(),
             #[cfg(all(target_os = "macos", feature = "coreml"))]
             Engine::CoreMl(_, units) => format!("Core ML, compute units `{units}`"),
+        }
+    }
+
+    /// The forms of the compressed weights; `None` if all weights are floats, or if the program is not readable.
+    pub(super) fn compression(&self) -> Option<CompressedWeights> {
+        match self {
+            Engine::Interpreter(interpreter) => CompressedWeights::new(interpreter.program.encodings.values()),
+            #[cfg(all(target_os = "macos", feature = "coreml"))]
+            Engine::CoreMl(..) => None,
+        }
+    }
+
+    /// The values of the weight of this name `(out, in)` if it is compressed, row by row.
+    pub(super) fn decompressed(&self, name: &str) -> Result<Option<Vec<f32>>, String> {
+        match self {
+            Engine::Interpreter(interpreter) => interpreter.program.decompressed(name),
+            #[cfg(all(target_os = "macos", feature = "coreml"))]
+            Engine::CoreMl(..) => Ok(None),
         }
     }
 

@@ -3,9 +3,10 @@
 //!
 //! [`manifest`] finds the files, [`proto`] and [`blob`] decode them, [`program`] checks what can be checked without
 //! running anything, [`description`] compares it with the interface that the package declares, [`interpreter`] and
-//! [`ops`] run it. Only the operations that converters write for this model are supported; any other is refused.
+//! [`ops`] run it; [`constexpr`] decompresses its weights. Only the operations that converters write for this model are supported; any other is refused.
 
 mod blob;
+mod constexpr;
 #[cfg(all(target_os = "macos", feature = "coreml"))]
 mod core_ml;
 mod description;
@@ -23,7 +24,7 @@ mod value;
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
-use mert_arch::{Dtype, Metadata};
+use mert_arch::{Dtype, Metadata, TensorSpec};
 use ndarray::{ArrayD, Axis, Ix2};
 use prost::Message;
 
@@ -33,7 +34,7 @@ use self::engine::Engine;
 use self::manifest::PackageFiles;
 use self::program::Program;
 use super::options::{ComputeOptions, PackageEngine, PackageOptions};
-use super::{Candidate, EncoderNorm, HiddenStates, Output, RunIsolated};
+use super::{Candidate, CompressedWeights, EncoderNorm, HiddenStates, Output, RunIsolated};
 use crate::{Result, VerifyError};
 
 /// Whether a path is that of a Core ML package, complete or not.
@@ -163,6 +164,21 @@ impl Candidate for Package {
 
     fn runs_on(&self) -> String {
         self.engine.name()
+    }
+
+    fn compression(&self) -> Option<CompressedWeights> {
+        self.engine.compression()
+    }
+
+    fn decompressed(&self, spec: &TensorSpec) -> Result<Option<Vec<f32>>> {
+        let values = self.engine.decompressed(&spec.name).map_err(|reason| self.error(reason))?;
+        let expected: usize = spec.shape.iter().product();
+        match values {
+            Some(values) if values.len() != expected => {
+                Err(self.error(format!("weight `{}` has {} values, expected {expected}", spec.name, values.len())))
+            }
+            values => Ok(values),
+        }
     }
 
     fn arithmetic(&self) -> Dtype {

@@ -7,6 +7,7 @@ use candle_core::Device;
 use prost::Message;
 
 use super::blob::BlobFile;
+use super::constexpr::{self, Weight};
 use super::ops;
 use super::proto::{self, Bound};
 use super::types::Type;
@@ -20,7 +21,10 @@ pub(super) struct Program {
     pub(super) input: (String, Type),
     pub(super) outputs: Vec<String>,
     pub(super) operations: Vec<Operation>,
+    /// The constants, among them the weights that were compressed.
     pub(super) constants: BTreeMap<String, Value>,
+    /// The form in which each compressed weight is stored, such as `int8 per channel`.
+    pub(super) encodings: BTreeMap<String, String>,
 }
 
 /// An operation that computes a value. Operations of kind `const` are in [`Program::constants`].
@@ -67,7 +71,7 @@ impl Program {
             return Err("the block of function `main` has inputs of its own".into());
         }
 
-        let mut constants = BTreeMap::new();
+        let (mut constants, mut encodings) = (BTreeMap::new(), BTreeMap::new());
         let mut operations = Vec::new();
         let mut known: BTreeSet<&str> = BTreeSet::from([input.0.as_str()]);
         for operation in &block.operations {
@@ -75,6 +79,12 @@ impl Program {
             let output = check_form(operation).map_err(at)?;
             if operation.r#type == "const" {
                 constants.insert(output.name.clone(), constant(operation, output, blobs, device).map_err(at)?);
+            } else if constexpr::is_compressed_weight(&operation.r#type) {
+                let Weight { value, encoding } = constexpr::decompress(operation, opset, blobs, device).map_err(at)?;
+                let declared = Type::decode(output.r#type.as_ref()).map_err(at)?;
+                value.check(&declared).map_err(at)?;
+                constants.insert(output.name.clone(), value);
+                encodings.insert(output.name.clone(), encoding);
             } else {
                 operations.push(compute(operation, output, &known, &mut constants, blobs, device).map_err(at)?);
             }
@@ -88,7 +98,7 @@ impl Program {
                 return Err(format!("the block's output `{output}` is computed by no operation"));
             }
         }
-        let mut program = Program { opset, input, outputs: block.outputs.clone(), operations, constants };
+        let mut program = Program { opset, input, outputs: block.outputs.clone(), operations, constants, encodings };
         program.find_last_uses();
         Ok(program)
     }
@@ -102,6 +112,18 @@ impl Program {
             _ => None,
         };
         Some(EncoderNorm { gain: values("gamma")?, bias: values("beta")?, eps })
+    }
+
+    /// The values of the weight of this name if it is compressed, row-major. Identifiers of MIL have no dots.
+    pub(super) fn decompressed(&self, name: &str) -> Result<Option<Vec<f32>>, String> {
+        let name = name.replace('.', "_");
+        match self.constants.get(&name).filter(|_| self.encodings.contains_key(&name)) {
+            Some(Value::Float(_, tensor)) => {
+                let values = tensor.flatten_all().and_then(|flat| flat.to_vec1());
+                values.map(Some).map_err(|e| format!("weight `{name}`: {e}"))
+            }
+            _ => Ok(None),
+        }
     }
 
     fn find_last_uses(&mut self) {
@@ -152,10 +174,8 @@ fn check_form(operation: &proto::Operation) -> Result<&proto::NamedValueType, St
     if !is_identifier(&output.name) {
         return Err("its output's name is not an identifier ([A-Za-z_][A-Za-z0-9_@]*)".into());
     }
-    if operation.r#type.starts_with("constexpr_") {
-        return Err("compressed weights are not supported; on a Mac --engine coreml runs them".into());
-    }
-    if operation.r#type != "const" && !ops::is_supported(&operation.r#type) {
+    let is_constant = operation.r#type == "const" || constexpr::is_compressed_weight(&operation.r#type);
+    if !is_constant && !ops::is_supported(&operation.r#type) {
         return Err("unsupported operation".into());
     }
     if !operation.blocks.is_empty() {

@@ -12,20 +12,49 @@ pub(super) enum Element {
     F16,
     F32,
     I32,
+    /// A whole number of a compressed weight.
+    Code(Code),
+}
+
+/// The types of the whole numbers of compressed weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Code {
+    I4,
+    I8,
+    U1,
+    U2,
+    U3,
+    U4,
+    U6,
+    U8,
+    U32,
 }
 
 impl Element {
     fn decode(number: i32) -> Result<Self, String> {
-        match number {
-            1 => Ok(Element::Bool),
-            2 => Ok(Element::String),
-            10 => Ok(Element::F16),
-            11 => Ok(Element::F32),
-            23 => Ok(Element::I32),
+        Ok(match number {
+            1 => Element::Bool,
+            2 => Element::String,
+            10 => Element::F16,
+            11 => Element::F32,
+            21 => Element::Code(Code::I8),
+            23 => Element::I32,
+            25 => Element::Code(Code::I4),
+            31 => Element::Code(Code::U8),
+            33 => Element::Code(Code::U32),
+            35 => Element::Code(Code::U4),
+            36 => Element::Code(Code::U2),
+            37 => Element::Code(Code::U1),
+            38 => Element::Code(Code::U6),
+            39 => Element::Code(Code::U3),
             other => {
-                Err(format!("element type {other}, expected bool (1), string (2), fp16 (10), fp32 (11) or int32 (23)"))
+                return Err(format!(
+                    "element type {other}, expected bool (1), string (2), fp16 (10), fp32 (11), int32 (23) or, for a \
+                     compressed weight, int8 (21), int4 (25), uint8 (31), uint32 (33), uint4 (35), uint2 (36), uint1 (37), \
+                     uint6 (38) or uint3 (39)"
+                ));
             }
-        }
+        })
     }
 
     /// The name of the type in MIL.
@@ -36,6 +65,55 @@ impl Element {
             Element::F16 => "fp16",
             Element::F32 => "fp32",
             Element::I32 => "int32",
+            Element::Code(code) => code.name(),
+        }
+    }
+}
+
+impl Code {
+    const fn name(self) -> &'static str {
+        match self {
+            Code::I4 => "int4",
+            Code::I8 => "int8",
+            Code::U1 => "uint1",
+            Code::U2 => "uint2",
+            Code::U3 => "uint3",
+            Code::U4 => "uint4",
+            Code::U6 => "uint6",
+            Code::U8 => "uint8",
+            Code::U32 => "uint32",
+        }
+    }
+
+    /// The number of bits.
+    pub(super) const fn bits(self) -> usize {
+        match self {
+            Code::U1 => 1,
+            Code::U2 => 2,
+            Code::U3 => 3,
+            Code::I4 | Code::U4 => 4,
+            Code::U6 => 6,
+            Code::I8 | Code::U8 => 8,
+            Code::U32 => 32,
+        }
+    }
+
+    pub(super) const fn is_signed(self) -> bool {
+        matches!(self, Code::I4 | Code::I8)
+    }
+
+    /// The number of the type in a record of `weight.bin` (`BlobDataType`).
+    pub(super) const fn blob_type(self) -> u32 {
+        match self {
+            Code::U8 => 3,
+            Code::I8 => 4,
+            Code::I4 => 8,
+            Code::U1 => 9,
+            Code::U2 => 10,
+            Code::U4 => 11,
+            Code::U3 => 12,
+            Code::U6 => 13,
+            Code::U32 => 15,
         }
     }
 }

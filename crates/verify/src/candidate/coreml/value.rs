@@ -7,6 +7,15 @@ use super::blob::BlobFile;
 use super::proto::{self, Values};
 use super::types::{Element, Type};
 
+/// Checks that a value is in the package's only file of weights.
+pub(super) fn check_file_name(blob: &proto::BlobFile) -> Result<(), String> {
+    const FILE: &str = "@model_path/weights/weight.bin";
+    if blob.file_name == FILE {
+        return Ok(());
+    }
+    Err(format!("it is in `{}`, expected `{FILE}`", blob.file_name))
+}
+
 /// A value of a running program.
 #[derive(Debug, Clone)]
 pub(super) enum Value {
@@ -104,10 +113,7 @@ impl Value {
         };
         match (&value.immediate, &value.blob_file) {
             (None, Some(blob)) => {
-                const FILE: &str = "@model_path/weights/weight.bin";
-                if blob.file_name != FILE {
-                    return Err(format!("it is in `{}`, expected `{FILE}`", blob.file_name));
-                }
+                check_file_name(blob)?;
                 floats(blobs.read(blob.offset, &declared)?)
             }
             (Some(immediate), None) => {

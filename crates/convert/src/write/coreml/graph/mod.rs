@@ -1,10 +1,12 @@
 //! A program under construction: operations in order, and the weights that they use.
 //!
 //! - this file: the program's state; `operations.rs`: the operations of MIL that the encoder needs.
+//! - `compressed.rs`: weights that are stored in fewer bits.
 //! - `indices.rs`: operations on whole numbers, such as positions of frames.
 //! - `values.rs`: values and constants, and their form in the file.
 //! - `half_factors.rs`: factors as products of half-precision numbers.
 
+mod compressed;
 mod half_factors;
 mod indices;
 mod operations;
@@ -16,7 +18,7 @@ use std::sync::Arc;
 pub(super) use self::operations::Conv;
 pub(super) use self::values::{Dim, Float, Tensor};
 use self::values::{Operand, name_attribute, value_type};
-use super::blob::Blob;
+use super::blob::{Blob, Content, Record};
 use super::inline::{FEWEST_IN_FILE, InlineWeight};
 use super::options::DeploymentTarget;
 use super::proto::{Argument, Binding, BlobFileValue, Block, NamedValueType, Operation, Value, ValueKind, ValueType};
@@ -105,15 +107,20 @@ impl<'p> Graph<'p> {
                 .get_or_insert_with(|| format!("its program needs a weight `{name}`, which the plan does not have"));
             return Tensor { name: identifier(name), dtype, dims: vec![Dim::Unknown; 4] };
         };
-        let blob = Blob { step, rows, stored: dtype.dtype(), record: self.blob_end };
+        if let (Float::F16, None, Some(tensor)) = (dtype, &rows, self.compressed(name, step)) {
+            return tensor;
+        }
+        let mut blob = Blob { step, rows, stored: dtype.dtype(), records: Vec::new() };
         let tensor = blob.tensor();
         let dims: Vec<Dim> = tensor.shape().into_iter().map(Dim::Fixed).collect();
         let value = if tensor.shape().iter().product::<usize>() < FEWEST_IN_FILE {
             self.inline.push(InlineWeight { tensor, operation: self.operations.len() });
             None
         } else {
-            self.blob_end = blob.end();
-            let file = BlobFileValue { file_name: BLOB_FILE.into(), offset: blob.record as u64 };
+            let record = Record::new(self.blob_end, dtype.data_type(), &dims, Content::Output(0));
+            self.blob_end = record.end();
+            let file = BlobFileValue { file_name: BLOB_FILE.into(), offset: record.position as u64 };
+            blob.records.push(record);
             self.blobs.push(blob);
             Some(ValueKind::BlobFile(file))
         };
@@ -168,7 +175,7 @@ impl<'p> Graph<'p> {
                     vec![name]
                 }
             };
-            let arguments = names.into_iter().map(|name| Binding { name: Some(name) }).collect();
+            let arguments = names.into_iter().map(|name| Binding { name: Some(name), value: None }).collect();
             inputs.insert(parameter.to_string(), Argument { arguments });
         }
         let attributes = name_attribute(&result.name);

@@ -79,6 +79,8 @@ pub(super) enum Constant {
     Bools(Vec<bool>),
     Int(i32),
     Ints(Vec<i32>),
+    /// The extents of a tensor, uint32.
+    Extents(Vec<usize>),
     F16(f16),
     F32(f32),
     Text(&'static str),
@@ -95,6 +97,10 @@ impl Constant {
             Constant::Int(value) => (DataType::Int32, vec![], TensorValues::Ints(Ints { values: vec![value] })),
             Constant::Ints(values) => {
                 (DataType::Int32, vec![Dim::Fixed(values.len())], TensorValues::Ints(Ints { values }))
+            }
+            Constant::Extents(extents) => {
+                let values = extents.iter().flat_map(|&extent| (extent as u32).to_le_bytes()).collect();
+                (DataType::Uint32, vec![Dim::Fixed(extents.len())], TensorValues::Bytes(Bytes { values }))
             }
             Constant::F32(value) => (DataType::Float32, vec![], TensorValues::Floats(Floats { values: vec![value] })),
             Constant::F16(value) => {
