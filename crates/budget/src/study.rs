@@ -155,14 +155,15 @@ impl<'a> Study<'a> {
         let size = size.0 as usize;
         let smallest = vec![0; problem.groups.len()];
         let mut others = self.subject.file_len(&smallest)? - self.layer_bytes(&smallest);
-        // The header names the layers that differ from the most frequent encoding: its length depends on the choice.
-        for _ in 0..8 {
+        // The header names the layers that differ from the most frequent encoding: its length depends on the choice, by a
+        // line for each at most.
+        for _ in 0..smallest.len() + 8 {
             let choice = problem.choose(Aim::Bytes(size.saturating_sub(others)));
-            let excess = self.subject.file_len(&choice)?.saturating_sub(size);
-            if excess == 0 {
+            let len = self.subject.file_len(&choice)?;
+            if len <= size {
                 return Ok(choice);
             }
-            others += excess;
+            others = (others + 1).max(len - self.layer_bytes(&choice));
         }
         Ok(smallest)
     }

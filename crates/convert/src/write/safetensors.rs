@@ -194,7 +194,8 @@ fn output_tensors<'p>(plan: &Plan, contents: &Contents<'p>, json_len: usize) -> 
 
 /// The size in bytes of the file that [`safetensors`] writes, its header included.
 pub fn safetensors_len(plan: &Plan) -> usize {
-    LENGTH_LEN + reserved_json_len(plan) + plan.counters.len() * COUNTER_LEN + plan.byte_len()
+    let contents = Contents::all(plan);
+    LENGTH_LEN + reserved_json_len(plan, &contents) + contents.byte_len()
 }
 
 /// The positions of each step's outputs after the counters: wider elements come first, so that all are aligned, and then
