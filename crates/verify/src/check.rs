@@ -198,7 +198,7 @@ impl Original {
             let lengths = lengths.map_or_else(|| vec![GENERATED_SECONDS * rate as usize], <[usize]>::to_vec);
             let clip = |samples: usize| {
                 let seconds = samples as f64 / f64::from(rate);
-                Ok((format!("{seconds} s of generated input"), crate::signal::music_like(samples, rate)))
+                Ok((format!("{seconds} s of generated input"), mert_audio::music_like(samples, rate)))
             };
             return lengths.into_iter().map(clip).collect();
         }

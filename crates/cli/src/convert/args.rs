@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Parser, ValueEnum};
+use clap::{ArgGroup, Parser, ValueEnum};
 use mert_arch::{ConfigField, Dtype, LayerSelection, Layout};
 use mert_convert::write::{ByteSize, CoreMlOptions, DeploymentTarget, InputLengths};
 use mert_convert::{Compression, CompressionScheme, ConvertError, Program};
@@ -19,6 +19,8 @@ use crate::quantize_args::QuantizeArgs;
 /// status: 0 converted, 2 refused or failed, 130 interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "mert-convert", version)]
+#[command(group = ArgGroup::new("quantizing").args(["quantize", "budget", "size"]).multiple(true))]
+#[command(group = ArgGroup::new("goal").args(["budget", "size"]))]
 pub(crate) struct Args {
     /// The checkpoint: a .bin, .pt, .ckpt or .safetensors file, a model folder, or a model of the Hugging Face hub
     /// (m-a-p/MERT-v1-95M, hf://owner/name, owner/name@revision), which is downloaded to the hub's shared cache

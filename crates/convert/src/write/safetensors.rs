@@ -192,6 +192,12 @@ fn output_tensors<'p>(plan: &Plan, contents: &Contents<'p>, json_len: usize) -> 
     contents.steps.iter().zip(data_offsets(contents)).map(place).collect()
 }
 
+/// The size in bytes of the file that [`safetensors`] writes, its header included.
+pub fn safetensors_len(plan: &Plan) -> usize {
+    let contents = Contents::all(plan);
+    LENGTH_LEN + reserved_json_len(plan, &contents) + contents.byte_len()
+}
+
 /// The positions of each step's outputs after the counters: wider elements come first, so that all are aligned, and then
 /// the order is that of the names, as in files of the `safetensors` crate.
 fn data_offsets(contents: &Contents<'_>) -> Vec<Vec<usize>> {

@@ -35,7 +35,7 @@ use self::manifest::PackageFiles;
 use self::program::Program;
 use super::options::{ComputeOptions, PackageEngine, PackageOptions};
 use super::{Candidate, CompressedWeights, EncoderNorm, HiddenStates, Output, RunIsolated};
-use crate::{Result, VerifyError, signal};
+use crate::{Result, VerifyError};
 
 /// Whether a path is that of a Core ML package, complete or not.
 pub(super) fn is_package(path: &Path) -> bool {
@@ -216,7 +216,7 @@ impl Candidate for Package {
         };
         let Some(other) = other else { return Ok(None) };
         let config = &self.metadata().config;
-        let clip = signal::music_like(other, self.metadata().preprocessor.sampling_rate);
+        let clip = mert_audio::music_like(other, self.metadata().preprocessor.sampling_rate);
         for (output, states) in self.run(&clip, &self.description.rows)? {
             let expected = if output == Output::Frames { config.frames(other) } else { Some(1) };
             if let Some(state) = states.values().find(|state| Some(state.nrows()) != expected) {
