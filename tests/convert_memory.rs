@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use mert_arch::naming::{NamingScheme, Variant};
 use mert_arch::{Config, Dtype, Layout, Quantization, QuantizationMode};
 use mert_checkpoint::Source;
-use mert_convert::write::{ByteSize, CoreMlOptions, DeploymentTarget, Gguf, ModelFolder, Target, WriteJob, no_inspection};
+use mert_convert::write::{
+    ByteSize, CoreMlOptions, DeploymentTarget, Gguf, ModelFolder, Target, WriteJob, no_inspection,
+};
 use mert_convert::{Compression, Plan, PlanOptions, PreprocessorOptions, QuantizeOptions, write};
 use mert_testkit::{Tensor, fixture, sharp_checkpoint, write_torch_zip};
 use peak_alloc::PeakAlloc;
