@@ -70,6 +70,7 @@ done
 scripts/check/mlx.sh "${pairs[@]}" | tee "$converted/log"
 scripts/check/mlx.sh --run scripts/fixtures/make_quantized.py --check
 scripts/check/mlx.sh --run scripts/check/mlx_quantized.py "$target/release" | tee "$converted/quantized.log"
+scripts/check/mlx.sh --run scripts/check/gguf_files.py "$target/release" | tee -a "$converted/quantized.log"
 quantized="$(grep -c '^  ok ' "$converted/quantized.log")"
 
 step "a full-size checkpoint of fairseq, value by value"

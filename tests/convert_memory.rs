@@ -6,10 +6,12 @@
 use std::collections::BTreeMap;
 
 use mert_arch::naming::{NamingScheme, Variant};
-use mert_arch::{Config, Dtype, Layout};
+use mert_arch::{Config, Dtype, Layout, Quantization, QuantizationMode};
 use mert_checkpoint::Source;
-use mert_convert::write::CoreMlOptions;
-use mert_convert::{Plan, PlanOptions, write};
+use mert_convert::write::{
+    ByteSize, CoreMlOptions, DeploymentTarget, Gguf, ModelFolder, Target, WriteJob, no_inspection,
+};
+use mert_convert::{Compression, Plan, PlanOptions, PreprocessorOptions, QuantizeOptions, write};
 use mert_testkit::{Tensor, fixture, sharp_checkpoint, write_torch_zip};
 use peak_alloc::PeakAlloc;
 use tempfile::TempDir;
@@ -86,20 +88,52 @@ fn tensors_are_never_in_memory_as_a_whole() {
     println!("2 threads, fairseq's names: {peak} bytes");
     assert!(peak < 8 << 20, "{peak} bytes at the peak");
 
+    // Quantized, in blocks of ggml, and in shards smaller than a matrix.
+    for (name, bits) in [("out.gguf", 4), ("out.gguf", 8), ("shards", 4)] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+        MEMORY.reset_peak_usage();
+        let before = MEMORY.current_usage();
+        pool.install(|| {
+            let source = Source::open(&checkpoint).unwrap();
+            let shards = || ModelFolder { max_shard_size: ByteSize(1 << 20) };
+            let target: Box<dyn Target> = if name == "shards" { Box::new(shards()) } else { Box::new(Gguf) };
+            let default = Quantization::new(QuantizationMode::Affine, bits, 32).unwrap();
+            let quantize = Some(QuantizeOptions { default, ..QuantizeOptions::default() });
+            let preprocessor = PreprocessorOptions { do_normalize: Some(true), ..PreprocessorOptions::default() };
+            let layout = target.layout(None).unwrap();
+            let options = PlanOptions { layout, quantize, preprocessor, ..PlanOptions::default() };
+            let plan = target.refine(Plan::new(&source, &options).unwrap()).unwrap();
+            let output = &folder.path().join(name);
+            let job = WriteJob { source: &source, output, force: true, on_step: &|_| {}, inspect: &no_inspection };
+            target.prepare(&plan).unwrap().write(&job).unwrap();
+        });
+        let peak = MEMORY.peak_usage() - before;
+        println!("2 threads, {bits} bits in {name}: {peak} bytes");
+        assert!(peak < 8 << 20, "{peak} bytes at the peak");
+    }
+
     let output = folder.path().join("out.mlpackage");
-    for (threads, dtype) in [(1, Dtype::F16), (4, Dtype::F32)] {
+    let compress = |scheme: &str| Compression::new(scheme.parse().unwrap(), None).ok();
+    for (threads, dtype, compress) in [
+        (1, Dtype::F16, None),
+        (4, Dtype::F32, None),
+        (2, Dtype::F16, compress("uint4")),
+        (1, Dtype::F16, compress("palettize4")),
+    ] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         MEMORY.reset_peak_usage();
         let before = MEMORY.current_usage();
         pool.install(|| {
             let source = Source::open(&checkpoint).unwrap();
-            let options = PlanOptions { layout: Layout::Torch, dtype, ..PlanOptions::default() };
+            let options = PlanOptions { layout: Layout::Torch, dtype, compress, ..PlanOptions::default() };
             let plan = Plan::new(&source, &options).unwrap();
-            let program = write::coreml_program(&plan, &CoreMlOptions::default()).unwrap();
+            let minimum_deployment = DeploymentTarget::Ios18;
+            let options = CoreMlOptions { minimum_deployment, ..CoreMlOptions::default() };
+            let program = write::coreml_program(&plan, &options).unwrap();
             write::coreml(&program, &source, &output, true, &|_| {}).unwrap();
         });
         let peak = MEMORY.peak_usage() - before;
-        println!("{threads} threads, {dtype}, Core ML package: {peak} bytes");
+        println!("{threads} threads, {dtype}, {compress:?}, Core ML package: {peak} bytes");
         assert!(peak < 8 << 20, "{peak} bytes at the peak");
     }
 }

@@ -173,12 +173,14 @@ fn the_plan_tells_each_encoding_and_why_a_layer_is_left_out() {
 #[test]
 fn a_folder_has_what_mlx_reads() {
     let scratch = Scratch::new();
-    let input = fixture("mert-tiny");
+    let input = fixture("mert-tiny/pytorch_model.bin");
     let folder = scratch.path("model");
     let options = ["--quantize", "--q-group-size", "32", "--q-skip", "*.k_proj"];
     let audio = ["--do-normalize", "true"];
     convert(&input, &folder, &[&options[..], &audio].concat());
-    assert_eq!(listing(&folder), ["README.md", "config.json", "model.safetensors", "preprocessor_config.json"]);
+    let files =
+        ["README.md", "config.json", "model.safetensors", "model.safetensors.index.json", "preprocessor_config.json"];
+    assert_eq!(listing(&folder), files);
     let json = |name: &str| serde_json::from_slice::<Value>(&fs::read(folder.join(name)).unwrap()).unwrap();
     let (config, preprocessor) = (json("config.json"), json("preprocessor_config.json"));
     let (metadata, tensors) = read(&folder.join("model.safetensors"));

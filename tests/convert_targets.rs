@@ -6,6 +6,8 @@
 mod gguf;
 #[path = "common/scratch.rs"]
 mod scratch;
+#[path = "convert_targets/shards.rs"]
+mod shards;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 mod common;
+#[path = "coreml_mutants/compressed.rs"]
+mod compressed;
 #[path = "coreml_mutants/constants.rs"]
 mod constants;
 #[path = "coreml_mutants/edit.rs"]

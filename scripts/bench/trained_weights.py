@@ -332,7 +332,8 @@ def check_program(program, tensors, config):
             mode, bits, group = encoding
             output = folder / "quantized.safetensors"
             options = ["--q-mode", mode] if mode != "affine" else ["--q-bits", bits, "--q-group-size", group]
-            run(program, folder / "model.safetensors", output, "--force", "--quiet", "--quantize", *options)
+            audio = ["--sampling-rate", "16000", "--do-normalize", "true"]
+            run(program, folder / "model.safetensors", output, "--force", "--quiet", *audio, "--quantize", *options)
             file = mx.load(str(output))
             for key in linears(tensors):
                 path = key.removesuffix(".weight")

@@ -29,6 +29,7 @@ mert-convert pytorch_model.bin build/MERT.mlpackage --quiet
 mert-convert pytorch_model.bin mert.safetensors --quiet
 mert-convert pytorch_model.bin mert-q4.safetensors --quantize --quiet
 mert-convert pytorch_model.bin mert-q8.safetensors --quantize --q-bits 8 --quiet
+cp -r "$root/fixtures/adapters/lora" adapter
 mkdir music
 cp "$root"/fixtures/audio/16-44k1-stereo.flac music/track.flac
 cp "$root"/fixtures/audio/cbr-44k1-stereo.mp3 music/track.mp3

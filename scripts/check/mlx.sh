@@ -11,8 +11,8 @@
 # PYTHON          the interpreter to make it with, 3.11 or later (default: python3)
 set -euo pipefail
 
-# mlx-lm and what it loads configurations with, for --run scripts/check/mlx_quantized.py.
-pins=("mlx[cpu]==0.32.4" "numpy==2.4.6" "safetensors==0.8.0" "mlx-lm==0.32.2" "transformers==5.23.0")
+# mlx-lm and what it loads configurations with, for --run scripts/check/mlx_quantized.py; gguf for scripts/check/gguf_files.py.
+pins=("mlx[cpu]==0.32.4" "numpy==2.4.6" "safetensors==0.8.0" "mlx-lm==0.32.2" "transformers==5.23.0" "gguf==0.19.0")
 
 root="$(cd "$(dirname "$0")/../.." && pwd)"
 venv="${MERT_MLX_VENV:-$root/target/venv-mlx}"

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use mert_arch::{Dtype, Layout};
 use mert_checkpoint::Source;
 use mert_convert::write::CoreMlOptions;
-use mert_convert::{Plan, PlanOptions, write};
+use mert_convert::{Compression, Plan, PlanOptions, write};
 use mert_testkit::{fixture, runner};
 use mert_verify::Reference;
 use serde_json::Value;
@@ -29,6 +29,14 @@ pub(crate) fn convert_coreml(checkpoint: &Path, folder: &TempDir, dtype: Dtype, 
     let output = folder.path().join(format!("{dtype}.mlpackage"));
     write::coreml(&write::coreml_program(&plan, options).unwrap(), &source, &output, true, &|_| {}).unwrap();
     output
+}
+
+/// Converts a checkpoint into a Core ML package in half precision with compressed weights.
+pub(crate) fn convert_compressed(checkpoint: &Path, output: &Path, compression: Compression, options: &CoreMlOptions) {
+    let source = Source::open(checkpoint).unwrap();
+    let options_of_plan = PlanOptions { layout: Layout::Torch, compress: Some(compression), ..PlanOptions::default() };
+    let plan = Plan::new(&source, &options_of_plan).unwrap();
+    write::coreml(&write::coreml_program(&plan, options).unwrap(), &source, output, true, &|_| {}).unwrap();
 }
 
 /// Runs `mert-verify` and returns its exit status, standard output and standard error.

@@ -11,7 +11,7 @@ use mert_runtime::{DeviceKind, Model};
 use mert_testkit::{ConvertedModel, RawFile, fixture};
 use mert_verify::candidate::hidden_states;
 use mert_verify::gate::{CompareOptions, ModelVerdict, Question};
-use mert_verify::quantized::{encode_decode, quantize_dequantize};
+use mert_verify::quantized::{PackedWeight, check_weight, decode, encode_decode, quantize_dequantize};
 use mert_verify::{Check, ModelEncoding, Reference, Tolerances};
 use ndarray::{Axis, stack};
 use tempfile::TempDir;
@@ -140,6 +140,7 @@ const MUTANTS: &[QuantizedMutant] = &[
         let byte = &mut file.tensor(&weight(LAYER)).bytes[0];
         *byte = if *byte & 15 == 15 { *byte - 1 } else { *byte + 1 };
     }),
+    ("bit 3 of one scale", |file| file.tensor(&scales(LAYER)).bytes[0] ^= 8),
     ("a scale that is not a number", |file| file.tensor(&scales(LAYER)).bytes[..2].copy_from_slice(&[0, 0x7e])),
 ];
 
@@ -278,6 +279,26 @@ pub(super) fn judge(model: &Path, reference: &Path) -> Result<ModelVerdict, mert
     .run()
 }
 
+/// The numbers of weights and of values that are not what `mx.quantize` makes of the original, and of values further than half
+/// a step from it, among the weights that differ from those of `honest`.
+fn compare_codes(file: &RawFile, honest: Option<&RawFile>) -> [usize; 3] {
+    let quantization = Quantization::new(QuantizationMode::Affine, 4, GROUP).unwrap();
+    let encoding = Encoding::Quantized { quantization, float: Dtype::F16 };
+    let mut found = [0; 3];
+    for module in modules(file) {
+        let is_same = |part: String| honest.is_some_and(|honest| honest.tensors[&part] == file.tensors[&part]);
+        if [weight, scales, biases].into_iter().all(|part| is_same(part(&module))) {
+            continue;
+        }
+        let [codes, scales, biases] = [weight, scales, biases].map(|part| &file.tensors[&part(&module)].bytes[..]);
+        let values = decode(PackedWeight { codes, scales, biases, float: Dtype::F16 }, quantization).unwrap();
+        let verdict = check_weight(&original(&module), &values, encoding);
+        let counts = [usize::from(verdict.different > 0), verdict.different, verdict.far];
+        (0..3).for_each(|i| found[i] += counts[i]);
+    }
+    found
+}
+
 /// The largest NMSE of the structure question, and whether it passed.
 pub(super) fn structure(verdict: &ModelVerdict) -> (String, bool) {
     let found = verdict.comparisons.iter().find(|comparison| comparison.question == Question::Structure).unwrap();
@@ -295,6 +316,7 @@ fn every_quantized_mutant_fails_and_the_honest_file_passes() {
     let verdict = judge(&honest, &reference).unwrap();
     assert!(verdict.passed() && verdict.structure_judged(), "{verdict:#?}");
     println!("nothing | {}", structure(&verdict).0);
+    assert_eq!(compare_codes(&RawFile::read(&honest).unwrap(), None), [0; 3]);
 
     // The editor and the third implementation change nothing by themselves.
     let file = RawFile::read(&honest).unwrap();
@@ -310,8 +332,9 @@ fn every_quantized_mutant_fails_and_the_honest_file_passes() {
         assert_ne!(changed, file, "{name} changes nothing");
         changed.write(&mutant).unwrap();
         let (nmse, passed) = structure(&judge(&mutant, &reference).unwrap());
-        println!("{name} | {nmse}");
-        survivors.extend(passed.then_some(*name));
+        let [weights, different, far] = compare_codes(&changed, Some(&file));
+        println!("{name} | {nmse} | {weights} | {different} | {far}");
+        survivors.extend((passed || weights == 0).then_some(*name));
     }
     assert!(survivors.is_empty(), "{survivors:?}");
 }

@@ -26,10 +26,12 @@
 //! | `signature/` | the format of a file by its first bytes; it shares `id3v2.rs` and `mpeg.rs` with `decode/` |
 //! | `raw.rs`, `source.rs`, `shared.rs` | raw samples, the interface of everything that yields samples, and one source for several readers |
 //! | `resample.rs`, `window/`, `normalize.rs` | the other steps; `track.rs` combines them for a file |
+//! | `generated.rs` | clips for when no recording is available |
 
 mod decode;
 mod duration;
 mod error;
+mod generated;
 mod id3v2;
 mod mpeg;
 mod normalize;
@@ -45,6 +47,7 @@ mod window;
 pub use decode::{AudioFile, AudioInfo, Damage, ReadOptions, ffmpeg_version};
 pub use duration::Seconds;
 pub use error::AudioError;
+pub use generated::{music_like, music_piece};
 pub use normalize::normalize;
 pub use raw::RawPcm;
 pub use resample::Resampler;

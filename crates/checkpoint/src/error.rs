@@ -197,6 +197,13 @@ pub enum CheckpointError {
 /// The advice for damaged tensors.
 const DAMAGED: &str = "the file is damaged or was not saved completely: download or save it again";
 
+impl AdapterError {
+    /// The error for the adapter, the configuration or the checkpoint at `path`.
+    pub(crate) fn of(self, path: &Path) -> CheckpointError {
+        CheckpointError::Adapter { path: path.to_path_buf(), source: self }
+    }
+}
+
 impl CheckpointError {
     pub(crate) fn open(path: &Path, source: io::Error) -> Self {
         CheckpointError::Open { path: path.to_path_buf(), source }

@@ -36,6 +36,7 @@ pub mod transform;
 pub mod write;
 
 pub use error::{ConvertError, Problem};
+pub use execute::{Sink, run_step};
 pub use plan::{
     Compression, CompressionScheme, ConfigOrigin, Dropped, Evidence, LayerCut, Plan, PlanOptions, PlannedAdapter,
     PlannedPreprocessor, PreprocessorOptions, PreprocessorOrigin, QuantizeOptions, Recognized, Step, StepInput,

@@ -9,7 +9,7 @@ use std::thread;
 /// Bytes written between two syncs.
 const INTERVAL: u64 = 32 << 20;
 
-/// A thread that syncs a file while other threads write it.
+/// A thread that syncs files while other threads write them.
 #[derive(Debug)]
 pub struct Writeback {
     written: AtomicU64,
@@ -22,10 +22,19 @@ impl Writeback {
     /// # Errors
     /// The operating system's, if a sync fails.
     pub fn during<T>(file: &File, write: impl FnOnce(&Writeback) -> T) -> io::Result<T> {
+        Writeback::during_all(&[file], write)
+    }
+
+    /// Runs `write` as [`Writeback::during`] does, for several files: each sync is one of all of them.
+    ///
+    /// # Errors
+    /// The operating system's, if a sync fails.
+    pub fn during_all<T>(files: &[&File], write: impl FnOnce(&Writeback) -> T) -> io::Result<T> {
         let (requests, received) = sync_channel(1);
         thread::scope(|scope| {
             // The system reports a failed write once, to whoever syncs first: it must not be lost here.
-            let disk = scope.spawn(move || received.into_iter().try_for_each(|()| file.sync_data()));
+            let sync = || files.iter().try_for_each(|file| file.sync_data());
+            let disk = scope.spawn(move || received.into_iter().try_for_each(|()| sync()));
             let result = write(&Writeback { written: AtomicU64::new(0), requests });
             disk.join().unwrap_or_else(|_| Err(io::Error::other("the thread that syncs the file panicked")))?;
             Ok(result)

@@ -1,4 +1,6 @@
-//! The model: loading, and the forward pass on either engine.
+//! The model: loading, and the forward pass on either engine. `layers.rs` runs a part of the layers.
+
+mod layers;
 
 use std::collections::HashMap;
 use std::path::Path;

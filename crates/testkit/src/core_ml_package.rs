@@ -139,6 +139,39 @@ impl CoreMlPackage {
         self.edit_operation(name, |operation| operation.edit_entry(field::ATTRIBUTES, "val", change));
     }
 
+    /// Changes the `Value` of a parameter of a compressed weight: an attribute, or an argument in place.
+    ///
+    /// # Panics
+    /// If the weight has no such parameter.
+    pub fn edit_parameter(&mut self, weight: &str, parameter: &str, change: impl FnOnce(&mut Message)) {
+        self.edit_operation(weight, |operation| {
+            // The attributes of a compressed weight for iOS 18 are its name alone.
+            if operation.0.iter().any(|(number, _)| *number == field::INPUTS) {
+                operation.edit_entry(field::INPUTS, parameter, |argument| {
+                    argument.edit(1, |binding| binding.edit(2, change));
+                });
+            } else {
+                operation.edit_entry(field::ATTRIBUTES, parameter, change);
+            }
+        });
+    }
+
+    /// The position of the record of a parameter of a compressed weight.
+    ///
+    /// # Panics
+    /// If it is not in the blob file.
+    pub fn parameter_record(&mut self, weight: &str, parameter: &str) -> usize {
+        let mut offset = None;
+        self.edit_parameter(weight, parameter, |value| offset = value.message(5).and_then(|blob| varint_of(&blob, 2)));
+        offset.unwrap_or_else(|| panic!("`{parameter}` of `{weight}` is not in the blob file")) as usize
+    }
+
+    /// The range of a parameter's bytes in [`CoreMlPackage::weights`].
+    pub fn parameter_data(&mut self, weight: &str, parameter: &str) -> Range<usize> {
+        let record = self.parameter_record(weight, parameter);
+        self.data_at(record)
+    }
+
     /// The position of a weight's record in [`CoreMlPackage::weights`].
     ///
     /// # Panics
@@ -157,6 +190,10 @@ impl CoreMlPackage {
     /// The range of a weight's bytes in [`CoreMlPackage::weights`].
     pub fn data(&mut self, name: &str) -> Range<usize> {
         let record = self.record(name);
+        self.data_at(record)
+    }
+
+    fn data_at(&self, record: usize) -> Range<usize> {
         let size = self.weights[record + 8..].first_chunk().map_or(0, |&bytes| u64::from_le_bytes(bytes));
         record + 64..record + 64 + size as usize
     }

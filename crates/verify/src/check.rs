@@ -62,14 +62,21 @@ impl Check {
         let files: Vec<Result<PathBuf>> = self.references.iter().flat_map(|path| each_reference_file(path)).collect();
         let none = files.is_empty();
         let saved = files.into_iter().map(|file| Reference::read(&file?));
-        match &self.original {
+        let mut verdict = match &self.original {
             None if none => Err(VerifyError::NothingToCompare(format!(
                 "{}: there is nothing to compare it with; give --reference FILE.npz, or --checkpoint ORIGINAL",
                 self.model.display()
             ))),
             None => compare_model(candidate.as_ref(), saved, &self.compare),
             Some(original) => self.compare_with_original(candidate.as_ref(), saved, original),
+        }?;
+        if let Some(adapter) = &candidate.metadata().adapter {
+            verdict.notes.push(format!(
+                "an adapter was merged into the converted file ({}): it differs from a model without it",
+                mert_arch::printable_line(adapter)
+            ));
         }
+        Ok(verdict)
     }
 
     #[cfg(not(feature = "tch"))]
@@ -93,7 +100,7 @@ impl Check {
 
         use crate::ModelEncoding;
         use crate::reference::libtorch::Libtorch;
-        use crate::reference::original_weights::compare_weights;
+        use crate::reference::original_weights::{compare_weights, decompressed_weights};
         use crate::reference::stated_audio;
 
         let libtorch = Libtorch::open(&original.path, original.config.as_deref())?;
@@ -105,15 +112,24 @@ impl Check {
         let tracks = original.tracks.clips(preprocessor, config.receptive_field(), lengths.as_deref());
         let encoding = ModelEncoding::of(candidate.metadata());
         let (weights, decoded) = compare_weights(candidate, &libtorch, self.compare.codes_of(candidate.metadata()))?;
-        let quantized = encoding.is_quantized().then(|| libtorch.encoded(&encoding, decoded.as_ref())).transpose()?;
+        let decompressed = decompressed_weights(candidate)?;
+        let quantized = match (&decompressed, candidate.compression()) {
+            (Some(weights), Some(compressed)) => {
+                Some((libtorch.encoded(&encoding, Some(weights))?, compressed.array_name(encoding.float())))
+            }
+            _ if encoding.is_quantized() => {
+                Some((libtorch.encoded(&encoding, decoded.as_ref())?, encoding.array_name()))
+            }
+            _ => None,
+        };
         // Rounded but unquantized weights answer no question about a model with quantized ones.
         let rounded: Vec<Dtype> = quantized.is_none().then(|| encoding.float()).into_iter().collect();
         let computed = clips.chain(tracks).map(|clip| {
             let (name, clip) = clip?;
             let name = format!("libtorch on {}, {name}", original.path.display());
             let mut reference = libtorch.reference(&name, &clip, &rounded)?;
-            if let Some(quantized) = &quantized {
-                quantized.add_to(&mut reference, &encoding)?;
+            if let Some((quantized, array_name)) = &quantized {
+                quantized.add_to(&mut reference, array_name.clone())?;
             }
             Ok(reference)
         });
@@ -182,7 +198,7 @@ impl Original {
             let lengths = lengths.map_or_else(|| vec![GENERATED_SECONDS * rate as usize], <[usize]>::to_vec);
             let clip = |samples: usize| {
                 let seconds = samples as f64 / f64::from(rate);
-                Ok((format!("{seconds} s of generated input"), crate::signal::music_like(samples, rate)))
+                Ok((format!("{seconds} s of generated input"), mert_audio::music_like(samples, rate)))
             };
             return lengths.into_iter().map(clip).collect();
         }

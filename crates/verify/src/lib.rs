@@ -41,7 +41,6 @@ pub mod npz;
 pub mod quantized;
 pub mod reference;
 pub mod report;
-pub mod signal;
 mod tolerance;
 mod tracks;
 

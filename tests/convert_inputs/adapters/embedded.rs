@@ -17,15 +17,15 @@ fn peft_state_dict(adapter: &str, name: &str) -> Vec<(String, Tensor)> {
     let prefix = if adapter.layers.keys().any(|module| module.starts_with("hubert.")) { "hubert." } else { "" };
     let key = |key: String| match key.split_once(':') {
         None => {
-            let (module, leaf) = key.rsplit_once('.').unwrap_or(("", &key));
-            let module = format!("{prefix}{module}");
-            let is_replaced = adapter.replaced.contains_key(&format!("{prefix}{key}"));
-            let wrapped = match () {
-                () if adapter.layers.contains_key(&module) => "base_layer.",
-                () if is_replaced => "original_module.",
-                () => "",
-            };
-            format!("base_model.model.{module}.{wrapped}{leaf}").replace("model..", "model.")
+            let key = format!("{prefix}{key}");
+            let (module, leaf) = key.rsplit_once('.').unwrap_or_default();
+            if adapter.layers.contains_key(module) {
+                format!("base_model.model.{module}.base_layer.{leaf}")
+            } else if adapter.replaced.contains_key(&key) {
+                format!("base_model.model.{module}.original_module.{leaf}")
+            } else {
+                format!("base_model.model.{key}")
+            }
         }
         Some((_, key)) => match key.rsplit_once('.').unwrap() {
             (module, "lora_magnitude_vector") => format!("{module}.lora_magnitude_vector.{name}.weight"),

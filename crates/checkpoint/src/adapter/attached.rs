@@ -2,7 +2,7 @@
 
 use mert_fs::MappedFile;
 
-use super::OpenAdapter;
+use super::open::OpenAdapter;
 use crate::Result;
 use crate::checkpoint::{Checkpoint, Listing};
 use crate::tensor_bytes::TensorBytes;

@@ -5,9 +5,12 @@ use std::path::Path;
 
 use mert_arch::ADAPTER_CONFIG_FILE;
 
+use super::attached::with_adapter_tensors;
 use super::embedded::EmbeddedTensors;
+use super::error::AdapterError;
 use super::keys::parse;
-use super::{Adapter, AdapterError, AdapterOptions, OpenAdapter, with_adapter_tensors};
+use super::open::OpenAdapter;
+use super::types::{Adapter, AdapterOptions};
 use crate::checkpoint::{Checkpoint, Listing};
 use crate::names::quantization_in_encoder;
 use crate::{CheckpointError, Result};

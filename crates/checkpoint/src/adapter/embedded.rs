@@ -6,13 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use mert_arch::CONV0_WEIGHT;
+use mert_arch::naming::find_schemes;
 use mert_fs::MappedFile;
 
 use super::error::AdapterError;
 use super::keys::parse;
 use super::layer::AdapterTensor;
-use super::{Adapter, AdapterOptions, AdapterOrigin, Modules, Scales};
+use super::modules::Modules;
+use super::scales::Scales;
+use super::types::{Adapter, AdapterOptions, AdapterOrigin};
 use crate::checkpoint::{Checkpoint, Listing, TensorInfo};
 use crate::tensor_bytes::TensorBytes;
 use crate::{CheckpointError, Result};
@@ -130,10 +132,12 @@ pub(crate) fn without_adapters(
     let mut found = EmbeddedTensors::default();
     let is_wrapped = |name: &str| name.split('.').any(|part| part == "base_layer" || part == "original_module");
     let names = || listing.tensors.keys().chain(listing.non_tensors.keys());
+    if !names().any(|name| is_wrapped(name) || parse(name).is_some() || name.contains("modules_to_save.")) {
+        return Ok((checkpoint, found));
+    }
     // A file of an adapter alone is examined by `find_prefix`, which says so.
-    let has_model = listing.tensors.keys().any(|name| strip(name).ends_with(CONV0_WEIGHT));
-    if !has_model || !names().any(|name| is_wrapped(name) || parse(name).is_some() || name.contains("modules_to_save."))
-    {
+    let stripped: Vec<String> = listing.tensors.keys().map(|name| strip(name)).collect();
+    if find_schemes(stripped.iter().map(String::as_str)).is_empty() {
         return Ok((checkpoint, found));
     }
     let mut unadapted = Listing { tensors: BTreeMap::new(), non_tensors: BTreeMap::new(), ..listing.clone() };

@@ -1,11 +1,7 @@
 //! Errors of adapters: options that another program would apply differently, and tensors that contradict them.
 
-use std::path::Path;
-
 use mert_arch::printable_line;
 use thiserror::Error;
-
-use crate::CheckpointError;
 
 /// The reason why an adapter was not read.
 #[derive(Debug, Clone, PartialEq, Error)]
@@ -155,11 +151,4 @@ pub enum AdapterError {
         /// The adapters of the checkpoint.
         names: Vec<String>,
     },
-}
-
-impl AdapterError {
-    /// The error for the adapter, the configuration or the checkpoint at `path`.
-    pub(crate) fn of(self, path: &Path) -> CheckpointError {
-        CheckpointError::Adapter { path: path.to_path_buf(), source: self }
-    }
 }

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Parser, ValueEnum};
+use clap::{ArgGroup, Parser, ValueEnum};
 use mert_arch::{ConfigField, Dtype, LayerSelection, Layout};
-use mert_convert::write::{CoreMlOptions, DeploymentTarget, InputLengths};
+use mert_convert::write::{ByteSize, CoreMlOptions, DeploymentTarget, InputLengths};
 use mert_convert::{Compression, CompressionScheme, ConvertError, Program};
 
 use crate::adapter_args::AdapterArgs;
@@ -19,6 +19,8 @@ use crate::quantize_args::QuantizeArgs;
 /// status: 0 converted, 2 refused or failed, 130 interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "mert-convert", version)]
+#[command(group = ArgGroup::new("quantizing").args(["quantize", "budget", "size"]).multiple(true))]
+#[command(group = ArgGroup::new("goal").args(["budget", "size"]))]
 pub(crate) struct Args {
     /// The checkpoint: a .bin, .pt, .ckpt or .safetensors file, a model folder, or a model of the Hugging Face hub
     /// (m-a-p/MERT-v1-95M, hf://owner/name, owner/name@revision), which is downloaded to the hub's shared cache
@@ -38,6 +40,10 @@ pub(crate) struct Args {
     /// mlx-contentvec has f32 only [default: f16; with --for: f32]
     #[arg(long)]
     pub(super) dtype: Option<Dtype>,
+    /// The largest file of weights in a folder, such as 5GB, 500MB or 4GiB; larger weights are divided into several files with
+    /// an index, model.safetensors.index.json [default: 5GiB]
+    #[arg(long, value_name = "SIZE")]
+    pub(super) max_shard_size: Option<ByteSize>,
     /// The model's config.json [default: the one beside the checkpoint; without one, the architecture is inferred from the
     /// tensors' shapes]
     #[arg(long, value_name = "FILE")]
@@ -84,6 +90,10 @@ pub(crate) struct Args {
     /// Print the plan and the result as JSON
     #[arg(long)]
     pub(super) json: bool,
+    /// Do not compare the hidden states of a folder's model with the checkpoint's for its model card, which takes a few seconds
+    /// and the memory of the model in f32
+    #[arg(long)]
+    pub(super) no_fidelity: bool,
     /// Print only errors and, in one line, the assumptions that replace a missing config.json. Saves a third of the time,
     /// because the output's SHA-256 is not computed
     #[arg(long, short, conflicts_with = "json")]

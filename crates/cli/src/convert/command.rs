@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use mert_arch::Dtype;
+use mert_budget::BudgetReport;
 use mert_checkpoint::{CheckpointError, Source, shell_option, shell_word};
 use mert_cli::conversion_cache::assumptions;
 use mert_cli::hub::{Hub, Messages, open_source};
@@ -12,9 +13,11 @@ use mert_convert::write::{PreparedOutput, Target, WriteJob, no_inspection};
 use mert_convert::{ConvertError, Plan, PlanOptions, PreprocessorOptions, Program, Step};
 use mert_fs::sha256_output;
 use mert_hub::{HubModel, HubName};
+use rayon::ThreadPool;
 use serde_json::json;
 
 use crate::args::Args;
+use crate::budget::{MeasuredChoice, describe, with_chosen_bits};
 use crate::describe::{Report, describe_plan, describe_result};
 use crate::target;
 
@@ -27,13 +30,70 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let options = plan_options(args, target.as_ref())?;
     target.check_options(&options)?;
     let (model, source) = open_input(args)?;
-    let plan = target.refine(Plan::new(&source, &options)?)?;
-    let prepared = target.prepare(&plan)?;
-    let result = match &args.output {
-        Some(output) if !args.dry_run => Some((output, convert(args, prepared.as_ref(), &source, output)?)),
-        _ => None,
-    };
-    show(args, model.as_ref(), &plan, prepared.as_ref(), result)
+    let threads = rayon::ThreadPoolBuilder::new().num_threads(args.threads.map_or(0, usize::from)).build()?;
+    let conversion =
+        Conversion { args, target: target.as_ref(), model: model.as_ref(), source: &source, threads: &threads };
+    match args.quantization.budget.goal() {
+        None => conversion.run(&options, None),
+        Some(goal) => with_chosen_bits(args, &source, &options, goal, &threads, |choice| {
+            conversion.run(&choice.chosen.options, Some(choice))
+        }),
+    }
+}
+
+/// The inputs of a conversion.
+struct Conversion<'a> {
+    args: &'a Args,
+    target: &'a dyn Target,
+    model: Option<&'a HubModel>,
+    source: &'a Source,
+    threads: &'a ThreadPool,
+}
+
+impl Conversion<'_> {
+    /// Plans, converts, and prints the plan or the result.
+    fn run(&self, options: &PlanOptions, choice: Option<&MeasuredChoice<'_>>) -> anyhow::Result<()> {
+        let args = self.args;
+        let plan = self.target.refine(Plan::new(self.source, options)?)?;
+        let prepared = self.target.prepare(&plan)?;
+        let result = match &args.output {
+            Some(output) if !args.dry_run => Some((output, self.convert(options, prepared.as_ref(), output, choice)?)),
+            _ => None,
+        };
+        let report = choice.map(|choice| &choice.chosen.report);
+        show(args, self.model, &plan, prepared.as_ref(), report, result)
+    }
+
+    /// Writes the output, with a progress bar, and computes its SHA-256 unless nothing is printed.
+    fn convert(
+        &self,
+        options: &PlanOptions,
+        prepared: &dyn PreparedOutput,
+        output: &Path,
+        choice: Option<&MeasuredChoice<'_>>,
+    ) -> anyhow::Result<Report> {
+        let args = self.args;
+        let length = prepared.byte_len() as u64;
+        let bar = progress_bar(Some(length), "{bar:32} {bytes}/{total_bytes}  {wide_msg}", args.quiet);
+        let on_step = |step: &Step| {
+            bar.set_message(step.name.clone());
+            bar.inc(step.byte_len() as u64);
+        };
+        let inspect = |written: &Path| match choice {
+            Some(choice) => choice.inspect(written),
+            None if prepared.records_fidelity() && !args.no_fidelity => {
+                let measured = mert_budget::fidelity(self.source, options, written);
+                measured.map(Some).map_err(|error| error.to_string())
+            }
+            None => no_inspection(written),
+        };
+        let job = WriteJob { source: self.source, output, force: args.force, on_step: &on_step, inspect: &inspect };
+        let written = self.threads.install(|| prepared.write(&job));
+        bar.finish_and_clear();
+        let written = written?;
+        let sha256 = if args.quiet { String::new() } else { sha256_output(output)? };
+        Ok(Report { sha256, written })
+    }
 }
 
 /// The choices for the plan.
@@ -78,29 +138,13 @@ fn open_input(args: &Args) -> anyhow::Result<(Option<HubModel>, Source)> {
     Ok((None, source))
 }
 
-/// Writes the output, with a progress bar, and computes its SHA-256 unless nothing is printed.
-fn convert(args: &Args, prepared: &dyn PreparedOutput, source: &Source, output: &Path) -> anyhow::Result<Report> {
-    let length = prepared.byte_len() as u64;
-    let bar = progress_bar(Some(length), "{bar:32} {bytes}/{total_bytes}  {wide_msg}", args.quiet);
-    let threads = rayon::ThreadPoolBuilder::new().num_threads(args.threads.map_or(0, usize::from)).build()?;
-    let on_step = |step: &Step| {
-        bar.set_message(step.name.clone());
-        bar.inc(step.byte_len() as u64);
-    };
-    let job = WriteJob { source, output, force: args.force, on_step: &on_step, inspect: &no_inspection };
-    let written = threads.install(|| prepared.write(&job));
-    bar.finish_and_clear();
-    let written = written?;
-    let sha256 = if args.quiet { String::new() } else { sha256_output(output)? };
-    Ok(Report { sha256, written })
-}
-
 /// Prints the plan or the result, as text or JSON.
 fn show(
     args: &Args,
     model: Option<&HubModel>,
     plan: &Plan,
     prepared: &dyn PreparedOutput,
+    budget: Option<&BudgetReport>,
     result: Option<(&PathBuf, Report)>,
 ) -> anyhow::Result<()> {
     let text = if args.json {
@@ -108,6 +152,9 @@ fn show(
         let mut document = json!({ "input": args.input, "plan": plan, "output": result });
         if let Some(model) = model {
             document["hub"] = json!({ "model": model.repo, "revision": model.commit, "weights": model.weights });
+        }
+        if let Some(budget) = budget {
+            document["budget"] = serde_json::to_value(budget)?;
         }
         let (form, tensors) = (prepared.form(), prepared.tensor_count());
         document["target"] =
@@ -120,10 +167,11 @@ fn show(
         }
         return Ok(());
     } else {
-        match result {
+        let text = match result {
             None => describe_plan(args, model, plan, prepared),
             Some((path, written)) => describe_result(args, model, plan, prepared, path, &written),
-        }
+        };
+        budget.map(describe).unwrap_or_default() + &text
     };
     Ok(print(&text)?)
 }

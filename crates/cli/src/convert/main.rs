@@ -2,6 +2,8 @@
 
 mod adapter_args;
 mod args;
+mod budget;
+mod budget_args;
 mod command;
 mod describe;
 mod quantize_args;

@@ -7,6 +7,7 @@ use mert_convert::QuantizeOptions;
 use mert_convert::write::Target;
 
 use crate::args::one_of;
+use crate::budget_args::BudgetArgs;
 
 /// The options of quantization.
 #[derive(Debug, clap::Args)]
@@ -17,31 +18,34 @@ pub(super) struct QuantizeArgs {
     #[arg(long)]
     pub(super) quantize: bool,
     /// The bits of a code: 2, 3, 4, 5, 6 or 8 [default: 4; 8 for mxfp8]
-    #[arg(long, value_name = "N", requires = "quantize")]
+    #[arg(long, value_name = "N", requires = "quantizing")]
     q_bits: Option<usize>,
     /// The number of values in a group: 32, 64 or 128 [default: 64; 32 for mxfp4, mxfp8 and 8 bits in GGUF, 16 for nvfp4]
-    #[arg(long, value_name = "N", requires = "quantize")]
+    #[arg(long, value_name = "N", requires = "quantizing")]
     q_group_size: Option<usize>,
     /// The mode, in MLX's terms: affine, mxfp4, mxfp8 or nvfp4 [default: affine]
-    #[arg(long, value_name = "MODE", requires = "quantize", value_parser = one_of::<QuantizationMode>(QuantizationMode::ALL.map(QuantizationMode::name).to_vec()))]
+    #[arg(long, value_name = "MODE", requires = "quantizing", value_parser = one_of::<QuantizationMode>(QuantizationMode::ALL.map(QuantizationMode::name).to_vec()))]
     q_mode: Option<QuantizationMode>,
     /// Linear layers to leave as they are, by path: feature_projection.projection, or *.layers.0.*, where * stands for any
     /// characters. Repeatable
-    #[arg(long, value_name = "PATTERN", requires = "quantize")]
+    #[arg(long, value_name = "PATTERN", requires = "quantizing")]
     q_skip: Vec<String>,
     /// The only linear layers to quantize, by path. Repeatable
-    #[arg(long, value_name = "PATTERN", requires = "quantize")]
+    #[arg(long, value_name = "PATTERN", requires = "quantizing")]
     q_only: Vec<String>,
+    #[command(flatten)]
+    pub(super) budget: BudgetArgs,
 }
 
 impl QuantizeArgs {
-    /// The linear layers to quantize, and how; `None` without --quantize. Without a group size, groups are as large as the target
+    /// The linear layers to quantize, and how; `None` without --quantize or a budget, which
+    /// chooses the bits later. Without a group size, groups are as large as the target
     /// or else MLX has them.
     ///
     /// # Errors
     /// The values that the mode accepts.
     pub(super) fn options(&self, target: &dyn Target) -> Result<Option<QuantizeOptions>, String> {
-        if !self.quantize {
+        if !self.quantize && self.budget.goal().is_none() {
             return Ok(None);
         }
         let default = self.q_mode.unwrap_or(QuantizationMode::Affine).default_quantization();

@@ -2,10 +2,12 @@
 //!
 //! - this file: the errors.
 //! - `problem.rs`: the differences between a checkpoint and what its configuration implies, of which one error lists many.
+//! - `overflow.rs`: the parts of the message about a value that overflows.
 //! - `advice.rs`, `options.rs`: the advice about all of them together, and the options to paste.
 
 mod advice;
 mod options;
+mod overflow;
 mod problem;
 
 use std::path::{Path, PathBuf};
@@ -17,6 +19,7 @@ use mert_fs::FsError;
 use thiserror::Error;
 
 use self::advice::{advice, list};
+use self::overflow::{decimal, overflow_advice};
 pub use self::problem::Problem;
 
 /// The reason why a checkpoint was not converted. The output is then as it was before.
@@ -390,20 +393,5 @@ impl ConvertError {
 
     pub(crate) fn read_back(output: &Path, reason: impl Into<String>) -> Self {
         ConvertError::ReadBack { path: output.to_path_buf(), reason: reason.into() }
-    }
-}
-
-/// A value in decimal notation: the shortest that parses to the same f32 or, if it is not an f32, f64.
-fn decimal(value: f64) -> String {
-    let short = value as f32;
-    if f64::from(short) == value { format!("{short:e}") } else { format!("{value:e}") }
-}
-
-/// The advice for a value that overflows a dtype.
-fn overflow_advice(dtype: Dtype) -> &'static str {
-    match dtype {
-        Dtype::F16 => "convert with --dtype bf16 or --dtype f32",
-        Dtype::Bf16 => "convert with --dtype f32",
-        Dtype::F32 => "weights of a healthy model never are as large: save the checkpoint again from one",
     }
 }

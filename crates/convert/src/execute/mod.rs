@@ -26,7 +26,7 @@ use crate::{ConvertError, Result};
 const PIECE: usize = 1 << 15;
 
 /// A receiver of the bytes to store: the index in [`Step::outputs`], and bytes that follow those that it got before.
-pub(crate) type Sink<'a> = dyn FnMut(usize, &[u8]) -> Result<()> + 'a;
+pub type Sink<'a> = dyn FnMut(usize, &[u8]) -> Result<()> + 'a;
 
 /// Runs one step and passes the little-endian, row-major bytes of its outputs to `sink` in pieces, in order. The values of a
 /// weight that is palettized are read twice.
@@ -53,6 +53,15 @@ pub(crate) fn execute(step: &Step, checkpoint: &dyn Checkpoint, sink: &mut Sink<
     let delta = encode_pieces(step, &mut values, &mut encode, Some(sink))?;
     encode.finish(sink)?;
     Ok(delta)
+}
+
+/// Runs one step as a conversion does, and passes the little-endian, row-major bytes of its outputs to `sink` in pieces.
+///
+/// # Errors
+/// [`ConvertError`] if an input cannot be read, is not finite, or overflows the output's dtype; errors of `sink`, which may
+/// have received some pieces before.
+pub fn run_step(step: &Step, checkpoint: &dyn Checkpoint, sink: &mut Sink<'_>) -> Result<()> {
+    execute(step, checkpoint, sink).map(drop)
 }
 
 /// Runs a step on its values, a piece at a time, and passes what was encoded to `sink`, if there is one. Returns what is stored

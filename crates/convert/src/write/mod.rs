@@ -20,7 +20,7 @@ pub use self::coreml::{
 };
 pub use self::delta_kept::{DeltaKept, LayerDelta};
 pub use self::gguf::Gguf;
-pub use self::model_folder::ModelFolder;
+pub use self::model_folder::{ByteSize, MAX_SHARD_SIZE, ModelFolder};
 pub use self::output::Written;
-pub use self::safetensors::{SafetensorsFile, safetensors};
+pub use self::safetensors::{SafetensorsFile, safetensors, safetensors_len};
 pub use self::target::{Fidelity, Inspect, PreparedOutput, StateFidelity, Target, WriteJob, no_inspection};

@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::delta_kept::check_delta_kept;
 use super::output::{Written, refuse_input_as_output};
 use super::target::{PreparedOutput, Target, WriteJob, no_inspection};
-use super::tensors::{OutputFile, OutputTensor, WrittenTensors, write_tensors_and_hash};
+use super::tensors::{OutputFile, OutputTensor, WrittenTensors, write_files_and_hash};
 use crate::plan::{Plan, Step};
 use crate::{ConvertError, Result};
 
@@ -86,7 +86,8 @@ impl PreparedOutput for Prepared<'_> {
         refuse_input_as_output(self.plan, job.source, job.output)?;
         let file = AtomicFile::create(job.output, job.force)?;
         let temporary = file.temporary_path();
-        let mut written = write_file(self.plan, job, file.file(), temporary)?;
+        let weights = WeightsFile { contents: Contents::all(self.plan), file: file.file(), path: temporary };
+        let mut written = write_files(self.plan, job, &[weights])?;
         written.fidelity = job.inspect(temporary)?;
         file.commit()?;
         Ok(written)
@@ -103,47 +104,105 @@ pub(super) fn form(plan: &Plan) -> String {
     plan.program.map_or_else(|| format!("layout {}", plan.layout), |program| format!("for {program}"))
 }
 
-/// Executes a plan into `file`, which is at `temporary` until the output is complete.
-pub(super) fn write_file(plan: &Plan, job: &WriteJob<'_>, file: &File, temporary: &Path) -> Result<Written> {
+/// The tensors of one file: all of a plan's, or those of a shard.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Contents<'p> {
+    pub(super) steps: &'p [Step],
+    /// The names of the 64-bit integers.
+    pub(super) counters: &'p [String],
+}
+
+impl<'p> Contents<'p> {
+    /// All of a plan's tensors.
+    pub(super) fn all(plan: &'p Plan) -> Self {
+        Contents { steps: &plan.steps, counters: &plan.counters }
+    }
+
+    /// The number of bytes, without the header.
+    pub(super) fn byte_len(&self) -> usize {
+        self.steps.iter().map(Step::byte_len).sum::<usize>() + self.counters.len() * COUNTER_LEN
+    }
+
+    /// The names of what is stored.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'p str> {
+        let outputs = self.steps.iter().flat_map(|step| &step.outputs).map(|output| output.name.as_str());
+        outputs.chain(self.counters.iter().map(String::as_str))
+    }
+}
+
+/// A file of weights that is being written.
+pub(super) struct WeightsFile<'a> {
+    pub(super) contents: Contents<'a>,
+    pub(super) file: &'a File,
+    /// The path until the output is complete.
+    pub(super) path: &'a Path,
+}
+
+/// Executes a plan into files, which together have all of its tensors. Each has the plan's metadata.
+pub(super) fn write_files(plan: &Plan, job: &WriteJob<'_>, weights: &[WeightsFile<'_>]) -> Result<Written> {
     let &WriteJob { source, output, on_step, .. } = job;
-    // The header comes first in the file and holds the digest, which is known last.
-    let json_len = reserved_json_len(plan);
-    let start = LENGTH_LEN + json_len + plan.counters.len() * COUNTER_LEN;
-    Writeback::during(file, |writeback| {
-        let target = OutputFile { file, path: temporary, output, writeback };
-        let tensors = output_tensors(plan, start);
-        let WrittenTensors { source_sha256, delta_kept } = write_tensors_and_hash(&tensors, source, &target, on_step)?;
+    // The header comes first in a file and holds the digest, which is known last.
+    let json_lens: Vec<usize> = weights.iter().map(|file| reserved_json_len(plan, &file.contents)).collect();
+    let files: Vec<&File> = weights.iter().map(|file| file.file).collect();
+    Writeback::during_all(&files, |writeback| {
+        let target = |&WeightsFile { file, path, .. }| OutputFile { file, path, output, writeback };
+        let targets: Vec<OutputFile<'_>> = weights.iter().map(target).collect();
+        let placed: Vec<Vec<OutputTensor<'_>>> = weights
+            .iter()
+            .zip(&json_lens)
+            .map(|(file, &json_len)| output_tensors(plan, &file.contents, json_len))
+            .collect();
+        let parts: Vec<_> = placed.iter().map(Vec::as_slice).zip(&targets).collect();
+        let WrittenTensors { source_sha256, delta_kept } = write_files_and_hash(&parts, source, on_step)?;
         plan.check_source(&source_sha256)?;
         check_delta_kept(plan, delta_kept.as_ref())?;
         let metadata = plan.metadata_entries(source_sha256.clone());
-        let mut head = header(plan, &metadata, json_len);
-        // The counters are zero.
-        head.resize(start, 0);
-        target.write_at(&head, 0)?;
-        let bytes = (start + plan.byte_len()) as u64;
-        file.set_len(bytes).map_err(|source| FsError::write(output, source))?;
-        check_header(plan, &metadata, &target.reopen()?).map_err(|reason| ConvertError::read_back(output, reason))?;
+        let mut bytes = 0;
+        for ((file, target), &json_len) in weights.iter().zip(&targets).zip(&json_lens) {
+            let contents = &file.contents;
+            let mut head = header(contents, &metadata, json_len);
+            // The counters are zero.
+            head.resize(data_start(contents, json_len), 0);
+            target.write_at(&head, 0)?;
+            let len = (LENGTH_LEN + json_len + contents.byte_len()) as u64;
+            file.file.set_len(len).map_err(|source| FsError::write(output, source))?;
+            check_header(contents, &metadata, &target.reopen()?)
+                .map_err(|reason| ConvertError::read_back(output, reason))?;
+            bytes += len;
+        }
         Ok(Written { bytes, source_sha256, fidelity: None, delta_kept })
     })
     .map_err(|source| FsError::write(output, source))?
 }
 
-/// The plan's tensors in its order, and their positions in a file whose data begins at `start`.
-fn output_tensors(plan: &Plan, start: usize) -> Vec<OutputTensor<'_>> {
+/// The position of the first tensor of a step, after the header and the counters.
+fn data_start(contents: &Contents<'_>, json_len: usize) -> usize {
+    LENGTH_LEN + json_len + contents.counters.len() * COUNTER_LEN
+}
+
+/// The tensors in the plan's order, and their positions in a file whose header's JSON has this length.
+fn output_tensors<'p>(plan: &Plan, contents: &Contents<'p>, json_len: usize) -> Vec<OutputTensor<'p>> {
+    let start = data_start(contents, json_len);
     let place = |(step, offsets): (_, Vec<usize>)| OutputTensor {
         step,
         rows: None,
         stored: plan.dtype,
         offsets: offsets.into_iter().map(|offset| start + offset).collect(),
     };
-    plan.steps.iter().zip(data_offsets(plan)).map(place).collect()
+    contents.steps.iter().zip(data_offsets(contents)).map(place).collect()
+}
+
+/// The size in bytes of the file that [`safetensors`] writes, its header included.
+pub fn safetensors_len(plan: &Plan) -> usize {
+    let contents = Contents::all(plan);
+    LENGTH_LEN + reserved_json_len(plan, &contents) + contents.byte_len()
 }
 
 /// The positions of each step's outputs after the counters: wider elements come first, so that all are aligned, and then
 /// the order is that of the names, as in files of the `safetensors` crate.
-fn data_offsets(plan: &Plan) -> Vec<Vec<usize>> {
-    let mut offsets: Vec<Vec<usize>> = plan.steps.iter().map(|step| vec![0; step.outputs.len()]).collect();
-    let outputs = plan.steps.iter().enumerate();
+fn data_offsets(contents: &Contents<'_>) -> Vec<Vec<usize>> {
+    let mut offsets: Vec<Vec<usize>> = contents.steps.iter().map(|step| vec![0; step.outputs.len()]).collect();
+    let outputs = contents.steps.iter().enumerate();
     let mut order: Vec<_> =
         outputs.flat_map(|(i, step)| step.outputs.iter().enumerate().map(move |(j, output)| (i, j, output))).collect();
     order.sort_by_key(|(_, _, output)| (Reverse(output.dtype.size()), &output.name));
@@ -171,16 +230,16 @@ const LENGTH_LEN: usize = 8;
 /// The length to which the header's JSON is padded: that of the longest metadata, rounded up so that the data starts
 /// at a multiple of 8. Only the SHA-256 of the source is unknown before the tensors are written. Every SHA-256 has the same
 /// length, but that of a known checkpoint adds a licence.
-fn reserved_json_len(plan: &Plan) -> usize {
+fn reserved_json_len(plan: &Plan, contents: &Contents<'_>) -> usize {
     let unknown = "0".repeat(64);
     let digests = KNOWN_CHECKPOINTS.iter().map(|known| known.sha256).chain([unknown.as_str()]);
-    let lengths = digests.map(|sha256| header_json(plan, &plan.metadata_entries(sha256.to_string())).len());
+    let lengths = digests.map(|sha256| header_json(contents, &plan.metadata_entries(sha256.to_string())).len());
     lengths.max().unwrap_or_default().next_multiple_of(8)
 }
 
 /// The header: the length of its JSON, then the JSON, padded with spaces to `json_len`, as the format allows.
-fn header(plan: &Plan, metadata: &BTreeMap<String, String>, json_len: usize) -> Vec<u8> {
-    let mut json = header_json(plan, metadata);
+fn header(contents: &Contents<'_>, metadata: &BTreeMap<String, String>, json_len: usize) -> Vec<u8> {
+    let mut json = header_json(contents, metadata);
     json.resize(json.len().max(json_len), b' ');
     let mut header = (json.len() as u64).to_le_bytes().to_vec();
     header.append(&mut json);
@@ -188,15 +247,15 @@ fn header(plan: &Plan, metadata: &BTreeMap<String, String>, json_len: usize) -> 
 }
 
 /// The header's JSON without padding.
-fn header_json(plan: &Plan, metadata: &BTreeMap<String, String>) -> Vec<u8> {
+fn header_json(contents: &Contents<'_>, metadata: &BTreeMap<String, String>) -> Vec<u8> {
     let mut entries = BTreeMap::new();
     let mut offset = 0;
-    for counter in &plan.counters {
+    for counter in contents.counters {
         let end = offset + COUNTER_LEN;
         entries.insert(counter, HeaderEntry { dtype: "I64", shape: &[], data_offsets: [offset, end] });
         offset = end;
     }
-    for (step, offsets) in plan.steps.iter().zip(data_offsets(plan)) {
+    for (step, offsets) in contents.steps.iter().zip(data_offsets(contents)) {
         for (output, start) in step.outputs.iter().zip(offsets) {
             let data_offsets = [offset + start, offset + start + output.byte_len()];
             let entry = HeaderEntry { dtype: output.dtype.name(), shape: &output.shape, data_offsets };
@@ -215,19 +274,19 @@ fn header_json(plan: &Plan, metadata: &BTreeMap<String, String>) -> Vec<u8> {
     serde_json::to_vec(&Header { metadata, tensors: entries }).unwrap_or_default()
 }
 
-/// Checks that the `safetensors` crate finds the planned tensors and metadata in the file.
+/// Checks that the `safetensors` crate finds the planned tensors and metadata in a file.
 ///
 /// # Errors
 /// The difference, as a clause.
-fn check_header(plan: &Plan, metadata: &BTreeMap<String, String>, file: &MappedFile) -> Result<(), String> {
+fn check_header(contents: &Contents<'_>, metadata: &BTreeMap<String, String>, file: &MappedFile) -> Result<(), String> {
     let (header, _) = read_header(file.bytes())?;
     let found: BTreeMap<String, String> = header.metadata().clone().unwrap_or_default().into_iter().collect();
     if found != *metadata {
         return Err("its metadata differs".into());
     }
     let tensors = header.tensors();
-    let outputs = || plan.steps.iter().flat_map(|step| &step.outputs);
-    let expected = outputs().count() + plan.counters.len();
+    let outputs = || contents.steps.iter().flat_map(|step| &step.outputs);
+    let expected = contents.names().count();
     if tensors.len() != expected {
         return Err(format!("it has {} tensors, expected {expected}", tensors.len()));
     }

@@ -68,6 +68,11 @@ pub trait PreparedOutput: Sync {
     /// More about the output, a line each, such as the files of a folder.
     fn details(&self) -> Vec<String>;
 
+    /// Whether the output has a place for [`Fidelity`].
+    fn records_fidelity(&self) -> bool {
+        false
+    }
+
     /// Executes the plan on the threads of the current rayon pool. The output appears whole or not at all, with the same
     /// bytes on any number of threads.
     ///
@@ -114,6 +119,9 @@ pub struct Fidelity {
     pub clips: String,
     /// The worst of all clips, for each hidden state.
     pub hidden_states: Vec<StateFidelity>,
+    /// More about the encodings, as sections of Markdown for a model card.
+    #[serde(skip)]
+    pub sections: String,
 }
 
 /// How close one hidden state is to the checkpoint's.
@@ -125,6 +133,13 @@ pub struct StateFidelity {
     pub pooled_cosine: f64,
     /// The lowest cosine of two frames.
     pub frame_cosine: f64,
+}
+
+impl std::fmt::Display for StateFidelity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let StateFidelity { nmse, pooled_cosine, frame_cosine } = self;
+        write!(f, "pooled cosine {pooled_cosine:.6}, frame cosine {frame_cosine:.6}, NMSE {nmse:.2e}")
+    }
 }
 
 impl Fidelity {

@@ -1,4 +1,4 @@
-//! The writing of tensors into a file: in parallel, checked by reading back.
+//! The writing of tensors into files: in parallel, checked by reading back.
 
 use std::fs::File;
 use std::ops::Range;
@@ -128,16 +128,25 @@ pub(super) struct WrittenTensors {
     pub(super) delta_kept: Option<DeltaKept>,
 }
 
-/// Writes as [`write_tensors`] does while one of the threads computes the checkpoint's SHA-256.
+/// Writes as [`write_files_and_hash`] does, all tensors into one file.
 pub(super) fn write_tensors_and_hash(
     tensors: &[OutputTensor<'_>],
     source: &Source,
     target: &OutputFile<'_>,
     on_step: &(dyn Fn(&Step) + Sync),
 ) -> Result<WrittenTensors> {
+    write_files_and_hash(&[(tensors, target)], source, on_step)
+}
+
+/// Writes as [`write_tensors`] does while one of the threads computes the checkpoint's SHA-256.
+pub(super) fn write_files_and_hash(
+    files: &[(&[OutputTensor<'_>], &OutputFile<'_>)],
+    source: &Source,
+    on_step: &(dyn Fn(&Step) + Sync),
+) -> Result<WrittenTensors> {
     let failed = AtomicBool::new(false);
     let (written, source_sha256) = rayon::join(
-        || write_tensors(tensors, source, target, on_step).inspect_err(|_| failed.store(true, Ordering::Relaxed)),
+        || write_tensors(files, source, on_step).inspect_err(|_| failed.store(true, Ordering::Relaxed)),
         || source.sha256(&failed),
     );
     let delta_kept = DeltaKept::new(written?);
@@ -145,19 +154,25 @@ pub(super) fn write_tensors_and_hash(
     Ok(WrittenTensors { source_sha256: source_sha256.unwrap_or_default(), delta_kept })
 }
 
-/// Writes every tensor to its place, a tensor on each thread of the current rayon pool, opens the file again and compares
-/// it with checksums of the written bytes. Of several errors, the first in the order of `tensors` is returned. Returns what
-/// the weights have of an adapter's changes.
+/// A tensor and the number of its file.
+type InFile<'a, 'p> = (usize, &'a OutputTensor<'p>);
+
+/// The checksums of what stores a tensor, and what it has of an adapter's changes.
+type WrittenTensor = (Vec<u32>, Option<DeltaSums>);
+
+/// Writes the tensors of all files to their places, a tensor on each thread of the current rayon pool, opens the files again and
+/// compares them with checksums of the written bytes. Of several errors, the first in the order of the tensors is returned.
+/// Returns what the weights have of an adapter's changes.
 ///
 /// A tensor that the reader has to gather is in memory as a whole, but never two at a time.
 fn write_tensors(
-    tensors: &[OutputTensor<'_>],
+    files: &[(&[OutputTensor<'_>], &OutputFile<'_>)],
     source: &Source,
-    target: &OutputFile<'_>,
     on_step: &(dyn Fn(&Step) + Sync),
 ) -> Result<Vec<LayerDelta>> {
     let whole_tensor = Mutex::new(());
-    let write = |tensor: &OutputTensor<'_>| -> Result<(Vec<u32>, Option<DeltaSums>)> {
+    let write = |(file, tensor): InFile<'_, '_>| -> Result<WrittenTensor> {
+        let (_, target) = files[file];
         let mut keys = tensor.step.inputs.iter().map(|input| input.key.as_str());
         let in_place = keys.all(|key| source.checkpoint().is_in_place(key));
         let _guard = (!in_place).then(|| whole_tensor.lock().unwrap_or_else(PoisonError::into_inner));
@@ -173,26 +188,30 @@ fn write_tensors(
         on_step(tensor.step);
         Ok((ends.into_iter().map(|(checksum, _)| checksum.finalize()).collect(), delta))
     };
-    let mut results = vec![(Vec::new(), None); tensors.len()];
+    let tensors: Vec<InFile<'_, '_>> =
+        files.iter().enumerate().flat_map(|(i, (tensors, _))| tensors.iter().map(move |tensor| (i, tensor))).collect();
+    let mut results: Vec<WrittenTensor> = vec![(Vec::new(), None); tensors.len()];
     let error = tensors
         .par_iter()
         .zip(&mut results)
         .with_max_len(1)
-        .find_map_first(|(tensor, result)| write(tensor).map(|found| *result = found).err());
+        .find_map_first(|(&tensor, result)| write(tensor).map(|found| *result = found).err());
     if let Some(error) = error {
         return Err(error);
     }
 
-    let written = target.reopen()?;
-    let differs = |(tensor, (checksums, _)): (&OutputTensor<'_>, &(Vec<u32>, _))| {
-        let differs = |(range, checksum)| written.range(range).map(|bytes| crc32fast::hash(&bytes)) != Some(checksum);
+    let written = files.iter().map(|(_, target)| target.reopen()).collect::<Result<Vec<_>>>()?;
+    let differs = |((file, tensor), (checksums, _)): (&InFile<'_, '_>, &WrittenTensor)| {
+        let bytes_of = |range| written[*file].range(range);
+        let differs = |(range, checksum)| bytes_of(range).map(|bytes| crc32fast::hash(&bytes)) != Some(checksum);
         let at = tensor.ranges().into_iter().zip(checksums.iter().copied()).position(differs)?;
-        Some(format!("tensor `{}` has a different checksum", tensor.step.outputs[at].name))
+        let reason = format!("tensor `{}` has a different checksum", tensor.step.outputs[at].name);
+        Some(ConvertError::read_back(files[*file].1.output, reason))
     };
-    if let Some(reason) = tensors.par_iter().zip(&results).find_map_first(differs) {
-        return Err(ConvertError::read_back(target.output, reason));
+    if let Some(error) = tensors.par_iter().zip(&results).find_map_first(differs) {
+        return Err(error);
     }
-    let delta = |(tensor, (_, delta)): (&OutputTensor<'_>, &(_, Option<DeltaSums>))| {
+    let delta = |((_, tensor), (_, delta)): (&InFile<'_, '_>, &WrittenTensor)| {
         Some(LayerDelta { name: tensor.step.name.clone(), kept: delta.as_ref()?.kept() })
     };
     Ok(tensors.iter().zip(&results).filter_map(delta).collect())

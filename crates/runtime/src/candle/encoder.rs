@@ -34,6 +34,13 @@ impl Encoder {
         })
     }
 
+    /// The same encoder with the weights of layer `layer`, where 1 is the first, from `vb`.
+    pub(crate) fn with_layer(&self, layer: usize, vb: VarBuilder, config: &Config) -> Result<Self> {
+        let mut encoder = self.clone();
+        encoder.layers[layer - 1] = EncoderLayer::load(vb.pp("layers").pp(layer - 1), config)?;
+        Ok(encoder)
+    }
+
     /// Computes hidden state 0 from the projected features: adds the position embedding and, in a post-LN model,
     /// normalises.
     pub(crate) fn first_hidden_state(&self, features: &Tensor) -> Result<Tensor> {

@@ -23,7 +23,7 @@ use feature_extractor::FeatureExtractor;
 use feature_projection::FeatureProjection;
 
 /// The model as candle modules.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct CandleModel {
     feature_extractor: FeatureExtractor,
     feature_projection: FeatureProjection,
@@ -38,6 +38,11 @@ impl CandleModel {
             feature_projection: FeatureProjection::load(vb.pp("feature_projection"), config)?,
             encoder: Encoder::load(vb.pp("encoder"), config)?,
         })
+    }
+
+    /// The same model with the weights of layer `layer`, where 1 is the first, from `vb`. All other weights are shared.
+    pub(crate) fn with_layer(&self, layer: usize, vb: VarBuilder, config: &Config) -> Result<Self> {
+        Ok(CandleModel { encoder: self.encoder.with_layer(layer, vb.pp("encoder"), config)?, ..self.clone() })
     }
 
     /// Computes the hidden states `indices` of `input` `(batch, samples)`. `on_state` gets each once, in ascending

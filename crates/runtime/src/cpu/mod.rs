@@ -9,6 +9,8 @@ mod kernels;
 mod memory;
 mod modules;
 
+use std::sync::Arc;
+
 use candle_core::{Device, Result};
 use candle_nn::VarBuilder;
 use mert_arch::{Config, Dtype, FeatureExtractorNorm};
@@ -31,8 +33,8 @@ pub(crate) fn load_final_proj(file: &ConvertedFile, size: usize) -> Result<Final
 #[derive(Debug)]
 pub(crate) struct CpuModel {
     isa: Isa,
-    feature_extractor: FeatureExtractor,
-    feature_projection: FeatureProjection,
+    feature_extractor: Arc<FeatureExtractor>,
+    feature_projection: Arc<FeatureProjection>,
     encoder: Encoder,
     config: Config,
 }
@@ -55,10 +57,22 @@ impl CpuModel {
         let weights = WeightLoader::new(isa, vb, file);
         Ok(CpuModel {
             isa,
-            feature_extractor: FeatureExtractor::load(&weights.pp("feature_extractor"), config)?,
-            feature_projection: FeatureProjection::load(&weights.pp("feature_projection"), config)?,
+            feature_extractor: Arc::new(FeatureExtractor::load(&weights.pp("feature_extractor"), config)?),
+            feature_projection: Arc::new(FeatureProjection::load(&weights.pp("feature_projection"), config)?),
             encoder: Encoder::load(&weights.pp("encoder"), config)?,
             config: config.clone(),
+        })
+    }
+
+    /// The same model with the weights of layer `layer`, where 1 is the first, from `vb`. All other weights are shared.
+    pub(crate) fn with_layer(&self, layer: usize, vb: VarBuilder<'_>) -> Result<Self> {
+        let weights = WeightLoader::new(self.isa, vb, None);
+        Ok(CpuModel {
+            isa: self.isa,
+            feature_extractor: Arc::clone(&self.feature_extractor),
+            feature_projection: Arc::clone(&self.feature_projection),
+            encoder: self.encoder.with_layer(layer, &weights.pp("encoder"), &self.config)?,
+            config: self.config.clone(),
         })
     }
 
@@ -104,14 +118,30 @@ impl CpuModel {
 
     /// Computes hidden state `index` from `previous`, hidden state `index` − 1 `(clips · frames, hidden_size)`.
     pub(crate) fn layer(&self, index: usize, previous: &[f32], frames: usize) -> Vec<f32> {
-        let mut workspace = Workspace::default();
-        let Workspace { hidden_state, intermediates, task_arena, .. } = &mut workspace;
+        let mut state = Vec::new();
+        self.layers(&mut Workspace::default(), index..index + 1, previous, frames, |_, rows| state = rows.to_vec());
+        state
+    }
+
+    /// Computes the hidden states `indices`, which follow on from `previous` `(clips · frames, hidden_size)`, the hidden
+    /// state before the first of them. `on_state` gets each in ascending order.
+    pub(crate) fn layers(
+        &self,
+        workspace: &mut Workspace,
+        indices: std::ops::Range<usize>,
+        previous: &[f32],
+        frames: usize,
+        mut on_state: impl FnMut(usize, &[f32]),
+    ) {
+        let Workspace { hidden_state, intermediates, task_arena, .. } = workspace;
         let mut context = self.context(intermediates, task_arena, frames);
         Encoder::resume(&context, hidden_state, previous, self.config.hidden_size);
         self.encoder.prepare(&mut context);
-        self.encoder.layer(&mut context, index, hidden_state);
-        self.encoder.finish(&context, index, hidden_state);
-        hidden_state.rows().to_vec()
+        for index in indices {
+            self.encoder.layer(&mut context, index, hidden_state);
+            self.encoder.finish(&context, index, hidden_state);
+            on_state(index, hidden_state.rows());
+        }
     }
 
     fn first_hidden_state(

@@ -8,7 +8,7 @@ use mert_arch::{Dtype, Encoding, Metadata, TensorSpec};
 use ndarray::{Array2, ArrayView3, Axis, CowArray, Ix3};
 use serde::Serialize;
 
-use super::EncoderNorm;
+use super::{CompressedWeights, EncoderNorm};
 use crate::{ModelEncoding, Result, VerifyError};
 
 /// Hidden states by index, each `(frames, width)`.
@@ -70,14 +70,22 @@ pub trait Candidate {
     /// The device or engine that runs the model, as reports show it.
     fn runs_on(&self) -> String;
 
-    /// The forms in which compressed weights are stored, such as `72 weights int8 per channel`; `None` without any.
-    fn compression(&self) -> Option<String> {
+    /// The forms of a package's compressed weights; `None` without any.
+    fn compression(&self) -> Option<CompressedWeights> {
         None
     }
 
     /// MLX's quantization that is as precise as the compressed form, whose limits then apply to it; `None` if there is none.
     fn as_precise_as(&self) -> Option<ModelEncoding> {
         None
+    }
+
+    /// The values of a linear layer's weight `(out, in)` that a package stores compressed; `None` for any other.
+    ///
+    /// # Errors
+    /// [`VerifyError`] for a weight of another shape.
+    fn decompressed(&self, _: &TensorSpec) -> Result<Option<Vec<f32>>> {
+        Ok(None)
     }
 
     /// The element type in which the model computes.

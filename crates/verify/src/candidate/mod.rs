@@ -2,6 +2,7 @@
 //! the runtime, and `stored_weights.rs` decodes its weights without it; `coreml/` runs a Core ML package by an interpreter or
 //! by Core ML.
 
+mod compressed;
 mod coreml;
 mod encoder_norm;
 mod gguf;
@@ -13,6 +14,7 @@ mod stored_weights;
 
 use std::path::{Path, PathBuf};
 
+pub use self::compressed::CompressedWeights;
 use self::coreml::Package;
 pub use self::encoder_norm::EncoderNorm;
 use self::gguf::GgufModel;

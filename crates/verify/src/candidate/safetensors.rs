@@ -8,6 +8,7 @@ use mert_runtime::{ConvertedFile, DeviceKind, Model};
 use ndarray::ArrayView3;
 
 use super::coreml::is_package;
+use super::gguf::{gguf_encoding, is_gguf};
 use super::runtime_model::{encoder_norm, hidden_states, run_isolated};
 use super::stored_weights::StoredWeights;
 use super::{Candidate, ComputeOptions, EncoderNorm, HiddenStates, Output, PackageOptions, RunIsolated, StoredWeight};
@@ -66,8 +67,11 @@ pub fn converted_file(path: &Path) -> Result<PathBuf> {
 /// The encoding of a converted model's weights, according to its metadata.
 ///
 /// # Errors
-/// As for [`converted_file`], and [`VerifyError::Runtime`] for a file that is not a converted one.
+/// As for [`converted_file`], and [`VerifyError::Runtime`] or [`VerifyError::Gguf`] for a file that is not a converted one.
 pub fn converted_encoding(path: &Path) -> Result<ModelEncoding> {
+    if is_gguf(path) {
+        return gguf_encoding(path);
+    }
     Ok(ModelEncoding::of(ConvertedFile::open(&converted_file(path)?)?.metadata()))
 }
 

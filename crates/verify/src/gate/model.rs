@@ -98,7 +98,7 @@ impl ModelVerdict {
             model: candidate.path().to_path_buf(),
             format: candidate.format(),
             dtype: metadata.dtype,
-            encoding: candidate.compression().unwrap_or_else(|| encoding.to_string()),
+            encoding: candidate.compression().map_or_else(|| encoding.to_string(), |weights| weights.to_string()),
             source_sha256: metadata.source_sha256.clone(),
             device: candidate.runs_on(),
             compute: candidate.arithmetic(),
@@ -197,9 +197,11 @@ impl ModelVerdict {
             _ if self.compute != Dtype::F32 => {
                 format!("structure shows in f32 arithmetic only, not in {}; verify in f32 as well", self.compute)
             }
-            Some(form) => {
-                format!("no reference has weights compressed like this ({form}); verify an f32 conversion as well")
-            }
+            Some(weights) => format!(
+                "it has {weights}; give --checkpoint, or a reference that has {} (docs/core-ml.md), or verify a conversion \
+                 without them as well",
+                weights.array_name(candidate.metadata().dtype)
+            ),
             None => format!(
                 "give a reference that has {array} (`mert-verify reference` and the Python example in docs/verify.md write \
                  it), or verify an f32 conversion as well"

@@ -36,9 +36,10 @@ pub(super) fn expectations<'r>(
         let (reference_weights, states) = (ModelEncoding::of_floats(Dtype::F32), &reference.hidden_states);
         Ok::<_, VerifyError>(Expectation { question: Question::Rounding, reference_weights, states, tolerance })
     };
-    let compressed = candidate.compression().map(|form| match candidate.as_precise_as() {
-        Some(encoding) => Tolerance::quantized(&encoding).named_after(&form),
-        None => Tolerance::compressed(&form),
+    let compression = candidate.compression();
+    let compressed = compression.as_ref().map(|weights| match candidate.as_precise_as() {
+        Some(encoding) => Tolerance::quantized(&encoding).named_after(&weights.to_string()),
+        None => Tolerance::compressed(&weights.to_string()),
     });
     let of_weights = || compressed.clone().unwrap_or_else(|| Tolerance::rounding_of(&weights));
     if compute != Dtype::F32 {
@@ -53,7 +54,11 @@ pub(super) fn expectations<'r>(
         return Ok(vec![structure(&reference.hidden_states)?]);
     }
     let mut expectations = Vec::new();
-    if let Some(states) = reference.with_weights(&weights).filter(|_| compressed.is_none()) {
+    let with_weights = match &compression {
+        Some(compressed) => reference.quantized.get(&compressed.array_name(weights.float())),
+        None => reference.with_weights(&weights),
+    };
+    if let Some(states) = with_weights {
         expectations.push(structure(states)?);
     }
     expectations.push(rounding(of_weights())?);

@@ -70,6 +70,7 @@ impl WeightsVerdict {
     }
 
     /// A line about weights that passed.
+    #[cfg(feature = "tch")]
     pub(crate) fn summary(&self) -> String {
         let WeightsVerdict { tensors, values, different, .. } = self;
         match (self.codes, different) {
@@ -84,6 +85,7 @@ impl WeightsVerdict {
     }
 
     /// Sentences about the weights that failed.
+    #[cfg(feature = "tch")]
     pub(crate) fn failures(&self) -> Vec<String> {
         let mut failures = self.faults.clone();
         if self.failed.len() > self.faults.len() {
@@ -121,7 +123,8 @@ fn describe(name: &str, inputs: usize, stored: &StoredWeight, found: &WeightVerd
 }
 
 impl ModelVerdict {
-    /// Adds the verdict on the quantized weights.
+    /// Adds the verdict on the quantized weights, which libtorch's reader has read from the original.
+    #[cfg(feature = "tch")]
     pub(crate) fn add_weights(&mut self, weights: WeightsVerdict) {
         self.failures.extend(weights.failures());
         if weights.passed() {

@@ -41,3 +41,19 @@ pub(crate) fn compare_weights(
     let (any, nearest) = (verdict.tensors > 0, codes == Codes::Nearest);
     Ok((any.then_some(verdict), (any && nearest).then_some(decoded)))
 }
+
+/// The values of a package's compressed weights, with which its structure is judged: `None` if it has none. What they cost is
+/// the rounding question's.
+///
+/// # Errors
+/// [`VerifyError`](crate::VerifyError) if weights cannot be read.
+pub(crate) fn decompressed_weights(candidate: &dyn Candidate) -> Result<Option<DecodedWeights>> {
+    let mut weights = DecodedWeights::new();
+    for spec in candidate.metadata().inventory().into_iter().filter(|spec| spec.role == Role::Linear) {
+        if let Some(values) = candidate.decompressed(&spec)? {
+            let shape: Vec<i64> = spec.shape.iter().map(|&n| n as i64).collect();
+            weights.insert(spec.name, Tensor::f_from_slice(&values)?.f_reshape(shape)?);
+        }
+    }
+    Ok((!weights.is_empty()).then_some(weights))
+}

@@ -97,5 +97,8 @@ fn measured(fidelity: &Fidelity) -> String {
         let _ =
             writeln!(text, "| {index} | {:.1e} | {:.7} | {:.7} |", state.nmse, state.pooled_cosine, state.frame_cosine);
     }
+    if !fidelity.sections.is_empty() {
+        let _ = write!(text, "\n{}", fidelity.sections);
+    }
     text
 }

@@ -2,34 +2,47 @@
 //! MLX and this toolkit.
 //!
 //! - this file: the folder; `config.rs`: the `config.json` of an MLX folder; `card.rs`: the model card.
+//! - `shards/`: the division of the weights into files, and their index.
 
 mod card;
 mod config;
+mod shards;
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use mert_arch::CONFIG_FILE;
 use mert_fs::{AtomicFolder, FsError, check_folder_output};
 
+use self::shards::Shard;
+pub use self::shards::{ByteSize, MAX_SHARD_SIZE};
 use super::output::{Written, refuse_input_as_output};
-use super::safetensors::{form, tensor_count, write_file};
+use super::safetensors::{Contents, WeightsFile, form, tensor_count, write_files};
 use super::target::{PreparedOutput, Target, WriteJob};
 use crate::plan::Plan;
-use crate::programs::{Companion, MODEL_FOLDER_FILES, MODEL_WEIGHTS};
+use crate::programs::{Companion, MODEL_FOLDER_FILES, Program};
 use crate::{ConvertError, Result};
 
 /// The kind of folder that may be replaced, for messages.
-const MODEL_FOLDER: &str = "a folder with nothing but config.json, preprocessor_config.json, README.md and model.safetensors, as \
-                            mert-convert writes it";
+const MODEL_FOLDER: &str = "a folder with nothing but config.json, preprocessor_config.json, README.md and model.safetensors or its \
+                            shards with their index, as mert-convert writes it";
 
 /// The name of the model card, as the Hugging Face hub shows it.
 const CARD: &str = "README.md";
 
 /// A folder that a program loads: of another program, or of MLX and this toolkit.
 #[derive(Debug, Clone, Copy)]
-pub struct ModelFolder;
+pub struct ModelFolder {
+    /// The largest file of weights; larger weights are divided into several.
+    pub max_shard_size: ByteSize,
+}
+
+impl Default for ModelFolder {
+    fn default() -> Self {
+        ModelFolder { max_shard_size: MAX_SHARD_SIZE }
+    }
+}
 
 impl Target for ModelFolder {
     fn check_output(&self, output: &Path, force: bool) -> Result<()> {
@@ -38,13 +51,47 @@ impl Target for ModelFolder {
 
     fn prepare<'p>(&self, plan: &'p Plan) -> Result<Box<dyn PreparedOutput + 'p>> {
         plan.check_stated_input("a model folder")?;
-        Ok(Box::new(Prepared { plan }))
+        let shards = shards::of_plan(plan, self.max_shard_size);
+        if plan.program == Some(Program::MlxHubert) && shards.len() > 1 {
+            return Err(ConvertError::TargetOption {
+                option: "--max-shard-size",
+                reason: "divides the weights into several files, of which mlx-hubert reads none; give a larger size",
+            });
+        }
+        Ok(Box::new(Prepared { plan, shards }))
     }
 }
 
 /// A folder of a plan.
 struct Prepared<'p> {
     plan: &'p Plan,
+    shards: Vec<Shard>,
+}
+
+impl Prepared<'_> {
+    /// The tensors of a shard. The counters are in the first.
+    fn contents(&self, number: usize) -> Contents<'_> {
+        let counters = if number == 0 { &self.plan.counters[..] } else { &[] };
+        Contents { steps: &self.plan.steps[self.shards[number].steps.clone()], counters }
+    }
+
+    /// Whether the folder has an index: of several files, and in MLX folders, where mlx-lm writes one for a single file, too.
+    fn has_index(&self) -> bool {
+        self.shards.len() > 1 || self.plan.program.is_none()
+    }
+
+    /// The files beside the weights that do not depend on these.
+    fn companions(&self) -> Vec<Companion> {
+        let mut companions = self.plan.companions();
+        if self.plan.program.is_none() {
+            companions.push(Companion { name: CONFIG_FILE, text: config::text(self.plan) });
+        }
+        if self.has_index() {
+            let contents: Vec<_> = (0..self.shards.len()).map(|number| self.contents(number)).collect();
+            companions.push(Companion { name: shards::INDEX_FILE, text: shards::index_json(&self.shards, &contents) });
+        }
+        companions
+    }
 }
 
 impl PreparedOutput for Prepared<'_> {
@@ -60,25 +107,39 @@ impl PreparedOutput for Prepared<'_> {
         form(self.plan)
     }
 
-    fn details(&self) -> Vec<String> {
-        let card = if self.plan.program.is_none() { ", README.md" } else { "" };
-        vec![format!("a folder with {}{card}", MODEL_FOLDER_FILES.join(", "))]
+    fn records_fidelity(&self) -> bool {
+        self.plan.program.is_none()
     }
 
-    /// The weights are written as a file's are. Everything is read back before the folder is renamed to the output's name.
+    fn details(&self) -> Vec<String> {
+        let weights = match &self.shards[..] {
+            [one] => one.file.clone(),
+            [first, .., last] => format!("{} to {}", first.file, last.file),
+            [] => String::new(),
+        };
+        let [config, _, preprocessor] = MODEL_FOLDER_FILES;
+        let mut files = vec![config.to_string(), weights];
+        files.extend(self.has_index().then(|| shards::INDEX_FILE.to_string()));
+        files.push(preprocessor.to_string());
+        files.extend(self.plan.program.is_none().then(|| CARD.to_string()));
+        vec![format!("a folder with {}", files.join(", "))]
+    }
+
+    /// The weights are written as a file's are, all shards at the same time. Everything is read back before the folder is renamed
+    /// to the output's name.
     fn write(&self, job: &WriteJob<'_>) -> Result<Written> {
         let (plan, output) = (self.plan, job.output);
         refuse_input_as_output(plan, job.source, output)?;
         let folder = AtomicFolder::create(output, job.force, MODEL_FOLDER, is_model_folder)?;
         let temporary = folder.temporary_path();
-        let weights = temporary.join(MODEL_WEIGHTS);
-        let file = create(&weights, output)?;
-        let mut written = write_file(plan, job, &file, &weights)?;
-        file.sync_all().map_err(|source| FsError::write(output, source))?;
-        let mut companions = plan.companions();
-        if plan.program.is_none() {
-            companions.push(Companion { name: CONFIG_FILE, text: config::text(plan) });
-        }
+        let paths: Vec<PathBuf> = self.shards.iter().map(|shard| temporary.join(&shard.file)).collect();
+        let files = paths.iter().map(|path| create(path, output)).collect::<Result<Vec<File>>>()?;
+        let weights = paths.iter().zip(&files).enumerate();
+        let weights: Vec<_> =
+            weights.map(|(i, (path, file))| WeightsFile { contents: self.contents(i), file, path }).collect();
+        let mut written = write_files(plan, job, &weights)?;
+        files.iter().try_for_each(File::sync_all).map_err(|source| FsError::write(output, source))?;
+        let mut companions = self.companions();
         let text_len = |companions: &[Companion]| companions.iter().map(|file| file.text.len() as u64).sum::<u64>();
         write_companions(&companions, temporary, output)?;
         written.fidelity = job.inspect(temporary)?;
@@ -119,7 +180,11 @@ fn is_model_folder(folder: &Path) -> bool {
     entries.all(|entry| {
         entry.is_ok_and(|entry| {
             let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
-            let is_known = |name: &str| MODEL_FOLDER_FILES.contains(&name) || name == CARD;
+            let is_known = |name: &str| {
+                MODEL_FOLDER_FILES.contains(&name)
+                    || [CARD, shards::INDEX_FILE].contains(&name)
+                    || shards::is_shard(name)
+            };
             is_file && entry.file_name().to_str().is_some_and(is_known)
         })
     })

@@ -1,5 +1,7 @@
 //! The transformer encoder and its layers.
 
+use std::sync::Arc;
+
 use candle_core::Result;
 use mert_arch::Config;
 
@@ -14,26 +16,35 @@ use super::weight_loader::WeightLoader;
 
 /// The position embedding, the layers, and one LayerNorm before (post-LN) or after (pre-LN) all of them: transformers'
 /// `HubertEncoder` and `HubertEncoderStableLayerNorm`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Encoder {
-    pos_conv_embed: PositionalConvEmbedding,
-    layer_norm: LayerNorm,
-    layers: Vec<EncoderLayer>,
-    position_bias: Option<PositionBias>,
+    pos_conv_embed: Arc<PositionalConvEmbedding>,
+    layer_norm: Arc<LayerNorm>,
+    layers: Vec<Arc<EncoderLayer>>,
+    position_bias: Option<Arc<PositionBias>>,
     pre_norm: bool,
 }
 
 impl Encoder {
     pub(crate) fn load(weights: &WeightLoader<'_>, config: &Config) -> Result<Self> {
         let layer_weights = weights.pp("layers");
-        let layers = (0..config.num_hidden_layers).map(|i| EncoderLayer::load(&layer_weights.pp(i), config));
+        let layers =
+            (0..config.num_hidden_layers).map(|i| Ok(Arc::new(EncoderLayer::load(&layer_weights.pp(i), config)?)));
         Ok(Encoder {
-            pos_conv_embed: PositionalConvEmbedding::load(&weights.pp("pos_conv_embed"), config)?,
-            layer_norm: weights.layer_norm("layer_norm", config.hidden_size, config.layer_norm_eps)?,
+            pos_conv_embed: Arc::new(PositionalConvEmbedding::load(&weights.pp("pos_conv_embed"), config)?),
+            layer_norm: Arc::new(weights.layer_norm("layer_norm", config.hidden_size, config.layer_norm_eps)?),
             layers: layers.collect::<Result<_>>()?,
-            position_bias: PositionBias::load(&layer_weights, config)?,
+            position_bias: PositionBias::load(&layer_weights, config)?.map(Arc::new),
             pre_norm: config.do_stable_layer_norm,
         })
+    }
+
+    /// The same encoder with the weights of layer `layer`, where 1 is the first, from `weights`, which holds it under its
+    /// usual name. All other weights are shared.
+    pub(crate) fn with_layer(&self, layer: usize, weights: &WeightLoader<'_>, config: &Config) -> Result<Self> {
+        let mut encoder = self.clone();
+        encoder.layers[layer - 1] = Arc::new(EncoderLayer::load(&weights.pp("layers").pp(layer - 1), config)?);
+        Ok(encoder)
     }
 
     /// Turns the projected features into hidden state 0: adds the position embedding and, in a post-LN model,

@@ -11,6 +11,7 @@ use ndarray::ArrayD;
 use super::description::{FRAMES, POOLED};
 use super::interpreter::Interpreter;
 use super::program::Program;
+use crate::candidate::compressed::CompressedWeights;
 use crate::candidate::encoder_norm::EncoderNorm;
 use crate::candidate::options::{ComputeUnits, Emulation, PackageOptions};
 use crate::{Result, VerifyError};
@@ -65,16 +66,22 @@ impl Engine {
         }
     }
 
-    /// The forms of the compressed weights and their numbers, such as `72 weights int8 per channel`; `None` if all weights are
-    /// floats, or if the program is not readable.
-    pub(super) fn compression(&self) -> Option<String> {
-        let forms = match self {
-            Engine::Interpreter(interpreter) => interpreter.program.compression(),
+    /// The forms of the compressed weights; `None` if all weights are floats, or if the program is not readable.
+    pub(super) fn compression(&self) -> Option<CompressedWeights> {
+        match self {
+            Engine::Interpreter(interpreter) => CompressedWeights::new(interpreter.program.encodings.values()),
             #[cfg(all(target_os = "macos", feature = "coreml"))]
-            Engine::CoreMl(..) => BTreeMap::new(),
-        };
-        let forms: Vec<String> = forms.iter().map(|(form, count)| format!("{count} weights {form}")).collect();
-        (!forms.is_empty()).then(|| forms.join(", "))
+            Engine::CoreMl(..) => None,
+        }
+    }
+
+    /// The values of the weight of this name `(out, in)` if it is compressed, row by row.
+    pub(super) fn decompressed(&self, name: &str) -> Result<Option<Vec<f32>>, String> {
+        match self {
+            Engine::Interpreter(interpreter) => interpreter.program.decompressed(name),
+            #[cfg(all(target_os = "macos", feature = "coreml"))]
+            Engine::CoreMl(..) => Ok(None),
+        }
     }
 
     /// The element type in which a package with weights of type `weights` is computed.

@@ -24,7 +24,7 @@ mod value;
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
-use mert_arch::{Dtype, Metadata};
+use mert_arch::{Dtype, Metadata, TensorSpec};
 use ndarray::{ArrayD, Axis, Ix2};
 use prost::Message;
 
@@ -34,8 +34,8 @@ use self::engine::Engine;
 use self::manifest::PackageFiles;
 use self::program::Program;
 use super::options::{ComputeOptions, PackageEngine, PackageOptions};
-use super::{Candidate, EncoderNorm, HiddenStates, Output, RunIsolated};
-use crate::{Result, VerifyError, signal};
+use super::{Candidate, CompressedWeights, EncoderNorm, HiddenStates, Output, RunIsolated};
+use crate::{Result, VerifyError};
 
 /// Whether a path is that of a Core ML package, complete or not.
 pub(super) fn is_package(path: &Path) -> bool {
@@ -166,8 +166,19 @@ impl Candidate for Package {
         self.engine.name()
     }
 
-    fn compression(&self) -> Option<String> {
+    fn compression(&self) -> Option<CompressedWeights> {
         self.engine.compression()
+    }
+
+    fn decompressed(&self, spec: &TensorSpec) -> Result<Option<Vec<f32>>> {
+        let values = self.engine.decompressed(&spec.name).map_err(|reason| self.error(reason))?;
+        let expected: usize = spec.shape.iter().product();
+        match values {
+            Some(values) if values.len() != expected => {
+                Err(self.error(format!("weight `{}` has {} values, expected {expected}", spec.name, values.len())))
+            }
+            values => Ok(values),
+        }
     }
 
     fn arithmetic(&self) -> Dtype {
@@ -205,7 +216,7 @@ impl Candidate for Package {
         };
         let Some(other) = other else { return Ok(None) };
         let config = &self.metadata().config;
-        let clip = signal::music_like(other, self.metadata().preprocessor.sampling_rate);
+        let clip = mert_audio::music_like(other, self.metadata().preprocessor.sampling_rate);
         for (output, states) in self.run(&clip, &self.description.rows)? {
             let expected = if output == Output::Frames { config.frames(other) } else { Some(1) };
             if let Some(state) = states.values().find(|state| Some(state.nrows()) != expected) {

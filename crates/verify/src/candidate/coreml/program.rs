@@ -24,7 +24,7 @@ pub(super) struct Program {
     /// The constants, among them the weights that were compressed.
     pub(super) constants: BTreeMap<String, Value>,
     /// The form in which each compressed weight is stored, such as `int8 per channel`.
-    encodings: BTreeMap<String, String>,
+    pub(super) encodings: BTreeMap<String, String>,
 }
 
 /// An operation that computes a value. Operations of kind `const` are in [`Program::constants`].
@@ -114,13 +114,16 @@ impl Program {
         Some(EncoderNorm { gain: values("gamma")?, bias: values("beta")?, eps })
     }
 
-    /// The forms in which compressed weights are stored, each with the number of weights that have it.
-    pub(super) fn compression(&self) -> BTreeMap<&str, usize> {
-        let mut forms = BTreeMap::new();
-        for encoding in self.encodings.values() {
-            *forms.entry(encoding.as_str()).or_default() += 1;
+    /// The values of the weight of this name if it is compressed, row-major. Identifiers of MIL have no dots.
+    pub(super) fn decompressed(&self, name: &str) -> Result<Option<Vec<f32>>, String> {
+        let name = name.replace('.', "_");
+        match self.constants.get(&name).filter(|_| self.encodings.contains_key(&name)) {
+            Some(Value::Float(_, tensor)) => {
+                let values = tensor.flatten_all().and_then(|flat| flat.to_vec1());
+                values.map(Some).map_err(|e| format!("weight `{name}`: {e}"))
+            }
+            _ => Ok(None),
         }
-        forms
     }
 
     fn find_last_uses(&mut self) {

@@ -60,11 +60,15 @@ impl GgufFile {
     pub(super) fn q8_0_layers(&self) -> Option<(usize, QuantizationConfig)> {
         let default = Quantization::new(QuantizationMode::Affine, 8, 32).ok()?;
         let specs = self.metadata.inventory().into_iter().filter(|spec| spec.role == Role::Linear);
-        let (q8_0, floats): (Vec<_>, Vec<_>) =
-            specs.partition(|spec| self.content.tensor_infos[&spec.name].ggml_dtype == GgmlDType::Q8_0);
+        let (q8_0, floats): (Vec<_>, Vec<_>) = specs.partition(|spec| self.is_q8_0(&spec.name));
         let module = |spec: TensorSpec| (spec.name.trim_end_matches(".weight").to_string(), None);
         let layers: BTreeMap<_, _> = floats.into_iter().map(module).collect();
         (!q8_0.is_empty()).then_some((q8_0.len(), QuantizationConfig { default, layers }))
+    }
+
+    /// Whether a tensor is in blocks of ggml's `Q8_0`.
+    pub(super) fn is_q8_0(&self, name: &str) -> bool {
+        self.content.tensor_infos.get(name).is_some_and(|info| info.ggml_dtype == GgmlDType::Q8_0)
     }
 
     /// Reads a tensor, dequantized to f32.

@@ -13,13 +13,25 @@ use ndarray::ArrayView3;
 
 use self::file::GgufFile;
 use super::runtime_model::{encoder_norm, hidden_states, run_isolated};
-use super::{Candidate, ComputeOptions, EncoderNorm, HiddenStates, Output, PackageOptions, RunIsolated, StoredWeight};
+use super::{
+    Candidate, CompressedWeights, ComputeOptions, EncoderNorm, HiddenStates, Output, PackageOptions, RunIsolated,
+    StoredWeight,
+};
 use crate::{ModelEncoding, Result, VerifyError};
 
 /// Whether a file begins as GGUF does.
 pub(super) fn is_gguf(path: &Path) -> bool {
     let mut magic = [0; 4];
     path.is_file() && File::open(path).and_then(|mut file| file.read_exact(&mut magic)).is_ok() && magic == *b"GGUF"
+}
+
+/// The encoding of a file's weights, according to its metadata.
+///
+/// # Errors
+/// [`VerifyError::Gguf`] for a file that mert-convert did not write.
+pub(super) fn gguf_encoding(path: &Path) -> Result<ModelEncoding> {
+    let file = GgufFile::open(path).map_err(|reason| VerifyError::gguf(path, reason))?;
+    Ok(ModelEncoding::of(file.metadata()))
 }
 
 /// A GGUF file, with its weights dequantized.
@@ -75,8 +87,17 @@ impl Candidate for GgufModel {
         self.device.name().to_string()
     }
 
-    fn compression(&self) -> Option<String> {
-        self.file.q8_0_layers().map(|(count, _)| format!("{count} weights Q8_0"))
+    fn compression(&self) -> Option<CompressedWeights> {
+        let (count, _) = self.file.q8_0_layers()?;
+        CompressedWeights::new(std::iter::repeat_n(&"Q8_0".to_string(), count))
+    }
+
+    fn decompressed(&self, spec: &TensorSpec) -> Result<Option<Vec<f32>>> {
+        if !self.file.is_q8_0(&spec.name) {
+            return Ok(None);
+        }
+        let tensor = self.file.tensor(&spec.name).map_err(|reason| VerifyError::gguf(self.path(), reason))?;
+        Ok(Some(tensor.flatten_all()?.to_vec1()?))
     }
 
     fn as_precise_as(&self) -> Option<ModelEncoding> {

@@ -115,7 +115,7 @@ impl Libtorch {
     /// As for [`Libtorch::reference`].
     pub fn add_encodings(&self, reference: &mut Reference, encodings: &[ModelEncoding]) -> Result<()> {
         for encoding in encodings.iter().filter(|encoding| encoding.is_quantized()) {
-            self.encoded(encoding, None)?.add_to(reference, encoding)?;
+            self.encoded(encoding, None)?.add_to(reference, encoding.array_name())?;
         }
         Ok(())
     }
@@ -138,10 +138,10 @@ impl Libtorch {
 pub(crate) struct EncodedLibtorch(Encoder);
 
 impl EncodedLibtorch {
-    /// Adds the hidden states of the reference's clip to it.
-    pub(crate) fn add_to(&self, reference: &mut Reference, encoding: &ModelEncoding) -> Result<()> {
+    /// Adds the hidden states of the reference's clip to it, under the name of their array.
+    pub(crate) fn add_to(&self, reference: &mut Reference, array_name: String) -> Result<()> {
         let states = self.0.hidden_states(&reference.input_values)?;
-        reference.quantized.insert(encoding.array_name(), states);
+        reference.quantized.insert(array_name, states);
         Ok(())
     }
 }

@@ -50,7 +50,7 @@ pub(super) fn activate(activation: Activation, x: &Tensor) -> Result<Tensor, Tch
 pub(super) struct Loader<'a> {
     pub(super) weights: &'a Weights,
     pub(super) encoding: &'a ModelEncoding,
-    /// The quantized weights to take instead of those that follow from the checkpoint.
+    /// The quantized or compressed weights to take instead of those that follow from the checkpoint.
     pub(super) decoded: Option<&'a DecodedWeights>,
 }
 
@@ -74,12 +74,12 @@ impl Loader<'_> {
 
     /// Loads a tensor, rounded or quantized.
     pub(super) fn rounded(&self, name: &str) -> Result<Tensor, BuildError> {
-        let Encoding::Quantized { quantization, float } = self.encoding.of_tensor(name) else {
-            return Ok(self.round(self.exact(name)?)?);
-        };
-        match self.decoded.and_then(|decoded| decoded.get(name)) {
-            Some(tensor) => Ok(tensor.shallow_clone()),
-            None => Ok(quantized(self.exact(name)?, quantization, float)?),
+        if let Some(tensor) = self.decoded.and_then(|decoded| decoded.get(name)) {
+            return Ok(tensor.shallow_clone());
+        }
+        match self.encoding.of_tensor(name) {
+            Encoding::Quantized { quantization, float } => Ok(quantized(self.exact(name)?, quantization, float)?),
+            Encoding::Float(_) => Ok(self.round(self.exact(name)?)?),
         }
     }
 

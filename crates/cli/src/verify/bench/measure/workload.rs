@@ -3,7 +3,6 @@
 use anyhow::{Context, bail};
 use candle_core::{Device, Tensor};
 use mert_arch::{Config, attention_flops, forward_flops};
-use mert_verify::signal;
 
 /// The computation of one run: the wanted hidden states of a batch of equal windows.
 #[derive(Debug, Clone)]
@@ -29,7 +28,7 @@ impl Workload {
         wanted: &[usize],
     ) -> anyhow::Result<Self> {
         let samples = (seconds * f64::from(rate)).round() as usize;
-        Workload::of_clip(config, rate, signal::music_like(samples, rate), batch, wanted)
+        Workload::of_clip(config, rate, mert_audio::music_like(samples, rate), batch, wanted)
     }
 
     /// Makes windows that all hold `clip`, at `rate` hertz, exactly as it enters the model. Fails as

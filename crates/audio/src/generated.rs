@@ -1,21 +1,30 @@
-//! A generated, music-like clip, for when no recording is available. It needs no files and is the same on every machine.
+//! Generated, music-like clips, for when no recording is available. They need no files and are the same on every machine.
+
+/// Generates piece 0 of [`music_piece`].
+pub fn music_like(samples: usize, sample_rate: u32) -> Vec<f32> {
+    music_piece(0, samples, sample_rate)
+}
 
 /// Generates `samples` samples at `sample_rate` hertz, of zero mean and unit variance as the model's feature extractor
-/// makes them: chords that change every 0.4 s with decaying harmonics, and a little noise. The same arguments give the
-/// same clip.
+/// makes them: chords that change every 0.4 s or slower with decaying harmonics, and a little noise. Pieces of other numbers
+/// have other chords, keys, tempos and noise. The same arguments give the same clip.
 ///
 /// A test tone is not enough: its frames are all alike, and a model that mixes up frames would pass.
-pub fn music_like(samples: usize, sample_rate: u32) -> Vec<f32> {
+pub fn music_piece(piece: u32, samples: usize, sample_rate: u32) -> Vec<f32> {
     let rate = f64::from(sample_rate.max(1));
-    let mut noise = Noise(0x9e37_79b9_7f4a_7c15);
+    let mut noise = Noise(0x9e37_79b9_7f4a_7c15 ^ u64::from(piece).wrapping_mul(0xd1b5_4a32_d192_ed03));
+    let tempo = 0.4 * (1.0 + 0.3 * f64::from(piece % 4));
+    let key = 2f64.powf(f64::from(piece * 5 % 12) / 12.0);
+    let noise_level = 0.05 * f64::from(1 + piece % 3);
     let roots = [220.0, 261.63, 196.0, 329.63, 246.94, 293.66];
     let clip: Vec<f64> = (0..samples)
         .map(|n| {
             let time = n as f64 / rate;
-            let chord = (time / 0.4) as usize;
-            let since = time - chord as f64 * 0.4;
-            let root: f64 = roots[chord % roots.len()] * if chord % 4 == 3 { 0.5 } else { 1.0 };
-            let mut value = 0.05 * noise.next();
+            let chord = (time / tempo) as usize;
+            let since = time - chord as f64 * tempo;
+            let root: f64 =
+                key * roots[(chord + piece as usize) % roots.len()] * if chord % 4 == 3 { 0.5 } else { 1.0 };
+            let mut value = noise_level * noise.next();
             for (note, interval) in [1.0, 1.25, 1.5].into_iter().enumerate() {
                 for harmonic in 1..=5 {
                     let harmonic = f64::from(harmonic);
@@ -61,10 +70,12 @@ mod tests {
         let clip = music_like(48_000, 24_000);
         let mean = clip.iter().map(|&x| f64::from(x)).sum::<f64>() / 48_000.0;
         let variance = clip.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / 48_000.0;
-        approx::assert_abs_diff_eq!(mean, 0.0, epsilon = 1e-6);
-        approx::assert_abs_diff_eq!(variance, 1.0, epsilon = 1e-5);
+        assert!(mean.abs() < 1e-6, "{mean}");
+        assert!((variance - 1.0).abs() < 1e-5, "{variance}");
         assert_eq!(clip, music_like(48_000, 24_000));
         assert_ne!(clip[..9_600], clip[9_600..19_200]);
         assert!(music_like(0, 24_000).is_empty());
+        assert_eq!(clip, music_piece(0, 48_000, 24_000));
+        assert_ne!(clip, music_piece(1, 48_000, 24_000));
     }
 }

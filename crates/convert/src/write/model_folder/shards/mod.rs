@@ -7,18 +7,26 @@ mod size;
 
 use std::ops::Range;
 
+pub(super) use self::index::{INDEX_FILE, index_json};
 pub use self::size::ByteSize;
+use crate::plan::{Plan, Step};
 
 /// The largest file of weights by default, in bytes: 5 GiB, as mlx-lm has it.
 pub const MAX_SHARD_SIZE: ByteSize = ByteSize(5 << 30);
 
 /// A file of weights.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Shard {
+pub(super) struct Shard {
     /// The name: `model.safetensors`, or `model-00001-of-00003.safetensors`.
-    pub(crate) file: String,
+    pub(super) file: String,
     /// The model's tensors in it, by their positions in the plan. What stores one of them is in one file.
-    pub(crate) steps: Range<usize>,
+    pub(super) steps: Range<usize>,
+}
+
+/// The files of a plan's tensors.
+pub(super) fn of_plan(plan: &Plan, most: ByteSize) -> Vec<Shard> {
+    let sizes: Vec<u64> = plan.steps.iter().map(Step::byte_len).map(|bytes| bytes as u64).collect();
+    shards(&sizes, most)
 }
 
 /// Divides tensors with these numbers of bytes, in their order: a file takes tensors until the next would exceed `most` bytes. A
@@ -27,7 +35,7 @@ pub(crate) struct Shard {
 /// It is the rule of mlx-lm's
 /// [`make_shards`](https://github.com/ml-explore/mlx-lm/blob/main/mlx_lm/utils.py), and counts the data without headers, as
 /// mlx-lm and transformers do.
-pub(crate) fn shards(sizes: &[u64], most: ByteSize) -> Vec<Shard> {
+fn shards(sizes: &[u64], most: ByteSize) -> Vec<Shard> {
     let (mut starts, mut size) = (vec![0], 0);
     for (i, &bytes) in sizes.iter().enumerate() {
         if size > 0 && size + bytes > most.0 {
@@ -48,6 +56,13 @@ fn file_name(number: usize, count: usize) -> String {
         1 => "model.safetensors".into(),
         _ => format!("model-{number:05}-of-{count:05}.safetensors"),
     }
+}
+
+/// Whether a file has the name of one of several.
+pub(super) fn is_shard(name: &str) -> bool {
+    let numbers = || name.strip_prefix("model-")?.strip_suffix(".safetensors")?.split_once("-of-");
+    let is_number = |text: &str| text.len() >= 5 && text.bytes().all(|byte| byte.is_ascii_digit());
+    numbers().is_some_and(|(number, count)| is_number(number) && is_number(count))
 }
 
 #[cfg(test)]
@@ -72,11 +87,19 @@ mod tests {
 
     #[test]
     fn names_are_those_of_transformers() {
-        let names = |sizes: &[u64]| -> Vec<String> {
-            shards(sizes, ByteSize(1)).into_iter().map(|shard| shard.file).collect()
-        };
+        let names =
+            |sizes: &[u64]| -> Vec<String> { shards(sizes, ByteSize(1)).into_iter().map(|shard| shard.file).collect() };
         assert_eq!(names(&[1]), ["model.safetensors"]);
         assert_eq!(names(&[1, 1]), ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]);
         assert_eq!(names(&[1; 11])[10], "model-00011-of-00011.safetensors");
+        assert!(names(&[1; 11]).iter().all(|name| is_shard(name)));
+        for name in [
+            "model.safetensors",
+            "model-1-of-2.safetensors",
+            "model-00001-of-00002.bin",
+            "model-0000a-of-00002.safetensors",
+        ] {
+            assert!(!is_shard(name), "{name}");
+        }
     }
 }

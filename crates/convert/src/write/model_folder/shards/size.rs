@@ -77,7 +77,9 @@ mod tests {
         for text in ["", "5", "GB", "-1GB", "0GB", "5GBs", "5 G", "1e999GB", "nanGB", "5,5GB"] {
             assert!(text.parse::<ByteSize>().unwrap_err().contains("such as 5GB"), "{text}");
         }
-        for (bytes, text) in [(5 << 30, "5 GiB"), (5_000_000_000, "5 GB"), (1500, "1500 bytes"), (2048, "2 KiB"), (0, "0 bytes")] {
+        for (bytes, text) in
+            [(5 << 30, "5 GiB"), (5_000_000_000, "5 GB"), (1500, "1500 bytes"), (2048, "2 KiB"), (0, "0 bytes")]
+        {
             assert_eq!(ByteSize(bytes).to_string(), text);
         }
     }
