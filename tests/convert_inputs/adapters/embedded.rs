@@ -154,7 +154,7 @@ fn wrapped_layers_and_an_adapter_s_file() {
 fn names_of_another_implementation() {
     let scratch = Scratch::new();
     let source = Source::open(&fixture("fairseq/torchaudio.pt")).unwrap();
-    let name_in_file = |(name, tensor)| (source.listing().name_in_file(&name), tensor);
+    let name_in_file = |(name, tensor): (String, Tensor)| (source.listing().name_in_file(&name), tensor);
     let plain: Vec<_> = all_tensors(&source).into_iter().map(name_in_file).collect();
     let module = "encoder.transformer.layers.0.attention.q_proj";
     assert!(plain.iter().any(|(name, _)| *name == format!("{module}.weight")));
