@@ -172,10 +172,15 @@ impl Checkpoint for Renamed {
     }
 
     fn is_in_place(&self, name: &str) -> bool {
-        self.inner.get(name).and_then(TensorOrigin::key).is_some_and(|key| self.checkpoint.is_in_place(key))
+        // Tensors of adapters keep their names.
+        let key = self.inner.get(name).map_or(Some(name), TensorOrigin::key);
+        key.is_some_and(|key| self.checkpoint.is_in_place(key))
     }
 
     fn read(&self, name: &str) -> Result<TensorBytes<'_>> {
+        if self.listing.adapter_tensors.contains_key(name) {
+            return self.checkpoint.read(name);
+        }
         let TensorInfo { dtype, shape } =
             self.listing.tensors.get(name).ok_or_else(|| CheckpointError::no_such_tensor(name))?;
         let size = dtype.size().unwrap_or_default();

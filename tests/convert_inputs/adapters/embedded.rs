@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use mert_checkpoint::{AdapterOptions, Source};
-use mert_testkit::{Tensor, write_torch_zip};
+use mert_testkit::{Tensor, fixture, write_torch_zip};
 
 use super::tiny::{self, PEFT, all_tensors, base, tensors};
 use crate::scratch::Scratch;
@@ -40,7 +40,7 @@ fn peft_state_dict(adapter: &str, name: &str) -> Vec<(String, Tensor)> {
 fn write(scratch: &Scratch, tensors: &[(String, Tensor)], config: Option<&str>) -> PathBuf {
     let path = scratch.path("checkpoint.bin");
     write_torch_zip(&path, tensors).unwrap();
-    std::fs::copy(mert_testkit::fixture("mert-tiny/config.json"), scratch.path("config.json")).unwrap();
+    std::fs::copy(fixture("mert-tiny/config.json"), scratch.path("config.json")).unwrap();
     let beside = scratch.path("adapter_config.json");
     let _ = std::fs::remove_file(&beside);
     if let Some(adapter) = config {
@@ -147,6 +147,50 @@ fn wrapped_layers_and_an_adapter_s_file() {
     assert!(merged == from_folder(&scratch, "lora"));
     let input = write(&scratch, &peft_state_dict("dora", "default"), None);
     refused(&scratch, &input, &["--adapter", folder.to_str().unwrap()], &["an adapter of its own"]);
+}
+
+/// The state dict of a PEFT model of torchaudio, and an adapter's file in its names.
+#[test]
+fn names_of_another_implementation() {
+    let scratch = Scratch::new();
+    let source = Source::open(&fixture("fairseq/torchaudio.pt")).unwrap();
+    let name_in_file = |(name, tensor): (String, Tensor)| (source.listing().name_in_file(&name), tensor);
+    let plain: Vec<_> = all_tensors(&source).into_iter().map(name_in_file).collect();
+    let module = "encoder.transformer.layers.0.attention.q_proj";
+    assert!(plain.iter().any(|(name, _)| *name == format!("{module}.weight")));
+    let factor = |shape: [usize; 2], step: f32| {
+        let values = (0..shape[0] * shape[1]).map(|i| (i as f32 * step).sin()).collect();
+        Tensor { shape: shape.to_vec(), values }
+    };
+    let parts = [("lora_A", factor([3, 16], 0.7)), ("lora_B", factor([16, 3], 1.1))];
+    let given = ["--dtype", "f32", "--set", "conv_stride=[5,2,2]", "--set", "num_attention_heads=4"];
+    let given = [&given[..], &["--set", "do_stable_layer_norm=false", "--lora-alpha", "6"]].concat();
+
+    let mut wrapped: Vec<_> = plain
+        .iter()
+        .map(|(name, tensor)| {
+            (format!("base_model.model.{}", name.replace("q_proj.", "q_proj.base_layer.")), tensor.clone())
+        })
+        .collect();
+    let part = |kind: &'static str| {
+        move |(part, tensor): &(&str, Tensor)| (format!("base_model.model.{module}.{part}.{kind}"), tensor.clone())
+    };
+    wrapped.extend(parts.iter().map(part("default.weight")));
+    let embedded = scratch.path("embedded.bin");
+    write_torch_zip(&embedded, &wrapped).unwrap();
+    let merged = tensors(&scratch, &embedded, &given);
+
+    let file = scratch.path("adapter_model.safetensors");
+    tiny::write_safetensors(&file, &parts.iter().map(part("weight")).collect::<Vec<_>>());
+    let alone = scratch.path("alone");
+    std::fs::create_dir(&alone).unwrap();
+    let model = alone.join("model.bin");
+    write_torch_zip(&model, &plain).unwrap();
+    let with_file = tensors(&scratch, &model, &[&given[..], &["--adapter", file.to_str().unwrap()]].concat());
+    assert!(merged == with_file);
+    let without = tensors(&scratch, &model, &given[..given.len() - 2]);
+    let changed: Vec<&String> = merged.keys().filter(|name| merged[*name] != without[*name]).collect();
+    assert_eq!(changed, ["encoder.layers.0.attention.q_proj.weight"]);
 }
 
 #[track_caller]

@@ -3,7 +3,6 @@
 
 use mert_checkpoint::{AdapterOptions, Source};
 use mert_testkit::Tensor;
-use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
 
 use super::tiny::{self, TinyModel, all_tensors, base};
@@ -73,14 +72,7 @@ fn changed(scratch: &Scratch, change: impl FnOnce(&mut Vec<(String, Tensor)>)) -
         .filter_map(|(name, tensor)| Some((name.strip_prefix("adapter_model.safetensors:")?.to_string(), tensor)))
         .collect();
     change(&mut tensors);
-    let bytes: Vec<Vec<u8>> = tensors
-        .iter()
-        .map(|(_, tensor)| tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect())
-        .collect();
-    let views = tensors.iter().zip(&bytes).map(|((name, tensor), bytes)| {
-        (name, TensorView::new(safetensors::Dtype::F32, tensor.shape.clone(), bytes).unwrap())
-    });
-    safetensors::serialize_to_file(views, None, &folder.join("adapter_model.safetensors")).unwrap();
+    tiny::write_safetensors(&folder.join("adapter_model.safetensors"), &tensors);
     folder.to_str().unwrap().to_string()
 }
 

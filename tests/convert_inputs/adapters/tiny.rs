@@ -85,6 +85,16 @@ pub(super) fn dtype_of(name: &str) -> Floats {
     })
 }
 
+/// Writes a safetensors file in f32.
+pub(super) fn write_safetensors(path: &Path, tensors: &[(String, Tensor)]) {
+    let words = |tensor: &Tensor| tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let bytes: Vec<Vec<u8>> = tensors.iter().map(|(_, tensor)| words(tensor)).collect();
+    let views = tensors.iter().zip(&bytes).map(|((name, tensor), bytes)| {
+        (name, TensorView::new(safetensors::Dtype::F32, tensor.shape.clone(), bytes).unwrap())
+    });
+    safetensors::serialize_to_file(views, None, path).unwrap();
+}
+
 /// The tiny model in a folder of its own, where a test may change it.
 pub(super) struct TinyModel {
     pub(super) path: PathBuf,
