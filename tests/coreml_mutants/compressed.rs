@@ -85,7 +85,7 @@ const BLOCKWISE: &[Mutant] = &[
         });
     }),
     ("scales off by one block", Gate, |p| bytes(p, "scale").rotate_left(2)),
-    ("scale and offset exchanged in one block", Gate, |p| {
+    ("a scale of 7 in one block", Gate, |p| {
         bytes(p, "scale")[0..2].copy_from_slice(&f16::from_f32(7.0).to_le_bytes());
     }),
     ("codes of another weight", Gate, |p| exchange(p, "data")),
