@@ -278,3 +278,76 @@ fn the_package_names_its_source() {
         assert!(text.contains(words), "{words}");
     }
 }
+
+/// The plan says what is compressed and why the rest is not; the same bytes are written on any number of threads.
+#[test]
+fn linear_layers_are_compressed() {
+    let folder = TempDir::new().unwrap();
+    let package = |name: &str| folder.path().join(format!("{name}.mlpackage"));
+    let options = ["--compress", "int4", "--minimum-deployment", "ios18", "--layers", "6"];
+    let (code, out, _) = run(&tiny(), &package("a"), &[&options[..], &["--dry-run"]].concat());
+    assert_eq!(code, 0);
+    for words in [
+        "36 linear layers compressed to int4 in blocks of 32",
+        "f32 → f16, compressed to int4, 32 to a scale",
+        "not compressed: a convolution",
+        "not compressed: a norm",
+        "not compressed: it has 2048 values, not more than 2048",
+    ] {
+        assert!(out.contains(words), "`{words}` is not in: {out}");
+    }
+    for (name, threads) in [("a", "1"), ("b", "3")] {
+        let options = ["--compress", "palettize4", "--minimum-deployment", "ios16", "--threads", threads];
+        let (code, _, err) = run(&tiny(), &package(name), &options);
+        assert_eq!(code, 0, "{err}");
+    }
+    assert_eq!(contents(&package("a")), contents(&package("b")));
+    let (code, _, err) = run(&tiny(), &package("f16"), &[]);
+    assert_eq!(code, 0, "{err}");
+    let size = |name: &str| -> usize { contents(&package(name)).iter().map(|(_, bytes)| bytes.len()).sum() };
+    assert!(size("a") < size("f16") / 2, "{} {}", size("a"), size("f16"));
+}
+
+#[test]
+fn impossible_compression_is_refused_with_what_to_give() {
+    let folder = TempDir::new().unwrap();
+    let package = folder.path().join("a.mlpackage");
+    for (options, words) in [
+        (&["--compress", "int8"][..], &["int8 per channel", "--minimum-deployment ios16"][..]),
+        (&["--compress", "palettize6"], &["6-bit palettes", "--minimum-deployment ios16"]),
+        (&["--compress", "uint4", "--minimum-deployment", "ios17"], &["blocks of 32", "--minimum-deployment ios18"]),
+        (
+            &["--compress", "int8", "--block-size", "64", "--minimum-deployment", "ios16"],
+            &["blocks of 64", "--minimum-deployment ios18"],
+        ),
+        (&["--compress", "palettize4", "--block-size", "16"], &["--block-size is for int8"]),
+        (&["--compress", "int4", "--block-size", "1"], &["at least 2 values"]),
+        (&["--compress", "int8", "--dtype", "f32"], &["half precision, not f32", "leave --dtype out"]),
+        (&["--compress", "int3"], &["int8", "palettize4"]),
+        (&["--block-size", "16"], &["--compress"]),
+        (&["--quantize"], &["give --compress"]),
+    ] {
+        refused(&tiny(), &package, options, words);
+    }
+    let file = folder.path().join("a.safetensors");
+    refused(&tiny(), &file, &["--compress", "int8"], &["--compress is for Core ML packages"]);
+}
+
+/// A scale of half precision would be infinite: the weight is named, and nothing is written.
+#[test]
+fn weights_too_large_to_compress_are_named() {
+    let folder = TempDir::new().unwrap();
+    let text = fs::read_to_string(fixture("mert-tiny/config.json")).unwrap();
+    fs::write(folder.path().join("config.json"), &text).unwrap();
+    let mut tensors = sharp_checkpoint(&Config::from_json(&text).unwrap(), 1);
+    let name = "encoder.layers.3.attention.q_proj.weight";
+    let (_, tensor) = tensors.iter_mut().find(|(found, _)| found == name).unwrap();
+    tensor.values[2 * 64 + 5] = 40_000.0;
+    let checkpoint = folder.path().join("pytorch_model.bin");
+    write_torch_zip(&checkpoint, &tensors).unwrap();
+    let before = listing(folder.path());
+    let options = ["--compress", "int8", "--minimum-deployment", "ios16"];
+    let words = [name, "from index [2, 0] on are too large for int8", "leave --compress out"];
+    refused(&checkpoint, &folder.path().join("a.mlpackage"), &options, &words);
+    assert_eq!(listing(folder.path()), before);
+}

@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 use mert_arch::naming::{NamingScheme, Variant};
 use mert_arch::{Config, Dtype, Layout, Quantization, QuantizationMode};
 use mert_checkpoint::Source;
-use mert_convert::write::{ByteSize, CoreMlOptions, Gguf, ModelFolder, Target, WriteJob, no_inspection};
-use mert_convert::{Plan, PlanOptions, PreprocessorOptions, QuantizeOptions, write};
+use mert_convert::write::{
+    ByteSize, CoreMlOptions, DeploymentTarget, Gguf, ModelFolder, Target, WriteJob, no_inspection,
+};
+use mert_convert::{Compression, Plan, PlanOptions, PreprocessorOptions, QuantizeOptions, write};
 use mert_testkit::{Tensor, fixture, sharp_checkpoint, write_torch_zip};
 use peak_alloc::PeakAlloc;
 use tempfile::TempDir;
@@ -111,19 +113,27 @@ fn tensors_are_never_in_memory_as_a_whole() {
     }
 
     let output = folder.path().join("out.mlpackage");
-    for (threads, dtype) in [(1, Dtype::F16), (4, Dtype::F32)] {
+    let compress = |scheme: &str| Compression::new(scheme.parse().unwrap(), None).ok();
+    for (threads, dtype, compress) in [
+        (1, Dtype::F16, None),
+        (4, Dtype::F32, None),
+        (2, Dtype::F16, compress("uint4")),
+        (1, Dtype::F16, compress("palettize4")),
+    ] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         MEMORY.reset_peak_usage();
         let before = MEMORY.current_usage();
         pool.install(|| {
             let source = Source::open(&checkpoint).unwrap();
-            let options = PlanOptions { layout: Layout::Torch, dtype, ..PlanOptions::default() };
+            let options = PlanOptions { layout: Layout::Torch, dtype, compress, ..PlanOptions::default() };
             let plan = Plan::new(&source, &options).unwrap();
-            let program = write::coreml_program(&plan, &CoreMlOptions::default()).unwrap();
+            let minimum_deployment = DeploymentTarget::Ios18;
+            let options = CoreMlOptions { minimum_deployment, ..CoreMlOptions::default() };
+            let program = write::coreml_program(&plan, &options).unwrap();
             write::coreml(&program, &source, &output, true, &|_| {}).unwrap();
         });
         let peak = MEMORY.peak_usage() - before;
-        println!("{threads} threads, {dtype}, Core ML package: {peak} bytes");
+        println!("{threads} threads, {dtype}, {compress:?}, Core ML package: {peak} bytes");
         assert!(peak < 8 << 20, "{peak} bytes at the peak");
     }
 }

@@ -1,4 +1,4 @@
-"""The comparison of compressed weights with those that coremltools makes of the same package without compression."""
+"""The comparison of compressed weights with those that coremltools makes of floats."""
 
 import re
 from pathlib import Path
@@ -7,8 +7,8 @@ import coremltools.optimize.coreml as optimize
 import numpy as np
 from coremltools.optimize.coreml import _quantization_passes as passes
 
-# coremltools uses its exact k-means for weights of at least this many values, and scikit-learn's for others, which
-# depends on random numbers. The exact one takes them, too.
+# coremltools uses its exact k-means for weights of at least 10,000 values, and scikit-learn's for
+# others, which depends on random numbers. The exact one takes them, too.
 _kmeans = passes._get_kmeans_lookup_table_and_weight
 
 
@@ -57,7 +57,9 @@ def configuration(scheme):
     if match := re.fullmatch(r"(\d)-bit palettes", scheme):
         return optimize.OpPalettizerConfig(mode="kmeans", nbits=int(match[1]))
     match = re.fullmatch(r"(u?int[48]) (?:per channel|in blocks of (\d+))", scheme)
-    blocks = {"granularity": "per_block", "block_size": int(match[2])} if match[2] else {"granularity": "per_channel"}
+    blocks = {"granularity": "per_channel"}
+    if match[2]:
+        blocks = {"granularity": "per_block", "block_size": int(match[2])}
     mode = "linear" if match[1].startswith("u") else "linear_symmetric"
     return optimize.OpLinearQuantizerConfig(mode=mode, dtype=match[1], **blocks)
 
@@ -78,7 +80,7 @@ def content(value, weights):
 
 
 def compare_compressed(mlmodel, partner, scheme, expect):
-    """Checks that `mlmodel` has the weights that coremltools' compression of `partner` has, and those alone."""
+    """Checks that `mlmodel` has the compressed weights that coremltools makes of `partner`."""
     config = configuration(scheme)
     # By default coremltools compresses convolutions, too.
     config = optimize.OptimizationConfig(op_type_configs={"linear": config})
@@ -86,20 +88,27 @@ def compare_compressed(mlmodel, partner, scheme, expect):
     made = compress(partner, config)
     files = [(Path(m.weights_dir) / "weight.bin").read_bytes() for m in (mlmodel, made)]
     ours = {o.outputs[0].name: o for o in constexprs(block_of(mlmodel))}
-    theirs = {re.sub("_(quantized|palettized)$", "", o.outputs[0].name): o for o in constexprs(block_of(made))}
+    theirs = {
+        re.sub("_(quantized|palettized)$", "", o.outputs[0].name): o
+        for o in constexprs(block_of(made))
+    }
     different = sorted(ours.keys() ^ theirs.keys())
     expect(not different, f"{different[:1]} is compressed by one of the two only")
     values = 0
     for name, operation in ours.items():
         other = theirs[name]
-        expect(operation.type == other.type, f"{name} is {operation.type}, coremltools makes {other.type}")
-        expect(operation.outputs[0].type == other.outputs[0].type, f"{name} has another type")
+        same = operation.type == other.type
+        expect(same, f"{name} is {operation.type}, coremltools makes {other.type}")
+        same = operation.outputs[0].type == other.outputs[0].type
+        expect(same, f"{name} has another type")
         one, two = parameters(operation), parameters(other)
-        expect(one.keys() == two.keys(), f"{name} has {sorted(one)}, coremltools' {sorted(two)}")
+        same = one.keys() == two.keys()
+        expect(same, f"{name} has {sorted(one)}, coremltools' {sorted(two)}")
         for parameter, value in one.items():
             same = value.type == two[parameter].type
             expect(same, f"{parameter} of {name} has another type than coremltools'")
             same = content(value, files[0]) == content(two[parameter], files[1])
             expect(same, f"{parameter} of {name} differs from coremltools'")
-        values += int(np.prod([d.constant.size for d in operation.outputs[0].type.tensorType.dimensions]))
+        dimensions = operation.outputs[0].type.tensorType.dimensions
+        values += int(np.prod([dimension.constant.size for dimension in dimensions]))
     return f"{len(ours)} weights of {values:,} values in {scheme}, as coremltools'"

@@ -20,6 +20,8 @@ from gguf import GGMLQuantizationType as Type
 from gguf import quants
 
 ROOT = Path(__file__).resolve().parents[2]
+# The value of general.architecture, and the groups that the rows of some layer are multiples of.
+FIXTURES = {"mert-tiny": ("mert", (32, 64)), "stable-layer-norm": ("hubert", (32,))}
 FLOATS = {"f16": Type.F16, "bf16": Type.BF16, "f32": Type.F32}
 
 
@@ -40,10 +42,10 @@ def convert(binaries, fixture, output, *options):
     return output
 
 
-def tensors(path):
-    """The tensors by name, with the numbers of the format's dimensions, which come innermost first."""
+def tensors(path, fixture):
+    """The tensors by name, with their shapes, which the format has innermost first."""
     reader = gguf.GGUFReader(path)
-    require(reader.fields["general.architecture"].contents() == "mert", "another architecture")
+    require(reader.fields["general.architecture"].contents() == FIXTURES[fixture][0], f"{path.name}: another architecture")
     return {tensor.name: (tensor, tuple(int(extent) for extent in reversed(tensor.shape))) for tensor in reader.tensors}
 
 
@@ -53,7 +55,7 @@ def values(tensor, shape):
 
 def check_floats(binaries, folder, fixture, dtype):
     plain = mx.load(str(convert(binaries, fixture, folder / "plain.safetensors", "--layout", "candle", "--dtype", dtype)))
-    found = tensors(convert(binaries, fixture, folder / "plain.gguf", "--dtype", dtype))
+    found = tensors(convert(binaries, fixture, folder / "plain.gguf", "--dtype", dtype), fixture)
     require(found.keys() == plain.keys(), "other names")
     for name, (tensor, shape) in found.items():
         expected = np.array(plain[name].astype(mx.float32))
@@ -66,7 +68,7 @@ def check_q4_1(binaries, folder, fixture, group_size):
     plain = mx.load(str(convert(binaries, fixture, folder / "plain.safetensors", "--layout", "candle")))
     output = convert(binaries, fixture, folder / "q4_1.gguf", "--quantize", "--q-group-size", group_size)
     by_mlx, count = mx.load(str(output)), 0
-    for name, (tensor, shape) in tensors(output).items():
+    for name, (tensor, shape) in tensors(output, fixture).items():
         if tensor.tensor_type != Type.Q4_1:
             continue
         count += 1
@@ -87,7 +89,7 @@ def check_q8_0(binaries, folder, fixture):
     plain = mx.load(str(convert(binaries, fixture, folder / "plain.safetensors", *options)))
     output = convert(binaries, fixture, folder / "q8_0.gguf", "--quantize", "--q-bits", 8)
     by_mlx, count = mx.load(str(output)), 0
-    for name, (tensor, shape) in tensors(output).items():
+    for name, (tensor, shape) in tensors(output, fixture).items():
         if tensor.tensor_type != Type.Q8_0:
             continue
         count += 1
@@ -106,10 +108,10 @@ def main():
     mx.set_default_device(mx.cpu)
     count = 0
     with tempfile.TemporaryDirectory() as folder:
-        for fixture in ("mert-tiny", "stable-layer-norm"):
+        for fixture, (_, group_sizes) in FIXTURES.items():
             for dtype in FLOATS:
                 count += check_floats(binaries, Path(folder), fixture, dtype)
-            count += sum(check_q4_1(binaries, Path(folder), fixture, group_size) for group_size in (32, 64))
+            count += sum(check_q4_1(binaries, Path(folder), fixture, group_size) for group_size in group_sizes)
             count += check_q8_0(binaries, Path(folder), fixture)
             print(f"  ok {fixture}: floats, Q4_1 and Q8_0", flush=True)
     print(f"check/gguf: {count} tensors agree with ggml's package and MLX")

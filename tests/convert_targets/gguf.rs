@@ -91,7 +91,7 @@ fn a_licence_that_is_found_last_has_its_place() {
     assert_eq!(licensed.content.metadata["mert_convert.license"].to_string().unwrap(), "CC-BY-NC-4.0");
     assert!(!plain.content.metadata.contains_key("general.license"));
     // Of the licences that might be found the longest one has room.
-    assert!(plain.content.metadata["mert_convert.config"].to_string().unwrap().ends_with("}  "));
+    assert!(plain.content.metadata["mert_convert.config"].to_string().unwrap().ends_with("  "));
     for name in plain.content.tensor_infos.keys() {
         assert_eq!(gguf_file::values(&plain.tensor(name)), gguf_file::values(&licensed.tensor(name)));
     }

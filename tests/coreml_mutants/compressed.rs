@@ -255,7 +255,8 @@ fn judge(model: &Path, reference: &Path) -> Result<ModelVerdict, VerifyError> {
 fn structure(verdict: &ModelVerdict) -> f64 {
     let comparisons = verdict.comparisons.iter().filter(|comparison| comparison.question == Question::Structure);
     let layers = comparisons.flat_map(|comparison| &comparison.layers);
-    layers.map(|layer| layer.metrics.map_or(f64::NAN, |metrics| metrics.nmse)).fold(0.0, f64::max)
+    let nmse = layers.map(|layer| layer.metrics.map_or(f64::INFINITY, |metrics| metrics.nmse));
+    nmse.map(|nmse| if nmse.is_nan() { f64::INFINITY } else { nmse }).fold(0.0, f64::max)
 }
 
 #[test]

@@ -155,3 +155,29 @@ fn a_reference_is_written_for_a_quantized_file() {
     assert_eq!(code, 1, "{out}");
     assert!(out.contains("hidden_states_f16_q8g64"), "{out}");
 }
+
+/// A GGUF file in `Q4_1` has the codes of MLX, and is judged as the safetensors file that has them.
+#[test]
+fn libtorch_judges_the_codes_of_gguf_files() {
+    let folder = TempDir::new().unwrap();
+    let (checkpoint, clip) = (fixture("mert-tiny/pytorch_model.bin"), fixture("mert-tiny/reference.npz"));
+    let model = folder.path().join("q4_1.gguf");
+    let options = ["--quantize", "--q-group-size", "32"];
+    let run = mert_testkit::runner::run("mert-convert", [&[arg(&checkpoint), arg(&model)], &options[..]].concat());
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let verdict = judge(&model, &checkpoint, &clip, None);
+    assert!(verdict.passed() && verdict.structure_judged(), "{verdict:#?}");
+    let weights = verdict.weights.unwrap();
+    assert_eq!((weights.tensors, weights.different, weights.codes), (73, 0, Codes::Exact));
+
+    // The first code of the first block, behind its scale and minimum.
+    let content = candle_core::quantized::gguf_file::Content::read(&mut std::fs::File::open(&model).unwrap()).unwrap();
+    let at = (content.tensor_data_offset + content.tensor_infos[&format!("{LAYER}.weight")].offset) as usize;
+    let mut bytes = std::fs::read(&model).unwrap();
+    bytes[at + 4] ^= 8;
+    std::fs::write(&model, bytes).unwrap();
+    let verdict = judge(&model, &checkpoint, &clip, None);
+    let weights = verdict.weights.as_ref().unwrap();
+    assert_eq!((&weights.failed[..], weights.different), (&[format!("{LAYER}.weight")][..], 1));
+    assert!(!verdict.passed() && verdict.failures[0].contains("at row 0 column 0"), "{:?}", verdict.failures);
+}

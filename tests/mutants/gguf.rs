@@ -57,7 +57,7 @@ const Q4_1_MUTANTS: &[GgufMutant] = &[
         }
     }),
     ("one code off by one", |data, _| data[4] ^= 1),
-    ("one scale's last bit", |data, _| data[0] ^= 1),
+    ("the last bits of a layer's scales", |data, _| data.chunks_mut(Q4_1).for_each(|block| block[0] ^= 1)),
     ("a scale that is not a number", |data, _| data[..2].copy_from_slice(&[0, 0x7e])),
 ];
 

@@ -24,7 +24,7 @@
 //! Each line needs only what is below it:
 //! - `study.rs`: the measurements of a model, and choices for goals; `repair.rs`: the repair of a choice.
 //! - `choice/`: the choice by predicted errors.
-//! - `report.rs`: the result as data.
+//! - `report.rs`: the result as data; `written.rs`: the errors of a written model.
 //! - `sensitivity.rs`: the error that each layer adds in each encoding.
 //! - `clips.rs`: clips with their reference hidden states; `losses.rs`: the errors on them; `worst_errors.rs`: the worst.
 //! - `subject.rs`: the model, in any mix of encodings; `decode.rs`: the values of quantized weights.
@@ -43,6 +43,7 @@ mod sensitivity;
 mod study;
 mod subject;
 mod worst_errors;
+mod written;
 
 pub use audio::{Audio, AudioDescription, AudioSource, Clip};
 pub use error::BudgetError;
@@ -51,6 +52,7 @@ pub use report::{BudgetReport, LayerReport, Tightest, Trial};
 pub use study::{Chosen, Study};
 pub use subject::{Candidate, Group, Subject};
 pub use worst_errors::WorstErrors;
+pub use written::fidelity;
 
 /// Something that has just been done, for a progress bar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -48,8 +48,11 @@ impl<'a> Study<'a> {
     /// Measures the layers of a model. The result does not depend on the number of threads.
     ///
     /// # Errors
-    /// Those of reading weights and of running the model.
+    /// [`BudgetError::NoLayers`] if there is no layer to choose bits for; those of reading weights and of running the model.
     pub fn new(subject: &'a Subject<'a>, audio: &'a Audio, progress: &(dyn Fn(Progress<'_>) + Sync)) -> Result<Self> {
+        if subject.groups().is_empty() {
+            return Err(BudgetError::NoLayers { group_size: subject.group_size() });
+        }
         let exact = subject.exact_model()?;
         let calibration = Clips::new(&exact, &audio.calibration)?;
         let held_out = Clips::new(&exact, &audio.held_out)?;

@@ -53,8 +53,7 @@ impl<'a> Subject<'a> {
     /// chosen, in groups of its size.
     ///
     /// # Errors
-    /// [`BudgetError::Convert`] for a checkpoint that cannot be planned, [`BudgetError::NoLayers`] if there is no layer to
-    /// choose bits for.
+    /// [`BudgetError::Convert`] for a checkpoint that cannot be planned.
     pub fn new(source: &'a Source, options: &PlanOptions) -> Result<Self> {
         let quantize = options.quantize.clone().unwrap_or_default();
         let measured =
@@ -64,9 +63,6 @@ impl<'a> Subject<'a> {
         let exact = Plan::new(source, &measured(Dtype::F32, None))?;
         let group_size = quantize.default.group_size;
         let groups: Vec<Group> = quantized.steps.iter().filter_map(|step| group(step, group_size)).collect();
-        if groups.is_empty() {
-            return Err(BudgetError::NoLayers { group_size });
-        }
         Ok(Subject { source, options: options.clone(), quantize, float, exact, groups })
     }
 
@@ -78,6 +74,11 @@ impl<'a> Subject<'a> {
     /// The layers whose bits are chosen, in the order of their names.
     pub fn groups(&self) -> &[Group] {
         &self.groups
+    }
+
+    /// The number of values of a group.
+    pub(crate) fn group_size(&self) -> usize {
+        self.quantize.default.group_size
     }
 
     /// The options of the conversion with the candidate `choice[i]` for each group i.

@@ -237,7 +237,7 @@ mod tests {
         let alone = folder(&["adapter_model.safetensors", "adapter_config.json"]);
         assert_eq!(locate(&alone.path().join("adapter_model.safetensors")).unwrap().adapter, None);
         assert!(refused(alone.path()).contains("no weights of the model"));
-        assert_eq!(locate(&folder(&["model.safetensors", "adapter.txt"]).path()).unwrap().adapter, None);
+        assert_eq!(locate(folder(&["model.safetensors", "adapter.txt"]).path()).unwrap().adapter, None);
     }
 
     #[test]

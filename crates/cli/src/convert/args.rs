@@ -90,6 +90,10 @@ pub(crate) struct Args {
     /// Print the plan and the result as JSON
     #[arg(long)]
     pub(super) json: bool,
+    /// Do not compare the hidden states of a folder's model with the checkpoint's for its model card, which takes a few seconds
+    /// and the memory of the model in f32
+    #[arg(long)]
+    pub(super) no_fidelity: bool,
     /// Print only errors and, in one line, the assumptions that replace a missing config.json. Saves a third of the time,
     /// because the output's SHA-256 is not computed
     #[arg(long, short, conflicts_with = "json")]

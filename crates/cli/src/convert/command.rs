@@ -57,7 +57,7 @@ impl Conversion<'_> {
         let plan = self.target.refine(Plan::new(self.source, options)?)?;
         let prepared = self.target.prepare(&plan)?;
         let result = match &args.output {
-            Some(output) if !args.dry_run => Some((output, self.convert(prepared.as_ref(), output, choice)?)),
+            Some(output) if !args.dry_run => Some((output, self.convert(options, prepared.as_ref(), output, choice)?)),
             _ => None,
         };
         let report = choice.map(|choice| &choice.chosen.report);
@@ -67,6 +67,7 @@ impl Conversion<'_> {
     /// Writes the output, with a progress bar, and computes its SHA-256 unless nothing is printed.
     fn convert(
         &self,
+        options: &PlanOptions,
         prepared: &dyn PreparedOutput,
         output: &Path,
         choice: Option<&MeasuredChoice<'_>>,
@@ -78,7 +79,14 @@ impl Conversion<'_> {
             bar.set_message(step.name.clone());
             bar.inc(step.byte_len() as u64);
         };
-        let inspect = |written: &Path| choice.map_or_else(|| no_inspection(written), |choice| choice.inspect(written));
+        let inspect = |written: &Path| match choice {
+            Some(choice) => choice.inspect(written),
+            None if prepared.records_fidelity() && !args.no_fidelity => {
+                let measured = mert_budget::fidelity(self.source, options, written);
+                measured.map(Some).map_err(|error| error.to_string())
+            }
+            None => no_inspection(written),
+        };
         let job = WriteJob { source: self.source, output, force: args.force, on_step: &on_step, inspect: &inspect };
         let written = self.threads.install(|| prepared.write(&job));
         bar.finish_and_clear();

@@ -254,5 +254,9 @@ pub(super) fn describe_result(
     }
     text += &format!("written      {}\n", printable_line(&path.display().to_string()));
     text += &format!("sha256       {}\n", report.sha256);
+    if let Some((fidelity, worst)) = report.written.fidelity.as_ref().and_then(|all| Some((all, all.worst()?))) {
+        let states = fidelity.hidden_states.len();
+        text += &format!("fidelity     {worst}, the worst of {states} hidden states, on {}\n", fidelity.clips);
+    }
     text + &summary(plan, prepared)
 }

@@ -121,9 +121,13 @@ impl ChosenEncoder {
         let assumed = metadata.assumed_preprocessor();
         let mut notes = Vec::new();
         if let Some(assumed) = &assumed {
+            let advice = match metadata.source_sha256.as_str() {
+                "" => "put a preprocessor_config.json with sampling_rate and do_normalize beside it",
+                _ => "convert the checkpoint again with --sampling-rate and --do-normalize",
+            };
             notes.push(format!(
                 "{}: no file of the model states what audio it takes; assumed: {assumed}. A wrong value gives wrong \
-                 embeddings: if you know better, convert the checkpoint again with --sampling-rate and --do-normalize",
+                 embeddings: if you know better, {advice}",
                 printable_path(path),
             ));
         }

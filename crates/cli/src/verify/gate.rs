@@ -36,8 +36,8 @@ const CONFIG_CONFLICTS: [&str; 16] = [
 
 #[derive(Debug, Args)]
 pub(crate) struct GateArgs {
-    /// The converted file, a folder with a model.safetensors, a Core ML package, or a model of the hub that holds a
-    /// converted model.safetensors (owner/name) [default: the built-in fixture]
+    /// The converted file (.safetensors or .gguf), a folder with a model.safetensors, a Core ML package, or a model of the hub
+    /// that holds a converted model.safetensors (owner/name) [default: the built-in fixture]
     model: Option<PathBuf>,
     #[command(flatten)]
     references: ReferencesArgs,

@@ -124,10 +124,11 @@ impl<'a> AdapterChanges<'a> {
         }
         for (name, tensor) in &adapter.replaced {
             match base.key(name) {
-                Some(key) => match changes.replaced.insert(key.clone(), tensor) {
-                    Some(first) => changes.problems.push(twice(key, &first.key, &tensor.key)),
-                    None => {}
-                },
+                Some(key) => {
+                    if let Some(first) = changes.replaced.insert(key.clone(), tensor) {
+                        changes.problems.push(twice(key, &first.key, &tensor.key));
+                    }
+                }
                 None => changes.unmatched(name, &tensor.key, base),
             }
         }

@@ -68,6 +68,11 @@ pub trait PreparedOutput: Sync {
     /// More about the output, a line each, such as the files of a folder.
     fn details(&self) -> Vec<String>;
 
+    /// Whether the output has a place for [`Fidelity`].
+    fn records_fidelity(&self) -> bool {
+        false
+    }
+
     /// Executes the plan on the threads of the current rayon pool. The output appears whole or not at all, with the same
     /// bytes on any number of threads.
     ///

@@ -21,12 +21,12 @@ impl CompressedWeights {
         (!counts.is_empty()).then_some(CompressedWeights { forms: counts })
     }
 
-    /// The name of the array of a reference that holds the hidden states with the values that these weights stand for:
-    /// `hidden_states_f16_int8_per_channel`.
+    /// The name of the array of a reference that holds the hidden states with the values that these weights stand for, after
+    /// the form of most of them: `hidden_states_f16_int8_per_channel`. A single weight of another form, by mistake, is then
+    /// judged like the rest.
     pub fn array_name(&self, float: Dtype) -> String {
-        let forms: Vec<String> =
-            self.forms.keys().map(|form| form.replace(|c: char| !c.is_alphanumeric(), "_")).collect();
-        format!("hidden_states_{float}_{}", forms.join("_"))
+        let most = self.forms.iter().max_by_key(|(_, count)| **count).map_or("", |(form, _)| form);
+        format!("hidden_states_{float}_{}", most.replace(|c: char| !c.is_alphanumeric(), "_"))
     }
 }
 
@@ -50,7 +50,7 @@ mod tests {
         assert_eq!(weights.array_name(Dtype::F16), "hidden_states_f16_int8_per_channel");
         let weights = CompressedWeights::new(&forms).unwrap();
         assert_eq!(weights.to_string(), "1 weights int4 in blocks of 32, 2 weights int8 per channel");
-        assert_eq!(weights.array_name(Dtype::F16), "hidden_states_f16_int4_in_blocks_of_32_int8_per_channel");
+        assert_eq!(weights.array_name(Dtype::F16), "hidden_states_f16_int8_per_channel");
         assert_eq!(CompressedWeights::new(&[]), None);
     }
 }

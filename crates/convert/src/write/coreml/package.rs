@@ -80,7 +80,11 @@ impl PreparedOutput for CoreMlProgram<'_> {
     }
 
     fn details(&self) -> Vec<String> {
-        vec![self.summary()]
+        let compressed = self
+            .plan
+            .compression
+            .map(|compression| format!("{} linear layers compressed to {compression}", self.compressed_count()));
+        compressed.into_iter().chain([self.summary()]).collect()
     }
 
     fn write(&self, job: &WriteJob<'_>) -> Result<Written> {

@@ -107,6 +107,10 @@ impl PreparedOutput for Prepared<'_> {
         form(self.plan)
     }
 
+    fn records_fidelity(&self) -> bool {
+        self.plan.program.is_none()
+    }
+
     fn details(&self) -> Vec<String> {
         let weights = match &self.shards[..] {
             [one] => one.file.clone(),
