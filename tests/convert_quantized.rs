@@ -239,3 +239,52 @@ fn values_that_have_no_code_are_refused_by_name() {
         scratch.refused(&input, &["--quantize", "--q-group-size", "32"], &[name, "[1, 6]", words]);
     }
 }
+
+/// The bits are chosen, the table is printed and in the card, and the folder is what was measured before it was written.
+#[test]
+fn a_folder_within_a_budget() {
+    let scratch = Scratch::new();
+    let (input, output) = (fixture("mert-tiny/pytorch_model.bin"), scratch.path("model"));
+    let chosen = ["--q-only", "*.layers.11.*", "--q-group-size", "32", "--do-normalize", "true"];
+    let budget = [&chosen[..], &["--budget", "pooled>=0.9995,frame>=0.998,nmse<=1e-3"]].concat();
+    let text = convert(&input, &output, &budget);
+    for words in ["encoder.layers.11.attention.q_proj", "held out", "on held-out clips", "tightest"] {
+        assert!(text.contains(words), "{words} is not in {text}");
+    }
+    let card = fs::read_to_string(output.join("README.md")).unwrap();
+    assert!(card.contains("## Bits of each layer") && card.contains("on 6 held-out clips of 5 s"), "{card}");
+
+    // By size, the file that the budget needed suffices for an error within the budget.
+    let bytes = fs::metadata(output.join("model.safetensors")).unwrap().len();
+    let size = bytes.to_string();
+    let file = scratch.path("model.safetensors");
+    let report: Value =
+        serde_json::from_str(&convert(&input, &file, &[&chosen[..], &["--size", &size, "--json"]].concat())).unwrap();
+    let report = &report["budget"];
+    let written = fs::metadata(&file).unwrap().len();
+    assert_eq!(report["bytes"], json!(written));
+    assert!(written <= bytes, "{written} {bytes}");
+    assert_eq!(report["layers"].as_array().unwrap().len(), 6);
+    assert!(report["held_out"]["worst"]["nmse"].as_f64().unwrap() <= 1.5e-3, "{report}");
+}
+
+#[test]
+fn budgets_that_cannot_be_meant_or_held_are_refused() {
+    let scratch = Scratch::new();
+    let file = "out.safetensors";
+    let budget = ["--q-only", "*.layers.11.attention.q_proj", "--budget"];
+    let refuse = |options: &[&str], words: &[&str]| refused(&scratch, file, options, words);
+    refuse(&["--budget", "pooled<=0.9"], &["expected pooled>=NUMBER"]);
+    refuse(&["--budget", "nmse<=1e-3", "--q-bits", "4"], &["--budget", "--q-bits"]);
+    refuse(&["--budget", "nmse<=1e-3", "--size", "60MB"], &["cannot be used with"]);
+    refuse(&["--size", "60TB"], &["60MB, 60MiB"]);
+    refuse(&["--calibration", "."], &["--budget", "--size"]);
+    refuse(&[&budget[..], &["nmse<=1e-9"]].concat(), &["cannot be held", "every layer in f16", "NMSE"]);
+    refuse(&["--size", "1000"], &["cannot be as small as", "bytes"]);
+    let empty = scratch.path("empty");
+    fs::create_dir(&empty).unwrap();
+    refuse(&["--size", "60MB", "--calibration", empty.to_str().unwrap()], &["has 0 clips", "at least 2"]);
+    let for_mac = ["--budget", "nmse<=1e-3"];
+    refused(&scratch, "out.mlpackage", &for_mac, &["safetensors files and folders"]);
+    refused(&scratch, "out.gguf", &for_mac, &["safetensors files and folders"]);
+}

@@ -163,7 +163,10 @@ pub struct ByteSize(pub u64);
 
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&format!("{:.2} MB", self.0 as f64 / 1e6))
+        match self.0 {
+            bytes @ ..1_000_000 => f.pad(&format!("{bytes} bytes")),
+            bytes => f.pad(&format!("{:.2} MB", bytes as f64 / 1e6)),
+        }
     }
 }
 

@@ -90,13 +90,7 @@ impl<'a> Study<'a> {
                 let (dtype, found) = (subject.plan().dtype, Box::new(self.float.clone()));
                 return Err(BudgetError::Infeasible { budget, dtype, found });
             }
-            Goal::Size(size) => {
-                let smallest = subject.file_len(&vec![0; float.len()])? as u64;
-                if smallest > size.0 {
-                    return Err(BudgetError::TooSmall { size, smallest });
-                }
-            }
-            Goal::Error(_) => {}
+            _ => subject.check(goal)?,
         }
         let assembled = AtomicUsize::new(0);
         let repair = Repair {

@@ -13,6 +13,7 @@ use mert_convert::{Plan, PlanOptions, QuantizeOptions, Step, run_step};
 use mert_runtime::Model;
 
 use crate::decode::decode;
+use crate::goal::Goal;
 use crate::{BudgetError, Result};
 
 /// An encoding that a layer can have.
@@ -105,6 +106,16 @@ impl<'a> Subject<'a> {
     /// [`BudgetError::Convert`].
     pub fn file_len(&self, choice: &[usize]) -> Result<usize> {
         Ok(safetensors_len(&Plan::new(self.source, &self.options(choice))?))
+    }
+
+    /// Refuses a goal that can be told to be out of reach before anything is measured.
+    ///
+    /// # Errors
+    /// [`BudgetError::TooSmall`] if the fewest bits take more bytes than allowed.
+    pub fn check(&self, goal: Goal) -> Result<()> {
+        let Goal::Size(size) = goal else { return Ok(()) };
+        let smallest = self.file_len(&vec![0; self.groups.len()])? as u64;
+        if smallest > size.0 { Err(BudgetError::TooSmall { size, smallest }) } else { Ok(()) }
     }
 
     /// The model in f32, with the original weights.

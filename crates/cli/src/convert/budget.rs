@@ -35,6 +35,7 @@ pub(super) fn with_chosen_bits<R>(
         );
     }
     let subject = Subject::new(source, options)?;
+    subject.check(goal)?;
     let audio = Audio::load(&args.quantization.budget.audio(), subject.plan())?;
     let bar = progress_bar(Some(0), "{bar:32} {pos}/{len} {eta}  {wide_msg}", args.quiet);
     let progress = |progress: Progress<'_>| match progress {
