@@ -3,6 +3,8 @@
 //! `cargo run --release -p mert-budget --example compare -- CHECKPOINT [CALIBRATION-FOLDER UNSEEN-FOLDER]`; without folders
 //! of audio, all clips are generated. `RAYON_NUM_THREADS=2` limits the threads. Prints tables in Markdown.
 
+#![allow(clippy::print_stdout)]
+
 use std::error::Error;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -115,7 +117,7 @@ fn recipe(group: &Group, layers: usize, low: usize, high: usize) -> usize {
         group.module.strip_prefix("encoder.layers.").and_then(|rest| rest.split('.').next()?.parse::<usize>().ok());
     let is_named = group.module.ends_with("v_proj") || group.module.ends_with("output_dense");
     let eighth = layers / 8;
-    let more = |index: usize| index < eighth || index >= 7 * layers / 8 || index >= eighth && (index - eighth) % 3 == 2;
+    let more = |index: usize| index < eighth || index >= 7 * layers / 8 || (index - eighth) % 3 == 2;
     if is_named && index.is_some_and(more) { high } else { low }
 }
 

@@ -117,6 +117,8 @@ fn a_model_without_layers_to_choose_for_is_refused() {
         quantize.default = Quantization::new(QuantizationMode::Affine, 4, 128).unwrap();
         quantize.only = vec!["*.attention.*".into()];
     }
-    let Err(refused) = Subject::new(&source, &options) else { panic!("layers of width 64 in groups of 128") };
+    let subject = Subject::new(&source, &options).unwrap();
+    let audio = Audio::load_seconds(&AudioSource::BuiltIn, subject.plan(), SECONDS).unwrap();
+    let Err(refused) = Study::new(&subject, &audio, &|_| {}) else { panic!("layers of width 64 in groups of 128") };
     assert!(refused.to_string().contains("groups of 128"), "{refused}");
 }
