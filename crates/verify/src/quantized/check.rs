@@ -91,7 +91,8 @@ pub fn check_weight(original: &[f32], candidate: &[f32], encoding: Encoding) -> 
                 continue;
             }
             verdict.different += 1;
-            verdict.far += usize::from(!((found - value).abs() <= bounds.of_value(j)));
+            let is_near = (found - value).abs() <= bounds.of_value(j);
+            verdict.far += usize::from(!is_near);
             let weight = if difference.is_nan() { f32::INFINITY } else { difference / largest.max(f32::MIN_POSITIVE) };
             if verdict.worst.is_none() || weight > worst {
                 (verdict.worst, worst) = (Some((i * group_size + j, found, expected)), weight);
