@@ -4,7 +4,6 @@
 //! of audio, all clips are generated. `RAYON_NUM_THREADS=2` limits the threads. Prints tables in Markdown.
 
 #![allow(clippy::print_stdout)]
-#![allow(clippy::print_stdout)]
 
 use std::error::Error;
 use std::path::PathBuf;
