@@ -20,6 +20,8 @@ cd "$work"
 # What the documents take for granted.
 fixture="$root/fixtures/mert-tiny"
 cp "$fixture/pytorch_model.bin" "$fixture/config.json" "$fixture/reference.npz" .
+# As the hub's model has it, and as is assumed without it.
+echo '{"do_normalize": true, "sampling_rate": 24000}' > preprocessor_config.json
 mkdir build references references-30s clips
 cp reference.npz references/
 cp reference.npz clips/b.npz
