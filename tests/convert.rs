@@ -394,7 +394,7 @@ fn the_plan_accounts_for_every_tensor_and_writes_nothing() {
     let chain = serde_json::json!([
         { "fuse_weight_norm": { "dim": 2 } },
         { "transpose": { "axes": [0, 2, 1] } },
-        { "cast": { "from": "F32", "to": "f16" } },
+        { "cast": { "from": "f32", "to": "f16" } },
     ]);
     assert_eq!((&fused["chain"], fused["inputs"].as_array().unwrap().len()), (&chain, 2));
     let dropped: Vec<_> = plan["dropped"].as_array().unwrap().iter().map(|d| d["name"].as_str().unwrap()).collect();

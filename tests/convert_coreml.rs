@@ -186,7 +186,7 @@ fn impossible_packages_are_refused_and_leave_nothing() {
         refused(&tiny(), output, options, words);
         assert!(listing(folder.path()).is_empty(), "{options:?}");
     }
-    refused(&tiny(), &folder.path().join("a.mlmodel"), &[], &[".safetensors or .mlpackage"]);
+    refused(&tiny(), &folder.path().join("a.mlmodel"), &[], &[".safetensors, .gguf or .mlpackage"]);
     // Numbers that half precision cannot represent, or only roughly.
     let config = folder.path().join("config.json");
     for (field, from, to, word) in [

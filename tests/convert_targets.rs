@@ -285,7 +285,7 @@ fn options_and_names_that_do_not_fit_are_refused() {
         ("out", &["--for", "mlx-contentvec"][..], &["a file NAME.safetensors"][..]),
         ("out.safetensors", &["--for", "hf"], &["writes a folder"]),
         ("out.mlpackage", &["--for", "mlx-hubert"], &["writes a folder"]),
-        ("out", &[], &["--for with the program"]),
+        ("out.bin", &[], &["unknown output format", "a folder"]),
         ("out", &["--for", "hf", "--layout", "candle"], &["--layout"]),
         ("out", &["--for", "hf", "--seconds", "5"], &["--seconds is for Core ML"]),
         ("out", &["--for", "mlx"], &["mlx-contentvec", "mlx-hubert", "hf"]),

@@ -15,7 +15,7 @@ use crate::reports::Reports;
 use crate::text;
 
 /// The options that `--config` replaces. Listed one by one: of a group, clap would name also those that were not given.
-const CONFIG_CONFLICTS: [&str; 16] = [
+const CONFIG_CONFLICTS: [&str; 17] = [
     "model",
     "reference",
     "checkpoint",
@@ -27,6 +27,7 @@ const CONFIG_CONFLICTS: [&str; 16] = [
     "layers",
     "isolate",
     "require_structure",
+    "codes",
     "device",
     "dtype",
     "engine",
