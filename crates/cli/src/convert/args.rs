@@ -1,9 +1,7 @@
 //! The options of `mert-convert`.
 
 use std::path::PathBuf;
-use std::str::FromStr;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgGroup, Parser, ValueEnum};
 use mert_arch::{ConfigField, Dtype, LayerSelection, Layout};
 use mert_convert::write::{ByteSize, CoreMlOptions, DeploymentTarget, InputLengths};
@@ -11,6 +9,7 @@ use mert_convert::{Compression, CompressionScheme, ConvertError, Program};
 
 use crate::adapter_args::AdapterArgs;
 use crate::quantize_args::QuantizeArgs;
+use crate::values::one_of;
 
 /// Converts a PyTorch checkpoint of MERT, HuBERT or a relative for MLX, candle, Core ML or another program.
 ///
@@ -113,13 +112,6 @@ pub(super) enum Head {
     /// The linear layer of HuBERT and ContentVec after the encoder
     #[value(name = "final_proj")]
     FinalProj,
-}
-
-/// A parser of values with fixed names, which clap lists in the help text and in errors.
-pub(super) fn one_of<T: FromStr<Err = String> + Clone + Send + Sync + 'static>(
-    names: Vec<&'static str>,
-) -> impl TypedValueParser<Value = T> {
-    PossibleValuesParser::new(names).try_map(|name| name.parse::<T>())
 }
 
 /// The options of Core ML packages.

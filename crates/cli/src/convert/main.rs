@@ -8,6 +8,7 @@ mod command;
 mod describe;
 mod quantize_args;
 mod target;
+mod values;
 
 use std::process::ExitCode;
 

@@ -6,8 +6,8 @@ use mert_arch::{Quantization, QuantizationMode};
 use mert_convert::QuantizeOptions;
 use mert_convert::write::Target;
 
-use crate::args::one_of;
 use crate::budget_args::BudgetArgs;
+use crate::values::one_of;
 
 /// The options of quantization.
 #[derive(Debug, clap::Args)]

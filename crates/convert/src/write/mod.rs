@@ -3,11 +3,13 @@
 //! - `target.rs`: what every format does for a conversion.
 //! - `safetensors.rs`: one file, for MLX and candle; `model_folder/`: such a file with those that describe it.
 //! - `gguf/`: a GGUF file, for candle's quantized models; `coreml/`: a Core ML package.
+//! - `fidelity.rs`: the measured errors of an output.
 //! - `delta_kept.rs`: what the output has of an adapter's changes.
 //! - `tensors.rs`: tensors in a file, in parallel; `output.rs`: the result, and the check of the output's path.
 
 mod coreml;
 mod delta_kept;
+mod fidelity;
 mod gguf;
 mod model_folder;
 mod output;
@@ -19,8 +21,9 @@ pub use self::coreml::{
     CoreMlOptions, CoreMlPackage, CoreMlProgram, DeploymentTarget, InputLengths, coreml, coreml_program,
 };
 pub use self::delta_kept::{DeltaKept, LayerDelta};
+pub use self::fidelity::{Fidelity, StateFidelity};
 pub use self::gguf::Gguf;
 pub use self::model_folder::{ByteSize, MAX_SHARD_SIZE, ModelFolder};
 pub use self::output::Written;
 pub use self::safetensors::{SafetensorsFile, safetensors, safetensors_len};
-pub use self::target::{Fidelity, Inspect, PreparedOutput, StateFidelity, Target, WriteJob, no_inspection};
+pub use self::target::{Inspect, PreparedOutput, Target, WriteJob, no_inspection};

@@ -8,7 +8,7 @@ use mert_fs::FsError;
 use serde::Serialize;
 
 use super::delta_kept::DeltaKept;
-use super::target::Fidelity;
+use super::fidelity::Fidelity;
 use crate::Result;
 use crate::plan::{ConfigOrigin, Plan};
 

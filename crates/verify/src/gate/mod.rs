@@ -6,6 +6,7 @@ mod comparison;
 mod layer;
 mod model;
 mod path_text;
+mod quantized_verdict;
 mod questions;
 mod unnormalized_reference;
 mod verdict;

@@ -4,10 +4,7 @@
 use mert_arch::printable_line;
 use serde::Serialize;
 
-use super::comparison::Question;
-use super::model::ModelVerdict;
-use crate::ModelEncoding;
-use crate::candidate::{Candidate, StoredWeight};
+use crate::candidate::StoredWeight;
 use crate::quantized::{Codes, WeightVerdict, check_weight};
 
 /// The number of tensors whose fault is described; the rest are counted.
@@ -120,31 +117,4 @@ fn describe(name: &str, inputs: usize, stored: &StoredWeight, found: &WeightVerd
         printable_line(name),
         stored.encoding
     )
-}
-
-impl ModelVerdict {
-    /// Adds the verdict on the quantized weights, which libtorch's reader has read from the original.
-    #[cfg(feature = "tch")]
-    pub(crate) fn add_weights(&mut self, weights: WeightsVerdict) {
-        self.failures.extend(weights.failures());
-        if weights.passed() {
-            self.notes.push(weights.summary());
-        }
-        self.weights = Some(weights);
-    }
-
-    /// Notes what to do about a quantized model that fails by its rounding alone.
-    pub(super) fn advise_more_bits(&mut self, candidate: &dyn Candidate) {
-        let failed = |question| self.comparisons.iter().any(|c| c.question == question && !c.passed());
-        let encoding = ModelEncoding::of(candidate.metadata());
-        if !encoding.is_quantized() || failed(Question::Structure) || !failed(Question::Rounding) {
-            return;
-        }
-        self.notes.push(format!(
-            "{encoding} weights cost this model more than the tolerance allows: give them more bits or smaller groups, leave the \
-             most sensitive layers in {} (`mert-convert --q-skip`), or let `--budget` choose the bits of each layer; a limit below \
-             the floor takes a reason, `below_floor` in verify.yaml",
-            encoding.float()
-        ));
-    }
 }

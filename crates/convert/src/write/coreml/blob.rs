@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use mert_arch::Dtype;
 
-use super::graph::Dim;
 use super::proto::DataType;
 use crate::plan::Step;
 use crate::write::tensors::OutputTensor;
@@ -63,10 +62,9 @@ pub(super) struct Record {
 
 impl Record {
     /// The record at `position` of a tensor of this type.
-    pub(super) fn new(position: usize, data_type: DataType, dims: &[Dim], content: Content) -> Self {
+    pub(super) fn new(position: usize, data_type: DataType, elements: usize, content: Content) -> Self {
         let (blob_type, bits) = blob_type(data_type);
-        let extent = |dim: &Dim| if let Dim::Fixed(extent) = dim { *extent } else { 0 };
-        let used = dims.iter().map(extent).product::<usize>() * bits;
+        let used = elements * bits;
         let bytes = used.div_ceil(8);
         Record { position, content, blob_type, bytes, padding: bytes * 8 - used }
     }

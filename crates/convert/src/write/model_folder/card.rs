@@ -7,8 +7,8 @@ use mert_arch::{Encoding, known_by_sha256};
 
 use crate::GENERATOR;
 use crate::plan::Plan;
+use crate::write::fidelity::Fidelity;
 use crate::write::output::Written;
-use crate::write::target::Fidelity;
 
 /// The text of the card, with the [metadata](https://huggingface.co/docs/hub/model-cards#model-card-metadata) that the
 /// Hugging Face hub reads.

@@ -47,7 +47,7 @@ impl<'p> Graph<'p> {
                 Part::Constant(value) => value,
                 Part::Stored { data_type, dims, content } => {
                     let dims: Vec<Dim> = dims.into_iter().map(Dim::Fixed).collect();
-                    let record = Record::new(self.blob_end, data_type, &dims, content);
+                    let record = Record::new(self.blob_end, data_type, Dim::elements(&dims), content);
                     self.blob_end = record.end();
                     let file = BlobFileValue { file_name: BLOB_FILE.into(), offset: record.position as u64 };
                     blob.records.push(record);

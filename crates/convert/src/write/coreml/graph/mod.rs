@@ -117,7 +117,7 @@ impl<'p> Graph<'p> {
             self.inline.push(InlineWeight { tensor, operation: self.operations.len() });
             None
         } else {
-            let record = Record::new(self.blob_end, dtype.data_type(), &dims, Content::Output(0));
+            let record = Record::new(self.blob_end, dtype.data_type(), Dim::elements(&dims), Content::Output(0));
             self.blob_end = record.end();
             let file = BlobFileValue { file_name: BLOB_FILE.into(), offset: record.position as u64 };
             blob.records.push(record);

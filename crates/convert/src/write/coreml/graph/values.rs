@@ -17,6 +17,13 @@ pub(in crate::write::coreml) enum Dim {
     Unknown,
 }
 
+impl Dim {
+    /// The number of elements of a tensor with fixed dimensions.
+    pub(super) fn elements(dims: &[Dim]) -> usize {
+        dims.iter().map(|dim| if let Dim::Fixed(extent) = dim { *extent } else { 0 }).product()
+    }
+}
+
 /// The element types that the model computes in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::write::coreml) enum Float {
