@@ -42,15 +42,20 @@ fn honest(folder: &TempDir, seconds: &str) -> PathBuf {
 }
 
 fn verify(package: &Path) -> (i32, String) {
-    let (code, out, err) = mert_verify(&[arg(package), "--layers", "all", "--reference", arg(&reference())]);
+    verify_with(package, &reference())
+}
+
+/// Runs the gate, whose report is then beside the package.
+fn verify_with(package: &Path, reference: &Path) -> (i32, String) {
+    let report = package.with_extension("json");
+    let (code, out, err) =
+        mert_verify(&[arg(package), "--layers", "all", "--reference", arg(reference), "--json", arg(&report)]);
     (code, out + &err)
 }
 
-/// The largest NMSE of the structure question, for the table in `docs/sensitivity.md`.
-fn worst(package: &Path, reference: &Path) -> String {
-    let report = package.with_extension("json");
-    mert_verify(&[arg(package), "--reference", arg(reference), "--quiet", "--json", arg(&report)]);
-    let layers = json(&report)["models"][0]["comparisons"][0]["layers"].clone();
+/// The largest NMSE of the structure question in the report beside a package, for the table in `docs/sensitivity.md`.
+fn worst(package: &Path) -> String {
+    let layers = json(&package.with_extension("json"))["models"][0]["comparisons"][0]["layers"].clone();
     let nmse: Option<Vec<f64>> = layers.as_array().unwrap().iter().map(|l| l["metrics"]["nmse"].as_f64()).collect();
     nmse.map_or("not comparable".into(), |nmse| format!("{:.1e}", nmse.into_iter().fold(0.0, f64::max)))
 }
@@ -86,7 +91,7 @@ fn every_mutant_fails_as_it_should_and_the_honest_package_passes() {
             With(word) => (2, *word),
         };
         match fails {
-            Gate => println!("| {name} | {} |", worst(&mutant, &reference())),
+            Gate => println!("| {name} | {} |", worst(&mutant)),
             With(_) => println!("{name}: {}", output.lines().last().unwrap_or_default()),
         }
         if code != expected || !output.contains(word) {
@@ -114,22 +119,21 @@ fn every_mutant_of_a_family_fails_and_its_honest_package_passes() {
                 ..CoreMlOptions::default()
             };
             let honest = convert_coreml(&family.checkpoint(folder.path()).unwrap(), &folder, Dtype::F16, &options);
-            let verify =
-                |package: &Path| mert_verify(&[arg(package), "--layers", "all", "--reference", arg(&reference)]);
-            let (code, out, err) = verify(&honest);
-            assert_eq!(code, 0, "{}: {out}{err}", family.name);
-            println!("| {}, {target} | honest | {} |", family.name, worst(&honest, &reference));
+            let verify = |package: &Path| verify_with(package, &reference);
+            let (code, output) = verify(&honest);
+            assert_eq!(code, 0, "{}: {output}", family.name);
+            println!("| {}, {target} | honest | {} |", family.name, worst(&honest));
             let package = CoreMlPackage::read(&honest).unwrap();
             for (name, mutate) in *mutants {
                 let mut changed = package.clone();
                 mutate(&mut changed);
                 assert!(changed.model != package.model || changed.weights != package.weights, "{name} changes nothing");
                 changed.write(&mutant).unwrap();
-                let (code, out, err) = verify(&mutant);
-                println!("| {}, {target} | {name} | {} |", family.name, worst(&mutant, &reference));
+                let (code, output) = verify(&mutant);
+                println!("| {}, {target} | {name} | {} |", family.name, worst(&mutant));
                 assert!(
-                    code == 1 && out.contains("FAILED"),
-                    "{}, {name}, {seconds} s: {code}\n{out}{err}",
+                    code == 1 && output.contains("FAILED"),
+                    "{}, {name}, {seconds} s: {code}\n{output}",
                     family.name
                 );
             }
@@ -137,17 +141,18 @@ fn every_mutant_of_a_family_fails_and_its_honest_package_passes() {
     }
 }
 
-/// With flexible lengths extents are open, so that fewer contradictions are found before the numbers are compared.
+/// With flexible lengths extents are open, so that fewer contradictions are found before the numbers are compared. A range and
+/// a list leave the same extents open: the mutants take turns.
 #[test]
 fn every_mutant_fails_where_lengths_are_flexible() {
     let folder = TempDir::new().unwrap();
-    for seconds in ["0.5-2", "2,1"] {
+    for (turn, seconds) in ["0.5-2", "2,1"].into_iter().enumerate() {
         let honest = honest(&folder, seconds);
         let (code, output) = verify(&honest);
         assert_eq!(code, 0, "{output}");
         let package = CoreMlPackage::read(&honest).unwrap();
         let mutant = folder.path().join("mutant.mlpackage");
-        for (name, fails, mutate) in all() {
+        for (name, fails, mutate) in all().skip(turn).step_by(2) {
             // These change extents that are open here.
             let open = [
                 "the program's input of another length",
