@@ -135,7 +135,7 @@ fn q8_0_is_judged_by_its_rounding_and_says_so() {
     let reference = fixture("mert-tiny/reference.npz");
     let (code, out, err) = mert_verify(&[arg(&honest), "--reference", arg(&reference)]);
     assert_eq!(code, 0, "{out}{err}");
-    for words in ["73 weights Q8_0", "ONLY THE ROUNDING was judged", "verify an f32 conversion"] {
+    for words in ["73 × Q8_0", "ONLY THE ROUNDING was judged", "hidden_states_f16_Q8_0"] {
         assert!(out.contains(words), "`{words}` is not in: {out}");
     }
     let run = mert_verify(&[arg(&honest), "--reference", arg(&reference), "--require-structure"]);

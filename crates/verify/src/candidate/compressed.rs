@@ -31,9 +31,9 @@ impl CompressedWeights {
 }
 
 impl fmt::Display for CompressedWeights {
-    /// Formats as `72 weights int8 per channel`.
+    /// Formats as `72 × int8 per channel`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let forms: Vec<String> = self.forms.iter().map(|(form, count)| format!("{count} weights {form}")).collect();
+        let forms: Vec<String> = self.forms.iter().map(|(form, count)| format!("{count} × {form}")).collect();
         f.write_str(&forms.join(", "))
     }
 }
@@ -46,10 +46,10 @@ mod tests {
     fn names_in_reports_and_references() {
         let forms = ["int8 per channel", "int4 in blocks of 32", "int8 per channel"].map(str::to_string);
         let weights = CompressedWeights::new(&forms[..1]).unwrap();
-        assert_eq!(weights.to_string(), "1 weights int8 per channel");
+        assert_eq!(weights.to_string(), "1 × int8 per channel");
         assert_eq!(weights.array_name(Dtype::F16), "hidden_states_f16_int8_per_channel");
         let weights = CompressedWeights::new(&forms).unwrap();
-        assert_eq!(weights.to_string(), "1 weights int4 in blocks of 32, 2 weights int8 per channel");
+        assert_eq!(weights.to_string(), "1 × int4 in blocks of 32, 2 × int8 per channel");
         assert_eq!(weights.array_name(Dtype::F16), "hidden_states_f16_int8_per_channel");
         assert_eq!(CompressedWeights::new(&[]), None);
     }

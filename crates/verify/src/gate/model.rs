@@ -198,7 +198,7 @@ impl ModelVerdict {
                 format!("structure shows in f32 arithmetic only, not in {}; verify in f32 as well", self.compute)
             }
             Some(weights) => format!(
-                "it has {weights}; give --checkpoint, or a reference that has {} (docs/core-ml.md), or verify a conversion \
+                "it has {weights} weights; give --checkpoint, or a reference that has {} (docs/core-ml.md), or verify a conversion \
                  without them as well",
                 weights.array_name(candidate.metadata().dtype)
             ),

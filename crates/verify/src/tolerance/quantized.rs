@@ -162,6 +162,6 @@ mod tests {
                 assert!(limits.pooled_cosine >= POOLED_COSINE_FLOOR && limits.nmse <= 1.0);
             }
         }
-        assert!(Tolerance::compressed("72 weights int8").limits.pooled_cosine >= POOLED_COSINE_FLOOR);
+        assert!(Tolerance::compressed("72 × int8").limits.pooled_cosine >= POOLED_COSINE_FLOOR);
     }
 }
