@@ -36,6 +36,16 @@ mkdir music
 cp "$root"/fixtures/audio/16-44k1-stereo.flac music/track.flac
 cp "$root"/fixtures/audio/cbr-44k1-stereo.mp3 music/track.mp3
 cp music/* .
+# Two pieces that are long enough to choose bits by.
+python3 - <<'PY'
+import array, math, wave
+for name, base in (("piece-1", 220), ("piece-2", 330)):
+    tones = [(base * k, 0.3 / k) for k in (1, 1.5, 2.7)]
+    samples = (sum(a * math.sin(2 * math.pi * f * (1 + t / 9e5) * t / 24000) for f, a in tones) for t in range(6 * 24000))
+    with wave.open(f"music/{name}.wav", "wb") as file:
+        file.setparams((1, 2, 24000, 0, "NONE", ""))
+        file.writeframes(array.array("h", (int(20000 * sample) for sample in samples)).tobytes())
+PY
 printf 'track.flac\nmusic/track.mp3\n' > tracks.txt
 # The model and the recordings of a voice conversion, in RVC's folders.
 mkdir -p assets/hubert 1_16k_wavs
