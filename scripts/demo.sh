@@ -3,6 +3,7 @@
 # that the gate can fail. Needs a Rust toolchain and a C compiler.
 #
 # MERT_DEMO_DIR   where to put the results (default: target/demo in this repository)
+# MERT_DEMO_BIN   the folder of built programs (default: they are built)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,9 +14,13 @@ reference=fixtures/mert-tiny/reference.npz
 say() { printf '\n== %s\n' "$*"; }
 run() { printf '$ %s\n' "$*"; "$@"; }
 
-say "1. Build"
-run cargo build --release --bin mert-convert --bin mert-verify
-bin="${CARGO_TARGET_DIR:-target}/release"
+if [ -n "${MERT_DEMO_BIN:-}" ]; then
+  bin="$MERT_DEMO_BIN"
+else
+  say "1. Build"
+  run cargo build --release --bin mert-convert --bin mert-verify
+  bin="${CARGO_TARGET_DIR:-target}/release"
+fi
 mkdir -p "$out"
 
 say "2. What would happen to each tensor (the first lines of the plan)"

@@ -48,10 +48,12 @@ step "documented commands"
 scripts/check/docs.sh "$target/release"
 
 step "what mert-verify says without libtorch, as it is built by default"
-test_and_count cargo test --release -p mert-cli --test verify --test bench --test hub_commands libtorch
+# All of the workspace is selected, as above: of one package alone, dependencies would have other features, and all be built again.
+test_and_count cargo test --release --workspace --test verify --test bench --test hub_commands libtorch
 
+# With the binaries of the step before, which are those of the default build.
 step "demo"
-scripts/demo.sh
+MERT_DEMO_BIN="$target/release" scripts/demo.sh
 
 step "the gate of docs/verify.md, with references that transformers made"
 scripts/check/gate_example.py "$target/release"
