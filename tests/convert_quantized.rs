@@ -204,6 +204,12 @@ fn a_folder_has_what_mlx_reads() {
     assert!(fs::read(folder.join("model.safetensors")).unwrap() == before);
     convert(&input, &folder, &[&audio[..], &["--force"]].concat());
     assert_eq!(json("config.json")["quantization"], Value::Null);
+    // Weights of another program are not replaced: they may be the only ones.
+    let other = scratch.path("other");
+    fs::create_dir(&other).unwrap();
+    fs::copy(fixture("families/hubert/model.safetensors"), other.join("model.safetensors")).unwrap();
+    let run = mert_convert(&input, &other, &[&audio[..], &["--force"]].concat());
+    assert_eq!((run.code, listing(&other)), (2, vec!["model.safetensors".to_string()]), "{}", run.stdout);
     fs::write(folder.join("notes.txt"), "mine").unwrap();
     let run = mert_convert(&input, &folder, &[&audio[..], &["--force"]].concat());
     assert_eq!(run.code, 2, "{}", run.stdout);
@@ -221,6 +227,7 @@ fn what_cannot_be_meant_is_refused() {
     refused(&scratch, file, &["--quantize", "--q-only", "encoder.layer_norm"], &["--q-only", "no linear layer"]);
     refused(&scratch, "hf", &["--quantize", "--for", "hf"], &["--for hf", "`--quantize`", "leave it out"]);
     refused(&scratch, "model", &["--quantize"], &["a model folder", "`do_normalize`", "--do-normalize true|false"]);
+    refused(&scratch, "model", &["--layout", "candle"], &["--layout candle", "a folder is for MLX"]);
     refused(&scratch, "model.bin", &["--quantize"], &["unknown output format", ".safetensors"]);
 }
 

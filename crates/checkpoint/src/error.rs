@@ -37,8 +37,8 @@ pub enum CheckpointError {
     },
     /// The input is the output of a conversion.
     #[error(
-        "{path} is already converted ({evidence}); converting it again would transpose its weights twice. Give the \
-         original PyTorch checkpoint"
+        "{path} is already converted ({evidence}): its weights are rounded or quantized, and in MLX's layout transposed. To \
+         convert it again, or to merge an adapter into it, would lose precision. Give the original PyTorch checkpoint"
     )]
     AlreadyConverted {
         /// The file.

@@ -70,6 +70,7 @@ impl Check {
             None => compare_model(candidate.as_ref(), saved, &self.compare),
             Some(original) => self.compare_with_original(candidate.as_ref(), saved, original),
         }?;
+        verdict.failures.extend(candidate::folder_files::contradictions(&self.model, candidate.metadata()));
         if let Some(adapter) = &candidate.metadata().adapter {
             verdict.notes.push(format!(
                 "an adapter was merged into the converted file ({}): it differs from a model without it",
@@ -136,6 +137,13 @@ impl Check {
         let mut verdict = compare_model(candidate, saved.chain(computed), &self.compare)?;
         if let Some(weights) = weights {
             verdict.add_weights(weights);
+        }
+        if decompressed.is_some() {
+            verdict.notes.push(
+                "structure was judged with the values that the package's own codes stand for: only the rounding question \
+                 compares these codes with the original"
+                    .into(),
+            );
         }
         match stated_audio::contradictions(&original.path, preprocessor) {
             Ok(contradictions) => verdict.failures.extend(contradictions),

@@ -161,6 +161,8 @@ impl PeftConfig {
     /// [`AdapterError::Rank`] or [`AdapterError::Contradiction`] if the configuration does not fit the tensors,
     /// [`AdapterError::Scale`] for an alpha that is not positive.
     pub(super) fn set_scale(&self, module: &str, layer: &mut LoraLayer) -> Result<(), AdapterError> {
+        // Patterns are matched with a path in the wrapped model, which a checkpoint's key has after the wrapper's own names.
+        let module = module.rsplit_once("base_model.model.").map_or(module, |(_, path)| path);
         let by_pattern = self.rank_pattern.value(module);
         let (stated, field) = by_pattern.map_or((self.rank, "r"), |rank| (rank as usize, "rank_pattern"));
         if stated != layer.rank {
@@ -192,5 +194,39 @@ fn shortened(value: &Value) -> String {
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adapter::layer::AdapterTensor;
+    use crate::{SourceDtype, TensorInfo};
+
+    /// In a checkpoint, a key has the names of PEFT's own modules and of a trainer's before the path that PEFT matches.
+    #[test]
+    fn patterns_match_the_path_in_the_wrapped_model() {
+        let json = r#"{"peft_type": "LORA", "r": 8, "lora_alpha": 16,
+            "alpha_pattern": {"^encoder.layers.1.attention.q_proj": 3}, "rank_pattern": {"^encoder.layers.2": 4}}"#;
+        let config = PeftConfig::from_json(json).unwrap();
+        let tensor =
+            || AdapterTensor { key: "a".into(), info: TensorInfo { dtype: SourceDtype::F32, shape: vec![8, 64] } };
+        for prefix in ["", "base_model.model.", "module.base_model.model."] {
+            for (path, rank, scale) in
+                [("encoder.layers.1.attention.q_proj", 8, 0.375), ("encoder.layers.0.attention.q_proj", 8, 2.0)]
+            {
+                let mut layer = LoraLayer {
+                    a: tensor(),
+                    b: tensor(),
+                    rank,
+                    scale: 0.0,
+                    bias: None,
+                    magnitude: None,
+                    is_transposed: false,
+                };
+                config.set_scale(&format!("{prefix}{path}"), &mut layer).unwrap();
+                assert_eq!(layer.scale, scale, "{prefix}{path}");
+            }
+        }
     }
 }

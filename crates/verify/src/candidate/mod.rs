@@ -5,6 +5,7 @@
 mod compressed;
 mod coreml;
 mod encoder_norm;
+pub(crate) mod folder_files;
 mod gguf;
 mod interface;
 mod options;

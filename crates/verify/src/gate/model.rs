@@ -198,12 +198,12 @@ impl ModelVerdict {
                 format!("structure shows in f32 arithmetic only, not in {}; verify in f32 as well", self.compute)
             }
             Some(weights) => format!(
-                "it has {weights} weights; give --checkpoint, or a reference that has {} (docs/core-ml.md), or verify a conversion \
-                 without them as well",
+                "it has {weights} weights, of which the judge has no rule of its own: verify a conversion without them as well, or \
+                 for a package give --checkpoint, or a reference that has {} (docs/core-ml.md)",
                 weights.array_name(candidate.metadata().dtype)
             ),
             None => format!(
-                "give a reference that has {array} (`mert-verify reference` and the Python example in docs/verify.md write \
+                "give a reference that has {array} (`mert-verify reference --like MODEL` and the Python examples in the documents write \
                  it), or verify an f32 conversion as well"
             ),
         };

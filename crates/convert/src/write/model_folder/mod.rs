@@ -12,8 +12,9 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use mert_arch::CONFIG_FILE;
-use mert_fs::{AtomicFolder, FsError, check_folder_output};
+use mert_arch::{CONFIG_FILE, Layout};
+use mert_checkpoint::read_header;
+use mert_fs::{AtomicFolder, FsError, MappedFile, check_folder_output};
 
 use self::shards::Shard;
 pub use self::shards::{ByteSize, MAX_SHARD_SIZE};
@@ -21,7 +22,7 @@ use super::output::{Written, refuse_input_as_output};
 use super::safetensors::{Contents, WeightsFile, form, tensor_count, write_files};
 use super::target::{PreparedOutput, Target, WriteJob};
 use crate::plan::Plan;
-use crate::programs::{Companion, MODEL_FOLDER_FILES, Program};
+use crate::programs::{Companion, MODEL_FOLDER_FILES, MODEL_WEIGHTS, Program};
 use crate::{ConvertError, Result};
 
 /// The kind of folder that may be replaced, for messages.
@@ -47,6 +48,14 @@ impl Default for ModelFolder {
 impl Target for ModelFolder {
     fn check_output(&self, output: &Path, force: bool) -> Result<()> {
         Ok(check_folder_output(output, force, MODEL_FOLDER, is_model_folder).map(drop)?)
+    }
+
+    fn layout(&self, requested: Option<Layout>) -> Result<Layout> {
+        let reason = "is for a file: a folder is for MLX, whose convolutions have another order; give NAME.safetensors";
+        match requested {
+            Some(Layout::Torch) => Err(ConvertError::TargetOption { option: "--layout candle", reason }),
+            Some(Layout::Mlx) | None => Ok(Layout::Mlx),
+        }
     }
 
     fn prepare<'p>(&self, plan: &'p Plan) -> Result<Box<dyn PreparedOutput + 'p>> {
@@ -174,18 +183,28 @@ fn create(path: &Path, output: &Path) -> Result<File> {
     Ok(file.map_err(|source| FsError::write(output, source))?)
 }
 
-/// Whether a folder holds no other files than a model folder has, and so may be replaced.
+/// Whether a folder holds no other files than a model folder has, and weights that this program wrote, and so may be replaced.
 fn is_model_folder(folder: &Path) -> bool {
-    let Ok(mut entries) = fs::read_dir(folder) else { return false };
-    entries.all(|entry| {
-        entry.is_ok_and(|entry| {
-            let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
-            let is_known = |name: &str| {
-                MODEL_FOLDER_FILES.contains(&name)
-                    || [CARD, shards::INDEX_FILE].contains(&name)
-                    || shards::is_shard(name)
-            };
-            is_file && entry.file_name().to_str().is_some_and(is_known)
-        })
-    })
+    let Ok(entries) = fs::read_dir(folder) else { return false };
+    let entries: Vec<_> = entries.collect();
+    let is_weights = |name: &str| name == MODEL_WEIGHTS || shards::is_shard(name);
+    let may_be_replaced = |entry: &std::io::Result<fs::DirEntry>| {
+        let Ok(entry) = entry else { return false };
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else { return false };
+        let is_known =
+            is_weights(name) || MODEL_FOLDER_FILES.contains(&name) || [CARD, shards::INDEX_FILE].contains(&name);
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        is_file && is_known && (!is_weights(name) || is_ours(&entry.path()))
+    };
+    let has_weights = entries.iter().flatten().any(|entry| entry.file_name().to_str().is_some_and(is_weights));
+    (entries.is_empty() || has_weights) && entries.iter().all(may_be_replaced)
+}
+
+/// Whether a safetensors file names this program as the one that wrote it. Another program's would be lost.
+fn is_ours(weights: &Path) -> bool {
+    let Ok(file) = MappedFile::open(weights) else { return false };
+    let Ok((header, _)) = read_header(file.bytes()) else { return false };
+    let generator = header.metadata().as_ref().and_then(|entries| entries.get("generator"));
+    generator.is_some_and(|generator| generator.starts_with("mert-convert "))
 }

@@ -92,14 +92,6 @@ impl Candidate for GgufModel {
         CompressedWeights::new(std::iter::repeat_n(&"Q8_0".to_string(), count))
     }
 
-    fn decompressed(&self, spec: &TensorSpec) -> Result<Option<Vec<f32>>> {
-        if !self.file.is_q8_0(&spec.name) {
-            return Ok(None);
-        }
-        let tensor = self.file.tensor(&spec.name).map_err(|reason| VerifyError::gguf(self.path(), reason))?;
-        Ok(Some(tensor.flatten_all()?.to_vec1()?))
-    }
-
     fn as_precise_as(&self) -> Option<ModelEncoding> {
         let (_, quantization) = self.file.q8_0_layers()?;
         Some(ModelEncoding::of(&Metadata { quantization: Some(quantization), ..self.metadata().clone() }))
