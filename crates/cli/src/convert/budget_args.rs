@@ -8,7 +8,7 @@ use mert_budget::{AudioSource, Budget, ByteSize, Goal};
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Precision budget")]
 pub(super) struct BudgetArgs {
-    /// Choose the bits of each linear layer, 2 to 8 or the float type, for the smallest file in which every hidden state is
+    /// Choose the bits of each linear layer, 2 to 8 or the float type, for a small file in which every hidden state is
     /// within these limits on held-out audio: pooled>=COSINE (of the means over frames), frame>=COSINE (of every frame),
     /// nmse<=NUMBER, separated by commas
     #[arg(long, value_name = "LIMITS", conflicts_with_all = ["size", "q_bits", "q_mode"])]
