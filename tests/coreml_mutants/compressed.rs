@@ -321,7 +321,7 @@ fn without_decoded_weights_only_the_rounding_is_judged() {
     assert!(verdict.passed() && !verdict.structure_judged(), "{verdict:#?}");
     assert_eq!(verdict.encoding, "72 × int8 per channel");
     let note = verdict.notes.join("\n");
-    assert!(note.contains("it has 72 × int8 per channel weights; give --checkpoint"), "{note}");
+    assert!(note.contains("it has 72 × int8 per channel weights, of which"), "{note}");
     assert!(note.contains("hidden_states_f16_int8_per_channel"), "{note}");
     // Below the floor without a reason.
     let four = folder.path().join("palettize4.mlpackage");
