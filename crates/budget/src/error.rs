@@ -89,7 +89,7 @@ pub enum BudgetError {
          expected {expected}"
     )]
     NotHeld {
-        /// What the choice had to achieve.
+        /// The goal of the choice.
         goal: Goal,
         /// The errors of the weights before they were written.
         expected: Box<StateFidelity>,

@@ -194,7 +194,7 @@ impl FromStr for ByteSize {
     }
 }
 
-/// What a choice of bits must achieve.
+/// The goal of a choice of bits.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Goal {

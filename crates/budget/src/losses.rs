@@ -54,7 +54,7 @@ impl LossLayout {
     }
 }
 
-/// What a loss is the loss of.
+/// The place of a loss: its criterion, hidden state and clip.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Entry {
     pub(crate) state: usize,

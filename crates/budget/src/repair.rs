@@ -14,7 +14,7 @@ use crate::worst_errors::WorstErrors;
 /// The factor on the losses of each hidden state and criterion, by which predictions become measurements.
 pub(crate) type Corrections = Vec<[f64; 3]>;
 
-/// What a repair works with.
+/// The inputs of a repair.
 pub(crate) struct Repair<'r> {
     pub(crate) budget: Budget,
     /// Whether a choice counts only if the budget holds; otherwise the one with the smallest error is sought.

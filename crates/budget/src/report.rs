@@ -12,7 +12,7 @@ use crate::worst_errors::WorstErrors;
 /// A choice of bits with its measurements.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct BudgetReport {
-    /// What the choice had to achieve.
+    /// The goal of the choice.
     pub goal: Goal,
     /// The size of the file in bytes, its header included.
     pub bytes: u64,
