@@ -54,7 +54,7 @@ impl LossLayout {
     }
 }
 
-/// The place of a loss: its criterion, hidden state and clip.
+/// The hidden state and criterion of a loss.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Entry {
     pub(crate) state: usize,
