@@ -1,6 +1,7 @@
 """The comparison of a program's outputs with expected ones, the conversions, and the count of what was checked."""
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -63,6 +64,8 @@ def convert(binaries, source, output, target, *options):
     """Converts for a target. A folder without a preprocessor is of samples as they are, at 16 kHz; fairseq's file says it."""
     known = source.is_file() or (source / "preprocessor_config.json").exists()
     audio = [] if known else ["--do-normalize", "false", "--sampling-rate", "16000"]
+    # What a program itself has written there is not replaced by mert-convert.
+    shutil.rmtree(output, ignore_errors=True)
     command = [binaries / "mert-convert", source, output, "--for", target, "--quiet", "--force", *audio, *options]
     result = subprocess.run([str(part) for part in command], capture_output=True, text=True)
     if result.returncode != 0:
