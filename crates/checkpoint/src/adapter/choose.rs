@@ -15,7 +15,7 @@ use crate::checkpoint::{Checkpoint, Listing};
 use crate::names::quantization_in_encoder;
 use crate::{CheckpointError, Result};
 
-/// What is known about adapters after a checkpoint was opened.
+/// The state of the adapters of an opened checkpoint.
 pub(crate) struct Found<'a> {
     /// The input as the user named it.
     pub(crate) path: &'a Path,
@@ -87,7 +87,7 @@ impl Found<'_> {
         }
     }
 
-    /// What shows an adapter, and a tensor or file of it.
+    /// The evidence of an adapter, and a tensor or file of it.
     fn evidence(&self, listing: &Listing) -> Option<(&'static str, String)> {
         let embedded = self.embedded.evidence().map(|name| match self.embedded.is_empty() {
             false => ("an adapter (LoRA)", name.to_string()),
