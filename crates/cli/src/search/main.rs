@@ -1,0 +1,38 @@
+//! `mert-search`: a catalogue of music by its embeddings, and what sounds alike in it.
+
+mod geometry_args;
+mod info;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use mert_cli::terminal::{Exit, say};
+
+/// Finds music that sounds alike, by the hidden states of a converted model of MERT, HuBERT or a related encoder.
+#[derive(Debug, Parser)]
+#[command(name = "mert-search", version, max_term_width = 120)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Describe a catalogue
+    Info(info::InfoArgs),
+}
+
+fn main() -> ExitCode {
+    let result = match &Args::parse().command {
+        Command::Info(args) => info::run(args),
+    };
+    match result {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            mert_fs::remove_temporaries(|| ());
+            say(&format!("mert-search: {error:#}"));
+            Exit::Error.into()
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! The file `catalogue.json`: what a catalogue consists of. It is replaced as a whole, so that every change of a catalogue
+//! happens at once or not at all.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use mert_fs::replace_file;
+use mert_table::Provenance;
+use serde::{Deserialize, Serialize};
+
+use crate::{Result, SearchError};
+
+/// The name of the manifest in the folder of a catalogue.
+pub(super) const FILE: &str = "catalogue.json";
+
+/// The value of `format` in every manifest.
+const FORMAT: &str = "mert-search catalogue";
+
+/// The version of the format that this program reads and writes.
+const VERSION: u32 = 1;
+
+/// The content of `catalogue.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    format: String,
+    version: u32,
+    /// The number of changes since the catalogue was made.
+    pub generation: u64,
+    /// The settings of all rows, the models among them.
+    pub settings: Provenance,
+    /// The parts in order: each holds the tracks that one change added.
+    pub parts: Vec<PartEntry>,
+    /// The file with the statistics of the vectors, relative to the catalogue.
+    pub statistics: FileEntry,
+    /// Tables of metadata that were joined by path, in order: a later one overrides the columns of an earlier one.
+    #[serde(default)]
+    pub metadata: Vec<FileEntry>,
+}
+
+/// A part: a folder of `parts/` that never changes once it is in the manifest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PartEntry {
+    /// The name of the folder.
+    pub name: String,
+    /// The number of tracks.
+    pub tracks: usize,
+    /// The number of segments.
+    pub segments: usize,
+    /// The files that are the truth, `rows.parquet` and `tracks.parquet`, by name.
+    pub files: BTreeMap<String, FileDigest>,
+    /// The tracks of this part that have been removed or replaced: numbers in the part, ascending.
+    #[serde(default)]
+    pub removed: Vec<usize>,
+}
+
+/// A file of a catalogue.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FileEntry {
+    /// The path, relative to the catalogue.
+    pub path: String,
+    /// Size and digest.
+    #[serde(flatten)]
+    pub digest: FileDigest,
+}
+
+/// The size and digest of a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileDigest {
+    /// The size in bytes.
+    pub size: u64,
+    /// SHA-256 in lower-case hexadecimal.
+    pub sha256: String,
+}
+
+impl FileDigest {
+    /// The size and digest of the file at `path`.
+    ///
+    /// # Errors
+    /// [`SearchError::Io`].
+    pub fn of(path: &Path) -> Result<Self> {
+        let size = fs::metadata(path).map_err(SearchError::io(path))?.len();
+        let sha256 = mert_fs::sha256_file(path).map_err(SearchError::io(path))?;
+        Ok(FileDigest { size, sha256 })
+    }
+}
+
+impl Manifest {
+    /// A catalogue without parts.
+    pub fn new(settings: Provenance, statistics: FileEntry) -> Self {
+        Manifest {
+            format: FORMAT.into(),
+            version: VERSION,
+            generation: 0,
+            settings,
+            parts: Vec::new(),
+            statistics,
+            metadata: Vec::new(),
+        }
+    }
+
+    /// Reads the manifest of the catalogue in `folder`.
+    ///
+    /// # Errors
+    /// [`SearchError::NoCatalogue`], [`SearchError::Io`], [`SearchError::Damaged`].
+    pub fn read(folder: &Path) -> Result<Self> {
+        let path = folder.join(FILE);
+        let text = match fs::read(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(SearchError::NoCatalogue { path: folder.to_path_buf() });
+            }
+            text => text.map_err(SearchError::io(&path))?,
+        };
+        let manifest: Manifest =
+            serde_json::from_slice(&text).map_err(|error| SearchError::damaged(&path, error.to_string()))?;
+        if manifest.format != FORMAT || manifest.version != VERSION {
+            let (format, version) = (&manifest.format, manifest.version);
+            let reason = format!("expected `{FORMAT}` in version {VERSION}, found `{format}` in version {version}");
+            return Err(SearchError::damaged(&path, reason));
+        }
+        Ok(manifest)
+    }
+
+    /// Replaces the manifest of the catalogue in `folder`.
+    ///
+    /// # Errors
+    /// [`SearchError::Write`].
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        let text = serde_json::to_vec_pretty(self)
+            .map_err(|error| SearchError::Io { path: folder.join(FILE), source: error.into() })?;
+        Ok(replace_file(&folder.join(FILE), |file| file.write_all(&text))?)
+    }
+}

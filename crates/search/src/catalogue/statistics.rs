@@ -1,0 +1,72 @@
+//! Statistics of a catalogue's vectors, by which a geometry centres them.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use mert_fs::replace_file;
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView, serialize};
+use std::io::Write;
+
+use crate::{Result, SearchError};
+
+/// Statistics of the segments of a catalogue, for each of its groups in order.
+///
+/// They are part of the catalogue and not of a cache: adding a few tracks must not change all scores. They are computed
+/// again when the number of segments has changed by a tenth, and when the catalogue is compacted.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Statistics {
+    /// The number of segments that they were computed from.
+    pub segments: usize,
+    /// The mean of each group's vectors.
+    pub means: Vec<Vec<f64>>,
+    /// The largest principal components of each group's centred vectors, of length 1, the largest first.
+    pub components: Vec<Vec<Vec<f64>>>,
+}
+
+impl Statistics {
+    /// Reads statistics of groups whose vectors have `dims` values.
+    pub(super) fn read(path: &Path, dims: &[usize]) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(SearchError::io(path))?;
+        let damaged = |reason: String| SearchError::damaged(path, reason);
+        let file = SafeTensors::deserialize(&bytes).map_err(|error| damaged(error.to_string()))?;
+        let values = |name: &str| -> Result<(Vec<usize>, Vec<f64>)> {
+            let tensor = file.tensor(name).map_err(|error| damaged(error.to_string()))?;
+            if tensor.dtype() != Dtype::F64 {
+                return Err(damaged(format!("{name}: expected F64, found {:?}", tensor.dtype())));
+            }
+            let values = tensor.data().as_chunks::<8>().0.iter().map(|&bytes| f64::from_le_bytes(bytes));
+            Ok((tensor.shape().to_vec(), values.collect()))
+        };
+        let mut statistics = Statistics::default();
+        statistics.segments = values("segments")?.1.first().copied().unwrap_or(0.0) as usize;
+        for (group, &dim) in dims.iter().enumerate() {
+            let (shape, mean) = values(&format!("{group}.mean"))?;
+            let (components_shape, components) = values(&format!("{group}.components"))?;
+            if shape != [dim] || components_shape.len() != 2 || components_shape[1] != dim {
+                return Err(damaged(format!("group {group}: expected vectors of {dim} values")));
+            }
+            statistics.means.push(mean);
+            statistics.components.push(components.chunks_exact(dim).map(<[f64]>::to_vec).collect());
+        }
+        Ok(statistics)
+    }
+
+    /// Writes the statistics to `path`.
+    pub(super) fn write(&self, path: &Path) -> Result<()> {
+        let bytes = |values: &[f64]| -> Vec<u8> { values.iter().flat_map(|value| value.to_le_bytes()).collect() };
+        let mut tensors = vec![("segments".to_string(), vec![1], bytes(&[self.segments as f64]))];
+        for (group, (mean, components)) in self.means.iter().zip(&self.components).enumerate() {
+            tensors.push((format!("{group}.mean"), vec![mean.len()], bytes(mean)));
+            let shape = vec![components.len(), mean.len()];
+            tensors.push((format!("{group}.components"), shape, bytes(&components.concat())));
+        }
+        let failed = |error: safetensors::SafeTensorError| SearchError::damaged(path, error.to_string());
+        let mut views = Vec::with_capacity(tensors.len());
+        for (name, shape, bytes) in &tensors {
+            views.push((name, TensorView::new(Dtype::F64, shape.clone(), bytes).map_err(failed)?));
+        }
+        let file = serialize(views, None::<HashMap<String, String>>).map_err(failed)?;
+        Ok(replace_file(path, |output| output.write_all(&file))?)
+    }
+}

@@ -1,0 +1,87 @@
+//! Errors of catalogues and searches.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use mert_fs::FsError;
+use mert_table::{TableError, printable_path};
+use thiserror::Error;
+
+/// The reason why a catalogue cannot be read or changed, or a search cannot be answered.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SearchError {
+    /// There is no catalogue at the path.
+    #[error(
+        "{} is not a catalogue: it has no catalogue.json. Make one with `mert-search add {} MUSIC --model MODEL`",
+        printable_path(path),
+        printable_path(path)
+    )]
+    NoCatalogue {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file of the catalogue cannot be read or written.
+    #[error("{}: {source}", printable_path(path))]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+    /// A file of the catalogue is not what it should be.
+    #[error("{} is damaged: {reason}. {remedy}", printable_path(path))]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was expected and what was found.
+        reason: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// A file could not be written whole.
+    #[error(transparent)]
+    Write(#[from] FsError),
+    /// A table of embeddings cannot be read.
+    #[error("{}: {source}", printable_path(path))]
+    Table {
+        /// The table.
+        path: PathBuf,
+        /// The reason.
+        source: TableError,
+    },
+    /// Another process is changing the catalogue.
+    #[error(
+        "{} is being changed by another process: wait for it, or stop it and give the command again",
+        printable_path(path)
+    )]
+    Locked {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Rows cannot be added to the catalogue.
+    #[error("{}: {reason}", printable_path(path))]
+    Rows {
+        /// The table, or the file that the rows are of.
+        path: PathBuf,
+        /// The row, what was expected and what was found.
+        reason: String,
+    },
+    /// A geometry, a filter or another part of a query that the catalogue cannot answer.
+    #[error("{0}")]
+    Query(String),
+}
+
+impl SearchError {
+    /// The error of an operation on the file at `path`.
+    pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| SearchError::Io { path, source }
+    }
+
+    /// The error of a file of the catalogue that cannot be restored from others.
+    pub(crate) fn damaged(path: &Path, reason: impl Into<String>) -> Self {
+        let remedy = "Restore it from a copy, or make the catalogue again";
+        SearchError::Damaged { path: path.to_path_buf(), reason: reason.into(), remedy }
+    }
+}

@@ -1,0 +1,21 @@
+//! A catalogue of music by its embeddings: exact search in a geometry that is chosen with each query, filters on any
+//! metadata, and the terms of every score.
+//!
+//! Data flows one way: [`catalogue`] holds tracks, their segments and what is known about them, as Parquet with mapped
+//! copies of the vectors; [`vectors`] are those copies; a [`space`] is a geometry in which vectors of a catalogue are
+//! compared.
+
+pub mod catalogue;
+mod error;
+pub mod space;
+#[cfg(test)]
+mod testing;
+pub mod vectors;
+
+pub use catalogue::{Catalogue, Column, NewTrack, Writer};
+pub use error::SearchError;
+pub use space::{Geometry, Query, Scored, Space};
+pub use vectors::{Level, Vectors};
+
+/// The result of a search, or of reading or changing a catalogue.
+pub type Result<T, E = SearchError> = std::result::Result<T, E>;

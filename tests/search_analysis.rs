@@ -1,0 +1,1 @@
+//! End to end: learning, probes, evaluation, clusters and maps of a catalogue through `mert-search`.

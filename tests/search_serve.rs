@@ -1,0 +1,1 @@
+//! End to end: the page and the JSON API of `mert-search serve`.
