@@ -41,6 +41,13 @@ pub struct Scored {
     pub score: f64,
 }
 
+impl Query {
+    /// The vectors, one for each weighted group in order, of length 1 or 0.
+    pub fn vectors(&self) -> &[Vec<f64>] {
+        &self.groups
+    }
+}
+
 impl<'c> Space<'c> {
     /// The space of `geometry` over `catalogue`.
     ///
@@ -74,19 +81,29 @@ impl<'c> Space<'c> {
 
     /// The point of a row.
     pub fn point(&self, level: Level, row: usize) -> Query {
+        self.place(self.raw(level, row))
+    }
+
+    /// The vectors of a row, one for each weighted group in order.
+    pub fn raw(&self, level: Level, row: usize) -> Vec<Vec<f64>> {
         let vector = |&(group, _): &(usize, f64)| {
             self.catalogue.vectors(level, group).row(row).iter().map(|&value| f64::from(value)).collect()
         };
-        self.place(self.geometry.weights.iter().map(vector).collect())
+        self.geometry.weights.iter().map(vector).collect()
     }
 
     /// The point of raw vectors, one for each weighted group in order.
     pub fn place(&self, vectors: Vec<Vec<f64>>) -> Query {
-        let place = |(mut vector, mean): (Vec<f64>, &Vec<f64>)| {
+        Query { groups: self.center(vectors).into_iter().map(unit).collect() }
+    }
+
+    /// Raw vectors, one for each weighted group in order, less the mean and the removed components; [`Space::place`] scales
+    /// them to length 1. The map is affine: the mean of several vectors is mapped to the mean of their images.
+    pub fn center(&self, mut vectors: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
+        for (vector, mean) in vectors.iter_mut().zip(&self.means) {
             vector.iter_mut().zip(mean).for_each(|(value, mean)| *value -= mean);
-            unit(vector)
-        };
-        Query { groups: vectors.into_iter().zip(&self.means).map(place).collect() }
+        }
+        vectors
     }
 
     /// The direction of a weighted sum of points, for a query of several seeds; a weight may be negative.
