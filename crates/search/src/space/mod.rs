@@ -45,6 +45,13 @@ pub struct Scored {
     pub score: f64,
 }
 
+impl Query {
+    /// The vectors, one for each weighted group in order, of length 1 or 0.
+    pub fn vectors(&self) -> &[Vec<f64>] {
+        &self.groups
+    }
+}
+
 impl<'c> Space<'c> {
     /// The space of `geometry` over `catalogue`. A catalogue with fewer than [`MIN_CENTERED`] tracks is not centred and
     /// keeps its components: [`Space::is_centered`].
@@ -102,20 +109,29 @@ impl<'c> Space<'c> {
 
     /// The point of a row.
     pub fn point(&self, level: Level, row: usize) -> Query {
+        self.place(self.raw(level, row))
+    }
+
+    /// The vectors of a row, one for each weighted group in order.
+    pub fn raw(&self, level: Level, row: usize) -> Vec<Vec<f64>> {
         let vector = |&(group, _): &(usize, f64)| {
             self.catalogue.vectors(level, group).row(row).iter().map(|&value| f64::from(value)).collect()
         };
-        self.place(self.geometry.weights.iter().map(vector).collect())
+        self.geometry.weights.iter().map(vector).collect()
     }
 
     /// The point of raw vectors, one for each weighted group in order.
     pub fn place(&self, vectors: Vec<Vec<f64>>) -> Query {
-        let place = |(mut vector, placement): (Vec<f64>, &Placement)| {
-            placement.center(&mut vector);
-            normalize(&mut vector);
-            vector
-        };
-        Query { groups: vectors.into_iter().zip(&self.placements).map(place).collect() }
+        let mut groups = self.center(vectors);
+        groups.iter_mut().for_each(|vector| normalize(vector));
+        Query { groups }
+    }
+
+    /// Raw vectors, one for each weighted group in order, less the mean and the removed components; [`Space::place`] scales
+    /// them to length 1. The map is affine: the mean of several vectors is mapped to the mean of their images.
+    pub fn center(&self, mut vectors: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
+        vectors.iter_mut().zip(&self.placements).for_each(|(vector, placement)| placement.center(vector));
+        vectors
     }
 
     /// The direction of a weighted sum of points, for a query of several seeds; a weight may be negative.
