@@ -1,5 +1,8 @@
 //! The choices that define how vectors are compared.
 
+use std::sync::Arc;
+
+use super::Metric;
 use crate::catalogue::Catalogue;
 use crate::{Result, SearchError};
 
@@ -15,6 +18,8 @@ pub struct Geometry {
     /// Whether scores are corrected for hubs by cross-domain similarity local scaling (CSLS): Lample et al.,
     /// <https://arxiv.org/abs/1710.04087>, section 2.3.
     pub csls: bool,
+    /// A learned metric, which belongs to one choice of the others but for CSLS.
+    pub metric: Option<Arc<Metric>>,
 }
 
 impl Geometry {
@@ -22,7 +27,7 @@ impl Geometry {
     pub fn of(catalogue: &Catalogue) -> Self {
         let groups = catalogue.groups().len();
         let weights = (0..groups).map(|group| (group, 1.0 / groups as f64)).collect();
-        Geometry { weights, center: true, drop_components: 0, csls: false }
+        Geometry { weights, center: true, drop_components: 0, csls: false, metric: None }
     }
 
     /// Groups of `catalogue` with weights, such as `6`, `6,9` or `1:0.2,6:0.5,9:0.3`. Weights are divided by their sum; a
