@@ -5,8 +5,10 @@
 //! copies of the vectors; [`vectors`] are those copies; a [`space`] is a geometry in which vectors of a catalogue are
 //! compared.
 
+pub mod analysis;
 pub mod catalogue;
 mod error;
+pub mod map;
 pub mod space;
 #[cfg(test)]
 mod testing;
