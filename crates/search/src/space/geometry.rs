@@ -30,6 +30,22 @@ impl Geometry {
         Geometry { weights, center: true, drop_components: 0, csls: false, metric: None }
     }
 
+    /// The geometry as JSON that does not depend on the order of the catalogue's groups: for records and keys of caches.
+    ///
+    /// # Errors
+    /// [`SearchError::Query`] if the metric cannot be written.
+    pub fn describe(&self, catalogue: &Catalogue) -> Result<serde_json::Value> {
+        let weights =
+            self.weights.iter().filter_map(|&(group, weight)| Some((&catalogue.groups().get(group)?.name, weight)));
+        Ok(serde_json::json!({
+            "layers": weights.map(|(name, weight)| serde_json::json!([name, weight])).collect::<Vec<_>>(),
+            "center": self.center,
+            "drop_components": self.drop_components,
+            "csls": self.csls,
+            "metric": self.metric.as_ref().map(|metric| metric.sha256()).transpose()?,
+        }))
+    }
+
     /// Groups of `catalogue` with weights, such as `6`, `6,9` or `1:0.2,6:0.5,9:0.3`. Weights are divided by their sum; a
     /// group without one has the weight 1.
     ///
