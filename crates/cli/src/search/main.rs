@@ -2,6 +2,7 @@
 
 mod geometry_args;
 mod info;
+mod map;
 
 use std::process::ExitCode;
 
@@ -19,12 +20,15 @@ struct Args {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Place every track on a map, by what sounds alike
+    Map(map::MapArgs),
     /// Describe a catalogue
     Info(info::InfoArgs),
 }
 
 fn main() -> ExitCode {
     let result = match &Args::parse().command {
+        Command::Map(args) => map::run(args),
         Command::Info(args) => info::run(args),
     };
     match result {
