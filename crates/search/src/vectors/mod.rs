@@ -4,6 +4,7 @@ mod matrix;
 
 use std::sync::Arc;
 
+pub(crate) use matrix::REBUILD;
 pub use matrix::{Matrix, write_matrix};
 
 /// The rows that a search compares.
