@@ -7,6 +7,7 @@
 
 pub mod catalogue;
 mod error;
+mod scan;
 pub mod space;
 #[cfg(test)]
 mod testing;
