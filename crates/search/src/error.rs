@@ -81,6 +81,14 @@ pub enum SearchError {
         /// The row, what was expected and what was found.
         reason: String,
     },
+    /// A table of metadata cannot be joined.
+    #[error("{}: {reason}", printable_path(path))]
+    Metadata {
+        /// The table.
+        path: PathBuf,
+        /// The line or column, what was expected and what was found.
+        reason: String,
+    },
     /// A geometry, a filter or another part of a query that the catalogue cannot answer.
     #[error("{0}")]
     Query(String),

@@ -4,9 +4,13 @@ mod about;
 mod add;
 mod add_args;
 mod changes;
+mod compact;
 mod embedding;
 mod geometry_args;
 mod info;
+mod remove;
+mod update;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -26,8 +30,16 @@ struct Args {
 enum Command {
     /// Add files or a table to a catalogue
     Add(Box<add_args::AddArgs>),
+    /// Remove tracks from a catalogue
+    Remove(remove::RemoveArgs),
+    /// Embed changed files again, find moved ones, or join metadata
+    Update(Box<update::UpdateArgs>),
     /// Describe a catalogue
     Info(info::InfoArgs),
+    /// Check that a catalogue is whole
+    Verify(verify::VerifyArgs),
+    /// Write a catalogue as one part, without removed tracks
+    Compact(compact::CompactArgs),
 }
 
 fn main() -> ExitCode {
@@ -35,7 +47,11 @@ fn main() -> ExitCode {
     let _ = ctrlc::set_handler(mert_cli::embedding::interrupt::on_signal);
     let result = match &Args::parse().command {
         Command::Add(args) => add::run(args),
+        Command::Remove(args) => remove::run(args),
+        Command::Update(args) => update::run(args),
         Command::Info(args) => info::run(args),
+        Command::Verify(args) => verify::run(args),
+        Command::Compact(args) => compact::run(args),
     };
     match result {
         Ok(exit) => exit.into(),
