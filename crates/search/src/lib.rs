@@ -5,8 +5,10 @@
 //! copies of the vectors; [`vectors`] are those copies; a [`space`] is a geometry in which vectors of a catalogue are
 //! compared.
 
+pub mod analysis;
 pub mod catalogue;
 mod error;
+pub mod map;
 mod scan;
 pub mod space;
 #[cfg(test)]
@@ -15,7 +17,7 @@ pub mod vectors;
 
 pub use catalogue::{Catalogue, Column, NewTrack, Writer};
 pub use error::SearchError;
-pub use space::{Geometry, Query, Scored, Space};
+pub use space::{Geometry, Metric, Query, Scored, Space};
 pub use vectors::{Level, Vectors};
 
 /// The result of a search, or of reading or changing a catalogue.

@@ -12,8 +12,10 @@ use crate::info::bytes_in;
 
 /// The options of `mert-search compact`.
 #[derive(Debug, Args)]
-#[command(after_help = "Needs the size of the catalogue on the disk once more while it runs. Searches that are running are \
-    not disturbed. The statistics, by which vectors are centred, are computed again, so that scores change a little.")]
+#[command(
+    after_help = "Needs the size of the catalogue on the disk once more while it runs. Searches that are running are \
+    not disturbed. The statistics, by which vectors are centred, are computed again, so that scores change a little."
+)]
 pub(crate) struct CompactArgs {
     /// The catalogue's folder
     catalogue: PathBuf,

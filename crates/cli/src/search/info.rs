@@ -50,7 +50,11 @@ fn columns(catalogue: &Catalogue) -> anyhow::Result<Vec<ColumnInfo>> {
         let (kind, texts) = match (column.kind(), &*column) {
             (ColumnKind::Text, Column::Text(texts)) => {
                 let mut used = vec![false; texts.names().len()];
-                catalogue.live().ones().flat_map(|track| texts.codes(track)).for_each(|&code| used[code as usize] = true);
+                catalogue
+                    .live()
+                    .ones()
+                    .flat_map(|track| texts.codes(track))
+                    .for_each(|&code| used[code as usize] = true);
                 ("text", Some(used.into_iter().filter(|&used| used).count()))
             }
             _ => ("number", None),
@@ -129,31 +133,40 @@ fn as_text(catalogue: &Catalogue, columns: &[ColumnInfo]) -> String {
         catalogue.groups().iter().map(|group| format!("{} ({} values)", group.name, group.dim)).collect();
     let models: Vec<String> = catalogue.manifest().models().iter().map(|model| printable_path(model)).collect();
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
+    table.load_style(presets::NOTHING);
     let mut row = |name: &str, value: String| {
         table.add_row([name.to_string(), mert_arch::printable_line(&value)]);
     };
     row("tracks", format!("{live}, {:.1} hours", hours(catalogue)));
-    row("segments", format!("{}, window {}, tail {}", catalogue.live_segments(), settings.window, settings.tail.name()));
+    row(
+        "segments",
+        format!("{}, window {}, tail {}", catalogue.live_segments(), settings.window, settings.tail.name()),
+    );
     row("hidden states", groups.join(", "));
-    row("model", match models.is_empty() {
-        true => "not remembered: the rows come from a table".into(),
-        false => models.join(", "),
-    });
+    row(
+        "model",
+        match models.is_empty() {
+            true => "not remembered: the rows come from a table".into(),
+            false => models.join(", "),
+        },
+    );
     row("model SHA-256", settings.models_sha256());
     row("licence", settings.license.clone().unwrap_or_else(|| "not known".into()));
     let parts = catalogue.manifest().parts.len();
     let size = bytes_in(catalogue.folder()) as f64 / 1e6;
     row("on the disk", format!("{size:.1} MB, {parts} parts, {} removed tracks", removed(catalogue)));
     let (segments, now) = (catalogue.statistics().segments, catalogue.live_segments());
-    row("statistics", match segments == now {
-        true => format!("of {segments} segments"),
-        false => format!("of {segments} segments; there are {now} now"),
-    });
+    row(
+        "statistics",
+        match segments == now {
+            true => format!("of {segments} segments"),
+            false => format!("of {segments} segments; there are {now} now"),
+        },
+    );
     let mut text = format!("{table}\n");
     if !columns.is_empty() {
         let mut table = Table::new();
-        table.load_preset(presets::NOTHING).set_header(["column", "kind", "known", "different texts"]);
+        table.load_style(presets::NOTHING).set_header(["column", "kind", "known", "different texts"]);
         for column in columns {
             let share = 100.0 * column.known as f64 / live.max(1) as f64;
             let texts = column.texts.map_or(String::new(), |texts| texts.to_string());

@@ -8,6 +8,7 @@ mod compact;
 mod embedding;
 mod geometry_args;
 mod info;
+mod map;
 mod remove;
 mod update;
 mod verify;
@@ -34,6 +35,8 @@ enum Command {
     Remove(remove::RemoveArgs),
     /// Embed changed files again, find moved ones, or join metadata
     Update(Box<update::UpdateArgs>),
+    /// Place every track on a map, by what sounds alike
+    Map(map::MapArgs),
     /// Describe a catalogue
     Info(info::InfoArgs),
     /// Check that a catalogue is whole
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Command::Add(args) => add::run(args),
         Command::Remove(args) => remove::run(args),
         Command::Update(args) => update::run(args),
+        Command::Map(args) => map::run(args),
         Command::Info(args) => info::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Compact(args) => compact::run(args),

@@ -14,8 +14,10 @@ use crate::changes::absolute;
 
 /// The options of `mert-search remove`.
 #[derive(Debug, Args)]
-#[command(after_help = "No audio file is touched. Rows stay on the disk until the catalogue is compacted. Exit status: 0 \
-    removed, 1 some paths are not in the catalogue, 2 nothing removed.")]
+#[command(
+    after_help = "No audio file is touched. Rows stay on the disk until the catalogue is compacted. Exit status: 0 \
+    removed, 1 some paths are not in the catalogue, 2 nothing removed."
+)]
 pub(crate) struct RemoveArgs {
     /// The catalogue's folder
     catalogue: PathBuf,

@@ -22,9 +22,11 @@ use crate::changes::{Changes, absolute};
 
 /// The options of `mert-search update`.
 #[derive(Debug, Args)]
-#[command(after_help = "Changed files are embedded again, moved ones keep their rows, tags are read again, and missing files \
+#[command(
+    after_help = "Changed files are embedded again, moved ones keep their rows, tags are read again, and missing files \
     are reported and stay: remove them with `mert-search remove --missing`. New files are not added. With --metadata \
-    only the table is joined. Exit status: 0 up to date, 1 files left out or missing, 2 error, 130 interrupted.")]
+    only the table is joined. Exit status: 0 up to date, 1 files left out or missing, 2 error, 130 interrupted."
+)]
 pub(crate) struct UpdateArgs {
     /// The catalogue's folder
     catalogue: PathBuf,
@@ -94,10 +96,8 @@ fn candidates(
     folders: &[PathBuf],
 ) -> anyhow::Result<Vec<Input>> {
     let known: HashSet<&Path> = present.iter().map(|input| input.path.as_path()).collect();
-    let sizes: HashSet<u64> = missing
-        .iter()
-        .filter_map(|input| Some(catalogue.version(catalogue.find(&input.path)?)?.size))
-        .collect();
+    let sizes: HashSet<u64> =
+        missing.iter().filter_map(|input| Some(catalogue.version(catalogue.find(&input.path)?)?.size)).collect();
     let mut found: Vec<PathBuf> = Vec::new();
     if !folders.is_empty() {
         found.extend(inputs::collect(folders, None)?.files.into_iter().map(|input| absolute(&input.path)));

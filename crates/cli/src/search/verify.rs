@@ -12,9 +12,11 @@ use crate::embedding::CatalogueModel;
 
 /// The options of `mert-search verify`.
 #[derive(Debug, Args)]
-#[command(after_help = "Compares the digests of all tables, the caches with the tables, value by value, and the statistics \
+#[command(
+    after_help = "Compares the digests of all tables, the caches with the tables, value by value, and the statistics \
     with the vectors. Files on the disk that are missing or have changed are noted, and no fault. Exit status: 0 whole, \
-    1 damaged, 2 could not be checked.")]
+    1 damaged, 2 could not be checked."
+)]
 pub(crate) struct VerifyArgs {
     /// The catalogue's folder
     catalogue: PathBuf,

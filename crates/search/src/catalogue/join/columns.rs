@@ -45,7 +45,8 @@ impl Columns {
                 found.notes.push(format!("left out: column {}, which has no name", index + 1));
                 continue;
             }
-            let standard = BEETS.iter().find(|(beets, _)| beets == name).map_or(name.as_str(), |(_, standard)| standard);
+            let standard =
+                BEETS.iter().find(|(beets, _)| beets == name).map_or(name.as_str(), |(_, standard)| standard);
             let taken = || found.columns.iter().map(|(name, _)| name.as_str()).chain(known.iter().copied());
             check_name(name, standard, taken())?;
             if found.columns.iter().any(|(other, _)| other == standard) {
@@ -72,7 +73,9 @@ fn check_name<'a>(name: &str, standard: &str, mut taken: impl Iterator<Item = &'
         return Err(format!("the name of the column {name} is reserved: give it another name{with_key}"));
     }
     match taken.find(|other| *other != standard && other.to_lowercase() == standard.to_lowercase()) {
-        Some(other) => Err(format!("the column {name} differs from the column {other} only in case: give both one name")),
+        Some(other) => {
+            Err(format!("the column {name} differs from the column {other} only in case: give both one name"))
+        }
         None => Ok(()),
     }
 }
@@ -166,7 +169,8 @@ mod tests {
 
     #[test]
     fn names_that_filters_could_not_use_are_refused() {
-        for (name, fault) in [("Duration", "reserved"), ("seed", "reserved"), ("BPM", "differs from the column bpm only")]
+        for (name, fault) in
+            [("Duration", "reserved"), ("seed", "reserved"), ("BPM", "differs from the column bpm only")]
         {
             let error = Columns::of(&table(&["path", name], &[&["a", "1"]]), 0, &["bpm"]).unwrap_err();
             assert!(error.contains(fault), "{name}: {error}");

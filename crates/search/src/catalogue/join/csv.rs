@@ -14,10 +14,8 @@ pub(super) fn read(path: &Path) -> Result<RawTable, String> {
     let count = |separator: u8| names.iter().filter(|&&byte| byte == separator).count();
     // The first of those with the same count: a table of one column has none of them.
     let separator = [b'\t', b';', b','].into_iter().max_by_key(|&separator| count(separator)).unwrap_or(b',');
-    let mut reader = csv::ReaderBuilder::new()
-        .delimiter(separator)
-        .from_path(path)
-        .map_err(|error| error.to_string())?;
+    let mut reader =
+        csv::ReaderBuilder::new().delimiter(separator).from_path(path).map_err(|error| error.to_string())?;
     let header = reader.headers().map_err(|error| error.to_string())?;
     let names = header.iter().map(|name| name.trim_start_matches('\u{feff}').trim().to_string()).collect();
     let mut table = RawTable { names, ..RawTable::default() };

@@ -87,12 +87,14 @@ impl Writer {
         let Matches { tracks, unmatched, repeated } = Matches::of(catalogue, path, &table, key);
         if tracks.is_empty() {
             let example = unmatched.first().map_or(String::new(), |(name, nearest)| {
-                let nearest = nearest.as_ref().map_or(String::new(), |nearest| format!("; the nearest name is {nearest}"));
+                let nearest =
+                    nearest.as_ref().map_or(String::new(), |nearest| format!("; the nearest name is {nearest}"));
                 format!("; the first is {name}{nearest}")
             });
             return Err(refused(format!("none of its {} rows is of a track{example}", table.rows.len())));
         }
-        let mut joined = Joined { rows: table.rows.len(), tracks: tracks.len(), unmatched, repeated, ..Joined::default() };
+        let mut joined =
+            Joined { rows: table.rows.len(), tracks: tracks.len(), unmatched, repeated, ..Joined::default() };
         let mut values: HashMap<usize, BTreeMap<String, Value>> = HashMap::new();
         for (name, cells) in columns {
             let known = tracks.iter().filter_map(|(&track, &row)| Some((track, cells.get(row)?.as_ref()?)));

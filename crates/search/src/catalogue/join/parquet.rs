@@ -49,7 +49,11 @@ pub(super) fn read(path: &Path) -> Result<RawTable, String> {
 fn is_readable(kind: &DataType) -> bool {
     match kind {
         DataType::List(element) | DataType::LargeList(element) => is_text(element.data_type()),
-        kind => is_text(kind) || kind.is_integer() || matches!(kind, DataType::Float32 | DataType::Float64 | DataType::Boolean),
+        kind => {
+            is_text(kind)
+                || kind.is_integer()
+                || matches!(kind, DataType::Float32 | DataType::Float64 | DataType::Boolean)
+        }
     }
 }
 
