@@ -1,8 +1,17 @@
 //! `mert-search`: a catalogue of music by its embeddings, and what sounds alike in it.
 
+mod about;
+mod add;
+mod add_args;
+mod changes;
+mod compact;
+mod embedding;
 mod geometry_args;
 mod info;
 mod map;
+mod remove;
+mod update;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -20,16 +29,33 @@ struct Args {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Add files or a table to a catalogue
+    Add(Box<add_args::AddArgs>),
+    /// Remove tracks from a catalogue
+    Remove(remove::RemoveArgs),
+    /// Embed changed files again, find moved ones, or join metadata
+    Update(Box<update::UpdateArgs>),
     /// Place every track on a map, by what sounds alike
     Map(map::MapArgs),
     /// Describe a catalogue
     Info(info::InfoArgs),
+    /// Check that a catalogue is whole
+    Verify(verify::VerifyArgs),
+    /// Write a catalogue as one part, without removed tracks
+    Compact(compact::CompactArgs),
 }
 
 fn main() -> ExitCode {
+    // Without a handler an interrupted addition ends at once, and its journal keeps all files that were finished.
+    let _ = ctrlc::set_handler(mert_cli::embedding::interrupt::on_signal);
     let result = match &Args::parse().command {
+        Command::Add(args) => add::run(args),
+        Command::Remove(args) => remove::run(args),
+        Command::Update(args) => update::run(args),
         Command::Map(args) => map::run(args),
         Command::Info(args) => info::run(args),
+        Command::Verify(args) => verify::run(args),
+        Command::Compact(args) => compact::run(args),
     };
     match result {
         Ok(exit) => exit.into(),
