@@ -12,6 +12,7 @@ pub mod explain;
 pub mod filter;
 pub mod playlist;
 pub mod query;
+mod scan;
 pub mod space;
 #[cfg(test)]
 mod testing;

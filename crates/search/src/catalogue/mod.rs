@@ -31,7 +31,7 @@ use self::part::Part;
 pub use self::statistics::Statistics;
 pub use self::tracks::{TrackRecord, Value};
 pub use self::writer::{NewTrack, Writer};
-use crate::vectors::{Level, Vectors};
+use crate::vectors::{Level, MAX_COMPONENTS, NormsCache, Vectors, mean, principal_components};
 use crate::{Result, SearchError};
 
 /// A group of vectors: one hidden state of one encoder.
@@ -75,6 +75,7 @@ pub struct Catalogue {
     statistics: Statistics,
     columns: BTreeMap<String, Arc<Column>>,
     files: HashMap<String, usize>,
+    norms: NormsCache,
 }
 
 /// A track of a catalogue.
@@ -159,6 +160,7 @@ impl Catalogue {
             statistics,
             columns,
             files,
+            norms: NormsCache::default(),
         })
     }
 
@@ -234,6 +236,11 @@ impl Catalogue {
         &self.vectors[group][level as usize]
     }
 
+    /// The lengths of rows that searches have used.
+    pub(crate) fn norms(&self) -> &NormsCache {
+        &self.norms
+    }
+
     /// Statistics of the vectors.
     pub fn statistics(&self) -> &Statistics {
         &self.statistics
@@ -256,17 +263,13 @@ impl Catalogue {
     }
 
     fn compute_statistics(&self) -> Statistics {
-        let mut statistics = Statistics::default();
-        for (group, &dim) in self.dims().iter().enumerate() {
+        let rows: Vec<usize> = self.live.ones().flat_map(|track| self.track(track).segments).collect();
+        let mut statistics = Statistics { segments: rows.len(), ..Statistics::default() };
+        for group in 0..self.groups.len() {
             let vectors = self.vectors(Level::Segments, group);
-            let (mut sum, mut segments) = (vec![0.0; dim], 0);
-            for segment in self.live.ones().flat_map(|track| self.track(track).segments) {
-                sum.iter_mut().zip(vectors.row(segment)).for_each(|(sum, &value)| *sum += f64::from(value));
-                segments += 1;
-            }
-            statistics.segments = segments;
-            statistics.means.push(sum.iter().map(|sum| sum / segments.max(1) as f64).collect());
-            statistics.components.push(Vec::new());
+            let mean = mean(vectors, &rows);
+            statistics.components.push(principal_components(vectors, &rows, &mean, MAX_COMPONENTS));
+            statistics.means.push(mean);
         }
         statistics
     }
