@@ -1,5 +1,10 @@
 //! `mert-search`: a catalogue of music by its embeddings, and what sounds alike in it.
 
+mod about;
+mod add;
+mod add_args;
+mod changes;
+mod embedding;
 mod geometry_args;
 mod info;
 
@@ -19,12 +24,17 @@ struct Args {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Add files or a table to a catalogue
+    Add(Box<add_args::AddArgs>),
     /// Describe a catalogue
     Info(info::InfoArgs),
 }
 
 fn main() -> ExitCode {
+    // Without a handler an interrupted addition ends at once, and its journal keeps all files that were finished.
+    let _ = ctrlc::set_handler(mert_cli::embedding::interrupt::on_signal);
     let result = match &Args::parse().command {
+        Command::Add(args) => add::run(args),
         Command::Info(args) => info::run(args),
     };
     match result {

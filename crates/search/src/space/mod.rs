@@ -128,7 +128,9 @@ impl<'c> Space<'c> {
     /// The point of raw vectors, one for each weighted group in order.
     pub fn place(&self, vectors: Vec<Vec<f64>>) -> Query {
         let mut groups = self.center(vectors);
-        groups.iter_mut().for_each(|vector| normalize(vector));
+        groups.iter_mut().for_each(|vector| {
+            normalize(vector);
+        });
         Query { groups }
     }
 
