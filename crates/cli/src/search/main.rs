@@ -7,6 +7,13 @@ mod changes;
 mod embedding;
 mod geometry_args;
 mod info;
+mod output;
+mod path;
+mod playlist;
+mod query;
+mod search_args;
+mod seeds;
+mod why;
 
 use std::process::ExitCode;
 
@@ -26,6 +33,14 @@ struct Args {
 enum Command {
     /// Add files or a table to a catalogue
     Add(Box<add_args::AddArgs>),
+    /// Find what sounds like tracks, passages or files
+    Query(Box<query::QueryArgs>),
+    /// Explain the score of a track
+    Why(why::WhyArgs),
+    /// Find a way from one song to another
+    Path(path::PathArgs),
+    /// Write what sounds alike as a playlist
+    Playlist(Box<playlist::PlaylistArgs>),
     /// Describe a catalogue
     Info(info::InfoArgs),
 }
@@ -35,6 +50,10 @@ fn main() -> ExitCode {
     let _ = ctrlc::set_handler(mert_cli::embedding::interrupt::on_signal);
     let result = match &Args::parse().command {
         Command::Add(args) => add::run(args),
+        Command::Query(args) => query::run(args),
+        Command::Why(args) => why::run(args),
+        Command::Path(args) => path::run(args),
+        Command::Playlist(args) => playlist::run(args),
         Command::Info(args) => info::run(args),
     };
     match result {
