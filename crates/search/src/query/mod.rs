@@ -28,3 +28,6 @@ pub use self::search::search;
 pub(crate) use self::seed::Seeds;
 pub use self::seed::{Seed, SeedSegment};
 pub use self::vector_file::read_vectors;
+
+#[cfg(test)]
+mod tests;
