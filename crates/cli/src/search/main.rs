@@ -12,6 +12,13 @@ mod map;
 mod remove;
 mod update;
 mod verify;
+mod output;
+mod path;
+mod playlist;
+mod query;
+mod search_args;
+mod seeds;
+mod why;
 
 use std::process::ExitCode;
 
@@ -37,6 +44,14 @@ enum Command {
     Update(Box<update::UpdateArgs>),
     /// Place every track on a map, by what sounds alike
     Map(map::MapArgs),
+    /// Find what sounds like tracks, passages or files
+    Query(Box<query::QueryArgs>),
+    /// Explain the score of a track
+    Why(why::WhyArgs),
+    /// Find a way from one song to another
+    Path(path::PathArgs),
+    /// Write what sounds alike as a playlist
+    Playlist(Box<playlist::PlaylistArgs>),
     /// Describe a catalogue
     Info(info::InfoArgs),
     /// Check that a catalogue is whole
@@ -53,6 +68,10 @@ fn main() -> ExitCode {
         Command::Remove(args) => remove::run(args),
         Command::Update(args) => update::run(args),
         Command::Map(args) => map::run(args),
+        Command::Query(args) => query::run(args),
+        Command::Why(args) => why::run(args),
+        Command::Path(args) => path::run(args),
+        Command::Playlist(args) => playlist::run(args),
         Command::Info(args) => info::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Compact(args) => compact::run(args),
