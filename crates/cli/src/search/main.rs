@@ -2,6 +2,7 @@
 
 mod geometry_args;
 mod info;
+mod serve;
 
 use std::process::ExitCode;
 
@@ -19,12 +20,15 @@ struct Args {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Serve a page to search and listen on, and a JSON API
+    Serve(serve::ServeArgs),
     /// Describe a catalogue
     Info(info::InfoArgs),
 }
 
 fn main() -> ExitCode {
     let result = match &Args::parse().command {
+        Command::Serve(args) => serve::run(args),
         Command::Info(args) => info::run(args),
     };
     match result {
