@@ -3,10 +3,16 @@
 //!
 //! Data flows one way: [`catalogue`] holds tracks, their segments and what is known about them, as Parquet with mapped
 //! copies of the vectors; [`vectors`] are those copies; a [`space`] is a geometry in which vectors of a catalogue are
-//! compared.
+//! compared; a [`filter`] keeps some tracks; a [`query`] ranks them; [`explain`] has the reasons, and [`playlist`] writes
+//! the answer for players.
 
 pub mod catalogue;
 mod error;
+pub mod explain;
+pub mod filter;
+pub mod playlist;
+pub mod query;
+mod scan;
 pub mod space;
 #[cfg(test)]
 mod testing;
@@ -14,6 +20,7 @@ pub mod vectors;
 
 pub use catalogue::{Catalogue, Column, NewTrack, Writer};
 pub use error::SearchError;
+pub use query::{Calibration, SearchOptions, Seed};
 pub use space::{Geometry, Query, Scored, Space};
 pub use vectors::{Level, Vectors};
 

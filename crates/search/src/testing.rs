@@ -64,3 +64,18 @@ pub(crate) fn catalogue(folder: &Path, tracks: usize) -> Catalogue {
     Writer::open(&folder).unwrap().add(&table, about).unwrap();
     Catalogue::open(&folder).unwrap()
 }
+
+/// A catalogue in `folder` of a track of one segment for each of `vectors`, each with `groups` groups of `dim` values.
+pub(crate) fn catalogue_of(folder: &Path, groups: usize, dim: usize, vectors: &[Vec<f32>]) -> Catalogue {
+    let mut rows = MemoryRows::default();
+    for (track, values) in vectors.iter().enumerate() {
+        rows.files.push(SourceFile::new(format!("music/{track}.flac").as_ref(), None));
+        rows.push(Position { file: track, window: 0, frame: None, start: 0.0, end: 10.0 }, values);
+    }
+    let folder = folder.join("catalogue");
+    std::fs::create_dir_all(&folder).unwrap();
+    let table = folder.join("table.parquet");
+    write(&table, &settings(groups, dim), &mut rows).unwrap();
+    Writer::open(&folder).unwrap().add(&table, |_| NewTrack::default()).unwrap();
+    Catalogue::open(&folder).unwrap()
+}

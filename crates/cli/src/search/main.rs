@@ -1,5 +1,10 @@
 //! `mert-search`: a catalogue of music by its embeddings, and what sounds alike in it.
 
+mod about;
+mod add;
+mod add_args;
+mod changes;
+mod embedding;
 mod geometry_args;
 mod info;
 mod serve;
@@ -20,6 +25,8 @@ struct Args {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Add files or a table to a catalogue
+    Add(Box<add_args::AddArgs>),
     /// Serve a page to search and listen on, and a JSON API
     Serve(serve::ServeArgs),
     /// Describe a catalogue
@@ -27,7 +34,14 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let result = match &Args::parse().command {
+    let command = Args::parse().command;
+    // The server ends by a signal of its own accord.
+    if !matches!(command, Command::Serve(_)) {
+        // Without a handler an interrupted addition ends at once, and its journal keeps all files that were finished.
+        let _ = ctrlc::set_handler(mert_cli::embedding::interrupt::on_signal);
+    }
+    let result = match &command {
+        Command::Add(args) => add::run(args),
         Command::Serve(args) => serve::run(args),
         Command::Info(args) => info::run(args),
     };

@@ -5,10 +5,12 @@
 //! largest principal components. Scores that are returned are computed in f64 from the f32 vectors of the catalogue.
 
 mod geometry;
-
-use fixedbitset::FixedBitSet;
+mod norms;
+mod placement;
+mod search;
 
 pub use self::geometry::Geometry;
+use self::placement::{Placement, dot, normalize};
 use crate::catalogue::Catalogue;
 use crate::vectors::Level;
 use crate::{Result, SearchError};
@@ -21,8 +23,10 @@ pub const MIN_CENTERED: usize = 32;
 pub struct Space<'c> {
     catalogue: &'c Catalogue,
     geometry: Geometry,
-    /// The mean that is subtracted from each weighted group's vectors.
-    means: Vec<Vec<f64>>,
+    /// What is subtracted from each weighted group's vectors.
+    placements: Vec<Placement>,
+    /// The name of what is subtracted, for files that depend on it.
+    key: String,
 }
 
 /// A point of a space that rows are compared with: for each weighted group a vector of length 1 (or 0, of what has no
@@ -41,11 +45,24 @@ pub struct Scored {
     pub score: f64,
 }
 
+impl Query {
+    /// The vectors, one for each weighted group in order, of length 1 or 0.
+    pub fn vectors(&self) -> &[Vec<f64>] {
+        &self.groups
+    }
+
+    /// The point of vectors that are scaled already.
+    pub(crate) fn from_vectors(groups: Vec<Vec<f64>>) -> Self {
+        Query { groups }
+    }
+}
+
 impl<'c> Space<'c> {
-    /// The space of `geometry` over `catalogue`.
+    /// The space of `geometry` over `catalogue`. A catalogue with fewer than [`MIN_CENTERED`] tracks is not centred and
+    /// keeps its components: [`Space::is_centered`].
     ///
     /// # Errors
-    /// [`SearchError::Query`] if the catalogue does not have a group or the components.
+    /// [`SearchError::Query`] if the catalogue does not have a group or as many components.
     pub fn new(catalogue: &'c Catalogue, geometry: Geometry) -> Result<Self> {
         let groups = catalogue.groups().len();
         if geometry.weights.is_empty()
@@ -53,13 +70,31 @@ impl<'c> Space<'c> {
         {
             return Err(SearchError::Query("a geometry needs groups of the catalogue with weights above zero".into()));
         }
-        let is_centered = geometry.center && catalogue.live().count_ones(..) >= MIN_CENTERED;
-        let mean = |&(group, _): &(usize, f64)| match is_centered {
-            true => catalogue.statistics().means[group].clone(),
-            false => vec![0.0; catalogue.groups()[group].dim],
+        let has_statistics = catalogue.live().count_ones(..) >= MIN_CENTERED;
+        let is_centered = geometry.center && has_statistics;
+        let dropped = if has_statistics { geometry.drop_components } else { 0 };
+        let mut placements = Vec::with_capacity(geometry.weights.len());
+        for &(group, _) in &geometry.weights {
+            let mean = match is_centered {
+                true => catalogue.statistics().means[group].clone(),
+                false => vec![0.0; catalogue.groups()[group].dim],
+            };
+            let components = catalogue.statistics().components[group].get(..dropped).ok_or_else(|| {
+                let (known, name) = (catalogue.statistics().components[group].len(), &catalogue.groups()[group].name);
+                SearchError::Query(format!(
+                    "cannot drop {dropped} components of hidden state {name}: the catalogue has {known} of it"
+                ))
+            })?;
+            placements.push(Placement { mean, components: components.to_vec() });
+        }
+        let statistics = catalogue.manifest().statistics.digest.sha256.get(..16).unwrap_or_default();
+        let key = match (is_centered, dropped) {
+            (false, 0) => "raw".to_string(),
+            (true, 0) => format!("{statistics}-centered"),
+            (true, _) => format!("{statistics}-without-{dropped}"),
+            (false, _) => format!("{statistics}-uncentered-without-{dropped}"),
         };
-        let means = geometry.weights.iter().map(mean).collect();
-        Ok(Space { catalogue, geometry, means })
+        Ok(Space { catalogue, geometry, placements, key })
     }
 
     /// The catalogue.
@@ -72,33 +107,51 @@ impl<'c> Space<'c> {
         &self.geometry
     }
 
+    /// Whether the catalogue's mean is subtracted.
+    pub fn is_centered(&self) -> bool {
+        self.geometry.center && self.catalogue.live().count_ones(..) >= MIN_CENTERED
+    }
+
     /// The point of a row.
     pub fn point(&self, level: Level, row: usize) -> Query {
+        self.place(self.raw(level, row))
+    }
+
+    /// The vectors of a row, one for each weighted group in order.
+    pub fn raw(&self, level: Level, row: usize) -> Vec<Vec<f64>> {
         let vector = |&(group, _): &(usize, f64)| {
             self.catalogue.vectors(level, group).row(row).iter().map(|&value| f64::from(value)).collect()
         };
-        self.place(self.geometry.weights.iter().map(vector).collect())
+        self.geometry.weights.iter().map(vector).collect()
     }
 
     /// The point of raw vectors, one for each weighted group in order.
     pub fn place(&self, vectors: Vec<Vec<f64>>) -> Query {
-        let place = |(mut vector, mean): (Vec<f64>, &Vec<f64>)| {
-            vector.iter_mut().zip(mean).for_each(|(value, mean)| *value -= mean);
-            unit(vector)
-        };
-        Query { groups: vectors.into_iter().zip(&self.means).map(place).collect() }
+        let mut groups = self.center(vectors);
+        groups.iter_mut().for_each(|vector| {
+            normalize(vector);
+        });
+        Query { groups }
+    }
+
+    /// Raw vectors, one for each weighted group in order, less the mean and the removed components; [`Space::place`] scales
+    /// them to length 1. The map is affine: the mean of several vectors is mapped to the mean of their images.
+    pub fn center(&self, mut vectors: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
+        vectors.iter_mut().zip(&self.placements).for_each(|(vector, placement)| placement.center(vector));
+        vectors
     }
 
     /// The direction of a weighted sum of points, for a query of several seeds; a weight may be negative.
     pub fn combine(&self, points: &[(Query, f64)]) -> Query {
         let group = |index: usize| {
-            let mut sum = vec![0.0; self.means[index].len()];
+            let mut sum = vec![0.0; self.placements[index].mean.len()];
             for (point, weight) in points {
                 sum.iter_mut().zip(&point.groups[index]).for_each(|(sum, value)| *sum += weight * value);
             }
-            unit(sum)
+            normalize(&mut sum);
+            sum
         };
-        Query { groups: (0..self.means.len()).map(group).collect() }
+        Query { groups: (0..self.placements.len()).map(group).collect() }
     }
 
     /// The terms of the score of two points, `w_g · cos_g` for each weighted group in order; the score is their sum.
@@ -109,33 +162,8 @@ impl<'c> Space<'c> {
 
     /// The score of two points.
     pub fn score(&self, a: &Query, b: &Query) -> f64 {
-        self.terms(a, b).iter().sum()
+        self.terms(a, b).iter().fold(0.0, |sum, term| sum + term)
     }
-
-    /// For each query the `top` best of `rows`, best first, rows of equal score in ascending order.
-    pub fn scan(&self, level: Level, queries: &[Query], rows: &FixedBitSet, top: usize) -> Vec<Vec<Scored>> {
-        let scan = |query: &Query| {
-            let score = |row| Scored { row, score: self.score(query, &self.point(level, row)) };
-            let mut scored: Vec<Scored> = rows.ones().map(score).collect();
-            scored.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.row.cmp(&b.row)));
-            scored.truncate(top);
-            scored
-        };
-        queries.iter().map(scan).collect()
-    }
-}
-
-/// A vector scaled to length 1; one of length 0 stays as it is.
-fn unit(mut vector: Vec<f64>) -> Vec<f64> {
-    let norm = dot(&vector, &vector).sqrt();
-    if norm > 0.0 {
-        vector.iter_mut().for_each(|value| *value /= norm);
-    }
-    vector
-}
-
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
 #[cfg(test)]

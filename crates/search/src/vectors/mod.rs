@@ -1,10 +1,17 @@
 //! The vectors of a catalogue: one matrix for each part, addressed as one.
 
 mod matrix;
+mod norms;
+mod rows;
+mod statistics;
 
 use std::sync::Arc;
 
+pub(crate) use matrix::REBUILD;
 pub use matrix::{Matrix, write_matrix};
+pub(crate) use norms::{GroupNorms, NormsCache, PartNorms};
+pub(crate) use rows::Rows;
+pub(crate) use statistics::{MAX_COMPONENTS, mean, principal_components};
 
 /// The rows that a search compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -13,6 +20,16 @@ pub enum Level {
     Tracks,
     /// A row for each segment: a window of a track.
     Segments,
+}
+
+impl Level {
+    /// The name in file names.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Level::Tracks => "tracks",
+            Level::Segments => "segments",
+        }
+    }
 }
 
 /// The vectors of one hidden state for all rows of a level, those of removed tracks included.
