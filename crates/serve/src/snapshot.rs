@@ -61,7 +61,15 @@ impl Snapshot {
             Some(before) => before.numbered_since,
             None => catalogue.manifest().generation,
         };
-        Snapshot { catalogue, numbered_since, labels, names: OnceLock::new(), keys: OnceLock::new(), artists: OnceLock::new(), calibrations: Mutex::default() }
+        Snapshot {
+            catalogue,
+            numbered_since,
+            labels,
+            names: OnceLock::new(),
+            keys: OnceLock::new(),
+            artists: OnceLock::new(),
+            calibrations: Mutex::default(),
+        }
     }
 
     /// The number of changes since the catalogue was made.

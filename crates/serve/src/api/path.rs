@@ -35,10 +35,7 @@ struct Step {
     is_wide: bool,
 }
 
-pub(super) async fn path(
-    Shared(state): Shared<Arc<State>>,
-    RawQuery(query): RawQuery,
-) -> ApiResult<Json<Way>> {
+pub(super) async fn path(Shared(state): Shared<Arc<State>>, RawQuery(query): RawQuery) -> ApiResult<Json<Way>> {
     let params = query::parse(query.as_deref(), &["from", "to", "steps", "where", "wide", "per_artist", "per_album"])?;
     let way = blocking(&state, move |snapshot| {
         snapshot.check_generation(params.generation()?)?;

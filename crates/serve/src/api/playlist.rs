@@ -15,10 +15,7 @@ use crate::state::State;
 /// The most tracks of a playlist.
 const MOST: usize = 10_000;
 
-pub(super) async fn playlist(
-    Shared(state): Shared<Arc<State>>,
-    RawQuery(query): RawQuery,
-) -> ApiResult<Response> {
+pub(super) async fn playlist(Shared(state): Shared<Arc<State>>, RawQuery(query): RawQuery) -> ApiResult<Response> {
     let params = Params::parse(query.as_deref(), &["tracks", "format", "name", "generation"])?;
     let (format, extension, kind) = match params.text("format").unwrap_or("m3u8") {
         "m3u8" => (PlaylistFormat::M3u, "m3u8", "application/vnd.apple.mpegurl; charset=utf-8"),
@@ -49,7 +46,8 @@ pub(super) async fn playlist(
 /// A name as the name of a file on every system: letters and digits of ASCII, spaces and hyphens.
 fn file_name(name: &str) -> String {
     let is_kept = |character: char| character.is_ascii_alphanumeric() || [' ', '-', '_'].contains(&character);
-    let kept: String = name.chars().map(|character| if is_kept(character) { character } else { '-' }).take(80).collect();
+    let kept: String =
+        name.chars().map(|character| if is_kept(character) { character } else { '-' }).take(80).collect();
     match kept.trim_matches([' ', '-']) {
         "" => "playlist".into(),
         kept => kept.into(),

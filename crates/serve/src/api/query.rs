@@ -69,6 +69,9 @@ pub(crate) fn track(snapshot: &Snapshot, text: &str) -> ApiResult<usize> {
     match text.parse() {
         // An identifier of digits only is too long for a number, or is not a track's number here.
         Ok(number) if text.len() < 16 => snapshot.live(number),
-        _ => snapshot.keys().track(text).ok_or_else(|| ApiError::not_found(format!("the catalogue has no track `{text}`"))),
+        _ => snapshot
+            .keys()
+            .track(text)
+            .ok_or_else(|| ApiError::not_found(format!("the catalogue has no track `{text}`"))),
     }
 }

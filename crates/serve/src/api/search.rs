@@ -14,8 +14,18 @@ use crate::state::State;
 
 /// The parameters beside those of a geometry.
 const PARAMETERS: [&str; 12] = [
-    "seed", "minus", "top", "level", "where", "variety", "per_artist", "per_album", "artist_gap", "album_gap",
-    "versions", "blend",
+    "seed",
+    "minus",
+    "top",
+    "level",
+    "where",
+    "variety",
+    "per_artist",
+    "per_album",
+    "artist_gap",
+    "album_gap",
+    "versions",
+    "blend",
 ];
 
 /// The most hits of an answer.
@@ -40,7 +50,9 @@ struct FoundHit {
     score: f64,
     percentile: Option<f64>,
     percentile_of_query: Option<f64>,
-    /// Start and end in seconds, if passages are searched.
+    /// The number of the segment, if passages are searched.
+    segment: Option<usize>,
+    /// Its start and end in seconds.
     passage: Option<(f64, f64)>,
     versions: Vec<FoundVersion>,
 }
@@ -63,10 +75,7 @@ struct FoundVersion {
     longer: f64,
 }
 
-pub(super) async fn search(
-    Shared(state): Shared<Arc<State>>,
-    RawQuery(query): RawQuery,
-) -> ApiResult<Json<Found>> {
+pub(super) async fn search(Shared(state): Shared<Arc<State>>, RawQuery(query): RawQuery) -> ApiResult<Json<Found>> {
     let params = query::parse(query.as_deref(), &PARAMETERS)?;
     let found = blocking(&state, move |snapshot| {
         let seeds = query::seeds(snapshot, &params)?;
@@ -134,6 +143,7 @@ fn found_hit(snapshot: &Snapshot, hit: Hit) -> FoundHit {
         score: hit.score,
         percentile: hit.percentile,
         percentile_of_query: hit.percentile_of_query,
+        segment: hit.segment,
         passage: hit.passage,
         versions: hit.versions.into_iter().map(|version| found_version(snapshot, version)).collect(),
     }

@@ -8,7 +8,7 @@ use axum::extract::{Path, RawQuery, State as Shared};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{ApiError, ApiResult, blocking};
+use super::{ApiResult, blocking, query};
 use crate::audio;
 use crate::params::Params;
 use crate::snapshot::Snapshot;
@@ -68,9 +68,7 @@ pub(super) async fn track(
     let params = Params::parse(query.as_deref(), &["generation"])?;
     let details = blocking(&state, move |snapshot| {
         snapshot.check_generation(params.generation()?)?;
-        let number =
-            track.parse().map_err(|_| ApiError::not_found(format!("`{track}` is not the number of a track")))?;
-        let track = snapshot.live(number)?;
+        let track = query::track(snapshot, &track)?;
         let catalogue = &snapshot.catalogue;
         let mut metadata = BTreeMap::new();
         for name in catalogue.column_names() {

@@ -11,7 +11,7 @@ export async function reasons(panel, hit, others, versus = undefined) {
   panel.className = "reasons";
   if (!panel.firstChild) panel.replaceChildren(el("div", { class: "skeleton wide", aria: { label: "Computing the reasons" } }));
   try {
-    const answer = await get("explain", { ...seedParameters(), ...geometry(), hit: hit.id, versus }, `explain ${hit.id}`);
+    const answer = await get("explain", { ...seedParameters(), ...geometry(), hit: hit.id, segment: hit.segment ?? undefined, versus }, `explain ${hit.id}`);
     const compare = (other) => reasons(panel, hit, others, other);
     panel.replaceChildren(terms(answer), passages(answer), facts(answer), contrast(answer, hit, others, compare));
     if (versus) panel.querySelector("select")?.focus();

@@ -49,10 +49,8 @@ impl Artists {
                 tracks.entry(artist.to_lowercase()).or_default().push(track);
             }
         }
-        let mut artists: Vec<Artist> = tracks
-            .into_values()
-            .map(|tracks| Artist { point: point(&space, &tracks), tracks })
-            .collect();
+        let mut artists: Vec<Artist> =
+            tracks.into_values().map(|tracks| Artist { point: point(&space, &tracks), tracks }).collect();
         artists.sort_by_key(|artist| artist.tracks.first().copied());
         Ok(Artists { artists })
     }
@@ -81,8 +79,9 @@ impl Artists {
         let nearest = |tracks: &[usize], point: &Query| {
             let mut nearest: Vec<Similar> = tracks
                 .iter()
-                .map(|&track| {
-                    Similar { track, similarity: similarity(space.score(point, &space.point(Level::Tracks, track))) }
+                .map(|&track| Similar {
+                    track,
+                    similarity: similarity(space.score(point, &space.point(Level::Tracks, track))),
                 })
                 .collect();
             nearest.sort_by(|a, b| b.similarity.total_cmp(&a.similarity).then(a.track.cmp(&b.track)));

@@ -50,10 +50,7 @@ impl Item {
     }
 }
 
-async fn similar_tracks(
-    Shared(state): Shared<Arc<State>>,
-    RawQuery(query): RawQuery,
-) -> ApiResult<Json<Vec<Item>>> {
+async fn similar_tracks(Shared(state): Shared<Arc<State>>, RawQuery(query): RawQuery) -> ApiResult<Json<Vec<Item>>> {
     let items = blocking(&state, move |snapshot| {
         let params = Params::parse_any(query.as_deref());
         let track = track(snapshot, &params)?;

@@ -83,7 +83,13 @@ impl Keys {
 
     /// The live track with an artist and a title in any case, of the length nearest to `duration` in seconds, from which it
     /// may differ by 3 s.
-    pub(crate) fn titled(&self, snapshot: &Snapshot, artist: &str, title: &str, duration: Option<f64>) -> Option<usize> {
+    pub(crate) fn titled(
+        &self,
+        snapshot: &Snapshot,
+        artist: &str,
+        title: &str,
+        duration: Option<f64>,
+    ) -> Option<usize> {
         let tracks = self.titles.get(&(artist.trim().to_lowercase(), title.trim().to_lowercase()))?;
         let Some(duration) = duration else { return tracks.first().copied() };
         let difference = |track: usize| (snapshot.catalogue.track(track).duration - duration).abs();

@@ -152,4 +152,3 @@ fn not_found(id: &str) -> Failure {
 fn count(params: &Params, usual: usize) -> usize {
     params.text("count").and_then(|text| text.parse::<usize>().ok()).unwrap_or(usual).clamp(1, MOST)
 }
-
