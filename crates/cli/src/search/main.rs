@@ -7,6 +7,7 @@ mod changes;
 mod embedding;
 mod geometry_args;
 mod info;
+mod map;
 mod serve;
 
 use std::process::ExitCode;
@@ -27,6 +28,8 @@ struct Args {
 enum Command {
     /// Add files or a table to a catalogue
     Add(Box<add_args::AddArgs>),
+    /// Place every track on a map, by what sounds alike
+    Map(map::MapArgs),
     /// Serve a page to search and listen on, and a JSON API
     Serve(serve::ServeArgs),
     /// Describe a catalogue
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
     }
     let result = match &command {
         Command::Add(args) => add::run(args),
+        Command::Map(args) => map::run(args),
         Command::Serve(args) => serve::run(args),
         Command::Info(args) => info::run(args),
     };
