@@ -12,6 +12,7 @@ mod error;
 pub mod map;
 pub mod explain;
 pub mod filter;
+pub mod map;
 pub mod playlist;
 pub mod query;
 mod scan;
@@ -25,6 +26,7 @@ pub use error::SearchError;
 pub use space::{Geometry, Metric, Query, Scored, Space};
 pub use query::{Calibration, SearchOptions, Seed};
 pub use space::{Geometry, Query, Scored, Space};
+pub use space::{Geometry, Metric, Query, Scored, Space};
 pub use vectors::{Level, Vectors};
 
 /// The result of a search, or of reading or changing a catalogue.

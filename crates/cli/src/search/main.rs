@@ -19,6 +19,7 @@ mod query;
 mod search_args;
 mod seeds;
 mod why;
+mod serve;
 
 use std::process::ExitCode;
 
@@ -52,6 +53,8 @@ enum Command {
     Path(path::PathArgs),
     /// Write what sounds alike as a playlist
     Playlist(Box<playlist::PlaylistArgs>),
+    /// Serve a page to search and listen on, and a JSON API
+    Serve(serve::ServeArgs),
     /// Describe a catalogue
     Info(info::InfoArgs),
     /// Check that a catalogue is whole
@@ -61,9 +64,13 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    // Without a handler an interrupted addition ends at once, and its journal keeps all files that were finished.
-    let _ = ctrlc::set_handler(mert_cli::embedding::interrupt::on_signal);
-    let result = match &Args::parse().command {
+    let command = Args::parse().command;
+    // The server ends by a signal of its own accord.
+    if !matches!(command, Command::Serve(_)) {
+        // Without a handler an interrupted addition ends at once, and its journal keeps all files that were finished.
+        let _ = ctrlc::set_handler(mert_cli::embedding::interrupt::on_signal);
+    }
+    let result = match &command {
         Command::Add(args) => add::run(args),
         Command::Remove(args) => remove::run(args),
         Command::Update(args) => update::run(args),
@@ -72,6 +79,7 @@ fn main() -> ExitCode {
         Command::Why(args) => why::run(args),
         Command::Path(args) => path::run(args),
         Command::Playlist(args) => playlist::run(args),
+        Command::Serve(args) => serve::run(args),
         Command::Info(args) => info::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Compact(args) => compact::run(args),
