@@ -9,7 +9,6 @@
 pub mod analysis;
 pub mod catalogue;
 mod error;
-pub mod map;
 pub mod explain;
 pub mod filter;
 pub mod map;
@@ -23,9 +22,7 @@ pub mod vectors;
 
 pub use catalogue::{Catalogue, Column, NewTrack, Writer};
 pub use error::SearchError;
-pub use space::{Geometry, Metric, Query, Scored, Space};
 pub use query::{Calibration, SearchOptions, Seed};
-pub use space::{Geometry, Query, Scored, Space};
 pub use space::{Geometry, Metric, Query, Scored, Space};
 pub use vectors::{Level, Vectors};
 

@@ -9,17 +9,17 @@ mod embedding;
 mod geometry_args;
 mod info;
 mod map;
-mod remove;
-mod update;
-mod verify;
 mod output;
 mod path;
 mod playlist;
 mod query;
+mod remove;
 mod search_args;
 mod seeds;
-mod why;
 mod serve;
+mod update;
+mod verify;
+mod why;
 
 use std::process::ExitCode;
 
