@@ -3,12 +3,18 @@
 //!
 //! Data flows one way: [`catalogue`] holds tracks, their segments and what is known about them, as Parquet with mapped
 //! copies of the vectors; [`vectors`] are those copies; a [`space`] is a geometry in which vectors of a catalogue are
-//! compared.
+//! compared; a [`filter`] keeps some tracks; a [`query`] ranks them; [`explain`] has the reasons, and [`playlist`] writes
+//! the answer for players.
 
 pub mod analysis;
 pub mod catalogue;
 mod error;
 pub mod map;
+pub mod explain;
+pub mod filter;
+pub mod map;
+pub mod playlist;
+pub mod query;
 mod scan;
 pub mod space;
 #[cfg(test)]
@@ -17,6 +23,9 @@ pub mod vectors;
 
 pub use catalogue::{Catalogue, Column, NewTrack, Writer};
 pub use error::SearchError;
+pub use space::{Geometry, Metric, Query, Scored, Space};
+pub use query::{Calibration, SearchOptions, Seed};
+pub use space::{Geometry, Query, Scored, Space};
 pub use space::{Geometry, Metric, Query, Scored, Space};
 pub use vectors::{Level, Vectors};
 
