@@ -7,8 +7,12 @@
 
 pub mod analysis;
 pub mod catalogue;
+pub mod cluster;
 mod error;
+pub mod evaluate;
+pub mod learn;
 pub mod map;
+pub mod probe;
 mod scan;
 pub mod space;
 #[cfg(test)]
