@@ -8,12 +8,17 @@
 
 pub mod analysis;
 pub mod catalogue;
+pub mod cluster;
 mod error;
 pub mod explain;
 pub mod filter;
 pub mod map;
 pub mod playlist;
 pub mod query;
+pub mod evaluate;
+pub mod learn;
+pub mod map;
+pub mod probe;
 mod scan;
 pub mod space;
 #[cfg(test)]
