@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::middleware;
-use axum::routing::get;
 use tokio::net::TcpListener;
 use tower_http::compression::CompressionLayer;
 
+use crate::api::Route;
 use crate::host::{self, Hosts};
 use crate::state::State;
-use crate::{Result, ServeError, api, assets, audio, openapi, players, security};
+use crate::{Result, ServeError, api, assets, audio, players, security};
 
 /// The port that is used unless another is chosen.
 pub const DEFAULT_PORT: u16 = 8765;
@@ -61,15 +61,13 @@ pub fn serve(
 
 /// All routes. Audio is not compressed: it would lose its ranges and gain nothing.
 fn router(state: Arc<State>, hosts: Hosts) -> Router {
-    let texts = Router::new()
-        .nest("/api/v1", api::routes())
-        .merge(players::routes())
-        .merge(assets::routes())
-        .route("/api/v1/openapi.json", get(openapi::document))
-        .layer(CompressionLayer::new());
+    let collect = |routes: Vec<Route>| {
+        routes.into_iter().fold(Router::new(), |router, (path, methods)| router.route(path, methods))
+    };
+    let texts = collect(api::routes()).merge(collect(players::routes())).merge(assets::routes());
     Router::new()
-        .merge(texts)
-        .merge(audio::routes())
+        .merge(texts.layer(CompressionLayer::new()))
+        .merge(collect(audio::routes()))
         .fallback(api::not_found)
         .method_not_allowed_fallback(api::method_not_allowed)
         .with_state(state)

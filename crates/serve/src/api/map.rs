@@ -18,10 +18,7 @@ pub(super) struct Drawn {
     map: Map,
 }
 
-pub(super) async fn map(
-    Shared(state): Shared<Arc<State>>,
-    RawQuery(query): RawQuery,
-) -> ApiResult<Json<Drawn>> {
+pub(super) async fn map(Shared(state): Shared<Arc<State>>, RawQuery(query): RawQuery) -> ApiResult<Json<Drawn>> {
     let params = query::parse(query.as_deref(), &["method"])?;
     let drawn = blocking(&state, move |snapshot| {
         let method = match params.text("method") {

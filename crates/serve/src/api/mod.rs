@@ -4,7 +4,7 @@ mod columns;
 mod error;
 mod explain;
 mod info;
-// MAP mod map;
+mod map;
 mod path;
 mod playlist;
 pub(crate) mod query;
@@ -14,29 +14,34 @@ mod track;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::http::{StatusCode, Uri};
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 
 pub(crate) use self::error::{ApiError, ApiResult};
 pub(crate) use self::search::MOST;
 pub(crate) use self::track::TrackCard;
+use crate::openapi;
 use crate::snapshot::Snapshot;
 use crate::state::State;
 
-/// The routes, below the prefix.
-pub(crate) fn routes() -> Router<Arc<State>> {
-    Router::new()
-        .route("/info", get(info::info))
-        .route("/columns", get(columns::columns))
-        .route("/columns/{name}", get(columns::column))
-        .route("/suggest", get(suggest::suggest))
-        .route("/tracks/{track}", get(track::track))
-        .route("/search", get(search::search))
-        .route("/explain", get(explain::explain))
-        .route("/path", get(path::path))
-        // MAP .route("/map", get(map::map))
-        .route("/playlist", get(playlist::playlist))
+/// A path and what answers it.
+pub(crate) type Route = (&'static str, MethodRouter<Arc<State>>);
+
+/// The routes, which `openapi.json` describes.
+pub(crate) fn routes() -> Vec<Route> {
+    vec![
+        ("/api/v1/info", get(info::info)),
+        ("/api/v1/columns", get(columns::columns)),
+        ("/api/v1/columns/{name}", get(columns::column)),
+        ("/api/v1/suggest", get(suggest::suggest)),
+        ("/api/v1/tracks/{track}", get(track::track)),
+        ("/api/v1/search", get(search::search)),
+        ("/api/v1/explain", get(explain::explain)),
+        ("/api/v1/path", get(path::path)),
+        ("/api/v1/map", get(map::map)),
+        ("/api/v1/playlist", get(playlist::playlist)),
+        ("/api/v1/openapi.json", get(openapi::document)),
+    ]
 }
 
 /// Answers on a thread that may block, from the catalogue as it is now.

@@ -7,20 +7,17 @@ mod range;
 mod wav;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use axum::Router;
 use axum::routing::get;
 
 pub(crate) use self::media_type::{is_played_by_browsers, media_type};
-use crate::api::ApiError;
+use crate::api::{ApiError, Route};
 use crate::params::Params;
 use crate::snapshot::Snapshot;
-use crate::state::State;
 
 /// `/audio/{track}` and `/audio/{track}/passage`. Both answer `HEAD` as well.
-pub(crate) fn routes() -> Router<Arc<State>> {
-    Router::new().route("/audio/{track}", get(file::serve)).route("/audio/{track}/passage", get(passage::serve))
+pub(crate) fn routes() -> Vec<Route> {
+    vec![("/audio/{track}", get(file::serve)), ("/audio/{track}/passage", get(passage::serve))]
 }
 
 /// The path of a track that has not been removed, by its number in a generation.

@@ -3,14 +3,14 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::{RawQuery, State as Shared};
 use axum::routing::get;
-use axum::{Json, Router};
 use serde::Serialize;
 
 use super::keys::{artist_id_for_players, id_for_players};
 use super::similar::{Similar, similar, way};
-use crate::api::{ApiError, ApiResult, MOST, blocking};
+use crate::api::{ApiError, ApiResult, MOST, Route, blocking};
 use crate::params::Params;
 use crate::snapshot::Snapshot;
 use crate::state::State;
@@ -18,11 +18,12 @@ use crate::state::State;
 /// The fewest tracks of an artist that is called similar, unless `min_tracks` is given.
 const FEWEST_TRACKS: usize = 2;
 
-pub(super) fn routes() -> Router<Arc<State>> {
-    Router::new()
-        .route("/api/similar_tracks", get(similar_tracks))
-        .route("/api/find_path", get(find_path))
-        .route("/api/similar_artists", get(similar_artists))
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        ("/api/similar_tracks", get(similar_tracks)),
+        ("/api/find_path", get(find_path)),
+        ("/api/similar_artists", get(similar_artists)),
+    ]
 }
 
 /// A track.

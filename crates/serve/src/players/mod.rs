@@ -7,15 +7,11 @@ mod keys;
 mod opensubsonic;
 mod similar;
 
-use std::sync::Arc;
-
-use axum::Router;
-
 pub(crate) use self::artists::Artists;
 pub(crate) use self::keys::Keys;
-use crate::state::State;
+use crate::api::Route;
 
 /// The routes of all protocols.
-pub(crate) fn routes() -> Router<Arc<State>> {
-    Router::new().merge(audiomuse::routes()).merge(opensubsonic::routes())
+pub(crate) fn routes() -> Vec<Route> {
+    audiomuse::routes().into_iter().chain(opensubsonic::routes()).collect()
 }

@@ -8,7 +8,6 @@ mod song;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State as Shared};
 use axum::http::StatusCode;
@@ -17,13 +16,13 @@ use axum::routing::get;
 
 use self::envelope::{Field, Form, answer};
 use super::similar::{Similar, similar, way};
-use crate::api::{ApiError, MOST, blocking};
+use crate::api::{ApiError, MOST, Route, blocking};
 use crate::params::Params;
 use crate::snapshot::Snapshot;
 use crate::state::State;
 
-pub(super) fn routes() -> Router<Arc<State>> {
-    Router::new().route("/rest/{method}", get(with_query).post(with_form))
+pub(super) fn routes() -> Vec<Route> {
+    vec![("/rest/{method}", get(with_query).post(with_form))]
 }
 
 async fn with_query(
