@@ -87,6 +87,12 @@ pub enum SearchError {
         /// The table.
         path: PathBuf,
         /// The line or column, what was expected and what was found.
+    /// A file of judgments cannot be learned from.
+    #[error("{}: {reason}", printable_path(path))]
+    Judgments {
+        /// The file.
+        path: PathBuf,
+        /// The line, what was expected and what was found.
         reason: String,
     },
     /// A file is not a metric that can be used.

@@ -5,12 +5,16 @@ use mert_search::{Catalogue, Geometry};
 
 /// The options that choose a geometry.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Geometry")]
 pub(crate) struct GeometryArgs {
     /// The hidden states and their weights, such as 6 or 1:0.2,6:0.5,9:0.3 [default: all of the catalogue, equally]
     #[arg(long)]
     layers: Option<String>,
+    /// Subtract the catalogue's mean before vectors are compared, which is the default
+    #[arg(long, overrides_with = "no_center")]
+    center: bool,
     /// Compare vectors as they are, without subtracting the catalogue's mean
-    #[arg(long)]
+    #[arg(long, overrides_with = "center")]
     no_center: bool,
     /// Remove the largest principal components
     #[arg(long, value_name = "N", default_value_t = 0)]

@@ -9,9 +9,17 @@ mod embedding;
 mod geometry_args;
 mod info;
 mod map;
+mod output;
+mod path;
+mod playlist;
+mod query;
 mod remove;
+mod search_args;
+mod seeds;
+mod serve;
 mod update;
 mod verify;
+mod why;
 
 use std::process::ExitCode;
 
@@ -37,6 +45,16 @@ enum Command {
     Update(Box<update::UpdateArgs>),
     /// Place every track on a map, by what sounds alike
     Map(map::MapArgs),
+    /// Find what sounds like tracks, passages or files
+    Query(Box<query::QueryArgs>),
+    /// Explain the score of a track
+    Why(why::WhyArgs),
+    /// Find a way from one song to another
+    Path(path::PathArgs),
+    /// Write what sounds alike as a playlist
+    Playlist(Box<playlist::PlaylistArgs>),
+    /// Serve a page to search and listen on, and a JSON API
+    Serve(serve::ServeArgs),
     /// Describe a catalogue
     Info(info::InfoArgs),
     /// Check that a catalogue is whole
@@ -46,13 +64,22 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    // Without a handler an interrupted addition ends at once, and its journal keeps all files that were finished.
-    let _ = ctrlc::set_handler(mert_cli::embedding::interrupt::on_signal);
-    let result = match &Args::parse().command {
+    let command = Args::parse().command;
+    // The server ends by a signal of its own accord.
+    if !matches!(command, Command::Serve(_)) {
+        // Without a handler an interrupted addition ends at once, and its journal keeps all files that were finished.
+        let _ = ctrlc::set_handler(mert_cli::embedding::interrupt::on_signal);
+    }
+    let result = match &command {
         Command::Add(args) => add::run(args),
         Command::Remove(args) => remove::run(args),
         Command::Update(args) => update::run(args),
         Command::Map(args) => map::run(args),
+        Command::Query(args) => query::run(args),
+        Command::Why(args) => why::run(args),
+        Command::Path(args) => path::run(args),
+        Command::Playlist(args) => playlist::run(args),
+        Command::Serve(args) => serve::run(args),
         Command::Info(args) => info::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Compact(args) => compact::run(args),
