@@ -40,13 +40,23 @@ def catalogue_rows(folder):
 
 
 def placed(folder):
-    """Rows that are centred and of length 1, in f32, and the rows that are queries."""
+    """Rows that are centred and of length 1, in f32 and mapped, and the numbers of those that are queries."""
+    import numpy as np
+
+    file = Path(folder) / "placed.npy"
+    if not file.exists():
+        place(folder, file)
+    rows = np.load(file, mmap_mode="r")
+    return rows, np.array([index * (len(rows) // 20) + 7 for index in range(20)])
+
+
+def place(folder, file):
     import numpy as np
 
     parts = catalogue_rows(folder)
     count = sum(len(part) for part in parts)
     mean = sum(part.sum(axis=0, dtype=np.float64) for part in parts) / count
-    rows = np.empty((count, parts[0].shape[1]), np.float32)
+    rows = np.lib.format.open_memmap(file, "w+", np.float32, (count, parts[0].shape[1]))
     start = 0
     for part in parts:
         for first in range(0, len(part), 8192):
@@ -54,17 +64,18 @@ def placed(folder):
             block /= np.linalg.norm(block, axis=1, keepdims=True)
             rows[start : start + len(block)] = block
             start += len(block)
-    return rows, np.array([index * (count // 20) + 7 for index in range(20)])
+    rows.flush()
 
 
-def peer(name, folder, queries):
+def peer(name, folder):
+    """Searches in turn with one query and with all."""
     import numpy as np
 
     rows, chosen = placed(folder)
-    wanted = rows[chosen[:queries]].copy()
+    queries = rows[chosen].copy()
     if name == "numpy":
 
-        def search():
+        def search(wanted):
             scores = wanted @ rows.T
             best = np.argpartition(scores, -HITS, axis=1)[:, -HITS:]
             order = np.argsort(-np.take_along_axis(scores, best, 1), axis=1, kind="stable")
@@ -77,13 +88,13 @@ def peer(name, folder, queries):
         index.add(rows)
         del rows
 
-        def search():
+        def search(wanted):
             return index.search(wanted, HITS)[1]
 
     elif name == "usearch":
         from usearch.index import search as exact
 
-        def search():
+        def search(wanted):
             return exact(rows, wanted, HITS, metric="ip", exact=True).keys
 
     else:
@@ -92,11 +103,17 @@ def peer(name, folder, queries):
 
         store = Path(folder) / "lancedb"
         shutil.rmtree(store, ignore_errors=True)
-        array = pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), rows.shape[1])
-        table = lancedb.connect(store).create_table("t", pa.table({"row": range(len(rows)), "vector": array}))
-        del rows, array
+        schema = pa.schema([("row", pa.int64()), ("vector", pa.list_(pa.float32(), rows.shape[1]))])
 
-        def search():
+        def batches():
+            for first in range(0, len(rows), 50_000):
+                block = rows[first : first + 50_000]
+                vectors = pa.FixedSizeListArray.from_arrays(pa.array(block.reshape(-1)), rows.shape[1])
+                yield pa.record_batch([pa.array(range(first, first + len(block))), vectors], schema)
+
+        table = lancedb.connect(store).create_table("t", batches(), schema=schema)
+
+        def search(wanted):
             found = []
             for query in wanted:
                 hits = table.search(query).distance_type("dot").select(["row", "_distance"]).limit(HITS)
@@ -104,9 +121,10 @@ def peer(name, folder, queries):
             return np.array(found)
 
     print('{"ready": true}', flush=True)
-    for _ in sys.stdin:
+    for turn, _ in enumerate(sys.stdin):
+        wanted = queries[: 1 if turn % 2 == 0 else 20]
         start = time.perf_counter()
-        found = search()
+        found = search(wanted)
         seconds = time.perf_counter() - start
         print(json.dumps({"seconds": seconds, "result": np.asarray(found).tolist()}), flush=True)
 
@@ -124,6 +142,13 @@ class Engine(Worker):
         answer = json.loads(line)
         self.result = answer.get("result")
         return answer[field]
+
+
+class SecondTurn(Engine):
+    """The other search of an engine that does two in turn."""
+
+    def __init__(self, name, first):
+        self.name, self.seconds, self.process = name, [], first.process
 
 
 def version(name):
@@ -154,7 +179,7 @@ def parse():
     parser.add_argument("--peers", type=lambda text: [name for name in text.split(",") if name], default=PEERS)
     parser.add_argument("--bin", type=Path, default=TARGET / "release/examples/search_bench")
     parser.add_argument("--extra", type=lambda text: text.split(","), default=[], help="more turns of search_bench")
-    parser.add_argument("--peer", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--peer", nargs=2, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
@@ -177,8 +202,7 @@ def report(engines, size):
 def main():
     arguments = parse()
     if arguments.peer:
-        name, folder, queries = arguments.peer
-        return peer(name, folder, int(queries)) or 0
+        return peer(*arguments.peer) or 0
     folder = arguments.folder / f"{arguments.rows}x{arguments.dim}"
     if not (folder / "catalogue.json").exists():
         say(f"generating {arguments.rows} rows in {folder}")
@@ -188,13 +212,15 @@ def main():
     commands |= {what: [arguments.bin, "worker", folder, what] for what in ("scan/1/0.01", "scan/20/0.01", "scan/1/0.5")}
     commands |= {what: [arguments.bin, "worker", folder, what] for what in (*arguments.extra, "open")}
     for name in arguments.peers:
-        for queries in (1, 20):
-            commands[f"{name}/{queries}"] = [sys.executable, __file__, "--peer", name, folder, str(queries)]
+        commands[f"{name}/1"] = [sys.executable, __file__, "--peer", name, folder]
     engines = {}
     try:
         for name, command in commands.items():
             say(f"starting {name}")
             engines[name] = Engine(name, command, {})
+            if "--peer" in command:
+                other = name.replace("/1", "/20")
+                engines[other] = SecondTurn(other, engines[name])
         for turn in range(arguments.runs + 1):
             for name, engine in engines.items():
                 seconds = engine.run()
