@@ -36,7 +36,7 @@ PEERS = ["numpy", "faiss", "usearch", "lancedb"]
 def catalogue_rows(folder):
     import numpy as np
 
-    return [np.load(part, mmap_mode="r") for part in sorted(Path(folder).glob("parts/*/index/segments.*.npy"))]
+    return [np.load(part, mmap_mode="r") for part in sorted(Path(folder).glob("parts/*/index/segments.hidden_state_6.npy"))]
 
 
 def placed(folder):
@@ -95,7 +95,7 @@ def peer(name, folder):
         from usearch.index import search as exact
 
         def search(wanted):
-            return exact(rows, wanted, HITS, metric="ip", exact=True).keys
+            return exact(rows, wanted, HITS, metric="ip", exact=True).keys.reshape(len(wanted), HITS)
 
     else:
         import lancedb

@@ -33,8 +33,10 @@ pub(crate) struct ScanGroup<'a> {
     pub(crate) dim: usize,
     /// The queries, `dim` values each, one after the other.
     pub(crate) queries: Vec<f32>,
-    /// For each query what is subtracted from its dot product with a row as it is stored.
-    pub(crate) offsets: Vec<f64>,
+    /// For each part and query what is subtracted from its dot product with a row as it is stored.
+    pub(crate) offsets: Vec<Vec<f64>>,
+    /// For each part how far a row can be from what is stored of it, rounding of the scan included.
+    pub(crate) residuals: Vec<f64>,
     /// The weight of the group in the score.
     pub(crate) weight: f64,
     /// What [`error_factor`] returns.
@@ -119,6 +121,7 @@ impl Scan<'_> {
         let first = self.starts[task.part];
         let mut wanted = ones_in(rows, task.start, task.end);
         let mut block: Vec<usize> = Vec::with_capacity(BLOCK);
+        let mut widened: Vec<f32> = Vec::new();
         let mut products = vec![0.0f32; self.queries * BLOCK];
         let mut scores = vec![0.0f64; self.queries * BLOCK];
         let mut errors = [0.0f64; BLOCK];
@@ -138,16 +141,16 @@ impl Scan<'_> {
                     self.isa.run(Dots { rows, queries: &group.queries, dim: group.dim, output });
                 };
                 let mut slices: [&[f32]; BLOCK] = [&[]; BLOCK];
-                part.gather(&block, first, &mut slices);
+                part.gather(&block, first, &mut widened, &mut slices);
                 dots(&slices[..count], &mut products);
-                let norms = group.norms[task.part];
+                let (norms, residual) = (group.norms[task.part], group.residuals[task.part]);
                 for ((inverse, error), &row) in inverses.iter_mut().zip(&mut errors).zip(&block) {
                     let [stored, spread] = norms[row - first];
                     *inverse = group.weight * f64::from(stored);
-                    *error += group.weight * (f64::from(spread) * group.error + bound::INVERSE);
+                    *error += group.weight * (f64::from(spread) * group.error + bound::INVERSE) + *inverse * residual;
                 }
                 let results = products.chunks_exact(BLOCK).zip(scores.chunks_exact_mut(BLOCK));
-                for ((products, scores), &offset) in results.zip(&group.offsets) {
+                for ((products, scores), &offset) in results.zip(&group.offsets[task.part]) {
                     for ((score, &product), &inverse) in scores[..count].iter_mut().zip(products).zip(&inverses) {
                         *score += (f64::from(product) - offset) * inverse;
                     }

@@ -9,6 +9,7 @@ mod cache;
 mod compressed;
 mod csls;
 mod geometry;
+mod half;
 mod mapped;
 mod metric;
 mod norms;
@@ -17,6 +18,7 @@ mod search;
 
 pub use self::compressed::{COMPRESSED_ABOVE, Scanned};
 pub use self::geometry::Geometry;
+pub use self::half::build_half;
 pub use self::metric::{Affine, Metric, MetricGroup, MetricOrigin, Transform};
 use self::placement::{Placement, dot, normalize};
 use crate::catalogue::Catalogue;

@@ -3,11 +3,12 @@
 use fixedbitset::FixedBitSet;
 use rayon::prelude::*;
 
+use super::half::halves;
 use super::norms::norms;
-use super::placement::{dot, normalize};
+use super::placement::{dot, norm, normalize};
 use super::{Query, Scored, Space, sum};
 use crate::scan::{Isa, Scan, ScanGroup, error_factor};
-use crate::vectors::{Derived, Level, Rows, Vectors};
+use crate::vectors::{Derived, Halves, Level, Rows, Vectors};
 
 /// The pairs of a query and a row that one task scores in f64, at least.
 const TASK: usize = 16;
@@ -114,11 +115,12 @@ impl Space<'_> {
             let norms: Vec<Vec<[f32; 2]>> =
                 mapped.iter().map(|part| vec![[1.0, 1.0]; part.values().len() / dim.max(1)]).collect();
             return run(scan(vec![ScanGroup {
-                parts: mapped.iter().map(|part| Rows::new(part.values(), dim)).collect(),
+                parts: mapped.iter().map(|part| Rows::Single(part.values(), dim)).collect(),
                 norms: norms.iter().map(Vec::as_slice).collect(),
                 dim,
                 queries: queries.iter().flat_map(|query| sum(&query.groups)).map(|value| value as f32).collect(),
-                offsets: vec![0.0; queries.len()],
+                offsets: vec![vec![0.0; queries.len()]; mapped.len()],
+                residuals: vec![0.0; mapped.len()],
                 weight: 1.0,
                 error: error_factor(isa, dim, queries.first().map_or(0, |query| query.groups.len())),
             }]));
@@ -126,27 +128,44 @@ impl Space<'_> {
         let pairs = self.geometry.weights.iter().zip(&self.placements);
         let norms: Vec<Derived> =
             pairs.map(|(&(group, _), placement)| norms(self.catalogue, level, group, placement, &self.key)).collect();
+        let halves: Vec<Halves> = self.geometry.weights.iter().map(|&(group, _)| halves(self.catalogue, level, group)).collect();
         let mut groups = Vec::with_capacity(vectors.len());
         for (index, (vectors, norms)) in vectors.iter().zip(&norms).enumerate() {
             let placement = &self.placements[index];
             let dim = vectors.dim();
-            let mut own = Vec::with_capacity(queries.len() * dim);
-            let mut offsets = Vec::with_capacity(queries.len());
-            for query in queries {
-                // Rounding may have moved a query out of the range of the projection.
+            let error = error_factor(isa, dim, placement.components.len());
+            // Rounding may have moved a query out of the range of the projection.
+            let projected = |query: &Query| {
                 let mut vector = query.groups[index].clone();
                 placement.project(&mut vector);
-                own.extend(vector.iter().map(|&value| value as f32));
-                offsets.push(dot(&vector, &placement.mean));
+                vector
+            };
+            let projected: Vec<Vec<f64>> = queries.iter().map(projected).collect();
+            let (mut parts, mut offsets, mut residuals) = (Vec::new(), Vec::new(), Vec::new());
+            for ((_, matrix), half) in vectors.parts().zip(halves[index].iter()) {
+                let mut own: Vec<f64> = projected.iter().map(|query| dot(query, &placement.mean)).collect();
+                match half {
+                    Some(half) => {
+                        own.iter_mut().zip(&projected).for_each(|(own, query)| *own -= dot(query, &half.reference));
+                        parts.push(Rows::Half(half, dim));
+                        residuals.push(half.residual + error * norm(&half.reference));
+                    }
+                    None => {
+                        parts.push(Rows::from(&**matrix));
+                        residuals.push(0.0);
+                    }
+                }
+                offsets.push(own);
             }
             groups.push(ScanGroup {
-                parts: vectors.parts().map(|(_, matrix)| Rows::from(&**matrix)).collect(),
+                parts,
                 norms: norms.iter().map(|part| part.pairs()).collect(),
                 dim,
-                queries: own,
+                queries: projected.iter().flatten().map(|&value| value as f32).collect(),
                 offsets,
+                residuals,
                 weight: self.geometry.weights[index].1,
-                error: error_factor(isa, dim, placement.components.len()),
+                error,
             });
         }
         run(scan(groups))
@@ -310,6 +329,31 @@ mod tests {
         }
         let kept = std::fs::read_dir(catalogue.folder().join("cache")).unwrap().count();
         assert_eq!(kept, 3);
+    }
+
+    #[test]
+    fn rows_in_f16_leave_the_results_as_they_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut vectors = adversarial(1000, 48);
+        vectors.retain(|vector| vector.iter().all(|value| value.abs() < 1e4));
+        let catalogue = testing::catalogue_of(folder.path(), 2, 24, &vectors);
+        let search = |catalogue: &Catalogue, center| {
+            let space = Space::new(catalogue, Geometry { center, ..Geometry::of(catalogue) }).unwrap();
+            let queries: Vec<Query> = (0..7).map(|row| space.point(Level::Tracks, 31 * row)).collect();
+            let errors = space.approximate(Level::Tracks, &queries, |scan| scan.candidates(catalogue.live(), 10));
+            (space.scan(Level::Tracks, &queries, catalogue.live(), 10), errors)
+        };
+        let single = [true, false].map(|center| search(&catalogue, center));
+        crate::space::build_half(&catalogue).unwrap();
+        let again = Catalogue::open(catalogue.folder()).unwrap();
+        for (single, half) in single.iter().zip([true, false].map(|center| search(&again, center))) {
+            assert_eq!(single.0, half.0);
+            // The bound is wider, so that they must have been read.
+            let widest = |found: &[Vec<crate::scan::Estimate>]| {
+                found.iter().flatten().map(|hit| hit.error).filter(|error| error.is_finite()).fold(0.0, f64::max)
+            };
+            assert!(widest(&half.1) > widest(&single.1));
+        }
     }
 
     #[test]

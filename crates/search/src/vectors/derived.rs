@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Compressed, Level, Matrix};
+use super::{Compressed, HalfMatrix, Level, Matrix};
 
 /// Values derived from the rows of a part, the same number for each row.
 #[derive(Debug)]
@@ -33,11 +33,15 @@ impl DerivedRows {
 /// Values derived from all rows, by part.
 pub(crate) type Derived = Arc<Vec<DerivedRows>>;
 
+/// The rows of each part in f16, where it has them.
+pub(crate) type Halves = Arc<Vec<Option<HalfMatrix>>>;
+
 /// The derived values that were used since a catalogue was opened, by name.
 #[derive(Debug, Default)]
 pub(crate) struct DerivedCache {
     values: Mutex<HashMap<String, Derived>>,
     compressed: Mutex<HashMap<Level, Arc<Compressed>>>,
+    halves: Mutex<HashMap<(Level, usize), Halves>>,
 }
 
 impl DerivedCache {
@@ -60,5 +64,11 @@ impl DerivedCache {
     /// Keeps the compressed vectors of a level.
     pub(crate) fn set_compressed(&self, level: Level, compressed: Arc<Compressed>) {
         self.compressed.lock().unwrap_or_else(PoisonError::into_inner).insert(level, compressed);
+    }
+
+    /// The rows in f16 of a group at a level, from `open` the first time.
+    pub(crate) fn halves(&self, level: Level, group: usize, open: impl FnOnce() -> Vec<Option<HalfMatrix>>) -> Halves {
+        let mut known = self.halves.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(known.entry((level, group)).or_insert_with(|| Arc::new(open())))
     }
 }

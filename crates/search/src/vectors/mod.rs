@@ -2,6 +2,7 @@
 
 mod compressed;
 mod derived;
+mod half;
 mod matrix;
 mod rows;
 mod statistics;
@@ -9,8 +10,9 @@ mod statistics;
 use std::sync::Arc;
 
 pub(crate) use compressed::{About, Compressed};
-pub(crate) use derived::{Derived, DerivedCache, DerivedRows};
+pub(crate) use derived::{Derived, DerivedCache, DerivedRows, Halves};
 pub(crate) use matrix::REBUILD;
+pub(crate) use half::HalfMatrix;
 pub use matrix::{Matrix, write_matrix};
 pub(crate) use rows::Rows;
 pub(crate) use statistics::{MAX_COMPONENTS, mean, principal_components, sample};
