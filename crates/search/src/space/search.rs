@@ -128,7 +128,8 @@ impl Space<'_> {
         let pairs = self.geometry.weights.iter().zip(&self.placements);
         let norms: Vec<Derived> =
             pairs.map(|(&(group, _), placement)| norms(self.catalogue, level, group, placement, &self.key)).collect();
-        let halves: Vec<Halves> = self.geometry.weights.iter().map(|&(group, _)| halves(self.catalogue, level, group)).collect();
+        let halves: Vec<Halves> =
+            self.geometry.weights.iter().map(|&(group, _)| halves(self.catalogue, level, group)).collect();
         let mut groups = Vec::with_capacity(vectors.len());
         for (index, (vectors, norms)) in vectors.iter().zip(&norms).enumerate() {
             let placement = &self.placements[index];

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 pub(crate) use compressed::{About, Compressed};
 pub(crate) use derived::{Derived, DerivedCache, DerivedRows, Halves};
-pub(crate) use matrix::REBUILD;
 pub(crate) use half::HalfMatrix;
+pub(crate) use matrix::REBUILD;
 pub use matrix::{Matrix, write_matrix};
 pub(crate) use rows::Rows;
 pub(crate) use statistics::{MAX_COMPONENTS, mean, principal_components, sample};
