@@ -26,7 +26,7 @@ fn an_unknown_value_differs_from_everything_and_is_in_nothing() {
     assert_eq!(tracks(&catalogue, "bpm != 60"), (1..12).collect::<Vec<_>>());
     assert_eq!(tracks(&catalogue, "not bpm = 60"), (1..12).collect::<Vec<_>>());
     for none in ["bpm = 62", "bpm 62..62", "bpm in (62, 65)", "bpm < 0 or bpm >= 62 and bpm <= 62"] {
-        assert_eq!(tracks(&catalogue, none), [0; 0], "{none}");
+        assert!(tracks(&catalogue, none).is_empty(), "{none}");
     }
     assert_eq!(tracks(&catalogue, "not bpm 60..100"), unknown);
     assert_eq!(tracks(&catalogue, "bpm 60..64"), [0, 1, 3, 4]);
@@ -43,7 +43,7 @@ fn values_of_the_seed_are_those_of_any_seed() {
     let folder = tempfile::tempdir().unwrap();
     let catalogue = testing::catalogue(folder.path(), 14);
     assert_eq!(tracks(&catalogue, "artist = seed.artist"), [3, 8]);
-    assert_eq!(tracks(&catalogue, "artist != seed.artist and bpm >= seed.bpm"), [4, 6, 7, 9, 10, 12]);
+    assert_eq!(tracks(&catalogue, "artist != seed.artist and bpm >= seed.bpm"), [4, 6, 7, 9, 10, 12, 13]);
     let filter = Filter::parse(&catalogue, "artist = seed.artist").unwrap();
     let rows = filter.rows(&catalogue, &[&Seed::Track(3), &Seed::Track(4)]);
     assert_eq!(rows.ones().collect::<Vec<_>>(), [3, 4, 8, 9]);
@@ -59,7 +59,7 @@ fn a_folder_is_a_prefix_of_whole_names() {
     let folder = tempfile::tempdir().unwrap();
     let catalogue = testing::catalogue(folder.path(), 12);
     assert_eq!(tracks(&catalogue, "path = music/").len(), 12);
-    assert_eq!(tracks(&catalogue, "path = music/1"), [0; 0]);
+    assert!(tracks(&catalogue, "path = music/1").is_empty());
     assert_eq!(tracks(&catalogue, "path = music/1.flac"), [1]);
     assert_eq!(tracks(&catalogue, "file = music/1.flac"), [1]);
     assert_eq!(tracks(&catalogue, "file ~ /1"), [1, 10, 11]);
