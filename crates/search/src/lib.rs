@@ -10,15 +10,14 @@ pub mod analysis;
 pub mod catalogue;
 pub mod cluster;
 mod error;
+pub mod evaluate;
 pub mod explain;
 pub mod filter;
-pub mod map;
-pub mod playlist;
-pub mod query;
-pub mod evaluate;
 pub mod learn;
 pub mod map;
+pub mod playlist;
 pub mod probe;
+pub mod query;
 mod scan;
 pub mod space;
 #[cfg(test)]
