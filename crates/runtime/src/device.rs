@@ -53,7 +53,10 @@ impl DeviceKind {
             return Err(Error::device(self, format!("this build lacks it; build with --features {self}")));
         }
         let device = if self == DeviceKind::Metal { Device::new_metal(0) } else { Device::new_cuda(0) };
-        device.map_err(|error| Error::device(self, error.to_string()))
+        device.map_err(|error| match Error::from(error) {
+            Error::Candle(error) => Error::device(self, error.to_string()),
+            other => other,
+        })
     }
 }
 

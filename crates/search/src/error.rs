@@ -81,6 +81,14 @@ pub enum SearchError {
         /// The row, what was expected and what was found.
         reason: String,
     },
+    /// A file is not a metric that can be used.
+    #[error("{}: {reason}", printable_path(path))]
+    Metric {
+        /// The file.
+        path: PathBuf,
+        /// What was expected and what was found.
+        reason: String,
+    },
     /// A geometry, a filter or another part of a query that the catalogue cannot answer.
     #[error("{0}")]
     Query(String),

@@ -6,10 +6,12 @@
 //! compared; a [`filter`] keeps some tracks; a [`query`] ranks them; [`explain`] has the reasons, and [`playlist`] writes
 //! the answer for players.
 
+pub mod analysis;
 pub mod catalogue;
 mod error;
 pub mod explain;
 pub mod filter;
+pub mod map;
 pub mod playlist;
 pub mod query;
 mod scan;
@@ -21,7 +23,7 @@ pub mod vectors;
 pub use catalogue::{Catalogue, Column, NewTrack, Writer};
 pub use error::SearchError;
 pub use query::{Calibration, SearchOptions, Seed};
-pub use space::{Geometry, Query, Scored, Space};
+pub use space::{Geometry, Metric, Query, Scored, Space};
 pub use vectors::{Level, Vectors};
 
 /// The result of a search, or of reading or changing a catalogue.

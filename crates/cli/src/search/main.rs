@@ -7,6 +7,7 @@ mod changes;
 mod embedding;
 mod geometry_args;
 mod info;
+mod map;
 mod output;
 mod path;
 mod playlist;
@@ -41,6 +42,8 @@ enum Command {
     Path(path::PathArgs),
     /// Write what sounds alike as a playlist
     Playlist(Box<playlist::PlaylistArgs>),
+    /// Place every track on a map, by what sounds alike
+    Map(map::MapArgs),
     /// Describe a catalogue
     Info(info::InfoArgs),
 }
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Command::Why(args) => why::run(args),
         Command::Path(args) => path::run(args),
         Command::Playlist(args) => playlist::run(args),
+        Command::Map(args) => map::run(args),
         Command::Info(args) => info::run(args),
     };
     match result {

@@ -250,6 +250,14 @@ impl Catalogue {
         self.segments() - removed.sum::<usize>()
     }
 
+    /// The number of rows of a level, those of removed tracks included.
+    pub fn rows(&self, level: Level) -> usize {
+        match level {
+            Level::Tracks => self.tracks(),
+            Level::Segments => self.segments(),
+        }
+    }
+
     /// The tracks that have not been removed.
     pub fn live(&self) -> &FixedBitSet {
         &self.live

@@ -1,5 +1,8 @@
 //! The choices that define how vectors are compared.
 
+use std::sync::Arc;
+
+use super::Metric;
 use crate::catalogue::Catalogue;
 use crate::{Result, SearchError};
 
@@ -15,6 +18,8 @@ pub struct Geometry {
     /// Whether scores are corrected for hubs by cross-domain similarity local scaling (CSLS): Lample et al.,
     /// <https://arxiv.org/abs/1710.04087>, section 2.3.
     pub csls: bool,
+    /// A learned metric, which belongs to one choice of the others but for CSLS.
+    pub metric: Option<Arc<Metric>>,
 }
 
 impl Geometry {
@@ -22,7 +27,23 @@ impl Geometry {
     pub fn of(catalogue: &Catalogue) -> Self {
         let groups = catalogue.groups().len();
         let weights = (0..groups).map(|group| (group, 1.0 / groups as f64)).collect();
-        Geometry { weights, center: true, drop_components: 0, csls: false }
+        Geometry { weights, center: true, drop_components: 0, csls: false, metric: None }
+    }
+
+    /// The geometry as JSON that does not depend on the order of the catalogue's groups: for records and keys of caches.
+    ///
+    /// # Errors
+    /// [`SearchError::Query`] if the metric cannot be written.
+    pub fn describe(&self, catalogue: &Catalogue) -> Result<serde_json::Value> {
+        let weights =
+            self.weights.iter().filter_map(|&(group, weight)| Some((&catalogue.groups().get(group)?.name, weight)));
+        Ok(serde_json::json!({
+            "layers": weights.map(|(name, weight)| serde_json::json!([name, weight])).collect::<Vec<_>>(),
+            "center": self.center,
+            "drop_components": self.drop_components,
+            "csls": self.csls,
+            "metric": self.metric.as_ref().map(|metric| metric.sha256()).transpose()?,
+        }))
     }
 
     /// Groups of `catalogue` with weights, such as `6`, `6,9` or `1:0.2,6:0.5,9:0.3`. Weights are divided by their sum; a

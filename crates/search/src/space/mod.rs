@@ -2,14 +2,17 @@
 //!
 //! The score of two tracks or segments is `Σ_g w_g · cos(P_g(a_g − μ_g), P_g(b_g − μ_g))` over the groups `g` of the
 //! geometry, with its weights `w`, the catalogue's means `μ` (0 without centring) and the projection `P` that removes the
-//! largest principal components. Scores that are returned are computed in f64 from the f32 vectors of the catalogue.
+//! largest principal components. With a learned metric it is the cosine of the mapped vectors: [`Metric`]. Scores that are
+//! returned are computed in f64 from the f32 vectors of the catalogue.
 
 mod geometry;
+mod metric;
 mod norms;
 mod placement;
 mod search;
 
 pub use self::geometry::Geometry;
+pub use self::metric::{Affine, Metric, MetricGroup, MetricOrigin, Transform};
 use self::placement::{Placement, dot, normalize};
 use crate::catalogue::Catalogue;
 use crate::vectors::Level;
@@ -30,7 +33,8 @@ pub struct Space<'c> {
 }
 
 /// A point of a space that rows are compared with: for each weighted group a vector of length 1 (or 0, of what has no
-/// direction).
+/// direction). With a linear metric `A`, the part `A_g z_g / ‖A z‖` of the mapped vector of length 1 that each group adds;
+/// with a head, the mapped vector of length 1.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Query {
     groups: Vec<Vec<f64>>,
@@ -72,6 +76,15 @@ impl<'c> Space<'c> {
         }
         let has_statistics = catalogue.live().count_ones(..) >= MIN_CENTERED;
         let is_centered = geometry.center && has_statistics;
+        if let Some(metric) = &geometry.metric {
+            metric.check(catalogue, &geometry)?;
+            if geometry.center && !is_centered {
+                let live = catalogue.live().count_ones(..);
+                return Err(SearchError::Query(format!(
+                    "the metric was learned with centring, which needs {MIN_CENTERED} tracks; the catalogue has {live}"
+                )));
+            }
+        }
         let dropped = if has_statistics { geometry.drop_components } else { 0 };
         let mut placements = Vec::with_capacity(geometry.weights.len());
         for &(group, _) in &geometry.weights {
@@ -117,6 +130,24 @@ impl<'c> Space<'c> {
         self.place(self.raw(level, row))
     }
 
+    /// The placed vector of a row, `concat_g(√w_g · unit_g)` over the weighted groups: its product with another row's is
+    /// the score without a metric. It is what a linear metric maps.
+    pub fn placed(&self, level: Level, row: usize) -> Vec<f64> {
+        let weights = self.geometry.weights.iter();
+        let groups = weights.zip(self.place_groups(self.raw(level, row)));
+        groups.flat_map(|(&(_, weight), unit)| unit.into_iter().map(move |value| weight.sqrt() * value)).collect()
+    }
+
+    /// The vector of length 1 whose product with another row's is their score, that of CSLS apart: the placed vector, or what
+    /// the metric maps it to.
+    pub fn mapped(&self, level: Level, row: usize) -> Vec<f64> {
+        match &self.geometry.metric {
+            Some(metric) if metric.is_head() => unit(metric.apply(&self.raw(level, row).concat())),
+            Some(metric) => unit(metric.apply(&self.placed(level, row))),
+            None => self.placed(level, row),
+        }
+    }
+
     /// The vectors of a row, one for each weighted group in order.
     pub fn raw(&self, level: Level, row: usize) -> Vec<Vec<f64>> {
         let vector = |&(group, _): &(usize, f64)| {
@@ -127,11 +158,20 @@ impl<'c> Space<'c> {
 
     /// The point of raw vectors, one for each weighted group in order.
     pub fn place(&self, vectors: Vec<Vec<f64>>) -> Query {
-        let mut groups = self.center(vectors);
-        groups.iter_mut().for_each(|vector| {
-            normalize(vector);
-        });
-        Query { groups }
+        let Some(metric) = &self.geometry.metric else {
+            return Query { groups: self.place_groups(vectors) };
+        };
+        if metric.is_head() {
+            return Query { groups: vec![unit(metric.apply(&vectors.concat()))] };
+        }
+        let mut start = 0;
+        let mut groups = Vec::with_capacity(vectors.len());
+        for (&(_, weight), mut unit) in self.geometry.weights.iter().zip(self.place_groups(vectors)) {
+            unit.iter_mut().for_each(|value| *value *= weight.sqrt());
+            groups.extend(metric.apply_part(start, &unit));
+            start += unit.len();
+        }
+        Query { groups: unit_sum(groups) }
     }
 
     /// Raw vectors, one for each weighted group in order, less the mean and the removed components; [`Space::place`] scales
@@ -141,21 +181,40 @@ impl<'c> Space<'c> {
         vectors
     }
 
+    /// For each weighted group the direction of its vector, of length 1, or 0 if it has none.
+    fn place_groups(&self, vectors: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
+        self.center(vectors).into_iter().map(unit).collect()
+    }
+
     /// The direction of a weighted sum of points, for a query of several seeds; a weight may be negative.
     pub fn combine(&self, points: &[(Query, f64)]) -> Query {
         let group = |index: usize| {
-            let mut sum = vec![0.0; self.placements[index].mean.len()];
+            let mut sum = vec![0.0; points.first().map_or(0, |(point, _)| point.groups[index].len())];
             for (point, weight) in points {
                 sum.iter_mut().zip(&point.groups[index]).for_each(|(sum, value)| *sum += weight * value);
             }
-            normalize(&mut sum);
             sum
         };
-        Query { groups: (0..self.placements.len()).map(group).collect() }
+        let groups = points.first().map_or(0, |(point, _)| point.groups.len());
+        let groups = (0..groups).map(group);
+        Query {
+            groups: match self.geometry.metric {
+                Some(_) => unit_sum(groups.collect()),
+                None => groups.map(unit).collect(),
+            },
+        }
     }
 
     /// The terms of the score of two points, `w_g · cos_g` for each weighted group in order; the score is their sum.
+    ///
+    /// With a linear metric a term is the mean of what the group's part of either point adds to its product with the whole
+    /// of the other: half of the products between groups belongs to each of the two. A head has one term, the score.
     pub fn terms(&self, a: &Query, b: &Query) -> Vec<f64> {
+        if self.geometry.metric.is_some() {
+            let (whole_a, whole_b) = (sum(&a.groups), sum(&b.groups));
+            let pairs = a.groups.iter().zip(&b.groups);
+            return pairs.map(|(a, b)| (dot(a, &whole_b) + dot(&whole_a, b)) / 2.0).collect();
+        }
         let pairs = self.geometry.weights.iter().zip(a.groups.iter().zip(&b.groups));
         pairs.map(|((_, weight), (a, b))| weight * dot(a, b)).collect()
     }
@@ -164,6 +223,30 @@ impl<'c> Space<'c> {
     pub fn score(&self, a: &Query, b: &Query) -> f64 {
         self.terms(a, b).iter().fold(0.0, |sum, term| sum + term)
     }
+}
+
+/// A vector scaled to length 1; one of length 0 stays as it is.
+fn unit(mut vector: Vec<f64>) -> Vec<f64> {
+    normalize(&mut vector);
+    vector
+}
+
+/// The sum of vectors.
+fn sum(vectors: &[Vec<f64>]) -> Vec<f64> {
+    let mut sum = vec![0.0; vectors.first().map_or(0, Vec::len)];
+    for vector in vectors {
+        sum.iter_mut().zip(vector).for_each(|(sum, value)| *sum += value);
+    }
+    sum
+}
+
+/// Vectors scaled by one factor so that their sum has length 1; those whose sum is zero become zero.
+fn unit_sum(mut vectors: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
+    let sum = sum(&vectors);
+    let norm = dot(&sum, &sum).sqrt();
+    let factor = if norm > 0.0 { 1.0 / norm } else { 0.0 };
+    vectors.iter_mut().flatten().for_each(|value| *value *= factor);
+    vectors
 }
 
 #[cfg(test)]

@@ -22,7 +22,8 @@ impl Space<'_> {
         if top == 0 || count == 0 {
             return vec![Vec::new(); queries.len()];
         }
-        let pairs: Vec<(usize, usize)> = if top >= count {
+        // A metric's rows are mapped one by one.
+        let pairs: Vec<(usize, usize)> = if top >= count || self.geometry.metric.is_some() {
             (0..queries.len()).flat_map(|query| rows.ones().map(move |row| (query, row))).collect()
         } else {
             let candidates = self.approximate(level, queries, |scan| scan.candidates(rows, top));
@@ -51,11 +52,24 @@ impl Space<'_> {
     /// For each query the score of every row that is among `rows`, and 0 for others. They are computed in f32, for
     /// histograms and percentiles: within 10⁻⁴ of the score unless rows lie closer to each other than to the mean.
     pub fn scores(&self, level: Level, queries: &[Query], rows: &FixedBitSet) -> Vec<Vec<f32>> {
+        if self.geometry.metric.is_some() {
+            let mut scores = vec![vec![0.0; self.catalogue.rows(level)]; queries.len()];
+            let rows: Vec<usize> = rows.ones().collect();
+            for (scores, query) in scores.iter_mut().zip(queries) {
+                let found = self.score_rows(level, query, &rows);
+                rows.iter().zip(found).for_each(|(&row, score)| scores[row] = score as f32);
+            }
+            return scores;
+        }
         self.approximate(level, queries, |scan| scan.scores(rows))
     }
 
     /// The scores of pairs of a query and a row.
     fn score_pairs(&self, level: Level, queries: &[Query], pairs: &[(usize, usize)]) -> Vec<f64> {
+        if self.geometry.metric.is_some() {
+            let score = |&(query, row): &(usize, usize)| self.score(&queries[query], &self.point(level, row));
+            return pairs.par_iter().with_min_len(TASK).map(score).collect();
+        }
         let vectors = self.vectors(level);
         let score = |buffer: &mut Vec<f64>, &(query, row): &(usize, usize)| {
             let mut sum = 0.0;

@@ -1,0 +1,144 @@
+//! Maps: two coordinates for each track, so that tracks which sound alike lie together.
+//!
+//! Principal components (PCA) are linear and at once there; t-SNE keeps neighbours together and says nothing about larger
+//! distances. Both give the same map for the same seed on any number of threads. A map is kept in the catalogue's `cache/`
+//! until the catalogue's statistics are computed again; tracks that were added since are placed between their neighbours.
+
+mod cache;
+mod place;
+mod svg;
+mod tsne;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::cache::{MapSource, cached};
+pub use self::svg::svg;
+use crate::analysis::{Pca, Rows, sample};
+use crate::{Result, SearchError, Space};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+/// The method of a map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MapMethod {
+    /// The two largest principal components.
+    Pca,
+    /// t-distributed stochastic neighbour embedding: van der Maaten and Hinton, 2008; by the Barnes-Hut approximation.
+    Tsne,
+}
+
+/// The choices of a map.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MapOptions {
+    /// The method.
+    pub method: MapMethod,
+    /// The seed of everything that is drawn at random.
+    pub seed: u64,
+    /// The number of neighbours that t-SNE keeps together, roughly. A catalogue of fewer than three times as many tracks
+    /// lowers it.
+    pub perplexity: f64,
+    /// The most tracks that t-SNE is fitted to: a sample; the others are placed between their neighbours.
+    pub fit: usize,
+}
+
+impl Default for MapOptions {
+    fn default() -> Self {
+        MapOptions { method: MapMethod::Pca, seed: 15, perplexity: 30.0, fit: 10_000 }
+    }
+}
+
+/// A map.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Map {
+    /// The method.
+    pub method: MapMethod,
+    /// The seed.
+    pub seed: u64,
+    /// The perplexity of t-SNE, as it was used.
+    pub perplexity: Option<f64>,
+    /// The share of the variance that the two components of a PCA have.
+    pub explained: Option<f64>,
+    /// The number of tracks that the map was fitted to.
+    pub fitted: usize,
+    /// The number of tracks that were placed between their neighbours: those beyond the sample, and those that were added
+    /// later.
+    pub placed: usize,
+    /// What there is to know about the map, such as a perplexity that was lowered.
+    pub notes: Vec<String>,
+    /// Track, x and y, by ascending tracks.
+    pub points: Vec<(usize, f32, f32)>,
+}
+
+/// The map of all live tracks of a space.
+///
+/// # Errors
+/// [`SearchError::Query`] for fewer than three tracks, and options out of range.
+pub fn map(space: &Space<'_>, options: &MapOptions) -> Result<Map> {
+    let tracks: Vec<usize> = space.catalogue().live().ones().collect();
+    if tracks.len() < 3 {
+        return Err(SearchError::Query(format!("a map needs 3 tracks or more; the catalogue has {}", tracks.len())));
+    }
+    if !(options.perplexity >= 1.0 && options.perplexity <= 1000.0) || options.fit < 100 {
+        return Err(SearchError::Query(
+            "a map needs a perplexity from 1 to 1000, and a fit of 100 tracks or more".into(),
+        ));
+    }
+    match options.method {
+        MapMethod::Pca => Ok(pca(space, tracks, options)),
+        MapMethod::Tsne => tsne(space, &tracks, options),
+    }
+}
+
+fn pca(space: &Space<'_>, tracks: Vec<usize>, options: &MapOptions) -> Map {
+    let rows = Rows::new(space, tracks);
+    let pca = Pca::of(&rows, 2, Pca::EXACT, options.seed);
+    let coordinate = |values: &[f64], axis: usize| values.get(axis).copied().unwrap_or(0.0) as f32;
+    let points = rows.tracks().iter().zip(pca.project(&rows));
+    let explained = pca.variances.iter().sum::<f64>() / pca.total_variance;
+    Map {
+        method: MapMethod::Pca,
+        seed: options.seed,
+        perplexity: None,
+        explained: explained.is_finite().then_some(explained),
+        fitted: rows.tracks().len(),
+        placed: 0,
+        notes: Vec::new(),
+        points: points.map(|(&track, values)| (track, coordinate(&values, 0), coordinate(&values, 1))).collect(),
+    }
+}
+
+fn tsne(space: &Space<'_>, tracks: &[usize], options: &MapOptions) -> Result<Map> {
+    let mut random = ChaCha8Rng::seed_from_u64(options.seed);
+    let fitted = sample(tracks, options.fit, &mut random);
+    let mut notes = Vec::new();
+    if fitted.len() < tracks.len() {
+        notes.push(format!(
+            "fitted to {} of {} tracks; the others lie between their neighbours",
+            fitted.len(),
+            tracks.len()
+        ));
+    }
+    let rows = Rows::new(space, fitted);
+    let perplexity = options.perplexity.min((rows.tracks().len() - 1) as f64 / 3.0).floor().max(1.0);
+    if perplexity < options.perplexity {
+        notes.push(format!("perplexity {perplexity} instead of {}: there are too few tracks", options.perplexity));
+    }
+    let points = tsne::embed(&rows, perplexity, options.seed, &mut notes)?;
+    let points = rows.tracks().iter().zip(points).map(|(&track, [x, y])| (track, x, y)).collect();
+    let mut map = Map {
+        method: MapMethod::Tsne,
+        seed: options.seed,
+        perplexity: Some(perplexity),
+        explained: None,
+        fitted: rows.tracks().len(),
+        placed: 0,
+        notes,
+        points,
+    };
+    place::place(space, &mut map, tracks);
+    Ok(map)
+}
+
+#[cfg(test)]
+mod tests;

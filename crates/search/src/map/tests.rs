@@ -1,0 +1,74 @@
+//! Maps of a small catalogue: what is near stays near, for any number of threads.
+
+use super::*;
+use crate::{Catalogue, Geometry, testing};
+
+fn space(catalogue: &Catalogue) -> Space<'_> {
+    Space::new(catalogue, Geometry::of(catalogue)).unwrap()
+}
+
+/// The share of tracks whose nearest point is a track of the same one of the five artists.
+fn nearest_is_of_the_artist(map: &Map) -> f64 {
+    let nearest = |&(track, x, y): &(usize, f32, f32)| {
+        let distance = |other: &&(usize, f32, f32)| (other.1 - x).powi(2) + (other.2 - y).powi(2);
+        let others = map.points.iter().filter(|other| other.0 != track);
+        others.min_by(|a, b| distance(a).total_cmp(&distance(b))).unwrap().0
+    };
+    let same = map.points.iter().filter(|point| nearest(point) % 5 == point.0 % 5).count();
+    same as f64 / map.points.len() as f64
+}
+
+#[test]
+fn tsne_keeps_artists_together_for_any_number_of_threads() {
+    let folder = tempfile::tempdir().unwrap();
+    let catalogue = testing::catalogue(folder.path(), 120);
+    let options = MapOptions { method: MapMethod::Tsne, perplexity: 10.0, ..MapOptions::default() };
+    let tsne = map(&space(&catalogue), &options).unwrap();
+    assert!(nearest_is_of_the_artist(&tsne) > 0.95);
+    let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    assert_eq!(one.install(|| map(&space(&catalogue), &options).unwrap()), tsne);
+    // A sample of 100: the others are placed beside their artist's.
+    let sampled = map(&space(&catalogue), &MapOptions { fit: 100, ..options }).unwrap();
+    assert_eq!((sampled.fitted, sampled.placed, sampled.points.len()), (100, 20, 120));
+    assert!(nearest_is_of_the_artist(&sampled) > 0.9);
+    assert!(sampled.notes[0].contains("100 of 120"));
+}
+
+#[test]
+fn a_map_is_kept_and_extended() {
+    let folder = tempfile::tempdir().unwrap();
+    let catalogue = testing::catalogue(folder.path(), 60);
+    let space = space(&catalogue);
+    let options = MapOptions::default();
+    let (first, source) = cached(&space, &options, false).unwrap();
+    assert_eq!((source, first.points.len(), first.method), (MapSource::Computed, 60, MapMethod::Pca));
+    assert_eq!(cached(&space, &options, false).unwrap(), (first.clone(), MapSource::Kept));
+    assert_eq!(cached(&space, &options, true).unwrap(), (first.clone(), MapSource::Computed));
+    assert_eq!(cached(&space, &MapOptions { seed: 3, ..options.clone() }, false).unwrap().1, MapSource::Computed);
+    // As if three of the tracks had been added later.
+    let file = std::fs::read_dir(catalogue.folder().join("cache/maps")).unwrap();
+    for path in file.map(|entry| entry.unwrap().path()) {
+        let mut entry: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        entry["map"]["points"].as_array_mut().unwrap().truncate(57);
+        std::fs::write(&path, entry.to_string()).unwrap();
+    }
+    let (extended, source) = cached(&space, &options, false).unwrap();
+    assert_eq!((source, extended.points.len(), extended.placed), (MapSource::Extended(3), 60, 3));
+    assert_eq!(extended.points[..57], first.points[..57]);
+}
+
+#[test]
+fn the_json_has_points_of_track_x_and_y() {
+    let folder = tempfile::tempdir().unwrap();
+    let catalogue = testing::catalogue(folder.path(), 40);
+    let map = map(&space(&catalogue), &MapOptions::default()).unwrap();
+    let json = serde_json::to_value(&map).unwrap();
+    assert_eq!((json["method"].as_str(), json["seed"].as_u64()), (Some("pca"), Some(15)));
+    assert_eq!((json["points"][7][0].as_u64(), json["points"][7].as_array().unwrap().len()), (Some(7), 3));
+    let share = json["explained"].as_f64().unwrap();
+    assert!(share > 0.2 && share < 1.0, "{share}");
+    let genre = catalogue.column("genre").unwrap();
+    let picture = svg(&map, "a < b", Some(&genre));
+    assert_eq!(picture.matches("<circle").count(), 40 + 2);
+    assert!(picture.contains("a &lt; b") && picture.contains("rock (24)"), "{picture}");
+}
