@@ -8,11 +8,17 @@
 
 pub mod analysis;
 pub mod catalogue;
+pub mod cluster;
 mod error;
 pub mod explain;
 pub mod filter;
+pub mod evaluate;
+pub mod explain;
+pub mod filter;
+pub mod learn;
 pub mod map;
 pub mod playlist;
+pub mod probe;
 pub mod query;
 mod scan;
 pub mod space;

@@ -4,6 +4,7 @@ mod about;
 mod add;
 mod add_args;
 mod changes;
+mod compact;
 mod embedding;
 mod geometry_args;
 mod info;
@@ -12,8 +13,12 @@ mod output;
 mod path;
 mod playlist;
 mod query;
+mod remove;
 mod search_args;
 mod seeds;
+mod serve;
+mod update;
+mod verify;
 mod why;
 
 use std::process::ExitCode;
@@ -34,6 +39,12 @@ struct Args {
 enum Command {
     /// Add files or a table to a catalogue
     Add(Box<add_args::AddArgs>),
+    /// Remove tracks from a catalogue
+    Remove(remove::RemoveArgs),
+    /// Embed changed files again, find moved ones, or join metadata
+    Update(Box<update::UpdateArgs>),
+    /// Place every track on a map, by what sounds alike
+    Map(map::MapArgs),
     /// Find what sounds like tracks, passages or files
     Query(Box<query::QueryArgs>),
     /// Explain the score of a track
@@ -44,21 +55,40 @@ enum Command {
     Playlist(Box<playlist::PlaylistArgs>),
     /// Place every track on a map, by what sounds alike
     Map(map::MapArgs),
+    /// Serve a page to search and listen on, and a JSON API
+    Serve(serve::ServeArgs),
     /// Describe a catalogue
     Info(info::InfoArgs),
+    /// Check that a catalogue is whole
+    Verify(verify::VerifyArgs),
+    /// Write a catalogue as one part, without removed tracks
+    Compact(compact::CompactArgs),
 }
 
 fn main() -> ExitCode {
     // Without a handler an interrupted addition ends at once, and its journal keeps all files that were finished.
     let _ = ctrlc::set_handler(mert_cli::embedding::interrupt::on_signal);
     let result = match &Args::parse().command {
+    let command = Args::parse().command;
+    // The server ends by a signal of its own accord.
+    if !matches!(command, Command::Serve(_)) {
+        // Without a handler an interrupted addition ends at once, and its journal keeps all files that were finished.
+        let _ = ctrlc::set_handler(mert_cli::embedding::interrupt::on_signal);
+    }
+    let result = match &command {
         Command::Add(args) => add::run(args),
+        Command::Remove(args) => remove::run(args),
+        Command::Update(args) => update::run(args),
+        Command::Map(args) => map::run(args),
         Command::Query(args) => query::run(args),
         Command::Why(args) => why::run(args),
         Command::Path(args) => path::run(args),
         Command::Playlist(args) => playlist::run(args),
         Command::Map(args) => map::run(args),
+        Command::Serve(args) => serve::run(args),
         Command::Info(args) => info::run(args),
+        Command::Verify(args) => verify::run(args),
+        Command::Compact(args) => compact::run(args),
     };
     match result {
         Ok(exit) => exit.into(),

@@ -13,6 +13,7 @@
 mod columns;
 mod index;
 mod ingest;
+mod join;
 mod manifest;
 mod merge;
 mod part;
@@ -20,6 +21,7 @@ mod rows;
 mod statistics;
 pub mod tags;
 mod tracks;
+mod verify;
 mod writer;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,10 +35,12 @@ use mert_table::{FileVersion, Provenance, escape, unescape};
 pub use self::columns::{Column, ColumnKind, Texts};
 use self::index::JOINED;
 pub use self::ingest::{NewTrack, RefusedFile};
+pub use self::join::Joined;
 pub use self::manifest::{FileDigest, FileEntry, Manifest, PartEntry};
 use self::part::Part;
 pub use self::statistics::Statistics;
 pub use self::tracks::{TrackRecord, Value};
+pub use self::verify::{Verification, verify};
 pub use self::writer::{Added, Writer};
 use crate::vectors::{Level, MAX_COMPONENTS, NormsCache, Vectors, mean, principal_components};
 use crate::{Result, SearchError};
@@ -226,10 +230,6 @@ impl Catalogue {
     /// The groups of vectors, of which a [`crate::Geometry`] weights some.
     pub fn groups(&self) -> &[Group] {
         &self.groups
-    }
-
-    pub(crate) fn dims(&self) -> Vec<usize> {
-        self.groups.iter().map(|group| group.dim).collect()
     }
 
     /// The number of tracks, removed ones included.
