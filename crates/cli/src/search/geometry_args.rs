@@ -1,7 +1,10 @@
 //! The options that choose a geometry, which all subcommands that compare vectors share.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use clap::Args;
-use mert_search::{Catalogue, Geometry};
+use mert_search::{Catalogue, Geometry, Metric};
 
 /// The options that choose a geometry.
 #[derive(Debug, Args)]
@@ -22,11 +25,19 @@ pub(crate) struct GeometryArgs {
     /// Correct scores for tracks that are close to everything (hubs)
     #[arg(long)]
     csls: bool,
+    /// Compare by a metric that `mert-search learn` wrote, which has its own hidden states and weights
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["layers", "center", "no_center", "drop_components"])]
+    metric: Option<PathBuf>,
 }
 
 impl GeometryArgs {
     /// The geometry over `catalogue`.
     pub(crate) fn geometry(&self, catalogue: &Catalogue) -> mert_search::Result<Geometry> {
+        if let Some(path) = &self.metric {
+            let metric = Metric::load(path)?;
+            let geometry = metric.geometry(catalogue)?;
+            return Ok(Geometry { csls: self.csls, metric: Some(Arc::new(metric)), ..geometry });
+        }
         let mut geometry = Geometry::of(catalogue);
         if let Some(layers) = &self.layers {
             geometry.weights = Geometry::parse_weights(catalogue, layers)?;
