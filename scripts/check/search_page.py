@@ -300,7 +300,7 @@ def path_and_playlist(view, other):
     count = page.locator("#view-path .steps li").count()
     view.check(count == 10, f"a path of {count} songs")
     view.picture("path")
-    page.click("text=Add all to the playlist")
+    page.click("#view-path >> text=Add all to the playlist")
     page.click("#tab-list")
     view.check(page.locator("#view-list li").count() == count, "the path is in the playlist")
     with page.expect_download() as download:
