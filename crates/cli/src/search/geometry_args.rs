@@ -8,7 +8,7 @@ use mert_search::{Catalogue, Geometry};
 pub(crate) struct GeometryArgs {
     /// The hidden states and their weights, such as 6 or 1:0.2,6:0.5,9:0.3 [default: all of the catalogue, equally]
     #[arg(long)]
-    layers: Option<String>,
+    pub(crate) layers: Option<String>,
     /// Compare vectors as they are, without subtracting the catalogue's mean
     #[arg(long)]
     no_center: bool,

@@ -1,8 +1,12 @@
 //! `mert-search`: a catalogue of music by its embeddings, and what sounds alike in it.
 
+mod cluster;
+mod evaluate;
 mod geometry_args;
 mod info;
+mod learn;
 mod map;
+mod probe;
 
 use std::process::ExitCode;
 
@@ -20,15 +24,27 @@ struct Args {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Measure how well what sounds alike agrees with a tag
+    Evaluate(evaluate::EvaluateArgs),
+    /// Group tracks that sound alike
+    Cluster(cluster::ClusterArgs),
     /// Place every track on a map, by what sounds alike
     Map(map::MapArgs),
+    /// Learn from judgments what sounds alike
+    Learn(Box<learn::LearnArgs>),
+    /// Measure how well a tag or a number is predicted from each hidden state
+    Probe(probe::ProbeArgs),
     /// Describe a catalogue
     Info(info::InfoArgs),
 }
 
 fn main() -> ExitCode {
     let result = match &Args::parse().command {
+        Command::Evaluate(args) => evaluate::run(args),
+        Command::Cluster(args) => cluster::run(args),
         Command::Map(args) => map::run(args),
+        Command::Learn(args) => learn::run(args),
+        Command::Probe(args) => probe::run(args),
         Command::Info(args) => info::run(args),
     };
     match result {
