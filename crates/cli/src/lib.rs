@@ -1,7 +1,8 @@
-//! The parts that the commands share. Each command is a binary in a folder of its own: `convert/`, `embed/`, `verify/`,
-//! `generate/`. They parse options, call the libraries and print; all that computes is in the libraries.
+//! The parts that the commands share. Each command is a binary in a folder of its own: `convert/`, `embed/`, `search/`,
+//! `verify/`, `generate/`. They parse options, call the libraries and print; all that computes is in the libraries.
 
 pub mod conversion_cache;
+pub mod embedding;
 pub mod hub;
 pub mod model_input;
 pub mod terminal;

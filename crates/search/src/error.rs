@@ -39,6 +39,20 @@ pub enum SearchError {
         /// What to do.
         remedy: &'static str,
     },
+    /// A cache that cannot be used and cannot be written again.
+    #[error(
+        "{}: its cache must be written again ({reason}), and cannot be: {source}. Run `mert-search verify --repair` where \
+         the catalogue can be written",
+        printable_path(path)
+    )]
+    Cache {
+        /// The folder of the part.
+        path: PathBuf,
+        /// What is wrong with the cache.
+        reason: String,
+        /// The reason why it cannot be written.
+        source: Box<SearchError>,
+    },
     /// A file could not be written whole.
     #[error(transparent)]
     Write(#[from] FsError),
@@ -67,6 +81,12 @@ pub enum SearchError {
         /// The row, what was expected and what was found.
         reason: String,
     },
+    /// A table of metadata cannot be joined.
+    #[error("{}: {reason}", printable_path(path))]
+    Metadata {
+        /// The table.
+        path: PathBuf,
+        /// The line or column, what was expected and what was found.
     /// A file of judgments cannot be learned from.
     #[error("{}: {reason}", printable_path(path))]
     Judgments {

@@ -3,16 +3,21 @@
 //!
 //! Data flows one way: [`catalogue`] holds tracks, their segments and what is known about them, as Parquet with mapped
 //! copies of the vectors; [`vectors`] are those copies; a [`space`] is a geometry in which vectors of a catalogue are
-//! compared.
+//! compared; a [`filter`] keeps some tracks; a [`query`] ranks them; [`explain`] has the reasons, and [`playlist`] writes
+//! the answer for players.
 
 pub mod analysis;
 pub mod catalogue;
 pub mod cluster;
 mod error;
 pub mod evaluate;
+pub mod explain;
+pub mod filter;
 pub mod learn;
 pub mod map;
+pub mod playlist;
 pub mod probe;
+pub mod query;
 mod scan;
 pub mod space;
 #[cfg(test)]
@@ -21,6 +26,7 @@ pub mod vectors;
 
 pub use catalogue::{Catalogue, Column, NewTrack, Writer};
 pub use error::SearchError;
+pub use query::{Calibration, SearchOptions, Seed};
 pub use space::{Geometry, Metric, Query, Scored, Space};
 pub use vectors::{Level, Vectors};
 

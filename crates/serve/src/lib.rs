@@ -1,1 +1,34 @@
-//! A page and a JSON API on a catalogue of music, for a browser on the same machine.
+//! A page and a JSON API on a catalogue of music, for a browser on the same machine, and the protocols by which other
+//! players ask for similar songs.
+//!
+//! Data flows one way: [`server`] routes a request through the checks of `host.rs` to a handler; the handler takes a
+//! [`state::Snapshot`] of the catalogue, asks `mert_search` on a thread that may block, and answers JSON. Audio is
+//! addressed by the number of a track, never by a path.
+//!
+//! | | |
+//! |---|---|
+//! | `server.rs`, `host.rs`, `security.rs` | routes, the check of `Host` and `Origin`, headers |
+//! | `state.rs`, `snapshot.rs` | the catalogue, reopened when it changes; what is looked up in it by name |
+//! | `params.rs`, `api/` | queries, and the JSON API: a file for each route |
+//! | `audio/` | files with ranges, and passages as WAV |
+//! | `players/` | OpenSubsonic's `sonicSimilarity`, and the routes of AudioMuse-AI that Navidrome's plugin calls |
+//! | `assets/`, `openapi.rs` | the page, and the description of the API |
+
+mod api;
+mod assets;
+mod audio;
+mod error;
+mod host;
+mod openapi;
+mod params;
+mod players;
+mod security;
+mod server;
+mod snapshot;
+mod state;
+
+pub use error::ServeError;
+pub use server::{DEFAULT_PORT, ServeOptions, serve};
+
+/// The result of starting or running the server.
+pub type Result<T, E = ServeError> = std::result::Result<T, E>;

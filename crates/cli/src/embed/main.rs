@@ -3,15 +3,14 @@
 mod args;
 mod checks;
 mod dry_run;
-mod interrupt;
 mod model;
-mod progress;
 mod run;
 mod summary;
 
 use std::process::ExitCode;
 
 use clap::Parser;
+use mert_cli::embedding::interrupt;
 use mert_cli::terminal::{Exit, say};
 
 fn main() -> ExitCode {

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use candle_core::Device;
 use mert_arch::LayerSelection;
+use mert_cli::embedding::OpenModel;
 use mert_cli::hub::Messages;
 use mert_cli::model_input::converted_file;
-use mert_embed::{EmbedConfig, EmbedError, Embedder, Encoder, EncoderConfig, ModelFile, Pool};
-use mert_fs::{combine_sha256, sha256_file};
-use mert_runtime::{ConvertedFile, DeviceKind, Model};
+use mert_embed::{EmbedConfig, EmbedError, Embedder, Encoder, EncoderConfig, Pool};
+use mert_runtime::DeviceKind;
 use mert_table::printable_path;
 
 use crate::args::Args;
@@ -100,13 +100,6 @@ fn device_kind(args: &Args, section: &EncoderConfig, path: &Path) -> Result<Devi
     }
 }
 
-/// The SHA-256 of a model: that of its file, or one over those of all files that it is read from. The encoding of the weights
-/// is part of it, as it is in the file or in the `config.json` beside it.
-fn sha256_of(file: &ConvertedFile) -> Result<String, EmbedError> {
-    let digest = |path: &Path| sha256_file(path).map_err(|error| EmbedError::read(path, error));
-    Ok(combine_sha256(file.files().into_iter().map(digest).collect::<Result<_, _>>()?))
-}
-
 impl ChosenEncoder {
     /// The path of the converted file. A model of the hub is downloaded and converted first.
     pub(super) fn converted_file(&self, args: &Args) -> anyhow::Result<PathBuf> {
@@ -116,39 +109,25 @@ impl ChosenEncoder {
     /// The encoder with the converted file at `path`, and notes on what is assumed about its audio input and which keys of
     /// its section are not used.
     pub(super) fn open(&self, path: &Path, args: &Args) -> anyhow::Result<(Encoder, Vec<String>)> {
-        let file = ConvertedFile::open(path)?;
-        let metadata = file.metadata();
-        let assumed = metadata.assumed_preprocessor();
-        let mut notes = Vec::new();
-        if let Some(assumed) = &assumed {
-            let advice = match metadata.source_sha256.as_str() {
-                "" => "put a preprocessor_config.json with sampling_rate and do_normalize beside it",
-                _ => "convert the checkpoint again with --sampling-rate and --do-normalize",
-            };
-            notes.push(format!(
-                "{}: no file of the model states what audio it takes; assumed: {assumed}. A wrong value gives wrong \
-                 embeddings: if you know better, {advice}",
-                printable_path(path),
-            ));
-        }
+        let model = OpenModel::open(path, args.dtype, self.kind, &self.device)?;
+        let mut notes: Vec<String> = model.note.iter().cloned().collect();
         let unknown: Vec<&str> = self.section.unknown.keys().map(String::as_str).collect();
         if !unknown.is_empty() {
             let keys = mert_arch::printable_line(&unknown.join(", "));
             notes.push(format!("{}: not used: {keys}", printable_path(&self.config_path)));
         }
-        let license = metadata.license.clone();
-        let (model, sha256) = rayon::join(|| Model::from_file(&file, args.dtype, &self.device), || sha256_of(&file));
-        let (model, file) = (model?, ModelFile { sha256: sha256?, license, assumed });
         let layers = match &args.layers {
             Some(layers) => Some(layers.clone()),
-            None => self.section.layers(model.config().num_hidden_states(), &self.config_path)?,
+            None => self.section.layers(model.model.config().num_hidden_states(), &self.config_path)?,
         };
         let layers = layers.unwrap_or_else(|| LayerSelection::Some([6].into()));
-        let mut embedder = Embedder::new(model, &layers, self.pool, args.normalize.into())?;
-        if let Some(head) = args.project {
-            embedder = embedder.project(head.into())?;
-        }
-        let (name, dtype, device) = (self.section.name.to_string(), args.dtype, self.kind);
-        Ok((Encoder { name, embedder, file, dtype, device }, notes))
+        let encoder = model.encoder(self.section.name, |model| {
+            let embedder = Embedder::new(model, &layers, self.pool, args.normalize.into())?;
+            match args.project {
+                Some(head) => embedder.project(head.into()),
+                None => Ok(embedder),
+            }
+        })?;
+        Ok((encoder, notes))
     }
 }

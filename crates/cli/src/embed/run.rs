@@ -1,29 +1,26 @@
 //! The run of the command: options to libraries, from the checks to the exit status.
 
 use std::collections::HashSet;
-use std::io::IsTerminal;
-use std::num::NonZero;
 use std::path::Path;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use anyhow::anyhow;
+use mert_cli::embedding::interrupt::while_writing;
+use mert_cli::embedding::{EmbedFiles, report_left_out};
 use mert_cli::terminal::{Exit, say};
 use mert_embed::failures::{self, Failure};
 use mert_embed::inputs::{self, Input};
 use mert_embed::{
-    EmbedError, Encoders, Event, InputOptions, Journal, Summary, Update, files_in_folder, other_files, provenance,
-    run as embed, write_output, write_output_folder,
+    EmbedError, Encoders, InputOptions, Journal, Summary, Update, files_in_folder, other_files, provenance,
+    write_output, write_output_folder,
 };
 use mert_table::{Provenance, printable_path};
 
 use crate::args::Args;
 use crate::checks::{check_stdin, check_writable, refuse_duplicates, refuse_overwriting, written_files};
 use crate::dry_run;
-use crate::interrupt::{STOP, while_embedding, while_writing};
 use crate::model::chosen_encoders;
-use crate::progress::Progress;
-use crate::summary::{Notes, audio_inputs, file_line, missing, report_left_out, update_text, vectors};
+use crate::summary::{Notes, audio_inputs, missing, update_text, vectors};
 
 /// Runs the command and returns its exit status.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
@@ -122,42 +119,13 @@ impl Run<'_> {
         let kept: HashSet<&Input> =
             update.iter().flat_map(|update| update.unchanged.iter().chain(&update.missing)).collect();
         let pending: Vec<Input> = inputs.iter().filter(|input| !kept.contains(input)).cloned().collect();
-        let (summary, mut failures) = self.embed(&pending, &mut journal)?;
+        let Run { encoders, options, .. } = *self;
+        let files = EmbedFiles { encoders, options, jobs: args.jobs, strict: args.strict, quiet: args.quiet };
+        let (summary, mut failures) = files.run(&pending, &mut journal)?;
         failures.extend(update.iter().flat_map(missing));
         let result = self.finish(inputs, update, journal, summary, &failures);
         write_report(args, &failures)?;
         result
-    }
-
-    /// Embeds `inputs` into the journal.
-    fn embed(&self, inputs: &[Input], journal: &mut Journal) -> Result<(Summary, Vec<Failure>), EmbedError> {
-        let Run { args, encoders, options, .. } = self;
-        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
-        let jobs = args.jobs.map_or(processors.min(4), usize::from);
-        let jobs = NonZero::new(jobs).unwrap_or(NonZero::<usize>::MIN);
-        let resumed = inputs.iter().filter(|input| journal.has(input)).count();
-        let mut progress = Progress::new(inputs.len(), resumed, args.quiet || !std::io::stderr().is_terminal());
-        let mut failures = Vec::new();
-        let on_event = |event: Event<'_>| match event {
-            Event::Window { seconds } => progress.window(seconds),
-            Event::Done { input, notes } => {
-                progress.file();
-                if !args.quiet {
-                    notes.iter().for_each(|note| progress.say(&file_line(input, note)));
-                }
-            }
-            Event::Failed { input, error } => {
-                progress.file();
-                progress.say(&file_line(input, &error));
-                failures.push(Failure::new(input, &error));
-                if args.strict {
-                    STOP.store(true, Ordering::Relaxed);
-                }
-            }
-        };
-        let summary = while_embedding(|| embed(inputs, encoders, options, jobs, journal, &STOP, on_event));
-        progress.finish();
-        Ok((summary?, failures))
     }
 
     /// Writes the output, unless the run was stopped, and prints a summary.

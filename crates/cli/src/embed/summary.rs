@@ -1,9 +1,7 @@
 //! The messages of a run on standard error: notes, what an update changes, and the result.
 
-use mert_arch::printable_line;
-use mert_cli::terminal::{Exit, say};
-use mert_embed::failures::{Failure, count_by_reason};
-use mert_embed::inputs::Input;
+use mert_cli::terminal::say;
+use mert_embed::failures::Failure;
 use mert_embed::{EmbedError, Update};
 use mert_table::{Alignment, OtherEncoder, Provenance, printable_path};
 
@@ -18,11 +16,6 @@ impl Notes {
             say(text);
         }
     }
-}
-
-/// The message `text` about `input`, on one line whatever the file's name and the text hold.
-pub(super) fn file_line(input: &Input, text: impl std::fmt::Display) -> String {
-    printable_line(&format!("{}: {text}", input.path.display()))
 }
 
 /// The text of what an update of `output` changes.
@@ -45,15 +38,6 @@ pub(super) fn update_text(output: &std::path::Path, update: &Update) -> String {
 /// The failures of files that no longer exist and whose rows are kept.
 pub(super) fn missing(update: &Update) -> Vec<Failure> {
     update.missing.iter().map(|input| Failure::new(input, &EmbedError::Missing)).collect()
-}
-
-/// Prints how many of `files` files were left out and why, and returns the exit status.
-pub(super) fn report_left_out(failures: &[Failure], files: usize) -> Exit {
-    if failures.is_empty() {
-        return Exit::Success;
-    }
-    say(&format!("{} of {files} files were left out: {}", failures.len(), count_by_reason(failures)));
-    Exit::Failure
 }
 
 /// The audio input and the frames of each encoder, a line for each, and how their rows are joined.

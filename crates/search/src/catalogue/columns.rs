@@ -86,6 +86,11 @@ impl Texts {
         texts
     }
 
+    /// Texts by their codes: those of track `i` are the codes from `starts[i]` to `starts[i + 1]`.
+    pub(super) fn from_codes(names: Vec<String>, codes: Vec<u32>, starts: Vec<u32>) -> Self {
+        Texts { names, codes, starts }
+    }
+
     /// The different texts, in the order of their first track.
     pub fn names(&self) -> &[String] {
         &self.names

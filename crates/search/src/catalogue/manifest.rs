@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use mert_fs::replace_file;
-use mert_table::Provenance;
+use mert_table::{Provenance, escape, unescape};
 use serde::{Deserialize, Serialize};
 
+use super::part::{ROWS, TRACKS};
 use crate::{Result, SearchError};
 
 /// The name of the manifest in the folder of a catalogue.
@@ -34,9 +35,10 @@ pub struct Manifest {
     pub parts: Vec<PartEntry>,
     /// The file with the statistics of the vectors, relative to the catalogue.
     pub statistics: FileEntry,
-    /// Tables of metadata that were joined by path, in order: a later one overrides the columns of an earlier one.
-    #[serde(default)]
-    pub metadata: Vec<FileEntry>,
+    /// The places of the models, one for each encoder in the order of its vectors: absolute paths, escaped by
+    /// [`mert_table::escape`], or names on the hub. Empty if the rows come from a table.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    models: Vec<String>,
 }
 
 /// A part: a folder of `parts/` that never changes once it is in the manifest.
@@ -48,7 +50,7 @@ pub struct PartEntry {
     pub tracks: usize,
     /// The number of segments.
     pub segments: usize,
-    /// The files that are the truth, `rows.parquet` and `tracks.parquet`, by name.
+    /// The files that are the truth, `rows.parquet` and the table of tracks, by name.
     pub files: BTreeMap<String, FileDigest>,
     /// The tracks of this part that have been removed or replaced: numbers in the part, ascending.
     #[serde(default)]
@@ -86,6 +88,13 @@ impl FileDigest {
     }
 }
 
+impl PartEntry {
+    /// The name of the table of tracks: the file that is not `rows.parquet`.
+    pub fn tracks_table(&self) -> &str {
+        self.files.keys().map(String::as_str).find(|&name| name != ROWS).unwrap_or(TRACKS)
+    }
+}
+
 impl Manifest {
     /// A catalogue without parts.
     pub fn new(settings: Provenance, statistics: FileEntry) -> Self {
@@ -96,8 +105,24 @@ impl Manifest {
             settings,
             parts: Vec::new(),
             statistics,
-            metadata: Vec::new(),
+            models: Vec::new(),
         }
+    }
+
+    /// The manifest of the next change, so far without that change.
+    pub(super) fn next(&self) -> Self {
+        Manifest { generation: self.generation + 1, ..self.clone() }
+    }
+
+    /// The places of the models, one for each encoder in the order of its vectors: paths, or names on the hub. Empty if the
+    /// catalogue does not know them.
+    pub fn models(&self) -> Vec<PathBuf> {
+        self.models.iter().map(|model| unescape(model)).collect()
+    }
+
+    /// Remembers the places of the models.
+    pub(super) fn set_models(&mut self, models: &[PathBuf]) {
+        self.models = models.iter().map(|model| escape(model)).collect();
     }
 
     /// Reads the manifest of the catalogue in `folder`.

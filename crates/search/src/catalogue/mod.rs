@@ -2,35 +2,46 @@
 //!
 //! ```text
 //! catalogue.json               what belongs to it, replaced as a whole with each change: `manifest.rs`
-//! parts/000001/rows.parquet    segments, as mert-embed writes them: `part.rs`
-//! parts/000001/tracks.parquet  tracks and their tags: `tracks.rs`
-//! parts/000001/index/          a cache of the vectors, mapped by searches
+//! parts/000001/rows.parquet    segments, as mert-embed writes them: `part.rs`, `rows.rs`, `ingest.rs`
+//! parts/000001/tracks.parquet  tracks, their tags, and what was joined by path: `tracks.rs`
+//! parts/000001/index/          a cache of both, mapped by searches: `index/`
 //! statistics-000001.safetensors means and principal components: `statistics.rs`
-//! metadata/                    tables that were joined by path
-//! lock                         locked by the process that changes the catalogue: `writer.rs`
+//! staging/                     the journal of files that are being embedded
+//! lock                         locked by the process that changes the catalogue: `writer/`
 //! ```
 
 mod columns;
+mod index;
+mod ingest;
+mod join;
 mod manifest;
+mod merge;
 mod part;
+mod rows;
 mod statistics;
+pub mod tags;
 mod tracks;
+mod verify;
 mod writer;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use fixedbitset::FixedBitSet;
-use mert_table::{Provenance, escape, unescape};
+use mert_table::{FileVersion, Provenance, escape, unescape};
 
 pub use self::columns::{Column, ColumnKind, Texts};
+use self::index::JOINED;
+pub use self::ingest::{NewTrack, RefusedFile};
+pub use self::join::Joined;
 pub use self::manifest::{FileDigest, FileEntry, Manifest, PartEntry};
 use self::part::Part;
 pub use self::statistics::Statistics;
 pub use self::tracks::{TrackRecord, Value};
-pub use self::writer::{NewTrack, Writer};
+pub use self::verify::{Verification, verify};
+pub use self::writer::{Added, Writer};
 use crate::vectors::{Level, MAX_COMPONENTS, NormsCache, Vectors, mean, principal_components};
 use crate::{Result, SearchError};
 
@@ -59,22 +70,26 @@ impl Group {
 
 /// A catalogue as it was when it was opened. Tracks and segments are numbered through all parts, those that have been
 /// removed included; [`Catalogue::live`] has the others.
+///
+/// Nothing is read at once that grows with the number of tracks, but the bitmap of those that are live: tables and vectors
+/// are mapped, columns are made when they are first used.
 #[derive(Debug)]
 pub struct Catalogue {
     folder: PathBuf,
     manifest: Manifest,
     groups: Vec<Group>,
-    tracks: Vec<TrackRecord>,
-    /// The first segment of each track, and the number of all.
-    starts: Vec<usize>,
-    /// Start and end of each segment in seconds.
-    times: Vec<(f64, f64)>,
+    parts: Vec<Part>,
+    /// The first track of each part, and the number of all.
+    tracks: Vec<usize>,
+    /// The first segment of each part, and the number of all.
+    segments: Vec<usize>,
     live: FixedBitSet,
     /// For each group the vectors of tracks and of segments.
     vectors: Vec<[Vectors; 2]>,
     statistics: Statistics,
-    columns: BTreeMap<String, Arc<Column>>,
-    files: HashMap<String, usize>,
+    column_names: BTreeSet<String>,
+    columns: Mutex<BTreeMap<String, Arc<Column>>>,
+    notes: Vec<String>,
     norms: NormsCache,
 }
 
@@ -111,57 +126,90 @@ impl Catalogue {
     /// Opens the catalogue in `folder` as it is now.
     ///
     /// # Errors
-    /// [`SearchError::NoCatalogue`], [`SearchError::Io`], [`SearchError::Damaged`], [`SearchError::Table`].
+    /// [`SearchError::NoCatalogue`], [`SearchError::Io`], [`SearchError::Damaged`], [`SearchError::Table`], and
+    /// [`SearchError::Cache`] where a cache must be written again and cannot be.
     pub fn open(folder: &Path) -> Result<Self> {
-        let manifest = Manifest::read(folder)?;
-        let dims: Vec<usize> = Group::of(&manifest.settings).iter().map(|group| group.dim).collect();
-        let statistics = Statistics::read(&folder.join(&manifest.statistics.path), &dims)?;
-        Catalogue::with_manifest(folder, manifest, statistics)
+        /// The number of changes, each just before the files of the last state are opened, after which this gives up.
+        const ATTEMPTS: usize = 20;
+        let mut attempt = 1;
+        loop {
+            let manifest = Manifest::read(folder)?;
+            let generation = manifest.generation;
+            match Catalogue::with_manifest(folder, manifest, None) {
+                // A compaction removes the files of the state before it.
+                Err(error) if attempt < ATTEMPTS && Manifest::read(folder)?.generation != generation => {
+                    let _ = error;
+                    attempt += 1;
+                }
+                catalogue => return catalogue,
+            }
+        }
     }
 
-    fn with_manifest(folder: &Path, manifest: Manifest, statistics: Statistics) -> Result<Self> {
+    /// Opens the state that `manifest` describes; statistics are read unless they are given.
+    fn with_manifest(folder: &Path, manifest: Manifest, statistics: Option<Statistics>) -> Result<Self> {
         let groups = Group::of(&manifest.settings);
+        let dims: Vec<usize> = groups.iter().map(|group| group.dim).collect();
+        let statistics = match statistics {
+            Some(statistics) => statistics,
+            None => Statistics::read(&folder.join(&manifest.statistics.path), &dims)?,
+        };
+        let mut notes = Vec::new();
         let mut parts = Vec::with_capacity(manifest.parts.len());
+        let (mut tracks, mut segments) = (vec![0], vec![0]);
+        let mut live = FixedBitSet::new();
+        let mut column_names = BTreeSet::new();
         for entry in &manifest.parts {
-            parts.push(Part::open(&folder.join("parts").join(&entry.name), entry, &groups)?);
+            let part = Part::open(&part::folder_of(folder, entry), entry, &groups, &mut notes)?;
+            let (first, count) = (live.len(), entry.tracks);
+            live.grow(first + count);
+            live.insert_range(first..);
+            entry.removed.iter().filter(|&&index| index < count).for_each(|&index| live.remove(first + index));
+            tracks.push(first + count);
+            segments.push(segments.last().copied().unwrap_or(0) + entry.segments);
+            column_names.extend(part.tracks.columns().map(|name| match name.strip_prefix(JOINED) {
+                Some(name) => name.to_string(),
+                None => name,
+            }));
+            parts.push(part);
         }
         let vectors = groups.iter().enumerate().map(|(index, group)| {
             [0, 1].map(|level| {
                 Vectors::new(parts.iter().map(|part| part.matrices[index][level].clone()).collect(), group.dim)
             })
         });
-        let vectors = vectors.collect();
-        let mut live = FixedBitSet::new();
-        let (mut tracks, mut times) = (Vec::new(), Vec::new());
-        for (part, entry) in parts.into_iter().zip(&manifest.parts) {
-            let first = tracks.len();
-            tracks.extend(part.tracks);
-            times.extend(part.times);
-            live.grow(tracks.len());
-            live.insert_range(first..);
-            entry.removed.iter().for_each(|&index| live.remove(first + index));
-        }
-        let mut starts = vec![0];
-        starts.extend(tracks.iter().scan(0, |segments, track: &TrackRecord| {
-            *segments += track.segments as usize;
-            Some(*segments)
-        }));
-        let files = live.ones().map(|track| (tracks[track].file.clone(), track)).collect();
-        let columns = columns(&tracks);
         Ok(Catalogue {
             folder: folder.to_path_buf(),
+            vectors: vectors.collect(),
             manifest,
             groups,
+            parts,
             tracks,
-            starts,
-            times,
+            segments,
             live,
-            vectors,
             statistics,
-            columns,
-            files,
+            column_names,
+            columns: Mutex::default(),
+            notes,
             norms: NormsCache::default(),
         })
+    }
+
+    /// Sets what the next state of the catalogue has in addition.
+    fn set_statistics(&mut self, manifest: Manifest, statistics: Statistics) {
+        self.manifest = manifest;
+        self.statistics = statistics;
+    }
+
+    /// Whether a part is in `manifest` as well.
+    fn shares_parts_with(&self, manifest: &Manifest) -> bool {
+        let names: BTreeSet<&String> = manifest.parts.iter().map(|entry| &entry.name).collect();
+        self.manifest.parts.iter().any(|entry| names.contains(&entry.name))
+    }
+
+    /// What was done while the catalogue was opened, such as writing a cache again.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// The folder.
@@ -184,18 +232,22 @@ impl Catalogue {
         &self.groups
     }
 
-    pub(crate) fn dims(&self) -> Vec<usize> {
-        self.groups.iter().map(|group| group.dim).collect()
-    }
-
     /// The number of tracks, removed ones included.
     pub fn tracks(&self) -> usize {
-        self.tracks.len()
+        self.tracks.last().copied().unwrap_or(0)
     }
 
     /// The number of segments, those of removed tracks included.
     pub fn segments(&self) -> usize {
-        self.times.len()
+        self.segments.last().copied().unwrap_or(0)
+    }
+
+    /// The number of segments of tracks that have not been removed.
+    pub fn live_segments(&self) -> usize {
+        let removed = self.parts.iter().zip(&self.manifest.parts).flat_map(|(part, entry)| {
+            entry.removed.iter().filter(|&&index| index < entry.tracks).map(|&index| part.tracks.segments(index).len())
+        });
+        self.segments() - removed.sum::<usize>()
     }
 
     /// The number of rows of a level, those of removed tracks included.
@@ -211,14 +263,49 @@ impl Catalogue {
         &self.live
     }
 
+    /// The part of a track, and its number there.
+    fn place(&self, track: usize) -> (usize, usize) {
+        let part = self.tracks.partition_point(|&start| start <= track).saturating_sub(1);
+        (part, track - self.tracks[part])
+    }
+
     /// A track.
     ///
     /// # Panics
     /// If there is no such track.
     pub fn track(&self, track: usize) -> Track<'_> {
-        let record = &self.tracks[track];
-        let segments = self.starts[track]..self.starts[track + 1];
-        Track { file: &record.file, duration: record.duration, segments }
+        let (part, index) = self.place(track);
+        let (tracks, first) = (&self.parts[part].tracks, self.segments[part]);
+        let segments = tracks.segments(index);
+        let segments = first + segments.start..first + segments.end;
+        Track { file: tracks.file(index), duration: tracks.duration(index), segments }
+    }
+
+    /// Size and time of a track's file when it was embedded, if they are known.
+    ///
+    /// # Panics
+    /// If there is no such track.
+    pub fn version(&self, track: usize) -> Option<FileVersion> {
+        let (part, index) = self.place(track);
+        self.parts[part].tracks.version(index)
+    }
+
+    /// SHA-256 of a track's file when it was embedded, in hexadecimal, if it is known.
+    ///
+    /// # Panics
+    /// If there is no such track.
+    pub fn sha256(&self, track: usize) -> Option<String> {
+        let (part, index) = self.place(track);
+        self.parts[part].tracks.sha256(index)
+    }
+
+    /// What tables that were joined say of a track, by column.
+    ///
+    /// # Panics
+    /// If there is no such track.
+    pub fn joined(&self, track: usize) -> BTreeMap<String, Value> {
+        let (part, index) = self.place(track);
+        merge::joined(&self.parts[part], index)
     }
 
     /// A segment.
@@ -226,14 +313,25 @@ impl Catalogue {
     /// # Panics
     /// If there is no such segment.
     pub fn segment(&self, segment: usize) -> Segment {
-        let track = self.starts.partition_point(|&start| start <= segment) - 1;
-        let (start, end) = self.times[segment];
-        Segment { track, start, end }
+        let part = self.segments.partition_point(|&start| start <= segment).saturating_sub(1);
+        let (found, index) = (&self.parts[part], segment - self.segments[part]);
+        let (start, end) = found.times.of(index);
+        Segment { track: self.tracks[part] + found.tracks.track_of(index), start, end }
     }
 
-    /// The live track of the file at `path`.
+    /// The live track of the file at `path`: of that path as it is, of the absolute one, or of the one that links lead to.
     pub fn find(&self, path: &Path) -> Option<usize> {
-        self.files.get(&escape(path)).copied()
+        let absolute = || std::path::absolute(path).ok().and_then(|path| self.find_file(&escape(&path)));
+        let resolved = || path.canonicalize().ok().and_then(|path| self.find_file(&escape(&path)));
+        self.find_file(&escape(path)).or_else(absolute).or_else(resolved)
+    }
+
+    /// The live track of the file whose escaped path is `file`.
+    pub fn find_file(&self, file: &str) -> Option<usize> {
+        self.parts.iter().zip(&self.tracks).rev().find_map(|(part, first)| {
+            let found = part.tracks.find(file).iter().map(|&index| first + index as usize);
+            found.filter(|&track| self.live.contains(track)).last()
+        })
     }
 
     /// The vectors of a group, by its index in [`Catalogue::groups`].
@@ -256,18 +354,24 @@ impl Catalogue {
 
     /// The names of the columns with metadata, in alphabetical order.
     pub fn column_names(&self) -> impl Iterator<Item = &str> {
-        self.columns.keys().map(String::as_str)
+        self.column_names.iter().map(String::as_str)
     }
 
-    /// A column of metadata.
+    /// A column of metadata. It is made when it is first asked for.
     ///
     /// # Errors
     /// [`SearchError::Query`] if there is none of that name, with the names that there are.
     pub fn column(&self, name: &str) -> Result<Arc<Column>> {
-        self.columns.get(name).cloned().ok_or_else(|| {
+        if !self.column_names.contains(name) {
             let names = self.column_names().collect::<Vec<_>>().join(", ");
-            SearchError::Query(format!("the catalogue has no column `{name}`; it has {names}"))
-        })
+            return Err(SearchError::Query(format!("the catalogue has no column `{name}`; it has {names}")));
+        }
+        let columns = || self.columns.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(column) = columns().get(name) {
+            return Ok(column.clone());
+        }
+        let column = Arc::new(merge::column(&self.parts, &self.manifest.parts, name)?);
+        Ok(columns().entry(name.to_string()).or_insert(column).clone())
     }
 
     fn compute_statistics(&self) -> Statistics {
@@ -281,26 +385,4 @@ impl Catalogue {
         }
         statistics
     }
-}
-
-/// The columns of all tracks.
-fn columns(tracks: &[TrackRecord]) -> BTreeMap<String, Arc<Column>> {
-    let names: std::collections::BTreeSet<&String> = tracks.iter().flat_map(|track| track.metadata.keys()).collect();
-    let column = |name: &String| {
-        let values = || tracks.iter().map(|track| track.metadata.get(name));
-        if values().flatten().all(|value| matches!(value, Value::Number(_))) {
-            let number =
-                |value: Option<&Value>| if let Some(Value::Number(number)) = value { *number } else { f64::NAN };
-            return Column::Number(values().map(number).collect());
-        }
-        let texts: Vec<Vec<String>> = values()
-            .map(|value| match value {
-                Some(Value::Texts(texts)) => texts.clone(),
-                Some(Value::Number(number)) => vec![number.to_string()],
-                None => Vec::new(),
-            })
-            .collect();
-        Column::Text(Texts::new(texts.iter().map(|texts| texts.iter().map(String::as_str))))
-    };
-    names.into_iter().map(|name| (name.clone(), Arc::new(column(name)))).collect()
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use mert_table::FileVersion;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
+use super::index::{JOINED, column_names};
 use crate::{Result, SearchError};
 
 /// A value of a track's metadata.
@@ -37,28 +39,64 @@ pub struct TrackRecord {
     pub duration: f64,
     /// The number of its segments.
     pub segments: u32,
-    /// What else is known, by column.
+    /// What the file's tags say, by column.
     pub metadata: BTreeMap<String, Value>,
+    /// What tables that were joined say, by column. It comes before the tags.
+    pub joined: BTreeMap<String, Value>,
+}
+
+impl TrackRecord {
+    /// The value in a column of `tracks.parquet`, which begins with `joined.` if it is from a joined table.
+    pub(super) fn value(&self, column: &str) -> Option<&Value> {
+        match column.strip_prefix(JOINED) {
+            Some(name) => self.joined.get(name),
+            None => self.metadata.get(column),
+        }
+    }
+}
+
+impl Value {
+    /// The value as texts.
+    pub(super) fn texts(&self) -> Vec<String> {
+        match self {
+            Value::Number(number) => vec![number.to_string()],
+            Value::Texts(texts) => texts.clone(),
+        }
+    }
 }
 
 /// The columns that every table of tracks has; others are metadata.
 const OWN: [&str; 6] = ["file", "file_size", "file_modified", "sha256", "duration", "segments"];
 
-/// Writes `tracks` to a new file at `path`.
+/// Rows that are written at once.
+const BATCH: usize = 1 << 16;
+
+/// Writes `tracks` to a new file at `path`, and syncs it.
 pub(super) fn write(path: &Path, tracks: &[TrackRecord]) -> Result<()> {
     let failed = |error: parquet::errors::ParquetError| SearchError::Io {
         path: path.to_path_buf(),
         source: std::io::Error::other(error),
     };
-    let batch = batch(tracks).map_err(|error| failed(error.into()))?;
+    let columns: Vec<(String, bool)> = column_names(tracks)
+        .into_iter()
+        .map(|name| {
+            let mut values = tracks.iter().filter_map(|track| track.value(&name));
+            let is_number = values.all(|value| matches!(value, Value::Number(_)));
+            (name, is_number)
+        })
+        .collect();
     let file = File::create_new(path).map_err(SearchError::io(path))?;
-    let mut writer = ArrowWriter::try_new(&file, batch.schema(), None).map_err(failed)?;
-    writer.write(&batch).map_err(failed)?;
+    let schema = batch(&[], &columns).map_err(|error| failed(error.into()))?.schema();
+    let mut writer = ArrowWriter::try_new(&file, schema, None).map_err(failed)?;
+    for tracks in tracks.chunks(BATCH) {
+        writer.write(&batch(tracks, &columns).map_err(|error| failed(error.into()))?).map_err(failed)?;
+    }
     writer.close().map_err(failed)?;
     file.sync_all().map_err(SearchError::io(path))
 }
 
-fn batch(tracks: &[TrackRecord]) -> Result<RecordBatch, arrow_schema::ArrowError> {
+/// Tracks as columns; `columns` are those of metadata, and whether they hold numbers.
+fn batch(tracks: &[TrackRecord], columns: &[(String, bool)]) -> Result<RecordBatch, arrow_schema::ArrowError> {
     let (mut file, mut sha256) = (StringBuilder::new(), StringBuilder::new());
     let (mut size, mut modified) = (UInt64Builder::new(), Int64Builder::new());
     let (mut duration, mut segments) = (Float64Builder::new(), UInt32Builder::new());
@@ -78,21 +116,20 @@ fn batch(tracks: &[TrackRecord]) -> Result<RecordBatch, arrow_schema::ArrowError
         Arc::new(duration.finish()),
         Arc::new(segments.finish()),
     ];
-    let mut columns: Vec<(String, ArrayRef)> = OWN.iter().map(ToString::to_string).zip(own).collect();
-    let names: std::collections::BTreeSet<&String> = tracks.iter().flat_map(|track| track.metadata.keys()).collect();
-    for name in names {
-        let values = tracks.iter().map(|track| track.metadata.get(name));
-        columns.push((name.clone(), metadata_array(values)));
-    }
-    RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| {
+    let own = OWN.iter().map(ToString::to_string).zip(own);
+    let metadata = columns.iter().map(|(name, is_number)| {
+        let values = tracks.iter().map(|track| track.value(name));
+        (name.clone(), metadata_array(values, *is_number))
+    });
+    RecordBatch::try_from_iter_with_nullable(own.chain(metadata).map(|(name, array)| {
         let nullable = !["file", "duration", "segments"].contains(&name.as_str());
         (name, array, nullable)
     }))
 }
 
-/// An array of numbers if all known values are numbers, otherwise of lists of texts.
-fn metadata_array<'a>(values: impl Iterator<Item = Option<&'a Value>> + Clone) -> ArrayRef {
-    if values.clone().flatten().all(|value| matches!(value, Value::Number(_))) {
+/// An array of numbers, or of lists of texts.
+fn metadata_array<'a>(values: impl Iterator<Item = Option<&'a Value>>, is_number: bool) -> ArrayRef {
+    if is_number {
         let mut numbers = Float64Builder::new();
         values.for_each(|value| match value {
             Some(Value::Number(number)) => numbers.append_value(*number),
@@ -103,8 +140,7 @@ fn metadata_array<'a>(values: impl Iterator<Item = Option<&'a Value>> + Clone) -
     let mut lists = ListBuilder::new(StringBuilder::new());
     for value in values {
         match value {
-            Some(Value::Texts(texts)) => lists.append_value(texts.iter().map(Some)),
-            Some(Value::Number(number)) => lists.append_value([Some(number.to_string())]),
+            Some(value) => lists.append_value(value.texts().iter().map(Some)),
             None => lists.append_null(),
         }
     }
@@ -115,10 +151,12 @@ fn metadata_array<'a>(values: impl Iterator<Item = Option<&'a Value>> + Clone) -
 pub(super) fn read(path: &Path) -> Result<Vec<TrackRecord>> {
     let file = File::open(path).map_err(SearchError::io(path))?;
     let damaged = |reason: String| SearchError::damaged(path, reason);
-    let batches = ParquetRecordBatchReaderBuilder::try_new(file).and_then(|builder| builder.build());
-    let batches = batches.map_err(|error| damaged(error.to_string()))?;
+    // The parquet crate (60.1) panics on some invalid files.
+    let open = || ParquetRecordBatchReaderBuilder::try_new(file).and_then(|builder| builder.build());
+    let caught = || damaged("it is not valid Parquet".into());
+    let mut batches = catch_unwind(open).map_err(|_| caught())?.map_err(|error| damaged(error.to_string()))?;
     let mut tracks = Vec::new();
-    for batch in batches {
+    while let Some(batch) = catch_unwind(AssertUnwindSafe(|| batches.next())).map_err(|_| caught())? {
         let batch = batch.map_err(|error| damaged(error.to_string()))?;
         tracks.extend(records(&batch).ok_or_else(|| damaged(format!("expected the columns {}", OWN.join(", "))))?);
     }
@@ -142,6 +180,7 @@ fn records(batch: &RecordBatch) -> Option<Vec<TrackRecord>> {
             duration: duration.value(row),
             segments: segments.value(row),
             metadata: BTreeMap::new(),
+            joined: BTreeMap::new(),
         });
     }
     for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
@@ -149,9 +188,11 @@ fn records(batch: &RecordBatch) -> Option<Vec<TrackRecord>> {
             continue;
         }
         for (row, track) in tracks.iter_mut().enumerate() {
-            if let Some(value) = value(column, row)? {
-                track.metadata.insert(field.name().clone(), value);
-            }
+            let Some(value) = value(column, row)? else { continue };
+            match field.name().strip_prefix(JOINED) {
+                Some(name) => track.joined.insert(name.to_string(), value),
+                None => track.metadata.insert(field.name().clone(), value),
+            };
         }
     }
     Some(tracks)

@@ -54,6 +54,11 @@ impl Query {
     pub fn vectors(&self) -> &[Vec<f64>] {
         &self.groups
     }
+
+    /// The point of vectors that are scaled already.
+    pub(crate) fn from_vectors(groups: Vec<Vec<f64>>) -> Self {
+        Query { groups }
+    }
 }
 
 impl<'c> Space<'c> {

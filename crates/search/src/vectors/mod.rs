@@ -7,6 +7,7 @@ mod statistics;
 
 use std::sync::Arc;
 
+pub(crate) use matrix::REBUILD;
 pub use matrix::{Matrix, write_matrix};
 pub(crate) use norms::{GroupNorms, NormsCache, PartNorms};
 pub(crate) use rows::Rows;

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use crate::terminal::{progress_bar, say};
 use indicatif::ProgressBar;
-use mert_cli::terminal::{progress_bar, say};
 
 /// A bar over the files, with the speed as a multiple of real time and the time that is left.
-pub(crate) struct Progress {
+pub(super) struct Progress {
     bar: ProgressBar,
     /// Seconds of sound that were embedded.
     seconds: f64,
@@ -14,7 +14,7 @@ pub(crate) struct Progress {
 
 impl Progress {
     /// A bar over `files` files, of which `resumed` are done already.
-    pub(crate) fn new(files: usize, resumed: usize, hidden: bool) -> Self {
+    pub(super) fn new(files: usize, resumed: usize, hidden: bool) -> Self {
         let template = "{bar:30} {pos}/{len} files, {per_sec:.2}, {msg}, {eta} left";
         let bar = progress_bar(Some(files as u64), template, hidden);
         bar.set_position(resumed as u64);
@@ -25,24 +25,24 @@ impl Progress {
     }
 
     /// Counts an embedded window of `seconds` seconds.
-    pub(crate) fn window(&mut self, seconds: f64) {
+    pub(super) fn window(&mut self, seconds: f64) {
         self.seconds += seconds;
         let factor = self.seconds / self.bar.elapsed().as_secs_f64().max(1e-3);
         self.bar.set_message(format!("{factor:.1} x real time"));
     }
 
     /// Counts a file that was embedded or has failed.
-    pub(crate) fn file(&mut self) {
+    pub(super) fn file(&mut self) {
         self.bar.inc(1);
     }
 
     /// Prints a line above the bar.
-    pub(crate) fn say(&self, text: &str) {
+    pub(super) fn say(&self, text: &str) {
         self.bar.suspend(|| say(text));
     }
 
     /// Removes the bar.
-    pub(crate) fn finish(&self) {
+    pub(super) fn finish(&self) {
         self.bar.finish_and_clear();
     }
 }

@@ -4,10 +4,10 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use mert_cli::terminal::{Exit, say};
+use crate::terminal::{Exit, say};
 
 /// Whether the run should end. A signal and `--strict` set it.
-pub(super) static STOP: AtomicBool = AtomicBool::new(false);
+pub static STOP: AtomicBool = AtomicBool::new(false);
 
 /// Whether files are being embedded. The process may then end at any moment, because finished files are in the journal.
 static EMBEDDING: AtomicBool = AtomicBool::new(false);
@@ -19,12 +19,12 @@ static WRITING: AtomicBool = AtomicBool::new(false);
 const GRACE: Duration = Duration::from_secs(2);
 
 /// Runs `embed`, during which a signal keeps the finished files.
-pub(super) fn while_embedding<T>(embed: impl FnOnce() -> T) -> T {
+pub fn while_embedding<T>(embed: impl FnOnce() -> T) -> T {
     during(&EMBEDDING, embed)
 }
 
 /// Runs `write`, during which the first signal waits for its end.
-pub(super) fn while_writing<T>(write: impl FnOnce() -> T) -> T {
+pub fn while_writing<T>(write: impl FnOnce() -> T) -> T {
     during(&WRITING, write)
 }
 
@@ -37,7 +37,7 @@ fn during<T>(flag: &AtomicBool, action: impl FnOnce() -> T) -> T {
 
 /// Handles a signal: ends the run after the current window. A second signal ends the process at once, as does a window
 /// that takes longer than [`GRACE`], or standard input without data.
-pub(super) fn on_signal() {
+pub fn on_signal() {
     let (embedding, writing) = (EMBEDDING.load(Ordering::Relaxed), WRITING.load(Ordering::Relaxed));
     if !(embedding || writing) {
         // A model of the hub may be being converted.

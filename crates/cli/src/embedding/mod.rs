@@ -1,0 +1,12 @@
+//! The parts that `mert-embed` and `mert-search` share: opening a model, embedding many files with a progress bar, signals
+//! during that, and messages about single files.
+
+mod files;
+pub mod interrupt;
+mod messages;
+mod open_model;
+mod progress;
+
+pub use files::EmbedFiles;
+pub use messages::{file_line, report_left_out};
+pub use open_model::OpenModel;

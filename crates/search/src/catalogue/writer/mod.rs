@@ -1,0 +1,153 @@
+//! Changes of a catalogue. One process at a time holds the lock; a change is new files, and then a new manifest.
+
+mod add;
+mod compact;
+mod edit;
+mod leftovers;
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use fixedbitset::FixedBitSet;
+use mert_table::Provenance;
+
+pub use self::add::Added;
+use super::Catalogue;
+use super::manifest::{FileDigest, FileEntry, Manifest};
+use super::statistics::Statistics;
+use crate::{Result, SearchError};
+
+/// The file whose lock the process that changes a catalogue holds.
+const LOCK: &str = "lock";
+
+/// The right to change a catalogue, which one process has at a time.
+#[derive(Debug)]
+pub struct Writer {
+    folder: PathBuf,
+    catalogue: Option<Catalogue>,
+    /// The places of the models that the next change records.
+    models: Option<Vec<PathBuf>>,
+    _lock: File,
+}
+
+impl Writer {
+    /// Opens the catalogue in `folder`, which is created if there is none, for changes. Files that a killed process has left
+    /// are removed.
+    ///
+    /// # Errors
+    /// [`SearchError::Locked`] if another process changes it, and those of reading it.
+    pub fn open(folder: &Path) -> Result<Self> {
+        fs::create_dir_all(folder).map_err(SearchError::io(folder))?;
+        let path = folder.join(LOCK);
+        let lock = File::options().create(true).append(true).open(&path).map_err(SearchError::io(&path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(SearchError::Locked { path: folder.to_path_buf() }),
+            Err(TryLockError::Error(source)) => return Err(SearchError::Io { path, source }),
+        }
+        let manifest = match Manifest::read(folder) {
+            Err(SearchError::NoCatalogue { .. }) => None,
+            manifest => Some(manifest?),
+        };
+        leftovers::remove(folder, manifest.as_ref())?;
+        let catalogue = manifest.map(|manifest| Catalogue::with_manifest(folder, manifest, None)).transpose()?;
+        Ok(Writer { folder: folder.to_path_buf(), catalogue, models: None, _lock: lock })
+    }
+
+    /// Opens a catalogue that exists for changes.
+    ///
+    /// # Errors
+    /// [`SearchError::NoCatalogue`], and those of [`Writer::open`].
+    pub fn open_existing(folder: &Path) -> Result<Self> {
+        Manifest::read(folder)?;
+        Writer::open(folder)
+    }
+
+    /// The catalogue as it is now; `None` if it is new.
+    pub fn catalogue(&self) -> Option<&Catalogue> {
+        self.catalogue.as_ref()
+    }
+
+    /// The settings of the rows; `None` if the catalogue is new.
+    pub fn settings(&self) -> Option<&Provenance> {
+        self.catalogue().map(Catalogue::settings)
+    }
+
+    /// The folder of the catalogue.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Remembers the places of the models, one for each encoder: paths, or names on the hub. The next change records them.
+    pub fn remember_models(&mut self, models: &[PathBuf]) {
+        self.models = Some(models.to_vec());
+    }
+
+    /// Records the places of the models that have been remembered, if they are others than before.
+    ///
+    /// # Errors
+    /// [`SearchError::Write`].
+    pub fn record_models(&mut self) -> Result<()> {
+        let Some((manifest, models)) = self.manifest().zip(self.models.as_ref()) else { return Ok(()) };
+        if manifest.models() == *models { Ok(()) } else { self.commit(manifest.next()) }
+    }
+
+    /// Removes tracks by their numbers, and returns how many were there. Their rows stay on the disk until the catalogue is
+    /// compacted.
+    ///
+    /// # Errors
+    /// Those of writing the manifest.
+    pub fn remove(&mut self, tracks: &FixedBitSet) -> Result<usize> {
+        let Some(catalogue) = &self.catalogue else { return Ok(0) };
+        let mut gone = tracks.clone();
+        gone.intersect_with(catalogue.live());
+        let removed = gone.count_ones(..);
+        if removed > 0 {
+            let mut manifest = catalogue.manifest().next();
+            mark_removed(catalogue, &mut manifest, &gone);
+            self.commit(manifest)?;
+        }
+        Ok(removed)
+    }
+
+    fn manifest(&self) -> Option<&Manifest> {
+        self.catalogue().map(Catalogue::manifest)
+    }
+
+    /// Writes statistics if they are due, and then the manifest.
+    fn commit(&mut self, mut manifest: Manifest) -> Result<()> {
+        if let Some(models) = &self.models {
+            manifest.set_models(models);
+        }
+        let none = Some(Statistics::default());
+        let mut catalogue = Catalogue::with_manifest(&self.folder, manifest.clone(), none)?;
+        let before = self.catalogue.as_ref().map_or(0, |catalogue| catalogue.statistics().segments);
+        let is_compacted = self.catalogue.as_ref().is_none_or(|before| !before.shares_parts_with(&manifest));
+        if is_compacted || catalogue.live_segments().abs_diff(before) * 10 > before {
+            let path = format!("statistics-{:06}.safetensors", manifest.generation);
+            let statistics = catalogue.compute_statistics();
+            statistics.write(&self.folder.join(&path))?;
+            manifest.statistics = FileEntry { digest: FileDigest::of(&self.folder.join(&path))?, path };
+            catalogue.set_statistics(manifest.clone(), statistics);
+        } else if let Some(before) = &self.catalogue {
+            catalogue.set_statistics(manifest.clone(), before.statistics().clone());
+        }
+        manifest.write(&self.folder)?;
+        self.catalogue = Some(catalogue);
+        leftovers::remove(&self.folder, Some(&manifest))
+    }
+}
+
+/// Records tracks of `catalogue` as removed, in the manifest of its next state.
+fn mark_removed(catalogue: &Catalogue, manifest: &mut Manifest, tracks: &FixedBitSet) {
+    for track in tracks.ones() {
+        let (part, index) = catalogue.place(track);
+        if let Some(entry) = manifest.parts.get_mut(part) {
+            entry.removed.push(index);
+        }
+    }
+    for entry in &mut manifest.parts {
+        entry.removed.sort_unstable();
+        entry.removed.dedup();
+    }
+}

@@ -1,0 +1,44 @@
+//! `GET /audio/{track}`: the file of a track, with ranges, so that a browser can seek in it.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, Request, State as Shared};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use tower_http::services::ServeFile;
+
+use super::{media_type, path_of, vanished};
+use crate::api::{ApiError, blocking};
+use crate::params::Params;
+use crate::state::State;
+
+pub(super) async fn serve(
+    Shared(state): Shared<Arc<State>>,
+    Path(track): Path<String>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let params = Params::parse(request.uri().query(), &["generation"])?;
+    let found = blocking(&state, move |snapshot| {
+        let (track, path) = path_of(snapshot, &track, &params)?;
+        // A folder would be answered with a redirection.
+        match path.metadata() {
+            Ok(metadata) if metadata.is_file() => Ok((media_type(snapshot.catalogue.track(track).file), path)),
+            Ok(_) => Err(vanished(&path, "it is no longer a file")),
+            Err(error) => Err(vanished(&path, &error.to_string())),
+        }
+    });
+    let (kind, path) = found.await?;
+    let answer = ServeFile::new(&path).try_call(request).await;
+    let response = answer.map_err(|error| vanished(&path, &error.to_string()))?;
+    if response.status() == StatusCode::NOT_FOUND {
+        return Err(vanished(&path, "it cannot be read"));
+    }
+    let mut response = response.map(Body::new).into_response();
+    if response.headers().contains_key(CONTENT_TYPE) {
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    }
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    Ok(response)
+}

@@ -1,0 +1,119 @@
+//! The check of `Host` and `Origin`. A page of another site cannot read answers of this server, unless its name is made
+//! to lead to the loopback address (DNS rebinding): then the browser takes both for one site, and only `Host` still has
+//! the other name.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::header::{HOST, ORIGIN};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use crate::api::ApiError;
+
+/// The names by which the server may be called.
+#[derive(Debug)]
+pub(crate) struct Hosts {
+    names: Vec<String>,
+}
+
+impl Hosts {
+    /// `localhost`, all addresses, and `names`.
+    pub(crate) fn new(names: Vec<String>) -> Self {
+        Hosts { names: names.into_iter().map(|name| name.to_ascii_lowercase()).collect() }
+    }
+
+    /// Whether the server may be called by `authority`, a name or address with or without a port. An address cannot be
+    /// rebound, and the port may be another where it is forwarded.
+    fn allows(&self, authority: &str) -> bool {
+        let host = host_of(authority).to_ascii_lowercase();
+        let address = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(&host);
+        host == "localhost" || address.parse::<IpAddr>().is_ok() || self.names.contains(&host)
+    }
+}
+
+/// The host of an authority, without the port.
+fn host_of(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') && port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    }
+}
+
+/// Refuses requests under names that are not this server's, those that other sites' pages make, and changes that come
+/// from other origins.
+pub(crate) async fn check(State(hosts): State<Arc<Hosts>>, request: Request, next: Next) -> Response {
+    match refusal(&hosts, request.method(), request.uri(), request.headers()) {
+        Some(reason) => ApiError::new(StatusCode::FORBIDDEN, reason).into_response(),
+        None => next.run(request).await,
+    }
+}
+
+/// The reason to refuse a request.
+fn refusal(hosts: &Hosts, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<String> {
+    let mut authorities = headers.get_all(HOST).iter();
+    let authority = match (authorities.next(), authorities.next()) {
+        (Some(host), None) => host.to_str().unwrap_or_default(),
+        (None, None) => uri.authority().map_or("", |authority| authority.as_str()),
+        (_, Some(_)) => return Some("the request has several Host headers".into()),
+    };
+    if !hosts.allows(authority) {
+        return Some(format!(
+            "this server is not called `{authority}`: use its address, or start it with --allow-host {}",
+            host_of(authority)
+        ));
+    }
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    if header("sec-fetch-site") == Some("cross-site") && header("sec-fetch-mode") != Some("navigate") {
+        return Some("pages of other sites may not use this server".into());
+    }
+    let reads = [Method::GET, Method::HEAD].contains(method);
+    if let (false, Some(origin)) = (reads, headers.get(ORIGIN)) {
+        let origin = origin.to_str().unwrap_or_default();
+        let other = origin.split_once("://").map_or(origin, |(_, authority)| authority);
+        if !other.eq_ignore_ascii_case(authority) {
+            return Some(format!("a page of {origin} may not change anything here"));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refuses(method: Method, headers: &[(&'static str, &str)]) -> bool {
+        let hosts = Hosts::new(vec!["Music.Local".into()]);
+        let mut map = HeaderMap::new();
+        headers.iter().for_each(|(name, value)| {
+            map.append(*name, value.parse().unwrap());
+        });
+        refusal(&hosts, &method, &Uri::from_static("/"), &map).is_some()
+    }
+
+    #[test]
+    fn names_of_other_sites_are_refused_and_addresses_are_not() {
+        for host in ["localhost", "LOCALHOST:8765", "127.0.0.1:1", "[::1]:8765", "192.168.1.5:80", "music.local:8765"] {
+            assert!(!refuses(Method::GET, &[("host", host)]), "{host}");
+        }
+        for host in ["evil.example", "evil.example:8765", "127.0.0.1.evil.example", "localhost.evil.example", "", ":1"]
+        {
+            assert!(refuses(Method::GET, &[("host", host)]), "{host}");
+        }
+        assert!(refuses(Method::GET, &[]));
+        assert!(refuses(Method::GET, &[("host", "localhost"), ("host", "evil.example")]));
+    }
+
+    #[test]
+    fn other_origins_may_not_change_anything_and_their_pages_may_not_use_answers() {
+        let host = ("host", "localhost:8765");
+        assert!(!refuses(Method::POST, &[host, ("origin", "http://localhost:8765")]));
+        assert!(refuses(Method::POST, &[host, ("origin", "http://localhost:9000")]));
+        assert!(refuses(Method::POST, &[host, ("origin", "null")]));
+        assert!(refuses(Method::GET, &[host, ("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "no-cors")]));
+        assert!(!refuses(Method::GET, &[host, ("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")]));
+        assert!(!refuses(Method::GET, &[host, ("sec-fetch-site", "same-origin"), ("sec-fetch-mode", "cors")]));
+    }
+}

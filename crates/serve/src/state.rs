@@ -1,0 +1,77 @@
+//! The state of the server: the catalogue as it is now, reopened when another process has changed it.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::SystemTime;
+
+use mert_search::Catalogue;
+use mert_search::catalogue::Manifest;
+
+use crate::Result;
+use crate::snapshot::Snapshot;
+
+/// Where messages for the person who started the server go.
+type Warn = Box<dyn Fn(&str) + Send + Sync>;
+
+/// The state that all requests share.
+pub(crate) struct State {
+    folder: PathBuf,
+    warn: Warn,
+    current: RwLock<Arc<Snapshot>>,
+    /// The size and time of the manifest that was read last. Its lock is held while the catalogue is reopened.
+    stamp: Mutex<Option<Stamp>>,
+}
+
+/// The size and the time of a file.
+type Stamp = (u64, SystemTime);
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State").field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
+impl State {
+    /// Opens the catalogue in `folder`.
+    pub(crate) fn open(folder: &Path, warn: Warn) -> Result<Self> {
+        // The time is read first: a change in between is found with the next request.
+        let stamp = Mutex::new(stamp(folder));
+        let snapshot = Snapshot::new(Catalogue::open(folder)?, None);
+        Ok(State { folder: folder.to_path_buf(), warn, current: RwLock::new(Arc::new(snapshot)), stamp })
+    }
+
+    /// The catalogue as it is now. One that has been changed and cannot be opened stays as it was, which is said.
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        self.reopen_if_changed();
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn reopen_if_changed(&self) {
+        let now = stamp(&self.folder);
+        // While another thread reopens the catalogue, requests are answered from the old one.
+        let Ok(mut stamp) = self.stamp.try_lock() else { return };
+        if *stamp == now {
+            return;
+        }
+        *stamp = now;
+        let current = Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner));
+        let reopened = Manifest::read(&self.folder).and_then(|manifest| {
+            let is_new = manifest.generation != current.generation();
+            if is_new { Catalogue::open(&self.folder).map(Some) } else { Ok(None) }
+        });
+        match reopened {
+            Ok(Some(catalogue)) => {
+                let snapshot = Arc::new(Snapshot::new(catalogue, Some(&current)));
+                *self.current.write().unwrap_or_else(PoisonError::into_inner) = snapshot;
+            }
+            Ok(None) => {}
+            Err(error) => (self.warn)(&format!("the catalogue has changed and stays as it was: {error}")),
+        }
+    }
+}
+
+fn stamp(folder: &Path) -> Option<Stamp> {
+    let metadata = folder.join("catalogue.json").metadata().ok()?;
+    Some((metadata.len(), metadata.modified().ok()?))
+}
