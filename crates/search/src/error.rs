@@ -87,6 +87,8 @@ pub enum SearchError {
         /// The table.
         path: PathBuf,
         /// The line or column, what was expected and what was found.
+        reason: String,
+    },
     /// A file of judgments cannot be learned from.
     #[error("{}: {reason}", printable_path(path))]
     Judgments {
