@@ -61,8 +61,6 @@ enum Command {
     Evaluate(evaluate::EvaluateArgs),
     /// Group tracks that sound alike
     Cluster(cluster::ClusterArgs),
-    /// Place every track on a map, by what sounds alike
-    Map(map::MapArgs),
     /// Learn from judgments what sounds alike
     Learn(Box<learn::LearnArgs>),
     /// Measure how well a tag or a number is predicted from each hidden state
@@ -78,9 +76,6 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    // Without a handler an interrupted addition ends at once, and its journal keeps all files that were finished.
-    let _ = ctrlc::set_handler(mert_cli::embedding::interrupt::on_signal);
-    let result = match &Args::parse().command {
     let command = Args::parse().command;
     // The server ends by a signal of its own accord.
     if !matches!(command, Command::Serve(_)) {
@@ -98,7 +93,6 @@ fn main() -> ExitCode {
         Command::Map(args) => map::run(args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Cluster(args) => cluster::run(args),
-        Command::Map(args) => map::run(args),
         Command::Learn(args) => learn::run(args),
         Command::Probe(args) => probe::run(args),
         Command::Serve(args) => serve::run(args),
