@@ -42,7 +42,7 @@ pub use self::statistics::Statistics;
 pub use self::tracks::{TrackRecord, Value};
 pub use self::verify::{Verification, verify};
 pub use self::writer::{Added, Writer};
-use crate::vectors::{Level, MAX_COMPONENTS, NormsCache, Vectors, mean, principal_components};
+use crate::vectors::{DerivedCache, Level, MAX_COMPONENTS, Vectors, mean, principal_components};
 use crate::{Result, SearchError};
 
 /// A group of vectors: one hidden state of one encoder.
@@ -90,7 +90,7 @@ pub struct Catalogue {
     column_names: BTreeSet<String>,
     columns: Mutex<BTreeMap<String, Arc<Column>>>,
     notes: Vec<String>,
-    norms: NormsCache,
+    derived: DerivedCache,
 }
 
 /// A track of a catalogue.
@@ -191,7 +191,7 @@ impl Catalogue {
             column_names,
             columns: Mutex::default(),
             notes,
-            norms: NormsCache::default(),
+            derived: DerivedCache::default(),
         })
     }
 
@@ -344,9 +344,9 @@ impl Catalogue {
         &self.vectors[group][level as usize]
     }
 
-    /// The lengths of rows that searches have used.
-    pub(crate) fn norms(&self) -> &NormsCache {
-        &self.norms
+    /// Values derived from rows that searches have used.
+    pub(crate) fn derived(&self) -> &DerivedCache {
+        &self.derived
     }
 
     /// Statistics of the vectors.
