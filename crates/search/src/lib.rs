@@ -10,8 +10,6 @@ pub mod analysis;
 pub mod catalogue;
 pub mod cluster;
 mod error;
-pub mod explain;
-pub mod filter;
 pub mod evaluate;
 pub mod explain;
 pub mod filter;

@@ -53,8 +53,6 @@ enum Command {
     Path(path::PathArgs),
     /// Write what sounds alike as a playlist
     Playlist(Box<playlist::PlaylistArgs>),
-    /// Place every track on a map, by what sounds alike
-    Map(map::MapArgs),
     /// Serve a page to search and listen on, and a JSON API
     Serve(serve::ServeArgs),
     /// Describe a catalogue
@@ -66,9 +64,6 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    // Without a handler an interrupted addition ends at once, and its journal keeps all files that were finished.
-    let _ = ctrlc::set_handler(mert_cli::embedding::interrupt::on_signal);
-    let result = match &Args::parse().command {
     let command = Args::parse().command;
     // The server ends by a signal of its own accord.
     if !matches!(command, Command::Serve(_)) {
@@ -84,7 +79,6 @@ fn main() -> ExitCode {
         Command::Why(args) => why::run(args),
         Command::Path(args) => path::run(args),
         Command::Playlist(args) => playlist::run(args),
-        Command::Map(args) => map::run(args),
         Command::Serve(args) => serve::run(args),
         Command::Info(args) => info::run(args),
         Command::Verify(args) => verify::run(args),
