@@ -184,7 +184,8 @@ class Reference:
             passed = -1
             while len(chosen) < options.top:
                 def allowed(row: int) -> bool:
-                    for credit, most, gap in ((self.artist, per_artist, artist_gap), (self.album, per_album, album_gap)):
+                    rules = (self.artist, per_artist, artist_gap), (self.album, per_album, album_gap)
+                    for credit, most, gap in rules:
                         if credit[row] is None:
                             continue
                         same = [credit[other] == credit[row] for other in chosen]
