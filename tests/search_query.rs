@@ -2,9 +2,6 @@
 
 #[path = "common/embeddings.rs"]
 mod embeddings;
-#[path = "common/sound.rs"]
-#[allow(dead_code)]
-mod sound;
 
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -54,14 +51,18 @@ impl Music {
 
 /// Three tones and noise, by which files differ.
 fn write_wav(path: &Path, index: usize) {
-    let noise = sound::noise(SECONDS * 24_000 + 31 * index);
-    let sample = |(time, noise): (usize, &f32)| {
+    let mut state = index as u32 + 1;
+    let mut noise = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        f64::from(state >> 8) / f64::from(1u32 << 23) - 1.0
+    };
+    let mut sample = |time: usize| {
         let tone = |k: f64| (k * (100.0 + 37.0 * index as f64) * time as f64 / 24_000.0 * std::f64::consts::TAU).sin();
         let loud = 0.1 + 0.2 * ((time / 24_000 + index) % 3) as f64;
-        let value = loud * (tone(1.0) + 0.5 * tone(1.5 + 0.1 * (index % 7) as f64)) + 0.05 * f64::from(*noise);
+        let value = loud * (tone(1.0) + 0.5 * tone(1.5 + 0.1 * (index % 7) as f64)) + 0.05 * noise();
         (20_000.0 * value.clamp(-1.0, 1.0)) as i16
     };
-    let data: Vec<u8> = noise.iter().enumerate().flat_map(|pair| sample(pair).to_le_bytes()).collect();
+    let data: Vec<u8> = (0..SECONDS * 24_000 + 31 * index).flat_map(|time| sample(time).to_le_bytes()).collect();
     let mut bytes = b"RIFF".to_vec();
     bytes.extend((36 + data.len() as u32).to_le_bytes());
     bytes.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");

@@ -149,3 +149,34 @@ fn unknown_facts_are_empty() {
     explain(&space, &calibration, &seeds, Level::Tracks, 8, &options).unwrap_err();
     explain(&space, &calibration, &seeds, Level::Tracks, 400, &ExplainOptions::default()).unwrap_err();
 }
+
+#[test]
+fn figures_of_probes_stand_beside_hidden_states_while_they_are_current() {
+    let folder = tempfile::tempdir().unwrap();
+    let catalogue = testing::catalogue(folder.path(), 40);
+    let space = Space::new(&catalogue, Geometry::of(&catalogue)).unwrap();
+    let calibration = Calibration::new(&space, SearchLevel::Tracks, 0);
+    let probes = || {
+        let seeds = [(Seed::Track(7), 1.0)];
+        let reasons = explain(&space, &calibration, &seeds, Level::Tracks, 8, &ExplainOptions::default()).unwrap();
+        reasons.terms.into_iter().map(|term| term.probes).collect::<Vec<_>>()
+    };
+    let kept = catalogue.folder().join("cache/probes");
+    std::fs::create_dir_all(&kept).unwrap();
+    std::fs::write(kept.join("damaged.json"), "{").unwrap();
+    assert_eq!(probes(), [Vec::new(), Vec::new()]);
+    let generation = catalogue.manifest().generation;
+    for (generation, shown) in [(generation + 1, 0), (generation, 1)] {
+        let figure =
+            serde_json::json!({ "name": "balanced_accuracy", "value": 0.61, "low": 0.5, "high": 0.7, "chance": 0.5 });
+        let row = |name: &str, is_predictable: bool| serde_json::json!({ "name": name, "figures": [figure], "is_predictable": is_predictable });
+        let file = serde_json::json!({
+            "tag": "genre", "generation": generation, "tracks": 40, "artists": 5,
+            "rows": [row("1", false), row("2", true), row("all", true)],
+        });
+        std::fs::write(kept.join("genre.json"), file.to_string()).unwrap();
+        let found = probes();
+        assert_eq!((found[0].len(), found[1].len()), (0, shown));
+        assert!(found[1].iter().all(|probe| probe.tag == "genre" && probe.value == 0.61));
+    }
+}
