@@ -381,8 +381,11 @@ fn no_query_ends_the_server() {
         "/rest/getSimilarSongs2",
     ];
     for _ in 0..400 {
-        let query: Vec<String> =
-            (0..below(5)).collect::<Vec<_>>().into_iter().map(|_| format!("{}={}", names[below(names.len())], values[below(values.len())])).collect();
+        let query: Vec<String> = (0..below(5))
+            .collect::<Vec<_>>()
+            .into_iter()
+            .map(|_| format!("{}={}", names[below(names.len())], values[below(values.len())]))
+            .collect();
         let target = format!("{}?{}", paths[below(paths.len())], query.join("&"));
         let answer = server.get(&target);
         assert!((200..500).contains(&answer.status), "{target}: {} {}", answer.status, answer.text());
