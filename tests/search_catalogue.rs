@@ -1,1 +1,635 @@
-//! End to end: changes of a catalogue through `mert-search`: additions, removals, damage, killed processes.
+//! End to end: changes of a catalogue through `mert-search`: additions, removals, joins, damage, killed processes.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use mert_search::catalogue::{ColumnKind, verify};
+use mert_search::{Catalogue, Level};
+use mert_table::{FileVersion, MemoryRows, Position, Provenance, SourceFile, write};
+use mert_testkit::runner::{self, Run, binary};
+use tempfile::TempDir;
+
+#[path = "common/embeddings.rs"]
+mod embeddings;
+
+use embeddings::{model, track};
+
+/// Runs `mert-search`.
+fn search(args: &[&dyn AsRef<OsStr>]) -> Run {
+    runner::run("mert-search", args.iter().map(|arg| arg.as_ref()))
+}
+
+/// Runs `mert-search`, which must succeed.
+fn search_ok(args: &[&dyn AsRef<OsStr>]) -> Run {
+    let run = search(args);
+    assert_eq!(run.code, 0, "{run:?}");
+    run
+}
+
+/// A generator of numbers that every run repeats: Knuth's MMIX.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self, below: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (self.0 >> 33) as usize % below
+    }
+
+    fn value(&mut self) -> f32 {
+        self.next(2000) as f32 / 1000.0 - 0.9995
+    }
+}
+
+const DIM: usize = 32;
+
+fn settings() -> Provenance {
+    let json = serde_json::json!({
+        "generator": "mert-embed 0.1.0", "model_sha256": "ab".repeat(32), "license": null, "hidden_states": [1, 6],
+        "pool": "mean", "normalize": "none", "window": "sliding:10s/10s", "tail": "align", "damaged": "refuse",
+        "sample_rate": 24000, "do_normalize": true, "dim": DIM, "frame_hop": 320, "frame_length": 400,
+        "arithmetic": "f32 on cpu",
+    });
+    serde_json::from_value(json).unwrap()
+}
+
+/// A table of `tracks`, three windows each; `change` may spoil the values of a window.
+fn table(path: &Path, tracks: std::ops::Range<usize>, mut change: impl FnMut(usize, u32, &mut Vec<f32>)) {
+    let mut rows = MemoryRows::default();
+    for (file, track) in tracks.enumerate() {
+        let mut random = Random(track as u64);
+        let version = FileVersion { size: 1000 + track as u64, modified: 7 };
+        rows.files.push(SourceFile::new(format!("/music/{track}.flac").as_ref(), Some(version)));
+        for window in 0..3 {
+            let mut values: Vec<f32> = (0..2 * DIM).map(|_| random.value()).collect();
+            change(track, window, &mut values);
+            let start = 10.0 * f64::from(window);
+            rows.push(Position { file, window, frame: None, start, end: start + 10.0 }, &values);
+        }
+    }
+    write(path, &settings(), &mut rows).unwrap();
+}
+
+fn plain(_: usize, _: u32, _: &mut Vec<f32>) {}
+
+/// All that a catalogue says of its live tracks: by file the times and the bits of all vectors, and the columns.
+fn content(folder: &Path) -> BTreeMap<String, String> {
+    let catalogue = Catalogue::open(folder).unwrap_or_else(|error| panic!("{error}"));
+    content_of(&catalogue)
+}
+
+fn content_of(catalogue: &Catalogue) -> BTreeMap<String, String> {
+    let mut content = BTreeMap::new();
+    for index in catalogue.live().ones() {
+        let track = catalogue.track(index);
+        let mut text = format!("{} s;", track.duration);
+        for group in 0..catalogue.groups().len() {
+            let mut bits = |row: &[f32]| row.iter().for_each(|value| text += &format!("{:08x}", value.to_bits()));
+            bits(catalogue.vectors(Level::Tracks, group).row(index));
+            track.segments.clone().for_each(|segment| bits(catalogue.vectors(Level::Segments, group).row(segment)));
+        }
+        for segment in track.segments.clone() {
+            let found = catalogue.segment(segment);
+            assert_eq!(found.track, index);
+            text += &format!(";{}-{}", found.start, found.end);
+        }
+        for name in catalogue.column_names() {
+            let column = catalogue.column(name).unwrap();
+            let texts: Vec<&str> = column.texts(index).collect();
+            text += &format!(";{name}={:?}{texts:?}", column.number(index));
+        }
+        assert_eq!(catalogue.find(&track.path()), Some(index));
+        assert!(content.insert(track.file.to_string(), text).is_none(), "{} twice", track.file);
+    }
+    content
+}
+
+fn assert_whole(folder: &Path) {
+    let found = verify(folder, false, |_, _| ()).unwrap();
+    assert!(found.faults.is_empty(), "{:?}", found.faults);
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_folder(&entry.path(), &target)
+        } else {
+            fs::copy(entry.path(), target).map(drop).unwrap()
+        }
+    }
+}
+
+/// Flips a bit in the middle of a file.
+fn flip(path: &Path, share: f64) {
+    let mut bytes = fs::read(path).unwrap();
+    let at = (bytes.len() as f64 * share) as usize;
+    bytes[at] ^= 0x10;
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn files_are_embedded_once_moved_and_embedded_again() {
+    let folder = TempDir::new().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let (model, catalogue, music) = (model(&folder), at("catalogue"), at("music"));
+    fs::create_dir(&music).unwrap();
+    for name in ["f32-24k-mono.wav", "16-24k-stereo.flac", "tagged-44k1-mono.mp3"] {
+        fs::copy(track(name), music.join(name)).unwrap();
+    }
+    let strange = music.join(OsStr::from_bytes(b"caf\xe9.ogg"));
+    fs::copy(track("24k-mono.ogg"), &strange).unwrap();
+    fs::write(music.join("broken.flac"), b"fLaC, but not really").unwrap();
+    let report = at("report.jsonl");
+    let window = ["--window", "sliding:1s/1s"];
+    let run = search(&[&"add", &catalogue, &music, &"--model", &model, &window[0], &window[1], &"--report", &report]);
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(
+        run.stderr.contains("added 4 tracks") && run.stderr.contains("1 of 5 files were left out"),
+        "{}",
+        run.stderr
+    );
+    assert!(fs::read_to_string(&report).unwrap().contains("broken.flac"));
+    assert_whole(&catalogue);
+    let first = content(&catalogue);
+    assert_eq!(first.len(), 4);
+    let opened = Catalogue::open(&catalogue).unwrap();
+    assert_eq!(opened.groups().iter().map(|group| group.name.as_str()).collect::<Vec<_>>(), ["1", "6", "9"]);
+    assert_eq!(opened.track(opened.find(&strange).unwrap()).path(), strange);
+    assert!(opened.column("title").unwrap().text(opened.find(&music.join("tagged-44k1-mono.mp3")).unwrap()).is_some());
+
+    // The vectors are those of mert-embed.
+    let embedded = at("embedded.parquet");
+    let run = runner::run(
+        "mert-embed",
+        [
+            model.as_os_str(),
+            strange.as_os_str(),
+            OsStr::new("-o"),
+            embedded.as_os_str(),
+            OsStr::new("--layers"),
+            OsStr::new("1,6,9"),
+            OsStr::new("--window"),
+            OsStr::new("sliding:1s/1s"),
+        ],
+    );
+    assert_eq!(run.code, 0, "{run:?}");
+    let expected = embeddings::read(&embedded);
+    let found = opened.track(opened.find(&strange).unwrap());
+    let rows: Vec<Vec<f32>> = found
+        .segments
+        .clone()
+        .map(|segment| (0..3).flat_map(|group| opened.vectors(Level::Segments, group).row(segment).to_vec()).collect())
+        .collect();
+    assert_eq!(rows, expected.values);
+    drop(opened);
+
+    // Again: nothing to do, and the settings and the model come from the catalogue.
+    let run = search(&[&"add", &catalogue, &music]);
+    assert!(run.stderr.contains("1 new, 0 changed, 4 unchanged"), "{}", run.stderr);
+    assert_eq!((run.code, content(&catalogue)), (1, first.clone()));
+    fs::remove_file(music.join("broken.flac")).unwrap();
+    let run = search(&[&"add", &catalogue, &music, &"--window", &"sliding:2s/2s"]);
+    assert!(run.code == 0, "nothing is embedded, so that the window does not matter: {run:?}");
+    fs::copy(track("s16-16k-stereo.wav"), music.join("new.wav")).unwrap();
+    let run = search(&[&"add", &catalogue, &music, &"--window", &"sliding:2s/2s"]);
+    assert!(run.code == 2 && run.stderr.contains("--window: sliding:2s/2s given, sliding:1s/1s in the catalogue"));
+
+    // One by one gives the vectors of all at once.
+    let single = at("single");
+    for file in first.keys().rev() {
+        search_ok(&[&"add", &single, &mert_table::unescape(file), &"--model", &model, &window[0], &window[1]]);
+        assert_whole(&single);
+    }
+    assert_eq!(content(&single), first);
+
+    // Moved: the rows stay. Touched: nothing happens. Changed: embedded again.
+    search_ok(&[&"add", &catalogue, &music]);
+    fs::create_dir(music.join("sub")).unwrap();
+    let moved = music.join("sub/moved.flac");
+    fs::rename(music.join("16-24k-stereo.flac"), &moved).unwrap();
+    let before = fs::metadata(catalogue.join("parts/000001/rows.parquet")).unwrap().modified().unwrap();
+    let run = search_ok(&[&"update", &catalogue, &music]);
+    assert!(run.stderr.contains("1 moved, whose rows stay"), "{}", run.stderr);
+    assert_eq!(fs::metadata(catalogue.join("parts/000001/rows.parquet")).unwrap().modified().unwrap(), before);
+    let after = content(&catalogue);
+    let old = first.get(&mert_table::escape(&music.join("16-24k-stereo.flac")));
+    assert_eq!(after.get(&mert_table::escape(&moved)), old);
+    fs::copy(track("s16-16k-stereo.wav"), music.join("f32-24k-mono.wav")).unwrap();
+    fs::remove_file(&strange).unwrap();
+    let run = search(&[&"update", &catalogue]);
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(run.stderr.contains("1 changed") && run.stderr.contains("missing; its rows stay"), "{}", run.stderr);
+    let changed = content(&catalogue);
+    let name = |name: &str| mert_table::escape(&music.join(name));
+    assert_ne!(changed[&name("f32-24k-mono.wav")], after[&name("f32-24k-mono.wav")]);
+    let vectors = |text: &str| text.split(';').nth(1).unwrap().to_string();
+    assert_eq!(vectors(&changed[&name("f32-24k-mono.wav")]), vectors(&changed[&name("new.wav")]));
+    search_ok(&[&"remove", &catalogue, &"--missing"]);
+    search_ok(&[&"remove", &catalogue, &music.join("sub")]);
+    assert_eq!(search(&[&"remove", &catalogue, &music.join("sub")]).code, 2);
+    assert_eq!(content(&catalogue).len(), 3);
+    search_ok(&[&"compact", &catalogue]);
+    assert_eq!(content(&catalogue).len(), 3);
+    assert_eq!(fs::read_dir(catalogue.join("parts")).unwrap().count(), 1);
+    search_ok(&[&"verify", &catalogue, &"--model", &model]);
+    let other = at("other.safetensors");
+    fs::copy(mert_testkit::fixture("mert-tiny/model.safetensors"), &other).unwrap();
+    let run = search(&[&"verify", &catalogue, &"--model", &other]);
+    assert!(run.code == 1 && run.stderr.contains("another model than the catalogue's"), "{run:?}");
+}
+
+#[test]
+fn rows_that_cannot_be_compared_are_refused_by_name() {
+    let folder = TempDir::new().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let (catalogue, spoiled) = (at("catalogue"), at("spoiled.parquet"));
+    table(&spoiled, 0..6, |track, window, values| match (track, window) {
+        (1, 2) => values[DIM + 3] = f32::NAN,
+        (3, 0) => values[..DIM].fill(0.0),
+        (4, 1) => values[0] = f32::INFINITY,
+        _ => {}
+    });
+    let run = search(&[&"add", &catalogue, &spoiled, &"--no-loudness"]);
+    assert_eq!(run.code, 1, "{run:?}");
+    for reason in [
+        "/music/1.flac: left out: window 2: the vector hidden_state_6 has the value NaN",
+        "/music/3.flac: left out: window 0: the vector hidden_state_1 is zero",
+        "/music/4.flac: left out: window 1: the vector hidden_state_1 has the value inf",
+        "added 3 tracks",
+    ] {
+        assert!(run.stderr.contains(reason), "{reason}: {}", run.stderr);
+    }
+    assert_whole(&catalogue);
+    let before = content(&catalogue);
+    assert_eq!(before.keys().collect::<Vec<_>>(), ["/music/0.flac", "/music/2.flac", "/music/5.flac"]);
+
+    // Only bad files, another model, other hidden states, frames: nothing changes.
+    let refused = |name: &str, make: &dyn Fn(&Path), expected: &str| {
+        let path = at(name);
+        make(&path);
+        let run = search(&[&"add", &catalogue, &path]);
+        assert!(run.code == 2 && run.stderr.contains(expected), "{expected}: {run:?}");
+        assert_eq!(content(&catalogue), before);
+    };
+    refused(
+        "zero.parquet",
+        &|path| table(path, 0..1, |_, _, values| values.fill(0.0)),
+        "none of its 1 files can be used",
+    );
+    let with = |key: &str, value: serde_json::Value| {
+        let mut json = serde_json::to_value(settings()).unwrap();
+        json[key] = value;
+        let settings: Provenance = serde_json::from_value(json).unwrap();
+        move |path: &Path| {
+            let mut rows = MemoryRows::default();
+            rows.files.push(SourceFile::new("/music/9.flac".as_ref(), None));
+            let frame = settings.pool.has_frames().then_some(0);
+            let position = Position { file: 0, window: 0, frame, start: 0.0, end: 10.0 };
+            rows.push(position, &vec![1.0; settings.values_per_row()]);
+            write(path, &settings, &mut rows).unwrap();
+        }
+    };
+    let other = format!("model_sha256: \"{}\" in the table, \"{}\" in the catalogue", "cd".repeat(32), "ab".repeat(32));
+    refused("model.parquet", &with("model_sha256", "cd".repeat(32).into()), &other);
+    refused("states.parquet", &with("hidden_states", vec![6, 9].into()), "hidden_states: [6,9] in the table, [1,6] in");
+    refused("frames.parquet", &with("pool", "none".into()), "it has a row for each frame");
+    refused("no.parquet", &|path| fs::write(path, b"PAR1 no table PAR1").unwrap(), "no.parquet");
+    let run = search(&[&"add", &at("nothing"), &at("missing.parquet")]);
+    assert!(run.code == 2 && !at("nothing").exists(), "{run:?}");
+    let run = search(&[&"info", &at("nothing")]);
+    assert!(run.code == 2 && run.stderr.contains("is not a catalogue"), "{run:?}");
+
+    // A track of the same file is replaced, also by a table that is added twice.
+    let good = at("good.parquet");
+    table(&good, 5..8, plain);
+    search_ok(&[&"add", &catalogue, &good]);
+    search_ok(&[&"add", &catalogue, &good]);
+    assert_eq!(content(&catalogue).len(), 5);
+    assert_whole(&catalogue);
+}
+
+#[test]
+fn metadata_is_joined_by_path() {
+    let folder = TempDir::new().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let (catalogue, rows) = (at("catalogue"), at("rows.parquet"));
+    table(&rows, 0..4, plain);
+    search_ok(&[&"add", &catalogue, &rows]);
+    fs::write(
+        at("beets.csv"),
+        "path,bpm,genres,initial_key,energy,note\n/music/0.flac,120,rock; folk,Am,0.5,\n/music/1.flac,0,jazz,,NaN,x\n\
+         /music/7.flac,90,jazz,,,\n",
+    )
+    .unwrap();
+    let run = search_ok(&[&"update", &catalogue, &"--metadata", &at("beets.csv")]);
+    for text in [
+        "2 of 3 rows are of 2 tracks",
+        "no track /music/7.flac; the nearest name is /music/",
+        "initial_key is key",
+        "added: bpm, genre, key, energy, note",
+    ] {
+        assert!(run.stderr.contains(text), "{text}: {}", run.stderr);
+    }
+    let opened = Catalogue::open(&catalogue).unwrap();
+    let [zero, one, two] = ["0", "1", "2"].map(|name| opened.find(format!("/music/{name}.flac").as_ref()).unwrap());
+    let column = |name: &str| opened.column(name).unwrap();
+    assert_eq!(
+        (column("bpm").number(zero), column("bpm").number(one), column("bpm").kind()),
+        (Some(120.0), None, ColumnKind::Number)
+    );
+    assert_eq!(column("genre").texts(zero).collect::<Vec<_>>(), ["rock", "folk"]);
+    assert_eq!((column("energy").number(one), column("genre").is_known(two)), (None, false));
+
+    // A later table overrides what it knows, and only that.
+    fs::write(
+        at("more.jsonl"),
+        "{\"file\": \"/music/0.flac\", \"bpm\": 121}\n{\"file\": \"/music/2.flac\", \"mood\": [\"calm\", \"sad\"]}\n",
+    )
+    .unwrap();
+    let run = search_ok(&[&"update", &catalogue, &"--metadata", &at("more.jsonl")]);
+    assert!(run.stderr.contains("overridden where known: bpm") && run.stderr.contains("added: mood"), "{}", run.stderr);
+    let opened = Catalogue::open(&catalogue).unwrap();
+    assert_eq!(opened.column("bpm").unwrap().number(zero), Some(121.0));
+    assert_eq!(opened.column("genre").unwrap().texts(zero).count(), 2);
+    assert_eq!(opened.column("mood").unwrap().texts(two).collect::<Vec<_>>(), ["calm", "sad"]);
+    let joined = content(&catalogue);
+
+    // Relative paths start from the table's folder; compaction and later additions keep what was joined.
+    fs::create_dir(at("lists")).unwrap();
+    let up = format!("{}music/3.flac", "../".repeat(folder.path().components().count()));
+    fs::write(at("lists/up.tsv"), format!("where\tplays\n{up}\t5\n")).unwrap();
+    search_ok(&[&"update", &catalogue, &"--metadata", &at("lists/up.tsv"), &"--key", &"where"]);
+    let with_plays = content(&catalogue);
+    assert!(
+        with_plays["/music/3.flac"].contains("plays=Some(5.0)"),
+        "{:?}",
+        with_plays["/music/3.flac"].split(';').next_back()
+    );
+    assert_ne!(joined, with_plays);
+    search_ok(&[&"add", &catalogue, &rows]);
+    assert_eq!(content(&catalogue), with_plays);
+    search_ok(&[&"compact", &catalogue]);
+    assert_eq!(content(&catalogue), with_plays);
+    assert_whole(&catalogue);
+
+    let refused = |text: &str, expected: &str| {
+        fs::write(at("bad.csv"), text).unwrap();
+        let run = search(&[&"update", &catalogue, &"--metadata", &at("bad.csv")]);
+        assert!(run.code == 2 && run.stderr.contains(expected), "{expected}: {run:?}");
+    };
+    refused("path,BPM\n/music/0.flac,1\n", "the column BPM differs from the column bpm only in case");
+    refused("path,duration\n/music/0.flac,1\n", "the name of the column duration is reserved");
+    refused("where,x\n/music/0.flac,1\n", "it has no column with paths");
+    refused("path,x\n/music/9.flac,1\n", "none of its 1 rows is of a track; the first is /music/9.flac");
+    refused("path,x\n/music/0.flac,1,2\n", "line");
+}
+
+#[test]
+fn damage_is_named_and_caches_are_written_again() {
+    let folder = TempDir::new().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let (whole, rows) = (at("whole"), at("rows.parquet"));
+    table(&rows, 0..20, plain);
+    search_ok(&[&"add", &whole, &rows]);
+    let expected = content(&whole);
+    let part = "parts/000001";
+    let damaged = |name: &str, damage: &dyn Fn(&Path)| {
+        let copy = at("copy");
+        let _ = fs::remove_dir_all(&copy);
+        copy_folder(&whole, &copy);
+        damage(&copy.join(name));
+        copy
+    };
+    // In the truth: named, whether a reader notices it or only `verify`.
+    let truth = [format!("{part}/rows.parquet"), format!("{part}/tracks.parquet")];
+    for name in truth.iter().map(String::as_str).chain(["statistics-000001.safetensors"]) {
+        for share in [0.1, 0.5, 0.9] {
+            let copy = damaged(name, &|path| flip(path, share));
+            let run = search(&[&"verify", &copy]);
+            assert!(run.code == 1 && run.stderr.contains(name) && run.stderr.contains("SHA-256"), "{name}: {run:?}");
+        }
+        let copy = damaged(name, &|path| fs::File::options().write(true).open(path).unwrap().set_len(100).unwrap());
+        let run = search(&[&"info", &copy]);
+        assert!(run.code == 2 && run.stderr.contains(name), "{name}: {run:?}");
+        assert_eq!(search(&[&"verify", &copy]).code, 1);
+    }
+    for text in ["", "{", "{\"format\": \"x\"}"] {
+        let copy = damaged("catalogue.json", &|path| fs::write(path, text).unwrap());
+        let run = search(&[&"info", &copy]);
+        assert!(run.code == 2 && run.stderr.contains("catalogue.json is damaged"), "{run:?}");
+    }
+    // In a cache: a bit is found by `verify` and repaired, anything else by every reader.
+    let caches: Vec<String> = fs::read_dir(whole.join(part).join("index"))
+        .unwrap()
+        .map(|entry| format!("{part}/index/{}", entry.unwrap().file_name().to_str().unwrap()))
+        .collect();
+    assert_eq!(caches.len(), 7, "{caches:?}");
+    for name in caches.iter().filter(|name| !name.ends_with(".json")) {
+        let copy = damaged(name, &|path| flip(path, 0.9));
+        let run = search(&[&"verify", &copy]);
+        assert!(run.code == 1 && run.stderr.contains("its cache is damaged"), "{name}: {run:?}");
+        let run = search_ok(&[&"verify", &copy, &"--repair"]);
+        assert!(run.stderr.contains("its cache is written again"), "{run:?}");
+        search_ok(&[&"verify", &copy]);
+        assert_eq!(content(&copy), expected, "{name}");
+    }
+    for name in &caches {
+        let cut: &dyn Fn(&Path) = &|path| fs::File::options().write(true).open(path).unwrap().set_len(64).unwrap();
+        let remove: &dyn Fn(&Path) = &|path| fs::remove_file(path).unwrap();
+        for damage in [cut, remove] {
+            let copy = damaged(name, damage);
+            let run = search_ok(&[&"info", &copy]);
+            assert!(run.stderr.contains("its cache is written again"), "{name}: {run:?}");
+            assert!(!search_ok(&[&"info", &copy]).stderr.contains("written again"));
+            assert_eq!(content(&copy), expected, "{name}");
+            assert_whole(&copy);
+        }
+    }
+    // A cache of another table.
+    let copy = damaged(&format!("{part}/index/index.json"), &|path| {
+        let text = fs::read_to_string(path).unwrap();
+        let source = text.split("\"source\": \"").nth(1).unwrap().split('"').next().unwrap().to_string();
+        fs::write(path, text.replace(&source, &"0".repeat(64))).unwrap();
+    });
+    assert!(search_ok(&[&"info", &copy]).stderr.contains("was made of another table"));
+    // Two readers that write the same cache at once.
+    let copy = damaged(&format!("{part}/index/index.json"), &|path| fs::remove_file(path).unwrap());
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| assert_eq!(content(&copy), expected));
+        }
+    });
+    assert_whole(&copy);
+}
+
+/// A read-only catalogue can be searched, and nothing in it changes.
+#[test]
+fn a_read_only_catalogue_can_be_read() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = TempDir::new().unwrap();
+    let (catalogue, rows) = (folder.path().join("catalogue"), folder.path().join("rows.parquet"));
+    table(&rows, 0..3, plain);
+    search_ok(&[&"add", &catalogue, &rows]);
+    let set = |mode: u32| {
+        let folders = [
+            catalogue.join("parts/000001/index"),
+            catalogue.join("parts/000001"),
+            catalogue.join("parts"),
+            catalogue.clone(),
+        ];
+        folders.iter().for_each(|folder| fs::set_permissions(folder, fs::Permissions::from_mode(mode)).unwrap());
+    };
+    set(0o555);
+    let is_enforced = fs::write(catalogue.join("test"), "x").is_err();
+    let run = search(&[&"info", &catalogue, &"--json"]);
+    assert_eq!(content(&catalogue).len(), 3);
+    if is_enforced {
+        set(0o755);
+        fs::remove_file(catalogue.join("parts/000001/index/tracks.safetensors")).unwrap();
+        set(0o555);
+        let run = search(&[&"info", &catalogue]);
+        assert!(run.code == 2 && run.stderr.contains("its cache must be written again"), "{run:?}");
+    }
+    set(0o755);
+    assert_eq!(run.code, 0, "{run:?}");
+    assert!(run.stdout.contains("\"tracks\": 3"), "{}", run.stdout);
+}
+
+/// Commands that are killed at 50 moments leave the state before or after them, and complete when they are given again.
+#[test]
+fn killed_commands_lose_nothing() {
+    let folder = TempDir::new().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let (base, first, second, third) = (at("base"), at("first.parquet"), at("second.parquet"), at("third.parquet"));
+    table(&first, 0..150, plain);
+    table(&second, 150..200, plain);
+    table(&third, 180..330, plain);
+    search_ok(&[&"add", &base, &first]);
+    search_ok(&[&"add", &base, &second]);
+    search_ok(&[&"remove", &base, &"/music/7.flac", &"/music/160.flac"]);
+    let metadata = at("metadata.csv");
+    let lines: Vec<String> = (0..200).map(|track| format!("/music/{track}.flac,{track}")).collect();
+    fs::write(&metadata, format!("path,plays\n{}\n", lines.join("\n"))).unwrap();
+    let text = |path: &Path| path.to_str().unwrap().to_string();
+    let commands: Vec<Vec<String>> = vec![
+        vec!["add".into(), String::new(), text(&third)],
+        vec!["compact".into(), String::new()],
+        vec!["remove".into(), String::new(), "/music/3.flac".into(), "/music/190.flac".into()],
+        vec!["update".into(), String::new(), "--metadata".into(), text(&metadata)],
+    ];
+    let start = |command: &[String], catalogue: &Path| {
+        let args: Vec<String> =
+            command.iter().map(|arg| if arg.is_empty() { text(catalogue) } else { arg.clone() }).collect();
+        Command::new(binary("mert-search")).args(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let before = content(&base);
+    // What each command does, and how long it takes.
+    let mut outcomes = Vec::new();
+    for (index, command) in commands.iter().enumerate() {
+        let catalogue = at(&format!("after{index}"));
+        copy_folder(&base, &catalogue);
+        let started = Instant::now();
+        assert!(start(command, &catalogue).wait().unwrap().success(), "{command:?}");
+        outcomes.push((content(&catalogue), started.elapsed()));
+    }
+    let mut random = Random(15);
+    let (mut as_before, mut as_after) = (0, 0);
+    for round in 0..50 {
+        let command = &commands[round % commands.len()];
+        let (after, duration) = &outcomes[round % commands.len()];
+        let catalogue = at("killed");
+        let _ = fs::remove_dir_all(&catalogue);
+        copy_folder(&base, &catalogue);
+        let mut child = start(command, &catalogue);
+        std::thread::sleep(duration.mul_f64(random.next(1000) as f64 / 1000.0));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let found = content(&catalogue);
+        let is_before = found == before;
+        assert!(is_before || found == *after, "round {round}: {} tracks after {command:?}", found.len());
+        as_before += usize::from(is_before);
+        as_after += usize::from(!is_before);
+        assert_whole(&catalogue);
+        // Given again it completes; a second removal finds nothing to remove.
+        start(command, &catalogue).wait().unwrap();
+        assert_eq!(content(&catalogue), *after, "round {round}: {command:?}");
+        assert_whole(&catalogue);
+        let left: Vec<String> = fs::read_dir(&catalogue)
+            .unwrap()
+            .chain(fs::read_dir(catalogue.join("parts")).unwrap())
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name.ends_with(".partial") || name == "staging")
+            .collect();
+        assert!(left.is_empty(), "round {round}: {left:?}");
+    }
+    // Otherwise no moment was within a command's work. `compact` changes no content, so that it counts as before.
+    assert!(as_before > 5, "{as_before} before, {as_after} after");
+}
+
+/// A second writer is refused by name, and readers see only whole states while a catalogue is changed and compacted.
+#[test]
+fn one_writer_and_many_readers() {
+    let folder = TempDir::new().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let (catalogue, first, second) = (at("catalogue"), at("first.parquet"), at("second.parquet"));
+    table(&first, 0..40, plain);
+    table(&second, 40..60, plain);
+    search_ok(&[&"add", &catalogue, &first]);
+    {
+        let _writer = mert_search::Writer::open(&catalogue).unwrap();
+        for args in
+            [vec!["add", second.to_str().unwrap()], vec!["compact"], vec!["remove", "/music/1.flac"], vec!["update"]]
+        {
+            let mut command = vec![args[0], catalogue.to_str().unwrap()];
+            command.extend(&args[1..]);
+            let run = runner::run("mert-search", command);
+            assert!(run.code == 2 && run.stderr.contains("is being changed by another process"), "{run:?}");
+        }
+        search_ok(&[&"info", &catalogue]);
+    }
+    let states = [40, 60];
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let readers: Vec<_> = (0..2)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut reads = 0;
+                    while !stop.load(Ordering::Relaxed) {
+                        let tracks = content(&catalogue).len();
+                        assert!(states.contains(&tracks), "{tracks} tracks");
+                        reads += 1;
+                    }
+                    reads
+                })
+            })
+            .collect();
+        let gone: PathBuf = at("second.parquet");
+        let started = Instant::now();
+        let mut rounds = 0;
+        while started.elapsed() < Duration::from_secs(3) {
+            let mut writer = mert_search::Writer::open(&catalogue).unwrap();
+            writer.add(&gone, |_| Default::default()).unwrap();
+            writer.compact().unwrap();
+            let catalogue = writer.catalogue().unwrap();
+            let mut tracks = fixedbitset::FixedBitSet::with_capacity(catalogue.tracks());
+            let new = (40..60).map(|track| catalogue.find(format!("/music/{track}.flac").as_ref()).unwrap());
+            tracks.extend(new);
+            writer.remove(&tracks).unwrap();
+            rounds += 1;
+        }
+        stop.store(true, Ordering::Relaxed);
+        let reads: usize = readers.into_iter().map(|reader| reader.join().unwrap()).sum();
+        assert!(rounds >= 3 && reads >= 10, "{rounds} rounds, {reads} reads");
+    });
+    assert_whole(&catalogue);
+}

@@ -81,6 +81,22 @@ pub enum SearchError {
         /// The row, what was expected and what was found.
         reason: String,
     },
+    /// A table of metadata cannot be joined.
+    #[error("{}: {reason}", printable_path(path))]
+    Metadata {
+        /// The table.
+        path: PathBuf,
+        /// The line or column, what was expected and what was found.
+        reason: String,
+    },
+    /// A file of judgments cannot be learned from.
+    #[error("{}: {reason}", printable_path(path))]
+    Judgments {
+        /// The file.
+        path: PathBuf,
+        /// The line, what was expected and what was found.
+        reason: String,
+    },
     /// A file is not a metric that can be used.
     #[error("{}: {reason}", printable_path(path))]
     Metric {

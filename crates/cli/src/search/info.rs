@@ -1,22 +1,187 @@
 //! `mert-search info`: what a catalogue holds.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use mert_cli::terminal::{Exit, print};
-use mert_search::Catalogue;
+use comfy_table::{CellAlignment, Table, presets};
+use mert_cli::terminal::{Exit, print, say};
+use mert_search::catalogue::ColumnKind;
+use mert_search::{Catalogue, Column};
+use mert_table::printable_path;
+use serde_json::json;
 
 /// The options of `mert-search info`.
 #[derive(Debug, Args)]
 pub(crate) struct InfoArgs {
     /// The catalogue's folder
     catalogue: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// The number of parts from which opening a catalogue takes noticeable time.
+const MANY_PARTS: usize = 32;
+
+/// A column and how much of it is known.
+struct ColumnInfo {
+    name: String,
+    kind: &'static str,
+    /// The number of tracks with a known value.
+    known: usize,
+    /// The number of different texts.
+    texts: Option<usize>,
 }
 
 /// Prints what the catalogue holds.
 pub(crate) fn run(args: &InfoArgs) -> anyhow::Result<Exit> {
     let catalogue = Catalogue::open(&args.catalogue)?;
-    let live = catalogue.live().count_ones(..);
-    print(&format!("{live} tracks, {} segments\n", catalogue.segments()))?;
+    catalogue.notes().iter().for_each(|note| say(note));
+    let columns = columns(&catalogue)?;
+    let text = if args.json { as_json(&catalogue, &columns) } else { as_text(&catalogue, &columns) };
+    print(&text)?;
     Ok(Exit::Success)
+}
+
+fn columns(catalogue: &Catalogue) -> anyhow::Result<Vec<ColumnInfo>> {
+    let column = |name: &str| {
+        let column = catalogue.column(name)?;
+        let known = catalogue.live().ones().filter(|&track| column.is_known(track)).count();
+        let (kind, texts) = match (column.kind(), &*column) {
+            (ColumnKind::Text, Column::Text(texts)) => {
+                let mut used = vec![false; texts.names().len()];
+                catalogue
+                    .live()
+                    .ones()
+                    .flat_map(|track| texts.codes(track))
+                    .for_each(|&code| used[code as usize] = true);
+                ("text", Some(used.into_iter().filter(|&used| used).count()))
+            }
+            _ => ("number", None),
+        };
+        Ok(ColumnInfo { name: name.to_string(), kind, known, texts })
+    };
+    catalogue.column_names().map(column).collect()
+}
+
+/// The bytes of all files in a folder.
+pub(super) fn bytes_in(folder: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
+    let size = |entry: std::fs::DirEntry| match entry.metadata() {
+        Ok(found) if found.is_dir() => bytes_in(&entry.path()),
+        Ok(found) => found.len(),
+        Err(_) => 0,
+    };
+    entries.flatten().map(size).sum()
+}
+
+/// The hours of music of all tracks.
+fn hours(catalogue: &Catalogue) -> f64 {
+    catalogue.live().ones().map(|track| catalogue.track(track).duration).sum::<f64>() / 3600.0
+}
+
+/// The number of removed tracks whose rows are still on the disk.
+fn removed(catalogue: &Catalogue) -> usize {
+    catalogue.manifest().parts.iter().map(|part| part.removed.len()).sum()
+}
+
+/// Why the catalogue should be compacted, if it should.
+fn hint(catalogue: &Catalogue) -> Option<String> {
+    let (parts, removed) = (catalogue.manifest().parts.len(), removed(catalogue));
+    let reason = match removed * 4 > catalogue.tracks() {
+        true => format!("{removed} of {} tracks on the disk are removed ones", catalogue.tracks()),
+        false if parts > MANY_PARTS => format!("it has {parts} parts"),
+        false => return None,
+    };
+    Some(format!("{reason}: `mert-search compact {}` writes it as one", printable_path(catalogue.folder())))
+}
+
+fn as_json(catalogue: &Catalogue, columns: &[ColumnInfo]) -> String {
+    let settings = catalogue.settings();
+    let live = catalogue.live().count_ones(..);
+    let info = json!({
+        "catalogue": catalogue.folder(),
+        "generation": catalogue.manifest().generation,
+        "tracks": live,
+        "segments": catalogue.live_segments(),
+        "hours": hours(catalogue),
+        "groups": catalogue.groups().iter().map(|group| json!({ "name": group.name, "dim": group.dim })).collect::<Vec<_>>(),
+        "model_sha256": settings.models_sha256(),
+        "models": catalogue.manifest().models(),
+        "license": settings.license,
+        "window": settings.window.to_string(),
+        "tail": settings.tail.name(),
+        "columns": columns.iter().map(|column| json!({
+            "name": column.name,
+            "kind": column.kind,
+            "known": column.known,
+            "texts": column.texts,
+        })).collect::<Vec<_>>(),
+        "parts": catalogue.manifest().parts.len(),
+        "removed": removed(catalogue),
+        "bytes": bytes_in(catalogue.folder()),
+        "statistics_segments": catalogue.statistics().segments,
+        "hint": hint(catalogue),
+    });
+    format!("{info:#}\n")
+}
+
+fn as_text(catalogue: &Catalogue, columns: &[ColumnInfo]) -> String {
+    let settings = catalogue.settings();
+    let live = catalogue.live().count_ones(..);
+    let groups: Vec<String> =
+        catalogue.groups().iter().map(|group| format!("{} ({} values)", group.name, group.dim)).collect();
+    let models: Vec<String> = catalogue.manifest().models().iter().map(|model| printable_path(model)).collect();
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    let mut row = |name: &str, value: String| {
+        table.add_row([name.to_string(), mert_arch::printable_line(&value)]);
+    };
+    row("tracks", format!("{live}, {:.1} hours", hours(catalogue)));
+    row(
+        "segments",
+        format!("{}, window {}, tail {}", catalogue.live_segments(), settings.window, settings.tail.name()),
+    );
+    row("hidden states", groups.join(", "));
+    row(
+        "model",
+        match models.is_empty() {
+            true => "not remembered: the rows come from a table".into(),
+            false => models.join(", "),
+        },
+    );
+    row("model SHA-256", settings.models_sha256());
+    row("licence", settings.license.clone().unwrap_or_else(|| "not known".into()));
+    let parts = catalogue.manifest().parts.len();
+    let size = bytes_in(catalogue.folder()) as f64 / 1e6;
+    row("on the disk", format!("{size:.1} MB, {parts} parts, {} removed tracks", removed(catalogue)));
+    let (segments, now) = (catalogue.statistics().segments, catalogue.live_segments());
+    row(
+        "statistics",
+        match segments == now {
+            true => format!("of {segments} segments"),
+            false => format!("of {segments} segments; there are {now} now"),
+        },
+    );
+    let mut text = format!("{table}\n");
+    if !columns.is_empty() {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING).set_header(["column", "kind", "known", "different texts"]);
+        for column in columns {
+            let share = 100.0 * column.known as f64 / live.max(1) as f64;
+            let texts = column.texts.map_or(String::new(), |texts| texts.to_string());
+            let name = mert_arch::printable_line(&column.name);
+            table.add_row([name, column.kind.to_string(), format!("{share:.0}%"), texts]);
+        }
+        for index in [2, 3] {
+            table.column_mut(index).into_iter().for_each(|column| {
+                column.set_cell_alignment(CellAlignment::Right);
+            });
+        }
+        text += &format!("\n{table}\n");
+    }
+    if let Some(hint) = hint(catalogue) {
+        text += &format!("\n{hint}\n");
+    }
+    text.lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }

@@ -4,11 +4,26 @@ mod about;
 mod add;
 mod add_args;
 mod changes;
+mod cluster;
+mod compact;
 mod embedding;
+mod evaluate;
 mod geometry_args;
 mod info;
+mod learn;
 mod map;
+mod output;
+mod path;
+mod playlist;
+mod probe;
+mod query;
+mod remove;
+mod search_args;
+mod seeds;
 mod serve;
+mod update;
+mod verify;
+mod why;
 
 use std::process::ExitCode;
 
@@ -28,12 +43,36 @@ struct Args {
 enum Command {
     /// Add files or a table to a catalogue
     Add(Box<add_args::AddArgs>),
+    /// Remove tracks from a catalogue
+    Remove(remove::RemoveArgs),
+    /// Embed changed files again, find moved ones, or join metadata
+    Update(Box<update::UpdateArgs>),
+    /// Find what sounds like tracks, passages or files
+    Query(Box<query::QueryArgs>),
+    /// Explain the score of a track
+    Why(why::WhyArgs),
+    /// Find a way from one song to another
+    Path(path::PathArgs),
+    /// Write what sounds alike as a playlist
+    Playlist(Box<playlist::PlaylistArgs>),
     /// Place every track on a map, by what sounds alike
     Map(map::MapArgs),
+    /// Measure how well what sounds alike agrees with a tag
+    Evaluate(evaluate::EvaluateArgs),
+    /// Group tracks that sound alike
+    Cluster(cluster::ClusterArgs),
+    /// Learn from judgments what sounds alike
+    Learn(Box<learn::LearnArgs>),
+    /// Measure how well a tag or a number is predicted from each hidden state
+    Probe(probe::ProbeArgs),
     /// Serve a page to search and listen on, and a JSON API
     Serve(serve::ServeArgs),
     /// Describe a catalogue
     Info(info::InfoArgs),
+    /// Check that a catalogue is whole
+    Verify(verify::VerifyArgs),
+    /// Write a catalogue as one part, without removed tracks
+    Compact(compact::CompactArgs),
 }
 
 fn main() -> ExitCode {
@@ -45,9 +84,21 @@ fn main() -> ExitCode {
     }
     let result = match &command {
         Command::Add(args) => add::run(args),
+        Command::Remove(args) => remove::run(args),
+        Command::Update(args) => update::run(args),
+        Command::Query(args) => query::run(args),
+        Command::Why(args) => why::run(args),
+        Command::Path(args) => path::run(args),
+        Command::Playlist(args) => playlist::run(args),
         Command::Map(args) => map::run(args),
+        Command::Evaluate(args) => evaluate::run(args),
+        Command::Cluster(args) => cluster::run(args),
+        Command::Learn(args) => learn::run(args),
+        Command::Probe(args) => probe::run(args),
         Command::Serve(args) => serve::run(args),
         Command::Info(args) => info::run(args),
+        Command::Verify(args) => verify::run(args),
+        Command::Compact(args) => compact::run(args),
     };
     match result {
         Ok(exit) => exit.into(),

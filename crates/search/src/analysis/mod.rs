@@ -6,6 +6,8 @@ mod folds;
 mod interval;
 mod pca;
 mod rows;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use artists::Artists;
 pub use folds::Folds;

@@ -10,3 +10,6 @@ pub use self::contrast::{Contrast, ContrastTerm, contrast};
 pub use self::facts::Fact;
 pub use self::pairs::{Pair, Participation};
 pub use self::reasons::{ExplainOptions, GroupTerm, Reasons, SeedTerm, explain};
+
+#[cfg(test)]
+mod tests;

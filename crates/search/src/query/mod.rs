@@ -16,13 +16,18 @@ mod resolve;
 mod search;
 mod seed;
 mod select;
+mod vector_file;
 
 pub use self::answer::{Answer, Hit, LeftOut, Version};
 pub use self::calibration::Calibration;
 pub use self::credits::Credits;
 pub use self::options::{Blend, Limits, SearchLevel, SearchOptions, Versions};
 pub use self::path::{Path, PathOptions, PathStep, path};
-pub use self::resolve::{find_tracks, parse_times, resolve_track};
+pub use self::resolve::{find_path, find_tracks, parse_times, resolve_track};
 pub use self::search::search;
 pub(crate) use self::seed::Seeds;
 pub use self::seed::{Seed, SeedSegment};
+pub use self::vector_file::read_vectors;
+
+#[cfg(test)]
+mod tests;

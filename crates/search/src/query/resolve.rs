@@ -40,7 +40,7 @@ pub fn resolve_track(catalogue: &Catalogue, text: &str) -> Result<usize> {
 }
 
 /// The live track of the file at `path`: as it is stored, escaped or not, or from the current folder.
-pub(crate) fn find_path(catalogue: &Catalogue, path: &Path) -> Option<usize> {
+pub fn find_path(catalogue: &Catalogue, path: &Path) -> Option<usize> {
     let escaped = || path.to_str().and_then(|text| catalogue.find(&unescape(text)));
     if let Some(track) = catalogue.find(path).or_else(escaped) {
         return Some(track);

@@ -27,7 +27,7 @@ pub fn search(
     let catalogue = space.catalogue();
     check(calibration, options)?;
     let seeds = Seeds::new(space, seeds)?;
-    let mut notes = Vec::new();
+    let mut notes = covered(space, &seeds)?;
     let tracks = compared(catalogue, &seeds, options, &mut notes)?;
     let compared = tracks.count_ones(..);
     let (collapsed, chosen, is_all) = ranked(space, calibration, &seeds, &tracks, options)?;
@@ -93,6 +93,17 @@ fn compared(
     }
     seeds.tracks().for_each(|track| tracks.remove(track));
     Ok(tracks)
+}
+
+/// What the passages among the seeds are compared by.
+fn covered(space: &Space<'_>, seeds: &Seeds<'_>) -> Result<Vec<String>> {
+    let mut notes = Vec::new();
+    for (seed, _) in seeds.seeds.iter().filter(|(seed, _)| matches!(seed, Seed::Passage { .. })) {
+        let segments = seed.segments(space)?;
+        let times: Vec<String> = segments.iter().map(|(start, end, _)| format!("{start:.2}–{end:.2} s")).collect();
+        notes.push(format!("{}: compared by the segments {}", seed.label(space.catalogue()), times.join(", ")));
+    }
+    Ok(notes)
 }
 
 /// The recordings that the seeds are.

@@ -24,7 +24,7 @@ pub(crate) struct Dots<'a> {
 /// The number of roundings of a sum of products of `dim` values, at most: additions along a row, then of the lanes of a
 /// register in any order, and of the product where it is not fused.
 pub(crate) fn roundings(isa: Isa, dim: usize) -> usize {
-    dim.div_ceil(isa.lanes()) + isa.lanes() + 1
+    dim.div_ceil(isa.lanes()) + isa.lanes() + 2
 }
 
 impl Kernel for Dots<'_> {
@@ -36,72 +36,118 @@ impl Kernel for Dots<'_> {
         if dim == 0 {
             return output.fill(0.0);
         }
-        let mut queries = queries.chunks_exact(dim);
-        let mut output = output.chunks_exact_mut(BLOCK);
-        loop {
-            match queries.len() {
-                0 => return,
-                // More rows at once, since a query alone has few sums to add to in turn.
-                1 => tiles::<S, 8, 1>(simd, rows, &mut queries, &mut output),
-                2 => tiles::<S, 4, 2>(simd, rows, &mut queries, &mut output),
-                3 => tiles::<S, ROWS, 3>(simd, rows, &mut queries, &mut output),
-                4 => tiles::<S, ROWS, 4>(simd, rows, &mut queries, &mut output),
-                _ => tiles::<S, ROWS, QUERIES>(simd, rows, &mut queries, &mut output),
-            }
+        match queries.len() / dim {
+            1 => single::<S>(simd, rows, queries, output),
+            _ => tiles::<S, ROWS, QUERIES>(simd, rows, queries, dim, output),
         }
     }
 }
 
-/// The dot products of all rows with the next `QUERIES` queries.
+/// The vectors that are added to sums of their own where a row is multiplied with a single query.
+const SPLIT: usize = 4;
+
+/// The dot products of one query with all rows, one row after the other, as they lie in memory.
+#[inline(always)]
+fn single<S: Simd>(simd: S, rows: &[&[f32]], query: &[f32], output: &mut [f32]) {
+    let (factors, factors_rest) = S::as_simd_f32s(query);
+    let (factors, factors_last) = factors.as_chunks::<SPLIT>();
+    for index in 0..rows.len() {
+        let (values, rest) = S::as_simd_f32s(rows[index]);
+        let (values, last) = values.as_chunks::<SPLIT>();
+        let mut sums = [simd.splat_f32s(0.0); SPLIT];
+        for (values, factors) in values.iter().zip(factors) {
+            for vector in 0..SPLIT {
+                sums[vector] = mul_add(simd, values[vector], factors[vector], sums[vector]);
+            }
+        }
+        for (vector, (&value, &factor)) in last.iter().zip(factors_last).enumerate() {
+            sums[vector] = mul_add(simd, value, factor, sums[vector]);
+        }
+        if !rest.is_empty() {
+            let (rest, factor) = (simd.partial_load_f32s(rest), simd.partial_load_f32s(factors_rest));
+            sums[SPLIT - 1] = mul_add(simd, rest, factor, sums[SPLIT - 1]);
+        }
+        let sum = simd.add_f32s(simd.add_f32s(sums[0], sums[1]), simd.add_f32s(sums[2], sums[3]));
+        output[index] = simd.reduce_sum_f32s(sum);
+    }
+}
+
+/// The dot products of all queries with tiles of `ROWS` rows, which stay in the first-level cache meanwhile.
 #[inline(always)]
 fn tiles<S: Simd, const ROWS: usize, const QUERIES: usize>(
     simd: S,
     rows: &[&[f32]],
-    queries: &mut std::slice::ChunksExact<'_, f32>,
-    output: &mut std::slice::ChunksExactMut<'_, f32>,
+    queries: &[f32],
+    dim: usize,
+    output: &mut [f32],
 ) {
-    let mut own: [&[f32]; QUERIES] = [&[]; QUERIES];
-    let mut results: [&mut [f32]; QUERIES] = std::array::from_fn(|_| Default::default());
-    for query in 0..QUERIES {
-        if let (Some(values), Some(result)) = (queries.next(), output.next()) {
-            (own[query], results[query]) = (values, result);
-        }
-    }
     let (tiles, rest) = rows.as_chunks::<ROWS>();
     for (index, tile) in tiles.iter().enumerate() {
-        let sums = product::<S, ROWS, QUERIES>(simd, tile, &own);
-        for query in 0..QUERIES {
-            results[query][ROWS * index..][..ROWS].copy_from_slice(&sums[query]);
-        }
+        // After the last tile there is nothing to fetch: its own rows are in the cache.
+        let ahead = tiles.get(index + 1).unwrap_or(tile);
+        all_queries::<S, ROWS, QUERIES>(simd, tile, ahead, queries, dim, output, ROWS * index);
     }
     for (index, row) in rest.iter().enumerate() {
-        let sums = product::<S, 1, QUERIES>(simd, &[row], &own);
-        for query in 0..QUERIES {
-            results[query][ROWS * tiles.len() + index] = sums[query][0];
+        let next = rest.get(index + 1).unwrap_or(row);
+        all_queries::<S, 1, QUERIES>(simd, &[row], &[next], queries, dim, output, ROWS * tiles.len() + index);
+    }
+}
+
+/// The dot products of all queries with the rows of a tile, the first of which is the row `first` of the block. The rows
+/// `ahead` are fetched into the cache, an equal share with each group of queries: all at once they would hold it up.
+#[inline(always)]
+fn all_queries<S: Simd, const ROWS: usize, const QUERIES: usize>(
+    simd: S,
+    rows: &[&[f32]; ROWS],
+    ahead: &[&[f32]; ROWS],
+    queries: &[f32],
+    dim: usize,
+    output: &mut [f32],
+    first: usize,
+) {
+    let count = queries.len().div_ceil(QUERIES * dim);
+    let share = ROWS.div_ceil(count);
+    let groups = queries.chunks(QUERIES * dim).zip(output.chunks_mut(QUERIES * BLOCK)).enumerate();
+    for (index, (group, result)) in groups {
+        let from = (index * share).min(ROWS);
+        let ahead = &ahead[from..(from + share).min(ROWS)];
+        match group.len() / dim {
+            1 => product::<S, ROWS, 1>(simd, rows, ahead, group, dim, result, first),
+            2 => product::<S, ROWS, 2>(simd, rows, ahead, group, dim, result, first),
+            3 => product::<S, ROWS, 3>(simd, rows, ahead, group, dim, result, first),
+            4 => product::<S, ROWS, 4>(simd, rows, ahead, group, dim, result, first),
+            _ => product::<S, ROWS, QUERIES>(simd, rows, ahead, group, dim, result, first),
         }
     }
 }
 
-/// The dot products of each query with each row of a tile. Each is summed in the same order, whatever the tile.
+/// The dot products of `QUERIES` queries with the rows of a tile, while the rows `ahead` are fetched.
 #[inline(always)]
 fn product<S: Simd, const ROWS: usize, const QUERIES: usize>(
     simd: S,
     rows: &[&[f32]; ROWS],
-    queries: &[&[f32]; QUERIES],
-) -> [[f32; ROWS]; QUERIES] {
+    ahead: &[&[f32]],
+    queries: &[f32],
+    dim: usize,
+    output: &mut [f32],
+    first: usize,
+) {
     let mut sums = [[simd.splat_f32s(0.0); ROWS]; QUERIES];
     let (mut row_vectors, mut row_rests): ([&[S::f32s]; ROWS], [&[f32]; ROWS]) = ([&[]; ROWS], [&[]; ROWS]);
     let (mut vectors, mut rests): ([&[S::f32s]; QUERIES], [&[f32]; QUERIES]) = ([&[]; QUERIES], [&[]; QUERIES]);
-    let count = queries[0].len() / S::F32_LANES;
+    let count = dim / S::F32_LANES;
     for row in 0..ROWS {
         let (head, rest) = S::as_simd_f32s(rows[row]);
         (row_vectors[row], row_rests[row]) = (&head[..count], rest);
     }
     for query in 0..QUERIES {
-        let (head, rest) = S::as_simd_f32s(queries[query]);
+        let (head, rest) = S::as_simd_f32s(&queries[query * dim..][..dim]);
         (vectors[query], rests[query]) = (&head[..count], rest);
     }
     for step in 0..count {
+        for row in ahead {
+            fetch(&row[step * S::F32_LANES]);
+        }
         let mut values = [simd.splat_f32s(0.0); ROWS];
         for row in 0..ROWS {
             values[row] = row_vectors[row][step];
@@ -122,13 +168,26 @@ fn product<S: Simd, const ROWS: usize, const QUERIES: usize>(
             }
         }
     }
-    let mut results = [[0.0; ROWS]; QUERIES];
     for query in 0..QUERIES {
+        let output = &mut output[query * BLOCK + first..][..ROWS];
         for row in 0..ROWS {
-            results[query][row] = simd.reduce_sum_f32s(sums[query][row]);
+            output[row] = simd.reduce_sum_f32s(sums[query][row]);
         }
     }
-    results
+}
+
+/// Fetches the cache line of a value into the second-level cache.
+#[inline(always)]
+fn fetch<T>(value: &T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint, without an effect on memory, whatever the address.
+    #[allow(unsafe_code)]
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(value).cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = value;
 }
 
 #[cfg(test)]

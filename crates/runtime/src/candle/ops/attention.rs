@@ -1,6 +1,7 @@
 //! Scaled dot-product attention, a block of queries at a time.
 
-use candle_core::{D, DType, Result, Tensor};
+use candle_core::{DType, Result, Tensor};
+use candle_nn::ops::softmax_last_dim;
 
 /// Queries of a block. It bounds the scores in memory to `QUERY_BLOCK × frames` for each head, so that memory grows
 /// with the clip's length and not with its square.
@@ -9,8 +10,8 @@ pub(crate) const QUERY_BLOCK: usize = 512;
 /// Computes softmax(q·kᵀ + bias)·v for each head, over all frames.
 ///
 /// `q`, `k` and `v` are `(batch, heads, frames, head_dim)`; `q` already carries the factor
-/// 1/√head_dim. With `relax` = r the logits z become ((z / r) − max(z / r)) · r: the same softmax, with
-/// q·kᵀ smaller by r while it is in the activations' dtype.
+/// 1/√head_dim. With `relax` = r the logits z become (z / r) · r: the same softmax, with q·kᵀ smaller by r while
+/// it is in the activations' dtype.
 ///
 /// `bias` returns the bias of the scores of some queries, from the first of them and their number, as
 /// `(batch, heads, queries, frames)` in f32; `None` for no bias.
@@ -37,10 +38,11 @@ pub(crate) fn scaled_dot_product_attention(
             Some(bias) => (logits + (bias / relax.unwrap_or(1.0))?)?,
             None => logits,
         };
-        let centred = logits.broadcast_sub(&logits.max_keepdim(D::Minus1)?)?;
-        let exponentials = (centred * relax.unwrap_or(1.0))?.exp()?;
-        let weights = exponentials.broadcast_div(&exponentials.sum_keepdim(D::Minus1)?)?;
-        blocks.push(weights.to_dtype(v.dtype())?.matmul(&v)?);
+        let logits = match relax {
+            Some(relax) => (logits * relax)?,
+            None => logits,
+        };
+        blocks.push(softmax_last_dim(&logits)?.to_dtype(v.dtype())?.matmul(&v)?);
     }
     Tensor::cat(&blocks, 2)
 }

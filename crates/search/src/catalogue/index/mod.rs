@@ -26,7 +26,7 @@ pub(super) use self::npy::Times;
 use self::record::CacheFile;
 pub(super) use self::record::Record;
 pub(super) use self::track_table::{CachedColumn, JOINED, TrackTable, column_names};
-pub(super) use self::vectors::VectorsWriter;
+pub(super) use self::vectors::{VectorsWriter, mean};
 use super::Group;
 use super::tracks::TrackRecord;
 use crate::vectors::{Level, Matrix, REBUILD};

@@ -1,0 +1,37 @@
+//! `mert-search compact`: a catalogue as one part, without removed tracks.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use mert_cli::embedding::interrupt::while_writing;
+use mert_cli::terminal::{Exit, say};
+use mert_search::Writer;
+use mert_table::printable_path;
+
+use crate::info::bytes_in;
+
+/// The options of `mert-search compact`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Needs the size of the catalogue on the disk once more while it runs. Searches that are running are \
+    not disturbed. The statistics, by which vectors are centred, are computed again, so that scores change a little."
+)]
+pub(crate) struct CompactArgs {
+    /// The catalogue's folder
+    catalogue: PathBuf,
+}
+
+/// Compacts the catalogue.
+pub(crate) fn run(args: &CompactArgs) -> anyhow::Result<Exit> {
+    let mut writer = Writer::open_existing(&args.catalogue)?;
+    crate::add::print_notes(&writer, false);
+    let before = bytes_in(&args.catalogue);
+    let name = printable_path(&args.catalogue);
+    if while_writing(|| writer.compact())? {
+        let after = bytes_in(&args.catalogue);
+        say(&format!("{name}: {:.1} MB, before {:.1} MB", after as f64 / 1e6, before as f64 / 1e6));
+    } else {
+        say(&format!("{name}: nothing to do"));
+    }
+    Ok(Exit::Success)
+}

@@ -1,0 +1,117 @@
+//! The seeds of a command line: tracks, passages, files that are not in the catalogue, and vectors.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use mert_search::catalogue::tags::read_tags;
+use mert_search::query::{SeedSegment, find_path, parse_times, read_vectors, resolve_track};
+use mert_search::{Catalogue, Seed, Space};
+use mert_table::escape;
+
+use crate::embedding::CatalogueModel;
+
+/// What the texts of seeds mean, for the help texts.
+pub(crate) const SEED_HELP: &str = "A SEED is a track: its path, or a part of its file name, title or `artist - title` \
+    that no other track has; a file that is not in the catalogue, which is embedded with the catalogue's model; or a passage \
+    of either, such as song.mp3@1:20-1:35 or song.mp3@80-95.";
+
+/// The options that add seeds to those of the command line.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Seeds")]
+pub(crate) struct SeedArgs {
+    /// A seed that hits should be unlike; given again for each
+    #[arg(long, value_name = "SEED")]
+    minus: Vec<String>,
+    /// The weight of each --minus seed beside the others, whose weight is 1
+    #[arg(long, value_name = "WEIGHT", default_value_t = 1.0)]
+    minus_weight: f64,
+    /// A file with a vector, or one for each segment: .npy or .json; given again for each
+    #[arg(long, value_name = "FILE")]
+    vector: Vec<PathBuf>,
+    /// The model for files that are not in the catalogue [default: the one that the catalogue was made with]
+    #[arg(long, value_name = "MODEL")]
+    model: Vec<PathBuf>,
+}
+
+impl SeedArgs {
+    /// The seeds in `texts` and of the options, with their weights.
+    pub(crate) fn seeds(&self, space: &Space<'_>, texts: &[String]) -> anyhow::Result<Vec<(Seed, f64)>> {
+        anyhow::ensure!(
+            self.minus_weight > 0.0 && self.minus_weight.is_finite(),
+            "invalid --minus-weight {}: expected a number above zero",
+            self.minus_weight
+        );
+        let mut reader = SeedReader { catalogue: space.catalogue(), models: &self.model, model: None };
+        let mut seeds = Vec::with_capacity(texts.len() + self.minus.len() + self.vector.len());
+        for text in texts {
+            seeds.push((reader.read(text)?, 1.0));
+        }
+        for path in &self.vector {
+            seeds.push((read_vectors(space, path)?, 1.0));
+        }
+        for text in &self.minus {
+            seeds.push((reader.read(text)?, -self.minus_weight));
+        }
+        anyhow::ensure!(seeds.iter().any(|&(_, weight)| weight > 0.0), "expected a SEED or --vector FILE");
+        Ok(seeds)
+    }
+
+    /// No more seeds, and the models for files.
+    pub(crate) fn with_model(model: &[PathBuf]) -> Self {
+        SeedArgs { minus: Vec::new(), minus_weight: 1.0, vector: Vec::new(), model: model.to_vec() }
+    }
+
+    /// The seed that `text` means.
+    pub(crate) fn seed(&self, catalogue: &Catalogue, text: &str) -> anyhow::Result<Seed> {
+        SeedReader { catalogue, models: &self.model, model: None }.read(text)
+    }
+}
+
+/// A reader of seeds, which opens the catalogue's model when a file needs it.
+struct SeedReader<'a> {
+    catalogue: &'a Catalogue,
+    models: &'a [PathBuf],
+    model: Option<CatalogueModel>,
+}
+
+impl SeedReader<'_> {
+    /// The seed that `text` means. A file's name may hold an `@`: what is a path as a whole is one.
+    fn read(&mut self, text: &str) -> anyhow::Result<Seed> {
+        let path = Path::new(text);
+        if let Some(track) = find_path(self.catalogue, path) {
+            return Ok(Seed::Track(track));
+        }
+        if path.is_file() {
+            return self.embed(path, None);
+        }
+        if let Some((name, times)) = text.rsplit_once('@')
+            && let Some((start, end)) = parse_times(times)
+        {
+            let path = Path::new(name);
+            return match find_path(self.catalogue, path) {
+                Some(track) => Ok(Seed::Passage { track, start, end }),
+                None if path.is_file() => self.embed(path, Some((start, end))),
+                None => Ok(Seed::Passage { track: resolve_track(self.catalogue, name)?, start, end }),
+            };
+        }
+        Ok(Seed::Track(resolve_track(self.catalogue, text)?))
+    }
+
+    fn embed(&mut self, path: &Path, passage: Option<(f64, f64)>) -> anyhow::Result<Seed> {
+        let model = match &mut self.model {
+            Some(model) => model,
+            empty => empty.insert(CatalogueModel::open(self.catalogue, self.models)?),
+        };
+        let segments: Vec<SeedSegment> = model
+            .embed_file(path, passage)?
+            .into_iter()
+            .map(|segment| SeedSegment { start: segment.start, end: segment.end, values: segment.values })
+            .collect();
+        let end = segments.iter().map(|segment| segment.end).fold(0.0, f64::max);
+        let label = match passage {
+            None => escape(path),
+            Some((start, end)) => format!("{}@{start}-{end}", escape(path)),
+        };
+        Ok(Seed::Vectors { label, duration: passage.is_none().then_some(end), segments, metadata: read_tags(path).0 })
+    }
+}

@@ -1,0 +1,71 @@
+//! `mert-search why`: the terms of a track's score, and what sets it apart from another.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Args;
+use mert_cli::terminal::{Exit, print};
+use mert_search::explain::{ExplainOptions, contrast, explain};
+use mert_search::query::SearchLevel;
+use mert_search::{Calibration, Catalogue, Level, Space};
+
+use crate::geometry_args::GeometryArgs;
+use crate::output;
+use crate::seeds::{SEED_HELP, SeedArgs};
+
+/// The options of `mert-search why`.
+#[derive(Debug, Args)]
+#[command(after_help = SEED_HELP)]
+pub(crate) struct WhyArgs {
+    /// The catalogue's folder
+    catalogue: PathBuf,
+    /// The seeds, and then the track whose score is explained
+    #[arg(value_name = "SEED… TRACK", required = true, num_args = 1..)]
+    seeds: Vec<String>,
+    /// Compare with another track: the differences of the same terms
+    #[arg(long, value_name = "TRACK")]
+    versus: Option<String>,
+    #[command(flatten)]
+    more: SeedArgs,
+    #[command(flatten)]
+    geometry: GeometryArgs,
+    /// The number of pairs of passages that are listed
+    #[arg(long, value_name = "N", default_value_t = ExplainOptions::default().pairs)]
+    pairs: usize,
+    /// The columns of facts, separated by commas [default: title, artist, album, genre, year, bpm, key, loudness, mood,
+    /// language]
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
+    columns: Vec<String>,
+    /// The seed of the random pairs that averages and percentiles refer to
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    random_seed: u64,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Explains, and prints the terms.
+pub(crate) fn run(args: &WhyArgs) -> anyhow::Result<Exit> {
+    let catalogue = Catalogue::open(&args.catalogue)?;
+    let space = Space::new(&catalogue, args.geometry.geometry(&catalogue)?)?;
+    let (track, seeds) = args.seeds.split_last().context("expected a SEED and a TRACK")?;
+    let seeds = args.more.seeds(&space, seeds)?;
+    let resolve = |text: &str| -> anyhow::Result<usize> {
+        let seed = args.more.seed(&catalogue, text)?;
+        seed.track().with_context(|| format!("{text} is not in the catalogue, and a score is that of a track in it"))
+    };
+    let track = resolve(track)?;
+    let calibration = Calibration::new(&space, SearchLevel::Tracks, args.random_seed);
+    let options = ExplainOptions { pairs: args.pairs, columns: args.columns.clone() };
+    let reasons = explain(&space, &calibration, &seeds, Level::Tracks, track, &options)?;
+    let contrast = match &args.versus {
+        Some(versus) => Some(contrast(&space, &calibration, &seeds, track, resolve(versus)?)?),
+        None => None,
+    };
+    let text = match args.json {
+        true => output::reasons_json(&space, &seeds, &reasons, contrast.as_ref())?,
+        false => output::reasons_text(&seeds, &reasons, contrast.as_ref()),
+    };
+    print(&text)?;
+    Ok(Exit::Success)
+}
