@@ -222,6 +222,7 @@ def sliders(view):
     page.reload()
     view.searched()
     view.check(view.titles() == after, "the address brings the same hits back")
+    open_controls(page)
     page.click("#layers-reset")
     page.wait_for_timeout(500)
     view.searched()
@@ -233,6 +234,12 @@ def sliders(view):
     page.locator("#variety").evaluate("slider => { slider.value = 0; slider.dispatchEvent(new Event('input', {bubbles: true})); }")
     page.wait_for_timeout(500)
     view.searched()
+
+
+def open_controls(page):
+    """On a narrow screen the controls are closed when the page is loaded."""
+    if not page.is_visible("#layers-reset"):
+        page.click("#adjust > summary")
 
 
 def number(text):

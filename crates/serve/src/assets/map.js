@@ -15,7 +15,7 @@ const COLORS = {
   dark: ["#56b4e9", "#e69f00", "#2cc295", "#d98cb9", "#e0d24a", "#9ac7ff", "#ff8066", "#a7a9ff"],
 };
 const PLAIN = { light: "#56707a", dark: "#8fa9b1" };
-const UNKNOWN = { light: "#b9b4aa", dark: "#4d545b" };
+const UNKNOWN = { light: "#979288", dark: "#6d757d" };
 /** From low to high numbers. */
 const RAMP = { light: [[37, 99, 169], [190, 60, 40]], dark: [[80, 160, 240], [255, 150, 90]] };
 
@@ -175,7 +175,7 @@ async function choose(track, isSearch) {
     return;
   }
   if (isSearch) return searchFrom(card);
-  const close = () => { parts.card?.remove(); parts.card = null; view.canvas.focus(); };
+  const close = () => { view.choose(null, false); view.canvas.focus(); };
   const button = (label, kind, onclick) => el("button", { type: "button", class: kind, on: { click: onclick } }, label);
   parts.card = el(
     "div", { class: "map-card", role: "group", aria: { label: card.title }, on: { keydown: (event) => event.key === "Escape" && close() } },
