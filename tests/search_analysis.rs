@@ -1,1 +1,255 @@
 //! End to end: learning, probes, evaluation, clusters and maps of a catalogue through `mert-search`.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use mert_search::catalogue::Value as Known;
+use mert_search::{Catalogue, Geometry, Level, Metric, NewTrack, Space, Writer};
+use mert_table::{MemoryRows, Position, Provenance, SourceFile, write};
+use mert_testkit::fixture;
+use mert_testkit::runner::{self, Run};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const DIM: usize = 64;
+const TRACKS: usize = 160;
+
+fn settings(model: &str) -> Provenance {
+    let json = serde_json::json!({
+        "generator": "mert-embed 0.1.0", "model_sha256": model.repeat(32), "license": null, "hidden_states": [1, 2],
+        "pool": "mean", "normalize": "none", "window": "sliding:10s/10s", "tail": "align", "damaged": "refuse",
+        "sample_rate": 24000, "do_normalize": true, "dim": DIM, "frame_hop": 320, "frame_length": 400,
+        "arithmetic": "f32 on cpu",
+    });
+    serde_json::from_value(json).unwrap()
+}
+
+/// A generator of numbers that every run repeats: Knuth's MMIX.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self, below: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (self.0 >> 33) as usize % below
+    }
+
+    fn value(&mut self) -> f32 {
+        self.next(2000) as f32 / 1000.0 - 0.9995
+    }
+}
+
+/// Whether a track is of the kind that judgments tell apart.
+fn is_bright(track: usize) -> bool {
+    Random(track as u64 + 99).next(64) % 2 == 0
+}
+
+/// A catalogue of tracks by 80 artists: four genres differ in all values of the second hidden state, `is_bright` in four values
+/// of the first, beside noise.
+fn catalogue(folder: &TempDir, name: &str, model: &str) -> PathBuf {
+    let mut random = Random(1);
+    let genres: Vec<Vec<f32>> = (0..4).map(|_| (0..DIM).map(|_| random.value()).collect()).collect();
+    let mut rows = MemoryRows::default();
+    for track in 0..TRACKS {
+        let mut values: Vec<f32> = (0..2 * DIM).map(|_| random.value()).collect();
+        values[..4].fill(if is_bright(track) { 0.9 } else { -0.9 });
+        (0..DIM).for_each(|index| values[DIM + index] += 1.5 * genres[track / 2 % 4][index]);
+        rows.files.push(SourceFile::new(format!("/music/{track}.flac").as_ref(), None));
+        rows.push(Position { file: track, window: 0, frame: None, start: 0.0, end: 10.0 }, &values);
+    }
+    let table = folder.path().join(format!("{name}.parquet"));
+    write(&table, &settings(model), &mut rows).unwrap();
+    let about = |file: &str| {
+        let track: usize = file.trim_start_matches("/music/").trim_end_matches(".flac").parse().unwrap();
+        let mut about = NewTrack::default();
+        let text = |text: String| Known::Texts(vec![text]);
+        about.metadata.insert("artist".into(), text(format!("artist {}", track / 2)));
+        about.metadata.insert("genre".into(), text(["rock", "jazz", "dub", "folk"][track / 2 % 4].into()));
+        about.metadata.insert("bpm".into(), Known::Number(100.0 + track as f64));
+        about
+    };
+    let catalogue = folder.path().join(name);
+    Writer::open(&catalogue).unwrap().add(&table, about).unwrap();
+    catalogue
+}
+
+/// Runs a subcommand on a catalogue.
+fn search(command: &str, catalogue: &Path, args: &[&str]) -> Run {
+    runner::run("mert-search", [command, catalogue.to_str().unwrap()].iter().chain(args))
+}
+
+fn json(command: &str, catalogue: &Path, args: &[&str]) -> Value {
+    let run = search(command, catalogue, &[args, &["--json"]].concat());
+    assert_eq!(run.code, 0, "{run:?}");
+    serde_json::from_str(&run.stdout).unwrap()
+}
+
+/// Triplets whose odd one is of the other kind, in a CSV file.
+fn triplets(folder: &TempDir, count: usize) -> PathBuf {
+    let mut random = Random(3);
+    let mut text = String::from("a,b,odd\n");
+    let mut written = 0;
+    while written < count {
+        let [a, b, odd] = [0; 3].map(|_: usize| random.next(TRACKS));
+        if a != b && is_bright(a) == is_bright(b) && is_bright(odd) != is_bright(a) {
+            text += &format!("/music/{a}.flac,/music/{b}.flac,/music/{odd}.flac\n");
+            written += 1;
+        }
+    }
+    text += "/music/1.flac,/elsewhere/2.flac,/music/3.flac\n";
+    let path = folder.path().join("triplets.csv");
+    fs::write(&path, text).unwrap();
+    path
+}
+
+#[test]
+fn the_table_finds_the_hidden_state_that_knows_the_genre() {
+    let folder = tempfile::tempdir().unwrap();
+    let catalogue = catalogue(&folder, "catalogue", "ab");
+    let found = json("evaluate", &catalogue, &["--tag", "genre", "--draws", "200"]);
+    let precision = |name: &str| {
+        let rows = found["rows"].as_array().unwrap();
+        let row = rows.iter().find(|row| row["name"] == name).unwrap_or_else(|| panic!("{name}: {rows:?}"));
+        row["figures"]["precision"]["value"].as_f64().unwrap()
+    };
+    let chance = found["chance"]["precision"].as_f64().unwrap();
+    // Of 158 tracks by other artists 38 are of the genre.
+    assert!((chance - 38.0 / 158.0).abs() < 1e-12, "{chance}");
+    assert!(precision("2 centred") > 0.95 && (precision("1 centred") - chance).abs() < 0.05);
+    assert!(precision("as given") < precision("2 centred"));
+    assert!(precision("2 without 3") < precision("2 centred"), "three components are what tells four genres apart");
+    let run = search("evaluate", &catalogue, &["--tag", "genre", "--layers", "2", "--only", "--draws", "200"]);
+    assert!(run.code == 0 && run.stdout.contains("P@10") && run.stdout.contains("random order"), "{run:?}");
+    assert!(!run.stdout.contains("CSLS"), "{run:?}");
+    for (tag, expected) in [("artist", "same artist"), ("bpm", "numbers"), ("mood", "no column")] {
+        let run = search("evaluate", &catalogue, &["--tag", tag]);
+        assert!(run.code == 2 && run.stderr.contains(expected), "{run:?}");
+    }
+}
+
+#[test]
+fn a_metric_is_learned_written_and_used_or_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let catalogue = catalogue(&folder, "catalogue", "ab");
+    let pairs = triplets(&folder, 300);
+    let output = folder.path().join("metric.safetensors");
+    let args = ["--pairs", pairs.to_str().unwrap(), "-o", output.to_str().unwrap(), "--repeats", "2"];
+    let report = json("learn", &catalogue, &args);
+    assert_eq!((report["unmatched"].as_u64(), report["judgments"].as_u64()), (Some(1), Some(300)));
+    assert_eq!(report["unmatched_files"][0], "/elsewhere/2.flac");
+    let models = report["models"].as_array().unwrap();
+    let best = models.iter().find(|model| model["model"] == report["chosen"]).unwrap();
+    assert!(best["gain"]["low"].as_f64().unwrap() > 0.0, "{report}");
+
+    let metric = Metric::load(&output).unwrap();
+    let opened = Catalogue::open(&catalogue).unwrap();
+    let geometry = metric.geometry(&opened).unwrap();
+    let before = Space::new(&opened, geometry.clone()).unwrap();
+    let after = Space::new(&opened, Geometry { metric: Some(std::sync::Arc::new(metric)), ..geometry }).unwrap();
+    // Of each track's ten nearest, the share of its kind.
+    let share = |space: &Space<'_>| {
+        let points: Vec<_> = (0..TRACKS).map(|track| space.point(Level::Tracks, track)).collect();
+        let lists = space.scan(Level::Tracks, &points, opened.live(), 11);
+        let hits = lists.iter().enumerate().flat_map(|(track, hits)| hits.iter().map(move |hit| (track, hit.row)));
+        let others: Vec<(usize, usize)> = hits.filter(|(track, row)| track != row).collect();
+        others.iter().filter(|(a, b)| is_bright(*a) == is_bright(*b)).count() as f64 / others.len() as f64
+    };
+    assert!(share(&after) > share(&before) + 0.1, "{} {}", share(&before), share(&after));
+
+    // The file is there, and is not replaced; the same judgments give the same bytes.
+    let bytes = fs::read(&output).unwrap();
+    assert_eq!(search("learn", &catalogue, &args).code, 2);
+    json("learn", &catalogue, &[&args[..], &["--force"]].concat());
+    assert_eq!(fs::read(&output).unwrap(), bytes);
+
+    // Judgments by chance: nothing is written, and the status says so.
+    let mut random = Random(8);
+    let mut text = String::from("seed,track,event\n");
+    for _ in 0..200 {
+        let (a, b) = (random.next(TRACKS), random.next(TRACKS));
+        text += &format!("/music/{a}.flac,/music/{b}.flac,{}\n", ["like", "skip"][random.next(64) % 2]);
+    }
+    let noise = folder.path().join("feedback.csv");
+    fs::write(&noise, text).unwrap();
+    let refused = folder.path().join("refused.safetensors");
+    let args = ["--pairs", noise.to_str().unwrap(), "-o", refused.to_str().unwrap(), "--repeats", "2"];
+    let run = search("learn", &catalogue, &args);
+    assert!(run.code == 1 && run.stdout.contains("nothing was written") && !refused.exists(), "{run:?}");
+
+    // A metric of another model is refused by name.
+    let other = self::catalogue(&folder, "other", "cd");
+    let other = Catalogue::open(&other).unwrap();
+    let error = Metric::load(&output).unwrap().geometry(&other).unwrap_err().to_string();
+    assert!(error.contains("model_sha256"), "{error}");
+}
+
+#[test]
+fn a_head_of_pytorch_is_the_same_function() {
+    let folder = tempfile::tempdir().unwrap();
+    let catalogue = catalogue(&folder, "catalogue", "ab");
+    let (head, output) = (fixture("heads/head.pt"), folder.path().join("head.safetensors"));
+    let (head, path) = (head.to_str().unwrap(), output.to_str().unwrap());
+    let run = search("learn", &catalogue, &["--head", head, "--layers", "1,2", "-o", path]);
+    assert!(run.code == 0 && run.stderr.contains("MERT-v1-330M") && run.stderr.contains("not 30 s"), "{run:?}");
+    let metric = Metric::load(&output).unwrap();
+    let expected: Value = serde_json::from_slice(&fs::read(fixture("heads/expected.json")).unwrap()).unwrap();
+    let rows = |name: &str| -> Vec<Vec<f64>> { serde_json::from_value(expected[name].clone()).unwrap() };
+    for (input, expected) in rows("inputs").iter().zip(rows("outputs")) {
+        let found = metric.apply(input);
+        // The weights are the same bits, and both sums are in f64.
+        assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-12), "{found:?} {expected:?}");
+    }
+    let opened = Catalogue::open(&catalogue).unwrap();
+    let geometry = metric.geometry(&opened).unwrap();
+    let space = Space::new(&opened, Geometry { metric: Some(std::sync::Arc::new(metric)), ..geometry }).unwrap();
+    let point = space.point(Level::Tracks, 5);
+    assert_eq!(space.scan(Level::Tracks, &[point], opened.live(), 1)[0][0].row, 5);
+    // MERIT's own states are not in this catalogue, and another form is not a head.
+    let run = search("learn", &catalogue, &["--head", head, "-o", path, "--force"]);
+    assert!(run.code == 2 && run.stderr.contains("hidden state 3"), "{run:?}");
+    let other = fixture("heads/three-layers.pt");
+    let run = search("learn", &catalogue, &["--head", other.to_str().unwrap(), "-o", path, "--force"]);
+    assert!(run.code == 2 && run.stderr.contains("two linear layers"), "{run:?}");
+}
+
+#[test]
+fn probes_clusters_and_maps_are_printed_and_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let catalogue = catalogue(&folder, "catalogue", "ab");
+    let probe = json("probe", &catalogue, &["--tag", "genre"]);
+    let row = |index: usize| &probe["rows"][index];
+    assert_eq!(row(0)["is_predictable"], false, "{}", row(0)["figures"]);
+    assert!(row(1)["figures"][0]["value"].as_f64().unwrap() > 0.9);
+    assert!(catalogue.join("cache/probes/genre.json").is_file());
+    let run = search("probe", &catalogue, &["--tag", "bpm"]);
+    assert!(run.code == 0 && run.stdout.contains("R²") && run.stdout.contains("not predictable"), "{run:?}");
+
+    let output = folder.path().join("clusters.csv");
+    let args = ["--clusters", "4", "--layers", "2", "-o", output.to_str().unwrap(), "--column", "mood"];
+    let clusters = json("cluster", &catalogue, &args);
+    let sizes: u64 =
+        clusters["clusters"].as_array().unwrap().iter().map(|cluster| cluster["size"].as_u64().unwrap()).sum();
+    assert_eq!((sizes, clusters["clusters"].as_array().unwrap().len()), (160, 4));
+    let tag = &clusters["clusters"][0]["tags"][0];
+    assert!(tag["column"] == "genre" && tag["inside"].as_u64().unwrap() > 30, "{clusters}");
+    let csv = fs::read_to_string(&output).unwrap();
+    assert!(csv.starts_with("file,mood\n\"/music/0.flac\",") && csv.lines().count() == 161, "{csv}");
+    let run = search("cluster", &catalogue, &["--method", "hdbscan", "--layers", "2"]);
+    assert!(
+        run.code == 0 && run.stdout.contains("clusters, ") && run.stderr.contains("principal components"),
+        "{run:?}"
+    );
+
+    for (method, name) in [("pca", "map.json"), ("tsne", "map.csv"), ("tsne", "map.svg")] {
+        let output = folder.path().join(name);
+        let args = ["--method", method, "-o", output.to_str().unwrap(), "--color", "genre"];
+        let run = search("map", &catalogue, &args);
+        assert!(run.code == 0 && run.stdout.contains("160 tracks"), "{run:?}");
+    }
+    let map: Value = serde_json::from_slice(&fs::read(folder.path().join("map.json")).unwrap()).unwrap();
+    assert_eq!((map["method"].as_str(), map["points"].as_array().unwrap().len()), (Some("pca"), 160));
+    assert_eq!(fs::read_to_string(folder.path().join("map.csv")).unwrap().lines().count(), 161);
+    assert!(fs::read_to_string(folder.path().join("map.svg")).unwrap().contains("rock (40)"));
+    let run = search("map", &catalogue, &["--method", "tsne"]);
+    assert!(run.stdout.contains("kept from before"), "{run:?}");
+}

@@ -63,7 +63,8 @@ def write_table(path, tracks, generator):
         COLUMN: vectors(),
     }
     metadata = {"provenance": json.dumps(SETTINGS), "model_sha256": "ab" * 32}
-    pq.write_table(pa.table(columns).replace_schema_metadata(metadata), path)
+    # As mert-embed writes them: uncompressed.
+    pq.write_table(pa.table(columns).replace_schema_metadata(metadata), path, compression="none")
 
 
 def live_parts(catalogue):

@@ -173,7 +173,7 @@ def passages(catalogue: Path, reference: Reference) -> None:
 
 
 def choices(catalogue: Path, reference: Reference) -> None:
-    """Limits, versions, variety and blends."""
+    """Limits, versions, variety, CSLS and blends."""
     cases = [
         ("defaults", [], {}),
         ("limits", ["--per-artist", 1, "--per-album", 1], dict(per_artist=1, per_album=1)),
@@ -184,22 +184,22 @@ def choices(catalogue: Path, reference: Reference) -> None:
         ("variety", ["--variety", 0.4], dict(variety=0.4)),
         ("variety without limits", ["--variety", 0.7, "--top", 25, *NO_LIMITS], dict(variety=0.7, top=25, **PURE)),
         ("blend", ["--blend", "bpm:0.3", "--top", 60, *NO_LIMITS], dict(blend={"bpm": 0.3}, top=60, **PURE)),
+        ("csls", ["--csls", "--top", 60, *NO_LIMITS], dict(csls=True, top=60, **PURE)),
         ("a negative blend", ["--blend", "bpm:-0.5", *NO_LIMITS], dict(blend={"bpm": -0.5}, **PURE)),
     ]
-    seen = set()
+    seen: dict[str, tuple] = {}
     for name, arguments, options in cases:
         for seed in (3, 14):
             answer = query(catalogue, f"{seed:03}.wav", *arguments)
             point = reference.query([(reference.track(seed), 1.0)])
             check_hits(answer, reference.search(point, [seed], Options(**options)), f"{name} of {seed}")
-            if seed == 14:
-                seen.add(tuple(hit["track"] for hit in answer["hits"]))
-    check(len(seen) == len(cases), "options that change the answer", seen)
+            seen[name] = seen.get(name, ()) + tuple(hit["track"] for hit in answer["hits"])
+    check(len(set(seen.values())) == len(cases), "options that change the answer", seen)
     versions = query(catalogue, "014.wav")["seed_versions"]
     check([version["track"] for version in versions] == [19], "the version of the seed", versions)
     only = query(catalogue, "014.wav", "--where", "file ~ 019.wav")
     check([hit["track"] for hit in only["hits"]] == [19] and only["notes"], "a filter that finds a version", only)
-    print(f"  ok {len(cases)} choices: limits, gaps, stages, versions, variety and blends")
+    print(f"  ok {len(cases)} choices: limits, gaps, stages, versions, variety, CSLS and blends")
 
 
 def paths(catalogue: Path, reference: Reference) -> None:
@@ -217,9 +217,11 @@ def paths(catalogue: Path, reference: Reference) -> None:
 def explanations(catalogue: Path, reference: Reference) -> None:
     """Terms, averages and all pairs of passages."""
     averages = reference.pair_terms(0).mean(axis=1)
-    for names, seeds in ((["003.wav"], [(3, 1.0)]), (["003.wav", "011.wav", "--minus", "020.wav"], [(3, 1), (11, 1), (20, -1)])):
-        texts, more = names[: len([w for _, w in seeds if w > 0])], names[len([w for _, w in seeds if w > 0]) :]
-        found = json.loads(run("why", catalogue, *texts, "050.wav", *more, "--versus", "060.wav", "--pairs", 10_000, "--json"))
+    options = ["--versus", "060.wav", "--pairs", 10_000, "--json"]
+    for seeds in ([(3, 1)], [(3, 1), (11, 1), (20, -1)]):
+        plus = [f"{track:03}.wav" for track, weight in seeds if weight > 0]
+        minus = [text for track, weight in seeds if weight < 0 for text in ("--minus", f"{track:03}.wav")]
+        found = json.loads(run("why", catalogue, *plus, "050.wav", *minus, *options))
         point = reference.query([(reference.track(track), weight) for track, weight in seeds])
         terms = reference.terms(point)
         cosine = terms[:, 50].sum()
@@ -229,8 +231,9 @@ def explanations(catalogue: Path, reference: Reference) -> None:
             check(abs(term["average"] - average) < 1e-6, "an average", term, average)
         deviations = sum(term["deviation"] for term in found["terms"])
         check(abs(deviations + found["average"] - cosine) < 1e-6, "the sum of deviations", deviations)
-        check(abs(sum(seed["term"] for seed in found["seeds"]) - cosine) < 1e-6, "the sum of the seeds' terms", found["seeds"])
-        shares = pair_shares(reference, point, seeds, 50)
+        of_seeds = sum(seed["term"] for seed in found["seeds"])
+        check(abs(of_seeds - cosine) < 1e-6, "the sum of the seeds' terms", found["seeds"])
+        shares = pair_shares(reference, seeds, 50)
         check(len(found["passages"]) == len(shares), "the number of pairs", len(found["passages"]))
         check(abs(sum(pair["share"] for pair in found["passages"]) - cosine) < 1e-6, "the sum of the shares")
         for pair in found["passages"]:
@@ -243,18 +246,19 @@ def explanations(catalogue: Path, reference: Reference) -> None:
     print("  ok explanations: terms, averages, seeds, contrasts and all pairs of passages sum to the score within 1e-6")
 
 
-def pair_shares(reference: Reference, point: list, seeds: list, hit: int) -> dict:
-    """The share of each pair: the score's change per segment, from the definition of the means."""
+def pair_shares(reference: Reference, seeds: list, hit: int) -> dict:
+    """The share of each pair of segments, by the definition of the means: the lengths of whole tracks are constants."""
+    counts = np.diff(reference.starts)
     shares = {}
     for index, (track, weight) in enumerate(seeds):
         for i in range(reference.starts[track], reference.starts[track + 1]):
             for j in range(reference.starts[hit], reference.starts[hit + 1]):
                 share = 0.0
-                for group, (segments, tracks) in enumerate(reference.groups):
-                    total = sum(w * tracks[t] / np.linalg.norm(tracks[t]) for t, w in seeds)
-                    scale = weight / (np.linalg.norm(total) * np.linalg.norm(tracks[track])) if len(seeds) > 1 else 1 / np.linalg.norm(tracks[track])
-                    count = (reference.starts[track + 1] - reference.starts[track]) * (reference.starts[hit + 1] - reference.starts[hit])
-                    share += reference.weights[group] * scale * (segments[i] @ segments[j]) / np.linalg.norm(tracks[hit]) / count
+                for group_weight, (segments, tracks) in zip(reference.weights, reference.groups):
+                    length = np.linalg.norm
+                    total = length(sum(w * tracks[t] / length(tracks[t]) for t, w in seeds))
+                    product = segments[i] @ segments[j] / (length(tracks[track]) * length(tracks[hit]))
+                    share += group_weight * weight / total * product / (counts[track] * counts[hit])
                 shares[index, reference.times[i][0], reference.times[j][0]] = share
     return shares
 

@@ -24,6 +24,7 @@ class Options:
     version_distance: float = 0.01
     version_seconds: float = 3.0
     versions: bool = True
+    csls: bool = False
     blend: dict[str, float] = field(default_factory=dict)
 
 
@@ -57,6 +58,9 @@ class Reference:
                 projection -= dropped @ dropped.T
             offset = mean if center else 0.0
             self.groups.append(((segments - offset) @ projection, (tracks - offset) @ projection))
+        units = [np.sqrt(weight) * unit(group[1]) for weight, group in zip(self.weights, self.groups)]
+        placed = np.concatenate(units, axis=1)
+        self.similarities = placed @ placed.T
         self.artist = self.credits("artist", "album_artist")
         titles = self.text("album")
         owners = [a or b for a, b in zip(self.text("album_artist"), self.text("artist"))]
@@ -138,6 +142,8 @@ class Reference:
         keep[seeds] = False
         rows = np.flatnonzero(keep)
         score = cosine.copy()
+        if options.csls:
+            score = 2 * cosine - density(cosine) - np.array([density(row) for row in self.similarities])
         if options.blend:
             score = (1 - sum(map(abs, options.blend.values()))) * standard(cosine, rows)
             for column, weight in options.blend.items():
@@ -166,7 +172,7 @@ class Reference:
         return bool(near) and 1 - self.similarity(a, b) <= options.version_distance
 
     def similarity(self, a: int, b: int) -> float:
-        return sum(w * float(unit(g[1][a]) @ unit(g[1][b])) for w, g in zip(self.weights, self.groups))
+        return float(self.similarities[a, b])
 
     def choose(self, choices: list[int], score: np.ndarray, options: Options) -> list[int]:
         if options.variety > 0:
@@ -178,7 +184,8 @@ class Reference:
             passed = -1
             while len(chosen) < options.top:
                 def allowed(row: int) -> bool:
-                    for credit, most, gap in ((self.artist, per_artist, artist_gap), (self.album, per_album, album_gap)):
+                    rules = (self.artist, per_artist, artist_gap), (self.album, per_album, album_gap)
+                    for credit, most, gap in rules:
                         if credit[row] is None:
                             continue
                         same = [credit[other] == credit[row] for other in chosen]
@@ -211,6 +218,11 @@ class Reference:
             free = (r for r in ranking if r not in used and not any(self.is_version(u, r, Options()) for u in used))
             used.append(next(free))
         return [start] + used[2:] + [end]
+
+
+def density(cosines: np.ndarray) -> float:
+    """What CSLS subtracts: the mean of the 10 largest cosines, copies of the point itself left out."""
+    return float(np.sort(cosines[cosines < 1 - 1e-9])[-10:].mean())
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use mert_cli::terminal::{Exit, print, say};
 use mert_search::catalogue::ColumnKind;
 use mert_search::{Catalogue, Column};
-use mert_table::printable_path;
+use mert_table::{escape, printable_path};
 use serde_json::json;
 
 /// The options of `mert-search info`.
@@ -100,14 +100,14 @@ fn as_json(catalogue: &Catalogue, columns: &[ColumnInfo]) -> String {
     let settings = catalogue.settings();
     let live = catalogue.live().count_ones(..);
     let info = json!({
-        "catalogue": catalogue.folder(),
+        "catalogue": escape(catalogue.folder()),
         "generation": catalogue.manifest().generation,
         "tracks": live,
         "segments": catalogue.live_segments(),
         "hours": hours(catalogue),
         "groups": catalogue.groups().iter().map(|group| json!({ "name": group.name, "dim": group.dim })).collect::<Vec<_>>(),
         "model_sha256": settings.models_sha256(),
-        "models": catalogue.manifest().models(),
+        "models": catalogue.manifest().models().iter().map(|model| escape(model)).collect::<Vec<_>>(),
         "license": settings.license,
         "window": settings.window.to_string(),
         "tail": settings.tail.name(),

@@ -4,14 +4,18 @@ mod about;
 mod add;
 mod add_args;
 mod changes;
+mod cluster;
 mod compact;
 mod embedding;
+mod evaluate;
 mod geometry_args;
 mod info;
+mod learn;
 mod map;
 mod output;
 mod path;
 mod playlist;
+mod probe;
 mod query;
 mod remove;
 mod search_args;
@@ -43,8 +47,6 @@ enum Command {
     Remove(remove::RemoveArgs),
     /// Embed changed files again, find moved ones, or join metadata
     Update(Box<update::UpdateArgs>),
-    /// Place every track on a map, by what sounds alike
-    Map(map::MapArgs),
     /// Find what sounds like tracks, passages or files
     Query(Box<query::QueryArgs>),
     /// Explain the score of a track
@@ -53,6 +55,16 @@ enum Command {
     Path(path::PathArgs),
     /// Write what sounds alike as a playlist
     Playlist(Box<playlist::PlaylistArgs>),
+    /// Measure how well what sounds alike agrees with a tag
+    Evaluate(evaluate::EvaluateArgs),
+    /// Group tracks that sound alike
+    Cluster(cluster::ClusterArgs),
+    /// Place every track on a map, by what sounds alike
+    Map(map::MapArgs),
+    /// Learn from judgments what sounds alike
+    Learn(Box<learn::LearnArgs>),
+    /// Measure how well a tag or a number is predicted from each hidden state
+    Probe(probe::ProbeArgs),
     /// Serve a page to search and listen on, and a JSON API
     Serve(serve::ServeArgs),
     /// Describe a catalogue
@@ -74,11 +86,15 @@ fn main() -> ExitCode {
         Command::Add(args) => add::run(args),
         Command::Remove(args) => remove::run(args),
         Command::Update(args) => update::run(args),
-        Command::Map(args) => map::run(args),
         Command::Query(args) => query::run(args),
         Command::Why(args) => why::run(args),
         Command::Path(args) => path::run(args),
         Command::Playlist(args) => playlist::run(args),
+        Command::Evaluate(args) => evaluate::run(args),
+        Command::Cluster(args) => cluster::run(args),
+        Command::Map(args) => map::run(args),
+        Command::Learn(args) => learn::run(args),
+        Command::Probe(args) => probe::run(args),
         Command::Serve(args) => serve::run(args),
         Command::Info(args) => info::run(args),
         Command::Verify(args) => verify::run(args),

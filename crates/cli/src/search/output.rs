@@ -151,6 +151,16 @@ pub(crate) fn reasons_text(seeds: &[(Seed, f64)], reasons: &Reasons, contrast: O
         signed(reasons.cosine - reasons.average),
     ];
     text += &rendered(&["hidden state", "weight", "term", "average", "deviation"], rows.chain([sum]), 5);
+    for term in &reasons.terms {
+        for probe in &term.probes {
+            let (figure, value, chance) = (probe.figure.replace('_', " "), probe.value, probe.chance);
+            text +=
+                &format!("{} ({} probe: {figure} {value:.2} held out, chance {chance:.2})\n", term.group, probe.tag);
+        }
+    }
+    if reasons.terms.iter().any(|term| !term.probes.is_empty()) {
+        text.push('\n');
+    }
     if seeds.len() > 1 {
         let rows = reasons.seeds.iter().map(|seed| {
             vec![signed(seed.term), number(seed.cosine), format!("{:+.2}", seed.weight), seed.seed.clone()]

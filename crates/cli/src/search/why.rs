@@ -1,12 +1,12 @@
 //! `mert-search why`: the terms of a track's score, and what sets it apart from another.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 use mert_cli::terminal::{Exit, print};
 use mert_search::explain::{ExplainOptions, contrast, explain};
-use mert_search::query::SearchLevel;
+use mert_search::query::{SearchLevel, resolve_track};
 use mert_search::{Calibration, Catalogue, Level, Space};
 
 use crate::geometry_args::GeometryArgs;
@@ -50,9 +50,11 @@ pub(crate) fn run(args: &WhyArgs) -> anyhow::Result<Exit> {
     let space = Space::new(&catalogue, args.geometry.geometry(&catalogue)?)?;
     let (track, seeds) = args.seeds.split_last().context("expected a SEED and a TRACK")?;
     let seeds = args.more.seeds(&space, seeds)?;
-    let resolve = |text: &str| -> anyhow::Result<usize> {
-        let seed = args.more.seed(&catalogue, text)?;
-        seed.track().with_context(|| format!("{text} is not in the catalogue, and a score is that of a track in it"))
+    let resolve = |text: &str| match resolve_track(&catalogue, text) {
+        Err(_) if Path::new(text).is_file() => {
+            bail!("{text} is not in the catalogue, and a score is that of a track in it")
+        }
+        track => Ok(track?),
     };
     let track = resolve(track)?;
     let calibration = Calibration::new(&space, SearchLevel::Tracks, args.random_seed);

@@ -15,7 +15,7 @@ pub use self::hubs::Hubs;
 use self::hubs::{LocalScaling, hubs};
 pub use self::ranking::Figures;
 use crate::analysis::{Artists, Interval, Rows, bootstrap, sample};
-use crate::catalogue::{Catalogue, Column};
+use crate::catalogue::{Catalogue, Column, Texts};
 use crate::{Result, SearchError, Space};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -93,7 +93,7 @@ pub struct EvaluationRow {
 /// The queries of an evaluation and what is relevant to them; rows are indices of live tracks.
 struct Task<'c> {
     live: Vec<usize>,
-    column: &'c Column,
+    texts: &'c Texts,
     artists: Artists,
     queries: Vec<usize>,
     possible_queries: usize,
@@ -101,32 +101,37 @@ struct Task<'c> {
     without_relevant: usize,
 }
 
-/// The relevance of each candidate of a query, in the order of `rows`; those that are no candidates are `None`.
+/// Whether a row is relevant to a query; `None` if it is not among those that the query ranks.
 fn relevance(task: &Task<'_>, query: usize, row: usize) -> Option<bool> {
     let (query, track) = (task.live[query], task.live[row]);
-    if query == track || !task.column.is_known(track) || task.artists.related(query, track) {
+    let (own, other) = (task.texts.codes(query), task.texts.codes(track));
+    if query == track || other.is_empty() || task.artists.related(query, track) {
         return None;
     }
-    Some(task.column.texts(query).any(|text| task.column.texts(track).any(|other| other == text)))
+    Some(own.iter().any(|text| other.contains(text)))
 }
 
 impl<'c> Task<'c> {
-    fn new(catalogue: &Catalogue, column: &'c Column, options: &EvaluateOptions) -> Self {
+    fn new(catalogue: &Catalogue, texts: &'c Texts, options: &EvaluateOptions) -> Self {
         let live: Vec<usize> = catalogue.live().ones().collect();
         let mut task = Task {
             artists: Artists::of(catalogue),
             queries: Vec::new(),
             possible_queries: 0,
-            without_tag: live.iter().filter(|&&track| !column.is_known(track)).count(),
+            without_tag: live.iter().filter(|&&track| texts.codes(track).is_empty()).count(),
             without_relevant: 0,
             live,
-            column,
+            texts,
         };
-        let known: Vec<usize> = (0..task.live.len()).filter(|&row| column.is_known(task.live[row])).collect();
-        let (possible, without): (Vec<usize>, Vec<usize>) = known
-            .iter()
-            .copied()
-            .partition(|&query| known.iter().any(|&row| relevance(&task, query, row) == Some(true)));
+        let mut of_text: Vec<Vec<usize>> = vec![Vec::new(); texts.names().len()];
+        for row in 0..task.live.len() {
+            texts.codes(task.live[row]).iter().for_each(|&text| of_text[text as usize].push(row));
+        }
+        let known = (0..task.live.len()).filter(|&row| !texts.codes(task.live[row]).is_empty());
+        let (possible, without): (Vec<usize>, Vec<usize>) = known.partition(|&query| {
+            let mut alike = texts.codes(task.live[query]).iter().flat_map(|&text| &of_text[text as usize]);
+            alike.any(|&row| relevance(&task, query, row) == Some(true))
+        });
         task.possible_queries = possible.len();
         task.without_relevant = without.len();
         task.queries = sample(&possible, options.queries, &mut ChaCha8Rng::seed_from_u64(options.seed));
@@ -153,16 +158,16 @@ pub fn evaluate(
         )));
     }
     let column = catalogue.column(tag)?;
-    if matches!(*column, Column::Number(_)) {
+    let Column::Text(texts) = &*column else {
         return Err(SearchError::Query(format!(
             "cannot evaluate `{tag}`: it holds numbers, and a track is relevant if it shares a text. `mert-search probe \
              --tag {tag}` tells how well numbers are predicted"
         )));
-    }
+    };
     if options.k == 0 || options.queries == 0 || options.draws < 100 {
         return Err(SearchError::Query("an evaluation needs a list of 1 or more, a query or more, 100 draws".into()));
     }
-    let task = Task::new(catalogue, &column, options);
+    let task = Task::new(catalogue, texts, options);
     if task.queries.is_empty() {
         return Err(SearchError::Query(format!(
             "no track shares a text of `{tag}` with a track by another artist: {} tracks have no `{tag}`, the artists of \

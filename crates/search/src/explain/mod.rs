@@ -4,11 +4,13 @@
 mod contrast;
 mod facts;
 mod pairs;
+mod probes;
 mod reasons;
 
 pub use self::contrast::{Contrast, ContrastTerm, contrast};
 pub use self::facts::Fact;
 pub use self::pairs::{Pair, Participation};
+pub use self::probes::HeldOut;
 pub use self::reasons::{ExplainOptions, GroupTerm, Reasons, SeedTerm, explain};
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::facts::{Fact, facts};
 use super::pairs::{Pair, Pairs, Participation};
+use super::probes::{HeldOut, held_out};
 use crate::query::{Calibration, Seed, Seeds};
 use crate::space::{Query, Space};
 use crate::vectors::Level;
@@ -67,6 +68,9 @@ pub struct GroupTerm {
     pub average: f64,
     /// The term less its average.
     pub deviation: f64,
+    /// What probes measured of this hidden state, if `mert-search probe` was run.
+    #[serde(default)]
+    pub probes: Vec<HeldOut>,
 }
 
 /// The term of a seed.
@@ -151,12 +155,22 @@ pub(super) fn group_terms(space: &Space<'_>, calibration: &Calibration, query: &
     if terms.len() != weights.len() {
         let names: Vec<&str> = weights.iter().map(|&(group, _)| groups[group].name.as_str()).collect();
         let (term, average) = (terms.iter().sum(), calibration.average_terms().iter().sum());
-        return vec![GroupTerm { group: names.join("+"), weight: 1.0, term, average, deviation: term - average }];
+        return vec![GroupTerm {
+            group: names.join("+"),
+            weight: 1.0,
+            term,
+            average,
+            deviation: term - average,
+            probes: Vec::new(),
+        }];
     }
+    let figures = held_out(space.catalogue());
     let averages = calibration.average_terms().iter().copied().chain(std::iter::repeat(0.0));
     let term = |((&(group, weight), term), average): ((&(usize, f64), f64), f64)| {
         let group = groups[group].name.clone();
-        GroupTerm { group, weight, term, average, deviation: term - average }
+        let of_group = figures.iter().filter(|(name, _)| *name == group);
+        let probes = of_group.map(|(_, figure)| figure.clone()).collect();
+        GroupTerm { group, weight, term, average, deviation: term - average, probes }
     };
     weights.iter().zip(terms).zip(averages).map(term).collect()
 }

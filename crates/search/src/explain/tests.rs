@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::query::{Calibration, SearchLevel, Seed};
-use crate::space::{Geometry, Space};
+use crate::space::{Affine, Geometry, Metric, MetricGroup, MetricOrigin, Space, Transform};
 use crate::testing;
 use crate::vectors::Level;
 
@@ -61,6 +61,42 @@ fn a_share_is_what_the_score_loses_without_the_pair_and_not_the_cosine_of_the_pa
 }
 
 #[test]
+fn shares_sum_to_the_score_of_a_linear_metric_and_a_head_has_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let catalogue = testing::catalogue(folder.path(), 40);
+    let layer = |outputs: usize, inputs: usize| Affine {
+        weight: (0..outputs * inputs).map(|index| ((index * 37 % 101) as f64 - 50.0) / 50.0).collect(),
+        bias: Vec::new(),
+        inputs,
+    };
+    let groups = [("1", 0.25), ("2", 0.75)].map(|(name, weight)| MetricGroup { name: name.into(), weight });
+    let origin = MetricOrigin {
+        settings: None,
+        groups: groups.into(),
+        center: true,
+        drop_components: 0,
+        learned: serde_json::Value::Null,
+    };
+    let diagonal = Transform::Diagonal((0..32).map(|index| 0.5 + index as f64 / 10.0).collect());
+    let head = Transform::Head { first: layer(8, 32), second: layer(4, 8) };
+    for (transform, is_linear) in [(diagonal, true), (Transform::Linear(layer(5, 32)), true), (head, false)] {
+        let metric = Metric::new(transform, origin.clone()).unwrap();
+        let geometry = metric.geometry(&catalogue).unwrap();
+        let geometry = Geometry { metric: Some(std::sync::Arc::new(metric)), ..geometry };
+        let space = Space::new(&catalogue, geometry).unwrap();
+        let calibration = Calibration::new(&space, SearchLevel::Tracks, 0);
+        let seeds = [(Seed::Track(7), 1.0), (Seed::Track(11), -0.7)];
+        let reasons = explain(&space, &calibration, &seeds, Level::Tracks, 12, &all_pairs()).unwrap();
+        assert!((reasons.terms.iter().map(|term| term.term).sum::<f64>() - reasons.cosine).abs() < 1e-12);
+        assert!((reasons.seeds.iter().map(|seed| seed.term).sum::<f64>() - reasons.cosine).abs() < 1e-12);
+        let shares: f64 = reasons.passages.iter().map(|pair| pair.share).sum();
+        assert_eq!(reasons.participation.is_some(), is_linear);
+        assert_eq!(reasons.notes.len(), usize::from(!is_linear), "{:?}", reasons.notes);
+        assert!(!is_linear || (shares - reasons.cosine).abs() < 1e-6, "{shares} {}", reasons.cosine);
+    }
+}
+
+#[test]
 fn participation_counts_the_fewest_segments_that_reach_half() {
     let folder = tempfile::tempdir().unwrap();
     let catalogue = testing::catalogue(folder.path(), 40);
@@ -112,4 +148,35 @@ fn unknown_facts_are_empty() {
     let options = ExplainOptions { columns: vec!["none".into()], ..ExplainOptions::default() };
     explain(&space, &calibration, &seeds, Level::Tracks, 8, &options).unwrap_err();
     explain(&space, &calibration, &seeds, Level::Tracks, 400, &ExplainOptions::default()).unwrap_err();
+}
+
+#[test]
+fn figures_of_probes_stand_beside_hidden_states_while_they_are_current() {
+    let folder = tempfile::tempdir().unwrap();
+    let catalogue = testing::catalogue(folder.path(), 40);
+    let space = Space::new(&catalogue, Geometry::of(&catalogue)).unwrap();
+    let calibration = Calibration::new(&space, SearchLevel::Tracks, 0);
+    let probes = || {
+        let seeds = [(Seed::Track(7), 1.0)];
+        let reasons = explain(&space, &calibration, &seeds, Level::Tracks, 8, &ExplainOptions::default()).unwrap();
+        reasons.terms.into_iter().map(|term| term.probes).collect::<Vec<_>>()
+    };
+    let kept = catalogue.folder().join("cache/probes");
+    std::fs::create_dir_all(&kept).unwrap();
+    std::fs::write(kept.join("damaged.json"), "{").unwrap();
+    assert_eq!(probes(), [Vec::new(), Vec::new()]);
+    let generation = catalogue.manifest().generation;
+    for (generation, shown) in [(generation + 1, 0), (generation, 1)] {
+        let figure =
+            serde_json::json!({ "name": "balanced_accuracy", "value": 0.61, "low": 0.5, "high": 0.7, "chance": 0.5 });
+        let row = |name: &str, is_predictable: bool| serde_json::json!({ "name": name, "figures": [figure], "is_predictable": is_predictable });
+        let file = serde_json::json!({
+            "tag": "genre", "generation": generation, "tracks": 40, "artists": 5,
+            "rows": [row("1", false), row("2", true), row("all", true)],
+        });
+        std::fs::write(kept.join("genre.json"), file.to_string()).unwrap();
+        let found = probes();
+        assert_eq!((found[0].len(), found[1].len()), (0, shown));
+        assert!(found[1].iter().all(|probe| probe.tag == "genre" && probe.value == 0.61));
+    }
 }

@@ -320,7 +320,7 @@ export class MapView {
       ArrowLeft: () => this.pan(step, 0), ArrowRight: () => this.pan(-step, 0),
       ArrowUp: () => this.pan(0, step), ArrowDown: () => this.pan(0, -step),
       "+": () => this.zoom(1.4), "=": () => this.zoom(1.4), "-": () => this.zoom(1 / 1.4), 0: () => this.reset(),
-      n: () => this.chooseNext(), Enter: () => this.chosen !== null && this.choose(this.chosen, true),
+      n: () => this.chooseNext(), Escape: () => this.choose(null, false), Enter: () => this.chosen !== null && this.choose(this.chosen, true),
     };
     const action = actions[event.key.length === 1 ? event.key.toLowerCase() : event.key];
     if (!action || event.ctrlKey || event.metaKey || event.altKey) return;

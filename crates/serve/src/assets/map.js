@@ -15,7 +15,7 @@ const COLORS = {
   dark: ["#56b4e9", "#e69f00", "#2cc295", "#d98cb9", "#e0d24a", "#9ac7ff", "#ff8066", "#a7a9ff"],
 };
 const PLAIN = { light: "#56707a", dark: "#8fa9b1" };
-const UNKNOWN = { light: "#b9b4aa", dark: "#4d545b" };
+const UNKNOWN = { light: "#979288", dark: "#6d757d" };
 /** From low to high numbers. */
 const RAMP = { light: [[37, 99, 169], [190, 60, 40]], dark: [[80, 160, 240], [255, 150, 90]] };
 
@@ -79,6 +79,16 @@ async function load() {
   }
 }
 
+/** An entry of the legend. */
+function entry(color, text) {
+  const dot = el("i", {});
+  dot.style.background = color;
+  return el("span", {}, dot, bdi(text));
+}
+
+/** The entries of what is drawn on top. */
+const marks = () => (store.seeds.length ? [entry("var(--other)", "searched from"), entry("var(--accent)", "results")] : []);
+
 const theme = () => document.documentElement.dataset.theme;
 
 /** Colours the points by the chosen column, and writes the legend. */
@@ -86,7 +96,7 @@ async function paint() {
   const name = theme();
   if (!colored) {
     view.setColors(() => PLAIN[name]);
-    parts.legend.replaceChildren();
+    parts.legend.replaceChildren(...marks());
     return;
   }
   let column;
@@ -96,11 +106,6 @@ async function paint() {
     if (!isStale(error)) parts.legend.replaceChildren(error.message);
     return;
   }
-  const entry = (color, text) => {
-    const dot = el("i", {});
-    dot.style.background = color;
-    return el("span", {}, dot, bdi(text));
-  };
   if (column.kind === "text") {
     const colors = COLORS[name];
     view.setColors((track) => {
@@ -108,7 +113,7 @@ async function paint() {
       return code === null || code >= colors.length ? UNKNOWN[name] : colors[code];
     });
     const shown = column.names.slice(0, colors.length).map((text, index) => entry(colors[index], text));
-    parts.legend.replaceChildren(...shown, entry(UNKNOWN[name], column.names.length > colors.length ? "others, unknown" : "unknown"));
+    parts.legend.replaceChildren(...marks(), ...shown, entry(UNKNOWN[name], column.names.length > colors.length ? "others, unknown" : "unknown"));
     return;
   }
   const known = column.values.filter((value) => value !== null);
@@ -122,7 +127,7 @@ async function paint() {
   const ramp = el("i", { class: "ramp" });
   ramp.style.background = `linear-gradient(90deg, ${mix(0)}, ${mix(1)})`;
   const round = (value) => String(Math.round(100 * value) / 100);
-  parts.legend.replaceChildren(el("span", {}, known.length ? round(low) : ""), ramp, el("span", {}, known.length ? round(high) : ""), entry(UNKNOWN[name], "unknown"));
+  parts.legend.replaceChildren(...marks(), el("span", {}, known.length ? round(low) : ""), ramp, el("span", {}, known.length ? round(high) : ""), entry(UNKNOWN[name], "unknown"));
 }
 
 function mark() {
@@ -170,7 +175,7 @@ async function choose(track, isSearch) {
     return;
   }
   if (isSearch) return searchFrom(card);
-  const close = () => { parts.card?.remove(); parts.card = null; view.canvas.focus(); };
+  const close = () => { view.choose(null, false); view.canvas.focus(); };
   const button = (label, kind, onclick) => el("button", { type: "button", class: kind, on: { click: onclick } }, label);
   parts.card = el(
     "div", { class: "map-card", role: "group", aria: { label: card.title }, on: { keydown: (event) => event.key === "Escape" && close() } },

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Path, Request, State as Shared};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use tower_http::services::ServeFile;
 
@@ -30,7 +30,16 @@ pub(super) async fn serve(
         }
     });
     let (kind, path) = found.await?;
-    let answer = ServeFile::new(&path).try_call(request).await;
+    let (method, mut headers) = (request.method().clone(), request.headers().clone());
+    // tower-http answers a range even if the file is not what `If-Range` names (RFC 9110, section 13.1.5).
+    if let Some(expected) = headers.remove(IF_RANGE) {
+        let whole = bare(Method::HEAD, HeaderMap::new());
+        let whole = ServeFile::new(&path).try_call(whole).await.map_err(|error| vanished(&path, &error.to_string()))?;
+        if ![ETAG, LAST_MODIFIED].iter().any(|name| whole.headers().get(name) == Some(&expected)) {
+            headers.remove(RANGE);
+        }
+    }
+    let answer = ServeFile::new(&path).try_call(bare(method, headers)).await;
     let response = answer.map_err(|error| vanished(&path, &error.to_string()))?;
     if response.status() == StatusCode::NOT_FOUND {
         return Err(vanished(&path, "it cannot be read"));
@@ -41,4 +50,12 @@ pub(super) async fn serve(
     }
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     Ok(response)
+}
+
+/// A request for the file without anything of the address, which `ServeFile` does not need.
+fn bare(method: Method, headers: HeaderMap) -> Request {
+    let mut request = Request::new(Body::empty());
+    *request.method_mut() = method;
+    *request.headers_mut() = headers;
+    request
 }

@@ -28,7 +28,12 @@ pub(super) fn read(path: &Path) -> Result<RawTable, String> {
     let mut table = RawTable::default();
     let mut kept = Vec::new();
     while let Some(batch) = catch_unwind(AssertUnwindSafe(|| batches.next())).map_err(caught)? {
-        let batch = batch.map_err(|error| error.to_string())?;
+        let batch = batch.map_err(|error| match error.to_string() {
+            text if text.contains("Disabled feature") => {
+                "its compression is not supported: write it with snappy, or without compression".into()
+            }
+            text => text,
+        })?;
         if table.names.is_empty() {
             for (index, field) in batch.schema().fields().iter().enumerate() {
                 if is_readable(field.data_type()) {
@@ -93,5 +98,42 @@ fn text(column: &ArrayRef, row: usize) -> Option<&str> {
         DataType::LargeUtf8 => Some(column.as_string::<i64>().value(row)),
         DataType::Utf8View => Some(column.as_string_view().value(row)),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::{Float32Array, Int64Array, RecordBatch, StringArray};
+    use parquet::arrow::ArrowWriter;
+    use parquet::basic::Compression;
+    use parquet::file::properties::WriterProperties;
+
+    use super::*;
+
+    /// As pandas writes it, compressed with Snappy.
+    #[test]
+    fn compressed_tables_of_numbers_and_texts() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.parquet");
+        let columns: [(&str, ArrayRef); 3] = [
+            ("path", Arc::new(StringArray::from(vec!["a", "b"]))),
+            ("plays", Arc::new(Int64Array::from(vec![Some(5), None]))),
+            ("energy", Arc::new(Float32Array::from(vec![0.5, 0.25]))),
+        ];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let snappy = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
+        let mut writer = ArrowWriter::try_new(File::create(&path).unwrap(), batch.schema(), Some(snappy)).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        let table = read(&path).unwrap();
+        assert_eq!(table.names, ["path", "plays", "energy"]);
+        let text = |text: &str| Cell::Text(text.into());
+        let expected =
+            [vec![text("a"), Cell::Number(5.0), Cell::Number(0.5)], vec![text("b"), Cell::Unknown, Cell::Number(0.25)]];
+        assert_eq!(table.rows, expected);
+        std::fs::write(&path, b"PAR1 no table PAR1").unwrap();
+        assert!(read(&path).is_err());
     }
 }
