@@ -27,7 +27,7 @@ pub mod vectors;
 pub use catalogue::{Catalogue, Column, NewTrack, Writer};
 pub use error::SearchError;
 pub use query::{Calibration, SearchOptions, Seed};
-pub use space::{Geometry, Metric, Query, Scored, Space};
+pub use space::{COMPRESSED_ABOVE, Geometry, Metric, Query, Scanned, Scored, Space};
 pub use vectors::{Level, Vectors};
 
 /// The result of a search, or of reading or changing a catalogue.

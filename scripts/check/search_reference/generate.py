@@ -3,6 +3,7 @@
 import json
 import struct
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -107,7 +108,7 @@ def write_table(path: Path, files: list[Path], rows: list[np.ndarray]) -> None:
     optional = ("file_size", "file_modified")
     schema = pa.schema([pa.field(name, values.type, nullable=name in optional) for name, values in columns.items()])
     schema = schema.with_metadata({"provenance": json.dumps(settings), "model_sha256": "ab" * 32})
-    pq.write_table(pa.table(list(columns.values()), schema=schema), path)
+    pq.write_table(pa.table(list(columns.values()), schema=schema), path, compression="none")
 
 
 def catalogue(mert_search: Path, folder: Path, tracks: int, seed: int) -> Path:
@@ -117,5 +118,7 @@ def catalogue(mert_search: Path, folder: Path, tracks: int, seed: int) -> Path:
     write_table(folder / "rows.parquet", files, vectors(tracks, random))
     result = folder / "catalogue"
     command = [mert_search, "add", result, folder / "rows.parquet", "--no-loudness", "--quiet"]
-    subprocess.run(command, check=True, capture_output=True)
+    added = subprocess.run(command, capture_output=True, text=True)
+    if added.returncode != 0:
+        sys.exit(f"mert-search add: {added.stderr}")
     return result

@@ -191,14 +191,8 @@ pub(super) fn embed_changes(
             Err(EmbedError::NothingEmbedded) => return Ok(None),
             Err(error) => return Err(error.into()),
         }
-        let joined = joined_of(writer, &changes);
-        Ok(Some(writer.add_moved(&table, |file| {
-            let mut track = known.remove(&unescape(file)).unwrap_or_default();
-            if let Some(joined) = joined.get(file) {
-                track.joined.clone_from(joined);
-            }
-            track
-        })?))
+        let about = |file: &str| known.remove(&unescape(file)).unwrap_or_default();
+        Ok(Some(writer.add_moved(&table, about)?))
     })?;
     journal.remove()?;
     let _ = std::fs::remove_dir(&staging);
@@ -211,21 +205,6 @@ pub(super) fn embed_changes(
         return Ok(Exit::Failure);
     };
     Ok(report_added(writer.folder(), &added, &failures, files, run.quiet))
-}
-
-/// What tables that were joined say of the changed files among those to embed, by escaped path.
-fn joined_of(
-    writer: &Writer,
-    changes: &Changes,
-) -> HashMap<String, std::collections::BTreeMap<String, mert_search::catalogue::Value>> {
-    let Some(catalogue) = writer.catalogue() else { return HashMap::new() };
-    let mut joined = HashMap::new();
-    for input in &changes.embed {
-        if let Some(track) = catalogue.find(&input.path) {
-            joined.insert(escape(&input.path), catalogue.joined(track));
-        }
-    }
-    joined
 }
 
 /// Records new paths and times of files with the same bytes.

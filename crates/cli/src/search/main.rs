@@ -55,12 +55,12 @@ enum Command {
     Path(path::PathArgs),
     /// Write what sounds alike as a playlist
     Playlist(Box<playlist::PlaylistArgs>),
+    /// Place every track on a map, by what sounds alike
+    Map(map::MapArgs),
     /// Measure how well what sounds alike agrees with a tag
     Evaluate(evaluate::EvaluateArgs),
     /// Group tracks that sound alike
     Cluster(cluster::ClusterArgs),
-    /// Place every track on a map, by what sounds alike
-    Map(map::MapArgs),
     /// Learn from judgments what sounds alike
     Learn(Box<learn::LearnArgs>),
     /// Measure how well a tag or a number is predicted from each hidden state
@@ -90,9 +90,9 @@ fn main() -> ExitCode {
         Command::Why(args) => why::run(args),
         Command::Path(args) => path::run(args),
         Command::Playlist(args) => playlist::run(args),
+        Command::Map(args) => map::run(args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Cluster(args) => cluster::run(args),
-        Command::Map(args) => map::run(args),
         Command::Learn(args) => learn::run(args),
         Command::Probe(args) => probe::run(args),
         Command::Serve(args) => serve::run(args),

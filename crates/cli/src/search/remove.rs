@@ -7,6 +7,7 @@ use clap::Args;
 use fixedbitset::FixedBitSet;
 use mert_cli::embedding::interrupt::while_writing;
 use mert_cli::terminal::{Exit, print, say};
+use mert_search::filter::Filter;
 use mert_search::{Catalogue, Writer};
 use mert_table::printable_path;
 
@@ -22,11 +23,14 @@ pub(crate) struct RemoveArgs {
     /// The catalogue's folder
     catalogue: PathBuf,
     /// Files, or folders whose files are removed
-    #[arg(value_name = "PATH", required_unless_present = "missing")]
+    #[arg(value_name = "PATH", required_unless_present_any = ["missing", "filter"])]
     paths: Vec<PathBuf>,
     /// Remove all tracks whose files no longer exist
     #[arg(long)]
     missing: bool,
+    /// Remove all tracks that fulfil this, such as "duration < 30 or genre = podcast"
+    #[arg(long = "where", value_name = "EXPRESSION")]
+    filter: Option<String>,
     /// Print the files that would be removed, and remove nothing
     #[arg(long)]
     dry_run: bool,
@@ -48,6 +52,13 @@ pub(crate) fn run(args: &RemoveArgs) -> anyhow::Result<Exit> {
     }
     if args.missing {
         tracks.extend(catalogue.live().ones().filter(|&track| !catalogue.track(track).path().exists()));
+    }
+    if let Some(text) = &args.filter {
+        let filter = Filter::parse(catalogue, text)?;
+        if let Some(column) = filter.unknown_of_seeds(catalogue, &[]).first() {
+            bail!("--where {text}: there is no seed here that seed.{column} could be of");
+        }
+        tracks.union_with(&filter.rows(catalogue, &[]));
     }
     unknown.iter().for_each(|path| say(&format!("{}: not in the catalogue", printable_path(path))));
     if !unknown.is_empty() && tracks.is_clear() {

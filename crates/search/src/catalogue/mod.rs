@@ -26,7 +26,7 @@ mod writer;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fixedbitset::FixedBitSet;
@@ -42,7 +42,7 @@ pub use self::statistics::Statistics;
 pub use self::tracks::{TrackRecord, Value};
 pub use self::verify::{Verification, verify};
 pub use self::writer::{Added, Writer};
-use crate::vectors::{Level, MAX_COMPONENTS, NormsCache, Vectors, mean, principal_components};
+use crate::vectors::{DerivedCache, Level, MAX_COMPONENTS, Vectors, mean, principal_components};
 use crate::{Result, SearchError};
 
 /// A group of vectors: one hidden state of one encoder.
@@ -90,7 +90,7 @@ pub struct Catalogue {
     column_names: BTreeSet<String>,
     columns: Mutex<BTreeMap<String, Arc<Column>>>,
     notes: Vec<String>,
-    norms: NormsCache,
+    derived: DerivedCache,
 }
 
 /// A track of a catalogue.
@@ -191,7 +191,7 @@ impl Catalogue {
             column_names,
             columns: Mutex::default(),
             notes,
-            norms: NormsCache::default(),
+            derived: DerivedCache::default(),
         })
     }
 
@@ -319,11 +319,13 @@ impl Catalogue {
         Segment { track: self.tracks[part] + found.tracks.track_of(index), start, end }
     }
 
-    /// The live track of the file at `path`: of that path as it is, of the absolute one, or of the one that links lead to.
+    /// The live track of the file at `path`: of that path as it is, of the absolute one, of the one that links lead to, or
+    /// of the one without `..`, whose folders need not exist.
     pub fn find(&self, path: &Path) -> Option<usize> {
         let absolute = || std::path::absolute(path).ok().and_then(|path| self.find_file(&escape(&path)));
         let resolved = || path.canonicalize().ok().and_then(|path| self.find_file(&escape(&path)));
-        self.find_file(&escape(path)).or_else(absolute).or_else(resolved)
+        let normalized = || self.find_file(&escape(&without_parents(&std::path::absolute(path).ok()?)));
+        self.find_file(&escape(path)).or_else(absolute).or_else(resolved).or_else(normalized)
     }
 
     /// The live track of the file whose escaped path is `file`.
@@ -342,9 +344,9 @@ impl Catalogue {
         &self.vectors[group][level as usize]
     }
 
-    /// The lengths of rows that searches have used.
-    pub(crate) fn norms(&self) -> &NormsCache {
-        &self.norms
+    /// Values derived from rows that searches have used.
+    pub(crate) fn derived(&self) -> &DerivedCache {
+        &self.derived
     }
 
     /// Statistics of the vectors.
@@ -385,4 +387,18 @@ impl Catalogue {
         }
         statistics
     }
+}
+
+/// An absolute path in which each `..` has taken away the folder before it.
+fn without_parents(path: &Path) -> PathBuf {
+    let mut normalized = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::ParentDir => {
+                normalized.pop();
+            }
+            component => normalized.push(component),
+        }
+    }
+    normalized
 }

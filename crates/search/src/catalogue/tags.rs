@@ -148,12 +148,135 @@ mod tests {
         }
     }
 
+    fn texts(texts: &[&str]) -> Value {
+        Value::Texts(texts.iter().map(ToString::to_string).collect())
+    }
+
+    /// A FLAC file without audio, by the format's specification: STREAMINFO, and a block of Vorbis comments.
+    fn flac(comments: &[&str]) -> Vec<u8> {
+        let mut block = 0u32.to_le_bytes().to_vec();
+        block.extend((comments.len() as u32).to_le_bytes());
+        for comment in comments {
+            block.extend((comment.len() as u32).to_le_bytes());
+            block.extend(comment.as_bytes());
+        }
+        let mut file = b"fLaC\x00\x00\x00\x22".to_vec();
+        file.extend([0x10, 0, 0x10, 0, 0, 0, 0, 0, 0, 0, 0x0a, 0xc4, 0x40, 0xf0, 0, 0, 0, 0]);
+        file.extend([0; 16]);
+        file.push(0x84);
+        file.extend(&(block.len() as u32).to_be_bytes()[1..]);
+        file.extend(block);
+        file
+    }
+
+    /// An MP3 file of an ID3v2.4 tag with these frames, and one silent frame of MPEG audio.
+    fn mp3(frames: &[(&str, Vec<u8>)]) -> Vec<u8> {
+        let synchsafe = |size: usize| [21, 14, 7, 0].map(|shift| (size >> shift) as u8 & 0x7f);
+        let mut tag = Vec::new();
+        for (name, content) in frames {
+            tag.extend(name.as_bytes());
+            tag.extend(synchsafe(content.len()));
+            tag.extend([0, 0]);
+            tag.extend(content);
+        }
+        let mut file = b"ID3\x04\x00\x00".to_vec();
+        file.extend(synchsafe(tag.len()));
+        file.extend(tag);
+        for _ in 0..3 {
+            file.extend([0xff, 0xfb, 0x90, 0xc4]);
+            file.extend([0; 413]);
+        }
+        file
+    }
+
     #[test]
     fn tags_of_several_formats_have_the_same_names() {
         let folder = tempfile::tempdir().unwrap();
-        let (path, note) = (folder.path().join("x.mp3"), |found: (BTreeMap<String, Value>, Option<String>)| found.1);
-        std::fs::write(&path, [0; 100]).unwrap();
-        assert!(read_tags(&path).0.is_empty());
-        assert!(note(read_tags(&folder.path().join("missing.ogg"))).unwrap().contains("cannot be read"));
+        let read = |name: &str, bytes: Vec<u8>| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, bytes).unwrap();
+            read_tags(&path)
+        };
+        let (found, note) = read(
+            "x.flac",
+            flac(&[
+                "TITLE=Ünï",
+                "ARTIST=A",
+                "ALBUMARTIST=B",
+                "GENRE=Rock; Folk",
+                "GENRE=Rock",
+                "GENRE=Jazz",
+                "DATE=1999-05-01",
+                "TRACKNUMBER=3/12",
+                "BPM=89.5",
+                "INITIALKEY=Am",
+                "MUSICBRAINZ_TRACKID=recording",
+                "MUSICBRAINZ_RELEASETRACKID=track",
+                "REPLAYGAIN_TRACK_GAIN=-6.50 dB",
+                "LANGUAGE=eng",
+                "ALBUM=",
+            ]),
+        );
+        assert_eq!(note, None);
+        let expected = [
+            ("title", texts(&["Ünï"])),
+            ("artist", texts(&["A"])),
+            ("album_artist", texts(&["B"])),
+            ("genre", texts(&["Rock", "Folk", "Jazz"])),
+            ("year", Value::Number(1999.0)),
+            ("track_number", Value::Number(3.0)),
+            ("bpm", Value::Number(89.5)),
+            ("key", texts(&["Am"])),
+            ("mb_recording_id", texts(&["recording"])),
+            ("replay_gain", Value::Number(-6.5)),
+            ("language", texts(&["eng"])),
+        ];
+        let expected: BTreeMap<String, Value> =
+            expected.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
+        assert_eq!(found, expected);
+
+        let text = |text: &str| [b"\x03", text.as_bytes()].concat();
+        let (found, note) = read(
+            "x.mp3",
+            mp3(&[
+                ("TIT2", text("Title")),
+                ("TCON", text("Rock\0Folk")),
+                ("TBPM", text("120")),
+                ("TKEY", text("Ebm")),
+                ("TDRC", text("2001")),
+                ("UFID", b"http://musicbrainz.org\0recording".to_vec()),
+            ]),
+        );
+        assert_eq!(note, None);
+        let expected = [
+            ("title", texts(&["Title"])),
+            ("genre", texts(&["Rock", "Folk"])),
+            ("bpm", Value::Number(120.0)),
+            ("key", texts(&["Ebm"])),
+            ("year", Value::Number(2001.0)),
+            ("mb_recording_id", texts(&["recording"])),
+        ];
+        let expected: BTreeMap<String, Value> =
+            expected.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
+        assert_eq!(found, expected);
+    }
+
+    /// Whatever the bytes are, the result is tags or a note.
+    #[test]
+    fn damaged_tags_are_a_note() {
+        use rand::{Rng, SeedableRng};
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.flac");
+        let whole = flac(&["TITLE=T", "GENRE=Rock", "BPM=120"]);
+        let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+        for cut in 0..whole.len() {
+            let mut bytes = whole[..whole.len() - cut / 2].to_vec();
+            let at = random.random_range(0..bytes.len());
+            bytes[at] ^= random.random_range(1..=255u8);
+            std::fs::write(&path, bytes).unwrap();
+            let (tags, note) = read_tags(&path);
+            assert!(note.is_none() || tags.is_empty());
+        }
+        assert!(read_tags(&folder.path().join("missing.ogg")).1.unwrap().contains("cannot be read"));
     }
 }

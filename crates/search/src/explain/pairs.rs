@@ -146,17 +146,51 @@ fn parts_of(
     segments: Vec<(f64, f64, Vec<Vec<f64>>)>,
     factors: &[f64],
 ) -> Option<Vec<Part>> {
-    let norms: Vec<f64> = space.center(whole.to_vec()).iter().map(|vector| norm(vector)).collect();
     let count = segments.len() as f64;
-    let part = |(start, end, raw): (f64, f64, Vec<Vec<f64>>)| {
-        let mut image = space.center(raw.clone());
-        for ((vector, norm), factor) in image.iter_mut().zip(&norms).zip(factors) {
-            let scale = if *norm > 0.0 { factor / (norm * count) } else { 0.0 };
-            vector.iter_mut().for_each(|value| *value *= scale);
-        }
-        Part { seed, start, end, raw, image: Query::from_vectors(image) }
+    let whole = space.center(whole.to_vec());
+    let scales: Vec<f64> =
+        whole.iter().map(|vector| norm(vector)).map(|n| if n > 0.0 { 1.0 / n } else { 0.0 }).collect();
+    let mapped = mapped(space, whole, &scales)?;
+    // A linear metric scales the whole of the mapped vector, not its parts.
+    let length = match space.geometry().metric {
+        Some(_) => norm(&sum(&mapped)),
+        None => 1.0,
     };
-    Some(segments.into_iter().map(part).collect())
+    let factors: Vec<f64> =
+        factors.iter().map(|factor| if length > 0.0 { factor / (length * count) } else { 0.0 }).collect();
+    let mut parts = Vec::with_capacity(segments.len());
+    for (start, end, raw) in segments {
+        let mut image = self::mapped(space, space.center(raw.clone()), &scales)?;
+        for (vector, factor) in image.iter_mut().zip(&factors) {
+            vector.iter_mut().for_each(|value| *value *= factor);
+        }
+        parts.push(Part { seed, start, end, raw, image: Query::from_vectors(image) });
+    }
+    Some(parts)
+}
+
+/// Centred vectors, scaled by `scales` and mapped by the metric if there is one; `None` if that is not linear.
+fn mapped(space: &Space<'_>, mut vectors: Vec<Vec<f64>>, scales: &[f64]) -> Option<Vec<Vec<f64>>> {
+    for (vector, scale) in vectors.iter_mut().zip(scales) {
+        vector.iter_mut().for_each(|value| *value *= scale);
+    }
+    let Some(metric) = &space.geometry().metric else { return Some(vectors) };
+    let mut first = 0;
+    let mut mapped = Vec::with_capacity(vectors.len());
+    for (mut vector, (_, weight)) in vectors.into_iter().zip(&space.geometry().weights) {
+        vector.iter_mut().for_each(|value| *value *= weight.sqrt());
+        mapped.push(metric.apply_part(first, &vector)?);
+        first += vector.len();
+    }
+    Some(mapped)
+}
+
+fn sum(vectors: &[Vec<f64>]) -> Vec<f64> {
+    let mut sum = vec![0.0; vectors.first().map_or(0, Vec::len)];
+    for vector in vectors {
+        sum.iter_mut().zip(vector).for_each(|(sum, value)| *sum += value);
+    }
+    sum
 }
 
 /// The fewest of `shares`, largest first, that reach half of their `sum`.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::query::{Calibration, SearchLevel, Seed};
-use crate::space::{Geometry, Space};
+use crate::space::{Affine, Geometry, Metric, MetricGroup, MetricOrigin, Space, Transform};
 use crate::testing;
 use crate::vectors::Level;
 
@@ -58,6 +58,42 @@ fn a_share_is_what_the_score_loses_without_the_pair_and_not_the_cosine_of_the_pa
         centred[0].iter().map(|value| value * value).sum::<f64>().sqrt()
     };
     assert!((length(7) - length(12)).abs() > 0.01);
+}
+
+#[test]
+fn shares_sum_to_the_score_of_a_linear_metric_and_a_head_has_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let catalogue = testing::catalogue(folder.path(), 40);
+    let layer = |outputs: usize, inputs: usize| Affine {
+        weight: (0..outputs * inputs).map(|index| ((index * 37 % 101) as f64 - 50.0) / 50.0).collect(),
+        bias: Vec::new(),
+        inputs,
+    };
+    let groups = [("1", 0.25), ("2", 0.75)].map(|(name, weight)| MetricGroup { name: name.into(), weight });
+    let origin = MetricOrigin {
+        settings: None,
+        groups: groups.into(),
+        center: true,
+        drop_components: 0,
+        learned: serde_json::Value::Null,
+    };
+    let diagonal = Transform::Diagonal((0..32).map(|index| 0.5 + index as f64 / 10.0).collect());
+    let head = Transform::Head { first: layer(8, 32), second: layer(4, 8) };
+    for (transform, is_linear) in [(diagonal, true), (Transform::Linear(layer(5, 32)), true), (head, false)] {
+        let metric = Metric::new(transform, origin.clone()).unwrap();
+        let geometry = metric.geometry(&catalogue).unwrap();
+        let geometry = Geometry { metric: Some(std::sync::Arc::new(metric)), ..geometry };
+        let space = Space::new(&catalogue, geometry).unwrap();
+        let calibration = Calibration::new(&space, SearchLevel::Tracks, 0);
+        let seeds = [(Seed::Track(7), 1.0), (Seed::Track(11), -0.7)];
+        let reasons = explain(&space, &calibration, &seeds, Level::Tracks, 12, &all_pairs()).unwrap();
+        assert!((reasons.terms.iter().map(|term| term.term).sum::<f64>() - reasons.cosine).abs() < 1e-12);
+        assert!((reasons.seeds.iter().map(|seed| seed.term).sum::<f64>() - reasons.cosine).abs() < 1e-12);
+        let shares: f64 = reasons.passages.iter().map(|pair| pair.share).sum();
+        assert_eq!(reasons.participation.is_some(), is_linear);
+        assert_eq!(reasons.notes.len(), usize::from(!is_linear), "{:?}", reasons.notes);
+        assert!(!is_linear || (shares - reasons.cosine).abs() < 1e-6, "{shares} {}", reasons.cosine);
+    }
 }
 
 #[test]

@@ -59,7 +59,7 @@ impl Filter {
     }
 
     /// The columns after `seed.` that are unknown for all seeds.
-    pub(crate) fn unknown_of_seeds(&self, catalogue: &Catalogue, seeds: &[&Seed]) -> Vec<String> {
+    pub fn unknown_of_seeds(&self, catalogue: &Catalogue, seeds: &[&Seed]) -> Vec<String> {
         let mut columns: Vec<String> = Vec::new();
         self.expression.for_each_operand(&mut |operand| {
             if let Operand::Seed(subject) = operand

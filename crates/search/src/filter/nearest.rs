@@ -1,9 +1,9 @@
 //! The name that was probably meant.
 
-/// The one of `names` that is most like `name`, if one is.
+/// The one of `names` that is most like `name`, if more than half of its characters are the same; case does not matter.
 pub(crate) fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     let name = name.to_lowercase();
-    let likeness = |other: &str| strsim::jaro_winkler(&name, &other.to_lowercase());
+    let likeness = |other: &str| strsim::normalized_damerau_levenshtein(&name, &other.to_lowercase());
     let best = names.map(|other| (likeness(other), other)).max_by(|a, b| a.0.total_cmp(&b.0))?;
-    (best.0 > 0.7).then_some(best.1)
+    (best.0 > 0.5).then_some(best.1)
 }

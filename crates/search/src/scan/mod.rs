@@ -15,8 +15,8 @@ use rayon::prelude::*;
 pub(crate) use self::bound::{error_factor, is_regular};
 use self::dots::{BLOCK, Dots};
 pub(crate) use self::isa::Isa;
-pub(crate) use self::select::Estimate;
 use self::select::{Candidates, Threshold, prune};
+pub(crate) use self::select::{Estimate, candidates_of};
 use crate::vectors::Rows;
 
 /// The rows that one task scans, at most.
@@ -51,6 +51,8 @@ pub(crate) struct Scan<'a> {
     pub(crate) starts: Vec<usize>,
     /// The number of queries.
     pub(crate) queries: usize,
+    /// What is subtracted from twice the score of each row, for CSLS.
+    pub(crate) densities: Option<&'a [f64]>,
 }
 
 /// Rows of one part, numbered through all parts.
@@ -68,7 +70,11 @@ impl Scan<'_> {
         let scan = |task: &Task| {
             let mut candidates: Vec<Candidates> =
                 thresholds.iter().map(|threshold| Candidates::new(top, threshold)).collect();
-            self.blocks(*task, rows, |query, rows, scores, errors| candidates[query].extend(rows, scores, errors));
+            self.blocks(*task, rows, |rows, scores, errors| {
+                for (candidates, scores) in candidates.iter_mut().zip(scores.chunks_exact(BLOCK)) {
+                    candidates.extend(rows, &scores[..rows.len()], errors);
+                }
+            });
             candidates.into_iter().map(Candidates::finish).collect::<Vec<_>>()
         };
         let mut found: Vec<Vec<Estimate>> = vec![Vec::new(); self.queries];
@@ -83,9 +89,9 @@ impl Scan<'_> {
     pub(crate) fn scores(&self, rows: &FixedBitSet) -> Vec<Vec<f32>> {
         let scan = |task: &Task| {
             let mut scored = vec![vec![0.0; task.end - task.start]; self.queries];
-            self.blocks(*task, rows, |query, rows, scores, _| {
-                for (row, &score) in rows.iter().zip(scores) {
-                    scored[query][row - task.start] = score as f32;
+            self.blocks(*task, rows, |rows, scores, _| {
+                for (scored, scores) in scored.iter_mut().zip(scores.chunks_exact(BLOCK)) {
+                    rows.iter().zip(scores).for_each(|(row, &score)| scored[row - task.start] = score as f32);
                 }
             });
             scored
@@ -107,12 +113,12 @@ impl Scan<'_> {
         tasks
     }
 
-    /// Calls `sink(query, rows, scores, errors)` for each block of a task's rows that are among `rows`, and each query.
-    fn blocks(&self, task: Task, rows: &FixedBitSet, mut sink: impl FnMut(usize, &[usize], &[f64], &[f64])) {
+    /// Calls `sink(rows, scores, errors)` for each block of a task's rows that are among `rows`, with [`BLOCK`] scores for
+    /// each query.
+    fn blocks(&self, task: Task, rows: &FixedBitSet, mut sink: impl FnMut(&[usize], &[f64], &[f64])) {
         let first = self.starts[task.part];
         let mut wanted = ones_in(rows, task.start, task.end);
         let mut block: Vec<usize> = Vec::with_capacity(BLOCK);
-        let mut widened: Vec<f32> = Vec::new();
         let mut products = vec![0.0f32; self.queries * BLOCK];
         let mut scores = vec![0.0f64; self.queries * BLOCK];
         let mut errors = [0.0f64; BLOCK];
@@ -132,7 +138,7 @@ impl Scan<'_> {
                     self.isa.run(Dots { rows, queries: &group.queries, dim: group.dim, output });
                 };
                 let mut slices: [&[f32]; BLOCK] = [&[]; BLOCK];
-                part.gather(&block, first, &mut widened, &mut slices);
+                part.gather(&block, first, &mut slices);
                 dots(&slices[..count], &mut products);
                 let norms = group.norms[task.part];
                 for ((inverse, error), &row) in inverses.iter_mut().zip(&mut errors).zip(&block) {
@@ -147,14 +153,39 @@ impl Scan<'_> {
                     }
                 }
             }
-            for (query, scores) in scores.chunks_exact_mut(BLOCK).enumerate() {
+            for scores in scores.chunks_exact_mut(BLOCK) {
                 // A row that the bound does not hold for may have a product beyond the range of f32.
                 for (score, error) in scores[..count].iter_mut().zip(&errors) {
                     *score = if error.is_finite() { *score } else { 0.0 };
                 }
-                sink(query, &block, &scores[..count], &errors[..count]);
+                if let Some(densities) = self.densities {
+                    scores.iter_mut().zip(&block).for_each(|(score, &row)| *score = 2.0 * *score - densities[row]);
+                }
             }
+            if self.densities.is_some() {
+                errors.iter_mut().for_each(|error| *error *= 2.0);
+            }
+            sink(&block, &scores, &errors[..count]);
         }
+    }
+
+    /// For each row of a level what `of_row` makes of it: the approximate scores of all queries, and how far they are off.
+    pub(crate) fn map_rows<T: Send>(&self, of_row: impl Fn(usize, &[f64], f64) -> T + Sync) -> Vec<T> {
+        let all = self.starts.last().copied().unwrap_or(0);
+        let mut rows = FixedBitSet::with_capacity(all);
+        rows.insert_range(..);
+        let scan = |task: &Task| {
+            let mut mapped = Vec::with_capacity(task.end - task.start);
+            let mut row_scores = vec![0.0; self.queries];
+            self.blocks(*task, &rows, |rows, scores, errors| {
+                for (index, (&row, &error)) in rows.iter().zip(errors).enumerate() {
+                    row_scores.iter_mut().zip(scores.chunks_exact(BLOCK)).for_each(|(own, all)| *own = all[index]);
+                    mapped.push(of_row(row, &row_scores, error));
+                }
+            });
+            mapped
+        };
+        self.tasks().par_iter().map(scan).collect::<Vec<_>>().into_iter().flatten().collect()
     }
 }
 

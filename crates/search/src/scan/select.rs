@@ -98,6 +98,17 @@ pub(crate) fn prune(estimates: &mut Vec<Estimate>, top: usize, threshold: &Thres
     estimates.retain(|estimate| estimate.upper() >= threshold);
 }
 
+/// The queries whose scores can be among the `top` largest below `limit`, of scores that are off by `error` at most.
+pub(crate) fn candidates_of(scores: &[f64], error: f64, top: usize, limit: f64) -> Vec<usize> {
+    let mut certain: Vec<f64> = scores.iter().copied().filter(|score| score + error < limit).collect();
+    let mut least = f64::NEG_INFINITY;
+    if certain.len() > top && error.is_finite() {
+        let (_, nth, _) = certain.select_nth_unstable_by(top - 1, |a, b| b.total_cmp(a));
+        least = *nth - 2.0 * error;
+    }
+    (0..scores.len()).filter(|&index| scores[index] >= least).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

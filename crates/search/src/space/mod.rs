@@ -5,12 +5,17 @@
 //! largest principal components. With a learned metric it is the cosine of the mapped vectors: [`Metric`]. Scores that are
 //! returned are computed in f64 from the f32 vectors of the catalogue.
 
+mod cache;
+mod compressed;
+mod csls;
 mod geometry;
+mod mapped;
 mod metric;
 mod norms;
 mod placement;
 mod search;
 
+pub use self::compressed::{COMPRESSED_ABOVE, Scanned};
 pub use self::geometry::Geometry;
 pub use self::metric::{Affine, Metric, MetricGroup, MetricOrigin, Transform};
 use self::placement::{Placement, dot, normalize};

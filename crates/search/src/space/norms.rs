@@ -12,16 +12,16 @@ use rayon::prelude::*;
 use super::placement::{Placement, norm};
 use crate::catalogue::Catalogue;
 use crate::scan::is_regular;
-use crate::vectors::{GroupNorms, Level, Matrix, PartNorms, write_matrix};
+use crate::vectors::{Derived, DerivedRows, Level, Matrix, write_matrix};
 
 /// The rows whose lengths one task computes.
 const TASK: usize = 1024;
 
 /// The lengths of the rows of a group at `level`, placed by `placement`, of which `key` is the name.
-pub(super) fn norms(catalogue: &Catalogue, level: Level, group: usize, placement: &Placement, key: &str) -> GroupNorms {
+pub(super) fn norms(catalogue: &Catalogue, level: Level, group: usize, placement: &Placement, key: &str) -> Derived {
     let column = &catalogue.groups()[group].column;
     let prefix = format!("norms.{}.{column}.", level.name());
-    catalogue.norms().get(&format!("{prefix}{key}"), || {
+    catalogue.derived().get(&format!("{prefix}{key}"), || {
         let parts = catalogue.vectors(level, group).parts().zip(&catalogue.manifest().parts);
         let norms = parts.map(|((_, matrix), entry)| {
             let index = catalogue.folder().join("parts").join(&entry.name).join("index");
@@ -31,21 +31,21 @@ pub(super) fn norms(catalogue: &Catalogue, level: Level, group: usize, placement
     })
 }
 
-fn part_norms(index: &Path, prefix: &str, matrix: &Matrix, placement: &Placement, key: &str) -> PartNorms {
+fn part_norms(index: &Path, prefix: &str, matrix: &Matrix, placement: &Placement, key: &str) -> DerivedRows {
     let path = index.join(format!("{prefix}{key}.npy"));
     // A file that is missing or damaged is computed again.
     if let Ok(stored) = Matrix::open(&path, matrix.rows(), 2) {
-        return PartNorms::Mapped(stored);
+        return DerivedRows::Mapped(stored);
     }
     let computed = compute(matrix, placement);
     // A catalogue that cannot be written is searched all the same.
     if write_matrix(&path, 2, &computed).is_err() {
-        return PartNorms::Computed(computed);
+        return DerivedRows::Computed(computed);
     }
     remove_others(index, prefix, key);
     match Matrix::open(&path, matrix.rows(), 2) {
-        Ok(stored) => PartNorms::Mapped(stored),
-        Err(_) => PartNorms::Computed(computed),
+        Ok(stored) => DerivedRows::Mapped(stored),
+        Err(_) => DerivedRows::Computed(computed),
     }
 }
 

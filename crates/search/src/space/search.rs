@@ -5,63 +5,75 @@ use rayon::prelude::*;
 
 use super::norms::norms;
 use super::placement::{dot, normalize};
-use super::{Query, Scored, Space};
+use super::{Query, Scored, Space, sum};
 use crate::scan::{Isa, Scan, ScanGroup, error_factor};
-use crate::vectors::{GroupNorms, Level, Rows, Vectors};
+use crate::vectors::{Derived, Level, Rows, Vectors};
 
 /// The pairs of a query and a row that one task scores in f64, at least.
 const TASK: usize = 16;
 
 impl Space<'_> {
-    /// For each query the `top` best of `rows`, best first, rows of equal score in ascending order.
+    /// For each query the `top` best of `rows`, best first, rows of equal score in ascending order. With CSLS the scores are
+    /// corrected for hubs.
     ///
     /// All queries share one pass over the vectors in f32, which leaves the rows that can be among the best; they are
     /// scored in f64.
     pub fn scan(&self, level: Level, queries: &[Query], rows: &FixedBitSet, top: usize) -> Vec<Vec<Scored>> {
         let count = rows.count_ones(..);
-        if top == 0 || count == 0 {
+        if top == 0 || count == 0 || queries.is_empty() {
             return vec![Vec::new(); queries.len()];
         }
-        // A metric's rows are mapped one by one.
-        let pairs: Vec<(usize, usize)> = if top >= count || self.geometry.metric.is_some() {
-            (0..queries.len()).flat_map(|query| rows.ones().map(move |row| (query, row))).collect()
+        let candidates: Vec<Vec<usize>> = if top >= count {
+            vec![rows.ones().collect(); queries.len()]
         } else {
-            let candidates = self.approximate(level, queries, |scan| scan.candidates(rows, top));
-            let of_query = |(query, found): (usize, Vec<crate::scan::Estimate>)| {
-                found.into_iter().map(move |estimate| (query, estimate.row))
-            };
-            candidates.into_iter().enumerate().flat_map(of_query).collect()
+            let found = self.approximate(level, queries, |scan| {
+                let densities = self.geometry.csls.then(|| self.densities(level));
+                Scan { densities: densities.as_deref(), ..scan }.candidates(rows, top)
+            });
+            found.into_iter().map(|found| found.into_iter().map(|estimate| estimate.row).collect()).collect()
         };
+        self.rank(level, queries, &candidates, top)
+    }
+
+    /// The scores of `rows`, in their order, without a correction for hubs.
+    pub fn score_rows(&self, level: Level, query: &Query, rows: &[usize]) -> Vec<f64> {
+        let pairs: Vec<(usize, usize)> = rows.iter().map(|&row| (0, row)).collect();
+        self.score_pairs(level, std::slice::from_ref(query), &pairs)
+    }
+
+    /// For each query the score of every row that is among `rows`, and 0 for others, without a correction for hubs. They are
+    /// computed in f32, for histograms and percentiles: within 10⁻⁴ of the score unless rows lie closer to each other than to
+    /// the mean.
+    pub fn scores(&self, level: Level, queries: &[Query], rows: &FixedBitSet) -> Vec<Vec<f32>> {
+        self.approximate(level, queries, |scan| scan.scores(rows))
+    }
+
+    /// For each query the `top` best of its candidates by their scores in f64, best first.
+    pub(super) fn rank(
+        &self,
+        level: Level,
+        queries: &[Query],
+        candidates: &[Vec<usize>],
+        top: usize,
+    ) -> Vec<Vec<Scored>> {
+        let of_query = |(query, rows): (usize, &Vec<usize>)| rows.iter().map(|&row| (query, row)).collect::<Vec<_>>();
+        let pairs: Vec<(usize, usize)> = candidates.iter().enumerate().flat_map(of_query).collect();
         let mut scored = vec![Vec::new(); queries.len()];
-        for ((query, row), score) in pairs.iter().zip(self.score_pairs(level, queries, &pairs)) {
-            scored[*query].push(Scored { row: *row, score });
+        for (&(query, row), score) in pairs.iter().zip(self.score_pairs(level, queries, &pairs)) {
+            scored[query].push(Scored { row, score });
+        }
+        if self.geometry.csls {
+            let densities = self.densities(level);
+            for (query, scored) in queries.iter().zip(&mut scored) {
+                let own = self.density(query);
+                scored.iter_mut().for_each(|hit| hit.score = 2.0 * hit.score - own - densities[hit.row]);
+            }
         }
         for scored in &mut scored {
             scored.sort_unstable_by(|a, b| b.score.total_cmp(&a.score).then(a.row.cmp(&b.row)));
             scored.truncate(top);
         }
         scored
-    }
-
-    /// The scores of `rows`, in their order.
-    pub fn score_rows(&self, level: Level, query: &Query, rows: &[usize]) -> Vec<f64> {
-        let pairs: Vec<(usize, usize)> = rows.iter().map(|&row| (0, row)).collect();
-        self.score_pairs(level, std::slice::from_ref(query), &pairs)
-    }
-
-    /// For each query the score of every row that is among `rows`, and 0 for others. They are computed in f32, for
-    /// histograms and percentiles: within 10⁻⁴ of the score unless rows lie closer to each other than to the mean.
-    pub fn scores(&self, level: Level, queries: &[Query], rows: &FixedBitSet) -> Vec<Vec<f32>> {
-        if self.geometry.metric.is_some() {
-            let mut scores = vec![vec![0.0; self.catalogue.rows(level)]; queries.len()];
-            let rows: Vec<usize> = rows.ones().collect();
-            for (scores, query) in scores.iter_mut().zip(queries) {
-                let found = self.score_rows(level, query, &rows);
-                rows.iter().zip(found).for_each(|(&row, score)| scores[row] = score as f32);
-            }
-            return scores;
-        }
-        self.approximate(level, queries, |scan| scan.scores(rows))
     }
 
     /// The scores of pairs of a query and a row.
@@ -88,17 +100,32 @@ impl Space<'_> {
         self.geometry.weights.iter().map(|&(group, _)| self.catalogue.vectors(level, group)).collect()
     }
 
-    /// What `run` makes of a scan of the rows of `level`.
-    fn approximate<T>(&self, level: Level, queries: &[Query], run: impl FnOnce(&Scan<'_>) -> T) -> T {
+    /// What `run` makes of a scan of the rows of `level`, without a correction for hubs.
+    pub(super) fn approximate<T>(&self, level: Level, queries: &[Query], run: impl FnOnce(Scan<'_>) -> T) -> T {
         let isa = Isa::detect();
         let vectors = self.vectors(level);
-        let norms: Vec<GroupNorms> = self
-            .geometry
-            .weights
-            .iter()
-            .zip(&self.placements)
-            .map(|(&(group, _), placement)| norms(self.catalogue, level, group, placement, &self.key))
-            .collect();
+        let mut starts: Vec<usize> = vectors[0].parts().map(|(start, _)| start).collect();
+        starts.push(vectors[0].rows());
+        let scan = |groups| Scan { isa, groups, starts, queries: queries.len(), densities: None };
+        if self.geometry.metric.is_some() {
+            let mapped = self.mapped_rows(level);
+            let dim = self.mapped_dim();
+            // Of length 1, as far as their rounding, which counts as that of an inverse, goes.
+            let norms: Vec<Vec<[f32; 2]>> =
+                mapped.iter().map(|part| vec![[1.0, 1.0]; part.values().len() / dim.max(1)]).collect();
+            return run(scan(vec![ScanGroup {
+                parts: mapped.iter().map(|part| Rows::new(part.values(), dim)).collect(),
+                norms: norms.iter().map(Vec::as_slice).collect(),
+                dim,
+                queries: queries.iter().flat_map(|query| sum(&query.groups)).map(|value| value as f32).collect(),
+                offsets: vec![0.0; queries.len()],
+                weight: 1.0,
+                error: error_factor(isa, dim, queries.first().map_or(0, |query| query.groups.len())),
+            }]));
+        }
+        let pairs = self.geometry.weights.iter().zip(&self.placements);
+        let norms: Vec<Derived> =
+            pairs.map(|(&(group, _), placement)| norms(self.catalogue, level, group, placement, &self.key)).collect();
         let mut groups = Vec::with_capacity(vectors.len());
         for (index, (vectors, norms)) in vectors.iter().zip(&norms).enumerate() {
             let placement = &self.placements[index];
@@ -113,7 +140,7 @@ impl Space<'_> {
                 offsets.push(dot(&vector, &placement.mean));
             }
             groups.push(ScanGroup {
-                parts: vectors.parts().map(|(_, matrix)| Rows::Single(matrix)).collect(),
+                parts: vectors.parts().map(|(_, matrix)| Rows::from(&**matrix)).collect(),
                 norms: norms.iter().map(|part| part.pairs()).collect(),
                 dim,
                 queries: own,
@@ -122,9 +149,7 @@ impl Space<'_> {
                 error: error_factor(isa, dim, placement.components.len()),
             });
         }
-        let mut starts: Vec<usize> = vectors[0].parts().map(|(start, _)| start).collect();
-        starts.push(vectors[0].rows());
-        run(&Scan { isa, groups, starts, queries: queries.len() })
+        run(scan(groups))
     }
 }
 
@@ -134,7 +159,7 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
 
     use super::*;
-    use crate::space::Geometry;
+    use crate::space::{Affine, Geometry, Metric, MetricGroup, MetricOrigin, Transform};
     use crate::{Catalogue, testing};
 
     /// The best rows by their scores in f64, all of them scored and sorted: what a scan has to return.
@@ -250,6 +275,41 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_best_rows_of_a_metric_are_those_of_brute_force_and_its_rows_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let catalogue = testing::catalogue(folder.path(), 300);
+        let weight: Vec<f64> = (0..6 * 32).map(|index| f64::from(index * 37 % 101) / 50.0 - 1.0).collect();
+        let groups = [("2", 0.4), ("1", 0.6)].map(|(name, weight)| MetricGroup { name: name.into(), weight });
+        let origin = MetricOrigin {
+            settings: None,
+            groups: groups.into(),
+            center: true,
+            drop_components: 1,
+            learned: serde_json::json!({}),
+        };
+        let layer =
+            |weight: &[f64], inputs| Affine { weight: weight.to_vec(), bias: vec![0.3; weight.len() / inputs], inputs };
+        let transforms = [
+            Transform::Diagonal(weight[..32].to_vec()),
+            Transform::Linear(Affine { bias: Vec::new(), ..layer(&weight, 32) }),
+            Transform::Head { first: layer(&weight, 32), second: layer(&weight[..24], 6) },
+        ];
+        for transform in transforms {
+            let metric = Metric::new(transform, origin.clone()).unwrap();
+            let geometry = metric.geometry(&catalogue).unwrap();
+            let space = Space::new(&catalogue, Geometry { metric: Some(metric.into()), ..geometry }).unwrap();
+            let queries: Vec<Query> = (0..3).map(|row| space.point(Level::Tracks, 50 * row)).collect();
+            let candidates = space.approximate(Level::Tracks, &queries, |scan| scan.candidates(catalogue.live(), 10));
+            assert!(candidates.iter().all(|found| found.len() < 60), "{:?}", candidates[0].len());
+            for (query, found) in queries.iter().zip(space.scan(Level::Tracks, &queries, catalogue.live(), 10)) {
+                assert_eq!(found, brute_force(&space, query, catalogue.live(), 10));
+            }
+        }
+        let kept = std::fs::read_dir(catalogue.folder().join("cache")).unwrap().count();
+        assert_eq!(kept, 3);
     }
 
     #[test]

@@ -1,17 +1,19 @@
 //! The vectors of a catalogue: one matrix for each part, addressed as one.
 
+mod compressed;
+mod derived;
 mod matrix;
-mod norms;
 mod rows;
 mod statistics;
 
 use std::sync::Arc;
 
+pub(crate) use compressed::{About, Compressed};
+pub(crate) use derived::{Derived, DerivedCache, DerivedRows};
 pub(crate) use matrix::REBUILD;
 pub use matrix::{Matrix, write_matrix};
-pub(crate) use norms::{GroupNorms, NormsCache, PartNorms};
 pub(crate) use rows::Rows;
-pub(crate) use statistics::{MAX_COMPONENTS, mean, principal_components};
+pub(crate) use statistics::{MAX_COMPONENTS, mean, principal_components, sample};
 
 /// The rows that a search compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -4,29 +4,29 @@ use super::Matrix;
 
 /// A matrix whose rows a scan reads.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Rows<'a> {
-    /// The rows in f32.
-    Single(&'a Matrix),
+pub(crate) struct Rows<'a> {
+    /// The values, row by row.
+    values: &'a [f32],
+    /// The values in a row.
+    dim: usize,
 }
 
 impl<'a> Rows<'a> {
-    /// Puts the rows `wanted`, counted from `first`, into `slices`, if need be through `widened`.
-    pub(crate) fn gather<'b>(
-        &self,
-        wanted: &[usize],
-        first: usize,
-        _widened: &'b mut Vec<f32>,
-        slices: &mut [&'b [f32]],
-    ) where
-        'a: 'b,
-    {
-        match self {
-            Rows::Single(matrix) => {
-                let (values, dim) = (matrix.values(), matrix.dim());
-                for (slice, row) in slices.iter_mut().zip(wanted) {
-                    *slice = &values[(row - first) * dim..][..dim];
-                }
-            }
+    /// The rows of `dim` values that lie in `values` one after the other.
+    pub(crate) fn new(values: &'a [f32], dim: usize) -> Self {
+        Rows { values, dim }
+    }
+
+    /// Puts the rows `wanted`, counted from `first`, into `slices`.
+    pub(crate) fn gather(&self, wanted: &[usize], first: usize, slices: &mut [&'a [f32]]) {
+        for (slice, row) in slices.iter_mut().zip(wanted) {
+            *slice = &self.values[(row - first) * self.dim..][..self.dim];
         }
+    }
+}
+
+impl<'a> From<&'a Matrix> for Rows<'a> {
+    fn from(matrix: &'a Matrix) -> Self {
+        Rows::new(matrix.values(), matrix.dim())
     }
 }

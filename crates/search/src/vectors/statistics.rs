@@ -101,3 +101,77 @@ pub(crate) fn sample(rows: &[usize], count: usize) -> Vec<usize> {
     }
     chosen
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::vectors::{Matrix, write_matrix};
+
+    /// Rows of 12 values that vary by different amounts along random directions, about a mean.
+    fn vectors(folder: &std::path::Path, rows: usize) -> Vectors {
+        let mut random = ChaCha8Rng::seed_from_u64(3);
+        let directions: Vec<[f32; 12]> =
+            (0..6).map(|_| std::array::from_fn(|_| random.random_range(-1.0..1.0))).collect();
+        let mut values = Vec::new();
+        for _ in 0..rows {
+            let sizes: Vec<f32> =
+                (0..6).map(|index| random.random_range(-1.0..1.0f32) * 4.0 / (index + 1) as f32).collect();
+            values
+                .extend((0..12).map(|i| 5.0 + directions.iter().zip(&sizes).map(|(d, size)| d[i] * size).sum::<f32>()));
+        }
+        let path = folder.join("values.npy");
+        write_matrix(&path, 12, &values).unwrap();
+        Vectors::new(vec![Arc::new(Matrix::open(&path, rows, 12).unwrap())], 12)
+    }
+
+    #[test]
+    fn components_are_orthonormal_eigenvectors_of_the_covariance_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let vectors = vectors(folder.path(), 5000);
+        let rows: Vec<usize> = (0..5000).filter(|row| row % 3 != 1).collect();
+        let mean = mean(&vectors, &rows);
+        for (index, mean) in mean.iter().enumerate() {
+            let sum: f64 = rows.iter().map(|&row| f64::from(vectors.row(row)[index])).sum();
+            assert!((mean - sum / rows.len() as f64).abs() < 1e-12);
+        }
+        let mut covariance = vec![vec![0.0; 12]; 12];
+        for &row in &rows {
+            let x: Vec<f64> = vectors.row(row).iter().zip(&mean).map(|(&x, mean)| f64::from(x) - mean).collect();
+            (0..12).for_each(|i| (0..12).for_each(|j| covariance[i][j] += x[i] * x[j] / rows.len() as f64));
+        }
+        let components = principal_components(&vectors, &rows, &mean, MAX_COMPONENTS);
+        // The other six directions vary by nothing but the rounding of f32, which is far less than their share.
+        assert!((6..=12).contains(&components.len()), "{}", components.len());
+        let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+        let mut before = f64::INFINITY;
+        for (index, component) in components[..6].iter().enumerate() {
+            let image: Vec<f64> = covariance.iter().map(|row| product(row, component)).collect();
+            let variance = product(component, &image);
+            assert!(image.iter().zip(component).all(|(image, value)| (image - variance * value).abs() < 1e-9));
+            assert!(variance < before && variance > 1e-3);
+            before = variance;
+            for (other, second) in components.iter().enumerate() {
+                let expected = f64::from(u8::from(index == other));
+                assert!((product(component, second) - expected).abs() < 1e-12);
+            }
+            let largest = component.iter().copied().reduce(|a, b| if b.abs() > a.abs() { b } else { a }).unwrap();
+            assert!(largest > 0.0);
+        }
+        let alone = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        let again = alone.install(|| principal_components(&vectors, &rows, &mean, 3));
+        assert_eq!(components[..3], again, "the number of threads changes the components");
+    }
+
+    #[test]
+    fn a_sample_has_the_same_rows_each_time_in_order_and_from_everywhere() {
+        let rows: Vec<usize> = (100..1100).collect();
+        let sampled = sample(&rows, 100);
+        assert_eq!((sampled.len(), sampled.is_sorted()), (100, true));
+        assert_eq!(sampled, sample(&rows, 100));
+        let first = sampled.iter().filter(|&&row| row < 600).count();
+        assert!((30..70).contains(&first), "{first} of 100 are of the first half");
+        assert_eq!(sample(&rows[..50], 100), rows[..50]);
+    }
+}

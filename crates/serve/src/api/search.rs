@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{RawQuery, State as Shared};
-use mert_search::query::{Answer, Blend, Hit, SearchLevel, SearchOptions, Version, search as run};
+use mert_search::query::{Blend, Hit, LeftOut, SearchLevel, SearchOptions, Version, search as run};
 use serde::Serialize;
 
 use super::{ApiError, ApiResult, TrackCard, blocking, query};
@@ -37,9 +37,16 @@ pub(super) struct Found {
     generation: u64,
     hits: Vec<FoundHit>,
     seeds: Vec<FoundSeed>,
+    /// Versions of the seeds, which are not among the hits.
     seed_versions: Vec<FoundVersion>,
-    #[serde(flatten)]
-    answer: Answer,
+    /// The tracks of the catalogue.
+    tracks: usize,
+    /// How many of them were compared.
+    compared: usize,
+    left_out: LeftOut,
+    /// The number of random pairs behind the percentiles.
+    pairs: usize,
+    notes: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -81,9 +88,7 @@ pub(super) async fn search(Shared(state): Shared<Arc<State>>, RawQuery(query): R
         let seeds = query::seeds(snapshot, &params)?;
         let options = options(&params)?;
         let space = query::space(snapshot, &params)?;
-        let mut answer = run(&space, &snapshot.calibration(&space, options.level), &seeds, &options)?;
-        let hits = std::mem::take(&mut answer.hits).into_iter().map(|hit| found_hit(snapshot, hit)).collect();
-        let versions = std::mem::take(&mut answer.seed_versions);
+        let answer = run(&space, &snapshot.calibration(&space, options.level), &seeds, &options)?;
         let found_seed = |(seed, weight): &(mert_search::query::Seed, f64)| {
             let passage = match *seed {
                 mert_search::query::Seed::Passage { start, end, .. } => Some((start, end)),
@@ -93,10 +98,14 @@ pub(super) async fn search(Shared(state): Shared<Arc<State>>, RawQuery(query): R
         };
         Ok(Found {
             generation: snapshot.generation(),
-            hits,
+            hits: answer.hits.into_iter().map(|hit| found_hit(snapshot, hit)).collect(),
             seeds: seeds.iter().filter_map(found_seed).collect(),
-            seed_versions: versions.into_iter().map(|version| found_version(snapshot, version)).collect(),
-            answer,
+            seed_versions: answer.seed_versions.into_iter().map(|version| found_version(snapshot, version)).collect(),
+            tracks: answer.tracks,
+            compared: answer.compared,
+            left_out: answer.left_out,
+            pairs: answer.pairs,
+            notes: answer.notes,
         })
     });
     Ok(Json(found.await?))

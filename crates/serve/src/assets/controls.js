@@ -80,7 +80,7 @@ export function setUpControls() {
       if (document.activeElement !== byId(id)) byId(id).value = String(options[name]);
     }
     byId("variety").value = String(options.variety);
-    byId("variety-value").textContent = options.variety.toFixed(2).replace(/0$/, "");
+    byId("variety-value").textContent = String(Math.round(100 * options.variety) / 100);
     for (const name of ["center", "csls", "versions"]) byId(name).checked = options[name];
     byId("passages").checked = options.level === "passages";
   };

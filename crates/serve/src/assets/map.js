@@ -79,6 +79,16 @@ async function load() {
   }
 }
 
+/** An entry of the legend. */
+function entry(color, text) {
+  const dot = el("i", {});
+  dot.style.background = color;
+  return el("span", {}, dot, bdi(text));
+}
+
+/** The entries of what is drawn on top. */
+const marks = () => (store.seeds.length ? [entry("var(--other)", "searched from"), entry("var(--accent)", "results")] : []);
+
 const theme = () => document.documentElement.dataset.theme;
 
 /** Colours the points by the chosen column, and writes the legend. */
@@ -86,7 +96,7 @@ async function paint() {
   const name = theme();
   if (!colored) {
     view.setColors(() => PLAIN[name]);
-    parts.legend.replaceChildren();
+    parts.legend.replaceChildren(...marks());
     return;
   }
   let column;
@@ -96,11 +106,6 @@ async function paint() {
     if (!isStale(error)) parts.legend.replaceChildren(error.message);
     return;
   }
-  const entry = (color, text) => {
-    const dot = el("i", {});
-    dot.style.background = color;
-    return el("span", {}, dot, bdi(text));
-  };
   if (column.kind === "text") {
     const colors = COLORS[name];
     view.setColors((track) => {
@@ -108,7 +113,7 @@ async function paint() {
       return code === null || code >= colors.length ? UNKNOWN[name] : colors[code];
     });
     const shown = column.names.slice(0, colors.length).map((text, index) => entry(colors[index], text));
-    parts.legend.replaceChildren(...shown, entry(UNKNOWN[name], column.names.length > colors.length ? "others, unknown" : "unknown"));
+    parts.legend.replaceChildren(...marks(), ...shown, entry(UNKNOWN[name], column.names.length > colors.length ? "others, unknown" : "unknown"));
     return;
   }
   const known = column.values.filter((value) => value !== null);
@@ -122,7 +127,7 @@ async function paint() {
   const ramp = el("i", { class: "ramp" });
   ramp.style.background = `linear-gradient(90deg, ${mix(0)}, ${mix(1)})`;
   const round = (value) => String(Math.round(100 * value) / 100);
-  parts.legend.replaceChildren(el("span", {}, known.length ? round(low) : ""), ramp, el("span", {}, known.length ? round(high) : ""), entry(UNKNOWN[name], "unknown"));
+  parts.legend.replaceChildren(...marks(), el("span", {}, known.length ? round(low) : ""), ramp, el("span", {}, known.length ? round(high) : ""), entry(UNKNOWN[name], "unknown"));
 }
 
 function mark() {

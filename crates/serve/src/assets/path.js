@@ -69,7 +69,7 @@ async function walk() {
     result.replaceChildren(
       el(
         "div", { class: "summary" },
-        el("span", {}, `${count(cards.length, "song")}${wide ? `, ${count(wide, "wide step")}` : ""}`),
+        el("span", {}, `${count(cards.length, "song")}${wide ? `, ${count(wide, "wide step")}` : ""}; beside each the percentile of the step to it`),
         el("button", { type: "button", class: "plain", on: { click: () => addToList(cards) } }, glyph("list"), "Add all to the playlist"),
       ),
       answer.notes.length ? el("ul", { class: "notes" }, answer.notes.map((note) => el("li", {}, note))) : "",

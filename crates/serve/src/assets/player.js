@@ -105,14 +105,15 @@ export function setUpPlayer() {
 
 function show() {
   const { card, passage } = now;
-  const row = el(
-    "div", { class: "player-row" },
-    el("div", { class: "buttons" }, parts.previous, parts.button, parts.next),
-    el("div", {}, parts.title, parts.by),
-    el("div", { class: "seek" }, parts.at, parts.seek, parts.length),
-    parts.similar,
-  );
-  if (!byId("player").firstChild) byId("player").append(row, audio);
+  if (!byId("player").firstChild) {
+    byId("player").append(el(
+      "div", { class: "player-row" },
+      el("div", { class: "buttons" }, parts.previous, parts.button, parts.next),
+      el("div", {}, parts.title, parts.by),
+      el("div", { class: "seek" }, parts.at, parts.seek, parts.length),
+      parts.similar,
+    ), audio);
+  }
   parts.title.textContent = card.title;
   parts.by.textContent = passage ? `Passage ${time(passage[0])}–${time(passage[1])} · ${by(card)}` : by(card);
   parts.by.classList.toggle("passage", Boolean(passage));

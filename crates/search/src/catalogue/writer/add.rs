@@ -56,7 +56,7 @@ impl Writer {
     fn add_table(
         &mut self,
         table: &Path,
-        about: impl FnMut(&str) -> NewTrack,
+        mut about: impl FnMut(&str) -> NewTrack,
         take: impl FnOnce(&Path, &Path) -> std::io::Result<()>,
         replaces_all: bool,
     ) -> Result<Added> {
@@ -81,6 +81,17 @@ impl Writer {
         take(table, &rows).map_err(SearchError::io(table))?;
 
         let mut vectors = VectorsWriter::create(&temporary.join(FOLDER), &groups)?;
+        // What was joined belongs to the file, and outlives its rows.
+        let about = |file: &str| {
+            let mut track = about(file);
+            let name = track.file.as_deref().unwrap_or(file);
+            if let Some((catalogue, at)) = self.catalogue().and_then(|all| Some((all, all.find_file(name)?)))
+                && track.joined.is_empty()
+            {
+                track.joined = catalogue.joined(at);
+            }
+            track
+        };
         let found = ingest(&rows, &groups, &mut vectors, about).map_err(|error| name_table(error, &rows, table))?;
         if !found.refused.is_empty() {
             let mut kept = KeptRows { tables: vec![(rows.clone(), found.kept)] };

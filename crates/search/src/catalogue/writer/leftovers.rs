@@ -57,9 +57,18 @@ fn remove_others(folder: &Path, is_left: impl Fn(&str) -> bool) {
         let name = entry.file_name();
         if name.to_str().is_some_and(&is_left) {
             let path = entry.path();
-            let _ = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            let _ = if path.is_dir() { remove_folder(&path) } else { fs::remove_file(&path) };
         }
     }
+}
+
+/// Removes a folder. It is renamed first, so that no reader takes half of it for a part without a cache; the name is that of
+/// a temporary, which the next change removes if this process is killed.
+fn remove_folder(path: &Path) -> std::io::Result<()> {
+    let name = path.file_name().unwrap_or_default().display().to_string();
+    let aside = path.with_file_name(format!(".{name}-removed.partial"));
+    fs::rename(path, &aside)?;
+    fs::remove_dir_all(&aside)
 }
 
 /// Removes temporary files in the cache in `index` that are old.

@@ -1,0 +1,242 @@
+//! The compressed first stage of a search: vectors at 4 bits a value (`turbovec`) find more candidates than are wanted, which
+//! are ranked by their scores in f64. It is faster than the exact scan where that does not fit memory, and misses a few
+//! rows: how few is measured when the cache is made, and comes with each result.
+//!
+//! `cache/compressed.LEVEL.tv` is turbovec's file, which has no checksum: `compressed.LEVEL.json` has its digest, the
+//! geometry that it was made in, and the parts that it covers. Rows of later parts are scanned exactly.
+
+use std::fs;
+use std::sync::Arc;
+
+use fixedbitset::FixedBitSet;
+use rayon::prelude::*;
+use turbovec::TurboQuantIndex;
+
+use super::{Query, Scored, Space};
+use crate::vectors::{About, Compressed, Level, sample};
+use crate::{Result, SearchError};
+
+/// The number of vectors above which searches have a compressed first stage, unless the user chooses another.
+pub const COMPRESSED_ABOVE: usize = 2_000_000;
+
+/// The bits of a value.
+const BITS: usize = 4;
+
+/// The candidates for each hit that is wanted, and the fewest of all.
+const CANDIDATES: (usize, usize) = (10, 100);
+
+/// The queries of which recall is measured, and the hits of each.
+const RECALL_QUERIES: usize = 50;
+const RECALL_HITS: usize = 10;
+
+/// The rows that are compressed at once.
+const BATCH: usize = 1 << 15;
+
+/// The hits of a search, and how they were found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scanned {
+    /// For each query its hits, best first.
+    pub hits: Vec<Vec<Scored>>,
+    /// The share of the 10 nearest neighbours that the compressed first stage finds, measured on a sample of rows; `None`
+    /// after an exact scan, which finds all.
+    pub recall: Option<f64>,
+    /// Why the scan was exact although the catalogue is large, if it was.
+    pub note: Option<String>,
+}
+
+impl Space<'_> {
+    /// [`Space::scan`], with a compressed first stage if the level has more than `above` vectors (0: never). Its cache is
+    /// made if there is none for the default geometry, which takes a while.
+    ///
+    /// # Errors
+    /// [`SearchError::Query`] if the vectors cannot be compressed.
+    pub fn scan_above(
+        &self,
+        level: Level,
+        queries: &[Query],
+        rows: &FixedBitSet,
+        top: usize,
+        above: usize,
+    ) -> Result<Scanned> {
+        let exact = |note: Option<&str>| Scanned {
+            hits: self.scan(level, queries, rows, top),
+            recall: None,
+            note: note.map(|note| format!("exact scan of {} vectors: {note}", self.catalogue.rows(level))),
+        };
+        if above == 0 || self.catalogue.rows(level) <= above {
+            return Ok(exact(None));
+        }
+        if self.geometry.csls || self.geometry.metric.is_some() {
+            return Ok(exact(Some("compressed vectors are for scores without --csls and --metric")));
+        }
+        let compressed = match self.open_compressed(level) {
+            Some(compressed) if Some(&compressed.about.geometry) == self.geometry_key().as_ref() => compressed,
+            Some(_) => return Ok(exact(Some("the compressed vectors were made in another geometry"))),
+            None if self.geometry == super::Geometry::of(self.catalogue) => self.compress(level, |_, _| ())?,
+            None => return Ok(exact(Some("vectors are compressed in the default geometry"))),
+        };
+        let candidates = self.compressed_candidates(&compressed, level, queries, rows, top)?;
+        let hits = self.rank(level, queries, &candidates, top);
+        Ok(Scanned { hits, recall: Some(compressed.about.recall_at_10), note: None })
+    }
+
+    /// Makes the cache of compressed vectors in this geometry and measures its recall. `progress` is told the number of rows
+    /// that are done, and of all.
+    ///
+    /// # Errors
+    /// [`SearchError::Query`] if the vectors cannot be compressed.
+    pub fn build_compressed(&self, level: Level, progress: impl FnMut(usize, usize)) -> Result<f64> {
+        Ok(self.compress(level, progress)?.about.recall_at_10)
+    }
+
+    fn compress(&self, level: Level, mut progress: impl FnMut(usize, usize)) -> Result<Arc<Compressed>> {
+        let failed = |reason: String| SearchError::Query(format!("vectors cannot be compressed: {reason}"));
+        let dim = self.geometry.weights.iter().map(|&(group, _)| self.catalogue.groups()[group].dim).sum();
+        let mut index = TurboQuantIndex::new(dim, BITS).map_err(|error| failed(error.to_string()))?;
+        let rows = self.catalogue.rows(level);
+        for start in (0..rows).step_by(BATCH) {
+            let end = rows.min(start + BATCH);
+            let placed: Vec<Vec<f32>> = (start..end)
+                .into_par_iter()
+                .map(|row| self.placed(level, row).into_iter().map(|value| value as f32).collect())
+                .collect();
+            index.add_2d(&placed.concat(), dim).map_err(|error| failed(error.to_string()))?;
+            progress(end, rows);
+        }
+        index.prepare();
+        let about = About::new(self.geometry_key().unwrap_or_default(), self.part_digests(), rows);
+        let mut compressed = Compressed { index, about };
+        compressed.about.recall_at_10 = self.measure_recall(&compressed, level)?;
+        let path = self.compressed_path(level);
+        // A catalogue that cannot be written is searched all the same.
+        if compressed.write(&path).is_err() {
+            let _ = fs::remove_file(path.with_extension("json"));
+        }
+        let compressed = Arc::new(compressed);
+        self.catalogue.derived().set_compressed(level, Arc::clone(&compressed));
+        Ok(compressed)
+    }
+
+    /// The cache of compressed vectors, if there is one whose rows are the first of the catalogue.
+    fn open_compressed(&self, level: Level) -> Option<Arc<Compressed>> {
+        if let Some(known) = self.catalogue.derived().compressed(level) {
+            return Some(known);
+        }
+        let path = self.compressed_path(level);
+        let about = About::read(&path)?;
+        let is_prefix = self.part_digests().starts_with(&about.parts);
+        // Many later rows are better compressed as well.
+        let is_recent = self.catalogue.rows(level) * 10 <= about.rows * 11;
+        if !is_prefix || !is_recent {
+            return None;
+        }
+        let compressed = Arc::new(Compressed::open(&path, about)?);
+        self.catalogue.derived().set_compressed(level, Arc::clone(&compressed));
+        Some(compressed)
+    }
+
+    /// For each query rows that are likely to be among the best.
+    fn compressed_candidates(
+        &self,
+        compressed: &Compressed,
+        level: Level,
+        queries: &[Query],
+        rows: &FixedBitSet,
+        top: usize,
+    ) -> Result<Vec<Vec<usize>>> {
+        let covered = compressed.about.rows;
+        let mut later = rows.clone();
+        later.remove_range(..covered.min(rows.len()));
+        let later = self.scan(level, queries, &later, top);
+        let mask: Vec<bool> = (0..covered).map(|row| rows.contains(row)).collect();
+        let wanted = (CANDIDATES.0 * top).max(CANDIDATES.1);
+        let mut candidates = Vec::with_capacity(queries.len());
+        let vector = |query: &Query| -> Vec<f32> {
+            let groups = self.geometry.weights.iter().zip(&query.groups);
+            groups
+                .flat_map(|(&(_, weight), group)| group.iter().map(move |value| (weight.sqrt() * value) as f32))
+                .collect()
+        };
+        let vectors: Vec<f32> = queries.iter().flat_map(vector).collect();
+        let found = compressed.index.try_search_with_mask(&vectors, wanted, Some(&mask));
+        let found = found.map_err(|error| SearchError::Query(format!("compressed search: {error}")))?;
+        for (query, later) in later.iter().enumerate() {
+            let first = found.indices_for_query(query).iter().filter_map(|&row| usize::try_from(row).ok());
+            candidates.push(first.chain(later.iter().map(|hit| hit.row)).collect());
+        }
+        Ok(candidates)
+    }
+
+    /// The share of the nearest neighbours of a sample of rows, which do not count themselves, that is found.
+    fn measure_recall(&self, compressed: &Compressed, level: Level) -> Result<f64> {
+        let mut live = FixedBitSet::with_capacity(self.catalogue.rows(level));
+        match level {
+            Level::Tracks => live = self.catalogue.live().clone(),
+            Level::Segments => {
+                let live_tracks = self.catalogue.live().ones();
+                live_tracks.for_each(|track| live.insert_range(self.catalogue.track(track).segments));
+            }
+        }
+        let sampled = sample(&live.ones().collect::<Vec<_>>(), RECALL_QUERIES);
+        let queries: Vec<Query> = sampled.iter().map(|&row| self.point(level, row)).collect();
+        let exact = self.scan(level, &queries, &live, RECALL_HITS + 1);
+        let candidates = self.compressed_candidates(compressed, level, &queries, &live, RECALL_HITS + 1)?;
+        let (mut found, mut wanted) = (0, 0);
+        for ((row, exact), candidates) in sampled.iter().zip(&exact).zip(&candidates) {
+            for hit in exact.iter().filter(|hit| hit.row != *row).take(RECALL_HITS) {
+                wanted += 1;
+                found += usize::from(candidates.contains(&hit.row));
+            }
+        }
+        Ok(if wanted == 0 { 1.0 } else { f64::from(found as u32) / f64::from(wanted) })
+    }
+
+    fn compressed_path(&self, level: Level) -> std::path::PathBuf {
+        self.cache_path(&format!("compressed.{}.tv", level.name()))
+    }
+
+    fn part_digests(&self) -> Vec<(String, String)> {
+        let digest = |entry: &crate::catalogue::PartEntry| {
+            let files: Vec<&str> = entry.files.values().map(|file| file.sha256.as_str()).collect();
+            (entry.name.clone(), mert_fs::sha256_bytes(files.concat().as_bytes()))
+        };
+        self.catalogue.manifest().parts.iter().map(digest).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::space::Geometry;
+    use crate::{Catalogue, testing};
+
+    #[test]
+    fn hits_are_ranked_exactly_and_a_damaged_cache_is_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let catalogue = testing::catalogue(folder.path(), 400);
+        let geometry = Geometry::of(&catalogue);
+        let scan = |catalogue: &Catalogue, geometry: &Geometry, rows: &FixedBitSet, above| {
+            let space = Space::new(catalogue, geometry.clone()).unwrap();
+            space.scan_above(Level::Tracks, &[space.point(Level::Tracks, 3)], rows, 10, above).unwrap()
+        };
+        let few: FixedBitSet = (0..400).filter(|row| row % 5 == 2).collect();
+        for rows in [catalogue.live(), &few] {
+            let exact = scan(&catalogue, &geometry, rows, 0);
+            assert_eq!((exact.recall, &exact.note), (None, &None));
+            let compressed = scan(&catalogue, &geometry, rows, 100);
+            assert!(compressed.recall.is_some_and(|recall| recall > 0.95), "{compressed:?}");
+            assert_eq!(compressed.hits, exact.hits);
+        }
+        let file = catalogue.folder().join("cache/compressed.tracks.tv");
+        let written = std::fs::read(&file).unwrap();
+        let mut damaged = written.clone();
+        let middle = damaged.len() / 2;
+        damaged[middle] ^= 1;
+        std::fs::write(&file, &damaged).unwrap();
+        let again = Catalogue::open(catalogue.folder()).unwrap();
+        assert!(scan(&again, &geometry, again.live(), 100).recall.is_some());
+        assert_eq!(std::fs::read(&file).unwrap(), written);
+        let other = scan(&again, &Geometry { center: false, ..geometry }, again.live(), 100);
+        assert!(other.recall.is_none() && other.note.is_some_and(|note| note.contains("another geometry")));
+    }
+}
