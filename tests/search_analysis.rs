@@ -41,19 +41,20 @@ impl Random {
 
 /// Whether a track is of the kind that judgments tell apart.
 fn is_bright(track: usize) -> bool {
-    Random(track as u64 + 99).next(64) % 2 == 0
+    let mut random = Random(track as u64 * 7919 + 99);
+    (0..4).map(|_| random.next(64)).sum::<usize>() % 2 == 0
 }
 
-/// A catalogue of tracks by 80 artists: four genres differ in all values of the second hidden state, `is_bright` in four values
-/// of the first, beside noise.
-fn catalogue(folder: &TempDir, name: &str, model: &str) -> PathBuf {
+/// A catalogue of tracks by 80 artists, beside noise: four genres differ by `strength` in all values of the second hidden state,
+/// and `is_bright` in four values of the first.
+fn catalogue(folder: &TempDir, name: &str, model: &str, strength: f32) -> PathBuf {
     let mut random = Random(1);
     let genres: Vec<Vec<f32>> = (0..4).map(|_| (0..DIM).map(|_| random.value()).collect()).collect();
     let mut rows = MemoryRows::default();
     for track in 0..TRACKS {
         let mut values: Vec<f32> = (0..2 * DIM).map(|_| random.value()).collect();
-        values[..4].fill(if is_bright(track) { 0.9 } else { -0.9 });
-        (0..DIM).for_each(|index| values[DIM + index] += 1.5 * genres[track / 2 % 4][index]);
+        values[..4].fill(if is_bright(track) { 0.7 } else { -0.7 });
+        (0..DIM).for_each(|index| values[DIM + index] += strength * genres[track / 2 % 4][index]);
         rows.files.push(SourceFile::new(format!("/music/{track}.flac").as_ref(), None));
         rows.push(Position { file: track, window: 0, frame: None, start: 0.0, end: 10.0 }, &values);
     }
@@ -105,7 +106,7 @@ fn triplets(folder: &TempDir, count: usize) -> PathBuf {
 #[test]
 fn the_table_finds_the_hidden_state_that_knows_the_genre() {
     let folder = tempfile::tempdir().unwrap();
-    let catalogue = catalogue(&folder, "catalogue", "ab");
+    let catalogue = catalogue(&folder, "catalogue", "ab", 0.5);
     let found = json("evaluate", &catalogue, &["--tag", "genre", "--draws", "200"]);
     let precision = |name: &str| {
         let rows = found["rows"].as_array().unwrap();
@@ -115,7 +116,7 @@ fn the_table_finds_the_hidden_state_that_knows_the_genre() {
     let chance = found["chance"]["precision"].as_f64().unwrap();
     // Of 158 tracks by other artists 38 are of the genre.
     assert!((chance - 38.0 / 158.0).abs() < 1e-12, "{chance}");
-    assert!(precision("2 centred") > 0.95 && (precision("1 centred") - chance).abs() < 0.05);
+    assert!(precision("2 centred") > 0.8 && (precision("1 centred") - chance).abs() < 0.05);
     assert!(precision("as given") < precision("2 centred"));
     assert!(precision("2 without 3") < precision("2 centred"), "three components are what tells four genres apart");
     let run = search("evaluate", &catalogue, &["--tag", "genre", "--layers", "2", "--only", "--draws", "200"]);
@@ -130,7 +131,7 @@ fn the_table_finds_the_hidden_state_that_knows_the_genre() {
 #[test]
 fn a_metric_is_learned_written_and_used_or_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let catalogue = catalogue(&folder, "catalogue", "ab");
+    let catalogue = catalogue(&folder, "catalogue", "ab", 1.5);
     let pairs = triplets(&folder, 300);
     let output = folder.path().join("metric.safetensors");
     let args = ["--pairs", pairs.to_str().unwrap(), "-o", output.to_str().unwrap(), "--repeats", "2"];
@@ -154,7 +155,7 @@ fn a_metric_is_learned_written_and_used_or_refused() {
         let others: Vec<(usize, usize)> = hits.filter(|(track, row)| track != row).collect();
         others.iter().filter(|(a, b)| is_bright(*a) == is_bright(*b)).count() as f64 / others.len() as f64
     };
-    assert!(share(&after) > share(&before) + 0.1, "{} {}", share(&before), share(&after));
+    assert!(share(&after) > share(&before) + 0.05, "{} {}", share(&before), share(&after));
 
     // The file is there, and is not replaced; the same judgments give the same bytes.
     let bytes = fs::read(&output).unwrap();
@@ -177,7 +178,7 @@ fn a_metric_is_learned_written_and_used_or_refused() {
     assert!(run.code == 1 && run.stdout.contains("nothing was written") && !refused.exists(), "{run:?}");
 
     // A metric of another model is refused by name.
-    let other = self::catalogue(&folder, "other", "cd");
+    let other = self::catalogue(&folder, "other", "cd", 1.5);
     let other = Catalogue::open(&other).unwrap();
     let error = Metric::load(&output).unwrap().geometry(&other).unwrap_err().to_string();
     assert!(error.contains("model_sha256"), "{error}");
@@ -186,7 +187,7 @@ fn a_metric_is_learned_written_and_used_or_refused() {
 #[test]
 fn a_head_of_pytorch_is_the_same_function() {
     let folder = tempfile::tempdir().unwrap();
-    let catalogue = catalogue(&folder, "catalogue", "ab");
+    let catalogue = catalogue(&folder, "catalogue", "ab", 1.5);
     let (head, output) = (fixture("heads/head.pt"), folder.path().join("head.safetensors"));
     let (head, path) = (head.to_str().unwrap(), output.to_str().unwrap());
     let run = search("learn", &catalogue, &["--head", head, "--layers", "1,2", "-o", path]);
@@ -215,7 +216,7 @@ fn a_head_of_pytorch_is_the_same_function() {
 #[test]
 fn probes_clusters_and_maps_are_printed_and_kept() {
     let folder = tempfile::tempdir().unwrap();
-    let catalogue = catalogue(&folder, "catalogue", "ab");
+    let catalogue = catalogue(&folder, "catalogue", "ab", 1.5);
     let probe = json("probe", &catalogue, &["--tag", "genre"]);
     let row = |index: usize| &probe["rows"][index];
     assert_eq!(row(0)["is_predictable"], false, "{}", row(0)["figures"]);

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares mert-search's evaluate, probe, cluster and map with scikit-learn on a catalogue.
 
-    python scripts/check/search_analysis.py MERT_SEARCH CATALOGUE --tag genre [--number bpm]
+    python scripts/check/search_analysis.py MERT_SEARCH CATALOGUE --tag genre --probe genre bpm
 
 The vectors are read from the catalogue's Parquet files, so that no code is shared. Needs numpy, pyarrow, safetensors and
 scikit-learn. The status is 1 if a figure differs.
@@ -42,7 +42,8 @@ class Tracks:
         self.vectors, self.metadata, self.numbers = {}, [], []
         number = 0
         for part in manifest["parts"]:
-            table = pq.read_table(folder / "parts" / part["name"] / "tracks.parquet")
+            names = [name for name in part["files"] if name.startswith("tracks")]
+            table = pq.read_table(folder / "parts" / part["name"] / names[0])
             rows = pq.read_table(folder / "parts" / part["name"] / "rows.parquet")
             names = [name for name in rows.column_names if "hidden_state_" in name]
             starts = np.concatenate([[0], np.cumsum(table["segments"].to_numpy())]).astype(int)
@@ -147,7 +148,7 @@ def main():
     parser.add_argument("mert_search")
     parser.add_argument("catalogue", type=pathlib.Path)
     parser.add_argument("--tag", required=True)
-    parser.add_argument("--number")
+    parser.add_argument("--probe", nargs="*", default=[], metavar="COLUMN")
     args = parser.parse_args()
 
     def run(command, *options):
@@ -161,7 +162,7 @@ def main():
         found = run("evaluate", "--tag", args.tag, "--only", "-k", str(k), "--queries", "1000000")
         checked = check_evaluate(tracks, found, args.tag, k)
         differences |= {f"evaluate k={k} {name}": value for name, value in checked.items()}
-    for tag in filter(None, (args.tag, args.number)):
+    for tag in args.probe:
         checked = check_probe(tracks, run("probe", "--tag", tag))
         differences |= {f"probe {tag} {name}": value for name, value in checked.items()}
     found = np.array([point[1:] for point in run("map", "--refresh")["points"]])

@@ -5,10 +5,13 @@ use nalgebra::{DMatrix, DVector, SymmetricEigen};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::Rows;
+use super::{Rows, sample};
 
 /// Components beyond those that are asked for, which make the iteration converge sooner.
 const MORE: usize = 8;
+
+/// The most rows that components are computed from; of more, so many are drawn.
+const SAMPLE: usize = 50_000;
 
 /// The change of variances, as a share of the whole, at which the iteration ends.
 const TOLERANCE: f64 = 1e-12;
@@ -25,6 +28,8 @@ pub struct Pca {
     pub variances: Vec<f64>,
     /// The variance of all values.
     pub total_variance: f64,
+    /// The number of rows that they were computed from.
+    pub fitted: usize,
 }
 
 impl Pca {
@@ -34,9 +39,13 @@ impl Pca {
     /// Iterations after which components span what matters, for a reduction of the number of values.
     pub const REDUCTION: usize = 8;
 
-    /// The `count` largest components of `rows`, or as many as there are, after at most `iterations`. The result does not
-    /// depend on the number of threads.
+    /// The `count` largest components of `rows`, or as many as there are, after at most `iterations`. Of more than 50,000
+    /// rows a sample is used. The result does not depend on the number of threads.
     pub fn of(rows: &Rows<'_, '_>, count: usize, iterations: usize, seed: u64) -> Self {
+        if rows.tracks().len() > SAMPLE {
+            let sampled = sample(rows.tracks(), SAMPLE, &mut ChaCha8Rng::seed_from_u64(seed));
+            return Pca::of(&rows.with_tracks(sampled), count, iterations, seed);
+        }
         let (n, dim) = (rows.tracks().len(), rows.dim());
         let sum = |parts: Vec<DMatrix<f64>>, height: usize, width: usize| {
             parts.iter().fold(DMatrix::zeros(height, width), |sum, part| sum + part)
@@ -85,7 +94,7 @@ impl Pca {
                 column.neg_mut();
             }
         }
-        Pca { mean: mean.into_owned(), components, variances, total_variance }
+        Pca { mean: mean.into_owned(), components, variances, total_variance, fitted: n }
     }
 
     /// The coordinates of all rows along the components: a row for each, one after the other.

@@ -27,6 +27,11 @@ impl<'s, 'c> Rows<'s, 'c> {
         Rows { space, tracks, dim }
     }
 
+    /// Other tracks of the same space.
+    pub fn with_tracks(&self, tracks: Vec<usize>) -> Self {
+        Rows { space: self.space, tracks, dim: self.dim }
+    }
+
     /// The tracks.
     pub fn tracks(&self) -> &[usize] {
         &self.tracks

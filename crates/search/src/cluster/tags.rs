@@ -84,10 +84,11 @@ struct LogFactorials(Vec<f64>);
 
 impl LogFactorials {
     fn new(largest: usize) -> Self {
-        let mut logs = vec![0.0; largest + 1];
-        for value in 1..=largest {
-            logs[value] = logs[value - 1] + (value as f64).ln();
-        }
+        let mut logs = vec![0.0];
+        logs.extend((1..=largest).scan(0.0, |sum, value| {
+            *sum += (value as f64).ln();
+            Some(*sum)
+        }));
         LogFactorials(logs)
     }
 

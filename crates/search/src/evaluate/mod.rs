@@ -16,6 +16,7 @@ use self::hubs::{LocalScaling, hubs};
 pub use self::ranking::Figures;
 use crate::analysis::{Artists, Interval, Rows, bootstrap, sample};
 use crate::catalogue::{Catalogue, Column, Texts};
+use crate::space::MIN_CENTERED;
 use crate::{Result, SearchError, Space};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -124,8 +125,8 @@ impl<'c> Task<'c> {
             texts,
         };
         let mut of_text: Vec<Vec<usize>> = vec![Vec::new(); texts.names().len()];
-        for row in 0..task.live.len() {
-            texts.codes(task.live[row]).iter().for_each(|&text| of_text[text as usize].push(row));
+        for (row, &track) in task.live.iter().enumerate() {
+            texts.codes(track).iter().for_each(|&text| of_text[text as usize].push(row));
         }
         let known = (0..task.live.len()).filter(|&row| !texts.codes(task.live[row]).is_empty());
         let (possible, without): (Vec<usize>, Vec<usize>) = known.partition(|&query| {
@@ -200,6 +201,9 @@ pub fn evaluate(
             "hubs are counted in the lists of {} tracks, drawn at random; CSLS is left out, which compares all pairs",
             options.queries
         ));
+    }
+    if task.live.len() < MIN_CENTERED {
+        evaluation.notes.push(format!("nothing is centred: there are fewer than {MIN_CENTERED} tracks"));
     }
     for Candidate { name, geometry } in geometries {
         if geometry.csls && !pairs {

@@ -22,9 +22,10 @@ use crate::analysis::Artists;
 use crate::space::{Metric, MetricGroup, MetricOrigin};
 use crate::{Result, SearchError, Space};
 
-/// The fewest judgments and artists that anything is learned from.
+/// The fewest judgments that anything is learned from.
 pub const MIN_JUDGMENTS: usize = 20;
-/// The fewest artists.
+
+/// The fewest artists whose tracks are judged.
 pub const MIN_ARTISTS: usize = 9;
 
 /// The choices of learning.

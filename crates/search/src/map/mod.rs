@@ -95,15 +95,19 @@ fn pca(space: &Space<'_>, tracks: Vec<usize>, options: &MapOptions) -> Map {
     let pca = Pca::of(&rows, 2, Pca::EXACT, options.seed);
     let coordinate = |values: &[f64], axis: usize| values.get(axis).copied().unwrap_or(0.0) as f32;
     let points = rows.tracks().iter().zip(pca.project(&rows));
+    let mut notes = Vec::new();
+    if pca.fitted < rows.tracks().len() {
+        notes.push(format!("components of {} of {} tracks, drawn at random", pca.fitted, rows.tracks().len()));
+    }
     let explained = pca.variances.iter().sum::<f64>() / pca.total_variance;
     Map {
         method: MapMethod::Pca,
         seed: options.seed,
         perplexity: None,
         explained: explained.is_finite().then_some(explained),
-        fitted: rows.tracks().len(),
+        fitted: pca.fitted,
         placed: 0,
-        notes: Vec::new(),
+        notes,
         points: points.map(|(&track, values)| (track, coordinate(&values, 0), coordinate(&values, 1))).collect(),
     }
 }

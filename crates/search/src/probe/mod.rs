@@ -230,7 +230,8 @@ fn target(
     report: &mut ProbeReport,
 ) -> Result<Target> {
     let mut random = ChaCha8Rng::seed_from_u64(options.seed);
-    let mut known: Vec<usize> = catalogue.live().ones().filter(|&track| column.is_known(track)).collect();
+    let is_usable = |&track: &usize| column.number(track).map_or(column.is_known(track), f64::is_finite);
+    let mut known: Vec<usize> = catalogue.live().ones().filter(is_usable).collect();
     let mut texts: Vec<&str> = Vec::new();
     if matches!(column, Column::Text(_)) {
         let mut by_text: std::collections::BTreeMap<&str, std::collections::BTreeSet<usize>> = Default::default();

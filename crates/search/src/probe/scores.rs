@@ -78,14 +78,13 @@ impl Classes<'_> {
             right[truth as usize] += if truth == predicted { weight } else { 0.0 };
         }
         let (mut recalls, mut known, mut f1, mut used) = (0.0, 0.0, 0.0, 0.0);
-        for class in 0..self.classes {
-            if of_class[class] > 0.0 {
-                recalls += right[class] / of_class[class];
+        for ((of_class, predicted_as), right) in of_class.into_iter().zip(predicted_as).zip(right) {
+            if of_class > 0.0 {
+                recalls += right / of_class;
                 known += 1.0;
             }
-            let both = of_class[class] + predicted_as[class];
-            if both > 0.0 {
-                f1 += 2.0 * right[class] / both;
+            if of_class + predicted_as > 0.0 {
+                f1 += 2.0 * right / (of_class + predicted_as);
                 used += 1.0;
             }
         }
