@@ -26,7 +26,7 @@ fn an_unknown_value_differs_from_everything_and_is_in_nothing() {
     assert_eq!(tracks(&catalogue, "bpm != 60"), (1..12).collect::<Vec<_>>());
     assert_eq!(tracks(&catalogue, "not bpm = 60"), (1..12).collect::<Vec<_>>());
     for none in ["bpm = 62", "bpm 62..62", "bpm in (62, 65)", "bpm < 0 or bpm >= 62 and bpm <= 62"] {
-        assert_eq!(tracks(&catalogue, none), [], "{none}");
+        assert!(tracks(&catalogue, none).is_empty(), "{none}");
     }
     assert_eq!(tracks(&catalogue, "not bpm 60..100"), unknown);
     assert_eq!(tracks(&catalogue, "bpm 60..64"), [0, 1, 3, 4]);
@@ -59,7 +59,7 @@ fn a_folder_is_a_prefix_of_whole_names() {
     let folder = tempfile::tempdir().unwrap();
     let catalogue = testing::catalogue(folder.path(), 12);
     assert_eq!(tracks(&catalogue, "path = music/").len(), 12);
-    assert_eq!(tracks(&catalogue, "path = music/1"), []);
+    assert!(tracks(&catalogue, "path = music/1").is_empty());
     assert_eq!(tracks(&catalogue, "path = music/1.flac"), [1]);
     assert_eq!(tracks(&catalogue, "file = music/1.flac"), [1]);
     assert_eq!(tracks(&catalogue, "file ~ /1"), [1, 10, 11]);
