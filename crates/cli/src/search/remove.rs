@@ -76,7 +76,7 @@ pub(crate) fn run(args: &RemoveArgs) -> anyhow::Result<Exit> {
 }
 
 /// The live tracks of the file or in the folder at `path`.
-fn tracks_at(catalogue: &Catalogue, path: &PathBuf) -> Vec<usize> {
+fn tracks_at(catalogue: &Catalogue, path: &std::path::Path) -> Vec<usize> {
     if let Some(track) = catalogue.find(path) {
         return vec![track];
     }

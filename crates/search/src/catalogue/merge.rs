@@ -85,7 +85,7 @@ fn texts(pairs: &[(usize, Pair<'_>)]) -> Texts {
     let mut known = Codes::default();
     let (mut codes, mut starts) = (Vec::new(), vec![0]);
     for (tracks, [tags, joined]) in pairs {
-        let mut columns = [joined, tags].map(|column| column.as_ref().map(|column| PartColumn::new(column)));
+        let mut columns = [joined, tags].map(|column| column.as_ref().map(PartColumn::new));
         for track in 0..*tracks {
             for column in columns.iter_mut().flatten() {
                 if column.push(track, &mut known, &mut codes) {

@@ -38,8 +38,8 @@ impl Statistics {
             let values = tensor.data().as_chunks::<8>().0.iter().map(|&bytes| f64::from_le_bytes(bytes));
             Ok((tensor.shape().to_vec(), values.collect()))
         };
-        let mut statistics = Statistics::default();
-        statistics.segments = values("segments")?.1.first().copied().unwrap_or(0.0) as usize;
+        let segments = values("segments")?.1.first().copied().unwrap_or(0.0) as usize;
+        let mut statistics = Statistics { segments, ..Statistics::default() };
         for (group, &dim) in dims.iter().enumerate() {
             let (shape, mean) = values(&format!("{group}.mean"))?;
             let (components_shape, components) = values(&format!("{group}.components"))?;

@@ -113,13 +113,13 @@ fn is_true(expression: &Expression, catalogue: &Catalogue, track: usize) -> bool
         Subject::Duration => test(catalogue.track(track).duration),
         subject => catalogue.column(subject.name()).unwrap().number(track).is_some_and(test),
     };
+    let texts = |subject: &Subject| -> Vec<String> {
+        let column = catalogue.column(subject.name()).unwrap();
+        column.texts(track).map(str::to_lowercase).collect()
+    };
     let equals = |subject: &Subject, operand: &Operand| match operand {
         Operand::Number(value) => numbers(subject, &|number| number == *value),
-        Operand::Text(value) => {
-            let column = catalogue.column(subject.name()).unwrap();
-            let found = column.texts(track).any(|text| text.to_lowercase() == value.to_lowercase());
-            found
-        }
+        Operand::Text(value) => texts(subject).contains(&value.to_lowercase()),
         Operand::Seed(_) => unreachable!(),
     };
     match expression {
@@ -136,9 +136,7 @@ fn is_true(expression: &Expression, catalogue: &Catalogue, track: usize) -> bool
             (Comparison::Equal, operand) => equals(subject, operand),
             (Comparison::NotEqual, operand) => !equals(subject, operand),
             (Comparison::Contains, Operand::Text(part)) => {
-                let column = catalogue.column(subject.name()).unwrap();
-                let found = column.texts(track).any(|text| text.to_lowercase().contains(&part.to_lowercase()));
-                found
+                texts(subject).iter().any(|text| text.contains(&part.to_lowercase()))
             }
             (Comparison::Less, Operand::Number(value)) => numbers(subject, &|number| number < *value),
             (Comparison::LessOrEqual, Operand::Number(value)) => numbers(subject, &|number| number <= *value),

@@ -127,8 +127,8 @@ pub(super) fn fit(
         model.parameters -= change * RATE;
         first_threshold = 0.9 * first_threshold + 0.1 * by_threshold;
         second_threshold = 0.999 * second_threshold + 0.001 * by_threshold * by_threshold;
-        threshold -= RATE * SCALE * (first_threshold / corrections[0])
-            / ((second_threshold / corrections[1] as f64).sqrt() + 1e-8);
+        threshold -=
+            RATE * SCALE * (first_threshold / corrections[0]) / ((second_threshold / corrections[1]).sqrt() + 1e-8);
     }
     model
 }

@@ -89,7 +89,7 @@ fn layers(path: &Path) -> anyhow::Result<(Affine, Affine)> {
 fn differences(catalogue: &Catalogue, metric: &Metric) -> Vec<String> {
     let settings = catalogue.settings();
     let mut differences = Vec::new();
-    let window = serde_json::to_value(&settings.window).ok();
+    let window = serde_json::to_value(settings.window).ok();
     let window = window.as_ref().and_then(|window| window.as_str()).unwrap_or_default();
     if !window.ends_with(":30s") && !window.starts_with("sliding:30s") {
         differences.push(format!("the catalogue's windows are {window}, not 30 s"));
