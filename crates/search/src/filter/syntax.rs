@@ -83,7 +83,7 @@ impl Subject {
         }
         let lower = name.to_lowercase();
         if let Some(other) = catalogue.column_names().find(|other| other.to_lowercase() == lower) {
-            return Subject::named(catalogue, &other.to_string());
+            return Subject::named(catalogue, other);
         }
         let mut names: Vec<&str> = catalogue.column_names().chain(["file", "path", "duration"]).collect();
         Err(match nearest(name, names.iter().copied()) {

@@ -23,7 +23,7 @@ impl Blended {
     pub(super) fn new(catalogue: &Catalogue, blends: &[Blend], tracks: &FixedBitSet) -> Result<Self> {
         let invalid = |reason: String| Err(SearchError::Query(format!("invalid blend: {reason}")));
         let used: f64 = blends.iter().map(|blend| blend.weight.abs()).sum();
-        if !(used <= 1.0) {
+        if used.is_nan() || used > 1.0 {
             return invalid(format!("expected weights whose sizes sum to at most 1, found {used}"));
         }
         let mut columns = Vec::with_capacity(blends.len());
