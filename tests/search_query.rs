@@ -1,4 +1,5 @@
 //! End to end: queries of a catalogue through `mert-search`: scores, filters, variety, paths, playlists, reasons.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "common/embeddings.rs"]
 mod embeddings;

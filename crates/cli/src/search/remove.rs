@@ -1,6 +1,6 @@
 //! `mert-search remove`: tracks out of a catalogue.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use clap::Args;
@@ -76,11 +76,11 @@ pub(crate) fn run(args: &RemoveArgs) -> anyhow::Result<Exit> {
 }
 
 /// The live tracks of the file or in the folder at `path`.
-fn tracks_at(catalogue: &Catalogue, path: &std::path::Path) -> Vec<usize> {
+fn tracks_at(catalogue: &Catalogue, path: &Path) -> Vec<usize> {
     if let Some(track) = catalogue.find(path) {
         return vec![track];
     }
-    let folders = [Some(path.clone()), Some(absolute(path)), path.canonicalize().ok()];
+    let folders = [Some(path.to_path_buf()), Some(absolute(path)), path.canonicalize().ok()];
     let is_inside = |track: &usize| {
         let file = catalogue.track(*track).path();
         folders.iter().flatten().any(|folder| file.starts_with(folder))

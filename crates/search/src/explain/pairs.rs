@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
-use crate::query::{Seed, Seeds};
+use crate::query::{RawSegment, Seed, Seeds};
 use crate::space::{Query, Space};
 use crate::vectors::Level;
 
@@ -143,7 +143,7 @@ fn parts_of(
     space: &Space<'_>,
     seed: usize,
     whole: &[Vec<f64>],
-    segments: Vec<(f64, f64, Vec<Vec<f64>>)>,
+    segments: Vec<RawSegment>,
     factors: &[f64],
 ) -> Option<Vec<Part>> {
     let count = segments.len() as f64;

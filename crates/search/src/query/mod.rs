@@ -25,7 +25,7 @@ pub use self::options::{Blend, Limits, SearchLevel, SearchOptions, Versions};
 pub use self::path::{Path, PathOptions, PathStep, path};
 pub use self::resolve::{find_path, find_tracks, parse_times, resolve_track};
 pub use self::search::search;
-pub(crate) use self::seed::Seeds;
+pub(crate) use self::seed::{RawSegment, Seeds};
 pub use self::seed::{Seed, SeedSegment};
 pub use self::vector_file::read_vectors;
 

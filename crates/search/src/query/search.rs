@@ -38,9 +38,10 @@ pub fn search(
     let of_query = calibration.of_query(space, of_query, &seed_tracks);
     let hits = chosen.order.iter().map(|&index| hit(catalogue, calibration, &of_query, &mut choices[index]));
     let hits = hits.collect();
-    let seed_versions = of_seeds.iter().map(|(candidate, seed, cosine)| {
-        version(catalogue, candidate.track, *cosine, recordings(space, &seeds)[*seed].duration)
-    });
+    let recordings = recordings(space, &seeds);
+    let seed_versions = of_seeds
+        .iter()
+        .map(|(candidate, seed, cosine)| version(catalogue, candidate.track, *cosine, recordings[*seed].duration));
     Ok(Answer {
         hits,
         seed_versions: seed_versions.collect(),
@@ -61,7 +62,7 @@ fn check(calibration: &Calibration, options: &SearchOptions) -> Result<()> {
         return invalid(format!("variety: expected a number from 0 to 1, found {}", options.variety));
     }
     if let Some(versions) = options.versions
-        && !(versions.distance >= 0.0 && versions.seconds >= 0.0)
+        && [versions.distance, versions.seconds].iter().any(|limit| limit.is_nan() || *limit < 0.0)
     {
         return invalid("versions: expected a distance and seconds of at least 0".into());
     }

@@ -45,8 +45,8 @@ pub struct SeedSegment {
     pub values: Vec<f32>,
 }
 
-/// A passage of a seed: its start and end in seconds, and its raw vectors of the weighted groups.
-pub(crate) type Passage = (f64, f64, Vec<Vec<f64>>);
+/// The start and end of a segment in seconds, and its vectors, one for each weighted group.
+pub(crate) type RawSegment = (f64, f64, Vec<Vec<f64>>);
 
 impl Seed {
     /// The track of the catalogue that the seed is, or is a passage of.
@@ -94,7 +94,7 @@ impl Seed {
     }
 
     /// The segments: times in seconds, and the vectors of the weighted groups of `space`.
-    pub(crate) fn segments(&self, space: &Space<'_>) -> Result<Vec<Passage>> {
+    pub(crate) fn segments(&self, space: &Space<'_>) -> Result<Vec<RawSegment>> {
         let catalogue = space.catalogue();
         match self {
             Seed::Track(track) | Seed::Passage { track, .. } => {
