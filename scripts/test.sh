@@ -75,6 +75,11 @@ scripts/check/mlx.sh --run scripts/check/mlx_quantized.py "$target/release" | te
 scripts/check/mlx.sh --run scripts/check/gguf_files.py "$target/release" | tee -a "$converted/quantized.log"
 quantized="$(grep -c '^  ok ' "$converted/quantized.log")"
 
+step "catalogues in pandas, DuckDB, LanceDB and NumPy"
+scripts/check/search_clients.py "$target/release/mert-search" | tee "$target/search.log"
+"$target/venv-search-clients/bin/python" scripts/check/search_numpy.py "$target/release/mert-search" | tee -a "$target/search.log"
+searches="$(grep -c '^  ok ' "$target/search.log")"
+
 step "a full-size checkpoint of fairseq, value by value"
 scripts/check/fairseq.sh "$target/release/mert-convert"
 
@@ -126,7 +131,7 @@ checked="$(grep -c ' ok ' "$packages/log")"
 rm -rf "$packages/full" "$packages/full.mlpackage"
 
 # Every `test result:` line of every test program, added up; the MLX check of files counts those, the others their checks.
-awk -v others="$((${#pairs[@]} / 2 + quantized + checked + clients))" '
+awk -v others="$((${#pairs[@]} / 2 + quantized + searches + checked + clients))" '
   /^test result:/ { passed += $4; failed += $6; skipped += $8 }
   END { printf "\n%d passed, %d failed, %d skipped\n", passed + others, failed, skipped }
 ' "$log"

@@ -576,6 +576,15 @@ fn killed_commands_lose_nothing() {
     assert!(as_before > 5, "{as_before} before, {as_after} after");
 }
 
+/// Sets the flag when it is dropped.
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// A second writer is refused by name, and readers see only whole states while a catalogue is changed and compacted.
 #[test]
 fn one_writer_and_many_readers() {
@@ -613,6 +622,8 @@ fn one_writer_and_many_readers() {
                 })
             })
             .collect();
+        // A failure of the writer must end the readers, too.
+        let _stop_readers = StopOnDrop(&stop);
         let gone: PathBuf = at("second.parquet");
         let started = Instant::now();
         let mut rounds = 0;

@@ -279,10 +279,9 @@ fn searches_are_those_of_the_library_and_the_catalogue_is_followed() {
         let hits = found["hits"].as_array().unwrap();
         assert_eq!(hits.len(), expected.hits.len());
         for (hit, expected) in hits.iter().zip(&expected.hits) {
-            assert_eq!(
-                (hit["track"].as_u64(), hit["cosine"].as_f64()),
-                (Some(expected.track as u64), Some(expected.cosine))
-            );
+            assert_eq!(hit["track"].as_u64(), Some(expected.track as u64));
+            // The parser of the test may be off by the last digit.
+            assert!((hit["cosine"].as_f64().unwrap() - expected.cosine).abs() < 1e-15, "{hit}");
             assert_eq!(hit["percentile"].as_f64(), expected.percentile);
             assert_ne!(hit["track"].as_u64(), Some(number as u64), "the seed is no hit");
         }

@@ -1,8 +1,8 @@
 //! The options of a search, which `query` and `playlist` share.
 
 use clap::{Args, ValueEnum};
-use mert_search::SearchOptions;
 use mert_search::query::{Blend, Limits, SearchLevel, Versions};
+use mert_search::{COMPRESSED_ABOVE, SearchOptions};
 
 /// The options of a search.
 #[derive(Debug, Args)]
@@ -44,6 +44,10 @@ pub(crate) struct SearchArgs {
     /// A column of numbers that the order depends on, with its weight beside the score's, such as popularity:0.2
     #[arg(long, value_name = "COLUMN:WEIGHT", value_delimiter = ',', allow_hyphen_values = true)]
     blend: Vec<String>,
+    /// The number of vectors above which compressed ones are searched first, which can miss a hit; how many, is measured and
+    /// printed. 0: never
+    #[arg(long, value_name = "N", default_value_t = COMPRESSED_ABOVE)]
+    compressed_above: usize,
     /// The seed of the random pairs that percentiles refer to
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) random_seed: u64,
@@ -82,6 +86,7 @@ impl SearchArgs {
             versions: (!self.no_versions)
                 .then_some(Versions { distance: self.version_distance, seconds: self.version_seconds }),
             blend,
+            compressed_above: self.compressed_above,
         })
     }
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::COMPRESSED_ABOVE;
+
 /// What a search returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -31,6 +33,9 @@ pub struct SearchOptions {
     pub versions: Option<Versions>,
     /// Columns of numbers that the order depends on beside the score.
     pub blend: Vec<Blend>,
+    /// The number of vectors above which compressed ones are searched first: see [`Space::scan_above`](crate::Space::scan_above).
+    /// 0: never.
+    pub compressed_above: usize,
 }
 
 /// Limits of the hits by one artist or from one album. A track whose artist or album is unknown has none.
@@ -82,6 +87,7 @@ impl Default for SearchOptions {
             limits: Limits::default(),
             versions: Some(Versions::default()),
             blend: Vec::new(),
+            compressed_above: COMPRESSED_ABOVE,
         }
     }
 }

@@ -5,7 +5,7 @@ use fixedbitset::FixedBitSet;
 use super::blend::Blended;
 use super::options::{SearchLevel, SearchOptions};
 use crate::Result;
-use crate::space::{Query, Space};
+use crate::space::{Query, Scored, Space};
 use crate::vectors::Level;
 
 /// A row of the ranking.
@@ -19,45 +19,77 @@ pub(super) struct Candidate {
     pub(super) score: f64,
 }
 
-/// The best of `tracks`, best first; those of equal score in ascending order. There are at least `count`, or all.
+/// Rows best first, those of equal score in ascending order, and how they were found if not by an exact scan.
+#[derive(Debug, Default)]
+pub(super) struct Ranking {
+    pub(super) candidates: Vec<Candidate>,
+    pub(super) note: Option<String>,
+}
+
+/// The best of `tracks`: at least `count`, or all.
 pub(super) fn rank(
     space: &Space<'_>,
     query: &Query,
     tracks: &FixedBitSet,
     options: &SearchOptions,
     count: usize,
-) -> Result<Vec<Candidate>> {
+) -> Result<Ranking> {
     let available = tracks.count_ones(..);
-    let mut candidates = match options.level {
+    let mut ranking = match options.level {
         SearchLevel::Tracks => {
             let count = if options.blend.is_empty() { count } else { available };
-            let scored = space.scan(Level::Tracks, std::slice::from_ref(query), tracks, count).swap_remove(0);
-            let candidate = |row: crate::Scored| {
+            let (scored, note) = scan(space, query, Level::Tracks, tracks, options, count)?;
+            let candidate = |row: Scored| {
                 let cosine = cosine(space, query, Level::Tracks, &row);
                 Candidate { track: row.row, segment: None, cosine, score: row.score }
             };
-            scored.into_iter().map(candidate).collect()
+            Ranking { candidates: scored.into_iter().map(candidate).collect(), note }
         }
         SearchLevel::Passages => {
             let count = if options.blend.is_empty() { count.min(available) } else { available };
-            best_passages(space, query, tracks, count)
+            best_passages(space, query, tracks, options, count)?
         }
     };
     if !options.blend.is_empty() {
-        Blended::new(space.catalogue(), &options.blend, tracks)?.apply(&mut candidates);
+        Blended::new(space.catalogue(), &options.blend, tracks)?.apply(&mut ranking.candidates);
     }
-    Ok(candidates)
+    Ok(ranking)
+}
+
+/// The best `count` of `rows`, and a note on how they were found. Compressed vectors find a small part of the rows; for more
+/// of them all are scanned.
+fn scan(
+    space: &Space<'_>,
+    query: &Query,
+    level: Level,
+    rows: &FixedBitSet,
+    options: &SearchOptions,
+    count: usize,
+) -> Result<(Vec<Scored>, Option<String>)> {
+    let above = if count < rows.count_ones(..) / 20 { options.compressed_above } else { 0 };
+    let scanned = space.scan_above(level, std::slice::from_ref(query), rows, count, above)?;
+    let note = scanned.recall.map(|recall| {
+        let vectors = space.catalogue().rows(level);
+        format!("{vectors} vectors were searched in compressed form first: recall@10 {recall:.3}, measured on a sample")
+    });
+    Ok((scanned.hits.into_iter().next().unwrap_or_default(), note.or(scanned.note)))
 }
 
 /// The best segment of each track, for at least `count` tracks of `tracks`.
-fn best_passages(space: &Space<'_>, query: &Query, tracks: &FixedBitSet, count: usize) -> Vec<Candidate> {
+fn best_passages(
+    space: &Space<'_>,
+    query: &Query,
+    tracks: &FixedBitSet,
+    options: &SearchOptions,
+    count: usize,
+) -> Result<Ranking> {
     let catalogue = space.catalogue();
     let mut rows = FixedBitSet::with_capacity(catalogue.segments());
     tracks.ones().for_each(|track| rows.insert_range(catalogue.track(track).segments));
     let available = rows.count_ones(..);
     let mut wanted = count.saturating_mul(4);
     loop {
-        let scored = space.scan(Level::Segments, std::slice::from_ref(query), &rows, wanted).swap_remove(0);
+        let (scored, note) = scan(space, query, Level::Segments, &rows, options, wanted)?;
         let mut seen = FixedBitSet::with_capacity(catalogue.tracks());
         let mut candidates = Vec::new();
         for row in &scored {
@@ -68,14 +100,14 @@ fn best_passages(space: &Space<'_>, query: &Query, tracks: &FixedBitSet, count: 
             }
         }
         if candidates.len() >= count || scored.len() >= available {
-            return candidates;
+            return Ok(Ranking { candidates, note });
         }
         wanted = wanted.saturating_mul(4);
     }
 }
 
 /// The cosine of a scored row: its score, unless that is corrected for hubs.
-fn cosine(space: &Space<'_>, query: &Query, level: Level, row: &crate::Scored) -> f64 {
+fn cosine(space: &Space<'_>, query: &Query, level: Level, row: &Scored) -> f64 {
     match space.geometry().csls {
         true => space.score(query, &space.point(level, row.row)),
         false => row.score,

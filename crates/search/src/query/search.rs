@@ -5,7 +5,7 @@ use fixedbitset::FixedBitSet;
 use super::answer::{Answer, Hit, Version};
 use super::calibration::Calibration;
 use super::options::SearchOptions;
-use super::ranking::{Candidate, rank};
+use super::ranking::{Candidate, Ranking, rank};
 use super::seed::{Seed, Seeds};
 use super::select::{Choice, Chosen, Collapsed, Recording, choose, collapse, pool};
 use crate::filter::Filter;
@@ -30,7 +30,8 @@ pub fn search(
     let mut notes = covered(space, &seeds)?;
     let tracks = compared(catalogue, &seeds, options, &mut notes)?;
     let compared = tracks.count_ones(..);
-    let (collapsed, chosen, is_all) = ranked(space, calibration, &seeds, &tracks, options)?;
+    let (collapsed, chosen, is_all, note) = ranked(space, calibration, &seeds, &tracks, options)?;
+    notes.extend(note);
     let Collapsed { mut choices, of_seeds } = collapsed;
     notes.extend(notes_on(space, calibration, &choices, &chosen, &of_seeds, options, is_all));
 
@@ -124,20 +125,21 @@ fn recordings(space: &Space<'_>, seeds: &Seeds<'_>) -> Vec<Recording> {
     seeds.filter_map(|pair| recording(pair).or_else(|| passage(&pair.0.0))).collect()
 }
 
-/// The choices of a ranking that is as long as the hits need, what was chosen, and whether it is of all that is compared.
+/// The choices of a ranking that is as long as the hits need, what was chosen, whether it is of all that is compared, and how
+/// the ranking was found.
 fn ranked(
     space: &Space<'_>,
     calibration: &Calibration,
     seeds: &Seeds<'_>,
     tracks: &FixedBitSet,
     options: &SearchOptions,
-) -> Result<(Collapsed, Chosen, bool)> {
+) -> Result<(Collapsed, Chosen, bool, Option<String>)> {
     let available = tracks.count_ones(..);
     let recordings = recordings(space, seeds);
     let depth = pool(options).saturating_mul(10);
     let mut count = pool(options);
     loop {
-        let candidates = rank(space, &seeds.point, tracks, options, count)?;
+        let Ranking { candidates, note } = rank(space, &seeds.point, tracks, options, count)?;
         let mut collapsed = collapse(space, &candidates, &recordings, options.versions.as_ref());
         let is_all = candidates.len() >= available;
         // A filter that keeps nothing but versions of the seed asks for them.
@@ -151,7 +153,7 @@ fn ranked(
             false => chosen.order.len() < options.top || (chosen.is_short && count < depth),
         };
         if is_all || !is_short {
-            return Ok((collapsed, chosen, is_all));
+            return Ok((collapsed, chosen, is_all, note));
         }
         count = count.saturating_mul(10);
     }

@@ -27,7 +27,16 @@ pub struct Writer {
     catalogue: Option<Catalogue>,
     /// The places of the models that the next change records.
     models: Option<Vec<PathBuf>>,
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for Writer {
+    /// Releases the lock at once: closing the file would leave it to a child process that is just being started, which has
+    /// a copy of it until then.
+    fn drop(&mut self) {
+        // Only a file system that lost the lock refuses.
+        let _ = self.lock.unlock();
+    }
 }
 
 impl Writer {
@@ -51,7 +60,7 @@ impl Writer {
         };
         leftovers::remove(folder, manifest.as_ref())?;
         let catalogue = manifest.map(|manifest| Catalogue::with_manifest(folder, manifest, None)).transpose()?;
-        Ok(Writer { folder: folder.to_path_buf(), catalogue, models: None, _lock: lock })
+        Ok(Writer { folder: folder.to_path_buf(), catalogue, models: None, lock })
     }
 
     /// Opens a catalogue that exists for changes.
