@@ -644,3 +644,41 @@ fn one_writer_and_many_readers() {
     });
     assert_whole(&catalogue);
 }
+
+/// Rows in f16 and compressed vectors return the hits of the exact scan, and what searches derived is removed by a repair.
+#[test]
+fn what_searches_derive_does_not_change_hits_and_can_be_removed() {
+    let folder = TempDir::new().unwrap();
+    let (catalogue, rows) = (folder.path().join("catalogue"), folder.path().join("rows.parquet"));
+    // The first stage is for a small part of a catalogue: 200 candidates are ranked for two hits.
+    table(&rows, 0..4500, plain);
+    search_ok(&[&"add", &catalogue, &rows]);
+    let query = |options: &[&str]| -> serde_json::Value {
+        let mut args: Vec<&dyn AsRef<OsStr>> = vec![&"query", &catalogue, &"/music/7.flac", &"--json"];
+        args.extend(options.iter().map(|option| option as &dyn AsRef<OsStr>));
+        serde_json::from_str(&search_ok(&args).stdout).unwrap()
+    };
+    let exact = query(&["--top", "2"]);
+    search_ok(&[&"compact", &catalogue, &"--index", &"f16"]);
+    let index = |catalogue: &Path| {
+        let parts = catalogue.join("parts").join(&Catalogue::open(catalogue).unwrap().manifest().parts[0].name);
+        let names =
+            fs::read_dir(parts.join("index")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with("half.") || name.starts_with("norms.")).collect::<Vec<_>>()
+    };
+    assert_eq!(query(&["--top", "2"])["hits"], exact["hits"]);
+    assert!(index(&catalogue).iter().any(|name| name.starts_with("half.")), "{:?}", index(&catalogue));
+
+    // Ten times as many candidates as are ranked are enough for the best two of these.
+    let compressed = query(&["--top", "2", "--compressed-above", "10"]);
+    let note = compressed["notes"].to_string();
+    assert!(note.contains("4500 vectors were searched in compressed form first: recall@10"), "{note}");
+    assert_eq!(compressed["hits"], exact["hits"]);
+    assert!(!exact["notes"].to_string().contains("compressed"));
+
+    let noted = search_ok(&[&"verify", &catalogue]);
+    assert!(noted.stderr.contains("are not compared; --repair removes them"), "{noted:?}");
+    search_ok(&[&"verify", &catalogue, &"--repair"]);
+    assert!(index(&catalogue).is_empty() && !catalogue.join("cache/compressed.tracks.tv").exists());
+    assert_eq!(query(&["--top", "2"])["hits"], exact["hits"]);
+}

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use mert_cli::embedding::interrupt::while_writing;
 use mert_cli::terminal::{Exit, say};
-use mert_search::Writer;
+use mert_search::space::{build_half, remove_half};
+use mert_search::{Catalogue, Writer};
 use mert_table::printable_path;
 
 use crate::info::bytes_in;
@@ -19,6 +20,19 @@ use crate::info::bytes_in;
 pub(crate) struct CompactArgs {
     /// The catalogue's folder
     catalogue: PathBuf,
+    /// The type of the rows that searches read: f32, or f16 beside it, which is half of the memory and slower; results are the
+    /// same [default: as it is]
+    #[arg(long, value_enum, value_name = "TYPE")]
+    index: Option<IndexType>,
+}
+
+/// The values of `--index`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum IndexType {
+    /// f32
+    F32,
+    /// f16, with f32 for candidates
+    F16,
 }
 
 /// Compacts the catalogue.
@@ -32,6 +46,12 @@ pub(crate) fn run(args: &CompactArgs) -> anyhow::Result<Exit> {
         say(&format!("{name}: {:.1} MB, before {:.1} MB", after as f64 / 1e6, before as f64 / 1e6));
     } else {
         say(&format!("{name}: nothing to do"));
+    }
+    drop(writer);
+    match args.index {
+        None => {}
+        Some(IndexType::F16) => build_half(&Catalogue::open(&args.catalogue)?)?,
+        Some(IndexType::F32) => remove_half(&Catalogue::open(&args.catalogue)?)?,
     }
     Ok(Exit::Success)
 }

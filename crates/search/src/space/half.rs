@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::Result;
 use crate::catalogue::Catalogue;
 use crate::vectors::{HalfMatrix, Halves, Level};
+use crate::{Result, SearchError};
 
 /// Writes the vectors of all parts in f16 beside those in f32, for scans that read half as much and return the same. Parts
 /// that have them already are left as they are; deleting `index/half.*` undoes it.
@@ -19,6 +19,24 @@ pub fn build_half(catalogue: &Catalogue) -> Result<()> {
                 if HalfMatrix::open(&path, matrix.rows(), matrix.dim()).is_none() {
                     HalfMatrix::write(&path, matrix, mean)?;
                 }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Removes what [`build_half`] wrote.
+///
+/// # Errors
+/// [`crate::SearchError::Io`].
+pub fn remove_half(catalogue: &Catalogue) -> Result<()> {
+    for group in 0..catalogue.groups().len() {
+        for path in [Level::Tracks, Level::Segments].into_iter().flat_map(|level| paths(catalogue, level, group)) {
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(SearchError::io(&path)(error));
+                }
+                _ => {}
             }
         }
     }

@@ -18,7 +18,7 @@ mod search;
 
 pub use self::compressed::{COMPRESSED_ABOVE, Scanned};
 pub use self::geometry::Geometry;
-pub use self::half::build_half;
+pub use self::half::{build_half, remove_half};
 pub use self::metric::{Affine, Metric, MetricGroup, MetricOrigin, Transform};
 use self::placement::{Placement, dot, normalize};
 use crate::catalogue::Catalogue;
