@@ -246,7 +246,7 @@ fn the_api_answers_as_its_description_says() {
         ("/api/v1/search", 400, "seed"),
         ("/api/v1/search?seed=99", 404, "99"),
         ("/api/v1/search?seed=0&layers=7", 400, "hidden state 7"),
-        ("/api/v1/search?seed=0&where=bpm%20%3D%3D", 400, "expected"),
+        ("/api/v1/search?seed=0&where=duration%20%3D%3D", 400, "expected"),
         ("/api/v1/search?seed=0&where=nonsense%20%3D%201", 400, "nonsense"),
         ("/api/v1/search?seed=0@5-1", 400, "0@5-1"),
         ("/api/v1/search?seed=0&generation=77", 409, "77"),

@@ -21,6 +21,7 @@ pub(super) struct Drawn {
 pub(super) async fn map(Shared(state): Shared<Arc<State>>, RawQuery(query): RawQuery) -> ApiResult<Json<Drawn>> {
     let params = query::parse(query.as_deref(), &["method"])?;
     let drawn = blocking(&state, move |snapshot| {
+        snapshot.check_generation(params.generation()?)?;
         let method = match params.text("method") {
             None | Some("pca") => MapMethod::Pca,
             Some("tsne") => MapMethod::Tsne,
