@@ -2,7 +2,7 @@
 # Checks the documents: every relative link leads to a file and a heading that exist (links.py), and every `mert-convert`,
 # `mert-verify`, `mert-embed` and `mert-search` command that README.md and docs/ show works, in the order in which they stand, on the tiny
 # fixture, which replaces the hub's model m-a-p/MERT-v1-95M. Not run: what stands for a name of yours (MODEL), and what
-# needs a Mac (--engine coreml).
+# needs a Mac (--engine coreml) or a GPU (--device cuda).
 #
 #   scripts/check/docs.sh [FOLDER_WITH_BINARIES]     (default: target/release; built with feature tch)
 set -euo pipefail
@@ -111,7 +111,7 @@ for document in "$root"/README.md "$root"/docs/*.md; do
     count=$((count + 1))
   done < <(fenced "$document" sh | cut -f 2- | grep -E '^mert-(convert|verify|embed|search) ' |
     sed -E 's/ +#.*//; s#(hf://)?m-a-p/MERT-v1-95M#pytorch_model.bin#; s#^mert-convert hubert_base.pt#mert-convert fairseq/hubert_base.pt#' |
-    grep -vE ' (MODEL|ORIGINAL|PACKAGE)( |$)| FOLDER/|--engine coreml')
+    grep -vE ' (MODEL|ORIGINAL|PACKAGE)( |$)| FOLDER/|--engine coreml|--device cuda')
 done
 [ "$count" -gt 8 ] || { echo "check/docs: only $count commands were found; is the extraction broken?" >&2; exit 1; }
 echo "check/docs: $count documented commands work"
