@@ -8,6 +8,8 @@ use std::path::Path;
 use mert_fs::{FsError, replace_file};
 use ndarray::{ArrayD, IxDyn, ShapeBuilder};
 use npyz::npz::{NpzArchive, NpzWriter, file_name_from_array_name};
+use npyz::zip::DateTime;
+use npyz::zip::write::FileOptions;
 use npyz::{NpyFile, Order, WriterBuilder};
 
 use crate::{Result, VerifyError};
@@ -153,9 +155,11 @@ pub fn write(path: &Path, arrays: &[(&str, ArrayD<f32>)]) -> Result<()> {
 
 fn write_to(sink: impl io::Write + Seek, arrays: &[(&str, ArrayD<f32>)]) -> io::Result<()> {
     let mut archive = NpzWriter::new(sink);
+    // With a fixed time, so that the same arrays give the same bytes.
+    let options = FileOptions::default().last_modified_time(DateTime::default());
     for (name, array) in arrays {
         let shape: Vec<u64> = array.shape().iter().map(|&n| n as u64).collect();
-        let mut writer = archive.array::<f32>(name, Default::default())?.default_dtype().shape(&shape).begin_nd()?;
+        let mut writer = archive.array::<f32>(name, options)?.default_dtype().shape(&shape).begin_nd()?;
         writer.extend(array.iter().copied())?;
         writer.finish()?;
     }
@@ -197,6 +201,7 @@ mod tests {
         assert_eq!(Archive::open(&path).unwrap().require("input_values").unwrap().as_slice().unwrap(), values);
 
         let bytes = std::fs::read(&path).unwrap();
+        assert_eq!(bytes[10..14], [0, 0, 0x21, 0], "a time other than 1980-01-01 in the first entry");
         let data = 30 + "input_values.npy".len()..bytes.windows(4).position(|window| window == b"PK\x01\x02").unwrap();
         let mut detected = 0;
         for bit in data.start * 8..data.end * 8 {
