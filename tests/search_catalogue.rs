@@ -303,6 +303,15 @@ fn rows_that_cannot_be_compared_are_refused_by_name() {
     refused("model.parquet", &with("model_sha256", "cd".repeat(32).into()), &other);
     refused("states.parquet", &with("hidden_states", vec![6, 9].into()), "hidden_states: [6,9] in the table, [1,6] in");
     refused("frames.parquet", &with("pool", "none".into()), "it has a row for each frame");
+    // The settings are the catalogue's, and the rows are not.
+    let mixed = |path: &Path| {
+        table(path, 8..9, plain);
+        let (digest, mut bytes) = ("ab".repeat(32), fs::read(path).unwrap());
+        let at = bytes.windows(64).position(|window| window == digest.as_bytes()).unwrap();
+        bytes[at..at + 64].copy_from_slice("cd".repeat(32).as_bytes());
+        fs::write(path, bytes).unwrap();
+    };
+    refused("mixed.parquet", &mixed, "it has a row of the model cdcd");
     refused("no.parquet", &|path| fs::write(path, b"PAR1 no table PAR1").unwrap(), "no.parquet");
     let run = search(&[&"add", &at("nothing"), &at("missing.parquet")]);
     assert!(run.code == 2 && !at("nothing").exists(), "{run:?}");

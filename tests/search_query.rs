@@ -224,6 +224,20 @@ fn a_path_leads_from_a_file_outside_to_a_track() {
 }
 
 #[test]
+fn numbers_beyond_any_use_are_refused() {
+    let ends = ["00.wav", "11.wav"];
+    for (option, value, expected) in [
+        ("--steps", "18446744073709551615", "at most 10000"),
+        ("--steps", "3000000000", "at most 10000"),
+        ("--wide", "nan", "from 0 to 100"),
+        ("--wide", "101", "from 0 to 100"),
+    ] {
+        let text = MUSIC.refusal("path", &[&ends[..], &[option, value]].concat());
+        assert!(text.contains(expected), "{option} {value}: {text}");
+    }
+}
+
+#[test]
 fn playlists_name_files_whose_names_are_not_utf_8() {
     let odd = "#1.wav";
     for format in ["m3u8", "xspf", "jspf"] {

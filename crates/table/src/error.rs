@@ -40,6 +40,14 @@ pub enum TableError {
     /// The recorded settings are not those of this version.
     #[error("its settings are those of another version of mert-embed ({0})")]
     Provenance(serde_json::Error),
+    /// A row is of another model than the table's settings.
+    #[error("it has a row of the model {found}, and its settings are those of the model {expected}")]
+    OtherModel {
+        /// The SHA-256 in the row.
+        found: String,
+        /// The SHA-256 in the settings.
+        expected: String,
+    },
     /// The settings leave no values for a row: a table needs a hidden state and a vector length above zero.
     #[error("a row would have no values: there are {hidden_states} hidden states of {dim} values")]
     NoValues {

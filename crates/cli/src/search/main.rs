@@ -104,8 +104,17 @@ fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) => {
             mert_fs::remove_temporaries(|| ());
-            say(&format!("mert-search: {error:#}"));
+            say(&format!("mert-search: {}", message(&error)));
             Exit::Error.into()
         }
     }
+}
+
+/// The error with its causes. Many errors name their cause themselves, which is not repeated.
+fn message(error: &anyhow::Error) -> String {
+    error
+        .chain()
+        .skip(1)
+        .map(ToString::to_string)
+        .fold(error.to_string(), |text, cause| if text.contains(&cause) { text } else { format!("{text}: {cause}") })
 }

@@ -165,8 +165,10 @@ pub fn evaluate(
              --tag {tag}` tells how well numbers are predicted"
         )));
     };
-    if options.k == 0 || options.queries == 0 || options.draws < 100 {
-        return Err(SearchError::Query("an evaluation needs a list of 1 or more, a query or more, 100 draws".into()));
+    if options.k == 0 || options.queries == 0 || !(100..=1_000_000).contains(&options.draws) {
+        return Err(SearchError::Query(
+            "an evaluation needs a list (-k) of 1 or more, 1 query (--queries) or more, and 100 to 1000000 draws (--draws)".into(),
+        ));
     }
     let task = Task::new(catalogue, texts, options);
     if task.queries.is_empty() {

@@ -7,10 +7,13 @@ use super::calibration::Calibration;
 use super::options::{Limits, Versions};
 use super::seed::{Seed, Seeds};
 use super::select::Recording;
-use crate::Result;
 use crate::filter::Filter;
 use crate::space::{Query, Space};
 use crate::vectors::Level;
+use crate::{Result, SearchError};
+
+/// The most tracks between the ends of a path.
+pub const MAX_STEPS: usize = 10_000;
 
 /// The options of a path.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -79,6 +82,14 @@ pub fn path(
     options: &PathOptions,
 ) -> Result<Path> {
     let catalogue = space.catalogue();
+    if options.steps > MAX_STEPS {
+        let steps = options.steps;
+        return Err(SearchError::Query(format!("a path has at most {MAX_STEPS} tracks between, found {steps}")));
+    }
+    if !(0.0..=100.0).contains(&options.wide) {
+        let wide = options.wide;
+        return Err(SearchError::Query(format!("a wide step: expected a percentile from 0 to 100, found {wide}")));
+    }
     let (ends, mut notes) = ([from, to], Vec::new());
     let given = [(from.clone(), 1.0), (to.clone(), 1.0)];
     let [start, end] = [&given[..1], &given[1..]].map(|seed| Seeds::new(space, seed).map(|seeds| seeds.point));

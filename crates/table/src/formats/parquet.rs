@@ -188,8 +188,8 @@ pub(crate) fn open(path: &Path) -> Result<(Header, Rows)> {
     let provenance = provenance.and_then(|entry| entry.value.as_deref());
     let provenance: Provenance = serde_json::from_str(provenance.ok_or_else(|| TableError::missing("provenance"))?)
         .map_err(TableError::Provenance)?;
-    let rows =
-        Rows { file, metadata, vectors: provenance.vectors().map(|vector| (vector.column(), vector.dim)).collect() };
+    let vectors = provenance.vectors().map(|vector| (vector.column(), vector.dim)).collect();
+    let rows = Rows { file, metadata, vectors, models_sha256: provenance.models_sha256() };
     Ok((Header::from(provenance), rows))
 }
 
@@ -200,6 +200,8 @@ pub(crate) struct Rows {
     metadata: ArrowReaderMetadata,
     /// The columns with vectors: names, and lengths of a vector.
     vectors: Vec<(String, usize)>,
+    /// The digests of the models, which every row repeats.
+    models_sha256: String,
 }
 
 impl ReadRows for Rows {
@@ -208,13 +210,15 @@ impl ReadRows for Rows {
         const ROWS: usize = 256;
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.file.try_clone()?, self.metadata.clone());
         let vectors = if parts == Parts::Rows { &self.vectors[..] } else { &[] };
-        let names = ["file", "file_size", "file_modified", "window", "frame", "start", "end"];
+        let names = ["file", "file_size", "file_modified", "window", "frame", "start", "end", "model_sha256"];
         let wanted = names.into_iter().chain(vectors.iter().map(|(name, _)| name.as_str()));
         let mask = ProjectionMask::columns(builder.parquet_schema(), wanted);
         let builder = builder.with_projection(mask).with_batch_size(ROWS);
         let mut batches = catch_panic(|| builder.build())??;
         while let Some(batch) = catch_panic(|| batches.next())? {
-            if pass_rows(&batch.map_err(ParquetError::from)?, vectors, on_row)?.is_break() {
+            let batch = batch.map_err(ParquetError::from)?;
+            check_model(&batch, &self.models_sha256)?;
+            if pass_rows(&batch, vectors, on_row)?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }
@@ -226,6 +230,17 @@ impl ReadRows for Rows {
 /// of a column.
 fn catch_panic<T>(read: impl FnOnce() -> T) -> Result<T> {
     catch_unwind(AssertUnwindSafe(read)).map_err(|_| TableError::InvalidParquet)
+}
+
+/// Checks that every row is of the model that the settings name: a table may be put together from several.
+fn check_model(batch: &RecordBatch, expected: &str) -> Result<()> {
+    let Some(models) = batch.column_by_name("model_sha256") else { return Ok(()) };
+    let models = models.as_string_opt::<i32>();
+    let models = models.ok_or_else(|| TableError::wrong_type("model_sha256", "a column of text"))?;
+    match models.iter().flatten().find(|&model| model != expected) {
+        Some(model) => Err(TableError::OtherModel { found: model.to_string(), expected: expected.to_string() }),
+        None => Ok(()),
+    }
 }
 
 /// Passes the rows of `batch` to `on_row`, with the vectors of the columns `vectors`.
