@@ -1,8 +1,8 @@
 //! A page and a JSON API on a catalogue of music, for a browser on the same machine, and the protocols by which other
 //! players ask for similar songs.
 //!
-//! Data flows one way: [`server`] routes a request through the checks of `host.rs` to a handler; the handler takes a
-//! [`state::Snapshot`] of the catalogue, asks `mert_search` on a thread that may block, and answers JSON. Audio is
+//! Data flows one way: `server.rs` routes a request through the checks of `host.rs` to a handler; the handler takes a
+//! `Snapshot` of the catalogue, asks `mert_search` on a thread that may block, and answers JSON. Audio is
 //! addressed by the number of a track, never by a path.
 //!
 //! | | |

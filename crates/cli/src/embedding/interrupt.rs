@@ -36,7 +36,7 @@ fn during<T>(flag: &AtomicBool, action: impl FnOnce() -> T) -> T {
 }
 
 /// Handles a signal: ends the run after the current window. A second signal ends the process at once, as does a window
-/// that takes longer than [`GRACE`], or standard input without data.
+/// that takes longer than 2 seconds, or standard input without data.
 pub fn on_signal() {
     let (embedding, writing) = (EMBEDDING.load(Ordering::Relaxed), WRITING.load(Ordering::Relaxed));
     if !(embedding || writing) {

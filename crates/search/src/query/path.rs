@@ -13,7 +13,7 @@ use crate::vectors::Level;
 use crate::{Result, SearchError};
 
 /// The most tracks between the ends of a path.
-pub const MAX_STEPS: usize = 10_000;
+const MAX_STEPS: usize = 10_000;
 
 /// The options of a path.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
