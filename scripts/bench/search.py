@@ -8,7 +8,7 @@ nearest rows by the cosine after centring; mert-search centres as it scans, the 
 scaled beforehand. Each is a process of its own, which is stopped while another one runs. Their hits are compared before
 anything is timed. `read` sums up the bytes of the same matrix on all threads: what a scan can reach at best.
 
-Needs `pip install numpy faiss-cpu usearch lancedb pyarrow`, a release build of the example (`cargo build --release -p
+Needs `pip install numpy faiss-cpu usearch lancedb pyarrow`, a release build of the example (`cargo build --release -p mert-cli -p
 mert-search --example search_bench`) and Linux. Exit status: 0 measured, 1 the hits differ, 2 anything else.
 """
 
