@@ -21,9 +21,9 @@ pub struct EmbedFiles<'a> {
     pub options: &'a InputOptions,
     /// The number of decoding threads; `None` for one per processor, at most 4.
     pub jobs: Option<u16>,
-    /// Whether the first failure ends the run.
+    /// End the run at the first file that fails.
     pub strict: bool,
-    /// Whether only failures are printed.
+    /// Print failures only.
     pub quiet: bool,
 }
 

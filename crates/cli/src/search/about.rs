@@ -11,14 +11,14 @@ use mert_search::catalogue::{NewTrack, Value};
 use mert_table::printable_path;
 use rayon::prelude::*;
 
-/// What is read of files.
+/// The readings taken of each file.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct AboutOptions {
     /// The options for decoding.
     pub(super) read: ReadOptions,
-    /// Whether the loudness is measured.
+    /// Measure the loudness of each file.
     pub(super) loudness: bool,
-    /// Whether notes are printed and a progress bar is drawn.
+    /// Print no notes and draw no progress bar.
     pub(super) quiet: bool,
 }
 
@@ -46,7 +46,7 @@ pub(super) fn read_all(
     tracks
 }
 
-/// What is known of the file at `path`.
+/// Tags, length and digest of the file at `path`.
 fn about(path: &Path, options: AboutOptions, note: impl Fn(String)) -> NewTrack {
     let (metadata, fault) = read_tags(path);
     if let Some(fault) = fault {

@@ -37,7 +37,7 @@ pub(crate) fn run(args: &AddArgs) -> anyhow::Result<Exit> {
 }
 
 fn add(args: &AddArgs, tables: &[PathBuf], files: &[PathBuf]) -> anyhow::Result<Exit> {
-    // What is missing is said before a catalogue is made.
+    // Inputs are checked first, so that a mistake leaves no empty catalogue.
     let inputs = match files.is_empty() && args.list.is_none() {
         true => None,
         false => Some(inputs::collect(files, args.list.as_deref())?),
@@ -155,7 +155,7 @@ pub(super) fn embed_changes(
             open_model(writer, embedding, run)?;
             writer.record_models()?;
         }
-        // What is left of an addition that ended after its rows were added.
+        // An addition that was interrupted after its rows were committed leaves its journal.
         discard(&table);
         write_report(run, &failures)?;
         return Ok(Exit::Success);
