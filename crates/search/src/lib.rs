@@ -9,6 +9,7 @@
 pub mod analysis;
 pub mod catalogue;
 pub mod cluster;
+mod count;
 mod error;
 pub mod evaluate;
 pub mod explain;
@@ -25,6 +26,7 @@ mod testing;
 pub mod vectors;
 
 pub use catalogue::{Catalogue, Column, NewTrack, Writer};
+pub use count::{count, is_or_are};
 pub use error::SearchError;
 pub use query::{Calibration, SearchOptions, Seed};
 pub use space::{COMPRESSED_ABOVE, Geometry, Metric, Query, Scanned, Scored, Space, build_half};

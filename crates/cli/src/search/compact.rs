@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use mert_cli::embedding::interrupt::while_writing;
 use mert_cli::terminal::{Exit, say};
+use mert_search::Writer;
 use mert_search::space::{build_half, remove_half};
-use mert_search::{Catalogue, Writer};
 use mert_table::printable_path;
 
 use crate::info::bytes_in;
@@ -50,8 +50,8 @@ pub(crate) fn run(args: &CompactArgs) -> anyhow::Result<Exit> {
     drop(writer);
     match args.index {
         None => {}
-        Some(IndexType::F16) => build_half(&Catalogue::open(&args.catalogue)?)?,
-        Some(IndexType::F32) => remove_half(&Catalogue::open(&args.catalogue)?)?,
+        Some(IndexType::F16) => build_half(&crate::open::open_catalogue(&args.catalogue)?)?,
+        Some(IndexType::F32) => remove_half(&crate::open::open_catalogue(&args.catalogue)?)?,
     }
     Ok(Exit::Success)
 }

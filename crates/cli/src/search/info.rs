@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
-use mert_cli::terminal::{Exit, print, say};
+use mert_cli::terminal::{Exit, print};
 use mert_search::catalogue::ColumnKind;
 use mert_search::{Catalogue, Column};
 use mert_table::{escape, printable_path};
 use serde_json::json;
+
+use crate::open::open_catalogue;
 
 /// The options of `mert-search info`.
 #[derive(Debug, Args)]
@@ -35,8 +37,7 @@ struct ColumnInfo {
 
 /// Prints what the catalogue holds.
 pub(crate) fn run(args: &InfoArgs) -> anyhow::Result<Exit> {
-    let catalogue = Catalogue::open(&args.catalogue)?;
-    catalogue.notes().iter().for_each(|note| say(note));
+    let catalogue = open_catalogue(&args.catalogue)?;
     let columns = columns(&catalogue)?;
     let text = if args.json { as_json(&catalogue, &columns) } else { as_text(&catalogue, &columns) };
     print(&text)?;

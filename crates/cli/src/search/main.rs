@@ -12,6 +12,7 @@ mod geometry_args;
 mod info;
 mod learn;
 mod map;
+mod open;
 mod output;
 mod path;
 mod playlist;

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 use mert_cli::terminal::{Exit, print, progress_bar, say};
-use mert_search::Catalogue;
 use mert_search::catalogue::verify;
 use mert_table::printable_path;
 
 use crate::embedding::CatalogueModel;
+use crate::open::open_catalogue;
 
 /// The options of `mert-search verify`.
 #[derive(Debug, Args)]
@@ -37,7 +37,7 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Exit> {
     })?;
     bar.finish_and_clear();
     if !args.model.is_empty() && found.faults.is_empty() {
-        let catalogue = Catalogue::open(&args.catalogue)?;
+        let catalogue = open_catalogue(&args.catalogue)?;
         match CatalogueModel::open(&catalogue, &args.model) {
             Ok(_) => print("the model is that of the catalogue\n")?,
             Err(error) => found.faults.push(format!("{error:#}")),
