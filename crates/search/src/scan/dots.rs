@@ -6,9 +6,10 @@
 use pulp::Simd;
 
 use super::isa::{Isa, Kernel, mul_add};
+use crate::vectors::MOST_ROWS;
 
 /// The most rows of a block.
-pub(crate) const BLOCK: usize = 128;
+pub(crate) const BLOCK: usize = MOST_ROWS;
 
 /// The dot products of `rows` with `queries`.
 pub(crate) struct Dots<'a> {
@@ -17,7 +18,7 @@ pub(crate) struct Dots<'a> {
     /// The queries, `dim` values each, one after the other.
     pub(crate) queries: &'a [f32],
     pub(crate) dim: usize,
-    /// The results: for each query [`BLOCK`] values, of which the first belong to the rows.
+    /// The results: for each query [`BLOCK`] values, of which the first belong to the rows; the last query may have fewer.
     pub(crate) output: &'a mut [f32],
 }
 

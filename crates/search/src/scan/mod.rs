@@ -137,12 +137,10 @@ impl Scan<'_> {
             errors.fill(0.0);
             for group in &self.groups {
                 let part = &group.parts[task.part];
-                let dots = |rows: &[&[f32]], output: &mut [f32]| {
+                part.for_each_tile(&block, first, &mut widened, |start, rows| {
+                    let output = &mut products[start..];
                     self.isa.run(Dots { rows, queries: &group.queries, dim: group.dim, output });
-                };
-                let mut slices: [&[f32]; BLOCK] = [&[]; BLOCK];
-                part.gather(&block, first, &mut widened, &mut slices);
-                dots(&slices[..count], &mut products);
+                });
                 let (norms, residual) = (group.norms[task.part], group.residuals[task.part]);
                 for ((inverse, error), &row) in inverses.iter_mut().zip(&mut errors).zip(&block) {
                     let [stored, spread] = norms[row - first];

@@ -58,10 +58,10 @@ impl Space<'_> {
         top: usize,
         above: usize,
     ) -> Result<Scanned> {
-        let exact = |note: Option<&str>| Scanned {
-            hits: self.scan(level, queries, rows, top),
-            recall: None,
-            note: note.map(|note| format!("exact scan of {} vectors: {note}", self.catalogue.rows(level))),
+        let exact = |note: Option<&str>| {
+            let (hits, damaged) = self.scan_counted(level, queries, rows, top);
+            let note = note.map(|note| format!("exact scan of {} vectors: {note}", self.catalogue.rows(level)));
+            Scanned { hits, recall: None, note: with_damage(note, damaged) }
         };
         if above == 0 || self.catalogue.rows(level) <= above {
             return Ok(exact(None));
@@ -76,8 +76,8 @@ impl Space<'_> {
             None => return Ok(exact(Some("vectors are compressed in the default geometry"))),
         };
         let candidates = self.compressed_candidates(&compressed, level, queries, rows, top)?;
-        let hits = self.rank(level, queries, &candidates, top);
-        Ok(Scanned { hits, recall: Some(compressed.about.recall_at_10), note: None })
+        let (hits, damaged) = self.rank(level, queries, &candidates, top);
+        Ok(Scanned { hits, recall: Some(compressed.about.recall_at_10), note: with_damage(None, damaged) })
     }
 
     /// Makes the cache of compressed vectors in this geometry and measures its recall. `progress` is told the number of rows
@@ -202,6 +202,16 @@ impl Space<'_> {
         };
         self.catalogue.manifest().parts.iter().map(digest).collect()
     }
+}
+
+/// A note, and what is known of rows that were left out.
+fn with_damage(note: Option<String>, damaged: usize) -> Option<String> {
+    if damaged == 0 {
+        return note;
+    }
+    let rows = if damaged == 1 { "row has a score that is" } else { "rows have scores that are" };
+    let damage = format!("{damaged} {rows} no number, and left out: a file is damaged, see `mert-search verify`");
+    Some(note.map_or(damage.clone(), |note| format!("{note}; {damage}")))
 }
 
 #[cfg(test)]

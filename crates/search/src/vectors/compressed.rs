@@ -45,12 +45,17 @@ impl About {
     pub(crate) fn read(path: &Path) -> Option<Self> {
         serde_json::from_slice(&fs::read(path.with_extension("json")).ok()?).ok()
     }
+
+    /// Whether the file at `path` has the digest of the one that this describes.
+    pub(crate) fn is_of(&self, path: &Path) -> bool {
+        sha256_file(path).is_ok_and(|digest| digest == self.sha256)
+    }
 }
 
 impl Compressed {
     /// Opens the file at `path` that `about` describes; `None` if it is missing, damaged or another one.
     pub(crate) fn open(path: &Path, about: About) -> Option<Self> {
-        if sha256_file(path).ok()? != about.sha256 {
+        if !about.is_of(path) {
             return None;
         }
         let index = TurboQuantIndex::load(path).ok().filter(|index| index.len() == about.rows)?;

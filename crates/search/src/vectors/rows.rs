@@ -2,6 +2,12 @@
 
 use super::{HalfMatrix, Matrix};
 
+/// The most rows that are read at once.
+pub(crate) const MOST_ROWS: usize = 128;
+
+/// The rows in f16 that are widened at once: they stay in the first-level cache until they are multiplied.
+const WIDENED: usize = 4;
+
 /// A matrix whose rows a scan reads.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Rows<'a> {
@@ -11,23 +17,33 @@ pub(crate) enum Rows<'a> {
     Half(&'a HalfMatrix, usize),
 }
 
-impl<'a> Rows<'a> {
-    /// Puts the rows `wanted`, counted from `first`, into `slices`, those in f16 through `widened`.
-    pub(crate) fn gather<'b>(&self, wanted: &[usize], first: usize, widened: &'b mut Vec<f32>, slices: &mut [&'b [f32]])
-    where
-        'a: 'b,
-    {
+impl Rows<'_> {
+    /// Calls `sink(index, rows)` for consecutive rows of `wanted`, of which there are at most [`MOST_ROWS`] and the first is
+    /// `wanted[index]`. They are counted from `first`; those in f16 are widened in `buffer`.
+    pub(crate) fn for_each_tile(
+        &self,
+        wanted: &[usize],
+        first: usize,
+        buffer: &mut Vec<f32>,
+        mut sink: impl FnMut(usize, &[&[f32]]),
+    ) {
+        let mut slices: [&[f32]; MOST_ROWS] = [&[]; MOST_ROWS];
         match *self {
             Rows::Single(values, dim) => {
                 for (slice, row) in slices.iter_mut().zip(wanted) {
                     *slice = &values[(row - first) * dim..][..dim];
                 }
+                sink(0, &slices[..wanted.len()]);
             }
             Rows::Half(matrix, dim) => {
-                widened.resize(wanted.len() * dim, 0.0);
-                let targets = widened.chunks_exact_mut(dim.max(1));
-                targets.zip(wanted).for_each(|(values, row)| matrix.widen(row - first, values));
-                slices.iter_mut().zip(widened.chunks_exact(dim.max(1))).for_each(|(slice, values)| *slice = values);
+                buffer.resize(WIDENED * dim, 0.0);
+                for (index, wanted) in wanted.chunks(WIDENED).enumerate() {
+                    let targets = buffer.chunks_exact_mut(dim.max(1));
+                    targets.zip(wanted).for_each(|(values, row)| matrix.widen(row - first, values));
+                    let mut slices: [&[f32]; WIDENED] = [&[]; WIDENED];
+                    slices.iter_mut().zip(buffer.chunks_exact(dim.max(1))).for_each(|(slice, values)| *slice = values);
+                    sink(WIDENED * index, &slices[..wanted.len()]);
+                }
             }
         }
     }
