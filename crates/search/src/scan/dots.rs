@@ -6,10 +6,9 @@
 use pulp::Simd;
 
 use super::isa::{Isa, Kernel, mul_add};
-use crate::vectors::MOST_ROWS;
 
 /// The most rows of a block.
-pub(crate) const BLOCK: usize = MOST_ROWS;
+pub(crate) const BLOCK: usize = 128;
 
 /// The dot products of `rows` with `queries`.
 pub(crate) struct Dots<'a> {
@@ -179,7 +178,7 @@ fn product<S: Simd, const ROWS: usize, const QUERIES: usize>(
 
 /// Fetches the cache line of a value into the second-level cache.
 #[inline(always)]
-fn fetch<T>(value: &T) {
+pub(super) fn fetch<T>(value: &T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a hint, without an effect on memory, whatever the address.
     #[allow(unsafe_code)]

@@ -7,8 +7,8 @@ use super::half::halves;
 use super::norms::norms;
 use super::placement::{dot, norm, normalize};
 use super::{Query, Scored, Space, sum};
-use crate::scan::{Isa, Scan, ScanGroup, error_factor};
-use crate::vectors::{Derived, Halves, Level, Rows, Vectors};
+use crate::scan::{Isa, Rows, Scan, ScanGroup, error_factor};
+use crate::vectors::{Derived, Halves, Level, Vectors};
 
 /// The pairs of a query and a row that one task scores in f64, at least.
 const TASK: usize = 16;

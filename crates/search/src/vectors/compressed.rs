@@ -31,14 +31,16 @@ pub(crate) struct About {
     pub(crate) parts: Vec<(String, String)>,
     /// The number of those rows.
     pub(crate) rows: usize,
-    /// The share of the 10 nearest neighbours that are found, on a sample of rows.
+    /// The number of candidates for 10 hits.
+    pub(crate) candidates: usize,
+    /// The share of the 10 nearest neighbours that are found with them, on a sample of rows.
     pub(crate) recall_at_10: f64,
 }
 
 impl About {
     /// What is known about vectors of `rows` rows in `parts` that are placed by `geometry`.
     pub(crate) fn new(geometry: String, parts: Vec<(String, String)>, rows: usize) -> Self {
-        About { sha256: String::new(), geometry, parts, rows, recall_at_10: 0.0 }
+        About { sha256: String::new(), geometry, parts, rows, candidates: 0, recall_at_10: 0.0 }
     }
 
     /// What the file beside the one at `path` says.

@@ -11,7 +11,6 @@ use std::ops::Range;
 use std::path::Path;
 
 use half::f16;
-use half::slice::HalfFloatSliceExt;
 use mert_fs::MappedFile;
 use rayon::prelude::*;
 use safetensors::tensor::Dtype;
@@ -94,11 +93,11 @@ impl HalfMatrix {
         write_checked(path, tensors)
     }
 
-    /// Puts a row, without the reference, into `values`.
-    pub(crate) fn widen(&self, row: usize, values: &mut [f32]) {
+    /// The stored values of a row.
+    pub(crate) fn row(&self, row: usize) -> &[f16] {
         // `open` has checked the alignment and the length.
         let all: &[f16] = bytemuck::cast_slice(&self.file.bytes()[self.rows.clone()]);
-        all[row * self.dim..][..self.dim].convert_to_f32_slice(values);
+        &all[row * self.dim..][..self.dim]
     }
 }
 

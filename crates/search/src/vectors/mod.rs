@@ -6,7 +6,6 @@ mod derived;
 mod derived_file;
 mod half;
 mod matrix;
-mod rows;
 mod statistics;
 
 use std::sync::Arc;
@@ -18,7 +17,6 @@ pub(crate) use derived_file::DerivedFile;
 pub(crate) use half::HalfMatrix;
 pub(crate) use matrix::REBUILD;
 pub use matrix::{Matrix, write_matrix};
-pub(crate) use rows::{MOST_ROWS, Rows};
 pub(crate) use statistics::{MAX_COMPONENTS, mean, principal_components, sample};
 
 /// The rows that a search compares.
