@@ -583,8 +583,13 @@ fn what_searches_derive_does_not_change_hits_and_can_be_removed() {
     assert!(!exact["notes"].to_string().contains("compressed"));
 
     let noted = search_ok(&[&"verify", &catalogue]);
-    assert!(noted.stderr.contains("are not compared; --repair removes them"), "{noted:?}");
+    assert!(noted.stdout.contains("that searches derive by checksum"), "{noted:?}");
+    let part = Catalogue::open(&catalogue).unwrap().manifest().parts[0].name.clone();
+    let derived = catalogue.join("parts").join(part).join("index").join(&index(&catalogue)[0]);
+    flip(&derived, 0.9);
+    let run = search(&[&"verify", &catalogue]);
+    assert!(run.code == 1 && run.stderr.contains("its checksum is another"), "{run:?}");
     search_ok(&[&"verify", &catalogue, &"--repair"]);
-    assert!(index(&catalogue).is_empty() && !catalogue.join("cache/compressed.tracks.tv").exists());
+    assert!(!derived.exists());
     assert_eq!(query(&["--top", "2"])["hits"], exact["hits"]);
 }

@@ -61,8 +61,12 @@ fn compared(found: &Verification) -> String {
         Some(segments) => format!("the statistics of {} computed again", count(segments, "segment")),
         None => "the statistics not computed again".into(),
     };
+    let derived = match found.derived {
+        0 => String::new(),
+        files => format!(", {} that searches derive by checksum", count(files, "file")),
+    };
     format!(
-        "{} by digest, {} of caches value by value, with {} and {}; {statistics}",
+        "{} by digest{derived}, {} of caches value by value, with {} and {}; {statistics}",
         count(found.files, "file"),
         count(found.caches, "file"),
         count(found.tracks, "track"),

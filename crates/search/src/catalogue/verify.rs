@@ -3,11 +3,12 @@
 
 mod statistics;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use mert_fs::sha256_file;
 
 use self::statistics::Checked;
+use super::derived::{State, derived_files};
 use super::index::{Record, mean};
 use super::manifest::{FileDigest, Manifest, PartEntry};
 use super::part::{ROWS, folder_of, index_of, rebuild};
@@ -28,6 +29,8 @@ pub struct Verification {
     pub files: usize,
     /// The number of files of caches that were compared with what they are made of.
     pub caches: usize,
+    /// The number of files that searches derive from the vectors whose checksums were compared.
+    pub derived: usize,
     /// The number of tracks whose records and means were compared.
     pub tracks: usize,
     /// The number of segments whose vectors and times were compared.
@@ -73,34 +76,8 @@ pub fn verify(folder: &Path, repair: bool, mut on_part: impl FnMut(usize, usize)
         }
         on_part(index + 1, manifest.parts.len());
     }
-    let derived = derived_files(folder, &manifest);
-    if repair {
-        for path in &derived {
-            std::fs::remove_file(path).map_err(SearchError::io(path))?;
-        }
-        if !derived.is_empty() {
-            let files = count(derived.len(), "file");
-            found
-                .repaired
-                .push(format!("{files} that searches derive from the vectors: removed, to be computed again"));
-        }
-        found.remove_leftovers(folder);
-    } else {
-        if !derived.is_empty() {
-            let files = count(derived.len(), "file");
-            found.notes.push(format!(
-                "not compared: {files} that searches derived from the vectors (lengths, f16 rows, metrics, compressed \
-                 vectors, maps); --repair removes them, and they are computed again when they are needed"
-            ));
-        }
-        let leftovers = leftovers::Leftovers::find(folder, Some(&manifest));
-        if !leftovers.is_empty() {
-            found.notes.push(format!(
-                "{leftovers} that the catalogue does not name, of earlier states or interrupted changes: the next change, or \
-                 --repair, removes them"
-            ));
-        }
-    }
+    found.check_derived(folder, &manifest, repair)?;
+    found.check_leftovers(folder, &manifest, repair);
     found.check_file(&folder.join(&manifest.statistics.path), &manifest.statistics.digest);
     if found.faults.is_empty() {
         match Catalogue::open(folder) {
@@ -112,22 +89,6 @@ pub fn verify(folder: &Path, repair: bool, mut on_part: impl FnMut(usize, usize)
         }
     }
     Ok(found)
-}
-
-/// The files that searches derive from the vectors and keep: `norms.*` and `half.*` in the parts, and all in `cache/` but
-/// the figures of probes, which were measured once.
-fn derived_files(folder: &Path, manifest: &Manifest) -> Vec<PathBuf> {
-    let is_derived = |path: &Path| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        name.starts_with("norms.") || name.starts_with("half.")
-    };
-    let files = |folder: &Path| -> Vec<PathBuf> {
-        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-        entries.map(|entry| entry.path()).filter(|path| path.is_file()).collect()
-    };
-    let of_parts = manifest.parts.iter().flat_map(|entry| files(&folder_of(folder, entry).join("index")));
-    let cache = folder.join("cache");
-    of_parts.filter(|path| is_derived(path)).chain(files(&cache)).chain(files(&cache.join("maps"))).collect()
 }
 
 impl Verification {
@@ -144,6 +105,30 @@ impl Verification {
             }
             Ok(_) => {}
         }
+    }
+
+    /// Compares the checksums of the files that searches derive from the vectors. With `repair`, those that are damaged and
+    /// those without a checksum are removed.
+    fn check_derived(&mut self, folder: &Path, manifest: &Manifest, repair: bool) -> Result<()> {
+        let mut unchecked = 0;
+        for (path, state) in derived_files(folder, manifest) {
+            let name = mert_table::printable_path(&path);
+            match state {
+                State::Intact => self.derived += 1,
+                _ if repair => {
+                    std::fs::remove_file(&path).map_err(SearchError::io(&path))?;
+                    self.repaired.push(format!("{name} is removed, to be computed again when it is needed"));
+                }
+                State::Damaged => self.faults.push(format!(
+                    "{name}: its checksum is another. `mert-search verify --repair` removes it, to be computed again"
+                )),
+                State::Unchecked => unchecked += 1,
+            }
+        }
+        if unchecked > 0 {
+            self.notes.push(format!("{} without a checksum; --repair removes them", count(unchecked, "kept map")));
+        }
+        Ok(())
     }
 
     /// Compares the cache of a part, and with `repair` writes it again if it is damaged.
@@ -171,8 +156,19 @@ impl Verification {
         }
     }
 
-    /// Removes files that no state names, unless another process is changing the catalogue, whose files they may be.
-    fn remove_leftovers(&mut self, folder: &Path) {
+    /// Notes files that the catalogue does not name. With `repair` they are removed, unless another process is changing the
+    /// catalogue, whose files they may be.
+    fn check_leftovers(&mut self, folder: &Path, manifest: &Manifest, repair: bool) {
+        if !repair {
+            let leftovers = leftovers::Leftovers::find(folder, Some(manifest));
+            if !leftovers.is_empty() {
+                self.notes.push(format!(
+                    "{leftovers} that the catalogue does not name, of earlier states or interrupted changes: the next change, or \
+                     --repair, removes them"
+                ));
+            }
+            return;
+        }
         match Writer::open_existing(folder) {
             Ok(writer) if writer.freed().is_empty() => {}
             Ok(writer) => self.repaired.push(format!("{} that the catalogue does not name: removed", writer.freed())),
