@@ -285,11 +285,7 @@ fn rows_that_cannot_be_compared_are_refused_by_name() {
         assert!(run.code == 2 && run.stderr.contains(expected), "{expected}: {run:?}");
         assert_eq!(content(&catalogue), before);
     };
-    refused(
-        "zero.parquet",
-        &|path| table(path, 0..1, |_, _, values| values.fill(0.0)),
-        "none of its 1 files can be used",
-    );
+    refused("zero.parquet", &|path| table(path, 0..1, |_, _, values| values.fill(0.0)), "its one file cannot be used");
     let with = |key: &str, value: serde_json::Value| {
         let mut json = serde_json::to_value(settings()).unwrap();
         json[key] = value;
@@ -411,10 +407,10 @@ fn metadata_is_joined_by_path() {
         let run = search(&[&"update", &catalogue, &"--metadata", &at("bad.csv")]);
         assert!(run.code == 2 && run.stderr.contains(expected), "{expected}: {run:?}");
     };
-    refused("path,note,Note\n/music/0.flac,1,2\n", "the column Note keeps its name, because there is note as well");
+    refused("path,note,Note\n/music/0.flac,1,2\n", "the column Note differs from the column note only in case");
     refused("path,duration\n/music/0.flac,1\n", "it has no column with values but the paths");
     refused("where,x\n/music/0.flac,1\n", "it has no column with paths: expected `path` or `file`");
-    refused("path,x\n/music/9.flac,1\n", "none of its 1 rows is of a track; the first is /music/9.flac");
+    refused("path,x\n/music/9.flac,1\n", "its one row is of no track; the first is /music/9.flac");
     refused("path,x\n/music/0.flac,1,2\n", "bad.csv: line 2: expected 2 fields");
     assert_eq!(content(&catalogue), with_plays);
 

@@ -45,6 +45,16 @@ fn add(args: &AddArgs, tables: &[PathBuf], files: &[PathBuf]) -> anyhow::Result<
         true => None,
         false => Some(inputs::collect(files, args.list.as_deref())?),
     };
+    for input in inputs.iter().flat_map(|inputs| &inputs.files) {
+        ensure!(
+            !input.is_stdin(),
+            "standard input cannot be in a catalogue, which finds music by its path: give a file"
+        );
+        // A missing file is reported with those that cannot be decoded; a pipe would be waited for.
+        if input.version.is_none() && input.path.exists() {
+            require_regular_file(&input.path)?;
+        }
+    }
     let mut writer = Writer::open(&args.catalogue)?;
     print_notes(&writer, args.run.quiet);
     let mut exit = Exit::Success;

@@ -9,7 +9,7 @@ use super::Group;
 use super::index::VectorsWriter;
 use super::rows::{KeptFile, TrackRows, for_each_track};
 use super::tracks::{TrackRecord, Value};
-use crate::{Result, SearchError, count};
+use crate::{Result, SearchError};
 
 /// What is known about a file whose rows are added.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -109,8 +109,11 @@ pub(super) fn ingest(
         (false, _) => Ok(found),
         (true, None) => Err(SearchError::Rows { path: table.to_path_buf(), reason: "it has no rows".into() }),
         (true, Some(RefusedFile { file, reason })) => {
-            let files = count(found.refused.len(), "file");
-            let reason = format!("none of its {files} can be used; {file}: {reason}");
+            let none = match found.refused.len() {
+                1 => "its one file cannot be used".to_string(),
+                files => format!("none of its {files} files can be used"),
+            };
+            let reason = format!("{none}; {file}: {reason}");
             Err(SearchError::Rows { path: table.to_path_buf(), reason })
         }
     }

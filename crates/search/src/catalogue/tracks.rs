@@ -10,6 +10,7 @@ use arrow_array::builder::{Float64Builder, Int64Builder, ListBuilder, StringBuil
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type, UInt32Type, UInt64Type};
 use arrow_array::{Array, ArrayRef, RecordBatch};
+use mert_fs::AtomicFile;
 use mert_table::FileVersion;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -71,11 +72,17 @@ const OWN: [&str; 6] = ["file", "file_size", "file_modified", "sha256", "duratio
 /// Rows that are written at once.
 const BATCH: usize = 1 << 16;
 
-/// Writes `tracks` to a new file at `path`, and syncs it.
+/// Writes `tracks` to a file at `path`, which appears when it is whole.
 pub(super) fn write(path: &Path, tracks: &[TrackRecord]) -> Result<()> {
-    let failed = |error: parquet::errors::ParquetError| SearchError::Io {
-        path: path.to_path_buf(),
-        source: std::io::Error::other(error),
+    let failed = |error: parquet::errors::ParquetError| {
+        let source = match error {
+            parquet::errors::ParquetError::External(source) => match source.downcast::<std::io::Error>() {
+                Ok(source) => *source,
+                Err(source) => std::io::Error::other(source),
+            },
+            error => std::io::Error::other(error),
+        };
+        SearchError::Io { path: path.to_path_buf(), source }
     };
     let columns: Vec<(String, bool)> = column_names(tracks)
         .into_iter()
@@ -85,14 +92,14 @@ pub(super) fn write(path: &Path, tracks: &[TrackRecord]) -> Result<()> {
             (name, is_number)
         })
         .collect();
-    let file = File::create_new(path).map_err(SearchError::io(path))?;
+    let file = AtomicFile::create(path, true)?;
     let schema = batch(&[], &columns).map_err(|error| failed(error.into()))?.schema();
-    let mut writer = ArrowWriter::try_new(&file, schema, None).map_err(failed)?;
+    let mut writer = ArrowWriter::try_new(file.file(), schema, None).map_err(failed)?;
     for tracks in tracks.chunks(BATCH) {
         writer.write(&batch(tracks, &columns).map_err(|error| failed(error.into()))?).map_err(failed)?;
     }
     writer.close().map_err(failed)?;
-    file.sync_all().map_err(SearchError::io(path))
+    Ok(file.commit()?)
 }
 
 /// Tracks as columns; `columns` are those of metadata, and whether they hold numbers.

@@ -76,7 +76,7 @@ pub fn verify(folder: &Path, repair: bool, mut on_part: impl FnMut(usize, usize)
         }
         on_part(index + 1, manifest.parts.len());
     }
-    found.check_derived(folder, &manifest, repair)?;
+    found.check_derived(folder, &manifest, repair);
     found.check_leftovers(folder, &manifest, repair);
     found.check_file(&folder.join(&manifest.statistics.path), &manifest.statistics.digest);
     if found.faults.is_empty() {
@@ -109,16 +109,18 @@ impl Verification {
 
     /// Compares the checksums of the files that searches derive from the vectors. With `repair`, those that are damaged and
     /// those without a checksum are removed.
-    fn check_derived(&mut self, folder: &Path, manifest: &Manifest, repair: bool) -> Result<()> {
+    fn check_derived(&mut self, folder: &Path, manifest: &Manifest, repair: bool) {
         let mut unchecked = 0;
         for (path, state) in derived_files(folder, manifest) {
             let name = mert_table::printable_path(&path);
             match state {
                 State::Intact => self.derived += 1,
-                _ if repair => {
-                    std::fs::remove_file(&path).map_err(SearchError::io(&path))?;
-                    self.repaired.push(format!("{name} is removed, to be computed again when it is needed"));
-                }
+                _ if repair => match std::fs::remove_file(&path) {
+                    Ok(()) => {
+                        self.repaired.push(format!("{name} is removed, to be computed again when it is needed"));
+                    }
+                    Err(error) => self.faults.push(format!("{name}: it cannot be removed: {error}")),
+                },
                 State::Damaged => self.faults.push(format!(
                     "{name}: its checksum is another. `mert-search verify --repair` removes it, to be computed again"
                 )),
@@ -128,7 +130,6 @@ impl Verification {
         if unchecked > 0 {
             self.notes.push(format!("{} without a checksum; --repair removes them", count(unchecked, "kept map")));
         }
-        Ok(())
     }
 
     /// Compares the cache of a part, and with `repair` writes it again if it is damaged.

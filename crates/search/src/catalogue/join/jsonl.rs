@@ -136,7 +136,7 @@ mod tests {
         for (bytes, fault) in [
             ("", "it is empty"),
             ("{\"path\": \"a\"}\n[1, 2]\n", "line 2: expected an object on one line"),
-            ("{\"path\": \"a\", \"x\": NaN}\n", "line 1: not valid JSON at column 21"),
+            ("{\"path\": \"a\", \"x\": NaN}\n", "line 1: not valid JSON at column 20"),
             ("{\"path\": \"a\", \"x\": NaN}\n", "JSON has no NaN and no Infinity: write null"),
             ("{\"path\": \"a\", \"x\": {\"y\": 1}}\n", "line 1: x: expected a number, a text or a list of texts"),
             ("{\n  \"path\": \"a\"\n}\n", "line 1: not valid JSON at column 1"),

@@ -22,7 +22,7 @@ pub use self::matching::UnmatchedRow;
 use super::columns::Column;
 use super::tracks::Value;
 use super::writer::Writer;
-use crate::{Result, SearchError, count, require_regular_file};
+use crate::{Result, SearchError, require_regular_file};
 
 /// The number of tracks without a row that are named.
 const NAMED: usize = 3;
@@ -135,7 +135,11 @@ impl Writer {
                     nearest.as_ref().map_or(String::new(), |nearest| format!("; the nearest name is {nearest}"));
                 format!("; the first is {path}{nearest}")
             });
-            return Err(refused(format!("none of its {} is of a track{example}", count(table.rows.len(), "row"))));
+            let none = match table.rows.len() {
+                1 => "its one row is of no track".to_string(),
+                rows => format!("none of its {rows} rows is of a track"),
+            };
+            return Err(refused(format!("{none}{example}")));
         }
         let without: Vec<usize> = catalogue.live().ones().filter(|track| !tracks.contains_key(track)).collect();
         let named = without.iter().take(NAMED).map(|&track| catalogue.track(track).file.to_string());

@@ -36,11 +36,7 @@ impl Writer {
                 continue;
             }
             let name = format!("tracks-{:06}.parquet", manifest.generation);
-            // What a killed process left under the name that this change gets.
             let path = folder.join(&name);
-            if path.exists() {
-                std::fs::remove_file(&path).map_err(crate::SearchError::io(&path))?;
-            }
             tracks::write(&path, &after)?;
             let old = entry.tracks_table().to_string();
             entry.files.remove(&old);

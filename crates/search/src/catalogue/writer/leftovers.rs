@@ -37,9 +37,12 @@ impl Freed {
         self.files == 0
     }
 
-    /// The size as text: `12.0 MB`.
+    /// The size as text: `12.0 MB`, `3.4 kB`.
     pub fn size(self) -> String {
-        format!("{:.1} MB", self.bytes as f64 / 1e6)
+        match self.bytes {
+            bytes if bytes < 1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
+            bytes => format!("{:.1} MB", bytes as f64 / 1e6),
+        }
     }
 
     pub(super) fn add(&mut self, other: Freed) {

@@ -5,6 +5,8 @@ mod compact;
 mod edit;
 mod folder;
 pub(super) mod leftovers;
+#[cfg(test)]
+mod tests;
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
