@@ -9,10 +9,12 @@
 pub mod analysis;
 pub mod catalogue;
 pub mod cluster;
+mod count;
 mod error;
 pub mod evaluate;
 pub mod explain;
 pub mod filter;
+mod input_file;
 pub mod learn;
 pub mod map;
 pub mod playlist;
@@ -25,7 +27,9 @@ mod testing;
 pub mod vectors;
 
 pub use catalogue::{Catalogue, Column, NewTrack, Writer};
+pub use count::{count, is_or_are};
 pub use error::SearchError;
+pub use input_file::require_regular_file;
 pub use query::{Calibration, SearchOptions, Seed};
 pub use space::{COMPRESSED_ABOVE, Geometry, Metric, Query, Scanned, Scored, Space, build_half};
 pub use vectors::{Level, Vectors};

@@ -37,7 +37,9 @@ impl State {
     pub(crate) fn open(folder: &Path, warn: Warn) -> Result<Self> {
         // The time is read first: a change in between is found with the next request.
         let stamp = Mutex::new(stamp(folder));
-        let snapshot = Snapshot::new(Catalogue::open(folder)?, None);
+        let catalogue = Catalogue::open(folder)?;
+        catalogue.notes().iter().for_each(|note| warn(note));
+        let snapshot = Snapshot::new(catalogue, None);
         Ok(State { folder: folder.to_path_buf(), warn, current: RwLock::new(Arc::new(snapshot)), stamp })
     }
 
@@ -62,6 +64,7 @@ impl State {
         });
         match reopened {
             Ok(Some(catalogue)) => {
+                catalogue.notes().iter().for_each(|note| (self.warn)(note));
                 let snapshot = Arc::new(Snapshot::new(catalogue, Some(&current)));
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = snapshot;
             }

@@ -12,6 +12,7 @@ use mert_search::cluster::{ClusterMethod, ClusterOptions, Clustering, cluster};
 use mert_search::{Catalogue, Space};
 
 use crate::geometry_args::GeometryArgs;
+use crate::open::open_catalogue;
 
 /// The options of `mert-search cluster`.
 #[derive(Debug, Args)]
@@ -63,7 +64,7 @@ pub(crate) fn run(args: &ClusterArgs) -> anyhow::Result<Exit> {
     if args.column.is_empty() || args.column.contains(['"', ',', '\n', '\r']) {
         bail!("invalid --column {}: expected a name without quotes, commas and line breaks", args.column);
     }
-    let catalogue = Catalogue::open(&args.catalogue)?;
+    let catalogue = open_catalogue(&args.catalogue)?;
     let space = Space::new(&catalogue, args.geometry.geometry(&catalogue)?)?;
     let method = match args.method {
         Method::Kmeans => ClusterMethod::Kmeans { clusters: args.clusters },

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 use mert_cli::terminal::{Exit, print, progress_bar};
-use mert_search::Catalogue;
 use mert_search::evaluate::{ALL_PAIRS, Candidate, EvaluateOptions, Evaluation, evaluate, table};
 
 use crate::geometry_args::GeometryArgs;
+use crate::open::open_catalogue;
 
 /// The options of `mert-search evaluate`.
 #[derive(Debug, Args)]
@@ -43,7 +43,7 @@ pub(crate) struct EvaluateArgs {
 
 /// Evaluates and prints.
 pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<Exit> {
-    let catalogue = Catalogue::open(&args.catalogue)?;
+    let catalogue = open_catalogue(&args.catalogue)?;
     let geometry = args.geometry.geometry(&catalogue)?;
     let mut candidates = Vec::new();
     if !args.only && geometry.metric.is_none() {

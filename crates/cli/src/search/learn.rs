@@ -10,10 +10,11 @@ use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 use mert_cli::terminal::{Exit, print, progress_bar};
 use mert_fs::FsError;
+use mert_search::Space;
 use mert_search::learn::{Judgments, LearnOptions, LearnReport, ModelKind, learn};
-use mert_search::{Catalogue, Space};
 
 use crate::geometry_args::GeometryArgs;
+use crate::open::open_catalogue;
 
 /// The options of `mert-search learn`.
 #[derive(Debug, Args)]
@@ -59,7 +60,7 @@ pub(crate) fn run(args: &LearnArgs) -> anyhow::Result<Exit> {
     }
     let (catalogue, pairs) =
         args.catalogue.as_ref().zip(args.pairs.as_ref()).context("give a catalogue and --pairs")?;
-    let catalogue = Catalogue::open(catalogue)?;
+    let catalogue = open_catalogue(catalogue)?;
     let space = Space::new(&catalogue, args.geometry.geometry(&catalogue)?)?;
     let judgments = Judgments::read(pairs, &catalogue)?;
     let options = LearnOptions { repeats: args.repeats, seed: args.seed, ..LearnOptions::default() };

@@ -12,6 +12,7 @@ use mert_search::map::{Map, MapMethod, MapOptions, MapSource, cached, svg};
 use mert_search::{Catalogue, Space};
 
 use crate::geometry_args::GeometryArgs;
+use crate::open::open_catalogue;
 
 /// The options of `mert-search map`.
 #[derive(Debug, Args)]
@@ -57,7 +58,7 @@ enum Method {
 
 /// Makes the map and writes it.
 pub(crate) fn run(args: &MapArgs) -> anyhow::Result<Exit> {
-    let catalogue = Catalogue::open(&args.catalogue)?;
+    let catalogue = open_catalogue(&args.catalogue)?;
     let space = Space::new(&catalogue, args.geometry.geometry(&catalogue)?)?;
     let column = args.color.as_ref().map(|name| catalogue.column(name)).transpose()?;
     let options = MapOptions {

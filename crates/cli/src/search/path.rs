@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 use mert_cli::terminal::{Exit, print};
 use mert_search::query::{Limits, PathOptions, SearchLevel, Versions, path};
-use mert_search::{Calibration, Catalogue, Space};
+use mert_search::{Calibration, Space};
 
 use crate::geometry_args::GeometryArgs;
+use crate::open::open_catalogue;
 use crate::output;
 use crate::seeds::{SEED_HELP, SeedArgs};
 
@@ -76,7 +77,7 @@ impl WalkArgs {
 
 /// Finds a way, and prints it.
 pub(crate) fn run(args: &PathArgs) -> anyhow::Result<Exit> {
-    let catalogue = Catalogue::open(&args.catalogue)?;
+    let catalogue = open_catalogue(&args.catalogue)?;
     let space = Space::new(&catalogue, args.geometry.geometry(&catalogue)?)?;
     let seeds = SeedArgs::with_model(&args.model);
     let (from, to) = (seeds.seed(&catalogue, &args.from)?, seeds.seed(&catalogue, &args.to)?);

@@ -9,10 +9,11 @@ use mert_cli::terminal::{Exit, say};
 use mert_fs::AtomicFile;
 use mert_search::playlist::{Entry, PlaylistFormat, spread};
 use mert_search::query::{PathOptions, path, search};
-use mert_search::{Calibration, Catalogue, Seed, Space};
+use mert_search::{Calibration, Seed, Space};
 use mert_table::printable_path;
 
 use crate::geometry_args::GeometryArgs;
+use crate::open::open_catalogue;
 use crate::search_args::SearchArgs;
 use crate::seeds::{SEED_HELP, SeedArgs};
 
@@ -53,7 +54,7 @@ pub(crate) fn run(args: &PlaylistArgs) -> anyhow::Result<Exit> {
     let format = PlaylistFormat::of(&args.output)?;
     let options = args.search.options()?;
     let mut file = AtomicFile::create(&args.output, args.force)?;
-    let catalogue = Catalogue::open(&args.catalogue)?;
+    let catalogue = open_catalogue(&args.catalogue)?;
     let space = Space::new(&catalogue, args.geometry.geometry(&catalogue)?)?;
     let seeds = args.more.seeds(&space, &args.seeds)?;
     let calibration = Calibration::new(&space, options.level, args.search.random_seed);

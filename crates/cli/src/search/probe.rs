@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 use mert_cli::terminal::{Exit, print, progress_bar};
-use mert_search::Catalogue;
 use mert_search::probe::{ProbeOptions, ProbeReport, keep, probe};
+
+use crate::open::open_catalogue;
 
 /// The options of `mert-search probe`.
 #[derive(Debug, Args)]
@@ -33,7 +34,7 @@ pub(crate) struct ProbeArgs {
 
 /// Probes and prints.
 pub(crate) fn run(args: &ProbeArgs) -> anyhow::Result<Exit> {
-    let catalogue = Catalogue::open(&args.catalogue)?;
+    let catalogue = open_catalogue(&args.catalogue)?;
     let options =
         ProbeOptions { folds: args.folds, tracks: args.tracks, seed: args.seed, ..ProbeOptions::new(&args.tag) };
     let groups = catalogue.groups().len();

@@ -6,9 +6,10 @@ use clap::Args;
 use mert_cli::terminal::{Exit, print};
 use mert_search::explain::{ExplainOptions, explain};
 use mert_search::query::search;
-use mert_search::{Calibration, Catalogue, Level, Space};
+use mert_search::{Calibration, Level, Space};
 
 use crate::geometry_args::GeometryArgs;
+use crate::open::open_catalogue;
 use crate::output;
 use crate::search_args::SearchArgs;
 use crate::seeds::{SEED_HELP, SeedArgs};
@@ -39,7 +40,7 @@ pub(crate) struct QueryArgs {
 /// Searches, and prints the hits.
 pub(crate) fn run(args: &QueryArgs) -> anyhow::Result<Exit> {
     let options = args.search.options()?;
-    let catalogue = Catalogue::open(&args.catalogue)?;
+    let catalogue = open_catalogue(&args.catalogue)?;
     let space = Space::new(&catalogue, args.geometry.geometry(&catalogue)?)?;
     let seeds = args.more.seeds(&space, &args.seeds)?;
     let calibration = Calibration::new(&space, options.level, args.search.random_seed);

@@ -7,9 +7,10 @@ use clap::Args;
 use mert_cli::terminal::{Exit, print};
 use mert_search::explain::{ExplainOptions, contrast, explain};
 use mert_search::query::{SearchLevel, resolve_track};
-use mert_search::{Calibration, Catalogue, Level, Space};
+use mert_search::{Calibration, Level, Space};
 
 use crate::geometry_args::GeometryArgs;
+use crate::open::open_catalogue;
 use crate::output;
 use crate::seeds::{SEED_HELP, SeedArgs};
 
@@ -46,7 +47,7 @@ pub(crate) struct WhyArgs {
 
 /// Explains, and prints the terms.
 pub(crate) fn run(args: &WhyArgs) -> anyhow::Result<Exit> {
-    let catalogue = Catalogue::open(&args.catalogue)?;
+    let catalogue = open_catalogue(&args.catalogue)?;
     let space = Space::new(&catalogue, args.geometry.geometry(&catalogue)?)?;
     let (track, seeds) = args.seeds.split_last().context("expected a SEED and a TRACK")?;
     let seeds = args.more.seeds(&space, seeds)?;

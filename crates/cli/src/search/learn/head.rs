@@ -12,6 +12,8 @@ use serde_json::json;
 
 use super::LearnArgs;
 
+use crate::open::open_catalogue;
+
 /// Reads the head and writes it as a metric.
 pub(super) fn run(args: &LearnArgs, path: &Path) -> anyhow::Result<Exit> {
     let (first, second) = layers(path)?;
@@ -28,7 +30,7 @@ pub(super) fn run(args: &LearnArgs, path: &Path) -> anyhow::Result<Exit> {
          first 30 s of each file, padded with zeros; this project pads nothing, so that shorter files differ"
     ));
     if let Some(folder) = &args.catalogue {
-        let catalogue = Catalogue::open(folder)?;
+        let catalogue = open_catalogue(folder)?;
         metric.geometry(&catalogue)?;
         differences(&catalogue, &metric).iter().for_each(|difference| say(&format!("note: {difference}")));
     }
