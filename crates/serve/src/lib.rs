@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `server.rs`, `host.rs`, `security.rs` | routes, the check of `Host` and `Origin`, headers |
 //! | `state.rs`, `snapshot.rs` | the catalogue, reopened when it changes; what is looked up in it by name |
+//! | `metrics.rs`, `uploads.rs` | learned metrics to choose from; files that a browser sent to search from |
 //! | `params.rs`, `api/` | queries, and the JSON API: a file for each route |
 //! | `audio/` | files with ranges, and passages as WAV |
 //! | `players/` | OpenSubsonic's `sonicSimilarity`, and the routes of AudioMuse-AI that Navidrome's plugin calls |
@@ -19,6 +20,7 @@ mod assets;
 mod audio;
 mod error;
 mod host;
+mod metrics;
 mod openapi;
 mod params;
 mod players;
@@ -26,9 +28,12 @@ mod security;
 mod server;
 mod snapshot;
 mod state;
+mod uploads;
 
 pub use error::ServeError;
+pub use metrics::NamedMetric;
 pub use server::{DEFAULT_PORT, ServeOptions, serve};
+pub use uploads::Embed;
 
 /// The result of starting or running the server.
 pub type Result<T, E = ServeError> = std::result::Result<T, E>;

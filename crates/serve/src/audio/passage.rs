@@ -43,7 +43,9 @@ pub(super) async fn serve(
     let params = Params::parse(query.as_deref(), &["start", "end", "generation"])?;
     let (source, wav, etag) = blocking(&state, move |snapshot| open(snapshot, &track, &params)).await?;
     let length = wav.length();
-    let (status, range) = match wanted(&headers, &etag, length) {
+    // A range is defined for GET alone (RFC 9110, section 14.2).
+    let asked = if method == Method::GET { wanted(&headers, &etag, length) } else { Wanted::All };
+    let (status, range) = match asked {
         Wanted::All => (StatusCode::OK, (0, length - 1)),
         Wanted::Part(first, last) => (StatusCode::PARTIAL_CONTENT, (first, last)),
         Wanted::Outside => {
