@@ -45,6 +45,8 @@ const ASSETS: &[(&str, &str, &str)] = assets![
     "playlist.js": SCRIPT,
     "map.js": SCRIPT,
     "map-view.js": SCRIPT,
+    "metrics.js": SCRIPT,
+    "upload.js": SCRIPT,
     "theme.js": SCRIPT,
 ];
 

@@ -8,6 +8,7 @@ import { addToList, isListed, onListChange, removeFromList } from "./playlist.js
 import { reasons } from "./reasons.js";
 import { addSeed, removeSeed, searchFrom } from "./search.js";
 import { on, store, tell } from "./store.js";
+import { isUpload, uploadHint } from "./upload.js";
 
 /** Identifiers of hits whose reasons are open: they stay open when the list is ranked again. */
 const open = new Set();
@@ -42,7 +43,7 @@ function drawSeeds() {
   byId("seeds").replaceChildren(...store.seeds.map((seed) => {
     const { card, weight, passage } = seed;
     const times = passage ? ` ${time(passage[0])}–${time(passage[1])}` : "";
-    const artist = card.artist ? ` — ${card.artist}` : "";
+    const artist = isUpload(card) ? " — your file" : card.artist ? ` — ${card.artist}` : "";
     return el(
       "span", { class: weight < 0 ? "chip minus" : "chip" },
       el("span", { class: "sign", aria: { hidden: "true" } }, weight < 0 ? "−" : "+"),
@@ -190,6 +191,7 @@ async function drawEmpty() {
     "div", { class: "empty" },
     el("h2", {}, "What does it sound like?"),
     el("p", {}, `${count(info.tracks, "song")}, ${span(info.duration)} of music. Type the name of one above, or start from one of these; the map shows all of them.`),
+    uploadHint(),
     samples,
   ));
   try {
