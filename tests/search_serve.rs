@@ -122,6 +122,8 @@ fn nothing_else_is_served_and_other_sites_are_refused() {
         "/audio/0%00/etc/passwd",
         "/audio//etc/passwd",
         "/audio/0?generation=1&path=/etc/passwd",
+        "/api/v1/columns/%ff%fe",
+        "/audio/%ff%fe",
         "/assets/../../Cargo.toml",
         "/assets/%2e%2e%2findex.html",
         "/assets/..\\secret",
@@ -168,6 +170,8 @@ fn nothing_else_is_served_and_other_sites_are_refused() {
     for method in ["POST", "PUT", "DELETE", "PATCH"] {
         assert_eq!(server.request(method, "/api/v1/search?seed=0", &[]).status, 405, "{method}");
     }
+    // What is not UTF-8 is an error as all others are.
+    assert!(server.get("/api/v1/columns/%ff%fe").error().contains("UTF-8"));
     let page = server.get("/");
     assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
     for answer in [page, server.get("/api/v1/info"), server.get("/nothing"), server.get("/audio/0")] {
@@ -354,6 +358,9 @@ fn no_query_ends_the_server() {
         "where",
         "layers",
         "variety",
+        "metric",
+        "csls",
+        "blend",
         "top",
         "hit",
         "from",
@@ -506,7 +513,8 @@ fn files_that_are_sent_are_embedded_and_searched_from() {
         ["serve".as_ref(), library.catalogue().as_os_str(), "--model".as_ref(), library.music().as_os_str()],
     );
     assert_eq!(other.code, 2, "{}", other.stderr);
-    let star = runner::run("mert-search", ["serve".as_ref(), library.catalogue().as_os_str(), "--allow-host=*".as_ref()]);
+    let star =
+        runner::run("mert-search", ["serve".as_ref(), library.catalogue().as_os_str(), "--allow-host=*".as_ref()]);
     assert!(star.code == 2 && star.stderr.contains("invalid --allow-host *"), "{}", star.stderr);
 }
 

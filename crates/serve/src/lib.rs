@@ -10,7 +10,7 @@
 //! | `server.rs`, `host.rs`, `security.rs` | routes, the check of `Host` and `Origin`, headers |
 //! | `state.rs`, `snapshot.rs` | the catalogue, reopened when it changes; what is looked up in it by name |
 //! | `metrics.rs`, `uploads.rs` | learned metrics to choose from; files that a browser sent to search from |
-//! | `params.rs`, `api/` | queries, and the JSON API: a file for each route |
+//! | `params.rs`, `segment.rs`, `api/` | queries, and the JSON API: a file for each route |
 //! | `audio/` | files with ranges, and passages as WAV |
 //! | `players/` | OpenSubsonic's `sonicSimilarity`, and the routes of AudioMuse-AI that Navidrome's plugin calls |
 //! | `assets/`, `openapi.rs` | the page, and the description of the API |
@@ -25,6 +25,7 @@ mod openapi;
 mod params;
 mod players;
 mod security;
+mod segment;
 mod server;
 mod snapshot;
 mod state;

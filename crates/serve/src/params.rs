@@ -20,13 +20,11 @@ impl Params {
     pub(crate) fn parse(query: Option<&str>, known: &[&str]) -> Result<Self, ApiError> {
         let params = Params::parse_any(query);
         match params.pairs.iter().find(|(name, _)| !known.contains(&name.as_str())) {
-            Some((name, _)) => {
-                Err(ApiError::invalid(format!(
+            Some((name, _)) => Err(ApiError::invalid(format!(
                 "there is no parameter `{}` here; there are {}",
                 excerpt(name),
-                known.join(", ")
-            )))
-            }
+                if known.is_empty() { "none".to_string() } else { known.join(", ") }
+            ))),
             None => Ok(params),
         }
     }

@@ -14,7 +14,7 @@ use crate::api::Route;
 use crate::host::{self, Hosts};
 use crate::metrics::NamedMetric;
 use crate::state::State;
-use crate::uploads::Embed;
+use crate::uploads::{Embed, Uploads};
 use crate::{Result, ServeError, api, assets, audio, players, security};
 
 /// The port that is used unless another is chosen.
@@ -49,7 +49,10 @@ pub fn serve(
     ready: impl FnOnce(SocketAddr),
     warn: impl Fn(&str) + Send + Sync + 'static,
 ) -> Result<()> {
-    let state = Arc::new(State::open(folder, options.metrics.clone(), embed, Box::new(warn))?);
+    // Deleted when the server ends, whatever is being embedded then.
+    let temporary = tempfile::Builder::new().prefix("mert-search-").tempdir()?;
+    let uploads = Uploads::new(embed, temporary.path().to_path_buf());
+    let state = Arc::new(State::open(folder, options.metrics.clone(), uploads, Box::new(warn))?);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_io().enable_time().build()?;
     let result = runtime.block_on(async {
         let address = SocketAddr::new(options.ip, options.port);

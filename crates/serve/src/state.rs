@@ -12,10 +12,13 @@ use tokio::sync::Semaphore;
 use crate::Result;
 use crate::metrics::NamedMetric;
 use crate::snapshot::Snapshot;
-use crate::uploads::{Embed, Uploads};
+use crate::uploads::Uploads;
 
 /// The most files that are received at once.
 const RECEIVING: usize = 4;
+
+/// The most passages that are decoded at once; a browser that pauses keeps its own.
+const DECODING: usize = 128;
 
 /// Where messages for the person who started the server go.
 type Warn = Box<dyn Fn(&str) + Send + Sync>;
@@ -28,6 +31,8 @@ pub(crate) struct State {
     uploads: Arc<Uploads>,
     /// Permits to receive a file: each may fill a temporary file up to the limit.
     receiving: Semaphore,
+    /// Permits to send audio that is decoded meanwhile: each has a thread, which waits for its reader.
+    decoding: Arc<Semaphore>,
     /// The size and time of the manifest that was read last. Its lock is held while the catalogue is reopened.
     stamp: Mutex<Option<Stamp>>,
 }
@@ -42,17 +47,18 @@ impl fmt::Debug for State {
 }
 
 impl State {
-    /// Opens the catalogue in `folder`. Files can be sent to it if there is `embed`.
-    pub(crate) fn open(folder: &Path, metrics: Vec<NamedMetric>, embed: Option<Embed>, warn: Warn) -> Result<Self> {
+    /// Opens the catalogue in `folder`.
+    pub(crate) fn open(folder: &Path, metrics: Vec<NamedMetric>, uploads: Uploads, warn: Warn) -> Result<Self> {
         // The time is read first: a change in between is found with the next request.
         let stamp = Mutex::new(stamp(folder));
         let catalogue = Catalogue::open(folder)?;
         catalogue.notes().iter().for_each(|note| warn(note));
-        let uploads = Arc::new(Uploads::new(embed));
+        let uploads = Arc::new(uploads);
         let snapshot = Snapshot::new(catalogue, metrics.into(), Arc::clone(&uploads), None);
         let receiving = Semaphore::new(RECEIVING);
         let (folder, current) = (folder.to_path_buf(), RwLock::new(Arc::new(snapshot)));
-        Ok(State { folder, warn, current, uploads, receiving, stamp })
+        let decoding = Arc::new(Semaphore::new(DECODING));
+        Ok(State { folder, warn, current, uploads, receiving, decoding, stamp })
     }
 
     /// The files that were sent.
@@ -63,6 +69,11 @@ impl State {
     /// Permits to receive a file.
     pub(crate) fn receiving(&self) -> &Semaphore {
         &self.receiving
+    }
+
+    /// Permits to send audio that is decoded meanwhile.
+    pub(crate) fn decoding(&self) -> &Arc<Semaphore> {
+        &self.decoding
     }
 
     /// The catalogue as it is now. One that has been changed and cannot be opened stays as it was, which is said.

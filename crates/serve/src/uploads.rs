@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::http::StatusCode;
@@ -38,6 +38,8 @@ const WAITING: usize = 4;
 /// The uploads of a server.
 pub(crate) struct Uploads {
     embed: Option<Mutex<Embed>>,
+    /// Where files are while they are received and embedded.
+    folder: PathBuf,
     kept: Mutex<VecDeque<Arc<Upload>>>,
 }
 
@@ -78,9 +80,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Uploads {
-    /// No uploads yet; none are taken without `embed`.
-    pub(crate) fn new(embed: Option<Embed>) -> Self {
-        Uploads { embed: embed.map(Mutex::new), kept: Mutex::default() }
+    /// No uploads yet; none are taken without `embed`. Files are in `folder` while they are received and embedded.
+    pub(crate) fn new(embed: Option<Embed>, folder: PathBuf) -> Self {
+        Uploads { embed: embed.map(Mutex::new), folder, kept: Mutex::default() }
+    }
+
+    /// A new file for what is received.
+    pub(crate) fn file(&self) -> std::io::Result<NamedTempFile> {
+        NamedTempFile::new_in(&self.folder)
     }
 
     /// Whether the server has a model to embed files with.
@@ -108,13 +115,15 @@ impl Uploads {
         {
             return Ok((known, false));
         }
-        let options = ReadOptions { damage: Damage::Keep, ffmpeg: true };
-        let audio = AudioFile::open(file, options).map_err(|error| {
+        let open = |ffmpeg| AudioFile::open(file, ReadOptions { damage: Damage::Keep, ffmpeg });
+        // What ffmpeg says of a file that is no audio is not as clear as what is said here.
+        let audio = open(false).or_else(|error| open(true).map_err(|_| error)).map_err(|error| {
             ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, named(&error.to_string(), file, name))
         })?;
         let stated = audio.info().frames.map(|frames| frames as f64 / f64::from(audio.sample_rate().max(1)));
         if let Some(seconds) = stated.filter(|&seconds| seconds > MOST_SECONDS) {
-            let message = format!("{name} is {:.0} min long: expected at most {:.0} min", seconds / 60.0, MOST_SECONDS / 60.0);
+            let message =
+                format!("{name} is {:.0} min long: expected at most {:.0} min", seconds / 60.0, MOST_SECONDS / 60.0);
             return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message));
         }
         let upload = Arc::new(Upload {
@@ -232,7 +241,7 @@ mod tests {
             progress(1.0);
             Err(format!("{} is odd", path.display()))
         });
-        let uploads = Uploads::new(Some(embed));
+        let uploads = Uploads::new(Some(embed), std::env::temp_dir());
         let text = NamedTempFile::new().unwrap();
         std::fs::write(text.path(), "no audio").unwrap();
         let refused = uploads.take(text.path(), "notes.txt", &"a".repeat(64)).unwrap_err();
@@ -259,7 +268,7 @@ mod tests {
 
     #[test]
     fn a_panic_of_the_model_is_a_failure() {
-        let uploads = Uploads::new(Some(Box::new(|_, _| panic!("as a test"))));
+        let uploads = Uploads::new(Some(Box::new(|_, _| panic!("as a test"))), std::env::temp_dir());
         let file = NamedTempFile::new().unwrap();
         std::fs::copy(audio(), file.path()).unwrap();
         let (upload, _) = uploads.take(file.path(), "a.wav", &"b".repeat(64)).unwrap();

@@ -70,7 +70,10 @@ pub(crate) fn run(args: &PlaylistArgs) -> anyhow::Result<Exit> {
                 false => spread(calibration.credits(), &tracks, options.limits.artist_gap),
             };
             if close > 0 {
-                notes.push(format!("{} by the artist of the song before: there are no others to put between", count(close, "song")));
+                notes.push(format!(
+                    "{} by the artist of the song before: there are no others to put between",
+                    count(close, "song")
+                ));
             }
             let entry = |index: usize| {
                 let hit = &answer.hits[index];

@@ -10,6 +10,9 @@ pub(crate) fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> O
     }
     let name = name.to_lowercase();
     let likeness = |other: &str| strsim::normalized_damerau_levenshtein(&name, &other.to_lowercase());
-    let best = names.filter(|other| other.len() <= 4 * LONGEST).map(|other| (likeness(other), other)).max_by(|a, b| a.0.total_cmp(&b.0))?;
+    let best = names
+        .filter(|other| other.len() <= 4 * LONGEST)
+        .map(|other| (likeness(other), other))
+        .max_by(|a, b| a.0.total_cmp(&b.0))?;
     (best.0 > 0.5).then_some(best.1)
 }

@@ -145,7 +145,9 @@ pub fn path(
         });
     }
     if space.geometry().csls {
-        notes.push("the tracks between are chosen by scores that are corrected for hubs (CSLS); the cosines are not".into());
+        notes.push(
+            "the tracks between are chosen by scores that are corrected for hubs (CSLS); the cosines are not".into(),
+        );
     }
     if calibration.pairs() == 0 {
         notes.push("no percentiles, and no mark of wide steps: there are no two tracks by different artists".into());

@@ -101,11 +101,10 @@ fn matches(catalogue: &Catalogue, text: &str) -> (Vec<usize>, Vec<usize>) {
 fn first_kind(catalogue: &Catalogue, text: &str, tracks: Vec<usize>) -> Vec<usize> {
     let lower = text.to_lowercase();
     let file = |track: usize| name(catalogue.track(track).file);
-    let kinds: [&dyn Fn(usize) -> bool; 3] = [
-        &|track| file(track) == text,
-        &|track| file(track).to_lowercase() == lower,
-        &|track| file(track).to_lowercase().rsplit_once('.').is_some_and(|(stem, _)| stem == lower),
-    ];
+    let kinds: [&dyn Fn(usize) -> bool; 3] =
+        [&|track| file(track) == text, &|track| file(track).to_lowercase() == lower, &|track| {
+            file(track).to_lowercase().rsplit_once('.').is_some_and(|(stem, _)| stem == lower)
+        }];
     for is_of_kind in kinds {
         let found: Vec<usize> = tracks.iter().copied().filter(|&track| is_of_kind(track)).collect();
         if !found.is_empty() {

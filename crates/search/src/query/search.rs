@@ -173,7 +173,10 @@ fn notes_on(
     let catalogue = space.catalogue();
     let live = catalogue.live().count_ones(..);
     if space.geometry().center && live < MIN_CENTERED {
-        notes.push(format!("not centred: the mean of {} is mostly what is compared; {MIN_CENTERED} tracks are needed", crate::count(live, "track")));
+        notes.push(format!(
+            "not centred: the mean of {} is mostly what is compared; {MIN_CENTERED} tracks are needed",
+            crate::count(live, "track")
+        ));
     }
     let hits = chosen.order.len();
     if hits < options.top {
@@ -194,7 +197,9 @@ fn notes_on(
     }
     match calibration.pairs() {
         0 => notes.push("no percentiles: there are no two tracks by different artists".into()),
-        pairs if pairs < 100 => notes.push(format!("percentiles are coarse: {} of tracks", crate::count(pairs, "pair"))),
+        pairs if pairs < 100 => {
+            notes.push(format!("percentiles are coarse: {} of tracks", crate::count(pairs, "pair")))
+        }
         _ => {}
     }
     notes

@@ -107,8 +107,12 @@ impl Seed {
                     Seed::Passage { start, end, .. } => passage(all, start, end).ok_or_else(|| {
                         let (label, length) = (self.label(catalogue), catalogue.track(*track).duration);
                         SearchError::Query(match start >= length {
-                            true => format!("invalid passage {label}: it starts at {start} s, and the track ends at {length:.2} s"),
-                            false => format!("{label}: the catalogue has no segment there, because it is silent or was left out"),
+                            true => format!(
+                                "invalid passage {label}: it starts at {start} s, and the track ends at {length:.2} s"
+                            ),
+                            false => format!(
+                                "{label}: the catalogue has no segment there, because it is silent or was left out"
+                            ),
                         })
                     })?,
                     _ => all.collect(),

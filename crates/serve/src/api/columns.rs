@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, RawQuery, State as Shared};
+use axum::extract::{RawQuery, State as Shared};
 use mert_search::Column;
 use serde::Serialize;
 
 use super::{ApiError, ApiResult, blocking};
 use crate::params::Params;
+use crate::segment::Segment;
 use crate::snapshot::Snapshot;
 use crate::state::State;
 
@@ -100,7 +101,7 @@ enum WholeValues {
 
 pub(super) async fn column(
     Shared(state): Shared<Arc<State>>,
-    Path(name): Path<String>,
+    Segment(name): Segment,
     RawQuery(query): RawQuery,
 ) -> ApiResult<Json<Whole>> {
     Params::parse(query.as_deref(), &[])?;

@@ -36,7 +36,8 @@ pub(super) async fn map(Shared(state): Shared<Arc<State>>, RawQuery(query): RawQ
         };
         if space.geometry().csls {
             // The caches have no such note: it is one on the request.
-            map.notes.push("drawn without the correction for hubs (CSLS), which corrects scores and places nothing".into());
+            map.notes
+                .push("drawn without the correction for hubs (CSLS), which corrects scores and places nothing".into());
         }
         Ok(Drawn { generation: snapshot.generation(), map })
     });

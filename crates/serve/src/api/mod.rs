@@ -16,8 +16,8 @@ mod uploads;
 use std::sync::Arc;
 
 use axum::http::{StatusCode, Uri};
-use mert_search::excerpt;
 use axum::routing::{MethodRouter, get, post};
+use mert_search::excerpt;
 
 pub(crate) use self::error::{ApiError, ApiResult};
 pub(crate) use self::search::MOST;

@@ -43,7 +43,8 @@ pub(crate) fn space<'s>(snapshot: &'s Snapshot, params: &Params) -> ApiResult<Sp
             let name = excerpt(name);
             return Err(ApiError::invalid(format!("metric={name} has its own {other}: leave {other} out")));
         }
-        let named = snapshot.metrics.iter().find(|named| named.name == name).ok_or_else(|| no_metric(snapshot, name))?;
+        let named =
+            snapshot.metrics.iter().find(|named| named.name == name).ok_or_else(|| no_metric(snapshot, name))?;
         geometry = Geometry { metric: Some(Arc::clone(&named.metric)), ..named.metric.geometry(catalogue)? };
     }
     if let Some(csls) = params.flag("csls")? {

@@ -138,8 +138,9 @@ fn options(params: &Params) -> ApiResult<SearchOptions> {
     }
     for text in params.all("blend") {
         let blend = text.rsplit_once(':').and_then(|(column, weight)| Some((column, weight.parse().ok()?)));
-        let (column, weight) =
-            blend.ok_or_else(|| ApiError::invalid(format!("invalid blend={}: expected COLUMN:WEIGHT", mert_search::excerpt(text))))?;
+        let (column, weight) = blend.ok_or_else(|| {
+            ApiError::invalid(format!("invalid blend={}: expected COLUMN:WEIGHT", mert_search::excerpt(text)))
+        })?;
         options.blend.push(Blend { column: column.into(), weight });
     }
     Ok(options)

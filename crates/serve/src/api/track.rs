@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, RawQuery, State as Shared};
+use axum::extract::{RawQuery, State as Shared};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::{ApiResult, blocking, query};
 use crate::audio;
 use crate::params::Params;
+use crate::segment::Segment;
 use crate::snapshot::Snapshot;
 use crate::state::State;
 use crate::uploads::Upload;
@@ -80,7 +81,7 @@ pub(super) struct Details {
 
 pub(super) async fn track(
     Shared(state): Shared<Arc<State>>,
-    Path(track): Path<String>,
+    Segment(track): Segment,
     RawQuery(query): RawQuery,
 ) -> ApiResult<Json<Details>> {
     let params = Params::parse(query.as_deref(), &["generation"])?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, RawQuery, State as Shared};
+use axum::extract::{RawQuery, State as Shared};
 use axum::http::header::CONTENT_LENGTH;
 use axum::http::{HeaderMap, StatusCode};
 use futures_core::Stream;
@@ -17,6 +17,7 @@ use tempfile::NamedTempFile;
 
 use super::{ApiError, ApiResult, TrackCard, blocking};
 use crate::params::Params;
+use crate::segment::Segment;
 use crate::state::State;
 use crate::uploads::{Embedding, MOST_BYTES, Upload};
 
@@ -45,7 +46,8 @@ impl Uploaded {
         let (state, progress, reason) = match upload.state() {
             Embedding::Waiting => ("waiting", Some(0.0), None),
             Embedding::Running(seconds) => {
-                let part = upload.stated.filter(|&stated| stated > 0.0).map(|stated| (seconds / stated).clamp(0.0, 1.0));
+                let part =
+                    upload.stated.filter(|&stated| stated > 0.0).map(|stated| (seconds / stated).clamp(0.0, 1.0));
                 ("embedding", part, None)
             }
             Embedding::Ready(_) => ("ready", Some(1.0), None),
@@ -64,7 +66,8 @@ pub(super) async fn create(
     let params = Params::parse(query.as_deref(), &["name"])?;
     let name = file_name(params.text("name").unwrap_or("upload"));
     if !state.uploads().is_enabled() {
-        let message = "this server has no model to embed files with: start it with `mert-search serve CATALOGUE --model MODEL`";
+        let message =
+            "this server has no model to embed files with: start it with `mert-search serve CATALOGUE --model MODEL`";
         return Err(ApiError::new(StatusCode::NOT_IMPLEMENTED, message));
     }
     let _receiving = state.receiving().try_acquire().map_err(|_| {
@@ -74,7 +77,8 @@ pub(super) async fn create(
     if stated.is_some_and(|length| length > MOST_BYTES) {
         return Err(too_large(&name));
     }
-    let file = receive(body, &name).await?;
+    let file = state.uploads().file().map_err(|error| cannot_keep(&error.to_string()))?;
+    let file = receive(body, file, &name).await?;
     let taken = blocking(&state, move |snapshot| {
         let sha256 = mert_fs::sha256_file(file.path()).map_err(|error| cannot_keep(&error.to_string()))?;
         let (upload, is_new) = snapshot.uploads.take(file.path(), &name, &sha256)?;
@@ -90,7 +94,7 @@ pub(super) async fn create(
 
 pub(super) async fn state(
     Shared(state): Shared<Arc<State>>,
-    Path(id): Path<String>,
+    Segment(id): Segment,
     RawQuery(query): RawQuery,
 ) -> ApiResult<Json<Uploaded>> {
     Params::parse(query.as_deref(), &[])?;
@@ -98,8 +102,7 @@ pub(super) async fn state(
 }
 
 /// Writes a body to a temporary file, which is deleted with the value.
-async fn receive(body: Body, name: &str) -> ApiResult<NamedTempFile> {
-    let mut file = NamedTempFile::with_prefix("mert-search-upload-").map_err(|error| cannot_keep(&error.to_string()))?;
+async fn receive(body: Body, mut file: NamedTempFile, name: &str) -> ApiResult<NamedTempFile> {
     let mut stream = body.into_data_stream();
     let mut received = 0;
     loop {

@@ -34,7 +34,7 @@ export function setUpHits() {
 /** A box that tells what went wrong. */
 export const failure = (error) => el(
   "div", { class: "failed" },
-  el("strong", {}, error.status === 400 ? "That cannot be searched" : "That did not work"),
+  el("strong", {}, error.status === 400 ? "That is not possible" : "That did not work"),
   el("pre", {}, error.message),
   el("button", { type: "button", class: "plain", on: { click: () => tell("retry") } }, "Try again"),
 );
@@ -75,7 +75,7 @@ function draw() {
   const list = el("ol", { class: "hits", aria: { label: "Results" } }, answer.hits.map((hit, index) => item(hit, index, cards)));
   const content = answer.hits.length ? list : el(
     "div", { class: "empty" }, el("h2", {}, "No song is left"),
-    el("p", {}, "The filter lets none pass but the seeds. Loosen it, or remove it."),
+    el("p", {}, store.options.where ? "The filter lets none pass but the seeds. Loosen it, or remove it." : "The catalogue has no other song to compare with."),
   );
   const versions = answer.seed_versions?.length ? versionList(answer.seed_versions, "Versions of what you search from") : "";
   view.replaceChildren(summary, notes.length ? el("ul", { class: "notes" }, notes.map((note) => el("li", {}, note))) : "", versions, content);

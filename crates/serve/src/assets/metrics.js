@@ -12,7 +12,7 @@ export function setUpMetrics() {
   if (!metrics.length) return;
   const select = byId("metric");
   select.replaceChildren(
-    el("option", { value: "" }, "None: the hidden states as they are"),
+    el("option", { value: "" }, "None"),
     ...metrics.map(({ name }) => el("option", { value: name }, name)),
   );
   select.addEventListener("change", () => setOptions({ metric: select.value }));
@@ -37,7 +37,8 @@ function about({ layers, is_head, held_out }) {
   const reads = `It reads the hidden states ${states}.`;
   if (!held_out) return `${reads} No gain was measured on judgments of this catalogue.`;
   const [gain, low, high] = held_out.gain;
-  return `${held_out.figure}, held out: ${percent(held_out.after)} %, and ${percent(held_out.before)} % without it; gain `
+  const figure = held_out.figure.charAt(0).toUpperCase() + held_out.figure.slice(1);
+  return `${figure}, held out: ${percent(held_out.after)} %, and ${percent(held_out.before)} % without it; gain `
     + `${percent(gain)} points (${Math.round(1000 * held_out.level) / 10} % interval ${percent(low)} to ${percent(high)}), `
     + `${held_out.judgments} judgments. ${reads}`;
 }

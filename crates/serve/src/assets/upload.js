@@ -58,9 +58,9 @@ export function uploadHint() {
     );
   }
   return el(
-    "p", { class: "hint" },
+    "div", { class: "own" },
     el("button", { type: "button", class: "plain", on: { click: () => byId("upload-file").click() } }, glyph("upload"), "Choose a file of your own"),
-    " or drop it anywhere on this page. It is not added to the catalogue.",
+    el("span", { class: "hint" }, "or drop it anywhere on this page. It is not added to the catalogue."),
   );
 }
 

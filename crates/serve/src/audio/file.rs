@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, Request, State as Shared};
+use axum::extract::{Request, State as Shared};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -13,11 +13,12 @@ use super::range::Wanted;
 use super::{media_type, path_of, vanished};
 use crate::api::{ApiError, blocking};
 use crate::params::Params;
+use crate::segment::Segment;
 use crate::state::State;
 
 pub(super) async fn serve(
     Shared(state): Shared<Arc<State>>,
-    Path(track): Path<String>,
+    Segment(track): Segment,
     request: Request,
 ) -> Result<Response, ApiError> {
     let params = Params::parse(request.uri().query(), &["generation"])?;

@@ -74,7 +74,18 @@ mod tests {
         for range in ["bytes=100-", "bytes=100-200", "bytes=-0", "bytes=99999999999999999999-"] {
             assert_eq!(wanted(range, None), Wanted::Outside, "{range}");
         }
-        for range in ["bytes=20-10", "bytes=0-1,5-6", "bytes=a-b", "bytes=-", "bytes=+1-2", "items=0-1", "bytes", "foo", "=0-1", ""] {
+        for range in [
+            "bytes=20-10",
+            "bytes=0-1,5-6",
+            "bytes=a-b",
+            "bytes=-",
+            "bytes=+1-2",
+            "items=0-1",
+            "bytes",
+            "foo",
+            "=0-1",
+            "",
+        ] {
             assert_eq!(wanted(range, None), Wanted::All, "{range}");
         }
         assert_eq!(wanted("bytes=0-9", Some("\"a\"")), Wanted::Part(0, 9));
