@@ -28,6 +28,7 @@ from environment import TARGET, Failed, say  # noqa: E402
 
 HITS = 10
 PEERS = ["numpy", "faiss", "usearch", "lancedb"]
+EXTRA = ["half/1", "half/20", "compressed/1", "compressed/20", "add/1000/20"]
 
 
 # --- the process of a peer --------------------------------------------------------------------------
@@ -178,7 +179,7 @@ def parse():
     parser.add_argument("--folder", type=Path, default=TARGET / "bench-search")
     parser.add_argument("--peers", type=lambda text: [name for name in text.split(",") if name], default=PEERS)
     parser.add_argument("--bin", type=Path, default=TARGET / "release/examples/search_bench")
-    parser.add_argument("--extra", type=lambda text: text.split(","), default=[], help="more turns of search_bench")
+    parser.add_argument("--extra", type=lambda text: text.split(","), default=EXTRA, help="more turns of search_bench")
     parser.add_argument("--peer", nargs=2, help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -210,7 +211,8 @@ def main():
         subprocess.run([arguments.bin, "generate", folder, *map(str, sizes)], check=True)
     commands = {what: [arguments.bin, "worker", folder, what] for what in ("read", "scan/1", "scan/20")}
     commands |= {what: [arguments.bin, "worker", folder, what] for what in ("scan/1/0.01", "scan/20/0.01", "scan/1/0.5")}
-    commands |= {what: [arguments.bin, "worker", folder, what] for what in (*arguments.extra, "open")}
+    more = [what for what in arguments.extra if what]
+    commands |= {what: [arguments.bin, "worker", folder, what] for what in (*more, "open")}
     for name in arguments.peers:
         commands[f"{name}/1"] = [sys.executable, __file__, "--peer", name, folder]
     engines = {}

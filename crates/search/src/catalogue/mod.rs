@@ -11,6 +11,7 @@
 //! ```
 
 mod columns;
+mod derived;
 mod index;
 mod ingest;
 mod join;

@@ -1,10 +1,11 @@
 //! The check of a catalogue: digests of what is the truth, caches against the truth value by value, statistics, and the
 //! files on the disk.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use mert_fs::sha256_file;
 
+use super::derived::{State, derived_files};
 use super::index::{Record, mean};
 use super::manifest::{FileDigest, Manifest, PartEntry};
 use super::part::{ROWS, folder_of, index_of, rebuild};
@@ -65,24 +66,7 @@ pub fn verify(folder: &Path, repair: bool, mut on_part: impl FnMut(usize, usize)
         }
         on_part(index + 1, manifest.parts.len());
     }
-    let derived = derived_files(folder, &manifest);
-    if repair {
-        for path in &derived {
-            std::fs::remove_file(path).map_err(SearchError::io(path))?;
-        }
-        if !derived.is_empty() {
-            let count = derived.len();
-            found
-                .repaired
-                .push(format!("{count} files that searches derive from the vectors are removed, to be computed again"));
-        }
-    } else if !derived.is_empty() {
-        let count = derived.len();
-        found.notes.push(format!(
-            "{count} files that searches derived from the vectors (lengths, f16 rows, metrics, compressed vectors, maps) are not \
-             compared; --repair removes them, and they are computed again when they are needed"
-        ));
-    }
+    found.check_derived(folder, &manifest, repair)?;
     found.check_file(&folder.join(&manifest.statistics.path), &manifest.statistics.digest);
     if found.faults.is_empty() {
         match Catalogue::open(folder) {
@@ -94,22 +78,6 @@ pub fn verify(folder: &Path, repair: bool, mut on_part: impl FnMut(usize, usize)
         }
     }
     Ok(found)
-}
-
-/// The files that searches derive from the vectors and keep: `norms.*` and `half.*` in the parts, and all in `cache/` but
-/// the figures of probes, which were measured once.
-fn derived_files(folder: &Path, manifest: &Manifest) -> Vec<PathBuf> {
-    let is_derived = |path: &Path| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        name.starts_with("norms.") || name.starts_with("half.")
-    };
-    let files = |folder: &Path| -> Vec<PathBuf> {
-        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-        entries.map(|entry| entry.path()).filter(|path| path.is_file()).collect()
-    };
-    let of_parts = manifest.parts.iter().flat_map(|entry| files(&folder_of(folder, entry).join("index")));
-    let cache = folder.join("cache");
-    of_parts.filter(|path| is_derived(path)).chain(files(&cache)).chain(files(&cache.join("maps"))).collect()
 }
 
 impl Verification {
@@ -126,6 +94,30 @@ impl Verification {
             }
             Ok(_) => {}
         }
+    }
+
+    /// Compares the checksums of the files that searches derive from the vectors. With `repair`, those that are damaged and
+    /// those without a checksum are removed.
+    fn check_derived(&mut self, folder: &Path, manifest: &Manifest, repair: bool) -> Result<()> {
+        let mut unchecked = 0;
+        for (path, state) in derived_files(folder, manifest) {
+            let name = mert_table::printable_path(&path);
+            match state {
+                State::Intact => self.files += 1,
+                _ if repair => {
+                    std::fs::remove_file(&path).map_err(SearchError::io(&path))?;
+                    self.repaired.push(format!("{name} is removed, to be computed again when it is needed"));
+                }
+                State::Damaged => self.faults.push(format!(
+                    "{name}: its checksum is another. `mert-search verify --repair` removes it, to be computed again"
+                )),
+                State::Unchecked => unchecked += 1,
+            }
+        }
+        if unchecked > 0 {
+            self.notes.push(format!("{unchecked} kept maps have no checksum; --repair removes them"));
+        }
+        Ok(())
     }
 
     /// Computes the means of the statistics again, if they are of this state of the catalogue.

@@ -72,7 +72,8 @@ fn scan(
         let vectors = space.catalogue().rows(level);
         format!("{vectors} vectors were searched in compressed form first: recall@10 {recall:.3}, measured on a sample")
     });
-    Ok((scanned.hits.into_iter().next().unwrap_or_default(), note.or(scanned.note)))
+    let notes: Vec<String> = note.into_iter().chain(scanned.note).collect();
+    Ok((scanned.hits.into_iter().next().unwrap_or_default(), (!notes.is_empty()).then(|| notes.join("; "))))
 }
 
 /// The best segment of each track, for at least `count` tracks of `tracks`.

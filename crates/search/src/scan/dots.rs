@@ -17,7 +17,7 @@ pub(crate) struct Dots<'a> {
     /// The queries, `dim` values each, one after the other.
     pub(crate) queries: &'a [f32],
     pub(crate) dim: usize,
-    /// The results: for each query [`BLOCK`] values, of which the first belong to the rows.
+    /// The results: for each query [`BLOCK`] values, of which the first belong to the rows; the last query may have fewer.
     pub(crate) output: &'a mut [f32],
 }
 
@@ -178,7 +178,7 @@ fn product<S: Simd, const ROWS: usize, const QUERIES: usize>(
 
 /// Fetches the cache line of a value into the second-level cache.
 #[inline(always)]
-fn fetch<T>(value: &T) {
+pub(super) fn fetch<T>(value: &T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a hint, without an effect on memory, whatever the address.
     #[allow(unsafe_code)]

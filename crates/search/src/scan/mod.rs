@@ -7,6 +7,7 @@
 mod bound;
 mod dots;
 mod isa;
+mod rows;
 mod select;
 
 use fixedbitset::FixedBitSet;
@@ -15,9 +16,9 @@ use rayon::prelude::*;
 pub(crate) use self::bound::{error_factor, is_regular};
 use self::dots::{BLOCK, Dots};
 pub(crate) use self::isa::Isa;
+pub(crate) use self::rows::Rows;
 use self::select::{Candidates, Threshold, prune};
 pub(crate) use self::select::{Estimate, candidates_of};
-use crate::vectors::Rows;
 
 /// The rows that one task scans, at most.
 const TASK: usize = 64 * BLOCK;
@@ -137,12 +138,10 @@ impl Scan<'_> {
             errors.fill(0.0);
             for group in &self.groups {
                 let part = &group.parts[task.part];
-                let dots = |rows: &[&[f32]], output: &mut [f32]| {
+                part.for_each_tile(self.isa, &block, first, &mut widened, |start, rows| {
+                    let output = &mut products[start..];
                     self.isa.run(Dots { rows, queries: &group.queries, dim: group.dim, output });
-                };
-                let mut slices: [&[f32]; BLOCK] = [&[]; BLOCK];
-                part.gather(&block, first, &mut widened, &mut slices);
-                dots(&slices[..count], &mut products);
+                });
                 let (norms, residual) = (group.norms[task.part], group.residuals[task.part]);
                 for ((inverse, error), &row) in inverses.iter_mut().zip(&mut errors).zip(&block) {
                     let [stored, spread] = norms[row - first];

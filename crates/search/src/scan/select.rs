@@ -11,9 +11,10 @@ pub(crate) struct Estimate {
 }
 
 impl Estimate {
-    /// The least that the score can be.
+    /// The least that the score can be. That of a row of a damaged file may be no number: it proves nothing of other rows.
     fn lower(&self) -> f64 {
-        self.score - self.error
+        let lower = self.score - self.error;
+        if lower.is_nan() { f64::NEG_INFINITY } else { lower }
     }
 
     /// The most that the score can be.
@@ -64,7 +65,9 @@ impl<'a> Candidates<'a> {
     pub(crate) fn extend(&mut self, rows: &[usize], scores: &[f64], errors: &[f64]) {
         let mut threshold = self.threshold.get();
         for ((&row, &score), &error) in rows.iter().zip(scores).zip(errors) {
-            if score + error >= threshold {
+            // What is no number is not below it: whoever ranks the rows counts those.
+            let is_below = score + error < threshold;
+            if !is_below {
                 self.estimates.push(Estimate { row, score, error });
                 if self.estimates.len() >= self.limit {
                     self.prune();
@@ -95,7 +98,10 @@ pub(crate) fn prune(estimates: &mut Vec<Estimate>, top: usize, threshold: &Thres
         threshold.raise(*best);
     }
     let threshold = threshold.get();
-    estimates.retain(|estimate| estimate.upper() >= threshold);
+    estimates.retain(|estimate| {
+        let is_below = estimate.upper() < threshold;
+        !is_below
+    });
 }
 
 /// The queries whose scores can be among the `top` largest below `limit`, of scores that are off by `error` at most.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::Space;
-use crate::vectors::{DerivedRows, Matrix, write_matrix};
+use crate::vectors::{DerivedFile, DerivedRows};
 
 impl Space<'_> {
     /// A name of the geometry, of CSLS apart, and of the statistics that it uses.
@@ -27,12 +27,12 @@ impl Space<'_> {
 
 /// The values of `rows` rows in a file at `path`, from `compute` if there is none that fits.
 pub(super) fn cached(path: Option<&Path>, rows: usize, dim: usize, compute: impl FnOnce() -> Vec<f32>) -> DerivedRows {
-    if let Some(stored) = path.and_then(|path| Matrix::open(path, rows, dim).ok()) {
+    if let Some(stored) = path.and_then(|path| DerivedFile::open(path, rows, dim)) {
         return DerivedRows::Mapped(stored);
     }
     let computed = compute();
-    let written = path.filter(|path| write_matrix(path, dim, &computed).is_ok());
-    match written.and_then(|path| Matrix::open(path, rows, dim).ok()) {
+    let written = path.filter(|path| DerivedFile::write(path, dim, &computed).is_ok());
+    match written.and_then(|path| DerivedFile::open(path, rows, dim)) {
         Some(stored) => DerivedRows::Mapped(stored),
         None => DerivedRows::Computed(computed),
     }

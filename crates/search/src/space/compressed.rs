@@ -22,10 +22,14 @@ pub const COMPRESSED_ABOVE: usize = 2_000_000;
 /// The bits of a value.
 const BITS: usize = 4;
 
-/// The candidates for each hit that is wanted, and the fewest of all.
-const CANDIDATES: (usize, usize) = (10, 100);
+/// The numbers of candidates for 10 hits, of which the first that reaches [`RECALL`] is used. More cost little: 3,200 rows are
+/// 10 MB.
+const CANDIDATES: [usize; 6] = [100, 200, 400, 800, 1600, 3200];
 
-/// The queries of which recall is measured, and the hits of each.
+/// The share of the nearest neighbours that is to be found.
+const RECALL: f64 = 0.99;
+
+/// The queries by which the number of candidates is chosen, and as many others of which recall is measured; the hits of each.
 const RECALL_QUERIES: usize = 50;
 const RECALL_HITS: usize = 10;
 
@@ -58,10 +62,10 @@ impl Space<'_> {
         top: usize,
         above: usize,
     ) -> Result<Scanned> {
-        let exact = |note: Option<&str>| Scanned {
-            hits: self.scan(level, queries, rows, top),
-            recall: None,
-            note: note.map(|note| format!("exact scan of {} vectors: {note}", self.catalogue.rows(level))),
+        let exact = |note: Option<&str>| {
+            let (hits, damaged) = self.scan_counted(level, queries, rows, top);
+            let note = note.map(|note| format!("exact scan of {} vectors: {note}", self.catalogue.rows(level)));
+            Scanned { hits, recall: None, note: with_damage(note, damaged) }
         };
         if above == 0 || self.catalogue.rows(level) <= above {
             return Ok(exact(None));
@@ -75,9 +79,10 @@ impl Space<'_> {
             None if self.geometry == super::Geometry::of(self.catalogue) => self.compress(level, |_, _| ())?,
             None => return Ok(exact(Some("vectors are compressed in the default geometry"))),
         };
-        let candidates = self.compressed_candidates(&compressed, level, queries, rows, top)?;
-        let hits = self.rank(level, queries, &candidates, top);
-        Ok(Scanned { hits, recall: Some(compressed.about.recall_at_10), note: None })
+        let count = compressed.about.candidates.saturating_mul(top.div_ceil(RECALL_HITS));
+        let candidates = self.compressed_candidates(&compressed, level, queries, rows, top, count)?;
+        let (hits, damaged) = self.rank(level, queries, &candidates, top);
+        Ok(Scanned { hits, recall: Some(compressed.about.recall_at_10), note: with_damage(None, damaged) })
     }
 
     /// Makes the cache of compressed vectors in this geometry and measures its recall. `progress` is told the number of rows
@@ -106,7 +111,7 @@ impl Space<'_> {
         index.prepare();
         let about = About::new(self.geometry_key().unwrap_or_default(), self.part_digests(), rows);
         let mut compressed = Compressed { index, about };
-        compressed.about.recall_at_10 = self.measure_recall(&compressed, level)?;
+        self.measure_recall(&mut compressed, level)?;
         let path = self.compressed_path(level);
         // A catalogue that cannot be written is searched all the same.
         if compressed.write(&path).is_err() {
@@ -126,7 +131,7 @@ impl Space<'_> {
         let about = About::read(&path)?;
         let is_prefix = self.part_digests().starts_with(&about.parts);
         // Many later rows are better compressed as well.
-        let is_recent = self.catalogue.rows(level) * 10 <= about.rows * 11;
+        let is_recent = self.catalogue.rows(level).saturating_mul(10) <= about.rows.saturating_mul(11);
         if !is_prefix || !is_recent {
             return None;
         }
@@ -135,7 +140,8 @@ impl Space<'_> {
         Some(compressed)
     }
 
-    /// For each query rows that are likely to be among the best.
+    /// For each query `count` rows that are likely to be among the best, likelier ones first, and the `top` best of the rows
+    /// that are not compressed.
     fn compressed_candidates(
         &self,
         compressed: &Compressed,
@@ -143,13 +149,13 @@ impl Space<'_> {
         queries: &[Query],
         rows: &FixedBitSet,
         top: usize,
+        count: usize,
     ) -> Result<Vec<Vec<usize>>> {
         let covered = compressed.about.rows;
         let mut later = rows.clone();
         later.remove_range(..covered.min(rows.len()));
         let later = self.scan(level, queries, &later, top);
         let mask: Vec<bool> = (0..covered).map(|row| rows.contains(row)).collect();
-        let wanted = (CANDIDATES.0 * top).max(CANDIDATES.1);
         let mut candidates = Vec::with_capacity(queries.len());
         let vector = |query: &Query| -> Vec<f32> {
             let groups = self.geometry.weights.iter().zip(&query.groups);
@@ -158,7 +164,7 @@ impl Space<'_> {
                 .collect()
         };
         let vectors: Vec<f32> = queries.iter().flat_map(vector).collect();
-        let found = compressed.index.try_search_with_mask(&vectors, wanted, Some(&mask));
+        let found = compressed.index.try_search_with_mask(&vectors, count.min(covered), Some(&mask));
         let found = found.map_err(|error| SearchError::Query(format!("compressed search: {error}")))?;
         for (query, later) in later.iter().enumerate() {
             let first = found.indices_for_query(query).iter().filter_map(|&row| usize::try_from(row).ok());
@@ -167,8 +173,9 @@ impl Space<'_> {
         Ok(candidates)
     }
 
-    /// The share of the nearest neighbours of a sample of rows, which do not count themselves, that is found.
-    fn measure_recall(&self, compressed: &Compressed, level: Level) -> Result<f64> {
+    /// Chooses the number of candidates by the nearest neighbours of a sample of rows, which do not count themselves, and
+    /// measures the share of those of another sample that is found with it.
+    fn measure_recall(&self, compressed: &mut Compressed, level: Level) -> Result<()> {
         let mut live = FixedBitSet::with_capacity(self.catalogue.rows(level));
         match level {
             Level::Tracks => live = self.catalogue.live().clone(),
@@ -177,18 +184,26 @@ impl Space<'_> {
                 live_tracks.for_each(|track| live.insert_range(self.catalogue.track(track).segments));
             }
         }
-        let sampled = sample(&live.ones().collect::<Vec<_>>(), RECALL_QUERIES);
+        let sampled = sample(&live.ones().collect::<Vec<_>>(), 2 * RECALL_QUERIES);
         let queries: Vec<Query> = sampled.iter().map(|&row| self.point(level, row)).collect();
         let exact = self.scan(level, &queries, &live, RECALL_HITS + 1);
-        let candidates = self.compressed_candidates(compressed, level, &queries, &live, RECALL_HITS + 1)?;
-        let (mut found, mut wanted) = (0, 0);
+        let most = CANDIDATES[CANDIDATES.len() - 1];
+        let candidates = self.compressed_candidates(compressed, level, &queries, &live, RECALL_HITS + 1, most)?;
+        // For each query the places of its neighbours among the candidates.
+        let mut places: Vec<Vec<Option<usize>>> = Vec::with_capacity(queries.len());
         for ((row, exact), candidates) in sampled.iter().zip(&exact).zip(&candidates) {
-            for hit in exact.iter().filter(|hit| hit.row != *row).take(RECALL_HITS) {
-                wanted += 1;
-                found += usize::from(candidates.contains(&hit.row));
-            }
+            let neighbors = exact.iter().filter(|hit| hit.row != *row).take(RECALL_HITS);
+            places.push(neighbors.map(|hit| candidates.iter().position(|&found| found == hit.row)).collect());
         }
-        Ok(if wanted == 0 { 1.0 } else { f64::from(found as u32) / f64::from(wanted) })
+        // Every other query, since a sample is in the order of rows.
+        let recall = |first: usize, count: usize| {
+            let places = || places.iter().skip(first).step_by(2).flatten();
+            let found = places().filter(|place| place.is_some_and(|place| place < count)).count();
+            if places().next().is_none() { 1.0 } else { found as f64 / places().count() as f64 }
+        };
+        let chosen = CANDIDATES.into_iter().find(|&count| recall(0, count) >= RECALL).unwrap_or(most);
+        (compressed.about.candidates, compressed.about.recall_at_10) = (chosen, recall(1, chosen));
+        Ok(())
     }
 
     fn compressed_path(&self, level: Level) -> std::path::PathBuf {
@@ -202,6 +217,16 @@ impl Space<'_> {
         };
         self.catalogue.manifest().parts.iter().map(digest).collect()
     }
+}
+
+/// A note, and what is known of rows that were left out.
+fn with_damage(note: Option<String>, damaged: usize) -> Option<String> {
+    if damaged == 0 {
+        return note;
+    }
+    let rows = if damaged == 1 { "row has a score that is" } else { "rows have scores that are" };
+    let damage = format!("{damaged} {rows} no number, and left out: a file is damaged, see `mert-search verify`");
+    Some(note.map_or(damage.clone(), |note| format!("{note}; {damage}")))
 }
 
 #[cfg(test)]

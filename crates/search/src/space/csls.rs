@@ -5,7 +5,7 @@
 //! for among at most 4096 live tracks, a sample with a fixed seed; one whose score is within 10⁻⁹ of 1 is the point itself or
 //! a copy of it, and does not count. So `r` of a point depends on the point and the catalogue alone.
 //!
-//! `r` of all rows is kept in `cache/csls.LEVEL.GENERATION.GEOMETRY.npy`: two f32 for each, the sum of which it is.
+//! `r` of all rows is kept in `cache/csls.LEVEL.GENERATION.GEOMETRY.safetensors`: two f32 for each, the sum of which it is.
 
 use std::sync::Arc;
 
@@ -49,7 +49,7 @@ impl Space<'_> {
         let key = self.geometry_key();
         let name = format!("csls.{}.{generation}.{}", level.name(), key.as_deref().unwrap_or_default());
         let load = || {
-            let path = key.as_ref().map(|_| self.cache_path(&format!("{name}.npy")));
+            let path = key.as_ref().map(|_| self.cache_path(&format!("{name}.safetensors")));
             let stored = cached(path.as_deref(), self.catalogue.rows(level), 2, || self.compute_densities(level));
             if let Some(path) = path {
                 for others in ["csls.tracks.", "csls.segments."] {

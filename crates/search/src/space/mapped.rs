@@ -20,7 +20,8 @@ impl Space<'_> {
                 // A part that was compacted has the same name and other rows.
                 let digest = entry.files.values().map(|file| file.sha256.as_str()).collect::<Vec<_>>().concat();
                 let digest = &mert_fs::sha256_bytes(digest.as_bytes())[..16];
-                let path = key.as_ref().map(|_| self.cache_path(&format!("{name}.{}-{digest}.npy", entry.name)));
+                let path =
+                    key.as_ref().map(|_| self.cache_path(&format!("{name}.{}-{digest}.safetensors", entry.name)));
                 let dim = self.mapped_dim();
                 cached(path.as_deref(), rows, dim, || {
                     let map = |row| sum(&self.point(level, row).groups).into_iter().map(|value| value as f32);

@@ -1,6 +1,6 @@
 //! Lengths of rows in a geometry, which a scan needs: kept in `index/` of each part, in files that anybody may delete.
 //!
-//! `norms.LEVEL.COLUMN.STATISTICS-GEOMETRY.npy` has two f32 for each row `x`: `1 / |P(x − μ)|` (0 where that is 0), and
+//! `norms.LEVEL.COLUMN.STATISTICS-GEOMETRY.safetensors` has two f32 for each row `x`: `1 / |P(x − μ)|` (0 where that is 0), and
 //! `(|x| + |μ|) / |P(x − μ)|`, rounded up, by which errors of a scan are bounded. `STATISTICS` is the start of the digest of
 //! the catalogue's statistics, `GEOMETRY` is `raw`, `centered`, or `without-K` components.
 
@@ -9,10 +9,11 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
+use super::cache::cached;
 use super::placement::{Placement, norm};
 use crate::catalogue::Catalogue;
 use crate::scan::is_regular;
-use crate::vectors::{Derived, DerivedRows, Level, Matrix, write_matrix};
+use crate::vectors::{Derived, DerivedRows, Level, Matrix};
 
 /// The rows whose lengths one task computes.
 const TASK: usize = 1024;
@@ -32,21 +33,10 @@ pub(super) fn norms(catalogue: &Catalogue, level: Level, group: usize, placement
 }
 
 fn part_norms(index: &Path, prefix: &str, matrix: &Matrix, placement: &Placement, key: &str) -> DerivedRows {
-    let path = index.join(format!("{prefix}{key}.npy"));
-    // A file that is missing or damaged is computed again.
-    if let Ok(stored) = Matrix::open(&path, matrix.rows(), 2) {
-        return DerivedRows::Mapped(stored);
-    }
-    let computed = compute(matrix, placement);
-    // A catalogue that cannot be written is searched all the same.
-    if write_matrix(&path, 2, &computed).is_err() {
-        return DerivedRows::Computed(computed);
-    }
+    let path = index.join(format!("{prefix}{key}.safetensors"));
+    let norms = cached(Some(&path), matrix.rows(), 2, || compute(matrix, placement));
     remove_others(index, prefix, key);
-    match Matrix::open(&path, matrix.rows(), 2) {
-        Ok(stored) => DerivedRows::Mapped(stored),
-        Err(_) => DerivedRows::Computed(computed),
-    }
+    norms
 }
 
 /// Removes the files of other statistics.

@@ -31,26 +31,33 @@ pub(crate) struct About {
     pub(crate) parts: Vec<(String, String)>,
     /// The number of those rows.
     pub(crate) rows: usize,
-    /// The share of the 10 nearest neighbours that are found, on a sample of rows.
+    /// The number of candidates for 10 hits.
+    pub(crate) candidates: usize,
+    /// The share of the 10 nearest neighbours that are found with them, on a sample of rows.
     pub(crate) recall_at_10: f64,
 }
 
 impl About {
     /// What is known about vectors of `rows` rows in `parts` that are placed by `geometry`.
     pub(crate) fn new(geometry: String, parts: Vec<(String, String)>, rows: usize) -> Self {
-        About { sha256: String::new(), geometry, parts, rows, recall_at_10: 0.0 }
+        About { sha256: String::new(), geometry, parts, rows, candidates: 0, recall_at_10: 0.0 }
     }
 
     /// What the file beside the one at `path` says.
     pub(crate) fn read(path: &Path) -> Option<Self> {
         serde_json::from_slice(&fs::read(path.with_extension("json")).ok()?).ok()
     }
+
+    /// Whether the file at `path` has the digest of the one that this describes.
+    pub(crate) fn is_of(&self, path: &Path) -> bool {
+        sha256_file(path).is_ok_and(|digest| digest == self.sha256)
+    }
 }
 
 impl Compressed {
     /// Opens the file at `path` that `about` describes; `None` if it is missing, damaged or another one.
     pub(crate) fn open(path: &Path, about: About) -> Option<Self> {
-        if sha256_file(path).ok()? != about.sha256 {
+        if !about.is_of(path) {
             return None;
         }
         let index = TurboQuantIndex::load(path).ok().filter(|index| index.len() == about.rows)?;

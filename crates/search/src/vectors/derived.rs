@@ -4,13 +4,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Compressed, HalfMatrix, Level, Matrix};
+use super::{Compressed, DerivedFile, HalfMatrix, Level};
 
 /// Values derived from the rows of a part, the same number for each row.
 #[derive(Debug)]
 pub(crate) enum DerivedRows {
     /// In a mapped file.
-    Mapped(Matrix),
+    Mapped(DerivedFile),
     /// Computed, where no file can be written.
     Computed(Vec<f32>),
 }
@@ -19,7 +19,7 @@ impl DerivedRows {
     /// All values, row by row.
     pub(crate) fn values(&self) -> &[f32] {
         match self {
-            DerivedRows::Mapped(matrix) => matrix.values(),
+            DerivedRows::Mapped(file) => file.values(),
             DerivedRows::Computed(values) => values,
         }
     }

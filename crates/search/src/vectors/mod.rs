@@ -1,20 +1,22 @@
 //! The vectors of a catalogue: one matrix for each part, addressed as one.
 
+mod checked;
 mod compressed;
 mod derived;
+mod derived_file;
 mod half;
 mod matrix;
-mod rows;
 mod statistics;
 
 use std::sync::Arc;
 
+pub(crate) use checked::is_intact_file;
 pub(crate) use compressed::{About, Compressed};
 pub(crate) use derived::{Derived, DerivedCache, DerivedRows, Halves};
+pub(crate) use derived_file::DerivedFile;
 pub(crate) use half::HalfMatrix;
 pub(crate) use matrix::REBUILD;
 pub use matrix::{Matrix, write_matrix};
-pub(crate) use rows::Rows;
 pub(crate) use statistics::{MAX_COMPONENTS, mean, principal_components, sample};
 
 /// The rows that a search compares.

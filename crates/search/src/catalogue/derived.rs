@@ -1,0 +1,97 @@
+//! The files that searches derive from the vectors and keep, and whether they are as they were written.
+
+use std::path::{Path, PathBuf};
+
+use super::manifest::Manifest;
+use super::part::folder_of;
+use crate::vectors::{About, is_intact_file};
+
+/// What the content of a derived file shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// It has its checksum.
+    Intact,
+    /// It has another checksum, or is no such file.
+    Damaged,
+    /// Its format has no checksum.
+    Unchecked,
+}
+
+/// The files that searches derive from the vectors: `norms.*` and `half.*` in the parts, and all in `cache/` but the figures
+/// of probes, which were measured once.
+pub(super) fn derived_files(folder: &Path, manifest: &Manifest) -> Vec<(PathBuf, State)> {
+    let files = |folder: &Path| -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+        files.sort();
+        files
+    };
+    let is_derived = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("norms.") || name.starts_with("half.")
+    };
+    let of_parts = manifest.parts.iter().flat_map(|entry| files(&folder_of(folder, entry).join("index")));
+    let cache = folder.join("cache");
+    // Compressed vectors are two files, which are checked together.
+    let is_beside =
+        |path: &PathBuf| path.with_extension("tv").is_file() && path.extension().is_some_and(|e| e == "json");
+    let of_cache = files(&cache).into_iter().filter(|path| !is_beside(path)).chain(files(&cache.join("maps")));
+    let all = of_parts.filter(is_derived).chain(of_cache);
+    all.map(|path| {
+        let state = state(&path);
+        (path, state)
+    })
+    .collect()
+}
+
+fn state(path: &Path) -> State {
+    let is_intact = match path.extension().and_then(|extension| extension.to_str()) {
+        Some("safetensors") => is_intact_file(path),
+        Some("tv") => About::read(path).is_some_and(|about| about.is_of(path)),
+        _ => return State::Unchecked,
+    };
+    if is_intact { State::Intact } else { State::Damaged }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::verify;
+    use crate::{Catalogue, Geometry, Level, Space, build_half, testing};
+
+    #[test]
+    fn a_flipped_bit_is_a_fault_that_repair_removes() {
+        let folder = tempfile::tempdir().unwrap();
+        let catalogue = testing::catalogue(folder.path(), 200);
+        let geometry = Geometry { csls: true, ..Geometry::of(&catalogue) };
+        let space = Space::new(&catalogue, geometry.clone()).unwrap();
+        let query = [space.point(Level::Tracks, 3)];
+        let expected = space.scan(Level::Tracks, &query, catalogue.live(), 9);
+        let plain = Space::new(&catalogue, Geometry::of(&catalogue)).unwrap();
+        plain.build_compressed(Level::Tracks, |_, _| ()).unwrap();
+        build_half(&catalogue).unwrap();
+        let files = || derived_files(catalogue.folder(), catalogue.manifest());
+        let states: Vec<State> = files().into_iter().map(|file| file.1).collect();
+        // Lengths and rows in f16 of two groups at two levels, where they were used, CSLS, and compressed vectors.
+        assert!(states.len() >= 8 && states.iter().all(|state| *state == State::Intact), "{:?}", files());
+        for (path, _) in files() {
+            let mut bytes = std::fs::read(&path).unwrap();
+            let at = bytes.len() - 10;
+            bytes[at] ^= 4;
+            std::fs::write(&path, bytes).unwrap();
+            let found = verify(catalogue.folder(), false, |_, _| ()).unwrap();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            assert!(found.faults.len() == 1 && found.faults[0].contains(name), "{name}: {:?}", found.faults);
+            let again = Catalogue::open(catalogue.folder()).unwrap();
+            if !name.starts_with("half.") {
+                let space = Space::new(&again, geometry.clone()).unwrap();
+                assert_eq!(space.scan(Level::Tracks, &query, again.live(), 9), expected, "{name}");
+            }
+            let found = verify(catalogue.folder(), true, |_, _| ()).unwrap();
+            assert!(found.faults.is_empty(), "{:?}", found.faults);
+        }
+        let again = Catalogue::open(catalogue.folder()).unwrap();
+        let space = Space::new(&again, geometry).unwrap();
+        assert_eq!(space.scan(Level::Tracks, &query, again.live(), 9), expected);
+    }
+}
