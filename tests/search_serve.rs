@@ -12,6 +12,7 @@ use library::{Library, RATE};
 use mert_audio::{AudioFile, Damage, Source};
 use mert_search::query::{Calibration, SearchLevel, SearchOptions, search};
 use mert_search::{Catalogue, Geometry, Seed, Space};
+use mert_testkit::runner;
 use serde_json::Value;
 
 /// All samples of a file.
@@ -46,6 +47,17 @@ fn audio_is_served_by_number_with_ranges() {
     let other = server.request("GET", &target, &[("Range", "bytes=0-9"), ("If-Range", "\"other\"")]);
     assert_eq!((other.status, other.body.len()), (200, file.len()));
     assert_eq!(server.request("GET", &target, &[("Range", "bytes=99999999-")]).status, 416);
+    let head = server.request("HEAD", &target, &[("Range", "bytes=0-9")]);
+    assert_eq!((head.status, head.header("content-length")), (200, Some(file.len().to_string().as_str())));
+    let id = server.json(&format!("/api/v1/tracks/{number}"))["id"].as_str().unwrap().to_string();
+    assert_eq!(server.get(&format!("/audio/{id}")).body, file);
+    // Ranges that are none, or of other units, or several, are ignored: RFC 9110, section 14.2.
+    for target in [target.clone(), format!("{target}/passage")] {
+        for range in ["foo", "items=0-1", "bytes=a-b", "bytes=5-1", "bytes=0-1,5-6", "bytes", "bytes="] {
+            assert_eq!(server.request("GET", &target, &[("Range", range)]).status, 200, "{target} {range}");
+        }
+        assert_eq!(server.request("GET", &target, &[("Range", "bytes=-10")]).body.len(), 10);
+    }
     let head = server.request("HEAD", &target, &[]);
     assert_eq!((head.status, head.header("content-length")), (200, Some(file.len().to_string().as_str())));
     // Compression would take the ranges away.
@@ -110,6 +122,8 @@ fn nothing_else_is_served_and_other_sites_are_refused() {
         "/audio/0%00/etc/passwd",
         "/audio//etc/passwd",
         "/audio/0?generation=1&path=/etc/passwd",
+        "/api/v1/columns/%ff%fe",
+        "/audio/%ff%fe",
         "/assets/../../Cargo.toml",
         "/assets/%2e%2e%2findex.html",
         "/assets/..\\secret",
@@ -145,11 +159,19 @@ fn nothing_else_is_served_and_other_sites_are_refused() {
     for (origin, status) in [(own.as_str(), 200), ("http://evil.example", 403), ("null", 403)] {
         assert_eq!(server.request("POST", "/rest/ping?f=json", &[("Origin", origin)]).status, status, "{origin}");
     }
+    for (origin, status) in [(own.as_str(), 200), ("http://evil.example", 403), ("null", 403)] {
+        assert_eq!(server.request("GET", "/api/v1/info", &[("Origin", origin)]).status, status, "{origin}");
+    }
+    for (target, status) in [(format!("{own}/api/v1/info"), 200), ("http://evil.example/api/v1/info".into(), 403)] {
+        assert_eq!(server.get(&target).status, status, "{target}");
+    }
     let embedded = [("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "no-cors")];
     assert_eq!(server.request("GET", "/audio/0", &embedded).status, 403);
     for method in ["POST", "PUT", "DELETE", "PATCH"] {
         assert_eq!(server.request(method, "/api/v1/search?seed=0", &[]).status, 405, "{method}");
     }
+    // What is not UTF-8 is an error as all others are.
+    assert!(server.get("/api/v1/columns/%ff%fe").error().contains("UTF-8"));
     let page = server.get("/");
     assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
     for answer in [page, server.get("/api/v1/info"), server.get("/nothing"), server.get("/audio/0")] {
@@ -201,6 +223,10 @@ fn the_api_answers_as_its_description_says() {
     assert_eq!(document["openapi"], "3.1.0");
     let ids = server.ids();
     for (path, item) in document["paths"].as_object().unwrap() {
+        // What files do that are sent has a test of its own.
+        if path.starts_with("/api/v1/uploads") {
+            continue;
+        }
         let operation = &item["get"];
         let (mut target, mut query) = (path.clone(), Vec::new());
         for parameter in operation["parameters"].as_array().unwrap() {
@@ -251,7 +277,14 @@ fn the_api_answers_as_its_description_says() {
         ("/api/v1/search?seed=0@5-1", 400, "0@5-1"),
         ("/api/v1/search?seed=0&generation=77", 409, "77"),
         ("/api/v1/explain?seed=0&hit=1&segment=99", 400, "segment"),
-        ("/api/v1/columns/nonsense", 400, "nonsense"),
+        ("/api/v1/columns/nonsense", 404, "nonsense"),
+        ("/api/v1/search?seed=0&metric=a", 400, "without --metric"),
+        ("/api/v1/search?seed=0@1:35-1:20", 400, "its end does not come after its start"),
+        ("/api/v1/search?seed=0@50:00-60:00", 400, "the track ends at"),
+        ("/api/v1/search?seed=upload-0123456789abcdef", 404, "upload-0123456789abcdef"),
+        ("/api/v1/uploads/x", 404, "`x`"),
+        ("/api/similar_artists?artist=Nobody", 404, "no track of the catalogue is by an artist `Nobody`"),
+        ("/api/similar_artists", 400, "`artist`"),
         ("/api/v1/playlist?tracks=0,x", 404, "x"),
         ("/api/v1/nothing", 404, "/api/v1/nothing"),
     ] {
@@ -325,6 +358,9 @@ fn no_query_ends_the_server() {
         "where",
         "layers",
         "variety",
+        "metric",
+        "csls",
+        "blend",
         "top",
         "hit",
         "from",
@@ -398,4 +434,103 @@ fn no_query_ends_the_server() {
         server.send("GET", request.as_bytes());
     }
     assert_eq!(server.get("/api/v1/info").status, 200);
+}
+
+/// A file that is sent is searched from as the command line does, and nothing of it stays.
+#[test]
+fn files_that_are_sent_are_embedded_and_searched_from() {
+    let library = Library::new();
+    let model = mert_testkit::fixture("mert-tiny/model.safetensors");
+    let plain = library.serve();
+    let post = |server: &library::Server, name: &str, body: &[u8]| {
+        let head = format!(
+            "POST /api/v1/uploads?name={name} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            server.address,
+            body.len()
+        );
+        server.send("POST", &[head.as_bytes(), body].concat())
+    };
+    let file = std::fs::read(library.music().join("03.wav")).unwrap();
+    let off = post(&plain, "03.wav", b"x");
+    assert_eq!(off.status, 501);
+    assert!(off.error().contains("--model"), "{}", off.error());
+    assert_eq!(plain.json("/api/v1/info")["uploads"]["is_enabled"], false);
+
+    let server = library.serve_with(&["--model", model.to_str().unwrap()]);
+    let document = server.json("/api/v1/openapi.json");
+    let before: Vec<_> = walk(&library.catalogue());
+    let sent = post(&server, "..%2Fmine.wav", &file);
+    assert_eq!(sent.status, 202, "{}", sent.text());
+    let id = sent.json()["id"].as_str().unwrap().to_string();
+    let mut state = sent.json();
+    for _ in 0..200 {
+        let schema = &document["components"]["schemas"]["Upload"];
+        assert_eq!(schema::fault(&document, schema, &state, "upload"), None);
+        if state["state"] == "ready" {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        state = server.json(&format!("/api/v1/uploads/{id}"));
+    }
+    assert_eq!((&state["state"], &state["card"]["file"]), (&"ready".into(), &"mine.wav".into()));
+    let found = server.json(&format!("/api/v1/search?seed={id}&top=5"));
+    assert_eq!((&found["seeds"][0]["id"], &found["seeds"][0]["track"]), (&id.as_str().into(), &Value::Null));
+    // It is the recording of a track, which is a version of it, and searches as the track does.
+    let track = server.track("03");
+    assert_eq!(found["seed_versions"][0]["track"], track);
+    assert!((found["seed_versions"][0]["cosine"].as_f64().unwrap() - 1.0).abs() < 1e-6);
+    let as_track = server.json(&format!("/api/v1/search?seed={track}&top=5"));
+    for (a, b) in found["hits"].as_array().unwrap().iter().zip(as_track["hits"].as_array().unwrap()) {
+        assert_eq!(a["track"], b["track"]);
+        assert!((a["cosine"].as_f64().unwrap() - b["cosine"].as_f64().unwrap()).abs() < 1e-6);
+    }
+    let hit = &found["hits"][0]["track"];
+    let reasons = server.json(&format!("/api/v1/explain?seed={id}&hit={hit}"));
+    assert_eq!(reasons["seed_tracks"][0]["id"], id.as_str());
+    let way = server.json(&format!("/api/v1/path?from={id}&to={hit}&steps=2"));
+    assert_eq!((way["steps"].as_array().unwrap().len(), &way["steps"][0]["id"]), (4, &id.as_str().into()));
+    let artist = server.json(&format!("/api/v1/search?seed={id}&where=artist%20%21%3D%20seed.artist&top=20"));
+    assert!(artist["hits"].as_array().unwrap().iter().all(|hit| hit["artist"] != "Artist 0"));
+    // The same file again is known.
+    assert_eq!(post(&server, "again.wav", &file).json()["state"], "ready");
+
+    let refused = post(&server, "notes.txt", b"these are notes");
+    assert_eq!(refused.status, 415);
+    assert!(refused.error().contains("notes.txt") && !refused.error().contains("/tmp"), "{}", refused.error());
+    assert_eq!(post(&server, "empty.wav", b"").status, 400);
+    let large = format!(
+        "POST /api/v1/uploads HTTP/1.1\r\nHost: {}\r\nContent-Length: 999999999999\r\nConnection: close\r\n\r\n",
+        server.address
+    );
+    assert_eq!(server.send("POST", large.as_bytes()).status, 413);
+    let foreign = [("Origin", "http://evil.example"), ("Content-Length", "0")];
+    assert_eq!(server.request("POST", "/api/v1/uploads", &foreign).status, 403);
+    assert_eq!(walk(&library.catalogue()), before, "the catalogue stays as it was");
+
+    // Another model than the catalogue's is refused.
+    let other = runner::run(
+        "mert-search",
+        ["serve".as_ref(), library.catalogue().as_os_str(), "--model".as_ref(), library.music().as_os_str()],
+    );
+    assert_eq!(other.code, 2, "{}", other.stderr);
+    let star =
+        runner::run("mert-search", ["serve".as_ref(), library.catalogue().as_os_str(), "--allow-host=*".as_ref()]);
+    assert!(star.code == 2 && star.stderr.contains("invalid --allow-host *"), "{}", star.stderr);
+}
+
+/// The files of a folder with their lengths, but for caches.
+fn walk(folder: &std::path::Path) -> Vec<(std::path::PathBuf, u64)> {
+    let mut files = Vec::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            match entry.path() {
+                path if path.is_dir() && path.file_name().unwrap() != "cache" => folders.push(path),
+                path if path.is_dir() => {}
+                path => files.push((path, entry.metadata().unwrap().len())),
+            }
+        }
+    }
+    files.sort();
+    files
 }

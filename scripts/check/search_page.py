@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Uses the page of `mert-search serve` in a real Chromium without a window, as a person would.
 
-    scripts/check/search_page.py [--catalogue FOLDER] [--bin target/release] [--chromium FILE] [--screenshots FOLDER]
+    scripts/check/search_page.py [--catalogue FOLDER [--model MODEL]] [--bin target/release] [--chromium FILE] [--screenshots FOLDER]
 
 Without --catalogue a small one is made: generated music with tags (a long title, one from right to left, one that would
 be markup, files without tags, an AIFF file, which browsers do not play) and the tiny model of fixtures/. The page is
-searched, played, sought in, re-ranked with a slider, asked for reasons, filtered, shown as a map, used with the keyboard
-alone, at a width of 360 pixels, light and dark. An error in the console and a request to another host are failures.
+searched, played, sought in, re-ranked with a slider and by a learned metric, asked for reasons, searched from a file that
+is sent to it (with the model), filtered, shown as a map, used with the keyboard alone, at a width of 360 pixels, light and
+dark. In the generated catalogue a file is missing, and tracks are added while it is served; a catalogue of one track is
+looked at as well. An error in the console and a request to another host are failures.
 
 Chromium is the system's (Debian: `apt-get install chromium`); it is driven with playwright, which downloads none. The
 Python environment is made on the first call and kept in target/. Prints what was checked. Exit status: 0 all as it
@@ -15,6 +17,7 @@ should be, 1 not so, 2 it could not be checked.
 
 import argparse
 import array
+import contextlib
 import json
 import math
 import os
@@ -46,6 +49,7 @@ def parse():
         description=about, epilog=rest, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--catalogue", type=Path, metavar="FOLDER")
+    parser.add_argument("--model", type=Path, metavar="MODEL", help="the model of --catalogue, to search from a file that is sent")
     parser.add_argument("--bin", type=Path, default=TARGET / "release", help="of mert-search and mert-convert")
     parser.add_argument("--chromium", metavar="FILE", default=shutil.which("chromium") or shutil.which("google-chrome"))
     parser.add_argument("--screenshots", type=Path, metavar="FOLDER", help="write a picture of each step")
@@ -96,8 +100,27 @@ def write_aiff(path, samples):
     path.write_bytes(b"FORM" + struct.pack(">I", len(body)) + body)
 
 
+def write_metric(path):
+    """A metric as `mert-search learn` writes it, of random factors; its figures are made up, for the page to show."""
+    chance = random.Random(15)
+    values = struct.pack("<192d", *(math.exp(chance.gauss(0, 1.5)) for _ in range(192)))
+    interval = lambda value: {"value": value, "low": value - 0.02, "high": value + 0.02}  # noqa: E731
+    gain = {"model": "diagonal", "held_out": 120, "before": interval(0.61), "after": interval(0.67), "gain": interval(0.06)}
+    origin = {
+        "version": 1, "settings": None, "center": True, "drop_components": 0,
+        "groups": [{"name": name, "weight": 1 / 3} for name in ("2", "6", "10")],
+        "learned": {"figure": "triplets answered right", "chosen": "diagonal", "level": 0.975, "models": [gain]},
+    }
+    header = json.dumps({
+        "__metadata__": {"mert-search metric": json.dumps(origin)},
+        "diagonal": {"dtype": "F64", "shape": [192], "data_offsets": [0, len(values)]},
+    }).encode()
+    header += b" " * (-len(header) % 8)
+    path.write_bytes(struct.pack("<Q", len(header)) + header + values)
+
+
 def make_catalogue(folder, binaries):
-    """A catalogue of generated music."""
+    """A catalogue of generated music, in which a file is missing; its model; a metric of it."""
     music = folder / "music"
     music.mkdir()
     titles = {3: LONG, 5: RIGHT_TO_LEFT, 7: MARKUP}
@@ -114,7 +137,10 @@ def make_catalogue(folder, binaries):
     run(binaries / "mert-convert", ROOT / "fixtures/mert-tiny/pytorch_model.bin", model)
     catalogue = folder / "catalogue"
     run(binaries / "mert-search", "add", catalogue, music, "--model", model, "--layers", "2,6,10")
-    return catalogue
+    (music / "39.wav").unlink()
+    metric = folder / "warm.safetensors"
+    write_metric(metric)
+    return catalogue, model, metric
 
 
 # --- the page -------------------------------------------------------------------------------------
@@ -123,9 +149,13 @@ def make_catalogue(folder, binaries):
 class Page:
     """A page in Chromium, with what went wrong in it."""
 
+    made = 0
+
     def __init__(self, browser, address, screenshots, **options):
         self.address, self.screenshots = address, screenshots
         self.faults, self.checked = [], 0
+        Page.made += 1
+        self.number = Page.made
         self.page = browser.new_page(**options)
         self.page.set_default_timeout(15_000)
         self.page.on("console", lambda message: message.type in ("error", "warning") and self.fault(message.text))
@@ -271,6 +301,145 @@ def reasons(view):
     page.evaluate("scrollTo(0, 0)")
 
 
+def forgive(view, text):
+    """Refusals are in the console of the browser, which is as it should be."""
+    view.faults = [fault for fault in view.faults if text not in fault]
+
+
+def own_file(view, folder):
+    """Searches from a file that is sent, and listens to both sides of a pair of passages."""
+    page = view.page
+    file = folder / f"my song {view.number}.wav"
+    write_wav(file, sound(500 + view.number), {"title": f"Mine {view.number}", "artist": "Myself"})
+    page.goto(view.address)
+    page.wait_for_selector(".samples button")
+    view.check(page.is_visible("#upload"), "there is a button for a file of one's own")
+    page.set_input_files("#upload-file", file)
+    page.wait_for_selector(".upload progress, .chip", state="attached")
+    page.wait_for_selector(".chip")
+    view.searched()
+    view.check(f"Mine {view.number} — your file" in page.locator(".chip .label").inner_text(), "the file is what is searched from")
+    view.check(page.locator(".hit").count() >= 5 and page.locator(".upload").count() == 0, "it has hits, and the progress is gone")
+    page.locator(".hit [data-action=why]").first.click()
+    page.wait_for_selector(".reasons .pairs li")
+    page.locator(".reasons button.side-a").nth(1).click()
+    until(view, "document.querySelector('audio')?.src.startsWith('blob:') && document.querySelector('audio').currentTime > 0.1", "passage A plays from the browser's own copy")
+    stated = page.locator(".reasons button.side-a").nth(1).get_attribute("aria-label")
+    start = [int(part) for part in re.search(r"(\d+):(\d+) to", stated).groups()]
+    now = audio(page, "currentTime")
+    view.check(60 * start[0] + start[1] <= now + 0.01 < 60 * start[0] + start[1] + 11, f"it plays from where the passage is: {now:.1f} s")
+    page.locator(".reasons button.side-b").first.click()
+    until(view, "document.querySelector('audio')?.src.includes('/passage?') && document.querySelector('audio').currentTime > 0.1", "passage B plays")
+    page.locator(".player button.play").click()
+    view.picture("own-file")
+    view.check(view.fits(), "nothing is wider than the page")
+    page.reload()
+    view.searched()
+    view.check(page.locator(".chip").count() == 1, "the address brings the search back")
+    page.locator(".chip button").first.click()
+    page.wait_for_selector(".toast")
+    view.check("choose the file again" in page.inner_text("#toasts"), "without its audio, which is said")
+    notes = folder / "notes.txt"
+    notes.write_text("no music")
+    page.set_input_files("#upload-file", notes)
+    until(view, "document.getElementById('toasts').textContent.includes('notes.txt')", "what is no audio is refused by name")
+    forgive(view, "415")
+    page.evaluate(
+        """() => {
+          const data = new DataTransfer();
+          data.items.add(new File([new Uint8Array(100)], 'dropped.bin'));
+          for (const kind of ['dragenter', 'dragover']) document.body.dispatchEvent(new DragEvent(kind, { dataTransfer: data, bubbles: true, cancelable: true }));
+        }"""
+    )
+    view.check(page.is_visible("#drop"), "a file above the page is asked for")
+    view.picture("drop")
+    page.evaluate(
+        """() => {
+          const data = new DataTransfer();
+          data.items.add(new File([new Uint8Array(100)], 'dropped.bin'));
+          document.body.dispatchEvent(new DragEvent('drop', { dataTransfer: data, bubbles: true, cancelable: true }));
+        }"""
+    )
+    until(view, "document.getElementById('toasts').textContent.includes('dropped.bin') && document.getElementById('drop').hidden", "a file that is dropped is taken")
+    page.wait_for_timeout(300)
+    forgive(view, "415")
+
+
+def learned_metric(view, seed):
+    page = view.page
+    page.goto(view.address)
+    page.wait_for_selector(".samples button")
+    view.search(seed)
+    before = view.titles()
+    if not page.is_visible("#metric"):
+        page.click("#adjust > summary")
+    page.select_option("#metric", "warm")
+    page.wait_for_timeout(400)
+    view.searched()
+    view.check(view.titles() != before, "a metric changes the order")
+    view.check("held out: 67.0 %" in page.inner_text("#metric-note"), "its held-out gain is shown")
+    view.check(page.locator("#layers input").first.is_disabled(), "the hidden states are its own")
+    view.check("metric=warm" in page.url, "it is in the address")
+    view.picture("metric")
+    page.select_option("#metric", "")
+    page.wait_for_timeout(400)
+    view.searched()
+    view.check(view.titles() == before, "without it the order is back")
+
+
+def hubs(view):
+    """The correction for hubs has no place on a map, which is said there."""
+    page = view.page
+    page.goto(f"{view.address}#seed=0&csls=true")
+    view.searched()
+    page.click("#tab-map")
+    until(view, "/CSLS/.test(document.querySelector('#view-map > .hint').textContent)", "the map says that it is drawn without CSLS")
+
+
+def missing_and_changed(view, change):
+    page = view.page
+    page.goto(view.address)
+    page.wait_for_selector(".samples button")
+    view.search("Piece 39")
+    page.locator(".chip button").first.click()
+    until(view, "document.getElementById('toasts').textContent.includes('39.wav')", "a file that is missing is named")
+    forgive(view, "404")
+    if change:
+        change()
+        view.search("Piece 2")
+        until(view, "document.getElementById('toasts').textContent.includes('catalogue has changed')", "a change of the catalogue is said")
+        view.search("Added later")
+        view.check(page.locator(".hit").count() > 5, "what was added is there")
+
+
+def one_track(browser, arguments, folder, model):
+    """A catalogue of one track without tags."""
+    music = folder / "one"
+    music.mkdir()
+    write_wav(music / "<script>alert(1)<script>.wav", sound(1), {})
+    catalogue = folder / "one.catalogue"
+    run(arguments.bin / "mert-search", "add", catalogue, music, "--model", model, "--layers", "2,6,10")
+    with server(arguments, [catalogue]) as address:
+        shots = arguments.screenshots and arguments.screenshots / "one"
+        view = Page(browser, address, shots, color_scheme="light", viewport={"width": 1280, "height": 860})
+        page = view.page
+        page.goto(address)
+        page.wait_for_selector(".samples button")
+        view.check("--model MODEL" in page.inner_text(".empty"), "without a model the page says how files can be sent")
+        view.check(not page.is_visible("#upload"), "and has no button for it")
+        page.locator(".samples button").first.click()
+        page.wait_for_selector(".empty h2")
+        view.check("<script>alert(1)<script>" in page.inner_text(".chip .label"), "the name of a file is text")
+        view.picture("alone")
+        page.click("#tab-map")
+        page.wait_for_selector("#view-map")
+        page.wait_for_timeout(500)
+        view.picture("map")
+        forgive(view, "400")
+        view.page.close()
+    return view
+
+
 def seeds_and_filters(view):
     page = view.page
     page.locator(".hit [data-action=minus]").nth(1).click()
@@ -290,8 +459,7 @@ def seeds_and_filters(view):
     page.fill("#where", "genre = = 3")
     page.wait_for_selector("#where.invalid")
     view.check("expected" in page.inner_text("#where-note"), "an error of the expression is shown")
-    # The refusal is in the console of the browser, which is as it should be.
-    view.faults = [fault for fault in view.faults if "400 (Bad Request)" not in fault]
+    forgive(view, "400 (Bad Request)")
     page.click("#filters-clear")
     page.wait_for_selector("#where:not(.invalid)")
     view.searched()
@@ -420,10 +588,9 @@ def names(view):
     until(view, "document.querySelector('audio')?.currentTime > 0.2 && document.querySelector('audio').src.includes('/passage')", "AIFF plays as WAV")
 
 
-def drive(arguments, address):
+def drive(arguments, address, folder, model, generated, change):
     from playwright.sync_api import sync_playwright
 
-    generated = arguments.catalogue is None
     seed, other = ("Piece 1", "Piece 20") if generated else ("a", "o")
     faults, checked = [], 0
     with sync_playwright() as playwright:
@@ -432,8 +599,8 @@ def drive(arguments, address):
         for name, viewport in (("light", (1280, 860)), ("dark", (1280, 860)), ("phone-light", (360, 740)), ("phone-dark", (360, 740))):
             say(f"{name}, {viewport[0]} x {viewport[1]}")
             theme = name.removeprefix("phone-")
-            folder = arguments.screenshots and arguments.screenshots / name
-            view = Page(browser, address, folder, color_scheme=theme, viewport={"width": viewport[0], "height": viewport[1]})
+            shots = arguments.screenshots and arguments.screenshots / name
+            view = Page(browser, address, shots, color_scheme=theme, viewport={"width": viewport[0], "height": viewport[1]})
             search_and_play(view, seed)
             view.check(view.page.evaluate("document.documentElement.dataset.theme") == theme, f"the theme is the system's: {theme}")
             if viewport[0] < 900:
@@ -456,27 +623,56 @@ def drive(arguments, address):
                 view.check(view.page.evaluate("document.documentElement.dataset.theme") == "dark", "the button changes the theme")
             if generated:
                 names(view)
+                learned_metric(view, seed)
+                missing_and_changed(view, change if name == "light" else None)
+            hubs(view)
+            if model:
+                own_file(view, folder)
             faults += [f"{name}: {fault}" for fault in view.faults]
             checked += view.checked
             view.page.close()
+        if generated:
+            say("one track")
+            view = one_track(browser, arguments, folder, model)
+            faults += [f"one track: {fault}" for fault in view.faults]
+            checked += view.checked
         browser.close()
     return faults, checked
 
 
-def serve(arguments, catalogue):
-    """Starts the server, uses its page, and ends it."""
-    command = [arguments.bin / "mert-search", "serve", catalogue, "--port", "0"]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+@contextlib.contextmanager
+def server(arguments, options):
+    """A server, which has to end with Ctrl-C."""
+    command = [arguments.bin / "mert-search", "serve", *options, "--port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
-        address = server.stdout.readline().strip()
+        address = process.stdout.readline().strip()
         if not address.startswith("http://127.0.0.1:"):
             raise Failed(f"expected an address from mert-search serve, found {address!r}")
-        faults, checked = drive(arguments, address)
+        yield address
     finally:
-        server.send_signal(signal.SIGINT)
-        status = server.wait(10)
+        process.send_signal(signal.SIGINT)
+        status = process.wait(10)
     if status != 0:
-        faults.append(f"Ctrl-C ended the server with the status {status}")
+        raise Failed(f"Ctrl-C ended the server with the status {status}")
+
+
+def use(arguments, folder):
+    """Starts the server, uses its page, and ends it."""
+    generated = arguments.catalogue is None
+    change = None
+    if generated:
+        catalogue, model, metric = make_catalogue(folder, arguments.bin)
+        options = [catalogue, "--model", model, "--metric", metric]
+
+        def change():
+            write_wav(folder / "music/99.wav", sound(99), {"title": "Added later", "artist": "Ensemble 1"})
+            run(arguments.bin / "mert-search", "add", catalogue, folder / "music/99.wav", "--model", model, "--layers", "2,6,10")
+    else:
+        catalogue, model = arguments.catalogue, arguments.model
+        options = [catalogue, *(["--model", model] if model else [])]
+    with server(arguments, options) as address:
+        faults, checked = drive(arguments, address, folder, model, generated, change)
     for fault in faults:
         print(fault)
     print(json.dumps({"checked": checked, "faults": len(faults)}))
@@ -490,10 +686,8 @@ def main():
     if INSIDE not in os.environ:
         python = arguments.python or make_venv(TARGET / "check-search-page", PINS)
         return subprocess.run([python, __file__, *sys.argv[1:]], env={**os.environ, INSIDE: "1"}).returncode
-    if arguments.catalogue:
-        return serve(arguments, arguments.catalogue)
     with tempfile.TemporaryDirectory() as folder:
-        return serve(arguments, make_catalogue(Path(folder), arguments.bin))
+        return use(arguments, Path(folder))
 
 
 if __name__ == "__main__":

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::Path;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use crate::api::ApiError;
+use crate::segment::Segment;
 use crate::state::State;
 
 const HTML: &str = "text/html; charset=utf-8";
@@ -45,6 +45,8 @@ const ASSETS: &[(&str, &str, &str)] = assets![
     "playlist.js": SCRIPT,
     "map.js": SCRIPT,
     "map-view.js": SCRIPT,
+    "metrics.js": SCRIPT,
+    "upload.js": SCRIPT,
     "theme.js": SCRIPT,
 ];
 
@@ -53,13 +55,13 @@ pub(crate) fn routes() -> Router<Arc<State>> {
     Router::new()
         .route("/", get(|| async { asset("index.html") }))
         .route("/favicon.ico", get(|| async { asset("icon.svg") }))
-        .route("/assets/{name}", get(|Path(name): Path<String>| async move { asset(&name) }))
+        .route("/assets/{name}", get(|Segment(name): Segment| async move { asset(&name) }))
 }
 
 fn asset(name: &str) -> Response {
     match ASSETS.iter().find(|(other, ..)| *other == name) {
         // Another version of the program has other files under the same names.
         Some(&(_, kind, text)) => ([(CONTENT_TYPE, kind), (CACHE_CONTROL, "no-cache")], text).into_response(),
-        None => ApiError::not_found(format!("the page has no file {name}")).into_response(),
+        None => ApiError::not_found(format!("the page has no file {}", mert_search::excerpt(name))).into_response(),
     }
 }

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::header::{HOST, ORIGIN};
-use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use mert_search::excerpt;
 
 use crate::api::ApiError;
 
@@ -42,39 +43,43 @@ fn host_of(authority: &str) -> &str {
     }
 }
 
-/// Refuses requests under names that are not this server's, those that other sites' pages make, and changes that come
-/// from other origins.
+/// Refuses requests under names that are not this server's, and those that other sites' pages make.
 pub(crate) async fn check(State(hosts): State<Arc<Hosts>>, request: Request, next: Next) -> Response {
-    match refusal(&hosts, request.method(), request.uri(), request.headers()) {
+    match refusal(&hosts, request.uri(), request.headers()) {
         Some(reason) => ApiError::new(StatusCode::FORBIDDEN, reason).into_response(),
         None => next.run(request).await,
     }
 }
 
 /// The reason to refuse a request.
-fn refusal(hosts: &Hosts, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<String> {
+fn refusal(hosts: &Hosts, uri: &Uri, headers: &HeaderMap) -> Option<String> {
     let mut authorities = headers.get_all(HOST).iter();
     let authority = match (authorities.next(), authorities.next()) {
         (Some(host), None) => host.to_str().unwrap_or_default(),
         (None, None) => uri.authority().map_or("", |authority| authority.as_str()),
         (_, Some(_)) => return Some("the request has several Host headers".into()),
     };
-    if !hosts.allows(authority) {
-        return Some(format!(
-            "this server is not called `{authority}`: use its address, or start it with --allow-host {}",
-            host_of(authority)
-        ));
+    // A target such as `http://name/` says where the request goes, whatever `Host` says (RFC 9112, section 3.2.2).
+    let target = uri.authority().map(|target| target.as_str());
+    for authority in [Some(authority), target].into_iter().flatten() {
+        if !hosts.allows(authority) {
+            return Some(format!(
+                "this server is not called `{}`: use its address, or start it with --allow-host {}",
+                excerpt(authority),
+                excerpt(host_of(authority))
+            ));
+        }
     }
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     if header("sec-fetch-site") == Some("cross-site") && header("sec-fetch-mode") != Some("navigate") {
         return Some("pages of other sites may not use this server".into());
     }
-    let reads = [Method::GET, Method::HEAD].contains(method);
-    if let (false, Some(origin)) = (reads, headers.get(ORIGIN)) {
+    // Browsers send `Origin` with changes, and with requests of scripts to other sites.
+    for origin in headers.get_all(ORIGIN) {
         let origin = origin.to_str().unwrap_or_default();
         let other = origin.split_once("://").map_or(origin, |(_, authority)| authority);
         if !other.eq_ignore_ascii_case(authority) {
-            return Some(format!("a page of {origin} may not change anything here"));
+            return Some(format!("a page of {} may not use this server", excerpt(origin)));
         }
     }
     None
@@ -84,36 +89,45 @@ fn refusal(hosts: &Hosts, method: &Method, uri: &Uri, headers: &HeaderMap) -> Op
 mod tests {
     use super::*;
 
-    fn refuses(method: Method, headers: &[(&'static str, &str)]) -> bool {
+    fn refuses(headers: &[(&'static str, &str)]) -> bool {
+        refuses_target("/", headers)
+    }
+
+    fn refuses_target(target: &'static str, headers: &[(&'static str, &str)]) -> bool {
         let hosts = Hosts::new(vec!["Music.Local".into()]);
         let mut map = HeaderMap::new();
         headers.iter().for_each(|(name, value)| {
             map.append(*name, value.parse().unwrap());
         });
-        refusal(&hosts, &method, &Uri::from_static("/"), &map).is_some()
+        refusal(&hosts, &Uri::from_static(target), &map).is_some()
     }
 
     #[test]
     fn names_of_other_sites_are_refused_and_addresses_are_not() {
         for host in ["localhost", "LOCALHOST:8765", "127.0.0.1:1", "[::1]:8765", "192.168.1.5:80", "music.local:8765"] {
-            assert!(!refuses(Method::GET, &[("host", host)]), "{host}");
+            assert!(!refuses(&[("host", host)]), "{host}");
         }
         for host in ["evil.example", "evil.example:8765", "127.0.0.1.evil.example", "localhost.evil.example", "", ":1"]
         {
-            assert!(refuses(Method::GET, &[("host", host)]), "{host}");
+            assert!(refuses(&[("host", host)]), "{host}");
         }
-        assert!(refuses(Method::GET, &[]));
-        assert!(refuses(Method::GET, &[("host", "localhost"), ("host", "evil.example")]));
+        assert!(refuses(&[]));
+        assert!(!refuses_target("http://localhost:8765/", &[("host", "localhost:8765")]));
+        for target in ["http://evil.example/", "http://localhost@evil.example/", "http://user@evil.example:8765/"] {
+            assert!(refuses_target(target, &[("host", "localhost:8765")]), "{target}");
+        }
+        assert!(refuses(&[("host", "localhost"), ("host", "evil.example")]));
     }
 
     #[test]
     fn other_origins_may_not_change_anything_and_their_pages_may_not_use_answers() {
         let host = ("host", "localhost:8765");
-        assert!(!refuses(Method::POST, &[host, ("origin", "http://localhost:8765")]));
-        assert!(refuses(Method::POST, &[host, ("origin", "http://localhost:9000")]));
-        assert!(refuses(Method::POST, &[host, ("origin", "null")]));
-        assert!(refuses(Method::GET, &[host, ("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "no-cors")]));
-        assert!(!refuses(Method::GET, &[host, ("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")]));
-        assert!(!refuses(Method::GET, &[host, ("sec-fetch-site", "same-origin"), ("sec-fetch-mode", "cors")]));
+        assert!(!refuses(&[host, ("origin", "http://localhost:8765")]));
+        assert!(refuses(&[host, ("origin", "http://localhost:9000")]));
+        assert!(refuses(&[host, ("origin", "null")]));
+        assert!(refuses(&[host, ("origin", "http://localhost:8765"), ("origin", "http://evil.example")]));
+        assert!(refuses(&[host, ("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "no-cors")]));
+        assert!(!refuses(&[host, ("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")]));
+        assert!(!refuses(&[host, ("sec-fetch-site", "same-origin"), ("sec-fetch-mode", "cors")]));
     }
 }

@@ -28,7 +28,8 @@ mod tests {
         let routes: BTreeSet<&str> = routes.iter().flatten().map(|&(path, _)| path).collect();
         assert_eq!(described, routes);
         for (path, item) in document["paths"].as_object().unwrap() {
-            let parameters = item["get"]["parameters"].as_array().unwrap();
+            let operation = item.get("get").or_else(|| item.get("post")).unwrap();
+            let parameters = operation["parameters"].as_array().unwrap();
             for part in path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')) {
                 let is_it = |parameter: &Value| parameter["name"] == part && parameter["in"] == "path";
                 assert!(parameters.iter().any(is_it), "{path}: {part}");

@@ -5,6 +5,8 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
+use mert_search::excerpt;
+
 use crate::api::ApiError;
 
 /// The names and values of a query, in order.
@@ -18,9 +20,11 @@ impl Params {
     pub(crate) fn parse(query: Option<&str>, known: &[&str]) -> Result<Self, ApiError> {
         let params = Params::parse_any(query);
         match params.pairs.iter().find(|(name, _)| !known.contains(&name.as_str())) {
-            Some((name, _)) => {
-                Err(ApiError::invalid(format!("there is no parameter `{name}` here; there are {}", known.join(", "))))
-            }
+            Some((name, _)) => Err(ApiError::invalid(format!(
+                "there is no parameter `{}` here; there are {}",
+                excerpt(name),
+                if known.is_empty() { "none".to_string() } else { known.join(", ") }
+            ))),
             None => Ok(params),
         }
     }
@@ -55,7 +59,8 @@ impl Params {
         match text.parse::<T>() {
             Ok(number) if range.contains(&number) => Ok(Some(number)),
             _ => Err(ApiError::invalid(format!(
-                "invalid {name}={text}: expected a number from {} to {}",
+                "invalid {name}={}: expected a number from {} to {}",
+                excerpt(text),
                 range.start(),
                 range.end()
             ))),
@@ -68,7 +73,7 @@ impl Params {
             None => Ok(None),
             Some("true" | "1") => Ok(Some(true)),
             Some("false" | "0") => Ok(Some(false)),
-            Some(text) => Err(ApiError::invalid(format!("invalid {name}={text}: expected true or false"))),
+            Some(text) => Err(ApiError::invalid(format!("invalid {name}={}: expected true or false", excerpt(text)))),
         }
     }
 

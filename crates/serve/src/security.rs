@@ -9,8 +9,9 @@ use axum::http::header::{
 use axum::middleware::Next;
 use axum::response::Response;
 
-/// Scripts, styles, images, audio and requests of this server only, and none in the text of the page.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self'; \
+/// Scripts, styles, images, audio and requests of this server only, and none in the text of the page. The audio of a file
+/// that is sent is played from the browser's own copy (`blob:`).
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self' blob:; \
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 const HEADERS: [(HeaderName, &str); 6] = [

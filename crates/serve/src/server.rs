@@ -12,7 +12,9 @@ use tower_http::compression::CompressionLayer;
 
 use crate::api::Route;
 use crate::host::{self, Hosts};
+use crate::metrics::NamedMetric;
 use crate::state::State;
+use crate::uploads::{Embed, Uploads};
 use crate::{Result, ServeError, api, assets, audio, players, security};
 
 /// The port that is used unless another is chosen.
@@ -30,9 +32,12 @@ pub struct ServeOptions {
     pub port: u16,
     /// Names other than `localhost` and addresses that a `Host` header may have.
     pub host_names: Vec<String>,
+    /// The learned metrics that requests may choose; all fit the catalogue.
+    pub metrics: Vec<NamedMetric>,
 }
 
-/// Serves the catalogue in `folder` until the process is interrupted. `ready` is called with the address once requests
+/// Serves the catalogue in `folder` until the process is interrupted. With `embed`, files that are sent to it can be searched
+/// from. `ready` is called with the address once requests
 /// are answered, `warn` with what the person who started the server should know.
 ///
 /// # Errors
@@ -40,11 +45,15 @@ pub struct ServeOptions {
 pub fn serve(
     folder: &Path,
     options: &ServeOptions,
+    embed: Option<Embed>,
     ready: impl FnOnce(SocketAddr),
     warn: impl Fn(&str) + Send + Sync + 'static,
 ) -> Result<()> {
-    let state = Arc::new(State::open(folder, Box::new(warn))?);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_io().build()?;
+    // Deleted when the server ends, whatever is being embedded then.
+    let temporary = tempfile::Builder::new().prefix("mert-search-").tempdir()?;
+    let uploads = Uploads::new(embed, temporary.path().to_path_buf());
+    let state = Arc::new(State::open(folder, options.metrics.clone(), uploads, Box::new(warn))?);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_io().enable_time().build()?;
     let result = runtime.block_on(async {
         let address = SocketAddr::new(options.ip, options.port);
         let listener = TcpListener::bind(address).await.map_err(|source| ServeError::Bind { address, source })?;

@@ -8,15 +8,21 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use axum::http::StatusCode;
 use mert_search::query::{Calibration, SearchLevel};
-use mert_search::{Catalogue, Column, Space};
+use mert_search::{Catalogue, Column, Geometry, Space};
 
 use crate::api::ApiError;
+use crate::metrics::NamedMetric;
 use crate::players::{Artists, Keys};
+use crate::uploads::Uploads;
 
 /// A catalogue as it was at one time.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     pub(crate) catalogue: Catalogue,
+    /// The learned metrics that requests may choose.
+    pub(crate) metrics: Arc<[NamedMetric]>,
+    /// The files that were sent to search from.
+    pub(crate) uploads: Arc<Uploads>,
     /// The first generation whose tracks have the same numbers as these.
     numbered_since: u64,
     labels: Labels,
@@ -45,7 +51,12 @@ struct Labels {
 
 impl Snapshot {
     /// A snapshot of `catalogue`, which was `before` a change ago.
-    pub(crate) fn new(catalogue: Catalogue, before: Option<&Snapshot>) -> Self {
+    pub(crate) fn new(
+        catalogue: Catalogue,
+        metrics: Arc<[NamedMetric]>,
+        uploads: Arc<Uploads>,
+        before: Option<&Snapshot>,
+    ) -> Self {
         let column = |name| catalogue.column(name).ok();
         let labels = Labels {
             title: column("title"),
@@ -63,6 +74,8 @@ impl Snapshot {
         };
         Snapshot {
             catalogue,
+            metrics,
+            uploads,
             numbered_since,
             labels,
             names: OnceLock::new(),
@@ -156,7 +169,10 @@ impl Snapshot {
 
     /// The cosines that are usual in a space over this catalogue.
     pub(crate) fn calibration(&self, space: &Space<'_>, level: SearchLevel) -> Arc<Calibration> {
-        let key = format!("{level:?} {:?}", space.geometry());
+        // A metric has a million numbers; it lives as long as the server, so that its address stands for it.
+        let metric = space.geometry().metric.as_ref().map_or(0, |metric| Arc::as_ptr(metric) as usize);
+        let geometry = Geometry { metric: None, csls: false, ..space.geometry().clone() };
+        let key = format!("{level:?} {metric} {geometry:?}");
         let lock = || self.calibrations.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, calibration)) = lock().iter().find(|(other, _)| *other == key) {
             return Arc::clone(calibration);

@@ -7,9 +7,18 @@ use std::time::SystemTime;
 
 use mert_search::Catalogue;
 use mert_search::catalogue::Manifest;
+use tokio::sync::Semaphore;
 
 use crate::Result;
+use crate::metrics::NamedMetric;
 use crate::snapshot::Snapshot;
+use crate::uploads::Uploads;
+
+/// The most files that are received at once.
+const RECEIVING: usize = 4;
+
+/// The most passages that are decoded at once; a browser that pauses keeps its own.
+const DECODING: usize = 128;
 
 /// Where messages for the person who started the server go.
 type Warn = Box<dyn Fn(&str) + Send + Sync>;
@@ -19,6 +28,11 @@ pub(crate) struct State {
     folder: PathBuf,
     warn: Warn,
     current: RwLock<Arc<Snapshot>>,
+    uploads: Arc<Uploads>,
+    /// Permits to receive a file: each may fill a temporary file up to the limit.
+    receiving: Semaphore,
+    /// Permits to send audio that is decoded meanwhile: each has a thread, which waits for its reader.
+    decoding: Arc<Semaphore>,
     /// The size and time of the manifest that was read last. Its lock is held while the catalogue is reopened.
     stamp: Mutex<Option<Stamp>>,
 }
@@ -34,13 +48,32 @@ impl fmt::Debug for State {
 
 impl State {
     /// Opens the catalogue in `folder`.
-    pub(crate) fn open(folder: &Path, warn: Warn) -> Result<Self> {
+    pub(crate) fn open(folder: &Path, metrics: Vec<NamedMetric>, uploads: Uploads, warn: Warn) -> Result<Self> {
         // The time is read first: a change in between is found with the next request.
         let stamp = Mutex::new(stamp(folder));
         let catalogue = Catalogue::open(folder)?;
         catalogue.notes().iter().for_each(|note| warn(note));
-        let snapshot = Snapshot::new(catalogue, None);
-        Ok(State { folder: folder.to_path_buf(), warn, current: RwLock::new(Arc::new(snapshot)), stamp })
+        let uploads = Arc::new(uploads);
+        let snapshot = Snapshot::new(catalogue, metrics.into(), Arc::clone(&uploads), None);
+        let receiving = Semaphore::new(RECEIVING);
+        let (folder, current) = (folder.to_path_buf(), RwLock::new(Arc::new(snapshot)));
+        let decoding = Arc::new(Semaphore::new(DECODING));
+        Ok(State { folder, warn, current, uploads, receiving, decoding, stamp })
+    }
+
+    /// The files that were sent.
+    pub(crate) fn uploads(&self) -> &Uploads {
+        &self.uploads
+    }
+
+    /// Permits to receive a file.
+    pub(crate) fn receiving(&self) -> &Semaphore {
+        &self.receiving
+    }
+
+    /// Permits to send audio that is decoded meanwhile.
+    pub(crate) fn decoding(&self) -> &Arc<Semaphore> {
+        &self.decoding
     }
 
     /// The catalogue as it is now. One that has been changed and cannot be opened stays as it was, which is said.
@@ -65,7 +98,8 @@ impl State {
         match reopened {
             Ok(Some(catalogue)) => {
                 catalogue.notes().iter().for_each(|note| (self.warn)(note));
-                let snapshot = Arc::new(Snapshot::new(catalogue, Some(&current)));
+                let (metrics, uploads) = (Arc::clone(&current.metrics), Arc::clone(&self.uploads));
+                let snapshot = Arc::new(Snapshot::new(catalogue, metrics, uploads, Some(&current)));
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = snapshot;
             }
             Ok(None) => {}

@@ -151,18 +151,38 @@ impl CatalogueModel {
         path: &Path,
         passage: Option<(f64, f64)>,
     ) -> anyhow::Result<Vec<EmbeddedSegment>> {
-        self.embed(path, passage).with_context(|| printable_path(path))
+        self.embed(path, passage, &mut |_| ()).with_context(|| printable_path(path))
     }
 
-    fn embed(&mut self, path: &Path, passage: Option<(f64, f64)>) -> anyhow::Result<Vec<EmbeddedSegment>> {
+    /// Embeds a file as [`CatalogueModel::embed_file`] does; `progress` is called with the end of each segment in seconds,
+    /// divided by the number of models.
+    ///
+    /// # Errors
+    /// As [`CatalogueModel::embed_file`].
+    pub(crate) fn embed_whole(
+        &mut self,
+        path: &Path,
+        progress: &mut dyn FnMut(f64),
+    ) -> anyhow::Result<Vec<EmbeddedSegment>> {
+        self.embed(path, None, progress).with_context(|| printable_path(path))
+    }
+
+    fn embed(
+        &mut self,
+        path: &Path,
+        passage: Option<(f64, f64)>,
+        progress: &mut dyn FnMut(f64),
+    ) -> anyhow::Result<Vec<EmbeddedSegment>> {
+        let models = self.encoders.iter().count().max(1) as f64;
         let mut segments: Vec<EmbeddedSegment> = Vec::new();
         for (index, (encoder, workspace)) in self.encoders.iter().zip(&mut self.workspaces).enumerate() {
             let embedder = &encoder.embedder;
+            let mut progress = |end: f64| progress(end / models);
             let found = match passage {
                 None => {
                     let track = Track::open(path, embedder.sample_rate(), self.options.read_options())?;
                     let windows = track.windows(&self.options.window, self.options.tail, embedder.min_samples())?;
-                    embed_windows(embedder, workspace, windows, 0.0)?
+                    embed_windows(embedder, workspace, windows, 0.0, &mut progress)?
                 }
                 Some((start, end)) => {
                     let excerpt = Excerpt::open(path, &self.options, start, end)?;
@@ -172,7 +192,7 @@ impl CatalogueModel {
                     };
                     let (rate, shortest) = (embedder.sample_rate(), embedder.min_samples());
                     let windows = Windows::new(excerpt, rate, &policy, Tail::Align, shortest, None)?;
-                    embed_windows(embedder, workspace, windows, start)?
+                    embed_windows(embedder, workspace, windows, start, &mut progress)?
                 }
             };
             if index == 0 {
@@ -230,6 +250,7 @@ fn embed_windows<S: Source>(
     workspace: &mut Workspace,
     mut windows: Windows<S>,
     offset: f64,
+    progress: &mut dyn FnMut(f64),
 ) -> anyhow::Result<Vec<EmbeddedSegment>> {
     let rate = embedder.sample_rate();
     let seconds = |samples: u64| offset + samples as f64 / f64::from(rate);
@@ -241,6 +262,7 @@ fn embed_windows<S: Source>(
             Err(EmbedError::Audio(error @ AudioError::Silent { .. })) => silent = Some(error),
             Err(error) => return Err(error.into()),
         }
+        progress(end);
     }
     match silent {
         Some(silent) if segments.is_empty() => Err(silent.into()),

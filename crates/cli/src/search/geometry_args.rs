@@ -6,6 +6,8 @@ use std::sync::Arc;
 use clap::Args;
 use mert_search::{Catalogue, Geometry, Metric, SearchError};
 
+use crate::number_args;
+
 /// The options that choose a geometry.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Geometry")]
@@ -20,7 +22,8 @@ pub(crate) struct GeometryArgs {
     #[arg(long, overrides_with = "center")]
     no_center: bool,
     /// Remove the largest principal components
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = number_args::components,
+        allow_negative_numbers = true)]
     drop_components: usize,
     /// Correct scores for tracks that are close to everything (hubs)
     #[arg(long)]

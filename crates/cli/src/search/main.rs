@@ -3,6 +3,7 @@
 mod about;
 mod add;
 mod add_args;
+mod cells;
 mod changes;
 mod cluster;
 mod compact;
@@ -13,6 +14,7 @@ mod geometry_args;
 mod info;
 mod learn;
 mod map;
+mod number_args;
 mod open;
 mod output;
 mod path;

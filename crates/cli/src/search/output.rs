@@ -3,8 +3,10 @@
 use comfy_table::{CellAlignment, Table, presets};
 use mert_search::explain::{Contrast, Reasons};
 use mert_search::query::{Answer, Hit, Path, PathStep};
-use mert_search::{Seed, Space};
+use mert_search::{Seed, Space, count, is_or_are};
 use serde_json::{Value, json};
+
+use crate::cells::{self, number, percent, signed, times};
 
 /// An answer as JSON: what [`Answer`] has, with the seeds, the geometry, and in each hit its reasons if there are any.
 pub(crate) fn answer_json(
@@ -89,11 +91,12 @@ pub(crate) fn answer_text(seeds: &[(Seed, f64)], answer: &Answer, reasons: &[Rea
         column.set_cell_alignment(CellAlignment::Right);
     }
     let mut text = if answer.hits.is_empty() { String::new() } else { format!("{}\n\n", table.trim_fmt()) };
-    text += &format!("{} of {} tracks were compared", answer.compared, answer.tracks);
+    let was_or_were = if answer.compared == 1 { "was" } else { "were" };
+    text += &format!("{} of {} {was_or_were} compared", answer.compared, count(answer.tracks, "track"));
     if answer.pairs > 0 {
         text += &format!(
-            "; percentiles are among {} pairs by different artists, in steps of {:.2}",
-            answer.pairs,
+            "; percentiles are among {} by different artists, in steps of {:.2}",
+            count(answer.pairs, "pair"),
             100.0 / answer.pairs as f64
         );
     }
@@ -179,23 +182,28 @@ pub(crate) fn reasons_text(seeds: &[(Seed, f64)], reasons: &Reasons, contrast: O
     text += &rendered(&["share", "cosine", "of the seed", "of the track"], rows, 4);
     if let Some(part) = &reasons.participation {
         text += &format!(
-            "{} pairs of passages, {:.0} % with a share above zero; all shares sum to {:.6}\n",
-            part.pairs,
+            "{} of passages, {:.0} % with a share above zero; all shares sum to {:.6}\n",
+            count(part.pairs, "pair"),
             100.0 * part.positive,
             part.sum
         );
         if let (Some(seed), Some(hit)) = (part.seed_segments_for_half, part.hit_segments_for_half) {
             text += &format!(
-                "half of the cosine comes from {seed} of {} segments of the seed, and from {hit} of {} of the track\n",
-                part.seed_segments, part.hit_segments
+                "half of the cosine comes from {seed} of {} of the seed, and from {hit} of {} of the track\n",
+                count(part.seed_segments, "segment"),
+                part.hit_segments
             );
         }
         text.push('\n');
     }
-    let known = |values: &Vec<String>| if values.is_empty() { "unknown".to_string() } else { values.join("; ") };
+    let known = |column: &str, values: &Vec<String>| match values.is_empty() {
+        true => "unknown".to_string(),
+        false => cells::text(&values.iter().map(|value| cells::value(column, value)).collect::<Vec<_>>().join("; ")),
+    };
     let rows = reasons.facts.iter().map(|fact| {
-        let seeds = fact.seeds.iter().map(known).collect::<Vec<_>>().join(" | ");
-        vec![fact.column.clone(), seeds, known(&fact.hit)]
+        let column = fact.column.as_str();
+        let seeds = fact.seeds.iter().map(|values| known(column, values)).collect::<Vec<_>>().join(" | ");
+        vec![cells::text(column), seeds, known(column, &fact.hit)]
     });
     text += &rendered(&["known", "of the seed", "of the track"], rows, 0);
     if let Some(contrast) = contrast {
@@ -227,8 +235,11 @@ pub(crate) fn path_text(path: &Path) -> String {
     let wide = path.steps.iter().filter(|step| step.is_wide).count();
     let wide = match wide {
         0 => String::new(),
-        1 => "1 step is wide: no nearer than many random pairs by different artists\n".into(),
-        wide => format!("{wide} steps are wide: no nearer than many random pairs by different artists\n"),
+        _ => format!(
+            "{} {} wide: no nearer than many random pairs by different artists\n",
+            count(wide, "step"),
+            is_or_are(wide)
+        ),
     };
     table.trim_end().to_string() + "\n" + if wide.is_empty() { "" } else { "\n" } + &wide + &notes(&path.notes)
 }
@@ -260,33 +271,8 @@ fn named(hit: &Hit) -> String {
 /// The file, with artist and title before it if they are known.
 fn credited(artist: Option<&str>, title: Option<&str>, file: &str) -> String {
     match (artist, title) {
-        (Some(artist), Some(title)) => format!("{artist} - {title}  {file}"),
-        (None, Some(title)) => format!("{title}  {file}"),
+        (Some(artist), Some(title)) => format!("{} - {}  {file}", cells::text(artist), cells::text(title)),
+        (None, Some(title)) => format!("{}  {file}", cells::text(title)),
         _ => file.to_string(),
     }
-}
-
-fn number(value: f64) -> String {
-    format!("{value:.4}")
-}
-
-fn signed(value: f64) -> String {
-    format!("{value:+.4}")
-}
-
-fn percent(value: Option<f64>) -> String {
-    value.map(|value| format!("{value:.2}")).unwrap_or_default()
-}
-
-/// Times such as `1:20–1:35`, with tenths where they are not whole seconds.
-fn times(start: f64, end: f64) -> String {
-    let time = |seconds: f64| {
-        let tenths = (10.0 * seconds).round() as u64;
-        let (minutes, tenths) = (tenths / 600, tenths % 600);
-        match tenths % 10 {
-            0 => format!("{minutes}:{:02}", tenths / 10),
-            tenth => format!("{minutes}:{:02}.{tenth}", tenths / 10),
-        }
-    };
-    format!("{}–{}", time(start), time(end))
 }

@@ -9,7 +9,7 @@ use mert_cli::terminal::{Exit, say};
 use mert_fs::AtomicFile;
 use mert_search::playlist::{Entry, PlaylistFormat, spread};
 use mert_search::query::{PathOptions, path, search};
-use mert_search::{Calibration, Seed, Space};
+use mert_search::{Calibration, Seed, Space, count};
 use mert_table::printable_path;
 
 use crate::geometry_args::GeometryArgs;
@@ -33,7 +33,8 @@ pub(crate) struct PlaylistArgs {
     #[arg(long)]
     force: bool,
     /// A way from the SEED to this one, with --top songs between them, instead of what is nearest
-    #[arg(long, value_name = "SEED")]
+    #[arg(long, value_name = "SEED", conflicts_with_all = ["minus", "vector", "level", "variety", "blend", "artist_gap",
+        "album_gap", "compressed_above"])]
     to: Option<String>,
     /// Begin with the seeds themselves
     #[arg(long)]
@@ -69,7 +70,10 @@ pub(crate) fn run(args: &PlaylistArgs) -> anyhow::Result<Exit> {
                 false => spread(calibration.credits(), &tracks, options.limits.artist_gap),
             };
             if close > 0 {
-                notes.push(format!("{close} songs follow one by the same artist: there are no others to put between"));
+                notes.push(format!(
+                    "{} by the artist of the song before: there are no others to put between",
+                    count(close, "song")
+                ));
             }
             let entry = |index: usize| {
                 let hit = &answer.hits[index];
@@ -91,7 +95,7 @@ pub(crate) fn run(args: &PlaylistArgs) -> anyhow::Result<Exit> {
     file.file_mut().write_all(text.as_bytes()).with_context(|| printable_path(&args.output))?;
     file.commit()?;
     notes.iter().for_each(|note| say(&format!("note: {note}")));
-    say(&format!("{}: {} songs", printable_path(&args.output), entries.len()));
+    say(&format!("{}: {}", printable_path(&args.output), count(entries.len(), "song")));
     Ok(Exit::Success)
 }
 
@@ -104,7 +108,14 @@ fn way(
     to: &str,
     options: &mert_search::SearchOptions,
 ) -> anyhow::Result<(Vec<Entry>, Vec<String>)> {
-    let [(from, _)] = seeds else { anyhow::bail!("--to needs one SEED, found {}", seeds.len()) };
+    let [(from, _)] = seeds else {
+        anyhow::bail!("--to needs one SEED to start from, found {}", count(seeds.len(), "seed"))
+    };
+    anyhow::ensure!(
+        options.top <= 10_000,
+        "invalid --top {} with --to: expected at most 10000 songs between the two",
+        options.top
+    );
     let to = args.more.seed(space.catalogue(), to)?;
     let options = PathOptions {
         steps: options.top,

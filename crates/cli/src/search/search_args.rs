@@ -2,14 +2,17 @@
 
 use clap::{Args, ValueEnum};
 use mert_search::query::{Blend, Limits, SearchLevel, Versions};
-use mert_search::{COMPRESSED_ABOVE, SearchOptions};
+use mert_search::{COMPRESSED_ABOVE, SearchOptions, excerpt};
+
+use crate::number_args;
 
 /// The options of a search.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Search")]
 pub(crate) struct SearchArgs {
     /// The number of hits
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 10)]
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 10, value_parser = number_args::hits,
+        allow_negative_numbers = true)]
     top: usize,
     /// Only tracks that fulfil this, such as "bpm 90..110 and language != de and artist != seed.artist"
     #[arg(long = "where", value_name = "EXPRESSION")]
@@ -18,38 +21,43 @@ pub(crate) struct SearchArgs {
     #[arg(long, value_enum, default_value_t = LevelArg::Tracks)]
     level: LevelArg,
     /// How much a hit has to be unlike the hits before it, from 0 (the pure ranking) to 1
-    #[arg(long, value_name = "X", default_value_t = 0.0)]
+    #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = number_args::share, allow_negative_numbers = true)]
     variety: f64,
     /// The most hits by one artist; 0 for any number, in a row as well
-    #[arg(long, value_name = "N", default_value_t = Limits::default().per_artist)]
+    #[arg(long, value_name = "N", default_value_t = Limits::default().per_artist, value_parser = number_args::tracks,
+        allow_negative_numbers = true)]
     per_artist: usize,
     /// The most hits from one album; 0 for any number, in a row as well
-    #[arg(long, value_name = "N", default_value_t = Limits::default().per_album)]
+    #[arg(long, value_name = "N", default_value_t = Limits::default().per_album, value_parser = number_args::tracks,
+        allow_negative_numbers = true)]
     per_album: usize,
     /// The fewest other hits between two by one artist [default: 1, or 0 with --per-artist 0]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number_args::tracks, allow_negative_numbers = true)]
     artist_gap: Option<usize>,
     /// The fewest other hits between two from one album [default: 1, or 0 with --per-album 0]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number_args::tracks, allow_negative_numbers = true)]
     album_gap: Option<usize>,
     /// The largest cosine distance of two versions of one recording, which share a hit
-    #[arg(long, value_name = "DISTANCE", default_value_t = Versions::default().distance)]
+    #[arg(long, value_name = "DISTANCE", default_value_t = Versions::default().distance, value_parser = number_args::distance,
+        allow_negative_numbers = true)]
     version_distance: f64,
     /// The largest difference of the lengths of two versions
-    #[arg(long, value_name = "SECONDS", default_value_t = Versions::default().seconds)]
+    #[arg(long, value_name = "SECONDS", default_value_t = Versions::default().seconds, value_parser = number_args::seconds,
+        allow_negative_numbers = true)]
     version_seconds: f64,
     /// List each version of a recording as a hit
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["version_distance", "version_seconds"])]
     no_versions: bool,
-    /// A column of numbers that the order depends on, with its weight beside the score's, such as popularity:0.2
+    /// A column of numbers, or `duration`, that the order depends on, with its weight beside the score's, such as
+    /// popularity:0.2
     #[arg(long, value_name = "COLUMN:WEIGHT", value_delimiter = ',', allow_hyphen_values = true)]
     blend: Vec<String>,
     /// The number of vectors above which compressed ones are searched first, which can miss a hit; how many, is measured and
     /// printed. 0: never
-    #[arg(long, value_name = "N", default_value_t = COMPRESSED_ABOVE)]
+    #[arg(long, value_name = "N", default_value_t = COMPRESSED_ABOVE, allow_negative_numbers = true)]
     compressed_above: usize,
     /// The seed of the random pairs that percentiles refer to
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
     pub(crate) random_seed: u64,
 }
 
@@ -95,7 +103,10 @@ impl SearchArgs {
 fn blend(text: &str) -> anyhow::Result<Blend> {
     let parsed = text.rsplit_once(':').and_then(|(column, weight)| Some((column, weight.parse().ok()?)));
     match parsed {
-        Some((column, weight)) if f64::is_finite(weight) => Ok(Blend { column: column.to_string(), weight }),
-        _ => anyhow::bail!("invalid --blend {text}: expected a column and a weight, such as popularity:0.2"),
+        Some((column, weight)) if (-1.0..=1.0).contains(&weight) => Ok(Blend { column: column.to_string(), weight }),
+        _ => anyhow::bail!(
+            "invalid --blend {}: expected a column and a weight from -1 to 1, such as popularity:0.2",
+            excerpt(text)
+        ),
     }
 }

@@ -2,13 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::anyhow;
 use clap::Args;
 use mert_search::catalogue::tags::read_tags;
-use mert_search::query::{SeedSegment, find_path, parse_times, read_vectors, resolve_track};
-use mert_search::{Catalogue, Seed, Space};
+use mert_search::query::{SeedSegment, find_path, looks_like_times, parse_times, read_vectors, resolve_track};
+use mert_search::{Catalogue, Seed, Space, excerpt};
 use mert_table::escape;
 
-use crate::embedding::CatalogueModel;
+use crate::embedding::{CatalogueModel, EmbeddedSegment};
+use crate::number_args;
 
 /// What the texts of seeds mean, for the help texts.
 pub(crate) const SEED_HELP: &str = "A SEED is a track: its path, or a part of its file name, title or `artist - title` \
@@ -23,7 +25,8 @@ pub(crate) struct SeedArgs {
     #[arg(long, value_name = "SEED")]
     minus: Vec<String>,
     /// The weight of each --minus seed beside the others, whose weight is 1
-    #[arg(long, value_name = "WEIGHT", default_value_t = 1.0)]
+    #[arg(long, value_name = "WEIGHT", default_value_t = 1.0, requires = "minus", value_parser = number_args::weight,
+        allow_negative_numbers = true)]
     minus_weight: f64,
     /// A file with a vector, or one for each segment: .npy or .json; given again for each
     #[arg(long, value_name = "FILE")]
@@ -36,11 +39,6 @@ pub(crate) struct SeedArgs {
 impl SeedArgs {
     /// The seeds in `texts` and of the options, with their weights.
     pub(crate) fn seeds(&self, space: &Space<'_>, texts: &[String]) -> anyhow::Result<Vec<(Seed, f64)>> {
-        anyhow::ensure!(
-            self.minus_weight > 0.0 && self.minus_weight.is_finite(),
-            "invalid --minus-weight {}: expected a number above zero",
-            self.minus_weight
-        );
         let mut reader = SeedReader { catalogue: space.catalogue(), models: &self.model, model: None };
         let mut seeds = Vec::with_capacity(texts.len() + self.minus.len() + self.vector.len());
         for text in texts {
@@ -84,17 +82,26 @@ impl SeedReader<'_> {
         if path.is_file() {
             return self.embed(path, None);
         }
-        if let Some((name, times)) = text.rsplit_once('@')
-            && let Some((start, end)) = parse_times(times)
-        {
-            let path = Path::new(name);
-            return match find_path(self.catalogue, path) {
+        let Some((name, times)) = text.rsplit_once('@') else {
+            return Ok(Seed::Track(resolve_track(self.catalogue, text)?));
+        };
+        let (path, parsed) = (Path::new(name), parse_times(times));
+        let known = find_path(self.catalogue, path);
+        match parsed {
+            Ok((start, end)) => match known {
                 Some(track) => Ok(Seed::Passage { track, start, end }),
                 None if path.is_file() => self.embed(path, Some((start, end))),
                 None => Ok(Seed::Passage { track: resolve_track(self.catalogue, name)?, start, end }),
-            };
+            },
+            Err(fault) => match resolve_track(self.catalogue, text) {
+                Ok(track) => Ok(Seed::Track(track)),
+                // What stands before the `@` is something, so that what stands behind it was meant as times.
+                Err(_) if known.is_some() || path.is_file() || looks_like_times(times) => {
+                    Err(anyhow!("invalid passage `{}` of {}: {fault}", excerpt(times), excerpt(name)))
+                }
+                Err(error) => Err(error.into()),
+            },
         }
-        Ok(Seed::Track(resolve_track(self.catalogue, text)?))
     }
 
     fn embed(&mut self, path: &Path, passage: Option<(f64, f64)>) -> anyhow::Result<Seed> {
@@ -102,11 +109,7 @@ impl SeedReader<'_> {
             Some(model) => model,
             empty => empty.insert(CatalogueModel::open(self.catalogue, self.models)?),
         };
-        let segments: Vec<SeedSegment> = model
-            .embed_file(path, passage)?
-            .into_iter()
-            .map(|segment| SeedSegment { start: segment.start, end: segment.end, values: segment.values })
-            .collect();
+        let segments = seed_segments(model.embed_file(path, passage)?);
         let end = segments.iter().map(|segment| segment.end).fold(0.0, f64::max);
         let label = match passage {
             None => escape(path),
@@ -114,4 +117,10 @@ impl SeedReader<'_> {
         };
         Ok(Seed::Vectors { label, duration: passage.is_none().then_some(end), segments, metadata: read_tags(path).0 })
     }
+}
+
+/// Embedded segments as those of a seed.
+pub(crate) fn seed_segments(segments: Vec<EmbeddedSegment>) -> Vec<SeedSegment> {
+    let segment = |EmbeddedSegment { start, end, values }| SeedSegment { start, end, values };
+    segments.into_iter().map(segment).collect()
 }

@@ -6,7 +6,11 @@ use std::path::PathBuf;
 use anyhow::bail;
 use clap::Args;
 use mert_cli::terminal::{Exit, print, say};
-use mert_serve::{DEFAULT_PORT, ServeOptions, serve};
+use mert_search::{Catalogue, excerpt};
+use mert_serve::{DEFAULT_PORT, Embed, NamedMetric, ServeOptions, serve};
+
+use crate::embedding::CatalogueModel;
+use crate::seeds::seed_segments;
 
 /// The options of `mert-search serve`.
 #[derive(Debug, Args)]
@@ -22,13 +26,18 @@ pub(crate) struct ServeArgs {
     /// Answer under this name as well, such as host.docker.internal; localhost and addresses always work
     #[arg(long = "allow-host", value_name = "NAME")]
     allow_hosts: Vec<String>,
+    /// The model that the catalogue was made with: files can be dropped on the page to search from. For each model of a
+    /// catalogue of several, in their order
+    #[arg(long, value_name = "MODEL")]
+    model: Vec<PathBuf>,
+    /// A metric of `mert-search learn` that the page can choose, by the name of the file; given again for each
+    #[arg(long, value_name = "FILE")]
+    metric: Vec<PathBuf>,
 }
 
 /// Serves the page until the process is interrupted.
 pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<Exit> {
-    if let Some(name) = args.allow_hosts.iter().find(|name| name.is_empty() || name.contains([':', '/', ' '])) {
-        bail!("invalid --allow-host {name}: expected a name without a port, such as music.local");
-    }
+    args.allow_hosts.iter().try_for_each(|name| check_host(name))?;
     let ip = args.listen.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
     if !ip.is_loopback() {
         say(&format!(
@@ -36,12 +45,71 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<Exit> {
              there are no users and no passwords, and nothing is encrypted"
         ));
     }
-    let options = ServeOptions { ip, port: args.port, host_names: args.allow_hosts.clone() };
+    let (metrics, embed) = extras(args)?;
+    let options = ServeOptions { ip, port: args.port, host_names: args.allow_hosts.clone(), metrics };
     let ready = |address| {
         // The address is a result: a script that started the server reads it.
         let _ = print(&format!("http://{address}/\n"));
         say("Ctrl-C ends the server");
     };
-    serve(&args.catalogue, &options, ready, |message| say(&format!("mert-search: {message}")))?;
+    serve(&args.catalogue, &options, embed, ready, |message| say(&format!("mert-search: {message}")))?;
     Ok(Exit::Success)
+}
+
+/// Refuses a name that is none, and `*`: with any name allowed, a page of another site could reach the server by one of its
+/// own (DNS rebinding).
+fn check_host(name: &str) -> anyhow::Result<()> {
+    let is_label = |label: &str| {
+        let is_inside = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        (1..64).contains(&label.len()) && label.chars().all(is_inside) && !label.starts_with('-')
+    };
+    if name.contains('*') {
+        bail!("invalid --allow-host {}: every name has to be given, because any could lead here", excerpt(name));
+    }
+    if name.len() > 253 || !name.split('.').all(is_label) {
+        bail!("invalid --allow-host {}: expected a name without a port, such as music.local", excerpt(name));
+    }
+    Ok(())
+}
+
+/// The metrics, and what embeds files that are sent.
+fn extras(args: &ServeArgs) -> anyhow::Result<(Vec<NamedMetric>, Option<Embed>)> {
+    if args.metric.is_empty() && args.model.is_empty() {
+        return Ok((Vec::new(), None));
+    }
+    let catalogue = Catalogue::open(&args.catalogue)?;
+    let mut metrics: Vec<NamedMetric> = Vec::with_capacity(args.metric.len());
+    for path in &args.metric {
+        let metric = NamedMetric::load(path, &catalogue)?;
+        if metrics.iter().any(|other| other.name == metric.name) {
+            bail!("two files of --metric are called {}: rename one, the page chooses by name", excerpt(&metric.name));
+        }
+        metrics.push(metric);
+    }
+    if args.model.is_empty() {
+        return Ok((metrics, None));
+    }
+    let mut model = CatalogueModel::open(&catalogue, &args.model)?;
+    model.notes().iter().for_each(|note| say(note));
+    let embed: Embed = Box::new(move |path, progress| match model.embed_whole(path, progress) {
+        Ok(segments) => Ok(seed_segments(segments)),
+        Err(error) => Err(crate::message(&error)),
+    });
+    Ok((metrics, Some(embed)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_hosts_are_names() {
+        for name in ["music.local", "host.docker.internal", "nas", "my_nas-2"] {
+            check_host(name).unwrap();
+        }
+        let long = "a.".repeat(200);
+        for name in ["*", "*.local", "", "a:8765", "a/b", "a b", ".local", "a..b", "-a", "music.local.\n", &long] {
+            assert!(check_host(name).is_err(), "{name}");
+        }
+    }
 }

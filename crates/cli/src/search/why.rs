@@ -7,9 +7,10 @@ use clap::Args;
 use mert_cli::terminal::{Exit, print};
 use mert_search::explain::{ExplainOptions, contrast, explain};
 use mert_search::query::{SearchLevel, resolve_track};
-use mert_search::{Calibration, Level, Space};
+use mert_search::{Calibration, Level, Space, excerpt};
 
 use crate::geometry_args::GeometryArgs;
+use crate::number_args;
 use crate::open::open_catalogue;
 use crate::output;
 use crate::seeds::{SEED_HELP, SeedArgs};
@@ -31,14 +32,15 @@ pub(crate) struct WhyArgs {
     #[command(flatten)]
     geometry: GeometryArgs,
     /// The number of pairs of passages that are listed
-    #[arg(long, value_name = "N", default_value_t = ExplainOptions::default().pairs)]
+    #[arg(long, value_name = "N", default_value_t = ExplainOptions::default().pairs, value_parser = number_args::pairs,
+        allow_negative_numbers = true)]
     pairs: usize,
     /// The columns of facts, separated by commas [default: title, artist, album, genre, year, bpm, key, loudness, mood,
     /// language]
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     columns: Vec<String>,
     /// The seed of the random pairs that averages and percentiles refer to
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
     random_seed: u64,
     /// Print JSON
     #[arg(long)]
@@ -53,7 +55,7 @@ pub(crate) fn run(args: &WhyArgs) -> anyhow::Result<Exit> {
     let seeds = args.more.seeds(&space, seeds)?;
     let resolve = |text: &str| match resolve_track(&catalogue, text) {
         Err(_) if Path::new(text).is_file() => {
-            bail!("{text} is not in the catalogue, and a score is that of a track in it")
+            bail!("{} is not in the catalogue, and a score is that of a track in it", excerpt(text))
         }
         track => Ok(track?),
     };

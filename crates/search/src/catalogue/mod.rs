@@ -370,7 +370,10 @@ impl Catalogue {
     pub fn column(&self, name: &str) -> Result<Arc<Column>> {
         if !self.column_names.contains(name) {
             let names = self.column_names().collect::<Vec<_>>().join(", ");
-            return Err(SearchError::Query(format!("the catalogue has no column `{name}`; it has {names}")));
+            return Err(SearchError::Query(format!(
+                "the catalogue has no column `{}`; it has {names}",
+                crate::excerpt(name)
+            )));
         }
         let columns = || self.columns.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(column) = columns().get(name) {

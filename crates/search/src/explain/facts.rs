@@ -29,6 +29,10 @@ pub(super) fn facts(catalogue: &Catalogue, seeds: &Seeds<'_>, track: usize, colu
     };
     let mut facts = Vec::with_capacity(columns.len() + 1);
     for name in columns {
+        // It stands below in any case.
+        if name == "duration" && !has(&name.as_str()) {
+            continue;
+        }
         let column = catalogue.column(&name)?;
         let hit = match column.number(track) {
             Some(number) => vec![number.to_string()],

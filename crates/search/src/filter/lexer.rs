@@ -28,14 +28,36 @@ pub(super) struct Fault {
 }
 
 impl Fault {
-    /// The reason, the text, and a mark below the place.
+    /// The reason, the text around the place, and a mark below the place.
     pub(super) fn message(&self, text: &str) -> String {
-        // One line, whatever the text holds: the mark must stand below the place.
-        let line: String = text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect();
         let before = text.get(..self.place.start).unwrap_or(text).chars().count();
         let marked = text.get(self.place.clone()).unwrap_or("").chars().count().max(1);
-        format!("invalid filter: {}\n  {line}\n  {}{}", self.reason, " ".repeat(before), "^".repeat(marked))
+        let skipped = before.saturating_sub(BEFORE);
+        let rest = text.chars().skip(skipped);
+        // One line, whatever the text holds: the mark must stand below the place.
+        let shown: String = rest.clone().take(SHOWN).map(|c| if is_shown(c) { c } else { ' ' }).collect();
+        let (start, end) = (if skipped > 0 { "…" } else { "" }, if rest.count() > SHOWN { "…" } else { "" });
+        // A wide character takes two cells of a terminal, and a combining one none.
+        let cells = |from: usize, count: usize| -> usize { shown.chars().skip(from).take(count).map(width).sum() };
+        let at = before - skipped;
+        let indent = " ".repeat(cells(0, at) + usize::from(skipped > 0));
+        let marks = "^".repeat(cells(at, marked).max(1));
+        format!("invalid filter: {}\n  {start}{shown}{end}\n  {indent}{marks}", self.reason)
     }
+}
+
+/// The most characters of a filter that a message shows, and of these the most before the fault.
+const SHOWN: usize = 100;
+const BEFORE: usize = 40;
+
+/// Whether a terminal shows a character as one.
+fn is_shown(character: char) -> bool {
+    !character.is_control() && !matches!(character, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// The number of cells of a terminal that a character takes.
+fn width(character: char) -> usize {
+    unicode_width::UnicodeWidthChar::width(character).unwrap_or(1)
 }
 
 /// The signs, longer ones before their beginnings.

@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::lexer::{Fault, Spanned, Token, tokens};
 use super::syntax::{Comparison, Expression, Operand, Subject};
 use crate::catalogue::ColumnKind;
+use crate::excerpt;
 
 /// How deep parentheses and `not` may be nested, and how many tests there may be, so that no text exhausts the stack.
 const DEPTH: usize = 100;
@@ -43,8 +44,8 @@ impl Parser<'_> {
     fn fault(&self, expected: &str) -> Fault {
         let found = match self.peek() {
             None => "the end".to_string(),
-            Some(Token::Word(word)) => format!("`{word}`"),
-            Some(Token::Quoted(text)) => format!("\"{text}\""),
+            Some(Token::Word(word)) => format!("`{}`", excerpt(word)),
+            Some(Token::Quoted(text)) => format!("\"{}\"", excerpt(text)),
             Some(Token::Sign(sign)) => format!("`{sign}`"),
         };
         Fault { place: self.place(), reason: format!("{expected}, found {found}") }
@@ -197,7 +198,7 @@ impl Parser<'_> {
         match subject.kind() {
             ColumnKind::Text => Ok(Operand::Text(text)),
             ColumnKind::Number => number(&text).map(Operand::Number).ok_or_else(|| {
-                let reason = format!("`{}` holds numbers, and `{text}` is not one", subject.name());
+                let reason = format!("`{}` holds numbers, and `{}` is not one", subject.name(), excerpt(&text));
                 Fault { place, reason }
             }),
         }

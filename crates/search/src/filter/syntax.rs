@@ -2,6 +2,7 @@
 
 use crate::Catalogue;
 use crate::catalogue::ColumnKind;
+use crate::excerpt;
 use crate::filter::nearest;
 
 /// A filter's expression.
@@ -71,7 +72,7 @@ impl Subject {
     ///
     /// # Errors
     /// The reason, if the catalogue has no such column.
-    pub(super) fn named(catalogue: &Catalogue, name: &str) -> Result<Subject, String> {
+    pub(crate) fn named(catalogue: &Catalogue, name: &str) -> Result<Subject, String> {
         if let Ok(column) = catalogue.column(name) {
             return Ok(Subject::Column(name.to_string(), column.kind()));
         }
@@ -86,11 +87,12 @@ impl Subject {
             return Subject::named(catalogue, other);
         }
         let mut names: Vec<&str> = catalogue.column_names().chain(["file", "path", "duration"]).collect();
+        let shown = excerpt(name);
         Err(match nearest(name, names.iter().copied()) {
-            Some(near) => format!("the catalogue has no column `{name}`; the nearest is `{near}`"),
+            Some(near) => format!("the catalogue has no column `{shown}`; the nearest is `{near}`"),
             None => {
                 names.sort_unstable();
-                format!("the catalogue has no column `{name}`; it has {}", names.join(", "))
+                format!("the catalogue has no column `{shown}`; it has {}", names.join(", "))
             }
         })
     }

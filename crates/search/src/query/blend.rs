@@ -1,4 +1,4 @@
-//! Columns of numbers that take part in the order, such as a popularity or a collaborative score.
+//! Numbers that take part in the order, such as a popularity, a collaborative score or the length.
 //!
 //! The score and each column are standardised over the rows that the search compares: less their mean, divided by their
 //! standard deviation. An unknown value counts as the mean, so that it neither helps nor hurts.
@@ -8,6 +8,7 @@ use fixedbitset::FixedBitSet;
 use super::options::Blend;
 use super::ranking::Candidate;
 use crate::catalogue::ColumnKind;
+use crate::filter::Subject;
 use crate::{Catalogue, Result, SearchError};
 
 /// Standardised columns with their weights.
@@ -28,15 +29,24 @@ impl Blended {
         }
         let mut columns = Vec::with_capacity(blends.len());
         for Blend { column: name, weight } in blends {
-            let column = catalogue.column(name)?;
-            if column.kind() != ColumnKind::Number {
-                return invalid(format!("the column `{name}` holds texts, and a blend needs numbers"));
+            let subject = Subject::named(catalogue, name)
+                .map_err(|reason| SearchError::Query(format!("invalid blend: {reason}")))?;
+            if subject.kind() != ColumnKind::Number {
+                return invalid(format!("`{}` holds texts, and a blend needs numbers", subject.name()));
             }
-            let known: Vec<f64> = tracks.ones().filter_map(|track| column.number(track)).collect();
+            let column = match &subject {
+                Subject::Column(name, _) => Some(catalogue.column(name)?),
+                _ => None,
+            };
+            let number = |track: usize| match &column {
+                Some(column) => column.number(track),
+                None => Some(catalogue.track(track).duration),
+            };
+            let known: Vec<f64> = tracks.ones().filter_map(number).collect();
             let standard = Standard::of(&known);
             let mut values = vec![0.0; catalogue.tracks()];
             for track in tracks.ones() {
-                if let Some(number) = column.number(track) {
+                if let Some(number) = number(track) {
                     values[track] = standard.apply(number);
                 }
             }

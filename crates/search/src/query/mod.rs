@@ -23,7 +23,7 @@ pub use self::calibration::Calibration;
 pub use self::credits::Credits;
 pub use self::options::{Blend, Limits, SearchLevel, SearchOptions, Versions};
 pub use self::path::{Path, PathOptions, PathStep, path};
-pub use self::resolve::{find_path, find_tracks, parse_times, resolve_track};
+pub use self::resolve::{find_path, find_tracks, looks_like_times, parse_times, resolve_track};
 pub use self::search::search;
 pub(crate) use self::seed::{RawSegment, Seeds};
 pub use self::seed::{Seed, SeedSegment};

@@ -73,6 +73,9 @@ pub struct Blend {
 }
 
 impl SearchOptions {
+    /// The most hits of an answer.
+    pub const MOST: usize = 1_000_000;
+
     /// The fewest candidates that variety chooses from; it is also at least ten times the number of hits.
     pub const POOL: usize = 200;
 }

@@ -84,7 +84,7 @@ pub fn path(
     let catalogue = space.catalogue();
     if options.steps > MAX_STEPS {
         let steps = options.steps;
-        return Err(SearchError::Query(format!("a path has at most {MAX_STEPS} tracks between, found {steps}")));
+        return Err(SearchError::Query(format!("the tracks between: expected at most {MAX_STEPS}, found {steps}")));
     }
     if !(0.0..=100.0).contains(&options.wide) {
         let wide = options.wide;
@@ -115,9 +115,9 @@ pub fn path(
     let between = walk.choose(&points);
     if between.len() < options.steps {
         notes.push(format!(
-            "{} of {} tracks between: there are no others that may be used",
+            "{} of {} between: there are no others that may be used",
             between.len(),
-            options.steps
+            crate::count(options.steps, "track")
         ));
     }
 
@@ -143,6 +143,11 @@ pub fn path(
             percentile,
             is_wide: percentile.is_some_and(|percentile| percentile < options.wide),
         });
+    }
+    if space.geometry().csls {
+        notes.push(
+            "the tracks between are chosen by scores that are corrected for hubs (CSLS); the cosines are not".into(),
+        );
     }
     if calibration.pairs() == 0 {
         notes.push("no percentiles, and no mark of wide steps: there are no two tracks by different artists".into());

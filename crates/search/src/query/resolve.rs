@@ -5,13 +5,16 @@ use std::path::Path;
 use mert_table::unescape;
 
 use crate::filter::nearest;
-use crate::{Catalogue, Result, SearchError};
+use crate::{Catalogue, Result, SearchError, count, excerpt};
 
 /// The most candidates that an ambiguous name lists.
 const CANDIDATES: usize = 10;
 
-/// The live track that `text` means: a path as it is stored, a path from the current folder to the same file, a whole file
-/// name, title or `artist - title`, or a part of one that only one track has. Names are compared without case.
+/// The live track that `text` means: a path as it is stored, a path from the current folder to the same file, a whole name,
+/// or a part of one that only one track has.
+///
+/// Of whole names the first kind that a track has decides: the file name, the file name without case, the file name without
+/// its extension, the title or `artist - title`. Only if several tracks have that name is it ambiguous.
 ///
 /// # Errors
 /// [`SearchError::Query`] if there is no such track, with the nearest name, or there are several, with up to ten of them.
@@ -20,21 +23,24 @@ pub fn resolve_track(catalogue: &Catalogue, text: &str) -> Result<usize> {
         return Ok(track);
     }
     let (whole, part) = matches(catalogue, text);
+    let whole = first_kind(catalogue, text, whole);
+    let shown = excerpt(text);
     match (&whole[..], &part[..]) {
         ([track], _) | ([], [track]) => Ok(*track),
         ([], []) => {
             let names = catalogue.live().ones().map(|track| name(catalogue.track(track).file));
             let near = nearest(text, names).map(|near| format!("; the nearest name is `{near}`")).unwrap_or_default();
-            Err(SearchError::Query(format!("no track or file is called `{text}`{near}")))
+            Err(SearchError::Query(format!("no track or file is called `{shown}`{near}")))
         }
         ([], several) | (several, _) => {
             let listed: Vec<&str> = several.iter().take(CANDIDATES).map(|&track| catalogue.track(track).file).collect();
             let more = match several.len().saturating_sub(CANDIDATES) {
                 0 => String::new(),
-                more => format!("\n  and {more} others"),
+                more => format!("\n  and {}", count(more, "other")),
             };
-            let (count, list) = (several.len(), listed.join("\n  "));
-            Err(SearchError::Query(format!("`{text}` is part of the names of {count} tracks:\n  {list}{more}")))
+            let (several, list) = (several.len(), listed.join("\n  "));
+            let is_part = if whole.is_empty() { "part of the names" } else { "the name" };
+            Err(SearchError::Query(format!("`{shown}` is {is_part} of {several} tracks:\n  {list}{more}")))
         }
     }
 }
@@ -91,6 +97,23 @@ fn matches(catalogue: &Catalogue, text: &str) -> (Vec<usize>, Vec<usize>) {
     (whole, part)
 }
 
+/// Those of the tracks one of whose names is `text` that have it as the first kind of name: see [`resolve_track`].
+fn first_kind(catalogue: &Catalogue, text: &str, tracks: Vec<usize>) -> Vec<usize> {
+    let lower = text.to_lowercase();
+    let file = |track: usize| name(catalogue.track(track).file);
+    let kinds: [&dyn Fn(usize) -> bool; 3] =
+        [&|track| file(track) == text, &|track| file(track).to_lowercase() == lower, &|track| {
+            file(track).to_lowercase().rsplit_once('.').is_some_and(|(stem, _)| stem == lower)
+        }];
+    for is_of_kind in kinds {
+        let found: Vec<usize> = tracks.iter().copied().filter(|&track| is_of_kind(track)).collect();
+        if !found.is_empty() {
+            return found;
+        }
+    }
+    tracks
+}
+
 /// The names of a track in lower case: its file name with and without its extension, its title, and `artist - title`.
 fn names(catalogue: &Catalogue, track: usize) -> Vec<String> {
     let text = |column: &str| catalogue.column(column).ok()?.text(track).map(str::to_lowercase);
@@ -109,12 +132,32 @@ fn name(file: &str) -> &str {
     file.rsplit(['/', std::path::MAIN_SEPARATOR]).next().unwrap_or(file)
 }
 
-/// Times such as `1:20-1:35`, `80-95`, `80.5s-95s` or `1:02:03-1:02:30`, in seconds; `None` if `text` is something else or
-/// the end does not come after the start.
-pub fn parse_times(text: &str) -> Option<(f64, f64)> {
-    let (start, end) = text.split_once('-')?;
-    let (start, end) = (parse_time(start)?, parse_time(end)?);
-    (start < end).then_some((start, end))
+/// Times such as `1:20-1:35`, `80-95`, `80.5s-95s` or `1:02:03-1:02:30`, in seconds.
+///
+/// # Errors
+/// The reason, if `text` is something else or the end does not come after the start.
+pub fn parse_times(text: &str) -> Result<(f64, f64), String> {
+    let expected = "expected START-END, such as 1:20-1:35 or 80-95";
+    let Some((start, end)) = text.split_once('-') else { return Err(format!("it has no end: {expected}")) };
+    let time = |name: &str, text: &str| match parse_time(text) {
+        Some(seconds) => Ok(seconds),
+        None if text.is_empty() => Err(format!("it has no {name}: {expected}")),
+        None => Err(format!("its {name} `{}` is not a time: {expected}", excerpt(text))),
+    };
+    let times = (time("start", start)?, time("end", end)?);
+    match times.0 < times.1 {
+        true => Ok(times),
+        false => Err(format!("its end does not come after its start: {expected}")),
+    }
+}
+
+/// Whether what stands after an `@` was meant as times, and not as a part of a name.
+pub fn looks_like_times(text: &str) -> bool {
+    let text = text.trim();
+    let has_digits = text.contains(|c: char| c.is_ascii_digit());
+    let is_time = |c: char| c.is_ascii_digit() || ":.-–+s, ".contains(c);
+    let is_odd = |part: &str| ["nan", "inf", "-nan", "-inf", "infinity"].contains(&part.to_lowercase().as_str());
+    text.is_empty() || (has_digits && text.chars().all(is_time)) || is_odd(text) || text.split('-').any(is_odd)
 }
 
 fn parse_time(text: &str) -> Option<f64> {
@@ -133,7 +176,7 @@ fn parse_time(text: &str) -> Option<f64> {
         }
         seconds = 60.0 * seconds + value;
     }
-    Some(seconds)
+    seconds.is_finite().then_some(seconds)
 }
 
 #[cfg(test)]
@@ -143,13 +186,33 @@ mod tests {
 
     #[test]
     fn times_are_minutes_or_seconds_and_nothing_else() {
-        assert_eq!(parse_times("1:20-1:35"), Some((80.0, 95.0)));
-        assert_eq!(parse_times("80.5s-95s"), Some((80.5, 95.0)));
-        assert_eq!(parse_times("1:02:03-1:02:30"), Some((3723.0, 3750.0)));
-        for wrong in
-            ["1:35-1:20", "80", "-80", "80-", "1:75-2:00", "a-b", "1.5:00-2:00", "1e3-2e3", "inf-inf", "1:2:3:4-9"]
-        {
-            assert_eq!(parse_times(wrong), None, "{wrong}");
+        assert_eq!(parse_times("1:20-1:35"), Ok((80.0, 95.0)));
+        assert_eq!(parse_times("80.5s-95s"), Ok((80.5, 95.0)));
+        assert_eq!(parse_times("1:02:03-1:02:30"), Ok((3723.0, 3750.0)));
+        for (wrong, reason) in [
+            ("1:35-1:20", "its end does not come after its start"),
+            ("1:20-1:20", "its end does not come after its start"),
+            ("80", "it has no end"),
+            ("-80", "it has no start"),
+            ("80-", "it has no end"),
+            ("-1", "it has no start"),
+            ("nan", "it has no end"),
+            ("1:75-2:00", "its start `1:75` is not a time"),
+            ("1-b", "its end `b` is not a time"),
+            ("1.5:00-2:00", "its start `1.5:00` is not a time"),
+            ("1e3-2e3", "its start `1e3` is not a time"),
+            ("inf-inf", "its start `inf` is not a time"),
+            ("1:2:3:4-9", "its start `1:2:3:4` is not a time"),
+        ] {
+            let error = parse_times(wrong).unwrap_err();
+            assert!(error.starts_with(reason) && error.contains("such as 1:20-1:35"), "{wrong}: {error}");
+        }
+        assert!(parse_times(&format!("0-{}", "9".repeat(400))).is_err());
+        for times in ["1:35-1:20", "-1", "nan", "80", "", "inf-inf", "1:20–1:35"] {
+            assert!(looks_like_times(times), "{times}");
+        }
+        for name in ["home.ogg", "live 2", "b-side", "info-1"] {
+            assert!(!looks_like_times(name), "{name}");
         }
     }
 

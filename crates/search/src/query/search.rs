@@ -56,8 +56,8 @@ pub fn search(
 
 fn check(calibration: &Calibration, options: &SearchOptions) -> Result<()> {
     let invalid = |reason: String| Err(SearchError::Query(reason));
-    if options.top == 0 {
-        return invalid("the number of hits: expected at least 1, found 0".into());
+    if !(1..=SearchOptions::MOST).contains(&options.top) {
+        return invalid(format!("the number of hits: expected 1 to {}, found {}", SearchOptions::MOST, options.top));
     }
     if !(0.0..=1.0).contains(&options.variety) {
         return invalid(format!("variety: expected a number from 0 to 1, found {}", options.variety));
@@ -90,7 +90,7 @@ fn compared(
         tracks = filter.rows(catalogue, &plus);
         let (kept, live) = (tracks.count_ones(..), catalogue.live().count_ones(..));
         if kept == 0 {
-            notes.push(format!("the filter keeps none of the {live} tracks"));
+            notes.push(format!("the filter keeps none of {}", crate::count(live, "track")));
         }
     }
     seeds.tracks().for_each(|track| tracks.remove(track));
@@ -137,7 +137,7 @@ fn ranked(
     let available = tracks.count_ones(..);
     let recordings = recordings(space, seeds);
     let depth = pool(options).saturating_mul(10);
-    let mut count = pool(options);
+    let mut count = pool(options).min(available);
     loop {
         let Ranking { candidates, note } = rank(space, &seeds.point, tracks, options, count)?;
         let mut collapsed = collapse(space, &candidates, &recordings, options.versions.as_ref());
@@ -155,7 +155,7 @@ fn ranked(
         if is_all || !is_short {
             return Ok((collapsed, chosen, is_all, note));
         }
-        count = count.saturating_mul(10);
+        count = count.saturating_mul(10).min(available);
     }
 }
 
@@ -173,19 +173,23 @@ fn notes_on(
     let catalogue = space.catalogue();
     let live = catalogue.live().count_ones(..);
     if space.geometry().center && live < MIN_CENTERED {
-        notes.push(format!("not centred: the mean of {live} tracks is mostly those tracks; {MIN_CENTERED} are needed"));
+        notes.push(format!(
+            "not centred: the mean of {} is mostly what is compared; {MIN_CENTERED} tracks are needed",
+            crate::count(live, "track")
+        ));
     }
     let hits = chosen.order.len();
     if hits < options.top {
-        notes.push(format!("{hits} of {} hits: there are no other tracks to compare", options.top));
+        notes.push(format!("{hits} of {}: there are no other tracks to compare", crate::count(options.top, "hit")));
     }
     if chosen.beyond_gaps > 0 {
-        notes.push(format!("{} hits exceed the gaps for artist or album, to fill the list", chosen.beyond_gaps));
+        let (hits, exceed) = exceeding(chosen.beyond_gaps);
+        notes.push(format!("{hits} {exceed} the gaps for artist or album, to fill the list"));
     }
     if chosen.beyond_limits > 0 {
         let reason = if is_all { "" } else { ", of the ranking's first part" };
-        let count = chosen.beyond_limits;
-        notes.push(format!("{count} hits exceed the numbers for artist or album, to fill the list{reason}"));
+        let (hits, exceed) = exceeding(chosen.beyond_limits);
+        notes.push(format!("{hits} {exceed} the numbers for artist or album, to fill the list{reason}"));
     }
     let is_of_seed = |choice: &Choice| of_seeds.iter().any(|(candidate, ..)| candidate.track == choice.candidate.track);
     if choices.iter().any(is_of_seed) {
@@ -193,10 +197,17 @@ fn notes_on(
     }
     match calibration.pairs() {
         0 => notes.push("no percentiles: there are no two tracks by different artists".into()),
-        pairs if pairs < 100 => notes.push(format!("percentiles are coarse: {pairs} pairs of tracks")),
+        pairs if pairs < 100 => {
+            notes.push(format!("percentiles are coarse: {} of tracks", crate::count(pairs, "pair")))
+        }
         _ => {}
     }
     notes
+}
+
+/// A number of hits, and the verb after it.
+fn exceeding(hits: usize) -> (String, &'static str) {
+    (crate::count(hits, "hit"), if hits == 1 { "exceeds" } else { "exceed" })
 }
 
 fn hit(catalogue: &Catalogue, calibration: &Calibration, of_query: &[f64], choice: &mut Choice) -> Hit {

@@ -105,8 +105,15 @@ impl Seed {
                 let all = catalogue.track(*track).segments.map(|row| (row, catalogue.segment(row)));
                 let within = match *self {
                     Seed::Passage { start, end, .. } => passage(all, start, end).ok_or_else(|| {
-                        let label = self.label(catalogue);
-                        SearchError::Query(format!("{label}: the catalogue has no segment there"))
+                        let (label, length) = (self.label(catalogue), catalogue.track(*track).duration);
+                        SearchError::Query(match start >= length {
+                            true => format!(
+                                "invalid passage {label}: it starts at {start} s, and the track ends at {length:.2} s"
+                            ),
+                            false => format!(
+                                "{label}: the catalogue has no segment there, because it is silent or was left out"
+                            ),
+                        })
                     })?,
                     _ => all.collect(),
                 };

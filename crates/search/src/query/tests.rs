@@ -189,7 +189,11 @@ fn a_blend_ranks_by_standardised_sums_and_unknown_values_count_as_the_mean() {
         assert!(known.is_sorted_by(|a, b| a > b), "{known:?}");
         let unknown = answer.hits.iter().filter(|hit| bpm.number(hit.track).is_none());
         assert!(unknown.clone().count() > 10 && unknown.into_iter().all(|hit| hit.score == 0.0));
-        for (column, weight) in [("artist", 0.2), ("bpm", 1.2), ("bpm", f64::NAN), ("none", 0.2)] {
+        let blend = vec![Blend { column: "duration".into(), weight: -1.0 }];
+        let options = SearchOptions { blend, ..pure(39) };
+        let answer = search(space, calibration, &[(Seed::Track(7), 1.0)], &options).unwrap();
+        assert!(answer.hits.is_sorted_by_key(|hit| (1e6 * catalogue.track(hit.track).duration) as u64));
+        for (column, weight) in [("artist", 0.2), ("file", 0.2), ("bpm", 1.2), ("bpm", f64::NAN), ("none", 0.2)] {
             let blend = vec![Blend { column: column.into(), weight }];
             let options = SearchOptions { blend, ..pure(5) };
             search(space, calibration, &[(Seed::Track(7), 1.0)], &options).unwrap_err();
@@ -208,9 +212,9 @@ fn impossible_searches_are_refused() {
         assert!(refused(&[(Seed::Track(7), -1.0)], &pure(5)).contains("a seed with a weight above zero"));
         assert!(refused(&[(Seed::Track(400), 1.0)], &pure(5)).contains("no track 400"));
         assert!(refused(&[(Seed::Track(7), 1.0), (Seed::Track(7), -1.0)], &pure(5)).contains("cancel"));
-        let late = Seed::Passage { track: 7, start: 100.0, end: 110.0 };
-        assert!(refused(&[(late, 1.0)], &pure(5)).contains("no segment there"));
-        assert!(refused(&one, &pure(0)).contains("at least 1"));
+        let late = refused(&[(Seed::Passage { track: 7, start: 100.0, end: 110.0 }, 1.0)], &pure(5));
+        assert!(late.contains("@100-110") && late.contains("the track ends at"), "{late}");
+        assert!(refused(&one, &pure(0)).contains("expected 1 to 1000000, found 0"));
         assert!(refused(&one, &SearchOptions { variety: 1.5, ..pure(5) }).contains("from 0 to 1"));
         assert!(refused(&one, &SearchOptions { level: SearchLevel::Passages, ..pure(5) }).contains("calibration"));
         let none = SearchOptions { filter: Some("bpm > 1000".into()), ..pure(5) };

@@ -3,22 +3,31 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use half::f16;
 use npyz::NpyFile;
 
 use super::seed::{Seed, SeedSegment};
 use crate::space::Space;
-use crate::{Result, SearchError};
+use crate::{Result, SearchError, excerpt};
 
-/// A seed of the vectors in the file at `path`: `.npy` with f32 or f64, or JSON, of the shape `(values,)` or
-/// `(segments, values)`. The values are those of all hidden states of the catalogue, one after the other, or if the space
-/// weights only one of them, of that one.
+/// The longest file in bytes that is read.
+const LARGEST: u64 = 1 << 28;
+
+/// A seed of the vectors in the file at `path`: `.npy` with f16, f32 or f64 in any order of bytes and axes, or JSON, of the
+/// shape `(values,)` or `(segments, values)`. The values are those of all hidden states of the catalogue, one after the
+/// other, or if the space weights only one of them, of that one.
 ///
 /// # Errors
-/// [`SearchError::Io`], and [`SearchError::Query`] for another shape or values that are not finite.
+/// [`SearchError::Io`], and [`SearchError::Query`] for another shape or type, values that are not finite in f32, and vectors
+/// of zeros, which have no direction.
 pub fn read_vectors(space: &Space<'_>, path: &Path) -> Result<Seed> {
     let label = mert_table::escape(path);
-    let bytes = std::fs::read(path).map_err(SearchError::io(path))?;
+    let length = std::fs::metadata(path).map_err(SearchError::io(path))?.len();
     let invalid = |reason: String| SearchError::Query(format!("{}: {reason}", mert_table::printable_path(path)));
+    if length > LARGEST {
+        return Err(invalid(format!("expected a file of vectors of at most {LARGEST} bytes, found {length}")));
+    }
+    let bytes = std::fs::read(path).map_err(SearchError::io(path))?;
     let is_json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
     let rows = if is_json { json_rows(&bytes) } else { npy_rows(&bytes) }.map_err(&invalid)?;
     let catalogue = space.catalogue();
@@ -28,8 +37,9 @@ pub fn read_vectors(space: &Space<'_>, path: &Path) -> Result<Seed> {
         [(group, _)] => Some((dims[..group].iter().sum::<usize>(), dims[group])),
         _ => None,
     };
-    let mut segments = Vec::with_capacity(rows.len());
-    for row in rows {
+    let count = rows.len();
+    let mut segments = Vec::with_capacity(count);
+    for (index, row) in rows.into_iter().enumerate() {
         let values: Vec<f32> = match single {
             _ if row.len() == total => row,
             Some((first, dim)) if row.len() == dim => {
@@ -46,37 +56,86 @@ pub fn read_vectors(space: &Space<'_>, path: &Path) -> Result<Seed> {
                 )));
             }
         };
+        check(space, &dims, &values).map_err(|reason| match count {
+            1 => invalid(reason),
+            _ => invalid(format!("segment {index}: {reason}")),
+        })?;
         segments.push(SeedSegment { start: 0.0, end: 0.0, values });
     }
     Ok(Seed::Vectors { label, duration: None, segments, metadata: BTreeMap::new() })
 }
 
-fn npy_rows(bytes: &[u8]) -> Result<Vec<Vec<f32>>, String> {
-    let open = || NpyFile::new(bytes).map_err(|error| format!("not a .npy file: {error}"));
-    let file = open()?;
-    let (shape, kind) = (file.shape().to_vec(), file.dtype().descr());
-    if file.order() != npyz::Order::C {
-        return Err("expected an array in C order".into());
+/// Checks the vectors of all groups, of `dims` values: finite, and not all zero where a group counts.
+fn check(space: &Space<'_>, dims: &[usize], values: &[f32]) -> Result<(), String> {
+    if let Some(at) = values.iter().position(|value| !value.is_finite()) {
+        return Err(format!("expected finite values of 32 bits, found {} at index {at}", values[at]));
     }
-    let values: Vec<f32> = match kind.as_str() {
-        "'<f4'" => file.into_vec::<f32>().map_err(|error| error.to_string())?,
-        "'<f8'" => {
-            let values = file.into_vec::<f64>().map_err(|error| error.to_string())?;
-            values.into_iter().map(|value| value as f32).collect()
+    for &(group, _) in &space.geometry().weights {
+        let first: usize = dims[..group].iter().sum();
+        if values[first..first + dims[group]].iter().all(|&value| value == 0.0) {
+            let name = &space.catalogue().groups()[group].name;
+            return Err(format!("the vector of hidden state {name} is zero, and has no direction to compare"));
         }
-        _ => return Err(format!("expected f32 or f64, found {kind}")),
-    };
-    match shape[..] {
-        [_] => Ok(vec![values]),
-        [_, dim] if dim > 0 => Ok(values.chunks(dim as usize).map(<[f32]>::to_vec).collect()),
-        _ => Err(format!("expected the shape (values,) or (segments, values), found {shape:?}")),
     }
+    Ok(())
+}
+
+/// The rows of a `.npy` array: floats of 16, 32 or 64 bits in either byte order and either order of the axes.
+fn npy_rows(bytes: &[u8]) -> Result<Vec<Vec<f32>>, String> {
+    let file = NpyFile::new(bytes).map_err(|error| format!("not a .npy file: {error}"))?;
+    let (shape, kind) = (file.shape().to_vec(), file.dtype().descr());
+    let is_fortran = file.order() == npyz::Order::Fortran;
+    let data = file.into_inner();
+    let kind = kind.trim_matches('\'').to_string();
+    let (size, value): (usize, fn(&[u8]) -> f64) = match kind.as_str() {
+        "<f2" => (2, |bytes| f16::from_le_bytes(array(bytes)).to_f64()),
+        ">f2" => (2, |bytes| f16::from_be_bytes(array(bytes)).to_f64()),
+        "<f4" => (4, |bytes| f64::from(f32::from_le_bytes(array(bytes)))),
+        ">f4" => (4, |bytes| f64::from(f32::from_be_bytes(array(bytes)))),
+        "<f8" => (8, |bytes| f64::from_le_bytes(array(bytes))),
+        ">f8" => (8, |bytes| f64::from_be_bytes(array(bytes))),
+        _ if kind.contains(['i', 'u']) => {
+            return Err(format!("expected f16, f32 or f64, found {kind}: codes without a scale are not vectors"));
+        }
+        _ => return Err(format!("expected f16, f32 or f64, found {}", excerpt(&kind))),
+    };
+    let (rows, columns) = match shape[..] {
+        [columns] => (1, columns),
+        // A column vector, which has a value for each row.
+        [rows, 1] => (1, rows),
+        [rows, columns] => (rows, columns),
+        _ => return Err(format!("expected the shape (values,) or (segments, values), found {shape:?}")),
+    };
+    let expected = rows.checked_mul(columns).and_then(|values| values.checked_mul(size as u64));
+    if expected != Some(data.len() as u64) {
+        return Err(format!("the shape {shape:?} of {kind} does not fit the {} bytes of values", data.len()));
+    }
+    if rows == 0 || columns == 0 {
+        return Err(format!("the shape {shape:?} has no values"));
+    }
+    // The file is as long as the shape says, so both fit.
+    let (rows, columns) = (rows as usize, columns as usize);
+    let (row_step, column_step) = if is_fortran { (1, rows) } else { (columns, 1) };
+    let at = |row: usize, column: usize| {
+        let start = size * (row * row_step + column * column_step);
+        value(&data[start..start + size]) as f32
+    };
+    Ok((0..rows).map(|row| (0..columns).map(|column| at(row, column)).collect()).collect())
+}
+
+/// The first bytes as an array; zeros where there are fewer.
+fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    bytes.first_chunk().copied().unwrap_or([0; N])
 }
 
 fn json_rows(bytes: &[u8]) -> Result<Vec<Vec<f32>>, String> {
-    if let Ok(row) = serde_json::from_slice::<Vec<f32>>(bytes) {
-        return Ok(vec![row]);
+    let rows = match serde_json::from_slice::<Vec<f32>>(bytes) {
+        Ok(row) => vec![row],
+        Err(_) => serde_json::from_slice::<Vec<Vec<f32>>>(bytes)
+            .map_err(|error| format!("expected a list of numbers, or a list of such lists: {error}"))?,
+    };
+    match rows.is_empty() {
+        true => Err("expected at least one vector, found an empty list".into()),
+        false => Ok(rows),
     }
-    serde_json::from_slice::<Vec<Vec<f32>>>(bytes)
-        .map_err(|error| format!("expected a list of numbers, or a list of such lists: {error}"))
 }

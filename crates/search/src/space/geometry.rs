@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Metric;
 use crate::catalogue::Catalogue;
-use crate::{Result, SearchError};
+use crate::{Result, SearchError, excerpt};
 
 /// A geometry: which hidden states count how much, and what is done to their vectors before they are compared.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,17 +53,20 @@ impl Geometry {
     /// [`SearchError::Query`] for a group that the catalogue does not have, one that is given twice, and a weight that is
     /// not a number above zero.
     pub fn parse_weights(catalogue: &Catalogue, text: &str) -> Result<Vec<(usize, f64)>> {
-        let invalid = |reason: String| SearchError::Query(format!("invalid --layers {text}: {reason}"));
+        let invalid = |reason: String| SearchError::Query(format!("invalid --layers {}: {reason}", excerpt(text)));
         let mut weights: Vec<(usize, f64)> = Vec::new();
         for item in text.split(',') {
             let (name, weight) = item.trim().split_once(':').unwrap_or((item.trim(), "1"));
             let group = catalogue.groups().iter().position(|group| group.name == name).ok_or_else(|| {
                 let names = catalogue.groups().iter().map(|group| group.name.as_str()).collect::<Vec<_>>().join(", ");
-                invalid(format!("the catalogue has no hidden state {name}; it has {names}"))
+                invalid(format!("the catalogue has no hidden state {}; it has {names}", excerpt(name)))
             })?;
             let weight: f64 =
                 weight.parse().ok().filter(|weight: &f64| weight.is_finite() && *weight > 0.0).ok_or_else(|| {
-                    invalid(format!("expected a weight above zero for hidden state {name}, found `{weight}`"))
+                    invalid(format!(
+                        "expected a weight above zero for hidden state {name}, found `{}`",
+                        excerpt(weight)
+                    ))
                 })?;
             if weights.iter().any(|&(other, _)| other == group) {
                 return Err(invalid(format!("hidden state {name} is given twice")));

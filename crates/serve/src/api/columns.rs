@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, RawQuery, State as Shared};
+use axum::extract::{RawQuery, State as Shared};
 use mert_search::Column;
 use serde::Serialize;
 
-use super::{ApiResult, blocking};
+use super::{ApiError, ApiResult, blocking};
 use crate::params::Params;
+use crate::segment::Segment;
 use crate::snapshot::Snapshot;
 use crate::state::State;
 
@@ -100,12 +101,12 @@ enum WholeValues {
 
 pub(super) async fn column(
     Shared(state): Shared<Arc<State>>,
-    Path(name): Path<String>,
+    Segment(name): Segment,
     RawQuery(query): RawQuery,
 ) -> ApiResult<Json<Whole>> {
     Params::parse(query.as_deref(), &[])?;
     let whole = blocking(&state, move |snapshot| {
-        let column = snapshot.catalogue.column(&name)?;
+        let column = snapshot.catalogue.column(&name).map_err(|error| ApiError::not_found(error.to_string()))?;
         let tracks = 0..snapshot.catalogue.tracks();
         let values = match &*column {
             Column::Number(_) => WholeValues::Number { values: tracks.map(|track| column.number(track)).collect() },

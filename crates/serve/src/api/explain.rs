@@ -31,7 +31,7 @@ pub(super) async fn explain(
 ) -> ApiResult<Json<Explained>> {
     let params = query::parse(query.as_deref(), &["seed", "minus", "hit", "segment", "versus", "pairs"])?;
     let explained = blocking(&state, move |snapshot| {
-        let seeds = query::seeds(snapshot, &params)?;
+        let (seeds, seed_tracks) = query::seeds(snapshot, &params)?;
         let hit = query::track(snapshot, params.required("hit")?)?;
         let versus = params.text("versus").map(|text| query::track(snapshot, text)).transpose()?;
         let space = query::space(snapshot, &params)?;
@@ -51,11 +51,10 @@ pub(super) async fn explain(
         let options = ExplainOptions { pairs, ..ExplainOptions::default() };
         let reasons = run(&space, &calibration, &seeds, level, row, &options)?;
         let contrast = versus.map(|versus| contrast(&space, &calibration, &seeds, hit, versus)).transpose()?;
-        let seed_tracks = seeds.iter().filter_map(|(seed, _)| seed.track());
         Ok(Explained {
             generation: snapshot.generation(),
             hit: TrackCard::new(snapshot, hit),
-            seed_tracks: seed_tracks.map(|track| TrackCard::new(snapshot, track)).collect(),
+            seed_tracks,
             reasons,
             contrast,
         })

@@ -8,8 +8,10 @@ use mert_search::space::MIN_CENTERED;
 use serde::Serialize;
 
 use super::{ApiResult, blocking};
+use crate::metrics::MetricInfo;
 use crate::params::Params;
 use crate::state::State;
+use crate::uploads::{MOST_BYTES, MOST_SECONDS};
 
 /// What the catalogue holds.
 #[derive(Debug, Serialize)]
@@ -34,6 +36,20 @@ pub(super) struct Info {
     model_sha256: String,
     /// The license of the model, if it is known.
     model_license: Option<String>,
+    /// The learned metrics that `metric` chooses from.
+    metrics: Vec<MetricInfo>,
+    uploads: UploadInfo,
+}
+
+/// Whether files can be sent to search from.
+#[derive(Debug, Serialize)]
+struct UploadInfo {
+    /// Whether the server was started with the model.
+    is_enabled: bool,
+    /// The most bytes of a file.
+    most_bytes: u64,
+    /// The longest file in seconds.
+    most_seconds: f64,
 }
 
 /// A hidden state.
@@ -64,6 +80,12 @@ pub(super) async fn info(Shared(state): Shared<Arc<State>>, RawQuery(query): Raw
             columns: catalogue.column_names().map(ToString::to_string).collect(),
             model_sha256: settings.model_sha256.clone(),
             model_license: settings.license.clone(),
+            metrics: snapshot.metrics.iter().map(MetricInfo::new).collect(),
+            uploads: UploadInfo {
+                is_enabled: snapshot.uploads.is_enabled(),
+                most_bytes: MOST_BYTES,
+                most_seconds: MOST_SECONDS,
+            },
         })
     });
     Ok(Json(info.await?))

@@ -11,11 +11,13 @@ pub(crate) mod query;
 mod search;
 pub(crate) mod suggest;
 mod track;
+mod uploads;
 
 use std::sync::Arc;
 
 use axum::http::{StatusCode, Uri};
-use axum::routing::{MethodRouter, get};
+use axum::routing::{MethodRouter, get, post};
+use mert_search::excerpt;
 
 pub(crate) use self::error::{ApiError, ApiResult};
 pub(crate) use self::search::MOST;
@@ -40,6 +42,8 @@ pub(crate) fn routes() -> Vec<Route> {
         ("/api/v1/path", get(path::path)),
         ("/api/v1/map", get(map::map)),
         ("/api/v1/playlist", get(playlist::playlist)),
+        ("/api/v1/uploads", post(uploads::create)),
+        ("/api/v1/uploads/{id}", get(uploads::state)),
         ("/api/v1/openapi.json", get(openapi::document)),
     ]
 }
@@ -59,10 +63,10 @@ pub(crate) async fn blocking<T: Send + 'static>(
 
 /// The answer for a path that leads nowhere.
 pub(crate) async fn not_found(uri: Uri) -> ApiError {
-    ApiError::not_found(format!("there is nothing at {}", uri.path()))
+    ApiError::not_found(format!("there is nothing at {}", excerpt(uri.path())))
 }
 
 /// The answer for a method that a path does not have.
 pub(crate) async fn method_not_allowed(uri: Uri) -> ApiError {
-    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, format!("{} does not take this method", uri.path()))
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, format!("{} does not take this method", excerpt(uri.path())))
 }

@@ -39,8 +39,8 @@ pub(super) async fn path(Shared(state): Shared<Arc<State>>, RawQuery(query): Raw
     let params = query::parse(query.as_deref(), &["from", "to", "steps", "where", "wide", "per_artist", "per_album"])?;
     let way = blocking(&state, move |snapshot| {
         snapshot.check_generation(params.generation()?)?;
-        let from = query::seed(snapshot, params.required("from")?)?;
-        let to = query::seed(snapshot, params.required("to")?)?;
+        let (from, first) = query::seed(snapshot, params.required("from")?)?;
+        let (to, last) = query::seed(snapshot, params.required("to")?)?;
         let mut options = PathOptions { filter: params.text("where").map(Into::into), ..PathOptions::default() };
         options.steps = params.number("steps", 0..=MOST)?.unwrap_or(options.steps);
         options.wide = params.number("wide", 0.0..=100.0)?.unwrap_or(options.wide);
@@ -48,16 +48,18 @@ pub(super) async fn path(Shared(state): Shared<Arc<State>>, RawQuery(query): Raw
         options.limits.per_album = params.number("per_album", 0..=MOST)?.unwrap_or(options.limits.per_album);
         let space = query::space(snapshot, &params)?;
         let path = run(&space, &snapshot.calibration(&space, SearchLevel::Tracks), &from, &to, &options)?;
-        let step = |step: mert_search::query::PathStep| {
-            Some(Step {
-                card: TrackCard::new(snapshot, step.track?),
-                position: step.position,
-                cosine: step.cosine,
-                percentile: step.percentile,
-                is_wide: step.is_wide,
-            })
+        let step = |step: mert_search::query::PathStep| Step {
+            card: match step.track {
+                Some(track) => TrackCard::new(snapshot, track),
+                // A file that was sent is an end of the way.
+                None => if step.position < 0.5 { &first } else { &last }.clone(),
+            },
+            position: step.position,
+            cosine: step.cosine,
+            percentile: step.percentile,
+            is_wide: step.is_wide,
         };
-        let steps = path.steps.into_iter().filter_map(step).collect();
+        let steps = path.steps.into_iter().map(step).collect();
         Ok(Way { generation: snapshot.generation(), steps, notes: path.notes })
     });
     Ok(Json(way.await?))

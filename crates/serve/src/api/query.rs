@@ -1,14 +1,20 @@
 //! The parameters that several routes share: seeds, and the geometry that vectors are compared in.
 
-use mert_search::query::{Seed, parse_times};
-use mert_search::{Geometry, Space};
+use std::sync::Arc;
 
-use super::{ApiError, ApiResult};
+use mert_search::query::{Seed, parse_times};
+use mert_search::{Geometry, Space, excerpt};
+
+use super::{ApiError, ApiResult, TrackCard};
 use crate::params::Params;
 use crate::snapshot::Snapshot;
+use crate::uploads::PREFIX;
 
 /// The parameters of a geometry.
-const GEOMETRY: [&str; 4] = ["layers", "center", "components", "csls"];
+const GEOMETRY: [&str; 5] = ["layers", "center", "components", "metric", "csls"];
+
+/// The most seeds of a search.
+const MOST_SEEDS: usize = 1000;
 
 /// The most components that may be removed.
 const MOST_COMPONENTS: usize = 1000;
@@ -32,35 +38,69 @@ pub(crate) fn space<'s>(snapshot: &'s Snapshot, params: &Params) -> ApiResult<Sp
     if let Some(components) = params.number("components", 0..=MOST_COMPONENTS)? {
         geometry.drop_components = components;
     }
+    if let Some(name) = params.text("metric") {
+        if let Some(other) = ["layers", "center", "components"].into_iter().find(|other| params.text(other).is_some()) {
+            let name = excerpt(name);
+            return Err(ApiError::invalid(format!("metric={name} has its own {other}: leave {other} out")));
+        }
+        let named =
+            snapshot.metrics.iter().find(|named| named.name == name).ok_or_else(|| no_metric(snapshot, name))?;
+        geometry = Geometry { metric: Some(Arc::clone(&named.metric)), ..named.metric.geometry(catalogue)? };
+    }
     if let Some(csls) = params.flag("csls")? {
         geometry.csls = csls;
     }
     Ok(Space::new(catalogue, geometry)?)
 }
 
-/// The seeds with weight 1, and those to be unlike with weight -1.
-pub(crate) fn seeds(snapshot: &Snapshot, params: &Params) -> ApiResult<Vec<(Seed, f64)>> {
+/// The error of a metric that the server does not have.
+fn no_metric(snapshot: &Snapshot, name: &str) -> ApiError {
+    let names: Vec<&str> = snapshot.metrics.iter().map(|named| named.name.as_str()).collect();
+    let known = match names.is_empty() {
+        true => "the server was started without --metric".to_string(),
+        false => format!("there are {}", names.join(", ")),
+    };
+    ApiError::invalid(format!("invalid metric={}: {known}", excerpt(name)))
+}
+
+/// The seeds with weight 1, and those to be unlike with weight -1; and a card of each.
+pub(crate) fn seeds(snapshot: &Snapshot, params: &Params) -> ApiResult<(Vec<(Seed, f64)>, Vec<TrackCard>)> {
     snapshot.check_generation(params.generation()?)?;
-    let mut seeds = Vec::new();
+    let (mut seeds, mut cards) = (Vec::new(), Vec::new());
     for (name, weight) in [("seed", 1.0), ("minus", -1.0)] {
         for text in params.all(name) {
-            seeds.push((seed(snapshot, text)?, weight));
+            if seeds.len() == MOST_SEEDS {
+                return Err(ApiError::invalid(format!("expected at most {MOST_SEEDS} seeds")));
+            }
+            let (seed, card) = seed(snapshot, text)?;
+            seeds.push((seed, weight));
+            cards.push(card);
         }
     }
     match seeds.is_empty() {
         true => Err(ApiError::invalid("the parameter `seed` is missing: give the number of a track")),
-        false => Ok(seeds),
+        false => Ok((seeds, cards)),
     }
 }
 
-/// A seed: the number of a track or its identifier, with `@START-END` for a passage of it.
-pub(crate) fn seed(snapshot: &Snapshot, text: &str) -> ApiResult<Seed> {
+/// A seed and its card: the number of a track or its identifier, with `@START-END` for a passage of it; or the identifier
+/// of a file that was sent.
+pub(crate) fn seed(snapshot: &Snapshot, text: &str) -> ApiResult<(Seed, TrackCard)> {
+    if text.starts_with(PREFIX) {
+        if text.contains('@') {
+            let reason = "of a file that was sent there are no passages: send the passage as a file";
+            return Err(ApiError::invalid(format!("invalid seed {}: {reason}", excerpt(text))));
+        }
+        let upload = snapshot.uploads.get(text)?;
+        return Ok((upload.seed()?, TrackCard::of_upload(&upload)));
+    }
     let (track, times) = text.split_once('@').map_or((text, None), |(track, times)| (track, Some(times)));
     let track = self::track(snapshot, track)?;
-    let Some(times) = times else { return Ok(Seed::Track(track)) };
+    let card = TrackCard::new(snapshot, track);
+    let Some(times) = times else { return Ok((Seed::Track(track), card)) };
     match parse_times(times) {
-        Some((start, end)) => Ok(Seed::Passage { track, start, end }),
-        None => Err(ApiError::invalid(format!("invalid seed {text}: expected times such as 12@80-95 or 12@1:20-1:35"))),
+        Ok((start, end)) => Ok((Seed::Passage { track, start, end }, card)),
+        Err(fault) => Err(ApiError::invalid(format!("invalid passage `{}` of track {track}: {fault}", excerpt(times)))),
     }
 }
 
@@ -72,6 +112,6 @@ pub(crate) fn track(snapshot: &Snapshot, text: &str) -> ApiResult<usize> {
         _ => snapshot
             .keys()
             .track(text)
-            .ok_or_else(|| ApiError::not_found(format!("the catalogue has no track `{text}`"))),
+            .ok_or_else(|| ApiError::not_found(format!("the catalogue has no track `{}`", excerpt(text)))),
     }
 }

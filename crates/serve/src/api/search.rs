@@ -85,21 +85,21 @@ struct FoundVersion {
 pub(super) async fn search(Shared(state): Shared<Arc<State>>, RawQuery(query): RawQuery) -> ApiResult<Json<Found>> {
     let params = query::parse(query.as_deref(), &PARAMETERS)?;
     let found = blocking(&state, move |snapshot| {
-        let seeds = query::seeds(snapshot, &params)?;
+        let (seeds, cards) = query::seeds(snapshot, &params)?;
         let options = options(&params)?;
         let space = query::space(snapshot, &params)?;
         let answer = run(&space, &snapshot.calibration(&space, options.level), &seeds, &options)?;
-        let found_seed = |(seed, weight): &(mert_search::query::Seed, f64)| {
+        let found_seed = |((seed, weight), card): (&(mert_search::query::Seed, f64), TrackCard)| {
             let passage = match *seed {
                 mert_search::query::Seed::Passage { start, end, .. } => Some((start, end)),
                 _ => None,
             };
-            Some(FoundSeed { card: TrackCard::new(snapshot, seed.track()?), weight: *weight, passage })
+            FoundSeed { card, weight: *weight, passage }
         };
         Ok(Found {
             generation: snapshot.generation(),
             hits: answer.hits.into_iter().map(|hit| found_hit(snapshot, hit)).collect(),
-            seeds: seeds.iter().filter_map(found_seed).collect(),
+            seeds: seeds.iter().zip(cards).map(found_seed).collect(),
             seed_versions: answer.seed_versions.into_iter().map(|version| found_version(snapshot, version)).collect(),
             tracks: answer.tracks,
             compared: answer.compared,
@@ -138,8 +138,9 @@ fn options(params: &Params) -> ApiResult<SearchOptions> {
     }
     for text in params.all("blend") {
         let blend = text.rsplit_once(':').and_then(|(column, weight)| Some((column, weight.parse().ok()?)));
-        let (column, weight) =
-            blend.ok_or_else(|| ApiError::invalid(format!("invalid blend={text}: expected COLUMN:WEIGHT")))?;
+        let (column, weight) = blend.ok_or_else(|| {
+            ApiError::invalid(format!("invalid blend={}: expected COLUMN:WEIGHT", mert_search::excerpt(text)))
+        })?;
         options.blend.push(Blend { column: column.into(), weight });
     }
     Ok(options)

@@ -4,22 +4,24 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, RawQuery, State as Shared};
+use axum::extract::{RawQuery, State as Shared};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::{ApiResult, blocking, query};
 use crate::audio;
 use crate::params::Params;
+use crate::segment::Segment;
 use crate::snapshot::Snapshot;
 use crate::state::State;
+use crate::uploads::Upload;
 
 /// A track as lists show it.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct TrackCard {
-    /// The number, which is valid in this generation.
-    track: usize,
-    /// The identifier, which depends on the path alone.
+    /// The number, which is valid in this generation; none for a file that was sent.
+    track: Option<usize>,
+    /// The identifier, which depends on the path alone, or for a file that was sent on its content.
     id: String,
     file: String,
     /// The title; without one, the name of the file.
@@ -36,7 +38,7 @@ impl TrackCard {
     pub(crate) fn new(snapshot: &Snapshot, track: usize) -> Self {
         let record = snapshot.catalogue.track(track);
         TrackCard {
-            track,
+            track: Some(track),
             id: snapshot.keys().id(track).to_string(),
             file: record.file.to_string(),
             title: snapshot.title(track).into_owned(),
@@ -44,6 +46,23 @@ impl TrackCard {
             album: snapshot.album(track).map(Into::into),
             duration: record.duration,
             playable: audio::is_played_by_browsers(record.file),
+        }
+    }
+}
+
+impl TrackCard {
+    /// A file that was sent.
+    pub(crate) fn of_upload(upload: &Upload) -> Self {
+        let stem = || upload.name.rsplit_once('.').map_or(upload.name.as_str(), |(stem, _)| stem).to_string();
+        TrackCard {
+            track: None,
+            id: upload.id.clone(),
+            file: upload.name.clone(),
+            title: upload.tag("title").filter(|title| !title.trim().is_empty()).unwrap_or_else(stem),
+            artist: upload.tag("artist").or_else(|| upload.tag("album_artist")),
+            album: upload.tag("album"),
+            duration: upload.duration().unwrap_or_default(),
+            playable: audio::is_played_by_browsers(&upload.name),
         }
     }
 }
@@ -62,7 +81,7 @@ pub(super) struct Details {
 
 pub(super) async fn track(
     Shared(state): Shared<Arc<State>>,
-    Path(track): Path<String>,
+    Segment(track): Segment,
     RawQuery(query): RawQuery,
 ) -> ApiResult<Json<Details>> {
     let params = Params::parse(query.as_deref(), &["generation"])?;

@@ -7,11 +7,13 @@ import { byId, el, glyph, toast } from "./dom.js";
 import { setUpFilters } from "./filters.js";
 import { failure, setUpHits } from "./hits.js";
 import { setUpMap } from "./map.js";
+import { setUpMetrics } from "./metrics.js";
 import { setUpPath } from "./path.js";
 import { setUpPlayer } from "./player.js";
 import { setUpPlaylist } from "./playlist.js";
 import { recall, run, searchFrom } from "./search.js";
 import { on, store, tell } from "./store.js";
+import { setUpUploads } from "./upload.js";
 
 const VIEWS = ["hits", "map", "path", "list"];
 
@@ -86,6 +88,8 @@ async function start() {
   setUpPlayer();
   setUpHits();
   setUpControls();
+  setUpMetrics();
+  setUpUploads();
   setUpMap();
   setUpPath();
   setUpPlaylist();

@@ -32,6 +32,7 @@ const GLYPHS = {
   list: [["path", { d: "M4 7h11M4 12h11M4 17h6M18 13v6M15 16h6" }]],
   check: [["path", { d: "M5 12.500l4.500 4.500L19 7.500" }]],
   search: [["circle", { cx: 11, cy: 11, r: 6 }], ["path", { d: "M15.500 15.500L20 20" }]],
+  upload: [["path", { d: "M12 15V4M7.500 8.500L12 4l4.500 4.500M5 15v4h14v-4" }]],
   why: [["path", { d: "M5 19V11M12 19V5M19 19v-5" }]],
   up: [["path", { d: "M6 14l6-6 6 6" }]],
   down: [["path", { d: "M6 10l6 6 6-6" }]],

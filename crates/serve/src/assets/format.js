@@ -34,5 +34,14 @@ export function percentile(number) {
 /** Artist and album, as far as they are known. */
 export const by = (card) => [card.artist ?? "Unknown artist", card.album].filter(Boolean).join(" · ");
 
+/** The value of a column: a number with the digits that it is known to, a text as it is. */
+export function known(column, value) {
+  if (value.length <= 6 || !/^-?\d+(\.\d+)?(e-?\d+)?$/.test(value)) return value;
+  const number = Number(value);
+  const digits = /loudness|bpm|tempo|duration|lufs|gain|peak|lra/.test(column) || Math.abs(number) >= 1000 ? 1 : 4;
+  const rounded = Number(number.toFixed(digits));
+  return String(rounded === 0 && number !== 0 ? Number(number.toPrecision(4)) : rounded).replace("-", "−");
+}
+
 /** A count with its noun. */
 export const count = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;

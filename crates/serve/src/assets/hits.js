@@ -8,6 +8,7 @@ import { addToList, isListed, onListChange, removeFromList } from "./playlist.js
 import { reasons } from "./reasons.js";
 import { addSeed, removeSeed, searchFrom } from "./search.js";
 import { on, store, tell } from "./store.js";
+import { isUpload, uploadHint } from "./upload.js";
 
 /** Identifiers of hits whose reasons are open: they stay open when the list is ranked again. */
 const open = new Set();
@@ -33,7 +34,7 @@ export function setUpHits() {
 /** A box that tells what went wrong. */
 export const failure = (error) => el(
   "div", { class: "failed" },
-  el("strong", {}, error.status === 400 ? "That cannot be searched" : "That did not work"),
+  el("strong", {}, error.status === 400 ? "That is not possible" : "That did not work"),
   el("pre", {}, error.message),
   el("button", { type: "button", class: "plain", on: { click: () => tell("retry") } }, "Try again"),
 );
@@ -42,7 +43,7 @@ function drawSeeds() {
   byId("seeds").replaceChildren(...store.seeds.map((seed) => {
     const { card, weight, passage } = seed;
     const times = passage ? ` ${time(passage[0])}–${time(passage[1])}` : "";
-    const artist = card.artist ? ` — ${card.artist}` : "";
+    const artist = isUpload(card) ? " — your file" : card.artist ? ` — ${card.artist}` : "";
     return el(
       "span", { class: weight < 0 ? "chip minus" : "chip" },
       el("span", { class: "sign", aria: { hidden: "true" } }, weight < 0 ? "−" : "+"),
@@ -74,7 +75,7 @@ function draw() {
   const list = el("ol", { class: "hits", aria: { label: "Results" } }, answer.hits.map((hit, index) => item(hit, index, cards)));
   const content = answer.hits.length ? list : el(
     "div", { class: "empty" }, el("h2", {}, "No song is left"),
-    el("p", {}, "The filter lets none pass but the seeds. Loosen it, or remove it."),
+    el("p", {}, store.options.where ? "The filter lets none pass but the seeds. Loosen it, or remove it." : "The catalogue has no other song to compare with."),
   );
   const versions = answer.seed_versions?.length ? versionList(answer.seed_versions, "Versions of what you search from") : "";
   view.replaceChildren(summary, notes.length ? el("ul", { class: "notes" }, notes.map((note) => el("li", {}, note))) : "", versions, content);
@@ -190,6 +191,7 @@ async function drawEmpty() {
     "div", { class: "empty" },
     el("h2", {}, "What does it sound like?"),
     el("p", {}, `${count(info.tracks, "song")}, ${span(info.duration)} of music. Type the name of one above, or start from one of these; the map shows all of them.`),
+    uploadHint(),
     samples,
   ));
   try {

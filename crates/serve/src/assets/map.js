@@ -132,7 +132,7 @@ async function paint() {
 
 function mark() {
   view.setMarks(
-    store.seeds.map(({ card }) => card.track),
+    store.seeds.map(({ card }) => card.track).filter((track) => track !== null),
     (store.answer?.hits ?? []).map(({ track }) => track),
   );
 }

@@ -3,6 +3,7 @@
 import { announce, bdi, byId, el, glyph, iconButton, toast } from "./dom.js";
 import { by, time } from "./format.js";
 import { audioAddress, on, passageAddress, tell } from "./store.js";
+import { blobOf, isUpload } from "./upload.js";
 
 const audio = el("audio", { preload: "metadata" });
 let now = null;
@@ -16,8 +17,12 @@ export const isPlaying = () => now !== null && !audio.paused;
 /** Plays a track or a passage; `cards` is the list that `next` goes on in. */
 export function play(card, { passage = null, cards = [], then = null } = {}) {
   if (cards.length) queue = cards;
-  now = { card, passage, then, wav: Boolean(passage) || !card.playable };
-  audio.src = now.wav ? passageAddress(card, passage) : audioAddress(card);
+  const blob = isUpload(card) ? blobOf(card) : undefined;
+  if (isUpload(card) && !blob) return toast(`The audio of ${card.title} is not on this page any more: choose the file again.`);
+  now = { card, passage, then, blob, wav: !blob && (Boolean(passage) || !card.playable) };
+  audio.src = blob ?? (now.wav ? passageAddress(card, passage) : audioAddress(card));
+  // The passage of a whole file starts where it is in the file.
+  if (blob && passage) audio.currentTime = passage[0];
   start();
   show();
   tell("playing");
@@ -45,6 +50,11 @@ function start() {
 async function failed() {
   if (!now || !audio.error) return;
   const { card, passage } = now;
+  if (now.blob) {
+    toast(`This browser does not play ${card.file}. It can be searched from nevertheless.`);
+    tell("playing");
+    return;
+  }
   if (!now.wav) {
     // Such as ALAC in M4A, which the name of the file does not tell.
     now.wav = true;
@@ -75,7 +85,7 @@ export function setUpPlayer() {
   const button = el("button", { type: "button", class: "icon play", aria: { label: "Pause" }, on: { click: () => (audio.paused ? start() : audio.pause()) } });
   const seek = el("input", {
     type: "range", min: "0", max: "1", step: "0.01", value: "0", aria: { label: "Position" },
-    on: { input: () => { audio.currentTime = Number(seek.value); showTime(); } },
+    on: { input: () => { audio.currentTime = first() + Number(seek.value); showTime(); } },
   });
   parts = {
     button, seek,
@@ -88,10 +98,12 @@ export function setUpPlayer() {
   for (const event of ["timeupdate", "durationchange", "seeked", "loadedmetadata"]) audio.addEventListener(event, showTime);
   for (const event of ["play", "pause"]) audio.addEventListener(event, () => { showButton(); tell("playing"); });
   audio.addEventListener("error", failed);
-  audio.addEventListener("ended", () => {
-    const { then, passage } = now;
-    if (then) then();
-    else if (!passage) step(1);
+  audio.addEventListener("ended", ended);
+  audio.addEventListener("timeupdate", () => {
+    if (!now?.blob || !now.passage || audio.paused || audio.currentTime < now.passage[1]) return;
+    audio.pause();
+    audio.currentTime = now.passage[0];
+    ended();
   });
   document.addEventListener("keydown", (event) => {
     const isFree = event.target === document.body || event.target.id === "main";
@@ -130,15 +142,25 @@ function showButton() {
   parts.button.setAttribute("aria-label", paused ? "Play" : "Pause");
 }
 
+/** The time of the audio at which what is played begins: of a file of one's own the start of the passage. */
+const first = () => (now?.blob && now.passage ? now.passage[0] : 0);
+
+function ended() {
+  const { then, passage } = now;
+  if (then) then();
+  else if (!passage) step(1);
+}
+
 function showTime() {
   if (!now) return;
   const stated = now.passage ? now.passage[1] - now.passage[0] : now.card.duration;
-  const length = Number.isFinite(audio.duration) ? audio.duration : stated;
+  const length = Number.isFinite(audio.duration) && !(now.blob && now.passage) ? audio.duration : stated;
   const offset = now.passage ? now.passage[0] : 0;
+  const at = Math.max(0, audio.currentTime - first());
   parts.seek.max = String(length || 1);
-  parts.seek.value = String(audio.currentTime);
-  parts.seek.setAttribute("aria-valuetext", `${time(offset + audio.currentTime)} of ${time(offset + length)}`);
-  parts.at.textContent = time(offset + audio.currentTime);
+  parts.seek.value = String(at);
+  parts.seek.setAttribute("aria-valuetext", `${time(offset + at)} of ${time(offset + length)}`);
+  parts.at.textContent = time(offset + at);
   parts.length.textContent = time(offset + length);
 }
 

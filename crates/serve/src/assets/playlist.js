@@ -5,6 +5,7 @@ import { announce, bdi, byId, el, glyph, iconButton, toast } from "./dom.js";
 import { by, count, span, time } from "./format.js";
 import { play } from "./player.js";
 import { store } from "./store.js";
+import { isUpload } from "./upload.js";
 
 let cards = [];
 const listeners = [];
@@ -15,7 +16,8 @@ export const isListed = (card) => cards.some((other) => other.id === card.id);
 
 /** Adds songs that are not in the list. */
 export function addToList(more) {
-  const added = more.filter((card) => !isListed(card)).map(({ track, id, file, title, artist, album, duration, playable }) => (
+  // A file of one's own has no path that a player could find.
+  const added = more.filter((card) => !isUpload(card) && !isListed(card)).map(({ track, id, file, title, artist, album, duration, playable }) => (
     { track, id, file, title, artist, album, duration, playable }
   ));
   cards.push(...added);

@@ -2,7 +2,7 @@
 
 import { get, isStale } from "./api.js";
 import { bdi, el, glyph } from "./dom.js";
-import { cosine, signed, time } from "./format.js";
+import { cosine, known, signed, time } from "./format.js";
 import { play } from "./player.js";
 import { geometry, seedParameters } from "./store.js";
 
@@ -93,7 +93,7 @@ function taking({ pairs, positive, seed_segments, seed_segments_for_half, hit_se
 /** What is known of both, which is beside the score and not its cause. */
 function facts(answer) {
   const text = (values) => (values.length ? values.join(", ") : "unknown");
-  const shown = (name, values) => (name === "duration" && values.length ? values.map((value) => time(Number(value))) : values);
+  const shown = (name, values) => values.map((value) => (name === "duration" ? time(Number(value)) : known(name, value)));
   const rows = answer.facts
     .filter(({ column, seeds, hit }) => column !== "title" && (hit.length || seeds.some((values) => values.length)))
     .map(({ column, seeds, hit }) => {

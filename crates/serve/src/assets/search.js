@@ -1,7 +1,7 @@
 // The search: it is run again whenever seeds or options change, and its address is the page's.
 
 import { ApiError, get, isStale, query } from "./api.js";
-import { announce, debounce } from "./dom.js";
+import { announce, debounce, toast } from "./dom.js";
 import { count } from "./format.js";
 import { DEFAULTS, on, searchParameters, store, tell } from "./store.js";
 
@@ -76,6 +76,9 @@ export async function recall() {
   };
   for (const name of ["variety", "per_artist", "per_album", "components", "top"]) options[name] = number(name);
   options.layers = parameters.get("layers");
+  const metric = parameters.get("metric") ?? "";
+  options.metric = store.info.metrics.some(({ name }) => name === metric) ? metric : "";
+  if (metric && !options.metric) toast(`The server was started without the metric ${metric}.`);
   options.where = parameters.get("where") ?? "";
   options.center = parameters.get("center") !== "false";
   options.csls = parameters.get("csls") === "true";
@@ -87,9 +90,16 @@ export async function recall() {
     const [id, times] = text.split("@");
     const passage = times ? times.split("-").map(Number) : null;
     try {
+      if (id.startsWith("upload-")) {
+        const { state, card } = await get(`uploads/${encodeURIComponent(id)}`);
+        return state === "ready" ? { card, weight, passage: null } : null;
+      }
       return { card: await get(`tracks/${encodeURIComponent(id)}`), weight, passage };
     } catch (error) {
-      if (error instanceof ApiError && error.status === 404) return null;
+      if (error instanceof ApiError && error.status === 404) {
+        toast(id.startsWith("upload-") ? "The file that was searched from is no longer here: choose it again." : error.message);
+        return null;
+      }
       throw error;
     }
   }));

@@ -3,6 +3,7 @@
 /** The options of a search before anything is changed. */
 export const DEFAULTS = {
   layers: null,
+  metric: "",
   variety: 0,
   per_artist: 3,
   per_album: 2,
@@ -40,12 +41,15 @@ export function tell(topic, ...values) {
 
 /** The parameters of the geometry, which searches, reasons, paths and maps share. */
 export function geometry() {
-  const { layers, center, csls, components } = store.options;
+  const { layers, metric, center, csls, components } = store.options;
+  const hubs = { csls: csls ? "true" : undefined };
+  // A metric has hidden states, centring and components of its own.
+  if (metric) return { metric, ...hubs };
   return {
     layers: layers ?? undefined,
     center: center ? undefined : "false",
-    csls: csls ? "true" : undefined,
     components: components || undefined,
+    ...hubs,
   };
 }
 
@@ -75,9 +79,9 @@ export function searchParameters() {
   };
 }
 
-/** The audio of a track, or of a passage of it. */
-export const audioAddress = (card) => `/audio/${card.track}?generation=${store.generation}`;
-export function passageAddress(card, passage) {
-  const times = passage ? `start=${passage[0]}&end=${passage[1]}&` : "";
-  return `/audio/${card.track}/passage?${times}generation=${store.generation}`;
-}
+/**
+ * The audio of a track, or of a passage of it. Cards are kept longer than the numbers of tracks are valid: identifiers name
+ * the same track in every generation.
+ */
+export const audioAddress = (card) => `/audio/${encodeURIComponent(card.id)}`;
+export const passageAddress = (card, passage) => `${audioAddress(card)}/passage${passage ? `?start=${passage[0]}&end=${passage[1]}` : ""}`;

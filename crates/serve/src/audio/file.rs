@@ -3,20 +3,22 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, Request, State as Shared};
+use axum::extract::{Request, State as Shared};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use tower_http::services::ServeFile;
 
+use super::range::Wanted;
 use super::{media_type, path_of, vanished};
 use crate::api::{ApiError, blocking};
 use crate::params::Params;
+use crate::segment::Segment;
 use crate::state::State;
 
 pub(super) async fn serve(
     Shared(state): Shared<Arc<State>>,
-    Path(track): Path<String>,
+    Segment(track): Segment,
     request: Request,
 ) -> Result<Response, ApiError> {
     let params = Params::parse(request.uri().query(), &["generation"])?;
@@ -31,6 +33,17 @@ pub(super) async fn serve(
     });
     let (kind, path) = found.await?;
     let (method, mut headers) = (request.method().clone(), request.headers().clone());
+    // tower-http answers 416 where a range has to be ignored: another unit, several ranges, what is no range, other methods.
+    let length = path.metadata().map_or(0, |metadata| metadata.len());
+    match super::range::wanted(&without_condition(&headers), "", length) {
+        Wanted::Part(first, last) if method == Method::GET => {
+            headers.insert(RANGE, HeaderValue::try_from(format!("bytes={first}-{last}")).unwrap_or(WHOLE));
+        }
+        Wanted::Outside if method == Method::GET => {}
+        _ => {
+            headers.remove(RANGE);
+        }
+    }
     // tower-http answers a range even if the file is not what `If-Range` names (RFC 9110, section 13.1.5).
     if let Some(expected) = headers.remove(IF_RANGE) {
         let whole = bare(Method::HEAD, HeaderMap::new());
@@ -50,6 +63,16 @@ pub(super) async fn serve(
     }
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     Ok(response)
+}
+
+/// The range of all bytes.
+const WHOLE: HeaderValue = HeaderValue::from_static("bytes=0-");
+
+/// Headers without `If-Range`, which is checked with the file's own tag.
+fn without_condition(headers: &HeaderMap) -> HeaderMap {
+    let mut headers = headers.clone();
+    headers.remove(IF_RANGE);
+    headers
 }
 
 /// A request for the file without anything of the address, which `ServeFile` does not need.

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use axum::routing::get;
 
 pub(crate) use self::media_type::{is_played_by_browsers, media_type};
-use crate::api::{ApiError, Route};
+use crate::api::{ApiError, Route, query};
 use crate::params::Params;
 use crate::snapshot::Snapshot;
 
@@ -20,11 +20,10 @@ pub(crate) fn routes() -> Vec<Route> {
     vec![("/audio/{track}", get(file::serve)), ("/audio/{track}/passage", get(passage::serve))]
 }
 
-/// The path of a track that has not been removed, by its number in a generation.
+/// The path of a track that has not been removed, by its number in a generation or its identifier.
 fn path_of(snapshot: &Snapshot, track: &str, params: &Params) -> Result<(usize, PathBuf), ApiError> {
     snapshot.check_generation(params.generation()?)?;
-    let track = track.parse().map_err(|_| ApiError::not_found(format!("`{track}` is not the number of a track")))?;
-    let track = snapshot.live(track)?;
+    let track = query::track(snapshot, track)?;
     Ok((track, snapshot.catalogue.track(track).path()))
 }
 

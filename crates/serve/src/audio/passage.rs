@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, RawQuery, State as Shared};
+use axum::extract::{RawQuery, State as Shared};
 use axum::http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderName,
 };
@@ -14,13 +14,14 @@ use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_core::Stream;
 use mert_audio::{AudioError, AudioFile, Damage, ReadOptions, Source};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::range::{Wanted, wanted};
 use super::wav::Wav;
 use super::{path_of, vanished};
 use crate::api::{ApiError, blocking};
 use crate::params::Params;
+use crate::segment::Segment;
 use crate::snapshot::Snapshot;
 use crate::state::State;
 
@@ -35,7 +36,7 @@ const AHEAD: usize = 4;
 
 pub(super) async fn serve(
     Shared(state): Shared<Arc<State>>,
-    Path(track): Path<String>,
+    Segment(track): Segment,
     RawQuery(query): RawQuery,
     method: Method,
     headers: HeaderMap,
@@ -43,7 +44,9 @@ pub(super) async fn serve(
     let params = Params::parse(query.as_deref(), &["start", "end", "generation"])?;
     let (source, wav, etag) = blocking(&state, move |snapshot| open(snapshot, &track, &params)).await?;
     let length = wav.length();
-    let (status, range) = match wanted(&headers, &etag, length) {
+    // A range is defined for GET alone (RFC 9110, section 14.2).
+    let asked = if method == Method::GET { wanted(&headers, &etag, length) } else { Wanted::All };
+    let (status, range) = match asked {
         Wanted::All => (StatusCode::OK, (0, length - 1)),
         Wanted::Part(first, last) => (StatusCode::PARTIAL_CONTENT, (first, last)),
         Wanted::Outside => {
@@ -61,7 +64,16 @@ pub(super) async fn serve(
     if status == StatusCode::PARTIAL_CONTENT {
         fields.push((CONTENT_RANGE, format!("bytes {}-{}/{length}", range.0, range.1)));
     }
-    let body = if method == Method::HEAD { Body::empty() } else { stream(source, wav, range) };
+    let body = match method {
+        Method::HEAD => Body::empty(),
+        _ => {
+            let permit = Arc::clone(state.decoding()).try_acquire_owned().map_err(|_| {
+                let message = "too many passages are being played: close some of the pages that play them";
+                ApiError::new(StatusCode::SERVICE_UNAVAILABLE, message)
+            })?;
+            stream(source, wav, range, permit)?
+        }
+    };
     let mut response = (status, body).into_response();
     for (name, value) in fields {
         if let Ok(value) = HeaderValue::try_from(value) {
@@ -101,17 +113,23 @@ fn open(snapshot: &Snapshot, track: &str, params: &Params) -> Result<(AudioFile,
     Ok((source, wav, etag))
 }
 
-/// A body that is decoded as it is sent.
-fn stream(source: AudioFile, wav: Wav, range: (u64, u64)) -> Body {
+/// A body that is decoded as it is sent, on a thread of its own: one that waits for a slow reader must not keep searches
+/// waiting.
+fn stream(source: AudioFile, wav: Wav, range: (u64, u64), permit: OwnedSemaphorePermit) -> Result<Body, ApiError> {
     let (sender, receiver) = mpsc::channel(AHEAD);
-    tokio::task::spawn_blocking(move || {
+    let decode = move || {
+        let _permit = permit;
         let sent = wav.write(source, range, |block| sender.blocking_send(Ok(Bytes::from(block))).is_ok());
         if let Err(error) = sent {
             // The answer has begun: all that can be done is to end it before its stated length.
             let _ = sender.blocking_send(Err(std::io::Error::other(error)));
         }
-    });
-    Body::from_stream(Blocks { receiver })
+    };
+    let thread = std::thread::Builder::new().name("passage".into()).spawn(decode);
+    thread.map_err(|error| {
+        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, format!("no thread can be started: {error}"))
+    })?;
+    Ok(Body::from_stream(Blocks { receiver }))
 }
 
 /// The blocks of a body, from the thread that decodes them.

@@ -21,9 +21,17 @@ pub(super) fn wanted(headers: &HeaderMap, etag: &str, length: u64) -> Wanted {
     if text(IF_RANGE).is_some_and(|expected| expected != etag) {
         return Wanted::All;
     }
-    let Some((first, last)) = text(RANGE).and_then(|range| range.strip_prefix("bytes=")?.trim().split_once('-')) else {
-        return Wanted::All;
+    let mut ranges = headers.get_all(RANGE).iter();
+    let range = match (ranges.next(), ranges.next()) {
+        (Some(range), None) => range.to_str().ok(),
+        _ => None,
     };
+    let set = |range: &'_ str| {
+        let (unit, set) = range.split_once('=')?;
+        unit.eq_ignore_ascii_case("bytes").then_some(set.trim().to_string())
+    };
+    let Some(set) = range.and_then(set) else { return Wanted::All };
+    let Some((first, last)) = set.split_once('-') else { return Wanted::All };
     let number = |text: &str| -> Option<u64> {
         text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().unwrap_or(u64::MAX))
     };
@@ -44,6 +52,10 @@ mod tests {
 
     #[test]
     fn ranges_are_those_of_the_standard() {
+        let mut two = HeaderMap::new();
+        two.append(RANGE, "bytes=0-1".parse().unwrap());
+        two.append(RANGE, "bytes=2-3".parse().unwrap());
+        assert_eq!(super::wanted(&two, "", 100), Wanted::All);
         let wanted = |range: &str, if_range: Option<&str>| {
             let mut headers = HeaderMap::new();
             headers.insert(RANGE, range.parse().unwrap());
@@ -53,6 +65,7 @@ mod tests {
             super::wanted(&headers, "\"a\"", 100)
         };
         assert_eq!(wanted("bytes=0-", None), Wanted::Part(0, 99));
+        assert_eq!(wanted("Bytes=10-19", None), Wanted::Part(10, 19));
         assert_eq!(wanted("bytes=10-19", None), Wanted::Part(10, 19));
         assert_eq!(wanted("bytes=90-1000", None), Wanted::Part(90, 99));
         assert_eq!(wanted("bytes=-10", None), Wanted::Part(90, 99));
@@ -61,7 +74,18 @@ mod tests {
         for range in ["bytes=100-", "bytes=100-200", "bytes=-0", "bytes=99999999999999999999-"] {
             assert_eq!(wanted(range, None), Wanted::Outside, "{range}");
         }
-        for range in ["bytes=20-10", "bytes=0-1,5-6", "bytes=a-b", "bytes=-", "bytes=+1-2", "items=0-1", "bytes"] {
+        for range in [
+            "bytes=20-10",
+            "bytes=0-1,5-6",
+            "bytes=a-b",
+            "bytes=-",
+            "bytes=+1-2",
+            "items=0-1",
+            "bytes",
+            "foo",
+            "=0-1",
+            "",
+        ] {
             assert_eq!(wanted(range, None), Wanted::All, "{range}");
         }
         assert_eq!(wanted("bytes=0-9", Some("\"a\"")), Wanted::Part(0, 9));

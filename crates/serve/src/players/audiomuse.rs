@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{RawQuery, State as Shared};
 use axum::routing::get;
+use mert_search::excerpt;
 use serde::Serialize;
 
 use super::keys::{artist_id_for_players, id_for_players};
@@ -114,9 +115,14 @@ async fn similar_artists(
 ) -> ApiResult<Json<Vec<ArtistItem>>> {
     let artists = blocking(&state, move |snapshot| {
         let params = Params::parse_any(query.as_deref());
-        let id = params.text("artist").map_or_else(|| params.required("artist_id"), Ok)?;
+        let id = params.text("artist").or_else(|| params.text("artist_id"));
+        let id = id.ok_or_else(|| ApiError::invalid("the parameter `artist` is missing, and so is `artist_id`"))?;
         let (_, tracks) = snapshot.keys().collection(id).ok_or_else(|| {
-            ApiError::not_found(format!("the catalogue has no artist `{id}`: expected a name, or an identifier of the columns artist_id and mb_artist_id"))
+            let id = excerpt(id);
+            ApiError::not_found(format!(
+                "no track of the catalogue is by an artist `{id}`: expected the name in its tags, or an identifier that a \
+                 column artist_id or mb_artist_id has"
+            ))
         })?;
         let fewest = params.number("min_tracks", 1..=MOST)?.unwrap_or(FEWEST_TRACKS);
         let with_songs = params.text("include_component_matches").is_some_and(|text| text.eq_ignore_ascii_case("true"));
@@ -166,8 +172,9 @@ fn track(snapshot: &Snapshot, params: &Params) -> ApiResult<usize> {
 
 fn unknown(id: &str) -> ApiError {
     ApiError::not_found(format!(
-        "the catalogue has no track `{id}`: join the player's identifiers as a column item_id, or tag files with \
-         MusicBrainz's"
+        "the catalogue has no track `{}`: join the player's identifiers as a column item_id, or tag files with \
+         MusicBrainz's",
+        excerpt(id)
     ))
 }
 

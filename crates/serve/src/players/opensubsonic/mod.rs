@@ -9,7 +9,7 @@ mod song;
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::{Path, RawQuery, State as Shared};
+use axum::extract::{RawQuery, State as Shared};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -18,6 +18,7 @@ use self::envelope::{Field, Form, answer};
 use super::similar::{Similar, similar, way};
 use crate::api::{ApiError, MOST, Route, blocking};
 use crate::params::Params;
+use crate::segment::Segment;
 use crate::snapshot::Snapshot;
 use crate::state::State;
 
@@ -27,7 +28,7 @@ pub(super) fn routes() -> Vec<Route> {
 
 async fn with_query(
     Shared(state): Shared<Arc<State>>,
-    Path(method): Path<String>,
+    Segment(method): Segment,
     RawQuery(query): RawQuery,
 ) -> Response {
     respond(&state, &method, query.unwrap_or_default()).await
@@ -36,7 +37,7 @@ async fn with_query(
 /// Parameters in the body, the extension `formPost`.
 async fn with_form(
     Shared(state): Shared<Arc<State>>,
-    Path(method): Path<String>,
+    Segment(method): Segment,
     RawQuery(query): RawQuery,
     body: Bytes,
 ) -> Response {
