@@ -1,7 +1,7 @@
 //! What has changed among the files of a catalogue: which are new, changed, moved, unchanged or missing.
 
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use mert_embed::inputs::Input;
 use mert_search::Catalogue;
@@ -142,7 +142,47 @@ fn digest(input: &Input) -> Option<String> {
     mert_fs::sha256_file(&input.path).ok()
 }
 
-/// The absolute path of a file, without following links: what a catalogue knows it by.
+/// The absolute path of a file, without following links and without `..`: what a catalogue knows it by. Behind a link to a
+/// folder `..` leads elsewhere than it looks, so that links are followed there.
 pub(super) fn absolute(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    if !path.components().any(|component| component == Component::ParentDir) {
+        return path;
+    }
+    let mut normalized = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::ParentDir => {
+                normalized.pop();
+            }
+            component => normalized.push(component),
+        }
+    }
+    match path.canonicalize() {
+        Ok(resolved) if normalized.canonicalize().ok().as_ref() != Some(&resolved) => resolved,
+        _ => normalized,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_have_no_parent_folders() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        std::fs::create_dir_all(root.join("a/b")).unwrap();
+        std::fs::create_dir(root.join("c")).unwrap();
+        std::fs::write(root.join("a/x.ogg"), "x").unwrap();
+        assert_eq!(absolute(&root.join("c/../a/x.ogg")), root.join("a/x.ogg"));
+        assert_eq!(absolute(&root.join("c/../missing.ogg")), root.join("missing.ogg"));
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink(root.join("a/b"), root.join("c/link")).unwrap();
+            assert_eq!(absolute(&root.join("c/link/../x.ogg")), root.join("a/x.ogg"), "not c/x.ogg");
+            std::os::unix::fs::symlink(root.join("a"), root.join("music")).unwrap();
+            assert_eq!(absolute(&root.join("music/x.ogg")), root.join("music/x.ogg"), "links stay");
+        }
+    }
 }

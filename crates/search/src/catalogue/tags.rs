@@ -66,6 +66,11 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
     COLUMNS.iter().map(|&(name, ..)| name).chain([super::LOUDNESS])
 }
 
+/// Whether the standard column `name` holds texts, whatever they look like: a title may be a number.
+pub(super) fn is_text(name: &str) -> bool {
+    COLUMNS.iter().any(|&(column, kind, _)| column == name && matches!(kind, Kind::Text | Kind::List))
+}
+
 /// The tags of the file at `path`; none if it has none. A fault of the tags is a note: the music can be searched without
 /// them.
 pub fn read_tags(path: &Path) -> (BTreeMap<String, Value>, Option<String>) {

@@ -4,6 +4,7 @@
 use super::names::{check_name, is_list, is_zero_unknown, standard_name};
 use super::values::{Kind, classify, finite, texts_of};
 use super::{Cell, RawTable};
+use crate::catalogue::tags;
 use crate::catalogue::tracks::Value;
 use crate::count;
 
@@ -30,6 +31,7 @@ impl Columns {
     /// The columns of `table` but that of the paths, `key`. `known` are those of the catalogue.
     pub(super) fn of(table: &RawTable, key: usize, known: &[&str]) -> Result<Self, String> {
         let mut found = Columns { columns: Vec::new(), notes: Vec::new() };
+        let mut unknown = Vec::new();
         if !table.left_out.is_empty() {
             let names = table.left_out.join(", ");
             found.notes.push(format!("left out, because they hold neither numbers nor texts: {names}"));
@@ -75,10 +77,13 @@ impl Columns {
             }
             let values = found.values(table, &standard, name, index);
             if values.iter().all(Option::is_none) {
-                found.notes.push(format!("left out, because all its values are unknown: {name}"));
+                unknown.push(name.as_str());
                 continue;
             }
             found.columns.push(Taken { name: standard, from: name.clone(), values });
+        }
+        if !unknown.is_empty() {
+            found.notes.push(format!("left out, because all values are unknown: {}", unknown.join(", ")));
         }
         if found.columns.is_empty() { Err("it has no column with values but the paths".into()) } else { Ok(found) }
     }
@@ -94,7 +99,8 @@ impl Columns {
             let cell = table.rows[row].get(index).unwrap_or(&Cell::Unknown);
             format!("`{}` in {} {}", texts_of(cell, false).join("; "), table.unit, table.lines[row])
         };
-        let numbers = number_of(Kind::Number);
+        // Titles and names of artists may be numbers.
+        let numbers = if tags::is_text(name) { 0 } else { number_of(Kind::Number) };
         if numbers > 0 && first(Kind::Text).is_none() {
             for (kind, what) in [(Kind::NotFinite, "not finite"), (Kind::Placeholder, "no numbers")] {
                 if let Some(row) = first(kind) {
@@ -187,6 +193,15 @@ mod tests {
         // Where there are no numbers these are texts.
         let found = Columns::of(&table(&["path", "x"], &[&["a", "none"], &["b", "?"]]), 0, &[]).unwrap();
         assert_eq!(found.columns[0].values, [texts(&["none"]), texts(&["?"])]);
+    }
+
+    #[test]
+    fn titles_and_names_that_are_numbers_stay_texts() {
+        let rows: [&[&str]; 2] = [&["a", "007", "1989", "1"], &["b", "1", "", "2"]];
+        let found = Columns::of(&table(&["path", "title", "Artist", "x"], &rows), 0, &[]).unwrap();
+        assert_eq!(found.columns[0].values, [texts(&["007"]), texts(&["1"])]);
+        assert_eq!(found.columns[1].values, [texts(&["1989"]), None]);
+        assert_eq!((found.columns[2].values[0].clone(), found.notes.len()), (number(1.0), 0));
     }
 
     #[test]

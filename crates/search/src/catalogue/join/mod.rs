@@ -157,11 +157,12 @@ impl Writer {
             joined.notes.insert(0, format!("the paths are those of the column {}", table.names[*key]));
         }
         let mut values: HashMap<usize, BTreeMap<String, Value>> = HashMap::new();
+        let mut unknown = Vec::new();
         for Taken { name, from, values: cells } in found.columns {
             let known = tracks.iter().filter_map(|(&track, &row)| Some((track, cells.get(row)?.as_ref()?)));
             let known: Vec<(usize, &Value)> = known.collect();
             if known.is_empty() {
-                joined.notes.push(format!("left out, because all its values for tracks are unknown: {from}"));
+                unknown.push(from);
                 continue;
             }
             let label = if from == name { name.clone() } else { format!("{name} (from {from})") };
@@ -182,6 +183,9 @@ impl Writer {
             for (track, value) in known {
                 values.entry(track).or_default().insert(name.clone(), value.clone());
             }
+        }
+        if !unknown.is_empty() {
+            joined.notes.push(format!("left out, because all values for tracks are unknown: {}", unknown.join(", ")));
         }
         let mut changed = FixedBitSet::with_capacity(catalogue.tracks());
         values.keys().for_each(|&track| changed.insert(track));
