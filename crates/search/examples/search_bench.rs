@@ -98,8 +98,8 @@ fn vector(random: &mut ChaCha8Rng, dim: usize, scale: f32) -> Vec<f32> {
 /// Adds generated rows, a part at a time.
 fn generate(folder: &Path, rows: usize, dim: usize, segments: usize, part: usize) -> Result<()> {
     let mut generator = Generator::new(dim, segments);
-    std::fs::create_dir_all(folder)?;
-    let table = folder.join("table.parquet");
+    // Beside the catalogue: one is not made in a folder with other files.
+    let table = PathBuf::from(format!("{}-rows.parquet", folder.display()));
     for start in (0..rows).step_by(part.max(1)) {
         generator.write(&table, start..rows.min(start + part), "/music/")?;
         Writer::open(folder)?.add(&table, |_| NewTrack::default())?;
