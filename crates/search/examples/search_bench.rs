@@ -98,6 +98,7 @@ fn vector(random: &mut ChaCha8Rng, dim: usize, scale: f32) -> Vec<f32> {
 /// Adds generated rows, a part at a time.
 fn generate(folder: &Path, rows: usize, dim: usize, segments: usize, part: usize) -> Result<()> {
     let mut generator = Generator::new(dim, segments);
+    folder.parent().map_or(Ok(()), std::fs::create_dir_all)?;
     // Beside the catalogue: one is not made in a folder with other files.
     let table = PathBuf::from(format!("{}-rows.parquet", folder.display()));
     for start in (0..rows).step_by(part.max(1)) {
