@@ -19,6 +19,8 @@ use tempfile::TempDir;
 
 #[path = "common/embeddings.rs"]
 mod embeddings;
+#[path = "search_catalogue/hostile.rs"]
+mod hostile;
 #[path = "search_catalogue/processes.rs"]
 mod processes;
 
@@ -323,9 +325,20 @@ fn rows_that_cannot_be_compared_are_refused_by_name() {
     // A track of the same file is replaced, also by a table that is added twice.
     let good = at("good.parquet");
     table(&good, 5..8, plain);
-    search_ok(&[&"add", &catalogue, &good]);
-    search_ok(&[&"add", &catalogue, &good]);
+    let run = search_ok(&[&"add", &catalogue, &good]);
+    assert!(run.stderr.contains("added 2 tracks with 6 segments; 1 unchanged"), "{}", run.stderr);
+    let state = fs::read(catalogue.join("catalogue.json")).unwrap();
+    let run = search_ok(&[&"add", &catalogue, &good]);
+    assert!(run.stderr.contains("nothing added; 3 unchanged, with the same rows"), "{}", run.stderr);
+    assert_eq!(fs::read(catalogue.join("catalogue.json")).unwrap(), state, "nothing was written");
     assert_eq!(content(&catalogue).len(), 5);
+    assert_whole(&catalogue);
+    table(&good, 5..8, |_, _, values| values[0] += 1.0);
+    let run = search_ok(&[&"add", &catalogue, &good]);
+    assert!(run.stderr.contains("added 3 tracks, 3 of them in place of earlier ones"), "{}", run.stderr);
+    // The part of 6 and 7 has no other tracks, and is gone.
+    let parts = fs::read_dir(catalogue.join("parts")).unwrap().count();
+    assert_eq!((content(&catalogue).len(), parts), (5, 2));
     assert_whole(&catalogue);
 }
 
@@ -344,10 +357,10 @@ fn metadata_is_joined_by_path() {
     .unwrap();
     let run = search_ok(&[&"update", &catalogue, &"--metadata", &at("beets.csv")]);
     for text in [
-        "2 of 3 rows are of 2 tracks",
-        "no track /music/7.flac; the nearest name is /music/",
-        "initial_key is key",
-        "added: bpm, genre, key, energy, note",
+        "2 of 3 rows are of 2 tracks; 2 tracks without a row",
+        "no track /music/7.flac (line 4); the nearest name is /music/",
+        "no row for /music/2.flac, /music/3.flac",
+        "added: bpm, genre (from genres), key (from initial_key), energy, note",
     ] {
         assert!(run.stderr.contains(text), "{text}: {}", run.stderr);
     }
@@ -398,11 +411,32 @@ fn metadata_is_joined_by_path() {
         let run = search(&[&"update", &catalogue, &"--metadata", &at("bad.csv")]);
         assert!(run.code == 2 && run.stderr.contains(expected), "{expected}: {run:?}");
     };
-    refused("path,BPM\n/music/0.flac,1\n", "the column BPM differs from the column bpm only in case");
-    refused("path,duration\n/music/0.flac,1\n", "the name of the column duration is reserved");
-    refused("where,x\n/music/0.flac,1\n", "it has no column with paths");
+    refused("path,note,Note\n/music/0.flac,1,2\n", "the column Note keeps its name, because there is note as well");
+    refused("path,duration\n/music/0.flac,1\n", "it has no column with values but the paths");
+    refused("where,x\n/music/0.flac,1\n", "it has no column with paths: expected `path` or `file`");
     refused("path,x\n/music/9.flac,1\n", "none of its 1 rows is of a track; the first is /music/9.flac");
-    refused("path,x\n/music/0.flac,1,2\n", "line");
+    refused("path,x\n/music/0.flac,1,2\n", "bad.csv: line 2: expected 2 fields");
+    assert_eq!(content(&catalogue), with_plays);
+
+    // Names in another case and of other programs are the standard ones.
+    fs::write(
+        at("case.csv"),
+        "sep=;\r\nPath;Tempo;Mood;DURATION\r\n/music/1.flac;98,5;calm;3\r\n/music/2.flac;n/a;;4\r\n",
+    )
+    .unwrap();
+    let run = search_ok(&[&"update", &catalogue, &"--metadata", &at("case.csv")]);
+    for text in [
+        "the paths are those of the column Path",
+        "left out: DURATION, because every track has its own",
+        "Tempo: 1 value is no numbers and thus unknown; the first is `n/a` in line 4",
+        "completed: bpm (from Tempo), mood (from Mood)",
+    ] {
+        assert!(run.stderr.contains(text), "{text}: {}", run.stderr);
+    }
+    let opened = Catalogue::open(&catalogue).unwrap();
+    let one = opened.find("/music/1.flac".as_ref()).unwrap();
+    assert_eq!(opened.column("bpm").unwrap().number(one), Some(98.5));
+    assert_eq!(opened.column("mood").unwrap().text(one), Some("calm"));
 }
 
 #[test]
@@ -451,6 +485,7 @@ fn damage_is_named_and_caches_are_written_again() {
         assert!(run.code == 1 && run.stderr.contains("its cache is damaged"), "{name}: {run:?}");
         let run = search_ok(&[&"verify", &copy, &"--repair"]);
         assert!(run.stderr.contains("its cache is written again"), "{run:?}");
+        assert!(run.stdout.contains("with 20 tracks and 60 segments; the statistics of 60 segments"), "{run:?}");
         search_ok(&[&"verify", &copy]);
         assert_eq!(content(&copy), expected, "{name}");
     }
@@ -548,8 +583,13 @@ fn what_searches_derive_does_not_change_hits_and_can_be_removed() {
     assert!(!exact["notes"].to_string().contains("compressed"));
 
     let noted = search_ok(&[&"verify", &catalogue]);
-    assert!(noted.stderr.contains("are not compared; --repair removes them"), "{noted:?}");
+    assert!(noted.stdout.contains("that searches derive by checksum"), "{noted:?}");
+    let part = Catalogue::open(&catalogue).unwrap().manifest().parts[0].name.clone();
+    let derived = catalogue.join("parts").join(part).join("index").join(&index(&catalogue)[0]);
+    flip(&derived, 0.9);
+    let run = search(&[&"verify", &catalogue]);
+    assert!(run.code == 1 && run.stderr.contains("its checksum is another"), "{run:?}");
     search_ok(&[&"verify", &catalogue, &"--repair"]);
-    assert!(index(&catalogue).is_empty() && !catalogue.join("cache/compressed.tracks.tv").exists());
+    assert!(!derived.exists());
     assert_eq!(query(&["--top", "2"])["hits"], exact["hits"]);
 }

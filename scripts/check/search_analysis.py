@@ -26,6 +26,7 @@ from sklearn.metrics import (
     f1_score,
     ndcg_score,
     r2_score,
+    roc_auc_score,
 )
 from sklearn.preprocessing import StandardScaler
 
@@ -124,15 +125,29 @@ def check_probe(tracks, found):
         truth, predicted, fold = (
             np.array([prediction[key] for prediction in row["predictions"]]) for key in ("truth", "predicted", "fold")
         )
-        again = np.zeros_like(truth)
+        # Of a tag one regression on 1 and -1 for each text, as RidgeClassifier's of a tag with one text a track.
+        classes = len(found["classes"])
+        target, given = truth[:, None], predicted[:, None]
+        if classes:
+            target, given = -np.ones((len(truth), classes)), np.array([p["scores"] for p in row["predictions"]])
+            for item, prediction in enumerate(row["predictions"]):
+                target[item, prediction["texts"]] = 1
+        again = np.zeros_like(target)
         for number, penalty in enumerate(row["penalties"]):
             train, test = fold != number, fold == number
             scaler = StandardScaler().fit(inputs[train])
-            model = RidgeClassifier(alpha=penalty) if found["classes"] else Ridge(alpha=penalty)
-            again[test] = model.fit(scaler.transform(inputs[train]), truth[train]).predict(scaler.transform(inputs[test]))
-        scale = max(1.0, np.abs(truth).max())
-        differences[f"{row['name']} predictions"] = np.abs(again - predicted).max() / scale
+            model = Ridge(alpha=penalty).fit(scaler.transform(inputs[train]), target[train])
+            again[test] = model.predict(scaler.transform(inputs[test])).reshape(target[test].shape)
+            if classes and (target > 0).sum(axis=1).max() == 1 and len(set(truth[train])) == classes > 2:
+                model = RidgeClassifier(alpha=penalty).fit(scaler.transform(inputs[train]), truth[train])
+                assert (model.predict(scaler.transform(inputs[test])) == predicted[test]).all(), row["name"]
+        differences[f"{row['name']} predictions"] = np.abs(again - given).max() / max(1.0, np.abs(truth).max())
+        if classes:
+            areas = [roc_auc_score(target[:, label] > 0, again[:, label]) for label in range(classes)]
+            found_areas = [area["value"] for area in row["areas"]]
+            differences[f"{row['name']} areas"] = np.abs(np.array(areas) - found_areas).max()
         scores = {
+            "macro_auc": lambda *_: np.mean(areas),
             "balanced_accuracy": balanced_accuracy_score,
             "macro_f1": lambda a, b: f1_score(a, b, average="macro"),
             "r2": r2_score,
@@ -171,11 +186,18 @@ def main():
     expected *= np.sign((expected * found).sum(axis=0))
     failed = np.abs(found - expected).max() > MAP_TOLERANCE
     print(f"map pca: largest difference {np.abs(found - expected).max():.1e}")
-    inertia = run("cluster", "--clusters", "8")["inertia"]
+    found = run("cluster", "--clusters", "8")
+    inertia = found["inertia"]
     other = KMeans(8, n_init=10, random_state=0).fit(placed).inertia_
     print(f"k-means: inertia {inertia:.6f}, scikit-learn's {other:.6f}")
-    # Both are local minima of ten starts.
+    # Both are local minima of ten starts. From the centres of these clusters scikit-learn's algorithm must not move.
     failed |= inertia > 1.02 * other
+    labels = np.array([track["cluster"] for track in found["tracks"]])
+    centres = np.stack([placed[labels == label].mean(axis=0) for label in range(8)])
+    again = KMeans(8, init=centres, n_init=1, tol=0).fit(placed)
+    differences["k-means centres"] = np.abs(again.cluster_centers_ - centres).max()
+    differences["k-means labels"] = float((again.labels_ != labels).sum())
+    differences["k-means inertia"] = abs(again.inertia_ - inertia) / inertia
     found = run("cluster", "--method", "hdbscan")
     labels = [-1 if track["cluster"] is None else track["cluster"] for track in found["tracks"]]
     reduced = PCA(min(10, placed.shape[1]), svd_solver="full").fit_transform(placed)

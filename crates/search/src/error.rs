@@ -21,6 +21,26 @@ pub enum SearchError {
         /// The folder.
         path: PathBuf,
     },
+    /// A catalogue cannot be made at the path, because something else is there.
+    #[error(
+        "{} is not a catalogue: {found}. The catalogue comes first, before the music: give a new or empty folder, or one \
+         that `mert-search add` has made",
+        printable_path(path)
+    )]
+    NotACatalogue {
+        /// The path.
+        path: PathBuf,
+        /// What is there.
+        found: String,
+    },
+    /// A path that the user gave is that of no regular file.
+    #[error("{} is {found}: expected a file; write what it holds to one first", printable_path(path))]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+        /// What is there.
+        found: &'static str,
+    },
     /// A file of the catalogue cannot be read or written.
     #[error("{}: {source}", printable_path(path))]
     Io {

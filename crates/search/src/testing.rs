@@ -72,10 +72,9 @@ pub(crate) fn catalogue_of(folder: &Path, groups: usize, dim: usize, vectors: &[
         rows.files.push(SourceFile::new(format!("music/{track}.flac").as_ref(), None));
         rows.push(Position { file: track, window: 0, frame: None, start: 0.0, end: 10.0 }, values);
     }
-    let folder = folder.join("catalogue");
-    std::fs::create_dir_all(&folder).unwrap();
     let table = folder.join("table.parquet");
     write(&table, &settings(groups, dim), &mut rows).unwrap();
+    let folder = folder.join("catalogue");
     Writer::open(&folder).unwrap().add(&table, |_| NewTrack::default()).unwrap();
     Catalogue::open(&folder).unwrap()
 }

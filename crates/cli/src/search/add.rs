@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail, ensure};
 use fixedbitset::FixedBitSet;
 use mert_arch::LayerSelection;
-use mert_cli::embedding::interrupt::while_writing;
 use mert_cli::embedding::{EmbedFiles, OpenModel, report_left_out};
 use mert_cli::hub::Messages;
 use mert_cli::model_input::converted_file;
@@ -15,8 +14,8 @@ use mert_embed::failures::{self, Failure};
 use mert_embed::inputs::{self, Input};
 use mert_embed::{EmbedError, Embedder, Encoders, InputOptions, Journal, Normalization, Pool, write_output};
 use mert_runtime::{DeviceKind, Dtype};
-use mert_search::Writer;
 use mert_search::catalogue::Added;
+use mert_search::{Writer, count, is_or_are, require_regular_file};
 use mert_table::{Provenance, escape, printable_path, unescape};
 
 use crate::about::{AboutOptions, read_all};
@@ -37,7 +36,11 @@ pub(crate) fn run(args: &AddArgs) -> anyhow::Result<Exit> {
 }
 
 fn add(args: &AddArgs, tables: &[PathBuf], files: &[PathBuf]) -> anyhow::Result<Exit> {
-    // Inputs are checked first, so that a mistake leaves no empty catalogue.
+    // Inputs are checked first, so that a mistake leaves no empty catalogue, and nothing waits with the lock held.
+    for table in tables {
+        require_regular_file(table)?;
+        mert_table::TableReader::open(table).with_context(|| printable_path(table))?;
+    }
     let inputs = match files.is_empty() && args.list.is_none() {
         true => None,
         false => Some(inputs::collect(files, args.list.as_deref())?),
@@ -62,10 +65,11 @@ fn add(args: &AddArgs, tables: &[PathBuf], files: &[PathBuf]) -> anyhow::Result<
     }
 }
 
-/// Prints what was done while the catalogue was opened.
+/// Prints what was done while the catalogue was opened for a change.
 pub(super) fn print_notes(writer: &Writer, quiet: bool) {
-    if !quiet {
-        writer.catalogue().into_iter().flat_map(|catalogue| catalogue.notes()).for_each(|note| say(note));
+    writer.catalogue().into_iter().for_each(crate::open::print_notes);
+    if !quiet && !writer.freed().is_empty() {
+        say(&format!("{}: {} left by interrupted changes: removed", printable_path(writer.folder()), writer.freed()));
     }
 }
 
@@ -87,22 +91,32 @@ fn add_table(writer: &mut Writer, table: &Path, args: &AddArgs) -> anyhow::Resul
         CatalogueModel::with_settings(&settings, &models)?;
         writer.remember_models(&models);
     }
-    let mut files: Vec<PathBuf> = Vec::new();
-    let mut reader = mert_table::TableReader::open(table).with_context(|| printable_path(table))?;
-    reader.for_each_position(|row| {
-        if files.last().is_none_or(|last| escape(last) != row.file) {
-            files.push(row.path());
-        }
-        Ok::<_, mert_table::TableError>(())
-    })?;
-    let (found, missing): (Vec<PathBuf>, Vec<PathBuf>) = files.into_iter().partition(|path| path.is_file());
+    // The name by which the catalogue knows a file of the table.
+    let name = |file: &str| {
+        let path = unescape(file);
+        if path.is_file() { escape(&absolute(&path)) } else { file.to_string() }
+    };
+    let files = writer.files_of(table, name)?;
+    let catalogue = writer.catalogue();
+    let is_read = |(file, is_unchanged): &&(String, bool)| {
+        let known = || catalogue.and_then(|catalogue| catalogue.sha256(catalogue.find_file(&name(file))?));
+        !is_unchanged || known().is_none()
+    };
+    let wanted: Vec<PathBuf> = files.iter().filter(is_read).map(|(file, _)| unescape(file)).collect();
+    let (found, missing): (Vec<PathBuf>, Vec<PathBuf>) = wanted.into_iter().partition(|path| path.is_file());
     if !missing.is_empty() && !args.run.quiet {
         say(&format!(
-            "{}: {} of its files are not there, so that nothing is known of them but their rows; the first is {}",
+            "{}: {} not there, so that nothing is known of {} but the rows; the first is {}",
             printable_path(table),
-            missing.len(),
+            of_files(missing.len(), files.len()),
+            if missing.len() == 1 { "it" } else { "them" },
             printable_path(&missing[0])
         ));
+    }
+    if found.is_empty() && files.iter().all(|(_, is_unchanged)| *is_unchanged) {
+        writer.record_models()?;
+        let added = Added { unchanged: files.len(), ..Added::default() };
+        return Ok(report_added(writer.folder(), &added, &[], files.len(), args.run.quiet));
     }
     let options = AboutOptions {
         read: mert_audio::ReadOptions { damage: mert_audio::Damage::Keep, ffmpeg: args.embedding.ffmpeg },
@@ -110,17 +124,17 @@ fn add_table(writer: &mut Writer, table: &Path, args: &AddArgs) -> anyhow::Resul
         quiet: args.run.quiet,
     };
     let mut known = read_all(&found, &HashMap::new(), options);
-    let added = while_writing(|| {
-        writer.add(table, |file| {
-            let path = unescape(file);
-            let mut track = known.remove(&path).unwrap_or_default();
-            if path.is_file() {
-                track.file = Some(escape(&absolute(&path)));
-            }
-            track
-        })
+    let added = writer.add(table, |file| {
+        let mut track = known.remove(&unescape(file)).unwrap_or_default();
+        track.file = Some(name(file));
+        track
     })?;
-    Ok(report_added(writer.folder(), &added, &[], added.tracks + added.refused.len(), args.run.quiet))
+    Ok(report_added(writer.folder(), &added, &[], files.len(), args.run.quiet))
+}
+
+/// `3 of 5 files are`, `1 of 1 file is`.
+fn of_files(some: usize, all: usize) -> String {
+    format!("{some} of {} {}", count(all, "file"), is_or_are(some))
 }
 
 /// Embeds the files that are new or changed and adds them, and records the paths and times of the others.
@@ -177,7 +191,7 @@ pub(super) fn embed_changes(
         let kept = changes.embed.iter().filter(|input| journal.has(input)).count();
         let is_strict_failure = run.strict && summary.failed > 0;
         let what = if is_strict_failure { "stopped" } else { "interrupted" };
-        say(&format!("{what}: {kept} of {files} files are kept; the same command continues from there"));
+        say(&format!("{what}: {} kept; the same command continues from there", of_files(kept, files)));
         write_report(run, &failures)?;
         return Ok(if is_strict_failure { Exit::Error } else { Exit::Interrupted });
     }
@@ -185,15 +199,11 @@ pub(super) fn embed_changes(
         changes.embed.iter().filter(|input| journal.has(input)).map(|input| input.path.clone()).collect();
     let options = AboutOptions { read: model.options().read_options(), loudness: !run.no_loudness, quiet: run.quiet };
     let mut known = read_all(&done, &changes.digests, options);
-    let added = while_writing(|| -> anyhow::Result<Option<Added>> {
-        match write_output(&table, &settings, &changes.embed, &mut journal) {
-            Ok(()) => {}
-            Err(EmbedError::NothingEmbedded) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        }
-        let about = |file: &str| known.remove(&unescape(file)).unwrap_or_default();
-        Ok(Some(writer.add_moved(&table, about)?))
-    })?;
+    let added = match write_output(&table, &settings, &changes.embed, &mut journal) {
+        Ok(()) => Some(writer.add_moved(&table, |file| known.remove(&unescape(file)).unwrap_or_default())?),
+        Err(EmbedError::NothingEmbedded) => None,
+        Err(error) => return Err(error.into()),
+    };
     journal.remove()?;
     let _ = std::fs::remove_dir(&staging);
     write_report(run, &failures)?;
@@ -213,13 +223,11 @@ fn refresh(writer: &mut Writer, changes: &Changes) -> anyhow::Result<()> {
     let mut tracks = FixedBitSet::with_capacity(catalogue.tracks());
     let known: HashMap<usize, _> = changes.refreshed.iter().map(|refreshed| (refreshed.track, refreshed)).collect();
     known.keys().for_each(|&track| tracks.insert(track));
-    while_writing(|| {
-        writer.edit(&tracks, |number, track| {
-            if let Some(refreshed) = known.get(&number) {
-                track.file = refreshed.file();
-                track.version = refreshed.version;
-            }
-        })
+    writer.edit(&tracks, |number, track| {
+        if let Some(refreshed) = known.get(&number) {
+            track.file = refreshed.file();
+            track.version = refreshed.version;
+        }
     })?;
     Ok(())
 }
@@ -241,13 +249,25 @@ fn report_added(folder: &Path, added: &Added, failures: &[Failure], files: usize
     for refused in &added.refused {
         say(&format!("{}: left out: {}", mert_arch::printable_line(&refused.file), refused.reason));
     }
+    let name = printable_path(folder);
     if !quiet {
-        let replaced = if added.replaced > 0 { format!(", {} of them again", added.replaced) } else { String::new() };
+        let Added { tracks, segments, replaced, unchanged, .. } = *added;
+        let replaced =
+            if replaced > 0 { format!(", {replaced} of them in place of earlier ones,") } else { String::new() };
+        let mut text =
+            format!("{name}: added {}{replaced} with {}", count(tracks, "track"), count(segments, "segment"));
+        if tracks == 0 {
+            text = format!("{name}: nothing added");
+        }
+        if unchanged > 0 {
+            text += &format!("; {unchanged} unchanged, with the same rows");
+        }
+        say(&text);
+    }
+    if added.lost_loudness > 0 {
+        let tracks = count(added.lost_loudness, "track");
         say(&format!(
-            "{}: added {} tracks{replaced} with {} segments",
-            printable_path(folder),
-            added.tracks,
-            added.segments
+            "{name}: the loudness of {tracks} whose files have changed is no longer known: it was not measured"
         ));
     }
     match (report_left_out(failures, files), added.refused.is_empty()) {

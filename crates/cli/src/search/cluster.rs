@@ -37,8 +37,8 @@ pub(crate) struct ClusterArgs {
     /// A CSV file to write, of each file and its cluster, which `mert-search update` can join as a column
     #[arg(short, long, value_name = "FILE.csv")]
     output: Option<PathBuf>,
-    /// The name of the column in that file
-    #[arg(long, value_name = "NAME", default_value = "cluster")]
+    /// The name of the column in that file, which no column of tags may have
+    #[arg(long, value_name = "NAME", default_value = "cluster", requires = "output")]
     column: String,
     /// Replace an existing file
     #[arg(long)]
@@ -70,10 +70,18 @@ pub(crate) fn run(args: &ClusterArgs) -> anyhow::Result<Exit> {
         Method::Kmeans => ClusterMethod::Kmeans { clusters: args.clusters },
         Method::Hdbscan => ClusterMethod::Hdbscan { min_size: args.min_size },
     };
-    let bar = progress_bar(None, "{spinner} clusters of {msg} tracks, {elapsed}", args.json);
+    if args.output.is_some() {
+        check_column(&catalogue, &args.column)?;
+    }
+    let (length, template) = match args.method {
+        Method::Kmeans => (Some(100), "{spinner} {bar:30} clusters of {msg} tracks, {elapsed}"),
+        Method::Hdbscan => (None, "{spinner} clusters of {msg} tracks, {elapsed}"),
+    };
+    let bar = progress_bar(length, template, args.json);
     bar.set_message(catalogue.live().count_ones(..).to_string());
     bar.enable_steady_tick(std::time::Duration::from_millis(200));
-    let found = cluster(&space, &ClusterOptions { method, seed: args.seed, central: args.central })?;
+    let options = ClusterOptions { method, seed: args.seed, central: args.central };
+    let found = cluster(&space, &options, &|share| bar.set_position((100.0 * share) as u64))?;
     bar.finish_and_clear();
     found.notes.iter().for_each(|note| say(&format!("note: {note}")));
     if let Some(path) = &args.output {
@@ -97,6 +105,27 @@ pub(crate) fn run(args: &ClusterArgs) -> anyhow::Result<Exit> {
         print(&text(&catalogue, &found))?;
     }
     Ok(Exit::Success)
+}
+
+/// Refuses the name of a column that says something else of tracks: a join would replace it. One that a table brought, such as
+/// earlier clusters, may be replaced, which is said.
+fn check_column(catalogue: &Catalogue, name: &str) -> anyhow::Result<()> {
+    let other = ["file", "duration", "seed"].into_iter().find(|reserved| name.eq_ignore_ascii_case(reserved));
+    let taken = catalogue.column_names().find(|other| other.eq_ignore_ascii_case(name));
+    let Some(taken) = other.or(taken) else { return Ok(()) };
+    let is_joined = other.is_none()
+        && taken == name
+        && catalogue.column(taken).is_ok_and(|column| {
+            let mut known = catalogue.live().ones().filter(|&track| column.is_known(track));
+            known.all(|track| catalogue.values(track)[1].contains_key(taken))
+        });
+    if !is_joined {
+        bail!(
+            "invalid --column {name}: the catalogue has a column {taken}, which the clusters would replace: choose another name"
+        );
+    }
+    say(&format!("note: the catalogue has a joined column {taken}: `mert-search update --metadata` replaces it"));
+    Ok(())
 }
 
 /// The clusters as JSON, with the files of tracks.

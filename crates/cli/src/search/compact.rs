@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use mert_cli::embedding::interrupt::while_writing;
 use mert_cli::terminal::{Exit, say};
 use mert_search::Writer;
 use mert_search::space::{build_half, remove_half};
@@ -41,11 +40,14 @@ pub(crate) fn run(args: &CompactArgs) -> anyhow::Result<Exit> {
     crate::add::print_notes(&writer, false);
     let before = bytes_in(&args.catalogue);
     let name = printable_path(&args.catalogue);
-    if while_writing(|| writer.compact())? {
+    if writer.compact()? {
         let after = bytes_in(&args.catalogue);
-        say(&format!("{name}: {:.1} MB, before {:.1} MB", after as f64 / 1e6, before as f64 / 1e6));
+        let [before, after] = [before, after].map(|bytes| bytes as f64 / 1e6);
+        let change =
+            if after <= before { format!("{:.1} MB freed", before - after) } else { String::from("nothing freed") };
+        say(&format!("{name}: one part of {after:.1} MB, before {before:.1} MB: {change}"));
     } else {
-        say(&format!("{name}: nothing to do"));
+        say(&format!("{name}: nothing to do: it is one part without removed tracks"));
     }
     drop(writer);
     match args.index {

@@ -6,7 +6,7 @@ use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 use mert_cli::terminal::{Exit, print};
 use mert_search::catalogue::ColumnKind;
-use mert_search::{Catalogue, Column};
+use mert_search::{Catalogue, Column, count, is_or_are};
 use mert_table::{escape, printable_path};
 use serde_json::json;
 
@@ -81,6 +81,26 @@ fn hours(catalogue: &Catalogue) -> f64 {
     catalogue.live().ones().map(|track| catalogue.track(track).duration).sum::<f64>() / 3600.0
 }
 
+/// A length in the unit that suits it.
+fn duration(hours: f64) -> String {
+    match hours * 60.0 {
+        minutes if minutes < 1.0 => format!("{:.0} s", minutes * 60.0),
+        minutes if minutes < 60.0 => format!("{minutes:.1} min"),
+        _ => format!("{hours:.1} h"),
+    }
+}
+
+/// A number of tracks with its share of all, which is 0% or 100% only for none or all.
+fn share(known: usize, all: usize) -> String {
+    let percent = 100.0 * known as f64 / all.max(1) as f64;
+    let percent = match percent {
+        percent if percent > 0.0 && percent < 1.0 => "<1%".to_string(),
+        percent if percent > 99.0 && known < all => ">99%".to_string(),
+        percent => format!("{percent:.0}%"),
+    };
+    format!("{known} ({percent})")
+}
+
 /// The number of removed tracks whose rows are still on the disk.
 fn removed(catalogue: &Catalogue) -> usize {
     catalogue.manifest().parts.iter().map(|part| part.removed.len()).sum()
@@ -90,7 +110,9 @@ fn removed(catalogue: &Catalogue) -> usize {
 fn hint(catalogue: &Catalogue) -> Option<String> {
     let (parts, removed) = (catalogue.manifest().parts.len(), removed(catalogue));
     let reason = match removed * 4 > catalogue.tracks() {
-        true => format!("{removed} of {} tracks on the disk are removed ones", catalogue.tracks()),
+        true => {
+            format!("{removed} of {} on the disk {} removed", count(catalogue.tracks(), "track"), is_or_are(removed))
+        }
         false if parts > MANY_PARTS => format!("it has {parts} parts"),
         false => return None,
     };
@@ -131,14 +153,14 @@ fn as_text(catalogue: &Catalogue, columns: &[ColumnInfo]) -> String {
     let settings = catalogue.settings();
     let live = catalogue.live().count_ones(..);
     let groups: Vec<String> =
-        catalogue.groups().iter().map(|group| format!("{} ({} values)", group.name, group.dim)).collect();
+        catalogue.groups().iter().map(|group| format!("{} ({})", group.name, count(group.dim, "value"))).collect();
     let models: Vec<String> = catalogue.manifest().models().iter().map(|model| printable_path(model)).collect();
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     let mut row = |name: &str, value: String| {
         table.add_row([name.to_string(), mert_arch::printable_line(&value)]);
     };
-    row("tracks", format!("{live}, {:.1} hours", hours(catalogue)));
+    row("tracks", format!("{live}, {}", duration(hours(catalogue))));
     row(
         "segments",
         format!("{}, window {}, tail {}", catalogue.live_segments(), settings.window, settings.tail.name()),
@@ -155,24 +177,26 @@ fn as_text(catalogue: &Catalogue, columns: &[ColumnInfo]) -> String {
     row("licence", settings.license.clone().unwrap_or_else(|| "not known".into()));
     let parts = catalogue.manifest().parts.len();
     let size = bytes_in(catalogue.folder()) as f64 / 1e6;
-    row("on the disk", format!("{size:.1} MB, {parts} parts, {} removed tracks", removed(catalogue)));
+    row(
+        "on the disk",
+        format!("{size:.1} MB, {}, {}", count(parts, "part"), count(removed(catalogue), "removed track")),
+    );
     let (segments, now) = (catalogue.statistics().segments, catalogue.live_segments());
     row(
         "statistics",
         match segments == now {
-            true => format!("of {segments} segments"),
-            false => format!("of {segments} segments; there are {now} now"),
+            true => format!("of {}", count(segments, "segment")),
+            false => format!("of {}; there are {now} now", count(segments, "segment")),
         },
     );
     let mut text = format!("{table}\n");
     if !columns.is_empty() {
         let mut table = Table::new();
-        table.load_style(presets::NOTHING).set_header(["column", "kind", "known", "different texts"]);
+        table.load_style(presets::NOTHING).set_header(["column", "kind", "known for", "different texts"]);
         for column in columns {
-            let share = 100.0 * column.known as f64 / live.max(1) as f64;
             let texts = column.texts.map_or(String::new(), |texts| texts.to_string());
             let name = mert_arch::printable_line(&column.name);
-            table.add_row([name, column.kind.to_string(), format!("{share:.0}%"), texts]);
+            table.add_row([name, column.kind.to_string(), share(column.known, live), texts]);
         }
         for index in [2, 3] {
             table.column_mut(index).into_iter().for_each(|column| {
@@ -185,4 +209,24 @@ fn as_text(catalogue: &Catalogue, columns: &[ColumnInfo]) -> String {
         text += &format!("\n{hint}\n");
     }
     text.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_rounded_to_none_and_all_only_where_they_are() {
+        for (known, all, expected) in [
+            (0, 201, "0 (0%)"),
+            (1, 201, "1 (<1%)"),
+            (2, 200, "2 (1%)"),
+            (200, 201, "200 (>99%)"),
+            (201, 201, "201 (100%)"),
+            (0, 0, "0 (0%)"),
+        ] {
+            assert_eq!(share(known, all), expected);
+        }
+        assert_eq!([30.0 / 3600.0, 0.5, 2.25].map(duration), ["30 s", "30.0 min", "2.2 h"]);
+    }
 }

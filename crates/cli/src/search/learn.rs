@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
-use clap::Args;
+use clap::{ArgGroup, Args};
 use comfy_table::{CellAlignment, Table, presets};
 use mert_cli::terminal::{Exit, print, progress_bar};
 use mert_fs::FsError;
@@ -18,12 +18,13 @@ use crate::open::open_catalogue;
 
 /// The options of `mert-search learn`.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("source").required(true).args(["pairs", "head"]))]
 pub(crate) struct LearnArgs {
-    /// The catalogue's folder
+    /// The catalogue's folder; with --head it may be left out
     #[arg(required_unless_present = "head")]
     catalogue: Option<PathBuf>,
     /// A CSV file of judgments: a,b,label (1: alike, 0: not), a,b,odd (the odd one out), or seed,track,event (like, skip)
-    #[arg(long, value_name = "FILE", required_unless_present = "head", conflicts_with = "head")]
+    #[arg(long, value_name = "FILE.csv")]
     pairs: Option<PathBuf>,
     /// A head of MERIT's form instead, `Linear → ReLU → Linear` in a file of torch.save or safetensors
     #[arg(long, value_name = "FILE")]

@@ -9,6 +9,7 @@ mod cluster;
 mod compact;
 mod embedding;
 mod evaluate;
+mod folders;
 mod geometry_args;
 mod info;
 mod learn;

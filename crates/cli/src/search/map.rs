@@ -31,9 +31,9 @@ pub(crate) struct MapArgs {
     /// The seed of everything that is drawn at random
     #[arg(long, default_value_t = MapOptions::default().seed)]
     seed: u64,
-    /// The number of neighbours that t-SNE keeps together, roughly
-    #[arg(long, value_name = "N", default_value_t = 30.0)]
-    perplexity: f64,
+    /// The number of neighbours that t-SNE keeps together, roughly [default: 30, or less for few tracks]
+    #[arg(long, value_name = "N")]
+    perplexity: Option<f64>,
     /// The most tracks that t-SNE is fitted to; the others are placed between their neighbours
     #[arg(long, value_name = "N", default_value_t = MapOptions::default().fit)]
     fit: usize,
@@ -73,10 +73,11 @@ pub(crate) fn run(args: &MapArgs) -> anyhow::Result<Exit> {
     if let Some(path) = &args.output {
         check_output(path)?;
     }
-    let bar = progress_bar(None, "{spinner} map of {msg} tracks, {elapsed}", args.json);
+    let bar = progress_bar(Some(100), "{spinner} {bar:30} map of {msg} tracks, {elapsed}", args.json);
     bar.set_message(catalogue.live().count_ones(..).to_string());
     bar.enable_steady_tick(std::time::Duration::from_millis(200));
-    let (map, source) = cached(&space, &options, args.refresh)?;
+    let progress = |share: f64| bar.set_position((100.0 * share) as u64);
+    let (map, source) = cached(&space, &options, args.refresh, &progress)?;
     bar.finish_and_clear();
     for note in &map.notes {
         say(&format!("note: {note}"));

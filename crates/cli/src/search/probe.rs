@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
-use mert_cli::terminal::{Exit, print, progress_bar};
-use mert_search::probe::{ProbeOptions, ProbeReport, keep, probe};
+use mert_cli::terminal::{Exit, print, progress_bar, say};
+use mert_search::probe::{MIN_ARTISTS, ProbeOptions, ProbeReport, keep, probe};
 
 use crate::open::open_catalogue;
 
@@ -32,6 +32,9 @@ pub(crate) struct ProbeArgs {
     json: bool,
 }
 
+/// The texts of too few artists that are named.
+const NAMED: usize = 10;
+
 /// Probes and prints.
 pub(crate) fn run(args: &ProbeArgs) -> anyhow::Result<Exit> {
     let catalogue = open_catalogue(&args.catalogue)?;
@@ -42,7 +45,9 @@ pub(crate) fn run(args: &ProbeArgs) -> anyhow::Result<Exit> {
     let bar = progress_bar(Some(total), "{bar:30} {pos}/{len} folds, {eta} left", args.json);
     let report = probe(&catalogue, &options, &|folds| bar.inc(folds))?;
     bar.finish_and_clear();
-    keep(&catalogue, &report)?;
+    if let Err(error) = keep(&catalogue, &report) {
+        say(&format!("note: the figures are not kept, and reasons of hits will not show them: {error}"));
+    }
     if args.json {
         print(&format!("{}\n", serde_json::to_string(&report)?))?;
     } else {
@@ -54,14 +59,24 @@ pub(crate) fn run(args: &ProbeArgs) -> anyhow::Result<Exit> {
 fn text(report: &ProbeReport) -> String {
     let mut text = format!("{}: {} tracks by {} artists", report.options.tag, report.tracks, report.artists);
     if !report.classes.is_empty() {
-        let classes = report.classes.iter().map(|class| format!("{} ({})", class.text, class.tracks));
-        let _ = write!(text, "; {}", classes.collect::<Vec<_>>().join(", "));
+        let _ = write!(text, "; {} texts", report.classes.len());
     }
     text.push('\n');
+    if !report.left_out.is_empty() {
+        let named = report.left_out.iter().take(NAMED).map(|class| format!("{} ({})", class.text, class.tracks));
+        let more = report.left_out.len().saturating_sub(NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let _ = writeln!(
+            text,
+            "{} texts have fewer than {MIN_ARTISTS} artists, and are not predicted: {}{more}",
+            report.left_out.len(),
+            named.collect::<Vec<_>>().join(", ")
+        );
+    }
     for (count, what) in [
         (report.unknown, "tracks have no value"),
-        (report.rare, "tracks have a text of fewer than three artists, and are left out"),
-        (report.several, "tracks have several texts, of which the first is predicted"),
+        (report.rare, "tracks have no other text, and are left out"),
+        (report.several, "tracks have several texts: each counts in the AUC, the first in accuracy and F1"),
     ] {
         if count > 0 {
             let _ = writeln!(text, "{count} {what}");
@@ -75,6 +90,7 @@ fn text(report: &ProbeReport) -> String {
     let mut header = vec!["hidden state".to_string()];
     for figure in report.rows.iter().take(1).flat_map(|row| &row.figures) {
         let name = match figure.name {
+            "macro_auc" => "mean AUC",
             "balanced_accuracy" => "balanced accuracy",
             "macro_f1" => "macro F1",
             _ => "R²",
@@ -100,5 +116,28 @@ fn text(report: &ProbeReport) -> String {
         }
     }
     let _ = writeln!(text, "\n{}", table.trim_fmt());
+    if !report.classes.is_empty() {
+        let _ = writeln!(text, "\n{}", areas(report).trim_fmt());
+    }
     text
+}
+
+/// The area under the ROC curve of each text in each hidden state, with tracks and artists.
+fn areas(report: &ProbeReport) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    let header = ["AUC of".to_string(), "tracks".into(), "artists".into()];
+    table.set_header(header.into_iter().chain(report.rows.iter().map(|row| row.name.clone())));
+    for (index, class) in report.classes.iter().enumerate() {
+        let areas = report.rows.iter().map(|row| row.areas.get(index).map_or(f64::NAN, |area| area.value));
+        let areas = areas.map(|area| if area.is_nan() { "unknown".to_string() } else { format!("{area:.3}") });
+        let cells = [class.text.clone(), class.tracks.to_string(), class.artists.to_string()];
+        table.add_row(cells.into_iter().chain(areas));
+    }
+    for column in 1..3 + report.rows.len() {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
 }

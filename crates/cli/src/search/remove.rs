@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use clap::Args;
 use fixedbitset::FixedBitSet;
-use mert_cli::embedding::interrupt::while_writing;
 use mert_cli::terminal::{Exit, print, say};
 use mert_search::filter::Filter;
-use mert_search::{Catalogue, Writer};
+use mert_search::{Catalogue, Writer, count};
 use mert_table::printable_path;
 
 use crate::changes::absolute;
@@ -69,10 +68,28 @@ pub(crate) fn run(args: &RemoveArgs) -> anyhow::Result<Exit> {
             print(&format!("{}\n", printable_path(&catalogue.track(track).path())))?;
         }
     } else {
-        let removed = while_writing(|| writer.remove(&tracks))?;
-        say(&format!("{}: removed {removed} tracks", printable_path(&args.catalogue)));
+        let removed = writer.remove(&tracks)?;
+        say(&format!("{}: removed {}", printable_path(&args.catalogue), count(removed, "track")));
+        report_freed(&writer);
     }
     Ok(if unknown.is_empty() { Exit::Success } else { Exit::Failure })
+}
+
+/// Prints what the removal freed on the disk, and what a compaction would.
+fn report_freed(writer: &Writer) {
+    let name = printable_path(writer.folder());
+    if !writer.freed().is_empty() {
+        say(&format!("{name}: freed {} on the disk", writer.freed().size()));
+    }
+    let left: usize = writer
+        .catalogue()
+        .map_or(0, |catalogue| catalogue.manifest().parts.iter().map(|part| part.removed.len()).sum());
+    if left > 0 {
+        say(&format!(
+            "{name}: the rows of {} stay on the disk until `mert-search compact`",
+            count(left, "removed track")
+        ));
+    }
 }
 
 /// The live tracks of the file or in the folder at `path`.

@@ -6,37 +6,37 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use clap::Args;
 use fixedbitset::FixedBitSet;
-use mert_audio::has_audio_extension;
-use mert_cli::embedding::interrupt::while_writing;
 use mert_cli::terminal::{Exit, progress_bar, say};
 use mert_embed::inputs::{self, Input};
 use mert_search::catalogue::tags::read_tags;
-use mert_search::catalogue::{Joined, Value};
-use mert_search::{Catalogue, Writer};
+use mert_search::catalogue::{Joined, MetadataTable, UnmatchedRow, Value};
+use mert_search::{Catalogue, Writer, count, is_or_are};
 use mert_table::printable_path;
 use rayon::prelude::*;
 
 use crate::add::{embed_changes, print_notes};
 use crate::add_args::{EmbeddingArgs, RunArgs};
 use crate::changes::{Changes, absolute};
+use crate::folders::other_files;
 
 /// The options of `mert-search update`.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Changed files are embedded again, moved ones keep their rows, tags are read again, and missing files \
-    are reported and stay: remove them with `mert-search remove --missing`. New files are not added. With --metadata \
-    only the table is joined. Exit status: 0 up to date, 1 files left out or missing, 2 error, 130 interrupted."
+    are reported and stay: remove them with `mert-search remove --missing`. New files in the folders of the catalogue's \
+    files, and below, are reported and not added: `mert-search add` does that. With --metadata only the tables are \
+    joined. Exit status: 0 up to date, 1 files left out or missing, 2 error, 130 interrupted."
 )]
 pub(crate) struct UpdateArgs {
     /// The catalogue's folder
     catalogue: PathBuf,
-    /// Folders in which moved files are looked for, beside those of the catalogue's other files
+    /// Folders in which moved files are looked for, beside those of the catalogue's files and the folders below
     #[arg(value_name = "FOLDER")]
     folders: Vec<PathBuf>,
-    /// Join a table by path (.csv, .parquet or .jsonl): each of its columns can be used in filters
+    /// Join a table by path (.csv, .tsv, .parquet or .jsonl): each of its columns can be used in filters
     #[arg(long, value_name = "FILE")]
     metadata: Vec<PathBuf>,
-    /// The column of the table that has the paths [default: path, or else file]
+    /// The column of the table that has the paths [default: path, file, or another usual name]
     #[arg(long, value_name = "COLUMN", requires = "metadata")]
     key: Option<String>,
     #[command(flatten)]
@@ -47,13 +47,16 @@ pub(crate) struct UpdateArgs {
 
 /// Updates the catalogue.
 pub(crate) fn run(args: &UpdateArgs) -> anyhow::Result<Exit> {
+    // Tables are read before the lock is taken: what waits for them must not keep others waiting.
+    let read = |path: &PathBuf| MetadataTable::read(path, args.key.as_deref());
+    let tables: Vec<MetadataTable> = args.metadata.iter().map(read).collect::<Result<_, _>>()?;
     let mut writer = Writer::open_existing(&args.catalogue)?;
     print_notes(&writer, args.run.quiet);
-    if !args.metadata.is_empty() {
-        for table in &args.metadata {
-            let joined = while_writing(|| writer.join(table, args.key.as_deref()))?;
+    if !tables.is_empty() {
+        for (path, table) in args.metadata.iter().zip(&tables) {
+            let joined = writer.join(table)?;
             if !args.run.quiet {
-                report_joined(table, &joined);
+                report_joined(path, &joined);
             }
         }
         return Ok(Exit::Success);
@@ -62,9 +65,10 @@ pub(crate) fn run(args: &UpdateArgs) -> anyhow::Result<Exit> {
     let files: Vec<PathBuf> = catalogue.live().ones().map(|track| catalogue.track(track).path()).collect();
     let versions: Vec<Input> = files.par_iter().map(|path| Input::new(path)).collect();
     let (present, missing): (Vec<Input>, Vec<Input>) = versions.into_iter().partition(|input| input.version.is_some());
+    let others = other_files(&[&present[..], &missing[..]].concat());
     let mut inputs = present.clone();
     if !missing.is_empty() {
-        inputs.extend(candidates(catalogue, &present, &missing, &args.folders)?);
+        inputs.extend(candidates(catalogue, &present, &missing, &others, &args.folders)?);
     }
     let mut changes = Changes::of(Some(catalogue), inputs);
     // A file that is new, and not one that was moved, is for `add`.
@@ -76,6 +80,9 @@ pub(crate) fn run(args: &UpdateArgs) -> anyhow::Result<Exit> {
         .map(|refreshed| catalogue.track(refreshed.track).path())
         .collect();
     let missing: Vec<&Input> = missing.iter().filter(|input| !moved.contains(&input.path)).collect();
+    let found: HashSet<&Path> = changes.refreshed.iter().map(|refreshed| refreshed.path.as_path()).collect();
+    let is_new = |path: &&PathBuf| !found.contains(path.as_path()) && catalogue.find(path).is_none();
+    let new: Vec<PathBuf> = others.iter().filter(is_new).cloned().collect();
     let changed: HashSet<PathBuf> = changes.embed.iter().map(|input| input.path.clone()).collect();
     let exit = embed_changes(&mut writer, changes, &args.embedding, &args.run)?;
     if exit != Exit::Success && exit != Exit::Failure {
@@ -85,27 +92,32 @@ pub(crate) fn run(args: &UpdateArgs) -> anyhow::Result<Exit> {
     for input in &missing {
         say(&format!("{}: missing; its rows stay", printable_path(&input.path)));
     }
+    if let Some(first) = new.first().filter(|_| !args.run.quiet) {
+        let (name, folder) = (printable_path(&args.catalogue), first.parent().unwrap_or(first));
+        say(&format!(
+            "{name}: {} in its folders, such as {}: `mert-search add {name} {}` adds them",
+            count(new.len(), "new file"),
+            printable_path(first),
+            printable_path(folder)
+        ));
+    }
     if missing.is_empty() { Ok(exit) } else { Ok(Exit::Failure) }
 }
 
-/// Files that may be the missing ones: those in `folders`, and in the folders of the catalogue's files, of the same sizes.
+/// Files that may be the missing ones: those of `others`, and in `folders`, of the same sizes.
 fn candidates(
     catalogue: &Catalogue,
     present: &[Input],
     missing: &[Input],
+    others: &[PathBuf],
     folders: &[PathBuf],
 ) -> anyhow::Result<Vec<Input>> {
     let known: HashSet<&Path> = present.iter().map(|input| input.path.as_path()).collect();
     let sizes: HashSet<u64> =
         missing.iter().filter_map(|input| Some(catalogue.version(catalogue.find(&input.path)?)?.size)).collect();
-    let mut found: Vec<PathBuf> = Vec::new();
+    let mut found: Vec<PathBuf> = others.to_vec();
     if !folders.is_empty() {
         found.extend(inputs::collect(folders, None)?.files.into_iter().map(|input| absolute(&input.path)));
-    }
-    let parents: HashSet<&Path> = present.iter().chain(missing).filter_map(|input| input.path.parent()).collect();
-    for folder in parents {
-        let Ok(entries) = std::fs::read_dir(folder) else { continue };
-        found.extend(entries.flatten().map(|entry| entry.path()).filter(|path| has_audio_extension(path)));
     }
     found.sort();
     found.dedup();
@@ -132,19 +144,18 @@ fn reread_tags(writer: &mut Writer, done: &HashSet<PathBuf>, quiet: bool) -> any
     let mut tracks = FixedBitSet::with_capacity(catalogue.tracks());
     tags.keys().for_each(|&track| tracks.insert(track));
     let mut changed = 0;
-    while_writing(|| {
-        writer.edit(&tracks, |number, track| {
-            let Some(mut tags) = tags.remove(&number) else { return };
-            // What is measured is no tag.
-            if let Some(loudness) = track.metadata.get("loudness") {
-                tags.insert("loudness".into(), loudness.clone());
-            }
-            changed += usize::from(track.metadata != tags);
-            track.metadata = tags;
-        })
+    writer.edit(&tracks, |number, track| {
+        let Some(mut tags) = tags.remove(&number) else { return };
+        // What is measured is no tag.
+        if let Some(loudness) = track.metadata.get("loudness") {
+            tags.insert("loudness".into(), loudness.clone());
+        }
+        changed += usize::from(track.metadata != tags);
+        track.metadata = tags;
     })?;
     if changed > 0 && !quiet {
-        say(&format!("{}: the tags of {changed} files have changed", printable_path(writer.folder())));
+        let changed = count(changed, "file");
+        say(&format!("{}: other tags in {changed} than before", printable_path(writer.folder())));
     }
     Ok(())
 }
@@ -153,23 +164,41 @@ fn reread_tags(writer: &mut Writer, done: &HashSet<PathBuf>, quiet: bool) -> any
 fn report_joined(table: &Path, joined: &Joined) {
     /// Rows without a track that are printed.
     const PRINTED: usize = 3;
-    let Joined { rows, tracks, unmatched, repeated, added, overridden, notes } = joined;
     let name = printable_path(table);
-    say(&format!("{name}: {} of {rows} rows are of {tracks} tracks", rows - unmatched.len()));
+    let line = |text: &str| say(&mert_arch::printable_line(&format!("{name}: {text}")));
+    let Joined { rows, tracks, unmatched, repeated, without_row, .. } = joined;
+    let matched = rows - unmatched.len();
+    line(&format!(
+        "{matched} of {} {} of {}; {} without a row",
+        count(*rows, "row"),
+        is_or_are(matched),
+        count(*tracks, "track"),
+        count(*without_row, "track")
+    ));
     if *repeated > 0 {
-        say(&format!("{name}: {repeated} rows are of tracks of which a later row is used"));
+        line(&format!("{} of tracks of which a later row is used", count(*repeated, "row")));
     }
-    for (path, nearest) in unmatched.iter().take(PRINTED) {
+    for UnmatchedRow { path, place, nearest } in unmatched.iter().take(PRINTED) {
+        let path = if path.is_empty() { "of an empty path" } else { path };
         let nearest = nearest.as_ref().map_or(String::new(), |nearest| format!("; the nearest name is {nearest}"));
-        say(&mert_arch::printable_line(&format!("{name}: no track {path}{nearest}")));
+        line(&format!("no track {path} ({place}){nearest}"));
     }
     if unmatched.len() > PRINTED {
-        say(&format!("{name}: no track for {} more rows", unmatched.len() - PRINTED));
+        line(&format!("no track for {}", count(unmatched.len() - PRINTED, "further row")));
     }
-    notes.iter().for_each(|note| say(&format!("{name}: {note}")));
-    for (what, columns) in [("added", added), ("overridden where known", overridden)] {
+    if let Some((last, others)) = joined.first_without_row.split_last() {
+        let more = match without_row - others.len() - 1 {
+            0 => String::new(),
+            more => format!(", and {}", count(more, "other")),
+        };
+        line(&format!("no row for {}{more}", [others, std::slice::from_ref(last)].concat().join(", ")));
+    }
+    joined.notes.iter().for_each(|note| line(note));
+    let columns =
+        [("added", &joined.added), ("overridden where known", &joined.overridden), ("completed", &joined.completed)];
+    for (what, columns) in columns {
         if !columns.is_empty() {
-            say(&mert_arch::printable_line(&format!("{name}: {what}: {}", columns.join(", "))));
+            line(&format!("{what}: {}", columns.join(", ")));
         }
     }
 }

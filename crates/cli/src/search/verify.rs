@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use mert_cli::terminal::{Exit, print, progress_bar, say};
-use mert_search::catalogue::verify;
+use mert_search::catalogue::{Verification, verify};
+use mert_search::count;
 use mert_table::printable_path;
 
 use crate::embedding::CatalogueModel;
@@ -23,14 +24,14 @@ pub(crate) struct VerifyArgs {
     /// Check that this is the model of the catalogue, too; given again for each further encoder
     #[arg(long, value_name = "MODEL")]
     model: Vec<PathBuf>,
-    /// Write damaged caches again
+    /// Write damaged caches again and compare them, and remove files that the catalogue does not name
     #[arg(long)]
     repair: bool,
 }
 
 /// Checks the catalogue.
 pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Exit> {
-    let bar = progress_bar(None, "{bar:30} {pos}/{len} parts, {eta} left", false);
+    let bar = progress_bar(None, "{bar:30} {pos}/{len}, {eta} left", false);
     let mut found = verify(&args.catalogue, args.repair, |done, parts| {
         bar.set_length(parts as u64);
         bar.set_position(done as u64);
@@ -47,9 +48,28 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Exit> {
     found.faults.iter().for_each(|fault| say(fault));
     let name = printable_path(&args.catalogue);
     if found.faults.is_empty() {
-        print(&format!("{name}: whole: {} files, {} vectors of segments compared\n", found.files, found.vectors))?;
+        print(&format!("{name}: whole: {}\n", compared(&found)))?;
         return Ok(Exit::Success);
     }
-    print(&format!("{name}: damaged: {} faults\n", found.faults.len()))?;
+    print(&format!("{name}: damaged: {}; compared: {}\n", count(found.faults.len(), "fault"), compared(&found)))?;
     Ok(Exit::Failure)
+}
+
+/// What was compared, in words.
+fn compared(found: &Verification) -> String {
+    let statistics = match found.statistics {
+        Some(segments) => format!("the statistics of {} computed again", count(segments, "segment")),
+        None => "the statistics not computed again".into(),
+    };
+    let derived = match found.derived {
+        0 => String::new(),
+        files => format!(", {} that searches derive by checksum", count(files, "file")),
+    };
+    format!(
+        "{} by digest{derived}, {} of caches value by value, with {} and {}; {statistics}",
+        count(found.files, "file"),
+        count(found.caches, "file"),
+        count(found.tracks, "track"),
+        count(found.segments, "segment"),
+    )
 }

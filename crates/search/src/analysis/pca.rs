@@ -13,6 +13,10 @@ const MORE: usize = 8;
 /// The most rows that components are computed from; of more, so many are drawn.
 const SAMPLE: usize = 50_000;
 
+/// The most values of a vector for which the covariance is computed once, instead of its products from all rows in each
+/// iteration: 8 MB.
+const COVARIANCE: usize = 1024;
+
 /// The change of variances, as a share of the whole, at which the iteration ends.
 const TOLERANCE: f64 = 1e-12;
 
@@ -47,12 +51,8 @@ impl Pca {
             return Pca::of(&rows.with_tracks(sampled), count, iterations, seed);
         }
         let (n, dim) = (rows.tracks().len(), rows.dim());
-        let sum = |parts: Vec<DMatrix<f64>>, height: usize, width: usize| {
-            parts.iter().fold(DMatrix::zeros(height, width), |sum, part| sum + part)
-        };
         let degrees = n.max(2) as f64 - 1.0;
-        let mean =
-            sum(rows.map_blocks(|_, block| DMatrix::from_iterator(dim, 1, block.column_sum().iter().copied())), dim, 1);
+        let mean = rows.sum_blocks(dim, 1, |block| DMatrix::from_column_slice(dim, 1, block.column_sum().as_slice()));
         let mean = mean.column(0) / n.max(1) as f64;
         let centred = |mut block: DMatrix<f64>| {
             block.column_iter_mut().for_each(|mut column| column -= &mean);
@@ -65,14 +65,25 @@ impl Pca {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let mut basis = DMatrix::from_fn(dim, width, |_, _| random.random_range(-1.0..1.0)).qr().q();
         let mut variances: Vec<f64> = Vec::new();
-        for _ in 0..iterations {
-            // The covariance times the basis, without the covariance.
-            let product = rows.map_blocks(|_, block| {
+        let covariance = (dim <= COVARIANCE && n > dim).then(|| {
+            let product = |block| {
                 let block = centred(block);
-                let projected = block.transpose() * &basis;
-                block * projected
-            });
-            let product: DMatrix<f64> = sum(product, dim, width) / degrees;
+                &block * block.transpose()
+            };
+            rows.sum_blocks(dim, dim, product) / degrees
+        });
+        for _ in 0..iterations {
+            let product = match &covariance {
+                Some(covariance) => covariance * &basis,
+                None => {
+                    let product = |block| {
+                        let block = centred(block);
+                        let projected = block.transpose() * &basis;
+                        block * projected
+                    };
+                    rows.sum_blocks(dim, width, product) / degrees
+                }
+            };
             let SymmetricEigen { eigenvalues, eigenvectors } = (basis.transpose() * &product).symmetric_eigen();
             let mut order: Vec<usize> = (0..width).collect();
             order.sort_by(|&a, &b| eigenvalues[b].total_cmp(&eigenvalues[a]).then(a.cmp(&b)));
@@ -99,12 +110,16 @@ impl Pca {
 
     /// The coordinates of all rows along the components: a row for each, one after the other.
     pub fn project(&self, rows: &Rows<'_, '_>) -> Vec<Vec<f64>> {
-        let project = |_, mut block: DMatrix<f64>| -> Vec<Vec<f64>> {
+        let blocks = self.project_blocks(rows);
+        blocks.iter().flat_map(|block| block.column_iter()).map(|column| column.iter().copied().collect()).collect()
+    }
+
+    /// The coordinates of all rows along the components, as blocks of columns in order.
+    pub fn project_blocks(&self, rows: &Rows<'_, '_>) -> Vec<DMatrix<f64>> {
+        rows.map_blocks(|_, mut block: DMatrix<f64>| {
             block.column_iter_mut().for_each(|mut column| column -= &self.mean);
-            let projected = self.components.transpose() * block;
-            projected.column_iter().map(|column| column.iter().copied().collect()).collect()
-        };
-        rows.map_blocks(project).concat()
+            self.components.transpose() * block
+        })
     }
 }
 

@@ -9,8 +9,12 @@ use crate::{Scored, Space};
 /// The rows that are in memory at once: of 2,304 values each, 9 MB.
 const BLOCK: usize = 512;
 
-/// The queries that share a pass over all rows.
+/// The blocks whose results are added to a sum at once.
+const SUMMED: usize = 16;
+
+/// The queries that share a pass over all rows, at most, and the scores that are in memory at once: 256 MB.
 const QUERIES: usize = 256;
+const SCORES: usize = 1 << 25;
 
 /// Some tracks of a space.
 #[derive(Debug)]
@@ -60,6 +64,24 @@ impl<'s, 'c> Rows<'s, 'c> {
         starts.par_iter().map(block).collect()
     }
 
+    /// The sum of the matrices of shape `(height, width)` that `each` makes of blocks of rows, added in the order of the blocks.
+    pub fn sum_blocks(
+        &self,
+        height: usize,
+        width: usize,
+        each: impl Fn(DMatrix<f64>) -> DMatrix<f64> + Sync,
+    ) -> DMatrix<f64> {
+        let starts: Vec<usize> = (0..self.tracks.len()).step_by(BLOCK).collect();
+        let block = |&start: &usize| each(self.columns(start..(start + BLOCK).min(self.tracks.len())));
+        let mut sum = DMatrix::zeros(height, width);
+        // A few at a time, so that their results are not all in memory.
+        for starts in starts.chunks(SUMMED) {
+            let parts: Vec<DMatrix<f64>> = starts.par_iter().map(block).collect();
+            parts.iter().for_each(|part| sum += part);
+        }
+        sum
+    }
+
     /// The results of `each` for the rows `queries`, in order: given the query and its products with all rows.
     pub fn map_queries<T: Send>(
         &self,
@@ -68,12 +90,14 @@ impl<'s, 'c> Rows<'s, 'c> {
         each: impl Fn(usize, &[f64]) -> T + Sync,
     ) -> Vec<T> {
         let mut results = Vec::with_capacity(queries.len());
-        for queries in queries.chunks(QUERIES) {
-            let left = self.columns(queries.iter().copied()).transpose();
-            let blocks = self.map_blocks(|_, block| &left * block);
+        let shared = (SCORES / self.tracks.len().max(1)).clamp(1, QUERIES);
+        for queries in queries.chunks(shared) {
+            let points = self.columns(queries.iter().copied());
+            // A column of products for each query, so that its scores are read one after the other.
+            let blocks = self.map_blocks(|_, block| block.transpose() * &points);
             let result = |(index, &query): (usize, &usize)| {
-                let scores: Vec<f64> =
-                    blocks.iter().flat_map(|block| block.row(index).iter().copied().collect::<Vec<_>>()).collect();
+                let mut scores = Vec::with_capacity(self.tracks.len());
+                blocks.iter().for_each(|block| scores.extend_from_slice(block.column(index).as_slice()));
                 each(query, &scores)
             };
             results.par_extend(queries.par_iter().enumerate().map(result));
@@ -99,6 +123,8 @@ pub(crate) fn best(query: usize, scores: &[f64], count: usize) -> Vec<Scored> {
         scored.truncate(count);
     }
     scored.sort_unstable_by(order);
+    // The vector had room for all rows.
+    scored.shrink_to_fit();
     scored
 }
 

@@ -15,7 +15,7 @@ const DIM: usize = 16;
 /// A catalogue of tracks of one segment, two by each artist, with two groups of 16 values between −1 and 1. In the first group
 /// the sign of value 3 is the column `side` (`left`, `right`), and `tempo` is 100 + 20 times value 5 and a little noise; `luck`
 /// is a number that has nothing to do with the vectors, and `kind` is one of four directions that are added to the second
-/// group.
+/// group. `labels` are both `side` and `kind`, and `rare` for the first track.
 pub(crate) fn judged_catalogue(folder: &Path, tracks: usize) -> Catalogue {
     let mut random = ChaCha8Rng::seed_from_u64(21);
     let mut vector =
@@ -45,6 +45,9 @@ pub(crate) fn judged_catalogue(folder: &Path, tracks: usize) -> Catalogue {
         let (is_left, kind, tempo, luck) = known[track];
         let mut about = NewTrack::default();
         let text = |text: String| Value::Texts(vec![text]);
+        let mut labels = vec![format!("kind {kind}"), if is_left { "left".into() } else { "right".into() }];
+        labels.extend((track == 0).then(|| "rare".to_string()));
+        about.metadata.insert("labels".into(), Value::Texts(labels));
         about.metadata.insert("artist".into(), text(format!("artist {}", track / 2)));
         about.metadata.insert("side".into(), text(if is_left { "left".into() } else { "right".into() }));
         about.metadata.insert("kind".into(), text(format!("kind {kind}")));

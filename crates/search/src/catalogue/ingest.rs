@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
-use mert_table::SourceFile;
+use mert_table::{FileVersion, SourceFile};
 
 use super::Group;
 use super::index::VectorsWriter;
 use super::rows::{KeptFile, TrackRows, for_each_track};
 use super::tracks::{TrackRecord, Value};
-use crate::{Result, SearchError};
+use crate::{Result, SearchError, count};
 
 /// What is known about a file whose rows are added.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -41,18 +41,30 @@ pub(super) struct Ingested {
     pub(super) tracks: Vec<TrackRecord>,
     pub(super) segments: usize,
     pub(super) refused: Vec<RefusedFile>,
+    /// Files whose rows the catalogue has already: their escaped paths, their versions, and what is known of them.
+    pub(super) unchanged: Vec<(String, Option<FileVersion>, NewTrack)>,
     /// The files whose rows are kept.
     pub(super) kept: Vec<KeptFile>,
 }
 
-/// Reads the rows of `table` once, and writes the vectors of the files that can be used.
+impl Ingested {
+    /// Whether the rows of some files of the table are not kept.
+    pub(super) fn is_partial(&self) -> bool {
+        !self.refused.is_empty() || !self.unchanged.is_empty()
+    }
+}
+
+/// Reads the rows of `table` once, and writes the vectors of the files that can be used. `has` says whether
+/// the catalogue has the rows of a file already, by the name that `about` gives.
 pub(super) fn ingest(
     table: &Path,
     groups: &[Group],
     vectors: &mut VectorsWriter<'_>,
     mut about: impl FnMut(&str) -> NewTrack,
+    has: impl Fn(&str, &TrackRows) -> bool,
 ) -> Result<Ingested> {
-    let mut found = Ingested { tracks: Vec::new(), segments: 0, refused: Vec::new(), kept: Vec::new() };
+    let (tracks, refused, unchanged, kept) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut found = Ingested { tracks, segments: 0, refused, unchanged, kept };
     // Names as the rows have them, and as the tracks will.
     let (mut files, mut names) = (HashSet::new(), HashSet::new());
     for_each_track(table, |rows| {
@@ -65,13 +77,18 @@ pub(super) fn ingest(
             found.refused.push(RefusedFile { file: rows.file.clone(), reason });
             return Ok(());
         }
-        let NewTrack { file, sha256, duration, metadata, joined } = about(&rows.file);
-        let name = file.unwrap_or_else(|| rows.file.clone());
+        let track = about(&rows.file);
+        let name = track.file.clone().unwrap_or_else(|| rows.file.clone());
         if !names.insert(name.clone()) {
             let reason = format!("its path {name} is that of another file of the table");
             found.refused.push(RefusedFile { file: rows.file.clone(), reason });
             return Ok(());
         }
+        if has(&name, rows) {
+            found.unchanged.push((name, rows.version, track));
+            return Ok(());
+        }
+        let NewTrack { sha256, duration, metadata, joined, .. } = track;
         vectors.push(&rows.times, &rows.values)?;
         let end = rows.times.iter().fold(0.0, |end: f64, times| end.max(times.1));
         found.segments += rows.windows.len();
@@ -88,11 +105,12 @@ pub(super) fn ingest(
         found.kept.push(KeptFile { index, file, rows: rows.windows.len() });
         Ok(())
     })?;
-    match (found.tracks.is_empty(), found.refused.first()) {
+    match (found.tracks.is_empty() && found.unchanged.is_empty(), found.refused.first()) {
         (false, _) => Ok(found),
         (true, None) => Err(SearchError::Rows { path: table.to_path_buf(), reason: "it has no rows".into() }),
         (true, Some(RefusedFile { file, reason })) => {
-            let reason = format!("none of its {} files can be used; {file}: {reason}", found.refused.len());
+            let files = count(found.refused.len(), "file");
+            let reason = format!("none of its {files} can be used; {file}: {reason}");
             Err(SearchError::Rows { path: table.to_path_buf(), reason })
         }
     }

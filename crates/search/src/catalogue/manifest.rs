@@ -1,6 +1,10 @@
 //! The file `catalogue.json`: what a catalogue consists of. It is replaced as a whole, so that every change of a catalogue
 //! happens at once or not at all.
 
+mod checks;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
@@ -76,6 +80,24 @@ pub struct FileDigest {
     pub sha256: String,
 }
 
+/// The fields that tell whether the others can be read.
+#[derive(Deserialize)]
+struct Header {
+    format: String,
+    version: u32,
+}
+
+/// Parses the manifest at `path`. Errors name the field.
+fn parse<'a, T: Deserialize<'a>>(path: &Path, text: &'a [u8]) -> Result<T> {
+    let mut parser = serde_json::Deserializer::from_slice(text);
+    let parsed = serde_path_to_error::deserialize(&mut parser).map_err(|error| {
+        let (field, reason) = (error.path().to_string(), error.inner().to_string());
+        SearchError::damaged(path, if field == "." { reason } else { format!("{field}: {reason}") })
+    })?;
+    parser.end().map_err(|error| SearchError::damaged(path, error.to_string()))?;
+    Ok(parsed)
+}
+
 impl FileDigest {
     /// The size and digest of the file at `path`.
     ///
@@ -131,18 +153,28 @@ impl Manifest {
     /// [`SearchError::NoCatalogue`], [`SearchError::Io`], [`SearchError::Damaged`].
     pub fn read(folder: &Path) -> Result<Self> {
         let path = folder.join(FILE);
-        let text = match fs::read(&path) {
+        match fs::metadata(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Err(SearchError::NoCatalogue { path: folder.to_path_buf() });
             }
-            text => text.map_err(SearchError::io(&path))?,
+            Ok(found) if !found.is_file() => return Err(SearchError::damaged(&path, "it is not a regular file")),
+            found => found.map_err(SearchError::io(&path))?,
         };
-        let manifest: Manifest =
-            serde_json::from_slice(&text).map_err(|error| SearchError::damaged(&path, error.to_string()))?;
-        if manifest.format != FORMAT || manifest.version != VERSION {
-            let (format, version) = (&manifest.format, manifest.version);
-            let reason = format!("expected `{FORMAT}` in version {VERSION}, found `{format}` in version {version}");
+        let text = fs::read(&path).map_err(SearchError::io(&path))?;
+        // The version comes first: another one may have other fields.
+        let header: Header = parse(&path, &text)?;
+        if header.format != FORMAT {
+            let reason = format!("format: found {:?}, expected {FORMAT:?}", header.format);
             return Err(SearchError::damaged(&path, reason));
+        }
+        if header.version != VERSION {
+            let reason = format!("version: found {}, expected {VERSION}", header.version);
+            let remedy = "Another version of mert-search wrote it: use that one, or make the catalogue again";
+            return Err(SearchError::Damaged { path, reason, remedy });
+        }
+        let manifest: Manifest = parse(&path, &text)?;
+        if let Some(fault) = checks::fault(&manifest) {
+            return Err(SearchError::damaged(&path, fault));
         }
         Ok(manifest)
     }

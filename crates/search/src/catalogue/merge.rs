@@ -26,26 +26,29 @@ pub(super) fn column(parts: &[Part], entries: &[PartEntry], name: &str) -> Resul
     }
 }
 
-/// What joined tables say of a track of `part`, by column.
-pub(super) fn joined(part: &Part, track: usize) -> BTreeMap<String, Value> {
-    let mut values = BTreeMap::new();
+/// What is known of a track of `part`, by column: by its tags, and by joined tables.
+pub(super) fn values(part: &Part, track: usize) -> [BTreeMap<String, Value>; 2] {
+    let [mut tags, mut joined] = [BTreeMap::new(), BTreeMap::new()];
     for column in part.tracks.columns() {
-        let Some(name) = column.strip_prefix(JOINED) else { continue };
-        match part.tracks.column(&column) {
+        let value = match part.tracks.column(&column) {
             Ok(Some(CachedColumn::Numbers(numbers))) => {
-                let number = numbers.get(track).filter(|number| !number.is_nan());
-                values.extend(number.map(|&number| (name.to_string(), Value::Number(number))));
+                numbers.get(track).filter(|number| !number.is_nan()).map(|&number| Value::Number(number))
             }
             Ok(Some(CachedColumn::Texts { starts, codes, names })) => {
                 let codes = codes.get(starts[track] as usize..starts[track + 1] as usize).unwrap_or_default();
                 let texts: Vec<String> =
                     codes.iter().filter_map(|&code| names.get(code as usize)).map(ToString::to_string).collect();
-                values.extend((!texts.is_empty()).then(|| (name.to_string(), Value::Texts(texts))));
+                (!texts.is_empty()).then_some(Value::Texts(texts))
             }
-            Ok(None) | Err(_) => {}
-        }
+            Ok(None) | Err(_) => None,
+        };
+        let Some(value) = value else { continue };
+        match column.strip_prefix(JOINED) {
+            Some(name) => joined.insert(name.to_string(), value),
+            None => tags.insert(column, value),
+        };
     }
-    values
+    [tags, joined]
 }
 
 fn numbers(pairs: &[(usize, Pair<'_>)]) -> Vec<f64> {

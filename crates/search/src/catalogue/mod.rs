@@ -36,15 +36,18 @@ use mert_table::{FileVersion, Provenance, escape, unescape};
 pub use self::columns::{Column, ColumnKind, Texts};
 use self::index::JOINED;
 pub use self::ingest::{NewTrack, RefusedFile};
-pub use self::join::Joined;
+pub use self::join::{Joined, MetadataTable, UnmatchedRow};
 pub use self::manifest::{FileDigest, FileEntry, Manifest, PartEntry};
 use self::part::Part;
 pub use self::statistics::Statistics;
 pub use self::tracks::{TrackRecord, Value};
 pub use self::verify::{Verification, verify};
-pub use self::writer::{Added, Writer};
-use crate::vectors::{DerivedCache, Level, MAX_COMPONENTS, Vectors, mean, principal_components};
+pub use self::writer::{Added, Freed, Writer};
+use crate::vectors::{DerivedCache, Level, Vectors};
 use crate::{Result, SearchError};
+
+/// The column of the measured loudness, which is no tag.
+pub(crate) const LOUDNESS: &str = "loudness";
 
 /// A group of vectors: one hidden state of one encoder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -153,7 +156,7 @@ impl Catalogue {
         let dims: Vec<usize> = groups.iter().map(|group| group.dim).collect();
         let statistics = match statistics {
             Some(statistics) => statistics,
-            None => Statistics::read(&folder.join(&manifest.statistics.path), &dims)?,
+            None => Statistics::read(&folder.join(&manifest.statistics.path), &manifest.statistics.digest, &dims)?,
         };
         let mut notes = Vec::new();
         let mut parts = Vec::with_capacity(manifest.parts.len());
@@ -300,13 +303,13 @@ impl Catalogue {
         self.parts[part].tracks.sha256(index)
     }
 
-    /// What tables that were joined say of a track, by column.
+    /// What is known of a track, by column: by its tags, the measured `loudness` among them, and by joined tables.
     ///
     /// # Panics
     /// If there is no such track.
-    pub fn joined(&self, track: usize) -> BTreeMap<String, Value> {
+    pub fn values(&self, track: usize) -> [BTreeMap<String, Value>; 2] {
         let (part, index) = self.place(track);
-        merge::joined(&self.parts[part], index)
+        merge::values(&self.parts[part], index)
     }
 
     /// A segment.
@@ -378,18 +381,6 @@ impl Catalogue {
         }
         let column = Arc::new(merge::column(&self.parts, &self.manifest.parts, name)?);
         Ok(columns().entry(name.to_string()).or_insert(column).clone())
-    }
-
-    fn compute_statistics(&self) -> Statistics {
-        let rows: Vec<usize> = self.live.ones().flat_map(|track| self.track(track).segments).collect();
-        let mut statistics = Statistics { segments: rows.len(), ..Statistics::default() };
-        for group in 0..self.groups.len() {
-            let vectors = self.vectors(Level::Segments, group);
-            let mean = mean(vectors, &rows);
-            statistics.components.push(principal_components(vectors, &rows, &mean, MAX_COMPONENTS));
-            statistics.means.push(mean);
-        }
-        statistics
     }
 }
 

@@ -1,13 +1,17 @@
 //! Statistics of a catalogue's vectors, by which a geometry centres them.
 
 use std::collections::HashMap;
+use std::io::Write;
 use std::path::Path;
 
+use fixedbitset::FixedBitSet;
 use mert_fs::replace_file;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView, serialize};
-use std::io::Write;
 
+use super::Catalogue;
+use super::manifest::FileDigest;
+use crate::vectors::{Level, MAX_COMPONENTS, mean, principal_components};
 use crate::{Result, SearchError};
 
 /// Statistics of the segments of a catalogue, for each of its groups in order.
@@ -22,13 +26,47 @@ pub struct Statistics {
     pub means: Vec<Vec<f64>>,
     /// The largest principal components of each group's centred vectors, of length 1, the largest first.
     pub components: Vec<Vec<Vec<f64>>>,
+    /// The parts whose segments they were computed from, each with the tracks that had been removed by then; `None` in
+    /// files of versions that did not record it.
+    pub parts: Option<Vec<(String, Vec<usize>)>>,
 }
 
+/// The name of the entry of the file's metadata with [`Statistics::parts`] as JSON.
+const PARTS: &str = "parts";
+
 impl Statistics {
-    /// Reads statistics of groups whose vectors have `dims` values.
-    pub(super) fn read(path: &Path, dims: &[usize]) -> Result<Self> {
-        let bytes = std::fs::read(path).map_err(SearchError::io(path))?;
+    /// Statistics of the live tracks of `catalogue`.
+    pub(super) fn of(catalogue: &Catalogue) -> Self {
+        let parts = catalogue.manifest().parts.iter();
+        let parts = parts.map(|entry| (entry.name.clone(), entry.removed.clone())).collect();
+        Statistics::of_tracks(catalogue, catalogue.live(), parts)
+    }
+
+    /// Statistics of `tracks`, which are those of `parts` without the removed ones.
+    pub(super) fn of_tracks(catalogue: &Catalogue, tracks: &FixedBitSet, parts: Vec<(String, Vec<usize>)>) -> Self {
+        let rows: Vec<usize> = tracks.ones().flat_map(|track| catalogue.track(track).segments).collect();
+        let mut statistics = Statistics { segments: rows.len(), parts: Some(parts), ..Statistics::default() };
+        for group in 0..catalogue.groups().len() {
+            let vectors = catalogue.vectors(Level::Segments, group);
+            let mean = mean(vectors, &rows);
+            statistics.components.push(principal_components(vectors, &rows, &mean, MAX_COMPONENTS));
+            statistics.means.push(mean);
+        }
+        statistics
+    }
+
+    /// Reads the file with the digest `expected`: statistics of groups whose vectors have `dims` values.
+    pub(super) fn read(path: &Path, expected: &FileDigest, dims: &[usize]) -> Result<Self> {
         let damaged = |reason: String| SearchError::damaged(path, reason);
+        let size = std::fs::metadata(path).map_err(SearchError::io(path))?.len();
+        if size != expected.size {
+            return Err(damaged(format!("expected {} bytes, found {size}", expected.size)));
+        }
+        let bytes = std::fs::read(path).map_err(SearchError::io(path))?;
+        let sha256 = mert_fs::sha256_bytes(&bytes);
+        if sha256 != expected.sha256 {
+            return Err(damaged(format!("expected the SHA-256 {}, found {sha256}", expected.sha256)));
+        }
         let file = SafeTensors::deserialize(&bytes).map_err(|error| damaged(error.to_string()))?;
         let values = |name: &str| -> Result<(Vec<usize>, Vec<f64>)> {
             let tensor = file.tensor(name).map_err(|error| damaged(error.to_string()))?;
@@ -38,8 +76,12 @@ impl Statistics {
             let values = tensor.data().as_chunks::<8>().0.iter().map(|&bytes| f64::from_le_bytes(bytes));
             Ok((tensor.shape().to_vec(), values.collect()))
         };
+        let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| damaged(error.to_string()))?;
+        let parts = metadata.metadata().as_ref().and_then(|metadata| metadata.get(PARTS));
+        let parts = parts.map(|text| serde_json::from_str(text)).transpose();
+        let parts = parts.map_err(|error| damaged(format!("{PARTS}: {error}")))?;
         let segments = values("segments")?.1.first().copied().unwrap_or(0.0) as usize;
-        let mut statistics = Statistics { segments, ..Statistics::default() };
+        let mut statistics = Statistics { segments, parts, ..Statistics::default() };
         for (group, &dim) in dims.iter().enumerate() {
             let (shape, mean) = values(&format!("{group}.mean"))?;
             let (components_shape, components) = values(&format!("{group}.components"))?;
@@ -66,7 +108,9 @@ impl Statistics {
         for (name, shape, bytes) in &tensors {
             views.push((name, TensorView::new(Dtype::F64, shape.clone(), bytes).map_err(failed)?));
         }
-        let file = serialize(views, None::<HashMap<String, String>>).map_err(failed)?;
+        let parts = self.parts.as_ref().map(|parts| serde_json::json!(parts).to_string());
+        let metadata = parts.map(|parts| HashMap::from([(PARTS.to_string(), parts)]));
+        let file = serialize(views, metadata).map_err(failed)?;
         Ok(replace_file(path, |output| output.write_all(&file))?)
     }
 }

@@ -61,6 +61,11 @@ const COLUMNS: &[(&str, Kind, &[ItemKey])] = &[
     ("mb_album_id", Kind::Text, &[ItemKey::MusicBrainzReleaseId]),
 ];
 
+/// The standard names of columns: those that tags are read into, and that of the measured loudness.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    COLUMNS.iter().map(|&(name, ..)| name).chain([super::LOUDNESS])
+}
+
 /// The tags of the file at `path`; none if it has none. A fault of the tags is a note: the music can be searched without
 /// them.
 pub fn read_tags(path: &Path) -> (BTreeMap<String, Value>, Option<String>) {

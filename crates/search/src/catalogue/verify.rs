@@ -1,16 +1,20 @@
 //! The check of a catalogue: digests of what is the truth, caches against the truth value by value, statistics, and the
 //! files on the disk.
 
+mod statistics;
+
 use std::path::Path;
 
 use mert_fs::sha256_file;
 
+use self::statistics::Checked;
 use super::derived::{State, derived_files};
 use super::index::{Record, mean};
 use super::manifest::{FileDigest, Manifest, PartEntry};
 use super::part::{ROWS, folder_of, index_of, rebuild};
-use super::{Catalogue, Group, rows, tracks};
-use crate::{Result, SearchError};
+use super::writer::leftovers;
+use super::{Catalogue, Group, Writer, rows, tracks};
+use crate::{Result, SearchError, count, is_or_are};
 
 /// The result of a check.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -21,18 +25,38 @@ pub struct Verification {
     pub repaired: Vec<String>,
     /// What is no fault and should be known: files on the disk that are missing or have changed.
     pub notes: Vec<String>,
-    /// The number of files that were checked.
+    /// The number of files whose digests were compared.
     pub files: usize,
-    /// The number of vectors of segments that were compared.
-    pub vectors: usize,
+    /// The number of files of caches that were compared with what they are made of.
+    pub caches: usize,
+    /// The number of files that searches derive from the vectors whose checksums were compared.
+    pub derived: usize,
+    /// The number of tracks whose records and means were compared.
+    pub tracks: usize,
+    /// The number of segments whose vectors and times were compared.
+    pub segments: usize,
+    /// The number of segments that the statistics were computed from again; `None` if that could not be done.
+    pub statistics: Option<usize>,
 }
 
-/// The largest difference of a mean that was computed again, relative to its size: it is computed in f64 by the same
-/// program, in an order that may differ.
-const MEAN_TOLERANCE: f64 = 1e-9;
+/// The parts of a cache that were compared.
+#[derive(Default)]
+struct Compared {
+    tracks: usize,
+    segments: usize,
+    files: usize,
+    /// The first difference.
+    fault: Option<String>,
+}
 
-/// Checks the catalogue in `folder`. With `repair`, caches that are damaged are written again. `on_part` is told of each part
-/// that is done.
+impl Compared {
+    fn fault(fault: String) -> Self {
+        Compared { fault: Some(fault), ..Compared::default() }
+    }
+}
+
+/// Checks the catalogue in `folder`. With `repair`, caches that are damaged are written again and then compared, and files
+/// that no state names are removed. `on_part` is told of each part that is done.
 ///
 /// # Errors
 /// [`SearchError::NoCatalogue`] or [`SearchError::Damaged`] for a manifest that cannot be read.
@@ -48,25 +72,12 @@ pub fn verify(folder: &Path, repair: bool, mut on_part: impl FnMut(usize, usize)
         }
         // Without the truth there is nothing to compare a cache with.
         if found.faults.len() == before {
-            match compare(&part, entry, &groups) {
-                Ok((vectors, None)) => found.vectors += vectors,
-                Ok((_, Some(fault))) if repair => {
-                    let index = index_of(&part, entry, &groups);
-                    match rebuild(&index, entry, true, &fault, &mut found.repaired) {
-                        Ok(()) => {}
-                        Err(error) => found.faults.push(error.to_string()),
-                    }
-                }
-                Ok((_, Some(fault))) => found.faults.push(format!(
-                    "{}: its cache is damaged: {fault}. `mert-search verify --repair` writes it again",
-                    mert_table::printable_path(&part)
-                )),
-                Err(error) => found.faults.push(error.to_string()),
-            }
+            found.check_cache(&part, entry, &groups, repair);
         }
         on_part(index + 1, manifest.parts.len());
     }
     found.check_derived(folder, &manifest, repair)?;
+    found.check_leftovers(folder, &manifest, repair);
     found.check_file(&folder.join(&manifest.statistics.path), &manifest.statistics.digest);
     if found.faults.is_empty() {
         match Catalogue::open(folder) {
@@ -103,7 +114,7 @@ impl Verification {
         for (path, state) in derived_files(folder, manifest) {
             let name = mert_table::printable_path(&path);
             match state {
-                State::Intact => self.files += 1,
+                State::Intact => self.derived += 1,
                 _ if repair => {
                     std::fs::remove_file(&path).map_err(SearchError::io(&path))?;
                     self.repaired.push(format!("{name} is removed, to be computed again when it is needed"));
@@ -115,30 +126,69 @@ impl Verification {
             }
         }
         if unchecked > 0 {
-            self.notes.push(format!("{unchecked} kept maps have no checksum; --repair removes them"));
+            self.notes.push(format!("{} without a checksum; --repair removes them", count(unchecked, "kept map")));
         }
         Ok(())
     }
 
-    /// Computes the means of the statistics again, if they are of this state of the catalogue.
-    fn check_statistics(&mut self, catalogue: &Catalogue) {
-        let manifest = catalogue.manifest();
-        if manifest.statistics.path != format!("statistics-{:06}.safetensors", manifest.generation) {
-            self.notes.push(
-                "the statistics are of an earlier state of the catalogue, as they should be after small changes: only \
-                 their digest is compared"
-                    .into(),
-            );
+    /// Compares the cache of a part, and with `repair` writes it again if it is damaged.
+    fn check_cache(&mut self, part: &Path, entry: &PartEntry, groups: &[Group], repair: bool) {
+        let mut compared = compare(part, entry, groups);
+        if let (true, Ok(Compared { fault: Some(fault), .. })) = (repair, &compared) {
+            let index = index_of(part, entry, groups);
+            if let Err(error) = rebuild(&index, entry, true, fault, &mut self.repaired) {
+                self.faults.push(error.to_string());
+                return;
+            }
+            compared = compare(part, entry, groups);
+        }
+        match compared {
+            Ok(Compared { tracks, segments, files, fault: None }) => {
+                self.tracks += tracks;
+                self.segments += segments;
+                self.caches += files;
+            }
+            Ok(Compared { fault: Some(fault), .. }) => self.faults.push(format!(
+                "{}: its cache is damaged: {fault}. `mert-search verify --repair` writes it again",
+                mert_table::printable_path(part)
+            )),
+            Err(error) => self.faults.push(error.to_string()),
+        }
+    }
+
+    /// Notes files that the catalogue does not name. With `repair` they are removed, unless another process is changing the
+    /// catalogue, whose files they may be.
+    fn check_leftovers(&mut self, folder: &Path, manifest: &Manifest, repair: bool) {
+        if !repair {
+            let leftovers = leftovers::Leftovers::find(folder, Some(manifest));
+            if !leftovers.is_empty() {
+                self.notes.push(format!(
+                    "{leftovers} that the catalogue does not name, of earlier states or interrupted changes: the next change, or \
+                     --repair, removes them"
+                ));
+            }
             return;
         }
-        let (stored, computed) = (catalogue.statistics(), catalogue.compute_statistics());
-        let is_near = |(a, b): (&f64, &f64)| (a - b).abs() <= MEAN_TOLERANCE * a.abs().max(b.abs()).max(1.0);
-        let means = || stored.means.iter().zip(&computed.means);
-        let is_same = stored.segments == computed.segments
-            && stored.means.len() == computed.means.len()
-            && means().all(|(a, b)| a.len() == b.len() && a.iter().zip(b).all(is_near));
-        if !is_same {
-            self.faults.push(format!("{}: other means than those of the vectors", manifest.statistics.path));
+        match Writer::open_existing(folder) {
+            Ok(writer) if writer.freed().is_empty() => {}
+            Ok(writer) => self.repaired.push(format!("{} that the catalogue does not name: removed", writer.freed())),
+            Err(error) => {
+                self.notes.push(format!("files that the catalogue does not name are not looked for: {error}"))
+            }
+        }
+    }
+
+    /// Computes the statistics again.
+    fn check_statistics(&mut self, catalogue: &Catalogue) {
+        let path = &catalogue.manifest().statistics.path;
+        match statistics::check(catalogue) {
+            Checked::Same(segments) => self.statistics = Some(segments),
+            Checked::Other(difference) => self.faults.push(format!("{path}: {difference}")),
+            Checked::Skipped(reason) => {
+                self.notes.push(format!(
+                    "{path}: only its digest is compared: its values cannot be computed again: {reason}"
+                ));
+            }
         }
     }
 
@@ -158,26 +208,27 @@ impl Verification {
         for (what, files) in [("missing", missing), ("of another size than when they were embedded", changed)] {
             if let Some(first) = files.first() {
                 let first = mert_table::printable_path(first);
-                self.notes.push(format!("{} files are {what}; the first is {first}", files.len()));
+                let count = count(files.len(), "file");
+                self.notes.push(format!("{count} {} {what}; the first is {first}", is_or_are(files.len())));
             }
         }
     }
 }
 
-/// Compares the cache of a part with its tables. Returns the number of vectors, and the first difference.
-fn compare(part: &Path, entry: &PartEntry, groups: &[Group]) -> Result<(usize, Option<String>)> {
+/// Compares the cache of a part with its tables.
+fn compare(part: &Path, entry: &PartEntry, groups: &[Group]) -> Result<Compared> {
     let index = index_of(part, entry, groups);
     let record = Record::read(&index.folder());
     if let Some(fault) = index.vectors_fault(&record).or_else(|| index.table_fault(&record)) {
-        return Ok((0, Some(fault)));
+        return Ok(Compared::fault(fault));
     }
     if let Some(name) = index.damaged_files(&record)?.first() {
-        return Ok((0, Some(format!("index/{name} has changed since it was written"))));
+        return Ok(Compared::fault(format!("index/{name} has changed since it was written")));
     }
     let table = part.join(entry.tracks_table());
     let records = tracks::read(&table)?;
     if !index.has_table(&records)? {
-        return Ok((0, Some("the cached table of tracks is another than the table".into())));
+        return Ok(Compared::fault("the cached table of tracks is another than the table".into()));
     }
     let opened = index.open_matrices(entry.tracks, entry.segments).and_then(|matrices| {
         index.open_table(entry.tracks, entry.segments)?;
@@ -185,7 +236,7 @@ fn compare(part: &Path, entry: &PartEntry, groups: &[Group]) -> Result<(usize, O
     });
     let (matrices, times) = match opened {
         Ok(opened) => opened,
-        Err(SearchError::Damaged { reason, .. }) => return Ok((0, Some(reason))),
+        Err(SearchError::Damaged { reason, .. }) => return Ok(Compared::fault(reason)),
         Err(error) => return Err(error),
     };
     let (mut track, mut segment, mut fault) = (0, 0, None);
@@ -195,7 +246,7 @@ fn compare(part: &Path, entry: &PartEntry, groups: &[Group]) -> Result<(usize, O
     rows::for_each_track(&path, |rows| {
         let end = segment + rows.windows.len();
         if records.get(track).is_none_or(|record| record.segments as usize != rows.windows.len()) {
-            return Err(SearchError::damaged(&path, format!("track {track} has {} rows", rows.windows.len())));
+            return Err(SearchError::damaged(&path, format!("track {track} has {}", count(rows.windows.len(), "row"))));
         }
         let mut offset = 0;
         for (group, [means, segments]) in groups.iter().zip(&matrices) {
@@ -216,5 +267,6 @@ fn compare(part: &Path, entry: &PartEntry, groups: &[Group]) -> Result<(usize, O
         (track, segment) = (track + 1, end);
         Ok(())
     })?;
-    Ok((segment, fault))
+    // The matrices of tracks and segments of each group, the times, and the table of tracks.
+    Ok(Compared { tracks: track, segments: segment, files: 2 * groups.len() + 2, fault })
 }

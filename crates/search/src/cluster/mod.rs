@@ -8,6 +8,7 @@ mod density;
 mod kmeans;
 mod tags;
 
+use nalgebra::DMatrix;
 use serde::Serialize;
 
 pub use self::tags::FrequentTag;
@@ -77,11 +78,12 @@ pub struct Cluster {
     pub tags: Vec<FrequentTag>,
 }
 
-/// Clusters the live tracks of a space.
+/// Clusters the live tracks of a space. `progress` gets the share that is done, from 0 to 1; of HDBSCAN, which cannot tell, it
+/// gets nothing.
 ///
 /// # Errors
 /// [`SearchError::Query`] for options out of range.
-pub fn cluster(space: &Space<'_>, options: &ClusterOptions) -> Result<Clustering> {
+pub fn cluster(space: &Space<'_>, options: &ClusterOptions, progress: &dyn Fn(f64)) -> Result<Clustering> {
     let catalogue = space.catalogue();
     let live: Vec<usize> = catalogue.live().ones().collect();
     let rows = Rows::new(space, live.clone());
@@ -90,38 +92,42 @@ pub fn cluster(space: &Space<'_>, options: &ClusterOptions) -> Result<Clustering
         ClusterMethod::Kmeans { clusters } => {
             if clusters < 2 || clusters > live.len() {
                 return Err(SearchError::Query(format!(
-                    "cannot make {clusters} clusters of {} tracks: expected 2 or more, and a track for each",
+                    "invalid --clusters {clusters}: expected 2 to {}, the number of tracks",
                     live.len()
                 )));
             }
             let points = match live.len().saturating_mul(rows.dim()) > KMEANS_VALUES {
                 true => reduced(&rows, KMEANS_COMPONENTS, options.seed, &mut notes),
-                false => rows.map_blocks(|_, block| columns(&block)).concat(),
+                false => rows.map_blocks(|_, block| block),
             };
-            let (labels, inertia) = kmeans::kmeans(&points, clusters, options.seed);
-            (labels.into_iter().map(Some).collect(), Some(inertia))
+            let found = kmeans::kmeans(&kmeans::Points::new(points), clusters, options.seed, progress);
+            (found.labels.into_iter().map(Some).collect(), Some(found.inertia))
         }
         ClusterMethod::Hdbscan { min_size } => {
             if min_size < 2 || live.len() < 2 * min_size {
                 return Err(SearchError::Query(format!(
-                    "cannot find clusters of {min_size} in {} tracks: expected 2 or more, and twice as many tracks",
+                    "invalid --min-size {min_size}: expected 2 to {}, half of the {} tracks",
+                    live.len() / 2,
                     live.len()
                 )));
             }
             let points = reduced(&rows, DENSITY_COMPONENTS, options.seed, &mut notes);
-            (density::hdbscan(&points, min_size, options.seed, &mut notes)?, None)
+            (density::hdbscan(points, min_size, options.seed, &mut notes)?, None)
         }
     };
     let labels = by_size(&labels);
     let count = labels.iter().flatten().max().map_or(0, |largest| largest + 1);
     let mut clusters = Vec::with_capacity(count);
-    for index in 0..count {
-        let members: Vec<usize> = (0..live.len()).filter(|&row| labels[row] == Some(index)).collect();
-        let tracks: Vec<usize> = members.iter().map(|&row| live[row]).collect();
+    let mut members: Vec<Vec<usize>> = vec![Vec::new(); count];
+    for (&track, label) in live.iter().zip(&labels) {
+        label.iter().for_each(|&label| members[label].push(track));
+    }
+    let frequent = tags::Frequent::new(catalogue, &live);
+    for tracks in members {
         clusters.push(Cluster {
-            size: members.len(),
-            central: central(space, tracks.clone(), options.central),
-            tags: tags::frequent(catalogue, &live, &tracks),
+            size: tracks.len(),
+            tags: frequent.among(&tracks),
+            central: central(space, tracks, options.central),
         });
     }
     Ok(Clustering {
@@ -134,12 +140,8 @@ pub fn cluster(space: &Space<'_>, options: &ClusterOptions) -> Result<Clustering
     })
 }
 
-fn columns(block: &nalgebra::DMatrix<f64>) -> Vec<Vec<f64>> {
-    block.column_iter().map(|column| column.iter().copied().collect()).collect()
-}
-
-/// The coordinates of rows along principal components.
-fn reduced(rows: &Rows<'_, '_>, components: usize, seed: u64, notes: &mut Vec<String>) -> Vec<Vec<f64>> {
+/// The coordinates of rows along principal components, as blocks of columns.
+fn reduced(rows: &Rows<'_, '_>, components: usize, seed: u64, notes: &mut Vec<String>) -> Vec<DMatrix<f64>> {
     let pca = Pca::of(rows, components, Pca::REDUCTION, seed);
     if pca.variances.len() < rows.dim() {
         let share = 100.0 * pca.variances.iter().sum::<f64>() / pca.total_variance;
@@ -148,7 +150,7 @@ fn reduced(rows: &Rows<'_, '_>, components: usize, seed: u64, notes: &mut Vec<St
             pca.variances.len()
         ));
     }
-    pca.project(rows)
+    pca.project_blocks(rows)
 }
 
 /// Labels in the order of clusters' sizes, the largest first, and of their first members.

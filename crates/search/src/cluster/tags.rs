@@ -1,6 +1,7 @@
 //! Tags that are more frequent in a cluster than in the catalogue.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -34,35 +35,60 @@ pub struct FrequentTag {
     pub probability: f64,
 }
 
-/// The tags that are more frequent among `members` than among `live` tracks.
-pub(super) fn frequent(catalogue: &Catalogue, live: &[usize], members: &[usize]) -> Vec<FrequentTag> {
-    let mut found = Vec::new();
-    let mut tried = 0.0;
-    let factorials = LogFactorials::new(live.len());
-    for name in catalogue.column_names().filter(|name| !IDENTITIES.contains(name)) {
-        let Ok(column) = catalogue.column(name) else { continue };
-        let (inside, inside_known) = counts(&column, members);
-        let (total, total_known) = counts(&column, live);
-        tried += total.len() as f64;
-        for (text, count) in inside {
-            let of_all = total.get(&text).copied().unwrap_or(count);
-            if count >= 2 && count * total_known > of_all * inside_known {
-                found.push(FrequentTag {
-                    column: name.to_string(),
-                    text,
-                    inside: count,
-                    inside_known,
-                    total: of_all,
-                    total_known,
-                    probability: factorials.tail(count, inside_known, of_all, total_known),
-                });
+/// The tags of a catalogue, counted once for all clusters.
+pub(super) struct Frequent {
+    columns: Vec<CountedColumn>,
+    factorials: LogFactorials,
+    /// The number of texts that are tried.
+    tried: f64,
+}
+
+/// A column, the number of live tracks with each text, and of those with any.
+struct CountedColumn {
+    name: String,
+    column: Arc<Column>,
+    total: BTreeMap<String, usize>,
+    known: usize,
+}
+
+impl Frequent {
+    /// The tags of `live` tracks.
+    pub(super) fn new(catalogue: &Catalogue, live: &[usize]) -> Self {
+        let mut columns = Vec::new();
+        for name in catalogue.column_names().filter(|name| !IDENTITIES.contains(name)) {
+            let Ok(column) = catalogue.column(name) else { continue };
+            let (total, known) = counts(&column, live);
+            columns.push(CountedColumn { name: name.to_string(), column, total, known });
+        }
+        let tried = columns.iter().map(|column| column.total.len() as f64).sum();
+        Frequent { columns, factorials: LogFactorials::new(live.len()), tried }
+    }
+
+    /// The tags that are more frequent among `members` than in the catalogue.
+    pub(super) fn among(&self, members: &[usize]) -> Vec<FrequentTag> {
+        let mut found = Vec::new();
+        for column in &self.columns {
+            let (inside, inside_known) = counts(&column.column, members);
+            for (text, count) in inside {
+                let total = column.total.get(&text).copied().unwrap_or(count);
+                if count >= 2 && count * column.known > total * inside_known {
+                    found.push(FrequentTag {
+                        column: column.name.clone(),
+                        text,
+                        inside: count,
+                        inside_known,
+                        total,
+                        total_known: column.known,
+                        probability: self.factorials.tail(count, inside_known, total, column.known),
+                    });
+                }
             }
         }
+        found.retain(|tag| tag.probability * self.tried < LEVEL);
+        found.sort_by(|a, b| a.probability.total_cmp(&b.probability).then_with(|| a.text.cmp(&b.text)));
+        found.truncate(LISTED);
+        found
     }
-    found.retain(|tag| tag.probability * tried < LEVEL);
-    found.sort_by(|a, b| a.probability.total_cmp(&b.probability).then_with(|| a.text.cmp(&b.text)));
-    found.truncate(LISTED);
-    found
 }
 
 /// The number of tracks with each text, and of those with any.

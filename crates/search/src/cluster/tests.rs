@@ -30,7 +30,7 @@ fn both_methods_find_the_kinds_and_name_their_tags_with_counts() {
     let space = Space::new(&catalogue, geometry).unwrap();
     for method in [ClusterMethod::Kmeans { clusters: 4 }, ClusterMethod::Hdbscan { min_size: 10 }] {
         let options = ClusterOptions { method, seed: 3, central: 5 };
-        let found = cluster(&space, &options).unwrap();
+        let found = cluster(&space, &options, &|_| ()).unwrap();
         assert_eq!(found.clusters.len(), 4, "{found:?}");
         assert!(
             purity(&catalogue, &found) > 0.97 && found.noise < 60,
@@ -48,7 +48,7 @@ fn both_methods_find_the_kinds_and_name_their_tags_with_counts() {
             assert!(cluster.central.iter().all(inside));
         }
         let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-        assert_eq!(pool.install(|| cluster(&space, &options)).unwrap(), found);
+        assert_eq!(pool.install(|| cluster(&space, &options, &|_| ())).unwrap(), found);
     }
 }
 
@@ -58,10 +58,14 @@ fn chance_tags_are_not_listed_and_impossible_sizes_are_refused() {
     let catalogue = judged_catalogue(folder.path(), 60);
     let space = Space::new(&catalogue, Geometry { weights: vec![(0, 1.0)], ..Geometry::of(&catalogue) }).unwrap();
     let options = |method| ClusterOptions { method, seed: 3, central: 5 };
-    let found = cluster(&space, &options(ClusterMethod::Kmeans { clusters: 2 })).unwrap();
+    let found = cluster(&space, &options(ClusterMethod::Kmeans { clusters: 2 }), &|_| ()).unwrap();
     let kinds = found.clusters.iter().flat_map(|cluster| &cluster.tags).filter(|tag| tag.column == "kind");
     assert_eq!(kinds.count(), 0);
-    for method in [ClusterMethod::Kmeans { clusters: 61 }, ClusterMethod::Hdbscan { min_size: 31 }] {
-        assert!(cluster(&space, &options(method)).is_err());
+    for (method, expected) in [
+        (ClusterMethod::Kmeans { clusters: 61 }, "invalid --clusters 61: expected 2 to 60"),
+        (ClusterMethod::Hdbscan { min_size: 31 }, "invalid --min-size 31: expected 2 to 30"),
+    ] {
+        let error = cluster(&space, &options(method), &|_| ()).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
     }
 }

@@ -27,6 +27,9 @@ const FILTERED: [&str; 5] = ["artist", "album_artist", "album", "mb_artist_id", 
 /// The most tracks that are all compared with all for hubs and for CSLS.
 pub const ALL_PAIRS: usize = 20_000;
 
+/// The most draws of the bootstrap.
+const MAX_DRAWS: usize = 1_000_000;
+
 /// The choices of an evaluation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct EvaluateOptions {
@@ -165,10 +168,18 @@ pub fn evaluate(
              --tag {tag}` tells how well numbers are predicted"
         )));
     };
-    if options.k == 0 || options.queries == 0 || !(100..=1_000_000).contains(&options.draws) {
-        return Err(SearchError::Query(
-            "an evaluation needs a list (-k) of 1 or more, 1 query (--queries) or more, and 100 to 1000000 draws (--draws)".into(),
-        ));
+    let others = catalogue.live().count_ones(..).saturating_sub(1);
+    let invalid = |option: &str, given: usize, expected: String| {
+        Err(SearchError::Query(format!("invalid {option} {given}: expected {expected}")))
+    };
+    if !(1..=others).contains(&options.k) {
+        return invalid("-k", options.k, format!("1 to {others}, the number of tracks less the query"));
+    }
+    if options.queries == 0 {
+        return invalid("--queries", options.queries, "1 or more".into());
+    }
+    if !(100..=MAX_DRAWS).contains(&options.draws) {
+        return invalid("--draws", options.draws, format!("100 to {MAX_DRAWS}"));
     }
     let task = Task::new(catalogue, texts, options);
     if task.queries.is_empty() {

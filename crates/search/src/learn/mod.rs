@@ -28,6 +28,9 @@ pub const MIN_JUDGMENTS: usize = 20;
 /// The fewest artists whose tracks are judged.
 pub const MIN_ARTISTS: usize = 9;
 
+/// The most repeats.
+pub const MAX_REPEATS: usize = 1000;
+
 /// The choices of learning.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LearnOptions {
@@ -96,8 +99,13 @@ pub fn learn(
     if space.geometry().metric.is_some() {
         return Err(SearchError::Query("a metric is learned on vectors as they are: give no --metric".into()));
     }
-    if options.folds < 2 || options.repeats == 0 || options.draws < 100 {
-        return Err(SearchError::Query("learning needs two folds or more, one repeat or more, 100 draws".into()));
+    if !(1..=MAX_REPEATS).contains(&options.repeats) {
+        let repeats = options.repeats;
+        return Err(SearchError::Query(format!("invalid --repeats {repeats}: expected 1 to {MAX_REPEATS}")));
+    }
+    if options.folds < 2 || options.draws < 100 {
+        let (folds, draws) = (options.folds, options.draws);
+        return Err(SearchError::Query(format!("{folds} folds and {draws} draws: expected 2 and 100 or more")));
     }
     let artists = Artists::of(catalogue);
     let tracks = judgments.tracks();

@@ -109,6 +109,75 @@ fn nothing_is_learned_from_noise_nor_from_few_artists() {
     assert!(report.refused.unwrap().contains("5 judgments are too few"));
 }
 
+/// Pairs that are alike if a direction of the first group, which no value has alone, has the same sign in both; of tracks far
+/// from its middle, a tenth judged wrongly.
+fn rotated(catalogue: &Catalogue, count: usize) -> Judgments {
+    let mut random = ChaCha8Rng::seed_from_u64(9);
+    let direction: Vec<f32> = (0..16).map(|_| if random.random() { 0.25 } else { -0.25 }).collect();
+    let along = |track: usize| -> f32 {
+        catalogue.vectors(crate::Level::Tracks, 0).row(track).iter().zip(&direction).map(|(a, b)| a * b).sum()
+    };
+    let clear: Vec<usize> = (0..catalogue.tracks()).filter(|&track| along(track).abs() > 0.4).collect();
+    let mut items = Vec::new();
+    while items.len() < count {
+        let [a, b] = [0; 2].map(|_: usize| clear[random.random_range(0..clear.len())]);
+        if a != b {
+            let is_wrong = random.random_bool(0.1);
+            items.push(Judgment::Pair { a, b, alike: (along(a) * along(b) > 0.0) != is_wrong });
+        }
+    }
+    judgments(JudgmentKind::Feedback, items)
+}
+
+#[test]
+fn a_direction_across_values_is_learned_by_the_low_rank_model_from_noisy_feedback() {
+    let folder = tempfile::tempdir().unwrap();
+    let catalogue = judged_catalogue(folder.path(), 300);
+    let space = space(&catalogue);
+    let options = LearnOptions { repeats: 2, draws: 500, ..LearnOptions::default() };
+    let (report, metric) = learn(&space, &rotated(&catalogue, 800), &options, &|_| ()).unwrap();
+    let gain = |kind| report.models.iter().find(|gain| gain.model == kind).unwrap();
+    let (diagonal, low_rank) = (gain(ModelKind::Diagonal), gain(ModelKind::LowRank));
+    assert!(low_rank.gain.low > 0.05, "{low_rank:?}");
+    assert!(low_rank.gain.value > diagonal.gain.value + 0.05, "{diagonal:?} {low_rank:?}");
+    assert_eq!((report.chosen, report.figure), (Some(ModelKind::LowRank), "AUC"));
+    assert!(matches!(metric.unwrap().transform(), crate::space::Transform::Linear(_)));
+}
+
+/// The mean gain of a model on what is held out by `splits`.
+fn mean_gain(space: &Space<'_>, judgments: &Judgments, splits: &[(Vec<usize>, Vec<usize>)]) -> f64 {
+    let features = Features::new(space, &judgments.tracks(), 1);
+    let by_track = |track: usize| track;
+    let gains = splits.iter().map(|(train, test)| {
+        let model = fit::select_and_fit(ModelKind::LowRank, &features, judgments, train, &by_track, 1);
+        let figure = |mapped: &nalgebra::DMatrix<f64>| {
+            let scores = fit::scores(&features, mapped, judgments, test);
+            let (right, all) = gain::right(judgments, test, &scores, &vec![1.0; test.len()]);
+            right / all
+        };
+        figure(&features.map(&model)) - figure(&features.unmapped())
+    });
+    gains.sum::<f64>() / splits.len() as f64
+}
+
+#[test]
+fn a_split_by_pairs_would_report_what_was_memorized() {
+    let folder = tempfile::tempdir().unwrap();
+    let catalogue = judged_catalogue(folder.path(), 40);
+    let space = space(&catalogue);
+    // A bit of each artist that no vector has anything to do with.
+    let bit = |track: usize| [1, 0, 0, 1, 1, 1, 0, 1, 0, 0, 0, 1, 0, 1, 1, 0, 1, 0, 0, 1][track / 2] == 1;
+    let judgments = pairs(400, 40, |a, b| bit(a) == bit(b));
+    let indices: Vec<usize> = (0..400).collect();
+    let by_artist = fit::splits(&judgments, &indices, &|track| track / 2, 3, 1);
+    let by_pair: Vec<_> =
+        (0..3).map(|fold| indices.iter().partition::<Vec<usize>, _>(|&&index| index % 3 != fold)).collect();
+    let (leaked, gained) = (mean_gain(&space, &judgments, &by_pair), mean_gain(&space, &judgments, &by_artist));
+    assert!(leaked > 0.2 && gained < 0.1, "by pair {leaked}, by artist {gained}");
+    let (report, metric) = learn(&space, &judgments, &LearnOptions::default(), &|_| ()).unwrap();
+    assert!(metric.is_none(), "{:?}", report.models);
+}
+
 #[test]
 fn no_artist_is_on_both_sides_of_a_split() {
     let judgments = pairs(300, 100, |a, b| (a + b) % 2 == 0);

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::path::Path;
 
 use mert_fs::{replace_file, sha256_bytes};
 use serde::{Deserialize, Serialize};
@@ -32,9 +33,17 @@ struct Entry {
 /// A map is computed again when the catalogue's statistics have been, which is when a tenth of the segments has changed, or
 /// with `refresh`. Other changes drop the points of removed tracks and place the new ones between their neighbours.
 ///
+/// A map that cannot be kept, as in a folder that cannot be written, is returned all the same, with a note. `progress` gets
+/// the share that is done, from 0 to 1.
+///
 /// # Errors
-/// Those of [`map`], and [`SearchError::Io`] or [`SearchError::Write`] if the map cannot be kept.
-pub fn cached(space: &Space<'_>, options: &MapOptions, refresh: bool) -> Result<(Map, MapSource)> {
+/// Those of [`map`].
+pub fn cached(
+    space: &Space<'_>,
+    options: &MapOptions,
+    refresh: bool,
+    progress: &(dyn Fn(f64) + Sync),
+) -> Result<(Map, MapSource)> {
     let catalogue = space.catalogue();
     let parts: Vec<String> = catalogue.manifest().parts.iter().map(|part| part.name.clone()).collect();
     let key = serde_json::json!({
@@ -60,14 +69,21 @@ pub fn cached(space: &Space<'_>, options: &MapOptions, refresh: bool) -> Result<
             let placed = map.placed - before;
             (map, if placed > 0 { MapSource::Extended(placed) } else { MapSource::Kept })
         }
-        None => (map(space, options)?, MapSource::Computed),
+        None => (map(space, options, progress)?, MapSource::Computed),
     };
-    if source != MapSource::Kept {
-        fs::create_dir_all(&folder).map_err(SearchError::io(&folder))?;
-        let entry = Entry { parts, map };
-        let text = serde_json::to_vec(&entry).map_err(|error| SearchError::io(&path)(error.into()))?;
-        replace_file(&path, |file| file.write_all(&text))?;
-        return Ok((entry.map, source));
+    if source == MapSource::Kept {
+        return Ok((map, source));
     }
-    Ok((map, source))
+    let mut entry = Entry { parts, map };
+    if let Err(error) = keep(&path, &entry) {
+        entry.map.notes.push(format!("the map is not kept: {error}"));
+    }
+    Ok((entry.map, source))
+}
+
+fn keep(path: &Path, entry: &Entry) -> Result<()> {
+    let folder = path.parent().unwrap_or(path);
+    fs::create_dir_all(folder).map_err(SearchError::io(folder))?;
+    let text = serde_json::to_vec(entry).map_err(|error| SearchError::io(path)(error.into()))?;
+    Ok(replace_file(path, |file| file.write_all(&text))?)
 }

@@ -18,6 +18,13 @@ use crate::{Result, SearchError, Space};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
+/// The perplexity of van der Maaten and Hinton's own examples, and the most that is accepted.
+const PERPLEXITY: f64 = 30.0;
+const MAX_PERPLEXITY: f64 = 1000.0;
+
+/// The fewest tracks that a sample for t-SNE has.
+const MIN_FIT: usize = 100;
+
 /// The method of a map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -35,16 +42,16 @@ pub struct MapOptions {
     pub method: MapMethod,
     /// The seed of everything that is drawn at random.
     pub seed: u64,
-    /// The number of neighbours that t-SNE keeps together, roughly. A catalogue of fewer than three times as many tracks
-    /// lowers it.
-    pub perplexity: f64,
+    /// The number of neighbours that t-SNE keeps together, roughly; at most a third of the tracks that it is fitted to.
+    /// `None`: 30, or that third if it is less.
+    pub perplexity: Option<f64>,
     /// The most tracks that t-SNE is fitted to: a sample; the others are placed between their neighbours.
     pub fit: usize,
 }
 
 impl Default for MapOptions {
     fn default() -> Self {
-        MapOptions { method: MapMethod::Pca, seed: 15, perplexity: 30.0, fit: 10_000 }
+        MapOptions { method: MapMethod::Pca, seed: 15, perplexity: None, fit: 10_000 }
     }
 }
 
@@ -72,21 +79,21 @@ pub struct Map {
 
 /// The map of all live tracks of a space.
 ///
+/// `progress` gets the share that is done, from 0 to 1.
+///
 /// # Errors
 /// [`SearchError::Query`] for fewer than three tracks, and options out of range.
-pub fn map(space: &Space<'_>, options: &MapOptions) -> Result<Map> {
+pub fn map(space: &Space<'_>, options: &MapOptions, progress: &(dyn Fn(f64) + Sync)) -> Result<Map> {
     let tracks: Vec<usize> = space.catalogue().live().ones().collect();
     if tracks.len() < 3 {
         return Err(SearchError::Query(format!("a map needs 3 tracks or more; the catalogue has {}", tracks.len())));
     }
-    if !(options.perplexity >= 1.0 && options.perplexity <= 1000.0) || options.fit < 100 {
-        return Err(SearchError::Query(
-            "a map needs a perplexity from 1 to 1000, and a fit of 100 tracks or more".into(),
-        ));
+    if options.fit < MIN_FIT {
+        return Err(SearchError::Query(format!("invalid --fit {}: expected {MIN_FIT} tracks or more", options.fit)));
     }
     match options.method {
         MapMethod::Pca => Ok(pca(space, tracks, options)),
-        MapMethod::Tsne => tsne(space, &tracks, options),
+        MapMethod::Tsne => tsne(space, &tracks, options, progress),
     }
 }
 
@@ -112,7 +119,7 @@ fn pca(space: &Space<'_>, tracks: Vec<usize>, options: &MapOptions) -> Map {
     }
 }
 
-fn tsne(space: &Space<'_>, tracks: &[usize], options: &MapOptions) -> Result<Map> {
+fn tsne(space: &Space<'_>, tracks: &[usize], options: &MapOptions, progress: &(dyn Fn(f64) + Sync)) -> Result<Map> {
     let mut random = ChaCha8Rng::seed_from_u64(options.seed);
     let fitted = sample(tracks, options.fit, &mut random);
     let mut notes = Vec::new();
@@ -124,11 +131,8 @@ fn tsne(space: &Space<'_>, tracks: &[usize], options: &MapOptions) -> Result<Map
         ));
     }
     let rows = Rows::new(space, fitted);
-    let perplexity = options.perplexity.min((rows.tracks().len() - 1) as f64 / 3.0).floor().max(1.0);
-    if perplexity < options.perplexity {
-        notes.push(format!("perplexity {perplexity} instead of {}: there are too few tracks", options.perplexity));
-    }
-    let points = tsne::embed(&rows, perplexity, options.seed, &mut notes)?;
+    let perplexity = perplexity(options, rows.tracks().len(), &mut notes)?;
+    let points = tsne::embed(&rows, perplexity, options.seed, &mut notes, progress)?;
     let points = rows.tracks().iter().zip(points).map(|(&track, [x, y])| (track, x, y)).collect();
     let mut map = Map {
         method: MapMethod::Tsne,
@@ -142,6 +146,23 @@ fn tsne(space: &Space<'_>, tracks: &[usize], options: &MapOptions) -> Result<Map
     };
     place::place(space, &mut map, tracks);
     Ok(map)
+}
+
+/// The perplexity for `fitted` tracks, of which each has three times as many neighbours.
+fn perplexity(options: &MapOptions, fitted: usize, notes: &mut Vec<String>) -> Result<f64> {
+    let most = ((fitted - 1) as f64 / 3.0).floor().clamp(1.0, MAX_PERPLEXITY);
+    match options.perplexity {
+        Some(given) if (1.0..=most).contains(&given) => Ok(given),
+        Some(given) => Err(SearchError::Query(format!(
+            "invalid --perplexity {given}: expected 1 to {most} for a map that is fitted to {fitted} tracks, each with three \
+             times as many neighbours"
+        ))),
+        None if PERPLEXITY <= most => Ok(PERPLEXITY),
+        None => {
+            notes.push(format!("perplexity {most} instead of {PERPLEXITY}: the map is fitted to {fitted} tracks only"));
+            Ok(most)
+        }
+    }
 }
 
 #[cfg(test)]

@@ -9,8 +9,12 @@ use crate::{Result, SearchError};
 /// The principal components along which distances are taken, as is usual for t-SNE.
 const COMPONENTS: usize = 50;
 
-/// The accuracy of the approximation by cells.
+/// The accuracy of the approximation by cells (Barnes and Hut).
 const THETA: f32 = 0.5;
+
+/// The rows above which repulsion is interpolated on a grid instead, whose cost does not grow with the logarithm of their
+/// number: Linderman and others, <https://arxiv.org/abs/1712.09005>.
+const GRID_ABOVE: usize = 2000;
 
 /// The iterations.
 const EPOCHS: usize = 1000;
@@ -19,7 +23,13 @@ const EPOCHS: usize = 1000;
 const START: f64 = 1e-4;
 
 /// Two coordinates for each row.
-pub(super) fn embed(rows: &Rows<'_, '_>, perplexity: f64, seed: u64, notes: &mut Vec<String>) -> Result<Vec<[f32; 2]>> {
+pub(super) fn embed(
+    rows: &Rows<'_, '_>,
+    perplexity: f64,
+    seed: u64,
+    notes: &mut Vec<String>,
+    progress: &(dyn Fn(f64) + Sync),
+) -> Result<Vec<[f32; 2]>> {
     let pca = Pca::of(rows, COMPONENTS, Pca::REDUCTION, seed);
     let projected = pca.project(rows);
     if pca.variances.len() < rows.dim() {
@@ -44,7 +54,12 @@ pub(super) fn embed(rows: &Rows<'_, '_>, perplexity: f64, seed: u64, notes: &mut
     let embedded = pool.install(|| {
         let mut tsne: tSNE<'_, f32, Vec<f64>, 2> = tSNE::new(&projected);
         tsne.perplexity(perplexity as f32).epochs(EPOCHS).learning_rate(learning_rate).initial_embedding(start);
-        tsne.barnes_hut_with_neighbors(THETA, &neighbours);
+        tsne.epoch_callback(|epoch, _| progress((epoch + 1) as f64 / EPOCHS as f64));
+        if projected.len() > GRID_ABOVE {
+            tsne.fit_sne_with_neighbors(&neighbours);
+        } else {
+            tsne.barnes_hut_with_neighbors(THETA, &neighbours);
+        }
         tsne.embedding()
     });
     if embedded.iter().any(|value| !value.is_finite()) {

@@ -1,12 +1,13 @@
 //! Probes: how well a tag or a number is predicted from vectors, on artists that the probe was not fitted to.
 //!
-//! A probe is a ridge regression on standardized vectors: of a number, or of 1 and −1 for each text of a tag, of which the
-//! largest prediction is chosen. Its penalty is chosen inside the training folds. It says what vectors hold, and not what a
-//! score of similarity is made of.
+//! A probe is a ridge regression on standardized vectors: of a number, or of 1 and −1 for each text of a tag (one against the
+//! rest, so that a track may have several). Its penalty is chosen inside the training folds. It says what vectors hold, and
+//! not what a score of similarity is made of.
 
 mod ridge;
 mod scores;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use nalgebra::DMatrix;
@@ -24,6 +25,8 @@ use crate::{Level, Result, SearchError};
 pub const MIN_ARTISTS: usize = 3;
 /// The fewest tracks of a probe.
 pub const MIN_TRACKS: usize = 30;
+/// The most folds of a probe.
+pub const MAX_FOLDS: usize = 50;
 
 /// The choices of a probe.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -60,9 +63,11 @@ pub struct ProbeReport {
     pub artists: usize,
     /// The number of live tracks whose value is not known.
     pub unknown: usize,
-    /// The tracks of texts that have too few artists.
+    /// The texts that have too few artists, which are not predicted.
+    pub left_out: Vec<ClassCount>,
+    /// The tracks that have no other text, which are left out.
     pub rare: usize,
-    /// The tracks with several texts, of which the first is used.
+    /// The tracks with several predicted texts: each counts in the areas under the ROC curves, the first in the other figures.
     pub several: usize,
     /// The figures by group and for all groups together.
     pub rows: Vec<ProbeRow>,
@@ -77,6 +82,8 @@ pub struct ClassCount {
     pub text: String,
     /// The number of tracks.
     pub tracks: usize,
+    /// The number of their artists.
+    pub artists: usize,
 }
 
 /// The figures of a probe of some vectors.
@@ -84,8 +91,11 @@ pub struct ClassCount {
 pub struct ProbeRow {
     /// The group, or `all`.
     pub name: String,
-    /// The figures by name: `balanced_accuracy` and `macro_f1`, or `r2`; with intervals of 95% and what chance gives.
+    /// The figures by name: `macro_auc`, `balanced_accuracy` and `macro_f1`, or `r2`; with intervals of 95% and what chance
+    /// gives.
     pub figures: Vec<ProbeFigure>,
+    /// For each text the held-out area under the ROC curve, the text against the rest.
+    pub areas: Vec<Interval>,
     /// Whether the first figure is surely better than chance.
     pub is_predictable: bool,
     /// The held-out prediction of each track: a number, or the index of a text.
@@ -113,10 +123,16 @@ pub struct Prediction {
     pub track: usize,
     /// The fold in which it was held out.
     pub fold: usize,
-    /// The true value: a number, or the index of a text.
+    /// The true value: a number, or the index of the first text.
     pub truth: f64,
-    /// The prediction.
+    /// The prediction: a number, or the index of the text with the largest score.
     pub predicted: f64,
+    /// The indices of all texts of the track.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub texts: Vec<usize>,
+    /// The scores of all texts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scores: Vec<f64>,
 }
 
 /// The tracks of a probe, and the values to predict: a column for each text, or one.
@@ -132,10 +148,17 @@ struct Target {
 /// # Errors
 /// [`SearchError::Query`] for too few tracks or artists, fewer than two texts, and options out of range.
 pub fn probe(catalogue: &Catalogue, options: &ProbeOptions, progress: &(dyn Fn(u64) + Sync)) -> Result<ProbeReport> {
-    if options.folds < 2 || options.tracks < MIN_TRACKS || options.draws < 100 {
-        return Err(SearchError::Query(format!(
-            "a probe needs two folds or more, {MIN_TRACKS} tracks or more, 100 draws"
-        )));
+    let invalid = |option: &str, given: usize, expected: &str| {
+        Err(SearchError::Query(format!("invalid {option} {given}: expected {expected}")))
+    };
+    if !(2..=MAX_FOLDS).contains(&options.folds) {
+        return invalid("--folds", options.folds, &format!("2 to {MAX_FOLDS}"));
+    }
+    if options.tracks < MIN_TRACKS {
+        return invalid("--tracks", options.tracks, &format!("{MIN_TRACKS} or more"));
+    }
+    if options.draws < 100 {
+        return invalid("--draws", options.draws, "100 or more");
     }
     let column = catalogue.column(&options.tag)?;
     let artists = Artists::of(catalogue);
@@ -145,6 +168,7 @@ pub fn probe(catalogue: &Catalogue, options: &ProbeOptions, progress: &(dyn Fn(u
         tracks: 0,
         artists: 0,
         unknown: catalogue.live().ones().filter(|&track| !column.is_known(track)).count(),
+        left_out: Vec::new(),
         rare: 0,
         several: 0,
         rows: Vec::new(),
@@ -159,11 +183,13 @@ pub fn probe(catalogue: &Catalogue, options: &ProbeOptions, progress: &(dyn Fn(u
     report.artists = distinct.len();
     if report.tracks < MIN_TRACKS || report.artists < 2 * options.folds {
         return Err(SearchError::Query(format!(
-            "cannot probe `{}`: {} tracks by {} artists have it; {MIN_TRACKS} tracks by {} artists are needed",
+            "cannot probe `{}`: {} tracks by {} artists have it; {MIN_TRACKS} tracks by {} artists, two for each of --folds \
+             {}, are needed. Tracks of unknown artists count as one artist for each album",
             options.tag,
             report.tracks,
             report.artists,
-            2 * options.folds
+            2 * options.folds,
+            options.folds
         )));
     }
     let all: Vec<usize> = (0..catalogue.groups().len()).collect();
@@ -184,32 +210,34 @@ pub fn probe(catalogue: &Catalogue, options: &ProbeOptions, progress: &(dyn Fn(u
                 (test, predicted, penalty)
             })
             .collect();
-        let mut predicted = vec![0.0; target.tracks.len()];
+        let mut scores = DMatrix::zeros(target.tracks.len(), target.outputs.ncols());
         for (test, outputs, _) in &held_out {
-            for (row, &item) in test.iter().enumerate() {
-                predicted[item] = if target.classes.is_empty() {
-                    outputs[(row, 0)]
-                } else {
-                    // The first of the largest.
-                    let largest = (0..outputs.ncols())
-                        .max_by(|&a, &b| outputs[(row, a)].total_cmp(&outputs[(row, b)]).then(b.cmp(&a)));
-                    largest.unwrap_or(0) as f64
-                };
-            }
+            test.iter().zip(outputs.row_iter()).for_each(|(&item, outputs)| scores.set_row(item, &outputs));
         }
-        let members: Vec<usize> = groups.iter().map(|group| distinct.binary_search(group).unwrap_or(0)).collect();
-        let figures = if target.classes.is_empty() {
-            Numbers { truth: &target.truth, predicted: &predicted, groups: &members }.figures(distinct.len(), options)
-        } else {
-            let classes = target.classes.len();
-            Classes { truth: &target.truth, predicted: &predicted, groups: &members, classes }
-                .figures(distinct.len(), options)
+        let is_number = target.classes.is_empty();
+        let predicted = |item: usize| {
+            // The first of the largest.
+            let largest =
+                (0..scores.ncols()).max_by(|&a, &b| scores[(item, a)].total_cmp(&scores[(item, b)]).then(b.cmp(&a)));
+            if is_number { scores[(item, 0)] } else { largest.unwrap_or(0) as f64 }
         };
+        let predicted: Vec<f64> = (0..target.tracks.len()).map(predicted).collect();
+        let members: Vec<usize> = groups.iter().map(|group| distinct.binary_search(group).unwrap_or(0)).collect();
+        let (truth, predicted, groups) = (&target.truth[..], &predicted[..], &members[..]);
+        let (figures, areas) = if is_number {
+            (Numbers { truth, predicted, groups }.figures(distinct.len(), options), Vec::new())
+        } else {
+            let classes = Classes { truth, predicted, groups, memberships: &target.outputs, scores: &scores };
+            (classes.figures(distinct.len(), options), classes.areas(distinct.len(), options))
+        };
+        let texts = |item: usize| (0..scores.ncols()).filter(|&class| target.outputs[(item, class)] > 0.0).collect();
         let predictions = target.tracks.iter().enumerate().map(|(item, &track)| Prediction {
             track,
             fold: folds.of_item[item],
-            truth: target.truth[item],
+            truth: truth[item],
             predicted: predicted[item],
+            texts: if is_number { Vec::new() } else { texts(item) },
+            scores: if is_number { Vec::new() } else { scores.row(item).iter().copied().collect() },
         });
         report.rows.push(ProbeRow {
             name,
@@ -217,6 +245,7 @@ pub fn probe(catalogue: &Catalogue, options: &ProbeOptions, progress: &(dyn Fn(u
             predictions: predictions.collect(),
             penalties: held_out.iter().map(|(_, _, penalty)| *penalty).collect(),
             figures,
+            areas,
         });
     }
     Ok(report)
@@ -234,46 +263,79 @@ fn target(
     let mut known: Vec<usize> = catalogue.live().ones().filter(is_usable).collect();
     let mut texts: Vec<&str> = Vec::new();
     if matches!(column, Column::Text(_)) {
-        let mut by_text: std::collections::BTreeMap<&str, std::collections::BTreeSet<usize>> = Default::default();
-        for &track in &known {
-            if let Some(text) = column.text(track) {
-                by_text.entry(text).or_default().insert(artists.group(track));
-            }
-            report.several += usize::from(column.texts(track).count() > 1);
-        }
-        by_text.retain(|_, groups| groups.len() >= MIN_ARTISTS);
+        let counts = count_texts(column, artists, &known);
+        report.left_out = counts.iter().filter(|count| count.artists < MIN_ARTISTS).cloned().collect();
+        let frequent: BTreeSet<String> =
+            counts.into_iter().filter(|count| count.artists >= MIN_ARTISTS).map(|count| count.text).collect();
         let before = known.len();
-        known.retain(|&track| column.text(track).is_some_and(|text| by_text.contains_key(text)));
+        known.retain(|&track| column.texts(track).any(|text| frequent.contains(text)));
         report.rare = before - known.len();
-        texts = by_text.into_keys().collect();
-        if texts.len() < 2 {
+        if frequent.len() < 2 {
             return Err(SearchError::Query(format!(
-                "cannot probe `{}`: {} of its texts has tracks by {MIN_ARTISTS} artists or more; two are needed",
+                "cannot probe `{}`: {} of its {} texts have tracks by {MIN_ARTISTS} artists or more; two are needed. Tracks of \
+                 unknown artists count as one artist for each album",
                 options.tag,
-                texts.len()
+                frequent.len(),
+                frequent.len() + report.left_out.len()
             )));
         }
+        let mut found: Vec<&str> = known.iter().flat_map(|&track| column.texts(track)).collect();
+        found.retain(|text| frequent.contains(*text));
+        found.sort_unstable();
+        found.dedup();
+        texts = found;
     }
     if known.len() > options.tracks {
         report.notes.push(format!("{} of {} tracks, drawn at random", options.tracks, known.len()));
     }
     let tracks = sample(&known, options.tracks, &mut random);
     report.tracks = tracks.len();
-    let place = |track: usize| texts.iter().position(|&text| column.text(track) == Some(text)).unwrap_or(0) as f64;
+    // The places of a track's predicted texts, in the order in which the track has them.
+    let places = |track: usize| column.texts(track).filter_map(|text| texts.binary_search(&text).ok());
     let truth: Vec<f64> = match column {
         Column::Number(_) => tracks.iter().map(|&track| column.number(track).unwrap_or(f64::NAN)).collect(),
-        Column::Text(_) => tracks.iter().map(|&track| place(track)).collect(),
+        Column::Text(_) => tracks.iter().map(|&track| places(track).next().unwrap_or(0) as f64).collect(),
     };
-    let outputs = match texts.len() {
-        0 => DMatrix::from_column_slice(truth.len(), 1, &truth),
-        count => DMatrix::from_fn(truth.len(), count, |row, class| if truth[row] == class as f64 { 1.0 } else { -1.0 }),
+    let outputs = if texts.is_empty() {
+        DMatrix::from_column_slice(truth.len(), 1, &truth)
+    } else {
+        let mut outputs = DMatrix::repeat(tracks.len(), texts.len(), -1.0);
+        for (row, &track) in tracks.iter().enumerate() {
+            places(track).for_each(|class| outputs[(row, class)] = 1.0);
+        }
+        report.several = outputs.row_iter().filter(|row| row.iter().filter(|&&value| value > 0.0).count() > 1).count();
+        outputs
     };
-    let count = |(class, text): (usize, &&str)| ClassCount {
-        text: (*text).to_string(),
-        tracks: truth.iter().filter(|&&truth| truth == class as f64).count(),
-    };
-    report.classes = texts.iter().enumerate().map(count).collect();
+    if !texts.is_empty() {
+        report.classes = count_texts(column, artists, &tracks);
+        report.classes.retain(|count| texts.binary_search(&count.text.as_str()).is_ok());
+        // A sample may have none of a text.
+        for text in &texts {
+            if report.classes.iter().all(|count| count.text != *text) {
+                report.classes.push(ClassCount { text: (*text).to_string(), tracks: 0, artists: 0 });
+            }
+        }
+        report.classes.sort_by(|a, b| a.text.cmp(&b.text));
+    }
     Ok(Target { tracks, truth, outputs, classes: report.classes.clone() })
+}
+
+/// The texts of tracks with the numbers of tracks and artists, in the order of texts.
+fn count_texts(column: &Column, artists: &Artists, tracks: &[usize]) -> Vec<ClassCount> {
+    let mut by_text: BTreeMap<&str, (BTreeSet<usize>, BTreeSet<usize>)> = BTreeMap::new();
+    for &track in tracks {
+        for text in column.texts(track) {
+            let (tracks, groups) = by_text.entry(text).or_default();
+            tracks.insert(track);
+            groups.insert(artists.group(track));
+        }
+    }
+    let count = |(text, (tracks, groups)): (&str, (BTreeSet<usize>, BTreeSet<usize>))| ClassCount {
+        text: text.to_string(),
+        tracks: tracks.len(),
+        artists: groups.len(),
+    };
+    by_text.into_iter().map(count).collect()
 }
 
 /// The vectors of some groups, one after the other, a row for each track.

@@ -187,22 +187,33 @@ impl Space<'_> {
         let sampled = sample(&live.ones().collect::<Vec<_>>(), 2 * RECALL_QUERIES);
         let queries: Vec<Query> = sampled.iter().map(|&row| self.point(level, row)).collect();
         let exact = self.scan(level, &queries, &live, RECALL_HITS + 1);
-        let most = CANDIDATES[CANDIDATES.len() - 1];
-        let candidates = self.compressed_candidates(compressed, level, &queries, &live, RECALL_HITS + 1, most)?;
-        // For each query the places of its neighbours among the candidates.
-        let mut places: Vec<Vec<Option<usize>>> = Vec::with_capacity(queries.len());
-        for ((row, exact), candidates) in sampled.iter().zip(&exact).zip(&candidates) {
-            let neighbors = exact.iter().filter(|hit| hit.row != *row).take(RECALL_HITS);
-            places.push(neighbors.map(|hit| candidates.iter().position(|&found| found == hit.row)).collect());
-        }
         // Every other query, since a sample is in the order of rows.
-        let recall = |first: usize, count: usize| {
-            let places = || places.iter().skip(first).step_by(2).flatten();
-            let found = places().filter(|place| place.is_some_and(|place| place < count)).count();
-            if places().next().is_none() { 1.0 } else { found as f64 / places().count() as f64 }
+        let half = |first: usize| -> (Vec<Query>, Vec<Vec<usize>>) {
+            let chosen = (first..sampled.len()).step_by(2);
+            let neighbors = |index: usize| -> Vec<usize> {
+                let others = exact[index].iter().map(|hit| hit.row).filter(|row| *row != sampled[index]);
+                others.take(RECALL_HITS).collect()
+            };
+            chosen.map(|index| (queries[index].clone(), neighbors(index))).unzip()
         };
-        let chosen = CANDIDATES.into_iter().find(|&count| recall(0, count) >= RECALL).unwrap_or(most);
-        (compressed.about.candidates, compressed.about.recall_at_10) = (chosen, recall(1, chosen));
+        // Each number is tried by a search of its own: the first of many candidates are not those of a search for few.
+        let recall = |(queries, neighbors): &(Vec<Query>, Vec<Vec<usize>>), count: usize| -> Result<f64> {
+            let found = self.compressed_candidates(compressed, level, queries, &live, RECALL_HITS, count)?;
+            let all = neighbors.iter().map(Vec::len).sum::<usize>();
+            let pairs = neighbors.iter().zip(&found);
+            let hits: usize = pairs.map(|(rows, found)| rows.iter().filter(|row| found.contains(row)).count()).sum();
+            Ok(if all == 0 { 1.0 } else { hits as f64 / all as f64 })
+        };
+        let (tried, measured) = (half(0), half(1));
+        let mut chosen = CANDIDATES[0];
+        for count in CANDIDATES {
+            chosen = count;
+            if recall(&tried, count)? >= RECALL {
+                break;
+            }
+        }
+        let recall_at_10 = recall(&measured, chosen)?;
+        (compressed.about.candidates, compressed.about.recall_at_10) = (chosen, recall_at_10);
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{RawQuery, State as Shared};
-use mert_search::map::{Map, MapMethod, MapOptions, cached, map as compute};
+use mert_search::map::{Map, MapMethod, MapOptions, cached};
 use serde::Serialize;
 
 use super::{ApiError, ApiResult, blocking, query};
@@ -29,11 +29,7 @@ pub(super) async fn map(Shared(state): Shared<Arc<State>>, RawQuery(query): RawQ
         };
         let options = MapOptions { method, ..MapOptions::default() };
         let space = query::space(snapshot, &params)?;
-        // In a folder that cannot be written the map is computed each time.
-        let mut map = match cached(&space, &options, false) {
-            Ok((map, _)) => map,
-            Err(_) => compute(&space, &options)?,
-        };
+        let (mut map, _) = cached(&space, &options, false, &|_| ())?;
         if space.geometry().csls {
             // The caches have no such note: it is one on the request.
             map.notes

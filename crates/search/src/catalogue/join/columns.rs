@@ -1,35 +1,29 @@
-//! The columns of a joined table: their names, those of beets under the standard ones, and the kinds of their values.
+//! The columns of a joined table: their names, those of other programs under the standard ones, and the kinds of their
+//! values.
 
+use super::names::{check_name, is_list, is_zero_unknown, standard_name};
+use super::values::{Kind, classify, finite, texts_of};
 use super::{Cell, RawTable};
 use crate::catalogue::tracks::Value;
-
-/// Names that belong to the catalogue or to the language of filters.
-const RESERVED: [&str; 3] = ["file", "duration", "seed"];
-
-/// Names of beets (<https://beets.readthedocs.io>), and the standard ones.
-const BEETS: [(&str, &str); 8] = [
-    ("genres", "genre"),
-    ("initial_key", "key"),
-    ("albumartist", "album_artist"),
-    ("track", "track_number"),
-    ("rg_track_gain", "replay_gain"),
-    ("mb_trackid", "mb_recording_id"),
-    ("mb_artistid", "mb_artist_id"),
-    ("mb_albumid", "mb_album_id"),
-];
-
-/// Columns that hold lists, whose texts may be separated by semicolons.
-const LISTS: [&str; 3] = ["genre", "mood", "language"];
-
-/// Columns in which 0 stands for an unknown value, as beets writes it.
-const POSITIVE: [&str; 3] = ["bpm", "year", "track_number"];
+use crate::count;
 
 /// The columns of a table, with a value for each row where it is known.
 #[derive(Debug)]
 pub(super) struct Columns {
-    pub(super) columns: Vec<(String, Vec<Option<Value>>)>,
-    /// Columns that were renamed or left out.
+    pub(super) columns: Vec<Taken>,
+    /// What of the columns was left out, or understood in a way that should be known.
     pub(super) notes: Vec<String>,
+}
+
+/// A column.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Taken {
+    /// The name in the catalogue.
+    pub(super) name: String,
+    /// The name in the table.
+    pub(super) from: String,
+    /// A value for each row.
+    pub(super) values: Vec<Option<Value>>,
 }
 
 impl Columns {
@@ -40,95 +34,91 @@ impl Columns {
             let names = table.left_out.join(", ");
             found.notes.push(format!("left out, because they hold neither numbers nor texts: {names}"));
         }
+        for (index, name) in table.names.iter().enumerate() {
+            if let Some(first) = table.names[..index].iter().position(|other| other == name && !name.is_empty()) {
+                return Err(format!(
+                    "the columns {} and {} are both called {name}: give one of them another name",
+                    first + 1,
+                    index + 1
+                ));
+            }
+        }
         for (index, name) in table.names.iter().enumerate().filter(|&(index, _)| index != key) {
+            let cells = || table.rows.iter().map(move |row| row.get(index).unwrap_or(&Cell::Unknown));
             if name.is_empty() {
-                found.notes.push(format!("left out: column {}, which has no name", index + 1));
+                if cells().any(|cell| classify(cell, table.decimal_comma) != Kind::Unknown) {
+                    found.notes.push(format!("left out: column {}, which has no name", index + 1));
+                }
                 continue;
             }
-            let standard =
-                BEETS.iter().find(|(beets, _)| beets == name).map_or(name.as_str(), |(_, standard)| standard);
-            let taken = || found.columns.iter().map(|(name, _)| name.as_str()).chain(known.iter().copied());
-            check_name(name, standard, taken())?;
-            if found.columns.iter().any(|(other, _)| other == standard) {
-                return Err(format!("two columns give {standard}: leave one of them out"));
+            let mut standard = standard_name(name, known);
+            // The standard name is taken by a column that has it itself.
+            let is_taken = |standard: &str| {
+                let others = table.names.iter().enumerate().filter(|&(other, _)| other != index && other != key);
+                let by_name = others.clone().any(|(_, other)| other == standard);
+                by_name || found.columns.iter().any(|column| column.name == standard)
+            };
+            if standard != *name && is_taken(&standard) {
+                found.notes.push(format!("the column {name} keeps its name, because there is {standard} as well"));
+                standard.clone_from(name);
             }
-            let values = values(standard, table.rows.iter().map(|row| row.get(index).unwrap_or(&Cell::Unknown)));
+            if let Some(reason) = check_name(&standard) {
+                found.notes.push(format!("left out: {name}, {reason}"));
+                continue;
+            }
+            let taken = found.columns.iter().map(|column| column.name.as_str()).chain(known.iter().copied());
+            let like = |other: &&str| **other != *standard && other.to_lowercase() == standard.to_lowercase();
+            if let Some(other) = taken.into_iter().find(like) {
+                return Err(format!(
+                    "the column {name} differs from the column {other} only in case: give both one name"
+                ));
+            }
+            let values = found.values(table, &standard, name, index);
             if values.iter().all(Option::is_none) {
                 found.notes.push(format!("left out, because all its values are unknown: {name}"));
                 continue;
             }
-            if standard != name {
-                found.notes.push(format!("the column {name} is {standard} here"));
-            }
-            found.columns.push((standard.to_string(), values));
+            found.columns.push(Taken { name: standard, from: name.clone(), values });
         }
         if found.columns.is_empty() { Err("it has no column with values but the paths".into()) } else { Ok(found) }
     }
-}
 
-/// Refuses the column `name`, which becomes `standard`, if filters could not tell it from another.
-fn check_name<'a>(name: &str, standard: &str, mut taken: impl Iterator<Item = &'a str>) -> Result<(), String> {
-    if RESERVED.iter().any(|reserved| standard.eq_ignore_ascii_case(reserved)) {
-        let with_key = if standard == "file" { ", or name it as the column of paths with --key file" } else { "" };
-        return Err(format!("the name of the column {name} is reserved: give it another name{with_key}"));
-    }
-    match taken.find(|other| *other != standard && other.to_lowercase() == standard.to_lowercase()) {
-        Some(other) => {
-            Err(format!("the column {name} differs from the column {other} only in case: give both one name"))
-        }
-        None => Ok(()),
-    }
-}
-
-/// The values of a column: numbers if all that are known are numbers, otherwise texts.
-fn values<'a>(name: &str, cells: impl Iterator<Item = &'a Cell> + Clone) -> Vec<Option<Value>> {
-    let known = cells.clone().map(known);
-    let are_numbers = known.clone().flatten().all(|cell| number(cell).is_some());
-    let value = |cell: Option<&Cell>| -> Option<Value> {
-        let cell = cell?;
-        if are_numbers {
-            return number(cell).filter(|&number| number > 0.0 || !POSITIVE.contains(&name)).map(Value::Number);
-        }
-        let texts = match cell {
-            Cell::Unknown => Vec::new(),
-            Cell::Number(number) => vec![number.to_string()],
-            // beets writes lists with `\␀` between their texts.
-            Cell::Text(text) if LISTS.contains(&name) => {
-                text.replace("\\\u{2400}", ";").split(';').map(str::to_string).collect()
-            }
-            Cell::Text(text) => vec![text.clone()],
-            Cell::List(texts) => texts.clone(),
+    /// The values of the column `from`, which is `name` in the catalogue: numbers if all that are known are numbers, otherwise
+    /// texts.
+    fn values(&mut self, table: &RawTable, name: &str, from: &str, index: usize) -> Vec<Option<Value>> {
+        let cells = || table.rows.iter().map(|row| row.get(index).unwrap_or(&Cell::Unknown));
+        let kinds: Vec<Kind> = cells().map(|cell| classify(cell, table.decimal_comma)).collect();
+        let number_of = |kind: Kind| kinds.iter().filter(|&&found| found == kind).count();
+        let first = |kind: Kind| kinds.iter().position(|&found| found == kind);
+        let shown = |row: usize| {
+            let cell = table.rows[row].get(index).unwrap_or(&Cell::Unknown);
+            format!("`{}` in {} {}", texts_of(cell, false).join("; "), table.unit, table.lines[row])
         };
-        let texts: Vec<String> =
-            texts.iter().map(|text| text.trim()).filter(|text| !is_unknown(text)).map(str::to_string).collect();
-        (!texts.is_empty()).then_some(Value::Texts(texts))
-    };
-    known.map(value).collect()
-}
-
-/// The cell, if its value is known.
-fn known(cell: &Cell) -> Option<&Cell> {
-    let is_known = match cell {
-        Cell::Unknown => false,
-        Cell::Number(number) => !number.is_nan(),
-        Cell::Text(text) => !is_unknown(text),
-        Cell::List(texts) => texts.iter().any(|text| !is_unknown(text)),
-    };
-    is_known.then_some(cell)
-}
-
-fn is_unknown(text: &str) -> bool {
-    let text = text.trim();
-    text.is_empty() || text.eq_ignore_ascii_case("null") || text.eq_ignore_ascii_case("nan")
-}
-
-fn number(cell: &Cell) -> Option<f64> {
-    let number = match cell {
-        Cell::Number(number) => Some(*number),
-        Cell::Text(text) => text.trim().parse().ok(),
-        Cell::Unknown | Cell::List(_) => None,
-    };
-    number.filter(|number: &f64| number.is_finite())
+        let numbers = number_of(Kind::Number);
+        if numbers > 0 && first(Kind::Text).is_none() {
+            for (kind, what) in [(Kind::NotFinite, "not finite"), (Kind::Placeholder, "no numbers")] {
+                if let Some(row) = first(kind) {
+                    let (values, is) = (count(number_of(kind), "value"), crate::is_or_are(number_of(kind)));
+                    self.notes
+                        .push(format!("{from}: {values} {is} {what} and thus unknown; the first is {}", shown(row)));
+                }
+            }
+            let is_known = |&number: &f64| number > 0.0 || !is_zero_unknown(name);
+            return cells().map(|cell| finite(cell, table.decimal_comma).filter(is_known).map(Value::Number)).collect();
+        }
+        if let Some(row) = first(Kind::Text).filter(|_| numbers > 0) {
+            self.notes.push(format!(
+                "{from} holds texts, because of {}; {numbers} of its {} would be numbers",
+                shown(row),
+                count(kinds.len() - number_of(Kind::Unknown), "value")
+            ));
+        }
+        let texts = |cell: &Cell| {
+            let texts = texts_of(cell, is_list(name));
+            (!texts.is_empty()).then_some(Value::Texts(texts))
+        };
+        cells().map(texts).collect()
+    }
 }
 
 #[cfg(test)]
@@ -140,8 +130,18 @@ mod tests {
         RawTable {
             names: names.iter().map(ToString::to_string).collect(),
             rows: rows.iter().map(|row| row.iter().map(cell).collect()).collect(),
-            left_out: Vec::new(),
+            lines: (2..2 + rows.len()).collect(),
+            unit: "line",
+            ..RawTable::default()
         }
+    }
+
+    fn texts(texts: &[&str]) -> Option<Value> {
+        Some(Value::Texts(texts.iter().map(ToString::to_string).collect()))
+    }
+
+    fn number(number: f64) -> Option<Value> {
+        Some(Value::Number(number))
     }
 
     #[test]
@@ -153,30 +153,74 @@ mod tests {
             &["c", "", "jazz\\\u{2400}soul", "1e-3", "null", " 7 "],
         ];
         let found = Columns::of(&table(&names, &rows), 0, &["bpm"]).unwrap();
-        let texts = |texts: &[&str]| Some(Value::Texts(texts.iter().map(ToString::to_string).collect()));
-        let number = |number| Some(Value::Number(number));
         let expected = [
-            ("bpm", vec![number(90.5), None, None]),
-            ("genre", vec![texts(&["rock", "folk"]), None, texts(&["jazz", "soul"])]),
-            ("energy", vec![None, None, number(1e-3)]),
-            ("label", vec![texts(&["x;y"]), None, None]),
-            ("code", vec![texts(&["12"]), texts(&["12b"]), texts(&["7"])]),
+            ("bpm", "bpm", vec![number(90.5), None, None]),
+            ("genre", "genres", vec![texts(&["rock", "folk"]), None, texts(&["jazz", "soul"])]),
+            ("energy", "energy", vec![None, None, number(1e-3)]),
+            ("label", "label", vec![texts(&["x;y"]), None, None]),
+            ("code", "code", vec![texts(&["12"]), texts(&["12b"]), texts(&["7"])]),
         ];
-        let expected: Vec<_> = expected.into_iter().map(|(name, values)| (name.to_string(), values)).collect();
-        assert_eq!(found.columns, expected);
-        assert_eq!(found.notes, ["the column genres is genre here"]);
+        let taken = |(name, from, values): (&str, &str, _)| Taken { name: name.into(), from: from.into(), values };
+        assert_eq!(found.columns, expected.map(taken));
+        assert_eq!(found.notes, ["code holds texts, because of `12b` in line 3; 2 of its 3 values would be numbers"]);
     }
 
     #[test]
-    fn names_that_filters_could_not_use_are_refused() {
-        for (name, fault) in
-            [("Duration", "reserved"), ("seed", "reserved"), ("BPM", "differs from the column bpm only")]
-        {
-            let error = Columns::of(&table(&["path", name], &[&["a", "1"]]), 0, &["bpm"]).unwrap_err();
-            assert!(error.contains(fault), "{name}: {error}");
+    fn values_that_are_no_finite_numbers_do_not_make_a_column_of_texts() {
+        let rows: [&[&str]; 5] = [
+            &["a", "1", "n/a"],
+            &["b", "inf", "-3"],
+            &["c", "1e999", "N/A"],
+            &["d", "-Infinity", ""],
+            &["e", "2", "?"],
+        ];
+        let found = Columns::of(&table(&["path", "x", "y"], &rows), 0, &[]).unwrap();
+        assert_eq!(found.columns[0].values, [number(1.0), None, None, None, number(2.0)]);
+        assert_eq!(found.columns[1].values, [None, number(-3.0), None, None, None]);
+        assert_eq!(
+            found.notes,
+            [
+                "x: 3 values are not finite and thus unknown; the first is `inf` in line 3",
+                "y: 3 values are no numbers and thus unknown; the first is `n/a` in line 2"
+            ]
+        );
+        // Where there are no numbers these are texts.
+        let found = Columns::of(&table(&["path", "x"], &[&["a", "none"], &["b", "?"]]), 0, &[]).unwrap();
+        assert_eq!(found.columns[0].values, [texts(&["none"]), texts(&["?"])]);
+    }
+
+    #[test]
+    fn decimal_commas_are_for_tables_with_other_separators() {
+        let rows: [&[&str]; 2] = [&["a", "120,5"], &["b", "90"]];
+        let mut table = table(&["path", "Tempo"], &rows);
+        assert_eq!(Columns::of(&table, 0, &[]).unwrap().columns[0].values, [texts(&["120,5"]), texts(&["90"])]);
+        table.decimal_comma = true;
+        assert_eq!(Columns::of(&table, 0, &[]).unwrap().columns[0].values, [number(120.5), number(90.0)]);
+    }
+
+    #[test]
+    fn names_are_matched_and_those_of_the_catalogue_left_out() {
+        let names = ["path", "Duration", "SEED", "Album Artist", "Tempo", "artists", "artist", "Energy"];
+        let row = ["a", "1", "2", "B", "90", "C", "D", "1"];
+        let found = Columns::of(&table(&names, &[&row]), 0, &["energy"]).unwrap();
+        let taken: Vec<(&str, &str)> =
+            found.columns.iter().map(|column| (column.name.as_str(), column.from.as_str())).collect();
+        let expected = [
+            ("album_artist", "Album Artist"),
+            ("bpm", "Tempo"),
+            ("artists", "artists"),
+            ("artist", "artist"),
+            ("energy", "Energy"),
+        ];
+        assert_eq!(taken, expected);
+        assert_eq!(found.notes.len(), 3, "{:?}", found.notes);
+        for (names, fault) in [
+            (["path", "x", "x"], "the columns 2 and 3 are both called x"),
+            (["path", "Xyz", "xYZ"], "the column xYZ differs from the column Xyz only in case"),
+        ] {
+            let error = Columns::of(&table(&names, &[&["a", "x", "y"]]), 0, &[]).unwrap_err();
+            assert!(error.contains(fault), "{error}");
         }
-        let two = Columns::of(&table(&["path", "genre", "genres"], &[&["a", "x", "y"]]), 0, &[]).unwrap_err();
-        assert!(two.contains("two columns give genre"), "{two}");
         assert!(Columns::of(&table(&["path", "x"], &[&["a", ""]]), 0, &[]).is_err());
     }
 }

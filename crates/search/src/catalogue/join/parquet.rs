@@ -17,22 +17,23 @@ use super::{Cell, RawTable};
 /// Reads a table. Columns of other types, such as vectors, are left out.
 pub(super) fn read(path: &Path) -> Result<RawTable, String> {
     let file = File::open(path).map_err(|error| error.to_string())?;
+    let invalid = |reason: &dyn std::fmt::Display| format!("it is not a valid Parquet table, or cut short: {reason}");
     // The parquet crate (60.1) panics on some invalid files.
-    let caught = |_| "it is not valid Parquet".to_string();
+    let caught = |_| "it is not a valid Parquet table".to_string();
     let open = || {
         // Without Arrow's own types, such as dictionaries, there are fewer.
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
         ParquetRecordBatchReaderBuilder::try_new_with_options(file, options).and_then(|builder| builder.build())
     };
-    let mut batches = catch_unwind(AssertUnwindSafe(open)).map_err(caught)?.map_err(|error| error.to_string())?;
-    let mut table = RawTable::default();
+    let mut batches = catch_unwind(AssertUnwindSafe(open)).map_err(caught)?.map_err(|error| invalid(&error))?;
+    let mut table = RawTable { unit: "row", ..RawTable::default() };
     let mut kept = Vec::new();
     while let Some(batch) = catch_unwind(AssertUnwindSafe(|| batches.next())).map_err(caught)? {
         let batch = batch.map_err(|error| match error.to_string() {
             text if text.contains("Disabled feature") => {
                 "its compression is not supported: write it with snappy, or without compression".into()
             }
-            text => text,
+            text => invalid(&text),
         })?;
         if table.names.is_empty() {
             for (index, field) in batch.schema().fields().iter().enumerate() {
@@ -45,6 +46,7 @@ pub(super) fn read(path: &Path) -> Result<RawTable, String> {
             }
         }
         for row in 0..batch.num_rows() {
+            table.lines.push(table.rows.len() + 1);
             table.rows.push(kept.iter().map(|&column| cell(batch.column(column), row)).collect());
         }
     }

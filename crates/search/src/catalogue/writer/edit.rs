@@ -10,7 +10,7 @@ use crate::catalogue::tracks::{self, TrackRecord};
 
 impl Writer {
     /// Passes each of `tracks`, by its number, to `edit`, and records what that changes, all at once. The number of segments
-    /// must stay.
+    /// must stay. `tracks` has a bit for each track of the catalogue.
     ///
     /// # Errors
     /// Those of reading and writing the tables of tracks.

@@ -3,7 +3,8 @@
 mod add;
 mod compact;
 mod edit;
-mod leftovers;
+mod folder;
+pub(super) mod leftovers;
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use fixedbitset::FixedBitSet;
 use mert_table::Provenance;
 
 pub use self::add::Added;
+pub use self::leftovers::Freed;
 use super::Catalogue;
 use super::manifest::{FileDigest, FileEntry, Manifest};
 use super::statistics::Statistics;
@@ -27,6 +29,8 @@ pub struct Writer {
     catalogue: Option<Catalogue>,
     /// The places of the models that the next change records.
     models: Option<Vec<PathBuf>>,
+    /// What was removed from the disk so far.
+    freed: Freed,
     lock: File,
 }
 
@@ -44,8 +48,10 @@ impl Writer {
     /// are removed.
     ///
     /// # Errors
+    /// [`SearchError::NotACatalogue`] for a file, and for a folder that is not empty and has no catalogue;
     /// [`SearchError::Locked`] if another process changes it, and those of reading it.
     pub fn open(folder: &Path) -> Result<Self> {
+        folder::check(folder)?;
         fs::create_dir_all(folder).map_err(SearchError::io(folder))?;
         let path = folder.join(LOCK);
         let lock = File::options().create(true).append(true).open(&path).map_err(SearchError::io(&path))?;
@@ -58,9 +64,9 @@ impl Writer {
             Err(SearchError::NoCatalogue { .. }) => None,
             manifest => Some(manifest?),
         };
-        leftovers::remove(folder, manifest.as_ref())?;
+        let freed = leftovers::remove(folder, manifest.as_ref())?;
         let catalogue = manifest.map(|manifest| Catalogue::with_manifest(folder, manifest, None)).transpose()?;
-        Ok(Writer { folder: folder.to_path_buf(), catalogue, models: None, lock })
+        Ok(Writer { folder: folder.to_path_buf(), catalogue, models: None, freed, lock })
     }
 
     /// Opens a catalogue that exists for changes.
@@ -85,6 +91,12 @@ impl Writer {
     /// The folder of the catalogue.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// The files that were removed from the disk since the catalogue was opened: of earlier states, or of changes that were
+    /// interrupted.
+    pub fn freed(&self) -> Freed {
+        self.freed
     }
 
     /// Remembers the places of the models, one for each encoder: paths, or names on the hub. The next change records them.
@@ -128,13 +140,15 @@ impl Writer {
         if let Some(models) = &self.models {
             manifest.set_models(models);
         }
+        // A part of removed tracks only is of no use.
+        manifest.parts.retain(|entry| entry.removed.len() < entry.tracks);
         let none = Some(Statistics::default());
         let mut catalogue = Catalogue::with_manifest(&self.folder, manifest.clone(), none)?;
         let before = self.catalogue.as_ref().map_or(0, |catalogue| catalogue.statistics().segments);
         let is_compacted = self.catalogue.as_ref().is_none_or(|before| !before.shares_parts_with(&manifest));
         if is_compacted || catalogue.live_segments().abs_diff(before) * 10 > before {
             let path = format!("statistics-{:06}.safetensors", manifest.generation);
-            let statistics = catalogue.compute_statistics();
+            let statistics = Statistics::of(&catalogue);
             statistics.write(&self.folder.join(&path))?;
             manifest.statistics = FileEntry { digest: FileDigest::of(&self.folder.join(&path))?, path };
             catalogue.set_statistics(manifest.clone(), statistics);
@@ -143,7 +157,8 @@ impl Writer {
         }
         manifest.write(&self.folder)?;
         self.catalogue = Some(catalogue);
-        leftovers::remove(&self.folder, Some(&manifest))
+        self.freed.add(leftovers::remove(&self.folder, Some(&manifest))?);
+        Ok(())
     }
 }
 
