@@ -275,7 +275,7 @@ fn the_api_answers_as_its_description_says() {
         ("/api/v1/search?seed=0&layers=7", 400, "hidden state 7"),
         ("/api/v1/search?seed=0&where=duration%20%3D%3D", 400, "expected"),
         ("/api/v1/search?seed=0&where=nonsense%20%3D%201", 400, "nonsense"),
-        ("/api/v1/search?seed=0@5-1", 400, "0@5-1"),
+        ("/api/v1/search?seed=0@5-1", 400, "`5-1` of track 0"),
         ("/api/v1/search?seed=0&generation=77", 409, "77"),
         ("/api/v1/explain?seed=0&hit=1&segment=99", 400, "segment"),
         ("/api/v1/columns/nonsense", 404, "nonsense"),

@@ -81,9 +81,12 @@ fn vectors_are_read_from_floats_of_any_layout_and_nothing_else() {
         assert!(refusal.contains(reason) && refusal.contains("seed.npy"), "{kind} {shape}: {refusal}");
     }
     let json = MUSIC.path("seed.json");
-    for (text, reason) in
-        [("[]", "expected 128 values"), ("[[]]", "expected 128 values"), ("[1e300]", "expected"), ("{}", "a list of numbers")]
-    {
+    for (text, reason) in [
+        ("[]", "expected 128 values"),
+        ("[[]]", "expected 128 values"),
+        ("[1e300]", "expected"),
+        ("{}", "a list of numbers"),
+    ] {
         std::fs::write(&json, text).unwrap();
         let refusal = MUSIC.refusal("query", &["--vector", json.to_str().unwrap()]);
         assert!(refusal.contains(reason), "{text}: {refusal}");

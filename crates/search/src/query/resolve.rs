@@ -237,8 +237,12 @@ mod tests {
     #[test]
     fn an_exact_file_name_decides_before_other_names() {
         let folder = tempfile::tempdir().unwrap();
-        let files =
-            [("x/menu.ogg", None), ("x/Menu.ogg", None), ("y/other.flac", Some("Menu.ogg")), ("z/battle.flac", Some("menu"))];
+        let files = [
+            ("x/menu.ogg", None),
+            ("x/Menu.ogg", None),
+            ("y/other.flac", Some("Menu.ogg")),
+            ("z/battle.flac", Some("menu")),
+        ];
         let catalogue = testing::catalogue_named(folder.path(), &files);
         let track = |text: &str| resolve_track(&catalogue, text).map_err(|error| error.to_string());
         assert_eq!((track("menu.ogg"), track("Menu.ogg")), (Ok(0), Ok(1)));
