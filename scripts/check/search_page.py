@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Uses the page of `mert-search serve` in a real Chromium without a window, as a person would.
 
-    scripts/check/search_page.py [--catalogue FOLDER [--model MODEL]] [--bin target/release] [--chromium FILE] [--screenshots FOLDER]
+    scripts/check/search_page.py [--catalogue FOLDER [--model MODEL] [--seed TEXT]] [--bin target/release] [--chromium FILE] [--screenshots FOLDER]
 
 Without --catalogue a small one is made: generated music with tags (a long title, one from right to left, one that would
 be markup, files without tags, an AIFF file, which browsers do not play) and the tiny model of fixtures/. The page is
@@ -50,6 +50,7 @@ def parse():
     )
     parser.add_argument("--catalogue", type=Path, metavar="FOLDER")
     parser.add_argument("--model", type=Path, metavar="MODEL", help="the model of --catalogue, to search from a file that is sent")
+    parser.add_argument("--seed", default="a", metavar="TEXT", help="what is searched for in --catalogue (default: %(default)s)")
     parser.add_argument("--bin", type=Path, default=TARGET / "release", help="of mert-search and mert-convert")
     parser.add_argument("--chromium", metavar="FILE", default=shutil.which("chromium") or shutil.which("google-chrome"))
     parser.add_argument("--screenshots", type=Path, metavar="FOLDER", help="write a picture of each step")
@@ -390,6 +391,8 @@ def learned_metric(view, seed):
 def hubs(view):
     """The correction for hubs has no place on a map, which is said there."""
     page = view.page
+    # Another fragment alone is not a new page.
+    page.goto("about:blank")
     page.goto(f"{view.address}#seed=0&csls=true")
     view.searched()
     page.click("#tab-map")
@@ -591,7 +594,7 @@ def names(view):
 def drive(arguments, address, folder, model, generated, change):
     from playwright.sync_api import sync_playwright
 
-    seed, other = ("Piece 1", "Piece 20") if generated else ("a", "o")
+    seed, other = ("Piece 1", "Piece 20") if generated else (arguments.seed, "o")
     faults, checked = [], 0
     with sync_playwright() as playwright:
         options = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required", "--mute-audio"]

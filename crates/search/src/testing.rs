@@ -78,3 +78,23 @@ pub(crate) fn catalogue_of(folder: &Path, groups: usize, dim: usize, vectors: &[
     Writer::open(&folder).unwrap().add(&table, |_| NewTrack::default()).unwrap();
     Catalogue::open(&folder).unwrap()
 }
+
+/// A catalogue in `folder` of a track of one segment for each file, some with a title.
+pub(crate) fn catalogue_named(folder: &Path, files: &[(&str, Option<&str>)]) -> Catalogue {
+    let mut rows = MemoryRows::default();
+    for (track, (file, _)) in files.iter().enumerate() {
+        rows.files.push(SourceFile::new(file.as_ref(), None));
+        let values: Vec<f32> = (0..4).map(|value| (track * 4 + value) as f32 + 1.0).collect();
+        rows.push(Position { file: track, window: 0, frame: None, start: 0.0, end: 10.0 }, &values);
+    }
+    let table = folder.join("table.parquet");
+    write(&table, &settings(1, 4), &mut rows).unwrap();
+    let folder = folder.join("catalogue");
+    let about = |file: &str| {
+        let title = files.iter().find(|(other, _)| *other == file).and_then(|(_, title)| *title);
+        let metadata = title.map(|title| ("title".to_string(), Value::Texts(vec![title.to_string()])));
+        NewTrack { metadata: metadata.into_iter().collect(), ..NewTrack::default() }
+    };
+    Writer::open(&folder).unwrap().add(&table, about).unwrap();
+    Catalogue::open(&folder).unwrap()
+}

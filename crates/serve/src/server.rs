@@ -1,7 +1,7 @@
 //! The server: its address, its routes, and its end.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,8 +50,9 @@ pub fn serve(
     warn: impl Fn(&str) + Send + Sync + 'static,
 ) -> Result<()> {
     // Deleted when the server ends, whatever is being embedded then.
-    let temporary = tempfile::Builder::new().prefix("mert-search-").tempdir()?;
-    let uploads = Uploads::new(embed, temporary.path().to_path_buf());
+    let temporary = embed.is_some().then(|| tempfile::Builder::new().prefix("mert-search-").tempdir()).transpose()?;
+    let uploads =
+        Uploads::new(embed, temporary.as_ref().map_or_else(PathBuf::new, |folder| folder.path().to_path_buf()));
     let state = Arc::new(State::open(folder, options.metrics.clone(), uploads, Box::new(warn))?);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_io().enable_time().build()?;
     let result = runtime.block_on(async {

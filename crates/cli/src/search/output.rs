@@ -59,6 +59,7 @@ fn geometry_json(space: &Space<'_>) -> Value {
         "center": space.is_centered(),
         "drop_components": geometry.drop_components,
         "csls": geometry.csls,
+        "metric": geometry.metric.as_ref().and_then(|metric| metric.sha256().ok()),
     })
 }
 

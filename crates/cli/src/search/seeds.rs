@@ -96,7 +96,11 @@ impl SeedReader<'_> {
             Err(fault) => match resolve_track(self.catalogue, text) {
                 Ok(track) => Ok(Seed::Track(track)),
                 // What stands before the `@` is something, so that what stands behind it was meant as times.
-                Err(_) if known.is_some() || path.is_file() || looks_like_times(times) => {
+                Err(_)
+                    if path.is_file()
+                        || looks_like_times(times)
+                        || known.or_else(|| resolve_track(self.catalogue, name).ok()).is_some() =>
+                {
                     Err(anyhow!("invalid passage `{}` of {}: {fault}", excerpt(times), excerpt(name)))
                 }
                 Err(error) => Err(error.into()),

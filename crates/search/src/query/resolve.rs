@@ -232,4 +232,25 @@ mod tests {
         assert!(none.contains("the nearest name is `23.flac`"), "{none}");
         assert_eq!(find_tracks(&catalogue, "2", 4), [2, 20, 21, 22]);
     }
+
+    /// A file name comes before a title, and its own case before any other.
+    #[test]
+    fn an_exact_file_name_decides_before_other_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = [
+            ("x/menu.ogg", None),
+            ("x/Menu.ogg", None),
+            ("y/other.flac", Some("Menu.ogg")),
+            ("z/battle.flac", Some("menu")),
+        ];
+        let catalogue = testing::catalogue_named(folder.path(), &files);
+        let track = |text: &str| resolve_track(&catalogue, text).map_err(|error| error.to_string());
+        assert_eq!((track("menu.ogg"), track("Menu.ogg")), (Ok(0), Ok(1)));
+        let several = track("MENU.OGG").unwrap_err();
+        assert!(several.contains("is the name of 2 tracks") && !several.contains("other.flac"), "{several}");
+        // Two files are called so without their extensions; the title comes after them.
+        assert!(track("menu").unwrap_err().contains("is the name of 2 tracks"));
+        assert_eq!(track("other.flac"), Ok(2));
+        assert_eq!(track("BATTLE"), Ok(3));
+    }
 }

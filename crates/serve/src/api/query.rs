@@ -13,6 +13,9 @@ use crate::uploads::PREFIX;
 /// The parameters of a geometry.
 const GEOMETRY: [&str; 5] = ["layers", "center", "components", "metric", "csls"];
 
+/// A seed and its weight.
+pub(crate) type WeightedSeed = (Seed, f64);
+
 /// The most seeds of a search.
 const MOST_SEEDS: usize = 1000;
 
@@ -64,7 +67,7 @@ fn no_metric(snapshot: &Snapshot, name: &str) -> ApiError {
 }
 
 /// The seeds with weight 1, and those to be unlike with weight -1; and a card of each.
-pub(crate) fn seeds(snapshot: &Snapshot, params: &Params) -> ApiResult<(Vec<(Seed, f64)>, Vec<TrackCard>)> {
+pub(crate) fn seeds(snapshot: &Snapshot, params: &Params) -> ApiResult<(Vec<WeightedSeed>, Vec<TrackCard>)> {
     snapshot.check_generation(params.generation()?)?;
     let (mut seeds, mut cards) = (Vec::new(), Vec::new());
     for (name, weight) in [("seed", 1.0), ("minus", -1.0)] {

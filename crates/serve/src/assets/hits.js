@@ -87,7 +87,7 @@ function draw() {
 function leftOut({ artist, album, gap, versions }) {
   const parts = [
     artist && `${artist} by artists that are listed often enough`,
-    album && `${album} from albums that are`,
+    album && `${album} from albums that are listed often enough`,
     gap && `${gap} too close to another of the same artist or album`,
     versions && `${versions} as versions`,
   ].filter(Boolean);

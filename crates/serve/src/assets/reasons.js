@@ -2,7 +2,7 @@
 
 import { get, isStale } from "./api.js";
 import { bdi, el, glyph } from "./dom.js";
-import { cosine, known, signed, time } from "./format.js";
+import { cosine, count, known, signed, time } from "./format.js";
 import { play } from "./player.js";
 import { geometry, seedParameters } from "./store.js";
 
@@ -85,9 +85,10 @@ function passages(answer) {
 }
 
 function taking({ pairs, positive, seed_segments, seed_segments_for_half, hit_segments, hit_segments_for_half }) {
+  if (pairs === 1) return positive > 0 ? "It is the only pair of passages." : "It is the only pair of passages, and takes from the score.";
   const adds = `${Math.round(100 * positive)} % of ${pairs.toLocaleString("en")} pairs of passages add to the score.`;
   if (!seed_segments_for_half || !hit_segments_for_half) return adds;
-  return `${adds} Half of it comes from ${seed_segments_for_half} of ${seed_segments} passages of A and ${hit_segments_for_half} of ${hit_segments} of B.`;
+  return `${adds} Half of it comes from ${seed_segments_for_half} of ${count(seed_segments, "passage")} of A and ${hit_segments_for_half} of ${hit_segments} of B.`;
 }
 
 /** What is known of both, which is beside the score and not its cause. */
