@@ -157,6 +157,16 @@ fn a_metric_is_learned_written_and_used_or_refused() {
     };
     assert!(share(&after) > share(&before) + 0.05, "{} {}", share(&before), share(&after));
 
+    // A query with the metric has the hits and the scores of its space.
+    let found = json("query", &catalogue, &["/music/7.flac", "--metric", output.to_str().unwrap(), "--top", "5"]);
+    let scan = after.scan(Level::Tracks, &[after.point(Level::Tracks, 7)], opened.live(), 40);
+    let expected: Vec<(usize, f64)> =
+        scan[0].iter().filter(|hit| hit.row != 7).map(|hit| (hit.row, hit.score)).collect();
+    for hit in found["hits"].as_array().unwrap() {
+        let (track, cosine) = (hit["track"].as_u64().unwrap() as usize, hit["cosine"].as_f64().unwrap());
+        assert!(expected.iter().any(|(row, score)| *row == track && (score - cosine).abs() < 1e-9), "{hit}");
+    }
+
     // The file is there, and is not replaced; the same judgments give the same bytes.
     let bytes = fs::read(&output).unwrap();
     assert_eq!(search("learn", &catalogue, &args).code, 2);
@@ -182,6 +192,76 @@ fn a_metric_is_learned_written_and_used_or_refused() {
     let other = Catalogue::open(&other).unwrap();
     let error = Metric::load(&output).unwrap().geometry(&other).unwrap_err().to_string();
     assert!(error.contains("model_sha256"), "{error}");
+}
+
+#[test]
+fn likes_and_skips_of_which_a_tenth_is_wrong_are_learned_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let catalogue = catalogue(&folder, "catalogue", "ab", 1.5);
+    let mut random = Random(12);
+    let mut text = String::from("seed,track,event\n");
+    for _ in 0..500 {
+        let (a, b, is_wrong) = (random.next(TRACKS), random.next(TRACKS), random.next(10) == 0);
+        let event = if (is_bright(a) == is_bright(b)) != is_wrong { "like" } else { "skip" };
+        text += &format!("/music/{a}.flac,/music/{b}.flac,{event}\n");
+    }
+    let feedback = folder.path().join("feedback.csv");
+    fs::write(&feedback, text).unwrap();
+    let output = folder.path().join("metric.safetensors");
+    let args = ["--pairs", feedback.to_str().unwrap(), "-o", output.to_str().unwrap(), "--repeats", "1"];
+    let report = json("learn", &catalogue, &args);
+    assert_eq!((report["kind"].as_str(), report["figure"].as_str()), (Some("feedback"), Some("AUC")));
+    let models = report["models"].as_array().unwrap();
+    let best = models.iter().find(|model| model["model"] == report["chosen"]).unwrap();
+    // With a tenth of wrong labels the best possible area is 0.9.
+    let (low, after) = (best["gain"]["low"].as_f64().unwrap(), best["after"]["value"].as_f64().unwrap());
+    assert!(low > 0.0 && after > 0.7 && after < 0.95, "{report}");
+}
+
+#[test]
+fn invalid_options_are_named_with_their_limits() {
+    let folder = tempfile::tempdir().unwrap();
+    let catalogue = catalogue(&folder, "catalogue", "ab", 1.5);
+    let csv = folder.path().join("clusters.csv");
+    let csv = csv.to_str().unwrap();
+    for (command, args, expected) in [
+        ("evaluate", &["--tag", "genre", "-k", "100000"][..], "invalid -k 100000: expected 1 to 159"),
+        ("evaluate", &["--tag", "genre", "--draws", "3"], "invalid --draws 3: expected 100 to"),
+        ("cluster", &["--clusters", "161"], "invalid --clusters 161: expected 2 to 160"),
+        ("cluster", &["--method", "hdbscan", "--min-size", "81"], "invalid --min-size 81: expected 2 to 80"),
+        ("cluster", &["-o", csv, "--column", "genre"], "has a column genre"),
+        ("cluster", &["-o", csv, "--column", "Duration"], "has a column duration"),
+        ("cluster", &["--column", "mood"], "--output"),
+        ("map", &["--method", "tsne", "--perplexity", "54"], "invalid --perplexity 54: expected 1 to 53"),
+        ("probe", &["--tag", "genre", "--folds", "1"], "invalid --folds 1: expected 2 to 50"),
+        ("probe", &["--tag", "genre", "--tracks", "3"], "invalid --tracks 3: expected 30"),
+        ("learn", &["-o", "m.safetensors"], "--pairs <FILE.csv>|--head <FILE>"),
+    ] {
+        let run = search(command, &catalogue, args);
+        assert!(run.code == 2 && run.stderr.contains(expected), "{command} {args:?}: {run:?}");
+    }
+    // A column of earlier clusters may be replaced, which is said.
+    assert_eq!(search("cluster", &catalogue, &["-o", csv]).code, 0);
+    assert_eq!(search("update", &catalogue, &["--metadata", csv]).code, 0);
+    let run = search("cluster", &catalogue, &["-o", csv, "--force"]);
+    assert!(run.code == 0 && run.stderr.contains("joined column cluster"), "{run:?}");
+}
+
+#[test]
+fn figures_and_maps_that_cannot_be_kept_are_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let catalogue = catalogue(&folder, "catalogue", "ab", 1.5);
+    // Files in the place of folders, since modes do not hold back root.
+    fs::create_dir_all(catalogue.join("cache")).unwrap();
+    for name in ["probes", "maps"] {
+        fs::write(catalogue.join("cache").join(name), "").unwrap();
+    }
+    let run = search("probe", &catalogue, &["--tag", "genre"]);
+    assert!(run.code == 0 && run.stdout.contains("mean AUC") && run.stderr.contains("not kept"), "{run:?}");
+    let run = search("map", &catalogue, &[]);
+    assert!(run.code == 0 && run.stdout.contains("160 tracks, computed") && run.stderr.contains("not kept"), "{run:?}");
+    let map = json("map", &catalogue, &[]);
+    assert_eq!(map["points"].as_array().unwrap().len(), 160);
 }
 
 #[test]
@@ -220,7 +300,7 @@ fn probes_clusters_and_maps_are_printed_and_kept() {
     let probe = json("probe", &catalogue, &["--tag", "genre"]);
     let row = |index: usize| &probe["rows"][index];
     assert_eq!(row(0)["is_predictable"], false, "{}", row(0)["figures"]);
-    assert!(row(1)["figures"][0]["value"].as_f64().unwrap() > 0.9);
+    assert!(row(1)["figures"][1]["value"].as_f64().unwrap() > 0.9 && row(1)["areas"][3]["low"].as_f64().unwrap() > 0.9);
     assert!(catalogue.join("cache/probes/genre.json").is_file());
     let run = search("probe", &catalogue, &["--tag", "bpm"]);
     assert!(run.code == 0 && run.stdout.contains("R²") && run.stdout.contains("not predictable"), "{run:?}");
