@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 use mert_arch::LayerSelection;
-use mert_audio::{Damage, Tail, WindowPolicy};
+use mert_audio::{Tail, WindowPolicy};
+use mert_cli::embedding::{Damaged, RunArgs};
 use mert_embed::{Normalization, Pool, Projection};
 use mert_runtime::{DeviceKind, Dtype};
 
@@ -75,34 +76,21 @@ pub(crate) struct Args {
     /// The arithmetic: f32, or on a GPU f16 or bf16
     #[arg(long, default_value = "f32")]
     pub(super) dtype: Dtype,
-    /// The number of decoding threads [default: one per processor, at most 4]; the model runs on all processors
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub(super) jobs: Option<u16>,
     /// A YAML file with feature_extraction.mert.{model_name, layer, aggregation, device}, and with encoder: wav2vec or
     /// hybrid the same under wav2vec; options on the command line take precedence
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
-    /// Stop at the first file that cannot be embedded, and write nothing
-    #[arg(long)]
-    pub(super) strict: bool,
     /// Add new files to the output, and embed files again whose size or time has changed; rows of other files stay
     #[arg(long, conflicts_with = "force")]
     pub(super) update: bool,
     /// List the inputs with format and length, and write nothing
     #[arg(long)]
     pub(super) dry_run: bool,
-    /// Write a line of JSON for each file that could not be embedded: its name, a reason and the message
-    #[arg(long, value_name = "FILE")]
-    pub(super) report: Option<PathBuf>,
     /// Replace the output if it exists
     #[arg(long)]
     pub(super) force: bool,
-    /// Discard the files of an interrupted run, instead of continuing it
-    #[arg(long)]
-    pub(super) restart: bool,
-    /// Print nothing but errors
-    #[arg(long, short)]
-    pub(super) quiet: bool,
+    #[command(flatten)]
+    pub(super) run: RunArgs,
 }
 
 /// The values of `--project`.
@@ -135,24 +123,6 @@ impl From<Normalize> for Normalization {
         match normalize {
             Normalize::L2 => Normalization::L2,
             Normalize::None => Normalization::None,
-        }
-    }
-}
-
-/// The values of `--damaged`.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(super) enum Damaged {
-    /// Leave them out
-    Skip,
-    /// Embed what can be decoded
-    Keep,
-}
-
-impl From<Damaged> for Damage {
-    fn from(damaged: Damaged) -> Self {
-        match damaged {
-            Damaged::Skip => Damage::Refuse,
-            Damaged::Keep => Damage::Keep,
         }
     }
 }

@@ -36,7 +36,7 @@ pub(super) fn written_files(args: &Args, inputs: &[Input]) -> Result<Vec<PathBuf
             return Err(EmbedError::OutputExists { path: path.clone() });
         }
     }
-    if let Some(report) = &args.report {
+    if let Some(report) = &args.run.report {
         refuse_folder(report)?;
         // A repeated run replaces its own report.
         if report.exists() && !args.force && !failures::is_report(report) {
@@ -55,7 +55,7 @@ fn refuse_folder(path: &Path) -> Result<(), FsError> {
 /// Checks that each of the files `written` can be made in its folder, by a temporary file that is removed at once.
 pub(super) fn check_writable(args: &Args, written: &[PathBuf]) -> Result<(), FsError> {
     // A listing writes nothing but the report.
-    let is_written = |path: &&PathBuf| !args.dry_run || args.report.as_ref() == Some(*path);
+    let is_written = |path: &&PathBuf| !args.dry_run || args.run.report.as_ref() == Some(*path);
     // A pipe or a device is written in place.
     let is_replaced = |path: &&PathBuf| path.metadata().map_or(true, |existing| existing.is_file());
     // The folder of --per-file is made when its files are written; its settings are beside it.

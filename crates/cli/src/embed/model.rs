@@ -103,7 +103,7 @@ fn device_kind(args: &Args, section: &EncoderConfig, path: &Path) -> Result<Devi
 impl ChosenEncoder {
     /// The path of the converted file. A model of the hub is downloaded and converted first.
     pub(super) fn converted_file(&self, args: &Args) -> anyhow::Result<PathBuf> {
-        converted_file(&self.model, Messages::of("mert-embed", args.quiet))
+        converted_file(&self.model, Messages::of("mert-embed", args.run.quiet))
     }
 
     /// The encoder with the converted file at `path`, and notes on what is assumed about its audio input and which keys of

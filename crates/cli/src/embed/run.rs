@@ -47,7 +47,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     }
     refuse_overwriting(&written, files.iter())?;
 
-    let notes = Notes { quiet: args.quiet };
+    let notes = Notes { quiet: args.run.quiet };
     let mut encoders = Vec::with_capacity(chosen.len());
     for (chosen, file) in chosen.iter().zip(&files) {
         let (encoder, remarks) = chosen.open(file, args)?;
@@ -78,7 +78,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 fn write_report(args: &Args, failures: &[Failure]) -> Result<(), EmbedError> {
-    args.report.as_ref().map_or(Ok(()), |path| failures::write_report(path, failures))
+    args.run.report.as_ref().map_or(Ok(()), |path| failures::write_report(path, failures))
 }
 
 /// A run with its settings.
@@ -96,7 +96,7 @@ impl Run<'_> {
     fn run(&self, mut inputs: Vec<Input>) -> anyhow::Result<Exit> {
         let Run { args, output, provenance, .. } = *self;
         // The journal's lock comes first: what an update finds in the output must not change before it is written.
-        let mut journal = Journal::open(output, provenance, args.restart)?;
+        let mut journal = Journal::open(output, provenance, args.run.restart)?;
         let update = match args.update && output.exists() {
             true => match Update::plan(output, provenance, &mut inputs) {
                 Ok(update) => Some(update),
@@ -120,7 +120,8 @@ impl Run<'_> {
             update.iter().flat_map(|update| update.unchanged.iter().chain(&update.missing)).collect();
         let pending: Vec<Input> = inputs.iter().filter(|input| !kept.contains(input)).cloned().collect();
         let Run { encoders, options, .. } = *self;
-        let files = EmbedFiles { encoders, options, jobs: args.jobs, strict: args.strict, quiet: args.quiet };
+        let files =
+            EmbedFiles { encoders, options, jobs: args.run.jobs, strict: args.run.strict, quiet: args.run.quiet };
         let (summary, mut failures) = files.run(&pending, &mut journal)?;
         failures.extend(update.iter().flat_map(missing));
         let result = self.finish(inputs, update, journal, summary, &failures);
@@ -189,7 +190,7 @@ impl Run<'_> {
 
     /// Prints what a stopped run keeps in its journal: `kept` of `files` files.
     fn stopped(&self, kept: usize, files: usize, summary: Summary, journal: Journal) -> anyhow::Result<Exit> {
-        let is_strict_failure = self.args.strict && summary.failed > 0;
+        let is_strict_failure = self.args.run.strict && summary.failed > 0;
         let what = if is_strict_failure { "stopped" } else { "interrupted" };
         if kept == 0 {
             journal.remove()?;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail, ensure};
 use fixedbitset::FixedBitSet;
 use mert_arch::LayerSelection;
-use mert_cli::embedding::{EmbedFiles, OpenModel, report_left_out};
+use mert_cli::embedding::{Damaged, EmbedFiles, OpenModel, RunArgs, report_left_out};
 use mert_cli::hub::Messages;
 use mert_cli::model_input::converted_file;
 use mert_cli::terminal::{Exit, say};
@@ -19,7 +19,7 @@ use mert_search::{Writer, count, is_or_are, require_regular_file};
 use mert_table::{Provenance, escape, printable_path, unescape};
 
 use crate::about::{AboutOptions, read_all};
-use crate::add_args::{AddArgs, EmbeddingArgs, RunArgs};
+use crate::add_args::{AddArgs, EmbeddingArgs};
 use crate::changes::{Changes, absolute};
 use crate::embedding::CatalogueModel;
 
@@ -130,7 +130,7 @@ fn add_table(writer: &mut Writer, table: &Path, args: &AddArgs) -> anyhow::Resul
     }
     let options = AboutOptions {
         read: mert_audio::ReadOptions { damage: mert_audio::Damage::Keep, ffmpeg: args.embedding.ffmpeg },
-        loudness: !args.run.no_loudness,
+        loudness: !args.embedding.no_loudness,
         quiet: args.run.quiet,
     };
     let mut known = read_all(&found, &HashMap::new(), options);
@@ -207,7 +207,8 @@ pub(super) fn embed_changes(
     }
     let done: Vec<PathBuf> =
         changes.embed.iter().filter(|input| journal.has(input)).map(|input| input.path.clone()).collect();
-    let options = AboutOptions { read: model.options().read_options(), loudness: !run.no_loudness, quiet: run.quiet };
+    let options =
+        AboutOptions { read: model.options().read_options(), loudness: !embedding.no_loudness, quiet: run.quiet };
     let mut known = read_all(&done, &changes.digests, options);
     let added = match write_output(&table, &settings, &changes.embed, &mut journal) {
         Ok(()) => Some(writer.add_moved(&table, |file| known.remove(&unescape(file)).unwrap_or_default())?),
@@ -332,8 +333,8 @@ fn refuse_differences(args: &EmbeddingArgs, settings: &Provenance) -> anyhow::Re
     compare("--window", args.window.map(|window| window.to_string()), settings.window.to_string());
     compare("--tail", args.tail.map(|tail| tail.to_string()), settings.tail.name().to_string());
     let damaged = args.damaged.map(|damaged| match damaged {
-        crate::add_args::Damaged::Skip => mert_table::Damage::Refuse.name().to_string(),
-        crate::add_args::Damaged::Keep => mert_table::Damage::Keep.name().to_string(),
+        Damaged::Skip => mert_table::Damage::Refuse.name().to_string(),
+        Damaged::Keep => mert_table::Damage::Keep.name().to_string(),
     });
     compare("--damaged", damaged, settings.damaged.name().to_string());
     compare("--dtype", args.dtype.map(|dtype| dtype.to_string()), settings.arithmetic.dtype.to_string());

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use mert_arch::LayerSelection;
-use mert_audio::{Damage, Tail, WindowPolicy};
+use mert_audio::{Tail, WindowPolicy};
+use mert_cli::embedding::{Damaged, RunArgs};
 use mert_runtime::{DeviceKind, Dtype};
 
 /// The options of `mert-search add`.
@@ -31,7 +32,7 @@ pub(crate) struct AddArgs {
     pub(super) run: RunArgs,
 }
 
-/// The options that decide the rows of a catalogue, all of which it records.
+/// The options that decide the rows of a catalogue, which it records, and what is measured beside them.
 #[derive(Debug, Args)]
 pub(crate) struct EmbeddingArgs {
     /// The model: a file that mert-convert wrote, a folder that holds it, or a model of the hub (owner/name) [default: that
@@ -61,45 +62,7 @@ pub(crate) struct EmbeddingArgs {
     /// The arithmetic: f32, or on a GPU f16 or bf16 [default: f32]
     #[arg(long)]
     pub(super) dtype: Option<Dtype>,
-}
-
-/// The options of a run that embeds files, which no row depends on.
-#[derive(Debug, Args)]
-pub(crate) struct RunArgs {
-    /// The number of decoding threads [default: one per processor, at most 4]; the model runs on all processors
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub(super) jobs: Option<u16>,
     /// Do not measure the loudness of files, for which each is decoded once more
     #[arg(long)]
     pub(super) no_loudness: bool,
-    /// Stop at the first file that cannot be embedded, and add nothing
-    #[arg(long)]
-    pub(super) strict: bool,
-    /// Write a line of JSON for each file that could not be embedded: its name, a reason and the message
-    #[arg(long, value_name = "FILE")]
-    pub(super) report: Option<PathBuf>,
-    /// Discard the files of an interrupted addition, instead of continuing it
-    #[arg(long)]
-    pub(super) restart: bool,
-    /// Print nothing but errors
-    #[arg(long, short)]
-    pub(super) quiet: bool,
-}
-
-/// The values of `--damaged`.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum Damaged {
-    /// Leave them out
-    Skip,
-    /// Embed what can be decoded
-    Keep,
-}
-
-impl From<Damaged> for Damage {
-    fn from(damaged: Damaged) -> Self {
-        match damaged {
-            Damaged::Skip => Damage::Refuse,
-            Damaged::Keep => Damage::Keep,
-        }
-    }
 }

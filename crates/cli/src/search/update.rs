@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use clap::Args;
 use fixedbitset::FixedBitSet;
+use mert_cli::embedding::RunArgs;
 use mert_cli::terminal::{Exit, progress_bar, say};
 use mert_embed::inputs::{self, Input};
 use mert_search::catalogue::tags::read_tags;
@@ -15,7 +16,7 @@ use mert_table::printable_path;
 use rayon::prelude::*;
 
 use crate::add::{embed_changes, print_notes};
-use crate::add_args::{EmbeddingArgs, RunArgs};
+use crate::add_args::EmbeddingArgs;
 use crate::changes::{Changes, absolute};
 use crate::folders::other_files;
 
