@@ -112,10 +112,19 @@ pub(super) fn rebuild(
 }
 
 fn rebuild_all(index: &Index<'_>, tracks: &[tracks::TrackRecord]) -> Result<()> {
+    let path = index.part.join(ROWS);
+    let found = Group::of(&rows::settings_of(&path)?);
+    if found != index.groups {
+        let names = |groups: &[Group]| {
+            let names = groups.iter().map(|group| format!("{} of {} values", group.column, group.dim));
+            names.collect::<Vec<_>>().join(", ")
+        };
+        let reason = format!("expected the vectors {}, found {}", names(index.groups), names(&found));
+        return Err(SearchError::damaged(&path, reason));
+    }
     let folder = AtomicFolder::create(&index.folder(), true, "a cache", |_| true)?;
     let temporary = folder.temporary_path();
     let mut vectors = VectorsWriter::create(temporary, index.groups)?;
-    let path = index.part.join(ROWS);
     let mut found = 0;
     rows::for_each_track(&path, |rows| {
         let expected = tracks.get(found).map(|track| track.segments as usize);

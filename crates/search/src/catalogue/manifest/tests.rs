@@ -135,7 +135,7 @@ fn mutants_are_refused_with_the_field_or_change_nothing() {
             }
         }
     }
-    assert!(refused > harmless && harmless > 50, "{refused} refused, {harmless} harmless");
+    assert!(refused > harmless && harmless > 20, "{refused} refused, {harmless} harmless");
     assert_eq!(outside(), before);
     fs::write(&path, serde_json::to_vec(&whole).unwrap()).unwrap();
     assert_eq!(content(&Catalogue::open(&root).unwrap()), expected);
