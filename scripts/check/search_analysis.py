@@ -62,7 +62,9 @@ class Tracks:
 
     def texts(self, name):
         """For each track the texts of a column."""
-        values = [row.get(name) for row in self.metadata]
+        # What a table says that was joined comes first.
+        joined = [row.get(f"joined.{name}") for row in self.metadata]
+        values = [row.get(name) if value is None else value for row, value in zip(self.metadata, joined)]
         return [set() if value is None else set(value if isinstance(value, list) else [value]) for value in values]
 
     def placed(self):
