@@ -90,7 +90,7 @@ fn compared(
         tracks = filter.rows(catalogue, &plus);
         let (kept, live) = (tracks.count_ones(..), catalogue.live().count_ones(..));
         if kept == 0 {
-            notes.push(format!("the filter keeps none of {}", crate::count(live, "track")));
+            notes.push(format!("the filter keeps none of the {}", crate::count(live, "track")));
         }
     }
     seeds.tracks().for_each(|track| tracks.remove(track));
