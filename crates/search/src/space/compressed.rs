@@ -235,8 +235,9 @@ fn with_damage(note: Option<String>, damaged: usize) -> Option<String> {
     if damaged == 0 {
         return note;
     }
-    let rows = if damaged == 1 { "row has a score that is" } else { "rows have scores that are" };
-    let damage = format!("{damaged} {rows} no number, and left out: a file is damaged, see `mert-search verify`");
+    let rows = crate::count(damaged, "row");
+    let damage =
+        format!("{rows} left out, with scores that are no numbers: a file is damaged, see `mert-search verify`");
     Some(note.map_or(damage.clone(), |note| format!("{note}; {damage}")))
 }
 
