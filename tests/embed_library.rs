@@ -342,7 +342,7 @@ fn playlists_of_other_programs_are_read() {
     fs::write(&list, entries.concat()).unwrap();
     let (status, errors) = run(&[&model, &"--list", &list, &"-o", &output]);
     assert_eq!(status, 1, "{errors}");
-    for words in ["Windows-1252", "network addresses are not read", "1 of 3 files were left out: 1 network address"] {
+    for words in ["Windows-1252", "network addresses are not read", "1 of 3 files was left out: 1 network address"] {
         assert!(errors.contains(words), "{errors}");
     }
     let files: Vec<String> = read(&output).keys.into_iter().map(|(file, ..)| file).collect();

@@ -23,6 +23,8 @@ mod embeddings;
 mod hostile;
 #[path = "search_catalogue/processes.rs"]
 mod processes;
+#[path = "search_catalogue/repair.rs"]
+mod repair;
 
 use embeddings::{model, track};
 
@@ -158,7 +160,7 @@ fn files_are_embedded_once_moved_and_embedded_again() {
     let run = search(&[&"add", &catalogue, &music, &"--model", &model, &window[0], &window[1], &"--report", &report]);
     assert_eq!(run.code, 1, "{run:?}");
     assert!(
-        run.stderr.contains("added 4 tracks") && run.stderr.contains("1 of 5 files were left out"),
+        run.stderr.contains("added 4 tracks") && run.stderr.contains("1 of 5 files was left out"),
         "{}",
         run.stderr
     );
@@ -541,6 +543,13 @@ fn a_read_only_catalogue_can_be_read() {
         set(0o555);
         let run = search(&[&"info", &catalogue]);
         assert!(run.code == 2 && run.stderr.contains("its cache must be written again"), "{run:?}");
+        set(0o755);
+        fs::remove_file(catalogue.join("lock")).unwrap();
+        search_ok(&[&"info", &catalogue]);
+        set(0o555);
+        let run = search(&[&"remove", &catalogue, &"/music/0.flac"]);
+        assert!(run.code == 2 && run.stderr.contains("cannot be changed by this user"), "{run:?}");
+        assert!(search_ok(&[&"verify", &catalogue, &"--repair"]).stdout.contains("whole"));
     }
     set(0o755);
     assert_eq!(run.code, 0, "{run:?}");
@@ -561,7 +570,10 @@ fn what_searches_derive_does_not_change_hits_and_can_be_removed() {
         serde_json::from_str(&search_ok(&args).stdout).unwrap()
     };
     let exact = query(&["--top", "2"]);
-    search_ok(&[&"compact", &catalogue, &"--index", &"f16"]);
+    let run = search_ok(&[&"compact", &catalogue, &"--index", &"f16"]);
+    assert!(run.stderr.contains("wrote its rows in f16, ") && !run.stderr.contains("nothing to do"), "{run:?}");
+    let run = search_ok(&[&"compact", &catalogue, &"--index", &"f16"]);
+    assert!(run.stderr.contains("its rows in f16, ") && run.stderr.contains(" MB, are there"), "{run:?}");
     let index = |catalogue: &Path| {
         let parts = catalogue.join("parts").join(&Catalogue::open(catalogue).unwrap().manifest().parts[0].name);
         let names =
@@ -588,4 +600,15 @@ fn what_searches_derive_does_not_change_hits_and_can_be_removed() {
     search_ok(&[&"verify", &catalogue, &"--repair"]);
     assert!(!derived.exists());
     assert_eq!(query(&["--top", "2"])["hits"], exact["hits"]);
+
+    // A compaction keeps the type of the rows, until another is asked for.
+    search_ok(&[&"remove", &catalogue, &"/music/4499.flac"]);
+    let run = search_ok(&[&"compact", &catalogue]);
+    assert!(run.stderr.contains("1 part, ") && run.stderr.contains("wrote its rows in f16, "), "{run:?}");
+    assert_eq!(index(&catalogue).iter().filter(|name| name.starts_with("half.")).count(), 4);
+    for expected in ["removed its rows in f16: ", "it has no rows in f16 to remove"] {
+        let run = search_ok(&[&"compact", &catalogue, &"--index", &"f32"]);
+        assert!(run.stderr.contains(expected), "{run:?}");
+    }
+    assert!(!index(&catalogue).iter().any(|name| name.starts_with("half.")));
 }

@@ -46,6 +46,8 @@ fn pipes_and_folders_are_refused_before_the_lock_is_taken() {
     }
     fs::create_dir(at("folder.csv")).unwrap();
     fs::write(at("beets.db"), b"SQLite format 3\0 and pages").unwrap();
+    fs::copy(track("tagged-44k1-mono.mp3"), at("song.csv")).unwrap();
+    fs::write(at("binary.csv"), b"\x01\x02\0\x03, and so on\n").unwrap();
     let _writer = mert_search::Writer::open(&catalogue).unwrap();
     let run = search(&[&"update", &catalogue, &"--metadata", &at("pipe.csv")]);
     assert!(run.code == 2 && run.stderr.contains("pipe.csv is a pipe: expected a file"), "{run:?}");
@@ -59,6 +61,52 @@ fn pipes_and_folders_are_refused_before_the_lock_is_taken() {
     assert!(run.code == 2 && run.stderr.contains("folder.csv is a folder: expected a file"), "{run:?}");
     let run = search(&[&"update", &catalogue, &"--metadata", &at("beets.db")]);
     assert!(run.code == 2 && run.stderr.contains("beet -l LIBRARY export"), "{run:?}");
+    for (name, expected) in [("song.csv", "song.csv: it is audio (M"), ("binary.csv", "its byte 2 is zero")] {
+        let run = search(&[&"update", &catalogue, &"--metadata", &at(name)]);
+        assert!(run.code == 2 && run.stderr.contains(expected), "{run:?}");
+    }
+}
+
+/// What a folder of music holds beside audio is named and left out, and the rest is added.
+#[test]
+fn links_to_folders_above_do_not_stop_an_addition() {
+    use std::os::unix::fs::symlink;
+
+    let folder = TempDir::new().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let (model, catalogue) = (model(&folder), at("catalogue"));
+    fs::create_dir_all(at("music/sub/folder.mp3")).unwrap();
+    fs::copy(track("f32-24k-mono.wav"), at("music/1.wav")).unwrap();
+    symlink(".", at("music/loop")).unwrap();
+    symlink("..", at("music/sub/up")).unwrap();
+    symlink("nowhere", at("music/broken.mp3")).unwrap();
+    assert!(Command::new("mkfifo").arg(at("music/pipe.mp3")).status().unwrap().success());
+    let arguments: [&dyn AsRef<OsStr>; 6] =
+        [&"add", &catalogue, &at("music"), &"--model", &model, &"--window=sliding:1s/1s"];
+    let run = search(&arguments);
+    assert_eq!(run.code, 1, "{run:?}");
+    for expected in [
+        "added 1 track with",
+        "music/loop: cannot read",
+        "music/broken.mp3: cannot read",
+        "1 name leads to files that are named already",
+        "2 of 3 files were left out: 1 not found, 1 unreadable",
+    ] {
+        assert!(run.stderr.contains(expected), "{expected}: {}", run.stderr);
+    }
+    // Again, and the same files.
+    assert!(search(&arguments).stderr.contains("2 new, 0 changed, 1 unchanged"));
+    assert_eq!(content(&catalogue).len(), 1);
+    assert_whole(&catalogue);
+
+    let run = search(&[&"remove", &catalogue]);
+    assert!(run.code == 2, "{run:?}");
+    for expected in ["PATH", "--missing", "--where"] {
+        assert!(run.stderr.contains(expected), "{expected}: {}", run.stderr);
+    }
+    search_ok(&[&"remove", &catalogue, &"--where", &"duration > 0"]);
+    let run = search_ok(&[&"info", &catalogue]);
+    assert!(run.stdout.contains("0, 0 s") && run.stdout.contains(" kB, 0 parts, 0 removed tracks"), "{run:?}");
 }
 
 /// Commands that are interrupted end at once, and leave the state before or after them, no temporary files, and the lock.

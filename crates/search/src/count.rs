@@ -1,4 +1,4 @@
-//! Counts in messages, with their nouns in the singular or the plural.
+//! Counts in messages, with their nouns in the singular or the plural, and sizes.
 
 /// The number of things with its English noun: `1 track`, `2 tracks`, `0 entries`.
 ///
@@ -19,6 +19,20 @@ pub fn count(number: usize, noun: &str) -> String {
         _ => format!("{noun}s"),
     };
     format!("{number} {plural}")
+}
+
+/// A number of bytes as text, in decimal units: `512 bytes`, `3.4 kB`, `12.0 MB`, `1.5 GB`.
+///
+/// ```
+/// assert_eq!(mert_search::size(3_400), "3.4 kB");
+/// ```
+pub fn size(bytes: u64) -> String {
+    match bytes {
+        bytes if bytes < 1_000 => count(bytes as usize, "byte"),
+        bytes if bytes < 1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
+        bytes if bytes < 1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
+        bytes => format!("{:.1} GB", bytes as f64 / 1e9),
+    }
 }
 
 /// `is` after one thing, `are` after any other number of things.
@@ -47,5 +61,7 @@ mod tests {
             assert_eq!(count(number, noun), expected);
         }
         assert_eq!([0, 1, 2].map(is_or_are), ["are", "is", "are"]);
+        let sizes = [0, 1, 999, 1_000, 2_000_000, 12_300_000_000].map(size);
+        assert_eq!(sizes, ["0 bytes", "1 byte", "999 bytes", "1.0 kB", "2.0 MB", "12.3 GB"]);
     }
 }

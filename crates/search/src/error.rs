@@ -93,6 +93,17 @@ pub enum SearchError {
         /// The folder.
         path: PathBuf,
     },
+    /// This user has no right to change the catalogue.
+    #[error(
+        "{} cannot be changed by this user, who can only read it: {source}. Change it as its owner, or change a copy",
+        printable_path(path)
+    )]
+    Unwritable {
+        /// The folder.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: io::Error,
+    },
     /// Rows cannot be added to the catalogue.
     #[error("{}: {reason}", printable_path(path))]
     Rows {

@@ -28,7 +28,7 @@ mod testing;
 pub mod vectors;
 
 pub use catalogue::{Catalogue, Column, NewTrack, Writer};
-pub use count::{count, is_or_are};
+pub use count::{count, is_or_are, size};
 pub use error::SearchError;
 pub use excerpt::excerpt;
 pub use input_file::require_regular_file;

@@ -16,6 +16,8 @@ pub fn report_left_out(failures: &[Failure], files: usize) -> Exit {
     if failures.is_empty() {
         return Exit::Success;
     }
-    say(&format!("{} of {files} files were left out: {}", failures.len(), count_by_reason(failures)));
+    let noun = if files == 1 { "file" } else { "files" };
+    let verb = if failures.len() == 1 { "was" } else { "were" };
+    say(&format!("{} of {files} {noun} {verb} left out: {}", failures.len(), count_by_reason(failures)));
     Exit::Failure
 }

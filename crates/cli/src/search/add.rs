@@ -50,8 +50,9 @@ fn add(args: &AddArgs, tables: &[PathBuf], files: &[PathBuf]) -> anyhow::Result<
             !input.is_stdin(),
             "standard input cannot be in a catalogue, which finds music by its path: give a file"
         );
-        // A missing file is reported with those that cannot be decoded; a pipe would be waited for.
-        if input.version.is_none() && input.path.exists() {
+        // A missing file is reported with those that cannot be decoded, as is a folder: a link that leads to one above it, or
+        // one that cannot be read. A pipe would be waited for.
+        if input.version.is_none() && input.path.exists() && !input.path.is_dir() {
             require_regular_file(&input.path)?;
         }
     }
@@ -337,6 +338,11 @@ fn refuse_differences(args: &EmbeddingArgs, settings: &Provenance) -> anyhow::Re
         Damaged::Keep => mert_table::Damage::Keep.name().to_string(),
     });
     compare("--damaged", damaged, settings.damaged.name().to_string());
+    compare(
+        "--device",
+        args.device.map(|device| device.name().to_string()),
+        settings.arithmetic.device.name().to_string(),
+    );
     compare("--dtype", args.dtype.map(|dtype| dtype.to_string()), settings.arithmetic.dtype.to_string());
     if let Some(difference) = differences.first() {
         bail!(

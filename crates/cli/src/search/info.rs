@@ -6,7 +6,7 @@ use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 use mert_cli::terminal::{Exit, print};
 use mert_search::catalogue::ColumnKind;
-use mert_search::{Catalogue, Column, count, is_or_are};
+use mert_search::{Catalogue, Column, count, is_or_are, size};
 use mert_table::{escape, printable_path};
 use serde_json::json;
 
@@ -78,7 +78,8 @@ pub(super) fn bytes_in(folder: &Path) -> u64 {
 
 /// The hours of music of all tracks.
 fn hours(catalogue: &Catalogue) -> f64 {
-    catalogue.live().ones().map(|track| catalogue.track(track).duration).sum::<f64>() / 3600.0
+    // The sum of nothing is -0.
+    catalogue.live().ones().fold(0.0, |sum, track| sum + catalogue.track(track).duration) / 3600.0
 }
 
 /// A length in the unit that suits it.
@@ -165,7 +166,7 @@ fn as_text(catalogue: &Catalogue, columns: &[ColumnInfo]) -> String {
         "segments",
         format!("{}, window {}, tail {}", catalogue.live_segments(), settings.window, settings.tail.name()),
     );
-    row("hidden states", groups.join(", "));
+    row(if groups.len() == 1 { "hidden state" } else { "hidden states" }, groups.join(", "));
     row(
         "model",
         match models.is_empty() {
@@ -176,11 +177,8 @@ fn as_text(catalogue: &Catalogue, columns: &[ColumnInfo]) -> String {
     row("model SHA-256", settings.models_sha256());
     row("licence", settings.license.clone().unwrap_or_else(|| "not known".into()));
     let parts = catalogue.manifest().parts.len();
-    let size = bytes_in(catalogue.folder()) as f64 / 1e6;
-    row(
-        "on the disk",
-        format!("{size:.1} MB, {}, {}", count(parts, "part"), count(removed(catalogue), "removed track")),
-    );
+    let size = size(bytes_in(catalogue.folder()));
+    row("on the disk", format!("{size}, {}, {}", count(parts, "part"), count(removed(catalogue), "removed track")));
     let (segments, now) = (catalogue.statistics().segments, catalogue.live_segments());
     row(
         "statistics",

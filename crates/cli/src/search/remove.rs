@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
-use clap::Args;
+use clap::{ArgGroup, Args};
 use fixedbitset::FixedBitSet;
 use mert_cli::terminal::{Exit, print, say};
 use mert_search::filter::Filter;
@@ -16,13 +16,14 @@ use crate::changes::absolute;
 #[derive(Debug, Args)]
 #[command(
     after_help = "No audio file is touched. Rows stay on the disk until the catalogue is compacted. Exit status: 0 \
-    removed, 1 some paths are not in the catalogue, 2 nothing removed."
+    removed, 1 some paths are not in the catalogue, 2 nothing removed.",
+    group = ArgGroup::new("tracks").args(["paths", "missing", "filter"]).required(true).multiple(true)
 )]
 pub(crate) struct RemoveArgs {
     /// The catalogue's folder
     catalogue: PathBuf,
     /// Files, or folders whose files are removed
-    #[arg(value_name = "PATH", required_unless_present_any = ["missing", "filter"])]
+    #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// Remove all tracks whose files no longer exist
     #[arg(long)]

@@ -11,7 +11,7 @@ use mert_cli::terminal::{Exit, progress_bar, say};
 use mert_embed::inputs::{self, Input};
 use mert_search::catalogue::tags::read_tags;
 use mert_search::catalogue::{Joined, MetadataTable, UnmatchedRow, Value};
-use mert_search::{Catalogue, Writer, count, is_or_are};
+use mert_search::{Catalogue, Writer, count, is_or_are, require_regular_file};
 use mert_table::printable_path;
 use rayon::prelude::*;
 
@@ -49,8 +49,8 @@ pub(crate) struct UpdateArgs {
 /// Updates the catalogue.
 pub(crate) fn run(args: &UpdateArgs) -> anyhow::Result<Exit> {
     // Tables are read before the lock is taken: what waits for them must not keep others waiting.
-    let read = |path: &PathBuf| MetadataTable::read(path, args.key.as_deref());
-    let tables: Vec<MetadataTable> = args.metadata.iter().map(read).collect::<Result<_, _>>()?;
+    let read = |path: &PathBuf| read_table(path, args.key.as_deref());
+    let tables: Vec<MetadataTable> = args.metadata.iter().map(read).collect::<anyhow::Result<_>>()?;
     let mut writer = Writer::open_existing(&args.catalogue)?;
     print_notes(&writer, args.run.quiet);
     if !tables.is_empty() {
@@ -103,6 +103,21 @@ pub(crate) fn run(args: &UpdateArgs) -> anyhow::Result<Exit> {
         ));
     }
     if missing.is_empty() { Ok(exit) } else { Ok(Exit::Failure) }
+}
+
+/// Reads a table of metadata. Audio, which is easily given instead, is named.
+fn read_table(path: &Path, key: Option<&str>) -> anyhow::Result<MetadataTable> {
+    require_regular_file(path)?;
+    if let Ok(Some(format)) = mert_audio::identify(path)
+        && format.is_audio()
+    {
+        bail!(
+            "{}: it is audio ({}): expected a table with a row for each file; to add audio use `mert-search add`",
+            printable_path(path),
+            format.name
+        );
+    }
+    Ok(MetadataTable::read(path, key)?)
 }
 
 /// Files that may be the missing ones: those of `others`, and in `folders`, of the same sizes.

@@ -24,7 +24,7 @@ pub(crate) struct VerifyArgs {
     /// Check that this is the model of the catalogue, too; given again for each further encoder
     #[arg(long, value_name = "MODEL")]
     model: Vec<PathBuf>,
-    /// Write damaged caches again and compare them, and remove files that the catalogue does not name
+    /// Write damaged caches and statistics again and compare them, and remove files that the catalogue does not name
     #[arg(long)]
     repair: bool,
 }

@@ -76,8 +76,8 @@ impl Group {
 /// A catalogue as it was when it was opened. Tracks and segments are numbered through all parts, those that have been
 /// removed included; [`Catalogue::live`] has the others.
 ///
-/// Nothing is read at once that grows with the number of tracks, but the bitmap of those that are live: tables and vectors
-/// are mapped, columns are made when they are first used.
+/// Tables and vectors are mapped, and columns are made when they are first used. Read at once are only the bitmap of tracks
+/// that are live, and the cached times and tables of tracks for their checksums.
 #[derive(Debug)]
 pub struct Catalogue {
     folder: PathBuf,

@@ -45,8 +45,8 @@ pub(super) fn index_of<'a>(folder: &Path, entry: &'a PartEntry, groups: &'a [Gro
 }
 
 impl Part {
-    /// Opens the part in `folder`. A cache that is missing, cut short or of other tables is written again, which `notes`
-    /// then say.
+    /// Opens the part in `folder`. A cache that is missing, cut short, of other tables, or whose times or table of tracks have
+    /// other checksums is written again, which `notes` then say.
     pub(super) fn open(folder: &Path, entry: &PartEntry, groups: &[Group], notes: &mut Vec<String>) -> Result<Self> {
         for (name, expected) in &entry.files {
             let path = folder.join(name);

@@ -34,16 +34,29 @@ pub struct Statistics {
 /// The name of the entry of the file's metadata with [`Statistics::parts`] as JSON.
 const PARTS: &str = "parts";
 
+/// What to do about a file that is lost or damaged.
+const REMEDY: &str = "It is computed from the vectors: `mert-search verify --repair` writes it again";
+
+/// The parts that statistics were computed from, each with the tracks that had been removed by then.
+pub(super) type RecordedParts = Vec<(String, Vec<usize>)>;
+
+/// The reason why the tracks of recorded parts are not known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum UnknownTracks {
+    /// The part of this name is no longer in the catalogue.
+    Part(String),
+    /// The part of this name has no track of this number.
+    Track(String, usize),
+}
+
 impl Statistics {
     /// Statistics of the live tracks of `catalogue`.
     pub(super) fn of(catalogue: &Catalogue) -> Self {
-        let parts = catalogue.manifest().parts.iter();
-        let parts = parts.map(|entry| (entry.name.clone(), entry.removed.clone())).collect();
-        Statistics::of_tracks(catalogue, catalogue.live(), parts)
+        Statistics::of_tracks(catalogue, catalogue.live(), Statistics::parts_of(catalogue))
     }
 
     /// Statistics of `tracks`, which are those of `parts` without the removed ones.
-    pub(super) fn of_tracks(catalogue: &Catalogue, tracks: &FixedBitSet, parts: Vec<(String, Vec<usize>)>) -> Self {
+    pub(super) fn of_tracks(catalogue: &Catalogue, tracks: &FixedBitSet, parts: RecordedParts) -> Self {
         let rows: Vec<usize> = tracks.ones().flat_map(|track| catalogue.track(track).segments).collect();
         let mut statistics = Statistics { segments: rows.len(), parts: Some(parts), ..Statistics::default() };
         for group in 0..catalogue.groups().len() {
@@ -55,10 +68,46 @@ impl Statistics {
         statistics
     }
 
+    /// The parts of `catalogue` as they are now.
+    pub(super) fn parts_of(catalogue: &Catalogue) -> RecordedParts {
+        let parts = catalogue.manifest().parts.iter();
+        parts.map(|entry| (entry.name.clone(), entry.removed.clone())).collect()
+    }
+
+    /// The tracks of `parts` in `catalogue`, without those that had been removed.
+    pub(super) fn tracks_of(catalogue: &Catalogue, parts: &RecordedParts) -> Result<FixedBitSet, UnknownTracks> {
+        let mut tracks = FixedBitSet::with_capacity(catalogue.tracks());
+        for (name, removed) in parts {
+            let part = catalogue.manifest().parts.iter().position(|entry| entry.name == *name);
+            let part = part.ok_or_else(|| UnknownTracks::Part(name.clone()))?;
+            let (first, end) = (catalogue.tracks[part], catalogue.tracks[part + 1]);
+            tracks.insert_range(first..end);
+            if let Some(&track) = removed.iter().find(|&&track| track >= end - first) {
+                return Err(UnknownTracks::Track(name.clone(), track));
+            }
+            removed.iter().for_each(|&track| tracks.remove(first + track));
+        }
+        Ok(tracks)
+    }
+
+    /// The parts that the file at `path` records, whose digest is another than it should be, if its header can be read.
+    pub(super) fn recorded_parts(path: &Path) -> Option<RecordedParts> {
+        let file = mert_fs::MappedFile::open(path).ok()?;
+        let (_, metadata) = SafeTensors::read_metadata(file.bytes()).ok()?;
+        serde_json::from_str(metadata.metadata().as_ref()?.get(PARTS)?).ok()
+    }
+
     /// Reads the file with the digest `expected`: statistics of groups whose vectors have `dims` values.
+    ///
+    /// # Errors
+    /// [`SearchError::Damaged`] for a file that is missing or another, [`SearchError::Io`] for one that cannot be read.
     pub(super) fn read(path: &Path, expected: &FileDigest, dims: &[usize]) -> Result<Self> {
-        let damaged = |reason: String| SearchError::damaged(path, reason);
-        let size = std::fs::metadata(path).map_err(SearchError::io(path))?.len();
+        let damaged = |reason: String| SearchError::Damaged { path: path.to_path_buf(), reason, remedy: REMEDY };
+        let size = match std::fs::metadata(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(damaged("it is missing".into())),
+            Ok(found) if !found.is_file() => return Err(damaged("it is not a regular file".into())),
+            found => found.map_err(SearchError::io(path))?.len(),
+        };
         if size != expected.size {
             return Err(damaged(format!("expected {} bytes, found {size}", expected.size)));
         }
@@ -96,6 +145,12 @@ impl Statistics {
 
     /// Writes the statistics to `path`.
     pub(super) fn write(&self, path: &Path) -> Result<()> {
+        let bytes = self.to_bytes(path)?;
+        Ok(replace_file(path, |output| output.write_all(&bytes))?)
+    }
+
+    /// The bytes of the file at `path`: those of the same statistics are the same.
+    pub(super) fn to_bytes(&self, path: &Path) -> Result<Vec<u8>> {
         let bytes = |values: &[f64]| -> Vec<u8> { values.iter().flat_map(|value| value.to_le_bytes()).collect() };
         let mut tensors = vec![("segments".to_string(), vec![1], bytes(&[self.segments as f64]))];
         for (group, (mean, components)) in self.means.iter().zip(&self.components).enumerate() {
@@ -110,7 +165,6 @@ impl Statistics {
         }
         let parts = self.parts.as_ref().map(|parts| serde_json::json!(parts).to_string());
         let metadata = parts.map(|parts| HashMap::from([(PARTS.to_string(), parts)]));
-        let file = serialize(views, metadata).map_err(failed)?;
-        Ok(replace_file(path, |output| output.write_all(&file))?)
+        serialize(views, metadata).map_err(failed)
     }
 }

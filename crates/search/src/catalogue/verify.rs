@@ -13,7 +13,7 @@ use super::index::{Record, mean};
 use super::manifest::{FileDigest, Manifest, PartEntry};
 use super::part::{ROWS, folder_of, index_of, rebuild};
 use super::writer::leftovers;
-use super::{Catalogue, Group, Writer, rows, tracks};
+use super::{Catalogue, Group, Statistics, Writer, rows, tracks};
 use crate::{Result, SearchError, count, is_or_are};
 
 /// The result of a check.
@@ -21,7 +21,7 @@ use crate::{Result, SearchError, count, is_or_are};
 pub struct Verification {
     /// What is wrong.
     pub faults: Vec<String>,
-    /// Caches that were written again.
+    /// Caches and statistics that were written again, and files that were removed.
     pub repaired: Vec<String>,
     /// What is no fault and should be known: files on the disk that are missing or have changed.
     pub notes: Vec<String>,
@@ -55,8 +55,8 @@ impl Compared {
     }
 }
 
-/// Checks the catalogue in `folder`. With `repair`, caches that are damaged are written again and then compared, and files
-/// that no state names are removed. `on_part` is told of each part that is done.
+/// Checks the catalogue in `folder`. With `repair`, caches and statistics that are damaged are written again and then
+/// compared, and files that no state names are removed. `on_part` is told of each part that is done.
 ///
 /// # Errors
 /// [`SearchError::NoCatalogue`] or [`SearchError::Damaged`] for a manifest that cannot be read.
@@ -76,13 +76,14 @@ pub fn verify(folder: &Path, repair: bool, mut on_part: impl FnMut(usize, usize)
         }
         on_part(index + 1, manifest.parts.len());
     }
+    // Statistics are computed only from vectors that are whole.
+    found.check_statistics_file(folder, &manifest, &groups, repair && found.faults.is_empty());
     found.check_derived(folder, &manifest, repair);
     found.check_leftovers(folder, &manifest, repair);
-    found.check_file(&folder.join(&manifest.statistics.path), &manifest.statistics.digest);
     if found.faults.is_empty() {
         match Catalogue::open(folder) {
             Ok(catalogue) => {
-                found.check_statistics(&catalogue);
+                found.check_statistics(&catalogue, repair);
                 found.look_at_files(&catalogue);
             }
             Err(error) => found.faults.push(error.to_string()),
@@ -168,6 +169,7 @@ impl Verification {
             return;
         }
         match Writer::open_existing(folder) {
+            Err(SearchError::Unwritable { .. }) => self.check_leftovers(folder, manifest, false),
             Ok(writer) if writer.freed().is_empty() => {}
             Ok(writer) => self.repaired.push(format!("{} that the catalogue does not name: removed", writer.freed())),
             Err(error) => {
@@ -176,12 +178,43 @@ impl Verification {
         }
     }
 
-    /// Computes the statistics again.
-    fn check_statistics(&mut self, catalogue: &Catalogue) {
+    /// Compares the digest of the file with the statistics. With `repair`, one that is lost or damaged is written again.
+    fn check_statistics_file(&mut self, folder: &Path, manifest: &Manifest, groups: &[Group], repair: bool) {
+        self.files += 1;
+        let dims: Vec<usize> = groups.iter().map(|group| group.dim).collect();
+        let path = folder.join(&manifest.statistics.path);
+        match Statistics::read(&path, &manifest.statistics.digest, &dims) {
+            Ok(_) => {}
+            Err(_) if repair => self.repair_statistics(folder),
+            Err(error) => self.faults.push(error.to_string()),
+        }
+    }
+
+    fn repair_statistics(&mut self, folder: &Path) {
+        match Writer::repair_statistics(folder) {
+            Ok(done) => self.repaired.push(done),
+            Err(error) => self.faults.push(format!(
+                "{}: its statistics are damaged, and cannot be written again: {error}",
+                mert_table::printable_path(folder)
+            )),
+        }
+    }
+
+    /// Computes the statistics again. With `repair`, those that are others are written again and compared.
+    fn check_statistics(&mut self, catalogue: &Catalogue, repair: bool) {
         let path = &catalogue.manifest().statistics.path;
         match statistics::check(catalogue) {
             Checked::Same(segments) => self.statistics = Some(segments),
-            Checked::Other(difference) => self.faults.push(format!("{path}: {difference}")),
+            Checked::Other(_) if repair => {
+                self.repair_statistics(catalogue.folder());
+                match Catalogue::open(catalogue.folder()) {
+                    Ok(catalogue) => self.check_statistics(&catalogue, false),
+                    Err(error) => self.faults.push(error.to_string()),
+                }
+            }
+            Checked::Other(difference) => self
+                .faults
+                .push(format!("{path}: {difference}. `mert-search verify --repair` writes it again, of the vectors")),
             Checked::Skipped(reason) => {
                 self.notes.push(format!(
                     "{path}: only its digest is compared: its values cannot be computed again: {reason}"

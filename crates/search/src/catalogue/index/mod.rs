@@ -20,7 +20,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use mert_fs::AtomicFile;
+use mert_fs::{AtomicFile, MappedFile};
 
 pub(super) use self::npy::Times;
 use self::record::CacheFile;
@@ -29,7 +29,7 @@ pub(super) use self::track_table::{CachedColumn, JOINED, TrackTable, column_name
 pub(super) use self::vectors::{VectorsWriter, mean};
 use super::Group;
 use super::tracks::TrackRecord;
-use crate::vectors::{Level, Matrix, REBUILD};
+use crate::vectors::{Level, Matrix, REBUILD, checksum};
 use crate::{Result, SearchError};
 
 /// The name of the folder in that of the part.
@@ -80,12 +80,23 @@ impl Index<'_> {
 
     /// The reason why the cached vectors cannot be used, if there is one.
     pub(super) fn vectors_fault(&self, record: &Record) -> Option<String> {
-        self.vector_files().find_map(|name| record.fault(&self.folder(), &name, self.rows))
+        let fault = self.vector_files().find_map(|name| record.fault(&self.folder(), &name, self.rows));
+        fault.or_else(|| self.checksum_fault(record, TIMES))
     }
 
     /// The reason why the cached table of tracks cannot be used, if there is one.
     pub(super) fn table_fault(&self, record: &Record) -> Option<String> {
-        record.fault(&self.folder(), &table_name(self.table.0), self.table.1)
+        let name = table_name(self.table.0);
+        record.fault(&self.folder(), &name, self.table.1).or_else(|| self.checksum_fault(record, &name))
+    }
+
+    /// Compares the checksum of a file that is small beside the vectors, and whose values nothing else checks.
+    fn checksum_fault(&self, record: &Record, name: &str) -> Option<String> {
+        match MappedFile::open(&self.folder().join(name)) {
+            Err(error) => Some(format!("index/{name}: {error}")),
+            Ok(file) if record.checksum(name) == Some(checksum(file.bytes())) => None,
+            Ok(_) => Some(format!("index/{name} has another checksum than when it was written")),
+        }
     }
 
     /// The names of files of this cache whose bytes have changed since they were written.
@@ -93,8 +104,8 @@ impl Index<'_> {
         let mut damaged = Vec::new();
         for name in self.vector_files().chain([table_name(self.table.0)]) {
             let path = self.folder().join(&name);
-            let file = mert_fs::MappedFile::open(&path).map_err(SearchError::io(&path))?;
-            if record.files.get(&name).map(|file| file.crc32) != Some(crc32fast::hash(file.bytes())) {
+            let file = MappedFile::open(&path).map_err(SearchError::io(&path))?;
+            if record.checksum(&name) != Some(checksum(file.bytes())) {
                 damaged.push(name);
             }
         }

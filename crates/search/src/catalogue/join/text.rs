@@ -22,7 +22,7 @@ pub(super) fn decode(bytes: Vec<u8>) -> Result<(Vec<u8>, Option<String>), String
         // Without a mark: names of columns are ASCII, of which UTF-16 has every second byte zero.
         [first, 0, second, 0, ..] if *first != 0 && *second != 0 => (0, true),
         [0, first, 0, second, ..] if *first != 0 && *second != 0 => (0, false),
-        _ => return Ok((bytes, None)),
+        _ => return refuse_zeros(bytes).map(|bytes| (bytes, None)),
     };
     let (pairs, rest) = bytes[start..].as_chunks::<2>();
     let units = pairs.iter().map(|&pair| if is_little { u16::from_le_bytes(pair) } else { u16::from_be_bytes(pair) });
@@ -33,6 +33,17 @@ pub(super) fn decode(bytes: Vec<u8>) -> Result<(Vec<u8>, Option<String>), String
             Ok((text.into_bytes(), note))
         }
         _ => Err("it begins as UTF-16, and is not valid UTF-16: save it as UTF-8".into()),
+    }
+}
+
+/// Refuses bytes whose first line holds a zero: no text has one, and every binary format.
+fn refuse_zeros(bytes: Vec<u8>) -> Result<Vec<u8>, String> {
+    let first_line = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    match first_line.iter().position(|&byte| byte == 0) {
+        Some(at) => {
+            Err(format!("it is no text, but of a binary format: its byte {at} is zero. Expected a table as CSV"))
+        }
+        None => Ok(bytes),
     }
 }
 
@@ -61,7 +72,7 @@ fn character(byte: u8) -> char {
 
 /// What a file is whose first bytes are `start`, if it is of a format that is no text, and what to do with it.
 pub(super) fn other_format(start: &[u8]) -> Option<&'static str> {
-    let formats: [(&[u8], &str); 4] = [
+    let formats: [(&[u8], &str); 13] = [
         (
             b"SQLite format 3\0",
             "it is a SQLite database; from that of beets write a table with `beet -l LIBRARY export -l -f csv -i \
@@ -70,6 +81,15 @@ pub(super) fn other_format(start: &[u8]) -> Option<&'static str> {
         (b"PK\x03\x04", "it is a ZIP archive, as spreadsheets are (.xlsx, .ods): save it as CSV"),
         (b"\x1f\x8b", "it is compressed by gzip: unpack it"),
         (b"\x28\xb5\x2f\xfd", "it is compressed by zstd: unpack it"),
+        (b"BZh", "it is compressed by bzip2: unpack it"),
+        (b"\xfd7zXZ\0", "it is compressed by xz: unpack it"),
+        (b"7z\xbc\xaf\x27\x1c", "it is a 7z archive: unpack it"),
+        (b"\xd0\xcf\x11\xe0", "it is a file of an older Office program, such as a spreadsheet (.xls): save it as CSV"),
+        (b"ARROW1", "it is an Arrow or Feather file: save it as Parquet"),
+        (b"\x93NUMPY", "it is a NumPy array, without the paths that a table has: save it as Parquet or CSV"),
+        (b"%PDF-", "it is a PDF document: save the table as CSV"),
+        (b"\x89PNG", "it is a PNG image: expected a table"),
+        (b"\xff\xd8\xff", "it is a JPEG image: expected a table"),
     ];
     formats.iter().find(|(magic, _)| start.starts_with(magic)).map(|&(_, what)| what)
 }
@@ -97,5 +117,8 @@ mod tests {
         assert_eq!(text(b"path,title\n\xe4.flac,\x93\xdc\x94 \x80\n"), wanted);
         assert!(decode([b"\xff\xfe", &little[1..]].concat()).is_err());
         assert!(decode(b"\xff\xfe\x00\xd8a\x00".to_vec()).is_err(), "half of a surrogate pair");
+        let error = decode(b"ID3\x04\0\0\0\0\x1f\x76TSSE".to_vec()).unwrap_err();
+        assert!(error.contains("binary format: its byte 4 is zero"), "{error}");
+        assert!(decode(b"path,title\na.flac,a\0b\n".to_vec()).is_ok(), "in a value, as some tags have it");
     }
 }

@@ -1,7 +1,6 @@
 //! The check of the statistics of a catalogue against the vectors that they were computed from.
 
-use fixedbitset::FixedBitSet;
-
+use crate::catalogue::statistics::UnknownTracks;
 use crate::catalogue::{Catalogue, Statistics};
 use crate::vectors::{Level, Vectors, sample};
 
@@ -34,20 +33,17 @@ pub(super) fn check(catalogue: &Catalogue) -> Checked {
     let is_of_this_state = manifest.statistics.path == format!("statistics-{:06}.safetensors", manifest.generation);
     let parts = match &stored.parts {
         Some(parts) => parts.clone(),
-        None => manifest.parts.iter().map(|entry| (entry.name.clone(), entry.removed.clone())).collect(),
+        None => Statistics::parts_of(catalogue),
     };
-    let mut tracks = FixedBitSet::with_capacity(catalogue.tracks());
-    for (name, removed) in &parts {
-        let Some(part) = manifest.parts.iter().position(|entry| entry.name == *name) else {
+    let tracks = match Statistics::tracks_of(catalogue, &parts) {
+        Ok(tracks) => tracks,
+        Err(UnknownTracks::Part(name)) => {
             return Checked::Skipped(format!("they are also of the part {name}, all of whose tracks were removed"));
-        };
-        let (first, end) = (catalogue.tracks[part], catalogue.tracks[part + 1]);
-        tracks.insert_range(first..end);
-        if let Some(track) = removed.iter().find(|&&track| first + track >= end) {
+        }
+        Err(UnknownTracks::Track(name, track)) => {
             return Checked::Other(format!("the part {name} has no track {track}"));
         }
-        removed.iter().for_each(|&track| tracks.remove(first + track));
-    }
+    };
     let computed = Statistics::of_tracks(catalogue, &tracks, parts);
     let rows: Vec<usize> = tracks.ones().flat_map(|track| catalogue.track(track).segments).collect();
     match difference(catalogue, stored, &computed, &sample(&rows, MEASURED)) {

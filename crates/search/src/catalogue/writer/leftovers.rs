@@ -10,7 +10,7 @@ use mert_fs::remove_stale_temporaries;
 
 use crate::catalogue::index::FOLDER;
 use crate::catalogue::manifest::Manifest;
-use crate::{Result, SearchError, count};
+use crate::{Result, SearchError, count, size};
 
 /// The age from which a temporary file in a cache cannot be one that a reader is writing.
 const STALE: Duration = Duration::from_secs(24 * 3600);
@@ -39,10 +39,7 @@ impl Freed {
 
     /// The size as text: `12.0 MB`, `3.4 kB`.
     pub fn size(self) -> String {
-        match self.bytes {
-            bytes if bytes < 1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
-            bytes => format!("{:.1} MB", bytes as f64 / 1e6),
-        }
+        size(self.bytes)
     }
 
     pub(super) fn add(&mut self, other: Freed) {

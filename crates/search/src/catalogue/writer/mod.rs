@@ -5,6 +5,7 @@ mod compact;
 mod edit;
 mod folder;
 pub(super) mod leftovers;
+mod statistics;
 #[cfg(test)]
 mod tests;
 
@@ -51,17 +52,12 @@ impl Writer {
     ///
     /// # Errors
     /// [`SearchError::NotACatalogue`] for a file, and for a folder that is not empty and has no catalogue;
-    /// [`SearchError::Locked`] if another process changes it, and those of reading it.
+    /// [`SearchError::Locked`] if another process changes it, [`SearchError::Unwritable`] if this user cannot, and those of
+    /// reading it.
     pub fn open(folder: &Path) -> Result<Self> {
         folder::check(folder)?;
         fs::create_dir_all(folder).map_err(SearchError::io(folder))?;
-        let path = folder.join(LOCK);
-        let lock = File::options().create(true).append(true).open(&path).map_err(SearchError::io(&path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(SearchError::Locked { path: folder.to_path_buf() }),
-            Err(TryLockError::Error(source)) => return Err(SearchError::Io { path, source }),
-        }
+        let lock = lock(folder)?;
         let manifest = match Manifest::read(folder) {
             Err(SearchError::NoCatalogue { .. }) => None,
             manifest => Some(manifest?),
@@ -161,6 +157,22 @@ impl Writer {
         self.catalogue = Some(catalogue);
         self.freed.add(leftovers::remove(&self.folder, Some(&manifest))?);
         Ok(())
+    }
+}
+
+/// Takes the lock of the catalogue in `folder`.
+fn lock(folder: &Path) -> Result<File> {
+    use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+
+    let path = folder.join(LOCK);
+    let lock = File::options().create(true).append(true).open(&path).map_err(|source| match source.kind() {
+        PermissionDenied | ReadOnlyFilesystem => SearchError::Unwritable { path: folder.to_path_buf(), source },
+        _ => SearchError::io(&path)(source),
+    })?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(SearchError::Locked { path: folder.to_path_buf() }),
+        Err(TryLockError::Error(source)) => Err(SearchError::Io { path, source }),
     }
 }
 
