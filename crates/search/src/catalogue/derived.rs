@@ -22,9 +22,11 @@ pub(super) fn derived_files(folder: &Path, manifest: &Manifest) -> Vec<(PathBuf,
     };
     let of_parts = manifest.parts.iter().flat_map(|entry| files(&folder_of(folder, entry).join("index")));
     let cache = folder.join("cache");
-    // Compressed vectors are two files, which are checked together.
-    let is_beside =
-        |path: &PathBuf| path.with_extension("tv").is_file() && path.extension().is_some_and(|e| e == "json");
+    // What is known of compressed vectors is used together with them, and replaced with them.
+    let is_beside = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("compressed.") && name.ends_with(".json")
+    };
     let of_cache = files(&cache).into_iter().filter(|path| !is_beside(path)).chain(files(&cache.join("maps")));
     let all = of_parts.filter(is_derived).chain(of_cache);
     all.filter_map(|path| is_intact(&path).map(|is_intact| (path, is_intact))).collect()
