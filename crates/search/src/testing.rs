@@ -44,6 +44,7 @@ pub(crate) fn catalogue(folder: &Path, tracks: usize) -> Catalogue {
             rows.push(Position { file: track, window, frame: None, start, end: start + 10.0 }, &values);
         }
     }
+    std::fs::create_dir_all(folder).unwrap();
     let table = folder.join("table.parquet");
     write(&table, &settings(2, DIM), &mut rows).unwrap();
     let folder = folder.join("catalogue");
@@ -72,6 +73,7 @@ pub(crate) fn catalogue_of(folder: &Path, groups: usize, dim: usize, vectors: &[
         rows.files.push(SourceFile::new(format!("music/{track}.flac").as_ref(), None));
         rows.push(Position { file: track, window: 0, frame: None, start: 0.0, end: 10.0 }, values);
     }
+    std::fs::create_dir_all(folder).unwrap();
     let table = folder.join("table.parquet");
     write(&table, &settings(groups, dim), &mut rows).unwrap();
     let folder = folder.join("catalogue");
@@ -87,6 +89,7 @@ pub(crate) fn catalogue_named(folder: &Path, files: &[(&str, Option<&str>)]) -> 
         let values: Vec<f32> = (0..4).map(|value| (track * 4 + value) as f32 + 1.0).collect();
         rows.push(Position { file: track, window: 0, frame: None, start: 0.0, end: 10.0 }, &values);
     }
+    std::fs::create_dir_all(folder).unwrap();
     let table = folder.join("table.parquet");
     write(&table, &settings(1, 4), &mut rows).unwrap();
     let folder = folder.join("catalogue");

@@ -6,20 +6,10 @@ use super::manifest::Manifest;
 use super::part::folder_of;
 use crate::vectors::{About, is_intact_file};
 
-/// What the content of a derived file shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
-    /// It has its checksum.
-    Intact,
-    /// It has another checksum, or is no such file.
-    Damaged,
-    /// Its format has no checksum.
-    Unchecked,
-}
-
-/// The files that searches derive from the vectors: `norms.*` and `half.*` in the parts, and all in `cache/` but the figures
-/// of probes, which were measured once.
-pub(super) fn derived_files(folder: &Path, manifest: &Manifest) -> Vec<(PathBuf, State)> {
+/// The files that searches derive from the vectors, and whether they have their checksums: `norms.*` and `half.*` in the parts,
+/// and in `cache/` lengths, rows of metrics, compressed vectors and maps. The figures of probes were measured once, and are not
+/// among them.
+pub(super) fn derived_files(folder: &Path, manifest: &Manifest) -> Vec<(PathBuf, bool)> {
     let files = |folder: &Path| -> Vec<PathBuf> {
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
         let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| path.is_file()).collect();
@@ -32,25 +22,23 @@ pub(super) fn derived_files(folder: &Path, manifest: &Manifest) -> Vec<(PathBuf,
     };
     let of_parts = manifest.parts.iter().flat_map(|entry| files(&folder_of(folder, entry).join("index")));
     let cache = folder.join("cache");
-    // Compressed vectors are two files, which are checked together.
-    let is_beside =
-        |path: &PathBuf| path.with_extension("tv").is_file() && path.extension().is_some_and(|e| e == "json");
+    // What is known of compressed vectors is used together with them, and replaced with them.
+    let is_beside = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("compressed.") && name.ends_with(".json")
+    };
     let of_cache = files(&cache).into_iter().filter(|path| !is_beside(path)).chain(files(&cache.join("maps")));
     let all = of_parts.filter(is_derived).chain(of_cache);
-    all.map(|path| {
-        let state = state(&path);
-        (path, state)
-    })
-    .collect()
+    all.filter_map(|path| is_intact(&path).map(|is_intact| (path, is_intact))).collect()
 }
 
-fn state(path: &Path) -> State {
-    let is_intact = match path.extension().and_then(|extension| extension.to_str()) {
-        Some("safetensors") => is_intact_file(path),
-        Some("tv") => About::read(path).is_some_and(|about| about.is_of(path)),
-        _ => return State::Unchecked,
-    };
-    if is_intact { State::Intact } else { State::Damaged }
+/// Whether a file has its checksum; `None` of a file of another kind.
+fn is_intact(path: &Path) -> Option<bool> {
+    match path.extension()?.to_str()? {
+        "safetensors" | "json" => Some(is_intact_file(path)),
+        "tv" => Some(About::read(path).is_some_and(|about| about.is_of(path))),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -71,9 +59,9 @@ mod tests {
         plain.build_compressed(Level::Tracks, |_, _| ()).unwrap();
         build_half(&catalogue).unwrap();
         let files = || derived_files(catalogue.folder(), catalogue.manifest());
-        let states: Vec<State> = files().into_iter().map(|file| file.1).collect();
-        // Lengths and rows in f16 of two groups at two levels, where they were used, CSLS, and compressed vectors.
-        assert!(states.len() >= 8 && states.iter().all(|state| *state == State::Intact), "{:?}", files());
+        crate::map::cached(&plain, &crate::map::MapOptions::default(), false, &|_| ()).unwrap();
+        // Lengths and rows in f16 of two groups at two levels, where they were used, CSLS, compressed vectors, and a map.
+        assert!(files().len() >= 9 && files().iter().all(|(_, is_intact)| *is_intact), "{:?}", files());
         for (path, _) in files() {
             let mut bytes = std::fs::read(&path).unwrap();
             let at = bytes.len() - 10;

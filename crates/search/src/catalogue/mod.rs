@@ -14,6 +14,7 @@ mod columns;
 mod derived;
 mod index;
 mod ingest;
+mod intact;
 mod join;
 mod manifest;
 mod merge;

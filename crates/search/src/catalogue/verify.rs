@@ -8,7 +8,7 @@ use std::path::Path;
 use mert_fs::sha256_file;
 
 use self::statistics::Checked;
-use super::derived::{State, derived_files};
+use super::derived::derived_files;
 use super::index::{Record, mean};
 use super::manifest::{FileDigest, Manifest, PartEntry};
 use super::part::{ROWS, folder_of, index_of, rebuild};
@@ -107,28 +107,25 @@ impl Verification {
         }
     }
 
-    /// Compares the checksums of the files that searches derive from the vectors. With `repair`, those that are damaged and
-    /// those without a checksum are removed.
+    /// Compares the checksums of the files that searches derive from the vectors. With `repair`, those that are damaged are
+    /// removed.
     fn check_derived(&mut self, folder: &Path, manifest: &Manifest, repair: bool) {
-        let mut unchecked = 0;
-        for (path, state) in derived_files(folder, manifest) {
+        for (path, is_intact) in derived_files(folder, manifest) {
             let name = mert_table::printable_path(&path);
-            match state {
-                State::Intact => self.derived += 1,
-                _ if repair => match std::fs::remove_file(&path) {
+            if is_intact {
+                self.derived += 1;
+            } else if !repair {
+                self.faults.push(format!(
+                    "{name}: its checksum is another. `mert-search verify --repair` removes it, to be computed again"
+                ));
+            } else {
+                match std::fs::remove_file(&path) {
                     Ok(()) => {
                         self.repaired.push(format!("{name} is removed, to be computed again when it is needed"));
                     }
                     Err(error) => self.faults.push(format!("{name}: it cannot be removed: {error}")),
-                },
-                State::Damaged => self.faults.push(format!(
-                    "{name}: its checksum is another. `mert-search verify --repair` removes it, to be computed again"
-                )),
-                State::Unchecked => unchecked += 1,
+                }
             }
-        }
-        if unchecked > 0 {
-            self.notes.push(format!("{} without a checksum; --repair removes them", count(unchecked, "kept map")));
         }
     }
 

@@ -89,7 +89,7 @@ impl Pairs {
             Level::Tracks => Seed::Track(row).segments(space)?,
             Level::Segments => {
                 let segment = catalogue.segment(row);
-                vec![(segment.start, segment.end, space.raw(level, row))]
+                vec![(segment.start, segment.end, space.raw_segment(row)?)]
             }
         };
         let factors = vec![1.0; scales.len()];

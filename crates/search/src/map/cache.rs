@@ -1,13 +1,13 @@
 //! Maps that are kept in the catalogue's folder, `cache/maps/`.
 
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 
-use mert_fs::{replace_file, sha256_bytes};
+use mert_fs::sha256_bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{Map, MapOptions, map, place};
+use crate::vectors::{read_checked_json, write_checked_json};
 use crate::{Result, SearchError, Space};
 
 /// The origin of a map that [`cached`] returns.
@@ -54,7 +54,7 @@ pub fn cached(
     let folder = catalogue.folder().join("cache").join("maps");
     let path = folder.join(format!("{}.json", &sha256_bytes(key.to_string().as_bytes())[..16]));
     // What cannot be read is computed: it is a cache.
-    let entry = fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Entry>(&bytes).ok());
+    let entry: Option<Entry> = read_checked_json(&path);
     let live: Vec<usize> = catalogue.live().ones().collect();
     let entry = entry.filter(|entry| {
         let are_sound = entry.map.points.iter().all(|(track, ..)| *track < catalogue.tracks());
@@ -84,6 +84,5 @@ pub fn cached(
 fn keep(path: &Path, entry: &Entry) -> Result<()> {
     let folder = path.parent().unwrap_or(path);
     fs::create_dir_all(folder).map_err(SearchError::io(folder))?;
-    let text = serde_json::to_vec(entry).map_err(|error| SearchError::io(path)(error.into()))?;
-    Ok(replace_file(path, |file| file.write_all(&text))?)
+    write_checked_json(path, entry)
 }

@@ -1,6 +1,7 @@
 //! Maps of a small catalogue: what is near stays near, for any number of threads.
 
 use super::*;
+use crate::vectors::{read_checked_json, write_checked_json};
 use crate::{Catalogue, Geometry, testing};
 
 fn space(catalogue: &Catalogue) -> Space<'_> {
@@ -69,9 +70,9 @@ fn a_map_is_kept_and_extended() {
     // As if three of the tracks had been added later.
     let file = std::fs::read_dir(catalogue.folder().join("cache/maps")).unwrap();
     for path in file.map(|entry| entry.unwrap().path()) {
-        let mut entry: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        let mut entry: serde_json::Value = read_checked_json(&path).unwrap();
         entry["map"]["points"].as_array_mut().unwrap().truncate(57);
-        std::fs::write(&path, entry.to_string()).unwrap();
+        write_checked_json(&path, &entry).unwrap();
     }
     let (extended, source) = cached(&space, &options, false, &|_| ()).unwrap();
     assert_eq!((source, extended.points.len(), extended.placed), (MapSource::Extended(3), 60, 3));

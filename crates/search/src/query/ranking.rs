@@ -108,7 +108,8 @@ fn best_passages(
                 candidates.push(Candidate { track, segment: Some(row.row), cosine, score: row.score });
             }
         }
-        if candidates.len() >= count || scored.len() >= available {
+        // Rows of a damaged file are never among those found, so that their number says nothing.
+        if candidates.len() >= count || wanted >= available {
             return Ok(Ranking { candidates, note });
         }
         wanted = wanted.saturating_mul(4);

@@ -157,7 +157,8 @@ fn ranked(
     loop {
         let Ranking { candidates, note } = rank(space, &seeds.point, tracks, options, count)?;
         let mut collapsed = collapse(space, &candidates, &recordings, options.versions.as_ref());
-        let is_all = candidates.len() >= available;
+        // Rows of a damaged file are never among the candidates, so that their number says nothing.
+        let is_all = count >= available;
         // A filter that keeps nothing but versions of the seed asks for them.
         if is_all && collapsed.choices.is_empty() && !collapsed.of_seeds.is_empty() {
             let of_seeds: Vec<Candidate> = collapsed.of_seeds.iter().map(|&(candidate, ..)| candidate).collect();

@@ -118,9 +118,9 @@ impl Seed {
                     _ => all.collect(),
                 };
                 let segment = |(row, segment): (usize, crate::catalogue::Segment)| {
-                    (segment.start, segment.end, space.raw(Level::Segments, row))
+                    Ok((segment.start, segment.end, space.raw_segment(row)?))
                 };
-                Ok(within.into_iter().map(segment).collect())
+                within.into_iter().map(segment).collect()
             }
             Seed::Vectors { label, segments, .. } => {
                 let dims: Vec<usize> = catalogue.groups().iter().map(|group| group.dim).collect();

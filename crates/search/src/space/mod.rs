@@ -22,7 +22,7 @@ pub use self::half::{build_half, remove_half};
 pub use self::metric::{Affine, Metric, MetricGroup, MetricOrigin, Transform};
 use self::placement::{Placement, dot, normalize};
 use crate::catalogue::Catalogue;
-use crate::vectors::Level;
+use crate::vectors::{Level, REBUILD};
 use crate::{Result, SearchError};
 
 /// The fewest tracks of a catalogue that is centred: the mean of a few tracks is mostly those tracks themselves.
@@ -73,13 +73,17 @@ impl<'c> Space<'c> {
     /// keeps its components: [`Space::is_centered`].
     ///
     /// # Errors
-    /// [`SearchError::Query`] if the catalogue does not have a group or as many components.
+    /// [`SearchError::Query`] if the catalogue does not have a group or as many components, [`SearchError::Damaged`] if the
+    /// vectors of its tracks are not as they were written.
     pub fn new(catalogue: &'c Catalogue, geometry: Geometry) -> Result<Self> {
         let groups = catalogue.groups().len();
         if geometry.weights.is_empty()
             || geometry.weights.iter().any(|&(group, weight)| group >= groups || weight <= 0.0)
         {
             return Err(SearchError::Query("a geometry needs groups of the catalogue with weights above zero".into()));
+        }
+        for &(group, _) in &geometry.weights {
+            catalogue.check_tracks(group)?;
         }
         let has_statistics = catalogue.live().count_ones(..) >= MIN_CENTERED;
         let is_centered = geometry.center && has_statistics;
@@ -161,6 +165,24 @@ impl<'c> Space<'c> {
             self.catalogue.vectors(level, group).row(row).iter().map(|&value| f64::from(value)).collect()
         };
         self.geometry.weights.iter().map(vector).collect()
+    }
+
+    /// [`Space::raw`] of a segment, whose file is not checked before it is used.
+    ///
+    /// # Errors
+    /// [`SearchError::Damaged`] if a value is no number, which no table has.
+    pub(crate) fn raw_segment(&self, row: usize) -> Result<Vec<Vec<f64>>> {
+        let raw = self.raw(Level::Segments, row);
+        if raw.iter().flatten().all(|value| value.is_finite()) {
+            return Ok(raw);
+        }
+        let segment = self.catalogue.segment(row);
+        let (start, file) = (segment.start, self.catalogue.track(segment.track).file);
+        Err(SearchError::Damaged {
+            path: self.catalogue.folder().to_path_buf(),
+            reason: format!("the vectors of {file} at {start} s have values that are no numbers"),
+            remedy: REBUILD,
+        })
     }
 
     /// The point of raw vectors, one for each weighted group in order.

@@ -1,14 +1,17 @@
-//! Safetensors files whose metadata has the CRC-32 of each tensor, under the tensor's name: those of derived values, which are
-//! mapped and used in place.
+//! Files of derived values with checksums: safetensors files whose metadata has the CRC-32 of each tensor under the tensor's name,
+//! which are mapped and used in place, and JSON below a line with its CRC-32.
 
 use std::collections::HashMap;
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 
 use crc32fast::Hasher;
-use mert_fs::{AtomicFile, MappedFile};
+use mert_fs::{AtomicFile, MappedFile, replace_file};
 use rayon::prelude::*;
 use safetensors::{SafeTensors, View, serialize_to_file};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::{Result, SearchError};
 
@@ -56,7 +59,31 @@ pub(crate) fn is_intact(bytes: &[u8]) -> bool {
     tensors.iter().all(is_stored)
 }
 
-/// [`is_intact`] of the file at `path`.
+/// Whether the file at `path` is a safetensors file or JSON that was written here, and has its checksums.
 pub(crate) fn is_intact_file(path: &Path) -> bool {
-    MappedFile::open(path).is_ok_and(|file| is_intact(file.bytes()))
+    MappedFile::open(path).is_ok_and(|file| is_intact(file.bytes()) || checked_json(file.bytes()).is_some())
+}
+
+/// Writes `value` as JSON to `path`, below a line with its checksum.
+///
+/// # Errors
+/// [`SearchError::Write`] or [`SearchError::Io`].
+pub(crate) fn write_checked_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let json = serde_json::to_vec(value).map_err(|error| SearchError::io(path)(error.into()))?;
+    Ok(replace_file(path, |file| {
+        writeln!(file, "{{\"crc32\":\"{:08x}\"}}", checksum(&json))?;
+        file.write_all(&json)
+    })?)
+}
+
+/// The value at `path`; `None` if it is missing, damaged or another one.
+pub(crate) fn read_checked_json<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    serde_json::from_slice(checked_json(&fs::read(path).ok()?)?).ok()
+}
+
+/// The JSON below its checksum.
+fn checked_json(bytes: &[u8]) -> Option<&[u8]> {
+    let end = bytes.iter().position(|&byte| byte == b'\n')?;
+    let (head, json) = (&bytes[..end], &bytes[end + 1..]);
+    (head == format!("{{\"crc32\":\"{:08x}\"}}", checksum(json)).as_bytes()).then_some(json)
 }

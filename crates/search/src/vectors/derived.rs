@@ -1,10 +1,11 @@
 //! Values that are derived from the rows of a part in some geometry, such as their lengths, and those that were used since a
 //! catalogue was opened.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Compressed, DerivedFile, HalfMatrix, Level};
+use crate::Result;
 
 /// Values derived from the rows of a part, the same number for each row.
 #[derive(Debug)]
@@ -42,6 +43,7 @@ pub(crate) struct DerivedCache {
     values: Mutex<HashMap<String, Derived>>,
     compressed: Mutex<HashMap<Level, Arc<Compressed>>>,
     halves: Mutex<HashMap<(Level, usize), Halves>>,
+    checked: Mutex<HashSet<usize>>,
 }
 
 impl DerivedCache {
@@ -54,6 +56,17 @@ impl DerivedCache {
         let values = Arc::new(load());
         known().insert(name.to_string(), Arc::clone(&values));
         values
+    }
+
+    /// `check` of a group, unless it has succeeded before.
+    pub(crate) fn once_checked(&self, group: usize, check: impl FnOnce() -> Result<()>) -> Result<()> {
+        // Those who come meanwhile wait, and do not read the same bytes.
+        let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        if !checked.contains(&group) {
+            check()?;
+            checked.insert(group);
+        }
+        Ok(())
     }
 
     /// The compressed vectors of a level, if they are open.

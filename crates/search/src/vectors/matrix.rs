@@ -46,6 +46,16 @@ impl Matrix {
         }
     }
 
+    /// The file.
+    pub(crate) fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// All bytes of the file.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.file.bytes()
+    }
+
     /// The number of rows.
     pub fn rows(&self) -> usize {
         self.rows

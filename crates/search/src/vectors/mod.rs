@@ -10,7 +10,7 @@ mod statistics;
 
 use std::sync::Arc;
 
-pub(crate) use checked::is_intact_file;
+pub(crate) use checked::{checksum, is_intact_file, read_checked_json, write_checked_json};
 pub(crate) use compressed::{About, Compressed};
 pub(crate) use derived::{Derived, DerivedCache, DerivedRows, Halves};
 pub(crate) use derived_file::DerivedFile;

@@ -41,6 +41,11 @@ impl Record {
         record.filter(|record: &Record| record.version == VERSION).unwrap_or_default()
     }
 
+    /// The checksum of the file `name`, if it is recorded.
+    pub(in crate::catalogue) fn checksum(&self, name: &str) -> Option<u32> {
+        self.files.get(name).map(|file| file.crc32)
+    }
+
     /// Replaces the record of the cache in `folder` by this one, with the files that it has in addition.
     pub(super) fn write(&self, folder: &Path) -> Result<()> {
         let mut files = Record::read(folder).files;

@@ -208,46 +208,58 @@ fn lengths_are_kept_and_computed_again_when_they_are_damaged() {
     assert_eq!(names(), written);
 }
 
+/// Writes NaN into the first value of rows of 16 values, in the file as it is.
+fn damage(path: &std::path::Path, rows: &[usize]) {
+    use std::io::{Seek, SeekFrom, Write};
+
+    let mut file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+    for row in rows {
+        file.seek(SeekFrom::Start(128 + 64 * *row as u64)).unwrap();
+        file.write_all(&f32::NAN.to_le_bytes()).unwrap();
+    }
+}
+
 #[test]
 fn rows_of_a_damaged_file_that_are_no_numbers_are_left_out_and_counted() {
+    const DAMAGED: [usize; 6] = [3, 8, 13, 18, 23, 28];
+    let folder = tempfile::tempdir().unwrap();
+    for (csls, is_used_before) in [(false, true), (false, false), (true, true), (true, false)] {
+        let catalogue = testing::catalogue(&folder.path().join(format!("{csls}-{is_used_before}")), 100);
+        let geometry = Geometry { csls, weights: vec![(0, 1.0)], ..Geometry::of(&catalogue) };
+        let mut all = FixedBitSet::with_capacity(catalogue.segments());
+        all.insert_range(..);
+        if is_used_before {
+            // Lengths that were computed from the sound file.
+            let space = Space::new(&catalogue, geometry.clone()).unwrap();
+            space.scan(Level::Segments, &[space.point(Level::Segments, 0)], &all, 3);
+        }
+        damage(&catalogue.folder().join("parts/000001/index/segments.hidden_state_1.npy"), &DAMAGED);
+        let opened = Catalogue::open(catalogue.folder()).unwrap();
+        let space = Space::new(&opened, geometry).unwrap();
+        let found = space.scan_above(Level::Segments, &[space.point(Level::Segments, 0)], &all, 60, 0).unwrap();
+        let hits = &found.hits[0];
+        assert_eq!(hits.len(), 60, "{csls} {is_used_before}");
+        assert!(hits.iter().all(|hit| hit.score.is_finite() && !DAMAGED.contains(&hit.row)));
+        assert!(found.note.is_some_and(|note| note.contains("6 rows") && note.contains("verify")), "{csls}");
+        assert!(space.raw_segment(8).is_err_and(|error| error.to_string().contains("verify --repair")));
+    }
+}
+
+#[test]
+fn vectors_of_tracks_that_are_not_as_they_were_written_are_refused_until_they_are_repaired() {
     let folder = tempfile::tempdir().unwrap();
     let catalogue = testing::catalogue(folder.path(), 100);
-    let geometry = Geometry::of(&catalogue);
-    let search = |csls: bool, damaged_after: bool| {
-        let path = catalogue.folder().join("parts/000001/index/tracks.hidden_state_1.npy");
-        let sound = std::fs::read(&path).unwrap();
-        let damage = || {
-            let mut bytes = sound.clone();
-            for row in [3, 8, 13, 18, 23, 28] {
-                bytes[128 + 64 * row..][..4].copy_from_slice(&f32::NAN.to_le_bytes());
-            }
-            std::fs::write(&path, bytes).unwrap();
-        };
-        let weights = vec![(0, 1.0)];
-        if damaged_after {
-            // Lengths that were computed from the sound file.
-            let opened = Catalogue::open(catalogue.folder()).unwrap();
-            let space = Space::new(&opened, Geometry { csls, weights: weights.clone(), ..geometry.clone() }).unwrap();
-            space.scan(Level::Tracks, &[space.point(Level::Tracks, 0)], opened.live(), 3);
-        }
-        damage();
-        let opened = Catalogue::open(catalogue.folder()).unwrap();
-        let space = Space::new(&opened, Geometry { csls, weights, ..geometry.clone() }).unwrap();
-        let found = space.scan_above(Level::Tracks, &[space.point(Level::Tracks, 0)], opened.live(), 60, 0).unwrap();
-        std::fs::write(&path, sound).unwrap();
-        for entry in std::fs::read_dir(path.parent().unwrap()).unwrap().flatten() {
-            if entry.file_name().to_str().unwrap().starts_with("norms.") {
-                std::fs::remove_file(entry.path()).unwrap();
-            }
-        }
-        let _ = std::fs::remove_dir_all(catalogue.folder().join("cache"));
-        found
-    };
-    for (csls, damaged_after) in [(false, true), (false, false), (true, true), (true, false)] {
-        let found = search(csls, damaged_after);
-        let hits = &found.hits[0];
-        assert_eq!(hits.len(), 60, "{csls} {damaged_after}");
-        assert!(hits.iter().all(|hit| hit.score.is_finite() && ![3, 8, 13, 18, 23, 28].contains(&hit.row)));
-        assert!(found.note.is_some_and(|note| note.contains("6 rows") && note.contains("verify")), "{csls}");
-    }
+    let geometry = Geometry { weights: vec![(0, 1.0)], ..Geometry::of(&catalogue) };
+    let path = catalogue.folder().join("parts/000001/index/tracks.hidden_state_1.npy");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[128 + 64 * 7] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let opened = Catalogue::open(catalogue.folder()).unwrap();
+    let error = Space::new(&opened, geometry.clone()).unwrap_err().to_string();
+    assert!(error.contains("tracks.hidden_state_1.npy") && error.contains("verify --repair"), "{error}");
+    // Of the other hidden state nothing is wrong.
+    assert!(Space::new(&opened, Geometry { weights: vec![(1, 1.0)], ..geometry.clone() }).is_ok());
+    crate::catalogue::verify(catalogue.folder(), true, |_, _| ()).unwrap();
+    let opened = Catalogue::open(catalogue.folder()).unwrap();
+    assert!(Space::new(&opened, geometry).is_ok());
 }
