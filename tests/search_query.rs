@@ -161,7 +161,7 @@ fn a_passage_is_compared_by_its_segments_and_an_at_sign_may_be_part_of_a_name() 
     let notes = answer["notes"].to_string();
     assert!(notes.contains("1.00–2.00 s") && !notes.contains("0.00–1.00"), "{notes}");
     let whole = MUSIC.json("query", &["at@0:01-0:02.wav"]);
-    assert!(!whole["notes"].to_string().contains("compared by the segments"), "{}", whole["notes"]);
+    assert!(!whole["notes"].to_string().contains("compared by the segment"), "{}", whole["notes"]);
     let part = MUSIC.json("query", &["at@0:01-0:02.wav@0-1s"]);
     assert!(part["notes"].to_string().contains("0.00–1.00 s"), "{}", part["notes"]);
     let outside = MUSIC.path("outside@2.wav");

@@ -7,7 +7,7 @@ Without --catalogue a small one is made: generated music with tags (a long title
 be markup, files without tags, an AIFF file, which browsers do not play) and the tiny model of fixtures/. The page is
 searched, played, sought in, re-ranked with a slider and by a learned metric, asked for reasons, searched from a file that
 is sent to it (with the model), filtered, shown as a map, used with the keyboard alone, at a width of 360 pixels, light and
-dark. In the generated catalogue a file is missing, and tracks are added while it is served; a catalogue of one track is
+dark; every view at 320, 360 and 390 pixels, where nothing may be cut off and no gap may open. In the generated catalogue a file is missing, and tracks are added while it is served; a catalogue of one track is
 looked at as well. An error in the console and a request to another host are failures.
 
 Chromium is the system's (Debian: `apt-get install chromium`); it is driven with playwright, which downloads none. The
@@ -196,7 +196,30 @@ class Page:
         self.searched()
 
     def fits(self):
-        return self.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        return self.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth") and not self.beyond()
+
+    def beyond(self):
+        """What reaches over a side of the screen, and rows that have to be scrolled sideways; a text that ends in … does not."""
+        return self.page.evaluate(
+            """() => {
+              const out = [];
+              for (const node of document.body.querySelectorAll('*')) {
+                if (!node.getClientRects().length || node.closest('.sr, .skip, svg, [hidden]')) continue;
+                const { left, right, width } = node.getBoundingClientRect();
+                const isCut = (parent) => parent && (getComputedStyle(parent).textOverflow === 'ellipsis' || isCut(parent.parentElement));
+                const isWide = width > 0 && (left < -0.5 || right > innerWidth + 0.5) && !isCut(node.parentElement);
+                const isScrolled = node.matches('.tabs') && node.scrollWidth > node.clientWidth;
+                if (isWide || isScrolled) out.push(`${node.tagName.toLowerCase()}.${node.className || node.id}: ${Math.round(left)} to ${Math.round(right)}`);
+              }
+              return out.slice(0, 4);
+            }"""
+        )
+
+    def gap(self):
+        """The pixels between the controls and the views below them."""
+        return self.page.evaluate(
+            "document.querySelector('.tabs').getBoundingClientRect().top - document.getElementById('adjust').getBoundingClientRect().bottom"
+        )
 
 
 def audio(page, expression):
@@ -576,6 +599,51 @@ def keyboard_only(view, seed):
     view.check(page.is_visible("#view-map"), "arrow keys change the view")
 
 
+def narrow(browser, view, seed, other):
+    """The start page and every view at the widths of phones."""
+    for width in (320, 360, 390):
+        phone = Page(browser, view.address, view.screenshots and view.screenshots / str(width), viewport={"width": width, "height": 740})
+        page = phone.page
+
+        def look(name, phone=phone, width=width):
+            beyond, gap = phone.beyond(), phone.gap()
+            phone.check(phone.fits(), f"{width} pixels, {name}: nothing is cut off{': ' if beyond else ''}{'; '.join(beyond)}")
+            phone.check(gap < 40, f"{width} pixels, {name}: {gap:.0f} pixels between the controls and the views")
+            phone.picture(name.replace(" ", "-"))
+
+        page.goto(view.address)
+        page.wait_for_selector(".samples button")
+        look("start page")
+        page.click("#tab-list")
+        look("empty playlist")
+        page.click("#tab-path")
+        look("empty path")
+        page.click("#tab-hits")
+        phone.search(seed)
+        look("results")
+        page.locator(".hit [data-action=why]").first.click()
+        page.wait_for_selector(".reasons .pairs li")
+        look("reasons")
+        page.click("#tab-map")
+        until(phone, "/songs/.test(document.querySelector('#view-map > .hint').textContent)", "the map is computed")
+        look("map")
+        page.click("#tab-path")
+        page.fill("#path-to", other)
+        page.wait_for_selector('#view-path [role="option"]')
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#view-path .steps li")
+        look("path")
+        page.click("#view-path >> text=Add all to the playlist")
+        page.click("#tab-list")
+        page.wait_for_selector("#view-list li")
+        look("playlist")
+        page.click("#adjust > summary")
+        look("controls")
+        view.faults += phone.faults
+        view.checked += phone.checked
+        page.close()
+
+
 def names(view):
     """Names that are long, from right to left, and like markup."""
     page = view.page
@@ -620,6 +688,7 @@ def drive(arguments, address, folder, model, generated, change):
             view.check(view.fits(), "nothing is wider than the page")
             if name == "light":
                 large_map(view)
+                narrow(browser, view, seed, other)
                 keyboard_only(view, seed)
                 view.page.click("#theme")
                 view.page.click("#theme")

@@ -63,7 +63,7 @@ fn vectors_are_read_from_floats_of_any_layout_and_nothing_else() {
     let half_zero: Vec<u8> =
         values.iter().enumerate().flat_map(|(i, v)| if i < 64 { 0f32 } else { *v }.to_le_bytes()).collect();
     for (kind, shape, data, reason) in [
-        ("|i1", "(128,)", vec![1; 128], "expected f16, f32 or f64, found |i1"),
+        ("|i1", "(128,)", vec![1; 128], "expected f16, f32 or f64, found |i1: integers are codes"),
         ("<i8", "(128,)", vec![1; 1024], "expected f16, f32 or f64, found <i8"),
         ("<c8", "(128,)", vec![1; 1024], "expected f16, f32 or f64, found <c8"),
         ("<f4", "(1, 1, 128)", little.clone(), "expected the shape"),
@@ -80,12 +80,28 @@ fn vectors_are_read_from_floats_of_any_layout_and_nothing_else() {
         let refusal = MUSIC.refusal("query", &["--vector", name]);
         assert!(refusal.contains(reason) && refusal.contains("seed.npy"), "{kind} {shape}: {refusal}");
     }
+    let whole = npy("<f4", "(128,)", false, &little);
+    for (bytes, reason) in [
+        (&whole[..whole.len() - 4], "the file may be cut"),
+        (&whole[..100], "header of the .npy file is cut or damaged"),
+        (&whole[..7], "header of the .npy file is cut or damaged"),
+        (b"1.0 2.0", "expected a .npy file, or JSON"),
+        (b"", "expected a .npy file, or JSON"),
+    ] {
+        std::fs::write(&path, bytes).unwrap();
+        let refusal = MUSIC.refusal("query", &["--vector", name]);
+        assert!(refusal.contains(reason) && refusal.contains("seed.npy"), "{reason}: {refusal}");
+    }
     let json = MUSIC.path("seed.json");
     for (text, reason) in [
         ("[]", "expected 128 values"),
         ("[[]]", "expected 128 values"),
         ("[1e300]", "expected"),
         ("{}", "a list of numbers"),
+        ("[[1.0, 2.0], 3.0]", "a list of such lists"),
+        ("[1.0, 2.0", "the JSON ends too early"),
+        ("[[1.0, 2.0], [3.0", "the JSON ends too early"),
+        ("", "the JSON ends too early"),
     ] {
         std::fs::write(&json, text).unwrap();
         let refusal = MUSIC.refusal("query", &["--vector", json.to_str().unwrap()]);

@@ -35,6 +35,15 @@ impl Hosts {
     }
 }
 
+/// Whether a name is one that a server can be given, without a port: letters, digits, `-` and `_` between dots.
+pub fn is_host_name(name: &str) -> bool {
+    let is_label = |label: &str| {
+        let is_inside = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        (1..64).contains(&label.len()) && label.chars().all(is_inside) && !label.starts_with('-')
+    };
+    name.len() <= 253 && name.split('.').all(is_label)
+}
+
 /// The host of an authority, without the port.
 fn host_of(authority: &str) -> &str {
     match authority.rsplit_once(':') {
@@ -63,11 +72,16 @@ fn refusal(hosts: &Hosts, uri: &Uri, headers: &HeaderMap) -> Option<String> {
     let target = uri.authority().map(|target| target.as_str());
     for authority in [Some(authority), target].into_iter().flatten() {
         if !hosts.allows(authority) {
-            return Some(format!(
-                "this server is not called `{}`: use its address, or start it with --allow-host {}",
-                excerpt(authority),
-                excerpt(host_of(authority))
-            ));
+            let name = host_of(authority);
+            if name.is_empty() {
+                return Some("the request has no Host: use the server's address".into());
+            }
+            // Only what the option takes is proposed.
+            let option = match is_host_name(name) {
+                true => format!(", or start it with --allow-host {name}"),
+                false => String::new(),
+            };
+            return Some(format!("this server is not called `{}`: use its address{option}", excerpt(authority)));
         }
     }
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
@@ -100,6 +114,22 @@ mod tests {
             map.append(*name, value.parse().unwrap());
         });
         refusal(&hosts, &Uri::from_static(target), &map).is_some()
+    }
+
+    #[test]
+    fn only_names_that_can_be_allowed_are_proposed() {
+        let reason = |host: &str| {
+            let headers = HeaderMap::from_iter([(HOST, host.parse().unwrap())]);
+            refusal(&Hosts::new(Vec::new()), &Uri::from_static("/"), &headers).unwrap()
+        };
+        assert!(reason("nas.local:8765").ends_with("with --allow-host nas.local"));
+        for host in ["*", "*.local:1", "a b", "-x"] {
+            let reason = reason(host);
+            assert!(reason.contains(host) && !reason.contains("--allow-host"), "{reason}");
+        }
+        for host in ["", ":8765"] {
+            assert_eq!(reason(host), "the request has no Host: use the server's address");
+        }
     }
 
     #[test]

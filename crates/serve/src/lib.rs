@@ -32,6 +32,7 @@ mod state;
 mod uploads;
 
 pub use error::ServeError;
+pub use host::is_host_name;
 pub use metrics::NamedMetric;
 pub use server::{DEFAULT_PORT, ServeOptions, serve};
 pub use uploads::Embed;

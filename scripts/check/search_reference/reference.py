@@ -116,14 +116,14 @@ class Reference:
         def other(a: int, b: int) -> bool:
             return self.artist[a] is None or self.artist[a] != self.artist[b]
 
-        if self.tracks * (self.tracks - 1) // 2 <= 20_000:
-            pairs = [(a, b) for a in tracks for b in tracks[a + 1 :] if other(a, b)]
-        else:
-            pairs = []
-            while len(pairs) < 20_000:
-                a, b = draw(self.tracks), draw(self.tracks)
-                if a != b and other(a, b):
-                    pairs.append((a, b))
+        pairs = [(a, b) for a in tracks for b in tracks[a + 1 :] if other(a, b)]
+        if len(pairs) > 20_000:
+            # Floyd's algorithm: numbers of pairs without replacement.
+            drawn = set()
+            for last in range(len(pairs) - 20_000, len(pairs)):
+                number = draw(last + 1)
+                drawn.add(last if number in drawn else number)
+            pairs = [pairs[number] for number in sorted(drawn)]
         return tracks, rows, np.array(pairs)
 
     def pair_terms(self, seed: int, level: str = "tracks") -> np.ndarray:

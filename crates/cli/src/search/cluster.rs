@@ -6,10 +6,11 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
+use mert_arch::printable_line;
 use mert_cli::terminal::{Exit, print, progress_bar, say};
 use mert_fs::AtomicFile;
 use mert_search::cluster::{ClusterMethod, ClusterOptions, Clustering, cluster};
-use mert_search::{Catalogue, Space};
+use mert_search::{Catalogue, Space, count};
 
 use crate::geometry_args::GeometryArgs;
 use crate::open::open_catalogue;
@@ -65,6 +66,10 @@ pub(crate) fn run(args: &ClusterArgs) -> anyhow::Result<Exit> {
         bail!("invalid --column {}: expected a name without quotes, commas and line breaks", args.column);
     }
     let catalogue = open_catalogue(&args.catalogue)?;
+    let (live, least) = (catalogue.live().count_ones(..), if matches!(args.method, Method::Kmeans) { 2 } else { 4 });
+    if live < least {
+        bail!("the catalogue has {}: clusters need at least {least}", count(live, "track"));
+    }
     let space = Space::new(&catalogue, args.geometry.geometry(&catalogue)?)?;
     let method = match args.method {
         Method::Kmeans => ClusterMethod::Kmeans { clusters: args.clusters },
@@ -78,7 +83,7 @@ pub(crate) fn run(args: &ClusterArgs) -> anyhow::Result<Exit> {
         Method::Hdbscan => (None, "{spinner} clusters of {msg} tracks, {elapsed}"),
     };
     let bar = progress_bar(length, template, args.json);
-    bar.set_message(catalogue.live().count_ones(..).to_string());
+    bar.set_message(live.to_string());
     bar.enable_steady_tick(std::time::Duration::from_millis(200));
     let options = ClusterOptions { method, seed: args.seed, central: args.central };
     let found = cluster(&space, &options, &|share| bar.set_position((100.0 * share) as u64))?;
@@ -142,18 +147,23 @@ fn json(catalogue: &Catalogue, found: &Clustering) -> anyhow::Result<String> {
 }
 
 fn text(catalogue: &Catalogue, found: &Clustering) -> String {
-    let mut text = format!("{} clusters, {} tracks in none\n", found.clusters.len(), found.noise);
+    let mut text = format!("{}, {} in none\n", count(found.clusters.len(), "cluster"), count(found.noise, "track"));
     for (index, cluster) in found.clusters.iter().enumerate() {
-        let _ = writeln!(text, "\n{}: {} tracks", index + 1, cluster.size);
+        let _ = writeln!(text, "\n{}: {}", index + 1, count(cluster.size, "track"));
         for tag in &cluster.tags {
             let _ = writeln!(
                 text,
                 "  {} {}: {} of {}, in the catalogue {} of {}",
-                tag.column, tag.text, tag.inside, tag.inside_known, tag.total, tag.total_known
+                printable_line(&tag.column),
+                printable_line(&tag.text),
+                tag.inside,
+                tag.inside_known,
+                tag.total,
+                tag.total_known
             );
         }
         for &track in &cluster.central {
-            let _ = writeln!(text, "  {}", catalogue.track(track).file);
+            let _ = writeln!(text, "  {}", printable_line(catalogue.track(track).file));
         }
     }
     text

@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 use mert_cli::terminal::{Exit, print, progress_bar};
+use mert_search::count;
 use mert_search::evaluate::{ALL_PAIRS, Candidate, EvaluateOptions, Evaluation, evaluate, table};
 
+use crate::cells;
 use crate::geometry_args::GeometryArgs;
 use crate::open::open_catalogue;
 
@@ -73,16 +75,19 @@ pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<Exit> {
 fn text(found: &Evaluation) -> String {
     let k = found.options.k;
     let mut text = format!(
-        "{}: {} queries, each ranks {:.0} tracks by other artists, {:.0} of them relevant (means)\n",
-        found.options.tag, found.queries, found.candidates, found.relevant
+        "{}: {}, each ranks {:.0} tracks by other artists, {:.0} of them relevant (means)\n",
+        found.options.tag,
+        count(found.queries, "query"),
+        found.candidates,
+        found.relevant
     );
-    for (count, what) in [
-        (found.without_tag, "tracks without the tag are not ranked"),
-        (found.without_relevant, "tracks share it with no track by another artist, and are no queries"),
-        (found.unknown_artists, "tracks have no known artist, and count as by one"),
+    for (tracks, what) in [
+        (found.without_tag, "without the tag: not ranked"),
+        (found.without_relevant, "that no track by another artist shares the tag with: no queries"),
+        (found.unknown_artists, "of unknown artists: count as by one"),
     ] {
-        if count > 0 {
-            let _ = writeln!(text, "{count} {what}");
+        if tracks > 0 {
+            let _ = writeln!(text, "{} {what}", count(tracks, "track"));
         }
     }
     for note in &found.notes {
@@ -90,7 +95,7 @@ fn text(found: &Evaluation) -> String {
     }
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    let names = [format!("P@{k}"), "95%".into(), "MAP".into(), format!("nDCG@{k}"), format!("R@{k}"), "MRR".into()];
+    let names = [format!("P@{k}"), "95 %".into(), "MAP".into(), format!("nDCG@{k}"), format!("R@{k}"), "MRR".into()];
     let hubs = ["skewness".to_string(), "never".into(), "Robin Hood".into()];
     table.set_header([String::new()].into_iter().chain(names).chain(hubs));
     for row in &found.rows {
@@ -104,7 +109,7 @@ fn text(found: &Evaluation) -> String {
             format!("{:.3}", figures.recall.value),
             format!("{:.3}", figures.mrr.value),
             format!("{:.2}", row.hubs.skewness),
-            format!("{:.1}%", 100.0 * row.hubs.never),
+            cells::share(row.hubs.never, 1),
             format!("{:.3}", row.hubs.robin_hood),
         ]);
     }

@@ -91,13 +91,13 @@ fn duration(hours: f64) -> String {
     }
 }
 
-/// A number of tracks with its share of all, which is 0% or 100% only for none or all.
+/// A number of tracks with its share of all, which is 0 % or 100 % only for none or all.
 fn share(known: usize, all: usize) -> String {
     let percent = 100.0 * known as f64 / all.max(1) as f64;
     let percent = match percent {
-        percent if percent > 0.0 && percent < 1.0 => "<1%".to_string(),
-        percent if percent > 99.0 && known < all => ">99%".to_string(),
-        percent => format!("{percent:.0}%"),
+        percent if percent > 0.0 && percent < 1.0 => "<1 %".to_string(),
+        percent if percent > 99.0 && known < all => ">99 %".to_string(),
+        percent => format!("{percent:.0} %"),
     };
     format!("{known} ({percent})")
 }
@@ -216,12 +216,12 @@ mod tests {
     #[test]
     fn shares_are_rounded_to_none_and_all_only_where_they_are() {
         for (known, all, expected) in [
-            (0, 201, "0 (0%)"),
-            (1, 201, "1 (<1%)"),
-            (2, 200, "2 (1%)"),
-            (200, 201, "200 (>99%)"),
-            (201, 201, "201 (100%)"),
-            (0, 0, "0 (0%)"),
+            (0, 201, "0 (0 %)"),
+            (1, 201, "1 (<1 %)"),
+            (2, 200, "2 (1 %)"),
+            (200, 201, "200 (>99 %)"),
+            (201, 201, "201 (100 %)"),
+            (0, 0, "0 (0 %)"),
         ] {
             assert_eq!(share(known, all), expected);
         }

@@ -8,11 +8,13 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use clap::{ArgGroup, Args};
 use comfy_table::{CellAlignment, Table, presets};
+use mert_arch::printable_line;
 use mert_cli::terminal::{Exit, print, progress_bar};
 use mert_fs::FsError;
-use mert_search::Space;
 use mert_search::learn::{Judgments, LearnOptions, LearnReport, ModelKind, learn};
+use mert_search::{Space, count};
 
+use crate::cells;
 use crate::geometry_args::GeometryArgs;
 use crate::open::open_catalogue;
 
@@ -99,16 +101,18 @@ fn name(model: ModelKind) -> &'static str {
 
 fn text(report: &LearnReport) -> String {
     let mut text = format!(
-        "{} judgments of {} tracks by {} artists; what is held out shares no artist with what is learned from\n",
-        report.judgments, report.tracks, report.artists
+        "{} of {} by {}; what is held out shares no artist with what is learned from\n",
+        count(report.judgments, "judgment"),
+        count(report.tracks, "track"),
+        count(report.artists, "artist")
     );
     if report.unmatched > 0 {
-        let files = report.unmatched_files.join(", ");
-        let _ =
-            writeln!(text, "{} rows name files that the catalogue does not have, such as {files}", report.unmatched);
+        let files = report.unmatched_files.iter().map(|file| printable_line(file)).collect::<Vec<_>>().join(", ");
+        let rows = count(report.unmatched, "row");
+        let _ = writeln!(text, "left out: {rows} with files that the catalogue does not have, such as {files}");
     }
     if report.same_track > 0 {
-        let _ = writeln!(text, "{} rows compare a track with itself", report.same_track);
+        let _ = writeln!(text, "left out: {} of a track and itself", count(report.same_track, "row"));
     }
     if !report.models.is_empty() {
         let mut table = Table::new();
@@ -119,7 +123,7 @@ fn text(report: &LearnReport) -> String {
             format!("{} before", report.figure),
             "after".into(),
             "gain".into(),
-            format!("{:.1}%", 100.0 * report.level),
+            cells::share(report.level, 1),
         ]);
         for model in &report.models {
             table.add_row([

@@ -103,7 +103,7 @@ pub(crate) fn run(args: &MapArgs) -> anyhow::Result<Exit> {
     };
     let mut text = format!("{} tracks, {origin}", map.points.len());
     if let Some(share) = map.explained {
-        let _ = write!(text, "; two components have {:.1}% of the variance", 100.0 * share);
+        let _ = write!(text, "; two components have {:.1} % of the variance", 100.0 * share);
     }
     if let Some(path) = &args.output {
         let _ = write!(text, "\nwrote {}", path.display());

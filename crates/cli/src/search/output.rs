@@ -1,7 +1,8 @@
 //! Answers and reasons as tables and as JSON.
 
 use comfy_table::{CellAlignment, Table, presets};
-use mert_search::explain::{Contrast, Reasons};
+use mert_arch::printable_line;
+use mert_search::explain::{Contrast, FactValue, Reasons};
 use mert_search::query::{Answer, Hit, Path, PathStep};
 use mert_search::{Seed, Space, count, is_or_are};
 use serde_json::{Value, json};
@@ -84,7 +85,7 @@ pub(crate) fn answer_text(seeds: &[(Seed, f64)], answer: &Answer, reasons: &[Rea
         for version in &hit.versions {
             let mut cells = vec![String::new(); numbers];
             cells[1] = number(version.cosine);
-            cells.push(format!("  version ({:+.1} s): {}", version.longer, version.file));
+            cells.push(format!("  version ({:+.1} s): {}", version.longer, printable_line(&version.file)));
             table.add_row(cells);
         }
     }
@@ -92,11 +93,10 @@ pub(crate) fn answer_text(seeds: &[(Seed, f64)], answer: &Answer, reasons: &[Rea
         column.set_cell_alignment(CellAlignment::Right);
     }
     let mut text = if answer.hits.is_empty() { String::new() } else { format!("{}\n\n", table.trim_fmt()) };
-    let was_or_were = if answer.compared == 1 { "was" } else { "were" };
-    text += &format!("{} of {} {was_or_were} compared", answer.compared, count(answer.tracks, "track"));
+    text += &format!("compared {} of {}", answer.compared, count(answer.tracks, "track"));
     if answer.pairs > 0 {
         text += &format!(
-            "; percentiles are among {} by different artists, in steps of {:.2}",
+            "; percentiles are among {} by different artists, in steps of {:.2} %",
             count(answer.pairs, "pair"),
             100.0 / answer.pairs as f64
         );
@@ -106,7 +106,9 @@ pub(crate) fn answer_text(seeds: &[(Seed, f64)], answer: &Answer, reasons: &[Rea
     for version in &answer.seed_versions {
         text += &format!(
             "a version of the seed ({:+.1} s, cosine {:.4}): {}\n",
-            version.longer, version.cosine, version.file
+            version.longer,
+            version.cosine,
+            printable_line(&version.file)
         );
     }
     for (index, reasons) in reasons.iter().enumerate() {
@@ -136,7 +138,7 @@ fn left_out(answer: &Answer) -> String {
 /// Reasons as tables.
 pub(crate) fn reasons_text(seeds: &[(Seed, f64)], reasons: &Reasons, contrast: Option<&Contrast>) -> String {
     let passage = reasons.passage.map(|(start, end)| format!(", {}", times(start, end))).unwrap_or_default();
-    let mut text = format!("{}{passage}\n", reasons.file);
+    let mut text = format!("{}{passage}\n", printable_line(&reasons.file));
     text += &format!("cosine {:.6}", reasons.cosine);
     if let Some(percentile) = reasons.percentile {
         text += &format!(", higher than that of {percentile:.2} % of random pairs (average {:.6})", reasons.average);
@@ -167,7 +169,7 @@ pub(crate) fn reasons_text(seeds: &[(Seed, f64)], reasons: &Reasons, contrast: O
     }
     if seeds.len() > 1 {
         let rows = reasons.seeds.iter().map(|seed| {
-            vec![signed(seed.term), number(seed.cosine), format!("{:+.2}", seed.weight), seed.seed.clone()]
+            vec![signed(seed.term), number(seed.cosine), format!("{:+.2}", seed.weight), printable_line(&seed.seed)]
         });
         text += &rendered(&["term", "cosine", "weight", "seed"], rows, 3);
     }
@@ -176,16 +178,16 @@ pub(crate) fn reasons_text(seeds: &[(Seed, f64)], reasons: &Reasons, contrast: O
         cells.push(times(pair.seed_start, pair.seed_end));
         cells.push(times(pair.start, pair.end));
         if seeds.len() > 1 {
-            cells.push(reasons.seeds.get(pair.seed).map(|seed| seed.seed.clone()).unwrap_or_default());
+            cells.push(reasons.seeds.get(pair.seed).map(|seed| printable_line(&seed.seed)).unwrap_or_default());
         }
         cells
     });
     text += &rendered(&["share", "cosine", "of the seed", "of the track"], rows, 4);
     if let Some(part) = &reasons.participation {
         text += &format!(
-            "{} of passages, {:.0} % with a share above zero; all shares sum to {:.6}\n",
+            "{} of passages, {} with a share above zero; all shares sum to {:.6}\n",
             count(part.pairs, "pair"),
-            100.0 * part.positive,
+            cells::share(part.positive, 0),
             part.sum
         );
         if let (Some(seed), Some(hit)) = (part.seed_segments_for_half, part.hit_segments_for_half) {
@@ -197,7 +199,7 @@ pub(crate) fn reasons_text(seeds: &[(Seed, f64)], reasons: &Reasons, contrast: O
         }
         text.push('\n');
     }
-    let known = |column: &str, values: &Vec<String>| match values.is_empty() {
+    let known = |column: &str, values: &Vec<FactValue>| match values.is_empty() {
         true => "unknown".to_string(),
         false => cells::text(&values.iter().map(|value| cells::value(column, value)).collect::<Vec<_>>().join("; ")),
     };
@@ -208,7 +210,8 @@ pub(crate) fn reasons_text(seeds: &[(Seed, f64)], reasons: &Reasons, contrast: O
     });
     text += &rendered(&["known", "of the seed", "of the track"], rows, 0);
     if let Some(contrast) = contrast {
-        text += &format!("compared with {}: cosine {:.6}\n\n", contrast.versus, contrast.versus_cosine);
+        text +=
+            &format!("compared with {}: cosine {:.6}\n\n", printable_line(&contrast.versus), contrast.versus_cosine);
         let rows = contrast
             .terms
             .iter()
@@ -262,7 +265,7 @@ fn rendered(header: &[&str], rows: impl Iterator<Item = Vec<String>>, numbers: u
 }
 
 fn notes(notes: &[String]) -> String {
-    notes.iter().map(|note| format!("note: {note}\n")).collect()
+    notes.iter().map(|note| format!("note: {}\n", printable_line(note))).collect()
 }
 
 fn named(hit: &Hit) -> String {
@@ -271,9 +274,10 @@ fn named(hit: &Hit) -> String {
 
 /// The file, with artist and title before it if they are known.
 fn credited(artist: Option<&str>, title: Option<&str>, file: &str) -> String {
+    let file = printable_line(file);
     match (artist, title) {
         (Some(artist), Some(title)) => format!("{} - {}  {file}", cells::text(artist), cells::text(title)),
         (None, Some(title)) => format!("{}  {file}", cells::text(title)),
-        _ => file.to_string(),
+        _ => file,
     }
 }

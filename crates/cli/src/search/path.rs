@@ -84,6 +84,7 @@ pub(crate) fn run(args: &PathArgs) -> anyhow::Result<Exit> {
     let space = Space::new(&catalogue, args.geometry.geometry(&catalogue)?)?;
     let seeds = SeedArgs::with_model(&args.model);
     let (from, to) = (seeds.seed(&catalogue, &args.from)?, seeds.seed(&catalogue, &args.to)?);
+    seeds.note_unused_model([&from, &to]);
     let calibration = Calibration::new(&space, SearchLevel::Tracks, args.options.random_seed);
     let path = path(&space, &calibration, &from, &to, &args.options.options())?;
     print(&if args.json { output::path_json(&path)? } else { output::path_text(&path) })?;

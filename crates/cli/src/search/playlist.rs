@@ -62,6 +62,7 @@ pub(crate) fn run(args: &PlaylistArgs) -> anyhow::Result<Exit> {
     let (mut entries, notes) = match &args.to {
         Some(to) => way(args, &space, &calibration, &seeds, to, &options)?,
         None => {
+            args.more.note_unused_model(seeds.iter().map(|(seed, _)| seed));
             let answer = search(&space, &calibration, &seeds, &options)?;
             let mut notes = answer.notes;
             let tracks: Vec<usize> = answer.hits.iter().map(|hit| hit.track).collect();
@@ -117,6 +118,7 @@ fn way(
         options.top
     );
     let to = args.more.seed(space.catalogue(), to)?;
+    args.more.note_unused_model([from, &to]);
     let options = PathOptions {
         steps: options.top,
         filter: options.filter.clone(),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 use mert_cli::terminal::{Exit, print, progress_bar, say};
+use mert_search::count;
 use mert_search::probe::{MIN_ARTISTS, ProbeOptions, ProbeReport, keep, probe};
 
 use crate::open::open_catalogue;
@@ -57,9 +58,10 @@ pub(crate) fn run(args: &ProbeArgs) -> anyhow::Result<Exit> {
 }
 
 fn text(report: &ProbeReport) -> String {
-    let mut text = format!("{}: {} tracks by {} artists", report.options.tag, report.tracks, report.artists);
+    let (tracks, artists) = (count(report.tracks, "track"), count(report.artists, "artist"));
+    let mut text = format!("{}: {tracks} by {artists}", report.options.tag);
     if !report.classes.is_empty() {
-        let _ = write!(text, "; {} texts", report.classes.len());
+        let _ = write!(text, "; {}", count(report.classes.len(), "text"));
     }
     text.push('\n');
     if !report.left_out.is_empty() {
@@ -68,18 +70,18 @@ fn text(report: &ProbeReport) -> String {
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let _ = writeln!(
             text,
-            "{} texts have fewer than {MIN_ARTISTS} artists, and are not predicted: {}{more}",
-            report.left_out.len(),
+            "{} with fewer than {MIN_ARTISTS} artists, not predicted: {}{more}",
+            count(report.left_out.len(), "text"),
             named.collect::<Vec<_>>().join(", ")
         );
     }
-    for (count, what) in [
-        (report.unknown, "tracks have no value"),
-        (report.rare, "tracks have no other text, and are left out"),
-        (report.several, "tracks have several texts: each counts in the AUC, the first in accuracy and F1"),
+    for (tracks, what) in [
+        (report.unknown, "without a value"),
+        (report.rare, "with no other text: left out"),
+        (report.several, "with several texts: each counts in the AUC, the first in accuracy and F1"),
     ] {
-        if count > 0 {
-            let _ = writeln!(text, "{count} {what}");
+        if tracks > 0 {
+            let _ = writeln!(text, "{} {what}", count(tracks, "track"));
         }
     }
     for note in &report.notes {
@@ -95,7 +97,7 @@ fn text(report: &ProbeReport) -> String {
             "macro_f1" => "macro F1",
             _ => "R²",
         };
-        header.extend([name.to_string(), "95%".into(), "chance".into()]);
+        header.extend([name.to_string(), "95 %".into(), "chance".into()]);
     }
     let columns = header.len();
     table.set_header(header.into_iter().chain([String::new()]));

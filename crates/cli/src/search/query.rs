@@ -43,6 +43,7 @@ pub(crate) fn run(args: &QueryArgs) -> anyhow::Result<Exit> {
     let catalogue = open_catalogue(&args.catalogue)?;
     let space = Space::new(&catalogue, args.geometry.geometry(&catalogue)?)?;
     let seeds = args.more.seeds(&space, &args.seeds)?;
+    args.more.note_unused_model(seeds.iter().map(|(seed, _)| seed));
     let calibration = Calibration::new(&space, options.level, args.search.random_seed);
     let answer = search(&space, &calibration, &seeds, &options)?;
     let mut reasons = Vec::new();

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use clap::Args;
+use mert_cli::terminal::say;
 use mert_search::catalogue::tags::read_tags;
 use mert_search::query::{SeedSegment, find_path, looks_like_times, parse_times, read_vectors, resolve_track};
 use mert_search::{Catalogue, Seed, Space, excerpt};
@@ -52,6 +53,19 @@ impl SeedArgs {
         }
         anyhow::ensure!(seeds.iter().any(|&(_, weight)| weight > 0.0), "expected a SEED or --vector FILE");
         Ok(seeds)
+    }
+
+    /// Whether vectors are given.
+    pub(crate) fn has_vectors(&self) -> bool {
+        !self.vector.is_empty()
+    }
+
+    /// A note that the model was not needed, if one is given and all of `seeds` are tracks of the catalogue or vectors.
+    pub(crate) fn note_unused_model<'s>(&self, seeds: impl IntoIterator<Item = &'s Seed>) {
+        let embedded = seeds.into_iter().filter(|seed| seed.track().is_none()).count() - self.vector.len();
+        if !self.model.is_empty() && embedded == 0 {
+            say("note: --model is not used: no seed is a file outside the catalogue");
+        }
     }
 
     /// No more seeds, and the models for files.

@@ -7,7 +7,7 @@ use anyhow::bail;
 use clap::Args;
 use mert_cli::terminal::{Exit, print, say};
 use mert_search::{Catalogue, excerpt};
-use mert_serve::{DEFAULT_PORT, Embed, NamedMetric, ServeOptions, serve};
+use mert_serve::{DEFAULT_PORT, Embed, NamedMetric, ServeOptions, is_host_name, serve};
 
 use crate::embedding::CatalogueModel;
 use crate::seeds::seed_segments;
@@ -59,14 +59,10 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<Exit> {
 /// Refuses a name that is none, and `*`: with any name allowed, a page of another site could reach the server by one of its
 /// own (DNS rebinding).
 fn check_host(name: &str) -> anyhow::Result<()> {
-    let is_label = |label: &str| {
-        let is_inside = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        (1..64).contains(&label.len()) && label.chars().all(is_inside) && !label.starts_with('-')
-    };
     if name.contains('*') {
         bail!("invalid --allow-host {}: every name has to be given, because any could lead here", excerpt(name));
     }
-    if name.len() > 253 || !name.split('.').all(is_label) {
+    if !is_host_name(name) {
         bail!("invalid --allow-host {}: expected a name without a port, such as music.local", excerpt(name));
     }
     Ok(())

@@ -52,7 +52,11 @@ pub(crate) fn run(args: &WhyArgs) -> anyhow::Result<Exit> {
     let catalogue = open_catalogue(&args.catalogue)?;
     let space = Space::new(&catalogue, args.geometry.geometry(&catalogue)?)?;
     let (track, seeds) = args.seeds.split_last().context("expected a SEED and a TRACK")?;
+    if seeds.is_empty() && !args.more.has_vectors() {
+        bail!("expected a SEED and then the TRACK whose score is explained, found only `{}`", excerpt(track));
+    }
     let seeds = args.more.seeds(&space, seeds)?;
+    args.more.note_unused_model(seeds.iter().map(|(seed, _)| seed));
     let resolve = |text: &str| match resolve_track(&catalogue, text) {
         Err(_) if Path::new(text).is_file() => {
             bail!("{} is not in the catalogue, and a score is that of a track in it", excerpt(text))

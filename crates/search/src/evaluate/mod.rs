@@ -161,6 +161,13 @@ pub fn evaluate(
              other reasons. Evaluate a tag that artists share, such as genre"
         )));
     }
+    let live = catalogue.live().count_ones(..);
+    if live < 2 {
+        return Err(SearchError::Query(format!(
+            "cannot evaluate: the catalogue has {}, and a ranking needs at least 2",
+            crate::count(live, "track")
+        )));
+    }
     let column = catalogue.column(tag)?;
     let Column::Text(texts) = &*column else {
         return Err(SearchError::Query(format!(
@@ -168,7 +175,7 @@ pub fn evaluate(
              --tag {tag}` tells how well numbers are predicted"
         )));
     };
-    let others = catalogue.live().count_ones(..).saturating_sub(1);
+    let others = live - 1;
     let invalid = |option: &str, given: usize, expected: String| {
         Err(SearchError::Query(format!("invalid {option} {given}: expected {expected}")))
     };
@@ -184,9 +191,9 @@ pub fn evaluate(
     let task = Task::new(catalogue, texts, options);
     if task.queries.is_empty() {
         return Err(SearchError::Query(format!(
-            "no track shares a text of `{tag}` with a track by another artist: {} tracks have no `{tag}`, the artists of \
-             {} are unknown and count as one",
-            task.without_tag,
+            "no track shares a text of `{tag}` with a track by another artist: {} without `{tag}`, {} without a known \
+             artist, which count as by one",
+            crate::count(task.without_tag, "track"),
             task.artists.unknown()
         )));
     }

@@ -14,10 +14,20 @@ const USUAL: [&str; 10] = ["title", "artist", "album", "genre", "year", "bpm", "
 pub struct Fact {
     /// The column.
     pub column: String,
-    /// The value of each seed; empty if it is unknown.
-    pub seeds: Vec<Vec<String>>,
-    /// The value of the hit; empty if it is unknown.
-    pub hit: Vec<String>,
+    /// The values of each seed; empty if they are unknown.
+    pub seeds: Vec<Vec<FactValue>>,
+    /// The values of the hit; empty if they are unknown.
+    pub hit: Vec<FactValue>,
+}
+
+/// A number or a text that is known.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum FactValue {
+    /// A finite number, in the column's unit; of `duration` in seconds.
+    Number(f64),
+    /// A text, or a number that is not finite, which JSON does not have.
+    Text(String),
 }
 
 /// The facts in `columns`, or in the usual columns if there are none.
@@ -35,13 +45,13 @@ pub(super) fn facts(catalogue: &Catalogue, seeds: &Seeds<'_>, track: usize, colu
         }
         let column = catalogue.column(&name)?;
         let hit = match column.number(track) {
-            Some(number) => vec![number.to_string()],
-            None => column.texts(track).map(ToString::to_string).collect(),
+            Some(number) => vec![FactValue::of(number)],
+            None => column.texts(track).map(|text| FactValue::Text(text.to_string())).collect(),
         };
-        let known = |seed: &crate::query::Seed| texts(seed.known(catalogue, &name));
+        let known = |seed: &crate::query::Seed| values(seed.known(catalogue, &name));
         facts.push(Fact { seeds: seeds.seeds.iter().map(|(seed, _)| known(seed)).collect(), column: name, hit });
     }
-    let seconds = |seconds: f64| vec![format!("{seconds:.1}")];
+    let seconds = |seconds: f64| vec![FactValue::of(seconds)];
     let duration = |seed: &crate::query::Seed| match seed.track() {
         Some(track) => seconds(catalogue.track(track).duration),
         None => seed.duration(catalogue).map(seconds).unwrap_or_default(),
@@ -54,10 +64,16 @@ pub(super) fn facts(catalogue: &Catalogue, seeds: &Seeds<'_>, track: usize, colu
     Ok(facts)
 }
 
-fn texts(value: Option<Value>) -> Vec<String> {
+impl FactValue {
+    fn of(number: f64) -> Self {
+        if number.is_finite() { FactValue::Number(number) } else { FactValue::Text(number.to_string()) }
+    }
+}
+
+fn values(value: Option<Value>) -> Vec<FactValue> {
     match value {
-        Some(Value::Number(number)) => vec![number.to_string()],
-        Some(Value::Texts(texts)) => texts,
+        Some(Value::Number(number)) => vec![FactValue::of(number)],
+        Some(Value::Texts(texts)) => texts.into_iter().map(FactValue::Text).collect(),
         None => Vec::new(),
     }
 }

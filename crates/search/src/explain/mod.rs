@@ -8,7 +8,7 @@ mod probes;
 mod reasons;
 
 pub use self::contrast::{Contrast, ContrastTerm, contrast};
-pub use self::facts::Fact;
+pub use self::facts::{Fact, FactValue};
 pub use self::pairs::{Pair, Participation};
 pub use self::probes::HeldOut;
 pub use self::reasons::{ExplainOptions, GroupTerm, Reasons, SeedTerm, explain};

@@ -142,9 +142,13 @@ fn unknown_facts_are_empty() {
     let seeds = [(Seed::Track(6), 1.0)];
     let reasons = explain(&space, &calibration, &seeds, Level::Tracks, 8, &ExplainOptions::default()).unwrap();
     let fact = |name: &str| reasons.facts.iter().find(|fact| fact.column == name).unwrap();
-    assert_eq!(fact("artist").seeds, [Vec::<String>::new()]);
-    assert_eq!(fact("artist").hit, ["artist 3"]);
-    assert_eq!((fact("bpm").seeds[0][0].as_str(), fact("bpm").hit.len()), ("66", 0));
+    assert_eq!(fact("artist").seeds, [Vec::<FactValue>::new()]);
+    assert_eq!(fact("artist").hit, [FactValue::Text("artist 3".into())]);
+    assert_eq!((fact("bpm").seeds[0][..].to_vec(), fact("bpm").hit.len()), (vec![FactValue::Number(66.0)], 0));
+    // Numbers are numbers in JSON.
+    let json = serde_json::to_value(fact("bpm")).unwrap();
+    assert_eq!(json["seeds"], serde_json::json!([[66.0]]));
+    assert_eq!(fact("duration").hit, [FactValue::Number(catalogue.track(8).duration)]);
     let options = ExplainOptions { columns: vec!["none".into()], ..ExplainOptions::default() };
     explain(&space, &calibration, &seeds, Level::Tracks, 8, &options).unwrap_err();
     explain(&space, &calibration, &seeds, Level::Tracks, 400, &ExplainOptions::default()).unwrap_err();

@@ -160,6 +160,9 @@ pub fn probe(catalogue: &Catalogue, options: &ProbeOptions, progress: &(dyn Fn(u
     if options.draws < 100 {
         return invalid("--draws", options.draws, "100 or more");
     }
+    if catalogue.live().count_ones(..) == 0 {
+        return Err(SearchError::Query("cannot probe: the catalogue has no tracks".into()));
+    }
     let column = catalogue.column(&options.tag)?;
     let artists = Artists::of(catalogue);
     let mut report = ProbeReport {
@@ -272,11 +275,11 @@ fn target(
         report.rare = before - known.len();
         if frequent.len() < 2 {
             return Err(SearchError::Query(format!(
-                "cannot probe `{}`: {} of its {} texts have tracks by {MIN_ARTISTS} artists or more; two are needed. Tracks of \
-                 unknown artists count as one artist for each album",
+                "cannot probe `{}`: expected at least two texts with tracks by {MIN_ARTISTS} artists or more, found {} of {}. \
+                 Tracks of unknown artists count as one artist for each album",
                 options.tag,
                 frequent.len(),
-                frequent.len() + report.left_out.len()
+                crate::count(frequent.len() + report.left_out.len(), "text")
             )));
         }
         let mut found: Vec<&str> = known.iter().flat_map(|&track| column.texts(track)).collect();

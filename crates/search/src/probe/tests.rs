@@ -61,6 +61,6 @@ fn no_artist_is_in_two_folds_and_figures_are_kept() {
     let kept: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     assert_eq!(kept["rows"][0]["figures"][0]["name"], "macro_auc");
     let refused = probe(&catalogue, &ProbeOptions::new("artist"), &|_| ()).unwrap_err().to_string();
-    assert!(refused.contains("0 of its 50 texts"), "{refused}");
+    assert!(refused.contains("found 0 of 50 texts"), "{refused}");
     assert!(cache_path(&catalogue, "a/b").ends_with("cache/probes/a%2fb.json"));
 }

@@ -2,6 +2,9 @@
 //!
 //! A cosine alone says little: in one hidden state all pairs lie above 0.8, in another most are below 0.1.
 
+use std::collections::HashMap;
+
+use fixedbitset::FixedBitSet;
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
@@ -32,8 +35,8 @@ pub struct Calibration {
 }
 
 impl Calibration {
-    /// Samples up to 2048 live tracks without replacement, and compares all pairs of them by different artists, or 20,000
-    /// random ones if there are more. The same `seed` samples the same.
+    /// Samples up to 2048 live tracks without replacement, and compares all pairs of them by different artists, or if there
+    /// are more than 20,000 so many of them, drawn without replacement. The same `seed` samples the same.
     pub fn new(space: &Space<'_>, level: SearchLevel, seed: u64) -> Self {
         let catalogue = space.catalogue();
         let credits = Credits::of(catalogue);
@@ -104,29 +107,93 @@ impl Calibration {
     }
 }
 
-/// The pairs of indices in `tracks` that are compared.
+/// The pairs of indices in `tracks` that are compared, ascending.
 fn pairs(tracks: &[usize], credits: &Credits, random: &mut ChaCha8Rng) -> Vec<(usize, usize)> {
     let count = tracks.len();
     let is_other = |&(a, b): &(usize, usize)| !credits.same_artist(tracks[a], tracks[b]);
-    if count * count.saturating_sub(1) / 2 <= PAIRS {
-        return (0..count).flat_map(|a| (a + 1..count).map(move |b| (a, b))).filter(is_other).collect();
+    let others = (0..count).flat_map(|a| (a + 1..count).map(move |b| (a, b))).filter(is_other);
+    let total = pairs_of_others(tracks, credits);
+    if total <= PAIRS {
+        return others.collect();
     }
-    // In a catalogue of almost one artist most pairs are by the same; the draws end after a while.
-    let mut pairs = Vec::with_capacity(PAIRS);
-    for _ in 0..20 * PAIRS {
-        let (a, b) = (below(random, count), below(random, count));
-        if a != b && is_other(&(a, b)) {
-            pairs.push((a, b));
-            if pairs.len() == PAIRS {
-                break;
-            }
+    // Floyd's algorithm, <https://doi.org/10.1145/30401.315746>: as many draws as there are numbers, each a different one.
+    let mut drawn = FixedBitSet::with_capacity(total);
+    for last in total - PAIRS..total {
+        let number = below(random, last + 1);
+        if drawn.put(number) {
+            drawn.insert(last);
         }
     }
-    pairs
+    others.enumerate().filter(|&(number, _)| drawn.contains(number)).map(|(_, pair)| pair).collect()
+}
+
+/// The number of pairs by different artists: all pairs but those within an artist. Unknown artists differ from all.
+fn pairs_of_others(tracks: &[usize], credits: &Credits) -> usize {
+    let pairs = |count: usize| count * count.saturating_sub(1) / 2;
+    let mut of_artist: HashMap<u32, usize> = HashMap::new();
+    tracks
+        .iter()
+        .filter_map(|&track| credits.artist(track))
+        .for_each(|artist| *of_artist.entry(artist).or_default() += 1);
+    pairs(tracks.len()) - of_artist.into_values().map(pairs).sum::<usize>()
 }
 
 /// A random number below `end`: the upper half of a product, whose bias of `end / 2⁶⁴` is immaterial, and which other
 /// programs compute without the details of a library.
 fn below(random: &mut ChaCha8Rng, end: usize) -> usize {
     ((u128::from(random.next_u64()) * end as u128) >> 64) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Credits of `tracks` tracks: the artists that a rule gives.
+    fn credits(tracks: usize, artist: impl Fn(usize) -> Option<u32>) -> Credits {
+        Credits::of_artists((0..tracks).map(artist).collect())
+    }
+
+    /// All pairs by different artists, by the definition.
+    fn all(tracks: &[usize], credits: &Credits) -> Vec<(usize, usize)> {
+        let mut pairs = Vec::new();
+        for a in 0..tracks.len() {
+            for b in 0..tracks.len() {
+                if a < b && !credits.same_artist(tracks[a], tracks[b]) {
+                    pairs.push((a, b));
+                }
+            }
+        }
+        pairs
+    }
+
+    #[test]
+    fn all_pairs_by_different_artists_are_compared_and_of_more_so_many_different_ones() {
+        let draw =
+            |tracks: &[usize], credits: &Credits, seed| pairs(tracks, credits, &mut ChaCha8Rng::seed_from_u64(seed));
+        // 300 tracks have 44,850 pairs: of few artists most are within one, and all others are compared.
+        for (count, artists, unknown) in
+            [(0, 1, 0), (1, 1, 1), (40, 5, 3), (201, 1, 97), (300, 1, 60), (300, 1, 100), (300, 2, 0), (300, 7, 9)]
+        {
+            let credits = credits(count + 1, |track| (track >= unknown).then(|| track as u32 % artists));
+            // The tracks are some of the catalogue's.
+            let tracks: Vec<usize> = (1..=count).collect();
+            let (expected, found) = (all(&tracks, &credits), draw(&tracks, &credits, 0));
+            assert_eq!(pairs_of_others(&tracks, &credits), expected.len(), "{count} {artists} {unknown}");
+            if expected.len() <= PAIRS {
+                assert_eq!(found, expected, "{count} {artists} {unknown}");
+                continue;
+            }
+            assert_eq!(found.len(), PAIRS);
+            assert!(found.is_sorted_by(|a, b| a < b), "a pair is drawn twice");
+            assert!(found.iter().all(|pair| expected.binary_search(pair).is_ok()));
+            assert_eq!(found, draw(&tracks, &credits, 0));
+            assert_ne!(found, draw(&tracks, &credits, 1));
+            // Each is as likely as any other: the half of lower numbers has its share, within five standard deviations.
+            let share = PAIRS as f64 / expected.len() as f64;
+            let half = &expected[..expected.len() / 2];
+            let lower = found.iter().filter(|pair| **pair <= half[half.len() - 1]).count() as f64;
+            let deviation = (half.len() as f64 * share * (1.0 - share)).sqrt();
+            assert!((lower - half.len() as f64 * share).abs() < 5.0 * deviation, "{lower} of {}", half.len());
+        }
+    }
 }

@@ -35,6 +35,12 @@ impl Credits {
         Credits { artists, albums }
     }
 
+    /// Credits with these artists, and without albums.
+    #[cfg(test)]
+    pub(super) fn of_artists(artists: Vec<Option<u32>>) -> Self {
+        Credits { albums: vec![None; artists.len()], artists }
+    }
+
     /// The artist of a track.
     pub fn artist(&self, track: usize) -> Option<u32> {
         self.artists.get(track).copied().flatten()

@@ -109,7 +109,9 @@ pub fn path(
     let used: Vec<Recording> = ends
         .iter()
         .zip([&start, &end])
-        .filter_map(|(seed, point)| Some(Recording { point: point.clone(), duration: seed.duration(catalogue)? }))
+        .filter_map(|(seed, point)| {
+            Some(Recording { point: point.clone(), duration: seed.duration(catalogue)?, is_minus: false })
+        })
         .collect();
     let mut walk = Walk { space, calibration, options, tracks, used, chosen: Vec::new() };
     let between = walk.choose(&points);
@@ -187,7 +189,7 @@ impl Walk<'_> {
             }
             if let Some(track) = next {
                 let duration = self.space.catalogue().track(track).duration;
-                self.used.push(Recording { point: self.space.point(Level::Tracks, track), duration });
+                self.used.push(Recording { point: self.space.point(Level::Tracks, track), duration, is_minus: false });
                 self.chosen.push(track);
                 result.push((index, track));
             }

@@ -66,13 +66,21 @@ fn scan(
     options: &SearchOptions,
     count: usize,
 ) -> Result<(Vec<Scored>, Option<String>)> {
-    let above = if count < rows.count_ones(..) / 20 { options.compressed_above } else { 0 };
+    let (vectors, wanted) = (space.catalogue().rows(level), rows.count_ones(..));
+    let is_small = count < wanted / 20;
+    let above = if is_small { options.compressed_above } else { 0 };
     let scanned = space.scan_above(level, std::slice::from_ref(query), rows, count, above)?;
     let note = scanned.recall.map(|recall| {
-        let vectors = space.catalogue().rows(level);
         format!("{vectors} vectors were searched in compressed form first: recall@10 {recall:.3}, measured on a sample")
     });
-    let notes: Vec<String> = note.into_iter().chain(scanned.note).collect();
+    let is_passed_over = !is_small && options.compressed_above > 0 && vectors > options.compressed_above;
+    let exact = is_passed_over.then(|| {
+        let candidates = crate::count(count.min(wanted), "candidate");
+        format!(
+            "exact scan of {wanted} of {vectors} vectors: the search needs {candidates}, more than a twentieth of them"
+        )
+    });
+    let notes: Vec<String> = note.into_iter().chain(exact).chain(scanned.note).collect();
     Ok((scanned.hits.into_iter().next().unwrap_or_default(), (!notes.is_empty()).then(|| notes.join("; "))))
 }
 

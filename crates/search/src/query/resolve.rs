@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use mert_arch::printable_line;
 use mert_table::unescape;
 
 use crate::filter::nearest;
@@ -33,7 +34,8 @@ pub fn resolve_track(catalogue: &Catalogue, text: &str) -> Result<usize> {
             Err(SearchError::Query(format!("no track or file is called `{shown}`{near}")))
         }
         ([], several) | (several, _) => {
-            let listed: Vec<&str> = several.iter().take(CANDIDATES).map(|&track| catalogue.track(track).file).collect();
+            let listed: Vec<String> =
+                several.iter().take(CANDIDATES).map(|&track| printable_line(catalogue.track(track).file)).collect();
             let more = match several.len().saturating_sub(CANDIDATES) {
                 0 => String::new(),
                 more => format!("\n  and {}", count(more, "other")),

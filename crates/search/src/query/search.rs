@@ -12,6 +12,9 @@ use crate::filter::Filter;
 use crate::space::{MIN_CENTERED, Space};
 use crate::{Catalogue, Result, SearchError};
 
+/// A candidate that is a version of a seed, the index of the seed's recording, and the cosine with it.
+type OfSeed = (Candidate, usize, f64);
+
 /// What sounds like the weighted `seeds`; those with a weight below zero are what hits should be unlike.
 ///
 /// `calibration` must be of the same space and of `options.level`. It is computed once for many searches.
@@ -40,7 +43,16 @@ pub fn search(
     let hits = chosen.order.iter().map(|&index| hit(catalogue, calibration, &of_query, &mut choices[index]));
     let hits = hits.collect();
     let recordings = recordings(space, &seeds);
-    let seed_versions = of_seeds
+    let (of_plus, of_minus): (Vec<&OfSeed>, Vec<&OfSeed>) =
+        of_seeds.iter().partition(|(_, seed, _)| !recordings[*seed].is_minus);
+    if let Some((candidate, ..)) = of_minus.first() {
+        notes.push(format!(
+            "left out: {} of a seed that hits should be unlike, such as {}",
+            crate::count(of_minus.len(), "version"),
+            catalogue.track(candidate.track).file
+        ));
+    }
+    let seed_versions = of_plus
         .iter()
         .map(|(candidate, seed, cosine)| version(catalogue, candidate.track, *cosine, recordings[*seed].duration));
     Ok(Answer {
@@ -103,26 +115,30 @@ fn covered(space: &Space<'_>, seeds: &Seeds<'_>) -> Result<Vec<String>> {
     for (seed, _) in seeds.seeds.iter().filter(|(seed, _)| matches!(seed, Seed::Passage { .. })) {
         let segments = seed.segments(space)?;
         let times: Vec<String> = segments.iter().map(|(start, end, _)| format!("{start:.2}–{end:.2} s")).collect();
-        notes.push(format!("{}: compared by the segments {}", seed.label(space.catalogue()), times.join(", ")));
+        let (label, noun) = (seed.label(space.catalogue()), if times.len() == 1 { "segment" } else { "segments" });
+        notes.push(format!("{label}: compared by the {noun} {}", times.join(", ")));
     }
     Ok(notes)
 }
 
 /// The recordings that the seeds are.
 fn recordings(space: &Space<'_>, seeds: &Seeds<'_>) -> Vec<Recording> {
-    let recording = |((seed, _), point): (&(Seed, f64), &crate::Query)| {
-        Some(Recording { point: point.clone(), duration: seed.duration(space.catalogue())? })
+    let recording = |((seed, weight), point): (&(Seed, f64), &crate::Query)| {
+        let is_minus = *weight < 0.0;
+        if let Some(duration) = seed.duration(space.catalogue()) {
+            return Some(Recording { point: point.clone(), duration, is_minus });
+        }
+        match *seed {
+            // Versions of the whole track hold the passage, too.
+            Seed::Passage { track, .. } => Some(Recording {
+                point: space.point(crate::Level::Tracks, track),
+                duration: space.catalogue().track(track).duration,
+                is_minus,
+            }),
+            _ => None,
+        }
     };
-    let passage = |seed: &Seed| match *seed {
-        // Versions of the whole track hold the passage, too.
-        Seed::Passage { track, .. } => Some(Recording {
-            point: space.point(crate::Level::Tracks, track),
-            duration: space.catalogue().track(track).duration,
-        }),
-        _ => None,
-    };
-    let seeds = seeds.seeds.iter().zip(&seeds.points);
-    seeds.filter_map(|pair| recording(pair).or_else(|| passage(&pair.0.0))).collect()
+    seeds.seeds.iter().zip(&seeds.points).filter_map(recording).collect()
 }
 
 /// The choices of a ranking that is as long as the hits need, what was chosen, whether it is of all that is compared, and how

@@ -22,6 +22,8 @@ pub(super) struct Choice {
 pub(super) struct Recording {
     pub(super) point: Query,
     pub(super) duration: f64,
+    /// Whether it is a seed that hits should be unlike.
+    pub(super) is_minus: bool,
 }
 
 impl Versions {
@@ -74,6 +76,7 @@ pub(super) fn collapse(
                 let recording = Recording {
                     point: choice.point.clone(),
                     duration: catalogue.track(choice.candidate.track).duration,
+                    is_minus: false,
                 };
                 if let Some(cosine) = versions.cosine(space, &recording, &point, duration) {
                     collapsed.choices[index].versions.push((candidate.track, cosine));

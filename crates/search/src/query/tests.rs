@@ -169,7 +169,7 @@ fn percentiles_are_shares_of_pairs_by_different_artists() {
 
 #[test]
 fn large_catalogues_are_sampled_and_the_sample_depends_on_the_seed_alone() {
-    with_space(210, |_, space, calibration| {
+    with_space(230, |_, space, calibration| {
         assert_eq!(calibration.pairs(), 20_000);
         let again = Calibration::new(space, SearchLevel::Tracks, 0);
         let other = Calibration::new(space, SearchLevel::Tracks, 1);

@@ -48,11 +48,13 @@ pub fn read_vectors(space: &Space<'_>, path: &Path) -> Result<Seed> {
                 values
             }
             _ => {
-                let states = catalogue.groups().iter().map(|group| group.name.as_str()).collect::<Vec<_>>().join(", ");
+                let groups = catalogue.groups();
+                let states = groups.iter().map(|group| group.name.as_str()).collect::<Vec<_>>().join(", ");
+                let noun = if groups.len() == 1 { "hidden state" } else { "hidden states" };
                 let of_one = single.map(|(_, dim)| format!(", or {dim} of the one that --layers names"));
                 let (of_one, found) = (of_one.unwrap_or_default(), row.len());
                 return Err(invalid(format!(
-                    "expected {total} values, those of the hidden states {states}{of_one}, found {found}"
+                    "expected {total} values, those of the {noun} {states}{of_one}, found {found}"
                 )));
             }
         };
@@ -82,7 +84,10 @@ fn check(space: &Space<'_>, dims: &[usize], values: &[f32]) -> Result<(), String
 
 /// The rows of a `.npy` array: floats of 16, 32 or 64 bits in either byte order and either order of the axes.
 fn npy_rows(bytes: &[u8]) -> Result<Vec<Vec<f32>>, String> {
-    let file = NpyFile::new(bytes).map_err(|error| format!("not a .npy file: {error}"))?;
+    let file = NpyFile::new(bytes).map_err(|error| match bytes.starts_with(b"\x93NUMPY") {
+        true => format!("the header of the .npy file is cut or damaged: {error}"),
+        false => "expected a .npy file, or JSON in a file whose name ends in .json".to_string(),
+    })?;
     let (shape, kind) = (file.shape().to_vec(), file.dtype().descr());
     let is_fortran = file.order() == npyz::Order::Fortran;
     let data = file.into_inner();
@@ -95,7 +100,10 @@ fn npy_rows(bytes: &[u8]) -> Result<Vec<Vec<f32>>, String> {
         "<f8" => (8, |bytes| f64::from_le_bytes(array(bytes))),
         ">f8" => (8, |bytes| f64::from_be_bytes(array(bytes))),
         _ if kind.contains(['i', 'u']) => {
-            return Err(format!("expected f16, f32 or f64, found {kind}: codes without a scale are not vectors"));
+            return Err(format!(
+                "expected f16, f32 or f64, found {kind}: integers are codes of a quantized vector, whose scale the file does \
+                 not have; save the vector as floats"
+            ));
         }
         _ => return Err(format!("expected f16, f32 or f64, found {}", excerpt(&kind))),
     };
@@ -108,7 +116,9 @@ fn npy_rows(bytes: &[u8]) -> Result<Vec<Vec<f32>>, String> {
     };
     let expected = rows.checked_mul(columns).and_then(|values| values.checked_mul(size as u64));
     if expected != Some(data.len() as u64) {
-        return Err(format!("the shape {shape:?} of {kind} does not fit the {} bytes of values", data.len()));
+        let is_cut = expected.is_some_and(|expected| expected > data.len() as u64);
+        let reason = if is_cut { "; the file may be cut" } else { "" };
+        return Err(format!("the shape {shape:?} of {kind} does not fit the {} bytes of values{reason}", data.len()));
     }
     if rows == 0 || columns == 0 {
         return Err(format!("the shape {shape:?} has no values"));
@@ -129,10 +139,15 @@ fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
 }
 
 fn json_rows(bytes: &[u8]) -> Result<Vec<Vec<f32>>, String> {
-    let rows = match serde_json::from_slice::<Vec<f32>>(bytes) {
-        Ok(row) => vec![row],
-        Err(_) => serde_json::from_slice::<Vec<Vec<f32>>>(bytes)
-            .map_err(|error| format!("expected a list of numbers, or a list of such lists: {error}"))?,
+    let invalid = |error: serde_json::Error| match error.is_eof() {
+        true => format!("the JSON ends too early, the file may be cut: {error}"),
+        false => format!("expected a list of numbers, or a list of such lists: {error}"),
+    };
+    // The first list within the list says which of the two it is, so that an error is about that one.
+    let is_nested = bytes.iter().filter(|byte| !byte.is_ascii_whitespace()).nth(1) == Some(&b'[');
+    let rows = match is_nested {
+        true => serde_json::from_slice::<Vec<Vec<f32>>>(bytes).map_err(invalid)?,
+        false => vec![serde_json::from_slice::<Vec<f32>>(bytes).map_err(invalid)?],
     };
     match rows.is_empty() {
         true => Err("expected at least one vector, found an empty list".into()),

@@ -59,6 +59,12 @@ impl Geometry {
             let (name, weight) = item.trim().split_once(':').unwrap_or((item.trim(), "1"));
             let group = catalogue.groups().iter().position(|group| group.name == name).ok_or_else(|| {
                 let names = catalogue.groups().iter().map(|group| group.name.as_str()).collect::<Vec<_>>().join(", ");
+                if name.is_empty() {
+                    return SearchError::Query(format!(
+                        "invalid --layers `{}`: expected hidden states of the catalogue, which has {names}",
+                        excerpt(text)
+                    ));
+                }
                 invalid(format!("the catalogue has no hidden state {}; it has {names}", excerpt(name)))
             })?;
             let weight: f64 =

@@ -64,7 +64,21 @@ export async function setUpFilters() {
     byId("filters").replaceChildren(el("p", { class: "hint bad" }, error.message));
     return;
   }
+  where.placeholder = example();
   draw();
+}
+
+/** An expression over columns that the catalogue has: around the middle of a column of numbers, and another artist. */
+function example() {
+  const known = columns.filter((column) => column.known > 0);
+  const number = known.find(({ name }) => ["bpm", "year"].includes(name)) ?? known.find(({ kind }) => kind === "number");
+  const tests = [];
+  if (number?.kind === "number") {
+    const [from, to] = [0.25, 0.75].map((part) => Math.round(number.min + part * (number.max - number.min)));
+    tests.push(`${named(number.name)} ${from}..${to}`);
+  }
+  if (known.some(({ name }) => name === "artist")) tests.push("artist != seed.artist");
+  return tests.join(" and ") || "duration 2:00..5:00";
 }
 
 const change = debounce(() => setOptions({ where: filters.map(expression).filter(Boolean).join(" and ") }), 200);

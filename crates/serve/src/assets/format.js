@@ -34,10 +34,12 @@ export function percentile(number) {
 /** Artist and album, as far as they are known. */
 export const by = (card) => [card.artist ?? "Unknown artist", card.album].filter(Boolean).join(" · ");
 
-/** The value of a column: a number with the digits that it is known to, a text as it is. */
-export function known(column, value) {
-  if (value.length <= 6 || !/^-?\d+(\.\d+)?(e-?\d+)?$/.test(value)) return value;
-  const number = Number(value);
+/** The value of a column: a duration as 3:37, loudness in LUFS, another number with the digits that it is known to, a text as it is. */
+export function known(column, number) {
+  if (typeof number !== "number") return number;
+  if (column === "duration") return time(number);
+  if (column === "loudness") return `${signed(number, 1, false)} LUFS`;
+  if (String(number).length <= 6) return String(number).replace("-", "−");
   const digits = /loudness|bpm|tempo|duration|lufs|gain|peak|lra/.test(column) || Math.abs(number) >= 1000 ? 1 : 4;
   const rounded = Number(number.toFixed(digits));
   return String(rounded === 0 && number !== 0 ? Number(number.toPrecision(4)) : rounded).replace("-", "−");

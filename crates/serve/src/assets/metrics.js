@@ -34,7 +34,7 @@ const percent = (number) => (100 * number).toFixed(1);
 /** The gain on artists that a metric was not learned from, and what it reads. */
 function about({ layers, is_head, held_out }) {
   const states = layers.map(([name, weight]) => (is_head ? name : `${name} (${Math.round(100 * weight)} %)`)).join(", ");
-  const reads = `It reads the hidden states ${states}.`;
+  const reads = `It reads the hidden state${layers.length === 1 ? "" : "s"} ${states}.`;
   if (!held_out) return `${reads} No gain was measured on judgments of this catalogue.`;
   const [gain, low, high] = held_out.gain;
   const figure = held_out.figure.charAt(0).toUpperCase() + held_out.figure.slice(1);

@@ -94,7 +94,7 @@ function taking({ pairs, positive, seed_segments, seed_segments_for_half, hit_se
 /** What is known of both, which is beside the score and not its cause. */
 function facts(answer) {
   const text = (values) => (values.length ? values.join(", ") : "unknown");
-  const shown = (name, values) => values.map((value) => (name === "duration" ? time(Number(value)) : known(name, value)));
+  const shown = (name, values) => values.map((value) => known(name, value));
   const rows = answer.facts
     .filter(({ column, seeds, hit }) => column !== "title" && (hit.length || seeds.some((values) => values.length)))
     .map(({ column, seeds, hit }) => {

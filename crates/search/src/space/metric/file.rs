@@ -58,7 +58,9 @@ impl Metric {
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
-        let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| error.to_string())?;
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| {
+            format!("expected a metric that `mert-search learn` wrote, a .safetensors file: {error}")
+        })?;
         let metadata = header.metadata().as_ref().and_then(|metadata| metadata.get(KEY));
         let metadata = metadata.ok_or("expected a metric that `mert-search learn` wrote, found other tensors")?;
         let metadata: Metadata = serde_json::from_str(metadata).map_err(|error| error.to_string())?;
