@@ -17,6 +17,7 @@ use crate::changes::absolute;
 #[command(
     after_help = "No audio file is touched. Rows stay on the disk until the catalogue is compacted. Exit status: 0 \
     removed, 1 some paths are not in the catalogue, 2 nothing removed.",
+    override_usage = "mert-search remove [OPTIONS] <CATALOGUE> <PATH|--missing|--where <EXPRESSION>>...",
     group = ArgGroup::new("tracks").args(["paths", "missing", "filter"]).required(true).multiple(true)
 )]
 pub(crate) struct RemoveArgs {

@@ -75,7 +75,10 @@ impl Statistics {
     }
 
     /// The tracks of `parts` in `catalogue`, without those that had been removed.
-    pub(super) fn tracks_of(catalogue: &Catalogue, parts: &RecordedParts) -> Result<FixedBitSet, UnknownTracks> {
+    pub(super) fn tracks_of(
+        catalogue: &Catalogue,
+        parts: &[(String, Vec<usize>)],
+    ) -> Result<FixedBitSet, UnknownTracks> {
         let mut tracks = FixedBitSet::with_capacity(catalogue.tracks());
         for (name, removed) in parts {
             let part = catalogue.manifest().parts.iter().position(|entry| entry.name == *name);
