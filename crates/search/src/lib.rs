@@ -27,7 +27,7 @@ pub mod space;
 mod testing;
 pub mod vectors;
 
-pub use catalogue::{Catalogue, Column, NewTrack, Writer};
+pub use catalogue::{Catalogue, Column, NewTrack, Writer, without_parents};
 pub use count::{count, is_or_are, size};
 pub use error::SearchError;
 pub use excerpt::excerpt;

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Component, Path, PathBuf};
 
 use mert_embed::inputs::Input;
-use mert_search::Catalogue;
+use mert_search::{Catalogue, without_parents};
 use mert_table::{FileVersion, escape};
 use rayon::prelude::*;
 
@@ -149,15 +149,7 @@ pub(super) fn absolute(path: &Path) -> PathBuf {
     if !path.components().any(|component| component == Component::ParentDir) {
         return path;
     }
-    let mut normalized = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::ParentDir => {
-                normalized.pop();
-            }
-            component => normalized.push(component),
-        }
-    }
+    let normalized = without_parents(&path);
     match path.canonicalize() {
         Ok(resolved) if normalized.canonicalize().ok().as_ref() != Some(&resolved) => resolved,
         _ => normalized,

@@ -386,7 +386,7 @@ impl Catalogue {
 }
 
 /// An absolute path in which each `..` has taken away the folder before it.
-fn without_parents(path: &Path) -> PathBuf {
+pub fn without_parents(path: &Path) -> PathBuf {
     let mut normalized = PathBuf::new();
     for component in path.components() {
         match component {
