@@ -1,4 +1,4 @@
-//! What `verify --repair` and readers write again: statistics that are lost or damaged, and the small files of a cache.
+//! What `verify --repair` and readers write again: statistics that are lost or damaged, and the files of a cache.
 
 use super::*;
 
@@ -130,5 +130,84 @@ fn times_and_tags_are_compared_with_their_checksums() {
             assert_eq!(content(&copy), expected, "{name} {share}");
         }
     }
+    assert_whole(&copy);
+}
+
+#[test]
+fn damage_is_named_and_caches_are_written_again() {
+    let folder = TempDir::new().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let (whole, rows) = (at("whole"), at("rows.parquet"));
+    table(&rows, 0..20, plain);
+    search_ok(&[&"add", &whole, &rows]);
+    let expected = content(&whole);
+    let part = "parts/000001";
+    let damaged = |name: &str, damage: &dyn Fn(&Path)| {
+        let copy = at("copy");
+        let _ = fs::remove_dir_all(&copy);
+        copy_folder(&whole, &copy);
+        damage(&copy.join(name));
+        copy
+    };
+    // In the truth: named, whether a reader notices it or only `verify`.
+    let truth = [format!("{part}/rows.parquet"), format!("{part}/tracks.parquet")];
+    for name in truth.iter().map(String::as_str).chain(["statistics-000001.safetensors"]) {
+        for share in [0.1, 0.5, 0.9] {
+            let copy = damaged(name, &|path| flip(path, share));
+            let run = search(&[&"verify", &copy]);
+            assert!(run.code == 1 && run.stderr.contains(name) && run.stderr.contains("SHA-256"), "{name}: {run:?}");
+        }
+        let copy = damaged(name, &|path| fs::File::options().write(true).open(path).unwrap().set_len(100).unwrap());
+        let run = search(&[&"info", &copy]);
+        assert!(run.code == 2 && run.stderr.contains(name), "{name}: {run:?}");
+        assert_eq!(search(&[&"verify", &copy]).code, 1);
+    }
+    for text in ["", "{", "{\"format\": \"x\"}"] {
+        let copy = damaged("catalogue.json", &|path| fs::write(path, text).unwrap());
+        let run = search(&[&"info", &copy]);
+        assert!(run.code == 2 && run.stderr.contains("catalogue.json is damaged"), "{run:?}");
+    }
+    // In a cache: a bit is found by `verify` and repaired, anything else by every reader.
+    let caches: Vec<String> = fs::read_dir(whole.join(part).join("index"))
+        .unwrap()
+        .map(|entry| format!("{part}/index/{}", entry.unwrap().file_name().to_str().unwrap()))
+        .collect();
+    assert_eq!(caches.len(), 7, "{caches:?}");
+    for name in caches.iter().filter(|name| !name.ends_with(".json")) {
+        let copy = damaged(name, &|path| flip(path, 0.9));
+        let run = search(&[&"verify", &copy]);
+        assert!(run.code == 1 && run.stderr.contains("its cache is damaged"), "{name}: {run:?}");
+        let run = search_ok(&[&"verify", &copy, &"--repair"]);
+        assert!(run.stderr.contains("its cache is written again"), "{run:?}");
+        assert!(run.stdout.contains("with 20 tracks and 60 segments; the statistics of 60 segments"), "{run:?}");
+        search_ok(&[&"verify", &copy]);
+        assert_eq!(content(&copy), expected, "{name}");
+    }
+    for name in &caches {
+        let cut: &dyn Fn(&Path) = &|path| fs::File::options().write(true).open(path).unwrap().set_len(64).unwrap();
+        let remove: &dyn Fn(&Path) = &|path| fs::remove_file(path).unwrap();
+        for damage in [cut, remove] {
+            let copy = damaged(name, damage);
+            let run = search_ok(&[&"info", &copy]);
+            assert!(run.stderr.contains("its cache is written again"), "{name}: {run:?}");
+            assert!(!search_ok(&[&"info", &copy]).stderr.contains("written again"));
+            assert_eq!(content(&copy), expected, "{name}");
+            assert_whole(&copy);
+        }
+    }
+    // A cache of another table.
+    let copy = damaged(&format!("{part}/index/index.json"), &|path| {
+        let text = fs::read_to_string(path).unwrap();
+        let source = text.split("\"source\": \"").nth(1).unwrap().split('"').next().unwrap().to_string();
+        fs::write(path, text.replace(&source, &"0".repeat(64))).unwrap();
+    });
+    assert!(search_ok(&[&"info", &copy]).stderr.contains("was made of another table"));
+    // Two readers that write the same cache at once.
+    let copy = damaged(&format!("{part}/index/index.json"), &|path| fs::remove_file(path).unwrap());
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| assert_eq!(content(&copy), expected));
+        }
+    });
     assert_whole(&copy);
 }

@@ -37,7 +37,7 @@ pub(crate) fn value(column: &str, value: &FactValue) -> String {
         _ => {}
     }
     let value = number.to_string();
-    // What is short is shown as it is: a year, a count.
+    // A number of at most six characters, such as a year, is shown with all its digits.
     if value.len() <= 6 {
         return value;
     }

@@ -55,14 +55,15 @@ impl SeedArgs {
         Ok(seeds)
     }
 
-    /// Whether vectors are given.
+    /// Whether the options name a file with a vector.
     pub(crate) fn has_vectors(&self) -> bool {
         !self.vector.is_empty()
     }
 
     /// A note that the model was not needed, if one is given and all of `seeds` are tracks of the catalogue or vectors.
     pub(crate) fn note_unused_model<'s>(&self, seeds: impl IntoIterator<Item = &'s Seed>) {
-        let embedded = seeds.into_iter().filter(|seed| seed.track().is_none()).count() - self.vector.len();
+        let outside = seeds.into_iter().filter(|seed| seed.track().is_none()).count();
+        let embedded = outside.saturating_sub(self.vector.len());
         if !self.model.is_empty() && embedded == 0 {
             say("note: --model is not used: no seed is a file outside the catalogue");
         }
@@ -109,7 +110,7 @@ impl SeedReader<'_> {
             },
             Err(fault) => match resolve_track(self.catalogue, text) {
                 Ok(track) => Ok(Seed::Track(track)),
-                // What stands before the `@` is something, so that what stands behind it was meant as times.
+                // The part before the `@` names a track or a file, so that the part behind it was meant as times.
                 Err(_)
                     if path.is_file()
                         || looks_like_times(times)

@@ -162,7 +162,7 @@ fn reread_tags(writer: &mut Writer, done: &HashSet<PathBuf>, quiet: bool) -> any
     let mut changed = 0;
     writer.edit(&tracks, |number, track| {
         let Some(mut tags) = tags.remove(&number) else { return };
-        // What is measured is no tag.
+        // The loudness is measured, and no tag has it.
         if let Some(loudness) = track.metadata.get("loudness") {
             tags.insert("loudness".into(), loudness.clone());
         }

@@ -55,7 +55,7 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Failure)
 }
 
-/// What was compared, in words.
+/// The numbers of files, vectors and statistics that a check compared, as a text.
 fn compared(found: &Verification) -> String {
     let statistics = match found.statistics {
         Some(segments) => format!("the statistics of {} computed again", count(segments, "segment")),

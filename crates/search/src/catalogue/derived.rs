@@ -22,7 +22,7 @@ pub(super) fn derived_files(folder: &Path, manifest: &Manifest) -> Vec<(PathBuf,
     };
     let of_parts = manifest.parts.iter().flat_map(|entry| files(&folder_of(folder, entry).join("index")));
     let cache = folder.join("cache");
-    // What is known of compressed vectors is used together with them, and replaced with them.
+    // The JSON file beside compressed vectors has no checksum: it is read and replaced together with them.
     let is_beside = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         name.starts_with("compressed.") && name.ends_with(".json")
@@ -32,7 +32,7 @@ pub(super) fn derived_files(folder: &Path, manifest: &Manifest) -> Vec<(PathBuf,
     all.filter_map(|path| is_intact(&path).map(|is_intact| (path, is_intact))).collect()
 }
 
-/// Whether a file has its checksum; `None` of a file of another kind.
+/// Whether a derived file has its checksum; `None` for files that searches do not derive.
 fn is_intact(path: &Path) -> Option<bool> {
     match path.extension()?.to_str()? {
         "safetensors" | "json" => Some(is_intact_file(path)),

@@ -48,7 +48,7 @@ pub(super) struct Ingested {
 }
 
 impl Ingested {
-    /// Whether the rows of some files of the table are not kept.
+    /// Whether some of the table's files are refused or have not changed.
     pub(super) fn is_partial(&self) -> bool {
         !self.refused.is_empty() || !self.unchanged.is_empty()
     }

@@ -60,7 +60,9 @@ impl Calibration {
         };
         let points: Vec<Query> = rows.par_iter().map(|&(level, row)| space.point(level, row)).collect();
         let pairs = pairs(&tracks, &credits, &mut random);
-        let terms: Vec<Vec<f64>> = pairs.par_iter().map(|&(a, b)| space.terms(&points[a], &points[b])).collect();
+        let mut terms: Vec<Vec<f64>> = pairs.par_iter().map(|&(a, b)| space.terms(&points[a], &points[b])).collect();
+        // A segment of a damaged file, which hits leave out as well, has no cosine.
+        terms.retain(|terms| terms.iter().all(|term| term.is_finite()));
         let mut average_terms = vec![0.0; terms.first().map_or(0, Vec::len)];
         for terms in &terms {
             average_terms.iter_mut().zip(terms).for_each(|(sum, term)| *sum += term);
