@@ -1,0 +1,1 @@
+//! The factor oracle over tokens and features, its information rate, and navigation under requests.

@@ -1,0 +1,1 @@
+//! A vocabulary of tokens for the frames of an audio encoder: k-means, vocabulary files, token outputs.
