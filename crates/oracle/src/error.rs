@@ -148,11 +148,15 @@ fn suggestion(nearest: &Option<&'static str>) -> String {
     nearest.map(|name| format!(": did you mean `{name}`?")).unwrap_or_default()
 }
 
-/// The most similar of the names, if any is similar at all.
-pub(crate) fn nearest_name(found: &str, names: impl Iterator<Item = &'static str>) -> Option<&'static str> {
-    names
-        .map(|name| (name, strsim::jaro_winkler(found, name)))
+/// The name that contains what was found, or the most similar one, if any is similar at all.
+pub(crate) fn nearest_name(found: &str, mut names: impl Iterator<Item = &'static str> + Clone) -> Option<&'static str> {
+    let similarity = |name| strsim::jaro_winkler(found, name);
+    let similar = names
+        .clone()
+        .map(|name| (name, similarity(name)))
         .max_by(|left, right| left.1.total_cmp(&right.1))
-        .filter(|(_, similarity)| *similarity > 0.6)
-        .map(|(name, _)| name)
+        .filter(|(_, similarity)| *similarity > 0.6);
+    // `token` is a part of `gesture_token`, and similar to `onset_rate` by its letters.
+    let containing = names.find(|name| found.len() > 2 && name.contains(found));
+    containing.or(similar.map(|(name, _)| name))
 }

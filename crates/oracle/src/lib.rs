@@ -15,16 +15,22 @@
 
 mod error;
 mod factor;
+mod file;
 mod information;
+mod navigate;
+mod request;
 
 pub use error::OracleError;
 pub use factor::{
     Clusters, Distance, EventRule, FactorOracle, FeatureScale, Links, Match, MatchRule, NearTokens, SuffixMethod,
     Symbols, TokenMatch, Vectors,
 };
+pub use file::{FORMAT, Matching, Material, OracleFile, Source, VERSION};
 pub use information::{
     Grid, InformationRate, Statistics, ThresholdScore, ThresholdSearch, Verdict, Word, compror, entropy_over_time,
     information_rate, threshold_search,
 };
+pub use navigate::{End, Memory, Navigator, Options, Rule, Step};
+pub use request::{Compiled, Condition, ConditionKind, Dropped, Parameter, Reason, Request};
 
 pub(crate) type Result<T, E = OracleError> = std::result::Result<T, E>;
