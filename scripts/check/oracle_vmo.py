@@ -158,6 +158,25 @@ def timings(program: Path) -> None:
             f"{figures['arrows']:,} arrows, mean lrs {figures['mean_lrs']:.1f}"
         )
     oracle = Oracle(program)
+    answer = oracle.ask({"time": {"kind": "equal", "length": 3 * LONG}})
+    print(f"  {3 * LONG:,} tokens, equal: {answer['seconds']:.3f} s")
+    oracle.close()
+    oracle = Oracle(program)
+    figures = oracle.ask({"time": {"kind": "random 2048", "length": LONG, "file": True}})["file"]
+    for form in ("json", "binary"):
+        print(f"  file of {LONG:,} tokens, random 2048, {form}: {figures[form + '_bytes'] / 1e6:.1f} MB, "
+              f"written in {figures['write_' + form]:.2f} s, read and checked in {figures['read_' + form]:.2f} s")
+    print(f"  peak with both forms in memory: {figures['peak_kib'] / 1024:.0f} MiB")
+    oracle.close()
+    oracle = Oracle(program)
+    rows = np.resize(np.random.default_rng(3).random((64, 15)), (6000, 15)) + np.random.default_rng(4).random((6000, 15)) * 0.02
+    start = time.perf_counter()
+    reference.build_oracle(rows, flag="a", threshold=0.05 * 15**0.5, dfunc="euclidean", dim=15)
+    theirs = time.perf_counter() - start
+    for length in (6000, 100_000):
+        answer = oracle.ask({"time": {"kind": "vectors 15", "length": length}})
+        print(f"  {length:,} vectors of 15, {answer['statistics']['clusters']} clusters: mert-oracle {answer['seconds']:.3f} s"
+              + (f", vmo {theirs:.2f} s" if length == 6000 else ""))
     for alphabet, length in [(2, 40_000), (64, 40_000), (2048, 10_000)]:
         row = np.random.default_rng(3).integers(0, alphabet, length).tolist()
         start = time.perf_counter()

@@ -1,15 +1,15 @@
 //! Oracles of sequences on standard input, for comparisons with other programs: a JSON object a line in, one out.
 //!
 //! `{"symbols": […]}` or `{"vectors": [[…]], "threshold", "distance", "complete", "grid": [start, stop, step]}`; the answer
-//! has `sfx`, `lrs`, `trn`, `rsfx`, `code`, `ir`, and with a grid `best` and `curve`. `{"time": {"kind", "length"}}` builds a
-//! generated sequence and answers with the seconds and the peak of resident memory.
+//! has `sfx`, `lrs`, `trn`, `rsfx`, `code`, `ir`, and with a grid `best` and `curve`. `{"time": {"kind", "length", "file"}}` builds
+//! a generated sequence and answers with the seconds and the peak of resident memory, with `file` also of both file forms.
 
 use std::io::{BufRead, Write};
 use std::time::Instant;
 
 use mert_oracle::{
-    Distance, FactorOracle, Grid, Links, Statistics, SuffixMethod, Symbols, Vectors, compror, information_rate,
-    threshold_search,
+    Distance, FactorOracle, Grid, Links, Matching, Material, OracleFile, Statistics, SuffixMethod, Symbols, Vectors,
+    compror, information_rate, threshold_search,
 };
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
@@ -36,6 +36,8 @@ struct Query {
 struct Timed {
     kind: String,
     length: usize,
+    #[serde(default)]
+    file: bool,
 }
 
 fn main() -> Outcome<()> {
@@ -49,13 +51,8 @@ fn main() -> Outcome<()> {
 }
 
 fn answer(query: Query) -> Outcome<Value> {
-    if let Some(Timed { kind, length }) = query.time {
-        let symbols = generate(&kind, length)?;
-        let start = Instant::now();
-        let oracle = FactorOracle::build(Symbols::new(), symbols.iter())?;
-        let seconds = start.elapsed().as_secs_f64();
-        let statistics = Statistics::of(oracle.links());
-        return Ok(json!({ "seconds": seconds, "peak_kib": peak_kib(), "statistics": statistics }));
+    if let Some(timed) = query.time {
+        return time(&timed);
     }
     if let Some(symbols) = query.symbols {
         return Ok(describe(FactorOracle::build(Symbols::new(), symbols)?.links()));
@@ -73,6 +70,48 @@ fn answer(query: Query) -> Outcome<Value> {
         result["curve"] = json!(search.curve);
     }
     Ok(result)
+}
+
+fn time(timed: &Timed) -> Outcome<Value> {
+    let Timed { kind, length, file } = timed;
+    let (matching, material) = match kind.strip_prefix("vectors ") {
+        Some(dim) => vectors(dim.parse()?, *length),
+        None => (Matching::Symbols, Material::Symbols(generate(kind, *length)?)),
+    };
+    let (seconds, links) = measured(|| Ok(matching.build(&material)?))?;
+    let mut result = json!({ "seconds": seconds, "peak_kib": peak_kib(), "statistics": Statistics::of(&links) });
+    drop(links);
+    if *file {
+        let oracle = OracleFile::build(matching, material, Vec::new())?;
+        let mut text = Vec::new();
+        let (write_json, ()) = measured(|| Ok(oracle.write_json(&mut text)?))?;
+        let (read_json, _) = measured(|| Ok(OracleFile::from_bytes(&text)?))?;
+        let (write_binary, binary) = measured(|| Ok(oracle.to_binary()?))?;
+        let (read_binary, _) = measured(|| Ok(OracleFile::from_bytes(&binary)?))?;
+        result["file"] = json!({
+            "json_bytes": text.len(), "binary_bytes": binary.len(), "peak_kib": peak_kib(),
+            "write_json": write_json, "read_json": read_json, "write_binary": write_binary, "read_binary": read_binary,
+        });
+    }
+    Ok(result)
+}
+
+fn measured<T>(work: impl FnOnce() -> Outcome<T>) -> Outcome<(f64, T)> {
+    let start = Instant::now();
+    let result = work()?;
+    Ok((start.elapsed().as_secs_f64(), result))
+}
+
+/// A loop of 64 vectors of uniform values with noise of 2%, and a threshold between the two.
+fn vectors(dim: usize, length: usize) -> (Matching, Material) {
+    let mut generator = ChaCha8Rng::seed_from_u64(1);
+    let mut uniform = || f64::from(generator.next_u32()) / f64::from(u32::MAX);
+    let centres: Vec<Vec<f64>> = (0..64).map(|_| (0..dim).map(|_| uniform()).collect()).collect();
+    let noisy = |centre: &Vec<f64>| centre.iter().map(|value| value + 0.02 * uniform()).collect();
+    let rows = centres.iter().cycle().take(length).map(noisy).collect();
+    let threshold = 0.05 * (dim as f64).sqrt();
+    let suffix_method = SuffixMethod::Incremental;
+    (Matching::Vectors { distance: Distance::Euclidean, threshold, suffix_method }, Material::Vectors(rows))
 }
 
 fn describe(links: &Links) -> Value {

@@ -4,8 +4,8 @@ use mert_events::Event;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Distance, EventRule, FactorOracle, FeatureScale, Links, OracleError, Result, SuffixMethod, Symbols, TokenMatch,
-    Vectors,
+    Distance, EventRule, FactorOracle, FeatureScale, Grid, Links, OracleError, Result, SuffixMethod, Symbols,
+    ThresholdSearch, TokenMatch, Vectors, threshold_search,
 };
 
 /// The events of a memory, in one of three forms.
@@ -119,6 +119,24 @@ impl Matching {
             _ => return Err(OracleError::field("match.rule", material.field(), self.name())),
         };
         Ok(links)
+    }
+
+    /// The rule with another threshold: θ of vectors, θ₂ of events.
+    pub fn with_threshold(&self, value: f64) -> Self {
+        let mut matching = self.clone();
+        match &mut matching {
+            Matching::Symbols => {}
+            Matching::Vectors { threshold, .. } | Matching::Events { threshold, .. } => *threshold = value,
+        }
+        matching
+    }
+
+    /// The search for the threshold with the most information rate, see [`threshold_search`].
+    ///
+    /// # Errors
+    /// As [`threshold_search`] and [`Matching::build`].
+    pub fn search_threshold(&self, material: &Material, grid: Grid, alpha: f64) -> Result<ThresholdSearch> {
+        threshold_search(grid, alpha, |threshold| self.with_threshold(threshold).build(material))
     }
 
     fn name(&self) -> &'static str {

@@ -10,7 +10,7 @@ use crate::{Distance, FeatureScale, NearTokens, OracleError, SuffixMethod, Token
 fn event(at: u32) -> Event {
     let mut features = [None; FEATURES.len()];
     features[0] = Some(f64::from(at % 3) / 7.0);
-    features[2] = (at % 4 != 0).then_some(f64::from(at % 12));
+    features[2] = (!at.is_multiple_of(4)).then_some(f64::from(at % 12));
     let start = f64::from(at % 20) * 0.1;
     let note = Note { key: (40 + at) as u8, velocity: 90, start: start + 0.01, end: start + 0.07 };
     Event {

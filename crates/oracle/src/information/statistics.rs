@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::Links;
+use crate::{Links, OracleError, Result};
 
 /// The number of events from which an oracle without any repetition is degenerate rather than short.
 const ENOUGH_EVENTS: u32 = 32;
@@ -56,6 +56,18 @@ impl Statistics {
             max_lrs: lengths().max().unwrap_or(0),
             links_at_zero: share(f64::from(links.cluster_count())),
             arrows: links.arrows(),
+        }
+    }
+
+    /// The warning of [`Statistics::verdict`], if there is one.
+    ///
+    /// # Errors
+    /// [`OracleError::Degenerate`] for a degenerate oracle.
+    pub fn check(&self, has_threshold: bool) -> Result<Option<String>> {
+        match self.verdict(has_threshold) {
+            Verdict::Sound => Ok(None),
+            Verdict::Warning(reason) => Ok(Some(reason)),
+            Verdict::Degenerate(reason) => Err(OracleError::Degenerate { reason }),
         }
     }
 

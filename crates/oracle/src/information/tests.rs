@@ -95,6 +95,8 @@ fn degenerate_oracles_are_told_apart() {
     assert_eq!((statistics.links_at_zero, statistics.mean_lrs, statistics.largest_cluster), (1.0, 0.0, 1));
     assert!(matches!(statistics.verdict(true), Verdict::Degenerate(reason) if reason.contains("higher threshold")));
     assert!(matches!(statistics.verdict(false), Verdict::Warning(_)));
+    assert!(matches!(statistics.check(true), Err(OracleError::Degenerate { .. })));
+    assert!(statistics.check(false).unwrap().is_some());
     assert!(matches!(Statistics::of(&links("abc")).verdict(true), Verdict::Warning(_)));
     assert!(
         matches!(Statistics::of(&links("aaaa")).verdict(true), Verdict::Warning(reason) if reason.contains("lower"))
