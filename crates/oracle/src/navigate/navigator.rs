@@ -10,6 +10,23 @@ use crate::Result;
 use crate::request::{Compiled, Dropped, Reason};
 
 /// A path through a memory. Steps take time in proportion to the candidates, and memory that is kept from step to step.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use mert_oracle::{Matching, Material, Memory, Navigator, OracleFile, Options, Request};
+///
+/// let symbols = b"abracadabra".iter().map(|&byte| u32::from(byte)).collect();
+/// let file = OracleFile::build(Matching::Symbols, Material::Symbols(symbols), Vec::new())?;
+/// let memory = Memory::new(Arc::new(file));
+/// let request: Request = r#"{"parameter": "gesture_token", "value": 98, "weight": 0.5}"#.parse()?;
+/// let request = request.compile(memory.material());
+/// let mut navigator = Navigator::new(memory, Options { seed: 7, ..Options::default() })?;
+/// for step in navigator.walk(Some(&request), 4) {
+///     println!("event {}: {}", step.event, step.rule);
+/// }
+/// # Ok::<(), mert_oracle::OracleError>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Navigator {
     memory: Memory,
@@ -74,6 +91,12 @@ impl Navigator {
     pub fn next(&mut self, request: Option<&Compiled>) -> Step {
         self.step += 1;
         let mut dropped = Vec::new();
+        let usable = request.filter(|request| request.events() == self.memory.events() as usize);
+        if let (Some(request), None) = (request, usable) {
+            let reason = Reason::OtherMemory;
+            dropped.extend((0..request.conditions().len()).map(|condition| Dropped { condition, reason }));
+        }
+        let request = usable;
         let (mut choice, mut capped) = self.attempt(request, true);
         if choice.is_none()
             && let Some(request) = request.filter(|request| !request.steps().is_empty())

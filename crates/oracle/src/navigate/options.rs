@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{OracleError, Result};
 
+/// The largest exponent of a weight.
+const MAX_POWER: f64 = 10.0;
+
 /// The options of a [`super::Navigator`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -61,9 +64,10 @@ impl Options {
         range("continuity", self.continuity, (0.0..=1.0).contains(&self.continuity), "0 to 1")?;
         range("min_context", f64::from(self.min_context), self.min_context >= 1, "at least 1 event")?;
         range("temperature", self.temperature, self.temperature >= 0.0, "a number from 0")?;
-        let finite = |value: f64| value.is_finite() && value >= 0.0;
-        range("context_power", self.context_power, finite(self.context_power), "a finite number from 0")?;
-        range("visit_penalty", self.visit_penalty, finite(self.visit_penalty), "a finite number from 0")?;
+        // Beyond, weights of events that were played often become 0.
+        let power = |value: f64| (0.0..=MAX_POWER).contains(&value);
+        range("context_power", self.context_power, power(self.context_power), "0 to 10")?;
+        range("visit_penalty", self.visit_penalty, power(self.visit_penalty), "0 to 10")?;
         range("max_jumps", self.max_jumps as f64, self.max_jumps >= 1, "at least 1")?;
         range("start", f64::from(self.start), self.start < events, "the index of an event of the memory")?;
         let limit = self.max_continuity.unwrap_or(u32::MAX);

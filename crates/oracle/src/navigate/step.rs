@@ -2,10 +2,13 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 use crate::request::Dropped;
 
 /// The rule that chose an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Rule {
     /// The first event of a path.
     Start,
@@ -23,7 +26,8 @@ pub enum Rule {
 }
 
 /// The end at which a step found the path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum End {
     /// The last event of the memory.
     Memory,
@@ -32,7 +36,7 @@ pub enum End {
 }
 
 /// A step of a path.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Step {
     /// The index of the event in the memory, from 0.
     pub event: u32,

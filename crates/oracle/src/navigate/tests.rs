@@ -192,7 +192,7 @@ fn probabilities_are_those_of_the_weights() {
 #[test]
 fn visits_are_penalised() {
     let memory = memory("abcxbdyab");
-    let options = Options { visit_penalty: 50.0, temperature: 0.0, context_power: 0.0, ..free() };
+    let options = Options { visit_penalty: 10.0, temperature: 0.0, context_power: 0.0, ..free() };
     let mut navigator = Navigator::new(memory, options).unwrap();
     let events: Vec<u32> = (0..6)
         .map(|_| {
@@ -296,6 +296,17 @@ fn a_request_overrules_the_context_only_where_it_must() {
 }
 
 #[test]
+fn a_request_of_another_memory_is_dropped_and_named() {
+    let other = request(r#"{"gesture_token": 97}"#, &memory("aaaaaaaaaaaa"));
+    let mut navigator = Navigator::new(memory("abc"), free()).unwrap();
+    for step in navigator.walk(Some(&other), 20) {
+        assert!(step.event < 3);
+        assert_eq!(step.dropped.len(), 1);
+        assert!(other.explain(&step.dropped[0]).contains("prepared for another memory"));
+    }
+}
+
+#[test]
 fn previous_is_dropped_where_there_is_none() {
     let memory = memory("abcd");
     let back = request(r#"{"index": "prev"}"#, &memory);
@@ -335,6 +346,7 @@ fn options_out_of_range_are_named() {
     refused(Options { temperature: f64::NAN, ..free() }, "invalid temperature NaN: expected a number from 0");
     refused(Options { min_context: 0, ..free() }, "invalid min_context 0: expected at least 1 event");
     refused(Options { start: 3, ..free() }, "invalid start 3: expected the index of an event of the memory");
+    refused(Options { visit_penalty: 11.0, ..free() }, "invalid visit_penalty 11: expected 0 to 10");
     refused(Options { max_jumps: 0, ..free() }, "invalid max_jumps 0: expected at least 1");
     let options = Options { min_continuity: 4, max_continuity: Some(3), ..free() };
     refused(options, "invalid max_continuity 3: expected at least 1 event and min_continuity");

@@ -1,11 +1,14 @@
 //! A request against a memory: the product of its masks, computed once, and what must be said about its conditions.
 
+use serde::Serialize;
+
 use super::mask::mask;
 use super::{Condition, ConditionKind, Request};
 use crate::Material;
 
 /// Why a condition does not do what it says.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// Dropped: no event of the memory meets it, or has a value at all.
     NothingMeets,
@@ -13,6 +16,8 @@ pub enum Reason {
     Conflict,
     /// Dropped for a step: there is no such event beside the current one, or it does not meet the other conditions.
     NotHere,
+    /// Dropped for a step: the request was compiled for a memory of another length.
+    OtherMemory,
     /// Without effect: all events have one value, so that a gradient or closeness prefers none.
     OneValue,
     /// Replaced: no event has the value, and this is the nearest that one has.
@@ -21,8 +26,8 @@ pub enum Reason {
     NearestRatio([u32; 2]),
 }
 
-/// A condition that is dropped, by its index in the request.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// A remark about a condition, by its index in the request.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Dropped {
     /// The index of the condition.
     pub condition: usize,
@@ -33,6 +38,7 @@ pub struct Dropped {
 /// A request prepared for a memory. Steps of a [`crate::Navigator`] only look up its product.
 #[derive(Debug, Clone)]
 pub struct Compiled {
+    events: usize,
     conditions: Vec<Condition>,
     remarks: Vec<Dropped>,
     product: Option<Vec<f64>>,
@@ -47,6 +53,7 @@ impl Request {
     /// itself or with those before it, is dropped and named in [`Compiled::remarks`].
     pub fn compile(&self, material: &Material) -> Compiled {
         let mut compiled = Compiled {
+            events: material.len(),
             conditions: self.conditions.clone(),
             remarks: Vec::new(),
             product: None,
@@ -110,6 +117,7 @@ impl Compiled {
                 format!("`{condition}` is dropped: no event meets it together with the conditions before it")
             }
             Reason::NotHere => format!("`{condition}` is dropped for this step: no such event meets the request"),
+            Reason::OtherMemory => format!("`{condition}` is dropped: the request was prepared for another memory"),
             Reason::OneValue => format!("`{condition}` has no effect: all events have one value"),
             Reason::NearestValue(value) => format!("`{condition}` takes {value}, the nearest value in the memory"),
             Reason::NearestRatio([over, under]) => {
@@ -124,6 +132,11 @@ impl Compiled {
             Some(product) => product.get(event as usize).copied().unwrap_or(0.0),
             None => 1.0,
         }
+    }
+
+    /// The number of events of the memory that the request is prepared for.
+    pub(crate) fn events(&self) -> usize {
+        self.events
     }
 
     /// The events with a product above 0, ascending; `None` if no condition restricts or prefers events of the memory.
