@@ -5,12 +5,12 @@
 
 use pulp::Simd;
 
-use super::super::memory::LINE;
-use super::isa::mul_add;
+use crate::buffer::LINE;
+use crate::isa::mul_add;
 
 /// `LINE` steps along the inner dimension for each row of a tile. Packing a group copies whole lines and transposes
 /// nothing, and all elements of a group lie at constant offsets from its start.
-pub(crate) type LeftGroup<const ROWS: usize> = [[f32; LINE]; ROWS];
+pub type LeftGroup<const ROWS: usize> = [[f32; LINE]; ROWS];
 
 /// `left · right` for one tile: `ROWS` rows by `VECTORS` registers of columns.
 ///
@@ -21,7 +21,7 @@ pub(crate) type LeftGroup<const ROWS: usize> = [[f32; LINE]; ROWS];
 /// `ahead` is prefetched into the second-level cache, a little with each group: all at once it would hold up the loads
 /// of the product itself.
 #[inline(always)]
-pub(crate) fn multiply<S: Simd, const ROWS: usize, const VECTORS: usize>(
+pub fn multiply<S: Simd, const ROWS: usize, const VECTORS: usize>(
     simd: S,
     left: &[LeftGroup<ROWS>],
     right: &[f32],
@@ -66,15 +66,15 @@ fn prefetch(line: &[u8]) {
 
 /// The groups of a tile of the left operand.
 #[inline(always)]
-pub(crate) fn left_groups<const ROWS: usize>(tile: &[f32]) -> &[LeftGroup<ROWS>] {
+pub fn left_groups<const ROWS: usize>(tile: &[f32]) -> &[LeftGroup<ROWS>] {
     tile.as_chunks::<LINE>().0.as_chunks::<ROWS>().0
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::memory::TileShape;
-    use super::super::isa::{Isa, Kernel};
     use super::*;
+    use crate::isa::{Isa, Kernel};
+    use crate::tile::TileShape;
 
     /// One product of random values against f64.
     struct Check {

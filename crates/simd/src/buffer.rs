@@ -6,7 +6,7 @@ use bytemuck::{Pod, Zeroable};
 use memmap2::MmapMut;
 
 /// Floats in one cache line, and in one group of the packed layouts.
-pub(crate) const LINE: usize = 16;
+pub const LINE: usize = 16;
 
 /// The size in bytes from which a buffer is a memory map of its own, on huge pages where the system has them: the
 /// panels and tiles of a product lie too far apart for the TLB to hold the small pages of all of them.
@@ -18,7 +18,7 @@ struct CacheLine([u8; 64]);
 
 /// Zero-initialised numbers that start on a cache line: a vector load that straddles two lines costs two loads.
 #[derive(Debug)]
-pub(crate) struct Buffer<T = f32> {
+pub struct Buffer<T = f32> {
     storage: Storage,
     len: usize,
     element: std::marker::PhantomData<T>,
@@ -31,18 +31,19 @@ enum Storage {
 }
 
 impl<T: Pod> Buffer<T> {
-    pub(crate) fn zeroed(len: usize) -> Self {
+    /// `len` zeros.
+    pub fn zeroed(len: usize) -> Self {
         Buffer { storage: Storage::zeroed(len * size_of::<T>()), len, element: std::marker::PhantomData }
     }
 
     /// The first `len` numbers, with any values.
-    pub(crate) fn take(&mut self, len: usize) -> &mut [T] {
+    pub fn take(&mut self, len: usize) -> &mut [T] {
         self.reserve(len);
         &mut self[..len]
     }
 
     /// Makes room for `len` numbers. The values are kept only if the buffer was large enough.
-    pub(crate) fn reserve(&mut self, len: usize) {
+    pub fn reserve(&mut self, len: usize) {
         if self.len < len {
             *self = Buffer::zeroed(len);
         }

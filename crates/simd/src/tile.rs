@@ -3,7 +3,7 @@
 
 /// One of the two tile shapes that an instruction set has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum TileShape {
+pub enum TileShape {
     /// About as many rows as columns.
     #[default]
     Square,
@@ -13,9 +13,11 @@ pub(crate) enum TileShape {
 
 /// The size of a tile for one instruction set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Tile {
-    pub(crate) shape: TileShape,
-    pub(crate) rows: usize,
+pub struct Tile {
+    /// The shape that it has.
+    pub shape: TileShape,
+    /// Rows of the tile.
+    pub rows: usize,
     /// Columns of the tile, and of a panel of the right operand.
-    pub(crate) columns: usize,
+    pub columns: usize,
 }
