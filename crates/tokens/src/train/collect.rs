@@ -162,7 +162,7 @@ fn frames_of_file(path: &Path, grid: FrameGrid, options: ReadOptions) -> Result<
     let resampler = Resampler::new(file.sample_rate(), grid.rate)?;
     let samples = match file.info().frames {
         Some(samples) => samples,
-        None => file.scan_to_end()?.0,
+        None => file.count()?,
     };
     Ok(grid.frames(resampler.output_len(samples)))
 }
