@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use mert_fs::MappedFile;
 
 use super::legacy_container::{is_legacy, legacy_storages};
-use super::pickle::Unpickler;
+use crate::pickle::Unpickler;
 use super::state_dict::find_state_dict;
 use super::storages::{StorageLocation, check_crc32};
 use super::strided::{GatherError, gather};

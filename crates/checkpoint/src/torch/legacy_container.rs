@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::pickle::{Storage, Unpickler, Value};
+use crate::pickle::{Storage, Unpickler, Value};
 use super::storages::StorageLocation;
 
 /// The magic number at the start of `torch.save`'s legacy files, pickled.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use mert_arch::printable_line;
 
-use super::pickle::{Container, Unpickler, Value};
+use crate::pickle::{Container, Unpickler, Value};
 use super::tree::{Module, holds_model};
 use crate::commands::python;
 use crate::{CheckpointError, Result};

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::objects::NEGATED_VIEW;
-use super::pickle::{Unpickler, Value, View};
+use crate::pickle::{Unpickler, Value, View};
 use super::state_dict::StateDict;
 use super::storages::StorageLocation;
 use super::strided::end;

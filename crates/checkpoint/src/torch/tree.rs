@@ -6,7 +6,7 @@ use std::collections::{HashSet, VecDeque};
 use mert_arch::CONV0_WEIGHT;
 use mert_arch::naming::FAIRSEQ_CONV0_WEIGHT;
 
-use super::pickle::{Container, Unpickler, Value};
+use crate::pickle::{Container, Unpickler, Value};
 use crate::checkpoint::OtherObject;
 use crate::commands::python_literal;
 use crate::names::strip_wrappers;
