@@ -139,12 +139,16 @@ mod tests {
     fn the_section_of_mert_users() {
         let section = "quantization: {method: kmeans, n_clusters: 2048, distance_metric: euclidean}\n";
         let config = read(&format!("{EXTRACTION}{section}")).unwrap();
-        let expected =
-            QuantizationConfig { n_clusters: Some(2048), normalize: Some(Normalize::None), ..QuantizationConfig::default() };
+        let expected = QuantizationConfig {
+            n_clusters: Some(2048),
+            normalize: Some(Normalize::None),
+            ..QuantizationConfig::default()
+        };
         assert_eq!(config.quantization, expected);
         assert_eq!(config.extraction.encoders()[0].model_name.as_deref(), Some("m-a-p/MERT-v1-95M"));
         assert!(config.notes.is_empty());
-        let config = read(&format!("{EXTRACTION}quantization: {{distance_metric: cosine, random_state: 7}}\n")).unwrap();
+        let config =
+            read(&format!("{EXTRACTION}quantization: {{distance_metric: cosine, random_state: 7}}\n")).unwrap();
         assert_eq!((config.quantization.normalize, config.quantization.random_state), (Some(Normalize::L2), Some(7)));
         assert!(config.notes[0].contains("Euclidean"));
     }

@@ -2,12 +2,16 @@
 
 mod config;
 mod error;
+pub mod frames;
 pub mod kmeans;
 mod npy;
 pub mod output;
+mod tokenizer;
+pub mod train;
 pub mod vocabulary;
 
 pub use config::{QuantizationConfig, TrainConfig};
 pub use error::TokensError;
+pub use tokenizer::Tokenizer;
 
 pub(crate) type Result<T, E = TokensError> = std::result::Result<T, E>;

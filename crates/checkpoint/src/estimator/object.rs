@@ -140,7 +140,9 @@ impl<'p, 'a> PickledObject<'p, 'a> {
             "numpy.ndarray" => match unpickler.state(self.value) {
                 // `_reconstruct`, and BUILD with (version, shape, type, Fortran order, bytes).
                 Some(state) => {
-                    let [_, shape, dtype, Value::Bool(is_fortran), bytes] = unpickler.items(state)? else { return None };
+                    let [_, shape, dtype, Value::Bool(is_fortran), bytes] = unpickler.items(state)? else {
+                        return None;
+                    };
                     let element = unpickler.element_type(dtype)?;
                     NumpyArray::new(element, unpickler.extents(shape)?, *is_fortran, bytes)
                 }

@@ -17,7 +17,9 @@ pub(crate) enum PickleError {
     )]
     OutOfBand,
     /// The description of an array of joblib is not one.
-    #[error("its array at byte {at} has no shape and element type that can be read: it is damaged, or of another joblib")]
+    #[error(
+        "its array at byte {at} has no shape and element type that can be read: it is damaged, or of another joblib"
+    )]
     RawArray { at: usize },
     /// The pickle has more values than the limit.
     #[error(

@@ -78,8 +78,9 @@ impl<'a> Unpickler<'a> {
         }
         let shape = self.attribute(&wrapper, "shape").and_then(|shape| self.extents(shape)).ok_or(error)?;
         let length = shape.iter().try_fold(element.size, |bytes, &extent| bytes.checked_mul(extent)).ok_or(error)?;
-        let is_padded =
-            self.attribute(&wrapper, "numpy_array_alignment_bytes").is_some_and(|value| *value != Value::Scalar("None"));
+        let is_padded = self
+            .attribute(&wrapper, "numpy_array_alignment_bytes")
+            .is_some_and(|value| *value != Value::Scalar("None"));
         if is_padded {
             let padding = usize::from(self.byte()?);
             self.take(padding)?;

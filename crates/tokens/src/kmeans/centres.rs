@@ -4,7 +4,7 @@ use mert_simd::{Buffer, Isa, TileShape, pack_columns, packed_columns};
 use rayon::prelude::*;
 
 use super::scores::{ScoreScratch, Scores, block_rows};
-use super::{Frames, squared_distance, squared_norm};
+use super::{BLOCK, Frames, squared_distance, squared_norm};
 
 /// The centre that is nearest to a frame.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -87,6 +87,17 @@ impl Centres {
             }
         });
         nearest
+    }
+
+    /// The nearest centre of each of `frames`, which may be in a mapped file larger than memory. `on_frames` gets the number
+    /// of frames of each block.
+    pub fn nearest_in_blocks(&self, frames: Frames<'_>, on_frames: &dyn Fn(usize)) -> Vec<Nearest> {
+        let blocks = frames.blocks(BLOCK).map(|block| {
+            let nearest = self.nearest(*block);
+            on_frames(nearest.len());
+            nearest
+        });
+        blocks.collect::<Vec<_>>().concat()
     }
 
     /// The nearest centre of `frame`, of those that its scores leave possible.

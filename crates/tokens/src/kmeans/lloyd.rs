@@ -52,8 +52,8 @@ pub fn lloyd(
         let mut sums = Sums::new(k, dim);
         let (mut inertia, mut changed, mut farthest) = (0.0, 0, Farthest::new(k));
         for (block, frames) in frames.blocks(BLOCK).enumerate() {
-            let nearest = centres.nearest(frames);
-            sums.add(frames, &nearest);
+            let nearest = centres.nearest(*frames);
+            sums.add(*frames, &nearest);
             for (row, (found, label)) in nearest.iter().zip(&mut labels[block * BLOCK..]).enumerate() {
                 inertia += found.distance;
                 changed += usize::from(found.centre != *label);
@@ -166,21 +166,20 @@ pub(super) fn mean_variance(frames: Frames<'_>) -> f64 {
     let (dim, count) = (frames.dim(), frames.len().max(1) as f64);
     // Shifted by the first frame, so that large means cost no digits.
     let shift = if frames.is_empty() { vec![0.0; dim] } else { frames.row(0).to_vec() };
-    let blocks: Vec<(Vec<f64>, Vec<f64>)> = frames
-        .values()
-        .par_chunks(dim << 12)
-        .map(|block| {
-            let (mut sums, mut squares) = (vec![0.0; dim], vec![0.0; dim]);
-            for frame in block.chunks_exact(dim) {
-                for (index, &value) in frame.iter().enumerate() {
-                    let value = f64::from(value) - f64::from(shift[index]);
-                    sums[index] += value;
-                    squares[index] += value * value;
-                }
+    let part = |values: &[f32]| {
+        let (mut sums, mut squares) = (vec![0.0; dim], vec![0.0; dim]);
+        for frame in values.chunks_exact(dim) {
+            for (index, &value) in frame.iter().enumerate() {
+                let value = f64::from(value) - f64::from(shift[index]);
+                sums[index] += value;
+                squares[index] += value * value;
             }
-            (sums, squares)
-        })
-        .collect();
+        }
+        (sums, squares)
+    };
+    let blocks = frames.blocks(BLOCK);
+    let blocks: Vec<(Vec<f64>, Vec<f64>)> =
+        blocks.flat_map(|block| block.values().par_chunks(dim << 12).map(part).collect::<Vec<_>>()).collect();
     let total = (0..dim).map(|index| {
         let sum: f64 = blocks.iter().map(|(sums, _)| sums[index]).sum();
         let squares: f64 = blocks.iter().map(|(_, squares)| squares[index]).sum();

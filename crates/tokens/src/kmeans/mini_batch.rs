@@ -54,7 +54,7 @@ pub fn mini_batch(
     let (mut smoothed, mut lowest, mut without_gain) = (None, f64::INFINITY, 0);
     for number in 1..=batches {
         let rows = draw_rows(total, size, random);
-        let values: Vec<f32> = rows.iter().flat_map(|&row| frames.row(row)).copied().collect();
+        let values = frames.copied(&rows);
         let Some(batch) = Frames::new(&values, dim) else { return centres };
         let nearest = centres.nearest(batch);
         let inertia = nearest.iter().map(|found| found.distance).sum::<f64>() / rows.len() as f64;

@@ -4,11 +4,13 @@
 //! in f64: a label is that of the nearest centre, the lowest of equally near ones, on every processor and for any number
 //! of threads. Sums are in f64 and in the order of the frames. The same frames, options and seed give the same bytes.
 //!
+//! - `frames.rs`: the frames, in memory or in a mapped file.
 //! - `centres.rs`, `scores.rs`: centres as the product reads them, and the nearest centre of each frame.
 //! - `start.rs`: k-means++; `lloyd.rs`: passes over all frames; `mini_batch.rs`: passes over a part of them.
 //! - `sums.rs`: new centres from labels; `quality.rs`: how good a vocabulary is.
 
 mod centres;
+mod frames;
 mod lloyd;
 mod mini_batch;
 mod quality;
@@ -17,55 +19,11 @@ mod start;
 mod sums;
 
 pub use centres::{Centres, Nearest};
+pub use frames::Frames;
 pub use lloyd::{Lloyd, Pass, lloyd};
 pub use mini_batch::{Batch, MiniBatch, mini_batch};
 pub use quality::{Quality, near_doubles, quality};
 pub use start::{kmeans_plus_plus, start_tries};
-
-/// Frames `(rows, dim)`, one after the other, in memory or in a mapped file.
-#[derive(Debug, Clone, Copy)]
-pub struct Frames<'a> {
-    values: &'a [f32],
-    dim: usize,
-}
-
-impl<'a> Frames<'a> {
-    /// The frames in `values`, of `dim` values each; `None` if they are not whole frames.
-    pub fn new(values: &'a [f32], dim: usize) -> Option<Self> {
-        (dim > 0 && values.len().is_multiple_of(dim)).then_some(Frames { values, dim })
-    }
-
-    /// The number of frames.
-    pub fn len(&self) -> usize {
-        self.values.len() / self.dim
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.values.is_empty()
-    }
-
-    /// The length of a frame.
-    pub fn dim(&self) -> usize {
-        self.dim
-    }
-
-    /// Frame `row`, which exists.
-    pub fn row(&self, row: usize) -> &'a [f32] {
-        &self.values[row * self.dim..][..self.dim]
-    }
-
-    /// All values.
-    pub fn values(&self) -> &'a [f32] {
-        self.values
-    }
-
-    /// Consecutive blocks of at most `rows` frames.
-    pub(crate) fn blocks(&self, rows: usize) -> impl Iterator<Item = Frames<'a>> {
-        let dim = self.dim;
-        self.values.chunks(rows * dim).map(move |values| Frames { values, dim })
-    }
-}
 
 /// Frames that are read from a mapped file at a time: 200 MB at a width of 768.
 const BLOCK: usize = 1 << 16;

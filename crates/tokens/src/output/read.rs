@@ -70,14 +70,20 @@ fn array(path: &Path, bytes: &[u8]) -> Result<ReadTokens> {
         [_] if array.is_integer => {
             let token = |(at, &value): (usize, &f64)| match value {
                 value if (0.0..=f64::from(u32::MAX)).contains(&value) => Ok(value as u32),
-                value => Err(TokensError::tokens(path, format!("item {at}"), format!("{value}, expected a token from 0"))),
+                value => {
+                    Err(TokensError::tokens(path, format!("item {at}"), format!("{value}, expected a token from 0")))
+                }
             };
             Ok(one(path, array.values.iter().enumerate().map(token).collect::<Result<_>>()?))
         }
         [_, dim] if !array.is_integer && dim > 0 => {
             if let Some(at) = array.values.iter().position(|value| !value.is_finite()) {
                 let place = format!("row {}, value {}", at / dim, at % dim);
-                return Err(TokensError::tokens(path, place, format!("{}, expected a finite number", array.values[at])));
+                return Err(TokensError::tokens(
+                    path,
+                    place,
+                    format!("{}, expected a finite number", array.values[at]),
+                ));
             }
             Ok(ReadTokens::Vectors { dim, values: array.values })
         }
@@ -116,8 +122,8 @@ fn list(path: &Path, text: &str) -> Result<ReadTokens> {
     let mut values = Vec::with_capacity(items.len().saturating_mul(dim));
     for (at, item) in items.iter().enumerate() {
         let vector = item.as_array().filter(|vector| !vector.is_empty() && vector.len() == dim);
-        let vector =
-            vector.ok_or_else(|| error(at, format!("{}, expected a list of {} numbers", shortened(item), dim.max(1))))?;
+        let vector = vector
+            .ok_or_else(|| error(at, format!("{}, expected a list of {} numbers", shortened(item), dim.max(1))))?;
         for (number, value) in vector.iter().enumerate() {
             let value = value.as_f64().filter(|value| value.is_finite()).ok_or_else(|| {
                 error(at, format!("its value {number} is {}, expected a finite number", shortened(value)))
@@ -172,7 +178,11 @@ fn json_lines(path: &Path, text: &str) -> Result<ReadTokens> {
             _ => return Err(error("expected either `tokens`, or `units` with `durations`".into())),
         };
         if line.frames.is_some_and(|frames| frames != tokens.len() as u64) {
-            return Err(error(format!("`frames` is {}, and it has {} tokens", line.frames.unwrap_or_default(), tokens.len())));
+            return Err(error(format!(
+                "`frames` is {}, and it has {} tokens",
+                line.frames.unwrap_or_default(),
+                tokens.len()
+            )));
         }
         let file = line.file.or(line.name).ok_or_else(|| error("it has no `file` or `name`".into()))?;
         sequences.push(TokenSequence { file, tokens, samples: line.samples, dense: None });

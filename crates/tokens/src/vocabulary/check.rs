@@ -34,7 +34,8 @@ pub struct Expected {
 }
 
 /// The advice about the model.
-const MODEL: &str = "give the model that it was trained with, or train a vocabulary for this one with `mert-tokens train`";
+const MODEL: &str =
+    "give the model that it was trained with, or train a vocabulary for this one with `mert-tokens train`";
 
 /// The advice about windows and layers.
 const SETTING: &str =
@@ -70,7 +71,13 @@ impl Vocabulary {
         let record = self.record.as_ref().ok_or(TokensError::NoRecord)?;
         compare("model", &record.model_sha256, expected.model_sha256.as_ref(), "", MODEL)?;
         compare("sampling rate", &record.sample_rate, expected.sample_rate.as_ref(), " Hz", MODEL)?;
-        compare("normalisation of input", &record.do_normalize, expected.do_normalize.as_ref(), " (do_normalize)", MODEL)?;
+        compare(
+            "normalisation of input",
+            &record.do_normalize,
+            expected.do_normalize.as_ref(),
+            " (do_normalize)",
+            MODEL,
+        )?;
         compare("frame hop", &record.frame_hop, expected.frame_hop.as_ref(), " samples", MODEL)?;
         compare("receptive field", &record.frame_length, expected.frame_length.as_ref(), " samples", MODEL)?;
         compare("hidden state", &record.hidden_state, expected.hidden_state.as_ref(), "", SETTING)?;

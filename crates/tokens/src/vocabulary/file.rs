@@ -81,8 +81,10 @@ impl Vocabulary {
     pub fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Self> {
         let damaged = |reason: String| TokensError::not_a_vocabulary(path, reason);
         let invalid = |error: TokensError| damaged(error.to_string());
-        let header = SafeTensors::read_metadata(bytes).and_then(|(_, header)| Ok((SafeTensors::deserialize(bytes)?, header)));
-        let (tensors, header) = header.map_err(|error| damaged(format!("its safetensors structure is damaged: {error}")))?;
+        let header =
+            SafeTensors::read_metadata(bytes).and_then(|(_, header)| Ok((SafeTensors::deserialize(bytes)?, header)));
+        let (tensors, header) =
+            header.map_err(|error| damaged(format!("its safetensors structure is damaged: {error}")))?;
         let none = Default::default();
         let metadata = Metadata::new(path, header.metadata().as_ref().unwrap_or(&none))?;
         let field = |field: &str, expected: &str, found: String| TokensError::Field {
@@ -111,7 +113,8 @@ impl Vocabulary {
             let counts = data.as_chunks::<8>().0.iter().map(|count| u64::try_from(i64::from_le_bytes(*count)).ok());
             let counts: Option<Vec<u64>> = counts.collect();
             let counts = counts.filter(|counts| shape == [vocabulary.k()] && counts.len() == vocabulary.k());
-            vocabulary.counts = Some(counts.ok_or_else(|| field("counts", EXPECTED, format!("of the shape {shape:?}")))?);
+            vocabulary.counts =
+                Some(counts.ok_or_else(|| field("counts", EXPECTED, format!("of the shape {shape:?}")))?);
         }
         let steps = metadata.steps();
         if !steps.is_empty() {
@@ -121,7 +124,9 @@ impl Vocabulary {
             };
             let steps = steps.iter().enumerate().map(|(number, name)| match *name {
                 "l2" => Ok(Step::L2),
-                "standardize" => Ok(Step::Standardize { mean: array(number, "mean")?.1, scale: array(number, "scale")?.1 }),
+                "standardize" => {
+                    Ok(Step::Standardize { mean: array(number, "mean")?.1, scale: array(number, "scale")?.1 })
+                }
                 "pca" => {
                     let whitens = tensors.names().contains(&format!("steps.{number}.scale").as_str());
                     let scale = if whitens { Some(array(number, "scale")?.1) } else { None };

@@ -49,7 +49,10 @@ impl Vocabulary {
             )));
         }
         if u32::try_from(centroids.len() / dim).is_err() {
-            return Err(TokensError::Invalid(format!("{} centres are more than a token counts", centroids.len() / dim)));
+            return Err(TokensError::Invalid(format!(
+                "{} centres are more than a token counts",
+                centroids.len() / dim
+            )));
         }
         if let Some(at) = centroids.iter().position(|value| !value.is_finite()) {
             return Err(TokensError::Invalid(format!(
@@ -172,7 +175,8 @@ impl Vocabulary {
     pub fn with_stated_record(mut self, record: Record) -> Result<Self> {
         if self.record.is_some() {
             return Err(TokensError::Invalid(
-                "the vocabulary has a record of its model and window, which cannot be replaced; leave the values out".into(),
+                "the vocabulary has a record of its model and window, which cannot be replaced; leave the values out"
+                    .into(),
             ));
         }
         record.validate().map_err(TokensError::Invalid)?;

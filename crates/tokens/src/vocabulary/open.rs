@@ -5,8 +5,8 @@ use std::path::Path;
 use mert_checkpoint::estimator::{PickledObjects, decompress};
 use mert_fs::MappedFile;
 
-use super::foreign::{Foreign, faiss, numpy, pickled};
 use super::Vocabulary;
+use super::foreign::{Foreign, faiss, numpy, pickled};
 use crate::{Result, TokensError};
 
 /// The format of a vocabulary.
@@ -81,7 +81,9 @@ fn unpickle(path: &Path, bytes: &[u8]) -> Result<Foreign, String> {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let pickle = decompress(bytes, &name).map_err(|error| error.to_string())?;
     let objects = PickledObjects::parse(&pickle).map_err(|error| {
-        format!("{error}; expected a .safetensors of `mert-tokens train`, a .npy, a joblib or pickle file, or a faiss index")
+        format!(
+            "{error}; expected a .safetensors of `mert-tokens train`, a .npy, a joblib or pickle file, or a faiss index"
+        )
     })?;
     pickled::read(objects.root())
 }

@@ -20,6 +20,18 @@ impl Normalize {
             Normalize::L2 => "l2",
         }
     }
+
+    /// Normalises frames of `dim` values in place, as [`Vocabulary::prepare`](super::Vocabulary::prepare) does: in f64, then
+    /// rounded.
+    pub fn apply(self, values: &mut [f32], dim: usize) {
+        if self == Normalize::L2 {
+            for frame in values.chunks_exact_mut(dim.max(1)) {
+                let mut wide: Vec<f64> = frame.iter().map(|&value| f64::from(value)).collect();
+                unit(&mut wide);
+                frame.iter_mut().zip(&wide).for_each(|(value, &unit)| *value = unit as f32);
+            }
+        }
+    }
 }
 
 impl std::fmt::Display for Normalize {

@@ -27,10 +27,13 @@ pub(in crate::vocabulary) fn read(bytes: &[u8]) -> Result<Foreign, String> {
     let (Some(metric), Some((rows, dim))) = (index.metric, index.shape) else {
         return Err("its index has no centres".into());
     };
-    let mut foreign = from_centres(&[rows, dim], &index.centres.iter().map(|&value| f64::from(value)).collect::<Vec<_>>())?;
+    let mut foreign =
+        from_centres(&[rows, dim], &index.centres.iter().map(|&value| f64::from(value)).collect::<Vec<_>>())?;
     if metric == Metric::InnerProduct {
-        let lengths = || index.centres.chunks_exact(dim).map(|row| row.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt());
-        let (low, high) = lengths().fold((f64::INFINITY, 0.0f64), |(low, high), length| (low.min(length), high.max(length)));
+        let lengths =
+            || index.centres.chunks_exact(dim).map(|row| row.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt());
+        let (low, high) =
+            lengths().fold((f64::INFINITY, 0.0f64), |(low, high), length| (low.min(length), high.max(length)));
         if high - low > SAME_LENGTH * high {
             return Err(format!(
                 "its index searches the largest inner product among centres of different lengths ({low} to {high}), which is \
@@ -161,7 +164,8 @@ impl<'a> Reader<'a> {
                         header.dim
                     ));
                 }
-                (index.metric, index.shape, index.centres) = (Some(header.metric), Some((header.count, header.dim)), centres);
+                (index.metric, index.shape, index.centres) =
+                    (Some(header.metric), Some((header.count, header.dim)), centres);
                 Ok(())
             }
             b"IxMp" | b"IxM2" => {
@@ -171,7 +175,10 @@ impl<'a> Reader<'a> {
                 let is_same = (0i64..).zip(ids.as_chunks::<8>().0).all(|(row, id)| i64::from_le_bytes(*id) == row);
                 match is_same && Some(ids.len() / 8) == index.shape.map(|(rows, _)| rows) {
                     true => Ok(()),
-                    false => Err("its IndexIDMap gives centres other numbers than their rows; write the index inside it".into()),
+                    false => {
+                        Err("its IndexIDMap gives centres other numbers than their rows; write the index inside it"
+                            .into())
+                    }
                 }
             }
             // The inverted files: header, number of lists, probes, then the coarse quantizer, whose centres they are.
@@ -262,7 +269,8 @@ impl<'a> Reader<'a> {
                 let bias = if bias.is_empty() { vec![0.0; output.min(matrix.len())] } else { bias };
                 // A matrix of PCA may be larger than what is used of it.
                 let used = input.checked_mul(output).and_then(|used| matrix.get(..used).map(<[f64]>::to_vec));
-                let matrix = used.ok_or("its index has a transform of another size than its matrix, or an untrained one")?;
+                let matrix =
+                    used.ok_or("its index has a transform of another size than its matrix, or an untrained one")?;
                 Ok(Step::Linear { matrix, bias, columns: input })
             }
             step => Ok(step),

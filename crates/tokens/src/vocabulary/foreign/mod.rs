@@ -26,7 +26,8 @@ pub(super) fn from_centres(shape: &[usize], values: &[f64]) -> Result<Foreign, S
         return Err(format!("its centres have the shape {shape:?}, expected (k, dim)"));
     };
     let rounded: Vec<f32> = values.iter().map(|&value| value as f32).collect();
-    if let Some(value) = values.iter().zip(&rounded).find(|(value, rounded)| value.is_finite() && !rounded.is_finite()) {
+    if let Some(value) = values.iter().zip(&rounded).find(|(value, rounded)| value.is_finite() && !rounded.is_finite())
+    {
         return Err(format!("a centre has the value {}, which is beyond f32", value.0));
     }
     let changed = values.iter().zip(&rounded).filter(|(value, rounded)| **value != f64::from(**rounded)).count();
@@ -36,7 +37,10 @@ pub(super) fn from_centres(shape: &[usize], values: &[f64]) -> Result<Foreign, S
     }
     let mut notes = Vec::new();
     if changed > 0 {
-        notes.push(format!("the centres are in f64 and were rounded to f32, which changed {changed} of {} values", values.len()));
+        notes.push(format!(
+            "the centres are in f64 and were rounded to f32, which changed {changed} of {} values",
+            values.len()
+        ));
     }
     Ok(Foreign { vocabulary, notes })
 }

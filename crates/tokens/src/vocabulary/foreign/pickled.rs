@@ -24,10 +24,9 @@ pub(in crate::vocabulary) fn read(root: PickledObject<'_, '_>) -> Result<Foreign
         Some("Pipeline") => pipeline(&root),
         Some("BisectingKMeans") => Err(BISECTING.into()),
         _ if root.python_type() == "dict" || root.python_type() == "collections.OrderedDict" => dictionary(&root),
-        _ => Err(format!(
-            "it is a pickled `{}`, which was not executed; {EXPECTED}",
-            printable_line(root.python_type())
-        )),
+        _ => {
+            Err(format!("it is a pickled `{}`, which was not executed; {EXPECTED}", printable_line(root.python_type())))
+        }
     }
 }
 
@@ -46,9 +45,13 @@ fn estimator<'p>(object: &PickledObject<'p, '_>) -> Option<&'p str> {
 /// An array that an estimator has after fitting.
 fn fitted<'a>(object: &PickledObject<'_, 'a>, name: &str) -> Result<NumpyArray<'a>, String> {
     let class = printable_line(object.python_type());
-    let value = object.get(name).ok_or_else(|| format!("its `{class}` has no `{name}`: it was not fitted, or is too old"))?;
+    let value =
+        object.get(name).ok_or_else(|| format!("its `{class}` has no `{name}`: it was not fitted, or is too old"))?;
     value.array().ok_or_else(|| {
-        format!("`{name}` of its `{class}` is a `{}`, expected an array of numbers", printable_line(value.python_type()))
+        format!(
+            "`{name}` of its `{class}` is a `{}`, expected an array of numbers",
+            printable_line(value.python_type())
+        )
     })
 }
 
@@ -70,7 +73,8 @@ fn kmeans(object: &PickledObject<'_, '_>) -> Result<Foreign, String> {
 /// A step in front of the centres.
 fn step(object: &PickledObject<'_, '_>) -> Result<Option<Step>, String> {
     let flag = |name: &str, default: bool| object.get(name).map_or(Some(default), |value| value.boolean());
-    let unclear = |name: &str| format!("`{name}` of its `{}` is not true or false", printable_line(object.python_type()));
+    let unclear =
+        |name: &str| format!("`{name}` of its `{}` is not true or false", printable_line(object.python_type()));
     match estimator(object) {
         Some("StandardScaler") => {
             let with_mean = flag("with_mean", true).ok_or_else(|| unclear("with_mean"))?;
@@ -98,7 +102,9 @@ fn step(object: &PickledObject<'_, '_>) -> Result<Option<Step>, String> {
                 f64::EPSILON
             };
             let scale = match flag("whiten", false).ok_or_else(|| unclear("whiten"))? {
-                true => Some(values(object, "explained_variance_")?.iter().map(|value| value.sqrt().max(least)).collect()),
+                true => {
+                    Some(values(object, "explained_variance_")?.iter().map(|value| value.sqrt().max(least)).collect())
+                }
                 false => None,
             };
             Ok(Some(Step::Pca { mean, components: values_, scale }))
@@ -175,8 +181,12 @@ fn dictionary(object: &PickledObject<'_, '_>) -> Result<Foreign, String> {
     let (_, found) = match &centres[..] {
         [found] => found,
         [] => {
-            let names: Vec<String> = object.entries().take(8).map(|(name, _)| printable_line(name).to_string()).collect();
-            return Err(format!("it is a dictionary without a k-means (its entries: {}); {EXPECTED}", names.join(", ")));
+            let names: Vec<String> =
+                object.entries().take(8).map(|(name, _)| printable_line(name).to_string()).collect();
+            return Err(format!(
+                "it is a dictionary without a k-means (its entries: {}); {EXPECTED}",
+                names.join(", ")
+            ));
         }
         several => {
             let names: Vec<_> = several.iter().map(|(name, _)| format!("`{name}`")).collect();
