@@ -22,6 +22,7 @@
 //! - `other_formats/`: files and folders that are not checkpoints, recognized, with advice.
 //! - `torch/` and `safetensors.rs`: the two formats; `unwrapped.rs`: either of them without the names of wrappers;
 //!   `renamed.rs`: either of them under Hugging Face names.
+//! - `pickle/`: the parser of pickles, which executes nothing; `estimator/`: the estimators of scikit-learn in them.
 //! - `adapter/`: low-rank adapters (LoRA), beside a checkpoint or in it.
 //! - `names/`: the meaning of tensor names: prefixes, wrappers, other models, modified weights.
 //! - `checkpoint.rs` (the trait), `dtype.rs`, `tensor_bytes.rs`, `error.rs`, and the helpers `commands.rs`, `paths.rs`, `text.rs`.
@@ -31,11 +32,13 @@ mod checkpoint;
 mod commands;
 mod dtype;
 mod error;
+pub mod estimator;
 mod input;
 mod names;
 mod open;
 mod other_formats;
 mod paths;
+mod pickle;
 mod renamed;
 mod safetensors;
 mod sharded;

@@ -11,13 +11,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use mert_fs::MappedFile;
 
 use super::legacy_container::{is_legacy, legacy_storages};
-use super::pickle::Unpickler;
 use super::state_dict::find_state_dict;
 use super::storages::{StorageLocation, check_crc32};
 use super::strided::{GatherError, gather};
 use super::tensors::{TensorView, Tensors, locate_tensors};
 use super::zip_container::{ZipContainer, decompress};
 use crate::checkpoint::{Checkpoint, Listing};
+use crate::pickle::Unpickler;
 use crate::tensor_bytes::TensorBytes;
 use crate::{CheckpointError, Result};
 

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::pickle::{Storage, Unpickler, Value};
 use super::storages::StorageLocation;
+use crate::pickle::{Storage, Unpickler, Value};
 
 /// The magic number at the start of `torch.save`'s legacy files, pickled.
 const MAGIC: &[u8] = b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19";

@@ -5,7 +5,6 @@
 //! - `file.rs`: the reader; `tensors.rs`: the tensors of the dictionary and their locations.
 //! - `zip_container.rs`, `legacy_container.rs`: the two containers; `archive.rs`: zip archives as PyTorch writes them.
 //! - `storages.rs`, `strided.rs`: the bytes of storages, and of views that are not contiguous.
-//! - `pickle/`: the parser; it executes nothing.
 //! - `tree.rs`, `state_dict.rs`: the dictionaries in a pickle, and the model's among them.
 //! - `training_config.rs`: the training configuration beside the model, as plain values.
 //! - `refusals.rs`, `objects.rs`: what a file or an entry is that is not a model or not a tensor, with advice.
@@ -14,7 +13,6 @@ mod archive;
 mod file;
 mod legacy_container;
 mod objects;
-mod pickle;
 mod refusals;
 mod state_dict;
 mod storages;

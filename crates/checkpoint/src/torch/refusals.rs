@@ -5,9 +5,9 @@ use std::path::Path;
 
 use mert_arch::printable_line;
 
-use super::pickle::{Container, Unpickler, Value};
 use super::tree::{Module, holds_model};
 use crate::commands::python;
+use crate::pickle::{Container, Unpickler, Value};
 use crate::{CheckpointError, Result};
 
 /// Files that training writes beside the model: the keys of their root, and their contents.

@@ -6,12 +6,12 @@ use std::path::Path;
 use mert_arch::fairseq::CfgValue;
 use mert_arch::printable_line;
 
-use super::pickle::{Unpickler, Value};
 use super::refusals::{refuse_keys, refuse_without_model};
 use super::training_config::{TRAINER_MODEL, is_trainer, training_config};
 use super::tree::{Key, Tree, key_of, shortened};
 use crate::checkpoint::OtherObject;
 use crate::error::display_key;
+use crate::pickle::{Unpickler, Value};
 use crate::{CheckpointError, Result};
 
 /// The model's dictionary.

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::objects::NEGATED_VIEW;
-use super::pickle::{Unpickler, Value, View};
 use super::state_dict::StateDict;
 use super::storages::StorageLocation;
 use super::strided::end;
 use crate::checkpoint::{Listing, TensorInfo};
+use crate::pickle::{Unpickler, Value, View};
 
 /// A tensor's view of a storage, in elements.
 #[derive(Debug)]

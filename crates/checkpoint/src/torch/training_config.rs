@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use mert_arch::fairseq::CfgValue;
 
-use super::pickle::{Unpickler, Value};
+use crate::pickle::{Unpickler, Value};
 
 /// Limits on the values and the depth of a configuration: a pickle of a few bytes can describe many, and cycles.
 const MAX_VALUES: usize = 1 << 14;
@@ -64,7 +64,7 @@ impl Reader<'_, '_> {
             Value::Sequence(_) => self.list(self.unpickler.items(value).unwrap_or_default(), depth),
             Value::Dict(_) => self.dict(self.unpickler.dict_of(value).unwrap_or_default(), depth),
             Value::Object(_) => self.object(value, depth).unwrap_or_else(opaque),
-            Value::Scalar(_) | Value::Global(_) | Value::Storage(_) | Value::Tensor(_) => opaque(),
+            _ => opaque(),
         }
     }
 

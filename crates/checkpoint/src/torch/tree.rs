@@ -6,10 +6,10 @@ use std::collections::{HashSet, VecDeque};
 use mert_arch::CONV0_WEIGHT;
 use mert_arch::naming::FAIRSEQ_CONV0_WEIGHT;
 
-use super::pickle::{Container, Unpickler, Value};
 use crate::checkpoint::OtherObject;
 use crate::commands::python_literal;
 use crate::names::strip_wrappers;
+use crate::pickle::{Container, Unpickler, Value};
 
 /// Limits on path lengths and on listings: a pickle of a few bytes can describe long paths, and many.
 const MAX_PATH: usize = 256;

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use candle_core::{Device, Result};
 use candle_nn::VarBuilder;
 use mert_arch::{Config, Dtype, FeatureExtractorNorm};
+use mert_simd::Isa;
 
-use kernels::isa::Isa;
 pub(crate) use memory::Workspace;
 use memory::{HiddenState, Intermediates, TaskArena};
 pub(crate) use modules::FinalProj;

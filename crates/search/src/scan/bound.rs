@@ -11,8 +11,9 @@
 //! The bound does not hold where products leave the normal range of f32; such rows have an infinite spread and are always
 //! scored in f64.
 
+use mert_simd::Isa;
+
 use super::dots::roundings;
-use super::isa::Isa;
 
 /// Half of the distance from 1 to the next larger f32.
 const UNIT: f64 = f32::EPSILON as f64 / 2.0;

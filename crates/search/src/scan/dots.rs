@@ -3,9 +3,8 @@
 // Only constant indices keep the sums in registers.
 #![allow(clippy::needless_range_loop)]
 
+use mert_simd::{Isa, Kernel, mul_add};
 use pulp::Simd;
-
-use super::isa::{Isa, Kernel, mul_add};
 
 /// The most rows of a block.
 pub(crate) const BLOCK: usize = 128;
@@ -203,7 +202,7 @@ mod tests {
                 let vectors: Vec<f32> = (0..dim * queries).map(|i| value(i + 500)).collect();
                 let mut output = vec![f32::NAN; queries * BLOCK];
                 let row_slices: Vec<&[f32]> = matrix.chunks_exact(dim).collect();
-                isa.run(Dots { rows: &row_slices, queries: &vectors, dim, output: &mut output });
+                isa.run_dots(Dots { rows: &row_slices, queries: &vectors, dim, output: &mut output });
                 for (query, results) in vectors.chunks(dim).zip(output.chunks(BLOCK)) {
                     for (row, &result) in row_slices.iter().zip(results) {
                         let terms = row.iter().zip(query).map(|(&a, &b)| f64::from(a) * f64::from(b));

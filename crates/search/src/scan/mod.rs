@@ -6,7 +6,6 @@
 
 mod bound;
 mod dots;
-mod isa;
 mod rows;
 mod select;
 
@@ -15,10 +14,10 @@ use rayon::prelude::*;
 
 pub(crate) use self::bound::{error_factor, is_regular};
 use self::dots::{BLOCK, Dots};
-pub(crate) use self::isa::Isa;
 pub(crate) use self::rows::Rows;
 use self::select::{Candidates, Threshold, prune};
 pub(crate) use self::select::{Estimate, candidates_of};
+pub(crate) use mert_simd::Isa;
 
 /// The rows that one task scans, at most.
 const TASK: usize = 64 * BLOCK;
@@ -140,7 +139,7 @@ impl Scan<'_> {
                 let part = &group.parts[task.part];
                 part.for_each_tile(self.isa, &block, first, &mut widened, |start, rows| {
                     let output = &mut products[start..];
-                    self.isa.run(Dots { rows, queries: &group.queries, dim: group.dim, output });
+                    self.isa.run_dots(Dots { rows, queries: &group.queries, dim: group.dim, output });
                 });
                 let (norms, residual) = (group.norms[task.part], group.residuals[task.part]);
                 for ((inverse, error), &row) in inverses.iter_mut().zip(&mut errors).zip(&block) {

@@ -1,10 +1,10 @@
 //! The rows of a part as a scan reads them: in f32 as they are, or in f16 and widened a few at a time.
 
 use half::f16;
+use mert_simd::{Isa, Kernel};
 use pulp::Simd;
 
 use super::dots::{BLOCK, fetch};
-use super::isa::{Isa, Kernel};
 use crate::vectors::{HalfMatrix, Matrix};
 
 /// The rows in f16 that are widened at once: they stay in the first-level cache until they are multiplied.
@@ -47,7 +47,7 @@ impl Rows<'_> {
                 while let Some((index, wanted)) = tiles.next() {
                     let targets = buffer.chunks_exact_mut(dim.max(1));
                     for (values, row) in targets.zip(wanted) {
-                        isa.run(Widen { stored: matrix.row(row - first), values });
+                        isa.run_dots(Widen { stored: matrix.row(row - first), values });
                     }
                     // While these rows are multiplied, the next arrive.
                     for row in tiles.peek().into_iter().flat_map(|(_, next)| *next) {
@@ -100,7 +100,7 @@ mod tests {
         let stored: Vec<f16> = (0..=u16::MAX).map(f16::from_bits).filter(|value| value.is_finite()).collect();
         for isa in Isa::available() {
             let mut values = vec![f32::NAN; stored.len()];
-            isa.run(Widen { stored: &stored, values: &mut values });
+            isa.run_dots(Widen { stored: &stored, values: &mut values });
             assert!(stored.iter().zip(&values).all(|(stored, value)| stored.to_f32().to_bits() == value.to_bits()));
         }
     }

@@ -4,13 +4,12 @@
 //! 2022](https://arxiv.org/abs/2205.14135)), so that the scores never leave the cache and memory grows with the clip's
 //! length and not with its square.
 
+use mert_simd::{Isa, Kernel, LINE, TileShape, left_groups, multiply};
 use pulp::Simd;
 
-use super::super::memory::{LINE, Scratch, TileShape};
+use super::super::memory::Scratch;
 use super::head_layout::HeadLayout;
-use super::isa::{Isa, Kernel};
 use super::left_operand::{Rows, pack_left};
-use super::microkernel::{left_groups, multiply};
 use super::position_bias::PositionBias;
 use super::softmax::{RunningSoftmax, exponentials, mask};
 

@@ -2,10 +2,10 @@
 
 use candle_core::{DType, Result, Tensor};
 use mert_arch::Activation;
+use mert_simd::{Isa, LINE};
 
-use super::super::memory::{GemmScratch, LINE, PackedWeight};
+use super::super::memory::{GemmScratch, PackedWeight};
 use super::gemm::{Columns, Product};
-use super::isa::Isa;
 use super::left_operand::{LeftOperand, Rows};
 use super::output::{Epilogue, Output};
 

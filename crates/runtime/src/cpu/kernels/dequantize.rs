@@ -152,9 +152,9 @@ fn widen<S: Simd, const VECTORS: usize>(simd: S, scale: ScaleType, stored: &[u8]
 mod tests {
     use candle_core::{Device, Tensor};
     use mert_arch::Quantization;
+    use mert_simd::{Buffer, Isa, Kernel, TileShape};
 
-    use super::super::super::memory::{Buffer, PackedWeight, TileShape};
-    use super::super::isa::{Isa, Kernel};
+    use super::super::super::memory::PackedWeight;
     use super::super::right_operand;
     use super::*;
     use crate::quantized::{QuantizedEncoding, QuantizedWeight};

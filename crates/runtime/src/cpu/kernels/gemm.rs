@@ -4,12 +4,11 @@
 //! the place of the operand that is packed ahead of time: a block of packed rows of `x` stays in the second-level
 //! cache, while the panels of the weight are multiplied with it one by one.
 
+use mert_simd::{Isa, Kernel, LINE, left_groups, multiply};
 use pulp::Simd;
 
-use super::super::memory::{GemmScratch, LINE, PackedWeight};
-use super::isa::{Isa, Kernel};
+use super::super::memory::{GemmScratch, PackedWeight};
 use super::left_operand::{LeftOperand, pack_left};
-use super::microkernel::{left_groups, multiply};
 use super::output::{Destination, Epilogue, Listed, Output, PanelStore, RowMajor, Strided, Tiled};
 use super::right_operand;
 

@@ -1,7 +1,6 @@
 //! The keys and values of one attention head, packed as the right operands of the two products of attention.
 
-use super::super::memory::{LINE, TileShape};
-use super::isa::Isa;
+use mert_simd::{Isa, LINE, TileShape};
 
 /// The layout of the packed keys and values of one head. Both are right operands of products: first the transposed keys
 /// in panels of keys, `[panel][channel][key of the panel]`, then the values in panels of channels,

@@ -1,9 +1,7 @@
 //! LayerNorm over the channels of each frame.
 
+use mert_simd::{Buffer, Isa, Kernel, TileShape, mul_add};
 use pulp::Simd;
-
-use super::super::memory::{Buffer, TileShape};
-use super::isa::{Isa, Kernel, mul_add};
 
 /// The constants of a LayerNorm: gain γ, bias β and ε.
 #[derive(Debug)]

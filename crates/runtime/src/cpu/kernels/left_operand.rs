@@ -1,6 +1,8 @@
 //! The left operand of a product: packed activations, or rows that are packed block by block.
 
-use super::super::memory::{Buffer, LINE, PackedRows};
+use mert_simd::{Buffer, LINE};
+
+use super::super::memory::PackedRows;
 
 /// The left operand of a product.
 #[derive(Debug, Clone, Copy)]

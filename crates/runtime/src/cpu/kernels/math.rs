@@ -4,10 +4,8 @@
 #![allow(clippy::excessive_precision, clippy::approx_constant)]
 
 use mert_arch::Activation;
+use mert_simd::{Isa, Kernel, TileShape, at_least, mul_add};
 use pulp::Simd;
-
-use super::super::memory::TileShape;
-use super::isa::{Isa, Kernel, at_least, mul_add};
 
 /// Applies `activation` to each value with the kernel compiled for `isa`.
 pub(crate) fn activate_all(isa: Isa, activation: Activation, values: &mut [f32]) {

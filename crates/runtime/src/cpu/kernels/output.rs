@@ -4,9 +4,9 @@
 #![allow(clippy::needless_range_loop)]
 
 use mert_arch::Activation;
+use mert_simd::LINE;
 use pulp::Simd;
 
-use super::super::memory::LINE;
 use super::math;
 
 /// The memory that a result is stored in.

@@ -1,9 +1,9 @@
 //! A convolution and the norm over time after it as one convolution, folded for each clip.
 
 use candle_core::{DType, Result, Tensor};
+use mert_simd::Isa;
 
 use super::super::memory::{PackedWeight, PatchStatistics};
-use super::isa::Isa;
 
 /// The first convolution and the GroupNorm after it, with one channel per group: each channel is normalised over the
 /// frames of the clip (`torch.nn.GroupNorm(channels, channels)`).

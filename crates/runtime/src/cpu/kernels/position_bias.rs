@@ -3,11 +3,11 @@
 // Only constant indices keep the gates in registers.
 #![allow(clippy::needless_range_loop)]
 
+use mert_simd::{Buffer, LINE, mul_add};
 use pulp::Simd;
 
-use super::super::memory::{Buffer, LINE, PackedActivations};
+use super::super::memory::PackedActivations;
 use super::head_layout::HeadLayout;
-use super::isa::mul_add;
 
 /// Room before the first distance, for the rows that fill up the last tile of queries. No tile has more rows.
 const BEFORE: usize = LINE;

@@ -1,9 +1,10 @@
 //! The right operand of a product: a part of a panel of the weight in f32, widened or decoded if need be.
 
 use half::slice::HalfFloatSliceExt;
+use mert_simd::Buffer;
 use pulp::Simd;
 
-use super::super::memory::{Buffer, PanelPart};
+use super::super::memory::PanelPart;
 use super::dequantize::Dequantize;
 
 /// The part as `[inner step][column]` in f32, which is in `widened` unless it is stored so.

@@ -1,9 +1,9 @@
 //! The softmax over blocks of keys, rescaled as its maximum grows
 //! ([Milakov and Gimelshein 2018](https://arxiv.org/abs/1805.02867)).
 
+use mert_simd::LINE;
 use pulp::Simd;
 
-use super::super::memory::LINE;
 use super::math::exp_scaled;
 
 /// A score so low that its key gets no weight, and that keeps the arithmetic finite.

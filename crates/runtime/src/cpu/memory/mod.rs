@@ -2,7 +2,7 @@
 //!
 //! - **Buffer**: zero-initialised numbers of one type that start on a cache line. It grows and never shrinks.
 //! - **Packed**: an operand of a product in the order in which the microkernel reads it, cut into pieces that fit a
-//!   [`Tile`]. [`PackedWeight`] is the right operand, packed once when a model is loaded; [`PackedActivations`] are the
+//!   [`mert_simd::Tile`]. [`PackedWeight`] is the right operand, packed once when a model is loaded; [`PackedActivations`] are the
 //!   left operand, written in this order by the step before.
 //! - **Workspace**: all memory that forward passes reuse from one to the next. [`Intermediates`] are the part of it
 //!   that lives within one module; [`HiddenState`] is what one module hands to the next.
@@ -11,20 +11,16 @@
 //!
 //! Nothing in here computes, and nothing in here depends on the kernels or the modules.
 
-mod buffer;
 mod packed_activations;
 mod packed_weight;
 mod quantized_panels;
 mod scratch;
 mod task_arena;
-mod tile;
 mod workspace;
 
-pub(crate) use buffer::{Buffer, LINE};
-pub(crate) use packed_activations::{PackedActivations, PackedRows, write_rows};
+pub(crate) use packed_activations::{PackedActivations, PackedRows};
 pub(crate) use packed_weight::{PackedWeight, PanelPart};
 pub(crate) use quantized_panels::{PanelGroup, QuantizedPanel};
 pub(crate) use scratch::{GemmScratch, Scratch, for_each_with_scratch, with_scratch};
 pub(crate) use task_arena::{TaskArena, split_columns};
-pub(crate) use tile::{Tile, TileShape};
 pub(crate) use workspace::{HiddenState, Intermediates, PatchStatistics, Workspace};

@@ -1,9 +1,7 @@
 //! The left operand of a product: activations in the order in which the microkernel reads them.
 
+use mert_simd::{Buffer, LINE, Tile, pack_rows};
 use rayon::prelude::*;
-
-use super::buffer::{Buffer, LINE};
-use super::tile::Tile;
 
 /// Activations `(rows, width)` in the order in which a product reads its left operand:
 /// `[tile of rows][line of columns][row][column]`, the columns filled up with zeros to whole lines.
@@ -92,7 +90,7 @@ impl PackedActivations {
     /// Copies `x` `(rows, width)`, on all threads.
     pub(crate) fn copy_from(&mut self, x: &mut [f32]) {
         let width = self.width;
-        self.fill_from(x, |x, tile| write_rows(tile, x, width));
+        self.fill_from(x, |x, tile| pack_rows(tile, x, width));
     }
 
     /// The lines of row `row`.
@@ -108,21 +106,5 @@ impl PackedActivations {
     /// Floats in a tile.
     pub(crate) fn tile_size(&self) -> usize {
         self.width.next_multiple_of(LINE) * self.tile_rows
-    }
-}
-
-/// Writes the rows of `x` `(rows, width)` to a tile, which may have more rows.
-pub(crate) fn write_rows(tile: &mut [f32], x: &[f32], width: usize) {
-    let tile_rows = tile.len() / width.next_multiple_of(LINE);
-    for (row, x) in x.chunks_exact(width).enumerate() {
-        let (lines, rest) = x.as_chunks::<LINE>();
-        let mut packed = tile.as_chunks_mut::<LINE>().0.iter_mut().skip(row).step_by(tile_rows);
-        for (line, packed) in lines.iter().zip(packed.by_ref()) {
-            *packed = *line;
-        }
-        if let (Some(packed), false) = (packed.next(), rest.is_empty()) {
-            *packed = [0.0; LINE];
-            packed[..rest.len()].copy_from_slice(rest);
-        }
     }
 }

@@ -2,11 +2,10 @@
 
 use candle_core::{DType, Result, Tensor};
 use half::{bf16, f16};
+use mert_simd::{Buffer, LINE, Tile, pack_columns, packed_columns};
 use rayon::prelude::*;
 
-use super::buffer::{Buffer, LINE};
 use super::quantized_panels::{QuantizedPanel, QuantizedPanels};
-use super::tile::Tile;
 use crate::quantized::QuantizedWeight;
 
 /// A weight matrix `(outputs, inputs)` and its bias, for products `x · weightᵀ + bias`.
@@ -165,7 +164,7 @@ struct Size {
 
 impl Size {
     fn panel(&self) -> usize {
-        self.inputs.next_multiple_of(LINE) * self.panel_columns
+        packed_columns(self.inputs, self.panel_columns)
     }
 
     fn packed(&self) -> usize {
@@ -175,12 +174,8 @@ impl Size {
     fn pack<T: bytemuck::Pod + Send + Sync>(&self, weight: &[T]) -> Buffer<T> {
         let mut panels = Buffer::zeroed(self.packed());
         panels.par_chunks_mut(self.panel()).enumerate().for_each(|(panel, packed)| {
-            let rows = weight.chunks(self.inputs).skip(panel * self.panel_columns).take(self.panel_columns);
-            for (column, row) in rows.enumerate() {
-                for (packed, &value) in packed[column..].iter_mut().step_by(self.panel_columns).zip(row) {
-                    *packed = value;
-                }
-            }
+            let rows = weight.chunks(self.inputs).skip(panel * self.panel_columns);
+            pack_columns(packed, self.panel_columns, rows);
         });
         panels
     }

@@ -1,8 +1,8 @@
 //! Quantized weights in panels: codes, scales and biases in the order in which a panel is decoded.
 
+use mert_simd::{Buffer, LINE};
 use rayon::prelude::*;
 
-use super::buffer::{Buffer, LINE};
 use crate::quantized::{QuantizedEncoding, QuantizedWeight};
 
 /// Words in a cache line.

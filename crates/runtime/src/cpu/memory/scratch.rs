@@ -3,9 +3,8 @@
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use mert_simd::Buffer;
 use rayon::prelude::*;
-
-use super::buffer::Buffer;
 
 /// The memory of the tasks that run on one thread. It grows to the largest task and stays, so that the layers of a
 /// forward pass allocate nothing.

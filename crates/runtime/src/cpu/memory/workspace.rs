@@ -1,6 +1,7 @@
 //! The workspace: all memory that forward passes reuse from one to the next.
 
-use super::buffer::Buffer;
+use mert_simd::Buffer;
+
 use super::packed_activations::PackedActivations;
 use super::packed_weight::PackedWeight;
 use super::scratch::{self, ScratchSizes};

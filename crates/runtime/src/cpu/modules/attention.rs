@@ -3,6 +3,7 @@
 use bumpalo::collections::Vec as BumpVec;
 use candle_core::Result;
 use mert_arch::Config;
+use mert_simd::TileShape;
 use rayon::prelude::*;
 
 use super::super::kernels::attention::HeadQueries;
@@ -10,7 +11,7 @@ use super::super::kernels::head_layout::HeadLayout;
 use super::super::kernels::left_operand::Rows;
 use super::super::kernels::output::Epilogue;
 use super::super::kernels::position_bias::{self, Gate, PositionBias};
-use super::super::memory::{Intermediates, PackedActivations, TileShape, for_each_with_scratch, split_columns};
+use super::super::memory::{Intermediates, PackedActivations, for_each_with_scratch, split_columns};
 use super::context::Context;
 use super::joined_linear::JoinedLinear;
 use super::linear::Linear;

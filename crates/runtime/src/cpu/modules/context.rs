@@ -1,6 +1,7 @@
 //! The context of a forward pass: everything besides weights and activations that a module needs to compute.
 
-use super::super::kernels::isa::Isa;
+use mert_simd::Isa;
+
 use super::super::memory::{Intermediates, TaskArena};
 
 /// The context of a forward pass over clips of equal length.

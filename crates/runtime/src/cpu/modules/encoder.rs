@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use candle_core::Result;
 use mert_arch::Config;
+use mert_simd::TileShape;
 
-use super::super::memory::{HiddenState, TileShape};
+use super::super::memory::HiddenState;
 use super::attention::Attention;
 use super::context::Context;
 use super::feed_forward::FeedForward;

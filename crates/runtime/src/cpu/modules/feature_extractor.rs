@@ -3,9 +3,9 @@
 use bumpalo::collections::Vec as BumpVec;
 use candle_core::Result;
 use mert_arch::{Activation, Config, FeatureExtractorNorm};
+use mert_simd::Isa;
 
 use super::super::kernels::conv1d::{self, Conv1d};
-use super::super::kernels::isa::Isa;
 use super::super::kernels::math::activate_all;
 use super::super::kernels::patch_norm::PatchNorm;
 use super::super::memory::{GemmScratch, Intermediates, PackedWeight, Scratch, for_each_with_scratch};

@@ -2,9 +2,10 @@
 
 use candle_core::Result;
 use mert_arch::Config;
+use mert_simd::TileShape;
 
 use super::super::kernels::output::Epilogue;
-use super::super::memory::{HiddenState, TileShape};
+use super::super::memory::HiddenState;
 use super::context::Context;
 use super::layer_norm::LayerNorm;
 use super::linear::Linear;

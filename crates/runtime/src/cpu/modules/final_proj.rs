@@ -1,10 +1,10 @@
 //! The head `final_proj`: a linear map of each frame of a finished hidden state, outside the forward pass.
 
 use candle_core::Result;
+use mert_simd::Isa;
 use rayon::prelude::*;
 
 use super::super::kernels::gemm::{Columns, Product};
-use super::super::kernels::isa::Isa;
 use super::super::kernels::left_operand::{LeftOperand, Rows};
 use super::super::kernels::output::{Epilogue, Output};
 use super::super::memory::with_scratch;

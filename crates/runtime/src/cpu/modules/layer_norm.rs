@@ -1,11 +1,11 @@
 //! LayerNorm as a module: the checkpoint's weights, and the frames split among the threads.
 
 use candle_core::{DType, Result, Tensor};
+use mert_simd::{Buffer, Isa, TileShape, pack_rows};
 use rayon::prelude::*;
 
-use super::super::kernels::isa::Isa;
 use super::super::kernels::layer_norm::{Affine, layer_norm};
-use super::super::memory::{Buffer, PackedActivations, TileShape, with_scratch, write_rows};
+use super::super::memory::{PackedActivations, with_scratch};
 
 /// `torch.nn.LayerNorm` over the channels of each frame.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ impl LayerNorm {
         packed.resize(isa.tile(TileShape::Wide), x.len() / self.channels(), self.channels());
         packed.fill_from(x, |x, tile| {
             self.normalise(isa, x);
-            write_rows(tile, x, self.channels());
+            pack_rows(tile, x, self.channels());
         });
     }
 
@@ -50,7 +50,7 @@ impl LayerNorm {
                 let normalised = scratch.a.take(x.len());
                 normalised.copy_from_slice(x);
                 self.normalise(isa, normalised);
-                write_rows(tile, normalised, self.channels());
+                pack_rows(tile, normalised, self.channels());
             });
         });
     }

@@ -3,14 +3,12 @@
 use bumpalo::collections::Vec as BumpVec;
 use candle_core::{Result, Tensor};
 use mert_arch::Activation;
+use mert_simd::{Isa, TileShape};
 
 use super::super::kernels::gemm::{self, Columns, Product};
-use super::super::kernels::isa::Isa;
 use super::super::kernels::left_operand::LeftOperand;
 use super::super::kernels::output::{Epilogue, Output};
-use super::super::memory::{
-    PackedActivations, PackedRows, PackedWeight, TileShape, for_each_with_scratch, split_columns,
-};
+use super::super::memory::{PackedActivations, PackedRows, PackedWeight, for_each_with_scratch, split_columns};
 use super::context::Executor;
 use crate::quantized::QuantizedWeight;
 

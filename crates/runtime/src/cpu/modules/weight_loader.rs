@@ -2,8 +2,8 @@
 
 use candle_core::{DType, Device, Result, Shape, Tensor};
 use candle_nn::VarBuilder;
+use mert_simd::Isa;
 
-use super::super::kernels::isa::Isa;
 use super::joined_linear::JoinedLinear;
 use super::layer_norm::LayerNorm;
 use super::linear::Linear;

@@ -3,9 +3,9 @@
 use bumpalo::collections::Vec as BumpVec;
 use candle_core::{Result, Tensor};
 use mert_arch::{Activation, PositionalConv};
+use mert_simd::Isa;
 
 use super::super::super::kernels::gemm::{Columns, Product};
-use super::super::super::kernels::isa::Isa;
 use super::super::super::kernels::left_operand::{LeftOperand, Rows};
 use super::super::super::kernels::output::{Epilogue, Output};
 use super::super::super::memory::{PackedWeight, Scratch, for_each_with_scratch, split_columns};

@@ -1,0 +1,57 @@
+//! `mert-tokens`: tokens for the frames of a model, an oracle of their sequence, and music from it.
+
+mod encode;
+mod encoder;
+mod run_args;
+mod train;
+mod train_report;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use mert_cli::embedding::interrupt;
+use mert_cli::terminal::{Exit, say};
+
+/// Turns the frames of a converted model into tokens, learns their sequence in an oracle, and improvises with it.
+#[derive(Debug, Parser)]
+#[command(name = "mert-tokens", version, max_term_width = 120)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Find a vocabulary of tokens: the centres of the frames of music, by k-means
+    Train(Box<train::TrainArgs>),
+    /// Write the token of each frame of files
+    Encode(Box<encode::EncodeArgs>),
+}
+
+fn main() -> ExitCode {
+    let command = Args::parse().command;
+    // Without a handler an interrupted training ends at once, and keeps all files and passes that were finished.
+    let _ = ctrlc::set_handler(interrupt::on_signal);
+    let result = match &command {
+        Command::Train(args) => train::run(args),
+        Command::Encode(args) => encode::run(args),
+    };
+    match result {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            mert_fs::remove_temporaries(|| ());
+            say(&format!("mert-tokens: {}", message(&error)));
+            Exit::Error.into()
+        }
+    }
+}
+
+/// The error with its causes. Many errors name their cause themselves, which is not repeated.
+fn message(error: &anyhow::Error) -> String {
+    error
+        .chain()
+        .skip(1)
+        .map(ToString::to_string)
+        .fold(error.to_string(), |text, cause| if text.contains(&cause) { text } else { format!("{text}: {cause}") })
+}

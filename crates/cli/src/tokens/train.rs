@@ -1,0 +1,573 @@
+//! `mert-tokens train`: frames of music to the centres of a vocabulary.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use anyhow::{anyhow, bail, ensure};
+use clap::{Args, ValueEnum};
+use indicatif::ProgressBar;
+use mert_audio::Seconds;
+use mert_cli::embedding::interrupt::{STOP, while_embedding, while_writing};
+use mert_cli::embedding::{file_line, report_left_out};
+use mert_cli::terminal::{Exit, progress_bar, say};
+use mert_embed::failures::{self, Failure};
+use mert_embed::inputs::{self, Input};
+use mert_embed::{EmbedConfig, EmbedError, EncoderConfig};
+use mert_fs::{MappedFile, sha256_file};
+use mert_table::{escape, printable_path};
+use mert_tokens::frames::{Framing, Keep};
+use mert_tokens::kmeans::{Centres, Frames, Lloyd, MiniBatch};
+use mert_tokens::train::{
+    Algorithm, CollectEvent, CollectionPlan, FeatureFile, KMeans, Part, Sampling, Store, TrainEvent, Trained,
+    collect_frames, judge, train_centres,
+};
+use mert_tokens::vocabulary::{Normalize, OpenedVocabulary, Record, Training, Vocabulary, write_npy};
+use mert_tokens::{TokensError, TrainConfig};
+
+use crate::encoder::TokenModel;
+use crate::run_args::RunArgs;
+use crate::train_report::{Judged, TrainReport};
+
+/// Frames for each centre that are taken by default: beyond them centres hardly change, by faiss's rule.
+const FRAMES_PER_CENTRE: u64 = 256;
+
+/// Frames for each centre below which the centres follow single frames, by faiss's rule.
+const FEW_FRAMES: usize = 39;
+
+/// Finds a vocabulary: the centres of the frames of music in one hidden state, by k-means.
+///
+/// Windows are taken evenly from all files, some files are held out to judge the result, and what the tokens depend on is
+/// written into the vocabulary. An interrupted training continues when the same command is given again. The same files,
+/// options and seed give the same bytes. Exit status: 0 done, 1 some files left out, 2 nothing written, 130 interrupted.
+#[derive(Debug, Args)]
+pub(crate) struct TrainArgs {
+    /// The model (unless --features or --config replaces it), a file that mert-convert wrote, a folder with it, or a model
+    /// of the hub; then the music, files and folders
+    #[arg(value_name = "MODEL INPUT", required_unless_present_any = ["features", "config", "list"])]
+    arguments: Vec<PathBuf>,
+    /// The vocabulary to write: .safetensors, or .npy for the centres alone
+    #[arg(long, short, value_name = "FILE")]
+    output: PathBuf,
+    /// The number of tokens [default: 2048]
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    k: Option<u32>,
+    /// The hidden state: 0 enters the first layer, -1 is the last [default: -1]
+    #[arg(long, value_name = "STATE", allow_negative_numbers = true)]
+    layer: Option<i64>,
+    /// The length of a window in which a frame is computed; live sound has windows of the same length
+    #[arg(long, value_name = "TIME", default_value = "5s")]
+    window: Seconds,
+    /// The time from a window to the next, in whole frames of the model; other times are rounded
+    #[arg(long, value_name = "TIME", default_value = "1s")]
+    hop: Seconds,
+    /// The hop of a window that is kept: newest, middle, or the time that follows it, such as 400ms; live sound waits for it
+    #[arg(long, value_name = "PART", default_value = "newest")]
+    keep: Keep,
+    /// The scaling of frames: none, or l2 (to length 1) [default: none]
+    #[arg(long, value_enum)]
+    normalize: Option<NormalizeArg>,
+    /// The seed of all that is drawn [default: 0]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// The most frames, taken evenly from all files [default: 256 for each token]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    frames: Option<u64>,
+    /// The share of the files that only judge the result, 0 to 0.5
+    #[arg(long, value_name = "SHARE", default_value = "0.1", value_parser = share)]
+    held_out: f64,
+    /// The most passes over the frames [default: 100]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    passes: Option<u32>,
+    /// The movement of the centres at which the passes end, as scikit-learn's tol
+    #[arg(long, value_name = "SHARE", default_value = "1e-4", value_parser = tolerance)]
+    tolerance: f64,
+    /// Draw batches of this many frames instead of passes over all of them: for more frames than a machine can pass over
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    batch: Option<u32>,
+    /// The batches without gain after which --batch ends
+    #[arg(long, value_name = "N", default_value = "100", requires = "batch")]
+    patience: usize,
+    /// The share of the largest token's frames below which --batch replaces a centre by a random frame
+    #[arg(long, value_name = "SHARE", default_value = "0.01", requires = "batch", value_parser = share)]
+    reassignment: f64,
+    /// Start from the centres of another vocabulary of the same width, instead of k-means++
+    #[arg(long, value_name = "VOCABULARY")]
+    start: Option<PathBuf>,
+    /// Frames that are computed already: .npy files (frames, width); no model then, and every argument is one of them
+    #[arg(long, conflicts_with_all = ["list", "config"])]
+    features: bool,
+    /// A YAML file with feature_extraction.mert.{model_name, layer, device} and quantization.{method, n_clusters,
+    /// distance_metric, random_state, max_iter}; options on the command line take precedence
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Discard the frames and centres of an interrupted training, instead of continuing it
+    #[arg(long)]
+    restart: bool,
+    /// Replace the output if it exists
+    #[arg(long)]
+    force: bool,
+    /// Print the figures as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+/// The values of `--normalize`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum NormalizeArg {
+    /// As they are
+    None,
+    /// To length 1
+    L2,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(share) if (0.0..=0.5).contains(&share) => Ok(share),
+        _ => Err("expected a number from 0 to 0.5".into()),
+    }
+}
+
+fn tolerance(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(tolerance) if (0.0..1.0).contains(&tolerance) => Ok(tolerance),
+        _ => Err("expected a number from 0 to 1".into()),
+    }
+}
+
+/// The options after the configuration was read.
+struct Settings {
+    k: usize,
+    layer: i64,
+    normalize: Normalize,
+    seed: u64,
+    algorithm: Algorithm,
+    frames: u64,
+}
+
+/// Runs the subcommand.
+pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<Exit> {
+    let config = args.config.as_deref().map(TrainConfig::read).transpose()?;
+    for note in config.iter().flat_map(|config| &config.notes).filter(|_| !args.run.quiet) {
+        say(note);
+    }
+    let settings = Settings::new(args, config.as_ref())?;
+    let is_npy = match args.output.extension().and_then(|extension| extension.to_str()) {
+        Some("safetensors") => false,
+        Some("npy") => true,
+        _ => bail!("{}: name the output .safetensors, or .npy for the centres alone", printable_path(&args.output)),
+    };
+    ensure!(args.force || !args.output.exists(), mert_fs::FsError::OutputExists { path: args.output.clone() });
+    let start = args.start.as_deref().map(|path| start_centres(path, settings.k)).transpose()?;
+    let training = Run { args, settings: &settings, is_npy, start };
+    match args.features {
+        true => training.on_features(),
+        false => training.on_music(config.as_ref()),
+    }
+}
+
+impl Settings {
+    fn new(args: &TrainArgs, config: Option<&TrainConfig>) -> anyhow::Result<Self> {
+        let quantization = config.map(|config| config.quantization.clone()).unwrap_or_default();
+        let k = args.k.map(|k| k as usize).or(quantization.n_clusters).unwrap_or(2048);
+        let configured = config.and_then(|config| config.extraction.encoders().first().copied().cloned());
+        let layer = match (args.layer, configured, &args.config) {
+            (Some(layer), ..) => layer,
+            (None, Some(section), Some(path)) => layer_of(&section, path)?.unwrap_or(-1),
+            _ => -1,
+        };
+        let passes = args.passes.map(|passes| passes as usize).or(quantization.max_iter).unwrap_or(100);
+        let algorithm = match args.batch {
+            Some(batch) => Algorithm::MiniBatch(MiniBatch {
+                batch: batch as usize,
+                passes,
+                patience: args.patience,
+                reassignment: args.reassignment,
+            }),
+            None => Algorithm::Lloyd(Lloyd { passes, tolerance: args.tolerance }),
+        };
+        let normalize = match args.normalize {
+            Some(NormalizeArg::L2) => Normalize::L2,
+            Some(NormalizeArg::None) => Normalize::None,
+            None => quantization.normalize.unwrap_or(Normalize::None),
+        };
+        let seed = args.seed.or(quantization.random_state).unwrap_or(0);
+        let frames = args.frames.unwrap_or(FRAMES_PER_CENTRE * k as u64);
+        Ok(Settings { k, layer, normalize, seed, algorithm, frames })
+    }
+
+    /// All that frames and centres depend on beside the model and the inputs, a line for each.
+    fn lines(&self) -> String {
+        let Settings { k, normalize, seed, algorithm, frames, .. } = self;
+        format!("k {k}\nnormalize {normalize}\nseed {seed}\nalgorithm {algorithm:?}\nframes {frames}\n")
+    }
+}
+
+/// The one hidden state that a section of the configuration names.
+fn layer_of(section: &EncoderConfig, path: &Path) -> Result<Option<i64>, EmbedError> {
+    match section.layer_selection(path)? {
+        None => Ok(None),
+        Some(mert_arch::LayerSelection::Some(layers)) if layers.len() == 1 => Ok(layers.first().copied()),
+        Some(other) => Err(section.error(path, format!("layer: {other}, and a vocabulary is of one hidden state"))),
+    }
+}
+
+/// Centres to start from.
+fn start_centres(path: &Path, k: usize) -> anyhow::Result<Centres> {
+    let vocabulary = OpenedVocabulary::open(path)?.vocabulary;
+    ensure!(
+        vocabulary.k() == k,
+        "{} has {} centres: give --k {} or other centres to start from",
+        printable_path(path),
+        vocabulary.k(),
+        vocabulary.k()
+    );
+    Centres::new(vocabulary.centroids().to_vec(), vocabulary.dim()).ok_or_else(|| anyhow!("no centres"))
+}
+
+/// A training with its options.
+struct Run<'a> {
+    args: &'a TrainArgs,
+    settings: &'a Settings,
+    is_npy: bool,
+    start: Option<Centres>,
+}
+
+impl Run<'_> {
+    /// Trains on files of features.
+    fn on_features(self) -> anyhow::Result<Exit> {
+        let Run { args, settings, .. } = self;
+        let files: Vec<FeatureFile> =
+            args.arguments.iter().map(|path| FeatureFile::open(path)).collect::<Result<_, _>>()?;
+        let [first, others @ ..] = &files[..] else { bail!("no features: give .npy files") };
+        for (file, path) in others.iter().zip(&args.arguments[1..]) {
+            ensure!(
+                file.dim() == first.dim(),
+                "{}: frames of {} values, and those of {} have {}",
+                printable_path(path),
+                file.dim(),
+                printable_path(&args.arguments[0]),
+                first.dim()
+            );
+        }
+        let digests: Vec<String> = args.arguments.iter().map(|path| sha256_file(path)).collect::<Result<_, _>>()?;
+        let lines = format!("features {}\n{}", Training::digest(digests.clone()), settings.lines());
+        let mut store = Store::open(&args.output, first.dim(), &lines, args.restart)?;
+        let mut mapped = None;
+        let frames = match (others, settings.normalize, first.as_frames()) {
+            // One file of float32 is used where it lies.
+            ([], Normalize::None, Some(frames)) => {
+                first.check_finite()?;
+                frames
+            }
+            _ => {
+                let prepare = |values: &mut [f32]| settings.normalize.apply(values, first.dim());
+                for (index, file) in files.iter().enumerate().skip(store.files().len()) {
+                    file.store(&mut store, index, Part::Training, &prepare)?;
+                }
+                mapped = store.mapped(Part::Training)?;
+                mapped_frames(mapped.as_ref(), first.dim(), settings.k)?
+            }
+        };
+        let mut row = 0;
+        let ends: Vec<usize> = files
+            .iter()
+            .map(|file| {
+                row += file.frames();
+                row
+            })
+            .collect();
+        let inputs = TrainingInputs { frames, ends, held_out: None, record: None, digests };
+        let exit = self.finish(store, &inputs, &[], files.len());
+        drop(mapped);
+        exit
+    }
+
+    /// Trains on music.
+    fn on_music(self, config: Option<&TrainConfig>) -> anyhow::Result<Exit> {
+        let Run { args, settings, .. } = self;
+        let (model, paths) = model_and_inputs(args, config.map(|config| &config.extraction))?;
+        let inputs::Inputs { files: inputs, notes } = inputs::collect(&paths, args.run.list.as_deref())?;
+        ensure!(!inputs.iter().any(Input::is_stdin), "a vocabulary is trained on files: name them, or their folder");
+        let quiet = args.run.quiet;
+        notes.iter().filter(|_| !quiet).for_each(|note| say(note));
+        let options = args.run.read_options()?;
+        let model = TokenModel::open(&model, &args.run)?;
+        let (framing, notes) = Framing::new(&model.grid(), args.window, args.hop, args.keep)?;
+        notes.iter().filter(|_| !quiet).for_each(|note| say(note));
+        let hidden_state = model.hidden_state(settings.layer)?;
+        let (record, dim) = (model.record(hidden_state, framing), model.dim());
+        let encoder = model.encoder(hidden_state, framing)?;
+
+        let paths: Vec<PathBuf> = inputs.iter().map(|input| input.path.clone()).collect();
+        let sampling = Sampling { frames: settings.frames, held_out: args.held_out, seed: settings.seed };
+        let plan = CollectionPlan::new(&paths, encoder.grid(), framing, &sampling, options);
+        let mut failures = Vec::new();
+        let fail = |input: &Input, error: TokensError, failures: &mut Vec<Failure>| {
+            let error = embed_error(error);
+            say(&file_line(input, &error));
+            failures.push(Failure::new(input, &error));
+        };
+        let CollectionPlan { failed, .. } = &plan;
+        ensure!(!plan.files.is_empty() || !failed.is_empty(), "no inputs");
+        let mut lines = format!("model {}\nhidden state {hidden_state}\n{framing:?}\n", record.model_sha256);
+        lines += &settings.lines();
+        lines += &format!("held out {}\n{options:?}\narithmetic {}\n", args.held_out, record.arithmetic);
+        lines += &inputs.iter().map(|input| format!("input {}\n", identity(&input.path))).collect::<String>();
+        let mut store = Store::open(&args.output, dim, &lines, args.restart)?;
+
+        let done = store.files().len();
+        let bar = bar(Some(plan.windows()), "{bar:30} {pos}/{len} windows of {msg}, {eta} left", quiet);
+        bar.set_message(format!("{} files", plan.files.len()));
+        if done > 0 && !quiet {
+            say(&format!("{done} of {} files were encoded by an interrupted training", plan.files.len()));
+        }
+        let prepare = |values: &mut [f32]| settings.normalize.apply(values, dim);
+        let mut on_event = |index: usize, _: &_, event: CollectEvent| {
+            let input = &inputs[index];
+            match event {
+                CollectEvent::Window => bar.inc(1),
+                CollectEvent::Done(notes) if !quiet => {
+                    bar.suspend(|| notes.iter().for_each(|note| say(&file_line(input, note))));
+                }
+                CollectEvent::Done(_) => {}
+                CollectEvent::Failed(error) => bar.suspend(|| fail(input, error, &mut failures)),
+            }
+        };
+        let jobs = args.run.jobs();
+        while_embedding(|| {
+            collect_frames(&plan, &encoder, options, jobs, settings.seed, &mut store, &prepare, &STOP, &mut on_event)
+        })?;
+        bar.finish_and_clear();
+        if STOP.load(Ordering::Relaxed) {
+            return Ok(interrupted());
+        }
+        for (index, error) in plan.failed {
+            fail(&inputs[index], error.into(), &mut failures);
+        }
+        if let Some(report) = &args.run.report {
+            failures::write_report(report, &failures)?;
+        }
+        let silent: u64 = store.files().iter().map(|file| file.silent).sum();
+        if silent > 0 && !quiet {
+            say(&format!("{silent} silent windows are left out"));
+        }
+        let of_part = |part| store.files().iter().filter(move |file| file.part == part && file.frames > 0);
+        let used: Vec<PathBuf> = of_part(Part::Training).map(|file| paths[file.index].clone()).collect();
+        let digests: Vec<String> = used.iter().map(|path| sha256_file(path)).collect::<Result<_, _>>()?;
+        let (training, held_out) = (store.mapped(Part::Training)?, store.mapped(Part::HeldOut)?);
+        let frames = mapped_frames(training.as_ref(), dim, settings.k)?;
+        let held_frames = held_out.as_ref().and_then(|file| Frames::mapped(file, 0..file.bytes().len(), dim));
+        if held_frames.is_none() && !quiet {
+            say("no file is held out, so that nothing shows whether the tokens fit other music");
+        }
+        let (ends, held_ends) = (store.ends(Part::Training), store.ends(Part::HeldOut));
+        let held_out = held_frames.map(|frames| (frames, held_ends));
+        let training = TrainingInputs { frames, ends, held_out, record: Some(record), digests };
+        self.finish(store, &training, &failures, inputs.len())
+    }
+
+    /// Finds the centres, judges them and writes the vocabulary.
+    fn finish(
+        self,
+        store: Store,
+        inputs: &TrainingInputs<'_>,
+        failures: &[Failure],
+        files: usize,
+    ) -> anyhow::Result<Exit> {
+        let Run { args, settings, is_npy, start } = self;
+        let (k, frames, quiet) = (settings.k, inputs.frames, args.run.quiet);
+        if frames.len() < FEW_FRAMES * k && !quiet {
+            say(&format!(
+                "{} frames are few for {k} tokens: below {} the centres follow single frames; give more music or a smaller --k",
+                frames.len(),
+                FEW_FRAMES * k
+            ));
+        }
+        if let Some(start) = &start {
+            let (found, expected) = (start.dim(), frames.dim());
+            ensure!(found == expected, "the centres to start from have {found} values, and frames have {expected}");
+        }
+        let resume = match store.checkpoint(k).filter(|_| matches!(settings.algorithm, Algorithm::Lloyd(_))) {
+            Some(checkpoint) => {
+                if !quiet {
+                    say(&format!("continuing after pass {}", checkpoint.pass));
+                }
+                Centres::new(checkpoint.centres, frames.dim()).map(|centres| (checkpoint.pass, centres))
+            }
+            None => start.map(|centres| (0, centres)),
+        };
+        let began = Instant::now();
+        let options = KMeans { k, seed: settings.seed, algorithm: settings.algorithm };
+        let progress = Progress::new(frames.len(), k, quiet);
+        let trained = while_embedding(|| {
+            train_centres(frames, &options, resume, &inputs.ends, &|event| {
+                if let TrainEvent::Pass(pass, centres) = &event
+                    && let Err(error) = store.keep(pass.map_or(0, |pass| pass.number), centres.values())
+                {
+                    // Without it an interrupted training only takes longer.
+                    say(&error.to_string());
+                }
+                progress.event(&event);
+                !STOP.load(Ordering::Relaxed)
+            })
+        })?;
+        let Some(trained) = trained else { return Ok(interrupted()) };
+        let held_out =
+            inputs.held_out.as_ref().map(|(frames, ends)| judge(*frames, &trained.centres, ends, &|_| true).1);
+        progress.finish();
+        let vocabulary = vocabulary(&trained, settings, inputs, held_out.as_ref())?;
+        let report = TrainReport {
+            output: &args.output,
+            vocabulary: &vocabulary,
+            trained: &trained,
+            held_out: held_out.map(|quality| Judged { quality }),
+            seconds: began.elapsed().as_secs_f64(),
+        };
+        while_writing(|| match is_npy {
+            true => write_npy(&vocabulary, &args.output, args.force),
+            false => vocabulary.write(&args.output, args.force),
+        })?;
+        store.remove()?;
+        report.print(args.json, quiet)?;
+        Ok(report_left_out(failures, files))
+    }
+}
+
+/// What centres are found from and judged with.
+struct TrainingInputs<'a> {
+    frames: Frames<'a>,
+    ends: Vec<usize>,
+    held_out: Option<(Frames<'a>, Vec<usize>)>,
+    record: Option<Record>,
+    digests: Vec<String>,
+}
+
+/// The vocabulary of trained centres.
+fn vocabulary(
+    trained: &Trained,
+    settings: &Settings,
+    inputs: &TrainingInputs<'_>,
+    held_out: Option<&mert_tokens::kmeans::Quality>,
+) -> Result<Vocabulary, TokensError> {
+    let mut vocabulary = Vocabulary::new(trained.centres.values().to_vec(), trained.centres.dim())?;
+    vocabulary.counts = Some(trained.counts.clone());
+    vocabulary.normalize = settings.normalize;
+    if let Some(record) = &inputs.record {
+        let training = Training {
+            algorithm: match settings.algorithm {
+                Algorithm::Lloyd(Lloyd { passes, tolerance }) => {
+                    format!("lloyd, passes {passes}, tolerance {tolerance}")
+                }
+                Algorithm::MiniBatch(MiniBatch { batch, passes, patience, reassignment }) => {
+                    format!("mini-batch {batch}, passes {passes}, patience {patience}, reassignment {reassignment}")
+                }
+            },
+            seed: settings.seed,
+            passes: trained.passes as u64,
+            inertia: trained.training.inertia,
+            held_out_inertia: held_out.map(|quality| quality.inertia),
+            files_sha256: Training::digest(inputs.digests.clone()),
+            files: inputs.digests.len() as u64,
+            frames: inputs.frames.len() as u64,
+        };
+        vocabulary.record = Some(Record { training: Some(training), ..record.clone() });
+    }
+    Ok(vocabulary)
+}
+
+/// The frames of a mapped file, or the error that there are too few.
+fn mapped_frames(file: Option<&MappedFile>, dim: usize, k: usize) -> Result<Frames<'_>, TokensError> {
+    let frames = file.and_then(|file| Frames::mapped(file, 0..file.bytes().len(), dim));
+    frames.ok_or(TokensError::TooFewFrames { frames: 0, k })
+}
+
+/// The model and the inputs among the arguments and in the configuration.
+fn model_and_inputs(args: &TrainArgs, config: Option<&EmbedConfig>) -> anyhow::Result<(PathBuf, Vec<PathBuf>)> {
+    let encoders = config.map(EmbedConfig::encoders).unwrap_or_default();
+    ensure!(
+        encoders.len() <= 1,
+        "the configuration has several encoders, and a vocabulary is of one: leave out `encoder`"
+    );
+    let named = encoders.first().and_then(|section| section.model_name.as_ref()).map(PathBuf::from);
+    match (named, args.arguments.split_first()) {
+        (Some(model), _) => Ok((model, args.arguments.clone())),
+        (None, Some((model, inputs))) => Ok((model.clone(), inputs.to_vec())),
+        (None, None) => bail!("no model: give MODEL before the inputs, or model_name in the configuration"),
+    }
+}
+
+/// A file's name, size and time of change, by which an interrupted training knows it again.
+fn identity(path: &Path) -> String {
+    let metadata = std::fs::metadata(path).ok();
+    let changed = metadata.as_ref().and_then(|metadata| metadata.modified().ok());
+    let changed =
+        changed.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok()).map_or(0, |time| time.as_nanos());
+    format!("{} {} {changed}", escape(path), metadata.map_or(0, |metadata| metadata.len()))
+}
+
+/// The error in the words of failures.
+fn embed_error(error: TokensError) -> EmbedError {
+    match error {
+        TokensError::Audio(error) => error.into(),
+        TokensError::Model(error) => error.into(),
+        TokensError::NotFinite { layer, value } => EmbedError::NotFinite { layer, value },
+        other => EmbedError::Input { path: PathBuf::new(), reason: other.to_string() },
+    }
+}
+
+fn interrupted() -> Exit {
+    say("interrupted: the same command continues from the files and passes that are finished");
+    Exit::Interrupted
+}
+
+fn bar(length: Option<u64>, template: &str, quiet: bool) -> ProgressBar {
+    let bar = progress_bar(length, template, quiet || !std::io::stderr().is_terminal());
+    bar.enable_steady_tick(std::time::Duration::from_millis(500));
+    bar
+}
+
+/// The progress of k-means.
+struct Progress {
+    start: ProgressBar,
+    pass: ProgressBar,
+}
+
+impl Progress {
+    fn new(frames: usize, k: usize, quiet: bool) -> Self {
+        let start = bar(Some(k as u64), "{bar:30} {pos}/{len} centres to start from, {eta} left", quiet);
+        let pass = bar(Some(frames as u64), "{bar:30} {msg}{human_pos}/{human_len} frames, {eta} left", quiet);
+        Progress { start, pass }
+    }
+
+    fn event(&self, event: &TrainEvent<'_>) {
+        match event {
+            TrainEvent::Start(count) => self.start.set_position(*count as u64),
+            TrainEvent::Frames(frames) => self.pass.inc(*frames as u64),
+            TrainEvent::Pass(pass, _) => {
+                self.start.finish_and_clear();
+                if let Some(pass) = pass {
+                    let mean = pass.inertia / self.pass.length().unwrap_or(1).max(1) as f64;
+                    let message = format!(
+                        "pass {}: mean squared distance {mean:.6}, {} frames moved; ",
+                        pass.number, pass.changed
+                    );
+                    self.pass.set_message(message);
+                }
+                self.pass.reset();
+            }
+            TrainEvent::Batch(batch) => {
+                let message = format!("batch {}: mean squared distance {:.6}; ", batch.number, batch.smoothed);
+                self.pass.set_message(message);
+            }
+        }
+    }
+
+    fn finish(&self) {
+        self.start.finish_and_clear();
+        self.pass.finish_and_clear();
+    }
+}

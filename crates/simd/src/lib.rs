@@ -1,0 +1,17 @@
+//! Vector instructions chosen at run time, and the innermost matrix product: what the kernels of the forward pass, of
+//! k-means and of the search share.
+//!
+//! A kernel is a type that implements [`Kernel`]; [`Isa::run`] compiles and runs it for the processor's instructions.
+//! [`multiply`] computes one tile of a product, whose operands are packed as [`pack_rows`] and [`pack_columns`] do.
+
+mod buffer;
+mod isa;
+mod microkernel;
+mod packing;
+mod tile;
+
+pub use buffer::{Buffer, LINE};
+pub use isa::{Isa, Kernel, at_least, mul_add};
+pub use microkernel::{LeftGroup, left_groups, multiply};
+pub use packing::{pack_columns, pack_rows, packed_columns};
+pub use tile::{Tile, TileShape};

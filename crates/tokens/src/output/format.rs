@@ -1,0 +1,70 @@
+//! The formats of tokens, and their choice by a name.
+
+use std::path::Path;
+use std::str::FromStr;
+
+use crate::{Result, TokensError};
+
+/// A format of tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenFormat {
+    /// A JSON object for each file.
+    Jsonl,
+    /// HuBERT's labels: a line of tokens for each line of a `.tsv`.
+    Km,
+    /// GSLM's quantized units: `name|token token …`.
+    Gslm,
+    /// textlesslib's `units`, `durations` and `dense`, a JSON object for each file.
+    Textless,
+    /// numpy: the tokens of all files in one array, with the frames of each file in a `.len`.
+    Npy,
+    /// Parquet: a row for each file.
+    Parquet,
+}
+
+impl TokenFormat {
+    /// The format of an output with this name.
+    ///
+    /// # Errors
+    /// [`TokensError::Format`] for any other extension.
+    pub fn of(path: &Path) -> Result<Self> {
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("jsonl") => Ok(TokenFormat::Jsonl),
+            Some("km") => Ok(TokenFormat::Km),
+            Some("npy") => Ok(TokenFormat::Npy),
+            Some("parquet") => Ok(TokenFormat::Parquet),
+            _ => Err(TokensError::Format { path: path.into() }),
+        }
+    }
+
+    /// The name in options.
+    pub fn name(self) -> &'static str {
+        match self {
+            TokenFormat::Jsonl => "jsonl",
+            TokenFormat::Km => "km",
+            TokenFormat::Gslm => "gslm",
+            TokenFormat::Textless => "textless",
+            TokenFormat::Npy => "npy",
+            TokenFormat::Parquet => "parquet",
+        }
+    }
+}
+
+impl FromStr for TokenFormat {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        const ALL: [TokenFormat; 6] = [
+            TokenFormat::Jsonl,
+            TokenFormat::Km,
+            TokenFormat::Gslm,
+            TokenFormat::Textless,
+            TokenFormat::Npy,
+            TokenFormat::Parquet,
+        ];
+        ALL.into_iter().find(|format| format.name() == text).ok_or_else(|| {
+            let names = ALL.map(TokenFormat::name).join(", ");
+            format!("unknown format `{}`: expected one of {names}", mert_arch::printable_line(text))
+        })
+    }
+}

@@ -1,0 +1,61 @@
+//! A text file of an output, written line by line and renamed at the end.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use mert_fs::AtomicFile;
+
+use crate::{Result, TokensError};
+
+/// A file that is written in order through a buffer.
+#[derive(Debug)]
+pub(super) struct OutputFile {
+    out: BufWriter<File>,
+    file: AtomicFile,
+    path: PathBuf,
+}
+
+impl OutputFile {
+    pub(super) fn create(path: &Path, force: bool) -> Result<Self> {
+        let file = AtomicFile::create(path, force)?;
+        let out = file.file().try_clone().map_err(|source| TokensError::write(path, source))?;
+        Ok(OutputFile { out: BufWriter::new(out), file, path: path.to_path_buf() })
+    }
+
+    /// Writes with `write`, whose errors get the path.
+    pub(super) fn write(&mut self, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> Result<()> {
+        write(&mut self.out).map_err(|source| TokensError::write(&self.path, source))
+    }
+
+    /// Writes a line of tokens that are separated by spaces, after a prefix.
+    pub(super) fn line(&mut self, prefix: &str, tokens: &[u32]) -> Result<()> {
+        self.write(|out| {
+            out.write_all(prefix.as_bytes())?;
+            for (number, token) in tokens.iter().enumerate() {
+                if number > 0 {
+                    out.write_all(b" ")?;
+                }
+                write!(out, "{token}")?;
+            }
+            out.write_all(b"\n")
+        })
+    }
+
+    pub(super) fn commit(mut self) -> Result<()> {
+        self.write(|out| out.flush())?;
+        Ok(self.file.commit()?)
+    }
+}
+
+/// Checks a name for a format whose lines have it between separators.
+pub(super) fn check_name(name: &str, format: &'static str, separator: char) -> Result<()> {
+    let reason = if name.chars().any(|c| matches!(c, '\n' | '\r')) {
+        "it has a line break, which would begin another file; rename it, or write jsonl"
+    } else if name.contains(separator) {
+        "it has the character that ends a name in this format; rename it, or write jsonl"
+    } else {
+        return Ok(());
+    };
+    Err(TokensError::Name { name: mert_arch::printable_line(name).to_string(), format, reason })
+}
