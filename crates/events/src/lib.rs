@@ -6,6 +6,8 @@ mod error;
 mod event;
 mod features;
 pub mod level;
+pub mod onset;
+pub mod pitch;
 pub mod rhythm;
 
 pub use error::EventsError;
