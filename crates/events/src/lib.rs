@@ -6,6 +6,7 @@ mod error;
 mod event;
 mod features;
 pub mod level;
+pub mod midi;
 pub mod onset;
 pub mod pitch;
 pub mod rhythm;
