@@ -5,11 +5,14 @@ pub mod consonance;
 mod error;
 mod event;
 mod features;
+pub mod file;
 pub mod level;
 pub mod midi;
 pub mod onset;
 pub mod pitch;
 pub mod rhythm;
+pub mod scale;
+pub mod segment;
 
 pub use error::EventsError;
 pub use event::{Event, Note};
