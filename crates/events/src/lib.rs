@@ -1,4 +1,9 @@
 //! Musical events: what a recording plays, as segments with a token, notes and named features.
+//!
+//! Samples come in (mono, at any rate), events go out: [`onset`] finds where they start, [`pitch`] and [`midi`] what they
+//! play, [`consonance`] and [`rhythm`] compute the features, [`segment`] puts them together, [`scale`] makes features
+//! comparable, [`file`] keeps them, and [`render`] turns chosen events into MIDI and sound. Nothing here decodes audio or
+//! runs a model. The definitions and their sources are in `docs/events.md`.
 
 pub mod barlow;
 pub mod consonance;
@@ -10,6 +15,7 @@ pub mod level;
 pub mod midi;
 pub mod onset;
 pub mod pitch;
+pub mod render;
 pub mod rhythm;
 pub mod scale;
 pub mod segment;
