@@ -22,8 +22,8 @@ mod request;
 
 pub use error::OracleError;
 pub use factor::{
-    Clusters, Distance, EventRule, FactorOracle, FeatureScale, Links, Match, MatchRule, NearTokens, SuffixMethod,
-    Symbols, TokenMatch, Vectors,
+    Clusters, Distance, EventRule, FactorOracle, Links, Match, MatchRule, NearTokens, SuffixMethod, Symbols,
+    TokenMatch, Vectors,
 };
 pub use file::{FORMAT, Matching, Material, OracleFile, Source, VERSION};
 pub use information::{

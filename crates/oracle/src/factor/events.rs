@@ -2,63 +2,58 @@
 
 use std::collections::HashMap;
 
-use mert_events::Event;
+use foldhash::fast::RandomState;
+use mert_events::scale::FeatureScales;
+use mert_events::{Event, FEATURES};
 
 use super::rule::{Match, MatchRule};
 use super::vectors::check_threshold;
-use super::{FeatureScale, Links, TokenMatch};
-use crate::Result;
+use super::{Links, TokenMatch};
+use crate::error::nearest_name;
+use crate::{OracleError, Result};
 
-/// The difference that counts where one of two events lacks a feature: the whole scale. Where both lack it, it is 0. With
-/// this, the distance stays a metric.
-const MISSING: f64 = 1.0;
-
-/// Events that match if their tokens match **and** the Euclidean distance of their scaled features is strictly below θ₂.
+/// Events that match if their tokens match **and** the distance of their scaled features is strictly below θ₂.
 ///
-/// Of several matches the nearest by features counts, then by centres. Without features only tokens are compared.
+/// The distance is [`FeatureScales::distance`], with the features that are not compared taken as missing in both. Of several
+/// matches the nearest by features counts, then by centres. Without compared features only tokens are.
 #[derive(Debug, Clone)]
 pub struct EventRule {
     token: TokenMatch,
-    features: Vec<(usize, FeatureScale)>,
+    scales: FeatureScales,
+    compared: [bool; FEATURES.len()],
     threshold: f64,
     tokens: Vec<u32>,
-    // NaN where a feature is missing.
-    values: Vec<f64>,
-    numbers: HashMap<u32, u32>,
+    features: Vec<[Option<f64>; FEATURES.len()]>,
+    numbers: HashMap<u32, u32, RandomState>,
 }
 
 impl EventRule {
-    /// A rule without events yet. The threshold θ₂ is that of all scaled features together.
+    /// A rule without events yet, which compares the features of these names.
     ///
     /// # Errors
-    /// [`crate::OracleError::Feature`] for an unknown name, [`crate::OracleError::Option`] for a threshold or scale out of
-    /// range.
-    pub fn new(token: TokenMatch, features: Vec<FeatureScale>, threshold: f64) -> Result<Self> {
+    /// [`OracleError::Feature`] for an unknown name, [`OracleError::Option`] for a threshold out of range.
+    pub fn new(token: TokenMatch, compared: &[String], scales: FeatureScales, threshold: f64) -> Result<Self> {
         token.check()?;
         check_threshold("threshold of features", threshold)?;
-        let features = features.into_iter().map(|scale| Ok((scale.index()?, scale))).collect::<Result<Vec<_>>>()?;
-        let (tokens, values, numbers) = (Vec::new(), Vec::new(), HashMap::new());
-        Ok(EventRule { token, features, threshold, tokens, values, numbers })
-    }
-
-    fn row(&self, event: usize) -> &[f64] {
-        let width = self.features.len();
-        &self.values[event * width..(event + 1) * width]
-    }
-
-    /// The distance of the scaled features of two events.
-    fn feature_distance(&self, left: usize, right: usize) -> f64 {
-        let mut sum = 0.0;
-        for ((_, scale), (&a, &b)) in self.features.iter().zip(self.row(left).iter().zip(self.row(right))) {
-            let difference = match (a.is_nan(), b.is_nan()) {
-                (true, true) => 0.0,
-                (false, false) => scale.difference(a, b),
-                _ => MISSING,
-            };
-            sum += difference * difference;
+        let mut mask = [false; FEATURES.len()];
+        for name in compared {
+            mask[feature_index(name)?] = true;
         }
-        sum.sqrt()
+        let (tokens, features, numbers) = (Vec::new(), Vec::new(), HashMap::default());
+        Ok(EventRule { token, scales, compared: mask, threshold, tokens, features, numbers })
     }
+
+    fn compares_features(&self) -> bool {
+        self.compared.contains(&true)
+    }
+}
+
+/// The index of a feature in [`FEATURES`].
+fn feature_index(name: &str) -> Result<usize> {
+    FEATURES.iter().position(|feature| feature.name == name).ok_or_else(|| OracleError::Feature {
+        found: name.to_string(),
+        nearest: nearest_name(name, FEATURES.iter().map(|feature| feature.name)),
+    })
 }
 
 impl MatchRule for EventRule {
@@ -68,8 +63,12 @@ impl MatchRule for EventRule {
         self.tokens.push(event.token);
         let next = self.numbers.len() as u32;
         self.numbers.entry(event.token).or_insert(next);
-        for (index, scale) in &self.features {
-            self.values.push(event.features[*index].map_or(f64::NAN, |value| scale.scaled(value)));
+        if self.compares_features() {
+            let mut scaled = self.scales.scale(event);
+            for (value, compared) in scaled.iter_mut().zip(self.compared) {
+                *value = value.filter(|_| compared);
+            }
+            self.features.push(scaled);
         }
         Ok(())
     }
@@ -83,8 +82,11 @@ impl MatchRule for EventRule {
         for target in links.trn(state) {
             let event = target as usize - 1;
             let Some(centres) = self.token.distance(self.tokens[newest], self.tokens[event]) else { continue };
-            let features = self.feature_distance(newest, event);
-            let near = self.features.is_empty() || features < self.threshold;
+            let features = match (self.features.get(newest), self.features.get(event)) {
+                (Some(newest), Some(event)) => self.scales.distance(newest, event),
+                _ => 0.0,
+            };
+            let near = !self.compares_features() || features < self.threshold;
             if near && best.is_none_or(|best| (features, centres) < best.distance) {
                 best = Some(Match { target, distance: (features, centres) });
             }
@@ -93,7 +95,7 @@ impl MatchRule for EventRule {
     }
 
     fn symbol(&self) -> Option<u32> {
-        let names_only = self.features.is_empty() && self.token == TokenMatch::Same;
+        let names_only = !self.compares_features() && self.token == TokenMatch::Same;
         if names_only { self.numbers.get(self.tokens.last()?).copied() } else { None }
     }
 }

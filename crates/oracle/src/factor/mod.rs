@@ -11,7 +11,6 @@ mod links;
 mod oracle;
 mod reverse;
 mod rule;
-mod scale;
 mod suffixes;
 mod tokens;
 mod vectors;
@@ -21,7 +20,6 @@ pub use events::EventRule;
 pub use links::{Clusters, Links};
 pub use oracle::{FactorOracle, SuffixMethod};
 pub use rule::{Match, MatchRule, Symbols};
-pub use scale::FeatureScale;
 pub use tokens::{NearTokens, TokenMatch};
 pub use vectors::Vectors;
 

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use mert_events::scale::FeatureScales;
 use mert_events::{Event, FEATURES};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
@@ -154,8 +155,9 @@ fn clusters_of(rule: EventRule, events: &[Event]) -> Vec<u32> {
 
 #[test]
 fn a_token_is_a_name_and_features_are_scaled() {
-    let scale = |name: &str, low, high| FeatureScale { name: name.to_string(), low, high };
-    let scales = vec![scale("consonance", 0.0, 10.0), scale("root", 0.0, 11.0)];
+    // Consonance is scaled from 0 to 10, the root lies on a circle of 12.
+    let training: Vec<Event> = (0..=10).map(|value| event(0, Some(f64::from(value)), Some(f64::from(value)))).collect();
+    let scales = FeatureScales::of(&training, 0.0, 1.0).unwrap();
     let events = [
         event(7, Some(1.0), Some(11.0)),
         event(7, Some(1.9), Some(0.0)),  // a neighbour on the circle of pitch classes
@@ -164,26 +166,41 @@ fn a_token_is_a_name_and_features_are_scaled() {
         event(7, None, Some(11.0)), // a missing feature differs by the whole scale
         event(7, None, Some(11.0)),
     ];
-    let rule = EventRule::new(TokenMatch::Same, scales.clone(), 0.3).unwrap();
-    assert_eq!(clusters_of(rule, &events), [0, 0, 1, 2, 3, 3]);
+    // θ₂ between √(0.09² + (1/6)²) and 0.8 over √14: the distance is a mean over all features.
+    let threshold = 0.3 / 14f64.sqrt();
+    let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let both = names(&["consonance", "root"]);
+    let rule = |token, compared: &[String], threshold| EventRule::new(token, compared, scales.clone(), threshold);
+    assert_eq!(clusters_of(rule(TokenMatch::Same, &both, threshold).unwrap(), &events), [0, 0, 1, 2, 3, 3]);
     let pairs = NearTokens::among(&[8, 7, 7, 9], 0.5, |left, right| if (left, right) == (7, 8) { 0.4 } else { 0.6 });
     assert_eq!(pairs.pairs(), [(7, 8, 0.4)]);
     let near = TokenMatch::Near { threshold: 0.5, pairs };
-    assert_eq!(clusters_of(EventRule::new(near, scales, 0.3).unwrap(), &events), [0, 0, 0, 1, 2, 2]);
-    let names = EventRule::new(TokenMatch::Same, Vec::new(), 0.0).unwrap();
-    assert_eq!(clusters_of(names, &events), [0, 0, 1, 0, 0, 0]);
-    let message = EventRule::new(TokenMatch::Same, vec![scale("consonence", 0.0, 1.0)], 0.3).unwrap_err().to_string();
+    assert_eq!(clusters_of(rule(near.clone(), &both, threshold).unwrap(), &events), [0, 0, 0, 1, 2, 2]);
+    assert_eq!(clusters_of(rule(near, &[], 0.0).unwrap(), &events), [0; 6]);
+    let root = names(&["root"]);
+    assert_eq!(clusters_of(rule(TokenMatch::Same, &root, threshold).unwrap(), &events), [0, 0, 1, 0, 0, 0]);
+    assert_eq!(clusters_of(rule(TokenMatch::Same, &[], 0.0).unwrap(), &events), [0, 0, 1, 0, 0, 0]);
+    let message = rule(TokenMatch::Same, &names(&["consonence"]), 0.3).unwrap_err().to_string();
     assert_eq!(message, "unknown feature `consonence`: did you mean `consonance`?");
 }
 
+/// Of several matches the nearest by features counts, and of equally near ones that with the nearest centre.
 #[test]
-fn scales_are_quantiles() {
-    let events: Vec<_> = (0..=100).map(|value| event(0, Some(f64::from(value)), None)).collect();
-    let scale = FeatureScale::of("consonance", &events).unwrap();
-    assert_eq!((scale.low, scale.high), (5.0, 95.0));
-    assert_eq!([0.0, 50.0, 100.0].map(|value| scale.scaled(value)), [0.0, 0.5, 1.0]);
-    let constant = FeatureScale { low: 2.0, high: 2.0, ..scale };
-    assert_eq!([1.0, 2.0, 3.0].map(|value| constant.scaled(value)), [0.0, 0.5, 1.0]);
+fn the_nearest_event_is_linked() {
+    let training: Vec<Event> = (0..=10).map(|value| event(0, Some(f64::from(value)), None)).collect();
+    let scales = FeatureScales::of(&training, 0.0, 1.0).unwrap();
+    let pairs = NearTokens::among(&[1, 2, 3], 1.0, |left, right| f64::from(right - left) * 0.4);
+    let near = TokenMatch::Near { threshold: 1.0, pairs };
+    let links = |events: &[Event]| {
+        let rule =
+            EventRule::new(near.clone(), &["consonance".to_string()], scales.clone(), 0.45 / 14f64.sqrt()).unwrap();
+        let links = FactorOracle::build(rule, events.iter()).unwrap().into_links();
+        sfx(&links)[events.len()]
+    };
+    let event = |token, consonance| event(token, Some(consonance), None);
+    assert_eq!(links(&[event(1, 0.0), event(1, 6.0), event(1, 3.5)]), Some(2));
+    assert_eq!(links(&[event(1, 0.0), event(1, 6.0), event(1, 2.5)]), Some(1));
+    assert_eq!(links(&[event(1, 0.0), event(2, 6.0), event(2, 3.0)]), Some(2));
 }
 
 /// Sequences that make a naive construction quadratic. The limit is 30 times what they take, for busy machines.

@@ -1,11 +1,12 @@
 //! What an oracle is built from, and the rule of its matches.
 
 use mert_events::Event;
+use mert_events::scale::FeatureScales;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Distance, EventRule, FactorOracle, FeatureScale, Grid, Links, OracleError, Result, SuffixMethod, Symbols,
-    ThresholdSearch, TokenMatch, Vectors, threshold_search,
+    Distance, EventRule, FactorOracle, Grid, Links, OracleError, Result, SuffixMethod, Symbols, ThresholdSearch,
+    TokenMatch, Vectors, threshold_search,
 };
 
 /// The events of a memory, in one of three forms.
@@ -38,8 +39,10 @@ pub enum Matching {
     Events {
         /// The match of tokens.
         token: TokenMatch,
-        /// The features that are compared, with their scales; none to compare tokens only.
-        features: Vec<FeatureScale>,
+        /// The names of the features that are compared; none to compare tokens only.
+        compared: Vec<String>,
+        /// The scales of all features.
+        scales: FeatureScales,
         /// The threshold θ₂ of the scaled features.
         threshold: f64,
         /// The choice among several matches.
@@ -95,7 +98,7 @@ impl Matching {
         match self {
             Matching::Symbols => false,
             Matching::Vectors { .. } => true,
-            Matching::Events { features, token, .. } => !features.is_empty() || *token != TokenMatch::Same,
+            Matching::Events { compared, token, .. } => !compared.is_empty() || *token != TokenMatch::Same,
         }
     }
 
@@ -112,8 +115,8 @@ impl Matching {
                 let rule = Vectors::new(*distance, *threshold)?;
                 FactorOracle::build_with(rule, *suffix_method, vectors.iter().map(Vec::as_slice))?.into_links()
             }
-            (Matching::Events { token, features, threshold, suffix_method }, Material::Events(events)) => {
-                let rule = EventRule::new(token.clone(), features.clone(), *threshold)?;
+            (Matching::Events { token, compared, scales, threshold, suffix_method }, Material::Events(events)) => {
+                let rule = EventRule::new(token.clone(), compared, scales.clone(), *threshold)?;
                 FactorOracle::build_with(rule, *suffix_method, events.iter())?.into_links()
             }
             _ => return Err(OracleError::field("match.rule", material.field(), self.name())),

@@ -1,11 +1,12 @@
 //! Both forms reload to the same bytes, every damaged field is named, and no stated length is believed.
 
+use mert_events::scale::FeatureScales;
 use mert_events::{Event, FEATURES, Note};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{Distance, FeatureScale, NearTokens, OracleError, SuffixMethod, TokenMatch};
+use crate::{Distance, NearTokens, OracleError, SuffixMethod, TokenMatch};
 
 fn event(at: u32) -> Event {
     let mut features = [None; FEATURES.len()];
@@ -33,9 +34,11 @@ fn source(name: &str, events: u32) -> Source {
 fn events_file() -> OracleFile {
     let events: Vec<Event> = (0..40).map(event).collect();
     let pairs = NearTokens::among(&[0, 100, 200], 0.5, |left, right| f64::from(right - left) / 300.0);
-    let features = ["consonance", "root"].map(|name| FeatureScale::of(name, &events).unwrap()).to_vec();
+    let scales = FeatureScales::of(&events, 0.05, 0.95).unwrap();
+    let compared = ["consonance", "root"].map(ToString::to_string).to_vec();
     let token = TokenMatch::Near { threshold: 0.5, pairs };
-    let matching = Matching::Events { token, features, threshold: 0.4, suffix_method: SuffixMethod::Incremental };
+    let matching =
+        Matching::Events { token, compared, scales, threshold: 0.1, suffix_method: SuffixMethod::Incremental };
     let sources = vec![source("a.ogg", 20), source("b.ogg", 20)];
     let file = OracleFile::build(matching, Material::Events(events), sources).unwrap();
     file.with_digests(Some("ab".repeat(32)), None).unwrap()
@@ -109,8 +112,9 @@ fn a_changed_field_is_named() {
     refused("/match/rule", json!("symbols"), "match");
     refused("/match/threshold", json!(5.0), "by the events");
     refused("/match/threshold", json!(-1.0), "threshold of features");
-    refused("/match/features/0/name", json!("consonence"), "did you mean `consonance`?");
-    refused("/match/features/0/low", json!(9.0), "scale");
+    refused("/match/compared/0", json!("consonence"), "did you mean `consonance`?");
+    refused("/match/scales/0/name", json!("consonence"), "expected `consonance`");
+    refused("/match/scales/0/low", json!(9.0), "ascending");
     refused("/match/token/near/pairs/0/2", json!(0.7), "pairs of near tokens");
     refused("/feature_names/3", json!("unit"), "feature_names");
     refused("/sources/0/events", json!(19), "events[19].source");
@@ -154,7 +158,8 @@ fn values_that_no_file_may_have_are_refused() {
     events[0].features[1] = Some(f64::NAN);
     let matching = Matching::Events {
         token: TokenMatch::Same,
-        features: Vec::new(),
+        compared: Vec::new(),
+        scales: FeatureScales::of(&events, 0.05, 0.95).unwrap(),
         threshold: 0.0,
         suffix_method: SuffixMethod::Incremental,
     };
