@@ -2,6 +2,7 @@
 
 mod encode;
 mod encoder;
+mod failure;
 mod run_args;
 mod train;
 mod train_report;
