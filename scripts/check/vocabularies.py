@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Writes vocabularies with scikit-learn, joblib, pickle, numpy and faiss, and compares what mert-tokens reads.
 
-    scripts/check/vocabularies.py target/release/examples/vocabulary
+    scripts/check/vocabularies.py target/release/examples/vocabulary [target/release/examples/tokens]
 
 Centres must agree bit for bit (rounded to f32 where they are f64), and the tokens of random points with `predict` of
 scikit-learn and `search` of faiss, but for points whose two nearest centres are equally near to 1e-5. Files that must be
-refused are refused with a reason, and nothing in them runs. Needs a Python with numpy, scikit-learn, joblib and faiss-cpu.
+refused are refused with a reason, and nothing in them runs. With the second program, tokens in each output format are opened with numpy,
+pandas and json, and as fairseq and textlesslib lay them out. Needs a Python with numpy, scikit-learn, joblib, faiss-cpu,
+pandas and pyarrow.
 Exit status: 0 all as expected, 1 not so, 2 it could not be checked.
 """
 
@@ -177,7 +179,11 @@ def main(program):
         built = faiss.index_factory(DIM, factory)
         built.train(frames)
         inner = faiss.downcast_index(built.index)
-        chain = lambda x, built=built: built.apply_chain(x)
+        def chain(x, built=built):
+            for at in range(built.chain.size()):
+                x = faiss.downcast_VectorTransform(built.chain.at(at)).apply(np.ascontiguousarray(x, dtype=np.float32))
+            return x
+
         if "IVF" in factory:
             hnsw = faiss.downcast_index(faiss.downcast_index(faiss.extract_index_ivf(built).quantizer))
             inner = faiss.downcast_index(hnsw.storage)
@@ -246,12 +252,80 @@ def main(program):
           f"{counts['refused']} refused with a reason, none executed")
 
 
+def outputs(program):
+    """Writes tokens in every format and opens them without help from mert-tokens."""
+    from itertools import groupby
+
+    import numpy as np
+    import pandas
+    import pyarrow.parquet as pq
+
+    folder = Path(tempfile.mkdtemp(prefix="mert-tokens-"))
+    generator = np.random.default_rng(1)
+    files = {f"music/{i:03}.flac": np.repeat(generator.integers(0, 100, n), generator.integers(1, 5, n)).tolist()
+             for i, n in enumerate([0, 1, 50, 5000])}
+    runs = {name: [(unit, len(list(run))) for unit, run in groupby(tokens)] for name, tokens in files.items()}
+    source = folder / "in.jsonl"
+    source.write_text("".join(json.dumps({"file": name, "tokens": tokens}) + "\n" for name, tokens in files.items()))
+
+    def write(kind, name, *options):
+        result = subprocess.run([program, str(source), kind, str(folder / name), *options], capture_output=True, text=True)
+        if result.returncode != 0:
+            raise Different(f"{name}: {result.stdout} {result.stderr}")
+        return folder / name
+
+    def expect(name, found, expected):
+        if found != expected:
+            raise Different(f"{name}: {str(found)[:200]} is not {str(expected)[:200]}")
+
+    lines = lambda path: path.read_text().split("\n")[:-1]
+    found = [json.loads(line) for line in lines(write("jsonl", "a.jsonl"))]
+    expect("jsonl", {line["file"]: line["tokens"] for line in found}, files)
+    expect("jsonl", {(line["frame_hop"], line["sample_rate"], line["k"]) for line in found}, {(320, 24000, 100)})
+    found = [json.loads(line) for line in lines(write("jsonl", "b.jsonl", "deduplicate"))]
+    expect("units", {line["file"]: list(zip(line["units"], line["durations"])) for line in found}, runs)
+    # pandas reads JSON lines with columns of lists.
+    expect("pandas", pandas.read_json(folder / "a.jsonl", lines=True).tokens.tolist(), list(files.values()))
+    # textlesslib: the durations are ones without deduplication.
+    found = {line["name"]: line for line in map(json.loads, lines(write("textless", "t.json")))}
+    expect("textless", {name: line["units"] for name, line in found.items()}, files)
+    expect("textless", {name: line["durations"] for name, line in found.items()}, {n: [1] * len(t) for n, t in files.items()})
+    found = [json.loads(line) for line in lines(write("textless", "u.json", "deduplicate"))]
+    expect("textless", {line["name"]: list(zip(line["units"], line["durations"])) for line in found}, runs)
+    # fairseq: a label file line for each line of the manifest behind its root; dict.km.txt.
+    labels = [[int(token) for token in line.split()] for line in lines(write("km", "train.km"))]
+    manifest = lines(folder / "train.tsv")
+    names = [line.split("\t")[0] for line in manifest[1:]]
+    expect("km", dict(zip(names, labels)), files)
+    expect("tsv", [int(line.split("\t")[1]) for line in manifest[1:]], [320 * len(tokens) for tokens in files.values()])
+    expect("dict.km.txt", lines(folder / "dict.km.txt"), [f"{token} 1" for token in range(100)])
+    # GSLM: name|units.
+    found = dict(line.rsplit("|", 1) for line in lines(write("gslm", "g.txt")))
+    expect("gslm", {n: [int(t) for t in u.split()] for n, u in found.items()}, {Path(n).stem: t for n, t in files.items()})
+    # numpy: one array and the frames of each file.
+    tokens = np.load(write("npy", "n.npy"))
+    lengths = np.loadtxt(folder / "n.len", dtype=int)
+    expect("npy", (str(tokens.dtype), tokens.tolist()), ("int32", sum(files.values(), [])))
+    expect("len", lengths.tolist(), [len(tokens) for tokens in files.values()])
+    # Parquet: a row for each file.
+    table = pandas.read_parquet(write("parquet", "p.parquet"))
+    expect("parquet", {row.file: row.tokens.tolist() for row in table.itertuples()}, files)
+    metadata = pq.read_metadata(folder / "p.parquet").metadata
+    expect("metadata", (metadata[b"k"], metadata[b"frame_hop"]), (b"100", b"320"))
+    table = pandas.read_parquet(write("parquet", "q.parquet", "deduplicate"))
+    found = {row.file: list(zip(row.units.tolist(), row.durations.tolist())) for row in table.itertuples()}
+    expect("parquet", found, runs)
+    print("vocabularies: tokens in 6 formats, raw and without repetitions, opened by json, numpy, pandas and pyarrow")
+
+
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) not in (2, 3):
         print(__doc__, file=sys.stderr)
         sys.exit(2)
     try:
         main(sys.argv[1])
+        if len(sys.argv) == 3:
+            outputs(sys.argv[2])
     except Different as difference:
         print(f"vocabularies: {difference}", file=sys.stderr)
         sys.exit(1)

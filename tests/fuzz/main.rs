@@ -1,4 +1,4 @@
-//! The parsers of files that users are given by others: pickle, zip, safetensors, protobuf, Ogg, MP4 and the journal, and
+//! The parsers of files that users are given by others: pickle, zip, safetensors, protobuf, Ogg, MP4, the journal, vocabularies, and
 //! the other containers of audio and arrays. A mutated fixture is read or refused: without a panic, in bounded memory and
 //! in time. `scripts/check/fuzz.sh` runs new inputs for as long as wanted.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
@@ -10,6 +10,7 @@ mod converted;
 mod journal;
 mod package;
 mod reference;
+mod vocabulary;
 
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};

@@ -9,9 +9,11 @@ pub mod output;
 mod tokenizer;
 pub mod train;
 pub mod vocabulary;
+mod window_study;
 
 pub use config::{QuantizationConfig, TrainConfig};
 pub use error::TokensError;
 pub use tokenizer::Tokenizer;
+pub use window_study::{WindowResult, WindowStudy};
 
 pub(crate) type Result<T, E = TokensError> = std::result::Result<T, E>;

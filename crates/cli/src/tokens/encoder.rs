@@ -46,6 +46,11 @@ impl TokenModel {
         })
     }
 
+    /// The model.
+    pub(crate) fn model(&self) -> &Model {
+        &self.model
+    }
+
     /// The grid of the model's frames.
     pub(crate) fn grid(&self) -> FrameGrid {
         FrameGrid::new(self.model.config(), self.model.preprocessor().sampling_rate)

@@ -2,9 +2,11 @@
 
 mod encode;
 mod encoder;
+mod failure;
 mod run_args;
 mod train;
 mod train_report;
+mod windows;
 
 use std::process::ExitCode;
 
@@ -23,6 +25,8 @@ struct Args {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Show how far tokens depend on the window in which a frame is computed
+    Windows(windows::WindowsArgs),
     /// Find a vocabulary of tokens: the centres of the frames of music, by k-means
     Train(Box<train::TrainArgs>),
     /// Write the token of each frame of files
@@ -34,6 +38,7 @@ fn main() -> ExitCode {
     // Without a handler an interrupted training ends at once, and keeps all files and passes that were finished.
     let _ = ctrlc::set_handler(interrupt::on_signal);
     let result = match &command {
+        Command::Windows(args) => windows::run(args),
         Command::Train(args) => train::run(args),
         Command::Encode(args) => encode::run(args),
     };

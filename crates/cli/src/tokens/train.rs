@@ -27,6 +27,7 @@ use mert_tokens::vocabulary::{Normalize, OpenedVocabulary, Record, Training, Voc
 use mert_tokens::{TokensError, TrainConfig};
 
 use crate::encoder::TokenModel;
+use crate::failure::failure;
 use crate::run_args::RunArgs;
 use crate::train_report::{Judged, TrainReport};
 
@@ -307,9 +308,9 @@ impl Run<'_> {
         let plan = CollectionPlan::new(&paths, encoder.grid(), framing, &sampling, options);
         let mut failures = Vec::new();
         let fail = |input: &Input, error: TokensError, failures: &mut Vec<Failure>| {
-            let error = embed_error(error);
-            say(&file_line(input, &error));
-            failures.push(Failure::new(input, &error));
+            let failure = failure(input, error);
+            say(&file_line(input, &failure.message));
+            failures.push(failure);
         };
         let CollectionPlan { failed, .. } = &plan;
         ensure!(!plan.files.is_empty() || !failed.is_empty(), "no inputs");
@@ -507,16 +508,6 @@ fn identity(path: &Path) -> String {
     let changed =
         changed.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok()).map_or(0, |time| time.as_nanos());
     format!("{} {} {changed}", escape(path), metadata.map_or(0, |metadata| metadata.len()))
-}
-
-/// The error in the words of failures.
-fn embed_error(error: TokensError) -> EmbedError {
-    match error {
-        TokensError::Audio(error) => error.into(),
-        TokensError::Model(error) => error.into(),
-        TokensError::NotFinite { layer, value } => EmbedError::NotFinite { layer, value },
-        other => EmbedError::Input { path: PathBuf::new(), reason: other.to_string() },
-    }
 }
 
 fn interrupted() -> Exit {

@@ -64,7 +64,7 @@ impl TrainReport<'_> {
         let state = record.map_or(String::new(), |record| format!(" of hidden state {}", record.hidden_state));
         let (k, bits) = (self.vocabulary.k(), (self.vocabulary.k() as f64).log2());
         let mut table = Table::new();
-        table.load_preset(presets::NOTHING);
+        table.load_style(presets::NOTHING);
         let held_out = self.held_out.as_ref().map(|judged| &judged.quality);
         let mut row = |name: &str, text: &dyn Fn(&Quality) -> String| {
             let mut cells = vec![Cell::new(name), Cell::new(text(training)).set_alignment(CellAlignment::Right)];

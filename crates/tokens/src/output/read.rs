@@ -9,8 +9,12 @@ use serde_json::Value;
 use super::TokenSequence;
 use crate::{Result, TokensError, npy};
 
-/// The most frames that durations may make of one file: 2^28 are 41 days of 75 frames a second.
-const MAX_FRAMES: u64 = 1 << 28;
+/// The frames that durations may make beside a multiple of the file's bytes: 31 hours of 75 frames a second. A duration is a
+/// number in the file, and memory must not follow it.
+const FRAMES: u64 = 1 << 23;
+
+/// Frames for each byte of the file: a unit takes several bytes, and a run is rarely longer than a few hundred frames.
+const FRAMES_FOR_EACH_BYTE: u64 = 16;
 
 /// What a file holds.
 #[derive(Debug, Clone, PartialEq)]
@@ -157,6 +161,8 @@ struct Line {
 
 fn json_lines(path: &Path, text: &str) -> Result<ReadTokens> {
     let mut sequences = Vec::new();
+    let mut expanded = 0;
+    let limit = FRAMES.saturating_add(FRAMES_FOR_EACH_BYTE.saturating_mul(text.len() as u64));
     for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
         let error = |reason: String| TokensError::tokens(path, format!("line {number}"), reason);
         let line: Line = serde_json::from_str(line).map_err(|reason| error(reason.to_string()))?;
@@ -169,9 +175,11 @@ fn json_lines(path: &Path, text: &str) -> Result<ReadTokens> {
                 if let Some(at) = durations.iter().position(|&duration| duration == 0) {
                     return Err(error(format!("duration {at} is 0, expected at least one frame")));
                 }
-                let frames: u64 = durations.iter().map(|&duration| u64::from(duration)).sum();
-                if frames > MAX_FRAMES {
-                    return Err(error(format!("its durations make {frames} frames, expected at most {MAX_FRAMES}")));
+                expanded += durations.iter().map(|&duration| u64::from(duration)).sum::<u64>();
+                if expanded > limit {
+                    return Err(error(format!(
+                        "the durations up to here make {expanded} frames, expected at most {limit} for a file of this size"
+                    )));
                 }
                 units.iter().zip(&durations).flat_map(|(&unit, &count)| (0..count).map(move |_| unit)).collect()
             }

@@ -13,6 +13,8 @@ mod metadata;
 mod open;
 mod projection;
 mod record;
+#[cfg(test)]
+mod tests;
 
 pub use self::check::Expected;
 pub use self::file::write_npy;
