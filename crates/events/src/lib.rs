@@ -2,7 +2,7 @@
 //!
 //! Samples come in (mono, at any rate), events go out: [`onset`] finds where they start, [`pitch`] and [`midi`] what they
 //! play, [`consonance`] and [`rhythm`] compute the features, [`segment`] puts them together, [`scale`] makes features
-//! comparable, [`file`] keeps them, and [`render`] turns chosen events into MIDI and sound. Nothing here decodes audio or
+//! comparable, [`mod@file`] keeps them, and [`render`] turns chosen events into MIDI and sound. Nothing here decodes audio or
 //! runs a model. The definitions and their sources are in `docs/events.md`.
 
 pub mod barlow;

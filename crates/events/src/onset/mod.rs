@@ -70,9 +70,8 @@ impl OnsetDetector {
         EventsError::check_range("gap between onsets", settings.min_gap, 0.02, 10.0)?;
         let flux = Flux::new(rate);
         let hop = flux.hop();
-        let hops = |seconds: f64| (seconds * f64::from(rate) / hop as f64).round().max(1.0) as usize;
         Ok(OnsetDetector {
-            picker: Picker::new(settings, hops(settings.min_gap), hops(0.1)),
+            picker: Picker::new(settings, hop as f64 / f64::from(rate)),
             // Silence before the first sample, so that a sound at once is an onset.
             pending: vec![0.0; flux.frame() - hop],
             flux,

@@ -59,7 +59,7 @@ impl NoteKeeper {
         (0..16u8).flat_map(keys).filter(|&(channel, key)| self.sounding[usize::from(channel)] >> key & 1 == 1).collect()
     }
 
-    /// The messages that end all notes one by one, and then everything that may sound in a synthesiser ([`panic`]).
+    /// The messages that end all notes one by one, and then everything that may sound in a synthesiser ([`panic()`]).
     pub fn panic(&mut self) -> Vec<MidiBytes> {
         let mut messages = self.end_all();
         messages.extend(panic());

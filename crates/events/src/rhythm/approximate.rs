@@ -11,9 +11,13 @@ const FINEST: f64 = 0.011;
 /// The smallest ratio that is not rounded up to 1/64.
 const FLOOR: f64 = 1.0 / 64.0;
 
+/// The ratio that larger ones count as, so that no sum of units overflows.
+const LARGEST: f64 = 1_048_576.0;
+
 /// A positive ratio as the nearest fraction of thirds or quarters, in lowest terms: 0.66 is 2/3, 1.26 is 5/4. The grids are
-/// halved for small ratios, so that 0.2 is 1/6, and whatever is below 1/64 becomes 1/64.
+/// halved for small ratios, so that 0.2 is 1/6, and whatever is below 1/64 becomes 1/64. Ratios above 2²⁰ count as that.
 pub fn approximate(ratio: f64) -> (u64, u64) {
+    let ratio = ratio.min(LARGEST);
     let (mut thirds, mut coarse) = (3.0_f64, COARSE);
     while ratio < coarse {
         thirds *= 2.0;

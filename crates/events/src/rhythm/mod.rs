@@ -1,5 +1,5 @@
 //! The eleven features of rhythm, from the ratio analysis that Øyvind Brandtsegg published with his Rhythm Ratio Analyzer
-//! (<https://github.com/Oeyvind/rhythm_ratio_analyzer>), written anew from a description of its steps.
+//! (<https://github.com/Oeyvind/rhythm_ratio_analyzer>), implemented here from its published behaviour.
 //!
 //! Onsets are cut into phrases ([`phrases`]), each phrase becomes whole rhythmic units at a tempo ([`analyse`]), the units have
 //! a pulse of two or three ([`pulse()`]), and each event gets its values ([`RhythmValues`]).

@@ -12,7 +12,7 @@ use crate::Result;
 pub struct RecentRhythm {
     settings: PhraseSettings,
     onsets: VecDeque<f64>,
-    /// The start and the unit tempo of phrases that are over, for the tempo factor.
+    /// The unit tempo of the phrase before, for the tempo factor.
     before: Option<f64>,
     /// The unit tempo of the phrase so far.
     current: Option<f64>,

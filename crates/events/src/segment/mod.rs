@@ -13,7 +13,7 @@ pub use self::notes::note_onsets;
 use self::notes::sounding_keys;
 use crate::consonance::consonance;
 use crate::pitch::{PitchTracker, note_of};
-use crate::rhythm::{PhraseSettings, RhythmValues, rhythm_values};
+use crate::rhythm::{RhythmValues, rhythm_values};
 use crate::{Event, FEATURES, Note, Result};
 
 /// The events of a recording, and what was merged on the way.
@@ -117,13 +117,6 @@ fn features(sounding: &[u8], before: Option<u8>, rhythm: &RhythmValues) -> [Opti
 /// The key with which a single note that follows is paired: the highest of the last event with notes, where a melody is.
 fn latest_key(sounding: &[u8], before: Option<u8>) -> Option<u8> {
     sounding.iter().max().copied().or(before)
-}
-
-impl SegmentSettings {
-    /// The rules of phrases.
-    pub fn phrases(&self) -> &PhraseSettings {
-        &self.phrases
-    }
 }
 
 #[cfg(test)]

@@ -52,9 +52,11 @@ fn onsets_that_do_not_ascend_are_refused() {
     assert_eq!(analyse(&[]).unwrap(), None);
     assert_eq!(analyse(&[3.0]).unwrap(), None);
     assert_eq!(analyse(&[3.0, 3.5]).unwrap().unwrap().unit_tempo, 120.0);
-    // Lengths that differ by more than 64 keep a unit each.
-    let found = analyse(&[0.0, 0.001, 100.0]).unwrap().unwrap();
-    assert!(found.units.iter().all(|&length| length > 0) && found.unit_tempo.is_finite());
+    // Lengths that differ by more than 64 keep a unit each, however much they differ.
+    for onsets in [[0.0, 0.001, 100.0], [0.0, 1e-300, 1.0], [0.0, f64::MIN_POSITIVE, 1e300]] {
+        let found = analyse(&onsets).unwrap().unwrap();
+        assert!(found.units.iter().all(|&length| (1..1 << 40).contains(&length)) && found.unit_tempo.is_finite());
+    }
 }
 
 #[test]
