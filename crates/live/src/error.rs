@@ -26,7 +26,9 @@ pub enum LiveError {
         expected: &'static str,
     },
     /// Blocks out of order.
-    #[error("a block starts at sample {found}, but {heard} samples were heard before: expected blocks in order of time")]
+    #[error(
+        "a block starts at sample {found}, but {heard} samples were heard before: expected blocks in order of time"
+    )]
     Order {
         /// The first sample of the block.
         found: u64,

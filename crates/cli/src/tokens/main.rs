@@ -3,6 +3,7 @@
 mod encode;
 mod encoder;
 mod failure;
+mod live;
 mod run_args;
 mod train;
 mod train_report;
@@ -31,6 +32,8 @@ enum Command {
     Train(Box<train::TrainArgs>),
     /// Write the token of each frame of files
     Encode(Box<encode::EncodeArgs>),
+    /// Answer sound with notes while it is played
+    Live(Box<live::LiveArgs>),
 }
 
 fn main() -> ExitCode {
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Command::Windows(args) => windows::run(args),
         Command::Train(args) => train::run(args),
         Command::Encode(args) => encode::run(args),
+        Command::Live(args) => live::run(args),
     };
     match result {
         Ok(exit) => exit.into(),

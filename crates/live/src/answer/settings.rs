@@ -1,5 +1,7 @@
-//! When events are answered.
+//! When events are answered, and how their notes are moved.
 
+use mert_events::render::MidiOptions;
+use mert_oracle::Options;
 use serde::Deserialize;
 
 /// When an answer is played.
@@ -11,4 +13,31 @@ pub enum AnswerMode {
     Onset,
     /// An event for each onset, and then one after another until the performer rests: a partner that goes on by itself.
     Continuous,
+}
+
+/// The settings of answers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AnswerSettings {
+    /// When an answer is played.
+    pub mode: AnswerMode,
+    /// The seconds after the last onset at which a continuous answer stops.
+    pub rest: f64,
+    /// Whether an answer ends the notes of the one before, for an instrument with one voice.
+    pub cut: bool,
+    /// The channel, the transposition and the range of keys; tempo and program have no meaning live.
+    pub midi: MidiOptions,
+    /// The options of navigation.
+    pub navigation: Options,
+}
+
+impl Default for AnswerSettings {
+    fn default() -> Self {
+        AnswerSettings {
+            mode: AnswerMode::Onset,
+            rest: 8.0,
+            cut: false,
+            midi: MidiOptions::default(),
+            navigation: Options::default(),
+        }
+    }
 }
