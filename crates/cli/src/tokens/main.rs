@@ -6,6 +6,7 @@ mod encoder;
 mod events;
 mod failure;
 mod improvise;
+mod live;
 mod oracle;
 mod request_args;
 mod run_args;
@@ -42,6 +43,8 @@ enum Command {
     Oracle(oracle::OracleArgs),
     /// Walk through an oracle under a request, and write what it chooses as MIDI or sound
     Improvise(Box<improvise::ImproviseArgs>),
+    /// Answer sound with notes while it is played
+    Live(Box<live::LiveArgs>),
 }
 
 fn main() -> ExitCode {
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Command::Events(args) => events::run(args),
         Command::Oracle(args) => oracle::run(args),
         Command::Improvise(args) => improvise::run(args),
+        Command::Live(args) => live::run(args),
     };
     match result {
         Ok(exit) => exit.into(),

@@ -82,6 +82,20 @@ impl Navigator {
         }
     }
 
+    /// Changes the options from the next step on. Another seed starts another stream of choices; the path, what was played and the visits
+    /// stay.
+    ///
+    /// # Errors
+    /// [`crate::OracleError::Option`] for an option out of range; nothing changes then.
+    pub fn set_options(&mut self, options: Options) -> Result<()> {
+        options.check(self.memory.events())?;
+        if options.seed != self.options.seed {
+            self.generator = ChaCha8Rng::seed_from_u64(options.seed);
+        }
+        self.options = options;
+        Ok(())
+    }
+
     /// The next steps under one request.
     pub fn walk<'a>(&'a mut self, request: Option<&'a Compiled>, steps: usize) -> impl Iterator<Item = Step> + 'a {
         (0..steps).map(move |_| self.next(request))

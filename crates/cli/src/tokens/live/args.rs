@@ -1,0 +1,152 @@
+//! The options of `mert-tokens live`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use mert_audio::Seconds;
+use mert_live::answer::AnswerMode;
+use mert_oracle::Options;
+
+use crate::run_args::RunArgs;
+
+/// Answers sound with notes while it is played.
+///
+/// At each onset an event of the oracle is recognised in what was heard, by its token, and what follows it is played. Sound
+/// comes from a file, from standard input (- with --input-rate) or, in a build with the feature `live`, from a sound card.
+/// Notes go to a MIDI file, as JSON lines to standard output, or in such a build to a MIDI port. Without --realtime a file
+/// or standard input is worked through as fast as possible, and the same input gives the same notes.
+///
+/// When sound does not come from standard input, lines there are commands: a request in JSON, none, mode NAME, mode auto,
+/// panic, quit. Exit status: 0 done, 2 an error, 130 interrupted; on every exit the notes that sound are ended.
+#[derive(Debug, Args)]
+pub(crate) struct LiveArgs {
+    /// A file that mert-convert wrote, a folder with it, or a model of the hub (owner/name)
+    pub(super) model: PathBuf,
+    /// The vocabulary, with the record of its windows
+    pub(super) vocabulary: PathBuf,
+    /// The oracle, of events with tokens of this vocabulary
+    pub(super) oracle: PathBuf,
+    /// The sound: an audio file, or - for raw 32-bit little-endian floats, mono, on standard input [default: a sound card]
+    pub(super) input: Option<PathBuf>,
+    /// Samples per second on standard input
+    #[arg(long, value_name = "HZ")]
+    pub(super) input_rate: Option<u32>,
+    /// Play a file at its own pace, and take standard input as it arrives, with the model on a thread of its own
+    #[arg(long)]
+    pub(super) realtime: bool,
+    /// The sound card whose name contains this [default: the system's default input]
+    #[cfg(feature = "live")]
+    #[arg(long, value_name = "NAME", conflicts_with = "input")]
+    pub(super) device: Option<String>,
+    /// Send notes to the MIDI port whose name contains this
+    #[cfg(feature = "live")]
+    #[arg(long, value_name = "NAME", conflicts_with = "virtual_port")]
+    pub(super) port: Option<String>,
+    /// Send notes to a new MIDI port, mert-tokens:out, that other programs can connect to
+    #[cfg(feature = "live")]
+    #[arg(long)]
+    pub(super) virtual_port: bool,
+    /// Write the notes to this MIDI file at the end
+    #[arg(long, short, value_name = "FILE")]
+    pub(super) output: Option<PathBuf>,
+    /// Replace the MIDI file if it exists
+    #[arg(long)]
+    pub(super) force: bool,
+    /// Write a JSON line for each message to standard output; the default if there is no other output
+    #[arg(long)]
+    pub(super) lines: bool,
+    /// What the answers should be like, in JSON: {"gesture_token": 142, "consonance": 0.8, "rhythm_ratio": [3, 2]}
+    #[arg(long, value_name = "JSON")]
+    pub(super) request: Option<String>,
+    /// A file of commands at times, a line each: SECONDS COMMAND
+    #[arg(long, value_name = "FILE")]
+    pub(super) script: Option<PathBuf>,
+    /// A YAML or JSON file of modes: named sets of a request and options
+    #[arg(long, value_name = "FILE")]
+    pub(super) modes: Option<PathBuf>,
+    /// The mode to play in
+    #[arg(long, value_name = "NAME")]
+    pub(super) mode: Option<String>,
+    /// What chooses the mode; a line `mode NAME` goes before it until `mode auto`
+    #[arg(long, value_enum, default_value_t = ModeBy::Line, conflicts_with = "mode")]
+    pub(super) mode_by: ModeBy,
+    /// The shortest time that a mode chosen by rule stays
+    #[arg(long, value_name = "TIME", default_value = "2s")]
+    pub(super) mode_hold: Seconds,
+    /// When events are answered: one event at each onset, or on and on until the rest
+    #[arg(long, value_enum, default_value_t = AnswerBy::Onset)]
+    pub(super) answer: AnswerBy,
+    /// The time after the last onset at which a continuous answer stops
+    #[arg(long, value_name = "TIME", default_value = "8s")]
+    pub(super) rest: Seconds,
+    /// End the notes of an answer when the next one starts, for an instrument with one voice
+    #[arg(long)]
+    pub(super) cut: bool,
+    /// How small a rise of the sound is an onset, 0 to 1
+    #[arg(long, default_value_t = 0.5)]
+    pub(super) sensitivity: f64,
+    /// The seed of the choices
+    #[arg(long, default_value_t = 0)]
+    pub(super) seed: u64,
+    /// Options of navigation in JSON, such as {"continuity": 0.9, "taboo": 4, "min_context": 2, "temperature": 0.5}
+    #[arg(long, value_name = "JSON")]
+    pub(super) options: Option<String>,
+    /// The MIDI channel
+    #[arg(long, value_name = "1-16", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
+    pub(super) channel: u8,
+    /// Move notes by semitones
+    #[arg(long, value_name = "SEMITONES", default_value_t = 0, allow_negative_numbers = true)]
+    pub(super) transpose: i32,
+    /// The lowest and the highest key; notes outside are moved into it by octaves
+    #[arg(long, value_name = "LOW-HIGH", default_value = "0-127", value_parser = key_range)]
+    pub(super) range: (u8, u8),
+    /// Without --realtime: the time that a forward pass is taken to need, after which its tokens count as known
+    #[arg(long, value_name = "TIME", conflicts_with = "realtime")]
+    pub(super) compute_delay: Option<Seconds>,
+    #[command(flatten)]
+    pub(super) run: RunArgs,
+}
+
+/// What chooses the mode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum ModeBy {
+    /// Lines of the player
+    Line,
+    /// The conditions (`when`) of the modes
+    Rule,
+}
+
+/// When events are answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum AnswerBy {
+    /// One event for each onset
+    Onset,
+    /// Events one after another, until the player rests
+    Continuous,
+}
+
+impl From<AnswerBy> for AnswerMode {
+    fn from(answer: AnswerBy) -> Self {
+        match answer {
+            AnswerBy::Onset => AnswerMode::Onset,
+            AnswerBy::Continuous => AnswerMode::Continuous,
+        }
+    }
+}
+
+impl LiveArgs {
+    /// The options of navigation.
+    pub(super) fn navigation(&self) -> anyhow::Result<Options> {
+        let options: Options = match &self.options {
+            None => Options::default(),
+            Some(text) => serde_json::from_str(text).map_err(|error| anyhow::anyhow!("--options: {error}"))?,
+        };
+        Ok(Options { seed: self.seed, ..options })
+    }
+}
+
+fn key_range(text: &str) -> Result<(u8, u8), String> {
+    let (low, high) = text.split_once('-').ok_or("expected LOW-HIGH, such as 36-84")?;
+    let key = |text: &str| text.parse().ok().filter(|key| *key < 128).ok_or(format!("`{text}` is no key of 0 to 127"));
+    Ok((key(low)?, key(high)?))
+}
