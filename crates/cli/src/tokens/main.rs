@@ -1,8 +1,13 @@
 //! `mert-tokens`: tokens for the frames of a model, an oracle of their sequence, and music from it.
 
+mod analysis;
 mod encode;
 mod encoder;
+mod events;
 mod failure;
+mod improvise;
+mod oracle;
+mod request_args;
 mod run_args;
 mod train;
 mod train_report;
@@ -31,6 +36,12 @@ enum Command {
     Train(Box<train::TrainArgs>),
     /// Write the token of each frame of files
     Encode(Box<encode::EncodeArgs>),
+    /// Cut recordings into events with tokens, notes and features
+    Events(events::EventsArgs),
+    /// Build an oracle of events, tokens or vectors
+    Oracle(oracle::OracleArgs),
+    /// Walk through an oracle under a request, and write what it chooses as MIDI or sound
+    Improvise(Box<improvise::ImproviseArgs>),
 }
 
 fn main() -> ExitCode {
@@ -41,6 +52,9 @@ fn main() -> ExitCode {
         Command::Windows(args) => windows::run(args),
         Command::Train(args) => train::run(args),
         Command::Encode(args) => encode::run(args),
+        Command::Events(args) => events::run(args),
+        Command::Oracle(args) => oracle::run(args),
+        Command::Improvise(args) => improvise::run(args),
     };
     match result {
         Ok(exit) => exit.into(),
