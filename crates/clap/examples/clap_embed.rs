@@ -3,14 +3,27 @@
 //!
 //! Usage: clap_embed CHECKPOINT SAMPLES.f32… [--modes MODES.json] [--time]
 
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
 use std::error::Error;
 use std::path::Path;
+use std::process::ExitCode;
 use std::time::Instant;
 
 use mert_clap::{ClapAudio, Modes};
 use serde_json::json;
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("clap_embed: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let clap = ClapAudio::open(Path::new(&arguments.next().ok_or("a checkpoint is missing")?))?;
     let (mut files, mut modes, mut time) = (Vec::new(), None, false);
@@ -27,12 +40,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     for file in files {
         let samples: Vec<f32> = std::fs::read(file)?.as_chunks().0.iter().map(|&c| f32::from_le_bytes(c)).collect();
         if time {
-            let run = |_| -> Result<f64, Box<dyn Error>> {
+            let timed = |_| -> Result<f64, Box<dyn Error>> {
                 let start = Instant::now();
                 clap.embed(&samples)?;
                 Ok(start.elapsed().as_secs_f64() * 1e3)
             };
-            println!("{}", json!({ "ms": (0..9).map(run).collect::<Result<Vec<_>, _>>()? }));
+            println!("{}", json!({ "ms": (0..9).map(timed).collect::<Result<Vec<_>, _>>()? }));
             continue;
         }
         let trace = clap.trace(&samples)?;

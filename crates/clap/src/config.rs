@@ -122,11 +122,14 @@ impl AudioConfig {
                 nested.projection_dim = file.projection_dim.unwrap_or(512);
                 nested
             }
-            (Some("clap"), None) => AudioConfig { projection_dim: file.projection_dim.unwrap_or(512), ..AudioConfig::default() },
+            (Some("clap"), None) => {
+                AudioConfig { projection_dim: file.projection_dim.unwrap_or(512), ..AudioConfig::default() }
+            }
             (Some("clap_audio_model"), _) => parse(path, &text)?,
             (other, _) => {
                 let found = other.unwrap_or("missing");
-                let problem = format!("model_type is {found}, expected clap or clap_audio_model: it is not a model of CLAP");
+                let problem =
+                    format!("model_type is {found}, expected clap or clap_audio_model: it is not a model of CLAP");
                 return Err(ClapError::Json { path: path.into(), problem });
             }
         };
@@ -206,7 +209,10 @@ impl AudioConfig {
             "a number above 0 of each for each stage",
         )?;
         expect(
-            self.num_mel_bins > 0 && self.spec_size <= MAX_SIDE && self.spec_size % self.num_mel_bins == 0 && self.spec_size > 0,
+            self.num_mel_bins > 0
+                && self.spec_size <= MAX_SIDE
+                && self.spec_size % self.num_mel_bins == 0
+                && self.spec_size > 0,
             "audio_config.spec_size",
             format!("{} with num_mel_bins {}", self.spec_size, self.num_mel_bins),
             "a multiple of num_mel_bins up to 2048",
@@ -249,7 +255,12 @@ impl AudioConfig {
             pairs.saturating_mul(self.num_attention_heads[stage])
         };
         let most = (0..stages).map(weights).max().unwrap_or_default();
-        expect(most <= MAX_ATTENTION, "audio_config.num_attention_heads", format!("{:?}", self.num_attention_heads), "fewer heads, or smaller windows: attention would need more than 256 MiB")
+        expect(
+            most <= MAX_ATTENTION,
+            "audio_config.num_attention_heads",
+            format!("{:?}", self.num_attention_heads),
+            "fewer heads, or smaller windows: attention would need more than 256 MiB",
+        )
     }
 }
 
@@ -282,7 +293,8 @@ mod tests {
         let tower = read(r#"{"model_type": "clap_audio_model", "projection_dim": 32, "fusion_type": null}"#).unwrap();
         assert_eq!(tower.projection_dim, 32);
         // The whole model's value replaces the tower's.
-        let whole = read(r#"{"model_type": "clap", "projection_dim": 16, "audio_config": {"projection_dim": 8}}"#).unwrap();
+        let whole =
+            read(r#"{"model_type": "clap", "projection_dim": 16, "audio_config": {"projection_dim": 8}}"#).unwrap();
         assert_eq!(whole.projection_dim, 16);
     }
 
@@ -312,7 +324,8 @@ mod tests {
             (r#""mlp_ratio": -1.0"#, "mlp_ratio"),
             (r#""window_size": "eight""#, "audio_config.window_size: invalid type"),
         ] {
-            let error = read(&format!(r#"{{"model_type": "clap", "audio_config": {{{tower}}}}}"#)).unwrap_err().to_string();
+            let error =
+                read(&format!(r#"{{"model_type": "clap", "audio_config": {{{tower}}}}}"#)).unwrap_err().to_string();
             assert!(error.contains(words), "{words}: {error}");
         }
         for (text, words) in [

@@ -49,8 +49,10 @@ pub enum ClapError {
         expected: String,
     },
     /// A tensor is missing.
-    #[error("tensor `{name}` is not in the checkpoint{hint}: give a checkpoint of transformers' ClapModel or \
-             ClapAudioModelWithProjection")]
+    #[error(
+        "tensor `{name}` is not in the checkpoint{hint}: give a checkpoint of transformers' ClapModel or \
+             ClapAudioModelWithProjection"
+    )]
     MissingTensor {
         /// The name.
         name: String,
@@ -67,8 +69,20 @@ pub enum ClapError {
         /// The shape by the configuration.
         expected: Vec<usize>,
     },
+    /// A tensor has a value that is not a finite number in f32.
+    #[error("tensor `{name}` has the value {value} at {index}, expected finite numbers: the checkpoint is damaged")]
+    NotFinite {
+        /// The tensor.
+        name: String,
+        /// The index of the value, row by row.
+        index: usize,
+        /// The value.
+        value: f32,
+    },
     /// The audio tower has tensors that are not computed here.
-    #[error("the checkpoint has {count} tensors of an audio tower that config.json does not describe, such as `{first}`")]
+    #[error(
+        "the checkpoint has {count} tensors of an audio tower that config.json does not describe, such as `{first}`"
+    )]
     UnknownTensors {
         /// Their number.
         count: usize,
@@ -98,8 +112,10 @@ pub enum ClapError {
         value: f32,
     },
     /// The model returned a vector with values that are not finite, or of length 0.
-    #[error("the model's vector of the sound has no direction (NaN, infinite or zero): its weights are damaged, or too \
-             large for f32")]
+    #[error(
+        "the model's vector of the sound has no direction (NaN, infinite or zero): its weights are too \
+             large for f32"
+    )]
     NoDirection,
     /// A setting is outside its range.
     #[error("invalid {name} {found}: expected {expected}")]
@@ -112,8 +128,10 @@ pub enum ClapError {
         expected: &'static str,
     },
     /// The vectors of the modes are of another checkpoint.
-    #[error("the modes' vectors are of checkpoint {expected}, and this is {found}: write the modes file again from this \
-             checkpoint")]
+    #[error(
+        "the modes' vectors are of checkpoint {expected}, and this is {found}: write the modes file again from this \
+             checkpoint"
+    )]
     OtherCheckpoint {
         /// The SHA-256 in the modes file.
         expected: String,

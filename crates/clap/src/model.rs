@@ -94,17 +94,20 @@ impl ClapAudio {
     /// Those of [`ClapAudio::embed`].
     pub fn trace(&self, samples: &[f32]) -> Result<Embedding> {
         let mel = self.log_mel.compute(samples)?;
-        let pooled = self.tower.pooled(&mel)?;
-        let projected: Vec<f32> = self.tower.project(&pooled)?.flatten_all()?.to_vec1()?;
-        let vector = unit(&projected).ok_or(ClapError::NoDirection)?;
-        Ok(Embedding { mel, pooled: pooled.flatten_all()?.to_vec1()?, projected, vector })
+        let tensor = self.tower.pooled(&mel)?;
+        let pooled: Vec<f32> = tensor.flatten_all()?.to_vec1()?;
+        let projected: Vec<f32> = self.tower.project(&tensor)?.flatten_all()?.to_vec1()?;
+        let finite = pooled.iter().all(|value| value.is_finite());
+        let vector = unit(&projected).filter(|_| finite).ok_or(ClapError::NoDirection)?;
+        Ok(Embedding { mel, pooled, projected, vector })
     }
 }
 
 /// A vector at length 1; `None` if it has none that is finite and above 0.
 pub(crate) fn unit(vector: &[f32]) -> Option<Vec<f32>> {
     let length = vector.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt();
-    (length.is_finite() && length > 0.0).then(|| vector.iter().map(|&value| (f64::from(value) / length) as f32).collect())
+    (length.is_finite() && length > 0.0)
+        .then(|| vector.iter().map(|&value| (f64::from(value) / length) as f32).collect())
 }
 
 /// Checks that the tower takes the spectrogram.

@@ -28,9 +28,9 @@ pub struct Preprocessor {
     pub frequency_min: f64,
     /// The upper edge of the highest mel band in hertz.
     pub frequency_max: f64,
-    truncation: String,
-    padding: String,
-    feature_extractor_type: String,
+    pub(crate) truncation: String,
+    pub(crate) padding: String,
+    pub(crate) feature_extractor_type: String,
 }
 
 impl Default for Preprocessor {

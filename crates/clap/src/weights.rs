@@ -30,7 +30,7 @@ impl<'s> Weights<'s> {
     /// The values of a tensor, widened to f32.
     ///
     /// # Errors
-    /// [`ClapError::MissingTensor`], [`ClapError::Shape`], and those of reading.
+    /// [`ClapError::MissingTensor`], [`ClapError::Shape`], [`ClapError::NotFinite`], and those of reading.
     pub(crate) fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
         let tensors = &self.source.listing().tensors;
         let Some(info) = tensors.get(name) else {
@@ -42,7 +42,12 @@ impl<'s> Weights<'s> {
             return Err(ClapError::Shape { name: name.into(), found: info.shape.clone(), expected: shape.to_vec() });
         }
         self.read.borrow_mut().insert(name.to_string());
-        Ok(read_f32(self.source.checkpoint(), name)?)
+        let values = read_f32(self.source.checkpoint(), name)?;
+        // A NaN would vanish in a ReLU, which takes the larger of it and 0.
+        match values.iter().position(|value| !value.is_finite()) {
+            None => Ok(values),
+            Some(index) => Err(ClapError::NotFinite { name: name.into(), index, value: values[index] }),
+        }
     }
 
     /// A tensor in f32 on the CPU.

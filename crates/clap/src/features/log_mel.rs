@@ -134,10 +134,7 @@ mod tests {
     #[test]
     fn sounds_that_have_no_window_are_refused() {
         assert!(matches!(log_mel().compute(&[]), Err(ClapError::Empty)));
-        assert!(matches!(
-            log_mel().compute(&[0.0; 48_001]),
-            Err(ClapError::TooLong { found: 48_001, limit: 48_000 })
-        ));
+        assert!(matches!(log_mel().compute(&[0.0; 48_001]), Err(ClapError::TooLong { found: 48_001, limit: 48_000 })));
         let error = log_mel().compute(&[0.0, f32::NAN]).unwrap_err();
         assert!(matches!(error, ClapError::Sample { index: 1, .. }), "{error}");
     }

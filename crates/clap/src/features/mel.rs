@@ -26,8 +26,7 @@ pub(super) struct Band {
 /// `bands` triangular bands between two frequencies, for spectra of `bins` bins from 0 to half of `rate`.
 pub(super) fn bank(bands: usize, bins: usize, rate: u32, low: f64, high: f64) -> Vec<Band> {
     let (from, to) = (mels(low), mels(high));
-    let edges: Vec<f64> =
-        (0..bands + 2).map(|i| hertz(from + (to - from) * i as f64 / (bands + 1) as f64)).collect();
+    let edges: Vec<f64> = (0..bands + 2).map(|i| hertz(from + (to - from) * i as f64 / (bands + 1) as f64)).collect();
     let step = f64::from(rate / 2) / (bins - 1) as f64;
     edges
         .windows(3)

@@ -117,9 +117,12 @@ impl Classifier {
 
 /// The first of the largest scores; files have at least one mode.
 fn first_largest(scores: &[f32]) -> (usize, f32) {
-    scores.iter().enumerate().fold((0, f32::NEG_INFINITY), |best, (index, &score)| {
-        if score > best.1 { (index, score) } else { best }
-    })
+    scores.iter().enumerate().fold(
+        (0, f32::NEG_INFINITY),
+        |best, (index, &score)| {
+            if score > best.1 { (index, score) } else { best }
+        },
+    )
 }
 
 #[cfg(test)]

@@ -73,9 +73,13 @@ impl Modes {
             let vectors = texts.iter().map(|Text { text, vector }| {
                 let expected = *width.get_or_insert(vector.len());
                 if vector.len() != expected {
-                    return Err(format!("{at}: the vector of {text:?} has {} values, expected {expected} as the first", vector.len()));
+                    return Err(format!(
+                        "{at}: the vector of {text:?} has {} values, expected {expected} as the first",
+                        vector.len()
+                    ));
                 }
-                unit(vector).ok_or_else(|| format!("{at}: the vector of {text:?} has no direction (empty, NaN or zero)"))
+                unit(vector)
+                    .ok_or_else(|| format!("{at}: the vector of {text:?} has no direction (empty, NaN or zero)"))
             });
             let vectors = vectors.collect::<Result<_, _>>()?;
             modes.push(Mode { name, vectors });
@@ -168,7 +172,10 @@ pub(super) mod tests {
             (r#"[{"name": "a", "texts": [{"text": "x", "vector": []}]}]"#, "no direction"),
             (r#"[{"name": "a", "texts": [{"text": "x", "vector": [0, 0]}]}]"#, "no direction"),
             (r#"[{"name": "a", "texts": [{"text": "x", "vector": [1, 1e39]}]}]"#, ""),
-            (r#"[{"name": "a", "texts": [{"text": "x", "vector": [1]}, {"text": "y", "vector": [1, 2]}]}]"#, "2 values, expected 1"),
+            (
+                r#"[{"name": "a", "texts": [{"text": "x", "vector": [1]}, {"text": "y", "vector": [1, 2]}]}]"#,
+                "2 values, expected 1",
+            ),
             (
                 r#"[{"name": "a", "texts": [{"text": "x", "vector": [1]}]}, {"name": "a", "texts": [{"text": "x", "vector": [1]}]}]"#,
                 "no other mode has",

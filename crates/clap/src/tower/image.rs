@@ -43,7 +43,9 @@ impl Image {
         let bands = self.scale.len();
         let normalized: Vec<f32> = mel
             .chunks_exact(bands)
-            .flat_map(|frame| frame.iter().zip(&self.scale).zip(&self.shift).map(|((x, scale), shift)| x * scale + shift))
+            .flat_map(|frame| {
+                frame.iter().zip(&self.scale).zip(&self.shift).map(|((x, scale), shift)| x * scale + shift)
+            })
             .collect();
         let stretched = stretch(&normalized, bands, self.frames);
         // Piece p of the spectrogram fills rows p · bands … of the image: a row is a mel band, a column a frame.
@@ -80,9 +82,9 @@ fn stretch(frames: &[f32], bands: usize, to: usize) -> Vec<f32> {
             &frames[at * bands..(at + 1) * bands]
         };
         let taps = [frame(0), frame(1), frame(2), frame(3)];
-        stretched.extend((0..bands).map(|band| {
-            taps.iter().zip(weights).fold(0.0, |sum, (tap, weight)| sum + tap[band] * weight)
-        }));
+        stretched.extend(
+            (0..bands).map(|band| taps.iter().zip(weights).fold(0.0, |sum, (tap, weight)| sum + tap[band] * weight)),
+        );
     }
     stretched
 }
@@ -117,8 +119,7 @@ mod tests {
     #[test]
     fn the_image_folds_time_into_rows() {
         // 4 mel bands, an image of 8: two pieces of 8 frames, patches of 2.
-        let image =
-            Image { scale: vec![1.0; 4], shift: vec![0.0; 4], frames: 16, pieces: 2, side: 8, patch: 2 };
+        let image = Image { scale: vec![1.0; 4], shift: vec![0.0; 4], frames: 16, pieces: 2, side: 8, patch: 2 };
         let mel: Vec<f32> = (0..16).flat_map(|frame| (0..4).map(move |band| (frame * 10 + band) as f32)).collect();
         let patches: Vec<Vec<f32>> = image.patches(&mel).unwrap().to_vec2().unwrap();
         assert_eq!(patches.len(), 16);

@@ -49,8 +49,7 @@ impl AudioTower {
             .enable_patch_layer_norm
             .then(|| LayerNorm::new(weights, &format!("{TOWER}.patch_embed.norm"), width, DEFAULT_EPS))
             .transpose()?;
-        let stages =
-            (0..config.depths.len()).map(|stage| Stage::new(config, stage, weights)).collect::<Result<_>>()?;
+        let stages = (0..config.depths.len()).map(|stage| Stage::new(config, stage, weights)).collect::<Result<_>>()?;
         let (hidden, projected) = (config.hidden_size, config.projection_dim);
         Ok(AudioTower {
             image: Image::new(config, weights)?,

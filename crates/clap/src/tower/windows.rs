@@ -52,9 +52,8 @@ impl Windows {
     /// What is added to attention between patches i and j of each window: 0, or -100 where the shift brought together what is
     /// at opposite ends of the grid. Count × window² × window² values.
     pub(super) fn mask(&self) -> Vec<f32> {
-        let part = |index: usize| {
-            usize::from(index >= self.side - self.window) + usize::from(index >= self.side - self.shift)
-        };
+        let part =
+            |index: usize| usize::from(index >= self.side - self.window) + usize::from(index >= self.side - self.shift);
         let regions: Vec<usize> = self.places().map(|(row, column)| part(row) * 3 + part(column)).collect();
         let of_window = |window: &[usize]| -> Vec<f32> {
             window.iter().flat_map(|i| window.iter().map(move |j| if i == j { 0.0 } else { -100.0 })).collect()
