@@ -5,7 +5,7 @@
 
 The programs take turns. Prints for each the median, the range and the share of the first. All find the same centres, which is
 checked before a time is printed. mert-tokens assigns the frames once more at the end, to judge the result, and decides near
-ties in f64: both are in its time. Needs numpy, faiss-cpu and scikit-learn; the environment of scripts/check/kmeans.py has them.
+ties in f64: both are in its time. Needs numpy, faiss-cpu and scikit-learn; the environment of scripts/check/tokens.py has them.
 """
 
 import argparse
