@@ -64,7 +64,8 @@ fn melody(seconds: f64, seed: u64) -> Vec<f32> {
             let key = keys[((note + seed) % keys.len() as u64) as usize] as f64;
             let hertz = 440.0 * 2f64.powf((key - 69.0) / 12.0);
             let age = time - note as f64 * 0.25;
-            let tone: f64 = (1..5).map(|n| (std::f64::consts::TAU * hertz * f64::from(n) * age).sin() / f64::from(n)).sum();
+            let tone: f64 =
+                (1..5).map(|n| (std::f64::consts::TAU * hertz * f64::from(n) * age).sin() / f64::from(n)).sum();
             (0.3 * tone * (-6.0 * age).exp()) as f32
         })
         .collect()
@@ -143,7 +144,20 @@ fn the_whole_way_is_the_same_twice_and_on_any_number_of_threads() {
     for outputs in outputs.chunks(3) {
         let [midi, wav, steps] = outputs else { panic!() };
         let run = done(&[
-            &"improvise", &oracle, &"-o", midi, &"-o", wav, &"-o", steps, &"--request", &request, &"--events", &"40", &"--seed", &"7",
+            &"improvise",
+            &oracle,
+            &"-o",
+            midi,
+            &"-o",
+            wav,
+            &"-o",
+            steps,
+            &"--request",
+            &request,
+            &"--events",
+            &"40",
+            &"--seed",
+            &"7",
         ]);
         assert!(run.stderr.contains("40 events"), "{}", run.stderr);
     }
@@ -229,15 +243,24 @@ fn training_says_what_is_wrong_and_continues() {
     let studio = Studio::new();
     let output = studio.at("v.safetensors");
     let train = |options: &[&str]| {
-        let mut arguments: Vec<&dyn AsRef<std::ffi::OsStr>> = vec![&"train", &studio.model, &studio.music, &"-o", &output];
+        let mut arguments: Vec<&dyn AsRef<std::ffi::OsStr>> =
+            vec![&"train", &studio.model, &studio.music, &"-o", &output];
         options.iter().for_each(|option| arguments.push(option));
         tokens(&arguments)
     };
     let run = train(&["--k", "100000"]);
     assert!(run.code == 2 && run.stderr.contains("frames are too few for 100000 centres"), "{}", run.stderr);
-    // Its frames are there still, for another k only with --restart.
+    // Its frames are there still: another k takes them, another hidden state does not.
+    let run = train(&["--k", "8", "--layer", "5"]);
+    let words = ["hidden state 12 instead of hidden state 5", "--restart"];
+    assert!(run.code == 2 && words.iter().all(|word| run.stderr.contains(word)), "{}", run.stderr);
     let run = train(&["--k", "8"]);
-    assert!(run.code == 2 && run.stderr.contains("k 100000 instead of k 8") && run.stderr.contains("--restart"), "{}", run.stderr);
+    assert!(
+        run.code == 0 && run.stderr.contains("4 of 4 files were encoded by an interrupted training"),
+        "{}",
+        run.stderr
+    );
+    fs::remove_file(&output).unwrap();
     let run = train(&["--k", "8", "--restart", "--layer", "6", "--window", "1s", "--hop", "100ms"]);
     assert!(run.code == 0 && run.stderr.contains("8 frames, 106.67 ms, are used"), "{}", run.stderr);
     let run = train(&["--k", "8"]);
@@ -250,6 +273,27 @@ fn training_says_what_is_wrong_and_continues() {
     fs::write(studio.music.join("broken.wav"), b"RIFF").unwrap();
     let run = train(&["--k", "8", "--force", "--restart", "--layer", "6"]);
     assert!(run.code == 1 && run.stderr.contains("broken.wav") && output.exists(), "{}", run.stderr);
+}
+
+#[test]
+fn the_yaml_of_merts_users_is_read() {
+    let studio = Studio::new();
+    let (config, output) = (studio.at("config.yaml"), studio.at("v.safetensors"));
+    let yaml = format!(
+        "feature_extraction:\n  mert: {{model_name: {}, layer: 6}}\nquantization: {{method: kmeans, n_clusters: 12, distance_metric: euclidean}}\n",
+        studio.model.display()
+    );
+    fs::write(&config, &yaml).unwrap();
+    let run = done(&[&"train", &"--config", &config, &studio.music, &"-o", &output, &"--json"]);
+    let report: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(report["k"], 12);
+    // What is written is used without a word about the hidden state.
+    done(&[&"encode", &studio.model, &output, &studio.music.join("0.wav"), &"--layer", &"6"]);
+    fs::write(&config, yaml.replace("n_clusters", "n_cluster")).unwrap();
+    refused(
+        &[&"train", &"--config", &config, &studio.music, &"-o", &output, &"--force"],
+        &["did you mean `n_clusters`"],
+    );
 }
 
 #[test]
@@ -293,7 +337,17 @@ fn sound_is_taken_from_the_recordings_that_were_heard() {
     let wav = studio.at("out.wav");
     // Straight on from the first event: the recording itself.
     done(&[
-        &"improvise", &oracle, &"-o", &wav, &"--samples", &"float", &"--continuity", &"1", &"--events", &"20", &"--temperature",
+        &"improvise",
+        &oracle,
+        &"-o",
+        &wav,
+        &"--samples",
+        &"float",
+        &"--continuity",
+        &"1",
+        &"--events",
+        &"20",
+        &"--temperature",
         &"0",
     ]);
     let read = |path: &Path| {

@@ -200,10 +200,11 @@ impl Settings {
         Ok(Settings { k, layer, normalize, seed, algorithm, frames })
     }
 
-    /// All that frames and centres depend on beside the model and the inputs, a line for each.
-    fn lines(&self) -> String {
-        let Settings { k, normalize, seed, algorithm, frames, .. } = self;
-        format!("k {k}\nnormalize {normalize}\nseed {seed}\nalgorithm {algorithm:?}\nframes {frames}\n")
+    /// What centres depend on beside the frames, a line for each option.
+    fn lines(&self, start: Option<&Path>) -> String {
+        let Settings { k, seed, algorithm, .. } = self;
+        let start = start.map(escape).unwrap_or_default();
+        format!("k {k}\nseed {seed}\nalgorithm {algorithm:?}\nstart {start}\n")
     }
 }
 
@@ -255,8 +256,9 @@ impl Run<'_> {
             );
         }
         let digests: Vec<String> = args.arguments.iter().map(|path| sha256_file(path)).collect::<Result<_, _>>()?;
-        let lines = format!("features {}\n{}", Training::digest(digests.clone()), settings.lines());
-        let mut store = Store::open(&args.output, first.dim(), &lines, args.restart)?;
+        let lines = format!("features {}\nnormalize {}\n", Training::digest(digests.clone()), settings.normalize);
+        let kmeans = settings.lines(args.start.as_deref());
+        let mut store = Store::open(&args.output, first.dim(), &lines, &kmeans, args.restart)?;
         let mut mapped = None;
         let frames = match (others, settings.normalize, first.as_frames()) {
             // One file of float32 is used where it lies.
@@ -315,10 +317,16 @@ impl Run<'_> {
         let CollectionPlan { failed, .. } = &plan;
         ensure!(!plan.files.is_empty() || !failed.is_empty(), "no inputs");
         let mut lines = format!("model {}\nhidden state {hidden_state}\n{framing:?}\n", record.model_sha256);
-        lines += &settings.lines();
-        lines += &format!("held out {}\n{options:?}\narithmetic {}\n", args.held_out, record.arithmetic);
-        lines += &inputs.iter().map(|input| format!("input {}\n", identity(&input.path))).collect::<String>();
-        let mut store = Store::open(&args.output, dim, &lines, args.restart)?;
+        lines += &format!("normalize {}\nseed {}\n", settings.normalize, settings.seed);
+        lines += &format!("{options:?}\narithmetic {}\n", record.arithmetic);
+        // The windows that are taken, rather than the options that chose them.
+        lines += &plan
+            .files
+            .iter()
+            .map(|(index, file)| format!("{} {:?} {:?}\n", identity(&paths[*index]), file.part, file.share))
+            .collect::<String>();
+        let kmeans = settings.lines(args.start.as_deref());
+        let mut store = Store::open(&args.output, dim, &lines, &kmeans, args.restart)?;
 
         let done = store.files().len();
         let bar = bar(Some(plan.windows()), "{bar:30} {pos}/{len} windows of {msg}, {eta} left", quiet);

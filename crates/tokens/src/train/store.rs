@@ -62,12 +62,13 @@ impl Store {
     }
 
     /// Opens the folder for `output`, with frames of `dim` values, and continues with what it holds. `settings` is all that
-    /// the frames and centres depend on, a line for each option; with `restart` what is there is discarded.
+    /// the frames depend on, a line for each option, and `kmeans` what centres depend on beside them: with another `kmeans`
+    /// the frames are kept and the centres discarded, with `restart` all that is there.
     ///
     /// # Errors
     /// [`TokensError::OtherTraining`] if it holds the frames of another training; [`TokensError::Locked`]; what the
     /// operating system says.
-    pub fn open(output: &Path, dim: usize, settings: &str, restart: bool) -> Result<Self, TokensError> {
+    pub fn open(output: &Path, dim: usize, settings: &str, kmeans: &str, restart: bool) -> Result<Self, TokensError> {
         let folder = Store::path_for(output);
         let read = |path: &Path, source| TokensError::Read { path: path.to_path_buf(), source };
         std::fs::create_dir_all(&folder).map_err(|error| read(&folder, error))?;
@@ -75,7 +76,7 @@ impl Store {
         lock.try_lock().map_err(|_| TokensError::Locked { path: folder.clone() })?;
         let settings_file = folder.join("settings");
         if restart {
-            for name in ["settings", "files.jsonl", "training.f32", "held-out.f32", "centres.f32"] {
+            for name in ["settings", "k-means", "files.jsonl", "training.f32", "held-out.f32", "centres.f32"] {
                 match std::fs::remove_file(folder.join(name)) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => {
                         return Err(read(&folder.join(name), error));
@@ -84,25 +85,29 @@ impl Store {
                 }
             }
         }
+        let log_path = folder.join("files.jsonl");
+        let has_files = !stored_files(&log_path).map_err(|error| read(&log_path, error))?.is_empty();
         match std::fs::read_to_string(&settings_file) {
             Ok(found) if found == settings => {}
-            Ok(found) => {
+            Ok(found) if has_files => {
                 let difference = found.lines().zip(settings.lines()).find(|(a, b)| a != b);
                 let difference = difference.map_or("list of inputs".to_string(), |(found, wanted)| {
-                    format!(
-                        "setting ({} instead of {})",
-                        mert_arch::printable_line(found),
-                        mert_arch::printable_line(wanted)
-                    )
+                    let line = mert_arch::printable_line;
+                    format!("setting ({} instead of {})", line(found), line(wanted))
                 });
                 return Err(TokensError::OtherTraining { path: folder, difference });
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                replace_bytes(&settings_file, settings.as_bytes())?;
-            }
-            Err(error) => return Err(read(&settings_file, error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(read(&settings_file, error)),
+            _ => replace_bytes(&settings_file, settings.as_bytes())?,
         }
-        let log_path = folder.join("files.jsonl");
+        let kmeans_file = folder.join("k-means");
+        if std::fs::read_to_string(&kmeans_file).is_ok_and(|found| found != kmeans) {
+            match std::fs::remove_file(folder.join("centres.f32")) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(read(&folder, error)),
+                _ => {}
+            }
+        }
+        replace_bytes(&kmeans_file, kmeans.as_bytes())?;
         let files = stored_files(&log_path).map_err(|error| read(&log_path, error))?;
         // A line that was cut off by the end of the process is written again.
         let log: String =
@@ -283,8 +288,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let output = folder.path().join("vocabulary.safetensors");
         {
-            let mut store = Store::open(&output, 2, "k 2\n", false).unwrap();
-            assert!(matches!(Store::open(&output, 2, "k 2\n", false), Err(TokensError::Locked { .. })));
+            let mut store = Store::open(&output, 2, "layer 2\n", "k 2\n", false).unwrap();
+            assert!(matches!(Store::open(&output, 2, "layer 2\n", "k 2\n", false), Err(TokensError::Locked { .. })));
             store.add(Part::Training, &[1.0, 2.0, 3.0, 4.0]).unwrap();
             store.finish(stored(0, Part::Training, 2)).unwrap();
             store.add(Part::HeldOut, &[9.0, 9.0]).unwrap();
@@ -298,7 +303,7 @@ mod tests {
         text.push_str("{\"index\":2,");
         std::fs::write(&log, text).unwrap();
         {
-            let mut store = Store::open(&output, 2, "k 2\n", false).unwrap();
+            let mut store = Store::open(&output, 2, "layer 2\n", "k 2\n", false).unwrap();
             assert_eq!(store.files().len(), 2);
             assert_eq!(store.checkpoint(2), Some(Checkpoint { pass: 3, centres: vec![0.5, 1.5, 2.5, 3.5] }));
             assert_eq!(store.checkpoint(3), None);
@@ -314,9 +319,16 @@ mod tests {
             assert_eq!(store.ends(Part::Training), [2, 3]);
             assert_eq!(store.frames(Part::HeldOut), 1);
         }
-        let other = Store::open(&output, 2, "k 3\n", false).unwrap_err();
-        assert!(other.to_string().contains("k 2 instead of k 3") && other.to_string().contains("--restart"), "{other}");
-        let fresh = Store::open(&output, 2, "k 3\n", true).unwrap();
+        // Another k needs other centres of the same frames.
+        let store = Store::open(&output, 2, "layer 2\n", "k 3\n", false).unwrap();
+        assert_eq!((store.files().len(), store.checkpoint(2)), (3, None));
+        drop(store);
+        let other = Store::open(&output, 2, "layer 3\n", "k 2\n", false).unwrap_err();
+        assert!(
+            other.to_string().contains("layer 2 instead of layer 3") && other.to_string().contains("--restart"),
+            "{other}"
+        );
+        let fresh = Store::open(&output, 2, "layer 3\n", "k 2\n", true).unwrap();
         assert_eq!((fresh.files().len(), fresh.checkpoint(2)), (0, None));
         fresh.remove().unwrap();
         assert!(!Store::path_for(&output).exists());
@@ -326,7 +338,7 @@ mod tests {
     fn damaged_centres_are_not_used() {
         let folder = tempfile::tempdir().unwrap();
         let output = folder.path().join("v");
-        let store = Store::open(&output, 1, "", false).unwrap();
+        let store = Store::open(&output, 1, "", "", false).unwrap();
         store.keep(1, &[1.0, 2.0]).unwrap();
         let path = Store::path_for(&output).join("centres.f32");
         let mut bytes = std::fs::read(&path).unwrap();
