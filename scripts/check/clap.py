@@ -341,7 +341,7 @@ def main():
         noise = np.random.default_rng(7).standard_normal(RATE).astype(np.float32) * 0.1
         sounds = [formula(RATE), formula(20_011), formula(777), noise]
         found, _, limit = compare("tiny", program, tiny, model, extractor, sounds)
-        mutants(model, extractor, sounds, found, limit)
+        mutants(model, extractor, sounds[:2], found, limit)
         modes(program, tiny, model, extractor, sounds)
         binary = Path(scratch) / "binary"
         save(model, binary, TINY_FEATURES)
@@ -351,7 +351,7 @@ def main():
         whole = clap_model(8, {}, projection_dim=512)
         save(whole, full, {}, tokenizer=False)
         extractor = ClapFeatureExtractor.from_pretrained(full)
-        compare("published sizes", program, full, whole, extractor, [formula(3 * RATE), formula(10 * RATE)])
+        compare("published sizes", program, full, whole, extractor, [formula(3 * RATE)])
         if arguments.time:
             timing(program, full, whole, extractor)
     print("OK")
