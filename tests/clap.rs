@@ -1,4 +1,5 @@
 //! CLAP's audio side on the tiny model of `fixtures/clap-tiny`, beside what transformers computed, and what is refused.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

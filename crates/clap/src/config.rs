@@ -144,7 +144,7 @@ impl AudioConfig {
 
     /// The side of the grid of patches that stage `stage` works on.
     pub(crate) fn grid(&self, stage: usize) -> usize {
-        self.spec_size / self.patch_size() >> stage
+        (self.spec_size / self.patch_size()) >> stage
     }
 
     /// The width of stage `stage`.
