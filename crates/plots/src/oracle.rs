@@ -117,7 +117,8 @@ impl OraclePicture {
     }
 
     /// The links to draw, the shortest first, so that longer ones lie on top. Of the links of one repetition, each of which is
-    /// one event further than the one before, the last is the longest and counts first; then longest first, then the earliest.
+    /// one event further than the one before, the last is the longest and counts first; then longest first. Of equally long ones
+    /// those count first that are spread over the sequence: the order of reversed bits.
     fn chosen(&self) -> Vec<SuffixLink> {
         let goes_on = |link: &SuffixLink| {
             self.links
@@ -126,7 +127,7 @@ impl OraclePicture {
         };
         let mut links: Vec<(bool, SuffixLink)> =
             self.links.iter().filter(|link| link.target.is_some()).map(|link| (goes_on(link), *link)).collect();
-        links.sort_by_key(|(goes_on, link)| (*goes_on, u32::MAX - link.length, link.event));
+        links.sort_by_key(|(goes_on, link)| (*goes_on, u32::MAX - link.length, link.event.reverse_bits()));
         links.truncate(self.max_arcs);
         let mut links: Vec<SuffixLink> = links.into_iter().map(|(_, link)| link).collect();
         links.sort_by_key(|link| (link.length, link.event));
