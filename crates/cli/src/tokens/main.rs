@@ -7,6 +7,7 @@ mod events;
 mod failure;
 mod improvise;
 mod oracle;
+mod plot;
 mod request_args;
 mod run_args;
 mod train;
@@ -42,6 +43,8 @@ enum Command {
     Oracle(oracle::OracleArgs),
     /// Walk through an oracle under a request, and write what it chooses as MIDI or sound
     Improvise(Box<improvise::ImproviseArgs>),
+    /// Draw tokens, an oracle or a search for a threshold
+    Plot(plot::PlotArgs),
 }
 
 fn main() -> ExitCode {
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Command::Events(args) => events::run(args),
         Command::Oracle(args) => oracle::run(args),
         Command::Improvise(args) => improvise::run(args),
+        Command::Plot(args) => plot::run(args),
     };
     match result {
         Ok(exit) => exit.into(),
