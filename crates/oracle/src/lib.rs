@@ -25,7 +25,7 @@ pub use factor::{
     Clusters, Distance, EventRule, FactorOracle, Links, Match, MatchRule, NearTokens, SuffixMethod, Symbols,
     TokenMatch, Vectors,
 };
-pub use file::{FORMAT, Matching, Material, OracleFile, Source, VERSION};
+pub use file::{FORMAT, MAGIC, Matching, Material, OracleFile, Source, VERSION};
 pub use information::{
     Grid, InformationRate, Statistics, ThresholdScore, ThresholdSearch, Verdict, Word, compror, entropy_over_time,
     information_rate, threshold_search,

@@ -14,6 +14,9 @@ use crate::palette::{GRID, INK};
 pub(crate) const LEFT: i32 = 76;
 pub(crate) const RIGHT: i32 = 64;
 
+/// The part of the left width that stays free: plotters writes the description of an axis at the edge of its room.
+const EDGE: i32 = 14;
+
 /// The height of an x axis with its labels and description, in pixels.
 pub(crate) const X_AXIS: i32 = 42;
 
@@ -134,7 +137,7 @@ impl Ranged for Ticked {
 /// A panel with its axes; an x axis that is hidden takes no room.
 pub(crate) fn panel<'a>(area: &Area<'a>, x: &Axis, y: &Axis, grid: bool) -> Result<Panel<'a>> {
     let mut builder = ChartBuilder::on(area);
-    builder.margin_right(px(RIGHT)).y_label_area_size(px(LEFT));
+    builder.margin_left(px(EDGE)).margin_right(px(RIGHT)).y_label_area_size(px(LEFT - EDGE));
     if x.shown {
         builder.x_label_area_size(px(X_AXIS));
     }

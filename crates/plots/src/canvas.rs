@@ -20,6 +20,9 @@ const TITLE: i32 = 40;
 const LINE: i32 = 17;
 const MARGIN: i32 = 10;
 
+/// The distance of the caption from the drawing, in pixels.
+const GAP: i32 = 8;
+
 /// The columns of a title and of a line of the caption.
 const TITLE_COLUMNS: usize = 110;
 const CAPTION_COLUMNS: usize = 175;
@@ -62,7 +65,7 @@ pub(crate) fn picture(
 ) -> Result<String> {
     let title = clean(title);
     let lines: Vec<String> = caption.iter().flat_map(|text| wrap(&clean(text), CAPTION_COLUMNS)).collect();
-    let total = TITLE + height + LINE * lines.len() as i32 + MARGIN;
+    let total = TITLE + height + GAP + LINE * lines.len() as i32 + MARGIN;
     let size = (px(WIDTH) as u32, px(total) as u32);
     let mut svg = String::new();
     let images = {
@@ -72,7 +75,7 @@ pub(crate) fn picture(
         root.draw(&Text::new(shorten(&title, TITLE_COLUMNS), (px(14), px(TITLE / 2)), heading))?;
         let below = anchored(colored(12.0, QUIET_INK), HPos::Left, VPos::Center);
         for (index, line) in lines.iter().enumerate() {
-            let y = TITLE + height + LINE * index as i32 + LINE / 2;
+            let y = TITLE + height + GAP + LINE * index as i32 + LINE / 2;
             root.draw(&Text::new(line.clone(), (px(14), px(y)), below.clone()))?;
         }
         let images = draw(&root.clone().shrink((0, px(TITLE)), (px(WIDTH), px(height))))?;

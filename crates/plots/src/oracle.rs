@@ -117,7 +117,8 @@ impl OraclePicture {
     }
 
     /// The links to draw, the shortest first, so that longer ones lie on top. Of the links of one repetition, each of which is
-    /// one event further than the one before, the last is the longest and counts first; then longest first, then the earliest.
+    /// one event further than the one before, the last is the longest and counts first; then longest first. Of equally long ones
+    /// those count first that are spread over the sequence: the order of reversed bits.
     fn chosen(&self) -> Vec<SuffixLink> {
         let goes_on = |link: &SuffixLink| {
             self.links
@@ -126,7 +127,7 @@ impl OraclePicture {
         };
         let mut links: Vec<(bool, SuffixLink)> =
             self.links.iter().filter(|link| link.target.is_some()).map(|link| (goes_on(link), *link)).collect();
-        links.sort_by_key(|(goes_on, link)| (*goes_on, u32::MAX - link.length, link.event));
+        links.sort_by_key(|(goes_on, link)| (*goes_on, u32::MAX - link.length, link.event.reverse_bits()));
         links.truncate(self.max_arcs);
         let mut links: Vec<SuffixLink> = links.into_iter().map(|(_, link)| link).collect();
         links.sort_by_key(|link| (link.length, link.event));
@@ -139,13 +140,12 @@ impl OraclePicture {
         let color = if crosses { VERMILION } else { BLUE };
         let (from, to) = (f64::from(target) + 0.5, f64::from(link.event) + 0.5);
         let pixels = (panel.map_coordinate(&(to, 0.0)).0 - panel.map_coordinate(&(from, 0.0)).0) / UNITS;
-        let pieces = (pixels / 8).clamp(6, 30) & !1;
+        let pieces = (pixels / 6).clamp(8, 60) & !1;
         let points = (0..=pieces).map(|index| {
             let angle = PI * f64::from(index) / f64::from(pieces);
             ((from + to) / 2.0 - (to - from) / 2.0 * angle.cos(), f64::from(link.length) * angle.sin())
         });
-        let opacity = 0.2 + 0.7 * f64::from(link.length) / f64::from(longest.max(1));
-        let opacity = (opacity * 100.0).round() / 100.0;
+        let opacity = opacity(link.length, longest, self.max_arcs.min(self.links.len()));
         Ok(panel.draw(&PathElement::new(points.collect::<Vec<_>>(), stroke(&color.mix(opacity), 4)))?)
     }
 
@@ -180,6 +180,14 @@ impl OraclePicture {
         }
         caption
     }
+}
+
+/// The opacity of an arc, in hundredths: 0.9 for the longest; the more arcs there may be, the paler are the short ones, which
+/// are many.
+fn opacity(length: u32, longest: u32, arcs: usize) -> f64 {
+    let palest = (40.0 / arcs.max(1) as f64).clamp(0.1, 0.5);
+    let part = f64::from(length.saturating_sub(1)) / f64::from(longest.saturating_sub(1).max(1));
+    ((palest + (0.9 - palest) * part * part) * 100.0).round() / 100.0
 }
 
 /// The run of an event on the axis of events.
@@ -227,7 +235,7 @@ mod tests {
         let top = points.chunks_exact(2).map(|point| point[1]).fold(f64::INFINITY, f64::min);
         let (first, height) = (160.0, 4.0 * f64::from(ARCS) - 1.0);
         assert!((top - (first + height * (1.0 - 1.0 / 1.06))).abs() <= 1.0, "{top}");
-        assert!(arcs[4].is("opacity", "0.9") && arcs[0].is("opacity", "0.55"));
+        assert!(arcs[4].is("opacity", "0.9") && arcs[0].is("opacity", "0.5"));
         assert!(texts(&svg).join(" ").contains("2 events are the first of a kind"));
     }
 

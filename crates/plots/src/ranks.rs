@@ -55,7 +55,8 @@ impl RanksPicture {
         let caption = self.caption(&shares);
         picture(&self.title, PANEL + X_AXIS, &[caption], |sheet| {
             let x = Axis::logarithmic(0.9..(k as f64 * 1.1).max(2.0), "rank, most frequent first");
-            let y = Axis::logarithmic(least * 50.0..200.0, "share (%)");
+            let most = shares.first().map_or(1.0, |(_, share)| *share);
+            let y = Axis::logarithmic(least * 50.0..(most * 400.0).min(200.0), "share (%)");
             let place = panel(sheet, &x, &y, true)?;
             let point =
                 |(rank, (_, share)): (usize, &(u32, f64))| ((rank as f64 + 1.0).log10(), (100.0 * share).log10());

@@ -14,7 +14,7 @@ const MAX_BORDERS: usize = 100;
 
 /// The size of names in pixels, and the columns that one needs at least.
 const NAMES: f64 = 11.0;
-const LEAST: usize = 6;
+const LEAST: usize = 10;
 
 /// The height of the names, in pixels.
 pub(crate) const HEIGHT: i32 = 18;

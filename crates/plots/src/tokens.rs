@@ -20,8 +20,8 @@ const STRIP: i32 = 64;
 const STEPS: usize = 32;
 const DECIBELS: f64 = 80.0;
 
-/// The power below which a recording is silent: −120 dB of full scale.
-const SILENCE: f64 = 1e-12;
+/// The power below which a recording is silent: −90 dB of full scale, where the noise of 16-bit samples is.
+const SILENCE: f64 = 1e-9;
 
 /// The tokens of a recording under its spectrogram. All times are seconds of the recording; the picture shows the spectrogram's
 /// range.

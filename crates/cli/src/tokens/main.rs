@@ -8,6 +8,7 @@ mod failure;
 mod improvise;
 mod live;
 mod oracle;
+mod plot;
 mod request_args;
 mod run_args;
 mod train;
@@ -45,6 +46,8 @@ enum Command {
     Improvise(Box<improvise::ImproviseArgs>),
     /// Answer sound with notes while it is played
     Live(Box<live::LiveArgs>),
+    /// Draw tokens, an oracle or a search for a threshold
+    Plot(plot::PlotArgs),
 }
 
 fn main() -> ExitCode {
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Command::Oracle(args) => oracle::run(args),
         Command::Improvise(args) => improvise::run(args),
         Command::Live(args) => live::run(args),
+        Command::Plot(args) => plot::run(args),
     };
     match result {
         Ok(exit) => exit.into(),

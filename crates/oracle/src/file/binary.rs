@@ -19,7 +19,8 @@ use super::json::parse;
 use super::{Content, Header, Material, OracleFile, VERSION};
 use crate::{OracleError, Result};
 
-pub(super) const MAGIC: &[u8; 8] = b"MERTORCL";
+/// The first bytes of the binary form.
+pub const MAGIC: &[u8; 8] = b"MERTORCL";
 
 /// The bytes of the checksum.
 const CHECKSUM: usize = 4;

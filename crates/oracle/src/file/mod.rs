@@ -10,6 +10,7 @@ mod source;
 
 use std::io::Write;
 
+pub use self::binary::MAGIC;
 pub use self::material::{Matching, Material};
 pub use self::source::Source;
 use crate::{Links, Result};
