@@ -63,6 +63,8 @@ def main(program):
         tokens, wanted = np.array(found["tokens"]), np.asarray(predict(points)).ravel()
         prepared = np.asarray(prepare(points), dtype=np.float64)
         distances = ((prepared[:, None] - np.asarray(centres, dtype=np.float64)[None]) ** 2).sum(-1)
+        if len(tokens) != len(points) or not set(tokens.tolist()) <= set(range(len(centres))):
+            raise Different(f"{name}: {len(tokens)} tokens from {tokens.min()} to {tokens.max()}")
         rows = np.arange(len(points))
         other = tokens != wanted
         gap = np.abs(distances[rows, tokens] - distances[rows, wanted]) / distances[rows, wanted]

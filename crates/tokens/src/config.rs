@@ -70,7 +70,7 @@ impl TrainConfig {
 }
 
 fn quantization(section: &Map<String, Value>, notes: &mut Vec<String>) -> Result<QuantizationConfig, String> {
-    for key in section.keys().filter(|key| !KEYS.contains(&key.as_str())) {
+    if let Some(key) = section.keys().find(|key| !KEYS.contains(&key.as_str())) {
         let nearest = KEYS.iter().max_by(|a, b| strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key)));
         return Err(format!(
             "quantization.{}: unknown key; did you mean `{}`? Known are {}",

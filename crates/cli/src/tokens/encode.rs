@@ -113,7 +113,13 @@ pub(crate) fn run(args: &EncodeArgs) -> anyhow::Result<Exit> {
         deduplicate: args.deduplicate,
     };
     let mut writer = TokenWriter::create(output, format, info, args.force)?;
-    let (statistics, failures) = while_embedding(|| opened.encode(args, &inputs, &mut writer))?;
+    let mut statistics = Statistics::new(opened.tokenizer.vocabulary().k());
+    let failures = while_embedding(|| {
+        encode_with_dense(&opened, &inputs, &args.run, args.dense, &mut |_, file| {
+            statistics.add(&file.tokens);
+            writer.push(&file)
+        })
+    })?;
     if let Some(report) = &args.run.report {
         failures::write_report(report, &failures)?;
     }
@@ -159,64 +165,74 @@ impl Opened {
         };
         stated.open(&args.model, &args.vocabulary, &args.run)
     }
+}
 
-    /// Encodes `inputs` into `writer`.
-    fn encode(
-        &self,
-        args: &EncodeArgs,
-        inputs: &[Input],
-        writer: &mut TokenWriter,
-    ) -> anyhow::Result<(Statistics, Vec<Failure>)> {
-        let quiet = args.run.quiet;
-        let hidden = quiet || !std::io::stderr().is_terminal();
-        let bar = progress_bar(Some(inputs.len() as u64), "{bar:30} {pos}/{len} files, {msg}, {eta} left", hidden);
-        bar.enable_steady_tick(std::time::Duration::from_millis(500));
-        let paths: Vec<&Path> = inputs.iter().map(|input| input.path.as_path()).collect();
-        let mut statistics = Statistics::new(self.tokenizer.vocabulary().k());
-        let (mut failures, mut seconds, mut silent) = (Vec::new(), 0.0, 0);
-        let mut sequence = TokenSequence::default();
-        let dim = self.encoder.dim();
-        let options = args.run.read_options()?;
-        encode_files(&paths, &self.encoder, options, args.run.jobs(), &|_, _| true, &STOP, |index, event| {
-            let input = &inputs[index];
-            match event {
-                FileEvent::Frames(kept) => {
-                    let tokens = self.tokenizer.tokens(&kept.values)?;
-                    seconds += tokens.len() as f64 / self.encoder.grid().frame_rate();
-                    bar.set_message(format!("{:.1} x real time", seconds / bar.elapsed().as_secs_f64().max(1e-3)));
-                    sequence.tokens.extend(tokens);
-                    silent += u64::from(kept.silent);
-                    if args.dense {
-                        let dense = sequence.dense.get_or_insert_with(|| Dense { dim, values: Vec::new() });
-                        dense.values.extend(kept.values);
-                    }
-                }
-                FileEvent::Done(end) => {
-                    let file = std::mem::take(&mut sequence);
-                    let file = TokenSequence { file: escape(&input.path), samples: Some(end.samples), ..file };
-                    statistics.add(&file.tokens);
-                    writer.push(&file)?;
-                    bar.inc(1);
-                    if !quiet {
-                        let silent = (silent > 0)
-                            .then(|| format!("{silent} windows are silent: their tokens are those of zeros"));
-                        bar.suspend(|| end.notes.iter().chain(&silent).for_each(|note| say(&file_line(input, note))));
-                    }
-                    silent = 0;
-                }
-                FileEvent::Failed(error) => {
-                    (sequence, silent) = (TokenSequence::default(), 0);
-                    bar.inc(1);
-                    let failure = failure(input, error);
-                    bar.suspend(|| say(&file_line(input, &failure.message)));
-                    failures.push(failure);
+/// Encodes `inputs`, and passes the tokens of each to `on_file` with its index, in their order. The files that were left out.
+///
+/// # Errors
+/// Those of `on_file`, which end the run.
+pub(crate) fn encode_inputs(
+    opened: &Opened,
+    inputs: &[Input],
+    run: &RunArgs,
+    on_file: &mut dyn FnMut(usize, TokenSequence) -> Result<(), TokensError>,
+) -> anyhow::Result<Vec<Failure>> {
+    encode_with_dense(opened, inputs, run, false, on_file)
+}
+
+fn encode_with_dense(
+    opened: &Opened,
+    inputs: &[Input],
+    run: &RunArgs,
+    with_dense: bool,
+    on_file: &mut dyn FnMut(usize, TokenSequence) -> Result<(), TokensError>,
+) -> anyhow::Result<Vec<Failure>> {
+    let Opened { encoder, tokenizer, .. } = opened;
+    let hidden = run.quiet || !std::io::stderr().is_terminal();
+    let bar = progress_bar(Some(inputs.len() as u64), "{bar:30} {pos}/{len} files, {msg}, {eta} left", hidden);
+    bar.enable_steady_tick(std::time::Duration::from_millis(500));
+    let paths: Vec<&Path> = inputs.iter().map(|input| input.path.as_path()).collect();
+    let (mut failures, mut seconds, mut silent) = (Vec::new(), 0.0, 0);
+    let mut sequence = TokenSequence::default();
+    let dim = encoder.dim();
+    let options = run.read_options()?;
+    encode_files(&paths, encoder, options, run.jobs(), &|_, _| true, &STOP, |index, event| {
+        let input = &inputs[index];
+        match event {
+            FileEvent::Frames(kept) => {
+                let tokens = tokenizer.tokens(&kept.values)?;
+                seconds += tokens.len() as f64 / encoder.grid().frame_rate();
+                bar.set_message(format!("{:.1} x real time", seconds / bar.elapsed().as_secs_f64().max(1e-3)));
+                sequence.tokens.extend(tokens);
+                silent += u64::from(kept.silent);
+                if with_dense {
+                    let dense = sequence.dense.get_or_insert_with(|| Dense { dim, values: Vec::new() });
+                    dense.values.extend(kept.values);
                 }
             }
-            Ok::<(), TokensError>(())
-        })?;
-        bar.finish_and_clear();
-        Ok((statistics, failures))
-    }
+            FileEvent::Done(end) => {
+                let file = std::mem::take(&mut sequence);
+                on_file(index, TokenSequence { file: escape(&input.path), samples: Some(end.samples), ..file })?;
+                bar.inc(1);
+                if !run.quiet {
+                    let silent =
+                        (silent > 0).then(|| format!("{silent} windows are silent: their tokens are those of zeros"));
+                    bar.suspend(|| end.notes.iter().chain(&silent).for_each(|note| say(&file_line(input, note))));
+                }
+                silent = 0;
+            }
+            FileEvent::Failed(error) => {
+                (sequence, silent) = (TokenSequence::default(), 0);
+                bar.inc(1);
+                let failure = failure(input, error);
+                bar.suspend(|| say(&file_line(input, &failure.message)));
+                failures.push(failure);
+            }
+        }
+        Ok::<(), TokensError>(())
+    })?;
+    bar.finish_and_clear();
+    Ok(failures)
 }
 
 /// The options that a vocabulary of another program does not record, and that another's record must agree with.

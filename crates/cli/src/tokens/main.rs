@@ -1,9 +1,14 @@
 //! `mert-tokens`: tokens for the frames of a model, an oracle of their sequence, and music from it.
 
+mod analysis;
 mod encode;
 mod encoder;
+mod events;
 mod failure;
+mod improvise;
 mod live;
+mod oracle;
+mod request_args;
 mod run_args;
 mod train;
 mod train_report;
@@ -32,6 +37,12 @@ enum Command {
     Train(Box<train::TrainArgs>),
     /// Write the token of each frame of files
     Encode(Box<encode::EncodeArgs>),
+    /// Cut recordings into events with tokens, notes and features
+    Events(events::EventsArgs),
+    /// Build an oracle of events, tokens or vectors
+    Oracle(oracle::OracleArgs),
+    /// Walk through an oracle under a request, and write what it chooses as MIDI or sound
+    Improvise(Box<improvise::ImproviseArgs>),
     /// Answer sound with notes while it is played
     Live(Box<live::LiveArgs>),
 }
@@ -44,6 +55,9 @@ fn main() -> ExitCode {
         Command::Windows(args) => windows::run(args),
         Command::Train(args) => train::run(args),
         Command::Encode(args) => encode::run(args),
+        Command::Events(args) => events::run(args),
+        Command::Oracle(args) => oracle::run(args),
+        Command::Improvise(args) => improvise::run(args),
         Command::Live(args) => live::run(args),
     };
     match result {

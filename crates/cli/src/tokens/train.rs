@@ -58,7 +58,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "STATE", allow_negative_numbers = true)]
     layer: Option<i64>,
     /// The length of a window in which a frame is computed; live sound has windows of the same length
-    #[arg(long, value_name = "TIME", default_value = "5s")]
+    #[arg(long, value_name = "TIME", default_value = "2s")]
     window: Seconds,
     /// The time from a window to the next, in whole frames of the model; other times are rounded
     #[arg(long, value_name = "TIME", default_value = "1s")]

@@ -2,7 +2,8 @@
 //!
 //! Short: `{"gesture_token": 142, "consonance": 0.8, "rhythm_ratio": [3, 2]}`. Long: a condition
 //! `{"parameter": "consonance", "type": ">", "value": 0.5, "weight": 0.7}`, a list of conditions, or `{"conditions": […]}`.
-//! A list may mix both forms, and an object may have `conditions` beside short ones.
+//! A list may mix both forms, and an object may have `conditions` beside short ones. Short conditions are taken in the order
+//! token, rhythm ratio, other equalities, closeness; a list in its own order.
 
 use std::str::FromStr;
 
@@ -60,6 +61,7 @@ fn read_object(object: &Map<String, Value>, conditions: &mut Vec<Condition>) -> 
         conditions.push(long_form(object)?);
         return Ok(());
     }
+    let mut short = Vec::new();
     for (name, value) in object {
         match (name.as_str(), value) {
             ("conditions", Value::Array(list)) => read_list(list, conditions)?,
@@ -71,11 +73,24 @@ fn read_object(object: &Map<String, Value>, conditions: &mut Vec<Condition>) -> 
             }
             _ => {
                 let parameter = Parameter::of(name)?;
-                conditions.push(Condition { parameter, kind: kind(parameter, None, Some(value))?, weight: 1.0 });
+                short.push(Condition { parameter, kind: kind(parameter, None, Some(value))?, weight: 1.0 });
             }
         }
     }
+    short.sort_by_key(precedence);
+    conditions.append(&mut short);
     Ok(())
+}
+
+/// The order of short conditions, which a JSON object does not have: the token before all, then what must be equal, then what
+/// may be near. Of conditions that exclude each other the later one is dropped.
+fn precedence(condition: &Condition) -> u8 {
+    match (condition.parameter, condition.kind) {
+        (Parameter::GestureToken, _) => 0,
+        (Parameter::RhythmRatio, _) => 1,
+        (_, ConditionKind::Near(_)) => 3,
+        _ => 2,
+    }
 }
 
 fn long_form(object: &Map<String, Value>) -> Result<Condition> {

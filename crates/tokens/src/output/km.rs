@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::text_file::{OutputFile, check_name};
 use super::{OutputInfo, TokenSequence};
-use crate::{Result, TokensError};
+use crate::Result;
 
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -51,11 +51,6 @@ impl Writer {
     }
 
     pub(super) fn push(&mut self, info: &OutputInfo, sequence: &TokenSequence) -> Result<()> {
-        if info.deduplicate {
-            return Err(TokensError::Invalid(
-                "HuBERT's .km has a token for each frame; leave --deduplicate out, or write jsonl".into(),
-            ));
-        }
         check_name(&sequence.file, "km", '\t')?;
         list(&mut self.files, info, sequence)?;
         self.labels.line("", &sequence.tokens)

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::km::{create_list, list};
 use super::text_file::{OutputFile, check_name};
 use super::{OutputInfo, TokenSequence};
-use crate::{Result, TokensError, npy};
+use crate::{Result, npy};
 
 /// The tokens' type: torch has no operations on unsigned integers of 32 bits.
 const DTYPE: &str = "<i4";
@@ -29,11 +29,6 @@ impl Writer {
     }
 
     pub(super) fn push(&mut self, info: &OutputInfo, sequence: &TokenSequence) -> Result<()> {
-        if info.deduplicate {
-            return Err(TokensError::Invalid(
-                "a .npy has a token for each frame; leave --deduplicate out, or write jsonl or parquet".into(),
-            ));
-        }
         check_name(&sequence.file, "npy", '\t')?;
         list(&mut self.files, info, sequence)?;
         self.lengths.write(|out| writeln!(out, "{}", sequence.tokens.len()))?;

@@ -1,4 +1,5 @@
-//! A text file of an output, written line by line and renamed at the end.
+//! A text file of an output, written line by line and renamed at the end. A pipe or a device, such as /dev/stdout, is written
+//! as it is.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -12,14 +13,22 @@ use crate::{Result, TokensError};
 #[derive(Debug)]
 pub(super) struct OutputFile {
     out: BufWriter<File>,
-    file: AtomicFile,
+    /// The file that is renamed; `None` for a pipe or a device.
+    file: Option<AtomicFile>,
     path: PathBuf,
 }
 
 impl OutputFile {
     pub(super) fn create(path: &Path, force: bool) -> Result<Self> {
-        let file = AtomicFile::create(path, force)?;
-        let out = file.file().try_clone().map_err(|source| TokensError::write(path, source))?;
+        let is_special = std::fs::metadata(path).is_ok_and(|existing| !existing.is_file() && !existing.is_dir());
+        let write_error = |source| TokensError::write(path, source);
+        let (out, file) = match is_special {
+            true => (File::options().write(true).open(path).map_err(write_error)?, None),
+            false => {
+                let file = AtomicFile::create(path, force)?;
+                (file.file().try_clone().map_err(write_error)?, Some(file))
+            }
+        };
         Ok(OutputFile { out: BufWriter::new(out), file, path: path.to_path_buf() })
     }
 
@@ -44,7 +53,10 @@ impl OutputFile {
 
     pub(super) fn commit(mut self) -> Result<()> {
         self.write(|out| out.flush())?;
-        Ok(self.file.commit()?)
+        match self.file {
+            Some(file) => Ok(file.commit()?),
+            None => Ok(()),
+        }
     }
 }
 

@@ -50,6 +50,13 @@ impl TokenWriter {
     /// # Errors
     /// [`TokensError::Write`]; [`TokensError::Invalid`] for runs in a format that cannot hold them.
     pub fn create(path: &Path, format: TokenFormat, info: OutputInfo, force: bool) -> Result<Self> {
+        if info.deduplicate && matches!(format, TokenFormat::Km | TokenFormat::Npy) {
+            return Err(TokensError::Invalid(format!(
+                "{} has a token for each frame, and without repetitions their times would be lost; leave --deduplicate out, or \
+                 write jsonl or parquet",
+                format.name()
+            )));
+        }
         let writer = match format {
             TokenFormat::Jsonl => Writer::Jsonl(jsonl::Writer::create(path, force)?),
             TokenFormat::Km => Writer::Km(km::Writer::create(path, &info, force)?),
@@ -65,7 +72,7 @@ impl TokenWriter {
     ///
     /// # Errors
     /// [`TokensError::Write`]; [`TokensError::Name`] for a name that the format cannot hold; [`TokensError::Invalid`] for a
-    /// token beyond the vocabulary, or runs in a format that cannot hold them.
+    /// token beyond the vocabulary.
     pub fn push(&mut self, sequence: &TokenSequence) -> Result<()> {
         let beyond = |token: &&u32| usize::try_from(**token).is_ok_and(|token| token >= self.info.k);
         if let Some(token) = sequence.tokens.iter().find(beyond) {

@@ -9,8 +9,11 @@ use crate::kmeans::{
     Batch, Centres, Frames, Lloyd, MiniBatch, Pass, Quality, kmeans_plus_plus, lloyd, mini_batch, quality,
 };
 
-/// The frames for each centre from which k-means++ chooses.
+/// The fewest frames for each centre from which k-means++ chooses.
 const START_FRAMES: usize = 10;
+
+/// The values that k-means++ may read in all: it passes over its frames once for each centre, which takes some ten seconds.
+const START_VALUES: usize = 1 << 35;
 
 /// How centres are moved.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -144,7 +147,8 @@ fn start(
     on_event: &dyn Fn(TrainEvent<'_>) -> bool,
 ) -> Result<Option<Centres>, TokensError> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let count = k.saturating_mul(START_FRAMES).min(frames.len());
+    let affordable = START_VALUES / frames.dim().saturating_mul(k).max(1);
+    let count = k.saturating_mul(START_FRAMES).max(affordable).min(frames.len());
     let mut rows = index::sample(&mut random, frames.len(), count).into_vec();
     rows.sort_unstable();
     let sample = frames.copied(&rows);

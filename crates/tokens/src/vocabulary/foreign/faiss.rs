@@ -119,7 +119,7 @@ impl<'a> Reader<'a> {
     /// The bytes of a vector whose elements take `size` bytes.
     fn vector(&mut self, size: usize) -> Result<&'a [u8], String> {
         let count = usize::try_from(self.u64()?).unwrap_or(usize::MAX);
-        self.take(count.checked_mul(size).unwrap_or(usize::MAX))
+        self.take(count.saturating_mul(size))
     }
 
     fn floats(&mut self) -> Result<Vec<f32>, String> {

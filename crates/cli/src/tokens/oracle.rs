@@ -1,0 +1,337 @@
+//! `mert-tokens oracle`: events, tokens or vectors to an oracle file.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use anyhow::{Context, bail, ensure};
+use clap::{Args, ValueEnum};
+use mert_cli::embedding::interrupt::while_writing;
+use mert_cli::terminal::{Exit, print, say};
+use mert_events::FEATURES;
+use mert_events::file::EventsFile;
+use mert_fs::{replace_file, sha256_file};
+use mert_oracle::{
+    Distance, Grid, Matching, Material, NearTokens, OracleFile, Source, Statistics, SuffixMethod, ThresholdSearch,
+    TokenMatch, information_rate,
+};
+use mert_table::printable_path;
+use mert_tokens::output::{ReadTokens, deduplicate, read_tokens};
+use mert_tokens::vocabulary::{OpenedVocabulary, Vocabulary};
+use serde_json::json;
+
+/// Builds an oracle: the sequence of events with suffix links to where the same was played before.
+///
+/// The input is a file of mert-tokens events, tokens (a JSON list of integers, JSON lines of mert-tokens encode, .km, .npy) or
+/// vectors (a JSON list of lists, .npy). Tokens match if they are equal. Vectors match if they are nearer than --threshold;
+/// with --search the threshold is the one with the most information rate.
+#[derive(Debug, Args)]
+pub(crate) struct OracleArgs {
+    /// Events, tokens or vectors
+    input: PathBuf,
+    /// The oracle to write: .json, or .oracle for the binary form of the same content
+    #[arg(long, short, value_name = "FILE")]
+    output: PathBuf,
+    /// The distance below which vectors, or the features of events with the same token, match
+    #[arg(long, value_name = "NUMBER", value_parser = distance_value, conflicts_with = "search")]
+    threshold: Option<f64>,
+    /// Try the thresholds from START up to STOP, and take the one with the most information rate
+    #[arg(long, value_name = "START:STOP:STEP")]
+    search: Option<Range>,
+    /// The distance of vectors: euclidean, sqeuclidean, cosine, correlation, cityblock, chebyshev, canberra or braycurtis
+    #[arg(long, value_name = "NAME", default_value = "euclidean")]
+    distance: Distance,
+    /// The features of events that are compared by --threshold or --search [default: all]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    compare: Vec<String>,
+    /// Take tokens of events for equal whose centres in --vocabulary are nearer than this
+    #[arg(long, value_name = "NUMBER", value_parser = distance_value, requires = "vocabulary")]
+    near: Option<f64>,
+    /// The vocabulary of the tokens, for --near
+    #[arg(long, value_name = "FILE", requires = "near")]
+    vocabulary: Option<PathBuf>,
+    /// The choice among several matches of vectors: inc (the first on the way) or complete (the nearest of all)
+    #[arg(long, value_enum, default_value_t = Suffix::Inc)]
+    suffix: Suffix,
+    /// Merge runs of equal tokens before the oracle is built: for tokens of every frame
+    #[arg(long)]
+    merge_runs: bool,
+    /// Replace the output if it exists
+    #[arg(long)]
+    force: bool,
+    /// Print the figures as JSON, with the curve of --search
+    #[arg(long)]
+    json: bool,
+    /// Print nothing but errors
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+/// The values of `--suffix`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Suffix {
+    /// The first match on the way
+    Inc,
+    /// The nearest of all
+    Complete,
+}
+
+/// The thresholds of `--search`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Range(pub(crate) Grid);
+
+impl FromStr for Range {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let numbers: Option<Vec<f64>> = text.split(':').map(|number| number.parse().ok()).collect();
+        let grid = match numbers.as_deref() {
+            Some(&[start, stop, step]) => Grid { start, stop, step },
+            _ => return Err("expected START:STOP:STEP, such as 0:2:0.01".into()),
+        };
+        grid.thresholds().map_err(|error| error.to_string())?;
+        Ok(Range(grid))
+    }
+}
+
+fn distance_value(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() && number >= 0.0 => Ok(number),
+        _ => Err("expected a number from 0".into()),
+    }
+}
+
+/// What an oracle is built from.
+pub(crate) struct OracleInput {
+    pub(crate) material: Material,
+    pub(crate) sources: Vec<Source>,
+    /// The matching of the input's kind, without a threshold.
+    pub(crate) matching: Matching,
+    /// The SHA-256 of the vocabulary and of the model.
+    digests: (Option<String>, Option<String>),
+}
+
+/// Runs the subcommand.
+pub(crate) fn run(args: &OracleArgs) -> anyhow::Result<Exit> {
+    let is_binary = match args.output.extension().and_then(|extension| extension.to_str()) {
+        Some("json") => false,
+        Some("oracle") => true,
+        _ => bail!("{}: name the output .json or .oracle", printable_path(&args.output)),
+    };
+    ensure!(args.force || !args.output.exists(), mert_fs::FsError::OutputExists { path: args.output.clone() });
+    ensure!(!mert_fs::is_same_file(&args.input, &args.output), "the output is the input; give another output");
+    let mut input = OracleInput::read(&args.input, args.merge_runs, args.quiet)?;
+    input.matching = args.matching(&input)?;
+    let search = match args.search {
+        Some(Range(grid)) => Some(input.matching.search_threshold(&input.material, grid, 1.0)?),
+        None => None,
+    };
+    if let Some(search) = &search {
+        input.matching = input.matching.with_threshold(search.best.threshold);
+    }
+    let file = OracleFile::build(input.matching, input.material, input.sources)?;
+    let file = file.with_digests(input.digests.0, input.digests.1)?;
+    let statistics = Statistics::of(file.links());
+    let warning = statistics.check(file.matching().has_threshold())?;
+    let bytes = match is_binary {
+        true => file.to_binary()?,
+        false => {
+            let mut bytes = Vec::new();
+            file.write_json(&mut bytes)?;
+            bytes
+        }
+    };
+    while_writing(|| replace_file(&args.output, |output| output.write_all(&bytes)))?;
+    if let (Some(warning), false) = (warning, args.quiet) {
+        say(&warning);
+    }
+    args.report(&file, &statistics, search.as_ref())?;
+    Ok(Exit::Success)
+}
+
+impl OracleInput {
+    /// Reads events, tokens or vectors.
+    ///
+    /// # Errors
+    /// If the file is none of these.
+    pub(crate) fn read(path: &Path, merge_runs: bool, quiet: bool) -> anyhow::Result<Self> {
+        let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", printable_path(path)))?;
+        let head = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
+        let is_events = serde_json::from_slice::<serde_json::Value>(head).is_ok_and(|header| {
+            header.get("format").and_then(|format| format.as_str()) == Some(mert_events::file::FORMAT)
+        });
+        if is_events {
+            ensure!(!merge_runs, "--merge-runs is for tokens of every frame: events have been cut at onsets");
+            let text = String::from_utf8(bytes).with_context(|| format!("{} is not UTF-8", printable_path(path)))?;
+            let file = EventsFile::read(&text).with_context(|| printable_path(path).to_string())?;
+            return Ok(OracleInput::of_events(file));
+        }
+        match read_tokens(path)? {
+            ReadTokens::Vectors { dim, values } => {
+                ensure!(!merge_runs, "--merge-runs is for tokens");
+                Ok(OracleInput {
+                    material: Material::Vectors(values.chunks_exact(dim.max(1)).map(<[f64]>::to_vec).collect()),
+                    sources: Vec::new(),
+                    matching: Matching::Symbols,
+                    digests: (None, None),
+                })
+            }
+            ReadTokens::Sequences(sequences) => {
+                let (mut symbols, mut sources) = (Vec::new(), Vec::new());
+                let mut merged = 0;
+                for sequence in sequences {
+                    let tokens = match merge_runs {
+                        true => deduplicate(&sequence.tokens).0,
+                        false => sequence.tokens,
+                    };
+                    merged += tokens.windows(2).filter(|pair| pair[0] == pair[1]).count();
+                    let events = u32::try_from(tokens.len()).context("more tokens than an oracle holds")?;
+                    sources.push(Source { name: sequence.file, sha256: None, duration: None, events });
+                    symbols.extend(tokens);
+                }
+                // A plain list is of no recording.
+                if sources.len() <= 1 && sources.iter().all(|source| source.name.is_empty()) {
+                    sources.clear();
+                }
+                if merged * 4 > symbols.len() && !quiet {
+                    say(&format!(
+                        "{merged} of {} tokens equal the one before: with --merge-runs the oracle would hear longer contexts",
+                        symbols.len()
+                    ));
+                }
+                let material = Material::Symbols(symbols);
+                Ok(OracleInput { material, sources, matching: Matching::Symbols, digests: (None, None) })
+            }
+        }
+    }
+
+    fn of_events(file: EventsFile) -> Self {
+        let sources = file.recordings.iter().map(|recording| Source {
+            name: recording.file.clone(),
+            sha256: Some(recording.sha256.clone()),
+            duration: Some(recording.duration),
+            events: recording.events.len() as u32,
+        });
+        let sources = sources.collect();
+        let events = file.recordings.into_iter().flat_map(|recording| recording.events).collect();
+        OracleInput {
+            material: Material::Events(events),
+            sources,
+            matching: Matching::Events {
+                token: TokenMatch::Same,
+                compared: Vec::new(),
+                scales: file.scales,
+                threshold: 0.0,
+                suffix_method: SuffixMethod::Incremental,
+            },
+            digests: (Some(file.vocabulary), Some(file.model)),
+        }
+    }
+}
+
+impl OracleArgs {
+    /// The matching that the options ask for.
+    fn matching(&self, input: &OracleInput) -> anyhow::Result<Matching> {
+        let suffix_method = match self.suffix {
+            Suffix::Inc => SuffixMethod::Incremental,
+            Suffix::Complete => SuffixMethod::Complete,
+        };
+        let given = self.threshold.is_some() || self.search.is_some();
+        let threshold = self.threshold.unwrap_or(0.0);
+        match &input.material {
+            Material::Vectors(_) => {
+                ensure!(given, "vectors match below a threshold: give --threshold, or --search to find one");
+                ensure!(self.near.is_none() && self.compare.is_empty(), "--near and --compare are for events");
+                Ok(Matching::Vectors { distance: self.distance, threshold, suffix_method })
+            }
+            Material::Symbols(_) => {
+                ensure!(
+                    !given,
+                    "tokens are names, and match if they are equal: --threshold and --search are for vectors and events"
+                );
+                ensure!(self.near.is_none() && self.compare.is_empty(), "--near and --compare are for events");
+                Ok(Matching::Symbols)
+            }
+            Material::Events(events) => {
+                ensure!(given || self.compare.is_empty(), "--compare needs --threshold or --search");
+                let Matching::Events { scales, .. } = &input.matching else { bail!("events without scales") };
+                let compared = match (given, &self.compare[..]) {
+                    (false, _) => Vec::new(),
+                    (true, []) => FEATURES.iter().map(|feature| feature.name.to_string()).collect(),
+                    (true, names) => names.to_vec(),
+                };
+                let tokens: Vec<u32> = events.iter().map(|event| event.token).collect();
+                let token = match (self.near, &self.vocabulary) {
+                    (Some(near), Some(path)) => self.near_tokens(&tokens, near, path, input)?,
+                    _ => TokenMatch::Same,
+                };
+                Ok(Matching::Events { token, compared, scales: scales.clone(), threshold, suffix_method })
+            }
+        }
+    }
+
+    /// The pairs of tokens whose centres are near.
+    fn near_tokens(
+        &self,
+        tokens: &[u32],
+        threshold: f64,
+        path: &Path,
+        input: &OracleInput,
+    ) -> anyhow::Result<TokenMatch> {
+        let vocabulary: Vocabulary = OpenedVocabulary::open(path)?.vocabulary;
+        let digest = sha256_file(path)?;
+        if let Some(expected) = input.digests.0.as_ref().filter(|expected| **expected != digest) {
+            bail!(
+                "{} is another vocabulary than that of the events: its SHA-256 is {digest}, theirs is {expected}",
+                printable_path(path)
+            );
+        }
+        let distance = |a: u32, b: u32| match (vocabulary.centroid(a), vocabulary.centroid(b)) {
+            (Some(a), Some(b)) => {
+                a.iter().zip(b).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum::<f64>().sqrt()
+            }
+            _ => f64::NAN,
+        };
+        Ok(TokenMatch::Near { threshold, pairs: NearTokens::among(tokens, threshold, distance) })
+    }
+
+    /// Prints the figures.
+    fn report(
+        &self,
+        file: &OracleFile,
+        statistics: &Statistics,
+        search: Option<&ThresholdSearch>,
+    ) -> std::io::Result<()> {
+        let rate = information_rate(file.links(), 1.0).total();
+        if self.json {
+            let curve = search.map(|search| {
+                search.curve.iter().map(|score| json!([score.threshold, score.information_rate])).collect::<Vec<_>>()
+            });
+            let report = json!({
+                "oracle": printable_path(&self.output),
+                "statistics": statistics,
+                "information_rate": rate,
+                "threshold": search.map(|search| search.best.threshold).or(self.threshold),
+                "curve": curve,
+            });
+            return print(&format!("{report:#}\n"));
+        }
+        if self.quiet {
+            return Ok(());
+        }
+        let mut text = format!(
+            "{}: {} events of {} kinds, {:.1}% of suffix links at the start, mean repeated context {:.2} events (longest {}), \
+             information rate {rate:.1} bits\n",
+            printable_path(&self.output),
+            statistics.events,
+            statistics.clusters,
+            statistics.links_at_zero * 100.0,
+            statistics.mean_lrs,
+            statistics.max_lrs,
+        );
+        if let Some(search) = search {
+            text += &format!("threshold {} of {} tried\n", search.best.threshold, search.curve.len());
+        }
+        print(&text)
+    }
+}

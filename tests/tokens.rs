@@ -1,0 +1,313 @@
+//! `mert-tokens` on generated music: from sound to a vocabulary, tokens, events, an oracle, notes and sound, twice the same,
+//! and everything that must be refused.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use mert_testkit::{fixture, runner};
+use serde_json::Value;
+use tempfile::TempDir;
+
+#[path = "common/embeddings.rs"]
+mod embeddings;
+
+const RATE: u32 = 24_000;
+
+struct Run {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+fn tokens(arguments: &[&dyn AsRef<std::ffi::OsStr>]) -> Run {
+    run_with(arguments, &[])
+}
+
+fn run_with(arguments: &[&dyn AsRef<std::ffi::OsStr>], variables: &[(&str, &str)]) -> Run {
+    let mut command = runner::command("mert-tokens");
+    arguments.iter().for_each(|argument| {
+        command.arg(argument.as_ref());
+    });
+    variables.iter().for_each(|(name, value)| {
+        command.env(name, value);
+    });
+    let output = command.output().unwrap();
+    Run {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+fn done(arguments: &[&dyn AsRef<std::ffi::OsStr>]) -> Run {
+    let run = tokens(arguments);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    run
+}
+
+fn refused(arguments: &[&dyn AsRef<std::ffi::OsStr>], words: &[&str]) {
+    let run = tokens(arguments);
+    assert_eq!(run.code, 2, "{}", run.stderr);
+    for word in words {
+        assert!(run.stderr.contains(word), "{word} is not in: {}", run.stderr);
+    }
+}
+
+/// A melody of decaying notes on a steady pulse, whose keys repeat a phrase.
+fn melody(seconds: f64, seed: u64) -> Vec<f32> {
+    let keys = [57u64, 60, 64, 69, 64, 60, 62, 65];
+    (0..(seconds * f64::from(RATE)) as usize)
+        .map(|sample| {
+            let time = sample as f64 / f64::from(RATE);
+            let note = (time / 0.25) as u64;
+            let key = keys[((note + seed) % keys.len() as u64) as usize] as f64;
+            let hertz = 440.0 * 2f64.powf((key - 69.0) / 12.0);
+            let age = time - note as f64 * 0.25;
+            let tone: f64 = (1..5).map(|n| (std::f64::consts::TAU * hertz * f64::from(n) * age).sin() / f64::from(n)).sum();
+            (0.3 * tone * (-6.0 * age).exp()) as f32
+        })
+        .collect()
+}
+
+fn write_wav(path: &Path, samples: &[f32]) {
+    let data: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+    let mut bytes = b"RIFF".to_vec();
+    bytes.extend((data.len() as u32 + 36).to_le_bytes());
+    bytes.extend(b"WAVEfmt ");
+    for number in [16u32, 0x1_0003, RATE, RATE * 4, 0x20_0004] {
+        bytes.extend(number.to_le_bytes());
+    }
+    bytes.extend(b"data");
+    bytes.extend((data.len() as u32).to_le_bytes());
+    bytes.extend(data);
+    fs::write(path, bytes).unwrap();
+}
+
+/// A folder with music and a model.
+struct Studio {
+    folder: TempDir,
+    model: PathBuf,
+    music: PathBuf,
+}
+
+impl Studio {
+    fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        let model = embeddings::model(&folder);
+        let music = folder.path().join("music");
+        fs::create_dir(&music).unwrap();
+        for seed in 0..4 {
+            write_wav(&music.join(format!("{seed}.wav")), &melody(12.0 + seed as f64, seed));
+        }
+        Studio { folder, model, music }
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn vocabulary(&self) -> PathBuf {
+        let output = self.at("vocabulary.safetensors");
+        done(&[&"train", &self.model, &self.music, &"-o", &output, &"--k", &"16", &"--layer", &"6", &"--quiet"]);
+        output
+    }
+
+    fn oracle(&self, vocabulary: &Path) -> PathBuf {
+        let (events, oracle) = (self.at("events.jsonl"), self.at("oracle.json"));
+        done(&[&"events", &self.model, &vocabulary, &self.music, &"-o", &events, &"--quiet"]);
+        done(&[&"oracle", &events, &"-o", &oracle]);
+        oracle
+    }
+}
+
+#[test]
+fn the_whole_way_is_the_same_twice_and_on_any_number_of_threads() {
+    let studio = Studio::new();
+    let (first, second) = (studio.vocabulary(), studio.at("again.safetensors"));
+    let again: [&dyn AsRef<std::ffi::OsStr>; 10] =
+        [&"train", &studio.model, &studio.music, &"-o", &second, &"--k", &"16", &"--layer", &"6", &"--json"];
+    let run = run_with(&again, &[("RAYON_NUM_THREADS", "1")]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert_eq!(fs::read(&first).unwrap(), fs::read(&second).unwrap());
+    let report: Value = serde_json::from_str(&run.stdout).unwrap();
+    // Three files of 12 to 15 s train and one is held out; 75 frames in a second.
+    let frames = |part: &str| report[part]["frames"].as_u64().unwrap();
+    assert!((900..=1200).contains(&frames("held_out")) && frames("training") + frames("held_out") == 54 * 75 - 4);
+    assert!(report["training"]["used"].as_u64() == Some(16) && report["held_out"]["used"].as_u64() > Some(8));
+    assert!(!studio.at("vocabulary.safetensors.training").exists());
+
+    let oracle = studio.oracle(&first);
+    let outputs = ["a.mid", "a.wav", "a.jsonl", "b.mid", "b.wav", "b.jsonl"].map(|name| studio.at(name));
+    let request = r#"{"consonance": 0.8, "rhythm_ratio": [1, 1]}"#;
+    for outputs in outputs.chunks(3) {
+        let [midi, wav, steps] = outputs else { panic!() };
+        let run = done(&[
+            &"improvise", &oracle, &"-o", midi, &"-o", wav, &"-o", steps, &"--request", &request, &"--events", &"40", &"--seed", &"7",
+        ]);
+        assert!(run.stderr.contains("40 events"), "{}", run.stderr);
+    }
+    for (first, second) in outputs[..3].iter().zip(&outputs[3..]) {
+        assert_eq!(fs::read(first).unwrap(), fs::read(second).unwrap(), "{}", first.display());
+    }
+    let other = studio.at("c.mid");
+    done(&[&"improvise", &oracle, &"-o", &other, &"--request", &request, &"--events", &"40", &"--seed", &"8"]);
+    assert_ne!(fs::read(&outputs[0]).unwrap(), fs::read(&other).unwrap());
+    let midi = fs::read(&outputs[0]).unwrap();
+    assert!(midi.starts_with(b"MThd"));
+    for line in fs::read_to_string(&outputs[2]).unwrap().lines() {
+        let step: Value = serde_json::from_str(line).unwrap();
+        assert!(step["rule_text"].is_string() && step["token"].is_u64(), "{step}");
+    }
+}
+
+#[test]
+fn tokens_of_files_in_every_format() {
+    let studio = Studio::new();
+    let vocabulary = studio.vocabulary();
+    let file = studio.music.join("0.wav");
+    let encode = |name: &str, options: &[&str]| {
+        let output = studio.at(name);
+        let mut arguments: Vec<&dyn AsRef<std::ffi::OsStr>> =
+            vec![&"encode", &studio.model, &vocabulary, &file, &"-o", &output, &"--quiet"];
+        options.iter().for_each(|option| arguments.push(option));
+        done(&arguments);
+        fs::read(&output).unwrap()
+    };
+    let lines = String::from_utf8(encode("t.jsonl", &[])).unwrap();
+    let line: Value = serde_json::from_str(&lines).unwrap();
+    let list = line["tokens"].as_array().unwrap();
+    // 12 s at 24 kHz: (288000 - 400) / 320 + 1.
+    assert_eq!(list.len(), 899);
+    let km = String::from_utf8(encode("t.km", &[])).unwrap();
+    let from_km: Vec<u64> = km.trim().split(' ').map(|token| token.parse().unwrap()).collect();
+    assert_eq!(from_km, list.iter().map(|token| token.as_u64().unwrap()).collect::<Vec<_>>());
+    let merged: Value = serde_json::from_slice(&encode("d.jsonl", &["--deduplicate"])).unwrap();
+    let durations: u64 = merged["durations"].as_array().unwrap().iter().map(|length| length.as_u64().unwrap()).sum();
+    assert_eq!(durations, 899);
+    assert!(merged["units"].as_array().unwrap().windows(2).all(|pair| pair[0] != pair[1]));
+    assert!(encode("t.npy", &[]).starts_with(b"\x93NUMPY"));
+    assert!(encode("t.parquet", &[]).starts_with(b"PAR1"));
+    // Without an output, JSON lines on standard output.
+    let run = done(&[&"encode", &studio.model, &vocabulary, &file]);
+    assert_eq!(run.stdout, lines);
+    assert!(run.stderr.contains("899 frames of 1 files"), "{}", run.stderr);
+}
+
+#[test]
+fn a_vocabulary_of_something_else_is_refused() {
+    let studio = Studio::new();
+    let vocabulary = studio.vocabulary();
+    let file = studio.music.join("0.wav");
+    let encode = |model: &Path, options: &[&str], words: &[&str]| {
+        let mut arguments: Vec<&dyn AsRef<std::ffi::OsStr>> = vec![&"encode", &model, &vocabulary, &file];
+        options.iter().for_each(|option| arguments.push(option));
+        refused(&arguments, words);
+    };
+    encode(&studio.model, &["--layer", "7"], &["hidden state", "6", "7"]);
+    encode(&studio.model, &["--window", "1s"], &["window", "150 frames", "75 frames"]);
+    encode(&studio.model, &["--hop", "400ms"], &["hop", "75 frames", "30 frames"]);
+    encode(&studio.model, &["--keep", "middle"], &["kept part"]);
+    encode(&studio.model, &["--normalize", "l2"], &["normalisation", "none", "l2"]);
+    encode(&fixture("mert-tiny/model.safetensors"), &[], &["another model"]);
+    // Centres alone say nothing: the hidden state must be stated, and what is assumed is said.
+    let centres = studio.at("centres.npy");
+    done(&[&"train", &studio.model, &studio.music, &"-o", &centres, &"--k", &"16", &"--layer", &"6", &"--quiet"]);
+    refused(&[&"encode", &studio.model, &centres, &file], &["--layer"]);
+    let run = done(&[&"encode", &studio.model, &centres, &file, &"--layer", &"6"]);
+    assert!(run.stderr.contains("records neither model nor windows"), "{}", run.stderr);
+    // The oracle of one vocabulary with the centres of another.
+    let (events, other) = (studio.at("events.jsonl"), studio.at("other.safetensors"));
+    done(&[&"events", &studio.model, &vocabulary, &studio.music, &"-o", &events, &"--quiet"]);
+    done(&[&"train", &studio.model, &studio.music, &"-o", &other, &"--k", &"8", &"--layer", &"6", &"--quiet"]);
+    let oracle = studio.at("o.json");
+    refused(&[&"oracle", &events, &"-o", &oracle, &"--near", &"1", &"--vocabulary", &other], &["another vocabulary"]);
+}
+
+#[test]
+fn training_says_what_is_wrong_and_continues() {
+    let studio = Studio::new();
+    let output = studio.at("v.safetensors");
+    let train = |options: &[&str]| {
+        let mut arguments: Vec<&dyn AsRef<std::ffi::OsStr>> = vec![&"train", &studio.model, &studio.music, &"-o", &output];
+        options.iter().for_each(|option| arguments.push(option));
+        tokens(&arguments)
+    };
+    let run = train(&["--k", "100000"]);
+    assert!(run.code == 2 && run.stderr.contains("frames are too few for 100000 centres"), "{}", run.stderr);
+    // Its frames are there still, for another k only with --restart.
+    let run = train(&["--k", "8"]);
+    assert!(run.code == 2 && run.stderr.contains("k 100000 instead of k 8") && run.stderr.contains("--restart"), "{}", run.stderr);
+    let run = train(&["--k", "8", "--restart", "--layer", "6", "--window", "1s", "--hop", "100ms"]);
+    assert!(run.code == 0 && run.stderr.contains("8 frames, 106.67 ms, are used"), "{}", run.stderr);
+    let run = train(&["--k", "8"]);
+    assert!(run.code == 2 && run.stderr.contains("exists"), "{}", run.stderr);
+    let run = train(&["--k", "8", "--force", "--layer", "13"]);
+    assert!(run.code == 2 && run.stderr.contains("13 hidden states"), "{}", run.stderr);
+    let run = train(&["--k", "8", "--force", "--window", "1s", "--hop", "2s"]);
+    assert!(run.code == 2 && run.stderr.contains("longer --window"), "{}", run.stderr);
+    // Files that cannot be read are left out, and the rest is used.
+    fs::write(studio.music.join("broken.wav"), b"RIFF").unwrap();
+    let run = train(&["--k", "8", "--force", "--restart", "--layer", "6"]);
+    assert!(run.code == 1 && run.stderr.contains("broken.wav") && output.exists(), "{}", run.stderr);
+}
+
+#[test]
+fn oracles_of_lists_and_vectors() {
+    let studio = TempDir::new().unwrap();
+    let at = |name: &str| studio.path().join(name);
+    fs::write(at("symbols.json"), "[0, 1, 1, 1, 0, 0, 1]").unwrap();
+    done(&[&"oracle", &at("symbols.json"), &"-o", &at("o.json")]);
+    let oracle: Value = serde_json::from_slice(&fs::read(at("o.json")).unwrap()).unwrap();
+    assert_eq!(oracle["sfx"], serde_json::json!([null, 0, 0, 2, 3, 1, 1, 2]));
+    assert_eq!(oracle["lrs"], serde_json::json!([0, 0, 0, 1, 2, 1, 1, 2]));
+    assert_eq!(oracle["trn"], serde_json::json!([[1, 2], [2, 6], [3, 5], [4, 5], [5], [6], [7], []]));
+    fs::write(at("vectors.json"), "[[0.0], [1.0], [1.1], [0.9], [0.05], [0.0], [1.0]]").unwrap();
+    refused(&[&"oracle", &at("vectors.json"), &"-o", &at("v.json")], &["--threshold", "--search"]);
+    done(&[&"oracle", &at("vectors.json"), &"-o", &at("v.json"), &"--threshold", &"0.5"]);
+    let vectors: Value = serde_json::from_slice(&fs::read(at("v.json")).unwrap()).unwrap();
+    assert_eq!(vectors["sfx"], oracle["sfx"]);
+    // Strictly below the threshold: equal vectors do not match at 0.
+    done(&[&"oracle", &at("vectors.json"), &"-o", &at("zero.json"), &"--threshold", &"0"]);
+    let zero: Value = serde_json::from_slice(&fs::read(at("zero.json")).unwrap()).unwrap();
+    assert!(zero["sfx"].as_array().unwrap().iter().skip(1).all(|link| link == 0));
+    let run = done(&[&"oracle", &at("vectors.json"), &"-o", &at("s.oracle"), &"--search", &"0:1:0.1", &"--json"]);
+    let report: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(report["curve"].as_array().unwrap().len(), 10);
+    // Both forms are read; a changed link is refused by its state.
+    done(&[&"improvise", &at("s.oracle"), &"--events", &"5"]);
+    let text = fs::read_to_string(at("o.json")).unwrap().replace("[null, 0, 0, 2, 3", "[null, 0, 0, 2, 2");
+    fs::write(at("changed.json"), text).unwrap();
+    refused(&[&"improvise", &at("changed.json")], &["sfx", "4"]);
+    refused(&[&"improvise", &at("o.json"), &"-o", &at("x.mid")], &["without notes"]);
+    refused(&[&"improvise", &at("o.json"), &"--request", &r#"{"gesture_tokn": 1}"#], &["gesture_token"]);
+    let run = done(&[&"improvise", &at("o.json"), &"--request", &r#"{"gesture_token": 9}"#, &"--events", &"3"]);
+    assert!(run.stderr.contains("gesture_token == 9"), "{}", run.stderr);
+}
+
+#[test]
+fn sound_is_taken_from_the_recordings_that_were_heard() {
+    let studio = Studio::new();
+    let vocabulary = studio.vocabulary();
+    let oracle = studio.oracle(&vocabulary);
+    let wav = studio.at("out.wav");
+    // Straight on from the first event: the recording itself.
+    done(&[
+        &"improvise", &oracle, &"-o", &wav, &"--samples", &"float", &"--continuity", &"1", &"--events", &"20", &"--temperature",
+        &"0",
+    ]);
+    let read = |path: &Path| {
+        let bytes = fs::read(path).unwrap();
+        let start = bytes.windows(4).position(|id| id == b"data").unwrap() + 8;
+        bytes[start..].as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect::<Vec<f32>>()
+    };
+    let (found, recording) = (read(&wav), read(&studio.music.join("0.wav")));
+    assert!(found.len() > 4 * RATE as usize);
+    let middle = RATE as usize..3 * RATE as usize;
+    assert_eq!(found[middle.clone()], recording[middle], "consecutive events are not joined but go on");
+    // A recording that has changed, or is gone.
+    fs::copy(studio.music.join("1.wav"), studio.music.join("0.wav")).unwrap();
+    refused(&[&"improvise", &oracle, &"-o", &wav, &"--force", &"--events", &"5"], &["has changed"]);
+    fs::remove_file(studio.music.join("0.wav")).unwrap();
+    refused(&[&"improvise", &oracle, &"-o", &wav, &"--force", &"--events", &"5"], &["--audio FOLDER"]);
+}
