@@ -80,6 +80,10 @@ scripts/check/search_clients.py "$target/release/mert-search" | tee "$target/sea
 "$target/venv-search-clients/bin/python" scripts/check/search_numpy.py "$target/release/mert-search" | tee -a "$target/search.log"
 searches="$(grep -c '^  ok ' "$target/search.log")"
 
+step "tokens, events and oracles beside scikit-learn, faiss, vmo, librosa and transformers"
+scripts/check/tokens.py "$target/release" | tee "$target/tokens.log"
+tokens="$(grep -c '^  ok ' "$target/tokens.log")"
+
 step "a full-size checkpoint of fairseq, value by value"
 scripts/check/fairseq.sh "$target/release/mert-convert"
 
@@ -131,7 +135,7 @@ checked="$(grep -c ' ok ' "$packages/log")"
 rm -rf "$packages/full" "$packages/full.mlpackage"
 
 # Every `test result:` line of every test program, added up; the MLX check of files counts those, the others their checks.
-awk -v others="$((${#pairs[@]} / 2 + quantized + searches + checked + clients))" '
+awk -v others="$((${#pairs[@]} / 2 + quantized + searches + tokens + checked + clients))" '
   /^test result:/ { passed += $4; failed += $6; skipped += $8 }
   END { printf "\n%d passed, %d failed, %d skipped\n", passed + others, failed, skipped }
 ' "$log"

@@ -40,7 +40,7 @@ failures = []
 
 
 def check(is_right, message):
-    print(("ok    " if is_right else "WRONG ") + message)
+    print(("  ok " if is_right else "  WRONG ") + message)
     if not is_right:
         failures.append(message)
 

@@ -5,8 +5,8 @@ threads.
     scripts/check/kmeans.py target/release/mert-tokens
 
 Centres must be within 1e-5 of both: they compute in f32, or round once more; labels of near ties can differ. Centres without
-frames must go where scikit-learn puts them. The environment is made on the first call and kept in target/. Exit status: 0 all
-as expected, 1 not so, 2 it could not be checked.
+frames must go where scikit-learn puts them. Needs numpy, scikit-learn and faiss-cpu; scripts/check/tokens.py has them. Exit
+status: 0 all as expected, 1 not so, 2 it could not be checked.
 """
 
 import json
@@ -16,11 +16,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from environment import TARGET, Failed, make_venv, run, say  # noqa: E402
 
-PINS = ["numpy==2.4.6", "scikit-learn==1.9.1", "faiss-cpu==1.15.1", "joblib==1.6.0", "pandas==3.1.1", "pyarrow==26.0.1"]
-INSIDE = "MERT_CHECK_TOKENS_INSIDE"
+class Failed(Exception):
+    """The program cannot be run: exit status 2."""
 
 
 class Different(Exception):
@@ -82,7 +80,7 @@ def compare(program, folder):
         expect(abs(inertia / sklearn.inertia_ - 1) < 1e-5, f"inertia {inertia} instead of {sklearn.inertia_}")
         for threads in [1, 3]:
             expect(train(program, folder, frames, start, passes, threads)[2] == data, f"other bytes on {threads} threads")
-        say(f"  ok {rows} x {dim}, k {k}, {passes} passes: within {worst:.1e} of scikit-learn and faiss, same bytes on 1, 2 and 3 threads")
+        print(f"  ok {rows} x {dim}, k {k}, {passes} passes: within {worst:.1e} of scikit-learn and faiss, same bytes on 1, 2 and 3 threads")
     shifted, _, _ = train(program, folder, frames, start + 0.05, passes)
     expect(float(np.abs(shifted - sklearn.cluster_centers_).max()) > 1e-3, "another start gives the same centres: the check cannot fail")
 
@@ -102,7 +100,7 @@ def empty_centres(program, folder):
     order = lambda rows: rows[np.lexsort(rows.round(4).T)]
     worst = float(np.abs(order(found) - order(other)).max())
     expect(worst <= 1e-5, f"10 centres without frames: up to {worst:.2e} from where scikit-learn puts them")
-    say(f"  ok 10 centres without frames get the farthest ones, as in scikit-learn: within {worst:.1e}")
+    print(f"  ok 10 centres without frames get the farthest ones, as in scikit-learn: within {worst:.1e}")
 
 
 def normalised(program, folder):
@@ -117,7 +115,7 @@ def normalised(program, folder):
     other = KMeans(50, init=start, n_init=1, max_iter=6, tol=0, algorithm="lloyd").fit(unit).cluster_centers_
     worst = float(np.abs(found - other).max())
     expect(worst <= 1e-5, f"l2: centres are up to {worst:.2e} from scikit-learn's")
-    say(f"  ok frames of length 1: within {worst:.1e} of scikit-learn")
+    print(f"  ok frames of length 1: within {worst:.1e} of scikit-learn")
 
 
 def quality(program, folder):
@@ -140,17 +138,13 @@ def quality(program, folder):
     batches = MiniBatchKMeans(200, n_init=1, random_state=0, batch_size=2048, max_iter=20).fit(frames).inertia_
     expect(inertia["passes"] < 1.02 * full, f"inertia {inertia['passes']:.0f}, scikit-learn {full:.0f}")
     expect(inertia["batches"] < 1.03 * batches, f"inertia of batches {inertia['batches']:.0f}, scikit-learn {batches:.0f}")
-    say(f"  ok own start: inertia {inertia['passes'] / full:.4f} of scikit-learn's KMeans, batches {inertia['batches'] / batches:.4f} of its MiniBatchKMeans")
+    print(f"  ok own start: inertia {inertia['passes'] / full:.4f} of scikit-learn's KMeans, batches {inertia['batches'] / batches:.4f} of its MiniBatchKMeans")
 
 
 def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__)
     program = Path(sys.argv[1]).resolve()
-    if os.environ.get(INSIDE) is None:
-        venv = TARGET / "venv-tokens"
-        make_venv(venv, PINS)
-        os.execve(venv / "bin" / "python", [str(venv / "bin" / "python"), __file__, str(program)], {**os.environ, INSIDE: "1"})
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         for check in [compare, empty_centres, normalised, quality]:
@@ -161,8 +155,8 @@ if __name__ == "__main__":
     try:
         main()
     except Different as error:
-        say(f"  FAILED {error}")
+        print(f"  FAILED {error}")
         sys.exit(1)
     except Failed as error:
-        say(str(error))
+        print(str(error))
         sys.exit(2)

@@ -194,9 +194,9 @@ def main() -> None:
     must_fail()
     oracle = Oracle(program)
     states = symbolic(oracle, 1200)
-    print(f"equal to vmo: 1200 symbolic sequences, {states:,} states: {', '.join(FIELDS)}, ir")
+    print(f"  ok equal to vmo: 1200 symbolic sequences, {states:,} states: {', '.join(FIELDS)}, ir")
     states, searches = continuous(oracle, 1200)
-    print(f"equal to vmo: 1200 continuous sequences, {states:,} states, {len(DISTANCES)} distances, inc and complete; "
+    print(f"  ok equal to vmo: 1200 continuous sequences, {states:,} states, {len(DISTANCES)} distances, inc and complete; "
           f"{searches} searches for a threshold")
     oracle.close()
     if "--time" in sys.argv:

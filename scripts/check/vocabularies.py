@@ -249,7 +249,7 @@ def main(program):
     for cut in (0, 1, 10, len(whole) // 2, len(whole) - 1):
         (folder / "cut.joblib").write_bytes(whole[:cut])
         refused(f"cut off at {cut}", folder / "cut.joblib", "")
-    print(f"vocabularies: {counts['read']} files read as scikit-learn, numpy and faiss {faiss.__version__} read them, "
+    print(f"  ok vocabularies: {counts['read']} files read as scikit-learn, numpy and faiss {faiss.__version__} read them, "
           f"{counts['near']} tokens of {counts['read'] * POINTS} between centres that are equally near; "
           f"{counts['refused']} refused with a reason, none executed")
 
@@ -317,7 +317,7 @@ def outputs(program):
     table = pandas.read_parquet(write("parquet", "q.parquet", "deduplicate"))
     found = {row.file: list(zip(row.units.tolist(), row.durations.tolist())) for row in table.itertuples()}
     expect("parquet", found, runs)
-    print("vocabularies: tokens in 6 formats, raw and without repetitions, opened by json, numpy, pandas and pyarrow")
+    print("  ok tokens in 6 formats, raw and without repetitions, opened by json, numpy, pandas and pyarrow")
 
 
 if __name__ == "__main__":
