@@ -249,7 +249,7 @@ fn requests_and_modes_decide_and_what_is_dropped_is_named() {
     )
     .unwrap();
     std::fs::write(&script, "# later\n3 mode six\n").unwrap();
-    let run = live(&["--modes", text(&modes), "--script", text(&script), "--options", r#"{"taboo": 0}"#]);
+    let run = live(&["--modes", text(&modes), "--script", text(&script), "--taboo", "0"]);
     assert_eq!(run.code, 0, "{}", run.stderr);
     assert!(run.stderr.contains("mode six (by command)"), "{}", run.stderr);
     let late: Vec<u64> = lines(&run)
@@ -263,7 +263,7 @@ fn requests_and_modes_decide_and_what_is_dropped_is_named() {
         (&["--request", r#"{"gesture_tokn": 5}"#][..], "gesture_token"),
         (&["--modes", text(&modes), "--mode", "seven"], "five, six"),
         (&["--mode", "five"], "--modes"),
-        (&["--options", r#"{"continuty": 1}"#], "continuty"),
+        (&["--continuity", "2"], "continuity"),
         (&["--range", "60-62"], "highest key"),
         (&["--input-rate", "24000"], "--input-rate"),
     ] {

@@ -22,8 +22,8 @@ pub(crate) struct Tone {
 enum Due {
     /// The key and the number of its strike, so that the end of an earlier strike does not end a later one.
     End { key: u8, strike: u64 },
-    /// The note, and the index of its answer.
-    Start { tone: Tone, answer: u64 },
+    /// The note.
+    Start { tone: Tone },
 }
 
 /// The notes to come and those that sound, on one channel.
@@ -34,9 +34,10 @@ pub(crate) struct Schedule {
     keeper: NoteKeeper,
     due: BinaryHeap<Reverse<(u64, Due, u64)>>,
     strikes: [u64; 128],
+    /// The answers whose notes sound, by key.
     owners: Vec<Option<Arc<Answer>>>,
+    /// The answer of all notes that have not started.
     current: Option<Arc<Answer>>,
-    answer: u64,
     added: u64,
     onset: Option<u64>,
 }
@@ -51,7 +52,6 @@ impl Schedule {
             strikes: [0; 128],
             owners: vec![None; 128],
             current: None,
-            answer: 0,
             added: 0,
             onset: None,
         }
@@ -61,9 +61,8 @@ impl Schedule {
     pub(crate) fn play(&mut self, answer: Arc<Answer>, tones: Vec<Tone>, onset: Option<u64>) {
         self.drop_starts();
         (self.current, self.onset) = (Some(answer), onset);
-        self.answer += 1;
         for tone in tones {
-            self.add(tone.start, Due::Start { tone, answer: self.answer });
+            self.add(tone.start, Due::Start { tone });
         }
     }
 
@@ -78,7 +77,7 @@ impl Schedule {
                         self.put(at, key, ends, Cause::End, outputs);
                     }
                 }
-                Due::Start { tone, .. } => {
+                Due::Start { tone } => {
                     let key = tone.key & 127;
                     let ends = self.keeper.end(self.channel, key);
                     self.put(at, key, ends, Cause::End, outputs);

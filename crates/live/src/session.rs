@@ -73,6 +73,7 @@ impl Session<'_> {
     /// Those of the source, the engine and the sinks. All notes are ended.
     pub fn run(mut self, mut next: impl FnMut() -> Result<Option<Vec<f32>>>) -> Result<Summary> {
         let (mut latencies, mut at, mut next_status) = (Latencies::default(), 0, STATUS_SECONDS);
+        let rate = self.engine.rate();
         let ending = loop {
             if self.stop.load(Ordering::Relaxed) {
                 break Ending::Stopped;
@@ -81,13 +82,13 @@ impl Session<'_> {
             let outputs = self.engine.push(&block, at)?;
             at += block.len() as u64;
             self.send(&outputs, |message, onset| {
-                latencies.push(message.sample.saturating_sub(onset) as f64 / (message.sample as f64 / message.time));
+                latencies.push(message.sample.saturating_sub(onset) as f64 / rate);
             })?;
             if self.engine.has_quit() {
                 break Ending::Quit;
             }
-            if at as f64 / self.engine.rate() >= next_status {
-                next_status = at as f64 / self.engine.rate() + STATUS_SECONDS;
+            if at as f64 / rate >= next_status {
+                next_status = at as f64 / rate + STATUS_SECONDS;
                 let status = self.engine.status();
                 (self.report)(Report::Status(&status, 0));
             }

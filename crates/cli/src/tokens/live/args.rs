@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use mert_audio::Seconds;
 use mert_live::answer::AnswerMode;
-use mert_oracle::Options;
 
+use crate::request_args::NavigationArgs;
 use crate::run_args::RunArgs;
 
 /// Answers sound with notes while it is played.
@@ -55,9 +55,6 @@ pub(crate) struct LiveArgs {
     /// Write a JSON line for each message to standard output; the default if there is no other output
     #[arg(long)]
     pub(super) lines: bool,
-    /// What the answers should be like, in JSON: {"gesture_token": 142, "consonance": 0.8, "rhythm_ratio": [3, 2]}
-    #[arg(long, value_name = "JSON")]
-    pub(super) request: Option<String>,
     /// A file of commands at times, a line each: SECONDS COMMAND
     #[arg(long, value_name = "FILE")]
     pub(super) script: Option<PathBuf>,
@@ -85,12 +82,6 @@ pub(crate) struct LiveArgs {
     /// How small a rise of the sound is an onset, 0 to 1
     #[arg(long, default_value_t = 0.5)]
     pub(super) sensitivity: f64,
-    /// The seed of the choices
-    #[arg(long, default_value_t = 0)]
-    pub(super) seed: u64,
-    /// Options of navigation in JSON, such as {"continuity": 0.9, "taboo": 4, "min_context": 2, "temperature": 0.5}
-    #[arg(long, value_name = "JSON")]
-    pub(super) options: Option<String>,
     /// The MIDI channel
     #[arg(long, value_name = "1-16", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
     pub(super) channel: u8,
@@ -103,6 +94,8 @@ pub(crate) struct LiveArgs {
     /// Without --realtime: the time that a forward pass is taken to need, after which its tokens count as known
     #[arg(long, value_name = "TIME", conflicts_with = "realtime")]
     pub(super) compute_delay: Option<Seconds>,
+    #[command(flatten)]
+    pub(super) navigation: NavigationArgs,
     #[command(flatten)]
     pub(super) run: RunArgs,
 }
@@ -131,17 +124,6 @@ impl From<AnswerBy> for AnswerMode {
             AnswerBy::Onset => AnswerMode::Onset,
             AnswerBy::Continuous => AnswerMode::Continuous,
         }
-    }
-}
-
-impl LiveArgs {
-    /// The options of navigation.
-    pub(super) fn navigation(&self) -> anyhow::Result<Options> {
-        let options: Options = match &self.options {
-            None => Options::default(),
-            Some(text) => serde_json::from_str(text).map_err(|error| anyhow::anyhow!("--options: {error}"))?,
-        };
-        Ok(Options { seed: self.seed, ..options })
     }
 }
 

@@ -36,7 +36,7 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<Exit> {
         ensure!(args.force || !output.exists(), mert_fs::FsError::OutputExists { path: output.clone() });
     }
     let planned = args.script.as_deref().map(commands::read_script).transpose()?.unwrap_or_default();
-    let request = args.request.as_deref().map(str::parse::<mert_oracle::Request>).transpose()?;
+    let request = args.navigation.request()?;
     let modes = match &args.modes {
         None => Modes::default(),
         Some(path) => {
@@ -163,7 +163,7 @@ impl LiveArgs {
             mode: self.answer.into(),
             rest: self.rest.get(),
             cut: self.cut,
-            navigation: self.navigation()?,
+            navigation: self.navigation.options(),
             ..AnswerSettings::default()
         };
         settings.midi.channel = self.channel - 1;
