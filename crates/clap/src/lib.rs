@@ -29,6 +29,7 @@
 //! - `weights.rs`: the tensors of a checkpoint, each accounted for.
 //! - `model.rs`: all of it behind one type.
 //! - `modes/`: the file of texts' vectors, and the classifier.
+//! - `selector.rs`: the choice of a mode in live use, behind the interface of `mert-live`.
 
 mod config;
 mod error;
@@ -36,6 +37,7 @@ mod features;
 mod model;
 mod modes;
 mod preprocessor;
+mod selector;
 mod tower;
 mod weights;
 
@@ -45,5 +47,6 @@ pub use features::LogMel;
 pub use model::{ClapAudio, Embedding};
 pub use modes::{Classifier, Decision, Modes, Reason, Settings};
 pub use preprocessor::Preprocessor;
+pub use selector::{ClapSelector, Listening};
 
 pub(crate) type Result<T, E = ClapError> = std::result::Result<T, E>;

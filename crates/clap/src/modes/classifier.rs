@@ -1,5 +1,7 @@
 //! The choice of a mode by the scores of a sound, with rules that keep it from flapping.
 
+use serde::Serialize;
+
 use super::Modes;
 use crate::{ClapError, Result};
 
@@ -22,7 +24,8 @@ impl Default for Settings {
 }
 
 /// The reason for a decision.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// The best mode is the current one.
     Same,

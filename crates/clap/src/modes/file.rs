@@ -21,6 +21,7 @@ pub struct Modes {
 #[derive(Debug, Clone, PartialEq)]
 struct Mode {
     name: String,
+    texts: Vec<String>,
     vectors: Vec<Vec<f32>>,
 }
 
@@ -82,7 +83,7 @@ impl Modes {
                     .ok_or_else(|| format!("{at}: the vector of {text:?} has no direction (empty, NaN or zero)"))
             });
             let vectors = vectors.collect::<Result<_, _>>()?;
-            modes.push(Mode { name, vectors });
+            modes.push(Mode { name, texts: texts.into_iter().map(|text| text.text).collect(), vectors });
         }
         let width = width.ok_or("modes: expected at least one mode")?;
         Ok(Modes { checkpoint_sha256: file.checkpoint_sha256, modes, width })
@@ -103,6 +104,11 @@ impl Modes {
     /// The names, in the order of the file.
     pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
         self.modes.iter().map(|mode| mode.name.as_str())
+    }
+
+    /// The texts of a mode; none for one that does not exist.
+    pub fn texts(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.modes.iter().filter(move |mode| mode.name == name).flat_map(|mode| mode.texts.iter().map(String::as_str))
     }
 
     /// The width of the vectors.
