@@ -7,6 +7,7 @@ mod events;
 mod failure;
 mod improvise;
 mod live;
+mod modes;
 mod oracle;
 mod plot;
 mod request_args;
@@ -46,6 +47,8 @@ enum Command {
     Improvise(Box<improvise::ImproviseArgs>),
     /// Answer sound with notes while it is played
     Live(Box<live::LiveArgs>),
+    /// Show which mode a recording would choose by CLAP
+    Modes(modes::ModesArgs),
     /// Draw tokens, an oracle or a search for a threshold
     Plot(plot::PlotArgs),
 }
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Command::Oracle(args) => oracle::run(args),
         Command::Improvise(args) => improvise::run(args),
         Command::Live(args) => live::run(args),
+        Command::Modes(args) => modes::run(args),
         Command::Plot(args) => plot::run(args),
     };
     match result {

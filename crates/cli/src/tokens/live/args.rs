@@ -70,6 +70,12 @@ pub(crate) struct LiveArgs {
     /// The shortest time that a mode chosen by rule stays
     #[arg(long, value_name = "TIME", default_value = "2s")]
     pub(super) mode_hold: Seconds,
+    /// A CLAP checkpoint as transformers saved it, a folder; for --mode-by text
+    #[arg(long, value_name = "FOLDER", requires = "clap_modes")]
+    pub(super) clap: Option<PathBuf>,
+    /// The vectors of the modes' texts, JSON (docs/clap.md); for --mode-by text
+    #[arg(long, value_name = "FILE", requires = "clap")]
+    pub(super) clap_modes: Option<PathBuf>,
     /// When events are answered: one event at each onset, or on and on until the rest
     #[arg(long, value_enum, default_value_t = AnswerBy::Onset)]
     pub(super) answer: AnswerBy,
@@ -107,6 +113,8 @@ pub(super) enum ModeBy {
     Line,
     /// The conditions (`when`) of the modes
     Rule,
+    /// The text that the sound is nearest to, by CLAP
+    Text,
 }
 
 /// When events are answered.

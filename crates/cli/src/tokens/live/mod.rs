@@ -13,6 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
+use mert_clap::{ClapAudio, ClapSelector, Listening, Settings};
 use mert_cli::embedding::interrupt::{STOP, while_embedding};
 use mert_cli::terminal::{Exit, say};
 use mert_fs::sha256_file;
@@ -102,6 +103,16 @@ fn selector(args: &LiveArgs, modes: &Modes) -> anyhow::Result<Option<Box<dyn Mod
             let rules = Rules::new(modes, args.mode_hold.get());
             ensure!(!rules.is_empty(), "--mode-by rule: no mode of the file has a condition (`when`)");
             Some(Box::new(rules))
+        }
+        ModeBy::Text => {
+            let (Some(checkpoint), Some(texts)) = (&args.clap, &args.clap_modes) else {
+                bail!("--mode-by text: give --clap CHECKPOINT and --clap-modes FILE");
+            };
+            let clap = ClapAudio::open(checkpoint)?;
+            let texts = mert_clap::Modes::read(texts)?;
+            let selector = ClapSelector::new(clap, texts, Settings::default(), Listening::default())?;
+            selector.check_session(modes)?;
+            Some(Box::new(selector))
         }
     })
 }
