@@ -1,4 +1,5 @@
 //! `mert-tokens live` through the binary: a tiny model, a vocabulary trained on generated music, an oracle of its tokens.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -196,7 +197,10 @@ fn the_same_sound_gives_the_same_notes_from_a_file_and_from_standard_input() {
     }
     let with_token: Vec<_> = messages.iter().filter(|line| line["match"] == "token").collect();
     assert!(!with_token.is_empty());
-    assert!(with_token.iter().all(|line| line["matched"].as_u64().unwrap() % u64::from(K) == line["token"]), "{with_token:?}");
+    assert!(
+        with_token.iter().all(|line| line["matched"].as_u64().unwrap() % u64::from(K) == line["token"]),
+        "{with_token:?}"
+    );
     for part in ["latency of", "forward passes", "entropy", "too soon after another"] {
         assert!(first.stderr.contains(part), "{part}: {}", first.stderr);
     }
@@ -240,8 +244,11 @@ fn requests_and_modes_decide_and_what_is_dropped_is_named() {
 
     let folder = shared().folder.path();
     let (modes, script) = (folder.join("modes.yaml"), folder.join("script.txt"));
-    std::fs::write(&modes, "modes: [{name: five, request: {gesture_token: 5}}, {name: six, request: {gesture_token: 6}}]")
-        .unwrap();
+    std::fs::write(
+        &modes,
+        "modes: [{name: five, request: {gesture_token: 5}}, {name: six, request: {gesture_token: 6}}]",
+    )
+    .unwrap();
     std::fs::write(&script, "# later\n3 mode six\n").unwrap();
     let run = live(&["--modes", text(&modes), "--script", text(&script), "--taboo", "0"]);
     assert_eq!(run.code, 0, "{}", run.stderr);
