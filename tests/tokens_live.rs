@@ -1,4 +1,5 @@
 //! `mert-tokens live` through the binary: a tiny model, a vocabulary trained on generated music, an oracle of its tokens.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeSet;
 use std::io::Write;

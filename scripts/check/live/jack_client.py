@@ -19,7 +19,9 @@ def pluck(rate, key):
     t = np.arange(int(0.6 * rate)) / rate
     hertz = 440 * 2 ** ((key - 69) / 12)
     tone = sum(np.sin(2 * np.pi * hertz * n * t) / n for n in (1, 2, 3))
-    return (0.3 * np.exp(-5 * t) * tone).astype(np.float32)
+    # A tone that breaks off is heard as another attack.
+    fade = np.minimum(1, (0.6 - t) / 0.3)
+    return (0.3 * np.exp(-5 * t) * fade * tone).astype(np.float32)
 
 
 def find(client, pattern, **kind):
@@ -33,7 +35,7 @@ def find(client, pattern, **kind):
 
 def main():
     client = jack.Client("player", no_start_server=True)
-    rate = client.samplerate
+    rate, period = client.samplerate, client.blocksize
     keys = [57, 60, 64, 67, 72, 69]
     sound = np.zeros(int((LEAD + ATTACKS * SPACING + 2) * rate), np.float32)
     attacks = [int((LEAD + n * SPACING) * rate) for n in range(ATTACKS)]
@@ -89,7 +91,7 @@ def main():
         latencies.sort()
         print(
             f"from the attack to the note in JACK's frames: median {latencies[len(latencies) // 2]:.1f} ms, "
-            f"worst {latencies[-1]:.1f} ms (a period is {client.blocksize / rate * 1e3:.1f} ms)"
+            f"worst {latencies[-1]:.1f} ms (a period is {period / rate * 1e3:.1f} ms)"
         )
     if len(latencies) * 2 < ATTACKS or sounding:
         sys.exit("expected an answer to at least half of the attacks, and an end of every note")

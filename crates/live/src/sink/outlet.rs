@@ -49,7 +49,7 @@ impl Outlet {
             _ => {}
         }
         self.last = Some(TimedMidi { answer: None, answers_onset: None, ..message.clone() });
-        self.to_all(|sink| sink.send(message))
+        self.each_sink(|sink| sink.send(message))
     }
 
     /// Ends the notes that still sound, and completes the outputs.
@@ -59,7 +59,7 @@ impl Outlet {
     pub fn close(mut self) -> Result<()> {
         self.is_closed = true;
         let ended = self.end_all(false);
-        let finished = self.to_all(|sink| sink.finish());
+        let finished = self.each_sink(|sink| sink.finish());
         ended.and(finished)
     }
 
@@ -70,13 +70,16 @@ impl Outlet {
         }
         let (sample, time) = self.last.as_ref().map_or((0, 0.0), |last| (last.sample, last.time));
         let cause = if with_panic { Cause::Panic } else { Cause::Release };
-        messages.into_iter().fold(Ok(()), |result, bytes| {
+        let mut result = Ok(());
+        for bytes in messages {
             let message = TimedMidi { sample, time, bytes, cause, answer: None, answers_onset: None };
-            result.and(self.to_all(|sink| sink.send(&message)))
-        })
+            // A sink that fails does not keep the others from their note-offs.
+            result = result.and(self.each_sink(|sink| sink.send(&message)));
+        }
+        result
     }
 
-    fn to_all(&mut self, mut action: impl FnMut(&mut dyn MidiSink) -> Result<()>) -> Result<()> {
+    fn each_sink(&mut self, mut action: impl FnMut(&mut dyn MidiSink) -> Result<()>) -> Result<()> {
         let mut result = Ok(());
         for sink in &mut self.sinks {
             let one = action(sink.as_mut());
@@ -91,7 +94,7 @@ impl Drop for Outlet {
         if !self.is_closed {
             // There is nowhere to report an error of a sink that has failed already.
             let _ = self.end_all(true);
-            let _ = self.to_all(|sink| sink.finish());
+            let _ = self.each_sink(|sink| sink.finish());
         }
     }
 }
