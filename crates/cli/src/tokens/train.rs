@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -410,10 +411,18 @@ impl Run<'_> {
             None => start.map(|centres| (0, centres)),
         };
         let began = Instant::now();
+        // The start and the end of the passes, without the choice of the start and the figures of the result.
+        let passes = Mutex::new((began, began));
         let options = KMeans { k, seed: settings.seed, algorithm: settings.algorithm };
         let progress = Progress::new(frames.len(), k, quiet);
         let trained = while_embedding(|| {
             train_centres(frames, &options, resume, &inputs.ends, &|event| {
+                if let (TrainEvent::Pass(pass, _), Ok(mut times)) = (&event, passes.lock()) {
+                    times.1 = Instant::now();
+                    if pass.is_none() {
+                        times.0 = times.1;
+                    }
+                }
                 if let TrainEvent::Pass(pass, centres) = &event
                     && let Err(error) = store.keep(pass.map_or(0, |pass| pass.number), centres.values())
                 {
@@ -435,6 +444,7 @@ impl Run<'_> {
             trained: &trained,
             held_out: held_out.map(|quality| Judged { quality }),
             seconds: began.elapsed().as_secs_f64(),
+            pass_seconds: passes.lock().map_or(0.0, |times| times.1.duration_since(times.0).as_secs_f64()),
         };
         while_writing(|| match is_npy {
             true => write_npy(&vocabulary, &args.output, args.force),

@@ -24,8 +24,10 @@ pub(crate) struct TrainReport<'a> {
     pub(crate) vocabulary: &'a Vocabulary,
     pub(crate) trained: &'a Trained,
     pub(crate) held_out: Option<Judged>,
-    /// The time of k-means.
+    /// The time of k-means: the start, the passes and the figures.
     pub(crate) seconds: f64,
+    /// The time of the passes of Lloyd's algorithm alone; 0 for batches.
+    pub(crate) pass_seconds: f64,
 }
 
 impl TrainReport<'_> {
@@ -50,6 +52,7 @@ impl TrainReport<'_> {
                 "passes": passes,
                 "converged": converged,
                 "seconds": self.seconds,
+                "pass_seconds": self.pass_seconds,
                 "training": figures(training),
                 "held_out": self.held_out.as_ref().map(|judged| figures(&judged.quality)),
                 "dead": training.dead,
