@@ -112,7 +112,7 @@ pub(crate) fn run(args: &TokensArgs) -> anyhow::Result<Exit> {
     );
     let picture = TokensPicture {
         title: args.output.title(|| {
-            let part = args.range.map(|_| format!(", {start} to {end:.3} s")).unwrap_or_default();
+            let part = args.range.map(|_| format!(", {} to {} s", rounded(start), rounded(end))).unwrap_or_default();
             format!("Tokens of {}{part}", base_name(&escape(path)))
         }),
         spectrogram,
@@ -231,4 +231,9 @@ fn stated(option: &str, given: Option<u32>, found: Option<u32>) -> anyhow::Resul
             format!("the file does not say when its frames are: give {option}, as the model's configuration has it")
         }),
     }
+}
+
+/// A time in milliseconds, without zeros at the end.
+fn rounded(seconds: f64) -> f64 {
+    (seconds * 1e3).round() / 1e3
 }
