@@ -110,7 +110,20 @@ impl Studio {
 
     fn vocabulary(&self) -> PathBuf {
         let output = self.at("vocabulary.safetensors");
-        done(&[&"train", &self.model, &self.music, &"-o", &output, &"--k", &"16", &"--layer", &"6", &"--quiet"]);
+        done(&[
+            &"train",
+            &self.model,
+            &self.music,
+            &"-o",
+            &output,
+            &"--k",
+            &"16",
+            &"--layer",
+            &"6",
+            &"--frames",
+            &"100000",
+            &"--quiet",
+        ]);
         output
     }
 
@@ -126,8 +139,20 @@ impl Studio {
 fn the_whole_way_is_the_same_twice_and_on_any_number_of_threads() {
     let studio = Studio::new();
     let (first, second) = (studio.vocabulary(), studio.at("again.safetensors"));
-    let again: [&dyn AsRef<std::ffi::OsStr>; 10] =
-        [&"train", &studio.model, &studio.music, &"-o", &second, &"--k", &"16", &"--layer", &"6", &"--json"];
+    let again: [&dyn AsRef<std::ffi::OsStr>; 12] = [
+        &"train",
+        &studio.model,
+        &studio.music,
+        &"-o",
+        &second,
+        &"--k",
+        &"16",
+        &"--layer",
+        &"6",
+        &"--frames",
+        &"100000",
+        &"--json",
+    ];
     let run = run_with(&again, &[("RAYON_NUM_THREADS", "1")]);
     assert_eq!(run.code, 0, "{}", run.stderr);
     assert_eq!(fs::read(&first).unwrap(), fs::read(&second).unwrap());
@@ -193,14 +218,14 @@ fn tokens_of_files_in_every_format() {
     let list = line["tokens"].as_array().unwrap();
     // 12 s at 24 kHz: (288000 - 400) / 320 + 1.
     assert_eq!(list.len(), 899);
-    let km = String::from_utf8(encode("t.km", &[])).unwrap();
+    let km = String::from_utf8(encode("labels.km", &[])).unwrap();
     let from_km: Vec<u64> = km.trim().split(' ').map(|token| token.parse().unwrap()).collect();
     assert_eq!(from_km, list.iter().map(|token| token.as_u64().unwrap()).collect::<Vec<_>>());
     let merged: Value = serde_json::from_slice(&encode("d.jsonl", &["--deduplicate"])).unwrap();
     let durations: u64 = merged["durations"].as_array().unwrap().iter().map(|length| length.as_u64().unwrap()).sum();
     assert_eq!(durations, 899);
     assert!(merged["units"].as_array().unwrap().windows(2).all(|pair| pair[0] != pair[1]));
-    assert!(encode("t.npy", &[]).starts_with(b"\x93NUMPY"));
+    assert!(encode("array.npy", &[]).starts_with(b"\x93NUMPY"));
     assert!(encode("t.parquet", &[]).starts_with(b"PAR1"));
     // Without an output, JSON lines on standard output.
     let run = done(&[&"encode", &studio.model, &vocabulary, &file]);
@@ -244,7 +269,7 @@ fn training_says_what_is_wrong_and_continues() {
     let output = studio.at("v.safetensors");
     let train = |options: &[&str]| {
         let mut arguments: Vec<&dyn AsRef<std::ffi::OsStr>> =
-            vec![&"train", &studio.model, &studio.music, &"-o", &output];
+            vec![&"train", &studio.model, &studio.music, &"-o", &output, &"--frames", &"5000"];
         options.iter().for_each(|option| arguments.push(option));
         tokens(&arguments)
     };

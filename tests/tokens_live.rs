@@ -265,7 +265,7 @@ fn requests_and_modes_decide_and_what_is_dropped_is_named() {
         (&["--modes", text(&modes), "--mode", "seven"], "five, six"),
         (&["--mode", "five"], "--modes"),
         (&["--continuity", "2"], "continuity"),
-        (&["--range", "60-62"], "highest key"),
+        (&["--range", "60-62"], "lowest key"),
         (&["--input-rate", "24000"], "--input-rate"),
     ] {
         let run = live(options);
@@ -285,7 +285,9 @@ fn an_oracle_or_a_vocabulary_of_another_kind_is_refused() {
     let refused = run(&shared.model, &other, &shared.oracle);
     assert!(refused.code == 2 && refused.stderr.contains("is for the vocabulary"), "{}", refused.stderr);
 
-    let other_model = fixture("stable-layer-norm/model.safetensors");
+    let other_model = at("other-model.safetensors");
+    let checkpoint = fixture("stable-layer-norm/pytorch_model.bin");
+    assert_eq!(runner::run("mert-convert", [text(&checkpoint), text(&other_model)]).code, 0);
     let refused = run(&other_model, &shared.vocabulary, &shared.oracle);
     assert!(refused.code == 2 && refused.stdout.is_empty(), "{}", refused.stderr);
 

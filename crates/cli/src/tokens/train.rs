@@ -21,7 +21,7 @@ use mert_table::{escape, printable_path};
 use mert_tokens::frames::{Framing, Keep};
 use mert_tokens::kmeans::{Centres, Frames, Lloyd, MiniBatch};
 use mert_tokens::train::{
-    Algorithm, CollectEvent, CollectionPlan, FeatureFile, KMeans, Part, Sampling, Store, TrainEvent, Trained,
+    Algorithm, CollectEvent, CollectionPlan, FeatureFile, KMeans, Part, Sampling, Share, Store, TrainEvent, Trained,
     collect_frames, judge, train_centres,
 };
 use mert_tokens::vocabulary::{Normalize, OpenedVocabulary, Record, Training, Vocabulary, write_npy};
@@ -321,11 +321,11 @@ impl Run<'_> {
         lines += &format!("normalize {}\nseed {}\n", settings.normalize, settings.seed);
         lines += &format!("{options:?}\narithmetic {}\n", record.arithmetic);
         // The windows that are taken, rather than the options that chose them.
-        lines += &plan
-            .files
-            .iter()
-            .map(|(index, file)| format!("{} {:?} {:?}\n", identity(&paths[*index]), file.part, file.share))
-            .collect::<String>();
+        for (index, file) in &plan.files {
+            let part = if file.part == Part::HeldOut { "held out" } else { "training" };
+            let Share { taken, windows } = file.share;
+            lines += &format!("{} ({taken} of {windows} windows, {part})\n", identity(&paths[*index]));
+        }
         let kmeans = settings.lines(args.start.as_deref());
         let mut store = Store::open(&args.output, dim, &lines, &kmeans, args.restart)?;
 
@@ -525,7 +525,7 @@ fn identity(path: &Path) -> String {
     let changed = metadata.as_ref().and_then(|metadata| metadata.modified().ok());
     let changed =
         changed.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok()).map_or(0, |time| time.as_nanos());
-    format!("{} {} {changed}", escape(path), metadata.map_or(0, |metadata| metadata.len()))
+    format!("{}, {} bytes of {changed}", escape(path), metadata.map_or(0, |metadata| metadata.len()))
 }
 
 fn interrupted() -> Exit {
