@@ -211,7 +211,7 @@ impl AudioConfig {
         expect(
             self.num_mel_bins > 0
                 && self.spec_size <= MAX_SIDE
-                && self.spec_size % self.num_mel_bins == 0
+                && self.spec_size.is_multiple_of(self.num_mel_bins)
                 && self.spec_size > 0,
             "audio_config.spec_size",
             format!("{} with num_mel_bins {}", self.spec_size, self.num_mel_bins),
@@ -245,9 +245,9 @@ impl AudioConfig {
         let (window, patch, stages) = (self.window_size, self.patch_size(), self.depths.len());
         let side = self.spec_size / patch;
         let tiled = window > 0
-            && self.spec_size % patch == 0
-            && side % (1 << (stages - 1)) == 0
-            && (0..stages).all(|stage| self.grid(stage) >= window && self.grid(stage) % window == 0);
+            && self.spec_size.is_multiple_of(patch)
+            && side.is_multiple_of(1 << (stages - 1))
+            && (0..stages).all(|stage| self.grid(stage) >= window && self.grid(stage).is_multiple_of(window));
         let found = format!("{window} with spec_size {}, patch_size {patch} and {stages} stages", self.spec_size);
         expect(tiled, "audio_config.window_size", found, "a divisor of the grid of patches of every stage")?;
         let weights = |stage: usize| {
