@@ -251,10 +251,30 @@ fn a_vocabulary_of_something_else_is_refused() {
     encode(&fixture("mert-tiny/model.safetensors"), &[], &["another model"]);
     // Centres alone say nothing: the hidden state must be stated, and what is assumed is said.
     let centres = studio.at("centres.npy");
-    done(&[&"train", &studio.model, &studio.music, &"-o", &centres, &"--k", &"16", &"--layer", &"6", &"--quiet"]);
+    done(&[
+        &"train",
+        &studio.model,
+        &studio.music,
+        &"-o",
+        &centres,
+        &"--k",
+        &"16",
+        &"--layer",
+        &"6",
+        &"--frames",
+        &"100000",
+        &"--quiet",
+    ]);
     refused(&[&"encode", &studio.model, &centres, &file], &["--layer"]);
     let run = done(&[&"encode", &studio.model, &centres, &file, &"--layer", &"6"]);
     assert!(run.stderr.contains("records neither model nor windows"), "{}", run.stderr);
+    // With a record of its own it is used as a vocabulary that was trained here: its tokens are the same.
+    let imported = studio.at("imported.safetensors");
+    done(&[&"import", &studio.model, &centres, &"-o", &imported, &"--layer", &"6", &"--quiet"]);
+    let encoded = |vocabulary: &Path| done(&[&"encode", &studio.model, &vocabulary, &file, &"--quiet"]).stdout;
+    let tokens_of = |line: String| serde_json::from_str::<Value>(&line).unwrap()["tokens"].clone();
+    assert_eq!(tokens_of(encoded(&imported)), tokens_of(encoded(&vocabulary)));
+    refused(&[&"encode", &studio.model, &imported, &file, &"--window", &"1s"], &["window"]);
     // The oracle of one vocabulary with the centres of another.
     let (events, other) = (studio.at("events.jsonl"), studio.at("other.safetensors"));
     done(&[&"events", &studio.model, &vocabulary, &studio.music, &"-o", &events, &"--quiet"]);
@@ -298,6 +318,93 @@ fn training_says_what_is_wrong_and_continues() {
     fs::write(studio.music.join("broken.wav"), b"RIFF").unwrap();
     let run = train(&["--k", "8", "--force", "--restart", "--layer", "6"]);
     assert!(run.code == 1 && run.stderr.contains("broken.wav") && output.exists(), "{}", run.stderr);
+}
+
+#[test]
+fn notes_come_from_a_midi_file_beside_the_recording() {
+    let studio = Studio::new();
+    let vocabulary = studio.vocabulary();
+    // Two notes together at each quarter of a second, in a file of 480 ticks a quarter note of half a second.
+    let mut track = Vec::new();
+    for index in 0..40u8 {
+        for key in [50 + index % 12, 62] {
+            track.extend([0, 0x90, key, 80]);
+        }
+        track.extend([0x81, 0x70, 0x80, 50 + index % 12, 0, 0, 0x80, 62, 0]);
+    }
+    track.extend([0, 0xff, 0x2f, 0]);
+    let mut midi = b"MThd\0\0\0\x06\0\0\0\x01\x01\xe0MTrk".to_vec();
+    midi.extend((track.len() as u32).to_be_bytes());
+    midi.extend(track);
+    fs::write(studio.music.join("0.MID"), midi).unwrap();
+    let (events, tracked) = (studio.at("events.jsonl"), studio.at("tracked.jsonl"));
+    let run = done(&[&"events", &studio.model, &vocabulary, &studio.music, &"-o", &events]);
+    assert!(run.stderr.contains("80 notes of"), "{}", run.stderr);
+    done(&[&"events", &studio.model, &vocabulary, &studio.music, &"-o", &tracked, &"--notes", &"tracker", &"--quiet"]);
+    let first = |path: &Path| -> Value {
+        serde_json::from_str(fs::read_to_string(path).unwrap().lines().nth(1).unwrap()).unwrap()
+    };
+    let list = |value: &Value| value["events"].as_array().unwrap().clone();
+    let (with_midi, without) = (list(&first(&events)), list(&first(&tracked)));
+    // The onsets are those of the sound; the notes are the file's, two at a time, which a tracker cannot hear.
+    let starts = |events: &[Value]| events.iter().map(|event| event["start"].as_f64().unwrap()).collect::<Vec<_>>();
+    assert_eq!(starts(&with_midi), starts(&without));
+    assert!(with_midi.iter().filter(|event| event["notes"].as_array().unwrap().len() == 2).count() > 20);
+    assert!(without.iter().all(|event| event["notes"].as_array().unwrap().len() <= 1));
+    // A recording without a MIDI file is left out if its notes must come from one.
+    let run = tokens(&[
+        &"events",
+        &studio.model,
+        &vocabulary,
+        &studio.music,
+        &"-o",
+        &tracked,
+        &"--notes",
+        &"midi",
+        &"--force",
+    ]);
+    assert!(run.code == 1 && run.stderr.contains("3 of 4 files were left out"), "{}", run.stderr);
+}
+
+#[test]
+fn tokens_on_standard_output_may_go_to_a_file() {
+    let studio = Studio::new();
+    let vocabulary = studio.vocabulary();
+    let (output, file) = (studio.at("redirected.jsonl"), studio.music.join("0.wav"));
+    let mut command = std::process::Command::new(runner::command("mert-tokens").get_program());
+    command.arg("encode").arg(&studio.model).arg(&vocabulary).arg(&file).arg("--quiet");
+    command.stdout(fs::File::create(&output).unwrap());
+    assert!(command.status().unwrap().success());
+    assert!(fs::read_to_string(&output).unwrap().starts_with(r#"{"file":"#));
+}
+
+#[test]
+fn files_of_features_are_held_out_too() {
+    let folder = TempDir::new().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    for number in 0..4u32 {
+        let header = "{'descr': '<f4', 'fortran_order': False, 'shape': (200, 8), }";
+        let mut bytes = b"\x93NUMPY\x01\x00\x76\x00".to_vec();
+        bytes.extend(format!("{header:<117}\n").into_bytes());
+        bytes.extend(
+            (0..1600u32).flat_map(|i| (((i * 7919 + number * 104_729) % 1009) as f32 / 504.5 - 1.0).to_le_bytes()),
+        );
+        fs::write(at(&format!("{number}.npy")), bytes).unwrap();
+    }
+    let files = ["0.npy", "1.npy", "2.npy", "3.npy"].map(at);
+    let train = |files: &[PathBuf]| {
+        let output = at("v.safetensors");
+        let mut arguments: Vec<&dyn AsRef<std::ffi::OsStr>> =
+            vec![&"train", &"--features", &"-o", &output, &"--k", &"8"];
+        arguments.extend([&"--json" as &dyn AsRef<std::ffi::OsStr>, &"--force"]);
+        files.iter().for_each(|file| arguments.push(file));
+        let run = done(&arguments);
+        (serde_json::from_str::<Value>(&run.stdout).unwrap(), run.stderr)
+    };
+    let (report, _) = train(&files);
+    assert_eq!((&report["training"]["frames"], &report["held_out"]["frames"]), (&Value::from(600), &Value::from(200)));
+    let (report, stderr) = train(&files[..1]);
+    assert!(report["held_out"].is_null() && stderr.contains("no file of features is held out"), "{stderr}");
 }
 
 #[test]

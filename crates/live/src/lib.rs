@@ -1,7 +1,7 @@
 //! Live use of tokens and an oracle: blocks of sound in, timed MIDI messages out.
 //!
 //! Data flows one way. A source of blocks (a file, raw samples, or a sound card through a [`ring()`]) feeds the [`Engine`], whose
-//! outputs a [`Session`] sends through an [`Outlet`] to its sinks. In the engine, the samples go two ways: an onset detector
+//! outputs a [`Session`] sends through an [`Outlet`](sink::Outlet) to its sinks. In the engine, the samples go two ways: an onset detector
 //! fires at once, and a resampler, windows and an encoder name the frames, on a thread of their own with live sound. At an
 //! onset an event of the memory is recognised in what was heard, and what follows it there is played.
 //!

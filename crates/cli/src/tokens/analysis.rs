@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use mert_audio::{AudioFile, ReadOptions, Resampler, Source};
+use mert_events::Note;
 use mert_events::file::Recording;
 use mert_events::midi::read_midi;
 use mert_events::onset::{OnsetSettings, onsets};
@@ -13,7 +14,8 @@ use mert_table::{escape, printable_path};
 use mert_tokens::TokensError;
 use mert_tokens::frames::FrameGrid;
 
-use crate::events::{AnalysisError, Notes, midi_beside};
+use crate::events::{AnalysisError, Notes};
+use crate::inputs::midi_beside;
 
 /// Notes of a MIDI file that start within this many seconds are one onset.
 const CHORD: f64 = 0.05;
@@ -67,45 +69,57 @@ pub(crate) fn analyse_file(
         Notes::Tracker => None,
         Notes::Auto | Notes::Midi => midi_beside(path),
     };
-    let mut notes = Vec::new();
-    let analysis = match (&midi, settings.notes) {
+    let mut remarks = Vec::new();
+    let known = match (&midi, settings.notes) {
         (None, Notes::Midi) => return Err(AnalysisError::NoMidi),
-        (Some(midi), _) => {
-            let bytes = std::fs::read(midi).map_err(|error| AnalysisError::Read(midi.clone(), error))?;
-            let known = read_midi(&bytes).map_err(|error| AnalysisError::Events(midi.clone(), error))?;
-            notes.push(format!("{} notes of {}", known.notes.len(), printable_path(midi)));
-            for (count, what) in [
-                (known.percussion, "notes of percussion are left out"),
-                (known.unended, "notes have no end, and end with their track"),
-                (known.empty, "notes of no length are left out"),
-            ] {
-                notes.extend((count > 0).then(|| format!("{count} {what}")));
-            }
-            let late = known.notes.iter().filter(|note| note.start >= duration).count();
-            if late > 0 {
-                notes
-                    .push(format!("{late} notes start after the end of the recording: is it of the same performance?"));
-            }
-            let within: Vec<_> = known.notes.iter().filter(|note| note.start < duration).copied().collect();
-            let onsets = note_onsets(&within, CHORD);
-            analyse(&samples, duration, &onsets, &frames, NoteSource::Known(&within), 0, &settings.segments)
-        }
-        (None, _) => {
-            let found = onsets(&samples, grid.rate, settings.onsets).map_err(events)?;
-            let times: Vec<f64> = found.iter().map(|onset| onset.sample as f64 / f64::from(grid.rate)).collect();
-            let mut tracker = PitchTracker::new(grid.rate, PitchSettings::default()).map_err(events)?;
-            let source = NoteSource::Tracker(&mut tracker, grid.rate);
-            analyse(&samples, duration, &times, &frames, source, 0, &settings.segments)
-        }
+        (None, _) => None,
+        (Some(midi), _) => Some(notes_of_midi(midi, duration, &mut remarks)?),
     };
+    // A file of percussion alone, or of another performance, says nothing about what sounds.
+    let known = known.filter(|known| !known.is_empty() || settings.notes == Notes::Midi);
+    let found = onsets(&samples, grid.rate, settings.onsets).map_err(events)?;
+    let mut times: Vec<f64> = found.iter().map(|onset| onset.sample as f64 / f64::from(grid.rate)).collect();
+    let mut tracker = PitchTracker::new(grid.rate, PitchSettings::default()).map_err(events)?;
+    let source = match &known {
+        Some(known) => {
+            if times.is_empty() {
+                times = note_onsets(known, CHORD);
+                remarks.push(format!("no onset in the sound: the {} of the MIDI file are taken", times.len()));
+            }
+            NoteSource::Known(known)
+        }
+        None => NoteSource::Tracker(&mut tracker, grid.rate),
+    };
+    let analysis = analyse(&samples, duration, &times, &frames, source, 0, &settings.segments);
     let analysis = analysis.map_err(events)?;
     if analysis.merged_short > 0 {
-        notes.push(format!("{} onsets that follow another too soon are left out", analysis.merged_short));
+        remarks.push(format!("{} onsets that follow another too soon are left out", analysis.merged_short));
     }
     if analysis.events.is_empty() {
-        notes.push("no event: the recording is silent or shorter than one".to_string());
+        remarks.push("no event: the recording is silent or shorter than one".to_string());
     }
     let sha256 = sha256_file(path).map_err(|error| AnalysisError::Read(path.to_path_buf(), error))?;
     let recording = Recording { file: escape(path), sha256, duration, events: analysis.events };
-    Ok(Analysed { recording, notes })
+    Ok(Analysed { recording, notes: remarks })
+}
+
+/// The notes of a MIDI file within the `duration` of its recording, and remarks on what is left out.
+fn notes_of_midi(midi: &Path, duration: f64, remarks: &mut Vec<String>) -> Result<Vec<Note>, AnalysisError> {
+    let bytes = std::fs::read(midi).map_err(|error| AnalysisError::Read(midi.to_path_buf(), error))?;
+    let found = read_midi(&bytes).map_err(|error| AnalysisError::Events(midi.to_path_buf(), error))?;
+    let total = found.notes.len();
+    let within: Vec<Note> = found.notes.into_iter().filter(|note| note.start < duration).collect();
+    remarks.push(format!("{} notes of {}", within.len(), printable_path(midi)));
+    for (count, what) in [
+        (found.percussion, "notes of percussion are left out"),
+        (found.unended, "notes have no end, and end with their track"),
+        (found.empty, "notes of no length are left out"),
+        ((total - within.len()) as u64, "notes start after the end of the recording: is it of the same performance?"),
+    ] {
+        remarks.extend((count > 0).then(|| format!("{count} {what}")));
+    }
+    if within.is_empty() {
+        remarks.push("the MIDI file has no note for this recording".to_string());
+    }
+    Ok(within)
 }

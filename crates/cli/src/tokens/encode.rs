@@ -11,7 +11,7 @@ use mert_cli::embedding::interrupt::{STOP, while_embedding, while_writing};
 use mert_cli::embedding::{file_line, report_left_out};
 use mert_cli::terminal::{Exit, progress_bar, say};
 use mert_embed::failures::{self, Failure};
-use mert_embed::inputs::{self, Input};
+use mert_embed::inputs::Input;
 use mert_fs::sha256_file;
 use mert_table::{escape, printable_path};
 use mert_tokens::frames::{FileEvent, FrameEncoder, Framing, Keep, encode_files};
@@ -21,10 +21,11 @@ use mert_tokens::{Tokenizer, TokensError};
 
 use crate::encoder::TokenModel;
 use crate::failure::failure;
+use crate::inputs::recordings;
 use crate::run_args::RunArgs;
 
 /// The windows of a vocabulary of another program, if the options do not state them.
-const FOREIGN_WINDOW: &str = "5s";
+const FOREIGN_WINDOW: &str = "2s";
 const FOREIGN_HOP: &str = "1s";
 
 /// Writes the token of each frame of files: the nearest centre of a vocabulary.
@@ -78,9 +79,7 @@ pub(crate) struct EncodeArgs {
 /// Runs the subcommand.
 pub(crate) fn run(args: &EncodeArgs) -> anyhow::Result<Exit> {
     let quiet = args.run.quiet;
-    let inputs::Inputs { files: inputs, notes } = inputs::collect(&args.inputs, args.run.list.as_deref())?;
-    ensure!(!inputs.iter().any(Input::is_stdin), "standard input is for `mert-tokens live`: name files or folders");
-    notes.iter().filter(|_| !quiet).for_each(|note| say(note));
+    let inputs = recordings(&args.inputs, &args.run)?;
     let format = match (&args.output, args.format) {
         (_, Some(format)) => format,
         (Some(output), None) => TokenFormat::of(output)?,
@@ -90,7 +89,7 @@ pub(crate) fn run(args: &EncodeArgs) -> anyhow::Result<Exit> {
     let output = match &args.output {
         Some(output) => output.as_path(),
         None if matches!(format, TokenFormat::Npy | TokenFormat::Parquet) => bail!("name the output: -o FILE"),
-        None => Path::new("/dev/stdout"),
+        None => Path::new(mert_tokens::output::STDOUT),
     };
     if let Some(written) = &args.output {
         ensure!(args.force || !written.is_file(), mert_fs::FsError::OutputExists { path: written.clone() });
@@ -142,6 +141,13 @@ pub(crate) fn run(args: &EncodeArgs) -> anyhow::Result<Exit> {
             statistics.entropy(),
             (statistics.counts().len() as f64).log2(),
             statistics.median_run().unwrap_or(0.0)
+        ));
+    }
+    let (used, k) = (statistics.used(), statistics.counts().len());
+    if used * 10 < k && statistics.frames() >= 10 * k as u64 {
+        say(&format!(
+            "only {used} of {k} tokens occur: is the vocabulary of this model and hidden state, and is the sound like that of its \
+             training?"
         ));
     }
     Ok(report_left_out(&failures, inputs.len()))
@@ -264,6 +270,14 @@ impl Stated {
             None => self.state(opened, vocabulary, &model, run.quiet)?,
         };
         opened.check(&self.expected(&opened, &model)?)?;
+        if let Some(record) =
+            opened.record.as_ref().filter(|record| record.arithmetic != model.arithmetic && !run.quiet)
+        {
+            say(&format!(
+                "the vocabulary was trained with arithmetic in {}, and this is {}: frames differ in their last digits",
+                record.arithmetic, model.arithmetic
+            ));
+        }
         let Some(record) = &opened.record else { return Err(TokensError::NoRecord.into()) };
         let framing = Framing { window: record.window, hop: record.hop, lookahead: record.lookahead };
         let (hidden_state, model_sha256) = (record.hidden_state, model.sha256.clone());
@@ -308,18 +322,18 @@ impl Stated {
     ) -> anyhow::Result<Vocabulary> {
         let Some(layer) = self.layer else {
             bail!(
-                "{} does not say which hidden state it is for: give --layer, and --window, --hop, --keep and --normalize as it \
-                 was trained",
+                "{} does not say which hidden state it is for: `mert-tokens import` writes it with --layer, --window, --hop, --keep \
+                 and --normalize as it was trained; encode takes these options, too",
                 printable_path(path)
             );
         };
-        // Other programs encode whole files, whose parts are best seen from the middle of windows.
+        // The windows that `train` has by default, which writes centres alone as .npy, too.
         let seconds = |given: Option<Seconds>, default: &str| match given {
             Some(given) => Ok(given),
             None => default.parse().map_err(|error: String| anyhow!(error)),
         };
         let (window, hop) = (seconds(self.window, FOREIGN_WINDOW)?, seconds(self.hop, FOREIGN_HOP)?);
-        let keep = self.keep.unwrap_or(Keep::Middle);
+        let keep = self.keep.unwrap_or(Keep::Newest);
         let (framing, notes) = Framing::new(&model.grid(), window, hop, keep)?;
         if let Some(normalize) = self.normalize {
             vocabulary.normalize = normalize;

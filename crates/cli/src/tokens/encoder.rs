@@ -20,7 +20,8 @@ pub(crate) struct TokenModel {
     pub(crate) sha256: String,
     license: Option<String>,
     name: Option<String>,
-    arithmetic: String,
+    /// The element type and the device of the arithmetic.
+    pub(crate) arithmetic: String,
 }
 
 impl TokenModel {

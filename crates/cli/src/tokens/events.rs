@@ -1,7 +1,7 @@
 //! `mert-tokens events`: the events of recordings, with tokens, notes and features.
 
 use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
 use anyhow::{bail, ensure};
@@ -10,7 +10,7 @@ use mert_cli::embedding::interrupt::{STOP, while_embedding, while_writing};
 use mert_cli::embedding::{file_line, report_left_out};
 use mert_cli::terminal::{Exit, say};
 use mert_embed::failures;
-use mert_embed::inputs::{self, Input};
+use mert_embed::inputs::Input;
 use mert_events::file::{EventsFile, Recording};
 use mert_events::onset::OnsetSettings;
 use mert_events::scale::FeatureScales;
@@ -22,6 +22,7 @@ use rayon::prelude::*;
 use crate::analysis::{Analysed, AnalysisSettings, analyse_file};
 use crate::encode::{Opened, Stated, encode_inputs};
 use crate::failure::failure;
+use crate::inputs::recordings;
 use crate::run_args::RunArgs;
 
 /// The quantiles of the training's features that become 0 and 1.
@@ -30,8 +31,8 @@ const QUANTILES: (f64, f64) = (0.05, 0.95);
 /// Cuts recordings into events at their onsets, each with the token of its frames, its notes and fourteen features of
 /// consonance and rhythm: what an oracle learns.
 ///
-/// Notes come from a MIDI file beside the recording (track.mid beside track.flac) if there is one, else from a pitch tracker,
-/// which hears one note at a time.
+/// Onsets are those of the sound, as in live use. Notes come from a MIDI file beside the recording (track.mid beside
+/// track.flac) if there is one, else from a pitch tracker, which hears one note at a time.
 #[derive(Debug, Args)]
 pub(crate) struct EventsArgs {
     /// A file that mert-convert wrote, a folder with it, or a model of the hub (owner/name)
@@ -88,9 +89,7 @@ fn seconds(text: &str) -> Result<f64, String> {
 /// Runs the subcommand.
 pub(crate) fn run(args: &EventsArgs) -> anyhow::Result<Exit> {
     let quiet = args.run.quiet;
-    let inputs::Inputs { files: inputs, notes } = inputs::collect(&args.inputs, args.run.list.as_deref())?;
-    ensure!(!inputs.iter().any(Input::is_stdin), "standard input is for `mert-tokens live`: name files or folders");
-    notes.iter().filter(|_| !quiet).for_each(|note| say(note));
+    let inputs = recordings(&args.inputs, &args.run)?;
     ensure!(args.force || !args.output.exists(), mert_fs::FsError::OutputExists { path: args.output.clone() });
     let read = inputs.iter().map(|input| &input.path).chain([&args.model, &args.vocabulary]);
     if let Some(path) = read.into_iter().find(|path| mert_fs::is_same_file(path, &args.output)) {
@@ -182,11 +181,6 @@ fn events_of(
         }
     }
     Ok((recordings, left_out))
-}
-
-/// The folder or file beside which a MIDI file may lie.
-pub(crate) fn midi_beside(path: &Path) -> Option<PathBuf> {
-    ["mid", "midi", "MID"].iter().map(|extension| path.with_extension(extension)).find(|path| path.is_file())
 }
 
 /// A failure of the analysis of one file.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail, ensure};
@@ -267,9 +267,9 @@ impl ImproviseArgs {
         let source =
             oracle.sources().get(source as usize).ok_or_else(|| anyhow!("the oracle has no source {source}"))?;
         let recorded = unescape(&source.name);
-        let path = match (&self.audio, recorded.file_name()) {
-            (Some(folder), Some(name)) => folder.join(name),
-            _ => recorded,
+        let path = match &self.audio {
+            Some(folder) => below(folder, &recorded),
+            None => recorded,
         };
         ensure!(
             path.is_file(),
@@ -288,7 +288,15 @@ impl ImproviseArgs {
     }
 }
 
-/// A line of JSON for each step.
+/// The recording in `folder`: below it by as much of its path as is there.
+fn below(folder: &Path, recorded: &Path) -> PathBuf {
+    let names: Vec<_> = recorded.components().filter(|part| matches!(part, Component::Normal(_))).collect();
+    let candidates = (0..names.len()).map(|skipped| folder.join(names[skipped..].iter().collect::<PathBuf>()));
+    let name = recorded.file_name().map_or_else(|| folder.to_path_buf(), |name| folder.join(name));
+    candidates.into_iter().find(|path| path.is_file()).unwrap_or(name)
+}
+
+/// A line of JSON for each step, with all conditions that were dropped for it, also those of the whole memory.
 fn step_lines(steps: &[Step], oracle: &OracleFile, request: Option<&Compiled>) -> anyhow::Result<String> {
     let mut text = String::new();
     for step in steps {
@@ -296,8 +304,9 @@ fn step_lines(steps: &[Step], oracle: &OracleFile, request: Option<&Compiled>) -
         if let Some(line) = line.as_object_mut() {
             line.insert("token".into(), json!(oracle.material().token(step.event as usize)));
             line.insert("rule_text".into(), json!(step.rule.to_string()));
-            let explain =
-                |request: &Compiled| step.dropped.iter().map(|dropped| request.explain(dropped)).collect::<Vec<_>>();
+            let explain = |request: &Compiled| {
+                request.dropped().chain(&step.dropped).map(|dropped| request.explain(dropped)).collect::<Vec<_>>()
+            };
             line.insert("dropped".into(), json!(request.map(explain).unwrap_or_default()));
         }
         text += &format!("{line}\n");

@@ -5,7 +5,9 @@ mod encode;
 mod encoder;
 mod events;
 mod failure;
+mod import;
 mod improvise;
+mod inputs;
 mod live;
 mod modes;
 mod oracle;
@@ -37,6 +39,8 @@ enum Command {
     Windows(windows::WindowsArgs),
     /// Find a vocabulary of tokens: the centres of the frames of music, by k-means
     Train(Box<train::TrainArgs>),
+    /// Write a vocabulary of another program with the model and windows that it is for
+    Import(import::ImportArgs),
     /// Write the token of each frame of files
     Encode(Box<encode::EncodeArgs>),
     /// Cut recordings into events with tokens, notes and features
@@ -60,6 +64,7 @@ fn main() -> ExitCode {
     let result = match &command {
         Command::Windows(args) => windows::run(args),
         Command::Train(args) => train::run(args),
+        Command::Import(args) => import::run(args),
         Command::Encode(args) => encode::run(args),
         Command::Events(args) => events::run(args),
         Command::Oracle(args) => oracle::run(args),

@@ -166,6 +166,12 @@ impl OracleInput {
             let file = EventsFile::read(&text).with_context(|| printable_path(path).to_string())?;
             return Ok(OracleInput::of_events(file));
         }
+        // The JSON lines of `encode` say what the tokens come from.
+        let digest = |name: &str| {
+            let line = serde_json::from_slice::<serde_json::Value>(head).ok()?;
+            line.get(name)?.as_str().filter(|digest| mert_fs::is_sha256(digest)).map(ToString::to_string)
+        };
+        let digests = (digest("vocabulary_sha256"), digest("model_sha256"));
         match read_tokens(path)? {
             ReadTokens::Vectors { dim, values } => {
                 ensure!(!merge_runs, "--merge-runs is for tokens");
@@ -200,7 +206,7 @@ impl OracleInput {
                     ));
                 }
                 let material = Material::Symbols(symbols);
-                Ok(OracleInput { material, sources, matching: Matching::Symbols, digests: (None, None) })
+                Ok(OracleInput { material, sources, matching: Matching::Symbols, digests })
             }
         }
     }

@@ -14,7 +14,7 @@ use mert_cli::embedding::interrupt::{STOP, while_embedding, while_writing};
 use mert_cli::embedding::{file_line, report_left_out};
 use mert_cli::terminal::{Exit, progress_bar, say};
 use mert_embed::failures::{self, Failure};
-use mert_embed::inputs::{self, Input};
+use mert_embed::inputs::Input;
 use mert_embed::{EmbedConfig, EmbedError, EncoderConfig};
 use mert_fs::{MappedFile, sha256_file};
 use mert_table::{escape, printable_path};
@@ -22,13 +22,14 @@ use mert_tokens::frames::{Framing, Keep};
 use mert_tokens::kmeans::{Centres, Frames, Lloyd, MiniBatch};
 use mert_tokens::train::{
     Algorithm, CollectEvent, CollectionPlan, FeatureFile, KMeans, Part, Sampling, Share, Store, TrainEvent, Trained,
-    collect_frames, judge, train_centres,
+    collect_frames, held_out, judge, train_centres,
 };
 use mert_tokens::vocabulary::{Normalize, OpenedVocabulary, Record, Training, Vocabulary, write_npy};
 use mert_tokens::{TokensError, TrainConfig};
 
 use crate::encoder::TokenModel;
 use crate::failure::failure;
+use crate::inputs::recordings;
 use crate::run_args::RunArgs;
 use crate::train_report::{Judged, TrainReport};
 
@@ -257,10 +258,17 @@ impl Run<'_> {
             );
         }
         let digests: Vec<String> = args.arguments.iter().map(|path| sha256_file(path)).collect::<Result<_, _>>()?;
-        let lines = format!("features {}\nnormalize {}\n", Training::digest(digests.clone()), settings.normalize);
+        let lines = format!(
+            "features {}\nnormalize {}\nheld out {} by seed {}\n",
+            digests.join(" "),
+            settings.normalize,
+            args.held_out,
+            settings.seed
+        );
         let kmeans = settings.lines(args.start.as_deref());
         let mut store = Store::open(&args.output, first.dim(), &lines, &kmeans, args.restart)?;
-        let mut mapped = None;
+        let held = held_out(files.len(), args.held_out, settings.seed);
+        let (mut mapped, mut held_mapped) = (None, None);
         let frames = match (others, settings.normalize, first.as_frames()) {
             // One file of float32 is used where it lies.
             ([], Normalize::None, Some(frames)) => {
@@ -270,34 +278,32 @@ impl Run<'_> {
             _ => {
                 let prepare = |values: &mut [f32]| settings.normalize.apply(values, first.dim());
                 for (index, file) in files.iter().enumerate().skip(store.files().len()) {
-                    file.store(&mut store, index, Part::Training, &prepare)?;
+                    let part = if held[index] { Part::HeldOut } else { Part::Training };
+                    file.store(&mut store, index, part, &prepare)?;
                 }
-                mapped = store.mapped(Part::Training)?;
+                (mapped, held_mapped) = (store.mapped(Part::Training)?, store.mapped(Part::HeldOut)?);
                 mapped_frames(mapped.as_ref(), first.dim(), settings.k)?
             }
         };
-        let mut row = 0;
-        let ends: Vec<usize> = files
-            .iter()
-            .map(|file| {
-                row += file.frames();
-                row
-            })
-            .collect();
-        let inputs = TrainingInputs { frames, ends, held_out: None, record: None, digests };
-        let exit = self.finish(store, &inputs, &[], files.len());
-        drop(mapped);
-        exit
+        let held_frames =
+            held_mapped.as_ref().and_then(|file| Frames::mapped(file, 0..file.bytes().len(), first.dim()));
+        if held_frames.is_none() && !args.run.quiet {
+            say("no file of features is held out, so that nothing shows whether the tokens fit other music");
+        }
+        // Files of features are not divided: a run ends where one of them does.
+        let ends = if mapped.is_some() { store.ends(Part::Training) } else { vec![first.frames()] };
+        let held_out = held_frames.map(|frames| (frames, store.ends(Part::HeldOut)));
+        let training = digests.into_iter().zip(&held).filter(|&(_, &held)| !held).map(|(digest, _)| digest).collect();
+        let inputs = TrainingInputs { frames, ends, held_out, record: None, digests: training };
+        self.finish(store, &inputs, &[], files.len())
     }
 
     /// Trains on music.
     fn on_music(self, config: Option<&TrainConfig>) -> anyhow::Result<Exit> {
         let Run { args, settings, .. } = self;
         let (model, paths) = model_and_inputs(args, config.map(|config| &config.extraction))?;
-        let inputs::Inputs { files: inputs, notes } = inputs::collect(&paths, args.run.list.as_deref())?;
-        ensure!(!inputs.iter().any(Input::is_stdin), "a vocabulary is trained on files: name them, or their folder");
+        let inputs = recordings(&paths, &args.run)?;
         let quiet = args.run.quiet;
-        notes.iter().filter(|_| !quiet).for_each(|note| say(note));
         let options = args.run.read_options()?;
         let model = TokenModel::open(&model, &args.run)?;
         let (framing, notes) = Framing::new(&model.grid(), args.window, args.hop, args.keep)?;
@@ -360,6 +366,11 @@ impl Run<'_> {
         }
         if let Some(report) = &args.run.report {
             failures::write_report(report, &failures)?;
+        }
+        if store.frames(Part::Training) == 0 {
+            store.remove()?;
+            report_left_out(&failures, inputs.len());
+            bail!("no file gave a frame to train on: nothing is written");
         }
         let silent: u64 = store.files().iter().map(|file| file.silent).sum();
         if silent > 0 && !quiet {

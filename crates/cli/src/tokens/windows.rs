@@ -11,12 +11,12 @@ use mert_audio::Seconds;
 use mert_cli::embedding::interrupt::{STOP, while_embedding};
 use mert_cli::embedding::{file_line, report_left_out};
 use mert_cli::terminal::{Exit, print, progress_bar, say};
-use mert_embed::inputs;
 use mert_tokens::{WindowResult, WindowStudy};
 use serde_json::json;
 
 use crate::encoder::TokenModel;
 use crate::failure::failure;
+use crate::inputs::recordings;
 use crate::run_args::RunArgs;
 
 /// Shows how far the token of a frame depends on the window in which it is computed.
@@ -59,8 +59,7 @@ pub(crate) struct WindowsArgs {
 /// Runs the subcommand.
 pub(crate) fn run(args: &WindowsArgs) -> anyhow::Result<Exit> {
     let quiet = args.run.quiet;
-    let inputs::Inputs { files: inputs, notes } = inputs::collect(&args.inputs, args.run.list.as_deref())?;
-    notes.iter().filter(|_| !quiet).for_each(|note| say(note));
+    let inputs = recordings(&args.inputs, &args.run)?;
     let options = args.run.read_options()?;
     let model = TokenModel::open(&args.model, &args.run)?;
     let grid = model.grid();
@@ -90,9 +89,18 @@ pub(crate) fn run(args: &WindowsArgs) -> anyhow::Result<Exit> {
         }
         !STOP.load(Ordering::Relaxed)
     };
-    let results = while_embedding(|| study.run(&paths, model.model(), layer, options, &mut on_file))?;
+    let longest = study.windows.last().copied().unwrap_or(0);
+    let results = while_embedding(|| study.run(&paths, model.model(), layer, options, &mut on_file));
     bar.finish_and_clear();
-    let Some(results) = results else { return Ok(Exit::Interrupted) };
+    if let Err(mert_tokens::TokensError::TooFewFrames { .. }) = &results
+        && count == 0
+    {
+        bail!(
+            "no file is as long as the longest window and half of it again, {:.0} s: give longer files, or shorter --windows",
+            1.5 * longest as f64 / grid.frame_rate()
+        );
+    }
+    let Some(results) = results? else { return Ok(Exit::Interrupted) };
     if results.is_empty() {
         return Err(anyhow!("no window"));
     }

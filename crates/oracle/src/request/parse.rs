@@ -2,7 +2,7 @@
 //!
 //! Short: `{"gesture_token": 142, "consonance": 0.8, "rhythm_ratio": [3, 2]}`. Long: a condition
 //! `{"parameter": "consonance", "type": ">", "value": 0.5, "weight": 0.7}`, a list of conditions, or `{"conditions": […]}`.
-//! A list may mix both forms, and an object may have `conditions` beside short ones. Short conditions are taken in the order
+//! A list may mix both forms, and an object may have `conditions` beside short ones. Short conditions are taken first, in the order
 //! token, rhythm ratio, other equalities, closeness; a list in its own order.
 
 use std::str::FromStr;
@@ -61,10 +61,10 @@ fn read_object(object: &Map<String, Value>, conditions: &mut Vec<Condition>) -> 
         conditions.push(long_form(object)?);
         return Ok(());
     }
-    let mut short = Vec::new();
+    let (mut short, mut long) = (Vec::new(), Vec::new());
     for (name, value) in object {
         match (name.as_str(), value) {
-            ("conditions", Value::Array(list)) => read_list(list, conditions)?,
+            ("conditions", Value::Array(list)) => read_list(list, &mut long)?,
             ("conditions", _) => {
                 return Err(OracleError::request(format!("`conditions` is {value}: expected a list of conditions")));
             }
@@ -79,6 +79,7 @@ fn read_object(object: &Map<String, Value>, conditions: &mut Vec<Condition>) -> 
     }
     short.sort_by_key(precedence);
     conditions.append(&mut short);
+    conditions.append(&mut long);
     Ok(())
 }
 

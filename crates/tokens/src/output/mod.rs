@@ -18,6 +18,9 @@ mod text_file;
 mod textless;
 mod writer;
 
+/// The path that stands for standard output.
+pub const STDOUT: &str = "/dev/stdout";
+
 pub use self::format::TokenFormat;
 pub use self::read::{ReadTokens, read_tokens};
 pub use self::runs::{Statistics, deduplicate};

@@ -20,8 +20,12 @@ pub(super) struct OutputFile {
 
 impl OutputFile {
     pub(super) fn create(path: &Path, force: bool) -> Result<Self> {
-        let is_special = std::fs::metadata(path).is_ok_and(|existing| !existing.is_file() && !existing.is_dir());
         let write_error = |source| TokensError::write(path, source);
+        if path == Path::new(super::STDOUT) {
+            let out = standard_output().map_err(write_error)?;
+            return Ok(OutputFile { out: BufWriter::new(out), file: None, path: path.to_path_buf() });
+        }
+        let is_special = std::fs::metadata(path).is_ok_and(|existing| !existing.is_file() && !existing.is_dir());
         let (out, file) = match is_special {
             true => (File::options().write(true).open(path).map_err(write_error)?, None),
             false => {
@@ -57,6 +61,20 @@ impl OutputFile {
             Some(file) => Ok(file.commit()?),
             None => Ok(()),
         }
+    }
+}
+
+/// Standard output as a file, at the position where it is, also if it is a file that the shell has opened.
+fn standard_output() -> io::Result<File> {
+    #[cfg(unix)]
+    {
+        use std::os::fd::AsFd;
+        io::stdout().as_fd().try_clone_to_owned().map(File::from)
+    }
+    #[cfg(windows)]
+    {
+        use std::os::windows::io::AsHandle;
+        io::stdout().as_handle().try_clone_to_owned().map(File::from)
     }
 }
 

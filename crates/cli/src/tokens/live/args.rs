@@ -37,7 +37,7 @@ pub(crate) struct LiveArgs {
     /// The sound card whose name contains this [default: the system's default input]
     #[cfg(feature = "live")]
     #[arg(long, value_name = "NAME", conflicts_with = "input")]
-    pub(super) device: Option<String>,
+    pub(super) sound_card: Option<String>,
     /// Send notes to the MIDI port whose name contains this
     #[cfg(feature = "live")]
     #[arg(long, value_name = "NAME", conflicts_with = "virtual_port")]

@@ -34,6 +34,10 @@ use crate::encode::{Opened, Stated};
 pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<Exit> {
     let quiet = args.run.quiet;
     if let Some(output) = &args.output {
+        let is_midi = output
+            .extension()
+            .is_some_and(|extension| ["mid", "midi"].iter().any(|midi| extension.eq_ignore_ascii_case(midi)));
+        ensure!(is_midi, "{}: name the output .mid; --lines writes JSON lines", printable_path(output));
         ensure!(args.force || !output.exists(), mert_fs::FsError::OutputExists { path: output.clone() });
     }
     let planned = args.script.as_deref().map(commands::read_script).transpose()?.unwrap_or_default();

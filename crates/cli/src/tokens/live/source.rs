@@ -141,7 +141,7 @@ impl Source {
 
 #[cfg(feature = "live")]
 fn device(args: &LiveArgs) -> anyhow::Result<Source> {
-    let (device, reader) = InputDevice::open(args.device.as_deref())?;
+    let (device, reader) = InputDevice::open(args.sound_card.as_deref())?;
     Ok(Source::Device(device, reader))
 }
 

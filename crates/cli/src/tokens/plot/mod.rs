@@ -69,6 +69,8 @@ pub(crate) fn run(args: &PlotArgs) -> anyhow::Result<Exit> {
 impl OutputArgs {
     /// Refuses an output that exists or is an input, before anything is computed.
     fn check(&self, inputs: &[&Path]) -> anyhow::Result<()> {
+        let is_svg = self.output.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("svg"));
+        ensure!(is_svg, "{}: name the output .svg", printable_path(&self.output));
         ensure!(self.force || !self.output.exists(), mert_fs::FsError::OutputExists { path: self.output.clone() });
         if let Some(input) = inputs.iter().find(|input| mert_fs::is_same_file(input, &self.output)) {
             bail!("{} is an input; give another output", printable_path(input));
