@@ -64,6 +64,15 @@ pub fn say(text: &str) {
     let _ = writeln!(io::stderr(), "{}", printable(text));
 }
 
+/// An error with its causes. Many errors name their cause themselves, which is not repeated.
+pub fn error_text(error: &anyhow::Error) -> String {
+    error
+        .chain()
+        .skip(1)
+        .map(ToString::to_string)
+        .fold(error.to_string(), |text, cause| if text.contains(&cause) { text } else { format!("{text}: {cause}") })
+}
+
 /// A progress bar on standard error in indicatif's template; invisible if `hidden`, or if standard error is not a
 /// terminal.
 pub fn progress_bar(length: Option<u64>, template: &str, hidden: bool) -> ProgressBar {

@@ -32,7 +32,7 @@ mod why;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use mert_cli::terminal::{Exit, say};
+use mert_cli::terminal::{Exit, error_text, say};
 
 /// Finds music that sounds alike, by the hidden states of a converted model of MERT, HuBERT or a related encoder.
 #[derive(Debug, Parser)]
@@ -108,17 +108,8 @@ fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) => {
             mert_fs::remove_temporaries(|| ());
-            say(&format!("mert-search: {}", message(&error)));
+            say(&format!("mert-search: {}", error_text(&error)));
             Exit::Error.into()
         }
     }
-}
-
-/// The error with its causes. Many errors name their cause themselves, which is not repeated.
-fn message(error: &anyhow::Error) -> String {
-    error
-        .chain()
-        .skip(1)
-        .map(ToString::to_string)
-        .fold(error.to_string(), |text, cause| if text.contains(&cause) { text } else { format!("{text}: {cause}") })
 }

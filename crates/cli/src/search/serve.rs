@@ -89,7 +89,7 @@ fn extras(args: &ServeArgs) -> anyhow::Result<(Vec<NamedMetric>, Option<Embed>)>
     model.notes().iter().for_each(|note| say(note));
     let embed: Embed = Box::new(move |path, progress| match model.embed_whole(path, progress) {
         Ok(segments) => Ok(seed_segments(segments)),
-        Err(error) => Err(crate::message(&error)),
+        Err(error) => Err(mert_cli::terminal::error_text(&error)),
     });
     Ok((metrics, Some(embed)))
 }

@@ -15,14 +15,13 @@ mod plot;
 mod request_args;
 mod run_args;
 mod train;
-mod train_report;
 mod windows;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use mert_cli::embedding::interrupt;
-use mert_cli::terminal::{Exit, say};
+use mert_cli::terminal::{Exit, error_text, say};
 
 /// Turns the frames of a converted model into tokens, learns their sequence in an oracle, and improvises with it.
 #[derive(Debug, Parser)]
@@ -77,17 +76,8 @@ fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) => {
             mert_fs::remove_temporaries(|| ());
-            say(&format!("mert-tokens: {}", message(&error)));
+            say(&format!("mert-tokens: {}", error_text(&error)));
             Exit::Error.into()
         }
     }
-}
-
-/// The error with its causes. Many errors name their cause themselves, which is not repeated.
-fn message(error: &anyhow::Error) -> String {
-    error
-        .chain()
-        .skip(1)
-        .map(ToString::to_string)
-        .fold(error.to_string(), |text, cause| if text.contains(&cause) { text } else { format!("{text}: {cause}") })
 }

@@ -1,24 +1,25 @@
 //! `mert-tokens train`: frames of music to the centres of a vocabulary.
 
-use std::io::IsTerminal;
+mod args;
+mod progress;
+mod report;
+mod settings;
+
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use anyhow::{anyhow, bail, ensure};
-use clap::{Args, ValueEnum};
-use indicatif::ProgressBar;
-use mert_audio::Seconds;
 use mert_cli::embedding::interrupt::{STOP, while_embedding, while_writing};
 use mert_cli::embedding::{file_line, report_left_out};
-use mert_cli::terminal::{Exit, progress_bar, say};
+use mert_cli::terminal::{Exit, say};
+use mert_embed::EmbedConfig;
 use mert_embed::failures::{self, Failure};
 use mert_embed::inputs::Input;
-use mert_embed::{EmbedConfig, EmbedError, EncoderConfig};
 use mert_fs::{MappedFile, sha256_file};
 use mert_table::{escape, printable_path};
-use mert_tokens::frames::{Framing, Keep};
+use mert_tokens::frames::Framing;
 use mert_tokens::kmeans::{Centres, Frames, Lloyd, MiniBatch};
 use mert_tokens::train::{
     Algorithm, CollectEvent, CollectionPlan, FeatureFile, KMeans, Part, Sampling, Share, Store, TrainEvent, Trained,
@@ -27,129 +28,16 @@ use mert_tokens::train::{
 use mert_tokens::vocabulary::{Normalize, OpenedVocabulary, Record, Training, Vocabulary, write_npy};
 use mert_tokens::{TokensError, TrainConfig};
 
+pub(crate) use self::args::TrainArgs;
+use self::progress::{Progress, bar};
+use self::report::{Judged, TrainReport};
+use self::settings::Settings;
 use crate::encoder::TokenModel;
 use crate::failure::failure;
 use crate::inputs::recordings;
-use crate::run_args::RunArgs;
-use crate::train_report::{Judged, TrainReport};
-
-/// Frames for each centre that are taken by default: beyond them centres hardly change, by faiss's rule.
-const FRAMES_PER_CENTRE: u64 = 256;
 
 /// Frames for each centre below which the centres follow single frames, by faiss's rule.
 const FEW_FRAMES: usize = 39;
-
-/// Finds a vocabulary: the centres of the frames of music in one hidden state, by k-means.
-///
-/// Windows are taken evenly from all files, some files are held out to judge the result, and what the tokens depend on is
-/// written into the vocabulary. An interrupted training continues when the same command is given again. The same files,
-/// options and seed give the same bytes. Exit status: 0 done, 1 some files left out, 2 nothing written, 130 interrupted.
-#[derive(Debug, Args)]
-pub(crate) struct TrainArgs {
-    /// The model (unless --features or --config replaces it), a file that mert-convert wrote, a folder with it, or a model
-    /// of the hub; then the music, files and folders
-    #[arg(value_name = "MODEL INPUT", required_unless_present_any = ["features", "config", "list"])]
-    arguments: Vec<PathBuf>,
-    /// The vocabulary to write: .safetensors, or .npy for the centres alone
-    #[arg(long, short, value_name = "FILE")]
-    output: PathBuf,
-    /// The number of tokens [default: 2048]
-    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    k: Option<u32>,
-    /// The hidden state: 0 enters the first layer, -1 is the last [default: -1]
-    #[arg(long, value_name = "STATE", allow_negative_numbers = true)]
-    layer: Option<i64>,
-    /// The length of a window in which a frame is computed; live sound has windows of the same length
-    #[arg(long, value_name = "TIME", default_value = "2s")]
-    window: Seconds,
-    /// The time from a window to the next, in whole frames of the model; other times are rounded
-    #[arg(long, value_name = "TIME", default_value = "1s")]
-    hop: Seconds,
-    /// The hop of a window that is kept: newest, middle, or the time that follows it, such as 400ms; live sound waits for it
-    #[arg(long, value_name = "PART", default_value = "newest")]
-    keep: Keep,
-    /// The scaling of frames: none, or l2 (to length 1) [default: none]
-    #[arg(long, value_enum)]
-    normalize: Option<NormalizeArg>,
-    /// The seed of all that is drawn [default: 0]
-    #[arg(long, value_name = "N")]
-    seed: Option<u64>,
-    /// The most frames, taken evenly from all files [default: 256 for each token]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    frames: Option<u64>,
-    /// The share of the files that only judge the result, 0 to 0.5
-    #[arg(long, value_name = "SHARE", default_value = "0.1", value_parser = share)]
-    held_out: f64,
-    /// The most passes over the frames [default: 100]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    passes: Option<u32>,
-    /// The movement of the centres at which the passes end, as scikit-learn's tol
-    #[arg(long, value_name = "SHARE", default_value = "1e-4", value_parser = tolerance)]
-    tolerance: f64,
-    /// Draw batches of this many frames instead of passes over all of them: for more frames than a machine can pass over
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    batch: Option<u32>,
-    /// The batches without gain after which --batch ends
-    #[arg(long, value_name = "N", default_value = "100", requires = "batch")]
-    patience: usize,
-    /// The share of the largest token's frames below which --batch replaces a centre by a random frame
-    #[arg(long, value_name = "SHARE", default_value = "0.01", requires = "batch", value_parser = share)]
-    reassignment: f64,
-    /// Start from the centres of another vocabulary of the same width, instead of k-means++
-    #[arg(long, value_name = "VOCABULARY")]
-    start: Option<PathBuf>,
-    /// Frames that are computed already: .npy files (frames, width); no model then, and every argument is one of them
-    #[arg(long, conflicts_with_all = ["list", "config"])]
-    features: bool,
-    /// A YAML file with feature_extraction.mert.{model_name, layer, device} and quantization.{method, n_clusters,
-    /// distance_metric, random_state, max_iter}; options on the command line take precedence
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Discard the frames and centres of an interrupted training, instead of continuing it
-    #[arg(long)]
-    restart: bool,
-    /// Replace the output if it exists
-    #[arg(long)]
-    force: bool,
-    /// Print the figures as JSON
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    run: RunArgs,
-}
-
-/// The values of `--normalize`.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum NormalizeArg {
-    /// As they are
-    None,
-    /// To length 1
-    L2,
-}
-
-fn share(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(share) if (0.0..=0.5).contains(&share) => Ok(share),
-        _ => Err("expected a number from 0 to 0.5".into()),
-    }
-}
-
-fn tolerance(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(tolerance) if (0.0..1.0).contains(&tolerance) => Ok(tolerance),
-        _ => Err("expected a number from 0 to 1".into()),
-    }
-}
-
-/// The options after the configuration was read.
-struct Settings {
-    k: usize,
-    layer: i64,
-    normalize: Normalize,
-    seed: u64,
-    algorithm: Algorithm,
-    frames: u64,
-}
 
 /// Runs the subcommand.
 pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<Exit> {
@@ -169,53 +57,6 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<Exit> {
     match args.features {
         true => training.on_features(),
         false => training.on_music(config.as_ref()),
-    }
-}
-
-impl Settings {
-    fn new(args: &TrainArgs, config: Option<&TrainConfig>) -> anyhow::Result<Self> {
-        let quantization = config.map(|config| config.quantization.clone()).unwrap_or_default();
-        let k = args.k.map(|k| k as usize).or(quantization.n_clusters).unwrap_or(2048);
-        let configured = config.and_then(|config| config.extraction.encoders().first().copied().cloned());
-        let layer = match (args.layer, configured, &args.config) {
-            (Some(layer), ..) => layer,
-            (None, Some(section), Some(path)) => layer_of(&section, path)?.unwrap_or(-1),
-            _ => -1,
-        };
-        let passes = args.passes.map(|passes| passes as usize).or(quantization.max_iter).unwrap_or(100);
-        let algorithm = match args.batch {
-            Some(batch) => Algorithm::MiniBatch(MiniBatch {
-                batch: batch as usize,
-                passes,
-                patience: args.patience,
-                reassignment: args.reassignment,
-            }),
-            None => Algorithm::Lloyd(Lloyd { passes, tolerance: args.tolerance }),
-        };
-        let normalize = match args.normalize {
-            Some(NormalizeArg::L2) => Normalize::L2,
-            Some(NormalizeArg::None) => Normalize::None,
-            None => quantization.normalize.unwrap_or(Normalize::None),
-        };
-        let seed = args.seed.or(quantization.random_state).unwrap_or(0);
-        let frames = args.frames.unwrap_or(FRAMES_PER_CENTRE * k as u64);
-        Ok(Settings { k, layer, normalize, seed, algorithm, frames })
-    }
-
-    /// What centres depend on beside the frames, a line for each option.
-    fn lines(&self, start: Option<&Path>) -> String {
-        let Settings { k, seed, algorithm, .. } = self;
-        let start = start.map(escape).unwrap_or_default();
-        format!("k {k}\nseed {seed}\nalgorithm {algorithm:?}\nstart {start}\n")
-    }
-}
-
-/// The one hidden state that a section of the configuration names.
-fn layer_of(section: &EncoderConfig, path: &Path) -> Result<Option<i64>, EmbedError> {
-    match section.layer_selection(path)? {
-        None => Ok(None),
-        Some(mert_arch::LayerSelection::Some(layers)) if layers.len() == 1 => Ok(layers.first().copied()),
-        Some(other) => Err(section.error(path, format!("layer: {other}, and a vocabulary is of one hidden state"))),
     }
 }
 
@@ -542,52 +383,4 @@ fn identity(path: &Path) -> String {
 fn interrupted() -> Exit {
     say("interrupted: the same command continues from the files and passes that are finished");
     Exit::Interrupted
-}
-
-fn bar(length: Option<u64>, template: &str, quiet: bool) -> ProgressBar {
-    let bar = progress_bar(length, template, quiet || !std::io::stderr().is_terminal());
-    bar.enable_steady_tick(std::time::Duration::from_millis(500));
-    bar
-}
-
-/// The progress of k-means.
-struct Progress {
-    start: ProgressBar,
-    pass: ProgressBar,
-}
-
-impl Progress {
-    fn new(frames: usize, k: usize, quiet: bool) -> Self {
-        let start = bar(Some(k as u64), "{bar:30} {pos}/{len} centres to start from, {eta} left", quiet);
-        let pass = bar(Some(frames as u64), "{bar:30} {msg}{human_pos}/{human_len} frames, {eta} left", quiet);
-        Progress { start, pass }
-    }
-
-    fn event(&self, event: &TrainEvent<'_>) {
-        match event {
-            TrainEvent::Start(count) => self.start.set_position(*count as u64),
-            TrainEvent::Frames(frames) => self.pass.inc(*frames as u64),
-            TrainEvent::Pass(pass, _) => {
-                self.start.finish_and_clear();
-                if let Some(pass) = pass {
-                    let mean = pass.inertia / self.pass.length().unwrap_or(1).max(1) as f64;
-                    let message = format!(
-                        "pass {}: mean squared distance {mean:.6}, {} frames moved; ",
-                        pass.number, pass.changed
-                    );
-                    self.pass.set_message(message);
-                }
-                self.pass.reset();
-            }
-            TrainEvent::Batch(batch) => {
-                let message = format!("batch {}: mean squared distance {:.6}; ", batch.number, batch.smoothed);
-                self.pass.set_message(message);
-            }
-        }
-    }
-
-    fn finish(&self) {
-        self.start.finish_and_clear();
-        self.pass.finish_and_clear();
-    }
 }
