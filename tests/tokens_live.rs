@@ -265,7 +265,7 @@ fn requests_and_modes_decide_and_what_is_dropped_is_named() {
         (&["--modes", text(&modes), "--mode", "seven"], "five, six"),
         (&["--mode", "five"], "--modes"),
         (&["--continuity", "2"], "continuity"),
-        (&["--range", "60-62"], "lowest key"),
+        (&["--range", "60:62"], "an octave apart"),
         (&["--input-rate", "24000"], "--input-rate"),
     ] {
         let run = live(options);

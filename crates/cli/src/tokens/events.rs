@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use anyhow::{bail, ensure};
 use clap::{Args, ValueEnum};
+use mert_audio::Seconds;
 use mert_cli::embedding::interrupt::{STOP, while_embedding, while_writing};
 use mert_cli::embedding::{file_line, report_left_out};
 use mert_cli::terminal::{Exit, say};
@@ -51,9 +52,9 @@ pub(crate) struct EventsArgs {
     /// How small a rise of the sound is an onset, 0 to 1
     #[arg(long, value_name = "NUMBER", default_value = "0.5", value_parser = unit)]
     sensitivity: f64,
-    /// The shortest event in seconds
-    #[arg(long, value_name = "SECONDS", default_value = "0.1", value_parser = seconds)]
-    min_length: f64,
+    /// The shortest event
+    #[arg(long, value_name = "TIME", default_value = "100ms")]
+    min_length: Seconds,
     /// Replace the output if it exists
     #[arg(long)]
     force: bool,
@@ -79,13 +80,6 @@ fn unit(text: &str) -> Result<f64, String> {
     }
 }
 
-fn seconds(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(number) if (0.0..=60.0).contains(&number) => Ok(number),
-        _ => Err("expected seconds from 0 to 60".into()),
-    }
-}
-
 /// Runs the subcommand.
 pub(crate) fn run(args: &EventsArgs) -> anyhow::Result<Exit> {
     let quiet = args.run.quiet;
@@ -98,7 +92,7 @@ pub(crate) fn run(args: &EventsArgs) -> anyhow::Result<Exit> {
     let opened = Stated::nothing().open(&args.model, &args.vocabulary, &args.run)?;
     let settings = AnalysisSettings {
         onsets: OnsetSettings { sensitivity: args.sensitivity, ..OnsetSettings::default() },
-        segments: SegmentSettings { min_length: args.min_length, ..SegmentSettings::default() },
+        segments: SegmentSettings { min_length: args.min_length.get(), ..SegmentSettings::default() },
         notes: args.notes,
         options: args.run.read_options()?,
     };

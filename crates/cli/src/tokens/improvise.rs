@@ -18,7 +18,7 @@ use mert_table::{printable_path, unescape};
 use serde_json::json;
 
 use crate::analysis::samples_of;
-use crate::request_args::NavigationArgs;
+use crate::request_args::{NavigationArgs, key_range};
 
 /// The most sound that is held at once, in seconds: 1.3 GB at 48 kHz.
 const LONGEST: f64 = 2.0 * 3600.0;
@@ -82,14 +82,6 @@ enum Samples {
     Bits16,
     /// 32-bit floats
     Float,
-}
-
-fn key_range(text: &str) -> Result<(u8, u8), String> {
-    let keys = text.split_once(':').and_then(|(low, high)| Some((low.parse().ok()?, high.parse().ok()?)));
-    match keys {
-        Some((low, high)) if high <= 127 && low + 11 <= high => Ok((low, high)),
-        _ => Err("expected LOW:HIGH within 0:127, an octave apart or more, such as 36:84".into()),
-    }
 }
 
 /// The kinds of outputs.

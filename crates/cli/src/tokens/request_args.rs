@@ -73,3 +73,12 @@ impl NavigationArgs {
         Ok(Some(request))
     }
 }
+
+/// The lowest and the highest key, an octave apart or more, so that any note can be moved between them by octaves.
+pub(crate) fn key_range(text: &str) -> Result<(u8, u8), String> {
+    let keys = text.split_once(':').and_then(|(low, high)| Some((low.parse().ok()?, high.parse().ok()?)));
+    match keys {
+        Some((low, high)) if high <= 127 && low + 11 <= high => Ok((low, high)),
+        _ => Err("expected LOW:HIGH within 0:127, an octave apart or more, such as 36:84".into()),
+    }
+}

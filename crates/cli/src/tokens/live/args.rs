@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use mert_audio::Seconds;
 use mert_live::answer::AnswerMode;
 
-use crate::request_args::NavigationArgs;
+use crate::request_args::{NavigationArgs, key_range};
 use crate::run_args::RunArgs;
 
 /// Answers sound with notes while it is played.
@@ -95,7 +95,7 @@ pub(crate) struct LiveArgs {
     #[arg(long, value_name = "SEMITONES", default_value_t = 0, allow_negative_numbers = true)]
     pub(super) transpose: i32,
     /// The lowest and the highest key; notes outside are moved into it by octaves
-    #[arg(long, value_name = "LOW-HIGH", default_value = "0-127", value_parser = key_range)]
+    #[arg(long, value_name = "LOW:HIGH", default_value = "0:127", value_parser = key_range)]
     pub(super) range: (u8, u8),
     /// Without --realtime: the time that a forward pass is taken to need, after which its tokens count as known
     #[arg(long, value_name = "TIME", conflicts_with = "realtime")]
@@ -133,10 +133,4 @@ impl From<AnswerBy> for AnswerMode {
             AnswerBy::Continuous => AnswerMode::Continuous,
         }
     }
-}
-
-fn key_range(text: &str) -> Result<(u8, u8), String> {
-    let (low, high) = text.split_once('-').ok_or("expected LOW-HIGH, such as 36-84")?;
-    let key = |text: &str| text.parse().ok().filter(|key| *key < 128).ok_or(format!("`{text}` is no key of 0 to 127"));
-    Ok((key(low)?, key(high)?))
 }
