@@ -1,8 +1,11 @@
 //! The events of one recording: its sound is decoded once more, for onsets and pitches, and put beside its tokens.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use clap::ValueEnum;
 use mert_audio::{AudioFile, ReadOptions, Resampler, Source};
+use mert_embed::failures::Failure;
+use mert_embed::inputs::Input;
 use mert_events::Note;
 use mert_events::file::Recording;
 use mert_events::midi::read_midi;
@@ -14,11 +17,22 @@ use mert_table::{escape, printable_path};
 use mert_tokens::TokensError;
 use mert_tokens::frames::FrameGrid;
 
-use crate::events::{AnalysisError, Notes};
+use crate::failure::failure;
 use crate::inputs::midi_beside;
 
 /// Notes of a MIDI file that start within this many seconds are one onset.
 const CHORD: f64 = 0.05;
+
+/// The values of `--notes`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Notes {
+    /// A MIDI file beside the recording, else the tracker
+    Auto,
+    /// A MIDI file beside the recording
+    Midi,
+    /// The pitch tracker
+    Tracker,
+}
 
 /// The settings of an analysis.
 #[derive(Debug, Clone, Copy)]
@@ -122,4 +136,36 @@ fn notes_of_midi(midi: &Path, duration: f64, remarks: &mut Vec<String>) -> Resul
         remarks.push("the MIDI file has no note for this recording".to_string());
     }
     Ok(within)
+}
+
+/// A failure of the analysis of one file.
+#[derive(Debug)]
+pub(crate) enum AnalysisError {
+    /// The file cannot be decoded.
+    Tokens(mert_tokens::TokensError),
+    /// Its notes or events cannot be found.
+    Events(PathBuf, mert_events::EventsError),
+    /// There is no MIDI file beside it.
+    NoMidi,
+    /// The MIDI file or the recording cannot be read.
+    Read(PathBuf, std::io::Error),
+}
+
+impl AnalysisError {
+    /// The failure of `input`.
+    pub(crate) fn into_failure(self, input: &Input) -> Failure {
+        let other =
+            |reason: &str, message: String| Failure { file: escape(&input.path), reason: reason.to_string(), message };
+        match self {
+            AnalysisError::Tokens(error) => failure(input, error),
+            AnalysisError::Events(path, error) => other("events", format!("{}: {error}", printable_path(&path))),
+            AnalysisError::NoMidi => other(
+                "no notes",
+                "there is no MIDI file beside it: give --notes auto for the pitch tracker".to_string(),
+            ),
+            AnalysisError::Read(path, error) => {
+                other("unreadable", format!("cannot read {}: {error}", printable_path(&path)))
+            }
+        }
+    }
 }

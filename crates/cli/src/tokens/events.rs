@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
 use anyhow::{bail, ensure};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use mert_audio::Seconds;
 use mert_cli::embedding::interrupt::{STOP, while_embedding, while_writing};
 use mert_cli::embedding::{file_line, report_left_out};
@@ -20,9 +20,8 @@ use mert_fs::{replace_file, sha256_file};
 use mert_table::printable_path;
 use rayon::prelude::*;
 
-use crate::analysis::{Analysed, AnalysisSettings, analyse_file};
+use crate::analysis::{Analysed, AnalysisSettings, Notes, analyse_file};
 use crate::encode::{Opened, Stated, encode_inputs};
-use crate::failure::failure;
 use crate::inputs::recordings;
 use crate::run_args::RunArgs;
 
@@ -60,17 +59,6 @@ pub(crate) struct EventsArgs {
     force: bool,
     #[command(flatten)]
     run: RunArgs,
-}
-
-/// The values of `--notes`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Notes {
-    /// A MIDI file beside the recording, else the tracker
-    Auto,
-    /// A MIDI file beside the recording
-    Midi,
-    /// The pitch tracker
-    Tracker,
 }
 
 fn unit(text: &str) -> Result<f64, String> {
@@ -175,38 +163,4 @@ fn events_of(
         }
     }
     Ok((recordings, left_out))
-}
-
-/// A failure of the analysis of one file.
-#[derive(Debug)]
-pub(crate) enum AnalysisError {
-    /// The file cannot be decoded.
-    Tokens(mert_tokens::TokensError),
-    /// Its notes or events cannot be found.
-    Events(PathBuf, mert_events::EventsError),
-    /// There is no MIDI file beside it.
-    NoMidi,
-    /// The MIDI file or the recording cannot be read.
-    Read(PathBuf, std::io::Error),
-}
-
-impl AnalysisError {
-    fn into_failure(self, input: &Input) -> failures::Failure {
-        let other = |reason: &str, message: String| failures::Failure {
-            file: mert_table::escape(&input.path),
-            reason: reason.to_string(),
-            message,
-        };
-        match self {
-            AnalysisError::Tokens(error) => failure(input, error),
-            AnalysisError::Events(path, error) => other("events", format!("{}: {error}", printable_path(&path))),
-            AnalysisError::NoMidi => other(
-                "no notes",
-                "there is no MIDI file beside it: give --notes auto for the pitch tracker".to_string(),
-            ),
-            AnalysisError::Read(path, error) => {
-                other("unreadable", format!("cannot read {}: {error}", printable_path(&path)))
-            }
-        }
-    }
 }
