@@ -45,7 +45,7 @@ pub enum ClapError {
         field: &'static str,
         /// The value.
         found: String,
-        /// What is computed here.
+        /// The value that this crate computes.
         expected: String,
     },
     /// A tensor is missing.

@@ -21,7 +21,7 @@ pub struct ClapAudio {
     notes: Vec<String>,
 }
 
-/// What a sound becomes on its way through the model.
+/// The spectrogram and the vectors of a sound, step by step through the model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Embedding {
     /// The log-mel spectrogram in decibels, frame by frame.

@@ -47,7 +47,7 @@ pub enum EstimatorError {
         name: String,
         /// The expected element type and shape.
         expected: &'static str,
-        /// What was found.
+        /// The value in the file.
         found: String,
     },
 }
