@@ -1,5 +1,5 @@
 //! `mert-tokens` on generated music: from sound to a vocabulary, tokens, events, an oracle, notes and sound, twice the same,
-//! and everything that must be refused.
+//! and vocabularies that must be refused.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
@@ -7,133 +7,13 @@ use std::path::{Path, PathBuf};
 
 use mert_testkit::{fixture, runner};
 use serde_json::Value;
+use studio::{RATE, Studio, done, refused, run_with, tokens};
 use tempfile::TempDir;
 
 #[path = "common/embeddings.rs"]
 mod embeddings;
-
-const RATE: u32 = 24_000;
-
-struct Run {
-    code: i32,
-    stdout: String,
-    stderr: String,
-}
-
-fn tokens(arguments: &[&dyn AsRef<std::ffi::OsStr>]) -> Run {
-    run_with(arguments, &[])
-}
-
-fn run_with(arguments: &[&dyn AsRef<std::ffi::OsStr>], variables: &[(&str, &str)]) -> Run {
-    let mut command = runner::command("mert-tokens");
-    arguments.iter().for_each(|argument| {
-        command.arg(argument.as_ref());
-    });
-    variables.iter().for_each(|(name, value)| {
-        command.env(name, value);
-    });
-    let output = command.output().unwrap();
-    Run {
-        code: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
-}
-
-fn done(arguments: &[&dyn AsRef<std::ffi::OsStr>]) -> Run {
-    let run = tokens(arguments);
-    assert_eq!(run.code, 0, "{}", run.stderr);
-    run
-}
-
-fn refused(arguments: &[&dyn AsRef<std::ffi::OsStr>], words: &[&str]) {
-    let run = tokens(arguments);
-    assert_eq!(run.code, 2, "{}", run.stderr);
-    for word in words {
-        assert!(run.stderr.contains(word), "{word} is not in: {}", run.stderr);
-    }
-}
-
-/// A melody of decaying notes on a steady pulse, whose keys repeat a phrase.
-fn melody(seconds: f64, seed: u64) -> Vec<f32> {
-    let keys = [57u64, 60, 64, 69, 64, 60, 62, 65];
-    (0..(seconds * f64::from(RATE)) as usize)
-        .map(|sample| {
-            let time = sample as f64 / f64::from(RATE);
-            let note = (time / 0.25) as u64;
-            let key = keys[((note + seed) % keys.len() as u64) as usize] as f64;
-            let hertz = 440.0 * 2f64.powf((key - 69.0) / 12.0);
-            let age = time - note as f64 * 0.25;
-            let tone: f64 =
-                (1..5).map(|n| (std::f64::consts::TAU * hertz * f64::from(n) * age).sin() / f64::from(n)).sum();
-            (0.3 * tone * (-6.0 * age).exp()) as f32
-        })
-        .collect()
-}
-
-fn write_wav(path: &Path, samples: &[f32]) {
-    let data: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
-    let mut bytes = b"RIFF".to_vec();
-    bytes.extend((data.len() as u32 + 36).to_le_bytes());
-    bytes.extend(b"WAVEfmt ");
-    for number in [16u32, 0x1_0003, RATE, RATE * 4, 0x20_0004] {
-        bytes.extend(number.to_le_bytes());
-    }
-    bytes.extend(b"data");
-    bytes.extend((data.len() as u32).to_le_bytes());
-    bytes.extend(data);
-    fs::write(path, bytes).unwrap();
-}
-
-/// A folder with music and a model.
-struct Studio {
-    folder: TempDir,
-    model: PathBuf,
-    music: PathBuf,
-}
-
-impl Studio {
-    fn new() -> Self {
-        let folder = TempDir::new().unwrap();
-        let model = embeddings::model(&folder);
-        let music = folder.path().join("music");
-        fs::create_dir(&music).unwrap();
-        for seed in 0..4 {
-            write_wav(&music.join(format!("{seed}.wav")), &melody(12.0 + seed as f64, seed));
-        }
-        Studio { folder, model, music }
-    }
-
-    fn at(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn vocabulary(&self) -> PathBuf {
-        let output = self.at("vocabulary.safetensors");
-        done(&[
-            &"train",
-            &self.model,
-            &self.music,
-            &"-o",
-            &output,
-            &"--k",
-            &"16",
-            &"--layer",
-            &"6",
-            &"--frames",
-            &"100000",
-            &"--quiet",
-        ]);
-        output
-    }
-
-    fn oracle(&self, vocabulary: &Path) -> PathBuf {
-        let (events, oracle) = (self.at("events.jsonl"), self.at("oracle.json"));
-        done(&[&"events", &self.model, &vocabulary, &self.music, &"-o", &events, &"--quiet"]);
-        done(&[&"oracle", &events, &"-o", &oracle]);
-        oracle
-    }
-}
+#[path = "common/studio.rs"]
+mod studio;
 
 #[test]
 fn the_whole_way_is_the_same_twice_and_on_any_number_of_threads() {
@@ -230,7 +110,7 @@ fn tokens_of_files_in_every_format() {
     // Without an output, JSON lines on standard output.
     let run = done(&[&"encode", &studio.model, &vocabulary, &file]);
     assert_eq!(run.stdout, lines);
-    assert!(run.stderr.contains("899 frames of 1 files"), "{}", run.stderr);
+    assert!(run.stderr.contains("899 frames of 1 file:"), "{}", run.stderr);
 }
 
 #[test]
@@ -281,43 +161,6 @@ fn a_vocabulary_of_something_else_is_refused() {
     done(&[&"train", &studio.model, &studio.music, &"-o", &other, &"--k", &"8", &"--layer", &"6", &"--quiet"]);
     let oracle = studio.at("o.json");
     refused(&[&"oracle", &events, &"-o", &oracle, &"--near", &"1", &"--vocabulary", &other], &["another vocabulary"]);
-}
-
-#[test]
-fn training_says_what_is_wrong_and_continues() {
-    let studio = Studio::new();
-    let output = studio.at("v.safetensors");
-    let train = |options: &[&str]| {
-        let mut arguments: Vec<&dyn AsRef<std::ffi::OsStr>> =
-            vec![&"train", &studio.model, &studio.music, &"-o", &output, &"--frames", &"5000"];
-        options.iter().for_each(|option| arguments.push(option));
-        tokens(&arguments)
-    };
-    let run = train(&["--k", "100000"]);
-    assert!(run.code == 2 && run.stderr.contains("frames are too few for 100000 centres"), "{}", run.stderr);
-    // Its frames are there still: another k takes them, another hidden state does not.
-    let run = train(&["--k", "8", "--layer", "5"]);
-    let words = ["hidden state 12 instead of hidden state 5", "--restart"];
-    assert!(run.code == 2 && words.iter().all(|word| run.stderr.contains(word)), "{}", run.stderr);
-    let run = train(&["--k", "8"]);
-    assert!(
-        run.code == 0 && run.stderr.contains("4 of 4 files were encoded by an interrupted training"),
-        "{}",
-        run.stderr
-    );
-    fs::remove_file(&output).unwrap();
-    let run = train(&["--k", "8", "--restart", "--layer", "6", "--window", "1s", "--hop", "100ms"]);
-    assert!(run.code == 0 && run.stderr.contains("8 frames, 106.67 ms, are used"), "{}", run.stderr);
-    let run = train(&["--k", "8"]);
-    assert!(run.code == 2 && run.stderr.contains("exists"), "{}", run.stderr);
-    let run = train(&["--k", "8", "--force", "--layer", "13"]);
-    assert!(run.code == 2 && run.stderr.contains("13 hidden states"), "{}", run.stderr);
-    let run = train(&["--k", "8", "--force", "--window", "1s", "--hop", "2s"]);
-    assert!(run.code == 2 && run.stderr.contains("longer --window"), "{}", run.stderr);
-    // Files that cannot be read are left out, and the rest is used.
-    fs::write(studio.music.join("broken.wav"), b"RIFF").unwrap();
-    let run = train(&["--k", "8", "--force", "--restart", "--layer", "6"]);
-    assert!(run.code == 1 && run.stderr.contains("broken.wav") && output.exists(), "{}", run.stderr);
 }
 
 #[test]
@@ -376,89 +219,6 @@ fn tokens_on_standard_output_may_go_to_a_file() {
     command.stdout(fs::File::create(&output).unwrap());
     assert!(command.status().unwrap().success());
     assert!(fs::read_to_string(&output).unwrap().starts_with(r#"{"file":"#));
-}
-
-#[test]
-fn files_of_features_are_held_out_too() {
-    let folder = TempDir::new().unwrap();
-    let at = |name: &str| folder.path().join(name);
-    for number in 0..4u32 {
-        let header = "{'descr': '<f4', 'fortran_order': False, 'shape': (200, 8), }";
-        let mut bytes = b"\x93NUMPY\x01\x00\x76\x00".to_vec();
-        bytes.extend(format!("{header:<117}\n").into_bytes());
-        bytes.extend(
-            (0..1600u32).flat_map(|i| (((i * 7919 + number * 104_729) % 1009) as f32 / 504.5 - 1.0).to_le_bytes()),
-        );
-        fs::write(at(&format!("{number}.npy")), bytes).unwrap();
-    }
-    let files = ["0.npy", "1.npy", "2.npy", "3.npy"].map(at);
-    let train = |files: &[PathBuf]| {
-        let output = at("v.safetensors");
-        let mut arguments: Vec<&dyn AsRef<std::ffi::OsStr>> =
-            vec![&"train", &"--features", &"-o", &output, &"--k", &"8"];
-        arguments.extend([&"--json" as &dyn AsRef<std::ffi::OsStr>, &"--force"]);
-        files.iter().for_each(|file| arguments.push(file));
-        let run = done(&arguments);
-        (serde_json::from_str::<Value>(&run.stdout).unwrap(), run.stderr)
-    };
-    let (report, _) = train(&files);
-    assert_eq!((&report["training"]["frames"], &report["held_out"]["frames"]), (&Value::from(600), &Value::from(200)));
-    let (report, stderr) = train(&files[..1]);
-    assert!(report["held_out"].is_null() && stderr.contains("no file of features is held out"), "{stderr}");
-}
-
-#[test]
-fn the_yaml_of_merts_users_is_read() {
-    let studio = Studio::new();
-    let (config, output) = (studio.at("config.yaml"), studio.at("v.safetensors"));
-    let yaml = format!(
-        "feature_extraction:\n  mert: {{model_name: {}, layer: 6}}\nquantization: {{method: kmeans, n_clusters: 12, distance_metric: euclidean}}\n",
-        studio.model.display()
-    );
-    fs::write(&config, &yaml).unwrap();
-    let run = done(&[&"train", &"--config", &config, &studio.music, &"-o", &output, &"--json"]);
-    let report: Value = serde_json::from_str(&run.stdout).unwrap();
-    assert_eq!(report["k"], 12);
-    // What is written is used without a word about the hidden state.
-    done(&[&"encode", &studio.model, &output, &studio.music.join("0.wav"), &"--layer", &"6"]);
-    fs::write(&config, yaml.replace("n_clusters", "n_cluster")).unwrap();
-    refused(
-        &[&"train", &"--config", &config, &studio.music, &"-o", &output, &"--force"],
-        &["did you mean `n_clusters`"],
-    );
-}
-
-#[test]
-fn oracles_of_lists_and_vectors() {
-    let studio = TempDir::new().unwrap();
-    let at = |name: &str| studio.path().join(name);
-    fs::write(at("symbols.json"), "[0, 1, 1, 1, 0, 0, 1]").unwrap();
-    done(&[&"oracle", &at("symbols.json"), &"-o", &at("o.json")]);
-    let oracle: Value = serde_json::from_slice(&fs::read(at("o.json")).unwrap()).unwrap();
-    assert_eq!(oracle["sfx"], serde_json::json!([null, 0, 0, 2, 3, 1, 1, 2]));
-    assert_eq!(oracle["lrs"], serde_json::json!([0, 0, 0, 1, 2, 1, 1, 2]));
-    assert_eq!(oracle["trn"], serde_json::json!([[1, 2], [2, 6], [3, 5], [4, 5], [5], [6], [7], []]));
-    fs::write(at("vectors.json"), "[[0.0], [1.0], [1.1], [0.9], [0.05], [0.0], [1.0]]").unwrap();
-    refused(&[&"oracle", &at("vectors.json"), &"-o", &at("v.json")], &["--threshold", "--search"]);
-    done(&[&"oracle", &at("vectors.json"), &"-o", &at("v.json"), &"--threshold", &"0.5"]);
-    let vectors: Value = serde_json::from_slice(&fs::read(at("v.json")).unwrap()).unwrap();
-    assert_eq!(vectors["sfx"], oracle["sfx"]);
-    // Strictly below the threshold: equal vectors do not match at 0.
-    done(&[&"oracle", &at("vectors.json"), &"-o", &at("zero.json"), &"--threshold", &"0"]);
-    let zero: Value = serde_json::from_slice(&fs::read(at("zero.json")).unwrap()).unwrap();
-    assert!(zero["sfx"].as_array().unwrap().iter().skip(1).all(|link| link == 0));
-    let run = done(&[&"oracle", &at("vectors.json"), &"-o", &at("s.oracle"), &"--search", &"0:1:0.1", &"--json"]);
-    let report: Value = serde_json::from_str(&run.stdout).unwrap();
-    assert_eq!(report["curve"].as_array().unwrap().len(), 10);
-    // Both forms are read; a changed link is refused by its state.
-    done(&[&"improvise", &at("s.oracle"), &"--events", &"5"]);
-    let text = fs::read_to_string(at("o.json")).unwrap().replace("[null, 0, 0, 2, 3", "[null, 0, 0, 2, 2");
-    fs::write(at("changed.json"), text).unwrap();
-    refused(&[&"improvise", &at("changed.json")], &["sfx", "4"]);
-    refused(&[&"improvise", &at("o.json"), &"-o", &at("x.mid")], &["without notes"]);
-    refused(&[&"improvise", &at("o.json"), &"--request", &r#"{"gesture_tokn": 1}"#], &["gesture_token"]);
-    let run = done(&[&"improvise", &at("o.json"), &"--request", &r#"{"gesture_token": 9}"#, &"--events", &"3"]);
-    assert!(run.stderr.contains("gesture_token == 9"), "{}", run.stderr);
 }
 
 #[test]

@@ -260,8 +260,19 @@ fn requests_and_modes_decide_and_what_is_dropped_is_named() {
         .collect();
     assert!(!late.is_empty() && late.iter().all(|event| event % u64::from(K) == 6), "{late:?}");
 
+    let wrong = folder.join("wrong.txt");
+    std::fs::write(&wrong, "1 mode five\n2 mode seven\n").unwrap();
     for (options, part) in [
         (&["--request", r#"{"gesture_tokn": 5}"#][..], "gesture_token"),
+        (
+            &["--modes", text(&modes), "--script", text(&wrong)],
+            "wrong.txt line 2: unknown mode `seven`: expected one of five, six",
+        ),
+        (
+            &["--script", text(&wrong)],
+            "line 1: unknown mode `five`: the session has no modes; give a file of them with --modes",
+        ),
+        (&["--modes", text(&modes), "--mode-hold", "1s"], "--mode-hold is for"),
         (&["--modes", text(&modes), "--mode", "seven"], "five, six"),
         (&["--mode", "five"], "--modes"),
         (&["--continuity", "2"], "continuity"),
@@ -271,6 +282,30 @@ fn requests_and_modes_decide_and_what_is_dropped_is_named() {
         let run = live(options);
         assert!(run.code == 2 && run.stderr.contains(part) && run.stdout.is_empty(), "{options:?}: {}", run.stderr);
     }
+}
+
+#[test]
+fn clap_chooses_a_mode_by_the_sound() {
+    let modes = shared().folder.path().join("clap-modes.yaml");
+    std::fs::write(&modes, "modes: [{name: bright}, {name: dark}, {name: still}]").unwrap();
+    let (checkpoint, texts) = (fixture("clap-tiny"), fixture("clap-tiny/modes.json"));
+    let by_text = |options: &[&str]| {
+        let mut all = vec!["--modes", text(&modes), "--mode-by", "text", "--clap", text(&checkpoint)];
+        all.extend(["--clap-modes", text(&texts)]);
+        all.extend(options);
+        live(&all)
+    };
+    let run =
+        by_text(&["--clap-seconds", "500ms", "--clap-interval", "1s", "--clap-threshold", "-1", "--clap-margin", "0"]);
+    assert!(run.code == 0 && run.stderr.contains(" (by clap, "), "{}", run.stderr);
+    // A threshold that nothing reaches leaves the session without a mode.
+    let run = by_text(&["--clap-seconds", "500ms", "--clap-threshold", "1"]);
+    assert!(run.code == 0 && !run.stderr.contains("mode "), "{}", run.stderr);
+    // The tiny model hears a second.
+    let run = by_text(&[]);
+    assert!(run.code == 2 && run.stderr.contains("invalid length of sound 3"), "{}", run.stderr);
+    let run = live(&["--modes", text(&modes), "--clap", text(&checkpoint), "--clap-modes", text(&texts)]);
+    assert!(run.code == 2 && run.stderr.contains("--clap is for --mode-by text"), "{}", run.stderr);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The terminal as all commands use it: standard output for results, standard error for messages, exit statuses,
 //! signals, and the progress bar. All text is escaped, because tensor and file names may hold characters that a terminal interprets.
 
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -73,6 +74,12 @@ pub fn error_text(error: &anyhow::Error) -> String {
         .fold(error.to_string(), |text, cause| if text.contains(&cause) { text } else { format!("{text}: {cause}") })
 }
 
+/// A number with what is counted: `1 file`, `3 files`.
+pub fn counted<N: Display + PartialEq + From<u8>>(count: N, noun: &str) -> String {
+    let plural = if count == N::from(1) { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}
+
 /// A progress bar on standard error in indicatif's template; invisible if `hidden`, or if standard error is not a
 /// terminal.
 pub fn progress_bar(length: Option<u64>, template: &str, hidden: bool) -> ProgressBar {
@@ -85,6 +92,11 @@ pub fn progress_bar(length: Option<u64>, template: &str, hidden: bool) -> Progre
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_is_not_plural() {
+        assert_eq!([counted(0, "file"), counted(1, "file"), counted(2, "file")], ["0 files", "1 file", "2 files"]);
+    }
 
     #[test]
     fn exit_statuses_are_those_that_the_help_texts_promise() {

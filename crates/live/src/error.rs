@@ -50,7 +50,7 @@ pub enum LiveError {
         reason: String,
     },
     /// A mode that the session does not have.
-    #[error("unknown mode `{name}`: expected one of {known}")]
+    #[error("unknown mode `{name}`: {}", expected_modes(known))]
     UnknownMode {
         /// The name.
         name: String,
@@ -106,4 +106,12 @@ pub enum LiveError {
     /// An error of a file.
     #[error(transparent)]
     File(#[from] FsError),
+}
+
+/// What a name of a mode may be.
+fn expected_modes(known: &str) -> String {
+    match known {
+        "" => "the session has no modes; give a file of them with --modes".to_string(),
+        known => format!("expected one of {known}"),
+    }
 }

@@ -12,12 +12,12 @@ mod values;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use mert_cli::command_line;
 use mert_cli::terminal::{Exit, exit_on_signal};
 use mert_fs::remove_temporaries;
 
 fn main() -> ExitCode {
-    let args = args::Args::parse();
+    let args = command_line::parse::<args::Args>();
     exit_on_signal();
     match command::run(&args) {
         Ok(()) => Exit::Success.into(),

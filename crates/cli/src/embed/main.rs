@@ -9,12 +9,12 @@ mod summary;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use mert_cli::command_line;
 use mert_cli::embedding::interrupt;
 use mert_cli::terminal::{Exit, say};
 
 fn main() -> ExitCode {
-    let args = args::Args::parse();
+    let args = command_line::parse::<args::Args>();
     // Without a handler an interrupted run ends at once, and its journal keeps all files that were finished.
     let _ = ctrlc::set_handler(interrupt::on_signal);
     match run::run(&args) {

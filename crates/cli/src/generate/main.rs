@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::anyhow;
 use clap::Parser;
 use mert_arch::{CONFIG_FILE, Config, ModelConfig, printable_line};
+use mert_cli::command_line;
 use mert_cli::terminal::{Exit, exit_on_signal, print, say};
 use mert_fs::{AtomicFile, FsError, is_same_file, remove_temporaries};
 use mert_testkit::{sharp_checkpoint, write_torch_zip_to};
@@ -45,7 +46,7 @@ fn family(model_type: &str) -> Result<ModelConfig, String> {
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = command_line::parse::<Args>();
     exit_on_signal();
     match run(&args) {
         Ok(()) => Exit::Success.into(),

@@ -22,8 +22,7 @@ pub(crate) struct GeometryArgs {
     #[arg(long, overrides_with = "center")]
     no_center: bool,
     /// Remove the largest principal components
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = number_args::components,
-        allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = number_args::components)]
     drop_components: usize,
     /// Correct scores for tracks that are close to everything (hubs)
     #[arg(long)]

@@ -32,6 +32,7 @@ mod why;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use mert_cli::command_line;
 use mert_cli::terminal::{Exit, error_text, say};
 
 /// Finds music that sounds alike, by the hidden states of a converted model of MERT, HuBERT or a related encoder.
@@ -80,7 +81,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let command = Args::parse().command;
+    let command = command_line::parse::<Args>().command;
     // The server ends by a signal of its own accord.
     if !matches!(command, Command::Serve(_)) {
         // Without a handler an interrupted addition ends at once, and its journal keeps all files that were finished.

@@ -42,27 +42,25 @@ pub(crate) struct PathArgs {
 #[command(next_help_heading = "Path")]
 pub(crate) struct WalkArgs {
     /// The number of tracks between the two
-    #[arg(long, value_name = "N", default_value_t = PathOptions::default().steps, value_parser = number_args::steps,
-        allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t = PathOptions::default().steps, value_parser = number_args::steps)]
     steps: usize,
     /// Only tracks that fulfil this; `seed.` stands for the two ends
     #[arg(long = "where", value_name = "EXPRESSION")]
     filter: Option<String>,
     /// The most tracks between by one artist; 0 for any number
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = number_args::tracks, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = number_args::tracks)]
     per_artist: usize,
     /// The most tracks between from one album; 0 for any number
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = number_args::tracks, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = number_args::tracks)]
     per_album: usize,
     /// Allow several versions of one recording
     #[arg(long)]
     no_versions: bool,
     /// The percentile of a step's cosine below which it is marked as wide
-    #[arg(long, value_name = "PERCENTILE", default_value_t = PathOptions::default().wide, value_parser = number_args::percentile,
-        allow_negative_numbers = true)]
+    #[arg(long, value_name = "PERCENTILE", default_value_t = PathOptions::default().wide, value_parser = number_args::percentile)]
     wide: f64,
     /// The seed of the random pairs that percentiles refer to
-    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t = 0)]
     random_seed: u64,
 }
 

@@ -11,8 +11,7 @@ use crate::number_args;
 #[command(next_help_heading = "Search")]
 pub(crate) struct SearchArgs {
     /// The number of hits
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 10, value_parser = number_args::hits,
-        allow_negative_numbers = true)]
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 10, value_parser = number_args::hits)]
     top: usize,
     /// Only tracks that fulfil this, such as "bpm 90..110 and language != de and artist != seed.artist"
     #[arg(long = "where", value_name = "EXPRESSION")]
@@ -21,29 +20,25 @@ pub(crate) struct SearchArgs {
     #[arg(long, value_enum, default_value_t = LevelArg::Tracks)]
     level: LevelArg,
     /// How much a hit has to be unlike the hits before it, from 0 (the pure ranking) to 1
-    #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = number_args::share, allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = number_args::share)]
     variety: f64,
     /// The most hits by one artist; 0 for any number, in a row as well
-    #[arg(long, value_name = "N", default_value_t = Limits::default().per_artist, value_parser = number_args::tracks,
-        allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t = Limits::default().per_artist, value_parser = number_args::tracks)]
     per_artist: usize,
     /// The most hits from one album; 0 for any number, in a row as well
-    #[arg(long, value_name = "N", default_value_t = Limits::default().per_album, value_parser = number_args::tracks,
-        allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t = Limits::default().per_album, value_parser = number_args::tracks)]
     per_album: usize,
     /// The fewest other hits between two by one artist [default: 1, or 0 with --per-artist 0]
-    #[arg(long, value_name = "N", value_parser = number_args::tracks, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = number_args::tracks)]
     artist_gap: Option<usize>,
     /// The fewest other hits between two from one album [default: 1, or 0 with --per-album 0]
-    #[arg(long, value_name = "N", value_parser = number_args::tracks, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = number_args::tracks)]
     album_gap: Option<usize>,
     /// The largest cosine distance of two versions of one recording, which share a hit
-    #[arg(long, value_name = "DISTANCE", default_value_t = Versions::default().distance, value_parser = number_args::distance,
-        allow_negative_numbers = true)]
+    #[arg(long, value_name = "DISTANCE", default_value_t = Versions::default().distance, value_parser = number_args::distance)]
     version_distance: f64,
     /// The largest difference of the lengths of two versions
-    #[arg(long, value_name = "SECONDS", default_value_t = Versions::default().seconds, value_parser = number_args::seconds,
-        allow_negative_numbers = true)]
+    #[arg(long, value_name = "SECONDS", default_value_t = Versions::default().seconds, value_parser = number_args::seconds)]
     version_seconds: f64,
     /// List each version of a recording as a hit
     #[arg(long, conflicts_with_all = ["version_distance", "version_seconds"])]
@@ -54,10 +49,10 @@ pub(crate) struct SearchArgs {
     blend: Vec<String>,
     /// The number of vectors above which compressed ones are searched first, which can miss a hit; how many, is measured and
     /// printed. 0: never
-    #[arg(long, value_name = "N", default_value_t = COMPRESSED_ABOVE, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t = COMPRESSED_ABOVE)]
     compressed_above: usize,
     /// The seed of the random pairs that percentiles refer to
-    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) random_seed: u64,
 }
 

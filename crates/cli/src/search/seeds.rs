@@ -26,8 +26,7 @@ pub(crate) struct SeedArgs {
     #[arg(long, value_name = "SEED")]
     minus: Vec<String>,
     /// The weight of each --minus seed beside the others, whose weight is 1
-    #[arg(long, value_name = "WEIGHT", default_value_t = 1.0, requires = "minus", value_parser = number_args::weight,
-        allow_negative_numbers = true)]
+    #[arg(long, value_name = "WEIGHT", default_value_t = 1.0, requires = "minus", value_parser = number_args::weight)]
     minus_weight: f64,
     /// A file with a vector, or one for each segment: .npy or .json; given again for each
     #[arg(long, value_name = "FILE")]

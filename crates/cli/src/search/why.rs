@@ -32,15 +32,14 @@ pub(crate) struct WhyArgs {
     #[command(flatten)]
     geometry: GeometryArgs,
     /// The number of pairs of passages that are listed
-    #[arg(long, value_name = "N", default_value_t = ExplainOptions::default().pairs, value_parser = number_args::pairs,
-        allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t = ExplainOptions::default().pairs, value_parser = number_args::pairs)]
     pairs: usize,
     /// The columns of facts, separated by commas [default: title, artist, album, genre, year, bpm, key, loudness, mood,
     /// language]
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     columns: Vec<String>,
     /// The seed of the random pairs that averages and percentiles refer to
-    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t = 0)]
     random_seed: u64,
     /// Print JSON
     #[arg(long)]

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use mert_audio::{AudioFile, ReadOptions, Resampler, Source};
+use mert_cli::terminal::counted;
 use mert_embed::failures::Failure;
 use mert_embed::inputs::Input;
 use mert_events::Note;
@@ -107,7 +108,7 @@ pub(crate) fn analyse_file(
     let analysis = analyse(&samples, duration, &times, &frames, source, 0, &settings.segments);
     let analysis = analysis.map_err(events)?;
     if analysis.merged_short > 0 {
-        remarks.push(format!("{} onsets that follow another too soon are left out", analysis.merged_short));
+        remarks.push(format!("left out: {} too soon after another", counted(analysis.merged_short, "onset")));
     }
     if analysis.events.is_empty() {
         remarks.push("no event: the recording is silent or shorter than one".to_string());
@@ -123,14 +124,14 @@ fn notes_of_midi(midi: &Path, duration: f64, remarks: &mut Vec<String>) -> Resul
     let found = read_midi(&bytes).map_err(|error| AnalysisError::Events(midi.to_path_buf(), error))?;
     let total = found.notes.len();
     let within: Vec<Note> = found.notes.into_iter().filter(|note| note.start < duration).collect();
-    remarks.push(format!("{} notes of {}", within.len(), printable_path(midi)));
+    remarks.push(format!("{} of {}", counted(within.len(), "note"), printable_path(midi)));
     for (count, what) in [
-        (found.percussion, "notes of percussion are left out"),
-        (found.unended, "notes have no end, and end with their track"),
-        (found.empty, "notes of no length are left out"),
-        ((total - within.len()) as u64, "notes start after the end of the recording: is it of the same performance?"),
+        (found.percussion, "of percussion: left out"),
+        (found.unended, "without an end: taken to end with the track"),
+        (found.empty, "of no length: left out"),
+        ((total - within.len()) as u64, "after the end of the recording: is it of the same performance?"),
     ] {
-        remarks.extend((count > 0).then(|| format!("{count} {what}")));
+        remarks.extend((count > 0).then(|| format!("{} {what}", counted(count, "note"))));
     }
     if within.is_empty() {
         remarks.push("the MIDI file has no note for this recording".to_string());

@@ -9,8 +9,8 @@ use clap::Args;
 use mert_audio::Seconds;
 use mert_cli::embedding::interrupt::{STOP, while_embedding, while_writing};
 use mert_cli::embedding::{file_line, report_left_out};
-use mert_cli::terminal::{Exit, progress_bar, say};
-use mert_embed::failures::{self, Failure};
+use mert_cli::terminal::{Exit, counted, progress_bar, say};
+use mert_embed::failures::Failure;
 use mert_embed::inputs::Input;
 use mert_fs::sha256_file;
 use mert_table::{escape, printable_path};
@@ -21,8 +21,9 @@ use mert_tokens::{Tokenizer, TokensError};
 
 use crate::encoder::TokenModel;
 use crate::failure::failure;
+use crate::file_kind::{FileKind, read_as};
 use crate::inputs::recordings;
-use crate::run_args::RunArgs;
+use crate::run_args::{ModelArgs, RunArgs};
 
 /// The windows of a vocabulary of another program, if the options do not state them.
 const FOREIGN_WINDOW: &str = "2s";
@@ -55,7 +56,7 @@ pub(crate) struct EncodeArgs {
     #[arg(long)]
     dense: bool,
     /// The hidden state: 0 enters the first layer, -1 is the last
-    #[arg(long, value_name = "STATE", allow_negative_numbers = true)]
+    #[arg(long, value_name = "STATE")]
     layer: Option<i64>,
     /// The length of a window
     #[arg(long, value_name = "TIME")]
@@ -78,8 +79,8 @@ pub(crate) struct EncodeArgs {
 
 /// Runs the subcommand.
 pub(crate) fn run(args: &EncodeArgs) -> anyhow::Result<Exit> {
-    let quiet = args.run.quiet;
-    let inputs = recordings(&args.inputs, &args.run)?;
+    let quiet = args.run.quiet();
+    let inputs = recordings(&args.inputs, args.run.files.list(), quiet)?;
     let format = match (&args.output, args.format) {
         (_, Some(format)) => format,
         (Some(output), None) => TokenFormat::of(output)?,
@@ -119,9 +120,7 @@ pub(crate) fn run(args: &EncodeArgs) -> anyhow::Result<Exit> {
             writer.push(&file)
         })
     })?;
-    if let Some(report) = &args.run.report {
-        failures::write_report(report, &failures)?;
-    }
+    args.run.files.write_report(&failures)?;
     if STOP.load(Ordering::Relaxed) {
         say("interrupted: nothing is written");
         return Ok(Exit::Interrupted);
@@ -133,9 +132,9 @@ pub(crate) fn run(args: &EncodeArgs) -> anyhow::Result<Exit> {
     while_writing(|| writer.finish())?;
     if !quiet {
         say(&format!(
-            "{} frames of {} files: {} of {} tokens, entropy {:.2} of {:.2} bits, median run {} frames",
-            statistics.frames(),
-            inputs.len() - failures.len(),
+            "{} of {}: {} of {} tokens, entropy {:.2} of {:.2} bits, median run {} frames",
+            counted(statistics.frames(), "frame"),
+            counted(inputs.len() - failures.len(), "file"),
             statistics.used(),
             statistics.counts().len(),
             statistics.entropy(),
@@ -169,7 +168,7 @@ impl Opened {
             keep: args.keep,
             normalize: args.normalize,
         };
-        stated.open(&args.model, &args.vocabulary, &args.run)
+        stated.open(&args.model, &args.vocabulary, &args.run.model)
     }
 }
 
@@ -194,14 +193,14 @@ fn encode_with_dense(
     on_file: &mut dyn FnMut(usize, TokenSequence) -> Result<(), TokensError>,
 ) -> anyhow::Result<Vec<Failure>> {
     let Opened { encoder, tokenizer, .. } = opened;
-    let hidden = run.quiet || !std::io::stderr().is_terminal();
+    let hidden = run.quiet() || !std::io::stderr().is_terminal();
     let bar = progress_bar(Some(inputs.len() as u64), "{bar:30} {pos}/{len} files, {msg}, {eta} left", hidden);
     bar.enable_steady_tick(std::time::Duration::from_millis(500));
     let paths: Vec<&Path> = inputs.iter().map(|input| input.path.as_path()).collect();
     let (mut failures, mut seconds, mut silent) = (Vec::new(), 0.0, 0);
     let mut sequence = TokenSequence::default();
     let dim = encoder.dim();
-    let options = run.read_options()?;
+    let options = run.read.options()?;
     encode_files(&paths, encoder, options, run.jobs(), &|_, _| true, &STOP, |index, event| {
         let input = &inputs[index];
         match event {
@@ -220,9 +219,9 @@ fn encode_with_dense(
                 let file = std::mem::take(&mut sequence);
                 on_file(index, TokenSequence { file: escape(&input.path), samples: Some(end.samples), ..file })?;
                 bar.inc(1);
-                if !run.quiet {
+                if !run.quiet() {
                     let silent =
-                        (silent > 0).then(|| format!("{silent} windows are silent: their tokens are those of zeros"));
+                        (silent > 0).then(|| format!("tokens of zeros for {}", counted(silent, "silent window")));
                     bar.suspend(|| end.notes.iter().chain(&silent).for_each(|note| say(&file_line(input, note))));
                 }
                 silent = 0;
@@ -261,17 +260,21 @@ impl Stated {
     ///
     /// # Errors
     /// If either cannot be opened, or the vocabulary is for another model or other windows.
-    pub(crate) fn open(&self, model: &Path, vocabulary: &Path, run: &RunArgs) -> anyhow::Result<Opened> {
-        let OpenedVocabulary { vocabulary: opened, notes, .. } = OpenedVocabulary::open(vocabulary)?;
-        notes.iter().filter(|_| !run.quiet).for_each(|note| say(&format!("{}: {note}", printable_path(vocabulary))));
-        let model = TokenModel::open(model, run)?;
+    pub(crate) fn open(&self, model: &Path, vocabulary: &Path, options: &ModelArgs) -> anyhow::Result<Opened> {
+        let OpenedVocabulary { vocabulary: opened, notes, .. } =
+            read_as(vocabulary, FileKind::Vocabulary, OpenedVocabulary::open(vocabulary))?;
+        notes
+            .iter()
+            .filter(|_| !options.quiet)
+            .for_each(|note| say(&format!("{}: {note}", printable_path(vocabulary))));
+        let model = TokenModel::open(model, options)?;
         let opened = match &opened.record {
             Some(_) => opened,
-            None => self.state(opened, vocabulary, &model, run.quiet)?,
+            None => self.state(opened, vocabulary, &model, options.quiet)?,
         };
         opened.check(&self.expected(&opened, &model)?)?;
         if let Some(record) =
-            opened.record.as_ref().filter(|record| record.arithmetic != model.arithmetic && !run.quiet)
+            opened.record.as_ref().filter(|record| record.arithmetic != model.arithmetic && !options.quiet)
         {
             say(&format!(
                 "the vocabulary was trained with arithmetic in {}, and this is {}: frames differ in their last digits",

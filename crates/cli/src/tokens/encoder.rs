@@ -11,7 +11,7 @@ use mert_tokens::TokensError;
 use mert_tokens::frames::{FrameEncoder, FrameGrid, Framing};
 use mert_tokens::vocabulary::Record;
 
-use crate::run_args::RunArgs;
+use crate::run_args::ModelArgs;
 
 /// A converted model, before it is known which hidden state and windows are wanted.
 pub(crate) struct TokenModel {
@@ -29,7 +29,7 @@ impl TokenModel {
     ///
     /// # Errors
     /// If it is not a converted model, or cannot be read.
-    pub(crate) fn open(model: &Path, args: &RunArgs) -> anyhow::Result<Self> {
+    pub(crate) fn open(model: &Path, args: &ModelArgs) -> anyhow::Result<Self> {
         let path = converted_file(model, Messages::of("mert-tokens", args.quiet))?;
         let opened = OpenModel::open(&path, args.dtype, args.device, &args.device.open()?)?;
         if let (Some(note), false) = (&opened.note, args.quiet) {

@@ -9,7 +9,7 @@ use clap::Args;
 use mert_audio::Seconds;
 use mert_cli::embedding::interrupt::{STOP, while_embedding, while_writing};
 use mert_cli::embedding::{file_line, report_left_out};
-use mert_cli::terminal::{Exit, say};
+use mert_cli::terminal::{Exit, counted, say};
 use mert_embed::failures;
 use mert_embed::inputs::Input;
 use mert_events::file::{EventsFile, Recording};
@@ -70,28 +70,26 @@ fn unit(text: &str) -> Result<f64, String> {
 
 /// Runs the subcommand.
 pub(crate) fn run(args: &EventsArgs) -> anyhow::Result<Exit> {
-    let quiet = args.run.quiet;
-    let inputs = recordings(&args.inputs, &args.run)?;
+    let quiet = args.run.quiet();
+    let inputs = recordings(&args.inputs, args.run.files.list(), quiet)?;
     ensure!(args.force || !args.output.exists(), mert_fs::FsError::OutputExists { path: args.output.clone() });
     let read = inputs.iter().map(|input| &input.path).chain([&args.model, &args.vocabulary]);
     if let Some(path) = read.into_iter().find(|path| mert_fs::is_same_file(path, &args.output)) {
         bail!("{} is an input; give another output", printable_path(path));
     }
-    let opened = Stated::nothing().open(&args.model, &args.vocabulary, &args.run)?;
+    let opened = Stated::nothing().open(&args.model, &args.vocabulary, &args.run.model)?;
     let settings = AnalysisSettings {
         onsets: OnsetSettings { sensitivity: args.sensitivity, ..OnsetSettings::default() },
         segments: SegmentSettings { min_length: args.min_length.get(), ..SegmentSettings::default() },
         notes: args.notes,
-        options: args.run.read_options()?,
+        options: args.run.read.options()?,
     };
     let (recordings, failures) = while_embedding(|| events_of(&opened, &inputs, args, &settings))?;
     if STOP.load(Ordering::Relaxed) {
         say("interrupted: nothing is written");
         return Ok(Exit::Interrupted);
     }
-    if let Some(report) = &args.run.report {
-        failures::write_report(report, &failures)?;
-    }
+    args.run.files.write_report(&failures)?;
     let events: Vec<_> = recordings.iter().flat_map(|recording| recording.events.iter().cloned()).collect();
     if events.is_empty() {
         report_left_out(&failures, inputs.len());
@@ -113,11 +111,13 @@ pub(crate) fn run(args: &EventsArgs) -> anyhow::Result<Exit> {
         tokens.sort_unstable();
         tokens.dedup();
         say(&format!(
-            "{} events of {} recordings with {} of {} tokens and {notes} notes; {without} events have no note",
-            events.len(),
-            file.recordings.len(),
+            "{} of {} with {} of {} tokens and {}; {} without a note",
+            counted(events.len(), "event"),
+            counted(file.recordings.len(), "recording"),
             tokens.len(),
             opened.tokenizer.vocabulary().k(),
+            counted(notes, "note"),
+            counted(without, "event"),
         ));
     }
     Ok(report_left_out(&failures, inputs.len()))
@@ -148,7 +148,7 @@ fn events_of(
         let input = &inputs[index];
         match analysed {
             Ok(Analysed { mut recording, notes }) => {
-                if !args.run.quiet {
+                if !args.run.quiet() {
                     notes.iter().for_each(|note| say(&file_line(input, note)));
                 }
                 let source = u32::try_from(recordings.len()).unwrap_or(u32::MAX);

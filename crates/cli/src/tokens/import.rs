@@ -12,7 +12,7 @@ use mert_tokens::frames::Keep;
 use mert_tokens::vocabulary::Normalize;
 
 use crate::encode::Stated;
-use crate::run_args::RunArgs;
+use crate::run_args::ModelArgs;
 
 /// Writes a vocabulary of another program (.npy, a joblib or pickle file of scikit-learn, an index of faiss) as a vocabulary
 /// of this one, with what its file does not say: the model, the hidden state and the windows. Nothing in a pickle is executed.
@@ -26,7 +26,7 @@ pub(crate) struct ImportArgs {
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
     /// The hidden state: 0 enters the first layer, -1 is the last
-    #[arg(long, value_name = "STATE", allow_negative_numbers = true)]
+    #[arg(long, value_name = "STATE")]
     layer: i64,
     /// The length of a window
     #[arg(long, value_name = "TIME", default_value = "2s")]
@@ -44,7 +44,7 @@ pub(crate) struct ImportArgs {
     #[arg(long)]
     force: bool,
     #[command(flatten)]
-    run: RunArgs,
+    options: ModelArgs,
 }
 
 /// Runs the subcommand.
@@ -59,10 +59,10 @@ pub(crate) fn run(args: &ImportArgs) -> anyhow::Result<Exit> {
         keep: Some(args.keep),
         normalize: args.normalize,
     };
-    let opened = stated.open(&args.model, &args.vocabulary, &args.run)?;
+    let opened = stated.open(&args.model, &args.vocabulary, &args.options)?;
     let vocabulary = opened.tokenizer.vocabulary();
     while_writing(|| vocabulary.write(&args.output, args.force))?;
-    if !args.run.quiet {
+    if !args.options.quiet {
         say(&format!(
             "{}: {} tokens of hidden state {}",
             printable_path(&args.output),

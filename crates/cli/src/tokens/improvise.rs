@@ -9,7 +9,7 @@ use anyhow::{Context, anyhow, bail, ensure};
 use clap::{Args, ValueEnum};
 use mert_audio::{AudioFile, ReadOptions, Seconds, Source as _};
 use mert_cli::embedding::interrupt::while_writing;
-use mert_cli::terminal::{Exit, print, say};
+use mert_cli::terminal::{Exit, counted, print, say};
 use mert_events::Event;
 use mert_events::render::{MidiOptions, Segment, WavFormat, end_to_end, join_segments, midi_file, write_wav};
 use mert_fs::{replace_file, sha256_file};
@@ -18,6 +18,7 @@ use mert_table::{printable_path, unescape};
 use serde_json::json;
 
 use crate::analysis::samples_of;
+use crate::oracle::open_oracle;
 use crate::request_args::{NavigationArgs, key_range};
 
 /// The most sound that is held at once, in seconds: 1.3 GB at 48 kHz.
@@ -45,14 +46,14 @@ pub(crate) struct ImproviseArgs {
     /// The folder of the recordings, if they are no longer where the oracle found them; for .wav
     #[arg(long, value_name = "FOLDER")]
     audio: Option<PathBuf>,
-    /// The length of a cross-fade between events that do not follow each other; for .wav
-    #[arg(long, value_name = "TIME", default_value = "20ms")]
-    crossfade: Seconds,
+    /// The length of a cross-fade between events that do not follow each other, or 0 for none; for .wav
+    #[arg(long, value_name = "TIME", default_value = "20ms", value_parser = crossfade)]
+    crossfade: f64,
     /// The samples of a .wav: 16 (bits) or float
     #[arg(long, value_enum, default_value_t = Samples::Bits16)]
     samples: Samples,
     /// Semitones by which notes are moved; for .mid
-    #[arg(long, value_name = "SEMITONES", default_value = "0", allow_negative_numbers = true)]
+    #[arg(long, value_name = "SEMITONES", default_value = "0")]
     transpose: i32,
     /// The lowest and the highest key: notes outside are moved by octaves; for .mid
     #[arg(long, value_name = "LOW:HIGH", default_value = "0:127", value_parser = key_range)]
@@ -92,6 +93,15 @@ enum Kind {
     Steps,
 }
 
+/// A time in seconds, which may be 0.
+fn crossfade(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix("ms").or_else(|| text.strip_suffix('s')).unwrap_or(text);
+    match number.parse() {
+        Ok(0.0) => Ok(0.0),
+        _ => text.parse().map(Seconds::get),
+    }
+}
+
 fn kind_of(path: &Path) -> anyhow::Result<Kind> {
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("mid" | "midi") => Ok(Kind::Midi),
@@ -101,16 +111,11 @@ fn kind_of(path: &Path) -> anyhow::Result<Kind> {
     }
 }
 
-/// Opens an oracle file.
-pub(crate) fn open_oracle(path: &Path) -> anyhow::Result<OracleFile> {
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", printable_path(path)))?;
-    OracleFile::from_bytes(&bytes).with_context(|| printable_path(path).to_string())
-}
-
 /// Runs the subcommand.
 pub(crate) fn run(args: &ImproviseArgs) -> anyhow::Result<Exit> {
     let kinds: Vec<Kind> = args.output.iter().map(|path| kind_of(path)).collect::<Result<_, _>>()?;
-    for path in &args.output {
+    for (index, path) in args.output.iter().enumerate() {
+        ensure!(!args.output[..index].contains(path), "{} is named twice as an output", printable_path(path));
         ensure!(args.force || !path.exists(), mert_fs::FsError::OutputExists { path: path.clone() });
         ensure!(!mert_fs::is_same_file(path, &args.oracle), "the output is the oracle; give another output");
     }
@@ -234,7 +239,7 @@ impl ImproviseArgs {
         });
         let segments: Vec<Segment<'_>> = segments.collect::<anyhow::Result<_>>()?;
         let segments: Vec<Segment<'_>> = segments.into_iter().filter(|segment| segment.start < segment.end).collect();
-        let fade = (self.crossfade.get() * f64::from(rate)).round() as usize;
+        let fade = (self.crossfade * f64::from(rate)).round() as usize;
         let rendered = join_segments(&segments, fade)?;
         if rendered.gain < 1.0 && !self.quiet {
             say(&format!(
@@ -249,7 +254,7 @@ impl ImproviseArgs {
         let mut bytes = std::io::Cursor::new(Vec::new());
         let clipped = write_wav(&mut bytes, &rendered.samples, rate, format)?;
         if clipped > 0 && !self.quiet {
-            say(&format!("{clipped} samples were clipped"));
+            say(&format!("clipped: {}", counted(clipped, "sample")));
         }
         Ok(bytes.into_inner())
     }
@@ -322,17 +327,20 @@ fn summary(steps: &[Step], chosen: &[&Event]) -> String {
     let rules: Vec<String> = counts.iter().map(|(rule, count)| format!("{count} {rule}")).collect();
     let ends = steps.iter().filter(|step| step.end.is_some()).count();
     let broken = steps.iter().filter(|step| step.taboo_broken).count();
-    let mut text = format!("{} events: {}", steps.len(), rules.join(", "));
+    let mut text = format!("{}: {}", counted(steps.len(), "event"), rules.join(", "));
     if !chosen.is_empty() {
         let seconds: f64 = chosen.iter().map(|event| event.end - event.start).sum();
         let notes: usize = chosen.iter().map(|event| event.notes.len()).sum();
-        text += &format!("; {seconds:.1} s, {notes} notes");
+        text += &format!("; {seconds:.1} s, {}", counted(notes, "note"));
     }
     if ends > 0 {
-        text += &format!("; {ends} times at the end of a recording");
+        text += &format!("; {} at the end of a recording", counted(ends, "time"));
     }
     if broken > 0 {
-        text += &format!("; {broken} times an event was played again too soon, because every other choice was, too");
+        text += &format!(
+            "; {} an event was played again too soon, because every other choice was, too",
+            counted(broken, "time")
+        );
     }
     text
 }

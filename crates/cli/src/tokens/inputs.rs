@@ -7,17 +7,15 @@ use anyhow::ensure;
 use mert_cli::terminal::say;
 use mert_embed::inputs::{self, Input};
 
-use crate::run_args::RunArgs;
-
-/// The recordings that `paths` and `--list` name. A MIDI file of the name of a recording beside it has the recording's notes,
+/// The recordings that `paths` and the file `list` name. A MIDI file of the name of a recording beside it has the recording's notes,
 /// and is no recording itself.
 ///
 /// # Errors
 /// Those of [`inputs::collect`], and for standard input.
-pub(crate) fn recordings(paths: &[PathBuf], run: &RunArgs) -> anyhow::Result<Vec<Input>> {
-    let inputs::Inputs { files, notes } = inputs::collect(paths, run.list.as_deref())?;
+pub(crate) fn recordings(paths: &[PathBuf], list: Option<&Path>, quiet: bool) -> anyhow::Result<Vec<Input>> {
+    let inputs::Inputs { files, notes } = inputs::collect(paths, list)?;
     ensure!(!files.iter().any(Input::is_stdin), "standard input is for `mert-tokens live`: name files or folders");
-    notes.iter().filter(|_| !run.quiet).for_each(|note| say(note));
+    notes.iter().filter(|_| !quiet).for_each(|note| say(note));
     let stems: HashSet<PathBuf> =
         files.iter().filter(|input| !is_midi(&input.path)).map(|input| input.path.with_extension("")).collect();
     let is_companion = |input: &Input| is_midi(&input.path) && stems.contains(&input.path.with_extension(""));

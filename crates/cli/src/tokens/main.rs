@@ -5,6 +5,7 @@ mod encode;
 mod encoder;
 mod events;
 mod failure;
+mod file_kind;
 mod import;
 mod improvise;
 mod inputs;
@@ -20,6 +21,7 @@ mod windows;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use mert_cli::command_line;
 use mert_cli::embedding::interrupt;
 use mert_cli::terminal::{Exit, error_text, say};
 
@@ -57,7 +59,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let command = Args::parse().command;
+    let command = command_line::parse::<Args>().command;
     // Without a handler an interrupted training ends at once, and keeps all files and passes that were finished.
     let _ = ctrlc::set_handler(interrupt::on_signal);
     let result = match &command {

@@ -11,6 +11,8 @@ use mert_clap::{ClapAudio, ClapSelector, Decision, Listening, Modes, Settings};
 use mert_cli::terminal::{Exit, say};
 use serde_json::json;
 
+use crate::file_kind::{FileKind, read_as};
+
 /// Shows which mode a recording would choose by CLAP, every few seconds: a line of JSON with the score of each mode, the
 /// current mode, and why it is so.
 ///
@@ -30,7 +32,7 @@ pub(crate) struct ModesArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = Listening::default().interval)]
     interval: f64,
     /// The smallest score that chooses a mode, a cosine
-    #[arg(long, value_name = "NUMBER", default_value_t = Settings::default().threshold, allow_negative_numbers = true)]
+    #[arg(long, value_name = "NUMBER", default_value_t = Settings::default().threshold)]
     threshold: f32,
     /// How much better than the current mode another one must be
     #[arg(long, value_name = "NUMBER", default_value_t = Settings::default().margin)]
@@ -45,14 +47,19 @@ pub(crate) struct ModesArgs {
 
 /// Runs the subcommand.
 pub(crate) fn run(args: &ModesArgs) -> anyhow::Result<Exit> {
-    let clap = ClapAudio::open(&args.checkpoint)?;
+    let clap = read_as(&args.checkpoint, FileKind::ClapCheckpoint, ClapAudio::open(&args.checkpoint))?;
     if !args.quiet {
         clap.notes().iter().for_each(|note| say(note));
     }
     let rate = clap.preprocessor().sampling_rate;
     let settings = Settings { threshold: args.threshold, margin: args.margin, min_stay: args.min_stay };
     let listening = Listening { seconds: args.seconds, interval: args.interval };
-    let mut selector = ClapSelector::new(clap, Modes::read(&args.modes)?, settings, listening)?;
+    let mut selector = ClapSelector::new(
+        clap,
+        read_as(&args.modes, FileKind::ClapTexts, Modes::read(&args.modes))?,
+        settings,
+        listening,
+    )?;
     let names: Vec<String> = selector.modes().names().map(Into::into).collect();
 
     let seconds = |value| Seconds::new(value).with_context(|| format!("{value} is no length in seconds"));

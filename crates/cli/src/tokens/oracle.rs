@@ -1,13 +1,13 @@
 //! `mert-tokens oracle`: events, tokens or vectors to an oracle file.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, bail, ensure};
 use clap::{Args, ValueEnum};
 use mert_cli::embedding::interrupt::while_writing;
-use mert_cli::terminal::{Exit, print, say};
+use mert_cli::terminal::{Exit, counted, print, say};
 use mert_events::FEATURES;
 use mert_events::file::EventsFile;
 use mert_fs::{replace_file, sha256_file};
@@ -16,9 +16,11 @@ use mert_oracle::{
     TokenMatch, information_rate,
 };
 use mert_table::printable_path;
-use mert_tokens::output::{ReadTokens, deduplicate, read_tokens};
+use mert_tokens::output::{ReadTokens, deduplicate, parse_tokens};
 use mert_tokens::vocabulary::{OpenedVocabulary, Vocabulary};
 use serde_json::json;
+
+use crate::file_kind::{FileKind, read_as, read_bytes};
 
 /// Builds an oracle: the sequence of events with suffix links to where the same was played before.
 ///
@@ -27,7 +29,7 @@ use serde_json::json;
 /// with --search the threshold is the one with the most information rate.
 #[derive(Debug, Args)]
 pub(crate) struct OracleArgs {
-    /// Events, tokens or vectors
+    /// Events, tokens or vectors; - for standard input
     input: PathBuf,
     /// The oracle to write: .json, or .oracle for the binary form of the same content
     #[arg(long, short, value_name = "FILE")]
@@ -35,12 +37,13 @@ pub(crate) struct OracleArgs {
     /// The distance below which vectors, or the features of events with the same token, match
     #[arg(long, value_name = "NUMBER", value_parser = distance_value, conflicts_with = "search")]
     threshold: Option<f64>,
-    /// Try the thresholds from START up to STOP, and take the one with the most information rate
+    /// Try the thresholds from START up to, but without, STOP, and take the one with the most information rate
     #[arg(long, value_name = "START:STOP:STEP")]
     search: Option<Range>,
     /// The distance of vectors: euclidean, sqeuclidean, cosine, correlation, cityblock, chebyshev, canberra or braycurtis
-    #[arg(long, value_name = "NAME", default_value = "euclidean")]
-    distance: Distance,
+    /// [default: euclidean]
+    #[arg(long, value_name = "NAME")]
+    distance: Option<Distance>,
     /// The features of events that are compared by --threshold or --search [default: all]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     compare: Vec<String>,
@@ -50,9 +53,10 @@ pub(crate) struct OracleArgs {
     /// The vocabulary of the tokens, for --near
     #[arg(long, value_name = "FILE", requires = "near")]
     vocabulary: Option<PathBuf>,
-    /// The choice among several matches of vectors: inc (the first on the way) or complete (the nearest of all)
-    #[arg(long, value_enum, default_value_t = Suffix::Inc)]
-    suffix: Suffix,
+    /// The choice among several matches of vectors or events: inc (the first on the way) or complete (the nearest of all)
+    /// [default: inc]
+    #[arg(long, value_enum)]
+    suffix: Option<Suffix>,
     /// Merge runs of equal tokens before the oracle is built: for tokens of every frame
     #[arg(long)]
     merge_runs: bool,
@@ -111,6 +115,17 @@ pub(crate) struct OracleInput {
     digests: (Option<String>, Option<String>),
 }
 
+/// Opens an oracle file.
+///
+/// # Errors
+/// If it cannot be read or is no oracle, with what it is.
+pub(crate) fn open_oracle(path: &Path) -> anyhow::Result<OracleFile> {
+    match path.is_dir() {
+        true => bail!("{} is a folder, expected {}", printable_path(path), FileKind::Oracle),
+        false => read_as(path, FileKind::Oracle, OracleFile::from_bytes(&read_bytes(path)?)),
+    }
+}
+
 /// Runs the subcommand.
 pub(crate) fn run(args: &OracleArgs) -> anyhow::Result<Exit> {
     let is_binary = match args.output.extension().and_then(|extension| extension.to_str()) {
@@ -155,24 +170,37 @@ impl OracleInput {
     /// # Errors
     /// If the file is none of these.
     pub(crate) fn read(path: &Path, merge_runs: bool, quiet: bool) -> anyhow::Result<Self> {
-        let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", printable_path(path)))?;
-        let head = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
-        let is_events = serde_json::from_slice::<serde_json::Value>(head).is_ok_and(|header| {
-            header.get("format").and_then(|format| format.as_str()) == Some(mert_events::file::FORMAT)
-        });
-        if is_events {
-            ensure!(!merge_runs, "--merge-runs is for tokens of every frame: events have been cut at onsets");
-            let text = String::from_utf8(bytes).with_context(|| format!("{} is not UTF-8", printable_path(path)))?;
-            let file = EventsFile::read(&text).with_context(|| printable_path(path).to_string())?;
-            return Ok(OracleInput::of_events(file));
+        let is_stdin = path == Path::new("-");
+        let path = if is_stdin { Path::new("standard input") } else { path };
+        let (bytes, kind) = match is_stdin {
+            true => {
+                let mut bytes = Vec::new();
+                std::io::stdin().lock().read_to_end(&mut bytes).context("cannot read standard input")?;
+                let kind = FileKind::of_bytes(&bytes);
+                (bytes, kind)
+            }
+            false if path.is_dir() => (Vec::new(), Some(FileKind::Folder)),
+            false => (read_bytes(path)?, FileKind::of(path)),
+        };
+        match kind {
+            Some(FileKind::Events) => {
+                ensure!(!merge_runs, "--merge-runs is for tokens of every frame: events have been cut at onsets");
+                let text =
+                    String::from_utf8(bytes).with_context(|| format!("{} is not UTF-8", printable_path(path)))?;
+                let file = EventsFile::read(&text).with_context(|| printable_path(path).to_string())?;
+                return Ok(OracleInput::of_events(file));
+            }
+            Some(FileKind::EncodedTokens) | None => {}
+            Some(other) => bail!("{} is {other}, expected events, tokens or vectors", printable_path(path)),
         }
+        let head = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
         // The JSON lines of `encode` say what the tokens come from.
         let digest = |name: &str| {
             let line = serde_json::from_slice::<serde_json::Value>(head).ok()?;
             line.get(name)?.as_str().filter(|digest| mert_fs::is_sha256(digest)).map(ToString::to_string)
         };
         let digests = (digest("vocabulary_sha256"), digest("model_sha256"));
-        match read_tokens(path)? {
+        match parse_tokens(path, &bytes)? {
             ReadTokens::Vectors { dim, values } => {
                 ensure!(!merge_runs, "--merge-runs is for tokens");
                 Ok(OracleInput {
@@ -239,16 +267,19 @@ impl OracleArgs {
     /// The matching that the options ask for.
     fn matching(&self, input: &OracleInput) -> anyhow::Result<Matching> {
         let suffix_method = match self.suffix {
-            Suffix::Inc => SuffixMethod::Incremental,
-            Suffix::Complete => SuffixMethod::Complete,
+            None | Some(Suffix::Inc) => SuffixMethod::Incremental,
+            Some(Suffix::Complete) => SuffixMethod::Complete,
         };
+        let is_vectors = matches!(input.material, Material::Vectors(_));
+        ensure!(self.distance.is_none() || is_vectors, "--distance is for vectors: give --threshold without it");
         let given = self.threshold.is_some() || self.search.is_some();
         let threshold = self.threshold.unwrap_or(0.0);
         match &input.material {
             Material::Vectors(_) => {
                 ensure!(given, "vectors match below a threshold: give --threshold, or --search to find one");
                 ensure!(self.near.is_none() && self.compare.is_empty(), "--near and --compare are for events");
-                Ok(Matching::Vectors { distance: self.distance, threshold, suffix_method })
+                let distance = self.distance.unwrap_or(Distance::Euclidean);
+                Ok(Matching::Vectors { distance, threshold, suffix_method })
             }
             Material::Symbols(_) => {
                 ensure!(
@@ -256,6 +287,7 @@ impl OracleArgs {
                     "tokens are names, and match if they are equal: --threshold and --search are for vectors and events"
                 );
                 ensure!(self.near.is_none() && self.compare.is_empty(), "--near and --compare are for events");
+                ensure!(self.suffix.is_none(), "--suffix is for vectors and events: equal tokens have one match");
                 Ok(Matching::Symbols)
             }
             Material::Events(events) => {
@@ -284,7 +316,7 @@ impl OracleArgs {
         path: &Path,
         input: &OracleInput,
     ) -> anyhow::Result<TokenMatch> {
-        let vocabulary: Vocabulary = OpenedVocabulary::open(path)?.vocabulary;
+        let vocabulary: Vocabulary = read_as(path, FileKind::Vocabulary, OpenedVocabulary::open(path))?.vocabulary;
         let digest = sha256_file(path)?;
         if let Some(expected) = input.digests.0.as_ref().filter(|expected| **expected != digest) {
             bail!(
@@ -326,17 +358,24 @@ impl OracleArgs {
             return Ok(());
         }
         let mut text = format!(
-            "{}: {} events of {} kinds, {:.1}% of suffix links at the start, mean repeated context {:.2} events (longest {}), \
+            "{}: {} of {}, {:.1}% of suffix links at the start, mean repeated context {:.2} events (longest {}), \
              information rate {rate:.1} bits\n",
             printable_path(&self.output),
-            statistics.events,
-            statistics.clusters,
+            counted(statistics.events, "event"),
+            counted(statistics.clusters, "kind"),
             statistics.links_at_zero * 100.0,
             statistics.mean_lrs,
             statistics.max_lrs,
         );
         if let Some(search) = search {
-            text += &format!("threshold {} of {} tried\n", search.best.threshold, search.curve.len());
+            text += &match search.best.information_rate > 0.0 {
+                true => format!("threshold {}, the best of {} tried\n", search.best.threshold, search.curve.len()),
+                false => format!(
+                    "no information rate at any of {}: the first, {}, is taken; search another range\n",
+                    counted(search.curve.len(), "threshold"),
+                    search.best.threshold
+                ),
+            };
         }
         print(&text)
     }

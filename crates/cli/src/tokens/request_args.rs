@@ -1,8 +1,12 @@
 //! The options of navigation: a request, and how freely the path moves.
 
+use std::path::Path;
+
 use anyhow::Context;
 use clap::Args;
 use mert_oracle::{Options, Request};
+
+use crate::file_kind::read_text;
 
 /// The options of navigation.
 #[derive(Debug, Clone, Args)]
@@ -65,7 +69,7 @@ impl NavigationArgs {
         let Some(text) = &self.request else { return Ok(None) };
         let request = match text.strip_prefix('@') {
             Some(path) => {
-                let text = std::fs::read_to_string(path).with_context(|| format!("--request: cannot read {path}"))?;
+                let text = read_text(Path::new(path)).context("--request")?;
                 text.parse().with_context(|| format!("--request {path}"))?
             }
             None => text.parse::<Request>().context("--request")?,

@@ -17,7 +17,7 @@ use serde_json::json;
 use crate::encoder::TokenModel;
 use crate::failure::failure;
 use crate::inputs::recordings;
-use crate::run_args::RunArgs;
+use crate::run_args::{FileArgs, ModelArgs, ReadArgs};
 
 /// Shows how far the token of a frame depends on the window in which it is computed.
 ///
@@ -38,7 +38,7 @@ pub(crate) struct WindowsArgs {
     #[arg(long, value_name = "TIME", default_value = "1s")]
     hop: Seconds,
     /// The hidden state: 0 enters the first layer, -1 is the last
-    #[arg(long, value_name = "STATE", default_value = "-1", allow_negative_numbers = true)]
+    #[arg(long, value_name = "STATE", default_value = "-1")]
     layer: i64,
     /// The moments of each file, each as long as a hop
     #[arg(long, value_name = "N", default_value = "4", value_parser = clap::value_parser!(u16).range(1..))]
@@ -53,15 +53,19 @@ pub(crate) struct WindowsArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    run: RunArgs,
+    options: ModelArgs,
+    #[command(flatten)]
+    read: ReadArgs,
+    #[command(flatten)]
+    files: FileArgs,
 }
 
 /// Runs the subcommand.
 pub(crate) fn run(args: &WindowsArgs) -> anyhow::Result<Exit> {
-    let quiet = args.run.quiet;
-    let inputs = recordings(&args.inputs, &args.run)?;
-    let options = args.run.read_options()?;
-    let model = TokenModel::open(&args.model, &args.run)?;
+    let quiet = args.options.quiet;
+    let inputs = recordings(&args.inputs, args.files.list(), quiet)?;
+    let options = args.read.options()?;
+    let model = TokenModel::open(&args.model, &args.options)?;
     let grid = model.grid();
     let (hop, layer) = (grid.whole_frames(args.hop).0, model.hidden_state(args.layer)?);
     let mut windows: Vec<usize> = args.windows.iter().map(|&window| grid.whole_frames(window).0).collect();
@@ -92,6 +96,7 @@ pub(crate) fn run(args: &WindowsArgs) -> anyhow::Result<Exit> {
     let longest = study.windows.last().copied().unwrap_or(0);
     let results = while_embedding(|| study.run(&paths, model.model(), layer, options, &mut on_file));
     bar.finish_and_clear();
+    args.files.write_report(&failures)?;
     if let Err(mert_tokens::TokensError::TooFewFrames { .. }) = &results
         && count == 0
     {

@@ -1,6 +1,7 @@
 //! The command line of `mert-verify`: the gate's options, and the subcommands.
 
 use clap::{CommandFactory, Parser, Subcommand};
+use mert_cli::command_line;
 
 use crate::{bench, gate, hidden_states, reference, reports};
 
@@ -37,7 +38,7 @@ impl Args {
     /// Parses the command line. An invalid one is written to the requested reports and ends the program with exit
     /// status 2.
     pub(crate) fn parse_or_report() -> Self {
-        Args::try_parse().unwrap_or_else(|error| {
+        command_line::try_parse::<Args>().unwrap_or_else(|error| {
             let arguments: Vec<_> = std::env::args_os().skip(1).collect();
             let subcommand = arguments.first().is_some_and(|first| Args::command().find_subcommand(first).is_some());
             if error.use_stderr() && !subcommand {

@@ -7,6 +7,9 @@ use crate::{Event, FEATURES, Note};
 /// How far an event may end after its recording, in seconds: the rounding of a duration.
 const ROUNDING: f64 = 1e-6;
 
+/// The largest number of a frame: whole numbers up to it are exact in every reader of JSON.
+const MOST_FRAMES: u64 = 1 << 53;
+
 /// The problem of a recording at `index`, if it has one.
 pub(super) fn check_recording(index: usize, recording: &Recording) -> Result<(), String> {
     check_digest("sha256", &recording.sha256)?;
@@ -14,7 +17,7 @@ pub(super) fn check_recording(index: usize, recording: &Recording) -> Result<(),
     if !(duration.is_finite() && duration >= 0.0) {
         return Err(format!("`duration` is {duration}, expected seconds"));
     }
-    let mut before = 0.0;
+    let (mut before, mut first_frame) = (0.0, 0);
     for (number, event) in recording.events.iter().enumerate() {
         let at = |problem: String| format!("event {number}: {problem}");
         if event.source as usize != index {
@@ -27,8 +30,13 @@ pub(super) fn check_recording(index: usize, recording: &Recording) -> Result<(),
         if end > duration + ROUNDING {
             return Err(at(format!("it ends at {end} s, and the recording at {duration} s")));
         }
+        let last = event.first_frame.checked_add(u64::from(event.frames));
+        if event.first_frame < first_frame || last.is_none_or(|last| last > MOST_FRAMES) {
+            let found = event.first_frame;
+            return Err(at(format!("`first_frame` is {found}, expected ascending numbers up to {MOST_FRAMES}")));
+        }
         check_event(event).map_err(at)?;
-        before = end;
+        (before, first_frame) = (end, event.first_frame);
     }
     Ok(())
 }

@@ -73,6 +73,11 @@ fn each_defect_is_refused_with_its_line_and_field() {
         ("[3,2]", "[3,0]", "`rhythm_ratio` is 3:0"),
         ("\"token\":142", "\"tokens\":142", "unknown field `tokens`"),
         ("\"token\":142", "\"token\":-1", "line 2"),
+        (
+            "\"first_frame\":12",
+            "\"first_frame\":9007199254740993",
+            "line 2: event 0: `first_frame` is 9007199254740993",
+        ),
         ("\"duration\":2.0", "\"duration\":1e999", "line 2"),
         ("\"duration\":2.0", "\"duration\":-1.0", "`duration` is -1"),
         ("\"features\":[0.0,", "\"features\":[", "line 2"),

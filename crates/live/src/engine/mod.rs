@@ -4,7 +4,7 @@
 //! samples give the same messages however they are cut into blocks ([`Pace::Samples`]).
 //!
 //! - `sound.rs`: the last seconds of samples, and the note of the segment that is going on.
-//! - `modes.rs`: the choice of a mode as work.
+//! - `modes.rs`: the choice of a mode.
 
 mod modes;
 mod sound;
@@ -23,13 +23,13 @@ use mert_events::segment::{LiveEvents, SegmentSettings};
 use mert_oracle::OracleFile;
 use mert_tokens::frames::{CutWindow, WindowCutter};
 
-use self::modes::{ModeJob, ModeQuestion};
+use self::modes::ModeJob;
 use self::sound::Sound;
 use crate::answer::{AnswerSettings, Answerer, Centres, Heard};
 use crate::command::Command;
 use crate::encode::{EncodeJob, WindowEncoder};
 use crate::heard::HeardTokens;
-use crate::mode::{Commanded, FirstOf, ModeCommands, ModeSelector, Modes, RunningStatistics};
+use crate::mode::{Commanded, FirstOf, ModeCommands, ModeSelector, Modes};
 use crate::output::{Output, TokenFrom};
 use crate::schedule::{Schedule, Tone};
 use crate::statistics::{Counts, RUNNING_SECONDS, Status, USE_SECONDS};
@@ -402,59 +402,6 @@ impl Engine {
             Tone { start: self.now + start, end: self.now + start + length, key, velocity: note.velocity }
         };
         event.notes.iter().map(tone).collect()
-    }
-
-    fn running(&mut self) -> RunningStatistics {
-        let time = self.now as f64 / self.rate;
-        while self.onsets.front().is_some_and(|onset| *onset < time - RUNNING_SECONDS) {
-            self.onsets.pop_front();
-        }
-        let recent = self.heard.recent();
-        RunningStatistics {
-            onset_rate: self.onsets.len() as f64 / time.clamp(1.0, RUNNING_SECONDS),
-            level: mert_events::level::level(self.sound.last(RUNNING_SECONDS)).rms,
-            entropy: (recent.frames > 0).then_some(recent.entropy),
-            used_tokens: recent.used,
-        }
-    }
-
-    fn choose_mode(&mut self, outputs: &mut Vec<Output>) -> Result<()> {
-        if self.selector.is_none() {
-            return Ok(());
-        }
-        if self.now >= self.next_choice {
-            self.next_choice = self.now + self.mode_interval;
-            let question = ModeQuestion {
-                statistics: self.running(),
-                samples: self.sound.all().to_vec(),
-                rate: self.rate as u32,
-                time: self.now as f64 / self.rate,
-            };
-            // A selector that is still busy is asked again at the next interval.
-            if let Some(selector) = &mut self.selector {
-                selector.submit(self.now, question)?;
-            }
-        }
-        let Some(selector) = &mut self.selector else { return Ok(()) };
-        while let Some((choice, by)) = selector.poll(self.now)? {
-            match choice {
-                Ok(Some(choice)) if self.mode.as_ref() != Some(&choice.mode) => {
-                    let set = self.modes.get(&choice.mode).and_then(|mode| self.answerer.set_mode(mode));
-                    match set {
-                        Ok(remarks) => {
-                            let score = choice.score.map(|score| format!(", {score:.2}")).unwrap_or_default();
-                            outputs.push(Output::Notice(format!("mode {} (by {by}{score})", choice.mode)));
-                            outputs.extend(remarks.into_iter().map(Output::Notice));
-                        }
-                        Err(error) => outputs.push(Output::Notice(error.to_string())),
-                    }
-                    self.mode = Some(choice.mode);
-                }
-                Ok(_) => {}
-                Err(error) => outputs.push(Output::Notice(error.to_string())),
-            }
-        }
-        Ok(())
     }
 
     /// The clock of the session.

@@ -5,6 +5,12 @@ use mert_events::{Event, FEATURES};
 use super::{Material, Source};
 use crate::{OracleError, Result};
 
+/// How far an event may end after its recording, in seconds: the rounding of a duration.
+const ROUNDING: f64 = 1e-6;
+
+/// The largest number of a frame: whole numbers up to it are exact in every reader of JSON.
+const MOST_FRAMES: u64 = 1 << 53;
+
 pub(super) fn check_material(material: &Material) -> Result<()> {
     match material {
         _ if material.is_empty() => Err(OracleError::Empty),
@@ -33,12 +39,25 @@ fn check_event(index: usize, event: &Event, before: Option<&Event>) -> Result<()
     let path = |name: &str| format!("events[{index}].{name}");
     finite(|| path("start"), event.start)?;
     finite(|| path("end"), event.end)?;
+    if event.start < 0.0 {
+        return Err(OracleError::field(path("start"), "seconds from 0", event.start));
+    }
     if event.end < event.start {
         return Err(OracleError::field(path("end"), format!("at least the start, {}", event.start), event.end));
     }
     if let Some(before) = before.filter(|before| before.source == event.source && event.start < before.start) {
         let expected = format!("at least {}, the start of the event before it", before.start);
         return Err(OracleError::field(path("start"), expected, event.start));
+    }
+    match event.first_frame.checked_add(u64::from(event.frames)) {
+        Some(end) if end <= MOST_FRAMES => {}
+        _ => return Err(OracleError::field(path("first_frame"), format!("at most {MOST_FRAMES}"), event.first_frame)),
+    }
+    if let Some(before) =
+        before.filter(|before| before.source == event.source && event.first_frame < before.first_frame)
+    {
+        let expected = format!("at least {}, that of the event before it", before.first_frame);
+        return Err(OracleError::field(path("first_frame"), expected, event.first_frame));
     }
     for (feature, value) in FEATURES.iter().zip(event.features) {
         if let Some(value) = value {
@@ -49,6 +68,9 @@ fn check_event(index: usize, event: &Event, before: Option<&Event>) -> Result<()
         let path = |name: &str| format!("events[{index}].notes[{at}].{name}");
         finite(|| path("start"), note.start)?;
         finite(|| path("end"), note.end)?;
+        if note.start < 0.0 {
+            return Err(OracleError::field(path("start"), "seconds from 0", note.start));
+        }
         if note.end < note.start {
             return Err(OracleError::field(path("end"), format!("at least the start, {}", note.start), note.end));
         }
@@ -97,6 +119,11 @@ pub(super) fn check_sources(sources: &[Source], material: &Material) -> Result<(
                 return Err(OracleError::field(format!("events[{index}].source"), expected, event.source));
             }
             None => return Err(OracleError::field("sources", format!("{} events in all", events.len()), counted)),
+        }
+        let duration = sources.get(event.source as usize).and_then(|source| source.duration);
+        if let Some(duration) = duration.filter(|duration| event.end > duration + ROUNDING) {
+            let expected = format!("at most {duration}, the duration of its source");
+            return Err(OracleError::field(format!("events[{index}].end"), expected, event.end));
         }
     }
     if counted != events.len() as u64 {

@@ -172,6 +172,22 @@ fn values_that_no_file_may_have_are_refused() {
 }
 
 #[test]
+fn times_and_frames_that_no_recording_has_are_refused() {
+    let file = events_file();
+    for (field, value, expected) in [
+        ("start", json!(-0.5), "events[3].start` is -0.5: expected seconds from 0"),
+        ("end", json!(2.6), "events[3].end` is 2.6: expected at most 2.5, the duration of its source"),
+        ("first_frame", json!(1u64 << 60), "events[3].first_frame"),
+        ("first_frame", json!(149), "events[3].first_frame` is 149: expected at least 150"),
+    ] {
+        let message = refusal(&file, |document| document["events"][3][field] = value);
+        assert!(message.contains(expected), "{field}: {message}");
+    }
+    let message = refusal(&file, |document| document["events"][4]["notes"][0]["start"] = json!(-1));
+    assert!(message.contains("events[4].notes[0].start` is -1: expected seconds from 0"), "{message}");
+}
+
+#[test]
 fn a_changed_byte_or_length_of_the_binary_form_is_noticed() {
     let file = events_file();
     let binary = file.to_binary().unwrap();

@@ -51,6 +51,25 @@ fn jumps(memory: &Memory, event: u32, min_context: u32) -> Vec<(u32, u32)> {
 }
 
 #[test]
+fn a_request_without_effect_leaves_the_path_as_it_is() {
+    let path = |text: Option<&str>| {
+        let memory = memory("abracadabraabracadabrabracadabra");
+        let request = text.map(|text| request(text, &memory));
+        let mut navigator = Navigator::new(memory, Options { taboo: 40, ..Options::default() }).unwrap();
+        navigator.walk(request.as_ref(), 200).map(|step| (step.event, step.rule)).collect::<Vec<_>>()
+    };
+    let without = path(None);
+    for text in [
+        r#"{"parameter": "gesture_token", "value": 98, "weight": 0}"#,
+        r#"{"parameter": "index", "type": "prev", "weight": 0}"#,
+        r#"{"parameter": "index", "type": "<", "value": 99}"#,
+    ] {
+        assert_eq!(path(Some(text)), without, "{text}");
+    }
+    assert_ne!(path(Some(r#"{"gesture_token": 98}"#)), without);
+}
+
+#[test]
 fn jumps_are_all_states_with_enough_context() {
     let text = "abracadabraabracadabrabracadabra";
     let memory = memory(text);

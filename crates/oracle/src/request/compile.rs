@@ -20,6 +20,8 @@ pub enum Reason {
     OtherMemory,
     /// Without effect: all events have one value, so that a gradient or closeness prefers none.
     OneValue,
+    /// Without effect: the weight is 0.
+    NoWeight,
     /// Replaced: no event has the value, and this is the nearest that one has.
     NearestValue(f64),
     /// Replaced: no event has the ratio, and this is the nearest in proportion.
@@ -50,7 +52,8 @@ impl Request {
     /// Prepares the request for a memory.
     ///
     /// The product of 1 - w + w·mask over the conditions is taken in their order. A condition of which nothing is left, by
-    /// itself or with those before it, is dropped and named in [`Compiled::remarks`].
+    /// itself or with those before it, is dropped and named in [`Compiled::remarks`]. One that all events meet, or of weight 0,
+    /// changes nothing.
     pub fn compile(&self, material: &Material) -> Compiled {
         let mut compiled = Compiled {
             events: material.len(),
@@ -61,6 +64,10 @@ impl Request {
             steps: Vec::new(),
         };
         for (index, condition) in self.conditions.iter().enumerate() {
+            if condition.weight == 0.0 {
+                compiled.remarks.push(Dropped { condition: index, reason: Reason::NoWeight });
+                continue;
+            }
             if matches!(condition.kind, ConditionKind::Next | ConditionKind::Previous) {
                 compiled.steps.push(index);
                 continue;
@@ -71,6 +78,10 @@ impl Request {
             }
             if found.values.iter().all(|value| *value <= 0.0) {
                 compiled.remarks.push(Dropped { condition: index, reason: Reason::NothingMeets });
+                continue;
+            }
+            // A condition that every event meets leaves the path as it is without a request.
+            if found.values.iter().all(|value| *value == 1.0) {
                 continue;
             }
             let weighted = found.values.iter().map(|mask| 1.0 - condition.weight + condition.weight * mask);
@@ -119,6 +130,7 @@ impl Compiled {
             Reason::NotHere => format!("`{condition}` is dropped for this step: no such event meets the request"),
             Reason::OtherMemory => format!("`{condition}` is dropped: the request was prepared for another memory"),
             Reason::OneValue => format!("`{condition}` has no effect: all events have one value"),
+            Reason::NoWeight => format!("`{condition}` has no effect: its weight is 0"),
             Reason::NearestValue(value) => format!("`{condition}` takes {value}, the nearest value in the memory"),
             Reason::NearestRatio([over, under]) => {
                 format!("`{condition}` takes {over}:{under}, the nearest ratio in the memory")

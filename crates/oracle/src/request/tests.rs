@@ -189,6 +189,21 @@ fn one_value_has_no_gradient() {
 }
 
 #[test]
+fn conditions_without_effect_restrict_nothing() {
+    let memory = five();
+    for text in [
+        r#"{"parameter": "consonance", "type": ">", "value": 0.5, "weight": 0}"#,
+        r#"{"parameter": "index", "type": "next", "weight": 0}"#,
+    ] {
+        let compiled = compile(text, &memory);
+        assert_eq!(compiled.remarks(), [Dropped { condition: 0, reason: Reason::NoWeight }], "{text}");
+        assert!(compiled.matching().is_none() && compiled.steps().is_empty(), "{text}");
+    }
+    let met_by_all = compile(r#"{"parameter": "index", "type": ">", "value": -1}"#, &memory);
+    assert!(met_by_all.matching().is_none() && met_by_all.remarks().is_empty());
+}
+
+#[test]
 fn next_and_previous_depend_on_the_current_event() {
     let compiled = compile(r#"{"index": "next"}"#, &five());
     assert_eq!([1, 2, 3].map(|event| compiled.step_factor(Some(1), event)), [0.0, 1.0, 0.0]);

@@ -22,7 +22,7 @@ mod writer;
 pub const STDOUT: &str = "/dev/stdout";
 
 pub use self::format::TokenFormat;
-pub use self::read::{ReadTokens, read_tokens};
+pub use self::read::{ReadTokens, parse_tokens, read_tokens};
 pub use self::runs::{Statistics, deduplicate};
 pub use self::sequence::{Dense, OutputInfo, TokenSequence};
 pub use self::writer::TokenWriter;

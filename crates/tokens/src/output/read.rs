@@ -16,6 +16,9 @@ const FRAMES: u64 = 1 << 23;
 /// Frames for each byte of the file: a unit takes several bytes, and a run is rarely longer than a few hundred frames.
 const FRAMES_FOR_EACH_BYTE: u64 = 16;
 
+/// What a token must be, for messages.
+const TOKEN: &str = "expected a token: a whole number from 0 to 4294967295";
+
 /// What a file holds.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ReadTokens {
@@ -39,8 +42,11 @@ pub fn read_tokens(path: &Path) -> Result<ReadTokens> {
     parse_tokens(path, &bytes)
 }
 
-/// The tokens or vectors in the bytes of a file; `path` is for messages.
-pub(crate) fn parse_tokens(path: &Path, bytes: &[u8]) -> Result<ReadTokens> {
+/// The tokens or vectors in the bytes of a file. `path` is for messages, and the names of a `.km` are sought beside it.
+///
+/// # Errors
+/// [`TokensError::Tokens`] with the line or item.
+pub fn parse_tokens(path: &Path, bytes: &[u8]) -> Result<ReadTokens> {
     if bytes.starts_with(b"\x93NUMPY") {
         return array(path, bytes);
     }
@@ -51,6 +57,8 @@ pub(crate) fn parse_tokens(path: &Path, bytes: &[u8]) -> Result<ReadTokens> {
             "it is neither text nor a .npy; expected a JSON list, JSON lines, a .km or a .npy",
         )
     })?;
+    // Windows programs put a byte order mark in front of UTF-8.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     match text.trim_start().as_bytes().first() {
         None => Err(TokensError::tokens(path, "line 1", "it is empty, expected tokens or vectors")),
         Some(b'[') => list(path, text),
@@ -74,9 +82,7 @@ fn array(path: &Path, bytes: &[u8]) -> Result<ReadTokens> {
         [_] if array.is_integer => {
             let token = |(at, &value): (usize, &f64)| match value {
                 value if (0.0..=f64::from(u32::MAX)).contains(&value) => Ok(value as u32),
-                value => {
-                    Err(TokensError::tokens(path, format!("item {at}"), format!("{value}, expected a token from 0")))
-                }
+                value => Err(TokensError::tokens(path, format!("item {at}"), format!("{value}, {TOKEN}"))),
             };
             Ok(one(path, array.values.iter().enumerate().map(token).collect::<Result<_>>()?))
         }
@@ -117,9 +123,10 @@ fn list(path: &Path, text: &str) -> Result<ReadTokens> {
         return Err(TokensError::tokens(path, "item 0", "the list is empty, expected tokens or vectors"));
     };
     let Value::Array(first) = first else {
-        let tokens = items.iter().enumerate().map(|(at, item)| {
-            token(item).ok_or_else(|| error(at, format!("{}, expected a whole number from 0", shortened(item))))
-        });
+        let tokens = items
+            .iter()
+            .enumerate()
+            .map(|(at, item)| token(item).ok_or_else(|| error(at, format!("{}, {TOKEN}", shortened(item)))));
         return Ok(one(path, tokens.collect::<Result<_>>()?));
     };
     let dim = first.len();
@@ -199,10 +206,9 @@ fn json_lines(path: &Path, text: &str) -> Result<ReadTokens> {
 }
 
 /// HuBERT's `.km`, or GSLM's lines: tokens that are separated by spaces, in GSLM's behind `name|`. The names of a `.km` are in
-/// the `.tsv` beside it, if there is one with as many files.
+/// the `.tsv` beside it, if there is one.
 fn lines(path: &Path, text: &str) -> Result<ReadTokens> {
-    let names = listed_files(path);
-    let names = names.filter(|names| names.len() == text.lines().count());
+    let names = listed_files(path, text.lines().count())?;
     let mut sequences = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
         let (name, tokens) = match line.rsplit_once('|') {
@@ -216,7 +222,7 @@ fn lines(path: &Path, text: &str) -> Result<ReadTokens> {
             text.parse::<u32>().map_err(|_| {
                 let found = mert_arch::printable_line(text);
                 let place = format!("line {number}, field {}", field + 1);
-                TokensError::tokens(path, place, format!("`{found}`, expected a token: a whole number from 0"))
+                TokensError::tokens(path, place, format!("`{found}`, {TOKEN}"))
             })
         };
         let tokens = tokens.split_ascii_whitespace().enumerate().map(parse).collect::<Result<_>>()?;
@@ -225,8 +231,29 @@ fn lines(path: &Path, text: &str) -> Result<ReadTokens> {
     Ok(ReadTokens::Sequences(sequences))
 }
 
-/// The files of the `.tsv` beside a `.km`.
-fn listed_files(path: &Path) -> Option<Vec<String>> {
-    let list = std::fs::read_to_string(path.with_extension("tsv")).ok()?;
-    list.lines().skip(1).map(|line| line.split_once('\t').map(|(name, _)| name.to_string())).collect()
+/// The files of the `.tsv` beside a `.km` of `expected` lines: its first line is a folder, each other one a file, a tab and the
+/// number of samples.
+fn listed_files(path: &Path, expected: usize) -> Result<Option<Vec<String>>> {
+    let list = path.with_extension("tsv");
+    if list == path || !list.exists() {
+        return Ok(None);
+    }
+    let text = std::fs::read_to_string(&list).map_err(|source| TokensError::read(&list, source))?;
+    let mut names = Vec::new();
+    for (number, line) in (1..).zip(text.lines()).skip(1) {
+        let (name, _) = line.split_once('\t').ok_or_else(|| {
+            let reason = "it has no tab, expected a file, a tab and the number of samples";
+            TokensError::tokens(&list, format!("line {number}"), reason)
+        })?;
+        names.push(name.to_string());
+    }
+    if names.len() != expected {
+        let reason = format!(
+            "it lists {} files, and {} beside it has the tokens of {expected}: they do not belong together; move one of them",
+            names.len(),
+            mert_table::printable_path(path)
+        );
+        return Err(TokensError::tokens(&list, "the list", reason));
+    }
+    Ok(Some(names))
 }

@@ -94,6 +94,28 @@ fn layouts_of_hubert_and_gslm() {
 }
 
 #[test]
+fn the_names_of_a_km_are_those_of_the_tsv_beside_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (km, tsv) = (folder.path().join("a.km"), folder.path().join("a.tsv"));
+    std::fs::write(&km, "\u{feff}1 2\n3\n").unwrap();
+    let names = || match read_tokens(&km).unwrap() {
+        ReadTokens::Sequences(read) => read.into_iter().map(|sequence| sequence.file).collect::<Vec<_>>(),
+        ReadTokens::Vectors { .. } => panic!(),
+    };
+    assert_eq!(names(), ["a:1", "a:2"]);
+    std::fs::write(&tsv, "music\nx.wav\t10\ny.wav\t20\n").unwrap();
+    assert_eq!(names(), ["x.wav", "y.wav"]);
+    for (text, words) in [
+        ("music\nx.wav\t10\n", "it lists 1 files, and "),
+        ("music\nx.wav\t10\ny.wav 20\n", "a.tsv: line 3: it has no tab"),
+    ] {
+        std::fs::write(&tsv, text).unwrap();
+        let message = read_tokens(&km).unwrap_err().to_string();
+        assert!(message.contains(words), "{message}");
+    }
+}
+
+#[test]
 fn names_that_would_be_misread_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x");
@@ -129,7 +151,7 @@ fn lists_and_their_defects() {
         ("", "empty"),
         ("[]", "the list is empty"),
         ("[1, -2]", "item 1: -2"),
-        ("[1, 4294967296]", "item 1: 4294967296"),
+        ("[1, 4294967296]", "item 1: 4294967296, expected a token: a whole number from 0 to 4294967295"),
         ("[1, 2.5]", "item 1: 2.5"),
         ("[1, [2]]", "item 1: [2]"),
         ("[[1, 2], [3]]", "item 1: [3], expected a list of 2 numbers"),

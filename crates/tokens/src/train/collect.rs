@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use mert_audio::{AudioError, AudioFile, ReadOptions, Resampler, Source};
 use rayon::prelude::*;
 
+use super::copies::copies;
 use super::share::{Share, WindowChoice, held_out, shares};
 use super::store::{Part, Store, StoredFile};
 use crate::TokensError;
@@ -43,6 +44,8 @@ pub struct CollectionPlan {
     pub files: Vec<(usize, PlannedFile)>,
     /// The inputs that cannot be read.
     pub failed: Vec<(usize, AudioError)>,
+    /// The inputs that have the same bytes as another one, which is taken in their place.
+    pub copies: Vec<(usize, usize)>,
 }
 
 /// An event of [`collect_frames`].
@@ -58,7 +61,7 @@ pub enum CollectEvent {
 
 impl CollectionPlan {
     /// Plans the training on `paths` with windows of `framing`. The headers of all files are read; the length of a file
-    /// that does not state it is found by decoding.
+    /// that does not state it is found by decoding. Copies of a file are left out.
     pub fn new(
         paths: &[PathBuf],
         grid: FrameGrid,
@@ -66,16 +69,19 @@ impl CollectionPlan {
         sampling: &Sampling,
         options: ReadOptions,
     ) -> Self {
-        let lengths: Vec<Result<u64, AudioError>> =
-            paths.par_iter().map(|path| frames_of_file(path, grid, options)).collect();
-        let mut failed = Vec::new();
-        let mut known = Vec::new();
+        let originals = copies(paths);
+        let lengths: Vec<Option<Result<u64, AudioError>>> = (paths.par_iter().zip(&originals))
+            .map(|(path, original)| original.is_none().then(|| frames_of_file(path, grid, options)))
+            .collect();
+        let (mut failed, mut known) = (Vec::new(), Vec::new());
         for (index, length) in lengths.into_iter().enumerate() {
             match length {
-                Ok(frames) => known.push((index, frames)),
-                Err(error) => failed.push((index, error)),
+                Some(Ok(frames)) => known.push((index, frames)),
+                Some(Err(error)) => failed.push((index, error)),
+                None => {}
             }
         }
+        let copies = (originals.iter().enumerate()).filter_map(|(index, &original)| Some((index, original?))).collect();
         let held = held_out(known.len(), sampling.held_out, sampling.seed);
         let mut files = Vec::with_capacity(known.len());
         for part in [Part::Training, Part::HeldOut] {
@@ -92,7 +98,7 @@ impl CollectionPlan {
             }
         }
         files.sort_by_key(|&(index, _)| index);
-        CollectionPlan { files, failed }
+        CollectionPlan { files, failed, copies }
     }
 
     /// The windows that are taken.

@@ -7,7 +7,7 @@ use mert_audio::Seconds;
 use mert_live::answer::AnswerMode;
 
 use crate::request_args::{NavigationArgs, key_range};
-use crate::run_args::RunArgs;
+use crate::run_args::{ModelArgs, ReadArgs};
 
 /// Answers sound with notes while it is played.
 ///
@@ -46,6 +46,9 @@ pub(crate) struct LiveArgs {
     #[cfg(feature = "live")]
     #[arg(long)]
     pub(super) virtual_port: bool,
+    #[cfg(not(feature = "live"))]
+    #[command(flatten)]
+    pub(super) devices: DeviceArgs,
     /// Write the notes to this MIDI file at the end
     #[arg(long, short, value_name = "FILE")]
     pub(super) output: Option<PathBuf>,
@@ -67,15 +70,17 @@ pub(crate) struct LiveArgs {
     /// What chooses the mode; a line `mode NAME` goes before it until `mode auto`
     #[arg(long, value_enum, default_value_t = ModeBy::Line, conflicts_with = "mode")]
     pub(super) mode_by: ModeBy,
-    /// The shortest time that a mode chosen by rule stays
-    #[arg(long, value_name = "TIME", default_value = "2s")]
-    pub(super) mode_hold: Seconds,
+    /// The shortest time that a mode chosen by rule or by text stays [default: 2s by rule, 10s by text]
+    #[arg(long, value_name = "TIME")]
+    pub(super) mode_hold: Option<Seconds>,
     /// A CLAP checkpoint as transformers saved it, a folder; for --mode-by text
     #[arg(long, value_name = "FOLDER", requires = "clap_modes")]
     pub(super) clap: Option<PathBuf>,
     /// The vectors of the modes' texts, JSON (docs/clap.md); for --mode-by text
     #[arg(long, value_name = "FILE", requires = "clap")]
     pub(super) clap_modes: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) clap_choice: ClapChoiceArgs,
     /// When events are answered: one event at each onset, or on and on until the rest
     #[arg(long, value_enum, default_value_t = AnswerBy::Onset)]
     pub(super) answer: AnswerBy,
@@ -92,7 +97,7 @@ pub(crate) struct LiveArgs {
     #[arg(long, value_name = "1-16", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
     pub(super) channel: u8,
     /// Move notes by semitones
-    #[arg(long, value_name = "SEMITONES", default_value_t = 0, allow_negative_numbers = true)]
+    #[arg(long, value_name = "SEMITONES", default_value_t = 0)]
     pub(super) transpose: i32,
     /// The lowest and the highest key; notes outside are moved into it by octaves
     #[arg(long, value_name = "LOW:HIGH", default_value = "0:127", value_parser = key_range)]
@@ -103,7 +108,57 @@ pub(crate) struct LiveArgs {
     #[command(flatten)]
     pub(super) navigation: NavigationArgs,
     #[command(flatten)]
-    pub(super) run: RunArgs,
+    pub(super) options: ModelArgs,
+    #[command(flatten)]
+    pub(super) read: ReadArgs,
+}
+
+/// The options of sound cards and MIDI ports in a build without them, so that their error says what to build.
+#[cfg(not(feature = "live"))]
+#[derive(Debug, Args)]
+pub(super) struct DeviceArgs {
+    #[arg(long, value_name = "NAME", hide = true)]
+    sound_card: Option<String>,
+    #[arg(long, value_name = "NAME", hide = true)]
+    port: Option<String>,
+    #[arg(long, hide = true)]
+    virtual_port: bool,
+}
+
+#[cfg(not(feature = "live"))]
+impl DeviceArgs {
+    /// Refuses the options.
+    pub(super) fn check(&self) -> anyhow::Result<()> {
+        let given = [
+            ("--sound-card", self.sound_card.is_some()),
+            ("--port", self.port.is_some()),
+            ("--virtual-port", self.virtual_port),
+        ];
+        match given.into_iter().find(|(_, given)| *given) {
+            Some((option, _)) => anyhow::bail!(
+                "{option}: this build has no sound cards and MIDI ports; build it with `cargo build --release -p mert-cli \
+                 --features live`"
+            ),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The options of a choice by text, which `mert-tokens modes` shows for a recording.
+#[derive(Debug, Args)]
+pub(super) struct ClapChoiceArgs {
+    /// The length of sound that a choice by text is made from [default: 3s]
+    #[arg(long, value_name = "TIME", requires = "clap")]
+    pub(super) clap_seconds: Option<Seconds>,
+    /// The time from a choice by text to the next [default: 5s]
+    #[arg(long, value_name = "TIME", requires = "clap")]
+    pub(super) clap_interval: Option<Seconds>,
+    /// The smallest score that chooses a mode by text, a cosine [default: 0.3]
+    #[arg(long, value_name = "NUMBER", requires = "clap")]
+    pub(super) clap_threshold: Option<f32>,
+    /// How much better than the current mode another one must be by text [default: 0.05]
+    #[arg(long, value_name = "NUMBER", requires = "clap")]
+    pub(super) clap_margin: Option<f32>,
 }
 
 /// What chooses the mode.

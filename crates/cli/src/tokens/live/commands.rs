@@ -7,7 +7,10 @@ use std::sync::mpsc::{Receiver, channel};
 use anyhow::{Context, anyhow};
 use mert_cli::terminal::say;
 use mert_live::Command;
+use mert_live::mode::Modes;
 use mert_table::printable_path;
+
+use crate::file_kind::read_text;
 
 /// The commands of standard input, as they come. A line that is none is said, and nothing else.
 pub(super) fn listen(is_listening: bool) -> Receiver<Command> {
@@ -36,9 +39,9 @@ pub(super) fn listen(is_listening: bool) -> Receiver<Command> {
 /// The commands of a file: `SECONDS COMMAND` a line; empty lines and those that start with # are skipped.
 ///
 /// # Errors
-/// If the file cannot be read, or a line is none, with its number.
-pub(super) fn read_script(path: &Path) -> anyhow::Result<Vec<(f64, Command)>> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", printable_path(path)))?;
+/// If the file cannot be read, a line is none, or it names a mode that `modes` does not have, with its number.
+pub(super) fn read_script(path: &Path, modes: &Modes) -> anyhow::Result<Vec<(f64, Command)>> {
+    let text = read_text(path)?;
     let lines = (1..).zip(text.lines().map(str::trim));
     let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
     lines
@@ -49,7 +52,11 @@ pub(super) fn read_script(path: &Path) -> anyhow::Result<Vec<(f64, Command)>> {
                 time.parse().ok().filter(|time: &f64| time.is_finite() && *time >= 0.0).ok_or_else(|| {
                     anyhow!("{}: `{time}` is no time: expected SECONDS COMMAND, such as 12.5 panic", place())
                 })?;
-            Ok((time, command.parse().with_context(place)?))
+            let command = command.parse().with_context(place)?;
+            if let Command::Mode(Some(name)) = &command {
+                modes.get(name).with_context(place)?;
+            }
+            Ok((time, command))
         })
         .collect()
 }

@@ -9,10 +9,10 @@ mod report;
 mod source;
 
 use std::io::IsTerminal;
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
+use mert_audio::Seconds;
 use mert_clap::{ClapAudio, ClapSelector, Listening, Settings};
 use mert_cli::embedding::interrupt::{STOP, while_embedding};
 use mert_cli::terminal::{Exit, say};
@@ -29,10 +29,17 @@ use self::args::ModeBy;
 use self::report::StatusLine;
 use self::source::Source;
 use crate::encode::{Opened, Stated};
+use crate::file_kind::{FileKind, read_as, read_text};
+use crate::oracle::open_oracle;
+
+/// The seconds that a mode chosen by rule stays at least, so that a value at a threshold does not go back and forth.
+const RULE_HOLD: f64 = 2.0;
 
 /// Runs the subcommand.
 pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<Exit> {
-    let quiet = args.run.quiet;
+    let quiet = args.options.quiet;
+    #[cfg(not(feature = "live"))]
+    args.devices.check()?;
     if let Some(output) = &args.output {
         let is_midi = output
             .extension()
@@ -40,19 +47,15 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<Exit> {
         ensure!(is_midi, "{}: name the output .mid; --lines writes JSON lines", printable_path(output));
         ensure!(args.force || !output.exists(), mert_fs::FsError::OutputExists { path: output.clone() });
     }
-    let planned = args.script.as_deref().map(commands::read_script).transpose()?.unwrap_or_default();
     let request = args.navigation.request()?;
     let modes = match &args.modes {
         None => Modes::default(),
-        Some(path) => {
-            let text =
-                std::fs::read_to_string(path).with_context(|| format!("cannot read {}", printable_path(path)))?;
-            Modes::parse(&text).with_context(|| printable_path(path))?
-        }
+        Some(path) => Modes::parse(&read_text(path)?).with_context(|| printable_path(path))?,
     };
+    let planned = args.script.as_deref().map(|path| commands::read_script(path, &modes)).transpose()?;
     let selector = selector(args, &modes)?;
     let oracle = open_oracle(&args.oracle)?;
-    let opened = Stated::nothing().open(&args.model, &args.vocabulary, &args.run)?;
+    let opened = Stated::nothing().open(&args.model, &args.vocabulary, &args.options)?;
     check_digests(args, &oracle, &opened)?;
     let vocabulary = opened.tokenizer.vocabulary();
     let centres = Centres { values: vocabulary.centroids().to_vec(), dim: vocabulary.dim() };
@@ -75,7 +78,7 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<Exit> {
             say(&notice);
         }
     }
-    planned.into_iter().for_each(|(time, command)| engine.plan(time, command));
+    planned.into_iter().flatten().for_each(|(time, command)| engine.plan(time, command));
 
     let outlet = Outlet::new(sinks(args)?);
     let mut line = StatusLine::new(quiet || !std::io::stderr().is_terminal(), training);
@@ -97,6 +100,8 @@ fn selector(args: &LiveArgs, modes: &Modes) -> anyhow::Result<Option<Box<dyn Mod
         ensure!(args.mode.is_none() && args.mode_by == ModeBy::Line, "--mode and --mode-by need --modes FILE");
         return Ok(None);
     }
+    ensure!(args.clap.is_none() || args.mode_by == ModeBy::Text, "--clap is for --mode-by text");
+    ensure!(args.mode_hold.is_none() || args.mode_by != ModeBy::Line, "--mode-hold is for --mode-by rule and text");
     if let Some(mode) = &args.mode {
         modes.get(mode)?;
         return Ok(Some(Box::new(Fixed::new(mode))));
@@ -104,7 +109,7 @@ fn selector(args: &LiveArgs, modes: &Modes) -> anyhow::Result<Option<Box<dyn Mod
     Ok(match args.mode_by {
         ModeBy::Line => None,
         ModeBy::Rule => {
-            let rules = Rules::new(modes, args.mode_hold.get());
+            let rules = Rules::new(modes, args.mode_hold.map_or(RULE_HOLD, Seconds::get));
             ensure!(!rules.is_empty(), "--mode-by rule: no mode of the file has a condition (`when`)");
             Some(Box::new(rules))
         }
@@ -112,18 +117,13 @@ fn selector(args: &LiveArgs, modes: &Modes) -> anyhow::Result<Option<Box<dyn Mod
             let (Some(checkpoint), Some(texts)) = (&args.clap, &args.clap_modes) else {
                 bail!("--mode-by text: give --clap CHECKPOINT and --clap-modes FILE");
             };
-            let clap = ClapAudio::open(checkpoint)?;
-            let texts = mert_clap::Modes::read(texts)?;
-            let selector = ClapSelector::new(clap, texts, Settings::default(), Listening::default())?;
+            let clap = read_as(checkpoint, FileKind::ClapCheckpoint, ClapAudio::open(checkpoint))?;
+            let texts = read_as(texts, FileKind::ClapTexts, mert_clap::Modes::read(texts))?;
+            let selector = ClapSelector::new(clap, texts, args.clap_settings(), args.clap_listening())?;
             selector.check_session(modes)?;
             Some(Box::new(selector))
         }
     })
-}
-
-fn open_oracle(path: &Path) -> anyhow::Result<OracleFile> {
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", printable_path(path)))?;
-    OracleFile::from_bytes(&bytes).with_context(|| printable_path(path))
 }
 
 /// Refuses an oracle of another vocabulary or model, whose tokens are other names.
@@ -161,7 +161,7 @@ fn sinks(args: &LiveArgs) -> anyhow::Result<Vec<Box<dyn MidiSink>>> {
         sinks.push(Box::new(mert_live::sink::PortSink::create_virtual()?));
     } else if let Some(part) = &args.port {
         let port = mert_live::sink::PortSink::open(part)?;
-        if !args.run.quiet {
+        if !args.options.quiet {
             say(&format!("notes go to {}", port.name()));
         }
         sinks.push(Box::new(port));
@@ -173,6 +173,23 @@ fn sinks(args: &LiveArgs) -> anyhow::Result<Vec<Box<dyn MidiSink>>> {
 }
 
 impl LiveArgs {
+    fn clap_settings(&self) -> Settings {
+        let Settings { threshold, margin, min_stay } = Settings::default();
+        Settings {
+            threshold: self.clap_choice.clap_threshold.unwrap_or(threshold),
+            margin: self.clap_choice.clap_margin.unwrap_or(margin),
+            min_stay: self.mode_hold.map_or(min_stay, Seconds::get),
+        }
+    }
+
+    fn clap_listening(&self) -> Listening {
+        let Listening { seconds, interval } = Listening::default();
+        Listening {
+            seconds: self.clap_choice.clap_seconds.map_or(seconds, Seconds::get),
+            interval: self.clap_choice.clap_interval.map_or(interval, Seconds::get),
+        }
+    }
+
     fn answer_settings(&self) -> anyhow::Result<AnswerSettings> {
         let mut settings = AnswerSettings {
             mode: self.answer.into(),

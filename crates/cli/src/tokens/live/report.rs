@@ -1,7 +1,7 @@
 //! The status line of a session and its summary.
 
 use indicatif::ProgressBar;
-use mert_cli::terminal::{progress_bar, say};
+use mert_cli::terminal::{counted, progress_bar, say};
 use mert_live::{Ending, Pace, Status, Summary, TokenUse};
 
 /// The line on a terminal that shows that a session is alive.
@@ -91,15 +91,21 @@ pub(super) fn summary(summary: &Summary, training: Option<&TokenUse>, pace: Pace
         Ending::Stopped => "interrupted",
     };
     let mut lines = vec![format!(
-        "{:.1} s, {how}: {} onsets ({} too soon after another), {} answers with {} notes",
-        status.seconds, counts.onsets, counts.merged, counts.answers, counts.notes
+        "{:.1} s, {how}: {} ({} too soon after another), {} with {}",
+        status.seconds,
+        counted(counts.onsets, "onset"),
+        counts.merged,
+        counted(counts.answers, "answer"),
+        counted(counts.notes, "note")
     )];
     let trained = training
         .map(|training| format!("; the training used {}, {:.2} bits", training.used, training.entropy))
         .unwrap_or_default();
     lines.push(format!(
-        "{} tokens in {} frames, entropy {:.2} bits{trained}",
-        status.total.used, status.total.frames, status.total.entropy
+        "{} in {}, entropy {:.2} bits{trained}",
+        counted(status.total.used, "token"),
+        counted(status.total.frames, "frame"),
+        status.total.entropy
     ));
     if let Some(training) = training.filter(|training| status.has_collapsed(training)) {
         lines.push(few_tokens(status, training));
@@ -112,8 +118,8 @@ pub(super) fn summary(summary: &Summary, training: Option<&TokenUse>, pace: Pace
             }
         };
         lines.push(format!(
-            "latency of {} answers: median {:.1} ms, 95% {:.1} ms, worst {:.1} ms ({from})",
-            latencies.count(),
+            "latency of {}: median {:.1} ms, 95% {:.1} ms, worst {:.1} ms ({from})",
+            counted(latencies.count(), "answer"),
             median * 1e3,
             most * 1e3,
             worst * 1e3
@@ -121,21 +127,21 @@ pub(super) fn summary(summary: &Summary, training: Option<&TokenUse>, pace: Pace
     }
     if counts.windows > 0 && status.seconds > 0.0 {
         lines.push(format!(
-            "{} forward passes, {:.1} ms each, {:.1} ms per second of sound",
+            "forward passes: {}, {:.1} ms each, {:.1} ms per second of sound",
             counts.windows,
             counts.encoding / counts.windows as f64 * 1e3,
             counts.encoding / status.seconds * 1e3
         ));
     }
-    for (count, what) in [
-        (*dropped_blocks, "blocks were dropped: the computer cannot keep up"),
-        (counts.lost_samples, "samples never arrived, and count as silence"),
-        (counts.invalid_samples, "samples were no finite numbers, and count as silence"),
-        (counts.skipped_windows, "windows were left out: the forward pass takes longer than a hop"),
-        (counts.silent_answers, "answers are silent: no event with notes was found near"),
+    for (count, noun, what) in [
+        (*dropped_blocks, "block", "dropped: the computer cannot keep up"),
+        (counts.lost_samples, "sample", "never arrived: taken as silence"),
+        (counts.invalid_samples, "sample", "not a finite number: taken as silence"),
+        (counts.skipped_windows, "window", "left out: the forward pass takes longer than a hop"),
+        (counts.silent_answers, "answer", "silent: no event with notes was found near"),
     ] {
         if count > 0 {
-            lines.push(format!("{count} {what}"));
+            lines.push(format!("{} {what}", counted(count, noun)));
         }
     }
     lines

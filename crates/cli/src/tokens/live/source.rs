@@ -53,7 +53,7 @@ impl Source {
         }
         let Some(path) = &args.input else { return device(args) };
         ensure!(!path.is_dir(), "{} is a folder: name a file", printable_path(path));
-        let file = AudioFile::open(path, args.run.read_options()?)?;
+        let file = AudioFile::open(path, args.read.options()?)?;
         let rate = file.info().sample_rate;
         Ok(Source::File { file: Box::new(file), name: printable_path(path), rate, is_paced: args.realtime })
     }

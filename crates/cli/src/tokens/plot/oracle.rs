@@ -9,7 +9,8 @@ use mert_plots::{EntropyPicture, MAX_ARCS, OraclePicture, SuffixLink};
 use mert_table::escape;
 
 use super::OutputArgs;
-use super::input::{base_name, read_oracle, spans};
+use super::input::{base_name, spans};
+use crate::oracle::open_oracle;
 
 /// The options of `plot oracle`.
 #[derive(Debug, Args)]
@@ -48,7 +49,7 @@ fn arcs(text: &str) -> Result<usize, String> {
 /// Draws the suffix links.
 pub(crate) fn run(args: &OracleArgs) -> anyhow::Result<Exit> {
     args.output.check(&[&args.oracle])?;
-    let oracle = read_oracle(&args.oracle)?;
+    let oracle = open_oracle(&args.oracle)?;
     let links = oracle.links();
     let link = |state: u32| {
         let target = links.sfx(state).and_then(|target| target.checked_sub(1));
@@ -71,7 +72,7 @@ pub(crate) fn run(args: &OracleArgs) -> anyhow::Result<Exit> {
 /// Draws the entropy.
 pub(crate) fn run_entropy(args: &EntropyArgs) -> anyhow::Result<Exit> {
     args.output.check(&[&args.oracle])?;
-    let oracle = read_oracle(&args.oracle)?;
+    let oracle = open_oracle(&args.oracle)?;
     let clusters = oracle.links().cluster_count();
     if let Some(k) = args.k {
         check_k(&oracle, k, clusters)?;

@@ -21,7 +21,7 @@ use crate::oracle::Range;
 pub(crate) struct ThresholdArgs {
     /// Events, vectors (a JSON list of lists, .npy), or an oracle of either, whose own rule is then taken
     input: PathBuf,
-    /// The thresholds from START up to STOP
+    /// The thresholds from START up to, but without, STOP
     #[arg(long, value_name = "START:STOP:STEP", default_value = "0:1:0.01")]
     search: Range,
     /// The distance of vectors: euclidean, sqeuclidean, cosine, correlation, cityblock, chebyshev, canberra or braycurtis

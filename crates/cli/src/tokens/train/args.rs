@@ -26,7 +26,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(super) k: Option<u32>,
     /// The hidden state: 0 enters the first layer, -1 is the last [default: -1]
-    #[arg(long, value_name = "STATE", allow_negative_numbers = true)]
+    #[arg(long, value_name = "STATE")]
     pub(super) layer: Option<i64>,
     /// The length of a window in which a frame is computed; live sound has windows of the same length
     #[arg(long, value_name = "TIME", default_value = "2s")]

@@ -15,7 +15,7 @@ use mert_cli::embedding::interrupt::{STOP, while_embedding, while_writing};
 use mert_cli::embedding::{file_line, report_left_out};
 use mert_cli::terminal::{Exit, say};
 use mert_embed::EmbedConfig;
-use mert_embed::failures::{self, Failure};
+use mert_embed::failures::Failure;
 use mert_embed::inputs::Input;
 use mert_fs::{MappedFile, sha256_file};
 use mert_table::{escape, printable_path};
@@ -23,7 +23,7 @@ use mert_tokens::frames::Framing;
 use mert_tokens::kmeans::{Centres, Frames, Lloyd, MiniBatch};
 use mert_tokens::train::{
     Algorithm, CollectEvent, CollectionPlan, FeatureFile, KMeans, Part, Sampling, Share, Store, TrainEvent, Trained,
-    collect_frames, held_out, judge, train_centres,
+    collect_frames, copies, held_out, judge, train_centres,
 };
 use mert_tokens::vocabulary::{Normalize, OpenedVocabulary, Record, Training, Vocabulary, write_npy};
 use mert_tokens::{TokensError, TrainConfig};
@@ -34,6 +34,7 @@ use self::report::{Judged, TrainReport};
 use self::settings::Settings;
 use crate::encoder::TokenModel;
 use crate::failure::failure;
+use crate::file_kind::{FileKind, read_as};
 use crate::inputs::recordings;
 
 /// Frames for each centre below which the centres follow single frames, by faiss's rule.
@@ -42,7 +43,7 @@ const FEW_FRAMES: usize = 39;
 /// Runs the subcommand.
 pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<Exit> {
     let config = args.config.as_deref().map(TrainConfig::read).transpose()?;
-    for note in config.iter().flat_map(|config| &config.notes).filter(|_| !args.run.quiet) {
+    for note in config.iter().flat_map(|config| &config.notes).filter(|_| !args.run.quiet()) {
         say(note);
     }
     let settings = Settings::new(args, config.as_ref())?;
@@ -62,7 +63,7 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<Exit> {
 
 /// Centres to start from.
 fn start_centres(path: &Path, k: usize) -> anyhow::Result<Centres> {
-    let vocabulary = OpenedVocabulary::open(path)?.vocabulary;
+    let vocabulary = read_as(path, FileKind::Vocabulary, OpenedVocabulary::open(path))?.vocabulary;
     ensure!(
         vocabulary.k() == k,
         "{} has {} centres: give --k {} or other centres to start from",
@@ -85,20 +86,27 @@ impl Run<'_> {
     /// Trains on files of features.
     fn on_features(self) -> anyhow::Result<Exit> {
         let Run { args, settings, .. } = self;
-        let files: Vec<FeatureFile> =
-            args.arguments.iter().map(|path| FeatureFile::open(path)).collect::<Result<_, _>>()?;
+        let originals = copies(&args.arguments);
+        let mut paths = Vec::with_capacity(args.arguments.len());
+        for (path, original) in args.arguments.iter().zip(originals) {
+            match original {
+                Some(original) => say_copy(path, &args.arguments[original], args.run.quiet()),
+                None => paths.push(path),
+            }
+        }
+        let files: Vec<FeatureFile> = paths.iter().map(|path| FeatureFile::open(path)).collect::<Result<_, _>>()?;
         let [first, others @ ..] = &files[..] else { bail!("no features: give .npy files") };
-        for (file, path) in others.iter().zip(&args.arguments[1..]) {
+        for (file, path) in others.iter().zip(&paths[1..]) {
             ensure!(
                 file.dim() == first.dim(),
                 "{}: frames of {} values, and those of {} have {}",
                 printable_path(path),
                 file.dim(),
-                printable_path(&args.arguments[0]),
+                printable_path(paths[0]),
                 first.dim()
             );
         }
-        let digests: Vec<String> = args.arguments.iter().map(|path| sha256_file(path)).collect::<Result<_, _>>()?;
+        let digests: Vec<String> = paths.iter().map(|path| sha256_file(path)).collect::<Result<_, _>>()?;
         let lines = format!(
             "features {}\nnormalize {}\nheld out {} by seed {}\n",
             digests.join(" "),
@@ -128,7 +136,7 @@ impl Run<'_> {
         };
         let held_frames =
             held_mapped.as_ref().and_then(|file| Frames::mapped(file, 0..file.bytes().len(), first.dim()));
-        if held_frames.is_none() && !args.run.quiet {
+        if held_frames.is_none() && !args.run.quiet() {
             say("no file of features is held out, so that nothing shows whether the tokens fit other music");
         }
         // Files of features are not divided: a run ends where one of them does.
@@ -143,10 +151,10 @@ impl Run<'_> {
     fn on_music(self, config: Option<&TrainConfig>) -> anyhow::Result<Exit> {
         let Run { args, settings, .. } = self;
         let (model, paths) = model_and_inputs(args, config.map(|config| &config.extraction))?;
-        let inputs = recordings(&paths, &args.run)?;
-        let quiet = args.run.quiet;
-        let options = args.run.read_options()?;
-        let model = TokenModel::open(&model, &args.run)?;
+        let quiet = args.run.quiet();
+        let inputs = recordings(&paths, args.run.files.list(), quiet)?;
+        let options = args.run.read.options()?;
+        let model = TokenModel::open(&model, &args.run.model)?;
         let (framing, notes) = Framing::new(&model.grid(), args.window, args.hop, args.keep)?;
         notes.iter().filter(|_| !quiet).for_each(|note| say(note));
         let hidden_state = model.hidden_state(settings.layer)?;
@@ -156,6 +164,9 @@ impl Run<'_> {
         let paths: Vec<PathBuf> = inputs.iter().map(|input| input.path.clone()).collect();
         let sampling = Sampling { frames: settings.frames, held_out: args.held_out, seed: settings.seed };
         let plan = CollectionPlan::new(&paths, encoder.grid(), framing, &sampling, options);
+        for &(copy, original) in &plan.copies {
+            say_copy(&paths[copy], &paths[original], quiet);
+        }
         let mut failures = Vec::new();
         let fail = |input: &Input, error: TokensError, failures: &mut Vec<Failure>| {
             let failure = failure(input, error);
@@ -205,9 +216,7 @@ impl Run<'_> {
         for (index, error) in plan.failed {
             fail(&inputs[index], error.into(), &mut failures);
         }
-        if let Some(report) = &args.run.report {
-            failures::write_report(report, &failures)?;
-        }
+        args.run.files.write_report(&failures)?;
         if store.frames(Part::Training) == 0 {
             store.remove()?;
             report_left_out(&failures, inputs.len());
@@ -241,7 +250,7 @@ impl Run<'_> {
         files: usize,
     ) -> anyhow::Result<Exit> {
         let Run { args, settings, is_npy, start } = self;
-        let (k, frames, quiet) = (settings.k, inputs.frames, args.run.quiet);
+        let (k, frames, quiet) = (settings.k, inputs.frames, args.run.quiet());
         if frames.len() < FEW_FRAMES * k && !quiet {
             say(&format!(
                 "{} frames are few for {k} tokens: below {} the centres follow single frames; give more music or a smaller --k",
@@ -308,6 +317,13 @@ impl Run<'_> {
     }
 }
 
+/// Says that a file is left out because it is a copy.
+fn say_copy(copy: &Path, original: &Path, quiet: bool) {
+    if !quiet {
+        say(&format!("{} has the bytes of {}: left out", printable_path(copy), printable_path(original)));
+    }
+}
+
 /// What centres are found from and judged with.
 struct TrainingInputs<'a> {
     frames: Frames<'a>,
@@ -365,10 +381,20 @@ fn model_and_inputs(args: &TrainArgs, config: Option<&EmbedConfig>) -> anyhow::R
     );
     let named = encoders.first().and_then(|section| section.model_name.as_ref()).map(PathBuf::from);
     match (named, args.arguments.split_first()) {
+        (Some(model), Some((first, _))) if is_model(first) => bail!(
+            "the configuration names the model {}, and {} is a model, too: leave one of them out",
+            printable_path(&model),
+            printable_path(first)
+        ),
         (Some(model), _) => Ok((model, args.arguments.clone())),
         (None, Some((model, inputs))) => Ok((model.clone(), inputs.to_vec())),
         (None, None) => bail!("no model: give MODEL before the inputs, or model_name in the configuration"),
     }
+}
+
+/// Whether an input is a converted model rather than music.
+fn is_model(path: &Path) -> bool {
+    FileKind::of(path) == Some(FileKind::Model) || path.join("model.safetensors").is_file()
 }
 
 /// A file's name, size and time of change, by which an interrupted training knows it again.
