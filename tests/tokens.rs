@@ -3,12 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use mert_testkit::{fixture, runner};
 use serde_json::Value;
 use studio::{RATE, Studio, done, refused, run_with, tokens};
-use tempfile::TempDir;
 
 #[path = "common/embeddings.rs"]
 mod embeddings;
