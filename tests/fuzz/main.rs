@@ -1,5 +1,5 @@
-//! The parsers of files that users are given by others: pickle, zip, safetensors, protobuf, Ogg, MP4, the journal, vocabularies, and
-//! the other containers of audio and arrays. A mutated fixture is read or refused: without a panic, in bounded memory and
+//! The parsers of files that users are given by others: pickle, zip, safetensors, protobuf, Ogg, MP4, the journal, vocabularies, oracles,
+//! events, requests, and the other containers of audio and arrays. A mutated fixture is read or refused: without a panic, in bounded memory and
 //! in time. `scripts/check/fuzz.sh` runs new inputs for as long as wanted.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
@@ -8,6 +8,7 @@ mod cfg;
 mod checkpoint;
 mod converted;
 mod journal;
+mod oracle;
 mod package;
 mod reference;
 mod vocabulary;
@@ -65,4 +66,9 @@ fn bounded(length: usize, parse: impl FnOnce() -> Result<(), String>) -> Result<
         return Err(format!("{} MB of memory for {length} bytes, more than {} MB", used >> 20, limit >> 20));
     }
     result
+}
+
+/// Fails if an error has no message.
+fn said(error: impl std::fmt::Display) -> Result<(), String> {
+    if error.to_string().trim().is_empty() { Err("an error without a message".into()) } else { Ok(()) }
 }

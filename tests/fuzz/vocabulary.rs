@@ -6,7 +6,7 @@ use mert_testkit::fuzz::Seed;
 use mert_tokens::output::{ReadTokens, read_tokens};
 use mert_tokens::vocabulary::{Normalize, OpenedVocabulary, Record, Vocabulary};
 
-use super::fuzz_file;
+use super::{fuzz_file, said};
 
 const FIXTURES: [&str; 9] = [
     "vocabularies/centres-protocol5.pkl",
@@ -42,10 +42,6 @@ fn ours() -> Seed {
         generator: "mert-tokens".into(),
     });
     Seed { name: "ours.safetensors".into(), bytes: vocabulary.to_bytes().unwrap() }
-}
-
-fn said(error: impl std::fmt::Display) -> Result<(), String> {
-    if error.to_string().trim().is_empty() { Err("an error without a message".into()) } else { Ok(()) }
 }
 
 /// A vocabulary that is read has finite centres, and frames of its width get a token of it.

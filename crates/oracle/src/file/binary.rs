@@ -16,6 +16,7 @@
 use super::arrays::Arrays;
 use super::binary_events::{read_event, write_event};
 use super::json::parse;
+use super::reader::Reader;
 use super::{Content, Header, Material, OracleFile, VERSION};
 use crate::{OracleError, Result};
 
@@ -64,23 +65,23 @@ pub(super) fn write(file: &OracleFile) -> Result<Vec<u8>> {
 }
 
 pub(super) fn read(bytes: &[u8]) -> Result<Content> {
-    let mut reader = Reader { bytes, at: MAGIC.len() };
+    let mut reader = Reader::new(bytes, MAGIC.len());
     let version = reader.number("version")?;
     if version != VERSION {
         let expected = format!("{VERSION}; use the mert-tokens that wrote the file, or build the oracle again");
         return Err(OracleError::field("version", expected, version));
     }
-    let end = bytes.len().checked_sub(CHECKSUM).filter(|end| *end >= reader.at);
+    let end = bytes.len().checked_sub(CHECKSUM).filter(|end| *end >= reader.at());
     let Some((content, checksum)) = end.and_then(|end| bytes.split_at_checked(end)) else {
-        return Err(OracleError::Truncated { field: "checksum", offset: reader.at });
+        return Err(OracleError::Truncated { field: "checksum", offset: reader.at() });
     };
     let found = crc32fast::hash(content);
-    let mut last = Reader { bytes: checksum, at: 0 };
+    let mut last = Reader::new(checksum, 0);
     let expected = last.number("checksum")?;
     if found != expected {
         return Err(OracleError::Checksum { expected, found });
     }
-    reader.bytes = content;
+    reader.limit(content);
     let length = reader.number("header")? as usize;
     let header: Header = parse(reader.take("header", length)?)?;
     let kind = reader.byte("material")?;
@@ -102,8 +103,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<Content> {
     let lengths = reader.numbers("lrs", events)?;
     let arrows = reader.number("trn")? as usize;
     let pairs = reader.numbers("trn", arrows.saturating_mul(2))?;
-    if reader.at != content.len() {
-        let expected = format!("{} bytes before the checksum", reader.at);
+    if reader.at() != content.len() {
+        let expected = format!("{} bytes before the checksum", reader.at());
         return Err(OracleError::field("length", expected, content.len()));
     }
     let mut trn: Vec<Vec<u32>> = (0..=events as u32).map(|state| vec![state + 1]).collect();
@@ -131,43 +132,4 @@ fn read_vectors(reader: &mut Reader, events: usize) -> Result<Vec<Vec<f64>>> {
         vectors.push(row.as_chunks().0.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect());
     }
     Ok(vectors)
-}
-
-/// A reader that allocates nothing for a stated length before the bytes are there.
-pub(super) struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Reader<'a> {
-    pub(super) fn take(&mut self, field: &'static str, length: usize) -> Result<&'a [u8]> {
-        let end = self.at.checked_add(length);
-        let part = end.and_then(|end| self.bytes.get(self.at..end));
-        let part = part.ok_or(OracleError::Truncated { field, offset: self.at })?;
-        self.at += length;
-        Ok(part)
-    }
-
-    pub(super) fn byte(&mut self, field: &'static str) -> Result<u8> {
-        Ok(self.take(field, 1)?[0])
-    }
-
-    pub(super) fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N]> {
-        let mut array = [0; N];
-        array.copy_from_slice(self.take(field, N)?);
-        Ok(array)
-    }
-
-    pub(super) fn number(&mut self, field: &'static str) -> Result<u32> {
-        Ok(u32::from_le_bytes(self.array(field)?))
-    }
-
-    pub(super) fn float(&mut self, field: &'static str) -> Result<f64> {
-        Ok(f64::from_le_bytes(self.array(field)?))
-    }
-
-    fn numbers(&mut self, field: &'static str, count: usize) -> Result<Vec<u32>> {
-        let part = self.take(field, count.saturating_mul(4))?;
-        Ok(part.as_chunks().0.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect())
-    }
 }

@@ -10,7 +10,7 @@
 
 use mert_events::{Event, FEATURES, Note};
 
-use super::binary::Reader;
+use super::reader::Reader;
 use crate::{OracleError, Result};
 
 pub(super) fn write_event(output: &mut Vec<u8>, event: &Event) {

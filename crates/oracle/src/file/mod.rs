@@ -6,6 +6,7 @@ mod binary_events;
 pub(crate) mod check;
 mod json;
 mod material;
+mod reader;
 mod source;
 
 use std::io::Write;

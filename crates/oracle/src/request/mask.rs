@@ -1,7 +1,6 @@
 //! The mask of a condition: for each event of a memory how well it meets the condition, 0 to 1.
 
-use super::compile::Reason;
-use super::{Condition, ConditionKind, Parameter};
+use super::{Condition, ConditionKind, Parameter, Reason};
 use crate::Material;
 
 /// The difference from which a value counts as another one: a request is typed in decimals.

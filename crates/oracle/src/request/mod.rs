@@ -5,9 +5,11 @@ mod compile;
 mod condition;
 mod mask;
 mod parse;
+mod reason;
 
-pub use compile::{Compiled, Dropped, Reason};
+pub use compile::Compiled;
 pub use condition::{Condition, ConditionKind, Parameter};
+pub use reason::{Dropped, Reason};
 
 /// The conditions of a request, in order of precedence.
 #[derive(Debug, Clone, PartialEq, Default)]
