@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use mert_testkit::fuzz::Seed;
 use mert_tokens::output::{ReadTokens, read_tokens};
+use mert_tokens::train::FeatureFile;
 use mert_tokens::vocabulary::{Normalize, OpenedVocabulary, Record, Vocabulary};
 
 use super::{fuzz_file, said};
@@ -88,6 +89,16 @@ fn tokens() {
         Ok(ReadTokens::Vectors { dim, values }) if dim == 0 || values.len() % dim != 0 => {
             Err(format!("{} values of {dim}", values.len()))
         }
+        Ok(_) => Ok(()),
+        Err(error) => said(error),
+    });
+}
+
+#[test]
+fn features() {
+    let corpus = ["vocabularies/points.npy", "vocabularies/fortran-f64.npy"].map(Seed::fixture);
+    fuzz_file("features", corpus.into(), None, |path| match FeatureFile::open(&path) {
+        Ok(file) if file.dim() == 0 => Err("frames of no values".into()),
         Ok(_) => Ok(()),
         Err(error) => said(error),
     });

@@ -41,9 +41,9 @@ pub struct AudioConfig {
     flatten_patch_embeds: bool,
     /// The width of the first stage; it doubles from stage to stage.
     pub patch_embeds_hidden_size: usize,
-    /// Whether patches are normalised.
+    /// A layer norm on the patch embeddings.
     pub enable_patch_layer_norm: bool,
-    /// Whether queries, keys and values have biases.
+    /// Biases of the query, key and value projections.
     pub qkv_bias: bool,
     /// The width of a block's hidden layer by that of the block.
     pub mlp_ratio: f64,

@@ -1,6 +1,7 @@
 //! `.npy` files: the header that is written, and the values of arrays that are read.
 
 use half::f16;
+use mert_fs::check_npy_header;
 use npyz::{DType, Endianness, NpyHeader, Order};
 
 /// The length of a header: enough for any shape of two axes, so that it can be written again when the rows are counted.
@@ -35,7 +36,8 @@ pub(crate) struct Array {
 /// A clause about the file.
 pub(crate) fn read(bytes: &[u8]) -> Result<Array, String> {
     let mut rest = bytes;
-    let header = NpyHeader::from_reader(&mut rest).map_err(|error| format!("its header is invalid ({error})"))?;
+    let header = check_npy_header(bytes).and_then(|()| NpyHeader::from_reader(&mut rest));
+    let header = header.map_err(|error| format!("its header is invalid ({error})"))?;
     let axes = header.shape().iter().map(|&axis| usize::try_from(axis).ok()).collect::<Option<Vec<_>>>();
     let shape = axes.filter(|shape| matches!(shape.len(), 1 | 2));
     let shape = shape.ok_or_else(|| format!("its shape is {:?}, expected one or two axes", header.shape()))?;

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read, Seek, Write};
 use std::path::Path;
 
-use mert_fs::{FsError, replace_file};
+use mert_fs::{FsError, npy_reader, replace_file};
 use ndarray::{ArrayD, IxDyn, ShapeBuilder};
 use npyz::npz::{NpzArchive, NpzWriter, file_name_from_array_name};
 use npyz::zip::DateTime;
@@ -53,7 +53,8 @@ impl<'p> Archive<'p> {
         let path = self.path;
         let member = self.archive.zip_archive().by_name(&file_name_from_array_name(name));
         let mut member = BufReader::new(member.map_err(|e| array_error(path, name, e))?);
-        let array = NpyFile::new(&mut member)
+        let array = npy_reader(&mut member)
+            .and_then(NpyFile::new)
             .map_err(|e| array_error(path, name, e))
             .and_then(|file| read_array(path, name, file));
         // The zip reader compares the checksum at the member's end. A damaged member may still parse.
@@ -84,7 +85,7 @@ impl<'p> Archive<'p> {
 /// [`VerifyError::Read`] or [`VerifyError::Array`].
 pub fn read_input_values(path: &Path) -> Result<Vec<f32>> {
     let array = if path.extension().is_some_and(|extension| extension == "npy") {
-        let file = File::open(path).and_then(|file| NpyFile::new(BufReader::new(file)));
+        let file = File::open(path).and_then(|file| NpyFile::new(npy_reader(BufReader::new(file))?));
         read_array(path, "input_values", file.map_err(|source| VerifyError::read(path, source))?)?
     } else {
         Archive::open(path)?.require("input_values")?

@@ -28,7 +28,7 @@ pub(crate) struct Unpickler<'a> {
     pub(super) objects: Vec<Object<'a>>,
     pub(super) storages: HashMap<&'a str, Rc<Storage<'a>>>,
     pub(super) values: usize,
-    /// Whether arrays of joblib lie raw in the stream.
+    /// Raw arrays in the stream, as joblib writes them, are read.
     pub(super) has_raw_arrays: bool,
 }
 

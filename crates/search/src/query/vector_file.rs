@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use half::f16;
+use mert_fs::check_npy_header;
 use npyz::NpyFile;
 
 use super::seed::{Seed, SeedSegment};
@@ -84,9 +85,11 @@ fn check(space: &Space<'_>, dims: &[usize], values: &[f32]) -> Result<(), String
 
 /// The rows of a `.npy` array: floats of 16, 32 or 64 bits in either byte order and either order of the axes.
 fn npy_rows(bytes: &[u8]) -> Result<Vec<Vec<f32>>, String> {
-    let file = NpyFile::new(bytes).map_err(|error| match bytes.starts_with(b"\x93NUMPY") {
-        true => format!("the header of the .npy file is cut or damaged: {error}"),
-        false => "expected a .npy file, or JSON in a file whose name ends in .json".to_string(),
+    let file = check_npy_header(bytes).and_then(|()| NpyFile::new(bytes)).map_err(|error| {
+        match bytes.starts_with(b"\x93NUMPY") {
+            true => format!("the header of the .npy file is cut or damaged: {error}"),
+            false => "expected a .npy file, or JSON in a file whose name ends in .json".to_string(),
+        }
     })?;
     let (shape, kind) = (file.shape().to_vec(), file.dtype().descr());
     let is_fortran = file.order() == npyz::Order::Fortran;

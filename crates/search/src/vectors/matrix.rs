@@ -3,7 +3,7 @@
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use mert_fs::{AtomicFile, MappedFile};
+use mert_fs::{AtomicFile, MappedFile, check_npy_header};
 use npyz::{NpyHeader, WriterBuilder};
 
 use crate::{Result, SearchError};
@@ -30,7 +30,9 @@ impl Matrix {
         let file = MappedFile::open(path).map_err(SearchError::io(path))?;
         let damaged = |reason: String| SearchError::Damaged { path: path.to_path_buf(), reason, remedy: REBUILD };
         let mut rest = file.bytes();
-        let header = NpyHeader::from_reader(&mut rest).map_err(|error| damaged(error.to_string()))?;
+        let header = check_npy_header(rest)
+            .and_then(|()| NpyHeader::from_reader(&mut rest))
+            .map_err(|error| damaged(error.to_string()))?;
         let expected = [rows as u64, dim as u64];
         if header.shape() != expected || header.dtype().descr() != "'<f4'" || header.order() != npyz::Order::C {
             let (found, kind) = (header.shape(), header.dtype().descr());

@@ -5,6 +5,7 @@ use std::io::{self, BufReader, BufWriter, Seek, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use mert_fs::npy_reader;
 use npyz::{NpyFile, NpyWriter, WriteOptions, WriterBuilder};
 
 use super::columns::check_shape;
@@ -35,7 +36,7 @@ pub(crate) fn open(path: &Path) -> Result<(Header, Rows)> {
         return Err(TableError::RowsFileMissing { path: rows_path });
     }
     let file = File::open(path)?;
-    let array = NpyFile::new(BufReader::new(&file))?;
+    let array = NpyFile::new(npy_reader(BufReader::new(&file))?)?;
     let count = array.shape().first().copied().unwrap_or(0);
     let width = array.shape().iter().skip(1).try_fold(1, |width: u64, &extent| width.checked_mul(extent));
     let width = width.and_then(|width| usize::try_from(width).ok()).unwrap_or(0);
@@ -58,7 +59,7 @@ pub(crate) struct Rows {
 impl ReadRows for Rows {
     fn read(&mut self, parts: Parts, on_row: &mut OnRow<'_>) -> Result<ControlFlow<()>> {
         self.file.rewind()?;
-        let array = NpyFile::new(BufReader::new(&self.file))?;
+        let array = NpyFile::new(npy_reader(BufReader::new(&self.file))?)?;
         let mut values = array.data::<f32>().map_err(|error| TableError::wrong_type("the array", error.to_string()))?;
         let values = (parts == Parts::Rows).then_some(&mut values as &mut dyn Iterator<Item = _>);
         let mut listed = 0;

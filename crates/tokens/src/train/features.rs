@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use mert_fs::MappedFile;
+use mert_fs::{MappedFile, check_npy_header};
 use npyz::{DType, NpyFile, Order, TypeChar};
 
 use super::store::{Part, Store, StoredFile};
@@ -33,7 +33,9 @@ impl FeatureFile {
         let file = MappedFile::open(path).map_err(|source| TokensError::Read { path: path.to_path_buf(), source })?;
         let refuse = |reason: String| TokensError::Features { path: path.to_path_buf(), reason };
         let mut bytes = file.bytes();
-        let header = NpyFile::new(&mut bytes).map_err(|error| refuse(error.to_string()))?;
+        let header = check_npy_header(bytes)
+            .and_then(|()| NpyFile::new(&mut bytes))
+            .map_err(|error| refuse(error.to_string()))?;
         let &[frames, dim] = header.shape() else {
             return Err(refuse(format!("it has {} dimensions, expected (frames, width)", header.shape().len())));
         };
