@@ -16,8 +16,8 @@ use crate::run_args::{ModelArgs, ReadArgs};
 /// Notes go to a MIDI file, as JSON lines to standard output, or in such a build to a MIDI port. Without --realtime a file
 /// or standard input is worked through as fast as possible, and the same input gives the same notes.
 ///
-/// When sound does not come from standard input, lines there are commands: a request in JSON, none, mode NAME, mode auto,
-/// panic, quit. Exit status: 0 done, 2 an error, 130 interrupted; on every exit the notes that sound are ended.
+/// With a sound card, or a file and --realtime, lines on standard input are commands: a request in JSON, none, mode NAME,
+/// mode auto, panic, quit. Exit status: 0 done, 2 an error, 130 interrupted; on every exit the notes that sound are ended.
 #[derive(Debug, Args)]
 pub(crate) struct LiveArgs {
     /// A file that mert-convert wrote, a folder with it, or a model of the hub (owner/name)
