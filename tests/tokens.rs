@@ -256,3 +256,22 @@ fn sound_is_taken_from_the_recordings_that_were_heard() {
     fs::remove_file(studio.music.join("0.wav")).unwrap();
     refused(&[&"improvise", &oracle, &"-o", &wav, &"--force", &"--events", &"5"], &["--audio FOLDER"]);
 }
+
+#[test]
+fn a_scaling_that_a_vocabulary_states_is_not_taken_away() {
+    let studio = Studio::new();
+    let (file, out) = (studio.music.join("0.wav"), studio.at("out.safetensors"));
+    let foreign = fixture("vocabularies/dictionary.joblib");
+    let encode: [&dyn AsRef<std::ffi::OsStr>; 4] = [&"encode", &studio.model, &foreign, &file];
+    let import: [&dyn AsRef<std::ffi::OsStr>; 5] = [&"import", &studio.model, &foreign, &"-o", &out];
+    for command in [&encode[..], &import] {
+        let with = |normalize: &'static str, words: &[&str]| {
+            let mut arguments = command.to_vec();
+            arguments.extend([&"--layer" as &dyn AsRef<std::ffi::OsStr>, &"6", &"--normalize", &normalize]);
+            refused(&arguments, words);
+        };
+        with("none", &["scales frames by l2 in front of its centres", "leave the option out"]);
+        // The option agrees; its frames are narrower than the model's.
+        with("l2", &["width"]);
+    }
+}

@@ -260,7 +260,9 @@ fn requests_and_modes_decide_and_what_is_dropped_is_named() {
         .collect();
     assert!(!late.is_empty() && late.iter().all(|event| event % u64::from(K) == 6), "{late:?}");
 
-    let wrong = folder.join("wrong.txt");
+    let (wrong, steep, late) = (folder.join("wrong.txt"), folder.join("steep.yaml"), folder.join("late.yaml"));
+    std::fs::write(&steep, "modes: [{name: a, options: {continuity: 3}, request: {gesture_token: 3}}]").unwrap();
+    std::fs::write(&late, "modes: [{name: a}, {name: b, options: {start: 60}}]").unwrap();
     std::fs::write(&wrong, "1 mode five\n2 mode seven\n").unwrap();
     for (options, part) in [
         (&["--request", r#"{"gesture_tokn": 5}"#][..], "gesture_token"),
@@ -273,6 +275,9 @@ fn requests_and_modes_decide_and_what_is_dropped_is_named() {
             "line 1: unknown mode `five`: the session has no modes; give a file of them with --modes",
         ),
         (&["--modes", text(&modes), "--mode-hold", "1s"], "--mode-hold is for"),
+        (&["--modes", text(&steep), "--mode", "a", "-q"], "mode `a`: "),
+        (&["--modes", text(&late), "-q"], "mode `b`: "),
+        (&["--rest", "1s"], "--rest is for --answer continuous"),
         (&["--modes", text(&modes), "--mode", "seven"], "five, six"),
         (&["--mode", "five"], "--modes"),
         (&["--continuity", "2"], "continuity"),

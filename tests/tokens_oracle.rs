@@ -97,8 +97,6 @@ fn options_that_would_do_nothing_are_refused() {
     refused(&[&"improvise", &oracle, &"--events", &"-3"], &["-3 is not in 1..=1000000"]);
     let run = tokens(&[&"improvise", &oracle, &"--events", &"-3"]);
     assert!(!run.stderr.contains("tip:"), "{}", run.stderr);
-    // A cross-fade may have no length.
-    done(&[&"improvise", &oracle, &"--crossfade", &"0ms", &"-o", &steps]);
     for option in ["--list", "--jobs", "--report"] {
         refused(&[&"live", &"m", &"v", &oracle, &option, &"1"], &["unexpected argument"]);
         refused(&[&"import", &"m", &"v", &"--layer", &"1", &"-o", &"o", &option, &"1"], &["unexpected argument"]);
@@ -133,4 +131,39 @@ fn a_search_that_finds_nothing_says_so() {
     fs::write(&vectors, "[[0], [1], [0.1], [1.1], [0], [1]]").unwrap();
     let run = done(&[&"oracle", &vectors, &"-o", &oracle, &"--search", &"0:0.5:0.05", &"--force"]);
     assert!(run.stdout.contains("the best of 10 tried"), "{}", run.stdout);
+}
+
+#[test]
+fn vectors_that_match_nothing_are_named() {
+    let folder = TempDir::new().unwrap();
+    let (vectors, oracle) = (folder.path().join("v.json"), folder.path().join("o.json"));
+    fs::write(&vectors, "[[0, 0], [1, 0], [1, 0], [0, 0]]").unwrap();
+    let run = done(&[&"oracle", &vectors, &"-o", &oracle, &"--threshold", &"0.1", &"--distance", &"cosine"]);
+    assert!(run.stderr.contains("2 of 4 vectors are zero: by cosine they match nothing"), "{}", run.stderr);
+}
+
+#[test]
+fn options_of_outputs_that_are_not_written_are_refused() {
+    let studio = Studio::new();
+    let oracle = studio.oracle(&studio.vocabulary());
+    let (mid, wav) = (studio.at("a.mid"), studio.at("a.wav"));
+    refused(&[&"improvise", &oracle, &"-o", &mid, &"--crossfade", &"1ms"], &["--crossfade is for a .wav"]);
+    refused(&[&"improvise", &oracle, &"-o", &wav, &"--tempo", &"90"], &["--tempo is for a .mid"]);
+    refused(&[&"improvise", &oracle, &"--channel", &"2"], &["--channel is for a .mid"]);
+    let other_spelling = studio.folder.path().join("music/../a.mid");
+    refused(&[&"improvise", &oracle, &"-o", &mid, &"-o", &other_spelling], &["named twice"]);
+    done(&[
+        &"improvise",
+        &oracle,
+        &"-o",
+        &mid,
+        &"-o",
+        &wav,
+        &"--tempo",
+        &"90",
+        &"--crossfade",
+        &"0",
+        &"--samples",
+        &"16",
+    ]);
 }

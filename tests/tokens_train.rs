@@ -120,3 +120,54 @@ fn copies_of_a_recording_are_left_out() {
         assert!(run.stderr.contains(&format!("{copy} has the bytes of ")), "{}", run.stderr);
     }
 }
+
+#[test]
+fn centres_to_start_from_must_fit() {
+    let studio = Studio::new();
+    let output = studio.at("v.safetensors");
+    let start = |start: &dyn AsRef<std::ffi::OsStr>, k: &str, words: &[&str]| {
+        let arguments: [&dyn AsRef<std::ffi::OsStr>; 9] =
+            [&"train", &studio.model, &studio.music, &"-o", &output, &"--start", start, &"--k", &k];
+        refused(&arguments, words);
+        assert!(!studio.at("v.safetensors.training").join("training.f32").exists(), "music was encoded first");
+    };
+    let vocabularies = mert_testkit::fixture("vocabularies");
+    // A pipeline: scaling and PCA in front of its centres.
+    start(&vocabularies.join("pipeline.joblib"), "8", &["steps in front of its centres"]);
+    start(&vocabularies.join("kmeans.joblib"), "3", &["centres: give --k"]);
+    let scaled = studio.at("l2.safetensors");
+    done(&[
+        &"train",
+        &studio.model,
+        &studio.music,
+        &"-o",
+        &scaled,
+        &"--k",
+        &"8",
+        &"--normalize",
+        &"l2",
+        &"--passes",
+        &"2",
+        &"-q",
+    ]);
+    start(&scaled, "8", &["normalised by l2", "give --normalize l2"]);
+    let arguments: [&dyn AsRef<std::ffi::OsStr>; 10] =
+        [&"train", &studio.model, &studio.music, &"-o", &scaled, &"--start", &scaled, &"--k", &"8", &"--force"];
+    refused(&arguments, &["l2.safetensors is an input"]);
+}
+
+#[test]
+fn batches_are_counted_as_batches() {
+    let studio = Studio::new();
+    let output = studio.at("v.safetensors");
+    let train = |options: &[&str]| {
+        let mut arguments: Vec<&dyn AsRef<std::ffi::OsStr>> =
+            vec![&"train", &studio.model, &studio.music, &"-o", &output, &"--k", &"8", &"--passes", &"2", &"--force"];
+        options.iter().for_each(|option| arguments.push(option));
+        done(&arguments).stdout
+    };
+    assert!(train(&["--batch", "500"]).contains(" batches in "));
+    let report: Value = serde_json::from_str(&train(&["--batch", "500", "--json"])).unwrap();
+    assert!(report["passes"].is_null() && report["batches"].as_u64().unwrap() > 2, "{report}");
+    assert!(train(&[]).contains("2 passes in "));
+}

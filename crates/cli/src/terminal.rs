@@ -55,7 +55,9 @@ pub fn exit_on_signal() {
 /// The operating system's, such as a full disk.
 pub fn print(text: &str) -> io::Result<()> {
     match io::stdout().write_all(printable(text).as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(io::Error::new(error.kind(), format!("cannot write to standard output: {error}")))
+        }
         _ => Ok(()),
     }
 }

@@ -34,6 +34,9 @@ impl AtomicFile {
                 return Err(FsError::OutputExists { path });
             }
             path = fs::canonicalize(&path).map_err(|source| FsError::write(&path, source))?;
+        } else if !force && fs::symlink_metadata(&path).is_ok() {
+            // A link to nothing, such as a disk that is not mounted.
+            return Err(FsError::OutputExists { path });
         }
         let temporary = temporary::create(
             || temporary::sibling(&path, 0o666, |builder, folder| builder.tempfile_in(folder)),
@@ -99,6 +102,18 @@ mod tests {
 
     use super::*;
     use crate::temporary::{ALONE, remove_temporaries};
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_to_nothing_needs_force() {
+        let _alone = ALONE.lock();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out");
+        std::os::unix::fs::symlink(folder.path().join("not mounted"), &path).unwrap();
+        assert!(matches!(AtomicFile::create(&path, false), Err(FsError::OutputExists { .. })));
+        AtomicFile::create(&path, true).unwrap().commit().unwrap();
+        assert!(path.is_file());
+    }
 
     #[test]
     fn nothing_is_left_of_a_file_that_is_not_committed_or_interrupted() {

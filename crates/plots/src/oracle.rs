@@ -140,7 +140,7 @@ impl OraclePicture {
         let color = if crosses { VERMILION } else { BLUE };
         let (from, to) = (f64::from(target) + 0.5, f64::from(link.event) + 0.5);
         let pixels = (panel.map_coordinate(&(to, 0.0)).0 - panel.map_coordinate(&(from, 0.0)).0) / UNITS;
-        let pieces = (pixels / 6).clamp(8, 60) & !1;
+        let pieces = (pixels / 4).clamp(16, 96) & !1;
         let points = (0..=pieces).map(|index| {
             let angle = PI * f64::from(index) / f64::from(pieces);
             ((from + to) / 2.0 - (to - from) / 2.0 * angle.cos(), f64::from(link.length) * angle.sin())

@@ -19,7 +19,7 @@ use mert_tokens::TokensError;
 use mert_tokens::frames::FrameGrid;
 
 use crate::failure::failure;
-use crate::inputs::midi_beside;
+use crate::inputs::{is_midi, midi_beside};
 
 /// Notes of a MIDI file that start within this many seconds are one onset.
 const CHORD: f64 = 0.05;
@@ -159,7 +159,10 @@ impl AnalysisError {
             |reason: &str, message: String| Failure { file: escape(&input.path), reason: reason.to_string(), message };
         match self {
             AnalysisError::Tokens(error) => failure(input, error),
-            AnalysisError::Events(path, error) => other("events", format!("{}: {error}", printable_path(&path))),
+            AnalysisError::Events(path, error) => {
+                let reason = if is_midi(&path) { "damaged MIDI file" } else { "no analysis" };
+                other(reason, format!("{}: {error}", printable_path(&path)))
+            }
             AnalysisError::NoMidi => other(
                 "no notes",
                 "there is no MIDI file beside it: give --notes auto for the pitch tracker".to_string(),

@@ -100,6 +100,7 @@ pub(crate) fn run(args: &EncodeArgs) -> anyhow::Result<Exit> {
             bail!("{} is an input; give another output", printable_path(path));
         }
     }
+    format.check_names(inputs.iter().map(|input| escape(&input.path)))?;
     let opened = Opened::open(args)?;
     let grid = opened.encoder.grid();
     let info = OutputInfo {
@@ -338,8 +339,13 @@ impl Stated {
         let (window, hop) = (seconds(self.window, FOREIGN_WINDOW)?, seconds(self.hop, FOREIGN_HOP)?);
         let keep = self.keep.unwrap_or(Keep::Newest);
         let (framing, notes) = Framing::new(&model.grid(), window, hop, keep)?;
-        if let Some(normalize) = self.normalize {
-            vocabulary.normalize = normalize;
+        match self.normalize {
+            Some(Normalize::None) if vocabulary.normalize == Normalize::L2 => bail!(
+                "{} scales frames by l2 in front of its centres, and --normalize is none: leave the option out",
+                printable_path(path)
+            ),
+            Some(normalize) => vocabulary.normalize = normalize,
+            None => {}
         }
         if !quiet {
             notes.iter().for_each(|note| say(note));

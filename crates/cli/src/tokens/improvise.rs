@@ -24,6 +24,9 @@ use crate::request_args::{NavigationArgs, key_range};
 /// The most sound that is held at once, in seconds: 1.3 GB at 48 kHz.
 const LONGEST: f64 = 2.0 * 3600.0;
 
+/// The length of a cross-fade in seconds, if no other is given.
+const CROSSFADE: f64 = 0.02;
+
 /// Walks through an oracle under a request, and writes what it chooses: the notes of the events as MIDI (.mid), their own
 /// sound joined with cross-fades (.wav), or each step with the rule that chose it (.jsonl).
 ///
@@ -46,25 +49,25 @@ pub(crate) struct ImproviseArgs {
     /// The folder of the recordings, if they are no longer where the oracle found them; for .wav
     #[arg(long, value_name = "FOLDER")]
     audio: Option<PathBuf>,
-    /// The length of a cross-fade between events that do not follow each other, or 0 for none; for .wav
-    #[arg(long, value_name = "TIME", default_value = "20ms", value_parser = crossfade)]
-    crossfade: f64,
-    /// The samples of a .wav: 16 (bits) or float
-    #[arg(long, value_enum, default_value_t = Samples::Bits16)]
-    samples: Samples,
-    /// Semitones by which notes are moved; for .mid
-    #[arg(long, value_name = "SEMITONES", default_value = "0")]
-    transpose: i32,
-    /// The lowest and the highest key: notes outside are moved by octaves; for .mid
-    #[arg(long, value_name = "LOW:HIGH", default_value = "0:127", value_parser = key_range)]
-    range: (u8, u8),
-    /// The tempo that a .mid states, in quarter notes per minute; the notes sound at the same times
-    #[arg(long, value_name = "BPM", default_value = "120")]
-    tempo: f64,
-    /// The MIDI channel, 1 to 16
-    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u8).range(1..=16))]
-    channel: u8,
-    /// The program (instrument) of General MIDI, 1 to 128
+    /// The length of a cross-fade between events that do not follow each other, or 0 for none; for .wav [default: 20ms]
+    #[arg(long, value_name = "TIME", value_parser = crossfade)]
+    crossfade: Option<f64>,
+    /// The samples of a .wav: 16 (bits) or float [default: 16]
+    #[arg(long, value_enum)]
+    samples: Option<Samples>,
+    /// Semitones by which notes are moved; for .mid [default: 0]
+    #[arg(long, value_name = "SEMITONES")]
+    transpose: Option<i32>,
+    /// The lowest and the highest key: notes outside are moved by octaves; for .mid [default: 0:127]
+    #[arg(long, value_name = "LOW:HIGH", value_parser = key_range)]
+    range: Option<(u8, u8)>,
+    /// The tempo that a .mid states, in quarter notes per minute; the notes sound at the same times [default: 120]
+    #[arg(long, value_name = "BPM")]
+    tempo: Option<f64>,
+    /// The MIDI channel of a .mid, 1 to 16 [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16))]
+    channel: Option<u8>,
+    /// The program (instrument) of General MIDI, 1 to 128; for .mid
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=128))]
     program: Option<u8>,
     /// Replace outputs that exist
@@ -115,10 +118,12 @@ fn kind_of(path: &Path) -> anyhow::Result<Kind> {
 pub(crate) fn run(args: &ImproviseArgs) -> anyhow::Result<Exit> {
     let kinds: Vec<Kind> = args.output.iter().map(|path| kind_of(path)).collect::<Result<_, _>>()?;
     for (index, path) in args.output.iter().enumerate() {
-        ensure!(!args.output[..index].contains(path), "{} is named twice as an output", printable_path(path));
+        let is_same = |other: &PathBuf| mert_fs::resolved(other) == mert_fs::resolved(path);
+        ensure!(!args.output[..index].iter().any(is_same), "{} is named twice as an output", printable_path(path));
         ensure!(args.force || !path.exists(), mert_fs::FsError::OutputExists { path: path.clone() });
         ensure!(!mert_fs::is_same_file(path, &args.oracle), "the output is the oracle; give another output");
     }
+    args.check_options(&kinds)?;
     let oracle = Arc::new(open_oracle(&args.oracle)?);
     let request = args.navigation.request()?.map(|request| request.compile(oracle.material()));
     if let Some(request) = &request {
@@ -165,6 +170,26 @@ pub(crate) fn run(args: &ImproviseArgs) -> anyhow::Result<Exit> {
 }
 
 impl ImproviseArgs {
+    /// Refuses options of outputs that are not asked for.
+    fn check_options(&self, kinds: &[Kind]) -> anyhow::Result<()> {
+        for (option, given, kind, name) in [
+            ("--audio", self.audio.is_some(), Kind::Sound, ".wav"),
+            ("--crossfade", self.crossfade.is_some(), Kind::Sound, ".wav"),
+            ("--samples", self.samples.is_some(), Kind::Sound, ".wav"),
+            ("--transpose", self.transpose.is_some(), Kind::Midi, ".mid"),
+            ("--range", self.range.is_some(), Kind::Midi, ".mid"),
+            ("--tempo", self.tempo.is_some(), Kind::Midi, ".mid"),
+            ("--channel", self.channel.is_some(), Kind::Midi, ".mid"),
+            ("--program", self.program.is_some(), Kind::Midi, ".mid"),
+        ] {
+            ensure!(
+                !given || kinds.contains(&kind),
+                "{option} is for a {name}: name one as the output, or leave it out"
+            );
+        }
+        Ok(())
+    }
+
     /// The steps of the path.
     fn walk(&self, oracle: &Arc<OracleFile>, request: Option<&Compiled>) -> anyhow::Result<Vec<Step>> {
         let mut navigator = Navigator::new(Memory::new(Arc::clone(oracle)), self.navigation.options())?;
@@ -187,17 +212,19 @@ impl ImproviseArgs {
 
     /// The notes of events, one after another.
     fn midi(&self, events: &[&Event]) -> anyhow::Result<Vec<u8>> {
+        let default = MidiOptions::default();
         let options = MidiOptions {
-            tempo: self.tempo,
-            transpose: self.transpose,
-            range: self.range,
-            channel: self.channel - 1,
+            tempo: self.tempo.unwrap_or(default.tempo),
+            transpose: self.transpose.unwrap_or(default.transpose),
+            range: self.range.unwrap_or(default.range),
+            channel: self.channel.map_or(default.channel, |channel| channel - 1),
             program: self.program.map(|program| program - 1),
         };
         let (bytes, report) = midi_file(&end_to_end(events.iter().copied()), &options)?;
         ensure!(
             report.notes > 0,
-            "no event that was chosen has a note: put a MIDI file beside the recordings, or write .wav"
+            "no event that was chosen has a note for a .mid, and nothing is written: leave the .mid out, or put a MIDI file beside \
+             the recordings and find their events again"
         );
         if report.folded > 0 && !self.quiet {
             say(&format!("{} of {} notes were moved into the range by octaves", report.folded, report.notes));
@@ -239,7 +266,7 @@ impl ImproviseArgs {
         });
         let segments: Vec<Segment<'_>> = segments.collect::<anyhow::Result<_>>()?;
         let segments: Vec<Segment<'_>> = segments.into_iter().filter(|segment| segment.start < segment.end).collect();
-        let fade = (self.crossfade * f64::from(rate)).round() as usize;
+        let fade = (self.crossfade.unwrap_or(CROSSFADE) * f64::from(rate)).round() as usize;
         let rendered = join_segments(&segments, fade)?;
         if rendered.gain < 1.0 && !self.quiet {
             say(&format!(
@@ -248,8 +275,8 @@ impl ImproviseArgs {
             ));
         }
         let format = match self.samples {
-            Samples::Bits16 => WavFormat::Int16,
-            Samples::Float => WavFormat::Float32,
+            None | Some(Samples::Bits16) => WavFormat::Int16,
+            Some(Samples::Float) => WavFormat::Float32,
         };
         let mut bytes = std::io::Cursor::new(Vec::new());
         let clipped = write_wav(&mut bytes, &rendered.samples, rate, format)?;

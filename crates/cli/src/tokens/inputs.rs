@@ -23,7 +23,7 @@ pub(crate) fn recordings(paths: &[PathBuf], list: Option<&Path>, quiet: bool) ->
 }
 
 /// Whether a file has the name of a MIDI file.
-fn is_midi(path: &Path) -> bool {
+pub(crate) fn is_midi(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str());
     extension.is_some_and(|extension| ["mid", "midi"].iter().any(|midi| extension.eq_ignore_ascii_case(midi)))
 }

@@ -146,6 +146,9 @@ pub(crate) fn run(args: &OracleArgs) -> anyhow::Result<Exit> {
     }
     let file = OracleFile::build(input.matching, input.material, input.sources)?;
     let file = file.with_digests(input.digests.0, input.digests.1)?;
+    if let (Some(note), false) = (unmatched(&file), args.quiet) {
+        say(&note);
+    }
     let statistics = Statistics::of(file.links());
     let warning = statistics.check(file.matching().has_threshold())?;
     let bytes = match is_binary {
@@ -162,6 +165,23 @@ pub(crate) fn run(args: &OracleArgs) -> anyhow::Result<Exit> {
     }
     args.report(&file, &statistics, search.as_ref())?;
     Ok(Exit::Success)
+}
+
+/// A sentence about vectors that match nothing whatever the threshold is.
+fn unmatched(file: &OracleFile) -> Option<String> {
+    let (Matching::Vectors { distance, .. }, Material::Vectors(vectors)) = (file.matching(), file.material()) else {
+        return None;
+    };
+    let (what, is_unmatched): (_, fn(&[f64]) -> bool) = match distance {
+        Distance::Cosine => ("zero", |vector| vector.iter().all(|&value| value == 0.0)),
+        Distance::Correlation => ("of equal values", |vector| vector.iter().all(|&value| value == vector[0])),
+        _ => return None,
+    };
+    let count = vectors.iter().filter(|vector| is_unmatched(vector)).count();
+    (count > 0).then(|| {
+        let total = vectors.len();
+        format!("{count} of {total} vectors are {what}: by {distance} they match nothing at any threshold")
+    })
 }
 
 impl OracleInput {

@@ -90,14 +90,25 @@ impl Answerer {
         compiled.flat_map(|compiled| compiled.remarks().iter().map(|remark| compiled.explain(remark))).collect()
     }
 
-    /// Sets the settings of a mode, and returns what must be said about its request.
-    pub(crate) fn set_mode(&mut self, mode: &Mode) -> Result<Vec<String>> {
+    /// The session's settings with those of a mode.
+    ///
+    /// # Errors
+    /// [`LiveError::Mode`] for a setting out of range.
+    pub(crate) fn settings_of(&self, mode: &Mode) -> Result<AnswerSettings> {
+        let wrong = |reason: String| LiveError::Mode { mode: mode.name.clone(), reason };
         let navigation = mode.options(&self.session.navigation)?;
-        let request = mode.request()?;
+        navigation.check(self.memory.file().links().events()).map_err(|error| wrong(error.to_string()))?;
         let mut settings = AnswerSettings { navigation, ..self.session.clone() };
         settings.mode = mode.answer.unwrap_or(settings.mode);
         settings.midi.transpose = mode.transpose.unwrap_or(settings.midi.transpose);
-        settings.midi.check()?;
+        settings.midi.check().map_err(|error| wrong(error.to_string()))?;
+        Ok(settings)
+    }
+
+    /// Sets the settings of a mode, and returns what must be said about its request.
+    pub(crate) fn set_mode(&mut self, mode: &Mode) -> Result<Vec<String>> {
+        let settings = self.settings_of(mode)?;
+        let request = mode.request()?;
         if settings.navigation != self.settings.navigation {
             self.navigator.set_options(settings.navigation.clone())?;
         }

@@ -109,7 +109,7 @@ impl Engine {
     /// An engine before the first sample. `selector` chooses among `modes`; a command of the player goes before it.
     ///
     /// # Errors
-    /// Settings outside their range, and an oracle without notes.
+    /// Settings outside their range, those of modes too, and an oracle without notes.
     pub fn new(
         settings: EngineSettings,
         encoder: Box<dyn WindowEncoder>,
@@ -121,6 +121,8 @@ impl Engine {
         let EngineSettings { rate, pace, onset, pitch, answer } = settings;
         let (grid, framing) = (encoder.grid(), encoder.framing());
         let detector = OnsetDetector::new(rate, onset)?;
+        let answerer = Answerer::new(oracle, centres, answer.clone())?;
+        modes.iter().try_for_each(|mode| answerer.settings_of(mode).map(drop))?;
         let commands = ModeCommands::new();
         let (mut worker, mut seconds, mut interval) = (None, 0.0, 0.0);
         if !modes.is_empty() {
@@ -145,7 +147,7 @@ impl Engine {
             live: LiveEvents::new(SegmentSettings::default())?,
             sound: Sound::new(rate, pitch, seconds.max(RUNNING_SECONDS))?,
             schedule: Schedule::new(rate, answer.midi.channel),
-            answerer: Answerer::new(oracle, centres, answer)?,
+            answerer,
             modes,
             selector: worker,
             mode_interval: (interval * f64::from(rate)).max(1.0) as u64,

@@ -4,7 +4,7 @@ use mert_oracle::{Options, Request};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::Thresholds;
+use super::{Range, Thresholds};
 use crate::answer::AnswerMode;
 use crate::{LiveError, Result};
 
@@ -35,6 +35,23 @@ pub struct Mode {
 }
 
 impl Mode {
+    /// Why the mode could never be chosen, if that is so: a line `mode NAME` is cut at its spaces, and `mode auto` chooses none.
+    fn unreachable(&self) -> Option<&'static str> {
+        let (name, when) = (&self.name, self.when.unwrap_or_default());
+        let ranges = [when.onset_rate, when.level, when.entropy];
+        let empty = |range: Range| range.above.zip(range.below).is_some_and(|(above, below)| above >= below);
+        match name.as_str() {
+            "auto" => Some("`mode auto` leaves the choice to the session: give it another name"),
+            _ if name.trim() != name || name.is_empty() || name.chars().any(char::is_control) => {
+                Some("a line cannot name it: expected a name without spaces at its ends and without line breaks")
+            }
+            _ if ranges.into_iter().flatten().any(empty) => {
+                Some("a range of `when` is empty: `above` must be less than `below`")
+            }
+            _ => None,
+        }
+    }
+
     /// The request, if the mode has one.
     ///
     /// # Errors
@@ -80,6 +97,9 @@ impl Modes {
         for (index, mode) in modes.modes.iter().enumerate() {
             if modes.modes.iter().take(index).any(|other| other.name == mode.name) {
                 return Err(LiveError::Modes { reason: format!("two modes are called `{}`", mode.name) });
+            }
+            if let Some(reason) = mode.unreachable() {
+                return Err(LiveError::Mode { mode: mode.name.clone(), reason: reason.to_string() });
             }
             mode.request()?;
             mode.options(&Options::default())?;

@@ -55,8 +55,11 @@ impl Default for Options {
 }
 
 impl Options {
-    /// The check of all options, for a memory of `events` events.
-    pub(super) fn check(&self, events: u32) -> Result<()> {
+    /// Checks all options, for a memory of `events` events.
+    ///
+    /// # Errors
+    /// [`OracleError::Option`] for the first that is out of range.
+    pub fn check(&self, events: u32) -> Result<()> {
         let range = |name, value: f64, valid: bool, expected| match valid {
             true => Ok(()),
             false => Err(OracleError::option(name, value, expected)),

@@ -6,6 +6,7 @@ mod condition;
 mod mask;
 mod parse;
 mod reason;
+mod unique;
 
 pub use compile::Compiled;
 pub use condition::{Condition, ConditionKind, Parameter};

@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use serde_json::{Map, Value};
 
-use super::{Condition, ConditionKind, Parameter, Request};
+use super::{Condition, ConditionKind, Parameter, Request, unique};
 use crate::file::check::gcd;
 use crate::{OracleError, Result};
 
@@ -19,10 +19,11 @@ impl FromStr for Request {
     type Err = OracleError;
 
     fn from_str(text: &str) -> Result<Self> {
-        let value = serde_json::from_str(text).map_err(|error| {
-            OracleError::request(format!(
+        let value = unique::parse(text).map_err(|error| match error.is_data() {
+            true => OracleError::request(error.to_string()),
+            false => OracleError::request(format!(
                 "it is not JSON ({error}): expected {{\"gesture_token\": 142}} or a list of conditions"
-            ))
+            )),
         })?;
         Request::from_json(&value)
     }

@@ -75,6 +75,8 @@ fn all_features_are_parameters() {
 fn wrong_requests_say_what_to_do() {
     let cases = [
         ("{", "it is not JSON"),
+        (r#"{"gesture_token": 3, "gesture_token": 4}"#, "`gesture_token` is given twice in one object"),
+        (r#"[{"parameter": "consonance", "value": 1, "value": 2}]"#, "`value` is given twice"),
         ("3", "expected an object or a list"),
         ("[3]", "condition 3: expected an object"),
         (r#"{"consonence": 1}"#, "unknown parameter `consonence` in the request: did you mean `consonance`?"),

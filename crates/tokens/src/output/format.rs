@@ -1,8 +1,11 @@
 //! The formats of tokens, and their choice by a name.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::str::FromStr;
 
+use super::gslm;
+use super::text_file::check_name;
 use crate::{Result, TokensError};
 
 /// A format of tokens.
@@ -35,6 +38,20 @@ impl TokenFormat {
             Some("parquet") => Ok(TokenFormat::Parquet),
             _ => Err(TokensError::Format { path: path.into() }),
         }
+    }
+
+    /// Checks that an output can hold files of these names, before any of them is encoded.
+    ///
+    /// # Errors
+    /// [`TokensError::Name`] for a name that would be misread, and in [`TokenFormat::Gslm`] for a second one that is the same
+    /// without its folder and extension.
+    pub fn check_names(self, names: impl IntoIterator<Item = String>) -> Result<()> {
+        let mut taken = HashSet::new();
+        names.into_iter().try_for_each(|name| match self {
+            TokenFormat::Km | TokenFormat::Npy => check_name(&name, self.name(), '\t'),
+            TokenFormat::Gslm => gslm::check(&name, &mut taken).map(drop),
+            TokenFormat::Jsonl | TokenFormat::Textless | TokenFormat::Parquet => Ok(()),
+        })
     }
 
     /// The name in options.

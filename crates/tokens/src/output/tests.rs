@@ -129,6 +129,16 @@ fn names_that_would_be_misread_are_refused() {
         assert!(matches!(error, TokensError::Name { .. }), "{error}");
         assert!(!path.exists());
     }
+    let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+    for (format, list) in [
+        (TokenFormat::Km, &["a.wav", "a\tb.wav"][..]),
+        (TokenFormat::Npy, &["a\nb.wav"]),
+        (TokenFormat::Gslm, &["a|b.wav"]),
+        (TokenFormat::Gslm, &["a/x.wav", "b/x.flac"]),
+    ] {
+        assert!(matches!(format.check_names(names(list)), Err(TokensError::Name { .. })), "{list:?}");
+        assert!(TokenFormat::Jsonl.check_names(names(list)).is_ok());
+    }
     let twice = [sequence("a/x.wav", &[1]), sequence("b/x.flac", &[2])];
     assert!(write(&path, TokenFormat::Gslm, false, &twice).unwrap_err().to_string().contains("b/x.flac"));
     // JSON escapes.

@@ -20,4 +20,4 @@ pub use collect::{CollectEvent, CollectionPlan, PlannedFile, Sampling, collect_f
 pub use copies::copies;
 pub use features::FeatureFile;
 pub use share::{Share, WindowChoice, held_out, shares};
-pub use store::{Part, Store, StoredFile};
+pub use store::{INPUT, Part, Store, StoredFile};

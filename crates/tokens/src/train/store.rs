@@ -9,6 +9,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::TokensError;
 
+/// The files of a training in its folder, beside the lock. Nothing else in it is touched: the folder may have been there before.
+const FILES: [&str; 6] = ["settings", "k-means", "files.jsonl", "training.f32", "held-out.f32", "centres.f32"];
+
+/// The start of a line of the settings that is about an input.
+pub const INPUT: &str = "input ";
+
+/// The file that one process at a time has locked.
+const LOCK: &str = "lock";
+
 /// The two sets of frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -62,7 +71,7 @@ impl Store {
     }
 
     /// Opens the folder for `output`, with frames of `dim` values, and continues with what it holds. `settings` is all that
-    /// the frames depend on, a line for each option, and `kmeans` what centres depend on beside them: with another `kmeans`
+    /// the frames depend on, a line for each option and a line with [`INPUT`] in front for each input, and `kmeans` what centres depend on beside them: with another `kmeans`
     /// the frames are kept and the centres discarded, with `restart` all that is there.
     ///
     /// # Errors
@@ -72,29 +81,18 @@ impl Store {
         let folder = Store::path_for(output);
         let read = |path: &Path, source| TokensError::Read { path: path.to_path_buf(), source };
         std::fs::create_dir_all(&folder).map_err(|error| read(&folder, error))?;
-        let lock = File::create(folder.join("lock")).map_err(|error| read(&folder, error))?;
+        let lock = File::create(folder.join(LOCK)).map_err(|error| read(&folder, error))?;
         lock.try_lock().map_err(|_| TokensError::Locked { path: folder.clone() })?;
         let settings_file = folder.join("settings");
         if restart {
-            for name in ["settings", "k-means", "files.jsonl", "training.f32", "held-out.f32", "centres.f32"] {
-                match std::fs::remove_file(folder.join(name)) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                        return Err(read(&folder.join(name), error));
-                    }
-                    _ => {}
-                }
-            }
+            remove_files(&folder)?;
         }
         let log_path = folder.join("files.jsonl");
         let has_files = !stored_files(&log_path).map_err(|error| read(&log_path, error))?.is_empty();
         match std::fs::read_to_string(&settings_file) {
             Ok(found) if found == settings => {}
             Ok(found) if has_files => {
-                let difference = found.lines().zip(settings.lines()).find(|(a, b)| a != b);
-                let difference = difference.map_or("list of inputs".to_string(), |(found, wanted)| {
-                    let line = mert_arch::printable_line;
-                    format!("setting ({} instead of {})", line(found), line(wanted))
-                });
+                let difference = difference(&found, settings);
                 return Err(TokensError::OtherTraining { path: folder, difference });
             }
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(read(&settings_file, error)),
@@ -222,14 +220,21 @@ impl Store {
         replace_bytes(&self.folder.join("centres.f32"), &bytes)
     }
 
-    /// Removes the folder: the vocabulary is written.
+    /// Removes the frames and centres, since the vocabulary is written, and the folder, unless other files are in it.
     ///
     /// # Errors
-    /// If it cannot be removed.
+    /// If they cannot be removed.
     pub fn remove(self) -> Result<(), TokensError> {
         let folder = self.folder.clone();
         drop(self);
-        std::fs::remove_dir_all(&folder).map_err(|source| TokensError::Read { path: folder, source })
+        let error = |source| TokensError::Read { path: folder.clone(), source };
+        remove_files(&folder)?;
+        std::fs::remove_file(folder.join(LOCK)).map_err(error)?;
+        mert_fs::remove_stale_temporaries(&folder).map_err(error)?;
+        match std::fs::remove_dir(&folder) {
+            Err(source) if source.kind() != io::ErrorKind::DirectoryNotEmpty => Err(error(source)),
+            _ => Ok(()),
+        }
     }
 
     fn file(&mut self, part: Part) -> &mut BufWriter<File> {
@@ -242,6 +247,32 @@ impl Store {
     fn error(&self, source: io::Error) -> TokensError {
         TokensError::Read { path: self.folder.clone(), source }
     }
+}
+
+/// What differs between the settings of an interrupted training and those that are wanted. The lines of inputs come last, and
+/// begin with [`INPUT`].
+fn difference(found: &str, wanted: &str) -> String {
+    let settings =
+        |text: &str| text.lines().filter(|line| !line.starts_with(INPUT)).map(str::to_string).collect::<Vec<_>>();
+    let line = mert_arch::printable_line;
+    let (old, new) = (settings(found), settings(wanted));
+    match old.iter().zip(&new).find(|(old, new)| old != new) {
+        Some((old, new)) => format!("setting ({} instead of {})", line(old), line(new)),
+        None => {
+            "choice of windows: other inputs, a file that has changed, or other --frames, --held-out or --k".to_string()
+        }
+    }
+}
+
+/// Removes the files of a training in `folder`, but not its lock.
+fn remove_files(folder: &Path) -> Result<(), TokensError> {
+    for path in FILES.map(|name| folder.join(name)) {
+        match std::fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(TokensError::Read { path, source }),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Replaces the file at `path` in one step.
@@ -332,6 +363,33 @@ mod tests {
         assert_eq!((fresh.files().len(), fresh.checkpoint(2)), (0, None));
         fresh.remove().unwrap();
         assert!(!Store::path_for(&output).exists());
+    }
+
+    #[test]
+    fn what_was_in_the_folder_before_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let output = folder.path().join("v.safetensors");
+        let own = Store::path_for(&output).join("thesis.txt");
+        std::fs::create_dir(Store::path_for(&output)).unwrap();
+        std::fs::write(&own, "mine").unwrap();
+        for restart in [false, true] {
+            Store::open(&output, 2, "a\n", "", restart).unwrap().remove().unwrap();
+            let left: Vec<_> =
+                std::fs::read_dir(Store::path_for(&output)).unwrap().map(|entry| entry.unwrap().path()).collect();
+            assert_eq!(left, [own.as_path()]);
+        }
+        std::fs::remove_file(&own).unwrap();
+        Store::open(&output, 2, "a\n", "", false).unwrap().remove().unwrap();
+        assert!(!Store::path_for(&output).exists());
+    }
+
+    #[test]
+    fn another_training_is_named_by_its_option() {
+        let difference = |found: &str, wanted: &str| super::difference(found, wanted);
+        let text = difference("seed 0\ninput a.wav (3 of 9 windows)\n", "seed 1\ninput a.wav (4 of 9 windows)\n");
+        assert_eq!(text, "setting (seed 0 instead of seed 1)");
+        let text = difference("seed 0\ninput a.wav (3 of 9 windows)\n", "seed 0\ninput a.wav (4 of 9 windows)\n");
+        assert!(text.starts_with("choice of windows: "), "{text}");
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub struct Training {
     pub algorithm: String,
     /// The seed of the choice of frames and of the start.
     pub seed: u64,
-    /// The passes over the frames.
+    /// The passes over the frames, or the batches of a mini-batch training.
     pub passes: u64,
     /// The mean squared distance between a training frame and its centre.
     pub inertia: f64,

@@ -84,9 +84,9 @@ pub(crate) struct LiveArgs {
     /// When events are answered: one event at each onset, or on and on until the rest
     #[arg(long, value_enum, default_value_t = AnswerBy::Onset)]
     pub(super) answer: AnswerBy,
-    /// The time after the last onset at which a continuous answer stops
-    #[arg(long, value_name = "TIME", default_value = "8s")]
-    pub(super) rest: Seconds,
+    /// The time after the last onset at which a continuous answer stops [default: 8s]
+    #[arg(long, value_name = "TIME")]
+    pub(super) rest: Option<Seconds>,
     /// End the notes of an answer when the next one starts, for an instrument with one voice
     #[arg(long)]
     pub(super) cut: bool,

@@ -17,7 +17,7 @@ use mert_clap::{ClapAudio, ClapSelector, Listening, Settings};
 use mert_cli::embedding::interrupt::{STOP, while_embedding};
 use mert_cli::terminal::{Exit, say};
 use mert_fs::sha256_file;
-use mert_live::answer::{AnswerSettings, Centres};
+use mert_live::answer::{AnswerMode, AnswerSettings, Centres};
 use mert_live::mode::{Fixed, ModeSelector, Modes, Rules};
 use mert_live::sink::{LinesSink, MidiFileSink, MidiSink, Outlet};
 use mert_live::{Command, Ending, Engine, EngineSettings, ModelEncoder, Pace, Report, Session, TokenUse};
@@ -193,11 +193,15 @@ impl LiveArgs {
     fn answer_settings(&self) -> anyhow::Result<AnswerSettings> {
         let mut settings = AnswerSettings {
             mode: self.answer.into(),
-            rest: self.rest.get(),
             cut: self.cut,
             navigation: self.navigation.options(),
             ..AnswerSettings::default()
         };
+        if let Some(rest) = self.rest {
+            let is_used = settings.mode == AnswerMode::Continuous || self.modes.is_some();
+            ensure!(is_used, "--rest is for --answer continuous");
+            settings.rest = rest.get();
+        }
         settings.midi.channel = self.channel - 1;
         settings.midi.transpose = self.transpose;
         settings.midi.range = self.range;

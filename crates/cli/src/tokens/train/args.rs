@@ -43,7 +43,7 @@ pub(crate) struct TrainArgs {
     /// The seed of all that is drawn [default: 0]
     #[arg(long, value_name = "N")]
     pub(super) seed: Option<u64>,
-    /// The most frames, taken evenly from all files [default: 256 for each token]
+    /// The most frames, taken evenly from all files in whole hops, which may exceed it [default: 256 for each token]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) frames: Option<u64>,
     /// The share of the files that only judge the result, 0 to 0.5

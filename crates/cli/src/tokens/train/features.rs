@@ -13,7 +13,7 @@ use super::run::{Run, TrainingInputs, mapped_frames, say_copy};
 impl Run<'_> {
     /// Trains on files of features.
     pub(super) fn on_features(self) -> anyhow::Result<Exit> {
-        let Run { args, settings, .. } = self;
+        let Run { args, settings, .. } = &self;
         let originals = copies(&args.arguments);
         let mut paths = Vec::with_capacity(args.arguments.len());
         for (path, original) in args.arguments.iter().zip(originals) {
@@ -34,6 +34,7 @@ impl Run<'_> {
                 first.dim()
             );
         }
+        self.check_start(first.dim())?;
         let digests: Vec<String> = paths.iter().map(|path| sha256_file(path)).collect::<Result<_, _>>()?;
         let lines = format!(
             "features {}\nnormalize {}\nheld out {} by seed {}\n",

@@ -14,7 +14,7 @@ use mert_fs::sha256_file;
 use mert_table::{escape, printable_path};
 use mert_tokens::frames::Framing;
 use mert_tokens::kmeans::Frames;
-use mert_tokens::train::{CollectEvent, CollectionPlan, Part, Sampling, Share, Store, collect_frames};
+use mert_tokens::train::{CollectEvent, CollectionPlan, INPUT, Part, Sampling, Share, Store, collect_frames};
 use mert_tokens::{TokensError, TrainConfig};
 
 use super::args::TrainArgs;
@@ -28,7 +28,7 @@ use crate::inputs::recordings;
 impl Run<'_> {
     /// Trains on music.
     pub(super) fn on_music(self, config: Option<&TrainConfig>) -> anyhow::Result<Exit> {
-        let Run { args, settings, .. } = self;
+        let Run { args, settings, .. } = &self;
         let (model, paths) = model_and_inputs(args, config.map(|config| &config.extraction))?;
         let quiet = args.run.quiet();
         let inputs = recordings(&paths, args.run.files.list(), quiet)?;
@@ -38,6 +38,7 @@ impl Run<'_> {
         notes.iter().filter(|_| !quiet).for_each(|note| say(note));
         let hidden_state = model.hidden_state(settings.layer)?;
         let (record, dim) = (model.record(hidden_state, framing), model.dim());
+        self.check_start(dim)?;
         let encoder = model.encoder(hidden_state, framing)?;
 
         let paths: Vec<PathBuf> = inputs.iter().map(|input| input.path.clone()).collect();
@@ -61,7 +62,7 @@ impl Run<'_> {
         for (index, file) in &plan.files {
             let part = if file.part == Part::HeldOut { "held out" } else { "training" };
             let Share { taken, windows } = file.share;
-            lines += &format!("{} ({taken} of {windows} windows, {part})\n", identity(&paths[*index]));
+            lines += &format!("{INPUT}{} ({taken} of {windows} windows, {part})\n", identity(&paths[*index]));
         }
         let kmeans = settings.lines(args.start.as_deref());
         let mut store = Store::open(&args.output, dim, &lines, &kmeans, args.restart)?;

@@ -28,9 +28,20 @@ pub(crate) struct TrainReport<'a> {
     pub(crate) seconds: f64,
     /// The time of the passes of Lloyd's algorithm alone; 0 for batches.
     pub(crate) pass_seconds: f64,
+    /// Whether the passes are batches.
+    pub(crate) is_batches: bool,
 }
 
 impl TrainReport<'_> {
+    fn passes(&self) -> String {
+        match (self.is_batches, self.trained.passes) {
+            (true, 1) => "1 batch".to_string(),
+            (true, batches) => format!("{batches} batches"),
+            (false, 1) => "1 pass".to_string(),
+            (false, passes) => format!("{passes} passes"),
+        }
+    }
+
     /// Prints the figures.
     pub(crate) fn print(&self, as_json: bool, quiet: bool) -> std::io::Result<()> {
         let Trained { centres, training, passes, converged, .. } = self.trained;
@@ -49,7 +60,8 @@ impl TrainReport<'_> {
                 "vocabulary": printable_path(self.output),
                 "k": self.vocabulary.k(),
                 "dim": self.vocabulary.dim(),
-                "passes": passes,
+                "passes": (!self.is_batches).then_some(passes),
+                "batches": self.is_batches.then_some(passes),
                 "converged": converged,
                 "seconds": self.seconds,
                 "pass_seconds": self.pass_seconds,
@@ -81,12 +93,13 @@ impl TrainReport<'_> {
         row("mean squared distance", &|quality| format!("{:.6}", quality.inertia));
         row("median run in frames", &|quality| quality.median_run.to_string());
         print(&format!(
-            "{}: {k} tokens{state}, {passes} passes in {:.1} s\n{table}\n",
+            "{}: {k} tokens{state}, {} in {:.1} s\n{table}\n",
             printable_path(self.output),
+            self.passes(),
             self.seconds
         ))?;
         if !converged {
-            say("the centres still moved in the last pass: more --passes would change them");
+            say("the centres still moved at the end: more --passes would change them");
         }
         if training.dead > 0 {
             say(&format!("{} tokens have no frame of the training", training.dead));

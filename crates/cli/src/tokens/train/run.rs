@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use anyhow::ensure;
+use anyhow::bail;
 use mert_cli::embedding::interrupt::{STOP, while_embedding, while_writing};
 use mert_cli::embedding::report_left_out;
 use mert_cli::terminal::{Exit, say};
@@ -35,6 +35,16 @@ pub(super) struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// Refuses centres to start from of another width than the frames.
+    pub(super) fn check_start(&self, dim: usize) -> anyhow::Result<()> {
+        match &self.start {
+            Some(start) if start.dim() != dim => {
+                bail!("the centres to start from have {} values, and frames have {dim}", start.dim())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Finds the centres, judges them and writes the vocabulary.
     pub(super) fn finish(
         self,
@@ -51,10 +61,6 @@ impl Run<'_> {
                 frames.len(),
                 FEW_FRAMES * k
             ));
-        }
-        if let Some(start) = &start {
-            let (found, expected) = (start.dim(), frames.dim());
-            ensure!(found == expected, "the centres to start from have {found} values, and frames have {expected}");
         }
         let resume = match store.checkpoint(k).filter(|_| matches!(settings.algorithm, Algorithm::Lloyd(_))) {
             Some(checkpoint) => {
@@ -99,6 +105,7 @@ impl Run<'_> {
             trained: &trained,
             held_out: held_out.map(|quality| Judged { quality }),
             seconds: began.elapsed().as_secs_f64(),
+            is_batches: matches!(settings.algorithm, Algorithm::MiniBatch(_)),
             pass_seconds: passes.lock().map_or(0.0, |times| times.1.duration_since(times.0).as_secs_f64()),
         };
         while_writing(|| match is_npy {
