@@ -3,11 +3,12 @@
 # MIDI that comes out. Fails if no note comes out, or one that starts does not end.
 #
 # Needs jackd (Debian: apt-get install jackd2 libjack-jackd2-dev libasound2-dev) and Python's JACK-Client and numpy.
-#   scripts/check/live_jack.sh MERT_TOKENS MODEL VOCABULARY ORACLE
-# MERT_TOKENS is the binary of `cargo build --release -p mert-cli --features jack --bin mert-tokens`.
+#   scripts/check/live_jack.sh MERT_TOKENS [MODEL VOCABULARY ORACLE]
+# MERT_TOKENS is the binary of `cargo build --release -p mert-cli --features jack --bin mert-tokens`. Without the three files the
+# session is made first: plucked notes, a vocabulary and an oracle of them, with the tiny model of the fixtures.
 set -euo pipefail
-if [ $# -ne 4 ]; then
-    echo "usage: $0 MERT_TOKENS MODEL VOCABULARY ORACLE" >&2
+if [ $# -ne 4 ] && [ $# -ne 1 ]; then
+    echo "usage: $0 MERT_TOKENS [MODEL VOCABULARY ORACLE]" >&2
     exit 2
 fi
 for program in jackd python3; do
@@ -33,6 +34,16 @@ finish() {
     rm -rf "$folder"
 }
 trap finish EXIT
+tokens=$1 model=${2:-} vocabulary=${3:-} oracle=${4:-}
+if [ -z "$model" ]; then
+    model="$here/../../fixtures/mert-tiny/model.safetensors"
+    vocabulary="$folder/vocabulary.safetensors" oracle="$folder/oracle.json"
+    mkdir "$folder/music"
+    "$python" "$here/live/plucked_music.py" "$folder/music"
+    "$tokens" train "$model" "$folder/music" -o "$vocabulary" --k 16 --quiet
+    "$tokens" events "$model" "$vocabulary" "$folder/music" -o "$folder/events.jsonl" --quiet
+    "$tokens" oracle "$folder/events.jsonl" -o "$oracle" --quiet
+fi
 jackd --name "$server_name" --no-realtime -d dummy -r 48000 -p 256 >"$folder/jackd.log" 2>&1 &
 server=$!
 for _ in $(seq 50); do
@@ -41,7 +52,7 @@ for _ in $(seq 50); do
 done
 # Commands are read from a pipe that stays open.
 mkfifo "$folder/commands"
-"$1" live "$2" "$3" "$4" --virtual-port --lines --seed 1 <"$folder/commands" >"$folder/lines.jsonl" 2>"$folder/session.log" &
+"$tokens" live "$model" "$vocabulary" "$oracle" --virtual-port --lines --seed 1 <"$folder/commands" >"$folder/lines.jsonl" 2>"$folder/session.log" &
 session=$!
 exec 3>"$folder/commands"
 if ! "$python" "$here/live/jack_client.py" "$session"; then

@@ -9,7 +9,7 @@ use crate::{ClapAudio, ClapError, Classifier, Decision, Modes, Result, Settings}
 /// The amplitude below which sound counts as silence, -80 dBFS: the vector of noise of converters says nothing of a mode.
 const SILENCE: f32 = 1e-4;
 
-/// How much sound is compared, and how often.
+/// The length of the sound that is compared, and the time between comparisons.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Listening {
     /// The seconds of sound that a choice is made from.

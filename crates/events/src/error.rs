@@ -40,7 +40,7 @@ pub enum EventsError {
     Line {
         /// The number of the line, from 1.
         line: usize,
-        /// What was expected and what was found.
+        /// The value that was expected, and the one that was found.
         problem: String,
     },
     /// A segment of sound lies outside its recording.

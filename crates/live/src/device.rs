@@ -56,7 +56,7 @@ impl InputDevice {
         Ok((InputDevice { stream, name: name_of(&device), rate, errors: receiver }, reader))
     }
 
-    /// What the system reported since the last call, such as samples that it lost itself.
+    /// The errors that the system reported since the last call, such as samples that it lost itself.
     pub fn errors(&self) -> Vec<String> {
         self.errors.try_iter().collect()
     }

@@ -16,11 +16,11 @@ pub struct WindowTokens {
     pub first_frame: u64,
     /// The tokens.
     pub tokens: Vec<u32>,
-    /// Whether the window was silent.
+    /// True for a silent window.
     pub silent: bool,
 }
 
-/// What names the frames of a window.
+/// The interface of a model that gives the frames of a window their tokens.
 pub trait WindowEncoder: Send + 'static {
     /// The grid of frames.
     fn grid(&self) -> FrameGrid;

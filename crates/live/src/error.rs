@@ -6,7 +6,7 @@ use mert_fs::FsError;
 use mert_oracle::OracleError;
 use mert_tokens::TokensError;
 
-/// Why a session cannot start or go on.
+/// The errors that keep a session from starting or end it.
 #[derive(Debug, thiserror::Error)]
 pub enum LiveError {
     /// An oracle without anything to play.
@@ -108,7 +108,7 @@ pub enum LiveError {
     File(#[from] FsError),
 }
 
-/// What a name of a mode may be.
+/// The names of modes that there are, for a message.
 fn expected_modes(known: &str) -> String {
     match known {
         "" => "the session has no modes; give a file of them with --modes".to_string(),

@@ -24,7 +24,7 @@ pub struct TimedMidi {
     pub time: f64,
     /// The message.
     pub bytes: MidiBytes,
-    /// Why it is sent.
+    /// The cause of the message.
     pub cause: Cause,
     /// The answer that the note belongs to.
     pub answer: Option<Arc<Answer>>,
@@ -32,7 +32,7 @@ pub struct TimedMidi {
     pub answers_onset: Option<u64>,
 }
 
-/// Why a message is sent.
+/// The causes of messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
@@ -46,7 +46,7 @@ pub enum Cause {
     Panic,
 }
 
-/// How an event of the memory was recognised in what was heard.
+/// The rule by which an event of the memory was recognised in what was heard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MatchRule {
@@ -58,7 +58,7 @@ pub enum MatchRule {
     None,
 }
 
-/// Where the token of an answer came from.
+/// The origin of the token of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenFrom {
@@ -75,7 +75,7 @@ pub struct Answer {
     pub onset: Option<f64>,
     /// The token that was heard.
     pub token: Option<u32>,
-    /// Where the token came from.
+    /// The origin of the token.
     pub token_from: Option<TokenFrom>,
     /// The event that was recognised.
     pub matched: Option<u32>,

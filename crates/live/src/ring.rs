@@ -16,7 +16,7 @@ pub struct Block {
     pub at: u64,
     /// The samples.
     pub samples: usize,
-    /// When the block was handed over, right after its last sample.
+    /// The time at which the block was handed over, right after its last sample.
     pub arrived: Instant,
 }
 
@@ -101,7 +101,7 @@ impl RingReader {
         Some(block)
     }
 
-    /// Whether the writer has ended and all blocks are read.
+    /// True once the writer has ended and all blocks are read.
     pub fn has_ended(&self) -> bool {
         self.shared.has_ended.load(Ordering::Acquire) && self.blocks.is_empty()
     }

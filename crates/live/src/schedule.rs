@@ -17,7 +17,7 @@ pub(crate) struct Tone {
     pub(crate) velocity: u8,
 }
 
-/// What is due at a sample: ends come before starts, and otherwise the order of adding counts.
+/// The start or the end of a note at a sample: ends come before starts, and otherwise the order of adding counts.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Due {
     /// The key and the number of its strike, so that the end of an earlier strike does not end a later one.

@@ -21,7 +21,7 @@ const STALLED: Duration = Duration::from_secs(1);
 /// The seconds between two statuses.
 const STATUS_SECONDS: f64 = 1.0;
 
-/// How a session ended.
+/// The end of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
     /// The input ended.
@@ -32,7 +32,7 @@ pub enum Ending {
     Stopped,
 }
 
-/// What is known at the end of a session.
+/// The figures of a session at its end.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Summary {
     /// The last status.
@@ -41,11 +41,11 @@ pub struct Summary {
     pub latencies: Latencies,
     /// The blocks that were dropped.
     pub dropped_blocks: u64,
-    /// How it ended.
+    /// The way in which it ended.
     pub ending: Ending,
 }
 
-/// What a session reports while it runs.
+/// The reports of a session while it runs.
 pub enum Report<'a> {
     /// A sentence for the player.
     Notice(&'a str),
@@ -59,9 +59,9 @@ pub struct Session<'a> {
     pub engine: Engine,
     /// The sinks.
     pub outlet: Outlet,
-    /// Whether the session should end.
+    /// True once the session should end.
     pub stop: &'a AtomicBool,
-    /// Where reports go.
+    /// The receiver of reports.
     pub report: &'a mut dyn FnMut(Report<'_>),
 }
 

@@ -58,7 +58,7 @@ pub struct Counts {
 }
 
 impl Status {
-    /// Whether far fewer tokens are used than in the training: the entropy over the last 20 s of sound is below a quarter of
+    /// True if far fewer tokens are used than in the training: the entropy over the last 20 s of sound is below a quarter of
     /// the training's. A single held note does the same for a while.
     pub fn has_collapsed(&self, training: &TokenUse) -> bool {
         self.recent.frames >= JUDGED_FRAMES && self.recent.entropy < training.entropy / 4.0

@@ -7,9 +7,9 @@ use crate::{LiveError, Result};
 
 /// Something that turns inputs into outputs, one after another.
 pub(crate) trait Job: Send + 'static {
-    /// What it is given.
+    /// The input of the work.
     type Input: Send + 'static;
-    /// What it returns.
+    /// The output of the work.
     type Output: Send + 'static;
 
     /// The output for an input.

@@ -2,7 +2,7 @@
 
 use plotters::drawing::DrawingAreaErrorKind;
 
-/// What a picture cannot be drawn of.
+/// The errors of pictures.
 #[derive(Debug, thiserror::Error)]
 pub enum PlotsError {
     /// There is nothing to draw.

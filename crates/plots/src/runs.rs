@@ -24,7 +24,7 @@ pub(crate) struct Drawn {
     pub(crate) runs: Vec<Run>,
     /// The number of runs within the range.
     pub(crate) total: usize,
-    /// Whether the runs were reduced.
+    /// True if the runs were reduced.
     pub(crate) reduced: bool,
 }
 
@@ -78,7 +78,7 @@ impl Drawn {
         Drawn { runs, total, reduced: true }
     }
 
-    /// What the caption says of them.
+    /// The sentences of the caption about them.
     pub(crate) fn caption(&self, singular: &str, plural: &str) -> String {
         let total = counted(self.total, singular, plural);
         if self.reduced {

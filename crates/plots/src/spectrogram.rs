@@ -109,7 +109,7 @@ impl SpectrogramBuilder {
         })
     }
 
-    /// Whether all samples of the range were pushed.
+    /// True once all samples of the range were pushed.
     pub fn is_complete(&self) -> bool {
         self.seen >= self.end
     }

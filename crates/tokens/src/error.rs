@@ -71,7 +71,7 @@ pub enum TokensError {
     Features {
         /// The file.
         path: PathBuf,
-        /// What was expected, and what was found.
+        /// The value that was expected, and the one that was found.
         reason: String,
     },
     /// Frames of an interrupted training that this one cannot continue.
@@ -124,7 +124,7 @@ pub enum TokensError {
         expected: String,
         /// The value that was asked for.
         found: String,
-        /// What to do.
+        /// The remedy.
         advice: &'static str,
     },
     /// The vocabulary does not say which model and window it is for.
@@ -143,7 +143,7 @@ pub enum TokensError {
         path: PathBuf,
         /// The line, item or field.
         place: String,
-        /// What was expected and what was found.
+        /// The value that was expected, and the one that was found.
         reason: String,
     },
     /// The name of an output selects no format.

@@ -24,7 +24,7 @@ pub(crate) fn header(dtype: &str, shape: &[usize]) -> Vec<u8> {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Array {
     pub(crate) shape: Vec<usize>,
-    /// Whether the elements are integers.
+    /// True if the elements are integers.
     pub(crate) is_integer: bool,
     /// The values in row-major order. Integers beyond 2^53 are rounded.
     pub(crate) values: Vec<f64>,

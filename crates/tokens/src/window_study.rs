@@ -27,7 +27,7 @@ pub struct WindowStudy {
     pub seed: u64,
 }
 
-/// What one length of windows with one kept part came to.
+/// The figures of one length of windows with one kept part.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WindowResult {
     /// The windows and the kept part.

@@ -9,19 +9,11 @@ import time
 
 import jack
 import numpy as np
+from pluck import pluck
 
 ATTACKS = 12
 SPACING = 0.7
 LEAD = 2.0
-
-
-def pluck(rate, key):
-    t = np.arange(int(0.6 * rate)) / rate
-    hertz = 440 * 2 ** ((key - 69) / 12)
-    tone = sum(np.sin(2 * np.pi * hertz * n * t) / n for n in (1, 2, 3))
-    # A tone that breaks off is heard as another attack.
-    fade = np.minimum(1, (0.6 - t) / 0.3)
-    return (0.3 * np.exp(-5 * t) * fade * tone).astype(np.float32)
 
 
 def find(client, pattern, **kind):

@@ -5,13 +5,13 @@ use serde::Serialize;
 use super::Modes;
 use crate::{ClapError, Result};
 
-/// When the mode changes.
+/// The thresholds at which the mode changes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Settings {
     /// The smallest score that chooses a mode. Scores are cosines; with the published checkpoint 0.3 is what
     /// [MusicHal](https://github.com/jonassjovaag/CCM4) takes.
     pub threshold: f32,
-    /// How much better than the current mode another one must be.
+    /// The margin by which another mode must be better than the current one.
     pub margin: f32,
     /// The shortest time that a mode stays, in seconds.
     pub min_stay: f64,

@@ -20,7 +20,7 @@ impl Windows {
         (self.side / self.window).pow(2)
     }
 
-    /// Whether they are shifted.
+    /// True for shifted windows.
     pub(super) fn is_shifted(&self) -> bool {
         self.shift > 0
     }
@@ -49,7 +49,7 @@ impl Windows {
         })
     }
 
-    /// What is added to attention between patches i and j of each window: 0, or -100 where the shift brought together what is
+    /// The mask added to attention between patches i and j of each window: 0, or -100 where the shift brought together what is
     /// at opposite ends of the grid. Count × window² × window² values.
     pub(super) fn mask(&self) -> Vec<f32> {
         let part =

@@ -288,7 +288,7 @@ impl Stated {
         Ok(Opened { encoder: model.encoder(hidden_state, framing)?, tokenizer: Tokenizer::new(opened)?, model_sha256 })
     }
 
-    /// What the model and the options ask of a vocabulary.
+    /// The record that the model and the options ask of a vocabulary.
     fn expected(&self, vocabulary: &Vocabulary, model: &TokenModel) -> anyhow::Result<Expected> {
         let grid = model.grid();
         let mut expected = Expected {

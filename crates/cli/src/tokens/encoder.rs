@@ -62,7 +62,7 @@ impl TokenModel {
         self.model.config().hidden_size
     }
 
-    /// Whether windows are normalised before they enter the model.
+    /// True if windows are normalised before they enter the model.
     pub(crate) fn normalizes(&self) -> bool {
         self.model.preprocessor().do_normalize
     }
@@ -80,7 +80,7 @@ impl TokenModel {
         }
     }
 
-    /// What a vocabulary of these frames records.
+    /// The record of a vocabulary of these frames.
     pub(crate) fn record(&self, hidden_state: usize, framing: Framing) -> Record {
         let grid = self.grid();
         Record {

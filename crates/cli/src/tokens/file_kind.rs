@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use mert_table::printable_path;
 
-/// How much of a file is looked at: the metadata of safetensors files, and the header of a file of events.
+/// The bytes of a file that are looked at: the metadata of safetensors files, and the header of a file of events.
 const HEAD: u64 = 64 << 10;
 
 /// The kinds of files that these commands read.

@@ -338,7 +338,7 @@ fn step_lines(steps: &[Step], oracle: &OracleFile, request: Option<&Compiled>) -
     Ok(text)
 }
 
-/// How many steps each rule chose.
+/// The number of steps that each rule chose, as a sentence.
 fn summary(steps: &[Step], chosen: &[&Event]) -> String {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for step in steps {

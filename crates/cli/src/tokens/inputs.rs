@@ -22,7 +22,7 @@ pub(crate) fn recordings(paths: &[PathBuf], list: Option<&Path>, quiet: bool) ->
     Ok(files.into_iter().filter(|input| !is_companion(input)).collect())
 }
 
-/// Whether a file has the name of a MIDI file.
+/// True for the name of a MIDI file.
 pub(crate) fn is_midi(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str());
     extension.is_some_and(|extension| ["mid", "midi"].iter().any(|midi| extension.eq_ignore_ascii_case(midi)))

@@ -105,7 +105,7 @@ fn distance_value(text: &str) -> Result<f64, String> {
     }
 }
 
-/// What an oracle is built from.
+/// The material of an oracle, with its sources and digests.
 pub(crate) struct OracleInput {
     pub(crate) material: Material,
     pub(crate) sources: Vec<Source>,

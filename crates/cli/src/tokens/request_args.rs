@@ -11,7 +11,7 @@ use crate::file_kind::read_text;
 /// The options of navigation.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct NavigationArgs {
-    /// What the next events should be, as JSON: {"gesture_token": 142, "consonance": 0.8, "rhythm_ratio": [3, 2]}, or a list
+    /// The request for the next events, as JSON: {"gesture_token": 142, "consonance": 0.8, "rhythm_ratio": [3, 2]}, or a list
     /// of {"parameter", "type", "value", "weight"}; @FILE reads a file
     #[arg(long, value_name = "JSON")]
     pub(crate) request: Option<String>,

@@ -91,7 +91,7 @@ impl FileArgs {
 }
 
 impl RunArgs {
-    /// Whether nothing but errors is printed.
+    /// True if nothing but errors is printed.
     pub(crate) fn quiet(&self) -> bool {
         self.model.quiet
     }

@@ -91,7 +91,7 @@ impl Segment<'_> {
         self.end - self.start
     }
 
-    /// Whether the other segment is what follows this one in its recording.
+    /// True if the other segment follows this one in its recording.
     fn continues_in(&self, other: &Segment<'_>) -> bool {
         self.end == other.start && std::ptr::eq(self.recording, other.recording)
     }

@@ -12,7 +12,7 @@ use crate::{EventsError, Result};
 /// Ticks of a quarter note, a usual number that 2, 3 and 5 divide.
 const TICKS: u16 = 960;
 
-/// How the notes of events are written.
+/// The settings by which the notes of events are written.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MidiOptions {
     /// Quarter notes per minute, 4 to 1000. The notes sound at the same times with any tempo; it is the grid that differs.
@@ -62,7 +62,7 @@ impl MidiOptions {
     }
 }
 
-/// What became of the notes.
+/// The numbers of notes that were written and changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MidiReport {
     /// The notes that are written.

@@ -35,7 +35,7 @@ pub struct Phrase {
     pub first: usize,
     /// The index of its last onset. If [`Phrase::is_continued`], that is also the first onset of the next phrase.
     pub last: usize,
-    /// Whether the phrase ends because it is as long as a phrase may be, not at a gap or at the end.
+    /// True if the phrase ends because it is as long as a phrase may be, not at a gap or at the end.
     pub is_continued: bool,
 }
 

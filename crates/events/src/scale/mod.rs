@@ -10,7 +10,7 @@ use crate::{Event, EventsError, FEATURES, Result};
 /// The number of features.
 const COUNT: usize = FEATURES.len();
 
-/// How a feature is scaled and compared.
+/// The scaling and comparison of a feature.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "scale", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Scale {
@@ -132,7 +132,7 @@ impl Scale {
         }
     }
 
-    /// What is wrong with the numbers of a scale.
+    /// The fault of the numbers of a scale, if there is one.
     fn problem(self) -> Option<String> {
         match self {
             Scale::Quantile { low, high } if !(low.is_finite() && high.is_finite() && low <= high) => {

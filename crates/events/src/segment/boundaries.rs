@@ -45,7 +45,7 @@ pub struct Boundaries {
     pub merged_short: usize,
     /// The onsets that were left out because no frame lay between them and the next one.
     pub merged_without_frame: usize,
-    /// Whether the sound before the first onset is an event.
+    /// True if the sound before the first onset is an event.
     pub has_lead_in: bool,
 }
 
@@ -101,7 +101,7 @@ pub fn boundaries(
     Ok(result)
 }
 
-/// Whether the sound before the first onset is an event.
+/// True if the sound before the first onset is an event.
 fn has_lead_in(samples: &[f32], duration: f64, onsets: &[f64], settings: &SegmentSettings) -> bool {
     let Some(&first) = onsets.first() else {
         return duration > 0.0;

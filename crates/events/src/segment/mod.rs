@@ -27,11 +27,11 @@ pub struct Analysis {
     pub merged_short: usize,
     /// The onsets that were left out because no frame lay between them and the next one.
     pub merged_without_frame: usize,
-    /// Whether the sound before the first onset is an event.
+    /// True if the sound before the first onset is an event.
     pub has_lead_in: bool,
 }
 
-/// Where the notes of a recording come from.
+/// The origin of the notes of a recording.
 #[derive(Debug)]
 pub enum NoteSource<'a> {
     /// Notes that are known, such as those of a MIDI file, ascending by start.

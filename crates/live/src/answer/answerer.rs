@@ -17,7 +17,7 @@ const TOKENS: usize = 9;
 /// The events without notes that are passed at an answer before it stays silent.
 const MAX_PASSED: u32 = 16;
 
-/// What was heard at an onset.
+/// The sound that an onset has ended, as far as it is known.
 #[derive(Debug)]
 pub(crate) struct Heard<'a> {
     pub(crate) onset: f64,
@@ -149,7 +149,7 @@ impl Answerer {
         (answer, notices)
     }
 
-    /// Whether an event follows by itself after the end of another.
+    /// True if an event follows by itself after the end of another.
     pub(crate) fn continues(&self, since_onset: f64) -> bool {
         self.settings.mode == AnswerMode::Continuous && since_onset < self.settings.rest
     }

@@ -78,7 +78,7 @@ impl Matcher {
         Some(Matched { event: best.0, rule, context: best.1 })
     }
 
-    /// How many tokens before an event of its recording are those of `before`, counted from its end.
+    /// The number of tokens before an event of its recording that are those of `before`, counted from its end.
     fn context(&self, event: u32, before: &[u32]) -> u32 {
         let Some(&(_, source)) = self.events.get(event as usize) else { return 0 };
         let earlier = self.events.get(..event as usize).unwrap_or_default().iter().rev();

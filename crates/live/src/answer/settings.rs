@@ -4,7 +4,7 @@ use mert_events::render::MidiOptions;
 use mert_oracle::Options;
 use serde::Deserialize;
 
-/// When an answer is played.
+/// The time at which answers are played.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AnswerMode {
@@ -18,11 +18,11 @@ pub enum AnswerMode {
 /// The settings of answers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AnswerSettings {
-    /// When an answer is played.
+    /// The time at which answers are played.
     pub mode: AnswerMode,
     /// The seconds after the last onset at which a continuous answer stops.
     pub rest: f64,
-    /// Whether an answer ends the notes of the one before, for an instrument with one voice.
+    /// Ends the notes of an answer when the next one starts, for an instrument with one voice.
     pub cut: bool,
     /// The channel, the transposition and the range of keys; tempo and program have no meaning live.
     pub midi: MidiOptions,

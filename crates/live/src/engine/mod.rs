@@ -168,7 +168,7 @@ impl Engine {
         self.rate
     }
 
-    /// Whether a command has ended the session.
+    /// True once a command has ended the session.
     pub fn has_quit(&self) -> bool {
         self.has_quit
     }

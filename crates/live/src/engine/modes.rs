@@ -30,7 +30,7 @@ impl Job for ModeJob {
 }
 
 impl Engine {
-    /// What is known about the last seconds.
+    /// The statistics of the last seconds.
     fn running(&mut self) -> RunningStatistics {
         let time = self.now as f64 / self.rate;
         while self.onsets.front().is_some_and(|onset| *onset < time - RUNNING_SECONDS) {

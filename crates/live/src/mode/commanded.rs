@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::{ModeChoice, ModeInput, ModeSelector};
 use crate::Result;
 
-/// Where a performer's wish is written; clones share it.
+/// The mode that a performer asks for; clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct ModeCommands {
     wish: Arc<Mutex<Option<String>>>,

@@ -28,14 +28,14 @@ pub struct Thresholds {
 }
 
 impl Range {
-    /// Whether `value` is in the range.
+    /// True for a value in the range.
     pub fn contains(&self, value: f64) -> bool {
         self.above.is_none_or(|above| value > above) && self.below.is_none_or(|below| value < below)
     }
 }
 
 impl Thresholds {
-    /// Whether all conditions hold. One on a value that is not known yet does not.
+    /// True if all conditions hold. One on a value that is not known yet does not.
     pub fn hold(&self, statistics: &RunningStatistics) -> bool {
         let holds = |range: Option<Range>, value: Option<f64>| match (range, value) {
             (None, _) => true,
@@ -64,7 +64,7 @@ impl Rules {
         Rules { rules, hold, chosen: None }
     }
 
-    /// Whether no mode has conditions, so that none is ever chosen.
+    /// True if no mode has conditions, so that none is ever chosen.
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
     }

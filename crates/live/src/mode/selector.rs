@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::Result;
 
-/// What is known about the last seconds of the sound and its tokens.
+/// The statistics of the last seconds of the sound and its tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct RunningStatistics {
     /// Onsets per second.
@@ -35,7 +35,7 @@ pub struct ModeInput<'a> {
 pub struct ModeChoice {
     /// The name of the mode in the [`super::Modes`] of the session.
     pub mode: String,
-    /// How sure the choice is, in the selector's own unit, if it has one.
+    /// The confidence of the choice in the selector's own unit, if it has one.
     pub score: Option<f64>,
 }
 

@@ -20,7 +20,7 @@ pub struct Mode {
     /// Options of navigation by their names in [`mert_oracle::Options`].
     #[serde(default)]
     pub options: Map<String, Value>,
-    /// When events are answered.
+    /// The time of answers.
     #[serde(default)]
     pub answer: Option<AnswerMode>,
     /// Semitones by which notes are moved.
@@ -35,7 +35,7 @@ pub struct Mode {
 }
 
 impl Mode {
-    /// Why the mode could never be chosen, if that is so: a line `mode NAME` is cut at its spaces, and `mode auto` chooses none.
+    /// The reason why the mode could never be chosen, if there is one: a line `mode NAME` is cut at its spaces, and `mode auto` chooses none.
     fn unreachable(&self) -> Option<&'static str> {
         let (name, when) = (&self.name, self.when.unwrap_or_default());
         let ranges = [when.onset_rate, when.level, when.entropy];
@@ -123,7 +123,7 @@ impl Modes {
         self.modes.iter()
     }
 
-    /// Whether there are none.
+    /// True if there are none.
     pub fn is_empty(&self) -> bool {
         self.modes.is_empty()
     }

@@ -5,7 +5,7 @@ use mert_events::render::{NoteKeeper, panic};
 use crate::Result;
 use crate::output::{Cause, TimedMidi};
 
-/// Where messages go.
+/// The sinks of all messages, which end every note that they started.
 pub trait MidiSink: Send {
     /// Sends a message at once.
     ///

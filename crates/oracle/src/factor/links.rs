@@ -196,7 +196,7 @@ impl Clusters {
         self.starts.len() - 1
     }
 
-    /// Whether there is none.
+    /// True if there is none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

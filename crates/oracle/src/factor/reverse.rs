@@ -6,7 +6,7 @@ use foldhash::fast::RandomState;
 
 use super::arrows::{INDEXED_FROM, NONE};
 
-/// What a better suffix link is found by: the state linked to, the length of the suffix, the symbol before the suffix.
+/// The key by which a better suffix link is found: the state linked to, the length of the suffix, the symbol before the suffix.
 type Key = (u32, u32, u32);
 
 /// The lists of states by the state that they link to.

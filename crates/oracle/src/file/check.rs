@@ -5,7 +5,7 @@ use mert_events::{Event, FEATURES};
 use super::{Material, Source};
 use crate::{OracleError, Result};
 
-/// How far an event may end after its recording, in seconds: the rounding of a duration.
+/// The time in seconds by which an event may end after its recording: the rounding of a duration.
 const ROUNDING: f64 = 1e-6;
 
 /// The largest number of a frame: whole numbers up to it are exact in every reader of JSON.

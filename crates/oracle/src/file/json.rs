@@ -9,7 +9,7 @@ use super::arrays::Arrays;
 use super::{Content, FORMAT, Header, Matching, Material, OracleFile, Source, VERSION};
 use crate::{OracleError, Result};
 
-/// What tells another format or version, before anything else is read.
+/// The fields that tell another format or version, before anything else is read.
 #[derive(Deserialize)]
 struct Identity {
     format: Option<String>,

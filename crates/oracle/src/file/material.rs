@@ -60,7 +60,7 @@ impl Material {
         }
     }
 
-    /// Whether there is none.
+    /// True if there is none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -93,7 +93,7 @@ impl Material {
 }
 
 impl Matching {
-    /// Whether the matches depend on a threshold.
+    /// True if the matches depend on a threshold.
     pub fn has_threshold(&self) -> bool {
         match self {
             Matching::Symbols => false,

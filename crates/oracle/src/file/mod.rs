@@ -114,7 +114,7 @@ impl OracleFile {
     }
 }
 
-/// What a file says, before the check.
+/// The content of a file before the check.
 struct Content {
     header: Header,
     material: Material,

@@ -29,7 +29,7 @@ pub struct Statistics {
     pub arrows: usize,
 }
 
-/// What the figures mean for navigation.
+/// The meaning of the figures for navigation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// There are repetitions to jump between.

@@ -48,9 +48,9 @@ pub struct Step {
     pub probability: f64,
     /// The end that the event before is, so that there was nothing to go on with.
     pub end: Option<End>,
-    /// Whether the event is among the last played, because every other choice is too.
+    /// True if the event is among the last played, because every other choice is too.
     pub taboo_broken: bool,
-    /// Whether there were more jumps than `max_jumps`, or than could be looked at.
+    /// True if there were more jumps than `max_jumps`, or than could be looked at.
     pub capped: bool,
     /// The conditions that were dropped for this step, beside those of the compiled request.
     pub dropped: Vec<Dropped>,

@@ -76,7 +76,7 @@ impl Compiled {
         &self.conditions
     }
 
-    /// What must be said about conditions: those that are dropped, have no effect, or were replaced by a nearest value.
+    /// The remarks about conditions: those that are dropped, have no effect, or were replaced by a nearest value.
     pub fn remarks(&self) -> &[Dropped] {
         &self.remarks
     }

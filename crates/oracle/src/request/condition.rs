@@ -7,7 +7,7 @@ use mert_events::FEATURES;
 use crate::error::nearest_name;
 use crate::{OracleError, Result};
 
-/// What a condition is about.
+/// The parameters of conditions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Parameter {
     /// The token, a name.
@@ -52,7 +52,7 @@ pub enum ConditionKind {
 /// A condition of a request.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Condition {
-    /// What it is about.
+    /// The parameter.
     pub parameter: Parameter,
     /// The comparison.
     pub kind: ConditionKind,
@@ -83,7 +83,7 @@ impl Parameter {
         }
     }
 
-    /// Whether the short form asks for equality: names, and features with a few whole values.
+    /// True for parameters whose short form asks for equality: names, and features with a few whole values.
     pub(super) fn is_discrete(self) -> bool {
         match self {
             Parameter::GestureToken | Parameter::RhythmRatio | Parameter::Index => true,

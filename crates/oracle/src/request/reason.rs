@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// Why a condition does not do what it says.
+/// The reasons why a condition does not do what it says.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {

@@ -24,7 +24,7 @@ pub struct KeptFrames {
     pub first_frame: u64,
     /// The frames `(count, dim)`.
     pub values: Vec<f32>,
-    /// Whether all samples of the window were equal, so that the model was given zeros.
+    /// True if all samples of the window were equal, so that the model was given zeros.
     pub silent: bool,
 }
 
@@ -63,7 +63,7 @@ impl FrameEncoder {
         self.model.config().hidden_size
     }
 
-    /// Whether windows are normalised to zero mean and unit variance before they enter the model.
+    /// True if windows are normalised to zero mean and unit variance before they enter the model.
     pub fn normalizes(&self) -> bool {
         self.model.preprocessor().do_normalize
     }

@@ -26,14 +26,14 @@ pub enum FileWindow {
     End(FileFrames),
 }
 
-/// What is known of a file once it is decoded.
+/// The length and the notes of a file once it is decoded.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FileFrames {
     /// The samples at the model's rate.
     pub samples: u64,
     /// The frames of the whole file.
     pub frames: u64,
-    /// What was skipped or assumed while it was decoded.
+    /// Notes on what was skipped or assumed while it was decoded.
     pub notes: Vec<String>,
 }
 

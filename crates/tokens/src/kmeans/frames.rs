@@ -40,7 +40,7 @@ impl<'a> Frames<'a> {
         self.values.len() / self.dim
     }
 
-    /// Whether there are none.
+    /// True if there are none.
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
     }

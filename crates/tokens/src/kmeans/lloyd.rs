@@ -15,7 +15,7 @@ pub struct Lloyd {
     pub tolerance: f64,
 }
 
-/// What a pass over the frames found.
+/// The figures of a pass over the frames.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pass {
     /// The number of the pass, from 1.
@@ -28,7 +28,7 @@ pub struct Pass {
     pub changed: usize,
     /// Centres without frames, which were moved to the frames farthest from theirs.
     pub relocated: usize,
-    /// Whether the passes end here, because the centres moved by less than the tolerance or no frame changed its cluster.
+    /// True if the passes end here, because the centres moved by less than the tolerance or no frame changed its cluster.
     pub converged: bool,
 }
 

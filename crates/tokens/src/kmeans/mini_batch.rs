@@ -17,7 +17,7 @@ pub struct MiniBatch {
     pub reassignment: f64,
 }
 
-/// What a batch found.
+/// The figures of a batch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
     /// The number of the batch, from 1.
@@ -28,7 +28,7 @@ pub struct Batch {
     pub smoothed: f64,
     /// Centres that were replaced by random frames.
     pub replaced: usize,
-    /// Whether it ends here, because the smoothed inertia does not become lower.
+    /// True if the batches end here, because the smoothed inertia does not become lower.
     pub converged: bool,
 }
 

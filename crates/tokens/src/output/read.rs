@@ -16,10 +16,10 @@ const FRAMES: u64 = 1 << 23;
 /// Frames for each byte of the file: a unit takes several bytes, and a run is rarely longer than a few hundred frames.
 const FRAMES_FOR_EACH_BYTE: u64 = 16;
 
-/// What a token must be, for messages.
+/// The values of a token, for messages.
 const TOKEN: &str = "expected a token: a whole number from 0 to 4294967295";
 
-/// What a file holds.
+/// The content of a file.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ReadTokens {
     /// Tokens of one or several files.

@@ -22,7 +22,7 @@ pub struct Dense {
     pub values: Vec<f32>,
 }
 
-/// What holds for all files of an output.
+/// The facts that hold for all files of an output.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OutputInfo {
     /// The number of tokens of the vocabulary.
@@ -39,7 +39,7 @@ pub struct OutputInfo {
     pub vocabulary_sha256: String,
     /// The program, with its version.
     pub generator: String,
-    /// Whether runs of equal tokens become one unit with a duration.
+    /// True if runs of equal tokens become one unit with a duration.
     pub deduplicate: bool,
 }
 

@@ -15,7 +15,7 @@ const START_FRAMES: usize = 10;
 /// The values that k-means++ may read in all: it passes over its frames once for each centre, which takes some ten seconds.
 const START_VALUES: usize = 1 << 35;
 
-/// How centres are moved.
+/// The algorithm that moves the centres.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Algorithm {
     /// Passes over all frames.
@@ -31,7 +31,7 @@ pub struct KMeans {
     pub k: usize,
     /// The seed of all that is drawn.
     pub seed: u64,
-    /// How centres are moved.
+    /// The algorithm that moves the centres.
     pub algorithm: Algorithm,
 }
 
@@ -59,7 +59,7 @@ pub struct Trained {
     pub training: Quality,
     /// The passes or batches, those of an interrupted run included.
     pub passes: usize,
-    /// Whether the centres stopped moving before the last pass.
+    /// True if the centres stopped moving before the last pass.
     pub converged: bool,
 }
 

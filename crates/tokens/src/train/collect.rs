@@ -13,7 +13,7 @@ use super::store::{Part, Store, StoredFile};
 use crate::TokensError;
 use crate::frames::{FileEvent, FrameEncoder, FrameGrid, Framing, encode_files};
 
-/// How many frames a training takes, and of which files.
+/// The number of frames that a training takes, and the share of files that it holds out.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sampling {
     /// The most frames to find centres from.

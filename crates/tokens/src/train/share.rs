@@ -4,7 +4,7 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-/// Whether each of `files` files is held out: a share of them that the seed chooses, at least one if there are two.
+/// For each of `files` files true if it is held out: a share of them that the seed chooses, at least one if there are two.
 pub fn held_out(files: usize, share: f64, seed: u64) -> Vec<bool> {
     let mut held = vec![false; files];
     if files < 2 || share <= 0.0 {
@@ -33,7 +33,7 @@ pub fn shares(frames: &[u64], most: u64) -> Vec<u64> {
     frames.iter().map(|&frames| frames.min(low)).collect()
 }
 
-/// How many windows a file has and how many of them are taken, evenly over the file.
+/// The number of windows of a file, and of those that are taken, evenly over the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Share {
     /// The windows of the file, at least one.
@@ -59,7 +59,7 @@ impl WindowChoice {
         WindowChoice { share, phase }
     }
 
-    /// Whether window `number` is taken. Windows beyond those that the file was thought to have are taken as often.
+    /// True if window `number` is taken. Windows beyond those that the file was thought to have are taken as often.
     pub fn takes(&self, number: u64) -> bool {
         let Share { windows, taken } = self.share;
         if taken >= windows {

@@ -249,7 +249,7 @@ impl Store {
     }
 }
 
-/// What differs between the settings of an interrupted training and those that are wanted. The lines of inputs come last, and
+/// The difference between the settings of an interrupted training and those that are wanted. The lines of inputs come last, and
 /// begin with [`INPUT`].
 fn difference(found: &str, wanted: &str) -> String {
     let settings =

@@ -6,7 +6,7 @@ use std::fmt::Display;
 use super::{Normalize, Vocabulary};
 use crate::{Result, TokensError};
 
-/// What a use of a vocabulary has; `None` is not checked.
+/// The record that a use of a vocabulary expects; `None` is not checked.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Expected {
     /// The SHA-256 of the model's file.
@@ -17,7 +17,7 @@ pub struct Expected {
     pub dim: Option<usize>,
     /// The model's sampling rate in Hz.
     pub sample_rate: Option<u32>,
-    /// Whether windows are normalised before the model.
+    /// True if windows are normalised before the model.
     pub do_normalize: Option<bool>,
     /// The distance between two frames in samples.
     pub frame_hop: Option<usize>,

@@ -93,7 +93,7 @@ impl Vocabulary {
         self.centroids.get(start..start.checked_add(self.dim)?)
     }
 
-    /// Whether a frame is compared with the centres as it is.
+    /// True if a frame is compared with the centres as it is.
     pub fn is_plain(&self) -> bool {
         self.normalize == Normalize::None && self.projection.is_none()
     }

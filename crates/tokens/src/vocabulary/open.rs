@@ -88,7 +88,7 @@ fn unpickle(path: &Path, bytes: &[u8]) -> Result<Foreign, String> {
     pickled::read(objects.root())
 }
 
-/// Whether a file begins as safetensors do: a little-endian u64 header length, then JSON.
+/// True for a file that begins as safetensors: a little-endian u64 header length, then JSON.
 fn looks_like_safetensors(bytes: &[u8]) -> bool {
     bytes
         .split_first_chunk::<8>()

@@ -13,7 +13,7 @@ pub struct Record {
     pub hidden_state: usize,
     /// The model's sampling rate in Hz.
     pub sample_rate: u32,
-    /// Whether each window is normalised to mean 0 and variance 1 before it enters the model.
+    /// True if each window is normalised to mean 0 and variance 1 before it enters the model.
     pub do_normalize: bool,
     /// The distance between two frames in samples: 320 in MERT and HuBERT.
     pub frame_hop: usize,
@@ -27,13 +27,13 @@ pub struct Record {
     pub lookahead: usize,
     /// The arithmetic of the model, such as `f32`.
     pub arithmetic: String,
-    /// How the centres came about; `None` if it is not known.
+    /// The training of the centres; `None` if it is not known.
     pub training: Option<Training>,
     /// The program that wrote the record, with its version.
     pub generator: String,
 }
 
-/// How the centres of a vocabulary came about.
+/// The training of the centres of a vocabulary.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Training {
     /// The algorithm, such as `lloyd` or `mini-batch`, with its settings.

@@ -67,7 +67,7 @@ pub(crate) struct LiveArgs {
     /// The mode to play in
     #[arg(long, value_name = "NAME")]
     pub(super) mode: Option<String>,
-    /// What chooses the mode; a line `mode NAME` goes before it until `mode auto`
+    /// The choice of the mode; a line `mode NAME` goes before it until `mode auto`
     #[arg(long, value_enum, default_value_t = ModeBy::Line, conflicts_with = "mode")]
     pub(super) mode_by: ModeBy,
     /// The shortest time that a mode chosen by rule or by text stays [default: 2s by rule, 10s by text]
@@ -81,7 +81,7 @@ pub(crate) struct LiveArgs {
     pub(super) clap_modes: Option<PathBuf>,
     #[command(flatten)]
     pub(super) clap_choice: ClapChoiceArgs,
-    /// When events are answered: one event at each onset, or on and on until the rest
+    /// The time of answers: one event at each onset, or on and on until the rest
     #[arg(long, value_enum, default_value_t = AnswerBy::Onset)]
     pub(super) answer: AnswerBy,
     /// The time after the last onset at which a continuous answer stops [default: 8s]
@@ -161,7 +161,7 @@ pub(super) struct ClapChoiceArgs {
     pub(super) clap_margin: Option<f32>,
 }
 
-/// What chooses the mode.
+/// The ways of choosing the mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum ModeBy {
     /// Lines of the player
@@ -172,7 +172,7 @@ pub(super) enum ModeBy {
     Text,
 }
 
-/// When events are answered.
+/// The time of answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum AnswerBy {
     /// One event for each onset

@@ -24,7 +24,7 @@ const RING_SECONDS: f64 = 2.0;
 
 type Blocks = Receiver<Result<Vec<f32>, LiveError>>;
 
-/// Where sound comes from.
+/// The source of the sound.
 pub(super) enum Source {
     /// A file, as fast as possible or paced.
     File { file: Box<AudioFile>, name: String, rate: u32, is_paced: bool },
@@ -67,7 +67,7 @@ impl Source {
         }
     }
 
-    /// Whether the clock counts, rather than the time of the samples.
+    /// True if the clock counts, rather than the time of the samples.
     pub(super) fn is_live(&self) -> bool {
         match self {
             Source::File { is_paced, .. } => *is_paced,

@@ -20,7 +20,7 @@ pub(super) enum Input {
     Oracle(Box<OracleFile>),
 }
 
-/// What a line of `mert-tokens encode` says beside its tokens.
+/// The fields of a line of `mert-tokens encode` beside its tokens.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(super) struct LineInfo {
     pub(super) frame_hop: Option<u32>,
@@ -43,7 +43,7 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Input> {
     }
 }
 
-/// What the lines of a file of tokens say, if they are JSON.
+/// The fields of the lines of a file of tokens, if they are JSON.
 ///
 /// # Errors
 /// If the file cannot be read.

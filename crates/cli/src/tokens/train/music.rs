@@ -142,7 +142,7 @@ fn model_and_inputs(args: &TrainArgs, config: Option<&EmbedConfig>) -> anyhow::R
     }
 }
 
-/// Whether an input is a converted model rather than music.
+/// True for a converted model, rather than music.
 fn is_model(path: &Path) -> bool {
     FileKind::of(path) == Some(FileKind::Model) || path.join("model.safetensors").is_file()
 }

@@ -28,7 +28,7 @@ pub(crate) struct TrainReport<'a> {
     pub(crate) seconds: f64,
     /// The time of the passes of Lloyd's algorithm alone; 0 for batches.
     pub(crate) pass_seconds: f64,
-    /// Whether the passes are batches.
+    /// True if the passes are batches.
     pub(crate) is_batches: bool,
 }
 

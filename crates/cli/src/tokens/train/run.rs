@@ -29,7 +29,7 @@ const FEW_FRAMES: usize = 39;
 pub(super) struct Run<'a> {
     pub(super) args: &'a TrainArgs,
     pub(super) settings: &'a Settings,
-    /// Whether the centres alone are written.
+    /// True if the centres alone are written.
     pub(super) is_npy: bool,
     pub(super) start: Option<Centres>,
 }
@@ -125,7 +125,7 @@ pub(super) fn say_copy(copy: &Path, original: &Path, quiet: bool) {
     }
 }
 
-/// What centres are found from and judged with.
+/// The frames that centres are found from and judged with.
 pub(super) struct TrainingInputs<'a> {
     pub(super) frames: Frames<'a>,
     /// The frame after the last of each file.

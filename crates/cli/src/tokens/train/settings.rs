@@ -55,7 +55,7 @@ impl Settings {
         Ok(Settings { k, layer, normalize, seed, algorithm, frames })
     }
 
-    /// What centres depend on beside the frames, a line for each option.
+    /// The options that centres depend on beside the frames, a line each.
     pub(super) fn lines(&self, start: Option<&Path>) -> String {
         let Settings { k, seed, algorithm, .. } = self;
         let start = start.map(escape).unwrap_or_default();

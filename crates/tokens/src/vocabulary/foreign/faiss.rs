@@ -11,7 +11,7 @@ const MAX_DEPTH: usize = 8;
 /// The largest relative difference between the lengths of centres with which the largest inner product is the nearest centre.
 const SAME_LENGTH: f64 = 1e-4;
 
-/// Whether a file begins as an index of faiss does.
+/// True for a file that begins as an index of faiss.
 pub(in crate::vocabulary) fn is_index(bytes: &[u8]) -> bool {
     matches!(bytes, [b'I', b'x' | b'w' | b'v' | b'H' | b'B', c, d, ..] if c.is_ascii_alphanumeric() && d.is_ascii_alphanumeric())
 }
@@ -63,7 +63,7 @@ enum Metric {
     L2,
 }
 
-/// What an index has been found to hold.
+/// The parts of an index that were found.
 #[derive(Debug, Default)]
 struct Index {
     steps: Vec<Step>,

@@ -6,7 +6,7 @@ use mert_checkpoint::estimator::{NumpyArray, PickledObject};
 use super::{Foreign, from_centres};
 use crate::vocabulary::{Normalize, Projection, Step};
 
-/// What is read, for messages.
+/// The objects that are read, for messages.
 const EXPECTED: &str = "expected a KMeans or MiniBatchKMeans of scikit-learn, a Pipeline that ends in one, a dictionary with one, \
     or an array of centres";
 
