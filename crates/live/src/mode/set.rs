@@ -35,7 +35,8 @@ pub struct Mode {
 }
 
 impl Mode {
-    /// The reason why the mode could never be chosen, if there is one: a line `mode NAME` is cut at its spaces, and `mode auto` chooses none.
+    /// The reason why the mode could never be chosen, if there is one: a line `mode NAME` loses the spaces around its name, and
+    /// `mode auto` chooses none.
     fn unreachable(&self) -> Option<&'static str> {
         let (name, when) = (&self.name, self.when.unwrap_or_default());
         let ranges = [when.onset_rate, when.level, when.entropy];

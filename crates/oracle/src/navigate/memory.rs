@@ -43,7 +43,8 @@ impl Memory {
         self.links().events()
     }
 
-    /// The end at an event that is the last of the memory or of its recording: what follows it in the memory does not continue it.
+    /// The end at an event that is the last of the memory or of its recording: what follows it in the memory does not
+    /// continue it.
     pub(super) fn end(&self, event: u32) -> Option<End> {
         if event + 1 >= self.events() {
             return Some(End::Memory);

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use mert_fs::sha256_file;
 use rayon::prelude::*;
 
-/// For each file the index of the first file with the same bytes, if it is not the first itself. A file that cannot be read is no
-/// copy. Only files of one length are read.
+/// For each file the index of the first file with the same bytes, if it is not the first itself. A file that cannot be read
+/// is no copy. Only files of one length are read.
 pub fn copies(paths: &[PathBuf]) -> Vec<Option<usize>> {
     let lengths: Vec<Option<u64>> =
         paths.iter().map(|path| Some(std::fs::metadata(path).ok()?.len()).filter(|&length| length > 0)).collect();

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::TokensError;
 
-/// The files of a training in its folder, beside the lock. Nothing else in it is touched: the folder may have been there before.
+/// The files of a training in its folder, beside the lock. Nothing else in it is touched: it may have been there before.
 const FILES: [&str; 6] = ["settings", "k-means", "files.jsonl", "training.f32", "held-out.f32", "centres.f32"];
 
 /// The start of a line of the settings that is about an input.
@@ -71,8 +71,9 @@ impl Store {
     }
 
     /// Opens the folder for `output`, with frames of `dim` values, and continues with what it holds. `settings` is all that
-    /// the frames depend on, a line for each option and a line with [`INPUT`] in front for each input, and `kmeans` what centres depend on beside them: with another `kmeans`
-    /// the frames are kept and the centres discarded, with `restart` all that is there.
+    /// the frames depend on, a line for each option and a line with [`INPUT`] in front for each input, and `kmeans` what
+    /// centres depend on beside them: with another `kmeans` the frames are kept and the centres discarded, with `restart` all
+    /// that is there.
     ///
     /// # Errors
     /// [`TokensError::OtherTraining`] if it holds the frames of another training; [`TokensError::Locked`]; what the
