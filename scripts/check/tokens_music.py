@@ -109,7 +109,7 @@ def features(program, folder, hours):
         )
         report = json.loads(out)
         expect(0 < peak < 2.0, f"{name}: {peak:.2f} GB of memory")
-        print(f"  ok {hours} hours of features, {size:.1f} GB, by {name}: {report['passes']} in {seconds:.0f} s, at most {peak:.2f} GB resident; mean squared distance {report['training']['inertia']:.2f}")
+        print(f"  ok {hours} hours of features, {size:.1f} GB, by {name}: {report[name]} in {seconds:.0f} s, at most {peak:.2f} GB resident; mean squared distance {report['training']['inertia']:.2f}")
     path.unlink()
 
 
