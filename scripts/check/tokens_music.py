@@ -20,7 +20,16 @@ import mido
 import numpy as np
 import soundfile
 
-REQUEST = '{"gesture_token": 142, "consonance": 0.8, "rhythm_ratio": [3, 2]}'
+TOKEN = 142
+
+
+def request(events):
+    """A request for a token that an event with a note has: 142, or else the first."""
+    recordings = [json.loads(line) for line in events.open()][1:]
+    tokens = {event["token"] for recording in recordings for event in recording["events"] if event["notes"]}
+    expect(tokens, "no event has a note")
+    token = TOKEN if TOKEN in tokens else min(tokens)
+    return json.dumps({"gesture_token": token, "consonance": 0.8, "rhythm_ratio": [3, 2]})
 
 
 def expect(condition, what):
@@ -142,7 +151,7 @@ def main():
             binary = folder / f"oracle-{name}.oracle"
             run(program, "oracle", events, "-o", binary, "--force")
             improvised(program, oracle, folder, f"{name}", "--seconds", "30s", "--seed", 3)
-            improvised(program, binary, folder, f"{name}-request", "--events", 64, "--seed", 3, "--request", REQUEST)
+            improvised(program, binary, folder, f"{name}-request", "--events", 64, "--seed", 3, "--request", request(events))
 
 
 if __name__ == "__main__":
