@@ -7,7 +7,7 @@ use std::path::Path;
 
 use mert_testkit::{fixture, runner};
 use serde_json::Value;
-use studio::{RATE, Studio, done, refused, run_with, tokens};
+use studio::{RATE, Studio, done, refused, tokens};
 
 #[path = "common/embeddings.rs"]
 mod embeddings;
@@ -18,22 +18,7 @@ mod studio;
 fn the_whole_way_is_the_same_twice_and_on_any_number_of_threads() {
     let studio = Studio::new();
     let (first, second) = (studio.vocabulary(), studio.at("again.safetensors"));
-    let again: [&dyn AsRef<std::ffi::OsStr>; 12] = [
-        &"train",
-        &studio.model,
-        &studio.music,
-        &"-o",
-        &second,
-        &"--k",
-        &"16",
-        &"--layer",
-        &"6",
-        &"--frames",
-        &"100000",
-        &"--json",
-    ];
-    let run = run_with(&again, &[("RAYON_NUM_THREADS", "1")]);
-    assert_eq!(run.code, 0, "{}", run.stderr);
+    let run = studio.train(&second, &[("RAYON_NUM_THREADS", "1")], "--json");
     assert_eq!(fs::read(&first).unwrap(), fs::read(&second).unwrap());
     let report: Value = serde_json::from_str(&run.stdout).unwrap();
     // Three files of 12 to 15 s train and one is held out; 75 frames in a second.
@@ -130,20 +115,7 @@ fn a_vocabulary_of_something_else_is_refused() {
     encode(&fixture("mert-tiny/model.safetensors"), &[], &["another model"]);
     // Centres alone say nothing: the hidden state must be stated, and what is assumed is said.
     let centres = studio.at("centres.npy");
-    done(&[
-        &"train",
-        &studio.model,
-        &studio.music,
-        &"-o",
-        &centres,
-        &"--k",
-        &"16",
-        &"--layer",
-        &"6",
-        &"--frames",
-        &"100000",
-        &"--quiet",
-    ]);
+    studio.train(&centres, &[], "--quiet");
     refused(&[&"encode", &studio.model, &centres, &file], &["--layer"]);
     let run = done(&[&"encode", &studio.model, &centres, &file, &"--layer", &"6"]);
     assert!(run.stderr.contains("records neither model nor windows"), "{}", run.stderr);

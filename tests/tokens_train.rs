@@ -92,7 +92,7 @@ fn the_yaml_of_merts_users_is_read() {
     let run = done(&[&"train", &"--config", &config, &studio.music, &"-o", &output, &"--json"]);
     let report: Value = serde_json::from_str(&run.stdout).unwrap();
     assert_eq!(report["k"], 12);
-    // What is written is used without a word about the hidden state.
+    // The vocabulary records its hidden state, and the option agrees with it.
     done(&[&"encode", &studio.model, &output, &studio.music.join("0.wav"), &"--layer", &"6"]);
     fs::write(&config, yaml.replace("n_clusters", "n_cluster")).unwrap();
     refused(

@@ -107,21 +107,19 @@ impl Studio {
 
     pub(crate) fn vocabulary(&self) -> PathBuf {
         let output = self.at("vocabulary.safetensors");
-        done(&[
-            &"train",
-            &self.model,
-            &self.music,
-            &"-o",
-            &output,
-            &"--k",
-            &"16",
-            &"--layer",
-            &"6",
-            &"--frames",
-            &"100000",
-            &"--quiet",
-        ]);
+        self.train(&output, &[], "--quiet");
         output
+    }
+
+    /// A training of 16 tokens of hidden state 6 on all frames of the music, with environment variables and one option more.
+    pub(crate) fn train(&self, output: &Path, variables: &[(&str, &str)], option: &str) -> Run {
+        let options = ["--k", "16", "--layer", "6", "--frames", "100000"];
+        let mut arguments: Vec<&dyn AsRef<std::ffi::OsStr>> =
+            vec![&"train", &self.model, &self.music, &"-o", &output, &option];
+        options.iter().for_each(|option| arguments.push(option));
+        let run = run_with(&arguments, variables);
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        run
     }
 
     pub(crate) fn oracle(&self, vocabulary: &Path) -> PathBuf {

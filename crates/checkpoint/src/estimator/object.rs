@@ -59,7 +59,7 @@ impl<'p, 'a> PickledObject<'p, 'a> {
         self.unpickler.python_type(self.value)
     }
 
-    /// Whether the object is Python's `None`.
+    /// True for Python's `None`.
     pub fn is_none(&self) -> bool {
         *self.value == Value::Scalar("None")
     }

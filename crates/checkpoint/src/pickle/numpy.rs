@@ -41,7 +41,7 @@ impl<'a> Unpickler<'a> {
         Some(ElementType { kind, size, is_big_endian: order == ">" })
     }
 
-    /// Whether the pickle makes an object of a class whose name ends with `ending`.
+    /// True if the pickle makes an object of a class whose name ends with `ending`.
     pub(crate) fn has_class(&self, ending: &str) -> bool {
         self.objects.iter().any(|object| object.class.ends_with(ending))
     }

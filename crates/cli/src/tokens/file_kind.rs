@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use mert_table::printable_path;
 
 /// The bytes of a file that are looked at: the metadata of safetensors files, and the header of a file of events.
-const HEAD: u64 = 64 << 10;
+const HEAD: usize = 64 << 10;
 
 /// The kinds of files that these commands read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,12 +50,13 @@ impl FileKind {
             return Some(FileKind::Folder);
         }
         let mut head = Vec::new();
-        File::open(path).ok()?.take(HEAD).read_to_end(&mut head).ok()?;
+        File::open(path).ok()?.take(HEAD as u64).read_to_end(&mut head).ok()?;
         FileKind::of_bytes(&head)
     }
 
-    /// The kind of a file that begins with `head`.
-    pub(crate) fn of_bytes(head: &[u8]) -> Option<Self> {
+    /// The kind of a file of these bytes, of which only the first are looked at.
+    pub(crate) fn of_bytes(bytes: &[u8]) -> Option<Self> {
+        let head = &bytes[..bytes.len().min(HEAD)];
         let begin = &head[..head.len().min(256)];
         let has = |bytes: &[u8], name: &str| bytes.windows(name.len()).any(|part| part == name.as_bytes());
         let first_line = head.split(|&byte| byte == b'\n').next().unwrap_or_default();
@@ -96,7 +97,7 @@ pub(crate) fn read_as<T, E: Into<anyhow::Error>>(
     };
     let name = printable_path(path);
     match FileKind::of(path) {
-        // Of a folder that should be a checkpoint the error says what it lacks.
+        // A folder may be a checkpoint: the error says what it lacks.
         Some(FileKind::Folder) if expected == FileKind::ClapCheckpoint => Err(error),
         Some(found) if found != expected => bail!("{name} is {found}, expected {expected}"),
         _ if error.to_string().contains(&name) => Err(error),

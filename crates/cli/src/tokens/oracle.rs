@@ -192,15 +192,15 @@ impl OracleInput {
     pub(crate) fn read(path: &Path, merge_runs: bool, quiet: bool) -> anyhow::Result<Self> {
         let is_stdin = path == Path::new("-");
         let path = if is_stdin { Path::new("standard input") } else { path };
-        let (bytes, kind) = match is_stdin {
-            true => {
-                let mut bytes = Vec::new();
-                std::io::stdin().lock().read_to_end(&mut bytes).context("cannot read standard input")?;
-                let kind = FileKind::of_bytes(&bytes);
-                (bytes, kind)
-            }
-            false if path.is_dir() => (Vec::new(), Some(FileKind::Folder)),
-            false => (read_bytes(path)?, FileKind::of(path)),
+        let mut bytes = Vec::new();
+        let kind = if is_stdin {
+            std::io::stdin().lock().read_to_end(&mut bytes).context("cannot read standard input")?;
+            FileKind::of_bytes(&bytes)
+        } else if path.is_dir() {
+            Some(FileKind::Folder)
+        } else {
+            bytes = read_bytes(path)?;
+            FileKind::of_bytes(&bytes)
         };
         match kind {
             Some(FileKind::Events) => {
