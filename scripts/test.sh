@@ -95,7 +95,7 @@ step "Core ML packages in coremltools"
 packages="$target/coreml-check"
 rm -rf "$packages"
 mkdir -p "$packages/full"
-"$target/release/mert-generate" "$packages/full"
+"$target/release/mert-test-model" "$packages/full"
 package() { # NAME CHECKPOINT OPTION…
   local name="$1" checkpoint="$2"
   shift 2

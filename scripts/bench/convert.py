@@ -153,7 +153,7 @@ def main():
     if checkpoint is None:
         checkpoint = folder / "pytorch_model.bin"
         if not checkpoint.exists():
-            subprocess.run([args.binaries / "mert-generate", folder, "--force"], check=True, stdout=sys.stderr)
+            subprocess.run([args.binaries / "mert-test-model", folder, "--force"], check=True, stdout=sys.stderr)
 
     ours, theirs, package = (folder / name for name in ("ours.safetensors", "theirs.safetensors", "ours.mlpackage"))
     threads = ["--threads", args.threads] if args.threads else []

@@ -176,7 +176,7 @@ def parse():
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument(
-        "--checkpoint", type=Path, help="config.json and pytorch_model.bin; default: mert-generate's full-size model"
+        "--checkpoint", type=Path, help="config.json and pytorch_model.bin; default: mert-test-model's full-size model"
     )
     parser.add_argument("--python", type=Path, help="an interpreter that has what is needed, instead of our own")
     parser.add_argument("--inside", help=argparse.SUPPRESS)
@@ -204,7 +204,7 @@ def main():
         checkpoint = folder / "checkpoint"
         if not (checkpoint / "pytorch_model.bin").is_file():
             checkpoint.mkdir(exist_ok=True)
-            run(binaries / "mert-generate", checkpoint, "--force")
+            run(binaries / "mert-test-model", checkpoint, "--force")
     model = folder / "model.safetensors"
     run(binaries / "mert-convert", checkpoint / "pytorch_model.bin", model, "--dtype", "f32", "--force", "--quiet")
 

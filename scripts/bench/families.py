@@ -28,7 +28,7 @@ def parse():
     parser.add_argument("--seconds", type=listed, default=["5", "30"])
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--runs", type=int, default=15)
-    parser.add_argument("--bin", type=Path, metavar="DIR", help="mert-convert, mert-generate and mert-verify; default: built")
+    parser.add_argument("--bin", type=Path, metavar="DIR", help="mert-convert, mert-test-model and mert-verify; default: built")
     return parser.parse_args()
 
 
@@ -36,7 +36,7 @@ def converted(family, binaries):
     """The converted file of a family's base model, made on the first call."""
     folder = TARGET / "bench-peers" / family
     if not (folder / "config.json").is_file():
-        run(binaries / "mert-generate", folder, "--family", family, "--force")
+        run(binaries / "mert-test-model", folder, "--family", family, "--force")
     file = folder / "f32.safetensors"
     if not file.is_file():
         run(binaries / "mert-convert", folder / "pytorch_model.bin", file, "--dtype", "f32", "--quiet")

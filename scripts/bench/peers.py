@@ -87,7 +87,7 @@ def parse():
     parser.add_argument(
         "--family",
         metavar="MODEL_TYPE",
-        help="the base model of this family with generated weights (mert-generate) instead",
+        help="the base model of this family with generated weights (mert-test-model) instead",
     )
     parser.add_argument(
         "--model",
@@ -97,7 +97,7 @@ def parse():
         help="a converted file for ours, may be repeated; default: the checkpoint in f32 and in f16",
     )
     parser.add_argument(
-        "--bin", type=Path, metavar="DIR", help="mert-convert, mert-generate and mert-verify; default: built"
+        "--bin", type=Path, metavar="DIR", help="mert-convert, mert-test-model and mert-verify; default: built"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured")
     where = parser.add_mutually_exclusive_group()
@@ -118,7 +118,7 @@ def binaries(folder):
         say("bench/peers: building")
         run(
             *("cargo", "build", "--release", "--bin", "mert-convert", "--bin", "mert-verify"),
-            *("--bin", "mert-generate"),
+            *("--bin", "mert-test-model"),
             cwd=ROOT,
         )
         folder = TARGET / "release"
@@ -137,7 +137,7 @@ def checkpoint_folder(given, family, bin_folder):
     if family is not None:
         folder = TARGET / "bench-peers" / family
         if not (folder / "config.json").is_file():
-            run(bin_folder / "mert-generate", folder, "--family", family, "--force")
+            run(bin_folder / "mert-test-model", folder, "--family", family, "--force")
         return folder
     folder = TARGET / "bench-peers" / "checkpoint"
     if not (folder / "reference.npz").is_file():

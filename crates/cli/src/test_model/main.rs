@@ -1,4 +1,4 @@
-//! `mert-generate`: writes a checkpoint of any family with generated weights, for tests and demos.
+//! `mert-test-model`: writes a checkpoint of any family with generated weights, for tests and demos.
 
 use std::fs;
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ const WEIGHTS: &str = "pytorch_model";
 /// The tensors have the names and shapes of MERT-v1-95M, or those that --family or --config imply. No licence is attached to them.
 /// The same seed gives the same files. Exit status: 0 written, 2 refused or failed, 130 interrupted.
 #[derive(Debug, Parser)]
-#[command(name = "mert-generate", version)]
+#[command(name = "mert-test-model", version)]
 struct Args {
     /// The folder to write to; created if missing
     folder: PathBuf,
@@ -53,7 +53,7 @@ fn main() -> ExitCode {
         Err(error) => {
             // The error may be that the signal handler has removed the temporary files; that must finish first.
             remove_temporaries(|| ());
-            say(&format!("mert-generate: {error}"));
+            say(&format!("mert-test-model: {error}"));
             Exit::Error.into()
         }
     }

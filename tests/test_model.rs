@@ -1,4 +1,4 @@
-//! `mert-generate`: what it writes is a checkpoint, the same for the same seed, and existing files are kept.
+//! `mert-test-model`: what it writes is a checkpoint, the same for the same seed, and existing files are kept.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "common/scratch.rs"]
@@ -14,7 +14,7 @@ use scratch::{Scratch, listing, mert_convert};
 fn generate(folder: &Path, options: &[&str]) -> Run {
     let config = fixture("containers/config.json");
     let arguments = [folder.as_os_str(), "--config".as_ref(), config.as_os_str(), "--seed".as_ref(), "7".as_ref()];
-    runner::run("mert-generate", arguments.into_iter().chain(options.iter().map(|option| option.as_ref())))
+    runner::run("mert-test-model", arguments.into_iter().chain(options.iter().map(|option| option.as_ref())))
 }
 
 #[test]
@@ -38,11 +38,11 @@ fn a_generated_checkpoint_converts_and_is_the_one_of_its_seed() {
 #[test]
 fn a_family_is_generated_in_the_sizes_of_its_class() {
     let scratch = Scratch::new();
-    let unknown = runner::run("mert-generate", ["folder", "--family", "wavml"]);
+    let unknown = runner::run("mert-test-model", ["folder", "--family", "wavml"]);
     assert_eq!(unknown.code, 2);
     assert!(unknown.stderr.contains("wavml") && unknown.stderr.contains("data2vec-audio"), "{}", unknown.stderr);
     let folder = scratch.path("model");
-    let run = runner::run("mert-generate", [folder.as_os_str(), "--family".as_ref(), "wavlm".as_ref()]);
+    let run = runner::run("mert-test-model", [folder.as_os_str(), "--family".as_ref(), "wavlm".as_ref()]);
     assert_eq!(run.code, 0, "{}", run.stderr);
     // WavLM base has 94.38 million values: HuBERT's, and those of the table and the gates.
     assert!(run.stdout.contains("tensors, 94"), "{}", run.stdout);
@@ -62,7 +62,7 @@ fn existing_files_are_replaced_only_with_force() {
         assert_eq!((refused.code, refused.stdout.as_str()), (2, ""));
         let message = format!("{name} exists; give --force to replace it");
         assert!(
-            refused.stderr.starts_with("mert-generate: ") && refused.stderr.contains(&message),
+            refused.stderr.starts_with("mert-test-model: ") && refused.stderr.contains(&message),
             "{}",
             refused.stderr
         );
@@ -77,7 +77,7 @@ fn existing_files_are_replaced_only_with_force() {
 
 #[test]
 fn the_version_is_that_of_the_command() {
-    for name in ["mert-generate", "mert-convert"] {
+    for name in ["mert-test-model", "mert-convert"] {
         let run = runner::run(name, ["-V"]);
         assert_eq!((run.code, run.stdout.trim_end()), (0, format!("{name} {}", env!("CARGO_PKG_VERSION")).as_str()));
     }
@@ -93,7 +93,7 @@ fn errors_are_one_line() {
     let missing = scratch.path("missing.json");
     for (config, words) in [(missing, "cannot read"), (config, "is an input; give another output")] {
         let run = runner::run(
-            "mert-generate",
+            "mert-test-model",
             [folder.as_os_str(), "--force".as_ref(), "--config".as_ref(), config.as_os_str()],
         );
         assert_eq!((run.code, run.stderr.lines().count()), (2, 1), "{}", run.stderr);
@@ -106,7 +106,7 @@ fn errors_are_one_line() {
 /// All commands are binaries of one package, whose name clap would print.
 #[test]
 fn every_command_states_its_own_name_and_version() {
-    for command in ["mert-convert", "mert-embed", "mert-generate", "mert-verify"] {
+    for command in ["mert-convert", "mert-embed", "mert-test-model", "mert-verify"] {
         for option in ["-V", "--version"] {
             let run = runner::run(command, [option]);
             assert_eq!(
