@@ -61,7 +61,7 @@ pub fn inventory(config: &Config) -> Vec<TensorSpec> {
     tensors.feature_extractor(config);
     tensors.feature_projection(config);
     tensors.encoder(config);
-    tensors.0
+    tensors.into_specs()
 }
 
 /// The tensors collected so far.
@@ -69,6 +69,11 @@ pub fn inventory(config: &Config) -> Vec<TensorSpec> {
 pub(crate) struct TensorList(Vec<TensorSpec>);
 
 impl TensorList {
+    /// The tensors, in the order in which they were added.
+    pub(crate) fn into_specs(self) -> Vec<TensorSpec> {
+        self.0
+    }
+
     /// Adds one tensor.
     pub(crate) fn push(&mut self, name: String, shape: &[usize], role: Role) {
         self.0.push(TensorSpec { name, shape: shape.to_vec(), role });

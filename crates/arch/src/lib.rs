@@ -43,7 +43,8 @@ pub use cost::{attention_flops, forward_flops};
 pub use dtype::Dtype;
 pub use encoding::{Encoding, StoredDtype, StoredTensor};
 pub use families::{
-    Data2VecAudioConfig, FamilyNames, HubertConfig, ModelConfig, WavLmConfig, families_of_tensors, training_only_reason,
+    CpTransformer, Data2VecAudioConfig, FamilyNames, HubertConfig, MUSICGEN_HEAD_DIM, ModelConfig, MusicgenConfig,
+    MusicgenDecoder, WavLmConfig, families_of_tensors, training_only_reason,
 };
 pub use final_proj::{FINAL_PROJ, final_proj_inventory};
 pub use infer::{InferError, InferredConfig, infer_config};

@@ -32,6 +32,8 @@ pub struct Listing {
     pub other_objects: Vec<OtherObject>,
     /// The paths of tensors outside the model's dictionary.
     pub other_tensors: Vec<String>,
+    /// The strings in the root of a pickle, such as audiocraft's `xp.cfg`, by key.
+    pub texts: BTreeMap<String, String>,
     /// The keys in the file of entries from which wrapper names (`_orig_mod.`) were removed, by their keys without
     /// them.
     pub wrapped: BTreeMap<String, String>,
@@ -125,6 +127,11 @@ pub trait Checkpoint: Sync {
     /// The files of an adapter that is to be merged, in a fixed order; none for one in the checkpoint itself.
     fn adapter_files(&self) -> Vec<&MappedFile> {
         Vec::new()
+    }
+
+    /// Whether two tensors are the same bytes of a file in the same shape, so that they cannot differ.
+    fn is_same(&self, _first: &str, _second: &str) -> bool {
+        false
     }
 
     /// Whether the tensor lies in the file as [`Checkpoint::read`] returns it, so that reading it allocates no memory.

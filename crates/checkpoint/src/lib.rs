@@ -21,13 +21,14 @@
 //! - `open.rs`: one file, opened by its first bytes.
 //! - `other_formats/`: files and folders that are not checkpoints, recognized, with advice.
 //! - `torch/` and `safetensors.rs`: the two formats; `unwrapped.rs`: either of them without the names of wrappers;
-//!   `renamed.rs`: either of them under Hugging Face names.
+//!   `renamed.rs`: either of them under Hugging Face names; `assembled.rs`: tensors of several checkpoints as one.
 //! - `pickle/`: the parser of pickles, which executes nothing; `estimator/`: the estimators of scikit-learn in them.
 //! - `adapter/`: low-rank adapters (LoRA), beside a checkpoint or in it.
 //! - `names/`: the meaning of tensor names: prefixes, wrappers, other models, modified weights.
 //! - `checkpoint.rs` (the trait), `dtype.rs`, `tensor_bytes.rs`, `error.rs`, and the helpers `commands.rs`, `paths.rs`, `text.rs`.
 
 mod adapter;
+mod assembled;
 mod checkpoint;
 mod commands;
 mod dtype;
@@ -47,12 +48,15 @@ mod text;
 mod torch;
 mod unwrapped;
 
-pub use adapter::{Adapter, AdapterError, AdapterOptions, AdapterOrigin, AdapterTensor, LoraLayer};
+pub use adapter::{
+    Adapter, AdapterError, AdapterFile, AdapterOptions, AdapterOrigin, AdapterTensor, LoraLayer, open_adapter,
+};
+pub use assembled::Assembled;
 pub use checkpoint::{Checkpoint, Listing, OtherObject, TensorInfo, TensorOrigin, read_f32};
 pub use commands::{shell_option, shell_word};
 pub use dtype::SourceDtype;
 pub use error::CheckpointError;
-pub use input::Source;
+pub use input::{PlainCheckpoint, Source, open_plain};
 pub use names::{
     Prefix, find_prefix, has_component, is_in_encoder, modification_in_encoder, modified_weights, nearest,
 };

@@ -58,6 +58,10 @@ impl Checkpoint for Unwrapped {
         self.checkpoint.files()
     }
 
+    fn is_same(&self, first: &str, second: &str) -> bool {
+        self.checkpoint.is_same(self.original(first), self.original(second))
+    }
+
     fn is_in_place(&self, name: &str) -> bool {
         self.checkpoint.is_in_place(self.original(name))
     }

@@ -71,10 +71,16 @@ pub struct MappedBytes<'a> {
 }
 
 impl MappedBytes<'_> {
-    /// A part of these bytes, `None` if they are shorter; the pages of the others stay until the file is read again.
+    /// A part of these bytes, `None` if they are shorter. The pages of the others no longer count as this process's memory.
     pub fn part(mut self, range: Range<usize>) -> Option<Self> {
+        let (start, length) = (self.start, self.bytes.len());
         self.bytes = self.bytes.get(range.clone())?;
         self.start += range.start;
+        for others in [start..start + range.start, start + range.end..start + length] {
+            if !others.is_empty() {
+                self.file.release(others.start, others.len());
+            }
+        }
         Some(self)
     }
 }

@@ -6,6 +6,7 @@
 mod data2vec_audio;
 mod hubert;
 mod mert;
+mod musicgen;
 mod unispeech;
 mod unispeech_sat;
 mod unsupported;
@@ -19,6 +20,7 @@ use serde_json::Value;
 
 pub use self::data2vec_audio::Data2VecAudioConfig;
 pub use self::hubert::HubertConfig;
+pub use self::musicgen::{CpTransformer, MUSICGEN_HEAD_DIM, MusicgenConfig, MusicgenDecoder};
 pub(crate) use self::unsupported::{UnsupportedFields, refuse_fields, supported_family};
 pub use self::wavlm::WavLmConfig;
 use crate::config::parse;

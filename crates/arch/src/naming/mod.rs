@@ -6,11 +6,13 @@
 //! - `pattern.rs`: patterns of names; `table.rs`: rows and tables.
 //! - `fairseq.rs`, `torchaudio.rs`, `wavlm.rs`: the rows of an implementation, and its tensors that only training uses.
 //! - `mlx_contentvec.rs`, `mlx_hubert.rs`: the names of programs for which models are only written.
+//! - `musicgen/`: the names of MusicGen's tensors, in a table of their own.
 //! - `variant.rs`: the parts of a model whose names depend on its architecture.
 
 mod fairseq;
 mod mlx_contentvec;
 mod mlx_hubert;
+mod musicgen;
 mod pattern;
 mod table;
 mod torchaudio;
@@ -23,6 +25,7 @@ use serde::Serialize;
 
 pub use self::mlx_contentvec::mlx_contentvec_names;
 pub use self::mlx_hubert::mlx_hubert_names;
+pub use self::musicgen::{MusicgenKey, MusicgenNames, musicgen_key};
 pub use self::table::{HuggingFaceNames, NameTable, OtherName, Row};
 pub use self::variant::{PositionalNames, Variant};
 use crate::CONV0_WEIGHT;

@@ -30,4 +30,5 @@ pub(crate) use choose::Found;
 pub(crate) use embedded::without_adapters;
 pub use error::AdapterError;
 pub use layer::{AdapterTensor, LoraLayer};
+pub use open::{AdapterFile, open_adapter};
 pub use types::{Adapter, AdapterOptions, AdapterOrigin};

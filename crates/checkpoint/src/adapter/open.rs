@@ -45,6 +45,26 @@ impl OpenAdapter {
     }
 }
 
+/// An adapter's file, opened beside a model of any kind.
+pub struct AdapterFile {
+    /// The changes, by the paths of the modules in the adapted model. Their keys begin with [`AdapterFile::key_start`].
+    pub adapter: Adapter,
+    /// The reader of the file.
+    pub checkpoint: Box<dyn Checkpoint>,
+    /// The beginning of the adapter's keys, which the file's own keys do not have: `FILE:`.
+    pub key_start: String,
+}
+
+/// Opens the folder or file of an adapter of PEFT or mlx-lm. `alpha` is that of an adapter without a configuration.
+///
+/// # Errors
+/// [`CheckpointError::Adapter`](crate::CheckpointError::Adapter) if it is not a LoRA adapter that can be merged; errors of
+/// reading.
+pub fn open_adapter(path: &Path, alpha: Option<f64>) -> Result<AdapterFile> {
+    let OpenAdapter { adapter, checkpoint, file_name } = OpenAdapter::open(path, alpha)?;
+    Ok(AdapterFile { adapter, checkpoint, key_start: format!("{file_name}:") })
+}
+
 /// The file of an adapter's tensors.
 fn weights(path: &Path) -> Result<PathBuf> {
     if !path.is_dir() {

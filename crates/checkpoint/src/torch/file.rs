@@ -102,6 +102,11 @@ impl Checkpoint for TorchFile {
         vec![&self.file]
     }
 
+    fn is_same(&self, first: &str, second: &str) -> bool {
+        let views = &self.tensors.views;
+        views.get(first).is_some_and(|view| views.get(second) == Some(view))
+    }
+
     fn is_in_place(&self, name: &str) -> bool {
         self.tensors.views.get(name).is_some_and(|view| {
             let location = &self.tensors.storages[view.storage];

@@ -26,6 +26,8 @@ pub(super) struct StateDict<'a> {
     pub(super) other_tensors: Vec<String>,
     /// The training configuration beside the model.
     pub(super) training_config: Option<CfgValue>,
+    /// The strings in the file's root.
+    pub(super) texts: BTreeMap<String, String>,
 }
 
 impl<'a> StateDict<'a> {
@@ -44,8 +46,21 @@ impl<'a> StateDict<'a> {
             other_objects: tree.other_objects(position),
             other_tensors: tree.other_tensors(position),
             training_config: training_config(unpickler, tree.root()),
+            texts: texts(unpickler, tree.root()),
         }
     }
+}
+
+/// The strings in a pickle's root, as far as they are not larger than a configuration.
+fn texts(unpickler: &Unpickler<'_>, root: &Value<'_>) -> BTreeMap<String, String> {
+    const MAX_TEXT: usize = 1 << 20;
+    let text = |(key, value): &(Value<'_>, Value<'_>)| match (key, value) {
+        (Value::Text(key), Value::Text(text)) if key.len() + text.len() <= MAX_TEXT => {
+            Some((key.to_string(), text.to_string()))
+        }
+        _ => None,
+    };
+    unpickler.dict_of(root).unwrap_or_default().iter().filter_map(text).collect()
 }
 
 /// Finds the dictionary with the first convolution's weight under any prefix; `requested` chooses among several. Without

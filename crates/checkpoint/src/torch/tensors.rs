@@ -10,7 +10,7 @@ use crate::checkpoint::{Listing, TensorInfo};
 use crate::pickle::{Unpickler, Value, View};
 
 /// A tensor's view of a storage, in elements.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct TensorView {
     /// The index in [`Tensors::storages`].
     pub(super) storage: usize,
@@ -39,9 +39,16 @@ pub(super) fn locate_tensors(
     state_dict: StateDict<'_>,
     mut find_storage: impl FnMut(&str) -> Result<StorageLocation, String>,
 ) -> Result<Tensors, String> {
-    let StateDict { path, entries, other_objects, other_tensors, training_config } = state_dict;
+    let StateDict { path, entries, other_objects, other_tensors, training_config, texts } = state_dict;
     let mut tensors = Tensors {
-        listing: Listing { state_dict: path, other_objects, other_tensors, training_config, ..Listing::default() },
+        listing: Listing {
+            state_dict: path,
+            other_objects,
+            other_tensors,
+            training_config,
+            texts,
+            ..Listing::default()
+        },
         ..Tensors::default()
     };
     let Tensors { listing, storages, views } = &mut tensors;
