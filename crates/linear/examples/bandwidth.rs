@@ -1,0 +1,149 @@
+//! Measures products with stored weights beside a plain read of as many bytes: `bandwidth [MEGABYTES [ROUNDS]]`.
+//!
+//! Each shape has so many weights in a mapped file that none is read from a cache. Rounds are interleaved and medians
+//! printed, so that a load on the machine meets all rows of the table.
+
+#![allow(clippy::print_stdout, clippy::unwrap_used)]
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use mert_arch::{Dtype, Encoding, Quantization, QuantizationMode};
+use mert_fs::MappedFile;
+use mert_linear::{Bytes, Linear};
+use rayon::prelude::*;
+
+const SHAPES: [(usize, usize); 3] = [(2048, 2048), (8192, 2048), (2048, 8192)];
+
+/// Rows of a product of the second kind: five seconds of EnCodec's frames, and one more.
+const MANY_ROWS: usize = 251;
+
+fn main() {
+    let mut arguments = std::env::args().skip(1).map(|argument| argument.parse::<usize>().unwrap());
+    let bytes = arguments.next().unwrap_or(1600) << 20;
+    let rounds = arguments.next().unwrap_or(5);
+    println!("{}, {} threads, {:?}", processor(), rayon::current_num_threads(), mert_linear::isa());
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("weights");
+    write(&path, bytes);
+    let file = Arc::new(MappedFile::open(&path).unwrap());
+    let reads = median(5, || bytes as f64 / seconds(|| read(file.bytes())) / 1e9);
+    println!("plain read of {} MB: {reads:.2} GB/s\n", bytes >> 20);
+
+    println!(
+        "| encoding | shape | plain read GB/s | 1 row GB/s | 2 rows GB/s | of the read | {MANY_ROWS} rows GFLOP/s |"
+    );
+    println!("|---|---|---|---|---|---|---|");
+    for encoding in encodings() {
+        for (outputs, inputs) in SHAPES {
+            let weights = weights(&file, encoding, outputs, inputs);
+            let total: usize = weights.iter().map(Linear::byte_len).sum();
+            let x: Vec<f32> = (0..MANY_ROWS * inputs).map(|i| ((i * 37) % 101) as f32 / 50.0 - 1.0).collect();
+            let mut y = vec![0.0; MANY_ROWS * outputs];
+            let mut columns: [Vec<f64>; 4] = Default::default();
+            for _ in 0..rounds {
+                columns[0].push(total as f64 / seconds(|| read(&file.bytes()[..total])) / 1e9);
+                for rows in [1, 2] {
+                    let pass = || weights.iter().for_each(|w| w.forward(&x[..rows * inputs], &mut y[..rows * outputs]));
+                    columns[rows].push(total as f64 / seconds(pass) / 1e9);
+                }
+                let flops = 2.0 * (MANY_ROWS * outputs * inputs) as f64;
+                columns[3].push(flops / seconds(|| weights[0].forward(&x, &mut y)) / 1e9);
+            }
+            let [plain, one, two, many] = columns.map(middle);
+            println!(
+                "| {} | ({outputs}, {inputs}) | {plain:.2} | {one:.2} | {two:.2} | {:.0} % | {many:.0} |",
+                name(encoding),
+                100.0 * two / plain
+            );
+        }
+    }
+}
+
+fn encodings() -> Vec<Encoding> {
+    let affine = [4, 8, 3, 6].map(|bits| Encoding::Quantized {
+        quantization: Quantization::new(QuantizationMode::Affine, bits, 64).unwrap(),
+        float: Dtype::F16,
+    });
+    affine.into_iter().chain([Dtype::F16, Dtype::Bf16, Dtype::F32].map(Encoding::Float)).collect()
+}
+
+fn name(encoding: Encoding) -> String {
+    match encoding {
+        Encoding::Float(dtype) => dtype.to_string(),
+        Encoding::Quantized { quantization, .. } => quantization.to_string(),
+    }
+}
+
+/// As many weights as the file has room for, one after another.
+fn weights(file: &Arc<MappedFile>, encoding: Encoding, outputs: usize, inputs: usize) -> Vec<Linear> {
+    let mut start = 0;
+    let mut next = |length: usize| {
+        let bytes = Bytes::mapped(file.clone(), start..start + length)?;
+        start += length;
+        Some(bytes)
+    };
+    let one = || {
+        Some(match encoding {
+            Encoding::Float(dtype) => {
+                Linear::float(outputs, inputs, dtype, next(outputs * inputs * dtype.size())?).unwrap()
+            }
+            Encoding::Quantized { quantization, float } => {
+                let weight = next(outputs * quantization.packed_columns(inputs) * 4)?;
+                let groups = outputs * quantization.groups(inputs) * float.size();
+                let (scales, biases) = (next(groups)?, next(groups)?);
+                Linear::quantized(outputs, inputs, quantization, float, weight, scales, biases).unwrap()
+            }
+        })
+    };
+    std::iter::from_fn(one).collect()
+}
+
+/// Writes bytes that are ordinary floats in every type: the exponents of a pattern without infinities.
+fn write(path: &std::path::Path, bytes: usize) {
+    let pattern: Vec<u8> = (0..1 << 20)
+        .map(|i: usize| if i % 2 == 1 { 0x30 | (i * 7919 % 251 % 8) as u8 } else { (i * 7919 % 251) as u8 })
+        .collect();
+    let mut file = std::fs::File::create(path).unwrap();
+    for _ in 0..bytes >> 20 {
+        std::io::Write::write_all(&mut file, &pattern).unwrap();
+    }
+}
+
+/// Reads all bytes on all threads, in pieces of the size of a product's tasks.
+fn read(bytes: &[u8]) {
+    let sum = bytes
+        .par_chunks(128 << 10)
+        .map(|bytes| {
+            let lines = bytes.as_chunks::<8>().0.as_chunks::<16>().0;
+            let sums = lines.iter().fold([0u64; 16], |mut sums, line| {
+                sums.iter_mut().zip(line).for_each(|(sum, word)| *sum ^= u64::from_le_bytes(*word));
+                sums
+            });
+            sums.iter().fold(0, |all, sum| all ^ sum)
+        })
+        .reduce(|| 0, |a, b| a ^ b);
+    std::hint::black_box(sum);
+}
+
+fn seconds(work: impl FnOnce()) -> f64 {
+    let start = Instant::now();
+    work();
+    start.elapsed().as_secs_f64()
+}
+
+fn median(rounds: usize, measure: impl Fn() -> f64) -> f64 {
+    middle((0..rounds).map(|_| measure()).collect())
+}
+
+fn middle(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn processor() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    name.map_or_else(|| std::env::consts::ARCH.to_string(), |(_, name)| name.to_string())
+}

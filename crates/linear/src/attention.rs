@@ -1,0 +1,289 @@
+//! Attention of single queries over a cache of keys and values in f16 or f32.
+
+use half::f16;
+use mert_simd::{Isa, Kernel, mul_add};
+use pulp::Simd;
+
+use crate::softmax::exponentials_with;
+use crate::vector::{f16_value, load_floats, load_words, register_bytes};
+
+/// Numbers of a cache.
+#[derive(Debug, Clone, Copy)]
+pub enum Values<'a> {
+    /// binary32.
+    F32(&'a [f32]),
+    /// binary16.
+    F16(&'a [f16]),
+}
+
+/// Head vectors in a cache: vector i is `values[i·stride..][..width]`.
+#[derive(Debug, Clone, Copy)]
+pub struct Rows<'a> {
+    /// All numbers, from the first one of the first vector on.
+    pub values: Values<'a>,
+    /// The distance between vectors.
+    pub stride: usize,
+    /// Numbers of a vector.
+    pub width: usize,
+}
+
+/// out `(width,)` += factor · softmax(scale · query · keysᵀ) · values, over the first `scores.len()` keys and values. The
+/// scores are left as exp(score − max). No keys add nothing.
+///
+/// # Panics
+/// If `query` or `out` are not as wide as the keys or values, or the cache has fewer of them than there are scores.
+#[allow(clippy::too_many_arguments)]
+pub fn attend(
+    isa: Isa,
+    query: &[f32],
+    keys: Rows<'_>,
+    values: Rows<'_>,
+    scale: f32,
+    factor: f32,
+    scores: &mut [f32],
+    out: &mut [f32],
+) {
+    keys.check(query.len(), scores.len());
+    values.check(out.len(), scores.len());
+    if !scores.is_empty() {
+        isa.run_dots(Attend { query, keys, values, scale, factor, scores, out });
+    }
+}
+
+/// scores\[i\] = scale · query · keys\[i\].
+///
+/// # Panics
+/// If `query` is not as wide as the keys, or there are fewer of them than scores.
+pub fn scores(isa: Isa, query: &[f32], keys: Rows<'_>, scale: f32, scores: &mut [f32]) {
+    keys.check(query.len(), scores.len());
+    isa.run_dots(Scores { query, keys, scale, scores });
+}
+
+/// out `(width,)` += Σᵢ factor · weights\[i\] · values\[i\].
+///
+/// # Panics
+/// If `out` is not as wide as the values, or there are fewer of them than weights.
+pub fn add_weighted(isa: Isa, weights: &[f32], values: Rows<'_>, factor: f32, out: &mut [f32]) {
+    values.check(out.len(), weights.len());
+    isa.run_dots(AddWeighted { weights, values, factor, out });
+}
+
+impl Rows<'_> {
+    fn check(&self, width: usize, count: usize) {
+        assert_eq!(width, self.width, "width of a vector beside the cache's");
+        let len = match self.values {
+            Values::F32(values) => values.len(),
+            Values::F16(values) => values.len(),
+        };
+        let needed = count.checked_sub(1).map_or(0, |last| last * self.stride + self.width);
+        assert!(needed <= len, "a cache of {len} numbers, expected {needed} for {count} vectors");
+    }
+}
+
+struct Attend<'a, 'b> {
+    query: &'a [f32],
+    keys: Rows<'a>,
+    values: Rows<'a>,
+    scale: f32,
+    factor: f32,
+    scores: &'b mut [f32],
+    out: &'b mut [f32],
+}
+
+impl Kernel for Attend<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
+        let Attend { query, keys, values, scale, factor, scores, out } = self;
+        Scores { query, keys, scale, scores: &mut *scores }.run::<S, ROWS, VECTORS>(simd);
+        let sum = exponentials_with(simd, scores);
+        AddWeighted { weights: scores, values, factor: factor / sum, out }.run::<S, ROWS, VECTORS>(simd);
+    }
+}
+
+struct Scores<'a, 'b> {
+    query: &'a [f32],
+    keys: Rows<'a>,
+    scale: f32,
+    scores: &'b mut [f32],
+}
+
+impl Kernel for Scores<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
+        let Scores { query, keys, scale, scores } = self;
+        match keys.values {
+            Values::F32(values) => {
+                for (i, score) in scores.iter_mut().enumerate() {
+                    let key = &values[i * keys.stride..][..keys.width];
+                    *score = scale * dot(simd, query, key);
+                }
+            }
+            Values::F16(values) => {
+                let query = split(query, S::F32_LANES);
+                for (i, score) in scores.iter_mut().enumerate() {
+                    let key = &values[i * keys.stride..][..keys.width];
+                    *score = scale * dot_f16(simd, &query, key);
+                }
+            }
+        }
+    }
+}
+
+/// The dot product of two vectors.
+#[inline(always)]
+fn dot<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [simd.splat_f32s(0.0); 2];
+    for (i, (a, b)) in a.chunks(S::F32_LANES).zip(b.chunks(S::F32_LANES)).enumerate() {
+        sums[i % 2] = mul_add(simd, load_floats::<S>(a), load_floats::<S>(b), sums[i % 2]);
+    }
+    simd.reduce_sum_f32s(simd.add_f32s(sums[0], sums[1]))
+}
+
+/// The numbers of a vector in the order of the words of an f16 vector: for each register of words, the numbers with even
+/// indices and those with odd ones, filled up with zeros.
+fn split(x: &[f32], lanes: usize) -> Vec<f32> {
+    let mut split = vec![0.0; x.len().next_multiple_of(2 * lanes)];
+    for (split, x) in split.chunks_exact_mut(2 * lanes).zip(x.chunks(2 * lanes)) {
+        for (i, &x) in x.iter().enumerate() {
+            split[i % 2 * lanes + i / 2] = x;
+        }
+    }
+    split
+}
+
+/// The numbers of an f16 vector with even and with odd indices, from one register of words.
+#[inline(always)]
+fn halves<S: Simd>(simd: S, stored: &[u8]) -> [S::f32s; 2] {
+    let words = load_words::<S>(stored);
+    let low = simd.and_u32s(words, simd.splat_u32s(0xffff));
+    let high = simd.wrapping_dyn_shr_u32s(words, simd.splat_u32s(16));
+    [f16_value(simd, low), f16_value(simd, high)]
+}
+
+/// The dot product of a vector that [`split`] has ordered with one in f16.
+#[inline(always)]
+fn dot_f16<S: Simd>(simd: S, split: &[f32], key: &[f16]) -> f32 {
+    let lanes = S::F32_LANES;
+    let mut sums = [simd.splat_f32s(0.0); 2];
+    for (x, stored) in split.chunks_exact(2 * lanes).zip(bytemuck::cast_slice(key).chunks(register_bytes::<S>())) {
+        let [even, odd] = halves(simd, stored);
+        sums[0] = mul_add(simd, load_floats::<S>(x), even, sums[0]);
+        sums[1] = mul_add(simd, load_floats::<S>(&x[lanes..]), odd, sums[1]);
+    }
+    simd.reduce_sum_f32s(simd.add_f32s(sums[0], sums[1]))
+}
+
+struct AddWeighted<'a, 'b> {
+    weights: &'a [f32],
+    values: Rows<'a>,
+    factor: f32,
+    out: &'b mut [f32],
+}
+
+/// Registers of sums that are kept while all vectors are added.
+const SUMS: usize = 4;
+
+impl Kernel for AddWeighted<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
+        let AddWeighted { weights, values: rows, factor, out } = self;
+        let lanes = S::F32_LANES;
+        let mut sums = [[0.0; crate::vector::MAX_LANES]; SUMS];
+        for start in (0..rows.width).step_by(SUMS * lanes) {
+            let width = (SUMS * lanes).min(rows.width - start);
+            let mut registers = [simd.splat_f32s(0.0); SUMS];
+            match rows.values {
+                Values::F32(values) => {
+                    for (i, &weight) in weights.iter().enumerate() {
+                        let (value, weight) = (&values[i * rows.stride + start..][..width], simd.splat_f32s(weight));
+                        for (sum, value) in registers.iter_mut().zip(value.chunks(lanes)) {
+                            *sum = mul_add(simd, weight, load_floats::<S>(value), *sum);
+                        }
+                    }
+                }
+                Values::F16(values) => {
+                    for (i, &weight) in weights.iter().enumerate() {
+                        let (value, weight) = (&values[i * rows.stride + start..][..width], simd.splat_f32s(weight));
+                        let stored = bytemuck::cast_slice(value).chunks(register_bytes::<S>());
+                        for (sums, stored) in registers.as_chunks_mut::<2>().0.iter_mut().zip(stored) {
+                            let [even, odd] = halves(simd, stored);
+                            sums[0] = mul_add(simd, weight, even, sums[0]);
+                            sums[1] = mul_add(simd, weight, odd, sums[1]);
+                        }
+                    }
+                }
+            }
+            for (sums, register) in sums.iter_mut().zip(registers) {
+                sums[..lanes].copy_from_slice(bytemuck::cast_slice(&[register]));
+            }
+            for (i, out) in out[start..][..width].iter_mut().enumerate() {
+                let (vector, lane) = match rows.values {
+                    Values::F32(_) => (i / lanes, i % lanes),
+                    Values::F16(_) => (i / (2 * lanes) * 2 + i % 2, i % (2 * lanes) / 2),
+                };
+                *out += factor * sums[vector][lane];
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(count: usize, seed: usize) -> Vec<f32> {
+        (0..count).map(|i| ((i * 7919 + seed * 104_729) % 65_521 % 401) as f32 / 200.0 - 1.0).collect()
+    }
+
+    /// softmax(scale · q · Kᵀ) · V in f64.
+    fn expected(query: &[f32], keys: &[f32], values: &[f32], stride: usize, count: usize, scale: f64) -> Vec<f64> {
+        let width = query.len();
+        let row = |all: &[f32], i: usize| all[i * stride..][..width].iter().map(|&x| f64::from(x)).collect::<Vec<_>>();
+        let weights: Vec<f64> = (0..count)
+            .map(|i| (scale * row(keys, i).iter().zip(query).map(|(k, &q)| k * f64::from(q)).sum::<f64>()).exp())
+            .collect();
+        let sum: f64 = weights.iter().sum();
+        (0..width).map(|c| (0..count).map(|i| weights[i] / sum * row(values, i)[c]).sum()).collect()
+    }
+
+    #[test]
+    fn agrees_with_f64_for_both_types_of_a_cache() {
+        for isa in Isa::available() {
+            for (width, stride, count) in
+                [(64, 64, 250), (64, 128, 3), (16, 64, 7), (7, 9, 17), (130, 130, 5), (64, 64, 1)]
+            {
+                let query = numbers(width, 1);
+                let [keys, values] =
+                    [2, 3].map(|seed| numbers(stride * count, seed).into_iter().map(f16::from_f32).collect::<Vec<_>>());
+                let [wide_keys, wide_values] =
+                    [&keys, &values].map(|all| all.iter().map(|x| x.to_f32()).collect::<Vec<_>>());
+                let expected = expected(&query, &wide_keys, &wide_values, stride, count, 0.7);
+                let caches =
+                    [(Values::F16(&keys), Values::F16(&values)), (Values::F32(&wide_keys), Values::F32(&wide_values))];
+                for (keys, values) in caches {
+                    let rows = |values| Rows { values, stride, width };
+                    let (mut scores, mut out) = (vec![0.0; count], vec![1.0; width]);
+                    attend(isa, &query, rows(keys), rows(values), 0.7, -2.0, &mut scores, &mut out);
+                    for (&found, expected) in out.iter().zip(&expected) {
+                        // Scores are below 50, so that their exponentials keep five digits.
+                        assert!((f64::from(found) - (1.0 - 2.0 * expected)).abs() < 4e-5, "{isa:?} {width} {count}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_keys_add_nothing() {
+        let empty = Rows { values: Values::F16(&[]), stride: 4, width: 4 };
+        let mut out = [1.0; 4];
+        attend(crate::isa(), &[1.0; 4], empty, empty, 1.0, 1.0, &mut [], &mut out);
+        assert_eq!(out, [1.0; 4]);
+    }
+}

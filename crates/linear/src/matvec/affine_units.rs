@@ -1,0 +1,77 @@
+//! Affine codes of 3, 5 and 6 bits, which lie across words: each lane takes the words of 32 codes.
+
+// Loops over constants are unrolled, so that shifts and words are constants, too.
+#![allow(clippy::needless_range_loop)]
+
+use mert_simd::mul_add;
+use pulp::Simd;
+
+use super::affine::Groups;
+use super::float::Row;
+use crate::decode::code;
+use crate::prepared::Pair;
+use crate::vector::{MAX_LANES, load_floats, load_words, prefetch};
+
+/// Codes of a lane. Every group is a whole number of them.
+const UNIT: usize = 32;
+
+/// The sums of `R` rows of the weight with `M` rows of activations, over the lanes yet to be added.
+#[inline(always)]
+pub(super) fn tile<S: Simd, const BITS: usize, const R: usize, const M: usize>(
+    simd: S,
+    rows: &[Row<'_>; R],
+    groups: Groups<'_>,
+    group_size: usize,
+    pair: &Pair,
+) -> [[S::f32s; M]; R] {
+    let lanes = S::F32_LANES;
+    let units_per_group = group_size / UNIT;
+    let block_bytes = lanes * BITS * 4;
+    let mut sums = [[simd.splat_f32s(0.0); M]; R];
+    for (block, x) in pair.values().chunks_exact(UNIT * M * lanes).enumerate() {
+        for r in 0..R {
+            let stored = &rows[r].words[block * block_bytes..];
+            prefetch(rows[r].ahead(block * block_bytes, block_bytes.min(stored.len())));
+            let words = gather::<S, BITS>(stored);
+            let mut parts = [simd.splat_f32s(0.0); M];
+            for slot in 0..UNIT {
+                let code = code::<S, BITS, BITS>(simd, &words, slot);
+                for m in 0..M {
+                    let x = load_floats::<S>(&x[(slot * M + m) * lanes..]);
+                    parts[m] = mul_add(simd, code, x, parts[m]);
+                }
+            }
+            let scales = unit_scales::<S>(groups.scales(r), block * lanes, units_per_group);
+            for m in 0..M {
+                sums[r][m] = mul_add(simd, scales, parts[m], sums[r][m]);
+            }
+        }
+    }
+    for r in 0..R {
+        groups.add_biases(simd, r, pair, &mut sums[r]);
+    }
+    sums
+}
+
+/// The words of as many units as there are lanes; zero beyond the end of the row.
+#[inline(always)]
+fn gather<S: Simd, const BITS: usize>(stored: &[u8]) -> [S::u32s; BITS] {
+    let mut columns = [[0u32; MAX_LANES]; BITS];
+    let units = stored.as_chunks::<4>().0.as_chunks::<BITS>().0;
+    for (lane, unit) in units.iter().take(S::F32_LANES).enumerate() {
+        for word in 0..BITS {
+            columns[word][lane] = u32::from_le_bytes(unit[word]);
+        }
+    }
+    columns.map(|column| load_words::<S>(bytemuck::cast_slice(&column)))
+}
+
+/// The scale of each lane's unit.
+#[inline(always)]
+fn unit_scales<S: Simd>(scales: &[f32], first_unit: usize, units_per_group: usize) -> S::f32s {
+    let mut lanes = [0.0; MAX_LANES];
+    for (lane, value) in lanes[..S::F32_LANES].iter_mut().enumerate() {
+        *value = scales.get((first_unit + lane) / units_per_group).copied().unwrap_or(0.0);
+    }
+    load_floats::<S>(&lanes)
+}

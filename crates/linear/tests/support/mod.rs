@@ -1,0 +1,158 @@
+//! Weights with known values: packed here independently of the crate, and multiplied in f64.
+
+#![allow(dead_code)]
+
+use half::{bf16, f16};
+use mert_arch::{Dtype, Encoding, Quantization, QuantizationMode};
+use mert_linear::{Bytes, Linear};
+
+/// A stored weight beside its values.
+#[derive(Clone)]
+pub struct Weight {
+    pub outputs: usize,
+    pub inputs: usize,
+    pub encoding: Encoding,
+    pub codes: Vec<u32>,
+    pub weight: Vec<u8>,
+    pub scales: Vec<u8>,
+    pub biases: Vec<u8>,
+    /// Scale, bias and code of each value; for floats the scale is 0.
+    terms: Vec<(f64, f64, f64)>,
+}
+
+/// Numbers without a pattern in -1..1.
+pub fn numbers(count: usize, seed: u64) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let next = |_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    };
+    (0..count).map(next).collect()
+}
+
+fn store(dtype: Dtype, value: f32) -> (Vec<u8>, f64) {
+    match dtype {
+        Dtype::F32 => (value.to_le_bytes().to_vec(), value.into()),
+        Dtype::F16 => (f16::from_f32(value).to_le_bytes().to_vec(), f16::from_f32(value).into()),
+        Dtype::Bf16 => (bf16::from_f32(value).to_le_bytes().to_vec(), bf16::from_f32(value).into()),
+    }
+}
+
+fn store_all(dtype: Dtype, values: &[f32]) -> (Vec<u8>, Vec<f64>) {
+    let (bytes, values): (Vec<_>, Vec<_>) = values.iter().map(|&value| store(dtype, value)).unzip();
+    (bytes.concat(), values)
+}
+
+/// Codes of some bits one after another from the lowest bit on, each row by itself.
+pub fn pack(codes: &[u32], bits: usize, inputs: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for row in codes.chunks(inputs) {
+        let mut stream = vec![0u8; row.len() * bits / 8];
+        for bit in 0..row.len() * bits {
+            stream[bit / 8] |= ((row[bit / bits] >> (bit % bits) & 1) as u8) << (bit % 8);
+        }
+        bytes.extend(stream);
+    }
+    bytes
+}
+
+impl Weight {
+    pub fn new(outputs: usize, inputs: usize, encoding: Encoding) -> Self {
+        let seed = (outputs * 31 + inputs) as u64;
+        match encoding {
+            Encoding::Float(dtype) => {
+                let (weight, values) = store_all(dtype, &numbers(outputs * inputs, seed));
+                let terms = values.into_iter().map(|value| (0.0, value, 0.0)).collect();
+                let (codes, scales, biases) = Default::default();
+                Weight { outputs, inputs, encoding, codes, weight, scales, biases, terms }
+            }
+            Encoding::Quantized { quantization: Quantization { bits, group_size, .. }, float } => {
+                let levels = (1u32 << bits) as f32;
+                let codes: Vec<u32> = numbers(outputs * inputs, seed)
+                    .into_iter()
+                    .map(|x| (((x + 1.0) / 2.0 * levels) as u32).min((1 << bits) - 1))
+                    .collect();
+                let groups = outputs * inputs / group_size;
+                let scales: Vec<f32> = numbers(groups, seed + 1).into_iter().map(|x| x * 2.0 / levels).collect();
+                let biases: Vec<f32> =
+                    scales.iter().zip(numbers(groups, seed + 2)).map(|(s, x)| -s * levels * (0.5 + 0.2 * x)).collect();
+                let ((scales, s), (biases, b)) = (store_all(float, &scales), store_all(float, &biases));
+                let term = |(i, &q): (usize, &u32)| (s[i / group_size], b[i / group_size], f64::from(q));
+                let terms = codes.iter().enumerate().map(term).collect();
+                let weight = pack(&codes, bits, inputs);
+                Weight { outputs, inputs, encoding, codes, weight, scales, biases, terms }
+            }
+        }
+    }
+
+    /// The weight in bytes that start `offset` bytes after an allocation.
+    pub fn linear_at(&self, offset: usize) -> Linear {
+        let bytes = |bytes: &[u8]| {
+            let all = Bytes::from([&vec![0xff; offset], bytes].concat());
+            all.part(offset..offset + bytes.len()).unwrap()
+        };
+        let Weight { outputs, inputs, .. } = *self;
+        match self.encoding {
+            Encoding::Float(dtype) => Linear::float(outputs, inputs, dtype, bytes(&self.weight)).unwrap(),
+            Encoding::Quantized { quantization, float } => {
+                let [weight, scales, biases] = [&self.weight, &self.scales, &self.biases].map(|all| bytes(all));
+                Linear::quantized(outputs, inputs, quantization, float, weight, scales, biases).unwrap()
+            }
+        }
+    }
+
+    pub fn linear(&self) -> Linear {
+        self.linear_at(0)
+    }
+
+    /// Row `row` in f64.
+    pub fn row(&self, row: usize) -> Vec<f64> {
+        self.terms[row * self.inputs..][..self.inputs].iter().map(|(s, b, q)| s * q + b).collect()
+    }
+
+    /// x · weightᵀ in f64, and Σ |s·q·x| + |b·x| of each element.
+    pub fn product(&self, x: &[f32]) -> Vec<(f64, f64)> {
+        let mut results = Vec::new();
+        for x in x.chunks(self.inputs) {
+            for terms in self.terms.chunks(self.inputs) {
+                let mut sum = (0.0, 0.0);
+                for (&(s, b, q), &x) in terms.iter().zip(x) {
+                    let x = f64::from(x);
+                    sum.0 += (s * q + b) * x;
+                    sum.1 += (s * q * x).abs() + (b * x).abs();
+                }
+                results.push(sum);
+            }
+        }
+        results
+    }
+
+    /// Roundings of a running sum at most, of half a unit each: one for each value where rows are many, and for each
+    /// value of a lane where they are few. Decoding and the ends of a sum add a few.
+    pub fn bound(&self, rows: usize) -> f64 {
+        let steps = if rows > 4 { self.inputs } else { self.inputs.div_ceil(4) };
+        (steps + 40) as f64 * f64::from(f32::EPSILON) / 2.0
+    }
+}
+
+/// The largest error in units of the bound; 1 is the limit. NaN is larger than any.
+pub fn worst(y: &[f32], expected: &[(f64, f64)], bound: f64) -> f64 {
+    assert_eq!(y.len(), expected.len());
+    let errors =
+        y.iter().zip(expected).map(|(&y, &(value, size))| (f64::from(y) - value).abs() / (bound * size + 1e-30));
+    errors.fold(0.0, |worst, error| if error <= worst { worst } else { error })
+}
+
+pub fn affine(bits: usize, group_size: usize, float: Dtype) -> Encoding {
+    let quantization = Quantization::new(QuantizationMode::Affine, bits, group_size).unwrap();
+    Encoding::Quantized { quantization, float }
+}
+
+/// Every encoding, codes with each type of scales.
+pub fn encodings() -> Vec<Encoding> {
+    let codes = [2, 3, 4, 5, 6, 8].into_iter().flat_map(|bits| [32, 64, 128].map(|group| (bits, group)));
+    let codes = codes.flat_map(|(bits, group)| Dtype::ALL.map(|float| affine(bits, group, float)));
+    Dtype::ALL.map(Encoding::Float).into_iter().chain(codes).collect()
+}
