@@ -4,8 +4,10 @@
 //! [`PositionBias`]) and which fields have a fixed value; the engines see mechanisms only and know no family.
 
 mod data2vec_audio;
+mod encodec;
 mod hubert;
 mod mert;
+mod t5;
 mod unispeech;
 mod unispeech_sat;
 mod unsupported;
@@ -18,7 +20,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::data2vec_audio::Data2VecAudioConfig;
+pub use self::encodec::{
+    EncodecConfig, EncodecMlxTensor, EncodecRole, EncodecTensor, EncodecWeightNorm, PadMode,
+    encodec_training_only_reason, encodec_weight_norms, hf_encodec_name,
+};
 pub use self::hubert::HubertConfig;
+pub use self::t5::{T5Config, T5FeedForward, t5_left_out_reason};
 pub(crate) use self::unsupported::{UnsupportedFields, refuse_fields, supported_family};
 pub use self::wavlm::WavLmConfig;
 use crate::config::parse;
