@@ -85,11 +85,17 @@ impl RandomProjections {
     }
 
     /// Looks at the frozen q, k and v of the cross-attention; of a large model, at those of some layers.
-    pub(super) fn find(model: &BTreeMap<String, Found>, layers: usize, main: &RecognizedMusicgen) -> Result<Option<Self>> {
+    pub(super) fn find(
+        model: &BTreeMap<String, Found>,
+        layers: usize,
+        main: &RecognizedMusicgen,
+    ) -> Result<Option<Self>> {
         const FEW_VALUES: usize = 16 << 20;
         const SAMPLED_LAYERS: usize = 8;
         let of_layer = |layer: usize| {
-            let weight = move |part: &str| Some((layer, model.get(&format!("lm.layers.{layer}.cross_attn.{part}_proj.weight"))?));
+            let weight = move |part: &str| {
+                Some((layer, model.get(&format!("lm.layers.{layer}.cross_attn.{part}_proj.weight"))?))
+            };
             ["q", "k", "v"].into_iter().filter_map(weight).collect::<Vec<_>>()
         };
         let all: Vec<(usize, &Found)> = (0..layers).flat_map(of_layer).collect();
@@ -178,7 +184,9 @@ mod tests {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             ((state >> 11) as f64 + 0.5) / (1u64 << 53) as f64
         };
-        (0..count).map(|_| ((-2.0 * uniform().ln()).sqrt() * (std::f64::consts::TAU * uniform()).cos()) as f32).collect()
+        (0..count)
+            .map(|_| ((-2.0 * uniform().ln()).sqrt() * (std::f64::consts::TAU * uniform()).cos()) as f32)
+            .collect()
     }
 
     fn cut(seed: u64, count: usize, deviation: f64) -> Vec<f32> {

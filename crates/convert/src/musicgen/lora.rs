@@ -68,7 +68,10 @@ pub(super) fn of_checkpoint(
     }
     let scale_origin = match alpha {
         Some(alpha) => format!("--lora-alpha {alpha}"),
-        None => "assumed: alpha is twice the rank, as in the published training (64 at rank 32); --lora-alpha changes it".into(),
+        None => {
+            "assumed: alpha is twice the rank, as in the published training (64 at rank 32); --lora-alpha changes it"
+                .into()
+        }
     };
     let planned = PlannedLora::new("in the checkpoint".into(), scale_origin, &changes);
     (changes, planned)
