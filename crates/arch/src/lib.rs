@@ -43,8 +43,10 @@ pub use cost::{attention_flops, forward_flops};
 pub use dtype::Dtype;
 pub use encoding::{Encoding, StoredDtype, StoredTensor};
 pub use families::{
-    CpTransformer, Data2VecAudioConfig, FamilyNames, HubertConfig, MUSICGEN_HEAD_DIM, ModelConfig, MusicgenConfig,
-    MusicgenDecoder, WavLmConfig, families_of_tensors, training_only_reason,
+    CpTransformer, Data2VecAudioConfig, EncodecConfig, EncodecMlxTensor, EncodecRole, EncodecTensor, EncodecWeightNorm,
+    FamilyNames, HubertConfig, MUSICGEN_HEAD_DIM, ModelConfig, MusicgenConfig, MusicgenDecoder, PadMode, T5Config,
+    T5FeedForward, WavLmConfig, encodec_training_only_reason, encodec_weight_norms, families_of_tensors,
+    hf_encodec_name, t5_left_out_reason, training_only_reason,
 };
 pub use final_proj::{FINAL_PROJ, final_proj_inventory};
 pub use infer::{InferError, InferredConfig, infer_config};

@@ -21,6 +21,7 @@
 //!
 //! # Map
 //! Each line needs only what is below it:
+//! - [`musicgen`]: MusicGen, whose models are not encoders: its files, plan and bundle.
 //! - [`write`](mod@write): the output formats, a module for each.
 //! - `execute/`: the execution of a step.
 //! - `plan/`: the plan, as data.
@@ -30,6 +31,7 @@
 
 mod error;
 mod execute;
+pub mod musicgen;
 mod plan;
 mod programs;
 pub mod transform;

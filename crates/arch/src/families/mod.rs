@@ -4,9 +4,11 @@
 //! [`PositionBias`]) and which fields have a fixed value; the engines see mechanisms only and know no family.
 
 mod data2vec_audio;
+mod encodec;
 mod hubert;
 mod mert;
 mod musicgen;
+mod t5;
 mod unispeech;
 mod unispeech_sat;
 mod unsupported;
@@ -19,8 +21,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::data2vec_audio::Data2VecAudioConfig;
+pub use self::encodec::{
+    EncodecConfig, EncodecMlxTensor, EncodecRole, EncodecTensor, EncodecWeightNorm, PadMode,
+    encodec_training_only_reason, encodec_weight_norms, hf_encodec_name,
+};
 pub use self::hubert::HubertConfig;
 pub use self::musicgen::{CpTransformer, MUSICGEN_HEAD_DIM, MusicgenConfig, MusicgenDecoder};
+pub use self::t5::{T5Config, T5FeedForward, t5_left_out_reason};
 pub(crate) use self::unsupported::{UnsupportedFields, refuse_fields, supported_family};
 pub use self::wavlm::WavLmConfig;
 use crate::config::parse;

@@ -21,6 +21,7 @@ use thiserror::Error;
 use self::advice::{advice, list};
 use self::overflow::{decimal, overflow_advice};
 pub use self::problem::Problem;
+use crate::musicgen::MusicgenError;
 
 /// The reason why a checkpoint was not converted. The output is then as it was before.
 #[derive(Debug, Error)]
@@ -32,6 +33,9 @@ pub enum ConvertError {
     /// The output could not be written.
     #[error(transparent)]
     Output(#[from] FsError),
+    /// The files are not those of a MusicGen that can be converted.
+    #[error(transparent)]
+    Musicgen(#[from] MusicgenError),
     /// The configuration cannot be used.
     #[error("{path}: {source}")]
     Config {

@@ -11,7 +11,7 @@ pub(super) fn is_dropped(listing: &Listing, pattern: &str, name: &str) -> bool {
 }
 
 /// Whether a name matches a pattern: the name itself, or a beginning of it followed by `*`.
-pub(super) fn matches(pattern: &str, name: &str) -> bool {
+pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(beginning) => name.starts_with(beginning),
         None => name == pattern,

@@ -8,13 +8,13 @@ use super::Step;
 use super::options::QuantizeOptions;
 
 /// The encoding of a tensor in a plan, with the reason if it is left unquantized in a model that is quantized.
-pub(super) struct Choice {
-    pub(super) encoding: Encoding,
-    pub(super) left_unquantized: Option<String>,
+pub(crate) struct Choice {
+    pub(crate) encoding: Encoding,
+    pub(crate) left_unquantized: Option<String>,
 }
 
 /// Chooses the encoding of a tensor.
-pub(super) fn choose(spec: &TensorSpec, dtype: Dtype, options: Option<&QuantizeOptions>) -> Choice {
+pub(crate) fn choose(spec: &TensorSpec, dtype: Dtype, options: Option<&QuantizeOptions>) -> Choice {
     let chosen = options.map(|options| options.of_tensor(spec));
     let (encoding, left_unquantized) = match chosen {
         None => (Encoding::Float(dtype), None),
@@ -55,7 +55,7 @@ impl QuantizeOptions {
     }
 
     /// The first pattern or layer that matches no linear layer of the model.
-    pub(super) fn unused(&self, specs: &[TensorSpec]) -> Option<(&'static str, String)> {
+    pub(crate) fn unused(&self, specs: &[TensorSpec]) -> Option<(&'static str, String)> {
         let modules: BTreeSet<&str> =
             specs.iter().filter(|spec| spec.role == Role::Linear).map(|spec| module(&spec.name)).collect();
         let is_unused = |pattern: &&String| !modules.iter().any(|module| matches(pattern, module));

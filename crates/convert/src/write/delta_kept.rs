@@ -2,7 +2,6 @@
 
 use serde::Serialize;
 
-use crate::plan::Plan;
 use crate::{ConvertError, Result};
 
 /// The part of an adapter's change of one layer that the stored weight has: its projection onto the change, 1 for all of it.
@@ -50,12 +49,12 @@ impl DeltaKept {
     }
 }
 
-/// Refuses an output that keeps less of an adapter's changes than the plan requires.
+/// Refuses an output that keeps less of an adapter's changes than a plan requires.
 ///
 /// # Errors
 /// [`ConvertError::DeltaLost`].
-pub(super) fn check_delta_kept(plan: &Plan, delta_kept: Option<&DeltaKept>) -> Result<()> {
-    match (plan.min_delta_kept, delta_kept) {
+pub(crate) fn check_delta_kept(min_delta_kept: Option<f64>, delta_kept: Option<&DeltaKept>) -> Result<()> {
+    match (min_delta_kept, delta_kept) {
         (Some(floor), Some(delta_kept)) => delta_kept.check(floor),
         _ => Ok(()),
     }

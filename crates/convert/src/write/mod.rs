@@ -20,10 +20,16 @@ mod tensors;
 pub use self::coreml::{
     CoreMlOptions, CoreMlPackage, CoreMlProgram, DeploymentTarget, InputLengths, coreml, coreml_program,
 };
+pub(crate) use self::delta_kept::check_delta_kept;
 pub use self::delta_kept::{DeltaKept, LayerDelta};
 pub use self::fidelity::{Fidelity, StateFidelity};
 pub use self::gguf::Gguf;
 pub use self::model_folder::{ByteSize, MAX_SHARD_SIZE, ModelFolder};
+pub(crate) use self::model_folder::{
+    CARD, INDEX_FILE, Shard, create, index_json, is_ours, is_shard, shards_of_steps, write_text,
+};
 pub use self::output::Written;
+pub(crate) use self::safetensors::{Contents, WeightsFile, WeightsJob, WrittenWeights, file_len, write_weights};
 pub use self::safetensors::{SafetensorsFile, safetensors, safetensors_len};
 pub use self::target::{Inspect, PreparedOutput, Target, WriteJob, no_inspection};
+pub(crate) use self::tensors::Origin;

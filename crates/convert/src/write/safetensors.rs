@@ -11,10 +11,10 @@ use mert_checkpoint::{Source, read_header};
 use mert_fs::{AtomicFile, FsError, MappedFile, Writeback};
 use serde::Serialize;
 
-use super::delta_kept::check_delta_kept;
+use super::delta_kept::{DeltaKept, check_delta_kept};
 use super::output::{Written, refuse_input_as_output};
 use super::target::{PreparedOutput, Target, WriteJob, no_inspection};
-use super::tensors::{OutputFile, OutputTensor, WrittenTensors, write_files_and_hash};
+use super::tensors::{Origin, OutputFile, OutputTensor, WrittenTensors, write_files_and_hash};
 use crate::plan::{Plan, Step};
 use crate::{ConvertError, Result};
 
@@ -106,10 +106,10 @@ pub(super) fn form(plan: &Plan) -> String {
 
 /// The tensors of one file: all of a plan's, or those of a shard.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Contents<'p> {
-    pub(super) steps: &'p [Step],
+pub(crate) struct Contents<'p> {
+    pub(crate) steps: &'p [Step],
     /// The names of the 64-bit integers.
-    pub(super) counters: &'p [String],
+    pub(crate) counters: &'p [String],
 }
 
 impl<'p> Contents<'p> {
@@ -119,47 +119,90 @@ impl<'p> Contents<'p> {
     }
 
     /// The number of bytes, without the header.
-    pub(super) fn byte_len(&self) -> usize {
+    pub(crate) fn byte_len(&self) -> usize {
         self.steps.iter().map(Step::byte_len).sum::<usize>() + self.counters.len() * COUNTER_LEN
     }
 
     /// The names of what is stored.
-    pub(super) fn names(&self) -> impl Iterator<Item = &'p str> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'p str> {
         let outputs = self.steps.iter().flat_map(|step| &step.outputs).map(|output| output.name.as_str());
         outputs.chain(self.counters.iter().map(String::as_str))
     }
 }
 
 /// A file of weights that is being written.
-pub(super) struct WeightsFile<'a> {
-    pub(super) contents: Contents<'a>,
-    pub(super) file: &'a File,
+pub(crate) struct WeightsFile<'a> {
+    pub(crate) contents: Contents<'a>,
+    pub(crate) file: &'a File,
     /// The path until the output is complete.
-    pub(super) path: &'a Path,
+    pub(crate) path: &'a Path,
+}
+
+/// The entries of the `__metadata__` of a file, by its number and the digest of the checkpoint.
+pub(crate) type FileMetadata<'a> = dyn Fn(usize, &str) -> BTreeMap<String, String> + Sync + 'a;
+
+/// Files of weights and what they are written from.
+pub(crate) struct WeightsJob<'a> {
+    pub(crate) origin: Origin<'a>,
+    /// The path of the output, for errors.
+    pub(crate) output: &'a Path,
+    pub(crate) on_step: &'a (dyn Fn(&Step) + Sync),
+    pub(crate) metadata: &'a FileMetadata<'a>,
+    /// The digests that give metadata of different lengths.
+    pub(crate) possible_digests: &'a [String],
+    /// Refuses the output for the digest, or for what the weights have of an adapter's changes.
+    pub(crate) check: &'a dyn Fn(&str, Option<&DeltaKept>) -> Result<()>,
+}
+
+/// What is known of written files of weights.
+pub(crate) struct WrittenWeights {
+    /// The size of each file in bytes.
+    pub(crate) file_bytes: Vec<u64>,
+    pub(crate) digest: String,
+    pub(crate) delta_kept: Option<DeltaKept>,
 }
 
 /// Executes a plan into files, which together have all of its tensors. Each has the plan's metadata.
 pub(super) fn write_files(plan: &Plan, job: &WriteJob<'_>, weights: &[WeightsFile<'_>]) -> Result<Written> {
-    let &WriteJob { source, output, on_step, .. } = job;
+    let written = write_weights(
+        &WeightsJob {
+            origin: Origin { checkpoint: job.source.checkpoint(), digest: &|cancelled| job.source.sha256(cancelled) },
+            output: job.output,
+            on_step: job.on_step,
+            metadata: &|_, digest| plan.metadata_entries(digest.to_string()),
+            possible_digests: &possible_digests(),
+            check: &|digest, delta_kept| {
+                plan.check_source(digest)?;
+                check_delta_kept(plan.min_delta_kept, delta_kept)
+            },
+        },
+        weights,
+    )?;
+    let WrittenWeights { file_bytes, digest, delta_kept } = written;
+    Ok(Written { bytes: file_bytes.iter().sum(), source_sha256: digest, fidelity: None, delta_kept })
+}
+
+/// Writes the tensors of all files in parallel, their headers after them, and reads everything back.
+///
+/// # Errors
+/// [`ConvertError`]; the files are then incomplete.
+pub(crate) fn write_weights(job: &WeightsJob<'_>, weights: &[WeightsFile<'_>]) -> Result<WrittenWeights> {
+    let output = job.output;
     // The header comes first in a file and holds the digest, which is known last.
-    let json_lens: Vec<usize> = weights.iter().map(|file| reserved_json_len(plan, &file.contents)).collect();
+    let json_lens: Vec<usize> = (0..).zip(weights).map(|(i, file)| reserved_json_len(job, i, &file.contents)).collect();
     let files: Vec<&File> = weights.iter().map(|file| file.file).collect();
     Writeback::during_all(&files, |writeback| {
         let target = |&WeightsFile { file, path, .. }| OutputFile { file, path, output, writeback };
         let targets: Vec<OutputFile<'_>> = weights.iter().map(target).collect();
-        let placed: Vec<Vec<OutputTensor<'_>>> = weights
-            .iter()
-            .zip(&json_lens)
-            .map(|(file, &json_len)| output_tensors(plan, &file.contents, json_len))
-            .collect();
+        let placed: Vec<Vec<OutputTensor<'_>>> =
+            weights.iter().zip(&json_lens).map(|(file, &json_len)| output_tensors(&file.contents, json_len)).collect();
         let parts: Vec<_> = placed.iter().map(Vec::as_slice).zip(&targets).collect();
-        let WrittenTensors { source_sha256, delta_kept } = write_files_and_hash(&parts, source, on_step)?;
-        plan.check_source(&source_sha256)?;
-        check_delta_kept(plan, delta_kept.as_ref())?;
-        let metadata = plan.metadata_entries(source_sha256.clone());
-        let mut bytes = 0;
-        for ((file, target), &json_len) in weights.iter().zip(&targets).zip(&json_lens) {
-            let contents = &file.contents;
+        let WrittenTensors { source_sha256: digest, delta_kept } =
+            write_files_and_hash(&parts, job.origin, job.on_step)?;
+        (job.check)(&digest, delta_kept.as_ref())?;
+        let mut file_bytes = Vec::new();
+        for (number, ((file, target), &json_len)) in weights.iter().zip(&targets).zip(&json_lens).enumerate() {
+            let (contents, metadata) = (&file.contents, (job.metadata)(number, &digest));
             let mut head = header(contents, &metadata, json_len);
             // The counters are zero.
             head.resize(data_start(contents, json_len), 0);
@@ -168,9 +211,9 @@ pub(super) fn write_files(plan: &Plan, job: &WriteJob<'_>, weights: &[WeightsFil
             file.file.set_len(len).map_err(|source| FsError::write(output, source))?;
             check_header(contents, &metadata, &target.reopen()?)
                 .map_err(|reason| ConvertError::read_back(output, reason))?;
-            bytes += len;
+            file_bytes.push(len);
         }
-        Ok(Written { bytes, source_sha256, fidelity: None, delta_kept })
+        Ok(WrittenWeights { file_bytes, digest, delta_kept })
     })
     .map_err(|source| FsError::write(output, source))?
 }
@@ -181,12 +224,12 @@ fn data_start(contents: &Contents<'_>, json_len: usize) -> usize {
 }
 
 /// The tensors in the plan's order, and their positions in a file whose header's JSON has this length.
-fn output_tensors<'p>(plan: &Plan, contents: &Contents<'p>, json_len: usize) -> Vec<OutputTensor<'p>> {
+fn output_tensors<'p>(contents: &Contents<'p>, json_len: usize) -> Vec<OutputTensor<'p>> {
     let start = data_start(contents, json_len);
     let place = |(step, offsets): (_, Vec<usize>)| OutputTensor {
         step,
         rows: None,
-        stored: plan.dtype,
+        stored: step.cast().to,
         offsets: offsets.into_iter().map(|offset| start + offset).collect(),
     };
     contents.steps.iter().zip(data_offsets(contents)).map(place).collect()
@@ -195,7 +238,17 @@ fn output_tensors<'p>(plan: &Plan, contents: &Contents<'p>, json_len: usize) -> 
 /// The size in bytes of the file that [`safetensors`] writes, its header included.
 pub fn safetensors_len(plan: &Plan) -> usize {
     let contents = Contents::all(plan);
-    LENGTH_LEN + reserved_json_len(plan, &contents) + contents.byte_len()
+    file_len(&contents, possible_digests().into_iter().map(|digest| plan.metadata_entries(digest)))
+}
+
+/// The digests of known checkpoints, which have a licence, and one that no checkpoint has.
+fn possible_digests() -> Vec<String> {
+    KNOWN_CHECKPOINTS.iter().map(|known| known.sha256.to_string()).chain(["0".repeat(64)]).collect()
+}
+
+/// The size in bytes of a file whose metadata is one of these, its header included.
+pub(crate) fn file_len(contents: &Contents<'_>, metadata: impl Iterator<Item = BTreeMap<String, String>>) -> usize {
+    LENGTH_LEN + padded_json_len(contents, metadata) + contents.byte_len()
 }
 
 /// The positions of each step's outputs after the counters: wider elements come first, so that all are aligned, and then
@@ -228,13 +281,15 @@ const COUNTER_LEN: usize = 8;
 const LENGTH_LEN: usize = 8;
 
 /// The length to which the header's JSON is padded: that of the longest metadata, rounded up so that the data starts
-/// at a multiple of 8. Only the SHA-256 of the source is unknown before the tensors are written. Every SHA-256 has the same
+/// at a multiple of 8. Only the digest of the source is unknown before the tensors are written. Every SHA-256 has the same
 /// length, but that of a known checkpoint adds a licence.
-fn reserved_json_len(plan: &Plan, contents: &Contents<'_>) -> usize {
-    let unknown = "0".repeat(64);
-    let digests = KNOWN_CHECKPOINTS.iter().map(|known| known.sha256).chain([unknown.as_str()]);
-    let lengths = digests.map(|sha256| header_json(contents, &plan.metadata_entries(sha256.to_string())).len());
-    lengths.max().unwrap_or_default().next_multiple_of(8)
+fn reserved_json_len(job: &WeightsJob<'_>, number: usize, contents: &Contents<'_>) -> usize {
+    padded_json_len(contents, job.possible_digests.iter().map(|digest| (job.metadata)(number, digest)))
+}
+
+/// The padded length of a header's JSON with the longest of these metadata.
+fn padded_json_len(contents: &Contents<'_>, metadata: impl Iterator<Item = BTreeMap<String, String>>) -> usize {
+    metadata.map(|metadata| header_json(contents, &metadata).len()).max().unwrap_or_default().next_multiple_of(8)
 }
 
 /// The header: the length of its JSON, then the JSON, padded with spaces to `json_len`, as the format allows.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use half::f16;
 use mert_arch::{Dtype, StoredTensor};
-use mert_checkpoint::Source;
+use mert_checkpoint::{Checkpoint, Source};
 use mert_fs::{FsError, MappedFile, Writeback, write_all_at};
 use rayon::prelude::*;
 
@@ -68,12 +68,12 @@ impl OutputTensor<'_> {
 
     /// Runs the step and passes the bytes to store to `sink`, in pieces, in order.
     /// Returns what is stored of the change if an adapter is merged.
-    pub(super) fn execute(&self, source: &Source, sink: &mut Sink<'_>) -> Result<Option<DeltaSums>> {
+    pub(super) fn execute(&self, checkpoint: &dyn Checkpoint, sink: &mut Sink<'_>) -> Result<Option<DeltaSums>> {
         let Some(rows) = &self.rows else {
-            return self.execute_whole(source, sink);
+            return self.execute_whole(checkpoint, sink);
         };
         let mut table = Vec::new();
-        let delta = self.execute_whole(source, &mut |_, bytes| {
+        let delta = self.execute_whole(checkpoint, &mut |_, bytes| {
             table.extend_from_slice(bytes);
             Ok(())
         })?;
@@ -83,13 +83,13 @@ impl OutputTensor<'_> {
         Ok(delta)
     }
 
-    fn execute_whole(&self, source: &Source, sink: &mut Sink<'_>) -> Result<Option<DeltaSums>> {
+    fn execute_whole(&self, checkpoint: &dyn Checkpoint, sink: &mut Sink<'_>) -> Result<Option<DeltaSums>> {
         if !self.is_widened() {
-            return execute(self.step, source.checkpoint(), sink);
+            return execute(self.step, checkpoint, sink);
         }
         debug_assert!(self.step.cast().to == Dtype::F16 && self.stored == Dtype::F32);
         let mut widened = Vec::new();
-        execute(self.step, source.checkpoint(), &mut |output, bytes| {
+        execute(self.step, checkpoint, &mut |output, bytes| {
             widened.clear();
             widened
                 .extend(bytes.as_chunks().0.iter().flat_map(|&half| f16::from_le_bytes(half).to_f32().to_le_bytes()));
@@ -120,9 +120,17 @@ impl OutputFile<'_> {
     }
 }
 
+/// Where the tensors of a conversion come from.
+#[derive(Clone, Copy)]
+pub(crate) struct Origin<'a> {
+    pub(crate) checkpoint: &'a dyn Checkpoint,
+    /// Computes what is recorded of the checkpoint's bytes, such as their SHA-256; `None` if the flag is set before it is known.
+    pub(crate) digest: &'a (dyn Fn(&AtomicBool) -> Option<String> + Sync),
+}
+
 /// What is known after all tensors were written.
 pub(super) struct WrittenTensors {
-    /// The SHA-256 of the checkpoint, in hexadecimal.
+    /// The digest of the checkpoint, in hexadecimal.
     pub(super) source_sha256: String,
     /// What the weights have of an adapter's changes; `None` without an adapter.
     pub(super) delta_kept: Option<DeltaKept>,
@@ -135,19 +143,20 @@ pub(super) fn write_tensors_and_hash(
     target: &OutputFile<'_>,
     on_step: &(dyn Fn(&Step) + Sync),
 ) -> Result<WrittenTensors> {
-    write_files_and_hash(&[(tensors, target)], source, on_step)
+    let origin = Origin { checkpoint: source.checkpoint(), digest: &|cancelled| source.sha256(cancelled) };
+    write_files_and_hash(&[(tensors, target)], origin, on_step)
 }
 
-/// Writes as [`write_tensors`] does while one of the threads computes the checkpoint's SHA-256.
+/// Writes as [`write_tensors`] does while one of the threads computes the checkpoint's digest.
 pub(super) fn write_files_and_hash(
     files: &[(&[OutputTensor<'_>], &OutputFile<'_>)],
-    source: &Source,
+    origin: Origin<'_>,
     on_step: &(dyn Fn(&Step) + Sync),
 ) -> Result<WrittenTensors> {
     let failed = AtomicBool::new(false);
     let (written, source_sha256) = rayon::join(
-        || write_tensors(files, source, on_step).inspect_err(|_| failed.store(true, Ordering::Relaxed)),
-        || source.sha256(&failed),
+        || write_tensors(files, origin.checkpoint, on_step).inspect_err(|_| failed.store(true, Ordering::Relaxed)),
+        || (origin.digest)(&failed),
     );
     let delta_kept = DeltaKept::new(written?);
     // Only a failure cancels the digest.
@@ -167,17 +176,17 @@ type WrittenTensor = (Vec<u32>, Option<DeltaSums>);
 /// A tensor that the reader has to gather is in memory as a whole, but never two at a time.
 fn write_tensors(
     files: &[(&[OutputTensor<'_>], &OutputFile<'_>)],
-    source: &Source,
+    checkpoint: &dyn Checkpoint,
     on_step: &(dyn Fn(&Step) + Sync),
 ) -> Result<Vec<LayerDelta>> {
     let whole_tensor = Mutex::new(());
     let write = |(file, tensor): InFile<'_, '_>| -> Result<WrittenTensor> {
         let (_, target) = files[file];
         let mut keys = tensor.step.inputs.iter().map(|input| input.key.as_str());
-        let in_place = keys.all(|key| source.checkpoint().is_in_place(key));
+        let in_place = keys.all(|key| checkpoint.is_in_place(key));
         let _guard = (!in_place).then(|| whole_tensor.lock().unwrap_or_else(PoisonError::into_inner));
         let mut ends: Vec<_> = tensor.offsets.iter().map(|&offset| (crc32fast::Hasher::new(), offset)).collect();
-        let delta = tensor.execute(source, &mut |output, bytes| {
+        let delta = tensor.execute(checkpoint, &mut |output, bytes| {
             let (checksum, offset) = &mut ends[output];
             checksum.update(bytes);
             target.write_at(bytes, *offset)?;

@@ -7,7 +7,7 @@
 use super::MusicgenNames;
 
 /// The meaning of a key. Names are those of [`MusicgenNames::Mlx`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum MusicgenKey {
     /// A tensor of the model as it is.
     Tensor(String),

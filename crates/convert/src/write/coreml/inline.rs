@@ -23,7 +23,7 @@ impl InlineWeight<'_> {
     /// The value of the `const` operation.
     pub(super) fn value(&self, source: &Source) -> Result<ValueKind> {
         let mut values = Vec::new();
-        self.tensor.execute(source, &mut |_, bytes| {
+        self.tensor.execute(source.checkpoint(), &mut |_, bytes| {
             values.extend_from_slice(bytes);
             Ok(())
         })?;

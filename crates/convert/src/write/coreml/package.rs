@@ -127,7 +127,7 @@ fn write(program: &CoreMlProgram<'_>, job: &WriteJob<'_>) -> Result<Written> {
     .map_err(|source| FsError::write(output, source))?;
     let WrittenTensors { source_sha256, delta_kept } = written?;
     program.plan.check_source(&source_sha256)?;
-    check_delta_kept(program.plan, delta_kept.as_ref())?;
+    check_delta_kept(program.plan.min_delta_kept, delta_kept.as_ref())?;
     file.sync_all().map_err(|source| FsError::write(output, source))?;
 
     let inline = |weight: &InlineWeight<'_>| weight.value(source).inspect(|_| on_step(weight.tensor.step));

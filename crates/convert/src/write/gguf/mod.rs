@@ -110,7 +110,7 @@ fn write_file(plan: &Plan, job: &WriteJob<'_>, file: &File, temporary: &Path) ->
         let target = OutputFile { file, path: temporary, output, writeback };
         let WrittenTensors { source_sha256, delta_kept } = write_tensors_and_hash(&placed, source, &target, on_step)?;
         plan.check_source(&source_sha256)?;
-        check_delta_kept(plan, delta_kept.as_ref())?;
+        check_delta_kept(plan.min_delta_kept, delta_kept.as_ref())?;
         let head = padded_header(plan, &tensors, &source_sha256, start);
         target.write_at(&head, 0)?;
         file.set_len(end as u64).map_err(|source| FsError::write(output, source))?;

@@ -16,8 +16,8 @@ use mert_arch::{CONFIG_FILE, Layout};
 use mert_checkpoint::read_header;
 use mert_fs::{AtomicFolder, FsError, MappedFile, check_folder_output};
 
-use self::shards::Shard;
 pub use self::shards::{ByteSize, MAX_SHARD_SIZE};
+pub(crate) use self::shards::{INDEX_FILE, Shard, index_json, is_shard, shards_of_steps};
 use super::output::{Written, refuse_input_as_output};
 use super::safetensors::{Contents, WeightsFile, form, tensor_count, write_files};
 use super::target::{PreparedOutput, Target, WriteJob};
@@ -30,7 +30,7 @@ const MODEL_FOLDER: &str = "a folder with nothing but config.json, preprocessor_
                             shards with their index, as mert-convert writes it";
 
 /// The name of the model card, as the Hugging Face hub shows it.
-const CARD: &str = "README.md";
+pub(crate) const CARD: &str = "README.md";
 
 /// A folder that a program loads: of another program, or of MLX and this toolkit.
 #[derive(Debug, Clone, Copy)]
@@ -60,7 +60,7 @@ impl Target for ModelFolder {
 
     fn prepare<'p>(&self, plan: &'p Plan) -> Result<Box<dyn PreparedOutput + 'p>> {
         plan.check_stated_input("a model folder")?;
-        let shards = shards::of_plan(plan, self.max_shard_size);
+        let shards = shards_of_steps(&plan.steps, self.max_shard_size);
         if plan.program == Some(Program::MlxHubert) && shards.len() > 1 {
             return Err(ConvertError::TargetOption {
                 option: "--max-shard-size",
@@ -97,7 +97,7 @@ impl Prepared<'_> {
         }
         if self.has_index() {
             let contents: Vec<_> = (0..self.shards.len()).map(|number| self.contents(number)).collect();
-            companions.push(Companion { name: shards::INDEX_FILE, text: shards::index_json(&self.shards, &contents) });
+            companions.push(Companion { name: INDEX_FILE, text: index_json(&self.shards, &contents) });
         }
         companions
     }
@@ -128,7 +128,7 @@ impl PreparedOutput for Prepared<'_> {
         };
         let [config, _, preprocessor] = MODEL_FOLDER_FILES;
         let mut files = vec![config.to_string(), weights];
-        files.extend(self.has_index().then(|| shards::INDEX_FILE.to_string()));
+        files.extend(self.has_index().then(|| INDEX_FILE.to_string()));
         files.push(preprocessor.to_string());
         files.extend(self.plan.program.is_none().then(|| CARD.to_string()));
         vec![format!("a folder with {}", files.join(", "))]
@@ -165,20 +165,23 @@ impl PreparedOutput for Prepared<'_> {
 
 /// Writes text files and reads them back.
 fn write_companions(companions: &[Companion], folder: &Path, output: &Path) -> Result<()> {
-    for Companion { name, text } in companions {
-        let path = folder.join(name);
-        let mut file = create(&path, output)?;
-        file.write_all(text.as_bytes()).map_err(|source| FsError::write(output, source))?;
-        file.sync_all().map_err(|source| FsError::write(output, source))?;
-        if fs::read(&path).map_err(|source| FsError::write(output, source))? != text.as_bytes() {
-            return Err(ConvertError::read_back(output, format!("{name} differs")));
-        }
+    companions.iter().try_for_each(|Companion { name, text }| write_text(&folder.join(name), text, output))
+}
+
+/// Writes a text file of the output and reads it back.
+pub(crate) fn write_text(path: &Path, text: &str, output: &Path) -> Result<()> {
+    let mut file = create(path, output)?;
+    file.write_all(text.as_bytes()).map_err(|source| FsError::write(output, source))?;
+    file.sync_all().map_err(|source| FsError::write(output, source))?;
+    if fs::read(path).map_err(|source| FsError::write(output, source))? != text.as_bytes() {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        return Err(ConvertError::read_back(output, format!("{name} differs")));
     }
     Ok(())
 }
 
 /// Creates a file that is read back later.
-fn create(path: &Path, output: &Path) -> Result<File> {
+pub(crate) fn create(path: &Path, output: &Path) -> Result<File> {
     let file = File::options().read(true).write(true).create_new(true).open(path);
     Ok(file.map_err(|source| FsError::write(output, source))?)
 }
@@ -187,13 +190,12 @@ fn create(path: &Path, output: &Path) -> Result<File> {
 fn is_model_folder(folder: &Path) -> bool {
     let Ok(entries) = fs::read_dir(folder) else { return false };
     let entries: Vec<_> = entries.collect();
-    let is_weights = |name: &str| name == MODEL_WEIGHTS || shards::is_shard(name);
+    let is_weights = |name: &str| name == MODEL_WEIGHTS || is_shard(name);
     let may_be_replaced = |entry: &std::io::Result<fs::DirEntry>| {
         let Ok(entry) = entry else { return false };
         let name = entry.file_name();
         let Some(name) = name.to_str() else { return false };
-        let is_known =
-            is_weights(name) || MODEL_FOLDER_FILES.contains(&name) || [CARD, shards::INDEX_FILE].contains(&name);
+        let is_known = is_weights(name) || MODEL_FOLDER_FILES.contains(&name) || [CARD, INDEX_FILE].contains(&name);
         let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
         is_file && is_known && (!is_weights(name) || is_ours(&entry.path()))
     };
@@ -202,7 +204,7 @@ fn is_model_folder(folder: &Path) -> bool {
 }
 
 /// Whether a safetensors file names this program as the one that wrote it. Another program's would be lost.
-fn is_ours(weights: &Path) -> bool {
+pub(crate) fn is_ours(weights: &Path) -> bool {
     let Ok(file) = MappedFile::open(weights) else { return false };
     let Ok((header, _)) = read_header(file.bytes()) else { return false };
     let generator = header.metadata().as_ref().and_then(|entries| entries.get("generator"));

@@ -8,7 +8,7 @@ use super::Shard;
 use crate::write::safetensors::Contents;
 
 /// The name of the index.
-pub(in crate::write::model_folder) const INDEX_FILE: &str = "model.safetensors.index.json";
+pub(crate) const INDEX_FILE: &str = "model.safetensors.index.json";
 
 #[derive(Serialize)]
 struct Index<'a> {
@@ -25,7 +25,7 @@ struct Sizes {
 /// The text of the index: the numbers of the model's values and of its bytes, and the file of each tensor, sorted, as
 /// [mlx-lm](https://github.com/ml-explore/mlx-lm/blob/main/mlx_lm/utils.py) and transformers' `save_pretrained` write them. The
 /// values of a quantized weight are those of its matrix.
-pub(in crate::write::model_folder) fn index_json(shards: &[Shard], contents: &[Contents<'_>]) -> String {
+pub(crate) fn index_json(shards: &[Shard], contents: &[Contents<'_>]) -> String {
     let mut index = Index { metadata: Sizes::default(), weight_map: BTreeMap::new() };
     for (shard, contents) in shards.iter().zip(contents) {
         let values = contents.steps.iter().map(|step| step.shape.iter().product::<usize>());

@@ -7,25 +7,25 @@ mod size;
 
 use std::ops::Range;
 
-pub(super) use self::index::{INDEX_FILE, index_json};
+pub(crate) use self::index::{INDEX_FILE, index_json};
 pub use self::size::ByteSize;
-use crate::plan::{Plan, Step};
+use crate::plan::Step;
 
 /// The largest file of weights by default, in bytes: 5 GiB, as mlx-lm has it.
 pub const MAX_SHARD_SIZE: ByteSize = ByteSize(5 << 30);
 
 /// A file of weights.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Shard {
+pub(crate) struct Shard {
     /// The name: `model.safetensors`, or `model-00001-of-00003.safetensors`.
-    pub(super) file: String,
+    pub(crate) file: String,
     /// The model's tensors in it, by their positions in the plan. What stores one of them is in one file.
-    pub(super) steps: Range<usize>,
+    pub(crate) steps: Range<usize>,
 }
 
-/// The files of a plan's tensors.
-pub(super) fn of_plan(plan: &Plan, most: ByteSize) -> Vec<Shard> {
-    let sizes: Vec<u64> = plan.steps.iter().map(Step::byte_len).map(|bytes| bytes as u64).collect();
+/// The files of the tensors of these steps.
+pub(crate) fn shards_of_steps(steps: &[Step], most: ByteSize) -> Vec<Shard> {
+    let sizes: Vec<u64> = steps.iter().map(Step::byte_len).map(|bytes| bytes as u64).collect();
     shards(&sizes, most)
 }
 
@@ -59,7 +59,7 @@ fn file_name(number: usize, count: usize) -> String {
 }
 
 /// Whether a file has the name of one of several.
-pub(super) fn is_shard(name: &str) -> bool {
+pub(crate) fn is_shard(name: &str) -> bool {
     let numbers = || name.strip_prefix("model-")?.strip_suffix(".safetensors")?.split_once("-of-");
     let is_number = |text: &str| text.len() >= 5 && text.bytes().all(|byte| byte.is_ascii_digit());
     numbers().is_some_and(|(number, count)| is_number(number) && is_number(count))

@@ -1,0 +1,190 @@
+//! The writing of a bundle: all files of weights at the same time, then the files that describe them, then the folder's name.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use mert_arch::CONFIG_FILE;
+use mert_checkpoint::Checkpoint;
+use mert_fs::{AtomicFolder, FsError, MappedFile, check_folder_output};
+use serde::Serialize;
+
+use super::kind::RecognizedMusicgen;
+use super::options::MusicgenOptions;
+use super::plan::{MusicgenPlan, Planned};
+use super::{card, config};
+use crate::Result;
+use crate::plan::Step;
+use crate::write::{
+    ByteSize, CARD, DeltaKept, INDEX_FILE, Origin, Shard, WeightsFile, WeightsJob, WrittenWeights, check_delta_kept,
+    create, index_json, is_ours, is_shard, write_text, write_weights,
+};
+
+/// The kind of folder that may be replaced, for messages.
+const BUNDLE: &str = "a folder with nothing but config.json, README.md, model.safetensors or its shards with their index, and such \
+                      folders t5 and encodec, as mert-convert writes it";
+
+/// The files of a bundle's folders beside the weights.
+const FILES: [&str; 4] = [CONFIG_FILE, CARD, INDEX_FILE, "tokenizer.json"];
+
+/// The folders within a bundle.
+const FOLDERS: [&str; 2] = ["t5", "encodec"];
+
+/// A planned conversion of a MusicGen.
+pub struct MusicgenConversion {
+    planned: Planned,
+    max_shard_size: ByteSize,
+}
+
+/// A written bundle.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct WrittenMusicgen {
+    /// The size of all files in bytes.
+    pub bytes: u64,
+    /// The size of each file of weights in bytes, by its path in the bundle.
+    pub files: BTreeMap<String, u64>,
+    /// The SHA-256 of each file of the sources in hexadecimal.
+    pub sources: BTreeMap<String, String>,
+    /// What the weights have of the changes that were merged.
+    pub delta_kept: Option<DeltaKept>,
+}
+
+impl MusicgenConversion {
+    /// Plans the conversion of a recognized input. No weight is converted.
+    ///
+    /// # Errors
+    /// [`ConvertError::Musicgen`](crate::ConvertError::Musicgen) for files that are not those of a model; errors of reading.
+    pub fn new(input: RecognizedMusicgen, options: &MusicgenOptions) -> Result<Self> {
+        Ok(MusicgenConversion { planned: MusicgenPlan::new(input, options)?, max_shard_size: options.max_shard_size })
+    }
+
+    /// The plan.
+    pub fn plan(&self) -> &MusicgenPlan {
+        &self.planned.plan
+    }
+
+    /// Checks that a bundle may be written to `output`: nothing is there, or with `force` a bundle.
+    ///
+    /// # Errors
+    /// [`FsError`] as [`ConvertError::Output`](crate::ConvertError::Output).
+    pub fn check_output(output: &Path, force: bool) -> Result<()> {
+        Ok(check_folder_output(output, force, BUNDLE, is_bundle).map(drop)?)
+    }
+
+    /// Executes the plan on the threads of the current rayon pool. The bundle appears whole or not at all, with the same bytes on
+    /// any number of threads. `on_step` is called after each step.
+    ///
+    /// # Errors
+    /// [`ConvertError`](crate::ConvertError); the output is then as it was before.
+    pub fn write(&self, output: &Path, force: bool, on_step: &(dyn Fn(&Step) + Sync)) -> Result<WrittenMusicgen> {
+        let Planned { plan, checkpoint, digest_names } = &self.planned;
+        self.refuse_input_as_output(output)?;
+        let folder = AtomicFolder::create(output, force, BUNDLE, is_bundle)?;
+        let temporary = folder.temporary_path();
+        let mut places = Vec::new();
+        for (part, planned) in plan.parts.iter().enumerate() {
+            if !planned.folder.is_empty() {
+                fs::create_dir(temporary.join(planned.folder)).map_err(|source| FsError::write(output, source))?;
+            }
+            places.extend(planned.shards(self.max_shard_size).into_iter().map(|shard| Place { part, shard }));
+        }
+        let path = |place: &Place| plan.parts[place.part].path(&place.shard.file);
+        let paths: Vec<PathBuf> = places.iter().map(|place| temporary.join(path(place))).collect();
+        let files = paths.iter().map(|path| create(path, output)).collect::<Result<Vec<File>>>()?;
+        let weights: Vec<WeightsFile<'_>> = places
+            .iter()
+            .zip(paths.iter().zip(&files))
+            .map(|(place, (path, file))| WeightsFile {
+                contents: plan.parts[place.part].contents(&place.shard),
+                file,
+                path,
+            })
+            .collect();
+        let sources = checkpoint.files();
+        let job = WeightsJob {
+            origin: Origin { checkpoint, digest: &|cancelled| digest_names.digests(&sources, cancelled) },
+            output,
+            on_step,
+            metadata: &|file, digests| plan.metadata(&plan.parts[places[file].part], digests),
+            possible_digests: &[digest_names.placeholder()],
+            check: &|_, delta_kept| check_delta_kept(plan.min_delta_kept, delta_kept),
+        };
+        let WrittenWeights { file_bytes, digest, delta_kept } = write_weights(&job, &weights)?;
+        files.iter().try_for_each(File::sync_all).map_err(|source| FsError::write(output, source))?;
+        let texts = self.texts(&places, &digest, delta_kept.as_ref());
+        let text_bytes: usize = texts.iter().map(|(_, text)| text.len()).sum();
+        for (name, text) in &texts {
+            write_text(&temporary.join(name), text, output)?;
+        }
+        let files = places.iter().map(path).zip(file_bytes).collect::<BTreeMap<_, _>>();
+        folder.commit()?;
+        Ok(WrittenMusicgen {
+            bytes: files.values().sum::<u64>() + text_bytes as u64,
+            files,
+            sources: serde_json::from_str(&digest).unwrap_or_default(),
+            delta_kept,
+        })
+    }
+
+    /// The text files of the bundle with their paths in it.
+    fn texts(&self, places: &[Place], digests: &str, delta_kept: Option<&DeltaKept>) -> Vec<(String, String)> {
+        let plan = &self.planned.plan;
+        let mut texts = vec![
+            (CONFIG_FILE.to_string(), config::text(plan, digests)),
+            (CARD.into(), card::text(plan, digests, delta_kept)),
+        ];
+        for (number, part) in plan.parts.iter().enumerate() {
+            let shards: Vec<Shard> =
+                places.iter().filter(|place| place.part == number).map(|place| place.shard.clone()).collect();
+            let contents: Vec<_> = shards.iter().map(|shard| part.contents(shard)).collect();
+            texts.push((part.path(INDEX_FILE), index_json(&shards, &contents)));
+            texts.extend(part.companions.iter().map(|file| (part.path(&file.name), file.text.clone())));
+        }
+        texts
+    }
+
+    /// Refuses an output that holds one of the inputs, which would be replaced.
+    fn refuse_input_as_output(&self, output: &Path) -> Result<()> {
+        let Ok(output) = fs::canonicalize(output) else { return Ok(()) };
+        let files = self.planned.checkpoint.files();
+        let inside = |file: &&MappedFile| fs::canonicalize(file.path()).is_ok_and(|path| path.starts_with(&output));
+        match files.iter().any(inside) {
+            true => Err(FsError::OutputIsInput { path: output }.into()),
+            false => Ok(()),
+        }
+    }
+}
+
+/// A file of weights: the number of its part, and its tensors there.
+struct Place {
+    part: usize,
+    shard: Shard,
+}
+
+/// Whether a folder holds nothing but what a bundle has, with weights that this program wrote, and so may be replaced.
+fn is_bundle(folder: &Path) -> bool {
+    let mut folders = BTreeSet::from([folder.to_path_buf()]);
+    let mut has_weights = false;
+    let mut is_empty = true;
+    while let Some(current) = folders.pop_first() {
+        let Ok(entries) = fs::read_dir(&current) else { return false };
+        for entry in entries {
+            let Ok(entry) = entry else { return false };
+            is_empty = false;
+            let (name, kind) = (entry.file_name(), entry.file_type());
+            let (Some(name), Ok(kind)) = (name.to_str(), kind) else { return false };
+            let is_weights = name == "model.safetensors" || is_shard(name);
+            let may_be_replaced = match (kind.is_dir(), kind.is_file()) {
+                (true, _) if current == folder && FOLDERS.contains(&name) => folders.insert(entry.path()),
+                (_, true) if is_weights => is_ours(&entry.path()),
+                (_, true) => FILES.contains(&name),
+                _ => false,
+            };
+            has_weights |= is_weights;
+            if !may_be_replaced {
+                return false;
+            }
+        }
+    }
+    has_weights || is_empty
+}
