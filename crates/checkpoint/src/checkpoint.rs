@@ -117,7 +117,7 @@ pub struct OtherObject {
 }
 
 /// A checkpoint whose tensors are read one at a time.
-pub trait Checkpoint: Sync {
+pub trait Checkpoint: Send + Sync {
     /// The contents of the checkpoint.
     fn listing(&self) -> &Listing;
 

@@ -8,10 +8,12 @@ use mert_convert::write::{ByteSize, CoreMlOptions, DeploymentTarget, InputLength
 use mert_convert::{Compression, CompressionScheme, ConvertError, Program};
 
 use crate::adapter_args::AdapterArgs;
+use crate::musicgen_args::{ForProgram, MusicgenArgs};
 use crate::quantize_args::QuantizeArgs;
 use crate::values::one_of;
 
-/// Converts a PyTorch checkpoint of MERT, HuBERT or a relative for MLX, candle, Core ML or another program.
+/// Converts a PyTorch checkpoint of MERT, HuBERT or a relative for MLX, candle, Core ML or another program, and MusicGen and
+/// Instruct-MusicGen to bundles.
 ///
 /// Weight norm is fused, Conv1d weights are transposed for the target, and every tensor of the checkpoint is accounted for.
 /// Without OUTPUT, or with --dry-run, prints the plan and writes nothing. OUTPUT is written completely or not at all. Exit
@@ -32,9 +34,10 @@ pub(crate) struct Args {
     #[arg(long, value_parser = one_of::<Layout>(vec!["mlx", "candle"]))]
     pub(super) layout: Option<Layout>,
     /// The program whose model class will load the output, which decides its names, layout and files: mlx-contentvec (a
-    /// file), mlx-hubert or hf, which is transformers (a folder) [default: a file for this toolkit]
-    #[arg(long = "for", value_name = "PROGRAM", conflicts_with = "layout", value_parser = one_of::<Program>(Program::ALL.map(Program::name).to_vec()))]
-    pub(super) program: Option<Program>,
+    /// file), mlx-hubert or hf, which is transformers (a folder); for a MusicGen: mlx-examples (a folder) [default: a file for this
+    /// toolkit]
+    #[arg(long = "for", value_name = "PROGRAM", conflicts_with = "layout", value_parser = one_of::<ForProgram>(ForProgram::names()))]
+    pub(super) program: Option<ForProgram>,
     /// The element type of the weights: f16, bf16 or f32. A Core ML package also computes in it and does not support bf16;
     /// mlx-contentvec has f32 only [default: f16; with --for: f32]
     #[arg(long)]
@@ -104,6 +107,18 @@ pub(crate) struct Args {
     pub(super) quantization: QuantizeArgs,
     #[command(flatten)]
     pub(super) coreml: CoreMlArgs,
+    #[command(flatten)]
+    pub(super) musicgen: MusicgenArgs,
+}
+
+impl Args {
+    /// The program for encoders that the output is for.
+    pub(super) fn encoder_program(&self) -> Option<Program> {
+        match self.program {
+            Some(ForProgram::Encoder(program)) => Some(program),
+            Some(ForProgram::MlxExamples) | None => None,
+        }
+    }
 }
 
 /// The values of `--keep`.

@@ -9,6 +9,7 @@ use mert_checkpoint::{CheckpointError, Source, shell_option, shell_word};
 use mert_cli::conversion_cache::assumptions;
 use mert_cli::hub::{Hub, Messages, open_source};
 use mert_cli::terminal::{print, progress_bar, say};
+use mert_convert::musicgen::RecognizedMusicgen;
 use mert_convert::write::{PreparedOutput, Target, WriteJob, no_inspection};
 use mert_convert::{ConvertError, Plan, PlanOptions, PreprocessorOptions, Program, Step};
 use mert_fs::sha256_output;
@@ -19,10 +20,15 @@ use serde_json::json;
 use crate::args::Args;
 use crate::budget::{MeasuredChoice, describe, with_chosen_bits};
 use crate::describe::{Report, describe_plan, describe_result};
-use crate::target;
+use crate::musicgen_args::ForProgram;
+use crate::{musicgen, target};
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    if let Some(input) = RecognizedMusicgen::open(&args.input) {
+        return musicgen::run(args, input);
+    }
+    refuse_musicgen_options(args)?;
     let target = target::choose(args)?;
     if let Some(output) = &args.output {
         target.check_output(output, args.force || args.dry_run)?;
@@ -38,6 +44,15 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         Some(goal) => with_chosen_bits(args, &source, &options, goal, &threads, |choice| {
             conversion.run(&choice.chosen.options, Some(choice))
         }),
+    }
+}
+
+/// Refuses options about MusicGen for another input.
+fn refuse_musicgen_options(args: &Args) -> anyhow::Result<()> {
+    let program = (args.program == Some(ForProgram::MlxExamples)).then_some("--for mlx-examples");
+    match args.musicgen.given().or(program) {
+        Some(option) => bail!("{option} is for MusicGen, and the input is none that can be read; leave it out"),
+        None => Ok(()),
     }
 }
 
@@ -99,11 +114,11 @@ impl Conversion<'_> {
 /// The choices for the plan.
 fn plan_options(args: &Args, target: &dyn Target) -> anyhow::Result<PlanOptions> {
     Ok(PlanOptions {
-        program: args.program,
+        program: args.encoder_program(),
         layout: target.layout(args.layout)?,
         quantize: args.quantization.options(target).map_err(anyhow::Error::msg)?,
         compress: args.coreml.compression()?,
-        dtype: args.dtype.unwrap_or_else(|| args.program.map_or(Dtype::F16, Program::default_dtype)),
+        dtype: args.dtype.unwrap_or_else(|| args.encoder_program().map_or(Dtype::F16, Program::default_dtype)),
         config_file: args.config.clone(),
         config_set: args.set.clone(),
         preprocessor: PreprocessorOptions {

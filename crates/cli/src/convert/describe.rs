@@ -83,7 +83,7 @@ fn describe_adapter(adapter: &PlannedAdapter) -> String {
 }
 
 /// What the weights have of an adapter's changes, with the worst layers.
-fn describe_delta_kept(kept: &DeltaKept) -> String {
+pub(super) fn describe_delta_kept(kept: &DeltaKept) -> String {
     const LISTED: usize = 3;
     let (minimum, median, layers) = (kept.minimum, kept.median, kept.layers.len());
     let mut text =
@@ -170,7 +170,7 @@ fn describe_known(known: &KnownCheckpoint) -> String {
 }
 
 /// The transforms of a step, and the reason why the tensor is left as it is.
-fn describe_step(step: &Step, left: &str) -> String {
+pub(super) fn describe_step(step: &Step, left: &str) -> String {
     let transforms: Vec<String> = step.chain.iter().map(describe_transform).collect();
     let reason = step.left_unquantized.as_ref().map(|reason| format!(" ({left}: {reason})"));
     transforms.join(", ") + &reason.unwrap_or_default()

@@ -33,7 +33,7 @@ const OTHER_FILES: [&str; 14] = [
 pub(super) fn choose(args: &Args) -> Result<Box<dyn Target>, ConvertError> {
     let Some(output) = &args.output else { return file(args, SafetensorsFile) };
     let extension = output.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
-    match (args.program, extension.as_deref()) {
+    match (args.encoder_program(), extension.as_deref()) {
         (Some(program), extension) => for_program(args, program, output, extension),
         (None, Some("safetensors")) => file(args, SafetensorsFile),
         (None, Some("gguf")) => file(args, Gguf),

@@ -1,0 +1,179 @@
+//! The conversion of a MusicGen: checks the options, plans, writes the bundle and prints the result.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::bail;
+use mert_arch::Dtype;
+use mert_arch::naming::MusicgenNames;
+use mert_cli::terminal::{print, progress_bar, say};
+use mert_convert::Step;
+use mert_convert::musicgen::{MusicgenConversion, MusicgenOptions, MusicgenPlan, RecognizedMusicgen, WrittenMusicgen};
+use mert_convert::write::{MAX_SHARD_SIZE, ModelFolder};
+use serde_json::json;
+
+use crate::args::Args;
+use crate::describe_musicgen::{describe_plan, describe_result, sizes};
+use crate::musicgen_args::ForProgram;
+
+/// Converts a recognized input.
+pub(super) fn run(args: &Args, input: RecognizedMusicgen) -> anyhow::Result<()> {
+    refuse_other_options(args)?;
+    if let Some(output) = &args.output {
+        check_is_folder(output)?;
+        MusicgenConversion::check_output(output, args.force || args.dry_run)?;
+    }
+    let options = options(args)?;
+    let threads = rayon::ThreadPoolBuilder::new().num_threads(args.threads.map_or(0, usize::from)).build()?;
+    let conversion = threads.install(|| MusicgenConversion::new(input, &options))?;
+    let plan = conversion.plan();
+    let result = match &args.output {
+        Some(output) if !args.dry_run => {
+            check_space(output, plan.disk_len())?;
+            if !args.quiet {
+                say(&format!("mert-convert: {}", sizes(plan)));
+            }
+            Some((output, threads.install(|| write(args, &conversion, output))?))
+        }
+        _ => None,
+    };
+    show(args, plan, result)
+}
+
+/// Writes the bundle with a progress bar.
+fn write(args: &Args, conversion: &MusicgenConversion, output: &Path) -> anyhow::Result<WrittenMusicgen> {
+    let length = conversion.plan().byte_len() as u64;
+    let bar = progress_bar(Some(length), "{bar:32} {bytes}/{total_bytes}  {wide_msg}", args.quiet);
+    let on_step = |step: &Step| {
+        bar.set_message(step.name.clone());
+        bar.inc(step.byte_len() as u64);
+    };
+    let written = conversion.write(output, args.force, &on_step);
+    bar.finish_and_clear();
+    Ok(written?)
+}
+
+/// The choices for the plan.
+fn options(args: &Args) -> anyhow::Result<MusicgenOptions> {
+    let dtype = args.dtype.unwrap_or(Dtype::F16);
+    let musicgen = &args.musicgen;
+    let adapter = args.adapter.options();
+    Ok(MusicgenOptions {
+        base: musicgen.base.clone(),
+        codec: musicgen.codec.clone(),
+        t5: musicgen.t5.clone(),
+        adapter: adapter.path,
+        lora_alpha: adapter.alpha,
+        min_delta_kept: args.adapter.min_delta_kept,
+        names: musicgen.names.unwrap_or(MusicgenNames::Mlx),
+        for_mlx_examples: args.program == Some(ForProgram::MlxExamples),
+        dtype,
+        t5_dtype: musicgen.t5_dtype.unwrap_or(Dtype::F16),
+        codec_dtype: musicgen.codec_dtype.unwrap_or(Dtype::F32),
+        quantize: args.quantization.options(&ModelFolder::default()).map_err(anyhow::Error::msg)?,
+        num_attention_heads: heads(args)?,
+        drop: args.drop.clone(),
+        max_shard_size: args.max_shard_size.unwrap_or(MAX_SHARD_SIZE),
+    })
+}
+
+/// The number of attention heads of `--set`, the one field of a MusicGen that its shapes do not have.
+fn heads(args: &Args) -> anyhow::Result<Option<usize>> {
+    let mut heads = None;
+    for field in &args.set {
+        let number = field.value.as_u64().and_then(|number| usize::try_from(number).ok());
+        match (field.name.as_str(), number) {
+            ("num_attention_heads", Some(number)) => heads = Some(number),
+            _ => bail!("--set {field}: the field of a MusicGen that can be set is num_attention_heads, a whole number"),
+        }
+    }
+    Ok(heads)
+}
+
+/// Refuses options that are about encoders or about other outputs.
+fn refuse_other_options(args: &Args) -> anyhow::Result<()> {
+    let adapter = args.adapter.options();
+    let given = [
+        ("--layout", args.layout.is_some()),
+        ("--config", args.config.is_some()),
+        ("--preprocessor", args.preprocessor.is_some()),
+        ("--sampling-rate", args.sampling_rate.is_some()),
+        ("--do-normalize", args.do_normalize.is_some()),
+        ("--key", args.key.is_some()),
+        ("--prefix", args.prefix.is_some()),
+        ("--keep", args.keep.is_some()),
+        ("--source-sha256", args.source_sha256.is_some()),
+        ("--adapter-name", adapter.name.is_some()),
+        ("--no-adapter", adapter.ignore),
+        ("--budget and --size", args.quantization.budget.goal().is_some()),
+    ];
+    let coreml = args.coreml.given();
+    if let Some(option) = given.into_iter().find(|(_, given)| *given).map(|(name, _)| name).or(coreml) {
+        bail!("{option}: the input is a MusicGen, for which there is no such option; leave it out");
+    }
+    match args.program {
+        Some(ForProgram::Encoder(program)) => bail!(
+            "--for {program} is for encoders, and the input is a MusicGen: leave it out, or give --for mlx-examples; --names hf \
+             writes transformers' names"
+        ),
+        Some(ForProgram::MlxExamples) if args.musicgen.names.is_some() => {
+            bail!("--names and --for mlx-examples both choose the names of the output; give one of them")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses an output whose name is that of a file.
+fn check_is_folder(output: &Path) -> anyhow::Result<()> {
+    const FILES: [&str; 9] = ["safetensors", "gguf", "mlpackage", "bin", "pt", "pth", "ckpt", "json", "zip"];
+    let extension = output.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
+    match extension {
+        Some(ending) if FILES.contains(&ending.as_str()) => bail!(
+            "a MusicGen is written as a folder, and {} has the name of a file; give a name without .{ending}",
+            output.display()
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses to begin where the disk has no room for the output.
+fn check_space(output: &Path, needed: u64) -> anyhow::Result<()> {
+    #[cfg(unix)]
+    {
+        let folder = mert_fs::parent_folder(output);
+        // Some file systems cannot tell; the write itself will.
+        if let Ok(found) = nix::sys::statvfs::statvfs(folder) {
+            let free = u64::from(found.blocks_available()).saturating_mul(found.fragment_size());
+            if free < needed {
+                bail!(
+                    "{} has {:.2} GB free, and the output needs {:.2} GB",
+                    folder.display(),
+                    free as f64 / 1e9,
+                    needed as f64 / 1e9
+                );
+            }
+        }
+    }
+    let _ = (output, needed);
+    Ok(())
+}
+
+/// Prints the plan or the result, as text or JSON.
+fn show(args: &Args, plan: &MusicgenPlan, result: Option<(&PathBuf, WrittenMusicgen)>) -> anyhow::Result<()> {
+    let text = if args.json {
+        let output = result.map(|(path, written)| json!({ "path": path, "written": written }));
+        let target = json!({ "tensors": plan.tensor_count(), "bytes": plan.byte_len(), "disk_bytes": plan.disk_len() });
+        let document = json!({ "input": args.input, "plan": plan, "output": output, "target": target });
+        serde_json::to_string_pretty(&document)? + "\n"
+    } else if args.quiet {
+        if !plan.assumptions.is_empty() {
+            say(&format!("mert-convert: assumed: {}", plan.assumptions.join("; ")));
+        }
+        return Ok(());
+    } else {
+        match result {
+            None => describe_plan(plan),
+            Some((path, written)) => describe_result(plan, path, &written),
+        }
+    };
+    Ok(print(&text)?)
+}
