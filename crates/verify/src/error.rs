@@ -56,6 +56,9 @@ pub enum VerifyError {
     /// The model could not be loaded or run.
     #[error(transparent)]
     Runtime(#[from] mert_runtime::Error),
+    /// A MusicGen bundle could not be opened or run.
+    #[error(transparent)]
+    Musicgen(#[from] mert_musicgen::MusicgenError),
     /// A hidden state does not have the shape `(batch, frames, width)`.
     #[error("hidden state of shape {shape:?}: {source}")]
     HiddenStateShape {

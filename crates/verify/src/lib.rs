@@ -37,6 +37,7 @@ pub mod fixture;
 pub mod gate;
 pub mod gate_file;
 pub mod metrics;
+pub mod musicgen;
 pub mod npz;
 pub mod quantized;
 pub mod reference;

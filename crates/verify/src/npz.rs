@@ -64,6 +64,25 @@ impl<'p> Archive<'p> {
         array.map(Some)
     }
 
+    /// Reads the array of whole numbers from 0 to 2^32 − 1 of this name, row-major, or `None` if the file has no such array.
+    ///
+    /// # Errors
+    /// [`VerifyError::Array`] if the array has another type or value, or is damaged.
+    pub(crate) fn integers(&mut self, name: &str) -> Result<Option<ArrayD<u32>>> {
+        if !self.has(name) {
+            return Ok(None);
+        }
+        let path = self.path;
+        let member = self.archive.zip_archive().by_name(&file_name_from_array_name(name));
+        let mut member = BufReader::new(member.map_err(|e| array_error(path, name, e))?);
+        let file = npy_reader(&mut member).and_then(NpyFile::new).map_err(|e| array_error(path, name, e))?;
+        let array = read_integers(path, name, file);
+        io::copy(&mut member, &mut io::sink()).map_err(|e| {
+            array_error(path, name, format!("the file is damaged ({e}); copy it again, or write it again"))
+        })?;
+        array.map(Some)
+    }
+
     /// Reads a required array; otherwise as [`Archive::get`].
     ///
     /// # Errors
@@ -131,6 +150,29 @@ fn read_array<R: Read>(path: &Path, name: &str, file: NpyFile<R>) -> Result<Arra
         }
     };
     let values: Vec<f32> = values.map_err(|e| array_error(path, name, e))?;
+    let shaped = match order {
+        Order::C => ArrayD::from_shape_vec(IxDyn(&shape), values),
+        Order::Fortran => ArrayD::from_shape_vec(IxDyn(&shape).f(), values),
+    };
+    let shaped = shaped.map_err(|e| array_error(path, name, format!("shape {shape:?}: {e}")))?;
+    Ok(shaped.as_standard_layout().into_owned())
+}
+
+fn read_integers<R: Read>(path: &Path, name: &str, file: NpyFile<R>) -> Result<ArrayD<u32>> {
+    let shape: Vec<usize> = file.shape().iter().map(|&n| n as usize).collect();
+    let order = file.order();
+    let dtype = file.dtype().descr();
+    let values = match dtype.trim_matches('\'') {
+        "<i8" | ">i8" => values::<i64>(file),
+        "<i4" | ">i4" => values::<i32>(file).map(|values| values.into_iter().map(i64::from).collect()),
+        other => {
+            let reason = format!("dtype {other} is not int64 or int32; save it with .astype(\"int64\")");
+            return Err(array_error(path, name, reason));
+        }
+    };
+    let values = values.map_err(|e| array_error(path, name, e))?;
+    let number = |value: &i64| u32::try_from(*value).map_err(|_| array_error(path, name, format!("value {value}, expected 0 to 4294967295")));
+    let values: Vec<u32> = values.iter().map(number).collect::<Result<_>>()?;
     let shaped = match order {
         Order::C => ArrayD::from_shape_vec(IxDyn(&shape), values),
         Order::Fortran => ArrayD::from_shape_vec(IxDyn(&shape).f(), values),

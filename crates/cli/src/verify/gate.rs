@@ -2,20 +2,23 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::{bail, ensure};
 use clap::Args;
 use mert_cli::hub::Messages;
 use mert_cli::terminal::{Exit, print, say};
 use mert_verify::fixture::Fixture;
+use mert_verify::musicgen::is_bundle;
 use mert_verify::gate::{ModelVerdict, Outcome, Verdict};
 use mert_verify::{Check, VerifyError, gate_file};
 
+use crate::bundle::{self, BundleArgs};
 use crate::hub_inputs;
 use crate::options::{CompareArgs, ComputeArgs, PackageArgs, ReferencesArgs, ReportArgs};
 use crate::reports::Reports;
 use crate::text;
 
 /// The options that `--config` replaces. Listed one by one: of a group, clap would name also those that were not given.
-const CONFIG_CONFLICTS: [&str; 17] = [
+const CONFIG_CONFLICTS: [&str; 19] = [
     "model",
     "reference",
     "checkpoint",
@@ -33,6 +36,8 @@ const CONFIG_CONFLICTS: [&str; 17] = [
     "engine",
     "compute_units",
     "emulate",
+    "against",
+    "max_kl",
 ];
 
 #[derive(Debug, Args)]
@@ -52,6 +57,8 @@ pub(crate) struct GateArgs {
     #[command(flatten)]
     package: PackageArgs,
     #[command(flatten)]
+    bundle: BundleArgs,
+    #[command(flatten)]
     reports: ReportArgs,
     /// Print nothing but errors
     #[arg(long, short)]
@@ -59,6 +66,15 @@ pub(crate) struct GateArgs {
 }
 
 pub(crate) fn run(args: &GateArgs) -> anyhow::Result<Exit> {
+    if let Some(model) = args.model.as_deref().filter(|model| is_bundle(model)) {
+        args.check_options_of_bundle()?;
+        let (references, layers) = (&args.references.reference, args.compare.layers());
+        return bundle::run(model, references, layers, &args.bundle, &args.reports, args.quiet);
+    }
+    ensure!(
+        args.bundle.against.is_none() && args.bundle.max_kl.is_none(),
+        "--against and --max-kl are for MusicGen bundles, and the model is none"
+    );
     let mut reports = Reports::new(&args.reports);
     let checks = args.checks(&mut reports);
     if checks.is_err() {
@@ -88,6 +104,16 @@ pub(crate) fn run(args: &GateArgs) -> anyhow::Result<Exit> {
 const FIXTURE: &str = "built-in fixture mert-tiny";
 
 impl GateArgs {
+    /// Refuses options that have no effect on a MusicGen bundle.
+    fn check_options_of_bundle(&self) -> anyhow::Result<()> {
+        let given = self.references.of_encoders().or(self.compare.of_encoders()).or(self.compute.given());
+        let given = given.or(self.package.given());
+        match given {
+            Some(option) => bail!("{option} is for encoders; a MusicGen bundle is judged by --reference FILE.npz or --against BUNDLE, on the CPU in f32"),
+            None => Ok(()),
+        }
+    }
+
     /// The subject of a run that ends before it opens a model.
     fn subject(&self) -> PathBuf {
         self.config.as_ref().or(self.model.as_ref()).cloned().unwrap_or_else(|| FIXTURE.into())

@@ -2,6 +2,7 @@
 
 mod args;
 mod bench;
+mod bundle;
 mod gate;
 mod hidden_states;
 mod hub_inputs;

@@ -51,6 +51,11 @@ impl ReferencesArgs {
         })
     }
 
+    /// The first option that was given and is for encoders.
+    pub(crate) fn of_encoders(&self) -> Option<&'static str> {
+        self.checkpoint.as_ref().map(|_| "--checkpoint")
+    }
+
     /// The files that these options name.
     pub(crate) fn files(&self) -> impl Iterator<Item = &PathBuf> {
         let several = self.reference.iter().chain(&self.input).chain(&self.audio);
@@ -78,6 +83,17 @@ pub(crate) struct CompareArgs {
 }
 
 impl CompareArgs {
+    /// The hidden states to compare.
+    pub(crate) fn layers(&self) -> &LayerSelection {
+        &self.layers
+    }
+
+    /// The first option that was given and is for encoders.
+    pub(crate) fn of_encoders(&self) -> Option<&'static str> {
+        let given = [(self.isolate, "--isolate"), (self.require_structure, "--require-structure"), (self.codes.is_some(), "--codes")];
+        given.into_iter().find_map(|(is_given, option)| is_given.then_some(option))
+    }
+
     pub(crate) fn options(&self) -> CompareOptions {
         CompareOptions {
             layers: self.layers.clone(),
@@ -101,6 +117,14 @@ pub(crate) struct ComputeArgs {
 }
 
 impl ComputeArgs {
+    /// The first option that was given and differs from the CPU in f32.
+    pub(crate) fn given(&self) -> Option<&'static str> {
+        if self.device != DeviceKind::Cpu {
+            return Some("--device");
+        }
+        self.dtype.filter(|dtype| *dtype != Dtype::F32).map(|_| "--dtype")
+    }
+
     /// The element type of a converted file's arithmetic.
     pub(crate) fn dtype(&self) -> Dtype {
         self.dtype.unwrap_or(Dtype::F32)
@@ -127,6 +151,16 @@ pub(crate) struct PackageArgs {
 }
 
 impl PackageArgs {
+    /// The first option that was given.
+    pub(crate) fn given(&self) -> Option<&'static str> {
+        let given = [
+            (self.engine.is_some(), "--engine"),
+            (self.compute_units.is_some(), "--compute-units"),
+            (self.emulate.is_some(), "--emulate"),
+        ];
+        given.into_iter().find_map(|(is_given, option)| is_given.then_some(option))
+    }
+
     pub(crate) fn options(&self) -> PackageOptions {
         PackageOptions { engine: self.engine, compute_units: self.compute_units, emulate: self.emulate }
     }

@@ -1,0 +1,109 @@
+//! The arguments of `mert-generate`.
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Parser};
+use mert_musicgen::bundle::GenerationConfig;
+use mert_musicgen::generate::{Sampling, Settings};
+
+/// Edits a recording by an instruction (Instruct-MusicGen), or composes music from a text (MusicGen), with a bundle that
+/// mert-convert wrote.
+///
+///   mert-generate BUNDLE --instruct "Only Drums" input.wav -o drums.wav
+///   mert-generate BUNDLE --text "slow piano in the rain" --seconds 10 -o piano.wav
+///
+/// The result of an edit is as long as the recording. The same bundle, input, options and seed give the same file on any number of
+/// threads. Exit status: 0 written, 2 could not be done, 130 interrupted.
+#[derive(Debug, Parser)]
+#[command(name = "mert-generate", version)]
+#[command(group = ArgGroup::new("request").required(true).args(["instruct", "text"]))]
+pub(crate) struct Args {
+    /// The folder that mert-convert wrote
+    pub(crate) bundle: PathBuf,
+    /// The recording to edit, or with --text the beginning that is continued; any format that mert-embed reads
+    #[arg(required_if_eq_any = [("request", "instruct")])]
+    pub(crate) input: Option<PathBuf>,
+    /// The instruction: Only X, No X or Add X, with an instrument of the training such as Drums, Bass, Guitar or Piano. It
+    /// becomes "Music piece. Instruct: X." unless it begins with "Music piece."
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) instruct: Option<String>,
+    /// A description of the music
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) text: Option<String>,
+    /// The WAV file to write; - writes it to standard output, each part as it is finished
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// The length with --text [default: 10]
+    #[arg(long, value_name = "SECONDS", conflicts_with = "instruct")]
+    pub(crate) seconds: Option<f64>,
+    /// Take the likeliest code at each step
+    #[arg(long, conflicts_with_all = ["top_k", "top_p", "temperature", "seed"])]
+    greedy: bool,
+    /// Draw from the K likeliest codes; 0 for all [default: the model's, or 250]
+    #[arg(long, value_name = "K", conflicts_with = "top_p")]
+    top_k: Option<usize>,
+    /// Draw from the likeliest codes that have this total probability, instead of --top-k
+    #[arg(long, value_name = "P")]
+    top_p: Option<f64>,
+    /// Divide the logits by this number [default: the model's, or 1]
+    #[arg(long, value_name = "T")]
+    temperature: Option<f64>,
+    /// The seed of the draws
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// The factor of classifier-free guidance; 1 for none, which takes half the time [default: the model's, or 3]
+    #[arg(long, value_name = "FACTOR")]
+    guidance: Option<f64>,
+    /// The length of a window; longer music is made of several [default: 5 for edits, 30 with --text]
+    #[arg(long, value_name = "SECONDS")]
+    window: Option<f64>,
+    /// The least part of a window that repeats the end of the one before [default: 1 for edits, 12 with --text]
+    #[arg(long, value_name = "SECONDS")]
+    overlap: Option<f64>,
+    /// Write 32-bit floats instead of 16-bit integers
+    #[arg(long)]
+    pub(crate) float: bool,
+    /// Write the generated codes too, as an int64 array (codebooks, frames)
+    #[arg(long, value_name = "FILE.npy")]
+    pub(crate) codes: Option<PathBuf>,
+    /// The number of threads [default: one per processor]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) threads: Option<u16>,
+    /// Replace the output if it exists
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Print a summary as JSON on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print errors only
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+}
+
+impl Args {
+    /// The settings of the generation: the model's, where no option says otherwise.
+    pub(crate) fn settings(&self, model: &GenerationConfig) -> Settings {
+        let defaults = Settings::of_model(model);
+        let sampling = match defaults.sampling {
+            _ if self.greedy => Sampling::Greedy,
+            Sampling::Random { top_k, top_p, temperature } => Sampling::Random {
+                top_k: self.top_k.unwrap_or(top_k),
+                top_p: self.top_p.unwrap_or(top_p),
+                temperature: self.temperature.unwrap_or(temperature),
+            },
+            greedy => greedy,
+        };
+        Settings {
+            sampling,
+            guidance_scale: self.guidance.unwrap_or(defaults.guidance_scale),
+            seed: self.seed,
+            window: self.window,
+            overlap: self.overlap,
+        }
+    }
+
+    /// Whether the audio goes to standard output.
+    pub(crate) fn streams(&self) -> bool {
+        self.output.as_os_str() == "-"
+    }
+}

@@ -1,0 +1,150 @@
+//! The run of a generation: the text, the recording, the language model, the output.
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, bail, ensure};
+use mert_audio::{AudioFile, Damage, ReadOptions, Resampler, Source};
+use mert_cli::terminal::{Exit, print, say};
+use mert_fs::FsError;
+use mert_musicgen::Conditioning;
+use mert_musicgen::bundle::Bundle;
+use mert_musicgen::generate::{Composition, Generated, Generator, Settings, instruction};
+use mert_table::printable_path;
+
+use crate::args::Args;
+use crate::listener::ToOutput;
+use crate::summary::Summary;
+use crate::wav::{self, WavOutput};
+use crate::codes_file;
+
+/// The length of music from a text, in seconds.
+const SECONDS: f64 = 10.0;
+
+/// Runs the command.
+pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
+    check_files(args)?;
+    let threads = args.threads.map_or(0, usize::from);
+    let pool = mert_cli::thread_pool(threads)?;
+    pool.install(|| generate(args))
+}
+
+fn generate(args: &Args) -> anyhow::Result<Exit> {
+    let bundle = Bundle::open(&args.bundle)?;
+    let settings = args.settings(&bundle.config().generation);
+    settings.check()?;
+    check_kind(args, &bundle)?;
+    let rate = bundle.config().sampling_rate;
+    let input = args.input.as_deref().map(|path| samples_of(path, rate)).transpose()?;
+    let text = match (&args.instruct, &args.text) {
+        (Some(text), _) => instruction(text),
+        (None, text) => text.clone().unwrap_or_default(),
+    };
+    say_unless(args.quiet, || format!("text: {text}"));
+    // The text encoder is dropped before the language model is opened.
+    let states = bundle.text_encoder()?.encode(&text)?.states;
+    let generator = Generator::open(&bundle)?;
+    let conditioning = generator.language_model().condition(&states)?;
+    say_notes(args, &generator, &settings)?;
+
+    let spec = wav::spec(bundle.config().model.decoder.audio_channels, rate, args.float);
+    let output = if args.streams() { WavOutput::stream(spec)? } else { WavOutput::file(&args.output, args.force, spec)? };
+    let mut listener = ToOutput::new(output, args.quiet);
+    let started = Instant::now();
+    let generated = generated(args, &generator, &conditioning, input, &settings, &mut listener);
+    listener.finish();
+    let (generated, elapsed) = (generated?, started.elapsed());
+    let clipped = listener.output.clipped;
+    if let Some(path) = &args.codes {
+        codes_file::write(path, &generated.codes, args.force)?;
+    }
+    listener.output.finish()?;
+    let summary = Summary { text: &text, generated: &generated, settings: &settings, rate, elapsed, clipped };
+    say_unless(args.quiet, || summary.line());
+    if args.json {
+        print(&format!("{:#}\n", summary.json()))?;
+    }
+    Ok(Exit::Success)
+}
+
+/// Generates the music of the request.
+fn generated(
+    args: &Args,
+    generator: &Generator,
+    text: &Conditioning,
+    input: Option<Vec<f32>>,
+    settings: &Settings,
+    listener: &mut ToOutput,
+) -> anyhow::Result<Generated> {
+    if args.instruct.is_some() {
+        let input = input.context("--instruct needs a recording to edit: mert-generate BUNDLE --instruct TEXT INPUT")?;
+        return Ok(generator.edit(text, &input, settings, listener)?);
+    }
+    let channels = generator.config().model.decoder.audio_channels;
+    // A recording is mixed to mono, which is the same in both channels of a stereo model.
+    let beginning = input.map_or_else(Vec::new, |samples| vec![samples; channels]);
+    let seconds = args.seconds.unwrap_or(SECONDS);
+    Ok(generator.compose(&Composition { text, seconds, beginning: &beginning }, settings, listener)?)
+}
+
+/// Refuses outputs that exist or are inputs, before any work.
+fn check_files(args: &Args) -> anyhow::Result<()> {
+    ensure!(!(args.streams() && args.json), "--json prints on standard output, where `-o -` writes the audio: give a file");
+    let outputs = args.codes.iter().chain((!args.streams()).then_some(&args.output));
+    for output in outputs {
+        if output.exists() && !args.force {
+            return Err(FsError::OutputExists { path: output.clone() }.into());
+        }
+        if args.input.as_ref().is_some_and(|input| mert_fs::is_same_file(input, output)) {
+            bail!("{} is the input; give another output", printable_path(output));
+        }
+    }
+    let is_wav = args.output.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("wav"));
+    ensure!(args.streams() || is_wav, "{}: the output is a WAV file; give NAME.wav, or - for standard output", printable_path(&args.output));
+    Ok(())
+}
+
+/// Refuses a request for the other kind of model before its weights are read.
+fn check_kind(args: &Args, bundle: &Bundle) -> anyhow::Result<()> {
+    let is_instruct = bundle.config().model.cp_transformer.is_some();
+    let folder = printable_path(bundle.folder());
+    ensure!(is_instruct || args.instruct.is_none(), "{folder} is plain MusicGen, which does not edit recordings: give --text");
+    ensure!(!is_instruct || args.text.is_none(), "{folder} is Instruct-MusicGen, which edits recordings: give --instruct");
+    ensure!(args.instruct.is_none() || args.input.is_some(), "--instruct edits a recording: give it after the bundle");
+    Ok(())
+}
+
+/// Notes about the model and the settings that a user should know before waiting.
+fn say_notes(args: &Args, generator: &Generator, settings: &Settings) -> anyhow::Result<()> {
+    if !generator.is_instruct() {
+        return Ok(());
+    }
+    let (window, trained) = (generator.edit_window(settings)?, generator.trained_frames());
+    let rate = generator.config().frame_rate();
+    if window > trained {
+        let (window, trained) = (window as f64 / rate, trained as f64 / rate);
+        say_unless(args.quiet, || {
+            format!("warning: windows of {window} s, but positions after {trained} s do not look trained; --window {trained} avoids them")
+        });
+    }
+    Ok(())
+}
+
+/// The mono samples of a file at the rate `rate`.
+fn samples_of(path: &Path, rate: u32) -> anyhow::Result<Vec<f32>> {
+    let mut file = AudioFile::open(path, ReadOptions::from(Damage::Refuse))?;
+    let mut resampler = Resampler::new(file.sample_rate(), rate)?;
+    let mut samples = Vec::new();
+    while let Some(block) = file.next_block()? {
+        resampler.push(block, |block| samples.extend_from_slice(block));
+    }
+    resampler.finish(|block| samples.extend_from_slice(block));
+    ensure!(!samples.is_empty(), "{} has no samples", printable_path(path));
+    Ok(samples)
+}
+
+fn say_unless(quiet: bool, line: impl FnOnce() -> String) {
+    if !quiet {
+        say(&line());
+    }
+}

@@ -1,0 +1,22 @@
+//! The gate of MusicGen bundles: each part is fed what PyTorch fed its own, and compared with what that returned.
+//!
+//! - `check.rs`: a bundle and its references; `parts.rs`: the run of each part; `against.rs`: one bundle against another.
+//! - `reference.rs`: the arrays of a reference.
+//! - `divergence.rs`: the KL divergence of logits; `limits.rs`: what is judged how strictly, and why.
+//! - `verdict.rs`: the verdict; `render.rs`: the verdict as text, Markdown and JUnit.
+
+mod against;
+mod check;
+mod divergence;
+mod limits;
+mod parts;
+mod reference;
+mod render;
+mod verdict;
+
+pub use self::check::{BundleCheck, is_bundle};
+pub use self::divergence::{Divergence, divergence};
+pub use self::limits::{BundleLimits, Exactness};
+pub use self::reference::MusicgenReference;
+pub use self::render::{junit, markdown, text};
+pub use self::verdict::{BundleComparison, BundleVerdict, Figure, PartVerdict};
