@@ -19,7 +19,7 @@ use super::part::{LICENSE, MusicgenPart};
 use super::pool::{Pool, unexpected};
 use super::source::{DigestNames, PlannedSource, Sources};
 use super::steps::Reads;
-use super::tensors::{Found, Tensors, collect};
+use super::tensors::{Found, Tensors, Unexpected, collect};
 use crate::Result;
 use crate::plan::{Dropped, Step};
 
@@ -179,11 +179,14 @@ impl MusicgenPlan {
             absorb(pool);
         }
         let expected: Vec<String> = config.inventory().iter().map(|spec| shown(&spec.name)).collect();
-        problems.extend(tensors.unexpected.iter().map(|(key, shape)| unexpected(key, shape, &expected)));
+        let of = |found: &Unexpected| unexpected(&found.key, &found.name, &found.shape, &expected);
+        problems.extend(tensors.unexpected.iter().map(of));
         if !problems.is_empty() {
             return Err(MusicgenError::Mismatch { path: sources.main.path.clone(), config: origin, problems }.into());
         }
-        dropped.sort_by(|a, b| a.name.cmp(&b.name));
+        dropped.sort_by(|a, b| (&a.name, &a.reason).cmp(&(&b.name, &b.reason)));
+        // Thirds of one tensor.
+        dropped.dedup();
         let (random, positions) = fingerprints(&sources, &model, &config)?;
         let mut plan = MusicgenPlan {
             kind: sources.main.kind,
@@ -268,7 +271,7 @@ fn add_base(sources: &Sources, tensors: &mut Tensors, options: &MusicgenOptions)
     tensors.unexpected.append(&mut other.unexpected);
     let own: Vec<String> = tensors.model.keys().cloned().collect();
     for (name, found) in other.model {
-        let drop = |reason: &str| Dropped { name: sources.assembled_name(&found), reason: reason.to_string() };
+        let drop = |reason: &str| Dropped { name: sources.key_name(&found), reason: reason.to_string() };
         if own.binary_search(&name).is_ok() {
             tensors.dropped.push(drop("in the .ckpt, too, which is taken"));
         } else if name.contains(".cross_attn.") && !name.contains(".out_proj.") {
@@ -278,7 +281,7 @@ fn add_base(sources: &Sources, tensors: &mut Tensors, options: &MusicgenOptions)
         }
     }
     for found in other.text_encoder.values().chain(other.audio_encoder.values()) {
-        let (name, reason) = (sources.assembled_name(found), "of the base model's T5 or codec; see --t5 and --codec");
+        let (name, reason) = (sources.key_name(found), "of the base model's T5 or codec; see --t5 and --codec");
         tensors.dropped.push(Dropped { name, reason: reason.into() });
     }
     Ok(())
