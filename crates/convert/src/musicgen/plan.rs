@@ -125,12 +125,37 @@ impl MusicgenPlan {
         Some(if rows.second_half_is_untrained() { rows.half.saturating_sub(1) } else { longest })
     }
 
+    /// The entries of the `__metadata__` of a part's files of weights.
+    pub(super) fn metadata(&self, part: &MusicgenPart, digests: &str) -> BTreeMap<String, String> {
+        let mut entries = BTreeMap::from([
+            ("format".to_string(), "mlx".to_string()),
+            ("generator".to_string(), crate::GENERATOR.to_string()),
+            ("license".to_string(), part.license.to_string()),
+            ("sources".to_string(), digests.to_string()),
+        ]);
+        if part.folder.is_empty() {
+            entries.insert("model_type".into(), self.config.model_type().into());
+            entries.insert("names".into(), self.names.name().into());
+            if let Some(quantization) = &self.quantization {
+                entries.insert("quantization".into(), quantization.to_json());
+            }
+        }
+        entries
+    }
+
+    /// The steps of all parts.
+    pub fn steps(&self) -> impl Iterator<Item = &Step> {
+        self.parts.iter().flat_map(|part| &part.steps)
+    }
+}
+
+impl Planned {
     /// Plans the conversion of an input without writing anything.
     ///
     /// # Errors
     /// [`MusicgenError::Mismatch`] with every tensor that is missing, unexpected or malformed; other variants for files of
     /// other kinds and configurations that cannot be used.
-    pub(super) fn new(main: RecognizedMusicgen, options: &MusicgenOptions) -> Result<Planned> {
+    pub(super) fn new(main: RecognizedMusicgen, options: &MusicgenOptions) -> Result<Self> {
         let sources = Sources::open(main, options)?;
         let mut tensors = collect(&sources.main, 0, &options.drop)?;
         let mut notes: Vec<String> = sources.main.opened.note.iter().cloned().collect();
@@ -221,29 +246,6 @@ impl MusicgenPlan {
         });
         plan.files = files.collect();
         Ok(Planned { plan, checkpoint, digest_names })
-    }
-
-    /// The entries of the `__metadata__` of a part's files of weights.
-    pub(super) fn metadata(&self, part: &MusicgenPart, digests: &str) -> BTreeMap<String, String> {
-        let mut entries = BTreeMap::from([
-            ("format".to_string(), "mlx".to_string()),
-            ("generator".to_string(), crate::GENERATOR.to_string()),
-            ("license".to_string(), part.license.to_string()),
-            ("sources".to_string(), digests.to_string()),
-        ]);
-        if part.folder.is_empty() {
-            entries.insert("model_type".into(), self.config.model_type().into());
-            entries.insert("names".into(), self.names.name().into());
-            if let Some(quantization) = &self.quantization {
-                entries.insert("quantization".into(), quantization.to_json());
-            }
-        }
-        entries
-    }
-
-    /// The steps of all parts.
-    pub fn steps(&self) -> impl Iterator<Item = &Step> {
-        self.parts.iter().flat_map(|part| &part.steps)
     }
 }
 
