@@ -81,7 +81,7 @@ impl<'s> Beside<'s> {
         own: BTreeMap<String, Found>,
         options: &MusicgenOptions,
     ) -> Result<Self> {
-        let leave_out = |found: &Found, reason: String| Dropped { name: sources.assembled_name(found), reason };
+        let leave_out = |found: &Found, reason: String| Dropped { name: sources.key_name(found), reason };
         if options.for_mlx_examples {
             if given.is_some() {
                 let reason = "has no place in the output of --for mlx-examples, which loads that model by its name; leave it out";

@@ -19,7 +19,7 @@ use super::part::{LICENSE, MusicgenPart};
 use super::pool::{Pool, unexpected};
 use super::source::{DigestNames, PlannedSource, Sources};
 use super::steps::Reads;
-use super::tensors::{Found, Tensors, collect};
+use super::tensors::{Found, Tensors, Unexpected, collect};
 use crate::Result;
 use crate::plan::{Dropped, Step};
 
@@ -125,12 +125,37 @@ impl MusicgenPlan {
         Some(if rows.second_half_is_untrained() { rows.half.saturating_sub(1) } else { longest })
     }
 
+    /// The entries of the `__metadata__` of a part's files of weights.
+    pub(super) fn metadata(&self, part: &MusicgenPart, digests: &str) -> BTreeMap<String, String> {
+        let mut entries = BTreeMap::from([
+            ("format".to_string(), "mlx".to_string()),
+            ("generator".to_string(), crate::GENERATOR.to_string()),
+            ("license".to_string(), part.license.to_string()),
+            ("sources".to_string(), digests.to_string()),
+        ]);
+        if part.folder.is_empty() {
+            entries.insert("model_type".into(), self.config.model_type().into());
+            entries.insert("names".into(), self.names.name().into());
+            if let Some(quantization) = &self.quantization {
+                entries.insert("quantization".into(), quantization.to_json());
+            }
+        }
+        entries
+    }
+
+    /// The steps of all parts.
+    pub fn steps(&self) -> impl Iterator<Item = &Step> {
+        self.parts.iter().flat_map(|part| &part.steps)
+    }
+}
+
+impl Planned {
     /// Plans the conversion of an input without writing anything.
     ///
     /// # Errors
     /// [`MusicgenError::Mismatch`] with every tensor that is missing, unexpected or malformed; other variants for files of
     /// other kinds and configurations that cannot be used.
-    pub(super) fn new(main: RecognizedMusicgen, options: &MusicgenOptions) -> Result<Planned> {
+    pub(super) fn new(main: RecognizedMusicgen, options: &MusicgenOptions) -> Result<Self> {
         let sources = Sources::open(main, options)?;
         let mut tensors = collect(&sources.main, 0, &options.drop)?;
         let mut notes: Vec<String> = sources.main.opened.note.iter().cloned().collect();
@@ -179,11 +204,14 @@ impl MusicgenPlan {
             absorb(pool);
         }
         let expected: Vec<String> = config.inventory().iter().map(|spec| shown(&spec.name)).collect();
-        problems.extend(tensors.unexpected.iter().map(|(key, shape)| unexpected(key, shape, &expected)));
+        let of = |found: &Unexpected| unexpected(&found.key, &found.name, &found.shape, &expected);
+        problems.extend(tensors.unexpected.iter().map(of));
         if !problems.is_empty() {
             return Err(MusicgenError::Mismatch { path: sources.main.path.clone(), config: origin, problems }.into());
         }
-        dropped.sort_by(|a, b| a.name.cmp(&b.name));
+        dropped.sort_by(|a, b| (&a.name, &a.reason).cmp(&(&b.name, &b.reason)));
+        // Thirds of one tensor.
+        dropped.dedup();
         let (random, positions) = fingerprints(&sources, &model, &config)?;
         let mut plan = MusicgenPlan {
             kind: sources.main.kind,
@@ -219,29 +247,6 @@ impl MusicgenPlan {
         plan.files = files.collect();
         Ok(Planned { plan, checkpoint, digest_names })
     }
-
-    /// The entries of the `__metadata__` of a part's files of weights.
-    pub(super) fn metadata(&self, part: &MusicgenPart, digests: &str) -> BTreeMap<String, String> {
-        let mut entries = BTreeMap::from([
-            ("format".to_string(), "mlx".to_string()),
-            ("generator".to_string(), crate::GENERATOR.to_string()),
-            ("license".to_string(), part.license.to_string()),
-            ("sources".to_string(), digests.to_string()),
-        ]);
-        if part.folder.is_empty() {
-            entries.insert("model_type".into(), self.config.model_type().into());
-            entries.insert("names".into(), self.names.name().into());
-            if let Some(quantization) = &self.quantization {
-                entries.insert("quantization".into(), quantization.to_json());
-            }
-        }
-        entries
-    }
-
-    /// The steps of all parts.
-    pub fn steps(&self) -> impl Iterator<Item = &Step> {
-        self.parts.iter().flat_map(|part| &part.steps)
-    }
 }
 
 /// Adds the tensors that the input lacks from the base model.
@@ -268,7 +273,7 @@ fn add_base(sources: &Sources, tensors: &mut Tensors, options: &MusicgenOptions)
     tensors.unexpected.append(&mut other.unexpected);
     let own: Vec<String> = tensors.model.keys().cloned().collect();
     for (name, found) in other.model {
-        let drop = |reason: &str| Dropped { name: sources.assembled_name(&found), reason: reason.to_string() };
+        let drop = |reason: &str| Dropped { name: sources.key_name(&found), reason: reason.to_string() };
         if own.binary_search(&name).is_ok() {
             tensors.dropped.push(drop("in the .ckpt, too, which is taken"));
         } else if name.contains(".cross_attn.") && !name.contains(".out_proj.") {
@@ -278,7 +283,7 @@ fn add_base(sources: &Sources, tensors: &mut Tensors, options: &MusicgenOptions)
         }
     }
     for found in other.text_encoder.values().chain(other.audio_encoder.values()) {
-        let (name, reason) = (sources.assembled_name(found), "of the base model's T5 or codec; see --t5 and --codec");
+        let (name, reason) = (sources.key_name(found), "of the base model's T5 or codec; see --t5 and --codec");
         tensors.dropped.push(Dropped { name, reason: reason.into() });
     }
     Ok(())

@@ -50,14 +50,14 @@ impl Pool {
                 Some(reason) => {
                     self.dropped.push(Dropped { name: printable_line(&found.key), reason: reason.to_string() });
                 }
-                None => self.problems.push(unexpected(&found.key, &found.info.shape, expected)),
+                None => self.problems.push(unexpected(&found.key, &name, &found.info.shape, expected)),
             }
         }
     }
 }
 
-/// The problem of a tensor that the model does not have.
-pub(super) fn unexpected(key: &str, shape: &[usize], expected: &[String]) -> MusicgenProblem {
-    let nearest = nearest(key, expected.iter().map(String::as_str));
+/// The problem of a tensor that the model does not have. `name` is its key without prefixes.
+pub(super) fn unexpected(key: &str, name: &str, shape: &[usize], expected: &[String]) -> MusicgenProblem {
+    let nearest = nearest(name, expected.iter().map(String::as_str));
     MusicgenProblem::Unexpected { name: key.to_string(), found: shape.to_vec(), nearest }
 }

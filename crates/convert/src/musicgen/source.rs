@@ -141,9 +141,14 @@ impl Sources {
 
     /// The name of a tensor among those of all sources: the source, the key, and which third.
     pub(super) fn assembled_name(&self, found: &Found) -> String {
-        let label = self.labels.get(found.source).map_or("", String::as_str);
         let third = found.third.map(|third| format!(" (part {} of 3)", third + 1)).unwrap_or_default();
-        format!("{label}:{}{third}", found.key)
+        self.key_name(found) + &third
+    }
+
+    /// The source and the key of a tensor.
+    pub(super) fn key_name(&self, found: &Found) -> String {
+        let label = self.labels.get(found.source).map_or("", String::as_str);
+        printable_line(&format!("{label}:{}", found.key))
     }
 
     /// The readers of all sources in the order of their numbers, with the names for the digests of their files.

@@ -1,7 +1,7 @@
 //! The tensors of a file by what they are in the model: weights, thirds of stacked weights, factors of LoRA, and those that
 //! are left out for a reason.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use mert_arch::naming::{MusicgenKey, MusicgenNames, musicgen_key};
 use mert_arch::printable_line;
@@ -34,6 +34,15 @@ pub(super) struct Factors {
     pub(super) b: Option<Found>,
 }
 
+/// A tensor that the model does not have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Unexpected {
+    pub(super) key: String,
+    /// The key without what precedes the model's own names in this file.
+    pub(super) name: String,
+    pub(super) shape: Vec<usize>,
+}
+
 /// The tensors of a file.
 #[derive(Debug, Default)]
 pub(super) struct Tensors {
@@ -47,8 +56,8 @@ pub(super) struct Tensors {
     pub(super) audio_encoder: BTreeMap<String, Found>,
     pub(super) dropped: Vec<Dropped>,
     pub(super) problems: Vec<MusicgenProblem>,
-    /// The names that the file's keys are compared with: those of its kind.
-    pub(super) unexpected: Vec<(String, Vec<usize>)>,
+    /// The tensors that the model does not have.
+    pub(super) unexpected: Vec<Unexpected>,
 }
 
 /// Sorts the tensors of a file. `drop` has the patterns of tensors that the user leaves out.
@@ -56,7 +65,8 @@ pub(super) struct Tensors {
 /// # Errors
 /// Errors of reading tensors that must be equal.
 pub(super) fn collect(recognized: &RecognizedMusicgen, source: usize, drop: &[String]) -> Result<Tensors> {
-    let mut collector = Collector { recognized, source, tensors: Tensors::default(), aliases: Vec::new() };
+    let mut collector =
+        Collector { recognized, source, tensors: Tensors::default(), aliases: Vec::new(), prefixes: BTreeSet::new() };
     let listing = recognized.listing();
     for (name, kind) in &listing.non_tensors {
         let reason = format!("a pickled `{kind}`, not a tensor");
@@ -74,7 +84,14 @@ pub(super) fn collect(recognized: &RecognizedMusicgen, source: usize, drop: &[St
         }
     }
     collector.resolve_aliases(&meanings)?;
-    Ok(collector.tensors)
+    let Collector { mut tensors, prefixes, .. } = collector;
+    for unexpected in &mut tensors.unexpected {
+        // Of nested prefixes, the longest that fits.
+        if let Some(name) = prefixes.iter().rev().find_map(|prefix| unexpected.key.strip_prefix(prefix.as_str())) {
+            unexpected.name = name.to_string();
+        }
+    }
+    Ok(tensors)
 }
 
 /// The work of sorting one file.
@@ -84,6 +101,8 @@ struct Collector<'s> {
     tensors: Tensors,
     /// The layers under the condition transformer: the key, and what it means in the language model.
     aliases: Vec<(String, MusicgenKey)>,
+    /// What precedes the model's own names in keys.
+    prefixes: BTreeSet<String>,
 }
 
 impl Collector<'_> {
@@ -96,7 +115,8 @@ impl Collector<'_> {
     }
 
     fn unexpected(&mut self, key: &str, info: &TensorInfo) {
-        self.tensors.unexpected.push((key.to_string(), info.shape.clone()));
+        let (key, shape) = (key.to_string(), info.shape.clone());
+        self.tensors.unexpected.push(Unexpected { name: key.clone(), key, shape });
     }
 
     fn add(&mut self, name: String, found: Found) {
@@ -124,13 +144,16 @@ impl Collector<'_> {
 
     /// A tensor of audiocraft or Instruct-MusicGen.
     fn upstream(&mut self, key: &str, info: &TensorInfo, meanings: &mut HashMap<MusicgenKey, String>) {
-        let Some((_, meaning)) = musicgen_key(key) else {
+        let Some((prefix, meaning)) = musicgen_key(key) else {
             match key.split('.').any(|part| part == "compression_model") {
                 true => self.drop(key, "of the codec, which is given with --codec"),
                 false => self.unexpected(key, info),
             }
             return;
         };
+        if !self.prefixes.contains(prefix) {
+            self.prefixes.insert(prefix.to_string());
+        }
         if let MusicgenKey::Alias(meant) = meaning {
             return self.aliases.push((key.to_string(), *meant));
         }

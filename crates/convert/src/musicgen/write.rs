@@ -55,7 +55,7 @@ impl MusicgenConversion {
     /// # Errors
     /// [`ConvertError::Musicgen`](crate::ConvertError::Musicgen) for files that are not those of a model; errors of reading.
     pub fn new(input: RecognizedMusicgen, options: &MusicgenOptions) -> Result<Self> {
-        Ok(MusicgenConversion { planned: MusicgenPlan::new(input, options)?, max_shard_size: options.max_shard_size })
+        Ok(MusicgenConversion { planned: Planned::new(input, options)?, max_shard_size: options.max_shard_size })
     }
 
     /// The plan.
