@@ -32,7 +32,12 @@ fn text(path: &Path) -> &str {
 
 /// Mono samples as a WAV file of floats.
 fn write_wav(path: &str, samples: &[f32], rate: u32) {
-    let spec = hound::WavSpec { channels: 1, sample_rate: rate, bits_per_sample: 32, sample_format: hound::SampleFormat::Float };
+    let spec = hound::WavSpec {
+        channels: 1,
+        sample_rate: rate,
+        bits_per_sample: 32,
+        sample_format: hound::SampleFormat::Float,
+    };
     let mut writer = hound::WavWriter::create(path, spec).unwrap();
     samples.iter().for_each(|&sample| writer.write_sample(sample).unwrap());
     writer.finalize().unwrap();
@@ -43,7 +48,9 @@ fn read_wav(path: &str) -> (hound::WavSpec, Vec<f32>) {
     let spec = reader.spec();
     let samples = match spec.sample_format {
         hound::SampleFormat::Float => reader.samples::<f32>().map(Result::unwrap).collect(),
-        hound::SampleFormat::Int => reader.samples::<i16>().map(|sample| f32::from(sample.unwrap()) / 32_767.0).collect(),
+        hound::SampleFormat::Int => {
+            reader.samples::<i16>().map(|sample| f32::from(sample.unwrap()) / 32_767.0).collect()
+        }
     };
     (spec, samples)
 }
@@ -74,7 +81,8 @@ fn greedy_codes_of_an_edit_are_those_of_pytorch() {
     let samples: Vec<f32> = array(&reference, "input_values");
     let [clip, out, npy] = ["clip.wav", "out.wav", "codes.npy"].map(|name| path(&folder, name));
     write_wav(&clip, &samples, RATE);
-    let arguments = [text(&bundle), "--instruct", "Only Drums", &clip, "-o", &out, "--greedy", "--codes", &npy, "--json"];
+    let arguments =
+        [text(&bundle), "--instruct", "Only Drums", &clip, "-o", &out, "--greedy", "--codes", &npy, "--json"];
     let run = generate(&arguments);
     assert_eq!(run.code, 0, "{}", run.stderr);
     assert!(run.stderr.contains("text: Music piece. Instruct: Only Drums."), "{}", run.stderr);
@@ -105,7 +113,8 @@ fn a_beginning_is_continued() {
     let [begin, out, npy] = ["begin.wav", "out.wav", "codes.npy"].map(|name| path(&folder, name));
     write_wav(&begin, &sweep(0.2, RATE), RATE);
     let with = |seconds: &str| {
-        let arguments = [text(&bundle), &begin, "--text", "piano", "--seconds", seconds, "-o", &out, "--greedy", "--codes", &npy];
+        let arguments =
+            [text(&bundle), &begin, "--text", "piano", "--seconds", seconds, "-o", &out, "--greedy", "--codes", &npy];
         generate(&[&arguments[..], &["--force"]].concat())
     };
     let run = with("0.6");
@@ -131,7 +140,8 @@ fn the_same_seed_gives_the_same_file_on_any_number_of_threads() {
     write_wav(&clip, &sweep(0.3, RATE), RATE);
     let with = |name: &str, options: &[&str]| {
         let out = path(&folder, name);
-        let run = generate(&[&[text(&bundle), "--instruct", "No Bass", &clip, "-o", &out, "--float"][..], options].concat());
+        let run =
+            generate(&[&[text(&bundle), "--instruct", "No Bass", &clip, "-o", &out, "--float"][..], options].concat());
         assert_eq!(run.code, 0, "{}", run.stderr);
         std::fs::read(out).unwrap()
     };

@@ -46,14 +46,17 @@ impl Tensors {
     fn read(path: &Path) -> Self {
         let bytes = std::fs::read(path).unwrap();
         let file = SafeTensors::deserialize(&bytes).unwrap();
-        let tensor = |(name, view): (String, TensorView<'_>)| (name, (view.dtype(), view.shape().to_vec(), view.data().to_vec()));
+        let tensor = |(name, view): (String, TensorView<'_>)| {
+            (name, (view.dtype(), view.shape().to_vec(), view.data().to_vec()))
+        };
         Tensors(file.tensors().into_iter().map(tensor).collect())
     }
 
     fn write(&self, path: &Path) {
-        let views = self.0.iter().map(|(name, (dtype, shape, data))| {
-            (name.clone(), TensorView::new(*dtype, shape.clone(), data).unwrap())
-        });
+        let views = self
+            .0
+            .iter()
+            .map(|(name, (dtype, shape, data))| (name.clone(), TensorView::new(*dtype, shape.clone(), data).unwrap()));
         serialize_to_file(views.collect::<Vec<_>>(), None, path).unwrap();
     }
 
@@ -94,10 +97,18 @@ const DEFECTS: &[Defect] = &[
     ("merge_linear of another layer", |t| {
         t.swap("cp_transformer.merge_linear.0.weight", "cp_transformer.merge_linear.1.weight");
     }),
-    ("q and k of self-attention", |t| t.swap("lm.layers.1.self_attn.q_proj.weight", "lm.layers.1.self_attn.k_proj.weight")),
-    ("k and v of self-attention", |t| t.swap("lm.layers.0.self_attn.k_proj.weight", "lm.layers.0.self_attn.v_proj.weight")),
-    ("q and v of cross-attention", |t| t.swap("lm.layers.2.cross_attn.q_proj.weight", "lm.layers.2.cross_attn.v_proj.weight")),
-    ("self- for cross-attention", |t| t.swap("lm.layers.2.cross_attn.out_proj.weight", "lm.layers.2.self_attn.out_proj.weight")),
+    ("q and k of self-attention", |t| {
+        t.swap("lm.layers.1.self_attn.q_proj.weight", "lm.layers.1.self_attn.k_proj.weight")
+    }),
+    ("k and v of self-attention", |t| {
+        t.swap("lm.layers.0.self_attn.k_proj.weight", "lm.layers.0.self_attn.v_proj.weight")
+    }),
+    ("q and v of cross-attention", |t| {
+        t.swap("lm.layers.2.cross_attn.q_proj.weight", "lm.layers.2.cross_attn.v_proj.weight")
+    }),
+    ("self- for cross-attention", |t| {
+        t.swap("lm.layers.2.cross_attn.out_proj.weight", "lm.layers.2.self_attn.out_proj.weight")
+    }),
     ("two norms", |t| t.swap("lm.layers.0.norm1.weight", "lm.layers.0.norm2.weight")),
     ("a norm's bias", |t| t.floats("lm.layers.1.norm_cross.bias", |_, _| 0.0)),
     ("the final norm's bias", |t| t.floats("lm.out_norm.bias", |_, _| 0.0)),
@@ -170,7 +181,9 @@ fn defects_of_the_conversion_fail() {
     std::fs::write(&config, edited).unwrap();
     let (code, report) = report(&bundle, Kind::Instruct, &folder);
     assert_eq!(code, 1);
-    assert!(figure(&report, "clip_wave", "at the start") > 1e-2 && figure(&report, "clip_codes", "differing codes") > 0.0);
+    assert!(
+        figure(&report, "clip_wave", "at the start") > 1e-2 && figure(&report, "clip_codes", "differing codes") > 0.0
+    );
 }
 
 #[test]

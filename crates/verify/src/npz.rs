@@ -171,7 +171,9 @@ fn read_integers<R: Read>(path: &Path, name: &str, file: NpyFile<R>) -> Result<A
         }
     };
     let values = values.map_err(|e| array_error(path, name, e))?;
-    let number = |value: &i64| u32::try_from(*value).map_err(|_| array_error(path, name, format!("value {value}, expected 0 to 4294967295")));
+    let number = |value: &i64| {
+        u32::try_from(*value).map_err(|_| array_error(path, name, format!("value {value}, expected 0 to 4294967295")))
+    };
     let values: Vec<u32> = values.iter().map(number).collect::<Result<_>>()?;
     let shaped = match order {
         Order::C => ArrayD::from_shape_vec(IxDyn(&shape), values),

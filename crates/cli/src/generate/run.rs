@@ -13,10 +13,10 @@ use mert_musicgen::generate::{Composition, Generated, Generator, Settings, instr
 use mert_table::printable_path;
 
 use crate::args::Args;
+use crate::codes_file;
 use crate::listener::ToOutput;
 use crate::summary::Summary;
 use crate::wav::{self, WavOutput};
-use crate::codes_file;
 
 /// The length of music from a text, in seconds.
 const SECONDS: f64 = 10.0;
@@ -25,7 +25,7 @@ const SECONDS: f64 = 10.0;
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     check_files(args)?;
     let threads = args.threads.map_or(0, usize::from);
-    let pool = mert_cli::thread_pool(threads)?;
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
     pool.install(|| generate(args))
 }
 
@@ -48,7 +48,8 @@ fn generate(args: &Args) -> anyhow::Result<Exit> {
     say_notes(args, &generator, &settings)?;
 
     let spec = wav::spec(bundle.config().model.decoder.audio_channels, rate, args.float);
-    let output = if args.streams() { WavOutput::stream(spec)? } else { WavOutput::file(&args.output, args.force, spec)? };
+    let output =
+        if args.streams() { WavOutput::stream(spec)? } else { WavOutput::file(&args.output, args.force, spec)? };
     let mut listener = ToOutput::new(output, args.quiet);
     let started = Instant::now();
     let generated = generated(args, &generator, &conditioning, input, &settings, &mut listener);
@@ -77,7 +78,8 @@ fn generated(
     listener: &mut ToOutput,
 ) -> anyhow::Result<Generated> {
     if args.instruct.is_some() {
-        let input = input.context("--instruct needs a recording to edit: mert-generate BUNDLE --instruct TEXT INPUT")?;
+        let input =
+            input.context("--instruct needs a recording to edit: mert-generate BUNDLE --instruct TEXT INPUT")?;
         return Ok(generator.edit(text, &input, settings, listener)?);
     }
     let channels = generator.config().model.decoder.audio_channels;
@@ -89,7 +91,10 @@ fn generated(
 
 /// Refuses outputs that exist or are inputs, before any work.
 fn check_files(args: &Args) -> anyhow::Result<()> {
-    ensure!(!(args.streams() && args.json), "--json prints on standard output, where `-o -` writes the audio: give a file");
+    ensure!(
+        !(args.streams() && args.json),
+        "--json prints on standard output, where `-o -` writes the audio: give a file"
+    );
     let outputs = args.codes.iter().chain((!args.streams()).then_some(&args.output));
     for output in outputs {
         if output.exists() && !args.force {
@@ -100,7 +105,11 @@ fn check_files(args: &Args) -> anyhow::Result<()> {
         }
     }
     let is_wav = args.output.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("wav"));
-    ensure!(args.streams() || is_wav, "{}: the output is a WAV file; give NAME.wav, or - for standard output", printable_path(&args.output));
+    ensure!(
+        args.streams() || is_wav,
+        "{}: the output is a WAV file; give NAME.wav, or - for standard output",
+        printable_path(&args.output)
+    );
     Ok(())
 }
 
@@ -108,8 +117,14 @@ fn check_files(args: &Args) -> anyhow::Result<()> {
 fn check_kind(args: &Args, bundle: &Bundle) -> anyhow::Result<()> {
     let is_instruct = bundle.config().model.cp_transformer.is_some();
     let folder = printable_path(bundle.folder());
-    ensure!(is_instruct || args.instruct.is_none(), "{folder} is plain MusicGen, which does not edit recordings: give --text");
-    ensure!(!is_instruct || args.text.is_none(), "{folder} is Instruct-MusicGen, which edits recordings: give --instruct");
+    ensure!(
+        is_instruct || args.instruct.is_none(),
+        "{folder} is plain MusicGen, which does not edit recordings: give --text"
+    );
+    ensure!(
+        !is_instruct || args.text.is_none(),
+        "{folder} is Instruct-MusicGen, which edits recordings: give --instruct"
+    );
     ensure!(args.instruct.is_none() || args.input.is_some(), "--instruct edits a recording: give it after the bundle");
     Ok(())
 }
@@ -124,7 +139,9 @@ fn say_notes(args: &Args, generator: &Generator, settings: &Settings) -> anyhow:
     if window > trained {
         let (window, trained) = (window as f64 / rate, trained as f64 / rate);
         say_unless(args.quiet, || {
-            format!("warning: windows of {window} s, but positions after {trained} s do not look trained; --window {trained} avoids them")
+            format!(
+                "warning: windows of {window} s, but positions after {trained} s do not look trained; --window {trained} avoids them"
+            )
         });
     }
     Ok(())

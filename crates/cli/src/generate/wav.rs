@@ -66,8 +66,7 @@ impl WavOutput {
 
 /// The format of the output.
 pub(crate) fn spec(channels: usize, rate: u32, is_float: bool) -> WavSpec {
-    let (bits_per_sample, sample_format) =
-        if is_float { (32, SampleFormat::Float) } else { (16, SampleFormat::Int) };
+    let (bits_per_sample, sample_format) = if is_float { (32, SampleFormat::Float) } else { (16, SampleFormat::Int) };
     // A model has one channel or two.
     WavSpec { channels: channels as u16, sample_rate: rate, bits_per_sample, sample_format }
 }

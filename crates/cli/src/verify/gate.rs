@@ -7,8 +7,8 @@ use clap::Args;
 use mert_cli::hub::Messages;
 use mert_cli::terminal::{Exit, print, say};
 use mert_verify::fixture::Fixture;
-use mert_verify::musicgen::is_bundle;
 use mert_verify::gate::{ModelVerdict, Outcome, Verdict};
+use mert_verify::musicgen::is_bundle;
 use mert_verify::{Check, VerifyError, gate_file};
 
 use crate::bundle::{self, BundleArgs};
@@ -109,7 +109,9 @@ impl GateArgs {
         let given = self.references.of_encoders().or(self.compare.of_encoders()).or(self.compute.given());
         let given = given.or(self.package.given());
         match given {
-            Some(option) => bail!("{option} is for encoders; a MusicGen bundle is judged by --reference FILE.npz or --against BUNDLE, on the CPU in f32"),
+            Some(option) => bail!(
+                "{option} is for encoders; a MusicGen bundle is judged by --reference FILE.npz or --against BUNDLE, on the CPU in f32"
+            ),
             None => Ok(()),
         }
     }

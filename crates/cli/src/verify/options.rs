@@ -90,7 +90,11 @@ impl CompareArgs {
 
     /// The first option that was given and is for encoders.
     pub(crate) fn of_encoders(&self) -> Option<&'static str> {
-        let given = [(self.isolate, "--isolate"), (self.require_structure, "--require-structure"), (self.codes.is_some(), "--codes")];
+        let given = [
+            (self.isolate, "--isolate"),
+            (self.require_structure, "--require-structure"),
+            (self.codes.is_some(), "--codes"),
+        ];
         given.into_iter().find_map(|(is_given, option)| is_given.then_some(option))
     }
 

@@ -77,8 +77,11 @@ impl BundleCheck {
 
 /// Compares all parts with a reference.
 fn compare(parts: &Parts<'_>, reference: &MusicgenReference) -> Result<BundleComparison> {
-    let mut comparison =
-        BundleComparison { reference: reference.path.display().to_string(), parts: Vec::new(), not_compared: Vec::new() };
+    let mut comparison = BundleComparison {
+        reference: reference.path.display().to_string(),
+        parts: Vec::new(),
+        not_compared: Vec::new(),
+    };
     let of_part = |part: &str| -> Result<BundleLimits> {
         let folder = parts.bundle.folder().join(part);
         // Without the folder the part is not compared, whatever its limits.

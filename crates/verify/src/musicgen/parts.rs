@@ -185,7 +185,9 @@ fn states_verdict(part: &str, found: &[f32], expected: &ArrayD<f32>, limit: Opti
         let fault = format!("{} values, expected {} rows of {width}", found.len(), rows);
         return PartVerdict::fault(part, fault);
     };
-    let Some(metrics) = LayerMetrics::compare(found_view, expected) else { return PartVerdict::fault(part, "it is empty") };
+    let Some(metrics) = LayerMetrics::compare(found_view, expected) else {
+        return PartVerdict::fault(part, "it is empty");
+    };
     let nmse = if metrics.non_finite + metrics.non_finite_reference > 0 { f64::NAN } else { metrics.nmse };
     let figures = vec![
         Figure { name: "nmse", value: nmse, limit },
@@ -195,7 +197,13 @@ fn states_verdict(part: &str, found: &[f32], expected: &ArrayD<f32>, limit: Opti
 }
 
 /// The verdict on logits `(steps, codebooks, card)`, of which the reference has `(codebooks, steps, card)`.
-fn logits_verdict(part: &str, found: &[f32], expected: &ArrayD<f32>, card: usize, limits: &BundleLimits) -> PartVerdict {
+fn logits_verdict(
+    part: &str,
+    found: &[f32],
+    expected: &ArrayD<f32>,
+    card: usize,
+    limits: &BundleLimits,
+) -> PartVerdict {
     let &[codebooks, steps, width] = expected.shape() else {
         return PartVerdict::fault(part, format!("shape {:?}, expected (K, steps, card)", expected.shape()));
     };

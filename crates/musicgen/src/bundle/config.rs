@@ -1,0 +1,201 @@
+//! The `config.json` of a bundle: sizes, quantization, the instruct part, and the settings of generation.
+
+use std::path::{Path, PathBuf};
+
+use mert_arch::naming::MusicgenNames;
+use mert_arch::{CONFIG_FILE, MusicgenConfig, QuantizationConfig};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::files::read_json;
+use crate::{MusicgenError, Result};
+
+/// The configuration of a bundle.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BundleConfig {
+    /// The file.
+    pub path: PathBuf,
+    /// The names of the tensors.
+    pub names: MusicgenNames,
+    /// The sizes of the language model and of the transformer over the input's codes.
+    pub model: MusicgenConfig,
+    /// The rate of the audio in hertz.
+    pub sampling_rate: u32,
+    /// The samples of a frame of codes.
+    pub hop_length: usize,
+    /// The quantization of the linear layers; `None` if they are floats.
+    pub quantization: Option<QuantizationConfig>,
+    /// The origin of the instruct part.
+    pub instruct: Option<InstructConfig>,
+    /// The settings of generation.
+    pub generation: GenerationConfig,
+    /// The licence of the weights.
+    pub license: Option<String>,
+}
+
+/// The origin of the instruct part, as mert-convert records it.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default)]
+pub struct InstructConfig {
+    /// The factor of LoRA's B · A that was merged.
+    pub lora_scale: Option<f64>,
+    /// Whether the frozen weights of the cross-attention are a random initialisation.
+    pub base_was_random: Option<bool>,
+    /// The number of frames whose positions look trained.
+    pub trained_frames: Option<usize>,
+}
+
+/// The settings of generation that the model comes with.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct GenerationConfig {
+    /// The factor of classifier-free guidance.
+    pub guidance_scale: f64,
+    /// The number of likeliest codes that are drawn from.
+    pub top_k: usize,
+    /// The temperature.
+    pub temperature: f64,
+}
+
+impl Default for GenerationConfig {
+    /// audiocraft's defaults.
+    fn default() -> Self {
+        GenerationConfig { guidance_scale: 3.0, top_k: 250, temperature: 1.0 }
+    }
+}
+
+#[derive(Deserialize)]
+struct AudioEncoder {
+    sampling_rate: u32,
+    #[serde(default = "encodec_ratios")]
+    upsampling_ratios: Vec<usize>,
+}
+
+/// The ratios of EnCodec at 32 kHz.
+fn encodec_ratios() -> Vec<usize> {
+    vec![8, 5, 4, 4]
+}
+
+impl BundleConfig {
+    /// Reads the `config.json` of a bundle.
+    ///
+    /// # Errors
+    /// [`MusicgenError::Open`] if there is none, [`MusicgenError::File`] naming the field at fault.
+    pub fn read(folder: &Path) -> Result<Self> {
+        let path = folder.join(CONFIG_FILE);
+        let value = read_json(&path)?;
+        let model =
+            MusicgenConfig::from_value(&value).map_err(|error| MusicgenError::file(&path, error.to_string()))?;
+        let audio: AudioEncoder = required(&path, &value, "audio_encoder")?;
+        let quantization = value.get("quantization").or_else(|| value.get("quantization_config"));
+        let quantization = quantization.map(QuantizationConfig::from_value).transpose();
+        let names: Option<String> = optional(&path, &value, "names")?;
+        let names = names.map_or(Ok(MusicgenNames::Mlx), |names| names.parse());
+        let config = BundleConfig {
+            names: names.map_err(|reason: String| MusicgenError::file(&path, reason))?,
+            model,
+            sampling_rate: audio.sampling_rate,
+            hop_length: audio.upsampling_ratios.iter().product(),
+            quantization: quantization.map_err(|reason| MusicgenError::file(&path, reason))?,
+            instruct: optional(&path, &value, "instruct")?,
+            generation: optional(&path, &value, "generation")?.unwrap_or_default(),
+            license: optional(&path, &value, "license")?,
+            path,
+        };
+        config.validate().map_err(|reason| MusicgenError::file(&config.path, reason))?;
+        Ok(config)
+    }
+
+    /// The number of frames in a second.
+    pub fn frame_rate(&self) -> f64 {
+        f64::from(self.sampling_rate) / self.hop_length as f64
+    }
+
+    /// The number of codebooks of a channel.
+    pub fn codebooks_of_a_channel(&self) -> usize {
+        self.model.decoder.num_codebooks / self.model.decoder.audio_channels
+    }
+
+    fn validate(&self) -> Result<(), String> {
+        let sizes = [
+            ("audio_encoder.upsampling_ratios", self.hop_length, 1 << 20),
+            ("audio_encoder.sampling_rate", self.sampling_rate as usize, 1 << 20),
+        ];
+        for (field, found, most) in sizes {
+            if !(1..=most).contains(&found) {
+                return Err(format!("`{field}` is {found}, expected 1 to {most}"));
+            }
+        }
+        let GenerationConfig { guidance_scale, temperature, .. } = self.generation;
+        if !guidance_scale.is_finite() || !temperature.is_finite() || temperature <= 0.0 {
+            return Err(format!(
+                "`generation` has guidance_scale {guidance_scale} and temperature {temperature}, expected finite numbers, \
+                 the temperature above 0"
+            ));
+        }
+        let channels = self.model.decoder.audio_channels;
+        if self.model.cp_transformer.is_some() && channels != 1 {
+            return Err(format!("`decoder.audio_channels` is {channels} in an instruct model, expected 1"));
+        }
+        Ok(())
+    }
+}
+
+/// A field that must be there.
+fn required<T: serde::de::DeserializeOwned>(path: &Path, value: &Value, field: &str) -> Result<T> {
+    optional(path, value, field)?.ok_or_else(|| MusicgenError::file(path, format!("it has no `{field}`")))
+}
+
+/// A field that may be absent or null.
+fn optional<T: serde::de::DeserializeOwned>(path: &Path, value: &Value, field: &str) -> Result<Option<T>> {
+    match value.get(field) {
+        None | Some(Value::Null) => Ok(None),
+        Some(found) => {
+            let parsed = T::deserialize(found);
+            parsed.map(Some).map_err(|error| MusicgenError::file(path, format!("`{field}`: {error}")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(edit: impl FnOnce(&mut Value)) -> Result<BundleConfig> {
+        let mut value = serde_json::json!({
+            "model_type": "instruct_musicgen",
+            "decoder": {"num_hidden_layers": 3, "hidden_size": 64, "num_attention_heads": 4, "ffn_dim": 128,
+                "num_codebooks": 4, "vocab_size": 64},
+            "text_encoder": {"d_model": 48},
+            "audio_encoder": {"sampling_rate": 32000},
+            "cp_transformer": {"num_layers": 3, "max_frames": 51, "hidden_size": 64},
+        });
+        edit(&mut value);
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(CONFIG_FILE), value.to_string()).unwrap();
+        BundleConfig::read(folder.path())
+    }
+
+    #[test]
+    fn defaults() {
+        let config = read(|_| ()).unwrap();
+        assert_eq!((config.hop_length, config.frame_rate(), config.names), (640, 50.0, MusicgenNames::Mlx));
+        assert_eq!(config.generation, GenerationConfig { guidance_scale: 3.0, top_k: 250, temperature: 1.0 });
+    }
+
+    #[test]
+    fn fields_at_fault_are_named() {
+        let cases: [(&str, fn(&mut Value)); 6] = [
+            ("model_type", |v| v["model_type"] = "mert".into()),
+            ("unknown names `mxl`", |v| v["names"] = "mxl".into()),
+            ("`audio_encoder`: missing field `sampling_rate`", |v| v["audio_encoder"] = serde_json::json!({})),
+            ("`decoder.audio_channels` is 2", |v| v["decoder"]["audio_channels"] = 2.into()),
+            ("temperature 0", |v| v["generation"] = serde_json::json!({"temperature": 0.0})),
+            ("`quantization` has no `bits`", |v| v["quantization"] = serde_json::json!({"group_size": 64})),
+        ];
+        for (message, edit) in cases {
+            let error = read(edit).unwrap_err().to_string();
+            assert!(error.contains(message), "{message}: {error}");
+        }
+    }
+}

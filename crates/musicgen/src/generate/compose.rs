@@ -1,0 +1,70 @@
+//! Music from a text, perhaps as the continuation of a recording: plain MusicGen.
+
+use super::generator::{Generated, Generator, Job};
+use super::listener::Listener;
+use super::settings::Settings;
+use super::windows::windows;
+use crate::lm::{Codes, Conditioning};
+use crate::{MusicgenError, Result};
+
+/// The length of the clips that MusicGen was trained on, in seconds.
+const TRAINED: f64 = 30.0;
+
+/// The least part of a window that it shares with the one before, in seconds: audiocraft's windows advance by 18 s.
+const OVERLAP: f64 = 12.0;
+
+/// The music to compose.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Composition<'a> {
+    /// The projected text.
+    pub text: &'a Conditioning,
+    /// The length in seconds, that of the beginning included.
+    pub seconds: f64,
+    /// The samples of a recording that is continued, at the model's rate, channel by channel; empty for none.
+    pub beginning: &'a [Vec<f32>],
+}
+
+impl Generator {
+    /// Composes music from a text. What it begins with, if anything, is part of the result, as the codec renders it.
+    ///
+    /// # Errors
+    /// [`MusicgenError`] for an instruct model, a length or settings out of range, and a generation that was stopped.
+    pub fn compose(
+        &self,
+        music: &Composition<'_>,
+        settings: &Settings,
+        listener: &mut dyn Listener,
+    ) -> Result<Generated> {
+        settings.check()?;
+        if self.cp.is_some() {
+            let message = "the bundle is Instruct-MusicGen, which edits recordings: give --instruct and a recording";
+            return Err(MusicgenError::Request(message.into()));
+        }
+        let (hop, rate) = (self.config.hop_length, f64::from(self.config.sampling_rate));
+        let samples = (music.seconds * rate).round();
+        // A day; beyond, the number of samples would be meaningless.
+        if !(1.0..=86_400.0 * rate).contains(&samples) {
+            let message = format!("invalid length {} s: expected more than 0 and at most 86400 s", music.seconds);
+            return Err(MusicgenError::Request(message));
+        }
+        let (samples, channels) = (samples as usize, self.config.model.decoder.audio_channels);
+        let frames = samples.div_ceil(hop);
+        let prompt = match music.beginning.iter().any(|samples| !samples.is_empty()) {
+            true => self.encode(music.beginning)?,
+            false => Codes::filled(self.config.model.decoder.num_codebooks, 0, 0),
+        };
+        let (length, shared) = self.window_frames(settings, TRAINED, OVERLAP, usize::MAX)?;
+        if prompt.frames() >= frames.min(length) {
+            let (found, most) =
+                (prompt.frames() as f64 * hop as f64 / rate, frames.min(length) as f64 * hop as f64 / rate);
+            let message = format!(
+                "the beginning is {found} s long, expected less than {most} s, which the first window is: shorten it, or give \
+                 more --seconds"
+            );
+            return Err(MusicgenError::Request(message));
+        }
+        debug_assert!(channels > 0);
+        let job = Job { text: music.text, windows: windows(frames, length, shared), prompt, samples, settings };
+        self.run(job, |_| Ok(None), listener)
+    }
+}
