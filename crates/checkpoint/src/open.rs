@@ -26,6 +26,18 @@ pub(crate) fn open_file(path: &Path, key: Option<&str>) -> Result<Box<dyn Checkp
     Ok(Box::new(TorchFile::open(path, key)?))
 }
 
+/// Opens one file of weights to compute with them: also the output of a conversion, which is no checkpoint to convert.
+///
+/// # Errors
+/// Those of [`open_file`].
+pub(crate) fn open_weights_file(path: &Path) -> Result<Box<dyn Checkpoint>> {
+    let start = file_start(path).map_err(|source| CheckpointError::open(path, source))?;
+    if looks_like_safetensors(&start) {
+        return Ok(Box::new(SafetensorsFile::open_converted(path)?));
+    }
+    open_file(path, None)
+}
+
 /// Whether a file begins as safetensors do: a little-endian u64 header length, then JSON. The first eight bytes of a
 /// pickle or a zip archive would be a length of exabytes.
 fn looks_like_safetensors(start: &[u8]) -> bool {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::locate::{Location, locate};
 use crate::Result;
 use crate::checkpoint::Checkpoint;
-use crate::open::open_file;
+use crate::open::{open_file, open_weights_file};
 use crate::sharded::{ShardedCheckpoint, is_index};
 use crate::unwrapped::without_wrappers;
 
@@ -30,4 +30,17 @@ pub fn open_plain(path: &Path) -> Result<PlainCheckpoint> {
         false => open_file(&weights, None)?,
     };
     Ok(PlainCheckpoint { checkpoint: without_wrappers(&weights, checkpoint)?, folder, note })
+}
+
+/// Opens the weights of a model folder to compute with them, as [`open_plain`] does: also what a conversion wrote.
+///
+/// # Errors
+/// [`CheckpointError`](crate::CheckpointError) if there are no readable weights.
+pub fn open_weights(path: &Path) -> Result<PlainCheckpoint> {
+    let Location { weights, folder, note, .. } = locate(path)?;
+    let checkpoint: Box<dyn Checkpoint> = match is_index(&weights) {
+        true => Box::new(ShardedCheckpoint::open(&weights)?),
+        false => open_weights_file(&weights)?,
+    };
+    Ok(PlainCheckpoint { checkpoint, folder, note })
 }
