@@ -128,7 +128,7 @@ const DEFECTS: &[Defect] = &[
 #[test]
 fn honest_bundles_pass_with_every_part_compared() {
     let folder = TempDir::new().unwrap();
-    for (kind, parts) in [(Kind::Plain, 12), (Kind::Instruct, 23)] {
+    for (kind, parts) in [(Kind::Plain, 13), (Kind::Instruct, 24)] {
         for names in ["mlx", "hf", "upstream"] {
             let bundle = kind.bundle(&folder, &format!("{kind:?}-{names}"), &["--dtype", "f32", "--names", names]);
             let (code, report) = report(&bundle, kind, &folder);
