@@ -142,6 +142,8 @@ fn check_space(output: &Path, needed: u64) -> anyhow::Result<()> {
         let folder = mert_fs::parent_folder(output);
         // Some file systems cannot tell; the write itself will.
         if let Ok(found) = nix::sys::statvfs::statvfs(folder) {
+            // A block count has 32 bits on macOS.
+            #[allow(clippy::useless_conversion)]
             let free = u64::from(found.blocks_available()).saturating_mul(found.fragment_size());
             if free < needed {
                 bail!(
