@@ -167,8 +167,11 @@ fn show(args: &Args, plan: &MusicgenPlan, result: Option<(&PathBuf, WrittenMusic
         let document = json!({ "input": args.input, "plan": plan, "output": output, "target": target });
         serde_json::to_string_pretty(&document)? + "\n"
     } else if args.quiet {
-        if !plan.assumptions.is_empty() {
-            say(&format!("mert-convert: assumed: {}", plan.assumptions.join("; ")));
+        let scale = plan.lora.iter().filter(|lora| lora.is_scale_assumed);
+        let scale = scale.map(|lora| format!("LoRA scale {}: {}", lora.scales[0], lora.scale_origin));
+        let assumed: Vec<String> = plan.assumptions.iter().cloned().chain(scale).collect();
+        if !assumed.is_empty() {
+            say(&format!("mert-convert: assumed: {}", assumed.join("; ")));
         }
         return Ok(());
     } else {
