@@ -49,11 +49,14 @@ fn describe_sources(plan: &MusicgenPlan) -> String {
 fn describe_training(plan: &MusicgenPlan) -> String {
     let mut text = String::new();
     for lora in plan.lora.iter().chain(&plan.adapter) {
-        let PlannedLora { origin, layers, ranks: [low, high], scales: [least, most], scale_origin } = lora;
+        let PlannedLora { origin, layers, ranks: [low, high], scales: [least, most], scale_origin, is_scale_assumed } =
+            lora;
+        let assumed = if *is_scale_assumed { "assumed: " } else { "" };
         let ranks = if low == high { format!("rank {low}") } else { format!("ranks {low} to {high}") };
         let scales = if least == most { format!("scale {least}") } else { format!("scales {least} to {most}") };
-        text +=
-            &format!("LoRA         {origin}: {layers} weights, {ranks}, {scales} ({scale_origin}), merged in f32\n");
+        text += &format!(
+            "LoRA         {origin}: {layers} weights, {ranks}, {scales} ({assumed}{scale_origin}), merged in f32\n"
+        );
     }
     if let Some(random) = plan.random {
         let found = format!("{} of {} sampled", random.random, random.sampled);

@@ -142,6 +142,8 @@ fn check_space(output: &Path, needed: u64) -> anyhow::Result<()> {
         let folder = mert_fs::parent_folder(output);
         // Some file systems cannot tell; the write itself will.
         if let Ok(found) = nix::sys::statvfs::statvfs(folder) {
+            // A block count has 32 bits on macOS.
+            #[allow(clippy::useless_conversion)]
             let free = u64::from(found.blocks_available()).saturating_mul(found.fragment_size());
             if free < needed {
                 bail!(
@@ -165,8 +167,11 @@ fn show(args: &Args, plan: &MusicgenPlan, result: Option<(&PathBuf, WrittenMusic
         let document = json!({ "input": args.input, "plan": plan, "output": output, "target": target });
         serde_json::to_string_pretty(&document)? + "\n"
     } else if args.quiet {
-        if !plan.assumptions.is_empty() {
-            say(&format!("mert-convert: assumed: {}", plan.assumptions.join("; ")));
+        let scale = plan.lora.iter().filter(|lora| lora.is_scale_assumed);
+        let scale = scale.map(|lora| format!("LoRA scale {}: {}", lora.scales[0], lora.scale_origin));
+        let assumed: Vec<String> = plan.assumptions.iter().cloned().chain(scale).collect();
+        if !assumed.is_empty() {
+            say(&format!("mert-convert: assumed: {}", assumed.join("; ")));
         }
         return Ok(());
     } else {

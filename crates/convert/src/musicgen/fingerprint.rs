@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use mert_checkpoint::{Checkpoint, read_f32};
+use mert_checkpoint::{Checkpoint, CheckpointError};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::kind::RecognizedMusicgen;
+use super::source::Sources;
 use super::tensors::Found;
 use crate::Result;
 
@@ -69,6 +69,23 @@ fn is_initialisation(moments: Moments, width: usize, layer: usize) -> bool {
     (spread - 1.0).abs() < tolerance && moments.largest <= 3.0 * deviation * (1.0 + ROUNDING)
 }
 
+/// Calls `look` with the position of the first value and the values of each piece of a tensor, which are multiples of `unit`, so
+/// that memory does not grow with the tensor.
+fn each_piece(checkpoint: &dyn Checkpoint, key: &str, unit: usize, mut look: impl FnMut(usize, &[f32])) -> Result<()> {
+    const PIECE: usize = 1 << 16;
+    let info = checkpoint.listing().tensor(key).ok_or_else(|| CheckpointError::no_such_tensor(key))?;
+    let size = info.dtype.size().ok_or_else(|| CheckpointError::unsupported_dtype(key, &info.dtype))?;
+    let bytes = checkpoint.read(key)?;
+    CheckpointError::check_length(key, &info.shape, size, &bytes)?;
+    let piece = unit.max(1) * (PIECE / unit.max(1)).max(1);
+    let mut values = Vec::new();
+    for (number, bytes) in bytes.chunks(piece * size).enumerate() {
+        info.dtype.widen(bytes, &mut values);
+        look(number * piece, &values);
+    }
+    Ok(())
+}
+
 /// The number of sampled projections, and of those that look like an initialisation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct RandomProjections {
@@ -85,11 +102,7 @@ impl RandomProjections {
     }
 
     /// Looks at the frozen q, k and v of the cross-attention; of a large model, at those of some layers.
-    pub(super) fn find(
-        model: &BTreeMap<String, Found>,
-        layers: usize,
-        main: &RecognizedMusicgen,
-    ) -> Result<Option<Self>> {
+    pub(super) fn find(model: &BTreeMap<String, Found>, layers: usize, sources: &Sources) -> Result<Option<Self>> {
         const FEW_VALUES: usize = 16 << 20;
         const SAMPLED_LAYERS: usize = 8;
         let of_layer = |layer: usize| {
@@ -110,7 +123,11 @@ impl RandomProjections {
         }
         let look = |&(layer, found): &(usize, &Found)| -> Result<bool> {
             let width = found.info.shape.last().copied().unwrap_or(1);
-            Ok(is_initialisation(Moments::of(&read_f32(main.checkpoint(), &found.key)?), width, layer))
+            let mut moments = Moments::default();
+            let checkpoint = sources.checkpoint(found.source);
+            let checkpoint = checkpoint.ok_or_else(|| CheckpointError::no_such_tensor(&found.key))?;
+            each_piece(checkpoint, &found.key, 1, |_, values| moments = moments.plus(Moments::of(values)))?;
+            Ok(is_initialisation(moments, width, layer))
         };
         let looks: Vec<bool> = sampled.par_iter().map(look).collect::<Result<_>>()?;
         Ok(Some(RandomProjections { sampled: looks.len(), random: looks.iter().filter(|random| **random).count() }))
@@ -137,19 +154,19 @@ impl PositionRows {
 
     /// Compares the two halves of the table, `(layers + 1, rows, width)`.
     pub(super) fn find(table: &dyn Checkpoint, key: &str, shape: &[usize]) -> Result<Option<Self>> {
-        let &[layers, rows, width] = shape else { return Ok(None) };
+        let &[_, rows, width] = shape else { return Ok(None) };
         // The last row is reached by the special frame of a clip of the full length only.
         let half = rows.saturating_sub(1) / 2 + 1;
         if half >= rows || width == 0 {
             return Ok(None);
         }
-        let values = read_f32(table, key)?;
         let mut by_row = vec![Moments::default(); rows];
-        for layer in values.chunks_exact(rows * width).take(layers) {
-            for (moments, row) in by_row.iter_mut().zip(layer.chunks_exact(width)) {
+        each_piece(table, key, width, |start, values| {
+            for (number, row) in (start / width..).zip(values.chunks_exact(width)) {
+                let moments = &mut by_row[number % rows];
                 *moments = moments.plus(Moments::of(row));
             }
-        }
+        })?;
         let of = |rows: &[Moments]| {
             let all = rows.iter().copied().fold(Moments::default(), Moments::plus);
             let untouched = rows.iter().filter(|row| is_standard_normal(**row)).count();

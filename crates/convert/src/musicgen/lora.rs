@@ -37,15 +37,17 @@ pub struct PlannedLora {
     pub scales: [f64; 2],
     /// What states the factor.
     pub scale_origin: String,
+    /// Whether nothing states the factor, so that it is the published training's.
+    pub is_scale_assumed: bool,
 }
 
 impl PlannedLora {
-    fn new(origin: String, scale_origin: String, changes: &Changes) -> Option<Self> {
+    fn new(origin: String, (scale_origin, is_scale_assumed): (String, bool), changes: &Changes) -> Option<Self> {
         let merges = || changes.values().map(|change| change.merge);
         let ranks = [merges().map(|merge| merge.rank).min()?, merges().map(|merge| merge.rank).max()?];
         let scales = merges().map(|merge| merge.scale);
         let scales = scales.fold([f64::INFINITY, 0.0], |[low, high], scale| [scale.min(low), scale.max(high)]);
-        Some(PlannedLora { origin, layers: changes.len(), ranks, scales, scale_origin })
+        Some(PlannedLora { origin, layers: changes.len(), ranks, scales, scale_origin, is_scale_assumed })
     }
 }
 
@@ -68,12 +70,9 @@ pub(super) fn of_checkpoint(
     }
     let scale_origin = match alpha {
         Some(alpha) => format!("--lora-alpha {alpha}"),
-        None => {
-            "assumed: alpha is twice the rank, as in the published training (64 at rank 32); --lora-alpha changes it"
-                .into()
-        }
+        None => "alpha is twice the rank, as in the published training (64 at rank 32); --lora-alpha changes it".into(),
     };
-    let planned = PlannedLora::new("in the checkpoint".into(), scale_origin, &changes);
+    let planned = PlannedLora::new("in the checkpoint".into(), (scale_origin, alpha.is_none()), &changes);
     (changes, planned)
 }
 
@@ -145,7 +144,7 @@ pub(super) fn of_adapter(
         AdapterOrigin::MlxLm(path) => format!("mlx-lm {}", file_name(path)),
         AdapterOrigin::Embedded(name) => name.clone(),
     };
-    let planned = PlannedLora::new(origin, "stated by the adapter".into(), &own);
+    let planned = PlannedLora::new(origin, ("stated by the adapter".into(), false), &own);
     changes.append(&mut own);
     planned
 }
@@ -179,7 +178,7 @@ mod tests {
         assert_eq!(change(&factors, Some(16.0)).unwrap().merge.scale, 0.5);
         let lora = BTreeMap::from([("w".to_string(), factors)]);
         let (_, planned) = of_checkpoint(lora, None, &mut Vec::new());
-        assert!(planned.unwrap().scale_origin.contains("assumed"));
+        assert!(planned.unwrap().is_scale_assumed);
     }
 
     #[test]

@@ -311,7 +311,7 @@ fn fingerprints(
     if config.cp_transformer.is_none() {
         return Ok((None, None));
     }
-    let random = RandomProjections::find(model, config.decoder.num_hidden_layers, &sources.main)?;
+    let random = RandomProjections::find(model, config.decoder.num_hidden_layers, sources)?;
     let table = model.get("cp_transformer.pos_emb");
     let rows = table.and_then(|found| Some((sources.checkpoint(found.source)?, found)));
     let positions = rows.map(|(checkpoint, found): (&dyn Checkpoint, &Found)| {
