@@ -6,51 +6,58 @@
 use mert_simd::mul_add;
 use pulp::Simd;
 
-use super::affine::Groups;
-use super::float::Row;
+use super::{Format, Scratch};
 use crate::decode::code;
+use crate::linear::Linear;
 use crate::prepared::Pair;
 use crate::vector::{MAX_LANES, load_floats, load_words, prefetch};
 
 /// Codes of a lane. Every group is a whole number of them.
 const UNIT: usize = 32;
 
-/// The sums of `R` rows of the weight with `M` rows of activations, over the lanes yet to be added.
-#[inline(always)]
-pub(super) fn tile<S: Simd, const BITS: usize, const R: usize, const M: usize>(
-    simd: S,
-    rows: &[Row<'_>; R],
-    groups: Groups<'_>,
-    group_size: usize,
-    pair: &Pair,
-) -> [[S::f32s; M]; R] {
-    let lanes = S::F32_LANES;
-    let units_per_group = group_size / UNIT;
-    let block_bytes = lanes * BITS * 4;
-    let mut sums = [[simd.splat_f32s(0.0); M]; R];
-    for (block, x) in pair.values().chunks_exact(UNIT * M * lanes).enumerate() {
-        for r in 0..R {
-            let stored = &rows[r].words[block * block_bytes..];
-            prefetch(rows[r].ahead(block * block_bytes, block_bytes.min(stored.len())));
-            let words = gather::<S, BITS>(stored);
-            let mut parts = [simd.splat_f32s(0.0); M];
-            for slot in 0..UNIT {
-                let code = code::<S, BITS, BITS>(simd, &words, slot);
+/// Codes of `BITS` bits.
+pub(super) struct Units<const BITS: usize>;
+
+impl<const BITS: usize> Format for Units<BITS> {
+    #[inline(always)]
+    fn tile<S: Simd, const R: usize, const M: usize>(
+        simd: S,
+        linear: &Linear,
+        row: usize,
+        pair: &Pair,
+        scratch: &mut Scratch,
+    ) -> [[S::f32s; M]; R] {
+        let rows = linear.rows::<R>(row);
+        let groups = scratch.widen(linear, row, R);
+        let lanes = S::F32_LANES;
+        let units_per_group = groups.size / UNIT;
+        let block_bytes = lanes * BITS * 4;
+        let mut sums = [[simd.splat_f32s(0.0); M]; R];
+        let (x, _) = S::as_simd_f32s(pair.values());
+        for (block, x) in x.chunks_exact(UNIT * M).enumerate() {
+            let (x, _) = x.as_chunks::<M>();
+            for r in 0..R {
+                let stored = &rows[r].words[block * block_bytes..];
+                prefetch(rows[r].ahead(block * block_bytes, block_bytes.min(stored.len())));
+                let words = gather::<S, BITS>(stored);
+                let mut parts = [simd.splat_f32s(0.0); M];
+                for slot in 0..UNIT {
+                    let (code, x) = (code::<S, BITS, BITS>(simd, &words, slot), x[slot]);
+                    for m in 0..M {
+                        parts[m] = mul_add(simd, code, x[m], parts[m]);
+                    }
+                }
+                let scales = unit_scales::<S>(groups.scales(r), block * lanes, units_per_group);
                 for m in 0..M {
-                    let x = load_floats::<S>(&x[(slot * M + m) * lanes..]);
-                    parts[m] = mul_add(simd, code, x, parts[m]);
+                    sums[r][m] = mul_add(simd, scales, parts[m], sums[r][m]);
                 }
             }
-            let scales = unit_scales::<S>(groups.scales(r), block * lanes, units_per_group);
-            for m in 0..M {
-                sums[r][m] = mul_add(simd, scales, parts[m], sums[r][m]);
-            }
         }
+        for r in 0..R {
+            groups.add_biases(simd, r, pair, &mut sums[r]);
+        }
+        sums
     }
-    for r in 0..R {
-        groups.add_biases(simd, r, pair, &mut sums[r]);
-    }
-    sums
 }
 
 /// The words of as many units as there are lanes; zero beyond the end of the row.
