@@ -12,6 +12,7 @@ use pulp::Simd;
 use crate::decode::code;
 use crate::linear::Linear;
 use crate::matvec::{self, Bf16, F16, F32, Row};
+use crate::unroll::unroll;
 use crate::vector::{MAX_LANES, load_floats, load_words, widen};
 
 /// Values that are decoded together. Codes of any bits fill whole words, and every group is a whole number of units.
@@ -54,7 +55,7 @@ impl Decoder {
         padded: usize,
     ) -> &[f32] {
         let columns = VECTORS * S::F32_LANES;
-        let values = self.values.take(padded * columns);
+        let values = self.values.take(padded.next_multiple_of(UNIT) * columns);
         if panel.columns < columns || panel.steps < padded {
             values.fill(0.0);
         }
@@ -101,7 +102,7 @@ impl Decoder {
                 }
             }
         }
-        values
+        &values[..padded * columns]
     }
 }
 
@@ -170,29 +171,27 @@ fn units<S: Simd, U: Unit<WORDS>, const VECTORS: usize, const WORDS: usize>(
     let (values, _) = S::as_mut_simd_f32s(values);
     let (values, _) = values.as_chunks_mut::<VECTORS>();
     let is_affine = !groups.scales.is_empty();
-    for (group, values) in values.chunks_mut(groups.size).take(groups.count).enumerate() {
+    let (values, _) = values.as_chunks_mut::<UNIT>();
+    for (group, values) in values.chunks_mut(groups.size / UNIT).take(groups.count).enumerate() {
         let mut scales = [simd.splat_f32s(0.0); VECTORS];
         let mut biases = scales;
         if is_affine {
             scales = groups.gather::<S, VECTORS>(groups.scales, group);
             biases = groups.gather::<S, VECTORS>(groups.biases, group);
         }
-        for (unit, values) in values.chunks_mut(UNIT).enumerate() {
+        for (unit, values) in values.iter_mut().enumerate() {
             let start = (group * groups.size / UNIT + unit) * WORDS * 4;
             let columns = column_words::<S, VECTORS, WORDS>(rows, start);
             for (vector, columns) in columns.iter().enumerate() {
                 let words: [S::u32s; WORDS] =
                     std::array::from_fn(|word| load_words::<S>(bytemuck::cast_slice(&columns[word])));
-                for i in 0..UNIT {
-                    // The last unit of rows of floats may be shorter.
-                    if i < values.len() {
-                        let value = U::value(simd, &words, i);
-                        values[i][vector] = match is_affine {
-                            true => simd.add_f32s(simd.mul_f32s(scales[vector], value), biases[vector]),
-                            false => value,
-                        };
-                    }
-                }
+                unroll!(i < UNIT => {
+                    let value = U::value(simd, &words, i);
+                    values[i][vector] = match is_affine {
+                        true => simd.add_f32s(simd.mul_f32s(scales[vector], value), biases[vector]),
+                        false => value,
+                    };
+                });
             }
         }
     }

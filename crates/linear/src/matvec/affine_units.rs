@@ -10,6 +10,7 @@ use super::{Format, Scratch};
 use crate::decode::code;
 use crate::linear::Linear;
 use crate::prepared::Pair;
+use crate::unroll::unroll;
 use crate::vector::{MAX_LANES, load_floats, load_words, prefetch};
 
 /// Codes of a lane. Every group is a whole number of them.
@@ -41,12 +42,12 @@ impl<const BITS: usize> Format for Units<BITS> {
                 prefetch(rows[r].ahead(block * block_bytes, block_bytes.min(stored.len())));
                 let words = gather::<S, BITS>(stored);
                 let mut parts = [simd.splat_f32s(0.0); M];
-                for slot in 0..UNIT {
+                unroll!(slot < UNIT => {
                     let (code, x) = (code::<S, BITS, BITS>(simd, &words, slot), x[slot]);
                     for m in 0..M {
                         parts[m] = mul_add(simd, code, x[m], parts[m]);
                     }
-                }
+                });
                 let scales = unit_scales::<S>(groups.scales(r), block * lanes, units_per_group);
                 for m in 0..M {
                     sums[r][m] = mul_add(simd, scales, parts[m], sums[r][m]);
