@@ -10,7 +10,7 @@ use pulp::Simd;
 
 use super::Format;
 use super::codes::Codes;
-use super::row::{Row, add_block, blocks};
+use super::row::{Row, block_sums, blocks};
 use crate::linear::Linear;
 use crate::prepared::Pair;
 use crate::vector::{MAX_LANES, load_floats, load_words, widen};
@@ -87,17 +87,19 @@ impl<C: Codes, const GROUPS: usize> Format for Affine<C, GROUPS> {
         let rows = linear.rows::<R>(row);
         let groups = scratch.widen(linear, row, R);
         let words_per_group = groups.size / C::SLOTS;
+        // A division would take longer than the rest of a block.
+        let shift = words_per_group.trailing_zeros();
         let spread = Spread::<S, GROUPS>::new(simd, words_per_group);
         let mut sums = [[simd.splat_f32s(0.0); M]; R];
         let (x, last) = blocks::<S, C, M>(pair, &rows[0]);
         for (block, x) in x.enumerate() {
             let words = Row::load_all::<S, R>(&rows, block);
-            let group = block * S::F32_LANES / words_per_group;
+            let group = (block * S::F32_LANES) >> shift;
             scaled::<S, C, GROUPS, R, M>(simd, &words, x, groups, group, spread, &mut sums);
         }
         if let Some((block, x)) = last {
             let words = Row::load_last::<S, R>(&rows, block);
-            let group = block * S::F32_LANES / words_per_group;
+            let group = (block * S::F32_LANES) >> shift;
             scaled::<S, C, GROUPS, R, M>(simd, &words, x, groups, group, spread, &mut sums);
         }
         for r in 0..R {
@@ -118,8 +120,7 @@ fn scaled<S: Simd, C: Codes, const GROUPS: usize, const R: usize, const M: usize
     spread: Spread<S, GROUPS>,
     sums: &mut [[S::f32s; M]; R],
 ) {
-    let mut parts = [[simd.splat_f32s(0.0); M]; R];
-    add_block::<S, C, R, M>(simd, words, x, &mut parts);
+    let parts = block_sums::<S, C, R, M>(simd, words, x);
     for r in 0..R {
         let scales = spread.scales(simd, &groups.scales(r)[group..]);
         for m in 0..M {

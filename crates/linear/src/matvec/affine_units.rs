@@ -16,6 +16,9 @@ use crate::vector::{MAX_LANES, load_floats, load_words, prefetch};
 /// Codes of a lane. Every group is a whole number of them.
 const UNIT: usize = 32;
 
+/// Parts of a sum: the chain of additions to a single one is longer than what the processor looks ahead.
+const PARTS: usize = 4;
+
 /// Codes of `BITS` bits.
 pub(super) struct Units<const BITS: usize>;
 
@@ -31,7 +34,7 @@ impl<const BITS: usize> Format for Units<BITS> {
         let rows = linear.rows::<R>(row);
         let groups = scratch.widen(linear, row, R);
         let lanes = S::F32_LANES;
-        let units_per_group = groups.size / UNIT;
+        let shift = (groups.size / UNIT).trailing_zeros();
         let block_bytes = lanes * BITS * 4;
         let mut sums = [[simd.splat_f32s(0.0); M]; R];
         let (x, _) = S::as_simd_f32s(pair.values());
@@ -41,16 +44,17 @@ impl<const BITS: usize> Format for Units<BITS> {
                 let stored = &rows[r].words[block * block_bytes..];
                 prefetch(rows[r].ahead(block * block_bytes, block_bytes.min(stored.len())));
                 let words = gather::<S, BITS>(stored);
-                let mut parts = [simd.splat_f32s(0.0); M];
+                let mut parts = [[simd.splat_f32s(0.0); M]; PARTS];
                 unroll!(slot < UNIT => {
                     let (code, x) = (code::<S, BITS, BITS>(simd, &words, slot), x[slot]);
                     for m in 0..M {
-                        parts[m] = mul_add(simd, code, x[m], parts[m]);
+                        parts[slot % PARTS][m] = mul_add(simd, code, x[m], parts[slot % PARTS][m]);
                     }
                 });
-                let scales = unit_scales::<S>(groups.scales(r), block * lanes, units_per_group);
+                let scales = unit_scales::<S>(groups.scales(r), block * lanes, shift);
                 for m in 0..M {
-                    sums[r][m] = mul_add(simd, scales, parts[m], sums[r][m]);
+                    let pairs = [simd.add_f32s(parts[0][m], parts[1][m]), simd.add_f32s(parts[2][m], parts[3][m])];
+                    sums[r][m] = mul_add(simd, scales, simd.add_f32s(pairs[0], pairs[1]), sums[r][m]);
                 }
             }
         }
@@ -76,10 +80,10 @@ fn gather<S: Simd, const BITS: usize>(stored: &[u8]) -> [S::u32s; BITS] {
 
 /// The scale of each lane's unit.
 #[inline(always)]
-fn unit_scales<S: Simd>(scales: &[f32], first_unit: usize, units_per_group: usize) -> S::f32s {
+fn unit_scales<S: Simd>(scales: &[f32], first_unit: usize, shift: u32) -> S::f32s {
     let mut lanes = [0.0; MAX_LANES];
     for (lane, value) in lanes[..S::F32_LANES].iter_mut().enumerate() {
-        *value = scales.get((first_unit + lane) / units_per_group).copied().unwrap_or(0.0);
+        *value = scales.get((first_unit + lane) >> shift).copied().unwrap_or(0.0);
     }
     load_floats::<S>(&lanes)
 }

@@ -27,7 +27,7 @@ impl<'a> Row<'a> {
         let bytes = register_bytes::<S>();
         std::array::from_fn(|r| {
             prefetch(rows[r].ahead(block * bytes, bytes));
-            bytemuck::pod_read_unaligned(&rows[r].words[block * bytes..][..bytes])
+            bytemuck::pod_read_unaligned(&rows[r].words[block * bytes..block * bytes + bytes])
         })
     }
 
@@ -57,6 +57,49 @@ pub(super) fn blocks<'a, S: Simd, C: Codes, const M: usize>(
     let (x, last) = x.split_at(whole * C::SLOTS * M);
     (x.chunks_exact(C::SLOTS * M), (!last.is_empty()).then_some((whole, last)))
 }
+
+/// The sums of a block of `R` rows of the weight with `M` rows of activations. Each sum is taken in a few parts: the chain
+/// of additions to a single one is longer than what the processor looks ahead.
+#[inline(always)]
+pub(super) fn block_sums<S: Simd, C: Codes, const R: usize, const M: usize>(
+    simd: S,
+    words: &[S::u32s; R],
+    x: &[S::f32s],
+) -> [[S::f32s; M]; R] {
+    let (x, _) = x.as_chunks::<M>();
+    let parts = (C::SLOTS / CHAIN).clamp(1, MAX_PARTS);
+    let mut sums = [[[simd.splat_f32s(0.0); M]; R]; MAX_PARTS];
+    unroll!(slot < C::SLOTS => {
+        let (x, part) = (x[slot], slot % parts);
+        for r in 0..R {
+            let value = C::value(simd, words[r], slot);
+            for m in 0..M {
+                sums[part][r][m] = match slot < parts {
+                    true => simd.mul_f32s(value, x[m]),
+                    false => mul_add(simd, value, x[m], sums[part][r][m]),
+                };
+            }
+        }
+    });
+    let mut total = sums[0];
+    for r in 0..R {
+        for m in 0..M {
+            if parts == 2 {
+                total[r][m] = simd.add_f32s(sums[0][r][m], sums[1][r][m]);
+            } else if parts == 4 {
+                let pairs = [simd.add_f32s(sums[0][r][m], sums[1][r][m]), simd.add_f32s(sums[2][r][m], sums[3][r][m])];
+                total[r][m] = simd.add_f32s(pairs[0], pairs[1]);
+            }
+        }
+    }
+    total
+}
+
+/// Products that are added to a part of a sum one after another.
+const CHAIN: usize = 4;
+
+/// Parts of a sum at most.
+const MAX_PARTS: usize = 4;
 
 /// Adds a block of `R` rows of the weight with `M` rows of activations.
 #[inline(always)]
