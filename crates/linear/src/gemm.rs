@@ -12,7 +12,7 @@ use crate::panel::{Decoder, Panel};
 
 /// Inner steps of a panel: a multiple of every group size, and so few that the panel and the activations of some
 /// hundred rows fit a second-level cache.
-const INNER_BLOCK: usize = 768;
+const INNER_BLOCK: usize = 512;
 
 /// Panels of a task at most: each task reads all activations once for each inner block.
 const TASK_PANELS: usize = 12;

@@ -35,6 +35,7 @@ mod matvec;
 mod panel;
 mod prepared;
 mod softmax;
+mod unroll;
 mod vector;
 
 pub use bytes::Bytes;

@@ -24,6 +24,10 @@ pub struct Linear {
     biases: Bytes,
     /// Empty, or a value for each output.
     bias: Vec<f32>,
+    /// Bytes of a row of the weight.
+    row_bytes: usize,
+    /// Bytes of a row of scales.
+    group_bytes: usize,
 }
 
 impl Linear {
@@ -45,6 +49,8 @@ impl Linear {
             scales: none(),
             biases: none(),
             bias: Vec::new(),
+            row_bytes: inputs * dtype.size(),
+            group_bytes: 0,
         })
     }
 
@@ -80,7 +86,9 @@ impl Linear {
             check_length(tensor, shape, outputs * groups * float.size(), bytes)?;
         }
         let encoding = Encoding::Quantized { quantization, float };
-        Ok(Linear { outputs, inputs, encoding, isa: crate::isa(), weight, scales, biases, bias: Vec::new() })
+        let (row_bytes, group_bytes) = (words * 4, groups * float.size());
+        let (isa, bias) = (crate::isa(), Vec::new());
+        Ok(Linear { outputs, inputs, encoding, isa, weight, scales, biases, bias, row_bytes, group_bytes })
     }
 
     /// The weight with a bias `(outputs,)`.
@@ -166,22 +174,21 @@ impl Linear {
 
     /// Bytes of a row of the weight.
     pub(crate) fn row_bytes(&self) -> usize {
-        self.weight.len() / self.outputs
+        self.row_bytes
     }
 
     /// `R` rows from row `first` on, each with the row `R` rows on.
     #[inline(always)]
     pub(crate) fn rows<const R: usize>(&self, first: usize) -> [Row<'_>; R] {
-        let size = self.row_bytes();
-        let row = |i: usize| self.weight.get(i * size..(i + 1) * size).unwrap_or_default();
+        let (size, weight) = (self.row_bytes, &*self.weight);
+        let row = |i: usize| weight.get(i * size..(i + 1) * size).unwrap_or_default();
         std::array::from_fn(|i| Row { words: row(first + i), next: row(first + i + R) })
     }
 
     /// The float type, scales and biases of the groups of `rows` rows from row `first` on; nothing for a weight of floats.
     pub(crate) fn group_floats(&self, first: usize, rows: usize) -> (Dtype, &[u8], &[u8]) {
         let Encoding::Quantized { float, .. } = self.encoding else { return (Dtype::F32, &[], &[]) };
-        let size = self.scales.len() / self.outputs;
-        let range = first * size..(first + rows) * size;
+        let range = first * self.group_bytes..(first + rows) * self.group_bytes;
         let part = |bytes| <[u8]>::get(bytes, range.clone()).unwrap_or_default();
         (float, part(&self.scales), part(&self.biases))
     }

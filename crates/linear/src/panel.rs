@@ -3,16 +3,23 @@
 // Loops over constants are unrolled, so that shifts and words are constants, too.
 #![allow(clippy::needless_range_loop)]
 
+use std::marker::PhantomData;
+
 use mert_arch::{Dtype, Encoding};
 use mert_simd::Buffer;
 use pulp::Simd;
 
 use crate::decode::code;
 use crate::linear::Linear;
+use crate::matvec::{self, Bf16, F16, F32, Row};
+use crate::unroll::unroll;
 use crate::vector::{MAX_LANES, load_floats, load_words, widen};
 
-/// Inner steps of a row of floats that are transposed at a time, while their panel rows are in the first-level cache.
-const TRANSPOSED: usize = 64;
+/// Values that are decoded together. Codes of any bits fill whole words, and every group is a whole number of units.
+const UNIT: usize = 32;
+
+/// Columns of the widest panel.
+const MAX_COLUMNS: usize = 4 * MAX_LANES;
 
 /// The part of a weight that a panel holds.
 #[derive(Debug, Clone, Copy)]
@@ -48,15 +55,30 @@ impl Decoder {
         padded: usize,
     ) -> &[f32] {
         let columns = VECTORS * S::F32_LANES;
-        let values = self.values.take(padded * columns);
+        let values = self.values.take(padded.next_multiple_of(UNIT) * columns);
         if panel.columns < columns || panel.steps < padded {
             values.fill(0.0);
         }
+        let mut rows: Rows<'_> = [&[]; MAX_COLUMNS];
+        for (column, row) in rows[..panel.columns].iter_mut().enumerate() {
+            [Row { words: *row, .. }] = linear.rows::<1>(panel.first + column);
+        }
         match linear.encoding() {
-            Encoding::Float(dtype) => transpose(values, columns, linear, dtype, panel),
+            Encoding::Float(dtype) => {
+                let first_byte = panel.step * dtype.size();
+                rows[..panel.columns].iter_mut().for_each(|row| *row = &row[first_byte..]);
+                let groups = Groups { size: UNIT, count: panel.steps.div_ceil(UNIT), scales: &[], biases: &[] };
+                match dtype {
+                    Dtype::F32 => units::<S, Floats<F32>, VECTORS, 32>(simd, values, &rows, groups),
+                    Dtype::F16 => units::<S, Floats<F16>, VECTORS, 16>(simd, values, &rows, groups),
+                    Dtype::Bf16 => units::<S, Floats<Bf16>, VECTORS, 16>(simd, values, &rows, groups),
+                }
+            }
             Encoding::Quantized { quantization, .. } => {
-                let (group_size, first) = (quantization.group_size, panel.step / quantization.group_size);
-                let count = panel.steps / group_size;
+                let (size, first) = (quantization.group_size, panel.step / quantization.group_size);
+                let first_byte = panel.step * quantization.bits / 8;
+                rows[..panel.columns].iter_mut().for_each(|row| *row = &row[first_byte..]);
+                let count = panel.steps / size;
                 let (scales, biases) = (self.scales.take(columns * count), self.biases.take(columns * count));
                 if panel.columns < columns {
                     scales.fill(0.0);
@@ -69,42 +91,56 @@ impl Decoder {
                     widen(dtype, &row_scales[bytes.clone()], &mut scales[out.clone()]);
                     widen(dtype, &row_biases[bytes], &mut biases[out]);
                 }
-                let groups = Groups { group_size, count, scales, biases };
+                let groups = Groups { size, count, scales, biases };
                 match quantization.bits {
-                    2 => codes::<S, VECTORS, 2, 1, 16>(simd, values, linear, panel, groups),
-                    3 => codes::<S, VECTORS, 3, 3, 32>(simd, values, linear, panel, groups),
-                    4 => codes::<S, VECTORS, 4, 1, 8>(simd, values, linear, panel, groups),
-                    5 => codes::<S, VECTORS, 5, 5, 32>(simd, values, linear, panel, groups),
-                    6 => codes::<S, VECTORS, 6, 3, 16>(simd, values, linear, panel, groups),
-                    _ => codes::<S, VECTORS, 8, 1, 4>(simd, values, linear, panel, groups),
+                    2 => units::<S, Codes<2>, VECTORS, 2>(simd, values, &rows, groups),
+                    3 => units::<S, Codes<3>, VECTORS, 3>(simd, values, &rows, groups),
+                    4 => units::<S, Codes<4>, VECTORS, 4>(simd, values, &rows, groups),
+                    5 => units::<S, Codes<5>, VECTORS, 5>(simd, values, &rows, groups),
+                    6 => units::<S, Codes<6>, VECTORS, 6>(simd, values, &rows, groups),
+                    _ => units::<S, Codes<8>, VECTORS, 8>(simd, values, &rows, groups),
                 }
             }
         }
-        values
+        &values[..padded * columns]
     }
 }
 
-/// Floats, a few inner steps of each row at a time.
-fn transpose(values: &mut [f32], columns: usize, linear: &Linear, dtype: Dtype, panel: Panel) {
-    let mut row = [0.0; TRANSPOSED];
-    for start in (0..panel.steps).step_by(TRANSPOSED) {
-        let steps = TRANSPOSED.min(panel.steps - start);
-        let values = &mut values[start * columns..][..steps * columns];
-        let bytes = (panel.step + start) * dtype.size()..(panel.step + start + steps) * dtype.size();
-        for column in 0..panel.columns {
-            let [stored] = linear.rows::<1>(panel.first + column);
-            widen(dtype, &stored.words[bytes.clone()], &mut row[..steps]);
-            for (place, &value) in values[column..].iter_mut().step_by(columns).zip(&row) {
-                *place = value;
-            }
-        }
+/// What is left of each row from the panel's first inner step on, empty for columns beyond the weight.
+type Rows<'a> = [&'a [u8]; MAX_COLUMNS];
+
+/// The values of a unit in its words.
+trait Unit<const WORDS: usize> {
+    /// Value `i` of each lane.
+    fn value<S: Simd>(simd: S, words: &[S::u32s; WORDS], i: usize) -> S::f32s;
+}
+
+/// Codes of `BITS` bits, as many words as bits.
+struct Codes<const BITS: usize>;
+
+impl<const BITS: usize> Unit<BITS> for Codes<BITS> {
+    #[inline(always)]
+    fn value<S: Simd>(simd: S, words: &[S::u32s; BITS], i: usize) -> S::f32s {
+        code::<S, BITS, BITS>(simd, words, i)
+    }
+}
+
+/// Floats, one or two in a word.
+struct Floats<C>(PhantomData<C>);
+
+impl<C: matvec::Codes, const WORDS: usize> Unit<WORDS> for Floats<C> {
+    #[inline(always)]
+    fn value<S: Simd>(simd: S, words: &[S::u32s; WORDS], i: usize) -> S::f32s {
+        C::value(simd, words[i / C::SLOTS], i % C::SLOTS)
     }
 }
 
 /// The scales and biases of a panel, `[column][group]`.
 #[derive(Clone, Copy)]
 struct Groups<'a> {
-    group_size: usize,
+    /// Values of a group.
+    size: usize,
+    /// Groups of a row of the panel.
     count: usize,
     scales: &'a [f32],
     biases: &'a [f32],
@@ -124,52 +160,69 @@ impl Groups<'_> {
     }
 }
 
-/// Codes of `BITS` bits, of which `CODES` fill `WORDS` words.
+/// Decodes all groups, each in units of 32 values in `WORDS` words.
 #[inline(always)]
-fn codes<S: Simd, const VECTORS: usize, const BITS: usize, const WORDS: usize, const CODES: usize>(
+fn units<S: Simd, U: Unit<WORDS>, const VECTORS: usize, const WORDS: usize>(
     simd: S,
     values: &mut [f32],
-    linear: &Linear,
-    panel: Panel,
+    rows: &Rows<'_>,
     groups: Groups<'_>,
 ) {
-    let row_bytes = linear.row_bytes();
-    let first_byte = panel.step * BITS / 8;
-    // Empty rows for the columns beyond the weight.
-    let mut rows: [&[u8]; 4 * MAX_LANES] = [&[]; 4 * MAX_LANES];
-    for (column, row) in rows[..panel.columns].iter_mut().enumerate() {
-        let [stored] = linear.rows::<1>(panel.first + column);
-        *row = &stored.words[first_byte..row_bytes];
-    }
     let (values, _) = S::as_mut_simd_f32s(values);
-    let units = values.as_chunks_mut::<VECTORS>().0.as_chunks_mut::<CODES>().0;
-    let units_per_group = groups.group_size / CODES;
-    for (group, units) in units.chunks_exact_mut(units_per_group).take(groups.count).enumerate() {
-        let scales = groups.gather::<S, VECTORS>(groups.scales, group);
-        let biases = groups.gather::<S, VECTORS>(groups.biases, group);
-        for (unit, values) in units.iter_mut().enumerate() {
-            let start = (group * units_per_group + unit) * WORDS * 4;
-            for vector in 0..VECTORS {
-                let words = column_words::<S, WORDS>(&rows[vector * S::F32_LANES..][..S::F32_LANES], start);
-                for i in 0..CODES {
-                    let code = code::<S, BITS, WORDS>(simd, &words, i);
-                    values[i][vector] = simd.add_f32s(simd.mul_f32s(scales[vector], code), biases[vector]);
-                }
+    let (values, _) = values.as_chunks_mut::<VECTORS>();
+    let is_affine = !groups.scales.is_empty();
+    let (values, _) = values.as_chunks_mut::<UNIT>();
+    for (group, values) in values.chunks_mut(groups.size / UNIT).take(groups.count).enumerate() {
+        let mut scales = [simd.splat_f32s(0.0); VECTORS];
+        let mut biases = scales;
+        if is_affine {
+            scales = groups.gather::<S, VECTORS>(groups.scales, group);
+            biases = groups.gather::<S, VECTORS>(groups.biases, group);
+        }
+        for (unit, values) in values.iter_mut().enumerate() {
+            let start = (group * groups.size / UNIT + unit) * WORDS * 4;
+            let columns = column_words::<S, VECTORS, WORDS>(rows, start);
+            for (vector, columns) in columns.iter().enumerate() {
+                let words: [S::u32s; WORDS] =
+                    std::array::from_fn(|word| load_words::<S>(bytemuck::cast_slice(&columns[word])));
+                unroll!(i < UNIT => {
+                    let value = U::value(simd, &words, i);
+                    values[i][vector] = match is_affine {
+                        true => simd.add_f32s(simd.mul_f32s(scales[vector], value), biases[vector]),
+                        false => value,
+                    };
+                });
             }
         }
     }
 }
 
-/// The words at byte `start` of a register of rows, a row in each lane.
+/// The words of a unit, `[vector][word][lane]` with a row in each lane, filled up with zeros at the end of rows. All are
+/// copied before any is used: a register loaded right after stores of its parts would wait for them.
 #[inline(always)]
-fn column_words<S: Simd, const WORDS: usize>(rows: &[&[u8]], start: usize) -> [S::u32s; WORDS] {
-    let mut columns = [[0u32; MAX_LANES]; WORDS];
-    for (lane, row) in rows.iter().enumerate() {
-        if let Some(bytes) = row.get(start..start + WORDS * 4) {
-            for (word, &bytes) in bytes.as_chunks::<4>().0.iter().enumerate() {
-                columns[word][lane] = u32::from_le_bytes(bytes);
+fn column_words<S: Simd, const VECTORS: usize, const WORDS: usize>(
+    rows: &Rows<'_>,
+    start: usize,
+) -> [[[u32; MAX_LANES]; WORDS]; VECTORS] {
+    let mut columns = [[[0u32; MAX_LANES]; WORDS]; VECTORS];
+    for (columns, rows) in columns.iter_mut().zip(rows.chunks_exact(S::F32_LANES)) {
+        for (lane, row) in rows.iter().enumerate() {
+            match row.get(start..start + WORDS * 4) {
+                Some(bytes) => {
+                    let (words, _) = bytes.as_chunks::<4>();
+                    for word in 0..WORDS {
+                        columns[word][lane] = u32::from_le_bytes(words[word]);
+                    }
+                }
+                None => {
+                    for (word, bytes) in row.get(start..).unwrap_or_default().chunks(4).enumerate() {
+                        let mut padded = [0; 4];
+                        padded[..bytes.len()].copy_from_slice(bytes);
+                        columns[word][lane] = u32::from_le_bytes(padded);
+                    }
+                }
             }
         }
     }
-    columns.map(|column| load_words::<S>(bytemuck::cast_slice(&column)))
+    columns
 }

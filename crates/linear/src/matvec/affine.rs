@@ -3,14 +3,17 @@
 // Only constant indices keep the sums in registers.
 #![allow(clippy::needless_range_loop)]
 
+use std::marker::PhantomData;
+
 use mert_simd::{Buffer, mul_add};
 use pulp::Simd;
 
+use super::Format;
 use super::codes::Codes;
-use super::float::Row;
+use super::row::{Row, block_sums, blocks};
 use crate::linear::Linear;
 use crate::prepared::Pair;
-use crate::vector::{load_floats, load_words, prefetch, register_bytes, widen};
+use crate::vector::{MAX_LANES, load_floats, load_words, widen};
 
 /// Scales and biases of the rows of a tile in f32.
 #[derive(Debug, Default)]
@@ -26,6 +29,8 @@ pub(super) struct Groups<'a> {
     biases: &'a [f32],
     /// Groups of a row.
     count: usize,
+    /// Values of a group.
+    pub(super) size: usize,
 }
 
 impl Scratch {
@@ -36,7 +41,8 @@ impl Scratch {
         let (scales_f32, biases_f32) = (self.scales.take(rows * count), self.biases.take(rows * count));
         widen(dtype, scales, scales_f32);
         widen(dtype, biases, biases_f32);
-        Groups { scales: scales_f32, biases: biases_f32, count }
+        let size = linear.inputs() / count.max(1);
+        Groups { scales: scales_f32, biases: biases_f32, count, size }
     }
 }
 
@@ -66,134 +72,95 @@ impl<'a> Groups<'a> {
     }
 }
 
-/// The sums of `R` rows of the weight with `M` rows of activations, over the lanes yet to be added.
+/// Codes with so many groups in a register of words: 1, 2, or more.
+pub(super) struct Affine<C, const GROUPS: usize>(PhantomData<C>);
+
+impl<C: Codes, const GROUPS: usize> Format for Affine<C, GROUPS> {
+    #[inline(always)]
+    fn tile<S: Simd, const R: usize, const M: usize>(
+        simd: S,
+        linear: &Linear,
+        row: usize,
+        pair: &Pair,
+        scratch: &mut Scratch,
+    ) -> [[S::f32s; M]; R] {
+        let rows = linear.rows::<R>(row);
+        let groups = scratch.widen(linear, row, R);
+        let words_per_group = groups.size / C::SLOTS;
+        // A division would take longer than the rest of a block.
+        let shift = words_per_group.trailing_zeros();
+        let spread = Spread::<S, GROUPS>::new(simd, words_per_group);
+        let mut sums = [[simd.splat_f32s(0.0); M]; R];
+        let (x, last) = blocks::<S, C, M>(pair, &rows[0]);
+        for (block, x) in x.enumerate() {
+            let words = Row::load_all::<S, R>(&rows, block);
+            let group = (block * S::F32_LANES) >> shift;
+            scaled::<S, C, GROUPS, R, M>(simd, &words, x, groups, group, spread, &mut sums);
+        }
+        if let Some((block, x)) = last {
+            let words = Row::load_last::<S, R>(&rows, block);
+            let group = (block * S::F32_LANES) >> shift;
+            scaled::<S, C, GROUPS, R, M>(simd, &words, x, groups, group, spread, &mut sums);
+        }
+        for r in 0..R {
+            groups.add_biases(simd, r, pair, &mut sums[r]);
+        }
+        sums
+    }
+}
+
+/// Adds a block of rows, each lane times the scale of its group.
 #[inline(always)]
-pub(super) fn tile<S: Simd, C: Codes, const R: usize, const M: usize>(
+fn scaled<S: Simd, C: Codes, const GROUPS: usize, const R: usize, const M: usize>(
     simd: S,
-    rows: &[Row<'_>; R],
+    words: &[S::u32s; R],
+    x: &[S::f32s],
     groups: Groups<'_>,
-    group_size: usize,
-    pair: &Pair,
-) -> [[S::f32s; M]; R] {
-    let words_per_group = group_size / C::SLOTS;
-    match S::F32_LANES / words_per_group {
-        0 | 1 => scaled::<S, C, Whole, R, M>(simd, rows, groups, words_per_group, pair),
-        2 => scaled::<S, C, Halves<S>, R, M>(simd, rows, groups, words_per_group, pair),
-        _ => scaled::<S, C, Parts, R, M>(simd, rows, groups, words_per_group, pair),
+    group: usize,
+    spread: Spread<S, GROUPS>,
+    sums: &mut [[S::f32s; M]; R],
+) {
+    let parts = block_sums::<S, C, R, M>(simd, words, x);
+    for r in 0..R {
+        let scales = spread.scales(simd, &groups.scales(r)[group..]);
+        for m in 0..M {
+            sums[r][m] = mul_add(simd, scales, parts[r][m], sums[r][m]);
+        }
     }
 }
 
 /// The scales of the lanes of a register of words.
-trait Spread<S: Simd>: Copy {
-    fn new(simd: S, words_per_group: usize) -> Self;
-
-    /// `scales` starts with the group of the first lane.
-    fn scales(self, simd: S, scales: &[f32]) -> S::f32s;
-}
-
-/// All lanes belong to one group.
 #[derive(Clone, Copy)]
-struct Whole;
-
-impl<S: Simd> Spread<S> for Whole {
-    #[inline(always)]
-    fn new(_: S, _: usize) -> Self {
-        Whole
-    }
-
-    #[inline(always)]
-    fn scales(self, simd: S, scales: &[f32]) -> S::f32s {
-        simd.splat_f32s(scales.first().copied().unwrap_or(0.0))
-    }
-}
-
-/// The lanes belong to two groups.
-#[derive(Clone, Copy)]
-struct Halves<S: Simd> {
+struct Spread<S: Simd, const GROUPS: usize> {
+    words_per_group: usize,
+    /// The lanes of the first of two groups.
     is_first: S::m32s,
 }
 
-impl<S: Simd> Spread<S> for Halves<S> {
+impl<S: Simd, const GROUPS: usize> Spread<S, GROUPS> {
     #[inline(always)]
     fn new(simd: S, words_per_group: usize) -> Self {
-        let mut lanes = [0u32; crate::vector::MAX_LANES];
-        lanes.iter_mut().zip(0..).for_each(|(lane, i)| *lane = i);
+        let lanes: [u32; MAX_LANES] = std::array::from_fn(|lane| lane as u32);
         let lanes = load_words::<S>(bytemuck::cast_slice(&lanes));
-        Halves { is_first: simd.less_than_u32s(lanes, simd.splat_u32s(words_per_group as u32)) }
+        let is_first = simd.less_than_u32s(lanes, simd.splat_u32s(words_per_group as u32));
+        Spread { words_per_group, is_first }
     }
 
+    /// `scales` starts with the group of the first lane. Lanes beyond its end have no words.
     #[inline(always)]
     fn scales(self, simd: S, scales: &[f32]) -> S::f32s {
-        match *scales {
-            [first, second, ..] => simd.select_f32s(self.is_first, simd.splat_f32s(first), simd.splat_f32s(second)),
-            // The lanes beyond the row have no words.
-            _ => <Whole as Spread<S>>::scales(Whole, simd, scales),
-        }
-    }
-}
-
-/// The lanes belong to more groups.
-#[derive(Clone, Copy)]
-struct Parts {
-    words_per_group: usize,
-}
-
-impl<S: Simd> Spread<S> for Parts {
-    #[inline(always)]
-    fn new(_: S, words_per_group: usize) -> Self {
-        Parts { words_per_group }
-    }
-
-    #[inline(always)]
-    fn scales(self, _: S, scales: &[f32]) -> S::f32s {
-        let mut lanes = [0.0; crate::vector::MAX_LANES];
-        for (lanes, &scale) in lanes[..S::F32_LANES].chunks_exact_mut(self.words_per_group).zip(scales) {
-            lanes.fill(scale);
-        }
-        load_floats::<S>(&lanes)
-    }
-}
-
-#[inline(always)]
-fn scaled<S: Simd, C: Codes, P: Spread<S>, const R: usize, const M: usize>(
-    simd: S,
-    rows: &[Row<'_>; R],
-    groups: Groups<'_>,
-    words_per_group: usize,
-    pair: &Pair,
-) -> [[S::f32s; M]; R] {
-    let (lanes, bytes) = (S::F32_LANES, register_bytes::<S>());
-    let spread = P::new(simd, words_per_group);
-    let mut sums = [[simd.splat_f32s(0.0); M]; R];
-    for (block, x) in pair.values().chunks_exact(C::SLOTS * M * lanes).enumerate() {
-        let mut words = [simd.splat_u32s(0); R];
-        for r in 0..R {
-            words[r] = load_words::<S>(&rows[r].words[block * bytes..]);
-            prefetch(rows[r].ahead(block * bytes, bytes));
-        }
-        let mut parts = [[simd.splat_f32s(0.0); M]; R];
-        for slot in 0..C::SLOTS {
-            let mut values = [simd.splat_f32s(0.0); M];
-            for m in 0..M {
-                values[m] = load_floats::<S>(&x[(slot * M + m) * lanes..]);
+        match (GROUPS, scales) {
+            (2, &[first, second, ..]) => {
+                simd.select_f32s(self.is_first, simd.splat_f32s(first), simd.splat_f32s(second))
             }
-            for r in 0..R {
-                let code = C::value(simd, words[r], slot);
-                for m in 0..M {
-                    parts[r][m] = mul_add(simd, code, values[m], parts[r][m]);
+            (1 | 2, _) => simd.splat_f32s(scales.first().copied().unwrap_or(0.0)),
+            _ => {
+                let mut lanes = [0.0; MAX_LANES];
+                for (lanes, &scale) in lanes[..S::F32_LANES].chunks_exact_mut(self.words_per_group).zip(scales) {
+                    lanes.fill(scale);
                 }
-            }
-        }
-        let group = block * lanes / words_per_group;
-        for r in 0..R {
-            let scales = spread.scales(simd, &groups.scales(r)[group..]);
-            for m in 0..M {
-                sums[r][m] = mul_add(simd, scales, parts[r][m], sums[r][m]);
+                load_floats::<S>(&lanes)
             }
         }
     }
-    for r in 0..R {
-        groups.add_biases(simd, r, pair, &mut sums[r]);
-    }
-    sums
 }

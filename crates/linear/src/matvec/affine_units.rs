@@ -6,51 +6,63 @@
 use mert_simd::mul_add;
 use pulp::Simd;
 
-use super::affine::Groups;
-use super::float::Row;
+use super::{Format, Scratch};
 use crate::decode::code;
+use crate::linear::Linear;
 use crate::prepared::Pair;
+use crate::unroll::unroll;
 use crate::vector::{MAX_LANES, load_floats, load_words, prefetch};
 
 /// Codes of a lane. Every group is a whole number of them.
 const UNIT: usize = 32;
 
-/// The sums of `R` rows of the weight with `M` rows of activations, over the lanes yet to be added.
-#[inline(always)]
-pub(super) fn tile<S: Simd, const BITS: usize, const R: usize, const M: usize>(
-    simd: S,
-    rows: &[Row<'_>; R],
-    groups: Groups<'_>,
-    group_size: usize,
-    pair: &Pair,
-) -> [[S::f32s; M]; R] {
-    let lanes = S::F32_LANES;
-    let units_per_group = group_size / UNIT;
-    let block_bytes = lanes * BITS * 4;
-    let mut sums = [[simd.splat_f32s(0.0); M]; R];
-    for (block, x) in pair.values().chunks_exact(UNIT * M * lanes).enumerate() {
-        for r in 0..R {
-            let stored = &rows[r].words[block * block_bytes..];
-            prefetch(rows[r].ahead(block * block_bytes, block_bytes.min(stored.len())));
-            let words = gather::<S, BITS>(stored);
-            let mut parts = [simd.splat_f32s(0.0); M];
-            for slot in 0..UNIT {
-                let code = code::<S, BITS, BITS>(simd, &words, slot);
+/// Parts of a sum: the chain of additions to a single one is longer than what the processor looks ahead.
+const PARTS: usize = 4;
+
+/// Codes of `BITS` bits.
+pub(super) struct Units<const BITS: usize>;
+
+impl<const BITS: usize> Format for Units<BITS> {
+    #[inline(always)]
+    fn tile<S: Simd, const R: usize, const M: usize>(
+        simd: S,
+        linear: &Linear,
+        row: usize,
+        pair: &Pair,
+        scratch: &mut Scratch,
+    ) -> [[S::f32s; M]; R] {
+        let rows = linear.rows::<R>(row);
+        let groups = scratch.widen(linear, row, R);
+        let lanes = S::F32_LANES;
+        let shift = (groups.size / UNIT).trailing_zeros();
+        let block_bytes = lanes * BITS * 4;
+        let mut sums = [[simd.splat_f32s(0.0); M]; R];
+        let (x, _) = S::as_simd_f32s(pair.values());
+        for (block, x) in x.chunks_exact(UNIT * M).enumerate() {
+            let (x, _) = x.as_chunks::<M>();
+            for r in 0..R {
+                let stored = &rows[r].words[block * block_bytes..];
+                prefetch(rows[r].ahead(block * block_bytes, block_bytes.min(stored.len())));
+                let words = gather::<S, BITS>(stored);
+                let mut parts = [[simd.splat_f32s(0.0); M]; PARTS];
+                unroll!(slot < UNIT => {
+                    let (code, x) = (code::<S, BITS, BITS>(simd, &words, slot), x[slot]);
+                    for m in 0..M {
+                        parts[slot % PARTS][m] = mul_add(simd, code, x[m], parts[slot % PARTS][m]);
+                    }
+                });
+                let scales = unit_scales::<S>(groups.scales(r), block * lanes, shift);
                 for m in 0..M {
-                    let x = load_floats::<S>(&x[(slot * M + m) * lanes..]);
-                    parts[m] = mul_add(simd, code, x, parts[m]);
+                    let pairs = [simd.add_f32s(parts[0][m], parts[1][m]), simd.add_f32s(parts[2][m], parts[3][m])];
+                    sums[r][m] = mul_add(simd, scales, simd.add_f32s(pairs[0], pairs[1]), sums[r][m]);
                 }
             }
-            let scales = unit_scales::<S>(groups.scales(r), block * lanes, units_per_group);
-            for m in 0..M {
-                sums[r][m] = mul_add(simd, scales, parts[m], sums[r][m]);
-            }
         }
+        for r in 0..R {
+            groups.add_biases(simd, r, pair, &mut sums[r]);
+        }
+        sums
     }
-    for r in 0..R {
-        groups.add_biases(simd, r, pair, &mut sums[r]);
-    }
-    sums
 }
 
 /// The words of as many units as there are lanes; zero beyond the end of the row.
@@ -68,10 +80,10 @@ fn gather<S: Simd, const BITS: usize>(stored: &[u8]) -> [S::u32s; BITS] {
 
 /// The scale of each lane's unit.
 #[inline(always)]
-fn unit_scales<S: Simd>(scales: &[f32], first_unit: usize, units_per_group: usize) -> S::f32s {
+fn unit_scales<S: Simd>(scales: &[f32], first_unit: usize, shift: u32) -> S::f32s {
     let mut lanes = [0.0; MAX_LANES];
     for (lane, value) in lanes[..S::F32_LANES].iter_mut().enumerate() {
-        *value = scales.get((first_unit + lane) / units_per_group).copied().unwrap_or(0.0);
+        *value = scales.get((first_unit + lane) >> shift).copied().unwrap_or(0.0);
     }
     load_floats::<S>(&lanes)
 }

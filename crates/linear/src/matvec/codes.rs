@@ -5,7 +5,7 @@ use pulp::Simd;
 use crate::vector::{f16_value, whole};
 
 /// An encoding with a whole number of values in each word.
-pub(super) trait Codes {
+pub(crate) trait Codes {
     /// Values in a word.
     const SLOTS: usize;
 
@@ -14,7 +14,7 @@ pub(super) trait Codes {
 }
 
 /// One binary32 float.
-pub(super) struct F32;
+pub(crate) struct F32;
 
 impl Codes for F32 {
     const SLOTS: usize = 1;
@@ -26,7 +26,7 @@ impl Codes for F32 {
 }
 
 /// Two binary16 floats.
-pub(super) struct F16;
+pub(crate) struct F16;
 
 impl Codes for F16 {
     const SLOTS: usize = 2;
@@ -42,7 +42,7 @@ impl Codes for F16 {
 }
 
 /// Two bfloat16 floats.
-pub(super) struct Bf16;
+pub(crate) struct Bf16;
 
 impl Codes for Bf16 {
     const SLOTS: usize = 2;
@@ -58,7 +58,7 @@ impl Codes for Bf16 {
 
 /// Codes of 2, 4 or 8 bits. Those of half a word are masked where they lie, without a shift: the integer is the code times a
 /// power of two, and exact in f32.
-pub(super) struct Packed<const BITS: usize>;
+pub(crate) struct Packed<const BITS: usize>;
 
 impl<const BITS: usize> Codes for Packed<BITS> {
     const SLOTS: usize = 32 / BITS;

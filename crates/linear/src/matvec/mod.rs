@@ -7,15 +7,22 @@ mod affine;
 mod affine_units;
 mod codes;
 mod float;
+mod row;
 mod store;
+
+use std::marker::PhantomData;
 
 use mert_arch::{Dtype, Encoding};
 use mert_simd::Kernel;
 use pulp::Simd;
 use rayon::prelude::*;
 
-use self::codes::{Bf16, F16, F32, Packed};
-pub(crate) use self::float::Row;
+use self::affine::{Affine, Scratch};
+use self::affine_units::Units;
+use self::codes::Packed;
+pub(crate) use self::codes::{Bf16, Codes, F16, F32};
+use self::float::Float;
+pub(crate) use self::row::Row;
 use self::store::Store;
 use crate::linear::Linear;
 use crate::prepared::{Order, Pair, Prepared};
@@ -59,13 +66,13 @@ pub(crate) fn forward_all(parts: &[&Linear], x: &[f32], outs: &mut [&mut [f32]],
             tasks.push(Task { part, first, outs });
         }
     }
-    let run = |task: Task<'_>| {
+    let run_task = |task: Task<'_>| {
         let linear = parts[task.part];
-        linear.isa().run_dots(MatVec { linear, prepared: &prepared[indices[task.part]], task, add });
+        run(linear, &prepared[indices[task.part]], task, add);
     };
     match tasks.len() {
-        1 => tasks.into_iter().for_each(run),
-        _ => tasks.into_par_iter().for_each(run),
+        1 => tasks.into_iter().for_each(run_task),
+        _ => tasks.into_par_iter().for_each(run_task),
     }
     prepared.into_iter().for_each(Prepared::recycle);
 }
@@ -75,87 +82,91 @@ fn task_rows(linear: &Linear) -> usize {
     (TASK_BYTES / linear.row_bytes().max(1)).next_multiple_of(ROW_MULTIPLE).max(ROW_MULTIPLE)
 }
 
+/// Runs a task with the kernel for the weight's encoding: each is a function of its own, small enough for the compiler to
+/// keep its sums in registers.
+fn run(linear: &Linear, prepared: &Prepared, task: Task<'_>, add: bool) {
+    match linear.encoding() {
+        Encoding::Float(Dtype::F32) => run_format::<Float<F32>>(linear, prepared, task, add),
+        Encoding::Float(Dtype::F16) => run_format::<Float<F16>>(linear, prepared, task, add),
+        Encoding::Float(Dtype::Bf16) => run_format::<Float<Bf16>>(linear, prepared, task, add),
+        Encoding::Quantized { quantization, .. } => match quantization.bits {
+            2 => run_affine::<Packed<2>>(linear, prepared, task, add, quantization.group_size),
+            4 => run_affine::<Packed<4>>(linear, prepared, task, add, quantization.group_size),
+            8 => run_affine::<Packed<8>>(linear, prepared, task, add, quantization.group_size),
+            3 => run_format::<Units<3>>(linear, prepared, task, add),
+            5 => run_format::<Units<5>>(linear, prepared, task, add),
+            _ => run_format::<Units<6>>(linear, prepared, task, add),
+        },
+    }
+}
+
+fn run_affine<C: Codes>(linear: &Linear, prepared: &Prepared, task: Task<'_>, add: bool, group_size: usize) {
+    match linear.isa().lanes() * C::SLOTS / group_size {
+        0 | 1 => run_format::<Affine<C, 1>>(linear, prepared, task, add),
+        2 => run_format::<Affine<C, 2>>(linear, prepared, task, add),
+        _ => run_format::<Affine<C, 0>>(linear, prepared, task, add),
+    }
+}
+
+fn run_format<F: Format>(linear: &Linear, prepared: &Prepared, task: Task<'_>, add: bool) {
+    linear.isa().run_dots(MatVec::<F> { linear, prepared, task, add, format: PhantomData });
+}
+
+/// The decoding of one encoding.
+trait Format {
+    /// The sums of `R` rows of the weight, from `row` on, with `M` rows of activations, over the lanes yet to be added.
+    fn tile<S: Simd, const R: usize, const M: usize>(
+        simd: S,
+        linear: &Linear,
+        row: usize,
+        pair: &Pair,
+        scratch: &mut Scratch,
+    ) -> [[S::f32s; M]; R];
+}
+
 /// One task, compiled for each instruction set with the weight's rows that go through the registers together.
-struct MatVec<'a> {
+struct MatVec<'a, F> {
     linear: &'a Linear,
     prepared: &'a Prepared,
     task: Task<'a>,
     add: bool,
+    format: PhantomData<F>,
 }
 
-impl Kernel for MatVec<'_> {
+impl<F: Format> Kernel for MatVec<'_, F> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
-        let MatVec { linear, prepared, task: Task { first, mut outs, .. }, add } = self;
+        let MatVec { linear, prepared, task: Task { first, mut outs, .. }, add, .. } = self;
         let rows = outs.first().map_or(0, |out| out.len());
-        let mut scratch = affine::Scratch::default();
-        for tile in (0..rows).step_by(ROWS) {
-            let tile_rows = ROWS.min(rows - tile);
-            let mut pairs = outs.as_mut_slice();
-            for pair in &prepared.pairs {
-                let (own, rest) = std::mem::take(&mut pairs).split_at_mut(pair.rows);
-                pairs = rest;
-                let store = Store { outs: own, tile, bias: linear.bias(), first: first + tile, add };
-                match (tile_rows == ROWS, pair.rows) {
-                    (true, 2) => self::tile::<S, ROWS, 2>(simd, linear, first + tile, pair, &mut scratch, store),
-                    (true, _) => self::tile::<S, ROWS, 1>(simd, linear, first + tile, pair, &mut scratch, store),
-                    (false, _) => rest_of_rows::<S>(simd, linear, first + tile, tile_rows, pair, &mut scratch, store),
-                }
-            }
+        let mut scratch = Scratch::default();
+        let whole = rows - rows % ROWS;
+        for tile in (0..whole).step_by(ROWS) {
+            tile_rows::<S, F, ROWS>(simd, linear, prepared, &mut outs, (first, tile), add, &mut scratch);
+        }
+        for tile in whole..rows {
+            tile_rows::<S, F, 1>(simd, linear, prepared, &mut outs, (first, tile), add, &mut scratch);
         }
     }
 }
 
-/// The last rows of a weight, which do not fill a tile, one by one.
+/// `R` rows of the weight with all rows of activations.
 #[inline(always)]
-fn rest_of_rows<S: Simd>(
+fn tile_rows<S: Simd, F: Format, const R: usize>(
     simd: S,
     linear: &Linear,
-    first: usize,
-    rows: usize,
-    pair: &Pair,
-    scratch: &mut affine::Scratch,
-    store: Store<'_, '_>,
+    prepared: &Prepared,
+    outs: &mut [&mut [f32]],
+    (first, tile): (usize, usize),
+    add: bool,
+    scratch: &mut Scratch,
 ) {
-    let Store { outs, tile, bias, first: output, add } = store;
-    for row in 0..rows {
-        let store = Store { outs: &mut *outs, tile: tile + row, bias, first: output + row, add };
+    for (pair, outs) in prepared.pairs.iter().zip(outs.chunks_mut(crate::prepared::ROWS)) {
+        let store = Store { outs, tile, bias: linear.bias(), first: first + tile, add };
         match pair.rows {
-            2 => self::tile::<S, 1, 2>(simd, linear, first + row, pair, scratch, store),
-            _ => self::tile::<S, 1, 1>(simd, linear, first + row, pair, scratch, store),
+            2 => store.write(simd, &F::tile::<S, R, 2>(simd, linear, first + tile, pair, scratch)),
+            _ => store.write(simd, &F::tile::<S, R, 1>(simd, linear, first + tile, pair, scratch)),
         }
     }
-}
-
-/// `R` rows of the weight with `M` rows of activations.
-#[inline(always)]
-fn tile<S: Simd, const R: usize, const M: usize>(
-    simd: S,
-    linear: &Linear,
-    row: usize,
-    pair: &Pair,
-    scratch: &mut affine::Scratch,
-    store: Store<'_, '_>,
-) {
-    let rows = linear.rows::<R>(row);
-    let sums = match linear.encoding() {
-        Encoding::Float(Dtype::F32) => float::tile::<S, F32, R, M>(simd, &rows, pair),
-        Encoding::Float(Dtype::F16) => float::tile::<S, F16, R, M>(simd, &rows, pair),
-        Encoding::Float(Dtype::Bf16) => float::tile::<S, Bf16, R, M>(simd, &rows, pair),
-        Encoding::Quantized { quantization, .. } => {
-            let groups = scratch.widen(linear, row, R);
-            let size = quantization.group_size;
-            match quantization.bits {
-                2 => affine::tile::<S, Packed<2>, R, M>(simd, &rows, groups, size, pair),
-                4 => affine::tile::<S, Packed<4>, R, M>(simd, &rows, groups, size, pair),
-                8 => affine::tile::<S, Packed<8>, R, M>(simd, &rows, groups, size, pair),
-                3 => affine_units::tile::<S, 3, R, M>(simd, &rows, groups, size, pair),
-                5 => affine_units::tile::<S, 5, R, M>(simd, &rows, groups, size, pair),
-                _ => affine_units::tile::<S, 6, R, M>(simd, &rows, groups, size, pair),
-            }
-        }
-    };
-    store.write(simd, &sums);
 }
