@@ -122,7 +122,6 @@ const DEFECTS: &[Defect] = &[
     ("a layer in f16", |t| {
         t.floats("lm.layers.1.linear1.weight", |_, x| half::f16::from_f32(x).to_f32());
     }),
-    ("one NaN", |t| t.floats("lm.layers.1.linear2.weight", |i, x| if i == 7 { f32::NAN } else { x })),
 ];
 
 #[test]
@@ -163,6 +162,13 @@ fn every_defect_of_the_weights_fails() {
         }
     }
     assert!(survivors.is_empty(), "passed: {survivors:?}");
+    // Weights that are not finite are damage: an error that says so.
+    std::fs::write(&weights, &honest).unwrap();
+    let mut tensors = Tensors::read(&weights);
+    tensors.floats("lm.layers.1.linear2.weight", |i, x| if i == 7 { f32::NAN } else { x });
+    tensors.write(&weights);
+    let run = verify(&bundle, Kind::Instruct, &[]);
+    assert!(run.code > 0 && (run.stdout + &run.stderr).contains("finite"));
 }
 
 #[test]
@@ -221,7 +227,8 @@ fn defects_of_codes_fail() {
     let bundle = Kind::Instruct.bundle(&folder, "bundle", &["--quantize", "--q-bits", "4"]);
     let weights = bundle.join("model.safetensors");
     let honest = std::fs::read(&weights).unwrap();
-    let name = "lm.layers.0.self_attn.q_proj";
+    let exact = Kind::Instruct.bundle(&folder, "exact", &["--dtype", "f32"]);
+    assert_eq!(runner::run("mert-verify", [text(&bundle), "--against", text(&exact)]).code, 0);
     let defects: &[Defect] = &[
         ("nibbles swapped", |t| {
             for (name, (dtype, _, data)) in &mut t.0 {
@@ -229,6 +236,13 @@ fn defects_of_codes_fail() {
                     data.iter_mut().for_each(|byte| *byte = byte.rotate_left(4));
                 }
             }
+        }),
+        ("one code of one group", |t| {
+            t.0.get_mut("lm.layers.1.linear1.weight").unwrap().2[100] ^= 1;
+        }),
+        ("a scale rounded before coding", |t| {
+            let scales = &mut t.0.get_mut("lm.layers.2.linear2.scales").unwrap().2;
+            scales[0] ^= 1;
         }),
         ("scales and biases swapped", |t| {
             for i in 0..3 {
@@ -242,8 +256,9 @@ fn defects_of_codes_fail() {
         let mut tensors = Tensors::read(&weights);
         edit(&mut tensors);
         tensors.write(&weights);
-        let run = verify(&bundle, Kind::Instruct, &[]);
+        let run = runner::run("mert-verify", [text(&bundle), "--against", text(&exact)]);
         assert_eq!(run.code, 1, "{defect}: {}{}", run.stdout, run.stderr);
+        assert!(run.stdout.contains("FAIL codes, first in"), "{defect}: {}", run.stdout);
     }
     // Bits and groups whose shapes are the same: the width of the layer tells them apart.
     std::fs::write(&weights, &honest).unwrap();
@@ -255,7 +270,7 @@ fn defects_of_codes_fail() {
     }
     std::fs::write(&config, value.to_string()).unwrap();
     let run = verify(&bundle, Kind::Instruct, &[]);
-    assert!(run.code == 2 && run.stderr.contains("expected"), "{name}: {}", run.stderr);
+    assert!(run.code == 2 && run.stderr.contains("expected"), "{}", run.stderr);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::path::Path;
 use mert_musicgen::bundle::Bundle;
 use mert_musicgen::{Codes, Conditioning, CpEncoder, DelayPattern, LanguageModel, Session};
 
+use super::codes;
 use super::divergence::divergence;
 use super::parts::Parts;
 use super::verdict::{BundleComparison, Figure, PartVerdict};
@@ -45,6 +46,7 @@ pub(super) fn compare(parts: &Parts<'_>, other: &Path) -> Result<BundleCompariso
             },
         });
     }
+    verdicts.extend(codes::compare(parts.bundle.folder(), other)?);
     let reference = format!("{} on {FRAMES} fixed frames", other.display());
     Ok(BundleComparison { reference, parts: verdicts, not_compared: Vec::new() })
 }

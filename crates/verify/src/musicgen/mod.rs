@@ -2,11 +2,12 @@
 //!
 //! - `check.rs`: a bundle and its references; `parts.rs`: the run of each part; `against.rs`: one bundle against another.
 //! - `reference.rs`: the arrays of a reference.
-//! - `divergence.rs`: the KL divergence of logits; `limits.rs`: what is judged how strictly, and why.
+//! - `codes.rs`: the codes of quantized weights beside the floats; `divergence.rs`: the KL divergence of logits; `limits.rs`: what is judged how strictly, and why.
 //! - `verdict.rs`: the verdict; `render.rs`: the verdict as text, Markdown and JUnit.
 
 mod against;
 mod check;
+mod codes;
 mod divergence;
 mod limits;
 mod parts;
