@@ -13,7 +13,7 @@ use crate::decode::code;
 use crate::linear::Linear;
 use crate::matvec::{self, Bf16, F16, F32, Row};
 use crate::unroll::unroll;
-use crate::vector::{MAX_LANES, load_floats, load_words, widen};
+use crate::vector::{MAX_LANES, load_floats, load_words, widen_with};
 
 /// Values that are decoded together. Codes of any bits fill whole words, and every group is a whole number of units.
 const UNIT: usize = 32;
@@ -88,8 +88,8 @@ impl Decoder {
                     let (dtype, row_scales, row_biases) = linear.group_floats(panel.first + column, 1);
                     let bytes = first * dtype.size()..(first + count) * dtype.size();
                     let out = column * count..(column + 1) * count;
-                    widen(dtype, &row_scales[bytes.clone()], &mut scales[out.clone()]);
-                    widen(dtype, &row_biases[bytes], &mut biases[out]);
+                    widen_with(simd, dtype, &row_scales[bytes.clone()], &mut scales[out.clone()]);
+                    widen_with(simd, dtype, &row_biases[bytes], &mut biases[out]);
                 }
                 let groups = Groups { size, count, scales, biases };
                 match quantization.bits {

@@ -1,9 +1,13 @@
 //! Activations in the order in which the words of a weight give them, so that a vector of words meets a vector of them.
 
+// Only constant indices are unrolled.
+#![allow(clippy::needless_range_loop)]
+
 use std::cell::RefCell;
 
 use mert_arch::Encoding;
-use mert_simd::Buffer;
+use mert_simd::{Buffer, Isa, Kernel};
+use pulp::Simd;
 
 /// Rows of activations that go through a weight together.
 pub(crate) const ROWS: usize = 2;
@@ -68,13 +72,13 @@ thread_local! {
 
 impl Prepared {
     /// Brings `x` `(rows, inputs)` into an order.
-    pub(crate) fn new(order: Order, x: &[f32], inputs: usize) -> Self {
+    pub(crate) fn new(isa: Isa, order: Order, x: &[f32], inputs: usize) -> Self {
         let mut prepared = SPARE.with_borrow_mut(Vec::pop).unwrap_or_default();
         prepared.order = Some(order);
         let pairs = x.chunks(ROWS * inputs);
         prepared.pairs.resize_with(pairs.len(), Pair::default);
         for (pair, x) in prepared.pairs.iter_mut().zip(pairs) {
-            pair.fill(order, x, inputs);
+            pair.fill(isa, order, x, inputs);
         }
         prepared
     }
@@ -99,37 +103,75 @@ impl Pair {
         &self.values[..self.len]
     }
 
-    fn fill(&mut self, order: Order, x: &[f32], inputs: usize) {
-        let Order { lanes, slots, unshifted, group_size } = order;
+    fn fill(&mut self, isa: Isa, order: Order, x: &[f32], inputs: usize) {
         let rows = x.len() / inputs;
         self.rows = rows;
-        let block = slots * lanes;
+        let block = order.slots * order.lanes;
         self.len = inputs.next_multiple_of(block) * rows;
         let values = self.values.take(self.len);
         if !inputs.is_multiple_of(block) {
             values.fill(0.0);
         }
-        let mut factors = [1.0; 32];
-        if let Some(bits) = unshifted {
-            for (slot, factor) in factors[..slots].iter_mut().enumerate() {
+        self.sums_stride = order.group_size.map_or(0, |size| (inputs / size).next_multiple_of(order.lanes));
+        let sums = self.sums.take(self.sums_stride * rows);
+        sums.fill(0.0);
+        isa.run_dots(Fill { order, x, inputs, values, sums, sums_stride: self.sums_stride });
+    }
+}
+
+/// Brings rows of activations into an order, and sums their groups.
+struct Fill<'a> {
+    order: Order,
+    x: &'a [f32],
+    inputs: usize,
+    values: &'a mut [f32],
+    sums: &'a mut [f32],
+    sums_stride: usize,
+}
+
+impl Kernel for Fill<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, _: S) {
+        match self.order.slots {
+            1 => self.permute::<S, 1>(),
+            2 => self.permute::<S, 2>(),
+            4 => self.permute::<S, 4>(),
+            8 => self.permute::<S, 8>(),
+            16 => self.permute::<S, 16>(),
+            _ => self.permute::<S, 32>(),
+        }
+    }
+}
+
+impl Fill<'_> {
+    #[inline(always)]
+    fn permute<S: Simd, const SLOTS: usize>(self) {
+        let Fill { order, x, inputs, values, sums, sums_stride } = self;
+        let (lanes, rows) = (S::F32_LANES, x.len() / inputs);
+        let mut factors = [1.0; SLOTS];
+        if let Some(bits) = order.unshifted {
+            for (slot, factor) in factors.iter_mut().enumerate() {
                 *factor = 1.0 / (1u32 << (bits * (slot % (16 / bits)))) as f32;
             }
         }
         for (row, x) in x.chunks_exact(inputs).enumerate() {
-            for (values, x) in values.chunks_exact_mut(block * rows).zip(x.chunks(block)) {
-                for (lane, x) in x.chunks(slots).enumerate() {
-                    let places = values[row * lanes + lane..].iter_mut().step_by(rows * lanes);
-                    for ((place, x), factor) in places.zip(x).zip(factors) {
-                        *place = x * factor;
+            for (values, x) in values.chunks_exact_mut(SLOTS * lanes * rows).zip(x.chunks(SLOTS * lanes)) {
+                let (words, rest) = x.as_chunks::<SLOTS>();
+                for (lane, word) in words.iter().enumerate() {
+                    for slot in 0..SLOTS {
+                        values[(slot * rows + row) * lanes + lane] = word[slot] * factors[slot];
                     }
+                }
+                // The last word of a row of 16-bit floats may be half full.
+                for (slot, x) in rest.iter().enumerate() {
+                    values[(slot * rows + row) * lanes + words.len()] = *x;
                 }
             }
         }
-        let Some(group_size) = group_size else { return };
-        self.sums_stride = (inputs / group_size).next_multiple_of(lanes);
-        let sums = self.sums.take(self.sums_stride * rows);
-        sums.fill(0.0);
-        for (sums, x) in sums.chunks_exact_mut(self.sums_stride).zip(x.chunks_exact(inputs)) {
+        let Some(group_size) = order.group_size else { return };
+        for (sums, x) in sums.chunks_exact_mut(sums_stride).zip(x.chunks_exact(inputs)) {
             for (sum, x) in sums.iter_mut().zip(x.chunks_exact(group_size)) {
                 *sum = group_sum(x);
             }
@@ -138,6 +180,7 @@ impl Pair {
 }
 
 /// The sum of a group, in f64: it is multiplied with a bias that may be large against the result.
+#[inline(always)]
 fn group_sum(x: &[f32]) -> f32 {
     let mut sums = [0f64; 8];
     for x in x.as_chunks::<8>().0 {

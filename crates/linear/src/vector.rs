@@ -79,6 +79,51 @@ pub(crate) fn f16_value<S: Simd>(simd: S, word: S::u32s) -> S::f32s {
     simd.transmute_f32s_u32s(simd.or_u32s(bits, sign))
 }
 
+/// The low half of each word from the first halves.
+#[inline(always)]
+fn widen_words<S: Simd>(halves: &[u16; MAX_LANES]) -> S::u32s {
+    let words: [u32; MAX_LANES] = std::array::from_fn(|i| u32::from(halves[i]));
+    load_words::<S>(bytemuck::cast_slice(&words))
+}
+
+/// The values of the first binary16 floats, one in each lane.
+#[inline(always)]
+fn f16_lanes<S: Simd>(simd: S, halves: &[u16; MAX_LANES]) -> S::f32s {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(v4) = (&simd as &dyn std::any::Any).downcast_ref::<pulp::x86::V4>() {
+        // The same type under two names.
+        let values: pulp::f32x16 = pulp::cast(v4.avx512f._mm512_cvtph_ps(pulp::cast(*halves)));
+        return bytemuck::cast(values);
+    }
+    f16_value(simd, widen_words::<S>(halves))
+}
+
+/// Stored floats with any alignment to f32, inside a kernel: a call for each of many short slices would take longer than
+/// the conversion. Reads as many as `out` has.
+#[inline(always)]
+pub(crate) fn widen_with<S: Simd>(simd: S, dtype: Dtype, stored: &[u8], out: &mut [f32]) {
+    match dtype {
+        Dtype::F32 => bytemuck::cast_slice_mut(out).copy_from_slice(stored),
+        Dtype::F16 | Dtype::Bf16 => {
+            for (out, stored) in out.chunks_mut(S::F32_LANES).zip(stored.chunks(2 * S::F32_LANES)) {
+                let mut halves = [0u16; MAX_LANES];
+                bytemuck::cast_slice_mut(&mut halves)[..stored.len()].copy_from_slice(stored);
+                let values = match dtype {
+                    Dtype::F16 => f16_lanes(simd, &halves),
+                    _ => {
+                        let words = widen_words::<S>(&halves);
+                        simd.transmute_f32s_u32s(simd.wrapping_dyn_shl_u32s(words, simd.splat_u32s(16)))
+                    }
+                };
+                match out.len() == S::F32_LANES {
+                    true => out.copy_from_slice(bytemuck::cast_slice(&[values])),
+                    false => simd.partial_store_f32s(out, values),
+                }
+            }
+        }
+    }
+}
+
 /// Stored floats with any alignment to f32. Reads as many as `out` has.
 pub(crate) fn widen(dtype: Dtype, stored: &[u8], out: &mut [f32]) {
     match dtype {

@@ -13,7 +13,7 @@ use super::codes::Codes;
 use super::row::{Row, block_sums, blocks};
 use crate::linear::Linear;
 use crate::prepared::Pair;
-use crate::vector::{MAX_LANES, load_floats, load_words, widen};
+use crate::vector::{MAX_LANES, load_floats, load_words, widen_with};
 
 /// Scales and biases of the rows of a tile in f32.
 #[derive(Debug, Default)]
@@ -35,12 +35,13 @@ pub(super) struct Groups<'a> {
 
 impl Scratch {
     /// The scales and biases of `rows` rows from row `first` on.
-    pub(super) fn widen(&mut self, linear: &Linear, first: usize, rows: usize) -> Groups<'_> {
+    #[inline(always)]
+    pub(super) fn widen<S: Simd>(&mut self, simd: S, linear: &Linear, first: usize, rows: usize) -> Groups<'_> {
         let (dtype, scales, biases) = linear.group_floats(first, rows);
         let count = scales.len() / (dtype.size() * rows);
         let (scales_f32, biases_f32) = (self.scales.take(rows * count), self.biases.take(rows * count));
-        widen(dtype, scales, scales_f32);
-        widen(dtype, biases, biases_f32);
+        widen_with(simd, dtype, scales, scales_f32);
+        widen_with(simd, dtype, biases, biases_f32);
         let size = linear.inputs() / count.max(1);
         Groups { scales: scales_f32, biases: biases_f32, count, size }
     }
@@ -85,7 +86,7 @@ impl<C: Codes, const GROUPS: usize> Format for Affine<C, GROUPS> {
         scratch: &mut Scratch,
     ) -> [[S::f32s; M]; R] {
         let rows = linear.rows::<R>(row);
-        let groups = scratch.widen(linear, row, R);
+        let groups = scratch.widen(simd, linear, row, R);
         let words_per_group = groups.size / C::SLOTS;
         // A division would take longer than the rest of a block.
         let shift = words_per_group.trailing_zeros();
@@ -120,11 +121,15 @@ fn scaled<S: Simd, C: Codes, const GROUPS: usize, const R: usize, const M: usize
     spread: Spread<S, GROUPS>,
     sums: &mut [[S::f32s; M]; R],
 ) {
+    // Before the sums: with its branches after them, the compiler moves each row's sums there and loads x for each row.
+    let mut scales = [simd.splat_f32s(0.0); R];
+    for r in 0..R {
+        scales[r] = spread.scales(simd, &groups.scales(r)[group..]);
+    }
     let parts = block_sums::<S, C, R, M>(simd, words, x);
     for r in 0..R {
-        let scales = spread.scales(simd, &groups.scales(r)[group..]);
         for m in 0..M {
-            sums[r][m] = mul_add(simd, scales, parts[r][m], sums[r][m]);
+            sums[r][m] = mul_add(simd, scales[r], parts[r][m], sums[r][m]);
         }
     }
 }

@@ -32,7 +32,7 @@ impl<const BITS: usize> Format for Units<BITS> {
         scratch: &mut Scratch,
     ) -> [[S::f32s; M]; R] {
         let rows = linear.rows::<R>(row);
-        let groups = scratch.widen(linear, row, R);
+        let groups = scratch.widen(simd, linear, row, R);
         let lanes = S::F32_LANES;
         let shift = (groups.size / UNIT).trailing_zeros();
         let block_bytes = lanes * BITS * 4;

@@ -52,7 +52,7 @@ pub(crate) fn forward_all(parts: &[&Linear], x: &[f32], outs: &mut [&mut [f32]],
         .map(|part| {
             let order = Order::of(part.encoding(), lanes);
             prepared.iter().position(|p| p.fits(order)).unwrap_or_else(|| {
-                prepared.push(Prepared::new(order, x, inputs));
+                prepared.push(Prepared::new(isa, order, x, inputs));
                 prepared.len() - 1
             })
         })

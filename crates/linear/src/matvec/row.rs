@@ -67,7 +67,8 @@ pub(super) fn block_sums<S: Simd, C: Codes, const R: usize, const M: usize>(
     x: &[S::f32s],
 ) -> [[S::f32s; M]; R] {
     let (x, _) = x.as_chunks::<M>();
-    let parts = (C::SLOTS / CHAIN).clamp(1, MAX_PARTS);
+    // With 16 lanes there is one such operation in a cycle, for which the chains of the rows are enough.
+    let parts = if S::F32_LANES >= 16 { 1 } else { (C::SLOTS / CHAIN).clamp(1, MAX_PARTS) };
     let mut sums = [[[simd.splat_f32s(0.0); M]; R]; MAX_PARTS];
     unroll!(slot < C::SLOTS => {
         let (x, part) = (x[slot], slot % parts);
