@@ -8,19 +8,28 @@ use crate::safetensors::SafetensorsFile;
 use crate::torch::TorchFile;
 use crate::{CheckpointError, Result};
 
+/// Whether the output of a conversion may be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Converted {
+    /// Only PyTorch's order of axes is expected.
+    Refused,
+    /// The caller tells orders apart by the names.
+    Accepted,
+}
+
 /// Opens one checkpoint file. Its first bytes decide the format, not its name.
 ///
 /// `key` chooses the dictionary in a pickle that holds several models.
 ///
 /// # Errors
 /// [`CheckpointError::NotACheckpoint`] and the errors of the format's reader.
-pub(crate) fn open_file(path: &Path, key: Option<&str>) -> Result<Box<dyn Checkpoint>> {
+pub(crate) fn open_file(path: &Path, key: Option<&str>, converted: Converted) -> Result<Box<dyn Checkpoint>> {
     let start = file_start(path).map_err(|source| CheckpointError::open(path, source))?;
     if looks_like_safetensors(&start) {
         if key.is_some() {
             return Err(CheckpointError::KeyWithoutDictionaries { path: path.to_path_buf() });
         }
-        return Ok(Box::new(SafetensorsFile::open(path)?));
+        return Ok(Box::new(SafetensorsFile::open(path, converted)?));
     }
     refuse_other_formats(path, &start)?;
     Ok(Box::new(TorchFile::open(path, key)?))

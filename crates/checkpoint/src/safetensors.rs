@@ -11,10 +11,11 @@ use safetensors::tensor::Metadata;
 
 use crate::checkpoint::{Checkpoint, Listing, TensorInfo};
 use crate::dtype::SourceDtype;
+use crate::open::Converted;
 use crate::tensor_bytes::TensorBytes;
 use crate::{CheckpointError, Result};
 
-/// A safetensors file in PyTorch's layout.
+/// A safetensors file.
 #[derive(Debug)]
 pub(crate) struct SafetensorsFile {
     listing: Listing,
@@ -28,12 +29,13 @@ impl SafetensorsFile {
     ///
     /// # Errors
     /// [`CheckpointError::NotACheckpoint`] for a damaged file, [`CheckpointError::AlreadyConverted`] for
-    /// the output of a conversion.
-    pub(crate) fn open(path: &Path) -> Result<Self> {
+    /// the output of a conversion, if those are refused.
+    pub(crate) fn open(path: &Path, converted: Converted) -> Result<Self> {
         let file = MappedFile::open(path).map_err(|source| CheckpointError::open(path, source))?;
         let (metadata, data_start) =
             read_header(file.bytes()).map_err(|reason| CheckpointError::not_a_checkpoint(path, reason))?;
-        if let Some(evidence) = metadata.metadata().as_ref().and_then(conversion_evidence) {
+        let evidence = metadata.metadata().as_ref().and_then(conversion_evidence);
+        if let Some(evidence) = evidence.filter(|_| converted == Converted::Refused) {
             return Err(CheckpointError::AlreadyConverted { path: path.to_path_buf(), evidence });
         }
 

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
-use mert_arch::EncodecConfig;
-use mert_checkpoint::Source;
+use mert_arch::{CONFIG_FILE, EncodecConfig};
+use mert_checkpoint::{Checkpoint, open_converted};
 
 use crate::decoder::Decoder;
 use crate::encoder::Encoder;
@@ -28,23 +28,26 @@ impl Encodec {
     /// # Errors
     /// [`EncodecError`] if there is no such codec, or one that is not computed here.
     pub fn open(folder: &Path, device: &Device) -> Result<Self> {
-        let source = Source::open(folder)?;
-        let path = source.config_file.clone().ok_or_else(|| EncodecError::NoConfig { path: folder.into() })?;
+        let opened = open_converted(folder)?;
+        let path = opened.folder.join(CONFIG_FILE);
+        if !path.exists() {
+            return Err(EncodecError::NoConfig { path: folder.into() });
+        }
         let read = |source| EncodecError::Read { path: path.clone(), source };
         let bytes = std::fs::read(&path).map_err(read)?;
         let text = mert_arch::text_from_bytes(&bytes)
             .map_err(|problem| read(std::io::Error::new(std::io::ErrorKind::InvalidData, problem)))?;
         let config =
             EncodecConfig::from_json(&text).map_err(|source| EncodecError::Config { path: path.clone(), source })?;
-        Encodec::from_source(config, &source, device)
+        Encodec::from_checkpoint(config, opened.checkpoint.as_ref(), device)
     }
 
     /// The codec of this configuration, whatever a `config.json` beside the checkpoint says.
     ///
     /// # Errors
     /// [`EncodecError`] if the checkpoint does not have the tensors of the configuration.
-    pub fn from_source(config: EncodecConfig, source: &Source, device: &Device) -> Result<Self> {
-        let weights = Weights::new(&config, source, device);
+    pub fn from_checkpoint(config: EncodecConfig, checkpoint: &dyn Checkpoint, device: &Device) -> Result<Self> {
+        let weights = Weights::new(&config, checkpoint, device);
         let encoder = Encoder::new(&config, &weights)?;
         let decoder = Decoder::new(&config, &weights)?;
         let quantizer = Quantizer::new(weights.codebooks(&config)?)?;

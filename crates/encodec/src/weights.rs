@@ -9,7 +9,7 @@ use mert_arch::{
     EncodecConfig, EncodecMlxTensor, EncodecRole, EncodecTensor, EncodecWeightNorm, PadMode,
     encodec_training_only_reason, encodec_weight_norms,
 };
-use mert_checkpoint::{Source, nearest, read_f32};
+use mert_checkpoint::{Checkpoint, nearest, read_f32};
 
 use crate::conv::{Conv1d, Downsample, Upsample};
 use crate::lstm::{Lstm, LstmLayer};
@@ -26,7 +26,7 @@ enum Names {
 
 /// The tensors of a checkpoint, with those that have been read.
 pub(crate) struct Weights<'s> {
-    source: &'s Source,
+    checkpoint: &'s dyn Checkpoint,
     device: &'s Device,
     names: Names,
     pad_mode: PadMode,
@@ -35,12 +35,12 @@ pub(crate) struct Weights<'s> {
 }
 
 impl<'s> Weights<'s> {
-    pub(crate) fn new(config: &EncodecConfig, source: &'s Source, device: &'s Device) -> Self {
+    pub(crate) fn new(config: &EncodecConfig, checkpoint: &'s dyn Checkpoint, device: &'s Device) -> Self {
         // Every codec has an LSTM, whose names differ.
-        let is_mlx = source.listing().tensors.keys().any(|name| name.contains(".lstm.") && name.ends_with(".Wx"));
+        let is_mlx = checkpoint.listing().tensors.keys().any(|name| name.contains(".lstm.") && name.ends_with(".Wx"));
         let names = if is_mlx { Names::Mlx } else { Names::HuggingFace };
         let inventory = config.mlx_inventory().into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
-        Weights { source, device, names, pad_mode: config.pad_mode, inventory, read: RefCell::default() }
+        Weights { checkpoint, device, names, pad_mode: config.pad_mode, inventory, read: RefCell::default() }
     }
 
     /// A convolution of stride 1.
@@ -82,7 +82,7 @@ impl<'s> Weights<'s> {
     /// [`EncodecError::UnknownTensors`].
     pub(crate) fn check_all_read(&self) -> Result<()> {
         let read = self.read.borrow();
-        let tensors = self.source.listing().tensors.keys();
+        let tensors = self.checkpoint.listing().tensors.keys();
         let unknown: Vec<&String> =
             tensors.filter(|key| !read.contains(*key) && encodec_training_only_reason(key).is_none()).collect();
         match unknown.first() {
@@ -131,7 +131,7 @@ impl<'s> Weights<'s> {
 
     /// The names of magnitude and direction, if the checkpoint has the weight under weight norm.
     fn weight_norm(&self, name: &str, role: EncodecRole) -> Option<EncodecWeightNorm> {
-        let tensors = &self.source.listing().tensors;
+        let tensors = &self.checkpoint.listing().tensors;
         let pairs = encodec_weight_norms(name);
         pairs.into_iter().find(|pair| role.has_weight_norm() && tensors.contains_key(&pair.v))
     }
@@ -155,7 +155,7 @@ impl<'s> Weights<'s> {
 
     /// The values of a tensor of the file, widened to f32.
     fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-        let Some(info) = self.source.listing().tensors.get(name) else {
+        let Some(info) = self.checkpoint.listing().tensors.get(name) else {
             return Err(self.missing(name));
         };
         if info.shape != shape {
@@ -163,7 +163,7 @@ impl<'s> Weights<'s> {
             return Err(EncodecError::Shape { name: name.into(), found, expected });
         }
         self.read.borrow_mut().insert(name.to_string());
-        let values = read_f32(self.source.checkpoint(), name)?;
+        let values = read_f32(self.checkpoint, name)?;
         match values.iter().position(|value| !value.is_finite()) {
             None => Ok(values),
             Some(index) => Err(EncodecError::NotFinite { name: name.into(), index, value: values[index] }),
@@ -171,7 +171,7 @@ impl<'s> Weights<'s> {
     }
 
     fn missing(&self, name: &str) -> EncodecError {
-        let hint = nearest(name, self.source.listing().tensors.keys().map(String::as_str));
+        let hint = nearest(name, self.checkpoint.listing().tensors.keys().map(String::as_str));
         let hint = hint.map(|hint| format!(" (the nearest name is `{hint}`)")).unwrap_or_default();
         EncodecError::MissingTensor { name: name.into(), hint }
     }

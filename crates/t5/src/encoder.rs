@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
-use mert_arch::T5Config;
-use mert_checkpoint::Source;
+use mert_arch::{CONFIG_FILE, T5Config};
+use mert_checkpoint::open_converted;
 
 use crate::layer::Layer;
 use crate::norm::Norm;
@@ -42,13 +42,16 @@ impl T5Encoder {
     /// # Errors
     /// [`T5Error`] if there is no such model, or one that is not computed here.
     pub fn open(folder: &Path, device: &Device) -> Result<Self> {
-        let source = Source::open(folder)?;
-        let path = source.config_file.clone().ok_or_else(|| T5Error::NoFile {
-            folder: folder.into(),
-            file: "config.json",
-            contents: "the model's sizes",
-            advice: "give the folder of the model as transformers saved it",
-        })?;
+        let opened = open_converted(folder)?;
+        let path = opened.folder.join(CONFIG_FILE);
+        if !path.exists() {
+            return Err(T5Error::NoFile {
+                folder: folder.into(),
+                file: "config.json",
+                contents: "the model's sizes",
+                advice: "give the folder of the model as transformers saved it",
+            });
+        }
         let bytes = std::fs::read(&path).map_err(|source| T5Error::Read { path: path.clone(), source })?;
         let text = mert_arch::text_from_bytes(&bytes).map_err(|problem| T5Error::Read {
             path: path.clone(),
@@ -56,7 +59,7 @@ impl T5Encoder {
         })?;
         let config = T5Config::from_json(&text).map_err(|source| T5Error::Config { path, source })?;
         let tokenizer = Tokenizer::open(folder, &config)?;
-        let weights = Weights::new(&config, &source, device);
+        let weights = Weights::new(&config, opened.checkpoint.as_ref(), device);
         let table = "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight";
         let encoder = T5Encoder {
             tokenizer,
