@@ -56,7 +56,7 @@ pub use checkpoint::{Checkpoint, Listing, OtherObject, TensorInfo, TensorOrigin,
 pub use commands::{shell_option, shell_word};
 pub use dtype::SourceDtype;
 pub use error::CheckpointError;
-pub use input::{PlainCheckpoint, Source, open_converted, open_plain};
+pub use input::{PlainCheckpoint, Source, open_plain, open_weights};
 pub use names::{
     Prefix, find_prefix, has_component, is_in_encoder, modification_in_encoder, modified_weights, nearest,
 };

@@ -8,31 +8,34 @@ use crate::safetensors::SafetensorsFile;
 use crate::torch::TorchFile;
 use crate::{CheckpointError, Result};
 
-/// Whether the output of a conversion may be opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Converted {
-    /// Only PyTorch's order of axes is expected.
-    Refused,
-    /// The caller tells orders apart by the names.
-    Accepted,
-}
-
 /// Opens one checkpoint file. Its first bytes decide the format, not its name.
 ///
 /// `key` chooses the dictionary in a pickle that holds several models.
 ///
 /// # Errors
 /// [`CheckpointError::NotACheckpoint`] and the errors of the format's reader.
-pub(crate) fn open_file(path: &Path, key: Option<&str>, converted: Converted) -> Result<Box<dyn Checkpoint>> {
+pub(crate) fn open_file(path: &Path, key: Option<&str>) -> Result<Box<dyn Checkpoint>> {
     let start = file_start(path).map_err(|source| CheckpointError::open(path, source))?;
     if looks_like_safetensors(&start) {
         if key.is_some() {
             return Err(CheckpointError::KeyWithoutDictionaries { path: path.to_path_buf() });
         }
-        return Ok(Box::new(SafetensorsFile::open(path, converted)?));
+        return Ok(Box::new(SafetensorsFile::open(path)?));
     }
     refuse_other_formats(path, &start)?;
     Ok(Box::new(TorchFile::open(path, key)?))
+}
+
+/// Opens one file of weights to compute with them: also the output of a conversion, which is no checkpoint to convert.
+///
+/// # Errors
+/// Those of [`open_file`].
+pub(crate) fn open_weights_file(path: &Path) -> Result<Box<dyn Checkpoint>> {
+    let start = file_start(path).map_err(|source| CheckpointError::open(path, source))?;
+    if looks_like_safetensors(&start) {
+        return Ok(Box::new(SafetensorsFile::open_converted(path)?));
+    }
+    open_file(path, None)
 }
 
 /// Whether a file begins as safetensors do: a little-endian u64 header length, then JSON. The first eight bytes of a

@@ -11,11 +11,10 @@ use safetensors::tensor::Metadata;
 
 use crate::checkpoint::{Checkpoint, Listing, TensorInfo};
 use crate::dtype::SourceDtype;
-use crate::open::Converted;
 use crate::tensor_bytes::TensorBytes;
 use crate::{CheckpointError, Result};
 
-/// A safetensors file.
+/// A safetensors file in PyTorch's layout.
 #[derive(Debug)]
 pub(crate) struct SafetensorsFile {
     listing: Listing,
@@ -29,13 +28,24 @@ impl SafetensorsFile {
     ///
     /// # Errors
     /// [`CheckpointError::NotACheckpoint`] for a damaged file, [`CheckpointError::AlreadyConverted`] for
-    /// the output of a conversion, if those are refused.
-    pub(crate) fn open(path: &Path, converted: Converted) -> Result<Self> {
+    /// the output of a conversion.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        SafetensorsFile::open_unless(path, conversion_evidence)
+    }
+
+    /// Opens as [`SafetensorsFile::open`] does, also the output of a conversion.
+    ///
+    /// # Errors
+    /// [`CheckpointError::NotACheckpoint`] for a damaged file.
+    pub(crate) fn open_converted(path: &Path) -> Result<Self> {
+        SafetensorsFile::open_unless(path, |_| None)
+    }
+
+    fn open_unless(path: &Path, refuse: impl Fn(&HashMap<String, String>) -> Option<String>) -> Result<Self> {
         let file = MappedFile::open(path).map_err(|source| CheckpointError::open(path, source))?;
         let (metadata, data_start) =
             read_header(file.bytes()).map_err(|reason| CheckpointError::not_a_checkpoint(path, reason))?;
-        let evidence = metadata.metadata().as_ref().and_then(conversion_evidence);
-        if let Some(evidence) = evidence.filter(|_| converted == Converted::Refused) {
+        if let Some(evidence) = metadata.metadata().as_ref().and_then(refuse) {
             return Err(CheckpointError::AlreadyConverted { path: path.to_path_buf(), evidence });
         }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use mert_arch::{CONFIG_FILE, EncodecConfig};
-use mert_checkpoint::{Checkpoint, open_converted};
+use mert_checkpoint::{Checkpoint, open_weights};
 
 use crate::decoder::Decoder;
 use crate::encoder::Encoder;
@@ -28,9 +28,9 @@ impl Encodec {
     /// # Errors
     /// [`EncodecError`] if there is no such codec, or one that is not computed here.
     pub fn open(folder: &Path, device: &Device) -> Result<Self> {
-        let opened = open_converted(folder)?;
+        let opened = open_weights(folder)?;
         let path = opened.folder.join(CONFIG_FILE);
-        if !path.exists() {
+        if !path.is_file() {
             return Err(EncodecError::NoConfig { path: folder.into() });
         }
         let read = |source| EncodecError::Read { path: path.clone(), source };

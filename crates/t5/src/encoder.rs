@@ -4,7 +4,7 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use mert_arch::{CONFIG_FILE, T5Config};
-use mert_checkpoint::open_converted;
+use mert_checkpoint::open_weights;
 
 use crate::layer::Layer;
 use crate::norm::Norm;
@@ -42,12 +42,12 @@ impl T5Encoder {
     /// # Errors
     /// [`T5Error`] if there is no such model, or one that is not computed here.
     pub fn open(folder: &Path, device: &Device) -> Result<Self> {
-        let opened = open_converted(folder)?;
+        let opened = open_weights(folder)?;
         let path = opened.folder.join(CONFIG_FILE);
-        if !path.exists() {
+        if !path.is_file() {
             return Err(T5Error::NoFile {
                 folder: folder.into(),
-                file: "config.json",
+                file: CONFIG_FILE,
                 contents: "the model's sizes",
                 advice: "give the folder of the model as transformers saved it",
             });

@@ -13,7 +13,7 @@ use super::scales::Scales;
 use super::types::{Adapter, AdapterOrigin};
 use crate::Result;
 use crate::checkpoint::{Checkpoint, Listing};
-use crate::open::{Converted, open_file};
+use crate::open::open_file;
 use crate::paths::file_name;
 
 /// The files of an adapter's tensors, in the order in which PEFT looks for them; the last is mlx-lm's.
@@ -39,7 +39,7 @@ impl OpenAdapter {
         let file = weights(path)?;
         let config = file.parent().unwrap_or(Path::new("")).join(ADAPTER_CONFIG_FILE);
         let config = Some(config).filter(|config| config.is_file());
-        let checkpoint = open_file(&file, None, Converted::Refused)?;
+        let checkpoint = open_file(&file, None)?;
         let adapter = read(&file, checkpoint.listing(), config.as_deref(), alpha)?;
         Ok(OpenAdapter { adapter, checkpoint, file_name: file_name(&file) })
     }

@@ -8,5 +8,5 @@ mod locate;
 mod plain;
 mod source;
 
-pub use plain::{PlainCheckpoint, open_converted, open_plain};
+pub use plain::{PlainCheckpoint, open_plain, open_weights};
 pub use source::Source;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::locate::{Location, locate};
 use crate::Result;
 use crate::checkpoint::Checkpoint;
-use crate::open::{Converted, open_file};
+use crate::open::{open_file, open_weights_file};
 use crate::sharded::{ShardedCheckpoint, is_index};
 use crate::unwrapped::without_wrappers;
 
@@ -24,22 +24,23 @@ pub struct PlainCheckpoint {
 /// # Errors
 /// [`CheckpointError`](crate::CheckpointError) if there is no readable checkpoint.
 pub fn open_plain(path: &Path) -> Result<PlainCheckpoint> {
-    open(path, Converted::Refused)
-}
-
-/// Opens as [`open_plain`] does, and what a conversion wrote, too: the caller tells the orders of axes apart by the names.
-///
-/// # Errors
-/// [`CheckpointError`](crate::CheckpointError) if there is no readable checkpoint.
-pub fn open_converted(path: &Path) -> Result<PlainCheckpoint> {
-    open(path, Converted::Accepted)
-}
-
-fn open(path: &Path, converted: Converted) -> Result<PlainCheckpoint> {
     let Location { weights, folder, note, .. } = locate(path)?;
     let checkpoint: Box<dyn Checkpoint> = match is_index(&weights) {
-        true => Box::new(ShardedCheckpoint::open(&weights, converted)?),
-        false => open_file(&weights, None, converted)?,
+        true => Box::new(ShardedCheckpoint::open(&weights)?),
+        false => open_file(&weights, None)?,
     };
     Ok(PlainCheckpoint { checkpoint: without_wrappers(&weights, checkpoint)?, folder, note })
+}
+
+/// Opens the weights of a model folder to compute with them, as [`open_plain`] does: also what a conversion wrote.
+///
+/// # Errors
+/// [`CheckpointError`](crate::CheckpointError) if there are no readable weights.
+pub fn open_weights(path: &Path) -> Result<PlainCheckpoint> {
+    let Location { weights, folder, note, .. } = locate(path)?;
+    let checkpoint: Box<dyn Checkpoint> = match is_index(&weights) {
+        true => Box::new(ShardedCheckpoint::open(&weights)?),
+        false => open_weights_file(&weights)?,
+    };
+    Ok(PlainCheckpoint { checkpoint, folder, note })
 }

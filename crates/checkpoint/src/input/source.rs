@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::locate::{Location, find_file, locate};
 use crate::adapter::{Adapter, AdapterOptions, Found, without_adapters};
 use crate::checkpoint::{Checkpoint, Listing};
-use crate::open::{Converted, open_file};
+use crate::open::open_file;
 use crate::renamed::with_hugging_face_names;
 use crate::sharded::{ShardedCheckpoint, is_index};
 use crate::unwrapped::without_wrappers;
@@ -69,8 +69,8 @@ impl Source {
 
         let checkpoint: Box<dyn Checkpoint> = match (is_index(&weights), key) {
             (true, Some(_)) => return Err(CheckpointError::KeyWithoutDictionaries { path: weights }),
-            (true, None) => Box::new(ShardedCheckpoint::open(&weights, Converted::Refused)?),
-            (false, key) => open_file(&weights, key, Converted::Refused)?,
+            (true, None) => Box::new(ShardedCheckpoint::open(&weights)?),
+            (false, key) => open_file(&weights, key)?,
         };
         let checkpoint = without_wrappers(&weights, checkpoint)?;
         let (checkpoint, embedded) = without_adapters(&weights, checkpoint)?;

@@ -13,7 +13,7 @@ use mert_fs::MappedFile;
 use self::index::ShardIndex;
 pub(crate) use self::index::{index_of_shard, is_index, merge_advice, shard_count};
 use crate::checkpoint::{Checkpoint, Listing};
-use crate::open::{Converted, open_file};
+use crate::open::open_file;
 use crate::tensor_bytes::TensorBytes;
 use crate::{CheckpointError, Result};
 
@@ -30,7 +30,7 @@ impl ShardedCheckpoint {
     ///
     /// # Errors
     /// [`CheckpointError::NotACheckpoint`] if the index and the shards disagree; the errors of a shard's own format.
-    pub(crate) fn open(path: &Path, converted: Converted) -> Result<Self> {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
         let index = ShardIndex::read(path)?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let names = index.shards();
@@ -40,7 +40,7 @@ impl ShardedCheckpoint {
                 let reason = format!("shard `{name}` is not a plain file name");
                 return Err(CheckpointError::not_a_checkpoint(path, reason));
             }
-            shards.push(open_file(&folder.join(name), None, converted)?);
+            shards.push(open_file(&folder.join(name), None)?);
         }
 
         let (mut listing, mut shard_of) = (Listing::default(), HashMap::new());
