@@ -189,7 +189,8 @@ fn mutants_show() {
     let expected = Expected::read(&fixture());
     let codes = expected.codes("reflect.odd.codes");
     let wave = expected.wave("reflect.odd.wave");
-    let mutants: [(&str, &dyn Fn(&mut Tensors)); 5] = [
+    type Mutant<'a> = (&'a str, &'a dyn Fn(&mut Tensors));
+    let mutants: [Mutant<'_>; 5] = [
         ("gates in the order i, f, o, g", &|tensors| permute_rows(tensors, ".lstm.", [0, 1, 3, 2])),
         ("bias_ih only", &|tensors| zero(tensors, ".lstm.bias_hh")),
         ("bias_hh only", &|tensors| zero(tensors, ".lstm.bias_ih")),

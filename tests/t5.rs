@@ -87,7 +87,8 @@ fn defects_show() {
         tensors.insert(a, second);
         tensors.insert(b, first);
     };
-    let defects: &[(&str, &dyn Fn(&mut Tensors))] = &[
+    type Defect<'a> = (&'a str, &'a dyn Fn(&mut Tensors));
+    let defects: &[Defect<'_>] = &[
         // As if keys before and after the query were not told apart.
         ("the sides of the position bias", &|tensors| {
             let table =

@@ -106,7 +106,7 @@ impl<'s> Weights<'s> {
         }
         let mut sum: Option<Tensor> = None;
         for source in sources {
-            let tensor = self.from_torch(source)?;
+            let tensor = self.torch_tensor(source)?;
             sum = Some(match sum {
                 Some(sum) => (sum + tensor)?,
                 None => tensor,
@@ -116,7 +116,7 @@ impl<'s> Weights<'s> {
     }
 
     /// A tensor of transformers in MLX's order.
-    fn from_torch(&self, tensor: &EncodecTensor) -> Result<Tensor> {
+    fn torch_tensor(&self, tensor: &EncodecTensor) -> Result<Tensor> {
         let EncodecTensor { name, shape, role } = tensor;
         let values = match self.weight_norm(name, *role) {
             Some(pair) => self.fused(&pair, shape)?,
