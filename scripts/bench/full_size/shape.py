@@ -19,4 +19,5 @@ class Shape:
     @classmethod
     def of(cls, options):
         """From the options as text."""
-        return cls(**{field.name: options[field.name] == "True" if field.type is bool else int(options[field.name]) for field in fields(cls)})
+        read = {bool: lambda text: text == "True", int: int}
+        return cls(**{field.name: read[field.type](options[field.name]) for field in fields(cls)})

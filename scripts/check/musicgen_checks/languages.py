@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from transformers import MusicgenForConditionalGeneration, T5EncoderModel
 
-from bundles import FIXTURES, SAME, Mismatch, config_of, convert, dequantized, exact_model, quantization_of, reference, relative, tensors_of
+from bundles import FIXTURES, SAME, Mismatch, config_of, convert, dequantized, exact_model, quantization_of, reference
+from bundles import relative, tensors_of
 from modules import load, mlx_audiogen, mlx_examples
 
 ENCODINGS = [["--q-bits", "4"], ["--q-bits", "8", "--q-group-size", "32"], ["--q-bits", "6"], ["--q-bits", "5", "--q-group-size", "32"]]
@@ -92,7 +93,8 @@ def check_transformers(checks, bundle, expected, what):
     text["text_encoder.encoder.embed_tokens.weight"] = text["text_encoder.shared.weight"]
     wanted = {name for name in model.state_dict() if not name.startswith("audio_encoder.")}
     given = (found | text).keys()
-    checks.that(given == wanted, f"{what}: the names of transformers", f"{len(given)} tensors" if given == wanted else str(given ^ wanted))
+    note = f"{len(given)} tensors" if given == wanted else str(given ^ wanted)
+    checks.that(given == wanted, f"{what}: the names of transformers", note)
     model.load_state_dict(found | text, strict=False)
     with torch.no_grad():
         ids, sequence = torch.from_numpy(expected["text_ids"])[None], torch.from_numpy(expected["seq"])
