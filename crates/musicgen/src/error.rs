@@ -81,10 +81,10 @@ pub enum MusicgenError {
     },
     /// EnCodec cannot be opened or run.
     #[error(transparent)]
-    Encodec(#[from] EncodecError),
+    Encodec(Box<EncodecError>),
     /// T5 cannot be opened or run.
     #[error(transparent)]
-    T5(#[from] T5Error),
+    T5(Box<T5Error>),
     /// A request cannot be fulfilled by this model.
     #[error("{0}")]
     Request(String),
@@ -109,5 +109,18 @@ impl MusicgenError {
 
     pub(crate) fn open(path: &Path, source: std::io::Error) -> Self {
         MusicgenError::Open { path: path.to_path_buf(), source }
+    }
+}
+
+// Boxed: both are larger than all other variants.
+impl From<EncodecError> for MusicgenError {
+    fn from(error: EncodecError) -> Self {
+        MusicgenError::Encodec(Box::new(error))
+    }
+}
+
+impl From<T5Error> for MusicgenError {
+    fn from(error: T5Error) -> Self {
+        MusicgenError::T5(Box::new(error))
     }
 }

@@ -58,7 +58,7 @@ pub enum VerifyError {
     Runtime(#[from] mert_runtime::Error),
     /// A MusicGen bundle could not be opened or run.
     #[error(transparent)]
-    Musicgen(#[from] mert_musicgen::MusicgenError),
+    Musicgen(Box<mert_musicgen::MusicgenError>),
     /// A hidden state does not have the shape `(batch, frames, width)`.
     #[error("hidden state of shape {shape:?}: {source}")]
     HiddenStateShape {
@@ -172,5 +172,12 @@ impl From<candle_core::Error> for VerifyError {
 impl From<tch::TchError> for VerifyError {
     fn from(error: tch::TchError) -> Self {
         VerifyError::Libtorch(error.to_string())
+    }
+}
+
+impl From<mert_musicgen::MusicgenError> for VerifyError {
+    fn from(error: mert_musicgen::MusicgenError) -> Self {
+        // Boxed: it is larger than all other variants.
+        VerifyError::Musicgen(Box::new(error))
     }
 }

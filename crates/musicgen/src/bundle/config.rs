@@ -185,7 +185,8 @@ mod tests {
 
     #[test]
     fn fields_at_fault_are_named() {
-        let cases: [(&str, fn(&mut Value)); 6] = [
+        type Edit = fn(&mut Value);
+        let cases: [(&str, Edit); 6] = [
             ("model_type", |v| v["model_type"] = "mert".into()),
             ("unknown names `mxl`", |v| v["names"] = "mxl".into()),
             ("`audio_encoder`: missing field `sampling_rate`", |v| v["audio_encoder"] = serde_json::json!({})),

@@ -10,7 +10,8 @@ pub struct Conditioning {
 impl Conditioning {
     /// States `(tokens, width)` that are projected already; `None` if there are none, or no whole rows.
     pub fn new(states: Vec<f32>, width: usize) -> Option<Self> {
-        (!states.is_empty() && width > 0 && states.len() % width == 0).then_some(Conditioning { states, width })
+        (!states.is_empty() && width > 0 && states.len().is_multiple_of(width))
+            .then_some(Conditioning { states, width })
     }
 
     /// The projected states, row by row.

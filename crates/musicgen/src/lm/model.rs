@@ -74,7 +74,7 @@ impl LanguageModel {
     /// [`MusicgenError::Request`] for states of another width, or none.
     pub fn condition(&self, text_states: &[f32]) -> Result<Conditioning> {
         let (width, text_width) = (self.config.hidden_size, self.text_width);
-        if text_states.is_empty() || text_states.len() % text_width != 0 {
+        if text_states.is_empty() || !text_states.len().is_multiple_of(text_width) {
             let found = text_states.len();
             let message = format!("the text has {found} values, expected rows of {text_width}, as config.json says");
             return Err(MusicgenError::Request(message));
