@@ -1,6 +1,6 @@
 //! Weights with known values: packed here independently of the crate, and multiplied in f64.
 
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use half::{bf16, f16};
 use mert_arch::{Dtype, Encoding, Quantization, QuantizationMode};
@@ -8,20 +8,20 @@ use mert_linear::{Bytes, Linear};
 
 /// A stored weight beside its values.
 #[derive(Clone)]
-pub struct Weight {
-    pub outputs: usize,
-    pub inputs: usize,
-    pub encoding: Encoding,
-    pub codes: Vec<u32>,
-    pub weight: Vec<u8>,
-    pub scales: Vec<u8>,
-    pub biases: Vec<u8>,
+pub(crate) struct Weight {
+    pub(crate) outputs: usize,
+    pub(crate) inputs: usize,
+    pub(crate) encoding: Encoding,
+    pub(crate) codes: Vec<u32>,
+    pub(crate) weight: Vec<u8>,
+    pub(crate) scales: Vec<u8>,
+    pub(crate) biases: Vec<u8>,
     /// Scale, bias and code of each value; for floats the scale is 0.
     terms: Vec<(f64, f64, f64)>,
 }
 
 /// Numbers without a pattern in -1..1.
-pub fn numbers(count: usize, seed: u64) -> Vec<f32> {
+pub(crate) fn numbers(count: usize, seed: u64) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let next = |_| {
         state ^= state << 13;
@@ -46,7 +46,7 @@ fn store_all(dtype: Dtype, values: &[f32]) -> (Vec<u8>, Vec<f64>) {
 }
 
 /// Codes of some bits one after another from the lowest bit on, each row by itself.
-pub fn pack(codes: &[u32], bits: usize, inputs: usize) -> Vec<u8> {
+pub(crate) fn pack(codes: &[u32], bits: usize, inputs: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     for row in codes.chunks(inputs) {
         let mut stream = vec![0u8; row.len() * bits / 8];
@@ -59,7 +59,7 @@ pub fn pack(codes: &[u32], bits: usize, inputs: usize) -> Vec<u8> {
 }
 
 impl Weight {
-    pub fn new(outputs: usize, inputs: usize, encoding: Encoding) -> Self {
+    pub(crate) fn new(outputs: usize, inputs: usize, encoding: Encoding) -> Self {
         let seed = (outputs * 31 + inputs) as u64;
         match encoding {
             Encoding::Float(dtype) => {
@@ -88,7 +88,7 @@ impl Weight {
     }
 
     /// The weight in bytes that start `offset` bytes after an allocation.
-    pub fn linear_at(&self, offset: usize) -> Linear {
+    pub(crate) fn linear_at(&self, offset: usize) -> Linear {
         let bytes = |bytes: &[u8]| {
             let all = Bytes::from([&vec![0xff; offset], bytes].concat());
             all.part(offset..offset + bytes.len()).unwrap()
@@ -103,17 +103,17 @@ impl Weight {
         }
     }
 
-    pub fn linear(&self) -> Linear {
+    pub(crate) fn linear(&self) -> Linear {
         self.linear_at(0)
     }
 
     /// Row `row` in f64.
-    pub fn row(&self, row: usize) -> Vec<f64> {
+    pub(crate) fn row(&self, row: usize) -> Vec<f64> {
         self.terms[row * self.inputs..][..self.inputs].iter().map(|(s, b, q)| s * q + b).collect()
     }
 
     /// x · weightᵀ in f64, and Σ |s·q·x| + |b·x| of each element.
-    pub fn product(&self, x: &[f32]) -> Vec<(f64, f64)> {
+    pub(crate) fn product(&self, x: &[f32]) -> Vec<(f64, f64)> {
         let mut results = Vec::new();
         for x in x.chunks(self.inputs) {
             for terms in self.terms.chunks(self.inputs) {
@@ -131,27 +131,29 @@ impl Weight {
 
     /// Roundings of a running sum at most, of half a unit each: one for each value where rows are many, and for each
     /// value of a lane where they are few. Decoding and the ends of a sum add a few.
-    pub fn bound(&self, rows: usize) -> f64 {
+    pub(crate) fn bound(&self, rows: usize) -> f64 {
         let steps = if rows > 4 { self.inputs } else { self.inputs.div_ceil(4) };
         (steps + 40) as f64 * f64::from(f32::EPSILON) / 2.0
     }
 }
 
-/// The largest error in units of the bound; 1 is the limit. NaN is larger than any.
-pub fn worst(y: &[f32], expected: &[(f64, f64)], bound: f64) -> f64 {
+/// The largest error in units of the bound; 1 is the limit. NaN is infinitely large.
+pub(crate) fn worst(y: &[f32], expected: &[(f64, f64)], bound: f64) -> f64 {
     assert_eq!(y.len(), expected.len());
-    let errors =
-        y.iter().zip(expected).map(|(&y, &(value, size))| (f64::from(y) - value).abs() / (bound * size + 1e-30));
-    errors.fold(0.0, |worst, error| if error <= worst { worst } else { error })
+    let errors = y.iter().zip(expected).map(|(&y, &(value, size))| {
+        let error = (f64::from(y) - value).abs() / (bound * size + 1e-30);
+        if error.is_nan() { f64::INFINITY } else { error }
+    });
+    errors.fold(0.0, f64::max)
 }
 
-pub fn affine(bits: usize, group_size: usize, float: Dtype) -> Encoding {
+pub(crate) fn affine(bits: usize, group_size: usize, float: Dtype) -> Encoding {
     let quantization = Quantization::new(QuantizationMode::Affine, bits, group_size).unwrap();
     Encoding::Quantized { quantization, float }
 }
 
 /// Every encoding, codes with each type of scales.
-pub fn encodings() -> Vec<Encoding> {
+pub(crate) fn encodings() -> Vec<Encoding> {
     let codes = [2, 3, 4, 5, 6, 8].into_iter().flat_map(|bits| [32, 64, 128].map(|group| (bits, group)));
     let codes = codes.flat_map(|(bits, group)| Dtype::ALL.map(|float| affine(bits, group, float)));
     Dtype::ALL.map(Encoding::Float).into_iter().chain(codes).collect()
