@@ -91,6 +91,10 @@ step "mlx-contentvec, mlx-hubert and transformers"
 scripts/check/clients.py "$target/release" | tee "$target/clients.log"
 clients="$(grep -c '^  ok ' "$target/clients.log")"
 
+step "bundles of MusicGen in MLX, mlx-audiogen, mlx-audio and transformers"
+scripts/check/musicgen.py "$target/release" | tee "$target/musicgen.log"
+bundles="$(grep -c '^  ok ' "$target/musicgen.log")"
+
 step "Core ML packages in coremltools"
 packages="$target/coreml-check"
 rm -rf "$packages"
@@ -135,7 +139,7 @@ checked="$(grep -c ' ok ' "$packages/log")"
 rm -rf "$packages/full" "$packages/full.mlpackage"
 
 # Every `test result:` line of every test program, added up; the MLX check of files counts those, the others their checks.
-awk -v others="$((${#pairs[@]} / 2 + quantized + searches + tokens + checked + clients))" '
+awk -v others="$((${#pairs[@]} / 2 + quantized + searches + tokens + checked + clients + bundles))" '
   /^test result:/ { passed += $4; failed += $6; skipped += $8 }
   END { printf "\n%d passed, %d failed, %d skipped\n", passed + others, failed, skipped }
 ' "$log"

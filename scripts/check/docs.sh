@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Checks the documents: every relative link leads to a file and a heading that exist (links.py), and every `mert-convert`,
-# `mert-verify`, `mert-embed`, `mert-search` and `mert-tokens` command that README.md and docs/ show works, in the order in which they stand, on the tiny
+# `mert-verify`, `mert-embed`, `mert-generate`, `mert-search` and `mert-tokens` command that README.md and docs/ show works, in the order in which they stand, on the tiny
 # fixture, which replaces the hub's model m-a-p/MERT-v1-95M. Not run: what stands for a name of yours (MODEL), and what
 # needs a Mac (--engine coreml) or a GPU (--device cuda).
 #
@@ -47,6 +47,11 @@ for name, base in (("piece-1", 220), ("piece-2", 330)):
         file.writeframes(array.array("h", (int(20000 * sample) for sample in samples)).tobytes())
 PY
 printf 'track.flac\nmusic/track.mp3\n' > tracks.txt
+# Tiny MusicGen and Instruct-MusicGen, as upstream names their files.
+cp -r "$root"/fixtures/musicgen/instruct/{finetuned.ckpt,state_dict.bin,compression_state_dict.bin} .
+cp -r "$root/fixtures/musicgen/instruct/t5" t5-base
+cp -r "$root/fixtures/musicgen/plain" musicgen-small
+cp "$root/fixtures/musicgen/reference-instruct.npz" instruct.npz
 # The model and the recordings of a voice conversion, in RVC's folders.
 mkdir -p assets/hubert 1_16k_wavs
 cp "$root"/fixtures/voice-conversion/*.json assets/hubert
@@ -109,7 +114,7 @@ for document in "$root"/README.md "$root"/docs/*.md; do
     echo "\$ $command"
     bash -euc "$command" >/dev/null || { echo "check/docs: failed in $(basename "$document"): $command" >&2; exit 1; }
     count=$((count + 1))
-  done < <(fenced "$document" sh | cut -f 2- | grep -E '^mert-(convert|verify|embed|search|tokens) ' |
+  done < <(fenced "$document" sh | cut -f 2- | grep -E '^mert-(convert|verify|embed|generate|search|tokens) ' |
     sed -E 's/ +#.*//; s#(hf://)?m-a-p/MERT-v1-95M#pytorch_model.bin#; s#^mert-convert hubert_base.pt#mert-convert fairseq/hubert_base.pt#' |
     grep -vE ' (MODEL|ORIGINAL|PACKAGE)( |$)| FOLDER/|--engine coreml|--device cuda')
 done
