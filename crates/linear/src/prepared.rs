@@ -31,9 +31,9 @@ pub(crate) struct Order {
 /// Digits of 8 bits of an activation as a whole number.
 pub(crate) const DIGITS: usize = 3;
 
-/// The largest activation of a block as a whole number. Three digits of −128..=127 reach 8 355 711; a product that is
-/// rounded up must stay below.
-const LARGEST: f32 = 8_355_000.0;
+/// The whole number of a power of two that is larger than all activations of a block. Three digits of −128..=127 reach
+/// almost twice as far; with a power of two, activations of few digits are exact.
+const UNIT: f32 = 4_194_304.0;
 
 impl Order {
     /// The order for an encoding; `integer_products` says whether codes of four bits are multiplied as integers.
@@ -183,8 +183,8 @@ impl Kernel for Fill<'_> {
     }
 }
 
-/// Activations up to this are 0 in digits: their factor would overflow.
-const SMALLEST: f32 = 1e-30;
+/// Activations up to the first are 0 in digits, and those from the second on no numbers: factors would overflow.
+const RANGE: [f32; 2] = [1e-30, 1e37];
 
 /// Activations that share a scale in digits: the codes in a register.
 const DIGIT_BLOCK: usize = 128;
@@ -205,10 +205,15 @@ impl Fill<'_> {
                     None => values[..x.len()].copy_from_slice(x),
                 }
                 let max = values.iter().fold(0f32, |max, x| if x.abs() > max { x.abs() } else { max });
-                // What is not a number, or too large, must not become a number.
-                let is_finite = values.iter().fold(true, |all, x| all & x.is_finite());
-                scales[row] = if is_finite { max / LARGEST } else { f32::NAN };
-                let factor = if is_finite && max > SMALLEST { LARGEST / max } else { 0.0 };
+                // A maximum skips what is not a number.
+                let is_finite = values.iter().fold(true, |all, x| all & (x.abs() < RANGE[1]));
+                let above = f32::from_bits(((max.to_bits() >> 23) + 1) << 23);
+                let (scale, factor) = match is_finite {
+                    true if max > RANGE[0] => (above / UNIT, UNIT / above),
+                    true => (0.0, 0.0),
+                    false => (f32::NAN, 0.0),
+                };
+                scales[row] = scale;
                 let (pairs, _) = values.as_chunks::<2>();
                 for half in 0..2 {
                     for (i, pair) in pairs.iter().enumerate() {

@@ -106,7 +106,7 @@ fn tile<const R: usize, const M: usize>(
             for m in 0..M {
                 let x = pulp::cast(x[step][m]);
                 for r in 0..R {
-                    if step > 0 && step % 2 == 0 {
+                    if step > 0 && step.is_multiple_of(2) {
                         products[r][m] = _mm512_slli_epi32(products[r][m], 8);
                     }
                     products[r][m] = _mm512_dpbusd_epi32(products[r][m], codes[r][step % 2], x);
