@@ -24,23 +24,32 @@ pub(crate) struct Order {
     unshifted: Option<usize>,
     /// Values that share a bias of the codes, each sum of which is needed.
     group_size: Option<usize>,
+    /// Whether the activations are whole numbers in digits.
+    digits: bool,
 }
 
+/// Digits of 8 bits of an activation as a whole number.
+pub(crate) const DIGITS: usize = 3;
+
+/// The whole number of a power of two that is larger than all activations of a block. Three digits of −128..=127 reach
+/// almost twice as far; with a power of two, activations of few digits are exact.
+const UNIT: f32 = 4_194_304.0;
+
 impl Order {
-    pub(crate) fn of(encoding: Encoding, lanes: usize) -> Self {
+    /// The order for an encoding; `integer_products` says whether codes of four bits are multiplied as integers.
+    pub(crate) fn of(encoding: Encoding, isa: Isa, integer_products: bool) -> Self {
+        let lanes = isa.lanes();
         match encoding {
-            Encoding::Float(dtype) => Order { lanes, slots: 4 / dtype.size(), unshifted: None, group_size: None },
+            Encoding::Float(dtype) => {
+                Order { lanes, slots: 4 / dtype.size(), unshifted: None, group_size: None, digits: false }
+            }
             Encoding::Quantized { quantization, .. } => {
                 let bits = quantization.bits;
                 let (slots, unshifted) = if bits.is_power_of_two() { (32 / bits, Some(bits)) } else { (32, None) };
-                Order { lanes, slots, unshifted, group_size: Some(quantization.group_size) }
+                let digits = integer_products && bits == 4;
+                Order { lanes, slots, unshifted, group_size: Some(quantization.group_size), digits }
             }
         }
-    }
-
-    /// Whether a weight with this order can use activations in the order `other`.
-    fn fits(self, other: Self) -> bool {
-        self == other
     }
 }
 
@@ -56,6 +65,10 @@ pub(crate) struct Pair {
     pub(crate) sums: Buffer,
     /// The length of a row of sums.
     pub(crate) sums_stride: usize,
+    digits: Buffer<i8>,
+    digits_len: usize,
+    block_scales: Buffer,
+    block_scales_len: usize,
 }
 
 /// All rows of activations of a product, in the order of a weight.
@@ -84,7 +97,12 @@ impl Prepared {
     }
 
     pub(crate) fn fits(&self, order: Order) -> bool {
-        self.order.is_some_and(|own| own.fits(order))
+        self.order == Some(order)
+    }
+
+    /// Whether the activations are whole numbers in digits.
+    pub(crate) fn has_digits(&self) -> bool {
+        self.order.is_some_and(|order| order.digits)
     }
 
     /// Keeps the buffers for the next product on this thread.
@@ -103,19 +121,34 @@ impl Pair {
         &self.values[..self.len]
     }
 
+    /// `[block][digit][even or odd][row][64]`: the digits, highest first, of the activations with even and odd indices, whose
+    /// codes are the low and high halves of 64 bytes.
+    pub(crate) fn digits(&self) -> &[i8] {
+        &self.digits[..self.digits_len]
+    }
+
+    /// `[block][row]`: the value of 1 in the digits of a block.
+    pub(crate) fn block_scales(&self) -> &[f32] {
+        &self.block_scales[..self.block_scales_len]
+    }
+
     fn fill(&mut self, isa: Isa, order: Order, x: &[f32], inputs: usize) {
         let rows = x.len() / inputs;
         self.rows = rows;
         let block = order.slots * order.lanes;
-        self.len = inputs.next_multiple_of(block) * rows;
+        let padded = inputs.next_multiple_of(block) * rows;
+        self.len = if order.digits { 0 } else { padded };
         let values = self.values.take(self.len);
+        (self.digits_len, self.block_scales_len) =
+            if order.digits { (padded * DIGITS, padded / block) } else { (0, 0) };
+        let (digits, block_scales) = (self.digits.take(self.digits_len), self.block_scales.take(self.block_scales_len));
         if !inputs.is_multiple_of(block) {
             values.fill(0.0);
         }
         self.sums_stride = order.group_size.map_or(0, |size| (inputs / size).next_multiple_of(order.lanes));
         let sums = self.sums.take(self.sums_stride * rows);
         sums.fill(0.0);
-        isa.run_dots(Fill { order, x, inputs, values, sums, sums_stride: self.sums_stride });
+        isa.run_dots(Fill { order, x, inputs, values, sums, sums_stride: self.sums_stride, digits, block_scales });
     }
 }
 
@@ -127,13 +160,18 @@ struct Fill<'a> {
     values: &'a mut [f32],
     sums: &'a mut [f32],
     sums_stride: usize,
+    digits: &'a mut [i8],
+    block_scales: &'a mut [f32],
 }
 
 impl Kernel for Fill<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, _: S) {
+    fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(mut self, _: S) {
+        if self.order.digits {
+            self.split_digits();
+        }
         match self.order.slots {
             1 => self.permute::<S, 1>(),
             2 => self.permute::<S, 2>(),
@@ -145,10 +183,55 @@ impl Kernel for Fill<'_> {
     }
 }
 
+/// Activations up to the first are 0 in digits, and those from the second on no numbers: factors would overflow.
+const RANGE: [f32; 2] = [1e-30, 1e37];
+
+/// Activations that share a scale in digits: the codes in a register.
+const DIGIT_BLOCK: usize = 128;
+
 impl Fill<'_> {
     #[inline(always)]
+    fn split_digits(&mut self) {
+        let rows = self.x.len() / self.inputs;
+        let blocks =
+            self.digits.chunks_exact_mut(DIGIT_BLOCK * DIGITS * rows).zip(self.block_scales.chunks_exact_mut(rows));
+        for (block, (digits, scales)) in blocks.enumerate() {
+            for row in 0..rows {
+                let x = &self.x[row * self.inputs..][..self.inputs];
+                let x = &x[block * DIGIT_BLOCK..];
+                let mut values = [0.0; DIGIT_BLOCK];
+                match x.first_chunk() {
+                    Some(x) => values = *x,
+                    None => values[..x.len()].copy_from_slice(x),
+                }
+                let max = values.iter().fold(0f32, |max, x| if x.abs() > max { x.abs() } else { max });
+                // A maximum skips what is not a number.
+                let is_finite = values.iter().fold(true, |all, x| all & (x.abs() < RANGE[1]));
+                let above = f32::from_bits(((max.to_bits() >> 23) + 1) << 23);
+                let (scale, factor) = match is_finite {
+                    true if max > RANGE[0] => (above / UNIT, UNIT / above),
+                    true => (0.0, 0.0),
+                    false => (f32::NAN, 0.0),
+                };
+                scales[row] = scale;
+                let (pairs, _) = values.as_chunks::<2>();
+                for half in 0..2 {
+                    for (i, pair) in pairs.iter().enumerate() {
+                        let mut number = (pair[half] * factor).round_ties_even() as i32;
+                        for digit in (0..DIGITS).rev() {
+                            let low = number as i8;
+                            number = (number - i32::from(low)) >> 8;
+                            digits[((digit * 2 + half) * rows + row) * (DIGIT_BLOCK / 2) + i] = low;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
     fn permute<S: Simd, const SLOTS: usize>(self) {
-        let Fill { order, x, inputs, values, sums, sums_stride } = self;
+        let Fill { order, x, inputs, values, sums, sums_stride, .. } = self;
         let (lanes, rows) = (S::F32_LANES, x.len() / inputs);
         let mut factors = [1.0; SLOTS];
         if let Some(bits) = order.unshifted {

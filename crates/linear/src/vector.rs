@@ -145,7 +145,7 @@ fn each_half(stored: &[u8], out: &mut [f32], value: impl Fn(u16) -> f32) {
     }
 }
 
-/// Prefetches the cache lines of `bytes` into the first-level cache. Hardware prefetchers stop at the ends of pages,
+/// Prefetches the cache lines of `bytes` into the second-level cache. Hardware prefetchers stop at the ends of pages,
 /// which are a few kilobytes in a mapped file.
 #[inline(always)]
 pub(crate) fn prefetch(bytes: &[u8]) {
@@ -154,8 +154,8 @@ pub(crate) fn prefetch(bytes: &[u8]) {
         // SAFETY: a hint, without an effect on memory, whatever the address.
         #[allow(unsafe_code)]
         unsafe {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast());
+            use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast());
         }
     }
     #[cfg(not(target_arch = "x86_64"))]

@@ -70,6 +70,43 @@ fn terms_that_cancel_stay_within_the_bound() {
     }
 }
 
+/// Activations without a finite value give none, and tiny ones give what is next to nothing.
+#[test]
+fn activations_out_of_range() {
+    for encoding in [affine(4, 32, Dtype::F16), affine(8, 64, Dtype::F16), Encoding::Float(Dtype::F32)] {
+        let weight = Weight::new(6, 320, encoding);
+        for isa in Isa::available() {
+            for value in [f32::NAN, f32::INFINITY] {
+                let mut x = numbers(320, 5);
+                x[200] = value;
+                let y = forward(&weight.linear(), isa, &x);
+                assert!(y.iter().all(|y| !y.is_finite()), "{encoding:?} {isa:?} {value}: {y:?}");
+            }
+            for tiny in [0.0, 1e-40, 1e-33] {
+                let y = forward(&weight.linear(), isa, &vec![tiny; 640]);
+                assert!(y.iter().all(|y| y.abs() < 1e-28), "{encoding:?} {isa:?} {tiny}: {y:?}");
+            }
+        }
+    }
+}
+
+/// One activation that is far larger than the others: those of other blocks keep their digits.
+#[test]
+fn outliers_cost_others_no_digits() {
+    let encoding = affine(4, 64, Dtype::F16);
+    let weight = Weight::new(40, 1024, encoding);
+    let mut x = numbers(1024, 19);
+    x[100] = 1e4;
+    let mut rest = x.clone();
+    rest[..128].fill(0.0);
+    for isa in Isa::available() {
+        let linear = weight.linear();
+        let (all, without) = (forward(&linear, isa, &x), forward(&linear, isa, &rest));
+        assert!(worst(&all, &weight.product(&x), weight.bound(1)) <= 1.0, "{isa:?}");
+        assert!(worst(&without, &weight.product(&rest), weight.bound(1)) <= 1.0, "{isa:?}");
+    }
+}
+
 #[test]
 fn bytes_need_no_alignment() {
     for encoding in encodings() {

@@ -15,6 +15,9 @@ use crate::linear::Linear;
 use crate::prepared::Pair;
 use crate::vector::{MAX_LANES, load_floats, load_words, widen_with};
 
+/// Numbers behind the scales, so that a register of them can be loaded.
+const PADDING: usize = 4;
+
 /// Scales and biases of the rows of a tile in f32.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
@@ -25,6 +28,7 @@ pub(super) struct Scratch {
 /// The scales and biases of some rows, `[row][group]`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Groups<'a> {
+    /// Ends with [`PADDING`] zeros.
     scales: &'a [f32],
     biases: &'a [f32],
     /// Groups of a row.
@@ -39,8 +43,9 @@ impl Scratch {
     pub(super) fn widen<S: Simd>(&mut self, simd: S, linear: &Linear, first: usize, rows: usize) -> Groups<'_> {
         let (dtype, scales, biases) = linear.group_floats(first, rows);
         let count = scales.len() / (dtype.size() * rows);
-        let (scales_f32, biases_f32) = (self.scales.take(rows * count), self.biases.take(rows * count));
-        widen_with(simd, dtype, scales, scales_f32);
+        let (scales_f32, biases_f32) = (self.scales.take(rows * count + PADDING), self.biases.take(rows * count));
+        scales_f32[rows * count..].fill(0.0);
+        widen_with(simd, dtype, scales, &mut scales_f32[..rows * count]);
         widen_with(simd, dtype, biases, biases_f32);
         let size = linear.inputs() / count.max(1);
         Groups { scales: scales_f32, biases: biases_f32, count, size }
@@ -51,6 +56,13 @@ impl<'a> Groups<'a> {
     #[inline(always)]
     pub(super) fn scales(&self, row: usize) -> &'a [f32] {
         &self.scales[row * self.count..][..self.count]
+    }
+
+    /// The scales of a row, and at least [`PADDING`] other numbers.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    pub(super) fn padded_scales(&self, row: usize) -> &'a [f32] {
+        &self.scales[row * self.count..]
     }
 
     /// Adds Σ bias·(Σ x) of a row to the sums with `M` rows of activations.

@@ -9,11 +9,13 @@ mod codes;
 mod float;
 mod row;
 mod store;
+#[cfg(target_arch = "x86_64")]
+mod vnni;
 
 use std::marker::PhantomData;
 
 use mert_arch::{Dtype, Encoding};
-use mert_simd::Kernel;
+use mert_simd::{Isa, Kernel};
 use pulp::Simd;
 use rayon::prelude::*;
 
@@ -45,12 +47,11 @@ struct Task<'a> {
 pub(crate) fn forward_all(parts: &[&Linear], x: &[f32], outs: &mut [&mut [f32]], add: bool) {
     let Some(first) = parts.first() else { return };
     let (inputs, isa) = (first.inputs(), first.isa());
-    let lanes = isa.lanes();
     let mut prepared: Vec<Prepared> = Vec::new();
     let indices: Vec<usize> = parts
         .iter()
         .map(|part| {
-            let order = Order::of(part.encoding(), lanes);
+            let order = Order::of(part.encoding(), isa, has_integer_products(isa));
             prepared.iter().position(|p| p.fits(order)).unwrap_or_else(|| {
                 prepared.push(Prepared::new(isa, order, x, inputs));
                 prepared.len() - 1
@@ -67,8 +68,7 @@ pub(crate) fn forward_all(parts: &[&Linear], x: &[f32], outs: &mut [&mut [f32]],
         }
     }
     let run_task = |task: Task<'_>| {
-        let linear = parts[task.part];
-        run(linear, &prepared[indices[task.part]], task, add);
+        run(isa, parts[task.part], &prepared[indices[task.part]], task, add);
     };
     match tasks.len() {
         1 => tasks.into_iter().for_each(run_task),
@@ -82,34 +82,47 @@ fn task_rows(linear: &Linear) -> usize {
     (TASK_BYTES / linear.row_bytes().max(1)).next_multiple_of(ROW_MULTIPLE).max(ROW_MULTIPLE)
 }
 
+/// Whether codes of four bits are multiplied as integers.
+fn has_integer_products(isa: Isa) -> bool {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512(_) => vnni::is_available(),
+        _ => false,
+    }
+}
+
 /// Runs a task with the kernel for the weight's encoding: each is a function of its own, small enough for the compiler to
 /// keep its sums in registers.
-fn run(linear: &Linear, prepared: &Prepared, task: Task<'_>, add: bool) {
+fn run(isa: Isa, linear: &Linear, prepared: &Prepared, task: Task<'_>, add: bool) {
+    #[cfg(target_arch = "x86_64")]
+    if let (true, Isa::Avx512(simd)) = (prepared.has_digits(), isa) {
+        return vnni::run(simd, linear, prepared, task, add);
+    }
     match linear.encoding() {
-        Encoding::Float(Dtype::F32) => run_format::<Float<F32>>(linear, prepared, task, add),
-        Encoding::Float(Dtype::F16) => run_format::<Float<F16>>(linear, prepared, task, add),
-        Encoding::Float(Dtype::Bf16) => run_format::<Float<Bf16>>(linear, prepared, task, add),
+        Encoding::Float(Dtype::F32) => run_format::<Float<F32>>(isa, linear, prepared, task, add),
+        Encoding::Float(Dtype::F16) => run_format::<Float<F16>>(isa, linear, prepared, task, add),
+        Encoding::Float(Dtype::Bf16) => run_format::<Float<Bf16>>(isa, linear, prepared, task, add),
         Encoding::Quantized { quantization, .. } => match quantization.bits {
-            2 => run_affine::<Packed<2>>(linear, prepared, task, add, quantization.group_size),
-            4 => run_affine::<Packed<4>>(linear, prepared, task, add, quantization.group_size),
-            8 => run_affine::<Packed<8>>(linear, prepared, task, add, quantization.group_size),
-            3 => run_format::<Units<3>>(linear, prepared, task, add),
-            5 => run_format::<Units<5>>(linear, prepared, task, add),
-            _ => run_format::<Units<6>>(linear, prepared, task, add),
+            2 => run_affine::<Packed<2>>(isa, linear, prepared, task, add, quantization.group_size),
+            4 => run_affine::<Packed<4>>(isa, linear, prepared, task, add, quantization.group_size),
+            8 => run_affine::<Packed<8>>(isa, linear, prepared, task, add, quantization.group_size),
+            3 => run_format::<Units<3>>(isa, linear, prepared, task, add),
+            5 => run_format::<Units<5>>(isa, linear, prepared, task, add),
+            _ => run_format::<Units<6>>(isa, linear, prepared, task, add),
         },
     }
 }
 
-fn run_affine<C: Codes>(linear: &Linear, prepared: &Prepared, task: Task<'_>, add: bool, group_size: usize) {
-    match linear.isa().lanes() * C::SLOTS / group_size {
-        0 | 1 => run_format::<Affine<C, 1>>(linear, prepared, task, add),
-        2 => run_format::<Affine<C, 2>>(linear, prepared, task, add),
-        _ => run_format::<Affine<C, 0>>(linear, prepared, task, add),
+fn run_affine<C: Codes>(isa: Isa, linear: &Linear, prepared: &Prepared, task: Task<'_>, add: bool, group_size: usize) {
+    match isa.lanes() * C::SLOTS / group_size {
+        0 | 1 => run_format::<Affine<C, 1>>(isa, linear, prepared, task, add),
+        2 => run_format::<Affine<C, 2>>(isa, linear, prepared, task, add),
+        _ => run_format::<Affine<C, 0>>(isa, linear, prepared, task, add),
     }
 }
 
-fn run_format<F: Format>(linear: &Linear, prepared: &Prepared, task: Task<'_>, add: bool) {
-    linear.isa().run_dots(MatVec::<F> { linear, prepared, task, add, format: PhantomData });
+fn run_format<F: Format>(isa: Isa, linear: &Linear, prepared: &Prepared, task: Task<'_>, add: bool) {
+    isa.run_dots(MatVec::<F> { linear, prepared, task, add, format: PhantomData });
 }
 
 /// The decoding of one encoding.
