@@ -129,7 +129,7 @@ pub trait Checkpoint: Send + Sync {
         Vec::new()
     }
 
-    /// Whether two tensors are the same bytes of a file in the same shape, so that they cannot differ.
+    /// True for two tensors that are the same bytes of a file in the same shape, so that they cannot differ.
     fn is_same(&self, _first: &str, _second: &str) -> bool {
         false
     }

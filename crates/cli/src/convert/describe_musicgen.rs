@@ -45,7 +45,7 @@ fn describe_sources(plan: &MusicgenPlan) -> String {
     text + &describe_training(plan)
 }
 
-/// What is merged, and what the values say about the training.
+/// The lines about the merged adapter, and about the traces of the training in the values.
 fn describe_training(plan: &MusicgenPlan) -> String {
     let mut text = String::new();
     for lora in plan.lora.iter().chain(&plan.adapter) {

@@ -102,7 +102,7 @@ impl Args {
         }
     }
 
-    /// Whether the audio goes to standard output.
+    /// True if the audio goes to standard output.
     pub(crate) fn streams(&self) -> bool {
         self.output.as_os_str() == "-"
     }

@@ -16,7 +16,7 @@ use mert_fs::remove_temporaries;
 
 use crate::args::Args;
 
-/// Whether the generation should end: a signal sets it.
+/// The request to end the generation, which a signal makes.
 static STOP: AtomicBool = AtomicBool::new(false);
 
 fn main() -> ExitCode {

@@ -138,7 +138,7 @@ fn check_codebooks(config: &MusicgenConfig) -> Result<()> {
     Err(MusicgenError::Option { option: "--codec", reason }.into())
 }
 
-/// What is known of the codec from the language model alone.
+/// The fields of the codec that the language model alone implies.
 fn codec_fields(config: &MusicgenConfig) -> Map<String, Value> {
     Map::from_iter([
         ("codebook_size".to_string(), config.decoder.vocab_size.into()),

@@ -51,7 +51,7 @@ struct SeaNet {
     lstm: usize,
 }
 
-/// What only the decoder has.
+/// The fields that only the decoder has.
 #[derive(Deserialize)]
 struct DecoderOnly {
     #[serde(default = "whole")]

@@ -40,7 +40,7 @@ impl EncodecRole {
         }
     }
 
-    /// Whether checkpoints store the tensor under weight norm.
+    /// True for a tensor that checkpoints store under weight norm.
     pub const fn has_weight_norm(self) -> bool {
         matches!(self, EncodecRole::Conv1d | EncodecRole::ConvTranspose1d)
     }

@@ -86,7 +86,7 @@ const ROWS: &[Row] = &[
     Row { mlx: "cp_transformer.*", hugging_face: "cp_transformer.*", upstream: "cp_transformer.*" },
 ];
 
-/// What the names of the language model begin with in [`MusicgenNames::Mlx`], and not in [`MusicgenNames::MlxExamples`].
+/// The beginning of the language model's names in [`MusicgenNames::Mlx`], which they lack in [`MusicgenNames::MlxExamples`].
 const LM: &str = "lm.";
 
 impl Row {
