@@ -1,4 +1,5 @@
-//! Measures products with stored weights beside a plain read of as many bytes: `bandwidth [MEGABYTES [ROUNDS]]`.
+//! Measures products with stored weights beside a plain read of as many bytes: `bandwidth [MEGABYTES [ROUNDS
+//! [ENCODING…]]]`, such as `bandwidth 1600 5 4-bit f16`.
 //!
 //! Each shape has so many weights in a mapped file that none is read from a cache. Rounds are interleaved, so that a load
 //! on the machine meets all columns of the table.
@@ -11,6 +12,8 @@ use std::time::Instant;
 use mert_arch::{Dtype, Encoding, Quantization, QuantizationMode};
 use mert_fs::MappedFile;
 use mert_linear::{Bytes, Linear};
+use mert_simd::Kernel;
+use pulp::Simd;
 use rayon::prelude::*;
 
 const SHAPES: [(usize, usize); 3] = [(2048, 2048), (8192, 2048), (2048, 8192)];
@@ -19,9 +22,17 @@ const SHAPES: [(usize, usize); 3] = [(2048, 2048), (8192, 2048), (2048, 8192)];
 const MANY_ROWS: usize = 251;
 
 fn main() {
-    let mut arguments = std::env::args().skip(1).map(|argument| argument.parse::<usize>().unwrap());
-    let bytes = arguments.next().unwrap_or(1600) << 20;
-    let rounds = arguments.next().unwrap_or(5);
+    // As a program does that makes many products: a product outside the pool wakes its threads first.
+    rayon::ThreadPoolBuilder::new().build().unwrap().install(run);
+}
+
+fn run() {
+    let mut arguments = std::env::args().skip(1);
+    let mut number = |default| arguments.next().map_or(default, |argument| argument.parse::<usize>().unwrap());
+    let (bytes, rounds) = (number(1600) << 20, number(5));
+    let wanted: Vec<String> = arguments.collect();
+    let is_wanted =
+        |encoding: &Encoding| wanted.is_empty() || wanted.iter().any(|name_part| name(*encoding).contains(name_part));
     println!("{}, {} threads, {} lanes", processor(), rayon::current_num_threads(), mert_linear::isa().lanes());
 
     let folder = tempfile::tempdir().unwrap();
@@ -35,7 +46,7 @@ fn main() {
         "| encoding | shape | plain read GB/s | 1 row GB/s | 2 rows GB/s | of the read | {MANY_ROWS} rows GFLOP/s |"
     );
     println!("|---|---|---|---|---|---|---|");
-    for encoding in encodings() {
+    for encoding in encodings().into_iter().filter(is_wanted) {
         for (outputs, inputs) in SHAPES {
             let weights = weights(&file, encoding, outputs, inputs);
             let length = weights[0].byte_len();
@@ -137,20 +148,29 @@ fn write(path: &std::path::Path, bytes: usize) {
     }
 }
 
-/// Reads all bytes on all threads, in pieces of the size of a product's tasks.
+/// Reads all bytes on all threads with the widest registers, in pieces of the size of a product's tasks.
 fn read(bytes: &[u8]) {
-    let sum = bytes
-        .par_chunks(128 << 10)
-        .map(|bytes| {
-            let lines = bytes.as_chunks::<8>().0.as_chunks::<16>().0;
-            let sums = lines.iter().fold([0u64; 16], |mut sums, line| {
-                sums.iter_mut().zip(line).for_each(|(sum, word)| *sum ^= u64::from_le_bytes(*word));
-                sums
-            });
-            sums.iter().fold(0, |all, sum| all ^ sum)
-        })
-        .reduce(|| 0, |a, b| a ^ b);
+    let sum =
+        bytes.par_chunks(128 << 10).map(|bytes| mert_linear::isa().run_dots(Read(bytes))).reduce(|| 0, |a, b| a ^ b);
     std::hint::black_box(sum);
+}
+
+struct Read<'a>(&'a [u8]);
+
+impl Kernel for Read<'_> {
+    type Output = u32;
+
+    #[inline(always)]
+    fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) -> u32 {
+        let (lines, _) = S::as_simd_u32s(bytemuck::cast_slice(self.0));
+        let mut sums = [simd.splat_u32s(0); 4];
+        for line in lines.as_chunks::<4>().0 {
+            for (sum, &words) in sums.iter_mut().zip(line) {
+                *sum = simd.xor_u32s(*sum, words);
+            }
+        }
+        bytemuck::cast_slice::<_, u32>(&sums).iter().fold(0, |all, sum| all ^ sum)
+    }
 }
 
 fn seconds(work: impl FnOnce()) -> f64 {

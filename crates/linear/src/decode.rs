@@ -26,14 +26,14 @@ pub(crate) fn code<S: Simd, const BITS: usize, const WORDS: usize>(
 pub(crate) fn row(linear: &Linear, row: usize, out: &mut [f32]) {
     let [stored] = linear.rows::<1>(row);
     match linear.encoding() {
-        Encoding::Float(dtype) => widen(dtype, stored.words, out),
+        Encoding::Float(dtype) => widen(dtype, stored, out),
         Encoding::Quantized { quantization, .. } => {
             let (dtype, scales, biases) = linear.group_floats(row, 1);
             let mut floats = vec![0.0; 2 * quantization.groups(out.len())];
             let (scales_f32, biases_f32) = floats.split_at_mut(quantization.groups(out.len()));
             widen(dtype, scales, scales_f32);
             widen(dtype, biases, biases_f32);
-            let mut stream = BitStream { bytes: stored.words.iter(), bits: 0, available: 0 };
+            let mut stream = BitStream { bytes: stored.iter(), bits: 0, available: 0 };
             let groups = out.chunks_exact_mut(quantization.group_size);
             for ((out, &scale), &bias) in groups.zip(&*scales_f32).zip(&*biases_f32) {
                 for value in out {

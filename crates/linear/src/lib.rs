@@ -25,6 +25,8 @@ compile_error!("weights are read as they are stored, which is little-endian");
 pub mod attention;
 mod bytes;
 mod decode;
+#[cfg(target_arch = "x86_64")]
+mod digits;
 mod error;
 mod exp;
 mod gelu;

@@ -3,7 +3,6 @@
 use mert_arch::{Dtype, Encoding, Quantization, QuantizationMode};
 use mert_simd::Isa;
 
-use crate::matvec::Row;
 use crate::{Bytes, LinearError, decode, gemm, matvec};
 
 /// The number of rows of activations up to which a product is a pass over the weight for each pair of rows, and not one of
@@ -28,6 +27,17 @@ pub struct Linear {
     row_bytes: usize,
     /// Bytes of a row of scales.
     group_bytes: usize,
+}
+
+/// The scales and biases of some rows as they are stored.
+pub(crate) struct Groups<'a, const R: usize> {
+    pub(crate) dtype: Dtype,
+    /// Values of a group.
+    pub(crate) size: usize,
+    /// Groups of a row.
+    pub(crate) count: usize,
+    pub(crate) scales: [&'a [u8]; R],
+    pub(crate) biases: [&'a [u8]; R],
 }
 
 impl Linear {
@@ -177,12 +187,22 @@ impl Linear {
         self.row_bytes
     }
 
-    /// `R` rows from row `first` on, each with the row `R` rows on.
+    /// `R` rows from row `first` on, as they are stored.
     #[inline(always)]
-    pub(crate) fn rows<const R: usize>(&self, first: usize) -> [Row<'_>; R] {
-        let (size, weight) = (self.row_bytes, &*self.weight);
-        let row = |i: usize| weight.get(i * size..(i + 1) * size).unwrap_or_default();
-        std::array::from_fn(|i| Row { words: row(first + i), next: row(first + i + R) })
+    pub(crate) fn rows<const R: usize>(&self, first: usize) -> [&[u8]; R] {
+        parts_of(&self.weight, self.row_bytes, first)
+    }
+
+    /// The groups of `R` rows from row `first` on.
+    #[inline(always)]
+    pub(crate) fn groups<const R: usize>(&self, first: usize) -> Groups<'_, R> {
+        let (dtype, size) = match self.encoding {
+            Encoding::Float(dtype) => (dtype, self.inputs),
+            Encoding::Quantized { quantization, float } => (float, quantization.group_size),
+        };
+        let bytes = self.group_bytes;
+        let (scales, biases) = (parts_of(&self.scales, bytes, first), parts_of(&self.biases, bytes, first));
+        Groups { dtype, size, count: bytes / dtype.size(), scales, biases }
     }
 
     /// The float type, scales and biases of the groups of `rows` rows from row `first` on; nothing for a weight of floats.
@@ -192,6 +212,17 @@ impl Linear {
         let part = |bytes| <[u8]>::get(bytes, range.clone()).unwrap_or_default();
         (float, part(&self.scales), part(&self.biases))
     }
+}
+
+/// `R` parts of some bytes from part `first` on, empty where there are none. A loop: closures are not compiled for the
+/// instruction set of the kernel.
+#[inline(always)]
+fn parts_of<const R: usize>(all: &[u8], bytes: usize, first: usize) -> [&[u8]; R] {
+    let mut parts: [&[u8]; R] = [&[]; R];
+    for (i, part) in parts.iter_mut().enumerate() {
+        *part = all.get((first + i) * bytes..(first + i + 1) * bytes).unwrap_or_default();
+    }
+    parts
 }
 
 fn run(parts: &[&Linear], x: &[f32], outs: &mut [&mut [f32]], add: bool) {

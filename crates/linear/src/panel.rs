@@ -11,7 +11,7 @@ use pulp::Simd;
 
 use crate::decode::code;
 use crate::linear::Linear;
-use crate::matvec::{self, Bf16, F16, F32, Row};
+use crate::matvec::{self, Bf16, F16, F32};
 use crate::unroll::unroll;
 use crate::vector::{MAX_LANES, load_floats, load_words, widen_with};
 
@@ -61,7 +61,7 @@ impl Decoder {
         }
         let mut rows: Rows<'_> = [&[]; MAX_COLUMNS];
         for (column, row) in rows[..panel.columns].iter_mut().enumerate() {
-            [Row { words: *row, .. }] = linear.rows::<1>(panel.first + column);
+            [*row] = linear.rows::<1>(panel.first + column);
         }
         match linear.encoding() {
             Encoding::Float(dtype) => {

@@ -9,6 +9,10 @@ use mert_arch::Encoding;
 use mert_simd::{Buffer, Isa, Kernel};
 use pulp::Simd;
 
+#[cfg(target_arch = "x86_64")]
+use crate::digits::{self, DIGITS, Split};
+use crate::linear::Linear;
+
 /// Rows of activations that go through a weight together.
 pub(crate) const ROWS: usize = 2;
 
@@ -24,32 +28,36 @@ pub(crate) struct Order {
     unshifted: Option<usize>,
     /// Values that share a bias of the codes, each sum of which is needed.
     group_size: Option<usize>,
-    /// Whether the activations are whole numbers in digits.
-    digits: bool,
+    /// Bits of a code where codes are multiplied as integers, so that the activations are whole numbers in digits.
+    digits_for: Option<usize>,
 }
 
-/// Digits of 8 bits of an activation as a whole number.
-pub(crate) const DIGITS: usize = 3;
-
-/// The whole number of a power of two that is larger than all activations of a block. Three digits of −128..=127 reach
-/// almost twice as far; with a power of two, activations of few digits are exact.
-const UNIT: f32 = 4_194_304.0;
-
 impl Order {
-    /// The order for an encoding; `integer_products` says whether codes of four bits are multiplied as integers.
-    pub(crate) fn of(encoding: Encoding, isa: Isa, integer_products: bool) -> Self {
-        let lanes = isa.lanes();
-        match encoding {
+    /// The order for a weight.
+    pub(crate) fn of(linear: &Linear) -> Self {
+        let lanes = linear.isa().lanes();
+        match linear.encoding() {
             Encoding::Float(dtype) => {
-                Order { lanes, slots: 4 / dtype.size(), unshifted: None, group_size: None, digits: false }
+                Order { lanes, slots: 4 / dtype.size(), unshifted: None, group_size: None, digits_for: None }
             }
             Encoding::Quantized { quantization, .. } => {
                 let bits = quantization.bits;
                 let (slots, unshifted) = if bits.is_power_of_two() { (32 / bits, Some(bits)) } else { (32, None) };
-                let digits = integer_products && bits == 4;
-                Order { lanes, slots, unshifted, group_size: Some(quantization.group_size), digits }
+                let is_whole = linear.inputs().is_multiple_of(slots * lanes);
+                let has_digits = has_integer_products(linear.isa()) && matches!(bits, 4 | 8) && is_whole;
+                let digits_for = has_digits.then_some(bits);
+                Order { lanes, slots, unshifted, group_size: Some(quantization.group_size), digits_for }
             }
         }
+    }
+}
+
+/// Whether codes are multiplied as integers.
+fn has_integer_products(isa: Isa) -> bool {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512(_) => digits::is_available(),
+        _ => false,
     }
 }
 
@@ -100,9 +108,9 @@ impl Prepared {
         self.order == Some(order)
     }
 
-    /// Whether the activations are whole numbers in digits.
-    pub(crate) fn has_digits(&self) -> bool {
-        self.order.is_some_and(|order| order.digits)
+    /// Bits of the codes with which the activations, in digits, are multiplied as integers.
+    pub(crate) fn digits_for(&self) -> Option<usize> {
+        self.order.and_then(|order| order.digits_for)
     }
 
     /// Keeps the buffers for the next product on this thread.
@@ -121,8 +129,7 @@ impl Pair {
         &self.values[..self.len]
     }
 
-    /// `[block][digit][even or odd][row][64]`: the digits, highest first, of the activations with even and odd indices, whose
-    /// codes are the low and high halves of 64 bytes.
+    /// The digits of each activation, in the order of `Split::digits`.
     pub(crate) fn digits(&self) -> &[i8] {
         &self.digits[..self.digits_len]
     }
@@ -137,18 +144,22 @@ impl Pair {
         self.rows = rows;
         let block = order.slots * order.lanes;
         let padded = inputs.next_multiple_of(block) * rows;
-        self.len = if order.digits { 0 } else { padded };
+        self.sums_stride = order.group_size.map_or(0, |size| (inputs / size).next_multiple_of(order.lanes));
+        let (sums, sums_stride) = (self.sums.take(self.sums_stride * rows), self.sums_stride);
+        sums.fill(0.0);
+        #[cfg(target_arch = "x86_64")]
+        if let (Some(bits), Some(group_size)) = (order.digits_for, order.group_size) {
+            (self.digits_len, self.block_scales_len) = (padded * DIGITS, padded / block);
+            let digits = self.digits.take(self.digits_len);
+            let block_scales = self.block_scales.take(self.block_scales_len);
+            return Split { x, inputs, group_size, digits, block_scales, sums, sums_stride }.run(bits);
+        }
+        self.len = padded;
         let values = self.values.take(self.len);
-        (self.digits_len, self.block_scales_len) =
-            if order.digits { (padded * DIGITS, padded / block) } else { (0, 0) };
-        let (digits, block_scales) = (self.digits.take(self.digits_len), self.block_scales.take(self.block_scales_len));
         if !inputs.is_multiple_of(block) {
             values.fill(0.0);
         }
-        self.sums_stride = order.group_size.map_or(0, |size| (inputs / size).next_multiple_of(order.lanes));
-        let sums = self.sums.take(self.sums_stride * rows);
-        sums.fill(0.0);
-        isa.run_dots(Fill { order, x, inputs, values, sums, sums_stride: self.sums_stride, digits, block_scales });
+        isa.run_dots(Fill { order, x, inputs, values, sums, sums_stride });
     }
 }
 
@@ -160,18 +171,13 @@ struct Fill<'a> {
     values: &'a mut [f32],
     sums: &'a mut [f32],
     sums_stride: usize,
-    digits: &'a mut [i8],
-    block_scales: &'a mut [f32],
 }
 
 impl Kernel for Fill<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(mut self, _: S) {
-        if self.order.digits {
-            self.split_digits();
-        }
+    fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, _: S) {
         match self.order.slots {
             1 => self.permute::<S, 1>(),
             2 => self.permute::<S, 2>(),
@@ -183,52 +189,7 @@ impl Kernel for Fill<'_> {
     }
 }
 
-/// Activations up to the first are 0 in digits, and those from the second on no numbers: factors would overflow.
-const RANGE: [f32; 2] = [1e-30, 1e37];
-
-/// Activations that share a scale in digits: the codes in a register.
-const DIGIT_BLOCK: usize = 128;
-
 impl Fill<'_> {
-    #[inline(always)]
-    fn split_digits(&mut self) {
-        let rows = self.x.len() / self.inputs;
-        let blocks =
-            self.digits.chunks_exact_mut(DIGIT_BLOCK * DIGITS * rows).zip(self.block_scales.chunks_exact_mut(rows));
-        for (block, (digits, scales)) in blocks.enumerate() {
-            for row in 0..rows {
-                let x = &self.x[row * self.inputs..][..self.inputs];
-                let x = &x[block * DIGIT_BLOCK..];
-                let mut values = [0.0; DIGIT_BLOCK];
-                match x.first_chunk() {
-                    Some(x) => values = *x,
-                    None => values[..x.len()].copy_from_slice(x),
-                }
-                let max = values.iter().fold(0f32, |max, x| if x.abs() > max { x.abs() } else { max });
-                // A maximum skips what is not a number.
-                let is_finite = values.iter().fold(true, |all, x| all & (x.abs() < RANGE[1]));
-                let above = f32::from_bits(((max.to_bits() >> 23) + 1) << 23);
-                let (scale, factor) = match is_finite {
-                    true if max > RANGE[0] => (above / UNIT, UNIT / above),
-                    true => (0.0, 0.0),
-                    false => (f32::NAN, 0.0),
-                };
-                scales[row] = scale;
-                let (pairs, _) = values.as_chunks::<2>();
-                for half in 0..2 {
-                    for (i, pair) in pairs.iter().enumerate() {
-                        let mut number = (pair[half] * factor).round_ties_even() as i32;
-                        for digit in (0..DIGITS).rev() {
-                            let low = number as i8;
-                            number = (number - i32::from(low)) >> 8;
-                            digits[((digit * 2 + half) * rows + row) * (DIGIT_BLOCK / 2) + i] = low;
-                        }
-                    }
-                }
-            }
-        }
-    }
-
     #[inline(always)]
     fn permute<S: Simd, const SLOTS: usize>(self) {
         let Fill { order, x, inputs, values, sums, sums_stride, .. } = self;

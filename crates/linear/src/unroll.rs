@@ -1,7 +1,8 @@
 //! Loops that are written out, so that shifts, masks and words are constants: the compiler unrolls long bodies no more
 //! than a few times.
 
-/// Runs a block for each index below a constant of at most 32, with the index as a constant.
+/// Runs a block for each index below a constant of at most 32, with the index as a constant. Loops within loops name the
+/// indices after the block, up to the largest count: the compiler reads a copy for each of them.
 macro_rules! unroll {
     ($index:ident < $count:expr => $body:block) => {
         $crate::unroll::unroll!($index < $count => $body,

@@ -67,6 +67,14 @@ pub(crate) fn whole<S: Simd>(simd: S, number: S::u32s) -> S::f32s {
 /// whole numbers: as subnormal f32 they would be slow on some processors.
 #[inline(always)]
 pub(crate) fn f16_value<S: Simd>(simd: S, word: S::u32s) -> S::f32s {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(v4) = (&simd as &dyn std::any::Any).downcast_ref::<pulp::x86::V4>() {
+        // The same types under two names.
+        let word: pulp::u32x16 = bytemuck::cast(word);
+        let halves = v4.avx512f._mm512_cvtepi32_epi16(pulp::cast(word));
+        let values: pulp::f32x16 = pulp::cast(v4.avx512f._mm512_cvtph_ps(halves));
+        return bytemuck::cast(values);
+    }
     let magnitude = simd.and_u32s(word, simd.splat_u32s(0x7fff));
     let bits = simd.add_u32s(simd.wrapping_dyn_shl_u32s(magnitude, simd.splat_u32s(13)), simd.splat_u32s(112 << 23));
     // Infinity and NaN have all bits of the exponent set.
@@ -145,21 +153,21 @@ fn each_half(stored: &[u8], out: &mut [f32], value: impl Fn(u16) -> f32) {
     }
 }
 
-/// Prefetches the cache lines of `bytes` into the second-level cache. Hardware prefetchers stop at the ends of pages,
-/// which are a few kilobytes in a mapped file.
+/// Prefetches into the second-level cache what lies `distance` bytes after these bytes; behind the end of the memory it
+/// has no effect. Hardware prefetchers stop at the ends of pages, which are a few kilobytes in a mapped file.
 #[inline(always)]
-pub(crate) fn prefetch(bytes: &[u8]) {
+pub(crate) fn prefetch_ahead(bytes: &[u8], distance: usize) {
     #[cfg(target_arch = "x86_64")]
     for line in bytes.chunks(64) {
         // SAFETY: a hint, without an effect on memory, whatever the address.
         #[allow(unsafe_code)]
         unsafe {
             use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-            _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast());
+            _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().wrapping_add(distance).cast());
         }
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = bytes;
+    let _ = (bytes, distance);
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use half::{bf16, f16};
 use mert_arch::{Dtype, Encoding};
 use mert_linear::Linear;
 use mert_simd::Isa;
-use support::{Weight, affine, encodings, numbers, worst};
+use support::{Weight, affine, encodings, numbers};
 
 /// The result of a product on an instruction set.
 fn forward(linear: &Linear, isa: Isa, x: &[f32]) -> Vec<f32> {
@@ -33,9 +33,8 @@ fn products_agree_with_f64() {
             let linear = weight.linear();
             for rows in [1, 2, 3, 4, 5, 17] {
                 let x = numbers(rows * inputs, 7);
-                let expected = weight.product(&x);
                 for isa in Isa::available() {
-                    let error = worst(&forward(&linear, isa, &x), &expected, weight.bound(rows));
+                    let error = weight.worst(&forward(&linear, isa, &x), &x, isa);
                     assert!(error <= 1.0, "{encoding:?} ({outputs}, {inputs}), {rows} rows, {isa:?}: {error}");
                 }
             }
@@ -49,9 +48,8 @@ fn many_rows_agree_with_f64() {
     for (encoding, (outputs, inputs)) in encodings.into_iter().flat_map(|e| [(e, (97, 1664)), (e, (144, 768))]) {
         let weight = Weight::new(outputs, inputs, encoding);
         let x = numbers(251 * inputs, 3);
-        let expected = weight.product(&x);
         for isa in Isa::available() {
-            let error = worst(&forward(&weight.linear(), isa, &x), &expected, weight.bound(251));
+            let error = weight.worst(&forward(&weight.linear(), isa, &x), &x, isa);
             assert!(error <= 1.0, "{encoding:?} ({outputs}, {inputs}), {isa:?}: {error}");
         }
     }
@@ -64,7 +62,7 @@ fn terms_that_cancel_stay_within_the_bound() {
         let weight = Weight::new(40, 1152, encoding);
         let x: Vec<f32> = numbers(2 * 1152, 5).into_iter().map(|x| 50.0 + x).collect();
         for isa in Isa::available() {
-            let error = worst(&forward(&weight.linear(), isa, &x), &weight.product(&x), weight.bound(2));
+            let error = weight.worst(&forward(&weight.linear(), isa, &x), &x, isa);
             assert!(error <= 1.0, "{encoding:?}, {isa:?}: {error}");
         }
     }
@@ -102,8 +100,8 @@ fn outliers_cost_others_no_digits() {
     for isa in Isa::available() {
         let linear = weight.linear();
         let (all, without) = (forward(&linear, isa, &x), forward(&linear, isa, &rest));
-        assert!(worst(&all, &weight.product(&x), weight.bound(1)) <= 1.0, "{isa:?}");
-        assert!(worst(&without, &weight.product(&rest), weight.bound(1)) <= 1.0, "{isa:?}");
+        assert!(weight.worst(&all, &x, isa) <= 1.0, "{isa:?}");
+        assert!(weight.worst(&without, &rest, isa) <= 1.0, "{isa:?}");
     }
 }
 
@@ -231,11 +229,10 @@ fn defects_exceed_the_bound() {
     ];
     for rows in [2, 17] {
         let x = numbers(rows * 512, 17);
-        let expected = right.product(&x);
         for isa in Isa::available() {
-            assert!(worst(&forward(&right.linear(), isa, &x), &expected, right.bound(rows)) <= 1.0);
+            assert!(right.worst(&forward(&right.linear(), isa, &x), &x, isa) <= 1.0);
             for (name, linear) in &defects {
-                let error = worst(&forward(linear, isa, &x), &expected, right.bound(rows));
+                let error = right.worst(&forward(linear, isa, &x), &x, isa);
                 assert!(error >= 3.0, "{name}: {error} of the bound, {rows} rows, {isa:?}");
             }
         }

@@ -10,13 +10,10 @@ use pulp::Simd;
 
 use super::Format;
 use super::codes::Codes;
-use super::row::{Row, block_sums, blocks};
+use super::row::{block_sums, blocks, load_all, load_last};
 use crate::linear::Linear;
 use crate::prepared::Pair;
 use crate::vector::{MAX_LANES, load_floats, load_words, widen_with};
-
-/// Numbers behind the scales, so that a register of them can be loaded.
-const PADDING: usize = 4;
 
 /// Scales and biases of the rows of a tile in f32.
 #[derive(Debug, Default)]
@@ -28,7 +25,6 @@ pub(super) struct Scratch {
 /// The scales and biases of some rows, `[row][group]`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Groups<'a> {
-    /// Ends with [`PADDING`] zeros.
     scales: &'a [f32],
     biases: &'a [f32],
     /// Groups of a row.
@@ -43,9 +39,8 @@ impl Scratch {
     pub(super) fn widen<S: Simd>(&mut self, simd: S, linear: &Linear, first: usize, rows: usize) -> Groups<'_> {
         let (dtype, scales, biases) = linear.group_floats(first, rows);
         let count = scales.len() / (dtype.size() * rows);
-        let (scales_f32, biases_f32) = (self.scales.take(rows * count + PADDING), self.biases.take(rows * count));
-        scales_f32[rows * count..].fill(0.0);
-        widen_with(simd, dtype, scales, &mut scales_f32[..rows * count]);
+        let (scales_f32, biases_f32) = (self.scales.take(rows * count), self.biases.take(rows * count));
+        widen_with(simd, dtype, scales, scales_f32);
         widen_with(simd, dtype, biases, biases_f32);
         let size = linear.inputs() / count.max(1);
         Groups { scales: scales_f32, biases: biases_f32, count, size }
@@ -56,13 +51,6 @@ impl<'a> Groups<'a> {
     #[inline(always)]
     pub(super) fn scales(&self, row: usize) -> &'a [f32] {
         &self.scales[row * self.count..][..self.count]
-    }
-
-    /// The scales of a row, and at least [`PADDING`] other numbers.
-    #[cfg(target_arch = "x86_64")]
-    #[inline(always)]
-    pub(super) fn padded_scales(&self, row: usize) -> &'a [f32] {
-        &self.scales[row * self.count..]
     }
 
     /// Adds Σ bias·(Σ x) of a row to the sums with `M` rows of activations.
@@ -104,14 +92,14 @@ impl<C: Codes, const GROUPS: usize> Format for Affine<C, GROUPS> {
         let shift = words_per_group.trailing_zeros();
         let spread = Spread::<S, GROUPS>::new(simd, words_per_group);
         let mut sums = [[simd.splat_f32s(0.0); M]; R];
-        let (x, last) = blocks::<S, C, M>(pair, &rows[0]);
+        let (x, last) = blocks::<S, C, M>(pair, rows[0]);
         for (block, x) in x.enumerate() {
-            let words = Row::load_all::<S, R>(&rows, block);
+            let words = load_all::<S, R>(&rows, block);
             let group = (block * S::F32_LANES) >> shift;
             scaled::<S, C, GROUPS, R, M>(simd, &words, x, groups, group, spread, &mut sums);
         }
         if let Some((block, x)) = last {
-            let words = Row::load_last::<S, R>(&rows, block);
+            let words = load_last::<S, R>(&rows, block);
             let group = (block * S::F32_LANES) >> shift;
             scaled::<S, C, GROUPS, R, M>(simd, &words, x, groups, group, spread, &mut sums);
         }

@@ -11,7 +11,7 @@ use crate::decode::code;
 use crate::linear::Linear;
 use crate::prepared::Pair;
 use crate::unroll::unroll;
-use crate::vector::{MAX_LANES, load_floats, load_words, prefetch};
+use crate::vector::{MAX_LANES, load_floats, load_words, prefetch_ahead};
 
 /// Codes of a lane. Every group is a whole number of them.
 const UNIT: usize = 32;
@@ -41,8 +41,8 @@ impl<const BITS: usize> Format for Units<BITS> {
         for (block, x) in x.chunks_exact(UNIT * M).enumerate() {
             let (x, _) = x.as_chunks::<M>();
             for r in 0..R {
-                let stored = &rows[r].words[block * block_bytes..];
-                prefetch(rows[r].ahead(block * block_bytes, block_bytes.min(stored.len())));
+                let stored = &rows[r][block * block_bytes..];
+                prefetch_ahead(&stored[..block_bytes.min(stored.len())], R * rows[r].len());
                 let words = gather::<S, BITS>(stored);
                 let mut parts = [[simd.splat_f32s(0.0); M]; PARTS];
                 unroll!(slot < UNIT => {

@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 use pulp::Simd;
 
 use super::codes::Codes;
-use super::row::{Row, add_block, blocks};
+use super::row::{add_block, blocks, load_all, load_last};
 use super::{Format, Scratch};
 use crate::linear::Linear;
 use crate::prepared::Pair;
@@ -27,13 +27,13 @@ impl<C: Codes> Format for Float<C> {
     ) -> [[S::f32s; M]; R] {
         let rows = linear.rows::<R>(row);
         let mut sums = [[simd.splat_f32s(0.0); M]; R];
-        let (x, last) = blocks::<S, C, M>(pair, &rows[0]);
+        let (x, last) = blocks::<S, C, M>(pair, rows[0]);
         for (block, x) in x.enumerate() {
-            let words = Row::load_all::<S, R>(&rows, block);
+            let words = load_all::<S, R>(&rows, block);
             add_block::<S, C, R, M>(simd, &words, x, &mut sums);
         }
         if let Some((block, x)) = last {
-            let words = Row::load_last::<S, R>(&rows, block);
+            let words = load_last::<S, R>(&rows, block);
             add_block::<S, C, R, M>(simd, &words, x, &mut sums);
         }
         sums

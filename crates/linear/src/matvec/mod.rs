@@ -24,7 +24,6 @@ use self::affine_units::Units;
 use self::codes::Packed;
 pub(crate) use self::codes::{Bf16, Codes, F16, F32};
 use self::float::Float;
-pub(crate) use self::row::Row;
 use self::store::Store;
 use crate::linear::Linear;
 use crate::prepared::{Order, Pair, Prepared};
@@ -51,7 +50,7 @@ pub(crate) fn forward_all(parts: &[&Linear], x: &[f32], outs: &mut [&mut [f32]],
     let indices: Vec<usize> = parts
         .iter()
         .map(|part| {
-            let order = Order::of(part.encoding(), isa, has_integer_products(isa));
+            let order = Order::of(part);
             prepared.iter().position(|p| p.fits(order)).unwrap_or_else(|| {
                 prepared.push(Prepared::new(isa, order, x, inputs));
                 prepared.len() - 1
@@ -82,21 +81,12 @@ fn task_rows(linear: &Linear) -> usize {
     (TASK_BYTES / linear.row_bytes().max(1)).next_multiple_of(ROW_MULTIPLE).max(ROW_MULTIPLE)
 }
 
-/// Whether codes of four bits are multiplied as integers.
-fn has_integer_products(isa: Isa) -> bool {
-    match isa {
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512(_) => vnni::is_available(),
-        _ => false,
-    }
-}
-
 /// Runs a task with the kernel for the weight's encoding: each is a function of its own, small enough for the compiler to
 /// keep its sums in registers.
 fn run(isa: Isa, linear: &Linear, prepared: &Prepared, task: Task<'_>, add: bool) {
     #[cfg(target_arch = "x86_64")]
-    if let (true, Isa::Avx512(simd)) = (prepared.has_digits(), isa) {
-        return vnni::run(simd, linear, prepared, task, add);
+    if let (Some(bits), Isa::Avx512(simd)) = (prepared.digits_for(), isa) {
+        return vnni::run(simd, bits, linear, prepared, task, add);
     }
     match linear.encoding() {
         Encoding::Float(Dtype::F32) => run_format::<Float<F32>>(isa, linear, prepared, task, add),

@@ -9,39 +9,23 @@ use pulp::Simd;
 use super::codes::Codes;
 use crate::prepared::Pair;
 use crate::unroll::unroll;
-use crate::vector::{load_words, prefetch, register_bytes};
+use crate::vector::{load_words, prefetch_ahead, register_bytes};
 
-/// A row of a weight, and what is read after its tile.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Row<'a> {
-    /// The row as it is stored.
-    pub(crate) words: &'a [u8],
-    /// The row one tile on, empty at the end of the weight.
-    pub(crate) next: &'a [u8],
+/// Register `block` of each row; prefetches what the next tile has at its place.
+#[inline(always)]
+pub(super) fn load_all<S: Simd, const R: usize>(rows: &[&[u8]; R], block: usize) -> [S::u32s; R] {
+    let bytes = register_bytes::<S>();
+    std::array::from_fn(|r| {
+        let stored = &rows[r][block * bytes..block * bytes + bytes];
+        prefetch_ahead(stored, R * rows[r].len());
+        bytemuck::pod_read_unaligned(stored)
+    })
 }
 
-impl<'a> Row<'a> {
-    /// Register `block` of each row; prefetches what the next tile has at its place.
-    #[inline(always)]
-    pub(super) fn load_all<S: Simd, const R: usize>(rows: &[Row<'a>; R], block: usize) -> [S::u32s; R] {
-        let bytes = register_bytes::<S>();
-        std::array::from_fn(|r| {
-            prefetch(rows[r].ahead(block * bytes, bytes));
-            bytemuck::pod_read_unaligned(&rows[r].words[block * bytes..block * bytes + bytes])
-        })
-    }
-
-    /// The words after the last whole register of each row, filled up with zeros.
-    #[inline(always)]
-    pub(super) fn load_last<S: Simd, const R: usize>(rows: &[Row<'a>; R], block: usize) -> [S::u32s; R] {
-        std::array::from_fn(|r| load_words::<S>(&rows[r].words[block * register_bytes::<S>()..]))
-    }
-
-    /// The bytes of the next tile that correspond to a part of this row.
-    #[inline(always)]
-    pub(super) fn ahead(&self, start: usize, length: usize) -> &'a [u8] {
-        self.next.get(start..start + length).unwrap_or_default()
-    }
+/// The words after the last whole register of each row, filled up with zeros.
+#[inline(always)]
+pub(super) fn load_last<S: Simd, const R: usize>(rows: &[&[u8]; R], block: usize) -> [S::u32s; R] {
+    std::array::from_fn(|r| load_words::<S>(&rows[r][block * register_bytes::<S>()..]))
 }
 
 /// The activations for each whole register of words of a row, `[slot][row]`; and for those after the last, with the number
@@ -50,10 +34,10 @@ impl<'a> Row<'a> {
 #[allow(clippy::type_complexity)]
 pub(super) fn blocks<'a, S: Simd, C: Codes, const M: usize>(
     pair: &'a Pair,
-    row: &Row<'_>,
+    row: &[u8],
 ) -> (std::slice::ChunksExact<'a, S::f32s>, Option<(usize, &'a [S::f32s])>) {
     let (x, _) = S::as_simd_f32s(pair.values());
-    let whole = row.words.len() / register_bytes::<S>();
+    let whole = row.len() / register_bytes::<S>();
     let (x, last) = x.split_at(whole * C::SLOTS * M);
     (x.chunks_exact(C::SLOTS * M), (!last.is_empty()).then_some((whole, last)))
 }

@@ -1,61 +1,60 @@
-//! Four-bit codes with AVX-512's integer dot products (VNNI), which multiply 64 codes at once where f32 operations multiply
-//! 16: with those the products of two rows take longer than reading the weight.
+//! Codes of 4 and 8 bits with AVX-512's integer dot products (VNNI), which multiply 64 codes at once where f32 operations
+//! multiply 16: with those, the products of two rows take several times as long as reading the weight.
 //!
-//! The activations of a block of 128 inputs are whole numbers of 24 bits times one scale, in three digits of 8 bits. Sums
-//! of integers are exact, so that the only error is that of the activations, 2⁻²⁴ of the largest in the block.
+//! The activations are whole numbers in two digits. Sums of integers are exact, so that the only error is that of the
+//! activations.
 
 // Only constant indices keep the sums in registers.
 #![allow(clippy::needless_range_loop)]
 
 use std::arch::x86_64::*;
 
+use mert_arch::Dtype;
+use pulp::f32x16;
 use pulp::x86::V4;
-use pulp::{f32x4, f32x16, u32x16};
 
 use super::Task;
-use super::affine::Scratch;
 use super::store::Store;
+use crate::digits::{self, DIGITS};
 use crate::linear::Linear;
-use crate::prepared::{DIGITS, Pair, Prepared};
+use crate::prepared::{Pair, Prepared};
 use crate::unroll::unroll;
-use crate::vector::{MAX_BYTES, MAX_LANES, load_words, prefetch};
+use crate::vector::{MAX_BYTES, MAX_LANES, prefetch_ahead};
 
 /// Rows of a weight that go through the registers together.
 const ROWS: usize = 4;
 
-/// Whether the processor has these instructions.
-pub(crate) fn is_available() -> bool {
-    is_x86_feature_detected!("avx512vnni")
-        && is_x86_feature_detected!("avx512f")
-        && is_x86_feature_detected!("avx512bw")
-}
+/// A register of codes.
+type Line = [u8; MAX_BYTES];
 
-/// Computes a task whose activations are in the order of digits.
-pub(super) fn run(simd: V4, linear: &Linear, prepared: &Prepared, task: Task<'_>, add: bool) {
-    if is_available() {
-        // SAFETY: the processor has the instructions.
+/// Computes a task whose activations are in digits.
+pub(super) fn run(simd: V4, bits: usize, linear: &Linear, prepared: &Prepared, task: Task<'_>, add: bool) {
+    if digits::is_available() {
+        // SAFETY: the processor has the instructions; those that are not looked up here are part of V4.
         #[allow(unsafe_code)]
         unsafe {
-            run_available(simd, linear, prepared, task, add);
+            match bits {
+                4 => run_available::<4>(simd, linear, prepared, task, add),
+                _ => run_available::<8>(simd, linear, prepared, task, add),
+            }
         }
     }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512vnni,avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
-fn run_available(simd: V4, linear: &Linear, prepared: &Prepared, task: Task<'_>, add: bool) {
+fn run_available<const BITS: usize>(simd: V4, linear: &Linear, prepared: &Prepared, task: Task<'_>, add: bool) {
     let Task { first, mut outs, .. } = task;
     let rows = outs.first().map_or(0, |out| out.len());
-    let mut scratch = Scratch::default();
     let whole = rows - rows % ROWS;
     for (pair, outs) in prepared.pairs.iter().zip(outs.chunks_mut(crate::prepared::ROWS)) {
         for row in (0..whole).step_by(ROWS).chain(whole..rows) {
             let store = Store { outs, tile: row, bias: linear.bias(), first: first + row, add };
             let output = first + row;
             match (row < whole, pair.rows) {
-                (true, 2) => store.write(simd, &tile::<ROWS, 2>(simd, linear, output, pair, &mut scratch)),
-                (true, _) => store.write(simd, &tile::<ROWS, 1>(simd, linear, output, pair, &mut scratch)),
-                (false, 2) => store.write(simd, &tile::<1, 2>(simd, linear, output, pair, &mut scratch)),
-                (false, _) => store.write(simd, &tile::<1, 1>(simd, linear, output, pair, &mut scratch)),
+                (true, 2) => store.write(simd, &tile::<BITS, ROWS, 2>(linear, output, pair)),
+                (true, _) => store.write(simd, &tile::<BITS, ROWS, 1>(linear, output, pair)),
+                (false, 2) => store.write(simd, &tile::<BITS, 1, 2>(linear, output, pair)),
+                (false, _) => store.write(simd, &tile::<BITS, 1, 1>(linear, output, pair)),
             }
         }
     }
@@ -64,76 +63,157 @@ fn run_available(simd: V4, linear: &Linear, prepared: &Prepared, task: Task<'_>,
 /// The sums of `R` rows of the weight with `M` rows of activations, over the lanes yet to be added.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512vnni,avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
-fn tile<const R: usize, const M: usize>(
-    simd: V4,
+fn tile<const BITS: usize, const R: usize, const M: usize>(
     linear: &Linear,
     row: usize,
     pair: &Pair,
-    scratch: &mut Scratch,
 ) -> [[f32x16; M]; R] {
+    let codes = const { MAX_BYTES * 8 / BITS };
+    let groups = linear.groups::<R>(row);
     let rows = linear.rows::<R>(row);
-    let groups = scratch.widen(simd, linear, row, R);
-    let shift = (groups.size / 8).trailing_zeros();
-    // The group of each lane, from that of the first lane on.
-    let lanes: [u32; MAX_LANES] = std::array::from_fn(|lane| lane as u32 >> shift);
-    let lanes = pulp::cast(lanes);
-    let nibbles = _mm512_set1_epi8(15);
-    let whole: [&[[u8; MAX_BYTES]]; R] = std::array::from_fn(|r| rows[r].words.as_chunks().0);
-    let next: [&[[u8; MAX_BYTES]]; R] = std::array::from_fn(|r| rows[r].next.as_chunks().0);
-    let all_scales: [&[f32]; R] = std::array::from_fn(|r| groups.padded_scales(r));
+    let shift = groups.size.trailing_zeros();
+    // The lines that have 16 groups, whose scales are in a register at once.
+    let (step, lines) = ((groups.size << 4) / codes, rows[0].len() / MAX_BYTES);
+    let ahead = R * lines * MAX_BYTES;
+    let first_code: __m512i = pulp::cast(const { lane_starts(MAX_BYTES * 8 / BITS / MAX_LANES) });
+    let (digits, _) = pair.digits().as_chunks::<MAX_BYTES>();
+    let x_scales = pair.block_scales();
     let mut sums = [[_mm512_setzero_ps(); M]; R];
-    let (blocks, _) = pair.digits().as_chunks::<MAX_BYTES>();
-    let (blocks, _) = blocks.as_chunks::<M>();
-    let (blocks, _) = blocks.as_chunks::<{ 2 * DIGITS }>();
-    let (x_scales, _) = pair.block_scales().as_chunks::<M>();
-    for (block, (x, x_scales)) in blocks.iter().zip(x_scales).enumerate() {
-        let group = (block * MAX_LANES) >> shift;
+    for part in 0..groups.count.div_ceil(MAX_LANES) {
         let mut scales = [_mm512_setzero_ps(); R];
-        let mut codes = [[_mm512_setzero_si512(); 2]; R];
-        for r in 0..R {
-            prefetch(next[r].get(block).map_or(&[], |next| next));
-            let words: u32x16 = match whole[r].get(block) {
-                Some(words) => bytemuck::pod_read_unaligned(words),
-                None => load_last(&rows[r].words[block * MAX_BYTES..]),
-            };
-            let words = pulp::cast(words);
-            codes[r] = [_mm512_and_si512(words, nibbles), _mm512_and_si512(_mm512_srli_epi16(words, 4), nibbles)];
-            let groups: f32x4 = bytemuck::pod_read_unaligned(bytemuck::cast_slice(&all_scales[r][group..group + 4]));
-            scales[r] = _mm512_permutexvar_ps(lanes, _mm512_castps128_ps512(pulp::cast(groups)));
-        }
-        let mut products = [[_mm512_setzero_si512(); M]; R];
-        unroll!(step < 2 * DIGITS => {
-            for m in 0..M {
-                let x = pulp::cast(x[step][m]);
-                for r in 0..R {
-                    if step > 0 && step.is_multiple_of(2) {
-                        products[r][m] = _mm512_slli_epi32(products[r][m], 8);
-                    }
-                    products[r][m] = _mm512_dpbusd_epi32(products[r][m], codes[r][step % 2], x);
-                }
-            }
-        });
-        for m in 0..M {
-            let x_scale = _mm512_set1_ps(x_scales[m]);
-            for r in 0..R {
-                let product = _mm512_mul_ps(_mm512_cvtepi32_ps(products[r][m]), x_scale);
-                sums[r][m] = _mm512_fmadd_ps(scales[r], product, sums[r][m]);
-            }
+        let mut x_sums = [_mm512_setzero_ps(); M];
+        unroll!(m < M => {
+            x_sums[m] = load_floats(&pair.sums[m * pair.sums_stride + part * MAX_LANES..]);
+        }, 0 1);
+        unroll!(r < R => {
+            scales[r] = load_groups(groups.dtype, groups.scales[r], part);
+            let biases = load_groups(groups.dtype, groups.biases[r], part);
+            unroll!(m < M => {
+                sums[r][m] = _mm512_fmadd_ps(biases, x_sums[m], sums[r][m]);
+            }, 0 1);
+        }, 0 1 2 3);
+        let (start, end) = ((part * step).min(lines), ((part + 1) * step).min(lines));
+        let mut stored: [&[Line]; R] = [&[]; R];
+        unroll!(r < R => {
+            stored[r] = &rows[r].as_chunks().0[start..end];
+        }, 0 1 2 3);
+        let (x, x_scales) = (&digits[start * (codes / 64) * DIGITS * M..], &x_scales[start * M..]);
+        let x = x.chunks_exact(codes / 64 * DIGITS * M).zip(x_scales.as_chunks::<M>().0);
+        let mut code = first_code;
+        for (line, (x, x_scales)) in (0..end - start).zip(x) {
+            let mut words = [_mm512_setzero_si512(); R];
+            unroll!(r < R => {
+                prefetch_ahead(&stored[r][line], ahead);
+                words[r] = pulp::cast(stored[r][line]);
+            }, 0 1 2 3);
+            let index = _mm512_srl_epi32(code, _mm_cvtsi32_si128(shift as i32));
+            add_line::<BITS, R, M>(&words, x, x_scales, index, &scales, &mut sums);
+            code = _mm512_add_epi32(code, _mm512_set1_epi32(codes as i32));
         }
     }
-    // No closures: they would be compiled without the instructions.
     let mut result = [[pulp::cast(_mm512_setzero_ps()); M]; R];
-    for r in 0..R {
-        for m in 0..M {
+    unroll!(r < R => {
+        unroll!(m < M => {
             result[r][m] = pulp::cast(sums[r][m]);
-        }
-        groups.add_biases(simd, r, pair, &mut result[r]);
-    }
+        }, 0 1);
+    }, 0 1 2 3);
     result
 }
 
-/// The words after the last whole register of a row, filled up with zeros.
+/// Adds a line of each row of the weight, each lane times the scale of its group, which `index` selects.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512vnni,avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
+fn add_line<const BITS: usize, const R: usize, const M: usize>(
+    words: &[__m512i; R],
+    x: &[[i8; MAX_BYTES]],
+    x_scales: &[f32; M],
+    index: __m512i,
+    scales: &[__m512; R],
+    sums: &mut [[__m512; M]; R],
+) {
+    let halves = const { 8 / BITS };
+    let nibbles = _mm512_set1_epi8(15);
+    let mut codes = [[_mm512_setzero_si512(); 2]; R];
+    let mut lane_scales = [_mm512_setzero_ps(); R];
+    unroll!(r < R => {
+        codes[r] = match halves {
+            2 => [_mm512_and_si512(words[r], nibbles), _mm512_and_si512(_mm512_srli_epi16(words[r], 4), nibbles)],
+            _ => [words[r], words[r]],
+        };
+        lane_scales[r] = _mm512_permutexvar_ps(index, scales[r]);
+    }, 0 1 2 3);
+    unroll!(m < M => {
+        let mut products = [_mm512_setzero_si512(); R];
+        unroll!(step < DIGITS * halves => {
+            let x = pulp::cast(x[step * M + m]);
+            unroll!(r < R => {
+                if step > 0 && step.is_multiple_of(halves) {
+                    products[r] = _mm512_slli_epi32(products[r], 8);
+                }
+                products[r] = _mm512_dpbusd_epi32(products[r], codes[r][step % halves], x);
+            }, 0 1 2 3);
+        }, 0 1 2 3);
+        let x_scale = _mm512_set1_ps(x_scales[m]);
+        unroll!(r < R => {
+            let product = _mm512_mul_ps(_mm512_cvtepi32_ps(products[r]), x_scale);
+            sums[r][m] = _mm512_fmadd_ps(lane_scales[r], product, sums[r][m]);
+        }, 0 1 2 3);
+    }, 0 1);
+}
+
+/// The first code of each lane.
+const fn lane_starts(codes: usize) -> [u32; MAX_LANES] {
+    let mut starts = [0; MAX_LANES];
+    let mut lane = 0;
+    while lane < MAX_LANES {
+        starts[lane] = (lane * codes) as u32;
+        lane += 1;
+    }
+    starts
+}
+
+/// Register `part` of a row of scales or biases; zero beyond the end of the row.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512vnni,avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
+fn load_groups(dtype: Dtype, stored: &[u8], part: usize) -> __m512 {
+    let stored = &stored[part * MAX_LANES * dtype.size()..];
+    match dtype {
+        Dtype::F32 => _mm512_castsi512_ps(load(stored)),
+        Dtype::F16 => _mm512_cvtph_ps(load_half(stored)),
+        Dtype::Bf16 => _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(load_half(stored)), 16)),
+    }
+}
+
+/// A register of the first floats.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn load_floats(floats: &[f32]) -> __m512 {
+    _mm512_castsi512_ps(load(bytemuck::cast_slice(&floats[..MAX_LANES])))
+}
+
+/// A register of the first bytes, zero beyond their end.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn load(bytes: &[u8]) -> __m512i {
+    match bytes.first_chunk::<MAX_BYTES>() {
+        Some(bytes) => pulp::cast(*bytes),
+        None => pulp::cast(padded::<MAX_BYTES>(bytes)),
+    }
+}
+
+/// Half a register of the first bytes, zero beyond their end.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn load_half(bytes: &[u8]) -> __m256i {
+    match bytes.first_chunk::<{ MAX_BYTES / 2 }>() {
+        Some(bytes) => pulp::cast(*bytes),
+        None => pulp::cast(padded::<{ MAX_BYTES / 2 }>(bytes)),
+    }
+}
+
 #[cold]
-fn load_last(bytes: &[u8]) -> u32x16 {
-    load_words::<V4>(bytes)
+fn padded<const BYTES: usize>(bytes: &[u8]) -> [u8; BYTES] {
+    let mut padded = [0; BYTES];
+    padded[..bytes.len()].copy_from_slice(bytes);
+    padded
 }

@@ -1,0 +1,144 @@
+//! Activations as whole numbers of 16 bits times a scale, in two digits of 8 bits, for integer dot products with codes of
+//! 4 and 8 bits.
+//!
+//! The activations that meet the codes in a register share a scale, so that the error of each is at most 1/65278 of the
+//! largest among them. Biases of codes are multiplied with sums of the same whole numbers: the error of a product is then
+//! that of the activations times the weights, which are smaller than codes times scales.
+
+// Only constant indices keep the numbers in registers.
+#![allow(clippy::needless_range_loop)]
+
+use std::arch::x86_64::*;
+
+use crate::vector::{MAX_BYTES, MAX_LANES};
+
+/// Digits of an activation.
+pub(crate) const DIGITS: usize = 2;
+
+/// The whole number of the largest activation of a block, as large as two digits of −128..=127 reach on both sides.
+const LARGEST: f32 = 32_639.0;
+
+/// Activations up to the first are 0 in digits, and those from the second on no numbers: factors would overflow.
+const RANGE: [f32; 2] = [1e-30, 1e37];
+
+/// Activations whose sum is taken at once; every group is a whole number of them.
+const PART: usize = 2 * MAX_LANES;
+
+/// Whether the processor has these instructions.
+pub(crate) fn is_available() -> bool {
+    is_x86_feature_detected!("avx512vnni")
+        && is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+}
+
+/// Rows of activations, and where their digits go.
+pub(crate) struct Split<'a> {
+    /// `[row][input]`.
+    pub(crate) x: &'a [f32],
+    /// A multiple of the codes in a register.
+    pub(crate) inputs: usize,
+    pub(crate) group_size: usize,
+    /// `[block][digit][row][64]` for codes of 8 bits, the highest digit first; for codes of 4 bits
+    /// `[block][digit][even or odd][row][64]`, as the low and high halves of 64 bytes hold the codes of activations with
+    /// even and odd indices.
+    pub(crate) digits: &'a mut [i8],
+    /// `[block][row]`: the value of 1 in the digits of a block.
+    pub(crate) block_scales: &'a mut [f32],
+    /// `[row][group]`: the sum of each group, 0 at first.
+    pub(crate) sums: &'a mut [f32],
+    /// The length of a row of sums.
+    pub(crate) sums_stride: usize,
+}
+
+impl Split<'_> {
+    /// Splits all activations for codes of so many bits.
+    pub(crate) fn run(self, bits: usize) {
+        if is_available() {
+            // SAFETY: the processor has the instructions.
+            #[allow(unsafe_code)]
+            unsafe {
+                match bits {
+                    4 => self.run_available::<{ 2 * MAX_BYTES }, 2>(),
+                    _ => self.run_available::<MAX_BYTES, 1>(),
+                }
+            }
+        }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+    fn run_available<const CODES: usize, const HALVES: usize>(self) {
+        let rows = self.x.len() / self.inputs;
+        let all = self.digits.as_chunks_mut::<MAX_BYTES>().0.chunks_exact_mut(HALVES * DIGITS * rows);
+        for (block, (digits, scales)) in all.zip(self.block_scales.chunks_exact_mut(rows)).enumerate() {
+            for (row, x) in self.x.chunks_exact(self.inputs).enumerate() {
+                let (x, _) = x[block * CODES..][..CODES].as_chunks::<PART>();
+                let scale = block_scale(x);
+                let factor = if scale > 0.0 { 1.0 / scale } else { 0.0 };
+                scales[row] = scale;
+                for (part, x) in x.iter().enumerate() {
+                    let (low, high) = halves(x);
+                    let mut numbers = [low, high].map(|x| _mm512_cvtps_epi32(_mm512_mul_ps(x, _mm512_set1_ps(factor))));
+                    let sum = _mm512_reduce_add_epi32(_mm512_add_epi32(numbers[0], numbers[1]));
+                    let group = (block * CODES + part * PART) / self.group_size;
+                    self.sums[row * self.sums_stride + group] += scale * sum as f32;
+                    if HALVES == 2 {
+                        let [first, second] = numbers;
+                        let (even, odd): (__m512i, __m512i) =
+                            (pulp::cast(every_second(0)), pulp::cast(every_second(1)));
+                        numbers[0] = _mm512_permutex2var_epi32(first, even, second);
+                        numbers[1] = _mm512_permutex2var_epi32(first, odd, second);
+                    }
+                    for i in 0..2 {
+                        let upper = _mm512_srai_epi32(_mm512_add_epi32(numbers[i], _mm512_set1_epi32(128)), 8);
+                        let (half, start) = if HALVES == 2 { (i, part * 16) } else { (0, part * PART + i * 16) };
+                        for (digit, number) in [upper, numbers[i]].into_iter().enumerate() {
+                            let bytes: [i8; MAX_LANES] = pulp::cast(_mm512_cvtepi32_epi8(number));
+                            digits[(digit * HALVES + half) * rows + row][start..start + MAX_LANES]
+                                .copy_from_slice(&bytes);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The value of 1 in the digits of a block: NaN where a value is not a number or too large, 0 where all are next to 0.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+fn block_scale(x: &[[f32; PART]]) -> f32 {
+    let mut max = _mm512_setzero_ps();
+    let mut is_finite = 0xffff;
+    for x in x {
+        let (low, high) = halves(x);
+        for x in [_mm512_abs_ps(low), _mm512_abs_ps(high)] {
+            max = _mm512_max_ps(max, x);
+            // A maximum skips what is not a number.
+            is_finite &= _mm512_cmp_ps_mask::<_CMP_LT_OQ>(x, _mm512_set1_ps(RANGE[1]));
+        }
+    }
+    let max = _mm512_reduce_max_ps(max);
+    match is_finite == 0xffff {
+        true if max > RANGE[0] => max / LARGEST,
+        true => 0.0,
+        false => f32::NAN,
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn halves(x: &[f32; PART]) -> (__m512, __m512) {
+    let (halves, _) = x.as_chunks::<MAX_LANES>();
+    (pulp::cast(halves[0]), pulp::cast(halves[1]))
+}
+
+/// The lanes of two registers with even (0) or odd (1) indices.
+const fn every_second(first: u32) -> [u32; MAX_LANES] {
+    let mut lanes = [0; MAX_LANES];
+    let mut lane = 0;
+    while lane < MAX_LANES {
+        lanes[lane] = first + 2 * lane as u32;
+        lane += 1;
+    }
+    lanes
+}
