@@ -10,7 +10,7 @@ use mert_simd::{Buffer, Isa, Kernel};
 use pulp::Simd;
 
 #[cfg(target_arch = "x86_64")]
-use crate::digits::{self, DIGITS, Split};
+use crate::digits::{self, DIGITS, LINES, Split};
 use crate::linear::Linear;
 
 /// Rows of activations that go through a weight together.
@@ -43,20 +43,18 @@ impl Order {
             Encoding::Quantized { quantization, .. } => {
                 let bits = quantization.bits;
                 let (slots, unshifted) = if bits.is_power_of_two() { (32 / bits, Some(bits)) } else { (32, None) };
-                let is_whole = linear.inputs().is_multiple_of(slots * lanes);
-                let has_digits = has_integer_products(linear.isa()) && matches!(bits, 4 | 8) && is_whole;
-                let digits_for = has_digits.then_some(bits);
+                let digits_for = has_integer_products(linear, bits).then_some(bits);
                 Order { lanes, slots, unshifted, group_size: Some(quantization.group_size), digits_for }
             }
         }
     }
 }
 
-/// Whether codes are multiplied as integers.
-fn has_integer_products(isa: Isa) -> bool {
-    match isa {
+/// Whether codes of so many bits are multiplied as integers.
+fn has_integer_products(linear: &Linear, bits: usize) -> bool {
+    match linear.isa() {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512(_) => digits::is_available(),
+        Isa::Avx512(_) => digits::fits(bits, linear.inputs()),
         _ => false,
     }
 }
@@ -149,7 +147,7 @@ impl Pair {
         sums.fill(0.0);
         #[cfg(target_arch = "x86_64")]
         if let (Some(bits), Some(group_size)) = (order.digits_for, order.group_size) {
-            (self.digits_len, self.block_scales_len) = (padded * DIGITS, padded / block);
+            (self.digits_len, self.block_scales_len) = (padded * DIGITS, padded / (block * LINES));
             let digits = self.digits.take(self.digits_len);
             let block_scales = self.block_scales.take(self.block_scales_len);
             return Split { x, inputs, group_size, digits, block_scales, sums, sums_stride }.run(bits);

@@ -20,7 +20,7 @@ fn shapes(encoding: Encoding) -> Vec<(usize, usize)> {
         Encoding::Float(_) => vec![(1, 1), (5, 37), (70, 1000), (3, 64)],
         Encoding::Quantized { quantization, .. } => {
             let group = quantization.group_size;
-            vec![(1, group), (7, 3 * group), (70, 1152)]
+            vec![(1, group), (7, 3 * group), (70, 1152), (70, 1280)]
         }
     }
 }
@@ -96,7 +96,7 @@ fn outliers_cost_others_no_digits() {
     let mut x = numbers(1024, 19);
     x[100] = 1e4;
     let mut rest = x.clone();
-    rest[..128].fill(0.0);
+    rest[..256].fill(0.0);
     for isa in Isa::available() {
         let linear = weight.linear();
         let (all, without) = (forward(&linear, isa, &x), forward(&linear, isa, &rest));

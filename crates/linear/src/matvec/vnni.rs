@@ -15,7 +15,7 @@ use pulp::x86::V4;
 
 use super::Task;
 use super::store::Store;
-use crate::digits::{self, DIGITS};
+use crate::digits::{self, DIGITS, LINES};
 use crate::linear::Linear;
 use crate::prepared::{Pair, Prepared};
 use crate::unroll::unroll;
@@ -76,6 +76,7 @@ fn tile<const BITS: usize, const R: usize, const M: usize>(
     let (step, lines) = ((groups.size << 4) / codes, rows[0].len() / MAX_BYTES);
     let ahead = R * lines * MAX_BYTES;
     let first_code: __m512i = pulp::cast(const { lane_starts(MAX_BYTES * 8 / BITS / MAX_LANES) });
+    let line_digits = codes / MAX_BYTES * DIGITS * M;
     let (digits, _) = pair.digits().as_chunks::<MAX_BYTES>();
     let x_scales = pair.block_scales();
     let mut sums = [[_mm512_setzero_ps(); M]; R];
@@ -93,22 +94,32 @@ fn tile<const BITS: usize, const R: usize, const M: usize>(
             }, 0 1);
         }, 0 1 2 3);
         let (start, end) = ((part * step).min(lines), ((part + 1) * step).min(lines));
-        let mut stored: [&[Line]; R] = [&[]; R];
+        let mut stored: [&[[Line; LINES]]; R] = [&[]; R];
         unroll!(r < R => {
-            stored[r] = &rows[r].as_chunks().0[start..end];
+            stored[r] = rows[r].as_chunks().0[start..end].as_chunks().0;
         }, 0 1 2 3);
-        let (x, x_scales) = (&digits[start * (codes / 64) * DIGITS * M..], &x_scales[start * M..]);
-        let x = x.chunks_exact(codes / 64 * DIGITS * M).zip(x_scales.as_chunks::<M>().0);
+        let (x, x_scales) = (&digits[start * line_digits..], &x_scales[start / LINES * M..]);
+        let x = x.chunks_exact(line_digits * LINES).zip(x_scales.as_chunks::<M>().0);
         let mut code = first_code;
-        for (line, (x, x_scales)) in (0..end - start).zip(x) {
-            let mut words = [_mm512_setzero_si512(); R];
-            unroll!(r < R => {
-                prefetch_ahead(&stored[r][line], ahead);
-                words[r] = pulp::cast(stored[r][line]);
-            }, 0 1 2 3);
-            let index = _mm512_srl_epi32(code, _mm_cvtsi32_si128(shift as i32));
-            add_line::<BITS, R, M>(&words, x, x_scales, index, &scales, &mut sums);
-            code = _mm512_add_epi32(code, _mm512_set1_epi32(codes as i32));
+        for (block, (x, x_scales)) in (0..(end - start) / LINES).zip(x) {
+            let mut products = [[_mm512_setzero_ps(); M]; R];
+            unroll!(line < LINES => {
+                let mut words = [_mm512_setzero_si512(); R];
+                unroll!(r < R => {
+                    prefetch_ahead(&stored[r][block][line], ahead);
+                    words[r] = pulp::cast(stored[r][block][line]);
+                }, 0 1 2 3);
+                let index = _mm512_srl_epi32(code, _mm_cvtsi32_si128(shift as i32));
+                let x = &x[line * line_digits..(line + 1) * line_digits];
+                add_line::<BITS, R, M>(&words, x, index, &scales, line == 0, &mut products);
+                code = _mm512_add_epi32(code, _mm512_set1_epi32(codes as i32));
+            }, 0 1);
+            unroll!(m < M => {
+                let x_scale = _mm512_set1_ps(x_scales[m]);
+                unroll!(r < R => {
+                    sums[r][m] = _mm512_fmadd_ps(products[r][m], x_scale, sums[r][m]);
+                }, 0 1 2 3);
+            }, 0 1);
         }
     }
     let mut result = [[pulp::cast(_mm512_setzero_ps()); M]; R];
@@ -120,16 +131,17 @@ fn tile<const BITS: usize, const R: usize, const M: usize>(
     result
 }
 
-/// Adds a line of each row of the weight, each lane times the scale of its group, which `index` selects.
+/// Adds the products of a line of each row of the weight, each lane times the scale of its group, which `index` selects;
+/// the first line replaces what was there.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512vnni,avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
 fn add_line<const BITS: usize, const R: usize, const M: usize>(
     words: &[__m512i; R],
     x: &[[i8; MAX_BYTES]],
-    x_scales: &[f32; M],
     index: __m512i,
     scales: &[__m512; R],
-    sums: &mut [[__m512; M]; R],
+    is_first: bool,
+    products: &mut [[__m512; M]; R],
 ) {
     let halves = const { 8 / BITS };
     let nibbles = _mm512_set1_epi8(15);
@@ -143,20 +155,22 @@ fn add_line<const BITS: usize, const R: usize, const M: usize>(
         lane_scales[r] = _mm512_permutexvar_ps(index, scales[r]);
     }, 0 1 2 3);
     unroll!(m < M => {
-        let mut products = [_mm512_setzero_si512(); R];
+        let mut sums = [_mm512_setzero_si512(); R];
         unroll!(step < DIGITS * halves => {
             let x = pulp::cast(x[step * M + m]);
             unroll!(r < R => {
                 if step > 0 && step.is_multiple_of(halves) {
-                    products[r] = _mm512_slli_epi32(products[r], 8);
+                    sums[r] = _mm512_slli_epi32(sums[r], 8);
                 }
-                products[r] = _mm512_dpbusd_epi32(products[r], codes[r][step % halves], x);
+                sums[r] = _mm512_dpbusd_epi32(sums[r], codes[r][step % halves], x);
             }, 0 1 2 3);
         }, 0 1 2 3);
-        let x_scale = _mm512_set1_ps(x_scales[m]);
         unroll!(r < R => {
-            let product = _mm512_mul_ps(_mm512_cvtepi32_ps(products[r]), x_scale);
-            sums[r][m] = _mm512_fmadd_ps(lane_scales[r], product, sums[r][m]);
+            let sum = _mm512_cvtepi32_ps(sums[r]);
+            products[r][m] = match is_first {
+                true => _mm512_mul_ps(lane_scales[r], sum),
+                false => _mm512_fmadd_ps(lane_scales[r], sum, products[r][m]),
+            };
         }, 0 1 2 3);
     }, 0 1);
 }

@@ -129,8 +129,8 @@ impl Weight {
         for x in x.chunks(self.inputs) {
             for terms in self.terms.chunks(self.inputs) {
                 let (mut expected, mut variance) = (Expected { value: 0.0, size: 0.0, rounding: 0.0 }, 0.0);
-                // The codes of 4 bits in a register of 512.
-                for (terms, x) in terms.chunks(128).zip(x.chunks(128)) {
+                // The codes of 4 bits in two registers of 512.
+                for (terms, x) in terms.chunks(256).zip(x.chunks(256)) {
                     let largest = x.iter().fold(0.0, |max: f64, x| max.max(x.abs().into()));
                     for (&(s, b, q), &x) in terms.iter().zip(x) {
                         let x = f64::from(x);
