@@ -83,9 +83,9 @@ impl CpEncoder {
                 x.fill(0.0);
                 let seen = |step: usize, head: usize, out: &mut [f32]| {
                     out.copy_from_slice(&q[step * width + head * head_width..][..head_width]);
-                    Some(Attended { keys: &keys, values: &values, count: step + 1, factor: 1.0 })
+                    Attended { keys: &keys, values: &values, count: step + 1, factor: 1.0 }
                 };
-                attend(&mut x, heads, seen, head_width);
+                attend(&mut x, heads, &[&seen], head_width);
                 layer.self_attn.out_proj.forward_add(&x, &mut states);
                 layer.norm2.forward(&states, &mut x);
                 layer.feed_forward.add(&x, &mut inner, &mut states);

@@ -78,18 +78,17 @@ impl Layer {
         let codes = |step: usize, head: usize, out: &mut [f32]| {
             out.copy_from_slice(query(step, head));
             let Cache { keys, values } = &caches[step / count];
-            Some(Attended { keys, values, count: before + step % count + 1, factor: 1.0 })
+            Attended { keys, values, count: before + step % count + 1, factor: 1.0 }
         };
-        attend(out, heads, codes, head_width);
-        let Some((prefix, frames)) = prefix else { return };
+        let Some((prefix, frames)) = prefix else { return attend(out, heads, &[&codes], head_width) };
         // The steps after the last frame have the query of the last frame; the special frame's query is not used.
         let input = |step: usize, head: usize, out: &mut [f32]| {
             prefix.queries.row(head, (before + step % count).min(frames - 1), out);
             out.iter_mut().zip(query(step, head)).for_each(|(out, q)| *out += q);
             let LayerPrefix { keys, values, gate, .. } = prefix;
-            Some(Attended { keys, values, count: keys.len(), factor: *gate })
+            Attended { keys, values, count: keys.len(), factor: *gate }
         };
-        attend(out, heads, input, head_width);
+        attend(out, heads, &[&codes, &input], head_width);
     }
 
     /// Adds to the states of one row what they read in the text.
@@ -103,9 +102,9 @@ impl Layer {
         let text = |step: usize, head: usize, out: &mut [f32]| {
             out.copy_from_slice(&q[step * width + head * head_width..][..head_width]);
             let Cross { keys, values } = steps.cross;
-            Some(Attended { keys, values, count: keys.len(), factor: 1.0 })
+            Attended { keys, values, count: keys.len(), factor: 1.0 }
         };
-        attend(x, steps.heads, text, head_width);
+        attend(x, steps.heads, &[&text], head_width);
         self.cross_attn.out_proj.forward_add(x, states);
     }
 }

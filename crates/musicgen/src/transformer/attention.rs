@@ -42,25 +42,25 @@ pub(crate) struct Attended<'a> {
     pub(crate) factor: f32,
 }
 
-/// Adds the attention of each step and head to `out` `(steps, heads · width)`: `factor · softmax(q · kᵀ / √width) · v`.
+/// One of the things that steps attend to: writes the query of a step and head, and returns what it attends to.
+pub(crate) type Source<'a> = &'a (dyn Fn(usize, usize, &mut [f32]) -> Attended<'a> + Sync);
+
+/// Adds the attention of each step and head to each source to `out` `(steps, heads · width)`:
+/// `factor · softmax(q · kᵀ / √width) · v`.
 ///
-/// `query` writes the query of a step and head, and returns what it attends to. Each element of the result is computed by one
-/// thread in a fixed order.
-pub(crate) fn attend<'a>(
-    out: &mut [f32],
-    heads: usize,
-    query: impl Fn(usize, usize, &mut [f32]) -> Option<Attended<'a>> + Sync,
-    width: usize,
-) {
+/// Each element of the result is computed by one thread in a fixed order.
+pub(crate) fn attend(out: &mut [f32], heads: usize, sources: &[Source<'_>], width: usize) {
     let (isa, scale) = (isa(), (width as f32).powf(-0.5));
     out.par_chunks_mut(width).enumerate().for_each_init(
         || (vec![0.0; width], Vec::new()),
         |(q, scores), (chunk, out)| {
             let (step, head) = (chunk / heads, chunk % heads);
-            let Some(Attended { keys, values, count, factor }) = query(step, head, q) else { return };
-            scores.resize(count, 0.0);
-            let (keys, values) = (keys.rows(head, count), values.rows(head, count));
-            attention::attend(isa, q, keys, values, scale, factor, scores, out);
+            for source in sources {
+                let Attended { keys, values, count, factor } = source(step, head, q);
+                scores.resize(count, 0.0);
+                let (keys, values) = (keys.rows(head, count), values.rows(head, count));
+                attention::attend(isa, q, keys, values, scale, factor, scores, out);
+            }
         },
     );
 }

@@ -1,6 +1,7 @@
 //! Keys, values or queries of all heads, head by head: the layout in which attention reads them.
 
 use half::f16;
+use half::slice::HalfFloatSliceExt;
 use mert_linear::attention::{Rows, Values as Cached};
 use rayon::prelude::*;
 
@@ -12,6 +13,9 @@ pub(crate) enum Precision {
     /// f16: half the memory and half the traffic of each step.
     F16,
 }
+
+/// Steps from which on heads are copied in parallel.
+const TASK_STEPS: usize = 8;
 
 /// Rows `(heads, capacity, width)`, of which the first `len` of each head are filled.
 #[derive(Debug, Clone)]
@@ -51,18 +55,25 @@ impl HeadRows {
         let (steps, start, stride) = (rows.len() / row, self.len, self.capacity * self.width);
         debug_assert!(start + steps <= self.capacity);
         let part = |head: usize, step: usize| &rows[step * row + head * width..][..width];
+        // A task for each head takes longer to start than a few steps take to copy.
+        let heads_in_task = if steps < TASK_STEPS { self.heads } else { 1 };
         match &mut self.values {
-            Values::F32(values) => values.par_chunks_mut(stride).enumerate().for_each(|(head, values)| {
-                let stored = values[start * width..].chunks_exact_mut(width).take(steps);
-                stored.enumerate().for_each(|(step, stored)| stored.copy_from_slice(part(head, step)));
-            }),
-            Values::F16(values) => values.par_chunks_mut(stride).enumerate().for_each(|(head, values)| {
-                let stored = values[start * width..].chunks_exact_mut(width).take(steps);
-                for (step, stored) in stored.enumerate() {
-                    let narrowed = stored.iter_mut().zip(part(head, step));
-                    narrowed.for_each(|(stored, &value)| *stored = f16::from_f32(value));
-                }
-            }),
+            Values::F32(values) => {
+                let heads = values.par_chunks_mut(stride).enumerate().with_min_len(heads_in_task);
+                heads.for_each(|(head, values)| {
+                    let stored = values[start * width..].chunks_exact_mut(width).take(steps);
+                    stored.enumerate().for_each(|(step, stored)| stored.copy_from_slice(part(head, step)));
+                });
+            }
+            Values::F16(values) => {
+                let heads = values.par_chunks_mut(stride).enumerate().with_min_len(heads_in_task);
+                heads.for_each(|(head, values)| {
+                    let stored = values[start * width..].chunks_exact_mut(width).take(steps);
+                    for (step, stored) in stored.enumerate() {
+                        stored.convert_from_f32_slice(part(head, step));
+                    }
+                });
+            }
         }
         self.len += steps;
     }
@@ -91,9 +102,7 @@ impl HeadRows {
         let range = (head * self.capacity + row) * self.width..(head * self.capacity + row + 1) * self.width;
         match &self.values {
             Values::F32(values) => out.copy_from_slice(&values[range]),
-            Values::F16(values) => {
-                out.iter_mut().zip(&values[range]).for_each(|(out, value)| *out = value.to_f32());
-            }
+            Values::F16(values) => values[range].convert_to_f32_slice(out),
         }
     }
 }
