@@ -34,7 +34,7 @@ case "$(uname -s)" in
 esac
 
 step "lints, without and with libtorch"
-cargo clippy --release --workspace --all-targets -- -D warnings
+cargo clippy --release --workspace -- -D warnings
 cargo clippy --release --workspace --all-targets --features mert-cli/tch -- -D warnings
 
 step "documentation"
