@@ -408,6 +408,11 @@ impl CpTransformer {
                 return Err(ConfigError::invalid(field, found, format!("{expected}, as the language model has")));
             }
         }
+        if decoder.audio_channels != 1 {
+            let reason =
+                "Instruct-MusicGen edits mono: its base is a MusicGen with 4 codebooks, not a stereo one with 8";
+            return Err(ConfigError::unsupported("decoder.audio_channels", decoder.audio_channels, reason));
+        }
         if !(2..=1 << 20).contains(&self.max_frames) {
             let expected = "the largest number of frames and one more, at least 2";
             return Err(ConfigError::invalid("cp_transformer.max_frames", self.max_frames, expected));
@@ -484,6 +489,8 @@ mod tests {
             assert!(error.contains(word), "{to}: {error}");
         }
         let mut config = large();
+        config.decoder.audio_channels = 2;
+        assert!(config.validate().unwrap_err().to_string().contains("edits mono"));
         config.cp_transformer = Some(CpTransformer { num_layers: 47, max_frames: 501, hidden_size: 2048 });
         assert!(config.validate().unwrap_err().to_string().contains("cp_transformer.num_layers"));
         let mut missing = shapes(&large());
