@@ -1,5 +1,6 @@
 //! The run of a generation: the text, the recording, the language model, the output.
 
+use std::io;
 use std::path::Path;
 use std::time::Instant;
 
@@ -26,7 +27,16 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     check_files(args)?;
     let threads = args.threads.map_or(0, usize::from);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
-    pool.install(|| generate(args))
+    match pool.install(|| generate(args)) {
+        Err(error) if args.streams() && is_closed_by_reader(&error) => Ok(Exit::Success),
+        result => result,
+    }
+}
+
+/// Whether the reader of standard output has closed it (`… | head`), which ends a generation early but is no error.
+fn is_closed_by_reader(error: &anyhow::Error) -> bool {
+    let mut reasons = error.chain().filter_map(|error| error.downcast_ref::<io::Error>());
+    reasons.any(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 fn generate(args: &Args) -> anyhow::Result<Exit> {

@@ -124,7 +124,7 @@ impl Generator {
             codes.append(&generated.slice(window.shared..window.frames));
             let next = windows.get(number + 1).map_or(samples, |next| next.start * hop);
             let finished = output.add(window.start * hop, &self.codec.decode(&generated)?, next);
-            listener.audio(&finished).map_err(|source| MusicgenError::Open { path: "the output".into(), source })?;
+            listener.audio(&finished).map_err(|source| MusicgenError::Output { source })?;
         }
         Ok(Generated { codes, steps, windows: windows.len(), samples })
     }
