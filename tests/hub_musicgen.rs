@@ -179,7 +179,7 @@ fn the_parts_of_an_edit_by_their_names() {
     let options =
         ["--base", "facebook/musicgen-large", "--codec", "facebook/musicgen-large", "--t5", "google-t5/t5-base"];
     convert(&hub, "hf://owner/instruct/finetuned.ckpt", &options);
-    // audiocraft's files of the base and the codec, at half the size of transformers', and the input last.
+    // audiocraft's files of the base and the codec in place of transformers', which have all parts; the input last.
     let expected = [
         "facebook/musicgen-large/state_dict.bin",
         "facebook/musicgen-large/compression_state_dict.bin",

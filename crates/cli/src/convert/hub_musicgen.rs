@@ -194,7 +194,7 @@ fn weights(
     argument: Argument,
     kind: Option<&str>,
 ) -> Result<(Vec<HubFileInfo>, Option<&'static str>), HubError> {
-    // audiocraft's files hold one part of the model, at half the size or less.
+    // audiocraft's files hold one part of the model each, transformers' all of them.
     let alone = match (argument, kind) {
         (Argument::Input, Some(_)) | (Argument::T5, _) | (Argument::Codec, Some("encodec")) => None,
         (Argument::Input | Argument::Base, _) => Some(STATE_DICT),
