@@ -6,7 +6,8 @@
 Converts the checkpoints of fixtures/musicgen. A module of MLX with the names of mlx-examples, the class `MusicGenModel` of the
 package mlx-audiogen, `Encodec` of mlx-audio and transformers' classes load the bundles strictly; logits are compared with the
 references of the fixtures, those of quantized bundles with a forward pass in float64 over the dequantized weights. `mert-generate`
-must give the references' greedy tokens. Bundles with defects must show.
+must give the references' greedy tokens, and those and the waveforms of transformers' `generate` for a stereo model made here.
+Bundles with defects must show.
 
 --mlx-examples: a checkout of https://github.com/ml-explore/mlx-examples, which is not on PyPI. Its own class MusicGen, with T5 and
 EnCodec left out, loads what `--for mlx-examples` writes.
@@ -35,7 +36,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("binaries", nargs="?", type=Path, default=TARGET / "release")
     parser.add_argument("--mlx-examples", type=Path, metavar="FOLDER")
-    parser.add_argument("--only", nargs="+", choices=["plain", "instruct", "codec", "generate"], default=[])
+    parser.add_argument("--only", nargs="+", choices=["plain", "instruct", "codec", "generate", "stereo"], default=[])
     parser.add_argument("--python", type=Path, help=f"an interpreter that has {', '.join(TORCH_PINS + MLX + CLIENTS)}")
     arguments = parser.parse_args()
     python = arguments.python

@@ -6,17 +6,19 @@ use std::path::{Path, PathBuf};
 use mert_testkit::{fixture, runner};
 use tempfile::TempDir;
 
-/// The two fixtures.
+/// The fixtures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// transformers' MusicGen.
     Plain,
     /// Instruct-MusicGen's checkpoint with audiocraft's files.
     Instruct,
+    /// transformers' MusicGen for stereo, with T5 and EnCodec of the plain one.
+    Stereo,
 }
 
 impl Kind {
-    /// Both.
+    /// Those for mono.
     pub(crate) const ALL: [Kind; 2] = [Kind::Plain, Kind::Instruct];
 
     /// The reference that PyTorch computed.
@@ -24,6 +26,7 @@ impl Kind {
         match self {
             Kind::Plain => fixture("musicgen/reference-plain.npz"),
             Kind::Instruct => fixture("musicgen/reference-instruct.npz"),
+            Kind::Stereo => fixture("musicgen-stereo/reference.npz"),
         }
     }
 
@@ -33,6 +36,10 @@ impl Kind {
         let output = output.display().to_string();
         match self {
             Kind::Plain => vec![text(fixture("musicgen/plain")), output],
+            Kind::Stereo => {
+                let (model, parts) = (text(fixture("musicgen-stereo")), text(fixture("musicgen/plain")));
+                [&model, &output, "--t5", &parts, "--codec", &parts].map(ToString::to_string).to_vec()
+            }
             Kind::Instruct => {
                 let of = |name: &str| text(fixture("musicgen/instruct").join(name));
                 let (base, codec) = (of("state_dict.bin"), of("compression_state_dict.bin"));

@@ -44,6 +44,28 @@ fn files_of_other_kinds() {
     option("--t5", t5.to_str().unwrap(), &["unexpected tensor `encoder.block.1.layer"]);
 }
 
+/// The .ckpt has the mono model's four codebooks, to which a stereo base would add its other four.
+#[test]
+fn a_stereo_base_is_not_that_of_an_edit() {
+    let scratch = Scratch::new();
+    let base = scratch.path("stereo.bin");
+    let mut tensors = checkpoint(&upstream("state_dict.bin"));
+    for k in 0..CODEBOOKS {
+        for table in ["emb", "linears"] {
+            let own = tensors[&format!("{table}.{k}.weight")].clone();
+            tensors.insert(format!("{table}.{}.weight", k + CODEBOOKS), own);
+        }
+    }
+    let tensors: Vec<_> = tensors.into_iter().map(|(name, (shape, values))| (name, Tensor { shape, values })).collect();
+    write_torch_zip(&base, &tensors).unwrap();
+    let words = ["`decoder.audio_channels` is 2", "Instruct-MusicGen edits mono"];
+    refused(&scratch, &upstream("finetuned.ckpt"), &["--base", base.to_str().unwrap()], &words);
+    // By itself it is a stereo MusicGen.
+    convert(&base, &scratch.path("bundle"), &["--set", "num_attention_heads=4"]);
+    let decoder = config(&scratch.path("bundle"))["decoder"].clone();
+    assert_eq!((&decoder["num_codebooks"], &decoder["audio_channels"]), (&8.into(), &2.into()));
+}
+
 #[test]
 fn tensors_that_do_not_fit() {
     let scratch = Scratch::new();

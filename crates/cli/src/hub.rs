@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use indicatif::ProgressBar;
 use mert_checkpoint::{AdapterOptions, CheckpointError, Source};
 use mert_fs::combine_sha256;
-use mert_hub::{HubError, HubEvent, HubFile, HubModel, HubName, HubSettings, fetch_file, fetch_model};
+use mert_hub::{
+    HubError, HubEvent, HubFile, HubFiles, HubModel, HubName, HubSettings, fetch_file, fetch_model, with_files,
+};
 
 use crate::terminal::{progress_bar, say};
 
@@ -49,6 +51,26 @@ impl Hub {
     pub fn model(&self, name: &HubName) -> Result<HubModel, HubError> {
         let progress = Progress::new(self.messages);
         fetch_model(name, &self.settings, &|event| progress.show(&event))
+    }
+
+    /// Finds files of a model in the cache, or downloads them there, as `find` asks for them.
+    ///
+    /// # Errors
+    /// The errors of [`with_files`].
+    pub fn with_files<T>(
+        &self,
+        name: &HubName,
+        find: impl Fn(&HubFiles<'_>) -> Result<T, HubError>,
+    ) -> Result<T, HubError> {
+        let progress = Progress::new(self.messages);
+        with_files(name, &self.settings, &|event| progress.show(&event), find)
+    }
+
+    /// Prints a note about downloads, unless notes are off.
+    pub fn note(&self, text: &str) {
+        if self.messages.notes {
+            say(&format!("{}: {text}", self.messages.command));
+        }
     }
 
     /// Finds a file of a model in the cache, or downloads it there.

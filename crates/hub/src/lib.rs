@@ -1,7 +1,8 @@
 //! Models of the Hugging Face hub as inputs: `m-a-p/MERT-v1-95M`, through the cache that every client of the hub shares.
 //!
 //! [`HubName`] and [`HubFile`] parse what users type, [`HubSettings`] reads the environment variables of Python's
-//! `huggingface_hub`, and [`fetch_model`] and [`fetch_file`] find files in the cache, or download and check them.
+//! `huggingface_hub`, and [`fetch_model`], [`fetch_file`] and, for any selection of files, [`with_files`] find files in the
+//! cache, or download and check them.
 //!
 //! ```
 //! use std::fs;
@@ -37,6 +38,7 @@ mod endpoint;
 mod error;
 mod event;
 mod file;
+mod files;
 mod model;
 mod name;
 mod repository;
@@ -49,6 +51,7 @@ pub use endpoint::Endpoint;
 pub use error::HubError;
 pub use event::HubEvent;
 pub use file::fetch_file;
+pub use files::{HubFileInfo, HubFiles, with_files};
 pub use model::{HubModel, fetch_model};
 pub use name::{HubFile, HubName};
 pub use settings::HubSettings;

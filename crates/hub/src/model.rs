@@ -46,7 +46,8 @@ pub fn fetch_model(name: &HubName, settings: &HubSettings, on_event: &dyn Fn(Hub
     with_repository(name, settings, on_event, model)
 }
 
-fn model(repository: &Repository<'_>, commit: &str) -> Result<HubModel> {
+/// The files of an encoder.
+pub(crate) fn model(repository: &Repository<'_>, commit: &str) -> Result<HubModel> {
     let known = KNOWN_CHECKPOINTS.iter().find(|known| known.name == repository.name && known.revision == Some(commit));
     let config = repository.file(commit, CONFIG_FILE, None)?;
     // Offline, a config.json that is not cached is an error: the content of the cache must not decide whether the
@@ -63,7 +64,7 @@ fn model(repository: &Repository<'_>, commit: &str) -> Result<HubModel> {
         let Some(weights) = repository.file(commit, candidate, known)? else { continue };
         let path = weights.path.clone();
         let files = match candidate.ends_with(".index.json") {
-            true => shards(repository, commit, &path)?,
+            true => shard_files(repository, commit, &path)?,
             false => vec![(candidate.to_string(), weights)],
         };
         let sha256: Result<_> = files.iter().map(|(name, file)| repository.check(commit, name, file, known)).collect();
@@ -82,26 +83,26 @@ fn model(repository: &Repository<'_>, commit: &str) -> Result<HubModel> {
 }
 
 /// The shards that an index names, in the order of their names.
-fn shards(repository: &Repository<'_>, commit: &str, index: &Path) -> Result<Vec<(String, CachedFile)>> {
+fn shard_files(repository: &Repository<'_>, commit: &str, index: &Path) -> Result<Vec<(String, CachedFile)>> {
+    let mut files = Vec::new();
+    for name in shards(index)? {
+        match repository.file(commit, &name, None)? {
+            Some(shard) => files.push((name, shard)),
+            None => return Err(repository.missing_shard(commit, &name)),
+        }
+    }
+    Ok(files)
+}
+
+/// The names of the shards in an index.
+pub(crate) fn shards(index: &Path) -> Result<BTreeSet<String>> {
     let bytes = std::fs::read(index).map_err(HubError::read(index))?;
     let text = text_from_bytes(&bytes).map_err(|reason| HubError::index(index, reason))?;
     let Index { weight_map } =
         json_from_text(&text).map_err(|error| HubError::index(index, format!("invalid shard index: {error}")))?;
     let names: BTreeSet<String> = weight_map.into_values().collect();
-    let mut shards = Vec::new();
-    for name in names {
-        if Path::new(&name).file_name() != Some(name.as_ref()) {
-            return Err(HubError::index(index, format!("shard `{name}` is not a plain file name")));
-        }
-        match repository.file(commit, &name, None)? {
-            Some(shard) => shards.push((name, shard)),
-            None if repository.is_offline() => return Err(repository.not_cached(name)),
-            None => {
-                let what =
-                    format!("file `{name}` in the model `{}` at {commit}, which its index names", repository.name);
-                return Err(repository.not_found(what, "give another revision, whose files are complete"));
-            }
-        }
+    match names.iter().find(|name| Path::new(name).file_name() != Some(name.as_ref())) {
+        Some(name) => Err(HubError::index(index, format!("shard `{name}` is not a plain file name"))),
+        None => Ok(names),
     }
-    Ok(shards)
 }

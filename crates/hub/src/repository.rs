@@ -129,6 +129,36 @@ impl Repository<'_> {
         }
     }
 
+    /// The size of a file, if it is known, and whether the cache has it; `None` if the commit has no such file, or if it is not in
+    /// the cache and only the cache may be used.
+    pub(crate) fn info(&self, commit: &str, file: &str) -> Result<Option<(Option<u64>, bool)>> {
+        if let Some(path) = self.cache.file(commit, file) {
+            let size = std::fs::metadata(&path).map_err(HubError::read(&path))?.len();
+            return Ok(Some((Some(size), true)));
+        }
+        let Some(client) = self.client.as_ref().filter(|_| !self.cache.is_absent(commit, file)) else {
+            return Ok(None);
+        };
+        match client.look_up(commit, file)? {
+            Lookup::NoFile { commit: stated } => {
+                if stated.is_some() {
+                    self.cache.remember_absent(commit, file);
+                }
+                Ok(None)
+            }
+            Lookup::File(info) => Ok(Some((info.size, false))),
+        }
+    }
+
+    /// The error for a shard that an index names and the commit does not have, or not the cache.
+    pub(crate) fn missing_shard(&self, commit: &str, shard: &str) -> HubError {
+        if self.is_offline() {
+            return self.not_cached(shard.to_string());
+        }
+        let what = format!("file `{shard}` in the model `{}` at {commit}, which its index names", self.name);
+        self.not_found(what, "give another revision, whose files are complete")
+    }
+
     /// Whether the cache records that the commit has no such file.
     pub(crate) fn is_known_absent(&self, commit: &str, file: &str) -> bool {
         self.cache.is_absent(commit, file)

@@ -94,6 +94,12 @@ pub enum MusicgenError {
         /// The step of the language model.
         step: usize,
     },
+    /// Finished samples cannot be written.
+    #[error("cannot write the output: {source}")]
+    Output {
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
     /// The caller stopped the generation.
     #[error("stopped after {steps} steps of the language model")]
     Stopped {

@@ -9,16 +9,19 @@
 //! - `lm/`: the language model: layers, caches, the delay pattern, classifier-free guidance.
 //! - `cp/`: the transformer of Instruct-MusicGen over the input's codes, whose keys and values the language model attends to.
 //! - `transformer/`: what both share: attention, the feed-forward block, norms.
+//! - `codec.rs`: EnCodec for all channels of the audio.
 //! - [`bundle`]: the folder, its configuration and its tensors.
 //! - `error.rs`: the errors.
 
 pub mod bundle;
+mod codec;
 mod cp;
 mod error;
 pub mod generate;
 mod lm;
 mod transformer;
 
+pub use codec::ChannelCodec;
 pub use cp::{CpEncoder, CpPrefix, LayerPrefix};
 pub use error::MusicgenError;
 pub use lm::{Codes, Conditioning, DelayPattern, LanguageModel, Session, Trace, guided};

@@ -15,6 +15,7 @@ from bundles import Mismatch
 
 import generation
 import languages
+import stereo
 from checks import Checks
 
 
@@ -36,6 +37,7 @@ def main():
         "instruct": languages.check_instruct,
         "codec": generation.check_codec,
         "generate": generation.check_generate,
+        "stereo": stereo.check_stereo,
     }
     for name, part in parts.items():
         if name in (arguments.parts or parts):

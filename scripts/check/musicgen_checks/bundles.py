@@ -36,7 +36,11 @@ def convert(binaries, source, output, *options):
         folder = FIXTURES / source
         inputs = [folder / "finetuned.ckpt", "--base", folder / "state_dict.bin"]
         inputs += ["--codec", folder / "compression_state_dict.bin", "--t5", folder / "t5"]
-    run(binaries / "mert-convert", inputs[0], output, *inputs[1:], "--force", "--quiet", *options)
+    return convert_files(binaries, output, *inputs, *options)
+
+
+def convert_files(binaries, output, source, *options):
+    run(binaries / "mert-convert", source, output, "--force", "--quiet", *options)
     return output
 
 
@@ -106,10 +110,10 @@ def canonical(name):
     return name
 
 
-def exact_model(bundle):
+def exact_model(bundle, channels=1):
     """The language model of a bundle in any of the names, dequantized, in float64."""
     weights = {canonical(name): torch.from_numpy(np.array(tensor)) for name, tensor in dequantized(bundle).items()}
-    return MusicGen(weights, config_of(bundle)["decoder"]["num_attention_heads"])
+    return MusicGen(weights, config_of(bundle)["decoder"]["num_attention_heads"], channels=channels)
 
 
 def relative(actual, expected):

@@ -12,7 +12,8 @@ use super::ffmpeg;
 use super::options::{AudioInfo, Damage};
 use crate::{AudioError, Result};
 
-/// An audio file that is decoded while it is read, and mixed to mono: each sample is the mean of all channels.
+/// An audio file that is decoded while it is read, and mixed to mono: each sample is the mean of all channels, or that of the
+/// channel that [`AudioFile::select_channel`] chose.
 pub struct AudioFile {
     pub(super) format: Box<dyn FormatReader>,
     pub(super) decoder: Box<dyn AudioDecoder>,
@@ -48,7 +49,9 @@ pub struct AudioFile {
     pub(super) has_skipped: bool,
     /// The decoded samples of a packet, interleaved.
     pub(super) interleaved: Vec<f32>,
-    /// The mean of the channels in `interleaved`.
+    /// The channel to return in place of the mean.
+    pub(super) selected: Option<usize>,
+    /// The mean of the channels in `interleaved`, or the selected one.
     pub(super) mono: Vec<f32>,
     /// The number of samples returned so far.
     pub(super) position: u64,
@@ -71,6 +74,12 @@ impl AudioFile {
     /// Whether the channels cancel each other: their mean has been silent so far, and at least one channel has not.
     pub fn channels_cancel(&self) -> bool {
         self.channels_nonzero && !self.mean_nonzero
+    }
+
+    /// Returns the samples of one channel, counted from 0, in place of the mean of all; a channel that the file does not have
+    /// leaves the mean. Has an effect on the packets that are decoded after it.
+    pub fn select_channel(&mut self, channel: usize) {
+        self.selected = Some(channel);
     }
 
     /// The notes so far: guesses, parts that were left out and, with [`Damage::Keep`], damage.

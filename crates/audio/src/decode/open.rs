@@ -237,6 +237,7 @@ impl AudioFile {
             origin: 0,
             has_skipped: false,
             interleaved: Vec::new(),
+            selected: None,
             mono: Vec::new(),
             position: 0,
             ended: false,

@@ -92,11 +92,11 @@ impl AudioFile {
                 }
                 buffer.copy_to_vec_interleaved::<f32>(&mut self.interleaved);
                 self.mono.clear();
-                if channels == 1 {
-                    self.mono.extend_from_slice(&self.interleaved);
-                } else {
-                    let frames = self.interleaved.chunks_exact(channels);
-                    self.mono.extend(frames.map(|frame| frame.iter().sum::<f32>() / channels as f32));
+                let frames = self.interleaved.chunks_exact(channels);
+                match self.selected.filter(|&channel| channel < channels) {
+                    _ if channels == 1 => self.mono.extend_from_slice(&self.interleaved),
+                    Some(channel) => self.mono.extend(frames.map(|frame| frame[channel])),
+                    None => self.mono.extend(frames.map(|frame| frame.iter().sum::<f32>() / channels as f32)),
                 }
                 self.mean_nonzero = self.mean_nonzero || self.mono.iter().any(|&x| x != 0.0);
                 if !self.mean_nonzero {

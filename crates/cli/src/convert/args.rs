@@ -24,7 +24,8 @@ use crate::values::one_of;
 #[command(group = ArgGroup::new("goal").args(["budget", "size"]))]
 pub(crate) struct Args {
     /// The checkpoint: a .bin, .pt, .ckpt or .safetensors file, a model folder, or a model of the Hugging Face hub
-    /// (m-a-p/MERT-v1-95M, hf://owner/name, owner/name@revision), which is downloaded to the hub's shared cache
+    /// (m-a-p/MERT-v1-95M, facebook/musicgen-small, hf://owner/name, owner/name@revision), which is downloaded to the hub's
+    /// shared cache
     pub(super) input: PathBuf,
     /// The output: a file NAME.safetensors for MLX and candle, a file NAME.gguf for candle's quantized models, a package
     /// NAME.mlpackage for Core ML, or a folder NAME with the weights, config.json, preprocessor_config.json and a model card

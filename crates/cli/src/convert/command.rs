@@ -7,7 +7,7 @@ use mert_arch::Dtype;
 use mert_budget::BudgetReport;
 use mert_checkpoint::{CheckpointError, Source, shell_option, shell_word};
 use mert_cli::conversion_cache::assumptions;
-use mert_cli::hub::{Hub, Messages, open_source};
+use mert_cli::hub::open_source;
 use mert_cli::terminal::{print, progress_bar, say};
 use mert_convert::musicgen::RecognizedMusicgen;
 use mert_convert::write::{PreparedOutput, Target, WriteJob, no_inspection};
@@ -20,13 +20,26 @@ use serde_json::json;
 use crate::args::Args;
 use crate::budget::{MeasuredChoice, describe, with_chosen_bits};
 use crate::describe::{Report, describe_plan, describe_result};
+use crate::hub_musicgen::HubInput;
+use crate::musicgen::Input;
 use crate::musicgen_args::ForProgram;
-use crate::{musicgen, target};
+use crate::{hub_musicgen, musicgen, target};
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if let Some(input) = RecognizedMusicgen::open(&args.input) {
-        return musicgen::run(args, input);
+        return musicgen::run(args, Input::Local(input));
+    }
+    if let Some(file) = hub_musicgen::file_of_model(&args.input)? {
+        return musicgen::run(args, Input::Hub(HubInput::File(file)));
+    }
+    let mut name = HubName::of_input(&args.input)?;
+    if let Some(name) = &mut name {
+        let (is_musicgen, pinned) = hub_musicgen::look_up(args, name)?;
+        if is_musicgen {
+            return musicgen::run(args, Input::Hub(HubInput::Model(pinned)));
+        }
+        *name = pinned;
     }
     refuse_musicgen_options(args)?;
     let target = target::choose(args)?;
@@ -35,7 +48,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     let options = plan_options(args, target.as_ref())?;
     target.check_options(&options)?;
-    let (model, source) = open_input(args)?;
+    let (model, source) = open_input(args, name)?;
     let threads = rayon::ThreadPoolBuilder::new().num_threads(args.threads.map_or(0, usize::from)).build()?;
     let conversion =
         Conversion { args, target: target.as_ref(), model: model.as_ref(), source: &source, threads: &threads };
@@ -133,16 +146,15 @@ fn plan_options(args: &Args, target: &dyn Target) -> anyhow::Result<PlanOptions>
     })
 }
 
-/// Opens the input: a file, a folder, or a model of the hub, which is downloaded.
-fn open_input(args: &Args) -> anyhow::Result<(Option<HubModel>, Source)> {
+/// Opens the input: a file, a folder, or the model of the hub that it names, which is downloaded.
+fn open_input(args: &Args, name: Option<HubName>) -> anyhow::Result<(Option<HubModel>, Source)> {
     let key = args.key.as_deref();
     let adapter = args.adapter.options();
-    if let Some(name) = HubName::of_input(&args.input)? {
+    if let Some(name) = name {
         if args.source_sha256.is_some() {
             bail!("--source-sha256 is for local files: downloads from the hub are verified; leave it out");
         }
-        let messages = Messages { command: "mert-convert", notes: !args.quiet, bar: !args.quiet && !args.json };
-        let model = Hub::from_env(messages)?.model(&name)?;
+        let model = hub_musicgen::hub(args)?.model(&name)?;
         let source = open_source(&model, key, &adapter)?;
         return Ok((Some(model), source));
     }

@@ -14,7 +14,8 @@ fn describe_sources(plan: &MusicgenPlan) -> String {
     let mut text = String::new();
     for source in &plan.sources {
         let (option, kind) = (source.option.trim_start_matches('-').to_lowercase(), source.kind);
-        let path = printable_line(&source.path.display().to_string());
+        let path = source.path.display().to_string();
+        let path = printable_line(&source.name.as_ref().map_or(path.clone(), |name| format!("{name}: {path}")));
         text += &format!("{option:<12} {path} ({kind}, {:.1} MB)\n", source.bytes as f64 / 1e6);
     }
     for note in &plan.notes {

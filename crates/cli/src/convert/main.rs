@@ -7,6 +7,7 @@ mod budget_args;
 mod command;
 mod describe;
 mod describe_musicgen;
+mod hub_musicgen;
 mod musicgen;
 mod musicgen_args;
 mod quantize_args;

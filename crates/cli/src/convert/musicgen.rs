@@ -1,5 +1,6 @@
 //! The conversion of a MusicGen: checks the options, plans, writes the bundle and prints the result.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
@@ -13,16 +14,33 @@ use serde_json::json;
 
 use crate::args::Args;
 use crate::describe_musicgen::{describe_plan, describe_result, sizes};
+use crate::hub_musicgen::{self, Downloaded, HubInput};
 use crate::musicgen_args::ForProgram;
 
-/// Converts a recognized input.
-pub(super) fn run(args: &Args, input: RecognizedMusicgen) -> anyhow::Result<()> {
+/// An input that is a MusicGen.
+pub(super) enum Input {
+    /// An opened file or folder.
+    Local(RecognizedMusicgen),
+    /// A model or a file of the hub, which is not yet downloaded.
+    Hub(HubInput),
+}
+
+/// Converts an input that is a MusicGen.
+pub(super) fn run(args: &Args, input: Input) -> anyhow::Result<()> {
     refuse_other_options(args)?;
     if let Some(output) = &args.output {
         check_is_folder(output)?;
         MusicgenConversion::check_output(output, args.force || args.dry_run)?;
     }
-    let options = options(args)?;
+    let mut options = options(args)?;
+    let mut downloaded = Downloaded::default();
+    // The largest download comes last: what is wrong with the others is found before it.
+    hub_musicgen::resolve_options(args, &mut options, &mut downloaded)?;
+    let input = match input {
+        Input::Local(input) => input,
+        Input::Hub(input) => hub_musicgen::open_input(args, &input, &mut options, &mut downloaded)?,
+    };
+    options.source_names = downloaded.names();
     let threads = rayon::ThreadPoolBuilder::new().num_threads(args.threads.map_or(0, usize::from)).build()?;
     let conversion = threads.install(|| MusicgenConversion::new(input, &options))?;
     let plan = conversion.plan();
@@ -36,7 +54,7 @@ pub(super) fn run(args: &Args, input: RecognizedMusicgen) -> anyhow::Result<()> 
         }
         _ => None,
     };
-    show(args, plan, result)
+    show(args, plan, &downloaded, result)
 }
 
 /// Writes the bundle with a progress bar.
@@ -73,6 +91,7 @@ fn options(args: &Args) -> anyhow::Result<MusicgenOptions> {
         num_attention_heads: heads(args)?,
         drop: args.drop.clone(),
         max_shard_size: args.max_shard_size.unwrap_or(MAX_SHARD_SIZE),
+        source_names: BTreeMap::new(),
     })
 }
 
@@ -160,11 +179,19 @@ fn check_space(output: &Path, needed: u64) -> anyhow::Result<()> {
 }
 
 /// Prints the plan or the result, as text or JSON.
-fn show(args: &Args, plan: &MusicgenPlan, result: Option<(&PathBuf, WrittenMusicgen)>) -> anyhow::Result<()> {
+fn show(
+    args: &Args,
+    plan: &MusicgenPlan,
+    downloaded: &Downloaded,
+    result: Option<(&PathBuf, WrittenMusicgen)>,
+) -> anyhow::Result<()> {
     let text = if args.json {
         let output = result.map(|(path, written)| json!({ "path": path, "written": written }));
         let target = json!({ "tensors": plan.tensor_count(), "bytes": plan.byte_len(), "disk_bytes": plan.disk_len() });
-        let document = json!({ "input": args.input, "plan": plan, "output": output, "target": target });
+        let mut document = json!({ "input": args.input, "plan": plan, "output": output, "target": target });
+        if let Some(hub) = downloaded.to_json() {
+            document["hub"] = hub;
+        }
         serde_json::to_string_pretty(&document)? + "\n"
     } else if args.quiet {
         let scale = plan.lora.iter().filter(|lora| lora.is_scale_assumed);

@@ -13,15 +13,15 @@ use crate::values::one_of;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "MusicGen")]
 pub(super) struct MusicgenArgs {
-    /// The base model of an Instruct-MusicGen checkpoint, audiocraft's state_dict.bin: it states the number of heads, and has the
-    /// tensors that a .ckpt of the adapter alone lacks
+    /// The base model of an Instruct-MusicGen checkpoint, audiocraft's state_dict.bin or facebook/musicgen-large on the hub: it
+    /// states the number of heads, and has the tensors that a .ckpt of the adapter alone lacks
     #[arg(long, value_name = "FILE")]
     pub(super) base: Option<PathBuf>,
-    /// The codec to put into the bundle: audiocraft's compression_state_dict.bin, or a folder of EnCodec or MusicGen of
-    /// transformers [default: the one in a MusicGen of transformers]
+    /// The codec to put into the bundle: audiocraft's compression_state_dict.bin, a folder of EnCodec or MusicGen of
+    /// transformers, or a model of the hub such as facebook/encodec_32khz [default: the one in a MusicGen of transformers]
     #[arg(long, value_name = "PATH")]
     pub(super) codec: Option<PathBuf>,
-    /// The text encoder to put into the bundle: a folder of t5-base with its tokenizer.json [default: the one in a MusicGen of
+    /// The text encoder to put into the bundle: google-t5/t5-base on the hub, or a folder of it with its tokenizer.json [default: the one in a MusicGen of
     /// transformers]
     #[arg(long, value_name = "FOLDER")]
     pub(super) t5: Option<PathBuf>,

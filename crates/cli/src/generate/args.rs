@@ -13,7 +13,7 @@ use mert_musicgen::generate::{Sampling, Settings};
 ///   mert-generate BUNDLE --text "slow piano in the rain" --seconds 10 -o piano.wav
 ///
 /// The result of an edit is as long as the recording. The same bundle, input, options and seed give the same file on any number of
-/// threads. Exit status: 0 written, 2 could not be done, 130 interrupted.
+/// threads. Exit status: 0 written, or the reader of standard output has closed it; 2 could not be done; 130 interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "mert-generate", version)]
 #[command(group = ArgGroup::new("request").required(true).args(["instruct", "text"]))]

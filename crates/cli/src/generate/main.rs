@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     let exit = run::run(&args).unwrap_or_else(|error| {
         remove_temporaries(|| ());
         if STOP.load(Ordering::Relaxed) {
-            say("interrupted: nothing is written");
+            say(if args.streams() { "interrupted: the output ends early" } else { "interrupted: nothing is written" });
             return Exit::Interrupted;
         }
         say(&format!("mert-generate: {}", error_text(&error)));

@@ -1,5 +1,6 @@
 //! The run of a generation: the text, the recording, the language model, the output.
 
+use std::io;
 use std::path::Path;
 use std::time::Instant;
 
@@ -26,7 +27,16 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     check_files(args)?;
     let threads = args.threads.map_or(0, usize::from);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
-    pool.install(|| generate(args))
+    match pool.install(|| generate(args)) {
+        Err(error) if args.streams() && is_closed_by_reader(&error) => Ok(Exit::Success),
+        result => result,
+    }
+}
+
+/// Whether the reader of standard output has closed it (`… | head`), which ends a generation early but is no error.
+fn is_closed_by_reader(error: &anyhow::Error) -> bool {
+    let mut reasons = error.chain().filter_map(|error| error.downcast_ref::<io::Error>());
+    reasons.any(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 fn generate(args: &Args) -> anyhow::Result<Exit> {
@@ -35,7 +45,8 @@ fn generate(args: &Args) -> anyhow::Result<Exit> {
     settings.check()?;
     check_kind(args, &bundle)?;
     let rate = bundle.config().sampling_rate;
-    let input = args.input.as_deref().map(|path| samples_of(path, rate)).transpose()?;
+    let channels = bundle.config().model.decoder.audio_channels;
+    let input = args.input.as_deref().map(|path| samples_of(path, rate, channels)).transpose()?;
     let text = match (&args.instruct, &args.text) {
         (Some(text), _) => instruction(text),
         (None, text) => text.clone().unwrap_or_default(),
@@ -47,7 +58,7 @@ fn generate(args: &Args) -> anyhow::Result<Exit> {
     let conditioning = generator.language_model().condition(&states)?;
     say_notes(args, &generator, &settings)?;
 
-    let spec = wav::spec(bundle.config().model.decoder.audio_channels, rate, args.float);
+    let spec = wav::spec(channels, rate, args.float);
     let output =
         if args.streams() { WavOutput::stream(spec)? } else { WavOutput::file(&args.output, args.force, spec)? };
     let mut listener = ToOutput::new(output, args.quiet);
@@ -73,18 +84,17 @@ fn generated(
     args: &Args,
     generator: &Generator,
     text: &Conditioning,
-    input: Option<Vec<f32>>,
+    input: Option<Vec<Vec<f32>>>,
     settings: &Settings,
     listener: &mut ToOutput,
 ) -> anyhow::Result<Generated> {
     if args.instruct.is_some() {
         let input =
             input.context("--instruct needs a recording to edit: mert-generate BUNDLE --instruct TEXT INPUT")?;
-        return Ok(generator.edit(text, &input, settings, listener)?);
+        // An instruct model has one channel.
+        return Ok(generator.edit(text, &input.concat(), settings, listener)?);
     }
-    let channels = generator.config().model.decoder.audio_channels;
-    // A recording is mixed to mono, which is the same in both channels of a stereo model.
-    let beginning = input.map_or_else(Vec::new, |samples| vec![samples; channels]);
+    let beginning = input.unwrap_or_default();
     let seconds = args.seconds.unwrap_or(SECONDS);
     Ok(generator.compose(&Composition { text, seconds, beginning: &beginning }, settings, listener)?)
 }
@@ -147,11 +157,30 @@ fn say_notes(args: &Args, generator: &Generator, settings: &Settings) -> anyhow:
     Ok(())
 }
 
-/// The mono samples of a file at the rate `rate`.
-fn samples_of(path: &Path, rate: u32) -> anyhow::Result<Vec<f32>> {
-    let mut file = AudioFile::open(path, ReadOptions::from(Damage::Refuse))?;
+/// The samples of a file at the rate `rate`, channel by channel. A stereo model hears left and right of a file that has both;
+/// every other file is mixed to mono, which is the same in all channels.
+fn samples_of(path: &Path, rate: u32, channels: usize) -> anyhow::Result<Vec<Vec<f32>>> {
+    let open = || AudioFile::open(path, ReadOptions::from(Damage::Refuse));
+    let mut file = open()?;
+    // Some decoders learn the channels only from the first packet.
+    let first = file.next_block()?.map(<[f32]>::to_vec);
+    if channels == 1 || file.info().channels != channels {
+        let samples = resampled(path, file, first, rate)?;
+        return Ok(vec![samples; channels]);
+    }
+    let of_channel = |channel| {
+        let mut file = open()?;
+        file.select_channel(channel);
+        resampled(path, file, None, rate)
+    };
+    (0..channels).map(of_channel).collect()
+}
+
+/// The samples of an opened file from its block `first` on, at the rate `rate`.
+fn resampled(path: &Path, mut file: AudioFile, first: Option<Vec<f32>>, rate: u32) -> anyhow::Result<Vec<f32>> {
     let mut resampler = Resampler::new(file.sample_rate(), rate)?;
     let mut samples = Vec::new();
+    resampler.push(&first.unwrap_or_default(), |block| samples.extend_from_slice(block));
     while let Some(block) = file.next_block()? {
         resampler.push(block, |block| samples.extend_from_slice(block));
     }

@@ -41,7 +41,7 @@ pub(super) fn other_parts(
         let (part, pool) = t5::part(source, t5.found, fields, options, sources, reads)?;
         parts.push((Some(part), pool));
     } else if !options.for_mlx_examples {
-        notes.push("without T5, which texts need: give a folder of t5-base with --t5".into());
+        notes.push("without T5, which texts need: give --t5 google-t5/t5-base, or a folder of it".into());
     }
     let own = std::mem::take(&mut config.text_encoder);
     config.text_encoder = with_name(fields.unwrap_or(own), t5_name.as_deref().unwrap_or(T5_NAME));
@@ -54,7 +54,7 @@ pub(super) fn other_parts(
         let (part, pool) = codec::part(source, codec.found, fields, options, sources, reads)?;
         parts.push((Some(part), pool));
     } else if !options.for_mlx_examples {
-        notes.push("without the codec, which sound needs: give compression_state_dict.bin or a folder of encodec_32khz with --codec".into());
+        notes.push("without the codec, which sound needs: give --codec facebook/encodec_32khz, a folder of it, or compression_state_dict.bin".into());
     }
     let own = std::mem::take(&mut config.audio_encoder);
     let own = if own.is_empty() { codec_fields(config) } else { own };

@@ -89,6 +89,8 @@ struct Stated<'s> {
     heads: Option<usize>,
     /// The sizes that the shapes have, too, by their names there.
     sizes: Vec<(&'static str, usize)>,
+    /// The whole `xp.cfg` of audiocraft.
+    cfg: Option<Value>,
 }
 
 /// The configuration of the model or its base.
@@ -99,14 +101,16 @@ fn stated(sources: &Sources) -> Result<Option<Stated<'_>>> {
                 ["transformer_lm.dim", "transformer_lm.num_layers", "transformer_lm.n_q", "transformer_lm.card"];
             let sizes = SIZES.into_iter().filter_map(|path| Some((path, number(&cfg, path)?))).collect();
             let origin = format!("the xp.cfg of {}", source.path.display());
-            return Ok(Some(Stated { source, origin, heads: number(&cfg, "transformer_lm.num_heads"), sizes }));
+            let heads = number(&cfg, "transformer_lm.num_heads");
+            return Ok(Some(Stated { source, origin, heads, sizes, cfg: Some(cfg) }));
         }
         if source.kind == MusicgenKind::HuggingFace
             && let Some((path, text)) = source.config_text()?
         {
             let decoder = parsed(&path, &text)?.get("decoder").cloned().unwrap_or_default();
             let heads = number(&decoder, "num_attention_heads");
-            return Ok(Some(Stated { source, origin: path.display().to_string(), heads, sizes: Vec::new() }));
+            let origin = path.display().to_string();
+            return Ok(Some(Stated { source, origin, heads, sizes: Vec::new(), cfg: None }));
         }
     }
     Ok(None)
@@ -125,11 +129,40 @@ impl Stated<'_> {
             if found != stated {
                 let expected = format!("{found}, as the tensors have: is it the configuration of another model?");
                 let source = ConfigError::Invalid { field, found: stated.to_string(), expected };
-                return Err(MusicgenError::Config { path: self.source.path.clone(), what: "xp.cfg", source }.into());
+                return Err(self.error(source));
             }
         }
-        Ok(())
+        self.cfg.as_ref().map_or(Ok(()), |cfg| check_pattern(cfg, decoder)).map_err(|source| self.error(source))
     }
+
+    fn error(&self, source: ConfigError) -> crate::ConvertError {
+        MusicgenError::Config { path: self.source.path.clone(), what: "xp.cfg", source }.into()
+    }
+}
+
+/// Checks that codes are generated in the delay pattern, of which shapes say nothing. In stereo the codebooks of the channels
+/// alternate, and both of a pair have one delay.
+fn check_pattern(cfg: &Value, decoder: &MusicgenDecoder) -> Result<(), ConfigError> {
+    let modeling = lookup(cfg, "codebooks_pattern.modeling").and_then(Value::as_str);
+    if let Some(other) = modeling.filter(|modeling| *modeling != "delay") {
+        let reason = "MusicGen generates codes in the delay pattern";
+        return Err(ConfigError::Unsupported { field: "codebooks_pattern.modeling", found: other.to_string(), reason });
+    }
+    let expected: Vec<usize> = (0..decoder.num_codebooks).map(|k| k / decoder.audio_channels).collect();
+    match lookup(cfg, "codebooks_pattern.delay.delays") {
+        Some(delays) if *delays != json!(expected) => {
+            let expected = format!("{expected:?}, as {} channels have", decoder.audio_channels);
+            let (field, found) = ("codebooks_pattern.delay.delays", delays.to_string());
+            return Err(ConfigError::Invalid { field, found, expected });
+        }
+        _ => {}
+    }
+    if lookup(cfg, "interleave_stereo_codebooks.per_timestep").and_then(Value::as_bool) == Some(true) {
+        let (field, found) = ("interleave_stereo_codebooks.per_timestep", "true".to_string());
+        let reason = "the codebooks of the channels alternate in published stereo models, not their frames";
+        return Err(ConfigError::Unsupported { field, found, reason });
+    }
+    Ok(())
 }
 
 /// The names of the text encoder and the codec that audiocraft's configuration states.

@@ -53,8 +53,8 @@ pub enum MusicgenError {
     },
     /// A file only names the model whose weights it stands for.
     #[error(
-        "{path} holds no weights, only the name of a model (`pretrained: {}`): download that model and give its folder or file \
-         in place of this one", printable_line(.pretrained)
+        "{path} holds no weights, only the name of a model (`pretrained: {0}`): give that model in place of this file, by its name \
+         (`--codec {0}`, which downloads it) or its folder", printable_line(.pretrained)
     )]
     Pointer {
         /// The file.

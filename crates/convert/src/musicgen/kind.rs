@@ -86,6 +86,14 @@ impl RecognizedMusicgen {
         Some(RecognizedMusicgen { path: path.to_path_buf(), kind, opened })
     }
 
+    /// The name of the model that a file of audiocraft only points to; `None` for a file that has weights, or cannot be read.
+    pub fn pointed_model(path: &Path) -> Option<String> {
+        let opened = open_plain(path).ok()?;
+        let listing = opened.checkpoint.listing();
+        let name = listing.texts.get("pretrained").filter(|_| listing.tensors.is_empty())?;
+        Some(name.strip_prefix("//pretrained/").unwrap_or(name).to_string())
+    }
+
     /// Opens the value of an option, which must be of one of these kinds.
     pub(super) fn open_as(
         path: &Path,

@@ -1,5 +1,6 @@
 //! The user's choices for a conversion of MusicGen.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use mert_arch::Dtype;
@@ -41,6 +42,9 @@ pub struct MusicgenOptions {
     pub drop: Vec<String>,
     /// The largest file of weights.
     pub max_shard_size: ByteSize,
+    /// The names that files and folders have in messages and in the record of sources, such as `facebook/musicgen-small` for a
+    /// folder of the hub's cache; without one, a path has its last component.
+    pub source_names: BTreeMap<PathBuf, String>,
 }
 
 impl Default for MusicgenOptions {
@@ -62,6 +66,7 @@ impl Default for MusicgenOptions {
             num_attention_heads: None,
             drop: Vec::new(),
             max_shard_size: MAX_SHARD_SIZE,
+            source_names: BTreeMap::new(),
         }
     }
 }

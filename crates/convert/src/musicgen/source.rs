@@ -23,6 +23,8 @@ pub struct PlannedSource {
     pub option: &'static str,
     /// Its path.
     pub path: PathBuf,
+    /// The name that was given for it in place of the path, such as that of a model of the hub.
+    pub name: Option<String>,
     /// Its kind in a few words.
     pub kind: &'static str,
     /// The size of its files of weights in bytes.
@@ -63,10 +65,10 @@ impl Sources {
         let base = [MusicgenKind::Audiocraft, MusicgenKind::HuggingFace];
         let base = open(&options.base, "--base", &base, "give audiocraft's state_dict.bin of the base model")?;
         let codec = [MusicgenKind::Codec, MusicgenKind::HuggingFace];
-        let advice = "give audiocraft's compression_state_dict.bin or a folder of facebook/encodec_32khz";
+        let advice = "give facebook/encodec_32khz, a folder of it, or audiocraft's compression_state_dict.bin";
         let codec = open(&options.codec, "--codec", &codec, advice)?;
         let t5 = [MusicgenKind::T5, MusicgenKind::HuggingFace];
-        let t5 = open(&options.t5, "--t5", &t5, "give a folder of t5-base")?;
+        let t5 = open(&options.t5, "--t5", &t5, "give google-t5/t5-base, or a folder of it")?;
         let adapter = options.adapter.as_ref().map(|path| open_adapter(path, options.lora_alpha)).transpose()?;
         let mut next = 0;
         let mut number = || {
@@ -103,6 +105,7 @@ impl Sources {
         let named = self.named(options);
         let name = |path: &Path| {
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+            let name = options.source_names.get(path).cloned().or(name);
             printable_line(&name.unwrap_or_else(|| path.display().to_string()))
         };
         let label = |&(option, path, _): &(&str, &Path, _)| {
@@ -119,6 +122,7 @@ impl Sources {
         let planned = |(number, (option, path, kind)): (usize, (&'static str, &Path, &'static str))| PlannedSource {
             option,
             path: path.to_path_buf(),
+            name: options.source_names.get(path).cloned(),
             kind,
             bytes: bytes(number),
         };

@@ -47,10 +47,10 @@ impl Generator {
             let message = format!("invalid length {} s: expected more than 0 and at most 86400 s", music.seconds);
             return Err(MusicgenError::Request(message));
         }
-        let (samples, channels) = (samples as usize, self.config.model.decoder.audio_channels);
+        let samples = samples as usize;
         let frames = samples.div_ceil(hop);
         let prompt = match music.beginning.iter().any(|samples| !samples.is_empty()) {
-            true => self.encode(music.beginning)?,
+            true => self.codec.encode(music.beginning)?,
             false => Codes::filled(self.config.model.decoder.num_codebooks, 0, 0),
         };
         let (length, shared) = self.window_frames(settings, TRAINED, OVERLAP, usize::MAX)?;
@@ -63,7 +63,6 @@ impl Generator {
             );
             return Err(MusicgenError::Request(message));
         }
-        debug_assert!(channels > 0);
         let job = Job { text: music.text, windows: windows(frames, length, shared), prompt, samples, settings };
         self.run(job, |_| Ok(None), listener)
     }

@@ -69,7 +69,7 @@ impl Generator {
         // The codec sees a window alone, as in training: clips of that length were encoded.
         let prefix = |window: &super::Window| {
             let samples = &input[window.start * hop..input.len().min(window.end() * hop)];
-            let codes = self.encode(&[samples.to_vec()])?;
+            let codes = self.codec.encode(&[samples.to_vec()])?;
             Ok(Some(cp.prefix(&self.lm, &codes)?))
         };
         self.run(job, prefix, listener)

@@ -3,8 +3,6 @@
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use mert_encodec::Encodec;
-
 use super::listener::{Listener, Progress};
 use super::output::Output;
 use super::piece::Piece;
@@ -12,6 +10,7 @@ use super::sampler::Sampler;
 use super::settings::Settings;
 use super::windows::Window;
 use crate::bundle::{Bundle, BundleConfig};
+use crate::codec::ChannelCodec;
 use crate::cp::{CpEncoder, CpPrefix};
 use crate::lm::{Codes, Conditioning, LanguageModel};
 use crate::{MusicgenError, Result};
@@ -21,7 +20,7 @@ pub struct Generator {
     pub(super) config: BundleConfig,
     pub(super) lm: LanguageModel,
     pub(super) cp: Option<CpEncoder>,
-    pub(super) codec: Encodec,
+    pub(super) codec: ChannelCodec,
 }
 
 /// The result of a generation, beside the samples that the listener got.
@@ -52,9 +51,9 @@ impl Generator {
     /// Opens the language model and the codec of a bundle.
     ///
     /// # Errors
-    /// Those of [`LanguageModel::open`] and [`Bundle::codec`].
+    /// Those of [`LanguageModel::open`] and [`ChannelCodec::open`].
     pub fn open(bundle: &Bundle) -> Result<Self> {
-        let codec = bundle.codec()?;
+        let codec = ChannelCodec::open(bundle)?;
         let (lm, cp) = LanguageModel::open(bundle)?;
         Ok(Generator { config: bundle.config().clone(), lm, cp, codec })
     }
@@ -72,38 +71,6 @@ impl Generator {
     /// Whether the model edits recordings by instructions.
     pub fn is_instruct(&self) -> bool {
         self.cp.is_some()
-    }
-
-    /// The codes of samples at the model's rate, channel by channel.
-    ///
-    /// # Errors
-    /// Those of [`Encodec::encode`].
-    pub fn encode(&self, channels: &[Vec<f32>]) -> Result<Codes> {
-        let expected = self.config.model.decoder.audio_channels;
-        if channels.len() != expected {
-            let found = channels.len();
-            return Err(MusicgenError::Request(format!("{found} channels of audio, expected {expected}")));
-        }
-        let of_channels: Vec<Vec<Vec<u32>>> =
-            channels.iter().map(|samples| Ok(self.codec.encode(samples)?)).collect::<Result<_>>()?;
-        // The codebooks of the channels in turn, as stereo models have them.
-        let count = self.config.codebooks_of_a_channel();
-        if of_channels.iter().any(|codes| codes.len() < count) {
-            let found = of_channels.first().map_or(0, Vec::len);
-            let message = format!("the codec has {found} codebooks, expected {count} for each channel");
-            return Err(MusicgenError::Request(message));
-        }
-        let rows = (0..count).flat_map(|k| of_channels.iter().map(move |codes| codes[k].clone())).collect();
-        Codes::new(rows).ok_or_else(|| MusicgenError::Request("channels of different lengths".into()))
-    }
-
-    /// The samples of codes, channel by channel.
-    ///
-    /// # Errors
-    /// Those of [`Encodec::decode`].
-    pub fn decode(&self, codes: &Codes) -> Result<Vec<Vec<f32>>> {
-        let channels = self.config.model.decoder.audio_channels;
-        (0..channels).map(|channel| Ok(self.codec.decode(codes.channel(channel, channels).rows())?)).collect()
     }
 
     /// Generates the windows of a job one after another. Each begins with the frames that it shares with the one before, as
@@ -156,8 +123,8 @@ impl Generator {
             })?;
             codes.append(&generated.slice(window.shared..window.frames));
             let next = windows.get(number + 1).map_or(samples, |next| next.start * hop);
-            let finished = output.add(window.start * hop, &self.decode(&generated)?, next);
-            listener.audio(&finished).map_err(|source| MusicgenError::Open { path: "the output".into(), source })?;
+            let finished = output.add(window.start * hop, &self.codec.decode(&generated)?, next);
+            listener.audio(&finished).map_err(|source| MusicgenError::Output { source })?;
         }
         Ok(Generated { codes, steps, windows: windows.len(), samples })
     }

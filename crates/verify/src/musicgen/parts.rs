@@ -2,7 +2,7 @@
 
 use mert_musicgen::bundle::Bundle;
 use mert_musicgen::generate::{Piece, Sampler, Sampling};
-use mert_musicgen::{Codes, Conditioning, CpEncoder, CpPrefix, LanguageModel, LayerPrefix, Session};
+use mert_musicgen::{ChannelCodec, Codes, Conditioning, CpEncoder, CpPrefix, LanguageModel, LayerPrefix, Session};
 use ndarray::{ArrayD, ArrayView2, Axis};
 
 use super::divergence::divergence;
@@ -134,23 +134,33 @@ pub(super) fn codec(parts: &Parts<'_>, reference: &MusicgenReference, limits: &B
     if !parts.bundle.folder().join("encodec").is_dir() {
         return Ok(Err("codec: the bundle has no encodec/".into()));
     }
-    let codec = parts.bundle.codec()?;
+    let codec = ChannelCodec::open(parts.bundle)?;
+    let count = codec.channels();
     let mut verdicts = Vec::new();
     if let Some(samples) = &reference.input_values {
-        let found = codec.encode(samples).map_err(mert_musicgen::MusicgenError::from)?;
-        match Codes::new(found) {
-            Some(found) => verdicts.push(codes_verdict("clip_codes", &found, codes, limits)),
-            None => verdicts.push(PartVerdict::fault("clip_codes", "codebooks of different lengths")),
-        }
+        verdicts.push(match samples.len() == count {
+            true => codes_verdict("clip_codes", &codec.encode(samples)?, codes, limits),
+            false => PartVerdict::fault("clip_codes", other_channels("input_values", samples.len(), count)),
+        });
     }
     if let Some(expected) = &reference.clip_wave {
-        let found = codec.decode(codes.rows()).map_err(mert_musicgen::MusicgenError::from)?;
-        verdicts.push(wave_verdict(&found, expected, limits));
+        if expected.len() == count && codes.codebooks() == parts.lm.config().num_codebooks {
+            for (channel, (found, expected)) in codec.decode(codes)?.iter().zip(expected).enumerate() {
+                let part = if count == 1 { "clip_wave".into() } else { format!("clip_wave, channel {channel}") };
+                verdicts.push(wave_verdict(part, found, expected, limits));
+            }
+        } else {
+            verdicts.push(PartVerdict::fault("clip_wave", other_channels("clip_wave", expected.len(), count)));
+        }
     }
     match verdicts.is_empty() {
         true => Ok(Err("codec: the reference has neither input_values nor clip_wave".into())),
         false => Ok(Ok(verdicts)),
     }
+}
+
+fn other_channels(array: &str, found: usize, expected: usize) -> String {
+    format!("`{array}` of {found} channels and its codes, expected {expected} channels with all codebooks of the model")
 }
 
 /// The prefix of the reference's codes; `None` for plain MusicGen.
@@ -248,10 +258,10 @@ fn codes_verdict(part: &str, found: &Codes, expected: &Codes, limits: &BundleLim
 }
 
 /// The verdict on samples, their edges apart: another padding shows only there.
-fn wave_verdict(found: &[f32], expected: &[f32], limits: &BundleLimits) -> PartVerdict {
+fn wave_verdict(part: String, found: &[f32], expected: &[f32], limits: &BundleLimits) -> PartVerdict {
     const EDGE: usize = 2048;
     if found.len() != expected.len() || expected.is_empty() {
-        return PartVerdict::fault("clip_wave", format!("{} samples, expected {}", found.len(), expected.len()));
+        return PartVerdict::fault(part, format!("{} samples, expected {}", found.len(), expected.len()));
     }
     let peak = expected.iter().fold(0.0f64, |peak, &x| peak.max(f64::from(x).abs()));
     let largest = |range: std::ops::Range<usize>| {
@@ -267,5 +277,5 @@ fn wave_verdict(found: &[f32], expected: &[f32], limits: &BundleLimits) -> PartV
         Figure { name: "at the start", value: largest(0..edge), limit },
         Figure { name: "at the end", value: largest(len - edge..len), limit },
     ];
-    PartVerdict { part: "clip_wave".into(), figures, fault: None }
+    PartVerdict { part, figures, fault: None }
 }

@@ -20,7 +20,9 @@ use crate::{Result, VerifyError};
 /// | `hidden_states`, `hidden_states_null` | (layers + 1, n + K − 1, D) | with the text, and without |
 /// | `logits`, `logits_null` | (K, n + K − 1, card) | |
 /// | `tokens` | (K, n) | greedy, guidance 3 |
-/// | `input_values`, `clip_codes`, `clip_wave` | (N), (K, frames), (samples) | EnCodec |
+/// | `input_values`, `clip_codes`, `clip_wave` | (N), (K, frames), (samples) | EnCodec; in stereo (2, N) and (2, samples) |
+///
+/// In stereo, K counts the codebooks of both channels, which alternate, and the delay pattern has n + K/2 − 1 steps.
 pub struct MusicgenReference {
     /// The file.
     pub path: PathBuf,
@@ -31,8 +33,10 @@ pub struct MusicgenReference {
     pub(super) text_ids: Option<Vec<u32>>,
     pub(super) text_states: Option<ArrayD<f32>>,
     pub(super) cond: Option<ArrayD<f32>>,
-    pub(super) input_values: Option<Vec<f32>>,
-    pub(super) clip_wave: Option<Vec<f32>>,
+    /// Channel by channel.
+    pub(super) input_values: Option<Vec<Vec<f32>>>,
+    /// Channel by channel.
+    pub(super) clip_wave: Option<Vec<Vec<f32>>>,
     pub(super) prefix: [Option<ArrayD<f32>>; 3],
     /// With the text, and without.
     pub(super) hidden_states: [Option<ArrayD<f32>>; 2],
@@ -59,7 +63,6 @@ impl MusicgenReference {
         };
         let (input, seq, tokens, clip_codes) = (codes("codes")?, codes("seq")?, codes("tokens")?, codes("clip_codes")?);
         let text_ids = archive.integers("text_ids")?.map(|ids| ids.into_iter().collect());
-        let flat = |array: Option<ArrayD<f32>>| array.map(|array| array.into_iter().collect::<Vec<f32>>());
         let mut get = |name: &str| archive.get(name);
         Ok(MusicgenReference {
             path: path.to_path_buf(),
@@ -70,11 +73,19 @@ impl MusicgenReference {
             text_ids,
             text_states: get("text_states")?,
             cond: get("cond")?,
-            input_values: flat(get("input_values")?),
-            clip_wave: flat(get("clip_wave")?),
+            input_values: get("input_values")?.map(channels),
+            clip_wave: get("clip_wave")?.map(channels),
             prefix: [get(PREFIX[0])?, get(PREFIX[1])?, get(PREFIX[2])?],
             hidden_states: [get("hidden_states")?, get("hidden_states_null")?],
             logits: [get("logits")?, get("logits_null")?],
         })
+    }
+}
+
+/// The channels of samples: the rows of a matrix, or one.
+fn channels(samples: ArrayD<f32>) -> Vec<Vec<f32>> {
+    match samples.ndim() {
+        2 => samples.outer_iter().map(|channel| channel.iter().copied().collect()).collect(),
+        _ => vec![samples.into_iter().collect()],
     }
 }
