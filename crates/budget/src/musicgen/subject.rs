@@ -74,6 +74,11 @@ impl<'a> MusicgenSubject<'a> {
         &self.groups
     }
 
+    /// The conversion.
+    pub fn conversion(&self) -> &MusicgenConversion {
+        self.conversion
+    }
+
     /// The plan of the conversion.
     pub fn plan(&self) -> &MusicgenPlan {
         self.conversion.plan()

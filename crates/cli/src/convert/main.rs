@@ -9,6 +9,7 @@ mod describe;
 mod describe_musicgen;
 mod musicgen;
 mod musicgen_args;
+mod musicgen_budget;
 mod quantize_args;
 mod target;
 mod values;

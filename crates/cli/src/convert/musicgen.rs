@@ -5,19 +5,23 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use mert_arch::Dtype;
 use mert_arch::naming::MusicgenNames;
+use mert_budget::{MusicgenBudgetReport, MusicgenSubject};
 use mert_cli::terminal::{print, progress_bar, say};
 use mert_convert::Step;
 use mert_convert::musicgen::{MusicgenConversion, MusicgenOptions, MusicgenPlan, RecognizedMusicgen, WrittenMusicgen};
 use mert_convert::write::{MAX_SHARD_SIZE, ModelFolder};
+use rayon::ThreadPool;
 use serde_json::json;
 
 use crate::args::Args;
 use crate::describe_musicgen::{describe_plan, describe_result, sizes};
 use crate::musicgen_args::ForProgram;
+use crate::musicgen_budget::{MeasuredChoice, describe, with_chosen_bits};
 
 /// Converts a recognized input.
 pub(super) fn run(args: &Args, input: RecognizedMusicgen) -> anyhow::Result<()> {
     refuse_other_options(args)?;
+    let goal = args.quantization.budget.musicgen_goal()?;
     if let Some(output) = &args.output {
         check_is_folder(output)?;
         MusicgenConversion::check_output(output, args.force || args.dry_run)?;
@@ -25,6 +29,26 @@ pub(super) fn run(args: &Args, input: RecognizedMusicgen) -> anyhow::Result<()> 
     let options = options(args)?;
     let threads = rayon::ThreadPoolBuilder::new().num_threads(args.threads.map_or(0, usize::from)).build()?;
     let conversion = threads.install(|| MusicgenConversion::new(input, &options))?;
+    match (goal, &options.quantize) {
+        (Some(goal), Some(quantize)) => {
+            let elsewhere = std::env::temp_dir().join("bundles");
+            let temporary = |needed| check_space(args.output.as_deref().unwrap_or(&elsewhere), needed);
+            let subject = MusicgenSubject::new(&conversion, quantize)?;
+            with_chosen_bits(args, &subject, goal, &threads, temporary, |conversion, choice| {
+                finish(args, conversion, &threads, Some(choice))
+            })
+        }
+        _ => finish(args, &conversion, &threads, None),
+    }
+}
+
+/// Writes the bundle unless the plan alone is wanted, and prints the plan or the result.
+fn finish(
+    args: &Args,
+    conversion: &MusicgenConversion,
+    threads: &ThreadPool,
+    choice: Option<&MeasuredChoice<'_>>,
+) -> anyhow::Result<()> {
     let plan = conversion.plan();
     let result = match &args.output {
         Some(output) if !args.dry_run => {
@@ -32,22 +56,28 @@ pub(super) fn run(args: &Args, input: RecognizedMusicgen) -> anyhow::Result<()> 
             if !args.quiet {
                 say(&format!("mert-convert: {}", sizes(plan)));
             }
-            Some((output, threads.install(|| write(args, &conversion, output))?))
+            Some((output, threads.install(|| write(args, conversion, output, choice))?))
         }
         _ => None,
     };
-    show(args, plan, result)
+    show(args, plan, choice.map(MeasuredChoice::report), result)
 }
 
-/// Writes the bundle with a progress bar.
-fn write(args: &Args, conversion: &MusicgenConversion, output: &Path) -> anyhow::Result<WrittenMusicgen> {
+/// Writes the bundle with a progress bar, and has a choice of bits checked on what is written.
+fn write(
+    args: &Args,
+    conversion: &MusicgenConversion,
+    output: &Path,
+    choice: Option<&MeasuredChoice<'_>>,
+) -> anyhow::Result<WrittenMusicgen> {
     let length = conversion.plan().byte_len() as u64;
     let bar = progress_bar(Some(length), "{bar:32} {bytes}/{total_bytes}  {wide_msg}", args.quiet);
     let on_step = |step: &Step| {
         bar.set_message(step.name.clone());
         bar.inc(step.byte_len() as u64);
     };
-    let written = conversion.write(output, args.force, &on_step);
+    let inspect = |written: &Path| choice.map_or(Ok(String::new()), |choice| choice.inspect(written));
+    let written = conversion.write_inspected(output, args.force, &on_step, &inspect);
     bar.finish_and_clear();
     Ok(written?)
 }
@@ -104,7 +134,7 @@ fn refuse_other_options(args: &Args) -> anyhow::Result<()> {
         ("--source-sha256", args.source_sha256.is_some()),
         ("--adapter-name", adapter.name.is_some()),
         ("--no-adapter", adapter.ignore),
-        ("--budget and --size", args.quantization.budget.goal().is_some()),
+        ("--calibration", args.quantization.budget.has_audio()),
     ];
     let coreml = args.coreml.given();
     if let Some(option) = given.into_iter().find(|(_, given)| *given).map(|(name, _)| name).or(coreml) {
@@ -160,11 +190,19 @@ fn check_space(output: &Path, needed: u64) -> anyhow::Result<()> {
 }
 
 /// Prints the plan or the result, as text or JSON.
-fn show(args: &Args, plan: &MusicgenPlan, result: Option<(&PathBuf, WrittenMusicgen)>) -> anyhow::Result<()> {
+fn show(
+    args: &Args,
+    plan: &MusicgenPlan,
+    budget: Option<MusicgenBudgetReport>,
+    result: Option<(&PathBuf, WrittenMusicgen)>,
+) -> anyhow::Result<()> {
     let text = if args.json {
         let output = result.map(|(path, written)| json!({ "path": path, "written": written }));
         let target = json!({ "tensors": plan.tensor_count(), "bytes": plan.byte_len(), "disk_bytes": plan.disk_len() });
-        let document = json!({ "input": args.input, "plan": plan, "output": output, "target": target });
+        let mut document = json!({ "input": args.input, "plan": plan, "output": output, "target": target });
+        if let Some(budget) = budget {
+            document["budget"] = serde_json::to_value(budget)?;
+        }
         serde_json::to_string_pretty(&document)? + "\n"
     } else if args.quiet {
         let scale = plan.lora.iter().filter(|lora| lora.is_scale_assumed);
@@ -175,10 +213,11 @@ fn show(args: &Args, plan: &MusicgenPlan, result: Option<(&PathBuf, WrittenMusic
         }
         return Ok(());
     } else {
-        match result {
+        let text = match result {
             None => describe_plan(plan),
             Some((path, written)) => describe_result(plan, path, &written),
-        }
+        };
+        budget.as_ref().map(describe).unwrap_or_default() + &text
     };
     Ok(print(&text)?)
 }

@@ -1,6 +1,7 @@
 //! The plan of a bundle: every tensor of every file with its treatment, and what the files say about the model.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use mert_arch::naming::MusicgenNames;
 use mert_arch::{Dtype, Encoding, MusicgenConfig, QuantizationConfig};
@@ -83,7 +84,7 @@ fn quantization_value<S: Serializer>(
 /// What a plan is executed on.
 pub(super) struct Planned {
     pub(super) plan: MusicgenPlan,
-    pub(super) checkpoint: Assembled,
+    pub(super) checkpoint: Arc<Assembled>,
     pub(super) digest_names: DigestNames,
 }
 
@@ -248,7 +249,7 @@ impl Planned {
             checkpoint.add(name, *source, key, *third)?;
         }
         plan.files = plan.file_sizes(options.max_shard_size, &digest_names);
-        Ok(Planned { plan, checkpoint, digest_names })
+        Ok(Planned { plan, checkpoint: Arc::new(checkpoint), digest_names })
     }
 }
 

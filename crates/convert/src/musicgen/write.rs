@@ -97,9 +97,12 @@ impl MusicgenConversion {
         self.planned.requantized(&MusicgenOptions { quantize, ..self.options.clone() })
     }
 
-    /// Changes the plan to that of [`plan_with`](Self::plan_with).
-    pub fn requantize(&mut self, quantize: Option<QuantizeOptions>) {
-        self.planned.plan = self.plan_with(quantize);
+    /// The same conversion with the plan of [`plan_with`](Self::plan_with).
+    pub fn requantized(&self, quantize: Option<QuantizeOptions>) -> Self {
+        let Planned { checkpoint, digest_names, .. } = &self.planned;
+        let plan = self.plan_with(quantize.clone());
+        let planned = Planned { plan, checkpoint: checkpoint.clone(), digest_names: digest_names.clone() };
+        MusicgenConversion { planned, options: MusicgenOptions { quantize, ..self.options.clone() } }
     }
 
     /// Executes the plan on the threads of the current rayon pool. The bundle appears whole or not at all, with the same bytes on
@@ -216,7 +219,7 @@ impl MusicgenConversion {
             })
             .collect();
         let job = WeightsJob {
-            origin: Origin { checkpoint, digest },
+            origin: Origin { checkpoint: checkpoint.as_ref(), digest },
             output,
             on_step,
             metadata: &|file, digests| plan.metadata(&plan.parts[places[file].part], digests),
