@@ -159,18 +159,6 @@ impl<'a> MusicgenStudy<'a> {
         }
     }
 
-    /// The divergences on held-out pieces of the same bits everywhere, with the size of all files of weights, by bits.
-    ///
-    /// # Errors
-    /// Those of running the model.
-    pub fn uniform(&self) -> Result<Vec<(usize, u64, Divergences)>> {
-        let widths = WIDTHS.into_iter().enumerate().map(|(i, bits)| {
-            let choice = self.subject.uniform(i);
-            Ok((bits, self.subject.disk_len(&choice), self.divergences(&choice, &self.held_out)?))
-        });
-        widths.collect()
-    }
-
     /// The divergences of a mix.
     fn divergences(&self, choice: &[usize], references: &[Reference]) -> Result<Divergences> {
         let (lm, cp) = self.bundles.open(self.subject, choice)?;

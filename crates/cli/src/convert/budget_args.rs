@@ -89,6 +89,10 @@ impl FromStr for Limits {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let is_kl = text.trim().starts_with("kl") || text.trim().parse::<f64>().is_ok();
-        if is_kl { text.parse().map(Limits::Kl) } else { text.parse().map(Limits::Errors) }
+        match text.parse() {
+            _ if is_kl => text.parse().map(Limits::Kl),
+            Ok(budget) => Ok(Limits::Errors(budget)),
+            Err(reason) => Err(format!("{reason}; for MusicGen kl<=NUMBER")),
+        }
     }
 }
