@@ -32,7 +32,8 @@ pub(super) fn run(args: &Args, input: RecognizedMusicgen) -> anyhow::Result<()> 
     match (goal, &options.quantize) {
         (Some(goal), Some(quantize)) => {
             let elsewhere = std::env::temp_dir().join("bundles");
-            let temporary = |needed| check_space(args.output.as_deref().unwrap_or(&elsewhere), needed);
+            let output = args.output.as_deref().unwrap_or(&elsewhere);
+            let temporary = |needed| check_space(output, "the bundles for measurements need", needed);
             let subject = MusicgenSubject::new(&conversion, quantize)?;
             with_chosen_bits(args, &subject, goal, &threads, temporary, |conversion, choice| {
                 finish(args, conversion, &threads, Some(choice))
@@ -52,7 +53,7 @@ fn finish(
     let plan = conversion.plan();
     let result = match &args.output {
         Some(output) if !args.dry_run => {
-            check_space(output, plan.disk_len())?;
+            check_space(output, "the output needs", plan.disk_len())?;
             if !args.quiet {
                 say(&format!("mert-convert: {}", sizes(plan)));
             }
@@ -165,8 +166,8 @@ fn check_is_folder(output: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// Refuses to begin where the disk has no room for the output.
-fn check_space(output: &Path, needed: u64) -> anyhow::Result<()> {
+/// Refuses to begin where the disk has no room beside the output for a number of bytes, which `what` is about.
+fn check_space(output: &Path, what: &str, needed: u64) -> anyhow::Result<()> {
     #[cfg(unix)]
     {
         let folder = mert_fs::parent_folder(output);
@@ -177,7 +178,7 @@ fn check_space(output: &Path, needed: u64) -> anyhow::Result<()> {
             let free = u64::from(found.blocks_available()).saturating_mul(found.fragment_size());
             if free < needed {
                 bail!(
-                    "{} has {:.2} GB free, and the output needs {:.2} GB",
+                    "{} has {:.2} GB free, and {what} {:.2} GB",
                     folder.display(),
                     free as f64 / 1e9,
                     needed as f64 / 1e9
@@ -185,7 +186,7 @@ fn check_space(output: &Path, needed: u64) -> anyhow::Result<()> {
             }
         }
     }
-    let _ = (output, needed);
+    let _ = (output, what, needed);
     Ok(())
 }
 

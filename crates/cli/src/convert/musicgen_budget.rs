@@ -89,6 +89,7 @@ pub(super) fn describe(report: &MusicgenBudgetReport) -> String {
         table.add_row([group.name.clone(), bits, group_size, share, group.bytes.to_string()]);
     }
     let mut text = format!("{table}\n\nbudget       {}\nunit         {}\n", report.goal, report.unit);
+    text += &format!("reference    the model with every weight in {}\n", report.dtype);
     text += &format!("predicted    {}, on calibration codes\n", report.predicted);
     text += &format!("measured     {}, on calibration codes\n", report.calibration);
     text += &format!("             {}, on held-out codes, in {} mixes\n", report.held_out, report.trials.len());
