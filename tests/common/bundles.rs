@@ -49,12 +49,16 @@ impl Kind {
         }
     }
 
+    /// Runs `mert-convert` on the fixture with these options.
+    pub(crate) fn convert(self, output: &Path, options: &[&str]) -> runner::Run {
+        let options = options.iter().map(ToString::to_string);
+        runner::run("mert-convert", self.inputs(output).into_iter().chain(options).collect::<Vec<String>>())
+    }
+
     /// Converts the fixture into `folder` with these options.
     pub(crate) fn bundle(self, folder: &TempDir, name: &str, options: &[&str]) -> PathBuf {
         let output = folder.path().join(name);
-        let arguments: Vec<String> =
-            self.inputs(&output).into_iter().chain(options.iter().map(ToString::to_string)).collect();
-        let run = runner::run("mert-convert", arguments);
+        let run = self.convert(&output, options);
         assert_eq!(run.code, 0, "{self:?} {options:?}: {}{}", run.stdout, run.stderr);
         output
     }

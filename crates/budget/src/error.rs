@@ -9,6 +9,7 @@ use mert_convert::write::StateFidelity;
 use thiserror::Error;
 
 use crate::goal::{Budget, ByteSize, Goal};
+use crate::musicgen::{Divergences, MusicgenGoal};
 use crate::worst_errors::WorstErrors;
 
 /// The reason why no bits could be chosen, or why a written file does not hold what was chosen.
@@ -95,6 +96,46 @@ pub enum BudgetError {
         expected: Box<StateFidelity>,
         /// The errors of the file.
         found: Box<StateFidelity>,
+    },
+    /// A MusicGen cannot be run.
+    #[error(transparent)]
+    Musicgen(#[from] mert_musicgen::MusicgenError),
+    /// The bundles for measurements cannot be written.
+    #[error(transparent)]
+    Fs(#[from] mert_fs::FsError),
+    /// Not even the fewest bits fit.
+    #[error(
+        "the bundle's weights cannot be as small as {size}: with {bits} bits in every group they have {smallest} bytes, the text \
+         encoder and the codec included"
+    )]
+    TooSmallBundle {
+        /// The size that was asked for.
+        size: ByteSize,
+        /// The smallest size, in bytes.
+        smallest: u64,
+        /// The fewest bits.
+        bits: usize,
+    },
+    /// A written bundle does not have the divergences that were measured before it was written.
+    #[error(
+        "the written bundle is not what was measured before it was written (for {goal}): on held-out pieces its divergences are \
+         {found}; expected {expected}"
+    )]
+    OtherDivergence {
+        /// The goal of the choice.
+        goal: MusicgenGoal,
+        /// The divergences before it was written.
+        expected: Divergences,
+        /// The divergences of the bundle.
+        found: Box<Divergences>,
+    },
+    /// The unquantized model has logits that are not finite.
+    #[error(
+        "the logits of the unquantized model on {piece} are not finite: choose another --dtype, or check the weights"
+    )]
+    NotFiniteLogits {
+        /// The piece.
+        piece: String,
     },
     /// A hidden state has values that are not finite.
     #[error("hidden state {state} of {clip} is not finite: the model cannot be measured on this clip")]

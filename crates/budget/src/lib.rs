@@ -20,10 +20,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! For MusicGen the error is the KL divergence of the logits, and the choice and its repair are the same.
+//!
 //! # Map
 //! Each line needs only what is below it:
-//! - `study.rs`: the measurements of a model, and choices for goals; `repair.rs`: the repair of a choice.
-//! - `choice/`: the choice by predicted errors.
+//! - `musicgen/`: language models, beside the encoders of the following lines.
+//! - `study.rs`: the measurements of a model, and choices for goals; `repair.rs`: the repair of a choice, for both.
+//! - `choice/`: the choice by predicted errors, for both; `mix.rs`: a mix as options of a conversion.
 //! - `report.rs`: the result as data; `written.rs`: the errors of a written model.
 //! - `sensitivity.rs`: the error that each layer adds in each encoding.
 //! - `clips.rs`: clips with their reference hidden states; `losses.rs`: the errors on them; `worst_errors.rs`: the worst.
@@ -37,6 +40,8 @@ mod decode;
 mod error;
 mod goal;
 mod losses;
+mod mix;
+mod musicgen;
 mod repair;
 mod report;
 mod sensitivity;
@@ -48,6 +53,10 @@ mod written;
 pub use audio::{Audio, AudioDescription, AudioSource, Clip};
 pub use error::BudgetError;
 pub use goal::{Budget, ByteSize, Criterion, Goal};
+pub use musicgen::{
+    Divergences, GroupReport, KlBudget, MusicgenBudgetReport, MusicgenChoice, MusicgenCost, MusicgenGoal,
+    MusicgenGroup, MusicgenStudy, MusicgenSubject, MusicgenTrial, PieceDivergence,
+};
 pub use report::{BudgetReport, LayerReport, Tightest, Trial};
 pub use study::{Chosen, Study};
 pub use subject::{Candidate, Group, Subject};
@@ -57,6 +66,8 @@ pub use written::fidelity;
 /// Something that has just been done, for a progress bar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress<'a> {
+    /// What is prepared for the measurements.
+    Preparing(&'a str),
     /// The number of encodings of layers that will be measured.
     Measurements(usize),
     /// An encoding of a layer is measured.

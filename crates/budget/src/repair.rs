@@ -1,42 +1,55 @@
-//! The repair of a choice by measurements, until the limits hold as measured.
+//! The repair of a choice by measurements, until the limits hold as measured: of encoders and of language models.
 //!
 //! Predictions are wrong in two ways: errors of layers do not quite add up, and other audio has other errors. Both are much
-//! the same for similar mixes. After each measurement, the limit on each hidden state and criterion is corrected by the ratio
-//! of what was measured to what was predicted, and the choice is made again.
+//! the same for similar mixes. After each measurement, each limit is corrected by the ratio of what was measured to what was
+//! predicted, and the choice is made again.
 
 use std::collections::HashSet;
 
 use crate::Result;
-use crate::goal::{Budget, Criterion};
-use crate::report::Trial;
-use crate::worst_errors::WorstErrors;
 
-/// The factor on the losses of each hidden state and criterion, by which predictions become measurements.
-pub(crate) type Corrections = Vec<[f64; 3]>;
+/// The factor on each loss by which predictions become measurements.
+pub(crate) type Corrections = Vec<f64>;
 
-/// The inputs of a repair.
-pub(crate) struct Repair<'r> {
-    pub(crate) budget: Budget,
-    /// Whether a choice counts only if the budget holds; otherwise the one with the smallest error is sought.
+/// The errors of an assembled choice, `E`, as losses in an order that does not change.
+pub(crate) trait Losses {
+    /// The losses, one for each correction.
+    fn losses(&self) -> Vec<f64>;
+}
+
+/// The inputs of a repair whose measurements are `E`.
+pub(crate) struct Repair<'r, E> {
+    /// Whether a choice counts only if the limits hold; otherwise the one with the smallest error is sought.
     pub(crate) must_hold: bool,
-    pub(crate) states: usize,
+    /// The number of losses.
+    pub(crate) losses: usize,
     /// Chooses with corrected losses.
     pub(crate) choose: &'r dyn Fn(&Corrections) -> Result<Vec<usize>>,
     /// The errors that are predicted for a choice, without corrections.
-    pub(crate) predict: &'r dyn Fn(&[usize]) -> WorstErrors,
-    /// The errors of the assembled choice on held-out clips.
-    pub(crate) measure: &'r dyn Fn(&[usize]) -> Result<WorstErrors>,
+    pub(crate) predict: &'r dyn Fn(&[usize]) -> E,
+    /// The errors of the assembled choice on held-out data.
+    pub(crate) measure: &'r dyn Fn(&[usize]) -> Result<E>,
+    /// The largest error in proportion to its limit: the limits hold if it is at most 1.
+    pub(crate) used: &'r dyn Fn(&E) -> f64,
     /// The bytes of a choice.
     pub(crate) bytes: &'r dyn Fn(&[usize]) -> usize,
-    /// The choice of the float type everywhere, within which the budget holds.
+    /// The choice of the float type everywhere, within which the limits hold.
     pub(crate) float: Vec<usize>,
 }
 
 /// The choice that a repair ends with.
-pub(crate) struct Repaired {
+pub(crate) struct Repaired<E> {
     pub(crate) choice: Vec<usize>,
-    pub(crate) held_out: WorstErrors,
-    pub(crate) trials: Vec<Trial>,
+    pub(crate) held_out: E,
+    pub(crate) trials: Vec<Tried<E>>,
+}
+
+/// A choice that was assembled and measured.
+#[derive(Debug, Clone)]
+pub(crate) struct Tried<E> {
+    pub(crate) bytes: usize,
+    pub(crate) held_out: E,
+    pub(crate) used: f64,
 }
 
 /// The number of mixes that are measured to come closer to the limits.
@@ -51,21 +64,21 @@ const CLOSE: f64 = 0.985;
 /// The factor by which limits are tightened where corrections alone were not enough: at first, and in the last rounds.
 const MARGINS: [f64; 2] = [1.02, 1.25];
 
-impl Repair<'_> {
+impl<E: Losses + Clone> Repair<'_, E> {
     /// Chooses, measures and corrects.
     ///
     /// # Errors
     /// Those of choosing and measuring.
-    pub(crate) fn run(&self) -> Result<Repaired> {
-        let mut corrections: Corrections = vec![[1.0; 3]; self.states];
+    pub(crate) fn run(&self) -> Result<Repaired<E>> {
+        let mut corrections: Corrections = vec![1.0; self.losses];
         let (mut margin, mut failures) = (1.0, 0);
         let (mut seen, mut trials) = (HashSet::new(), Vec::new());
-        let mut best: Option<(f64, Vec<usize>, WorstErrors)> = None;
+        let mut best: Option<(f64, Vec<usize>, E)> = None;
         for round in 0..=ROUNDS + LAST_ROUNDS {
             if round >= ROUNDS && best.is_some() {
                 break;
             }
-            let corrected = corrections.iter().map(|state| state.map(|correction| correction * margin)).collect();
+            let corrected = corrections.iter().map(|correction| correction * margin).collect();
             let choice = match round {
                 _ if round == ROUNDS + LAST_ROUNDS => self.float.clone(),
                 _ => (self.choose)(&corrected)?,
@@ -79,13 +92,13 @@ impl Repair<'_> {
                 continue;
             }
             let measured = (self.measure)(&choice)?;
-            let used = self.budget.used(&measured.worst);
-            let layer_bytes = (self.bytes)(&choice);
-            trials.push(Trial { layer_bytes, held_out: measured.worst, used });
+            let used = (self.used)(&measured);
+            let bytes = (self.bytes)(&choice);
+            trials.push(Tried { bytes, held_out: measured.clone(), used });
             let holds = used <= 1.0;
             self.correct(&mut corrections, &measured, &(self.predict)(&choice));
             if holds || !self.must_hold {
-                let cost = if self.must_hold { layer_bytes as f64 } else { used };
+                let cost = if self.must_hold { bytes as f64 } else { used };
                 if best.as_ref().is_none_or(|(least, ..)| cost < *least) {
                     best = Some((cost, choice, measured));
                 }
@@ -106,16 +119,13 @@ impl Repair<'_> {
     }
 
     /// Sets the corrections to the ratios of measured to predicted losses.
-    fn correct(&self, corrections: &mut Corrections, measured: &WorstErrors, predicted: &WorstErrors) {
+    fn correct(&self, corrections: &mut Corrections, measured: &E, predicted: &E) {
         /// Beyond it a loss is too close to rounding to say anything about another mix.
         const MOST: f64 = 50.0;
-        let states = measured.hidden_states.iter().zip(&predicted.hidden_states);
-        for (correction, (measured, predicted)) in corrections.iter_mut().zip(states) {
-            for criterion in Criterion::ALL {
-                let (measured, predicted) = (criterion.loss(measured), criterion.loss(predicted));
-                if measured > 0.0 && predicted > 0.0 {
-                    correction[criterion as usize] = (measured / predicted).clamp(1.0 / MOST, MOST);
-                }
+        let losses = measured.losses().into_iter().zip(predicted.losses());
+        for (correction, (measured, predicted)) in corrections.iter_mut().zip(losses) {
+            if measured > 0.0 && predicted > 0.0 {
+                *correction = (measured / predicted).clamp(1.0 / MOST, MOST);
             }
         }
     }
@@ -126,11 +136,12 @@ mod tests {
     use std::cell::RefCell;
 
     use super::*;
-    use crate::losses::LossLayout;
 
-    /// One hidden state with one frame, whose losses are all the same.
-    fn fidelity(loss: f64) -> WorstErrors {
-        WorstErrors::of_losses([loss; 3].into_iter(), &LossLayout::new(vec![1], 1))
+    /// One loss.
+    impl Losses for f64 {
+        fn losses(&self) -> Vec<f64> {
+            vec![*self]
+        }
     }
 
     /// Twenty bits to spend on one layer, each of which halves the predicted loss; 20 is the float type, without error.
@@ -139,22 +150,20 @@ mod tests {
     }
 
     /// Repairs a choice of bits whose measured loss is `measured(bits)`.
-    fn repair(must_hold: bool, measured: impl Fn(usize) -> f64) -> (usize, Vec<Trial>) {
-        let budget: Budget = "nmse<=1e-3".parse().unwrap();
+    fn repair(must_hold: bool, measured: impl Fn(usize) -> f64) -> (usize, Vec<Tried<f64>>) {
         let measurements = RefCell::new(0);
         let repair = Repair {
-            budget,
             must_hold,
-            states: 1,
+            losses: 1,
             choose: &|corrections| {
-                let correction = corrections[0][Criterion::Nmse as usize];
-                Ok(vec![(0..20).find(|&bits| predicted(bits) * correction <= 1e-3).unwrap_or(20)])
+                Ok(vec![(0..20).find(|&bits| predicted(bits) * corrections[0] <= 1e-3).unwrap_or(20)])
             },
-            predict: &|choice| fidelity(predicted(choice[0])),
+            predict: &|choice| predicted(choice[0]),
             measure: &|choice| {
                 *measurements.borrow_mut() += 1;
-                Ok(fidelity(measured(choice[0])))
+                Ok(measured(choice[0]))
             },
+            used: &|loss| loss / 1e-3,
             bytes: &|choice| choice[0],
             float: vec![20],
         };
@@ -167,7 +176,7 @@ mod tests {
     #[test]
     fn what_is_measured_decides() {
         let (bits, trials) = repair(true, predicted);
-        assert_eq!((bits, trials[0].layer_bytes), (10, 10));
+        assert_eq!((bits, trials[0].bytes), (10, 10));
         // Worse than predicted by a factor: the first measurement tells it.
         let (bits, trials) = repair(true, |bits| 6.0 * predicted(bits));
         assert_eq!((bits, trials.len()), (13, 2));

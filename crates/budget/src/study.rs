@@ -13,8 +13,8 @@ use crate::choice::{Aim, Choosable, Problem};
 use crate::clips::Clips;
 use crate::goal::{Criterion, Goal};
 use crate::losses::Entry;
-use crate::repair::{Corrections, Repair, Repaired};
-use crate::report::{BudgetReport, LayerReport, Tightest};
+use crate::repair::{Corrections, Repair, Repaired, Tried};
+use crate::report::{BudgetReport, LayerReport, Tightest, Trial};
 use crate::sensitivity::Sensitivity;
 use crate::subject::Subject;
 use crate::worst_errors::WorstErrors;
@@ -94,15 +94,15 @@ impl<'a> Study<'a> {
         }
         let assembled = AtomicUsize::new(0);
         let repair = Repair {
-            budget,
             must_hold: matches!(goal, Goal::Error(_)),
-            states: self.sensitivity.layout.states(),
+            losses: Criterion::ALL.len() * self.sensitivity.layout.states(),
             choose: &|corrections| self.choose(goal, corrections),
             predict: &|choice| self.predicted(choice),
             measure: &|choice| {
                 progress(Progress::Assembled(assembled.fetch_add(1, Ordering::Relaxed) + 1));
                 self.held_out(choice)
             },
+            used: &|errors| budget.used(&errors.worst),
             bytes: &|choice| self.layer_bytes(choice),
             float,
         };
@@ -148,21 +148,10 @@ impl<'a> Study<'a> {
     /// Chooses by predicted errors, with corrections.
     fn choose(&self, goal: Goal, corrections: &Corrections) -> Result<Vec<usize>> {
         let problem = self.problem(goal, corrections);
-        let Goal::Size(size) = goal else { return Ok(problem.choose(Aim::Limits)) };
-        let size = size.0 as usize;
-        let smallest = vec![0; problem.groups.len()];
-        let mut others = self.subject.file_len(&smallest)? - self.layer_bytes(&smallest);
-        // The header names the layers that differ from the most frequent encoding: its length depends on the choice, by a
-        // line for each at most.
-        for _ in 0..smallest.len() + 8 {
-            let choice = problem.choose(Aim::Bytes(size.saturating_sub(others)));
-            let len = self.subject.file_len(&choice)?;
-            if len <= size {
-                return Ok(choice);
-            }
-            others = (others + 1).max(len - self.layer_bytes(&choice));
+        match goal {
+            Goal::Error(_) => Ok(problem.choose(Aim::Limits)),
+            Goal::Size(size) => problem.choose_within(size.0 as usize, &|choice| self.subject.file_len(choice)),
         }
-        Ok(smallest)
     }
 
     /// The losses in fractions of their corrected limits.
@@ -170,7 +159,7 @@ impl<'a> Study<'a> {
         let budget = goal.budget();
         let factor = |entry: &Entry| {
             let limit = budget.limit(entry.criterion)?;
-            Some(corrections[entry.state][entry.criterion as usize] / limit)
+            Some(corrections[entry.state * Criterion::ALL.len() + entry.criterion as usize] / limit)
         };
         let factors: Vec<(usize, f32)> =
             self.entries.iter().enumerate().filter_map(|(i, entry)| Some((i, factor(entry)? as f32))).collect();
@@ -183,7 +172,7 @@ impl<'a> Study<'a> {
         Problem { base: scaled(&self.sensitivity.base), groups: groups.collect(), weights }
     }
 
-    fn report(&self, goal: Goal, repaired: &Repaired) -> Result<BudgetReport> {
+    fn report(&self, goal: Goal, repaired: &Repaired<WorstErrors>) -> Result<BudgetReport> {
         let Repaired { choice, held_out, trials } = repaired;
         let (used, hidden_state, criterion) = held_out.tightest(&goal.budget());
         // The clip, and of frames the frame, on which it is predicted to be tightest.
@@ -223,9 +212,14 @@ impl<'a> Study<'a> {
             calibration: self.calibration.worst_errors(&self.subject.model(choice)?)?,
             held_out: held_out.clone(),
             float: self.float.worst,
-            trials: trials.clone(),
+            trials: trials.iter().map(trial).collect(),
         })
     }
+}
+
+/// What a report says about a choice that was measured.
+fn trial(tried: &Tried<WorstErrors>) -> Trial {
+    Trial { layer_bytes: tried.bytes, held_out: tried.held_out.worst, used: tried.used }
 }
 
 /// The choice of the float type for every layer.

@@ -1,6 +1,6 @@
 //! The model whose bits are chosen: its layers with the encodings that they can have, and its weights in any mix of them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use candle_core::{DType, Device, Shape, Tensor};
 use candle_nn::var_builder::SimpleBackend;
@@ -14,6 +14,7 @@ use mert_runtime::Model;
 
 use crate::decode::decode;
 use crate::goal::Goal;
+use crate::mix::mixed;
 use crate::{BudgetError, Result};
 
 /// An encoding that a layer can have.
@@ -83,20 +84,13 @@ impl<'a> Subject<'a> {
 
     /// The options of the conversion with the candidate `choice[i]` for each group i.
     pub fn options(&self, choice: &[usize]) -> PlanOptions {
-        let chosen: Vec<Option<Quantization>> =
-            self.groups.iter().zip(choice).map(|(group, &i)| group.candidates[i].quantization).collect();
-        // The most frequent is the default, so that a config.json lists as few layers as possible.
-        let mut counts: BTreeMap<Quantization, usize> = BTreeMap::new();
-        chosen.iter().flatten().for_each(|&quantization| *counts.entry(quantization).or_default() += 1);
-        let default = counts.iter().max_by_key(|(quantization, count)| (**count, std::cmp::Reverse(**quantization)));
-        let default = default.map_or(self.quantize.default, |(quantization, _)| *quantization);
-        let own = self.groups.iter().zip(&chosen).filter(|(_, own)| **own != Some(default));
-        let mut layers: BTreeMap<_, _> = own.map(|(group, own)| (group.module.clone(), *own)).collect();
+        let modules = self.groups.iter().zip(choice);
+        let modules = modules.map(|(group, &i)| (group.module.clone(), group.candidates[i].quantization));
+        let mut quantize = mixed(&self.quantize, modules.collect());
         if self.options.keep_final_proj {
             // No hidden state shows its error.
-            layers.insert(FINAL_PROJ.into(), None);
+            quantize.layers.insert(FINAL_PROJ.into(), None);
         }
-        let quantize = QuantizeOptions { default, layers, ..self.quantize.clone() };
         PlanOptions { quantize: Some(quantize), ..self.options.clone() }
     }
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::goal::{Budget, Criterion};
 use crate::losses::LossLayout;
+use crate::repair::Losses;
 
 /// The worst errors on some clips.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -48,6 +49,13 @@ impl WorstErrors {
             }
         }
         tightest
+    }
+}
+
+impl Losses for WorstErrors {
+    /// Of each hidden state in turn, the losses by criterion.
+    fn losses(&self) -> Vec<f64> {
+        self.hidden_states.iter().flat_map(|state| Criterion::ALL.map(|criterion| criterion.loss(state))).collect()
     }
 }
 

@@ -34,7 +34,9 @@ pub use mapped::{MappedBytes, MappedFile};
 pub use npy::{check_npy_header, npy_reader};
 pub use output::{is_same_file, parent_folder, resolved};
 pub use positional::write_all_at;
-pub use temporary::{TemporaryFolder, remove_stale_temporaries, remove_temporaries, temporary_folder};
+pub use temporary::{
+    TemporaryFolder, remove_stale_temporaries, remove_temporaries, temporary_folder, temporary_folder_beside,
+};
 pub use writeback::Writeback;
 
 pub(crate) type Result<T, E = FsError> = std::result::Result<T, E>;

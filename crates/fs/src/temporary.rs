@@ -57,6 +57,15 @@ pub fn temporary_folder(prefix: &str) -> Result<TemporaryFolder> {
     create(|| make().map(TemporaryFolder).map_err(failed), TemporaryFolder::path)
 }
 
+/// Creates a hidden folder beside `path`, on the same disk.
+///
+/// # Errors
+/// [`FsError::Write`] for `path`.
+pub fn temporary_folder_beside(path: &Path) -> Result<TemporaryFolder> {
+    let make = || sibling(path, 0o700, |builder, folder| builder.tempdir_in(folder));
+    create(|| make().map(TemporaryFolder), TemporaryFolder::path)
+}
+
 /// Makes a temporary file or folder beside `path` with `make`, under a hidden name and with the permissions `mode`, to
 /// which the user's umask applies; tempfile's default would be private.
 pub(crate) fn sibling<T>(

@@ -24,6 +24,6 @@ mod transformer;
 pub use codec::ChannelCodec;
 pub use cp::{CpEncoder, CpPrefix, LayerPrefix};
 pub use error::MusicgenError;
-pub use lm::{Codes, Conditioning, DelayPattern, LanguageModel, Session, Trace, guided};
+pub use lm::{Codes, Conditioning, DelayPattern, ForcedPass, ForcedPiece, LanguageModel, Session, Trace, guided};
 
 pub(crate) type Result<T, E = MusicgenError> = std::result::Result<T, E>;

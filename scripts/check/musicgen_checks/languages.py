@@ -12,6 +12,7 @@ from bundles import relative, tensors_of
 from modules import load, mlx_audiogen, mlx_examples
 
 ENCODINGS = [["--q-bits", "4"], ["--q-bits", "8", "--q-group-size", "32"], ["--q-bits", "6"], ["--q-bits", "5", "--q-group-size", "32"]]
+ENCODINGS += [["--budget", "0.05"]]
 
 
 def close(checks, actual, expected, what):

@@ -11,6 +11,7 @@ mod hull;
 mod polish;
 
 use self::hull::{Step, steps};
+use crate::Result;
 
 /// An option of a group.
 #[derive(Debug, Clone)]
@@ -69,6 +70,35 @@ impl Problem {
         let mut state = State::new(self, best.map_or_else(largest, |(_, choice)| choice));
         polish::polish(self, aim, &mut state);
         state.choice
+    }
+
+    /// Chooses an option for each group within `size` bytes of a file, of which `file_len` tells the length, header included.
+    ///
+    /// # Errors
+    /// Those of `file_len`.
+    pub(crate) fn choose_within(
+        &self,
+        size: usize,
+        file_len: &dyn Fn(&[usize]) -> Result<usize>,
+    ) -> Result<Vec<usize>> {
+        let smallest = vec![0; self.groups.len()];
+        let mut others = file_len(&smallest)?.saturating_sub(self.bytes(&smallest));
+        // The header names the layers that differ from the most frequent encoding: its length depends on the choice, by a
+        // line for each at most.
+        for _ in 0..smallest.len() + 8 {
+            let choice = self.choose(Aim::Bytes(size.saturating_sub(others)));
+            let len = file_len(&choice)?;
+            if len <= size {
+                return Ok(choice);
+            }
+            others = (others + 1).max(len.saturating_sub(self.bytes(&choice)));
+        }
+        Ok(smallest)
+    }
+
+    /// The bytes of all groups together.
+    fn bytes(&self, choice: &[usize]) -> usize {
+        self.groups.iter().zip(choice).map(|(options, &i)| options[i].bytes).sum()
     }
 
     /// Takes steps in their order until the limits hold, or as long as the bytes suffice.

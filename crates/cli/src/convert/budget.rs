@@ -39,6 +39,7 @@ pub(super) fn with_chosen_bits<R>(
     let audio = Audio::load(&args.quantization.budget.audio(), subject.plan())?;
     let bar = progress_bar(Some(0), "{bar:32} {pos}/{len} {eta}  {wide_msg}", args.quiet);
     let progress = |progress: Progress<'_>| match progress {
+        Progress::Preparing(what) => bar.set_message(what.to_string()),
         Progress::Measurements(count) => bar.set_length(count as u64),
         Progress::Measured(module) => {
             bar.set_message(format!("measuring {module}"));

@@ -52,7 +52,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let threads = rayon::ThreadPoolBuilder::new().num_threads(args.threads.map_or(0, usize::from)).build()?;
     let conversion =
         Conversion { args, target: target.as_ref(), model: model.as_ref(), source: &source, threads: &threads };
-    match args.quantization.budget.goal() {
+    match args.quantization.budget.goal()? {
         None => conversion.run(&options, None),
         Some(goal) => with_chosen_bits(args, &source, &options, goal, &threads, |choice| {
             conversion.run(&choice.chosen.options, Some(choice))

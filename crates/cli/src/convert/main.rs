@@ -10,6 +10,7 @@ mod describe_musicgen;
 mod hub_musicgen;
 mod musicgen;
 mod musicgen_args;
+mod musicgen_budget;
 mod quantize_args;
 mod target;
 mod values;

@@ -6,16 +6,19 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use mert_arch::Dtype;
 use mert_arch::naming::MusicgenNames;
+use mert_budget::{MusicgenBudgetReport, MusicgenSubject};
 use mert_cli::terminal::{print, progress_bar, say};
 use mert_convert::Step;
 use mert_convert::musicgen::{MusicgenConversion, MusicgenOptions, MusicgenPlan, RecognizedMusicgen, WrittenMusicgen};
 use mert_convert::write::{MAX_SHARD_SIZE, ModelFolder};
+use rayon::ThreadPool;
 use serde_json::json;
 
 use crate::args::Args;
 use crate::describe_musicgen::{describe_plan, describe_result, sizes};
 use crate::hub_musicgen::{self, Downloaded, HubInput};
 use crate::musicgen_args::ForProgram;
+use crate::musicgen_budget::{MeasuredChoice, describe, with_chosen_bits};
 
 /// An input that is a MusicGen.
 pub(super) enum Input {
@@ -28,6 +31,7 @@ pub(super) enum Input {
 /// Converts an input that is a MusicGen.
 pub(super) fn run(args: &Args, input: Input) -> anyhow::Result<()> {
     refuse_other_options(args)?;
+    let goal = args.quantization.budget.musicgen_goal()?;
     if let Some(output) = &args.output {
         check_is_folder(output)?;
         MusicgenConversion::check_output(output, args.force || args.dry_run)?;
@@ -43,29 +47,57 @@ pub(super) fn run(args: &Args, input: Input) -> anyhow::Result<()> {
     options.source_names = downloaded.names();
     let threads = rayon::ThreadPoolBuilder::new().num_threads(args.threads.map_or(0, usize::from)).build()?;
     let conversion = threads.install(|| MusicgenConversion::new(input, &options))?;
+    match (goal, &options.quantize) {
+        (Some(goal), Some(quantize)) => {
+            let elsewhere = std::env::temp_dir().join("bundles");
+            let output = args.output.as_deref().unwrap_or(&elsewhere);
+            let temporary = |needed| check_space(output, "the bundles for measurements need", needed);
+            let subject = MusicgenSubject::new(&conversion, quantize)?;
+            with_chosen_bits(args, &subject, goal, &threads, temporary, |conversion, choice| {
+                finish(args, conversion, &threads, &downloaded, Some(choice))
+            })
+        }
+        _ => finish(args, &conversion, &threads, &downloaded, None),
+    }
+}
+
+/// Writes the bundle unless the plan alone is wanted, and prints the plan or the result.
+fn finish(
+    args: &Args,
+    conversion: &MusicgenConversion,
+    threads: &ThreadPool,
+    downloaded: &Downloaded,
+    choice: Option<&MeasuredChoice<'_>>,
+) -> anyhow::Result<()> {
     let plan = conversion.plan();
     let result = match &args.output {
         Some(output) if !args.dry_run => {
-            check_space(output, plan.disk_len())?;
+            check_space(output, "the output needs", plan.disk_len())?;
             if !args.quiet {
                 say(&format!("mert-convert: {}", sizes(plan)));
             }
-            Some((output, threads.install(|| write(args, &conversion, output))?))
+            Some((output, threads.install(|| write(args, conversion, output, choice))?))
         }
         _ => None,
     };
-    show(args, plan, &downloaded, result)
+    show(args, plan, downloaded, choice.map(MeasuredChoice::report), result)
 }
 
-/// Writes the bundle with a progress bar.
-fn write(args: &Args, conversion: &MusicgenConversion, output: &Path) -> anyhow::Result<WrittenMusicgen> {
+/// Writes the bundle with a progress bar, and has a choice of bits checked on what is written.
+fn write(
+    args: &Args,
+    conversion: &MusicgenConversion,
+    output: &Path,
+    choice: Option<&MeasuredChoice<'_>>,
+) -> anyhow::Result<WrittenMusicgen> {
     let length = conversion.plan().byte_len() as u64;
     let bar = progress_bar(Some(length), "{bar:32} {bytes}/{total_bytes}  {wide_msg}", args.quiet);
     let on_step = |step: &Step| {
         bar.set_message(step.name.clone());
         bar.inc(step.byte_len() as u64);
     };
-    let written = conversion.write(output, args.force, &on_step);
+    let inspect = |written: &Path| choice.map_or(Ok(String::new()), |choice| choice.inspect(written));
+    let written = conversion.write_inspected(output, args.force, &on_step, &inspect);
     bar.finish_and_clear();
     Ok(written?)
 }
@@ -123,7 +155,7 @@ fn refuse_other_options(args: &Args) -> anyhow::Result<()> {
         ("--source-sha256", args.source_sha256.is_some()),
         ("--adapter-name", adapter.name.is_some()),
         ("--no-adapter", adapter.ignore),
-        ("--budget and --size", args.quantization.budget.goal().is_some()),
+        ("--calibration", args.quantization.budget.has_audio()),
     ];
     let coreml = args.coreml.given();
     if let Some(option) = given.into_iter().find(|(_, given)| *given).map(|(name, _)| name).or(coreml) {
@@ -154,8 +186,8 @@ fn check_is_folder(output: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// Refuses to begin where the disk has no room for the output.
-fn check_space(output: &Path, needed: u64) -> anyhow::Result<()> {
+/// Refuses to begin where the disk has no room beside the output for a number of bytes, which `what` is about.
+fn check_space(output: &Path, what: &str, needed: u64) -> anyhow::Result<()> {
     #[cfg(unix)]
     {
         let folder = mert_fs::parent_folder(output);
@@ -166,7 +198,7 @@ fn check_space(output: &Path, needed: u64) -> anyhow::Result<()> {
             let free = u64::from(found.blocks_available()).saturating_mul(found.fragment_size());
             if free < needed {
                 bail!(
-                    "{} has {:.2} GB free, and the output needs {:.2} GB",
+                    "{} has {:.2} GB free, and {what} {:.2} GB",
                     folder.display(),
                     free as f64 / 1e9,
                     needed as f64 / 1e9
@@ -174,7 +206,7 @@ fn check_space(output: &Path, needed: u64) -> anyhow::Result<()> {
             }
         }
     }
-    let _ = (output, needed);
+    let _ = (output, what, needed);
     Ok(())
 }
 
@@ -183,6 +215,7 @@ fn show(
     args: &Args,
     plan: &MusicgenPlan,
     downloaded: &Downloaded,
+    budget: Option<MusicgenBudgetReport>,
     result: Option<(&PathBuf, WrittenMusicgen)>,
 ) -> anyhow::Result<()> {
     let text = if args.json {
@@ -191,6 +224,9 @@ fn show(
         let mut document = json!({ "input": args.input, "plan": plan, "output": output, "target": target });
         if let Some(hub) = downloaded.to_json() {
             document["hub"] = hub;
+        }
+        if let Some(budget) = budget {
+            document["budget"] = serde_json::to_value(budget)?;
         }
         serde_json::to_string_pretty(&document)? + "\n"
     } else if args.quiet {
@@ -202,10 +238,11 @@ fn show(
         }
         return Ok(());
     } else {
-        match result {
+        let text = match result {
             None => describe_plan(plan),
             Some((path, written)) => describe_result(plan, path, &written),
-        }
+        };
+        budget.as_ref().map(describe).unwrap_or_default() + &text
     };
     Ok(print(&text)?)
 }

@@ -45,7 +45,7 @@ impl QuantizeArgs {
     /// # Errors
     /// The values that the mode accepts.
     pub(super) fn options(&self, target: &dyn Target) -> Result<Option<QuantizeOptions>, String> {
-        if !self.quantize && self.budget.goal().is_none() {
+        if !self.quantize && !self.budget.is_given() {
             return Ok(None);
         }
         let default = self.q_mode.unwrap_or(QuantizationMode::Affine).default_quantization();

@@ -56,14 +56,10 @@ pub(super) fn plan(
         }
         let Some(base) = pool.take(&spec.name, &shown(&spec.name), &spec.shape) else { continue };
         let change = changes.remove(&spec.name).and_then(|change| checked(change, spec, &mut pool.problems));
-        let Choice { encoding, left_unquantized } = encoding(spec, options);
+        let choice = encoding(spec, options);
         let name = names(options).from_mlx(&spec.name).unwrap_or_else(|| spec.name.clone());
         if is_module(spec) {
-            let quantization = match encoding {
-                Encoding::Quantized { quantization, .. } => Some(quantization),
-                Encoding::Float(_) => None,
-            };
-            layers.insert(module(&name).to_string(), quantization);
+            layers.insert(module(&name).to_string(), choice.quantization());
         }
         let merge = change.as_ref().map(|change| Transform::MergeLora(change.merge));
         let factors = change.iter().flat_map(|change| &change.factors);
@@ -74,8 +70,8 @@ pub(super) fn plan(
             inputs: std::iter::once(&base).chain(factors).collect(),
             change: merge,
             axes: None,
-            encoding,
-            left_unquantized,
+            encoding: choice.encoding,
+            left_unquantized: choice.left_unquantized,
         };
         steps.push(step.into_step(sources, reads));
     }
@@ -124,7 +120,7 @@ fn checked(change: Change, spec: &TensorSpec, problems: &mut Vec<MusicgenProblem
 }
 
 /// The encoding of a tensor.
-fn encoding(spec: &TensorSpec, options: &MusicgenOptions) -> Choice {
+pub(super) fn encoding(spec: &TensorSpec, options: &MusicgenOptions) -> Choice {
     match (fixed_reason(spec), &options.quantize) {
         (Some(reason), Some(_)) => {
             Choice { encoding: Encoding::Float(options.dtype), left_unquantized: Some(reason.into()) }
@@ -145,18 +141,18 @@ fn fixed_reason(spec: &TensorSpec) -> Option<&'static str> {
 }
 
 /// Whether `mlx.nn.quantize` would quantize the module of a tensor, so that the configuration must say whether it is.
-fn is_module(spec: &TensorSpec) -> bool {
+pub(super) fn is_module(spec: &TensorSpec) -> bool {
     spec.name.ends_with(".weight") && matches!(spec.role, Role::Linear | Role::Embedding)
 }
 
 /// The path of the module of a weight.
-fn module(name: &str) -> &str {
+pub(super) fn module(name: &str) -> &str {
     name.strip_suffix(".weight").unwrap_or(name)
 }
 
 /// The field `quantization`: every module that differs from the default by its path in the output. `None` if none is
 /// quantized.
-fn quantization(
+pub(super) fn quantization(
     mut layers: BTreeMap<String, Option<mert_arch::Quantization>>,
     options: &QuantizeOptions,
 ) -> Option<QuantizationConfig> {

@@ -11,7 +11,7 @@
 //! # Map
 //! Each line needs only what is below it:
 //! - `write.rs`: the bundle; `card.rs`: its model card.
-//! - `plan.rs`: the treatment of every tensor of every file.
+//! - `plan.rs`: the treatment of every tensor of every file; `requantize.rs`: another quantization in it.
 //! - `language_model.rs`, `beside.rs` with `t5.rs` and `codec.rs`: the steps of the parts.
 //! - `lora.rs`: what is merged; `fingerprint.rs`: what the values say about the training.
 //! - `config.rs`, `yaml.rs`: the sizes, from a `config.json`, an `xp.cfg` or the shapes; and the bundle's `config.json`.
@@ -33,6 +33,7 @@ mod options;
 mod part;
 mod plan;
 mod pool;
+mod requantize;
 mod source;
 mod steps;
 mod t5;

@@ -1,6 +1,7 @@
 //! The plan of a bundle: every tensor of every file with its treatment, and what the files say about the model.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use mert_arch::naming::MusicgenNames;
 use mert_arch::{Dtype, Encoding, MusicgenConfig, QuantizationConfig};
@@ -22,6 +23,7 @@ use super::steps::Reads;
 use super::tensors::{Found, Tensors, Unexpected, collect};
 use crate::Result;
 use crate::plan::{Dropped, Step};
+use crate::write::ByteSize;
 
 /// The treatment of every tensor of the files of a MusicGen.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -82,7 +84,7 @@ fn quantization_value<S: Serializer>(
 /// What a plan is executed on.
 pub(super) struct Planned {
     pub(super) plan: MusicgenPlan,
-    pub(super) checkpoint: Assembled,
+    pub(super) checkpoint: Arc<Assembled>,
     pub(super) digest_names: DigestNames,
 }
 
@@ -123,6 +125,13 @@ impl MusicgenPlan {
         let rows = self.positions?;
         let longest = self.config.cp_transformer?.max_frames.saturating_sub(1);
         Some(if rows.second_half_is_untrained() { rows.half.saturating_sub(1) } else { longest })
+    }
+
+    /// The size of each file of weights in bytes, by its path in the output.
+    pub(super) fn file_sizes(&self, most: ByteSize, digest_names: &DigestNames) -> BTreeMap<String, u64> {
+        let placeholder = digest_names.placeholder();
+        let files = self.parts.iter().flat_map(|part| part.file_sizes(most, &self.metadata(part, &placeholder)));
+        files.collect()
     }
 
     /// The entries of the `__metadata__` of a part's files of weights.
@@ -239,13 +248,8 @@ impl Planned {
         for (name, Found { source, key, third, .. }) in &reads {
             checkpoint.add(name, *source, key, *third)?;
         }
-        let placeholder = digest_names.placeholder();
-        let files = plan.parts.iter().flat_map(|part| {
-            let metadata = plan.metadata(part, &placeholder);
-            part.file_sizes(options.max_shard_size, &metadata)
-        });
-        plan.files = files.collect();
-        Ok(Planned { plan, checkpoint, digest_names })
+        plan.files = plan.file_sizes(options.max_shard_size, &digest_names);
+        Ok(Planned { plan, checkpoint: Arc::new(checkpoint), digest_names })
     }
 }
 

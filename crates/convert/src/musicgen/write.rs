@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use mert_arch::CONFIG_FILE;
 use mert_checkpoint::Checkpoint;
@@ -13,12 +14,12 @@ use super::kind::RecognizedMusicgen;
 use super::options::MusicgenOptions;
 use super::plan::{MusicgenPlan, Planned};
 use super::{card, config};
-use crate::Result;
-use crate::plan::Step;
+use crate::plan::{QuantizeOptions, Step};
 use crate::write::{
-    ByteSize, CARD, DeltaKept, INDEX_FILE, Origin, Shard, WeightsFile, WeightsJob, WrittenWeights, check_delta_kept,
-    create, index_json, is_ours, is_shard, write_text, write_weights,
+    CARD, DeltaKept, INDEX_FILE, Origin, Shard, WeightsFile, WeightsJob, WrittenWeights, check_delta_kept, create,
+    index_json, is_ours, is_shard, write_text, write_weights,
 };
+use crate::{ConvertError, Result};
 
 /// The kind of folder that may be replaced, for messages.
 const BUNDLE: &str = "a folder with nothing but config.json, README.md, model.safetensors or its shards with their index, and such \
@@ -30,10 +31,29 @@ const FILES: [&str; 4] = [CONFIG_FILE, CARD, INDEX_FILE, "tokenizer.json"];
 /// The folders within a bundle.
 const FOLDERS: [&str; 2] = ["t5", "encodec"];
 
+/// A function that is called after each step.
+type OnStep<'a> = dyn Fn(&Step) + Sync + 'a;
+
+/// A check of what the weights have of an adapter's changes.
+type CheckDelta<'a> = dyn Fn(&str, Option<&DeltaKept>) -> Result<()> + 'a;
+
+/// The weights to write.
+#[derive(Clone, Copy)]
+struct Filling<'a> {
+    /// The folder that is filled.
+    folder: &'a Path,
+    /// The path of the output, for errors.
+    output: &'a Path,
+    /// The numbers of the parts.
+    parts: &'a [usize],
+    /// Computes the sources' digests; `None` if the flag is set before they are known.
+    digest: &'a (dyn Fn(&AtomicBool) -> Option<String> + Sync),
+}
+
 /// A planned conversion of a MusicGen.
 pub struct MusicgenConversion {
     planned: Planned,
-    max_shard_size: ByteSize,
+    options: MusicgenOptions,
 }
 
 /// A written bundle.
@@ -55,7 +75,7 @@ impl MusicgenConversion {
     /// # Errors
     /// [`ConvertError::Musicgen`](crate::ConvertError::Musicgen) for files that are not those of a model; errors of reading.
     pub fn new(input: RecognizedMusicgen, options: &MusicgenOptions) -> Result<Self> {
-        Ok(MusicgenConversion { planned: Planned::new(input, options)?, max_shard_size: options.max_shard_size })
+        Ok(MusicgenConversion { planned: Planned::new(input, options)?, options: options.clone() })
     }
 
     /// The plan.
@@ -71,51 +91,62 @@ impl MusicgenConversion {
         Ok(check_folder_output(output, force, BUNDLE, is_bundle).map(drop)?)
     }
 
+    /// The plan with other layers quantized, or in another way. The patterns of `quantize` must be those of the options that
+    /// the conversion was planned with.
+    pub fn plan_with(&self, quantize: Option<QuantizeOptions>) -> MusicgenPlan {
+        self.planned.requantized(&MusicgenOptions { quantize, ..self.options.clone() })
+    }
+
+    /// The same conversion with the plan of [`plan_with`](Self::plan_with).
+    pub fn requantized(&self, quantize: Option<QuantizeOptions>) -> Self {
+        let Planned { checkpoint, digest_names, .. } = &self.planned;
+        let plan = self.plan_with(quantize.clone());
+        let planned = Planned { plan, checkpoint: checkpoint.clone(), digest_names: digest_names.clone() };
+        MusicgenConversion { planned, options: MusicgenOptions { quantize, ..self.options.clone() } }
+    }
+
     /// Executes the plan on the threads of the current rayon pool. The bundle appears whole or not at all, with the same bytes on
     /// any number of threads. `on_step` is called after each step.
     ///
     /// # Errors
-    /// [`ConvertError`](crate::ConvertError); the output is then as it was before.
-    pub fn write(&self, output: &Path, force: bool, on_step: &(dyn Fn(&Step) + Sync)) -> Result<WrittenMusicgen> {
+    /// [`ConvertError`]; the output is then as it was before.
+    pub fn write(&self, output: &Path, force: bool, on_step: &OnStep<'_>) -> Result<WrittenMusicgen> {
+        self.write_inspected(output, force, on_step, &|_| Ok(String::new()))
+    }
+
+    /// Writes as [`write`](Self::write) does, and has the complete bundle checked at a temporary path before it appears under
+    /// its name. `inspect` returns a section for the model card, or the reason to discard the output.
+    ///
+    /// # Errors
+    /// [`ConvertError::Inspection`] with that reason, and those of [`write`](Self::write).
+    pub fn write_inspected(
+        &self,
+        output: &Path,
+        force: bool,
+        on_step: &OnStep<'_>,
+        inspect: &dyn Fn(&Path) -> Result<String, String>,
+    ) -> Result<WrittenMusicgen> {
         let Planned { plan, checkpoint, digest_names } = &self.planned;
         self.refuse_input_as_output(output)?;
         let folder = AtomicFolder::create(output, force, BUNDLE, is_bundle)?;
         let temporary = folder.temporary_path();
-        let mut places = Vec::new();
-        for (part, planned) in plan.parts.iter().enumerate() {
-            if !planned.folder.is_empty() {
-                fs::create_dir(temporary.join(planned.folder)).map_err(|source| FsError::write(output, source))?;
-            }
-            places.extend(planned.shards(self.max_shard_size).into_iter().map(|shard| Place { part, shard }));
-        }
-        let path = |place: &Place| plan.parts[place.part].path(&place.shard.file);
-        let paths: Vec<PathBuf> = places.iter().map(|place| temporary.join(path(place))).collect();
-        let files = paths.iter().map(|path| create(path, output)).collect::<Result<Vec<File>>>()?;
-        let weights: Vec<WeightsFile<'_>> = places
-            .iter()
-            .zip(paths.iter().zip(&files))
-            .map(|(place, (path, file))| WeightsFile {
-                contents: plan.parts[place.part].contents(&place.shard),
-                file,
-                path,
-            })
-            .collect();
         let sources = checkpoint.files();
-        let job = WeightsJob {
-            origin: Origin { checkpoint, digest: &|cancelled| digest_names.digests(&sources, cancelled) },
-            output,
-            on_step,
-            metadata: &|file, digests| plan.metadata(&plan.parts[places[file].part], digests),
-            possible_digests: &[digest_names.placeholder()],
-            check: &|_, delta_kept| check_delta_kept(plan.min_delta_kept, delta_kept),
-        };
-        let WrittenWeights { file_bytes, digest, delta_kept } = write_weights(&job, &weights)?;
-        files.iter().try_for_each(File::sync_all).map_err(|source| FsError::write(output, source))?;
-        let texts = self.texts(&places, &digest, delta_kept.as_ref());
-        let text_bytes: usize = texts.iter().map(|(_, text)| text.len()).sum();
-        for (name, text) in &texts {
-            write_text(&temporary.join(name), text, output)?;
+        let digest = |cancelled: &AtomicBool| digest_names.digests(&sources, cancelled);
+        let parts: Vec<usize> = (0..plan.parts.len()).collect();
+        let filling = Filling { folder: temporary, output, parts: &parts, digest: &digest };
+        let (places, WrittenWeights { file_bytes, digest, delta_kept }) =
+            self.fill(plan, &filling, on_step, &|_, delta_kept| check_delta_kept(plan.min_delta_kept, delta_kept))?;
+        let mut texts = texts(plan, &places, &digest, delta_kept.as_ref());
+        let write = |(name, text): &(String, String)| write_text(&temporary.join(name), text, output);
+        texts.iter().filter(|(name, _)| name != CARD).try_for_each(write)?;
+        let discarded = |reason| ConvertError::Inspection { path: output.to_path_buf(), reason };
+        let section = inspect(temporary).map_err(discarded)?;
+        if let Some(card) = texts.iter_mut().find(|(name, _)| name == CARD) {
+            card.1 += &section;
+            write(card)?;
         }
+        let text_bytes: usize = texts.iter().map(|(_, text)| text.len()).sum();
+        let path = |place: &Place| plan.parts[place.part].path(&place.shard.file);
         let files = places.iter().map(path).zip(file_bytes).collect::<BTreeMap<_, _>>();
         folder.commit()?;
         Ok(WrittenMusicgen {
@@ -126,21 +157,79 @@ impl MusicgenConversion {
         })
     }
 
-    /// The text files of the bundle with their paths in it.
-    fn texts(&self, places: &[Place], digests: &str, delta_kept: Option<&DeltaKept>) -> Vec<(String, String)> {
-        let plan = &self.planned.plan;
-        let mut texts = vec![
-            (CONFIG_FILE.to_string(), config::text(plan, digests)),
-            (CARD.into(), card::text(plan, digests, delta_kept)),
-        ];
-        for (number, part) in plan.parts.iter().enumerate() {
-            let shards: Vec<Shard> =
-                places.iter().filter(|place| place.part == number).map(|place| place.shard.clone()).collect();
-            let contents: Vec<_> = shards.iter().map(|shard| part.contents(shard)).collect();
-            texts.push((part.path(INDEX_FILE), index_json(&shards, &contents)));
-            texts.extend(part.companions.iter().map(|file| (part.path(&file.name), file.text.clone())));
+    /// Writes a bundle for measurements into an empty folder, quantized as [`plan_with`](Self::plan_with) says: the language
+    /// model, and T5 if `with_text_encoder` says so and the plan has it. The sources' digests are left out, and little of an
+    /// adapter's change may be kept.
+    ///
+    /// # Errors
+    /// [`ConvertError`].
+    pub fn write_for_measurements(
+        &self,
+        folder: &Path,
+        quantize: Option<QuantizeOptions>,
+        with_text_encoder: bool,
+        on_step: &OnStep<'_>,
+    ) -> Result<()> {
+        let (plan, digest_names) = (self.plan_with(quantize), &self.planned.digest_names);
+        let is_written = |part: usize| match plan.parts[part].folder {
+            "" => true,
+            folder => folder == "t5" && with_text_encoder,
+        };
+        let parts: Vec<usize> = (0..plan.parts.len()).filter(|&part| is_written(part)).collect();
+        let digest = |_: &AtomicBool| Some(digest_names.placeholder());
+        let filling = Filling { folder, output: folder, parts: &parts, digest: &digest };
+        let (places, WrittenWeights { digest, delta_kept, .. }) =
+            self.fill(&plan, &filling, on_step, &|_, _| Ok(()))?;
+        for (name, text) in texts(&plan, &places, &digest, delta_kept.as_ref()) {
+            if folder.join(&name).parent().is_some_and(Path::is_dir) {
+                write_text(&folder.join(name), &text, folder)?;
+            }
         }
-        texts
+        Ok(())
+    }
+
+    /// Writes the weights of some parts into a folder, and returns the places of the files.
+    fn fill(
+        &self,
+        plan: &MusicgenPlan,
+        filling: &Filling<'_>,
+        on_step: &OnStep<'_>,
+        check: &CheckDelta<'_>,
+    ) -> Result<(Vec<Place>, WrittenWeights)> {
+        let Planned { checkpoint, digest_names, .. } = &self.planned;
+        let Filling { folder, output, parts, digest } = *filling;
+        let mut places = Vec::new();
+        for &part in parts {
+            let planned = &plan.parts[part];
+            if !planned.folder.is_empty() {
+                fs::create_dir(folder.join(planned.folder)).map_err(|source| FsError::write(output, source))?;
+            }
+            places.extend(planned.shards(self.options.max_shard_size).into_iter().map(|shard| Place { part, shard }));
+        }
+        let path = |place: &Place| plan.parts[place.part].path(&place.shard.file);
+        let paths: Vec<PathBuf> = places.iter().map(|place| folder.join(path(place))).collect();
+        let files = paths.iter().map(|path| create(path, output)).collect::<Result<Vec<File>>>()?;
+        let weights: Vec<WeightsFile<'_>> = places
+            .iter()
+            .zip(paths.iter().zip(&files))
+            .map(|(place, (path, file))| WeightsFile {
+                contents: plan.parts[place.part].contents(&place.shard),
+                file,
+                path,
+            })
+            .collect();
+        let job = WeightsJob {
+            origin: Origin { checkpoint: checkpoint.as_ref(), digest },
+            output,
+            on_step,
+            metadata: &|file, digests| plan.metadata(&plan.parts[places[file].part], digests),
+            possible_digests: &[digest_names.placeholder()],
+            check,
+        };
+        let written = write_weights(&job, &weights)?;
+        files.iter().try_for_each(File::sync_all).map_err(|source| FsError::write(output, source))?;
+        drop(weights);
+        Ok((places, written))
     }
 
     /// Refuses an output that holds one of the inputs, which would be replaced.
@@ -153,6 +242,27 @@ impl MusicgenConversion {
             false => Ok(()),
         }
     }
+}
+
+/// The text files of the bundle with their paths in it.
+fn texts(
+    plan: &MusicgenPlan,
+    places: &[Place],
+    digests: &str,
+    delta_kept: Option<&DeltaKept>,
+) -> Vec<(String, String)> {
+    let mut texts = vec![
+        (CONFIG_FILE.to_string(), config::text(plan, digests)),
+        (CARD.into(), card::text(plan, digests, delta_kept)),
+    ];
+    for (number, part) in plan.parts.iter().enumerate() {
+        let shards: Vec<Shard> =
+            places.iter().filter(|place| place.part == number).map(|place| place.shard.clone()).collect();
+        let contents: Vec<_> = shards.iter().map(|shard| part.contents(shard)).collect();
+        texts.push((part.path(INDEX_FILE), index_json(&shards, &contents)));
+        texts.extend(part.companions.iter().map(|file| (part.path(&file.name), file.text.clone())));
+    }
+    texts
 }
 
 /// A file of weights: the number of its part, and its tensors there.

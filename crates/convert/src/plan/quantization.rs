@@ -13,6 +13,16 @@ pub(crate) struct Choice {
     pub(crate) left_unquantized: Option<String>,
 }
 
+impl Choice {
+    /// The quantization, if there is one.
+    pub(crate) fn quantization(&self) -> Option<Quantization> {
+        match self.encoding {
+            Encoding::Quantized { quantization, .. } => Some(quantization),
+            Encoding::Float(_) => None,
+        }
+    }
+}
+
 /// Chooses the encoding of a tensor.
 pub(crate) fn choose(spec: &TensorSpec, dtype: Dtype, options: Option<&QuantizeOptions>) -> Choice {
     let chosen = options.map(|options| options.of_tensor(spec));

@@ -23,6 +23,9 @@ pub(crate) struct Weights {
     names: MusicgenNames,
     quantization: Option<QuantizationConfig>,
     read: RefCell<BTreeSet<String>>,
+    /// The weights of other bundles, and by the paths of modules the number of the one that is read instead.
+    others: Vec<Weights>,
+    replaced: BTreeMap<String, usize>,
 }
 
 impl Weights {
@@ -34,7 +37,22 @@ impl Weights {
         let (path, stored) = files::open(folder)?;
         let names = config.names;
         let tensors = stored.into_iter().map(|(name, stored)| (names.to_mlx(&name).unwrap_or(name), stored)).collect();
-        Ok(Weights { path, tensors, names, quantization: config.quantization.clone(), read: RefCell::default() })
+        Ok(Weights {
+            path,
+            tensors,
+            names,
+            quantization: config.quantization.clone(),
+            read: RefCell::default(),
+            others: Vec::new(),
+            replaced: BTreeMap::new(),
+        })
+    }
+
+    /// Has the linear layers `modules` read from another bundle.
+    pub(crate) fn replace(&mut self, other: Weights, modules: &[&str]) {
+        let number = self.others.len();
+        self.others.push(other);
+        self.replaced.extend(modules.iter().map(|module| (module.to_string(), number)));
     }
 
     /// The weight `(outputs, inputs)` of a linear layer, as it is stored.
@@ -44,6 +62,11 @@ impl Weights {
     pub(crate) fn linear(&self, module: &str, outputs: usize, inputs: usize) -> Result<Linear> {
         let name = format!("{module}.weight");
         let scales = format!("{module}.scales");
+        if let Some(other) = self.replaced.get(module).and_then(|&number| self.others.get(number)) {
+            let own = ["weight", "scales", "biases"].map(|part| format!("{module}.{part}"));
+            self.read.borrow_mut().extend(own);
+            return other.linear(module, outputs, inputs);
+        }
         let built = if self.tensors.contains_key(&scales) {
             let quantization = self.quantization(module, &scales)?;
             let fits = quantization.check_inputs(inputs);

@@ -1,12 +1,15 @@
 //! The weights of the language model.
 
+use std::collections::BTreeMap;
+
 use mert_linear::Linear;
+use rayon::prelude::*;
 
 use super::codes::Codes;
 use super::conditioning::Conditioning;
 use super::layer::Layer;
 use super::positions;
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, Weights};
 use crate::cp::CpEncoder;
 use crate::transformer::{LayerNorm, Precision};
 use crate::{MusicgenError, Result};
@@ -30,7 +33,32 @@ impl LanguageModel {
     /// # Errors
     /// [`MusicgenError`] for weights that are missing, of another shape or type, or left over.
     pub fn open(bundle: &Bundle) -> Result<(Self, Option<CpEncoder>)> {
-        let (config, weights) = (&bundle.config().model.decoder, bundle.weights()?);
+        Self::from_weights(bundle, bundle.weights()?)
+    }
+
+    /// Opens the model of a bundle with the linear layers of others in the places of its own: `modules` has the number among
+    /// `others` by the path of the module, such as `lm.layers.0.linear1`.
+    ///
+    /// # Errors
+    /// Those of [`LanguageModel::open`].
+    pub fn open_mixed(
+        bundle: &Bundle,
+        others: &[&Bundle],
+        modules: &BTreeMap<String, usize>,
+    ) -> Result<(Self, Option<CpEncoder>)> {
+        let mut weights = bundle.weights()?;
+        for (number, other) in others.iter().enumerate() {
+            let replaced: Vec<&str> =
+                modules.iter().filter(|(_, of)| **of == number).map(|(module, _)| module.as_str()).collect();
+            if !replaced.is_empty() {
+                weights.replace(other.weights()?, &replaced);
+            }
+        }
+        Self::from_weights(bundle, weights)
+    }
+
+    fn from_weights(bundle: &Bundle, weights: Weights) -> Result<(Self, Option<CpEncoder>)> {
+        let config = &bundle.config().model.decoder;
         let MusicgenDecoder { num_hidden_layers, hidden_size, num_codebooks, vocab_size, .. } = *config;
         let text_width = bundle.config().model.text_hidden_size;
         let embedding = |k| weights.table(&format!("lm.emb.{k}.weight"), &[vocab_size + 1, hidden_size]);
@@ -119,10 +147,13 @@ impl LanguageModel {
         self.precision
     }
 
-    /// The model's input at a step: the embeddings of its codes, and the position.
-    pub(super) fn input(&self, position: usize, code: impl Fn(usize) -> u32, out: &mut [f32]) {
-        self.embed(code, out);
-        positions::add(position, out);
+    /// The states `(steps, width)` before the first layer, for codes as the delay pattern has them, the first of them at step
+    /// `before`: the embeddings of the codes, and the position.
+    pub(super) fn inputs(&self, input: &Codes, before: usize, out: &mut [f32]) {
+        out.par_chunks_exact_mut(self.config.hidden_size).enumerate().for_each(|(step, out)| {
+            self.embed(|k| input.get(k, step), out);
+            positions::add(before + step, out);
+        });
     }
 
     /// The final norm of `states`, in place.

@@ -1,14 +1,12 @@
 //! The forward pass with its caches: the steps of one piece of music.
 
-use rayon::prelude::*;
-
 use super::codes::Codes;
 use super::conditioning::Conditioning;
 use super::layer::{Cache, Layer, Steps};
 use super::model::LanguageModel;
 use super::trace::Trace;
 use crate::cp::CpPrefix;
-use crate::transformer::{HeadRows, Precision};
+use crate::transformer::HeadRows;
 use crate::{MusicgenError, Result};
 use mert_arch::MusicgenDecoder;
 
@@ -16,6 +14,30 @@ use mert_arch::MusicgenDecoder;
 pub(super) struct Cross {
     pub(super) keys: HeadRows,
     pub(super) values: HeadRows,
+}
+
+impl Cross {
+    /// Computes the keys and values of a layer.
+    pub(super) fn new(model: &LanguageModel, layer: &Layer, text: &Conditioning) -> Self {
+        let [mut keys, mut values] = [(); 2].map(|()| head_rows(model, text.tokens()));
+        let [mut k, mut v] = [(); 2].map(|()| vec![0.0; text.states.len()]);
+        layer.cross_attn.k_proj.forward(&text.states, &mut k);
+        layer.cross_attn.v_proj.forward(&text.states, &mut v);
+        keys.extend(&k);
+        values.extend(&v);
+        Cross { keys, values }
+    }
+}
+
+/// The empty caches of a layer for `rows` rows of at most `steps` steps.
+pub(super) fn caches(model: &LanguageModel, rows: usize, steps: usize) -> Vec<Cache> {
+    (0..rows).map(|_| Cache { keys: head_rows(model, steps), values: head_rows(model, steps) }).collect()
+}
+
+/// Memory for `capacity` rows of all heads.
+fn head_rows(model: &LanguageModel, capacity: usize) -> HeadRows {
+    let MusicgenDecoder { hidden_size: width, num_attention_heads: heads, .. } = *model.config();
+    HeadRows::new(model.precision(), heads, capacity, width / heads)
 }
 
 /// Memory that the layers reuse.
@@ -57,31 +79,17 @@ impl<'m> Session<'m> {
         is_guided: bool,
         steps: usize,
     ) -> Result<Self> {
-        let MusicgenDecoder { hidden_size: width, num_attention_heads: heads, .. } = *model.config();
+        let width = model.config().hidden_size;
         if text.width != width {
             let message = format!("the text's states have {} values, expected {width}", text.width);
             return Err(MusicgenError::Request(message));
         }
         let rows = if is_guided { 2 } else { 1 };
-        let memory = |precision, capacity| HeadRows::new(precision, heads, capacity, width / heads);
-        let cross = |layer: &Layer| {
-            let [mut keys, mut values] = [(); 2].map(|()| memory(model.precision(), text.tokens()));
-            let [mut k, mut v] = [(); 2].map(|()| vec![0.0; text.states.len()]);
-            layer.cross_attn.k_proj.forward(&text.states, &mut k);
-            layer.cross_attn.v_proj.forward(&text.states, &mut v);
-            keys.extend(&k);
-            values.extend(&v);
-            Cross { keys, values }
-        };
-        let cache = || {
-            let precision: Precision = model.precision();
-            Cache { keys: memory(precision, steps), values: memory(precision, steps) }
-        };
         Ok(Session {
             model,
             prefix,
-            cross: model.layers().iter().map(cross).collect(),
-            caches: model.layers().iter().map(|_| (0..rows).map(|_| cache()).collect()).collect(),
+            cross: model.layers().iter().map(|layer| Cross::new(model, layer, text)).collect(),
+            caches: model.layers().iter().map(|_| caches(model, rows, steps)).collect(),
             rows,
             position: 0,
             capacity: steps,
@@ -135,9 +143,7 @@ impl<'m> Session<'m> {
         let MusicgenDecoder { hidden_size: width, num_attention_heads: heads, .. } = *self.model.config();
         let mut states = vec![0.0; self.rows * steps * width];
         let (first, others) = states.split_at_mut(steps * width);
-        first.par_chunks_exact_mut(width).enumerate().for_each(|(step, out)| {
-            self.model.input(before + step, |k| input.get(k, step), out);
-        });
+        self.model.inputs(input, before, first);
         others.chunks_exact_mut(steps * width).for_each(|row| row.copy_from_slice(first));
         for (i, layer) in self.model.layers().iter().enumerate() {
             if let Some(trace) = &mut trace {
