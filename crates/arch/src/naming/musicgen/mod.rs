@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn every_tensor_has_a_name_of_its_own_in_every_scheme() {
         let json = r#"{"model_type": "instruct_musicgen", "decoder": {"hidden_size": 64, "num_attention_heads": 4,
-            "num_hidden_layers": 12, "num_codebooks": 8, "audio_channels": 2}, "text_encoder": {}, "audio_encoder": {},
+            "num_hidden_layers": 12, "num_codebooks": 8}, "text_encoder": {}, "audio_encoder": {},
             "cp_transformer": {"num_layers": 12, "max_frames": 501, "hidden_size": 64}}"#;
         let tensors = MusicgenConfig::from_json(json).unwrap().inventory();
         for names in MusicgenNames::ALL {
