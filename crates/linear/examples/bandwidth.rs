@@ -99,7 +99,7 @@ impl std::fmt::Display for Rates {
 }
 
 fn encodings() -> Vec<Encoding> {
-    let affine = [4, 8, 3, 6].map(|bits| Encoding::Quantized {
+    let affine = [4, 8, 3, 5, 6].map(|bits| Encoding::Quantized {
         quantization: Quantization::new(QuantizationMode::Affine, bits, 64).unwrap(),
         float: Dtype::F16,
     });

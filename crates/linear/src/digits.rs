@@ -1,5 +1,4 @@
-//! Activations as whole numbers of 16 bits times a scale, in two digits of 8 bits, for integer dot products with codes of
-//! 4 and 8 bits.
+//! Activations as whole numbers of 16 bits times a scale, in two digits of 8 bits, for integer dot products with codes.
 //!
 //! The activations that meet the codes in two registers share a scale, so that the error of each is at most 1/65278 of the
 //! largest among them. Biases of codes are multiplied with sums of the same whole numbers: the error of a product is then
@@ -37,7 +36,13 @@ pub(crate) fn is_available() -> bool {
 
 /// Whether products of codes of so many bits with rows of so many activations are computed in digits here.
 pub(crate) fn fits(bits: usize, inputs: usize) -> bool {
-    matches!(bits, 4 | 8) && inputs.is_multiple_of(LINES * MAX_BYTES * 8 / bits) && is_available()
+    let has_codes = matches!(bits, 4 | 8) || is_x86_feature_detected!("avx512vbmi");
+    has_codes && inputs.is_multiple_of(LINES * MAX_BYTES * 8 / bits_in_registers(bits)) && is_available()
+}
+
+/// Bits of a code in the registers: those of other widths are unpacked to bytes.
+pub(crate) fn bits_in_registers(bits: usize) -> usize {
+    if bits == 4 { 4 } else { 8 }
 }
 
 /// Rows of activations, and where their digits go.
@@ -47,7 +52,7 @@ pub(crate) struct Split<'a> {
     /// A multiple of the activations of a block.
     pub(crate) inputs: usize,
     pub(crate) group_size: usize,
-    /// `[line][digit][row][64]` for codes of 8 bits, the highest digit first; for codes of 4 bits
+    /// `[line][digit][row][64]` for codes in bytes, the highest digit first; for codes of 4 bits
     /// `[line][digit][even or odd][row][64]`, as the low and high halves of 64 bytes hold the codes of activations with
     /// even and odd indices.
     pub(crate) digits: &'a mut [i8],
@@ -60,7 +65,7 @@ pub(crate) struct Split<'a> {
 }
 
 impl Split<'_> {
-    /// Splits all activations for codes of so many bits.
+    /// Splits all activations for codes of so many bits in the registers.
     pub(crate) fn run(self, bits: usize) {
         if is_available() {
             // SAFETY: the processor has the instructions.

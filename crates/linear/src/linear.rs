@@ -193,6 +193,12 @@ impl Linear {
         parts_of(&self.weight, self.row_bytes, first)
     }
 
+    /// All that is stored from row `first` on.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn from_row(&self, first: usize) -> &[u8] {
+        self.weight.get(first * self.row_bytes..).unwrap_or_default()
+    }
+
     /// The groups of `R` rows from row `first` on.
     #[inline(always)]
     pub(crate) fn groups<const R: usize>(&self, first: usize) -> Groups<'_, R> {

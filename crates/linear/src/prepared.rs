@@ -28,7 +28,7 @@ pub(crate) struct Order {
     unshifted: Option<usize>,
     /// Values that share a bias of the codes, each sum of which is needed.
     group_size: Option<usize>,
-    /// Bits of a code where codes are multiplied as integers, so that the activations are whole numbers in digits.
+    /// Bits of a code in the registers where codes are multiplied as integers, and activations are whole numbers in digits.
     digits_for: Option<usize>,
 }
 
@@ -41,21 +41,23 @@ impl Order {
                 Order { lanes, slots: 4 / dtype.size(), unshifted: None, group_size: None, digits_for: None }
             }
             Encoding::Quantized { quantization, .. } => {
-                let bits = quantization.bits;
+                let (bits, group_size) = (quantization.bits, Some(quantization.group_size));
+                if let Some(bits) = bits_of_digits(linear, bits) {
+                    return Order { lanes, slots: 32 / bits, unshifted: None, group_size, digits_for: Some(bits) };
+                }
                 let (slots, unshifted) = if bits.is_power_of_two() { (32 / bits, Some(bits)) } else { (32, None) };
-                let digits_for = has_integer_products(linear, bits).then_some(bits);
-                Order { lanes, slots, unshifted, group_size: Some(quantization.group_size), digits_for }
+                Order { lanes, slots, unshifted, group_size, digits_for: None }
             }
         }
     }
 }
 
-/// Whether codes of so many bits are multiplied as integers.
-fn has_integer_products(linear: &Linear, bits: usize) -> bool {
+/// Bits of the codes in the registers where they are multiplied as integers.
+fn bits_of_digits(linear: &Linear, bits: usize) -> Option<usize> {
     match linear.isa() {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512(_) => digits::fits(bits, linear.inputs()),
-        _ => false,
+        Isa::Avx512(_) if digits::fits(bits, linear.inputs()) => Some(digits::bits_in_registers(bits)),
+        _ => None,
     }
 }
 
@@ -106,9 +108,9 @@ impl Prepared {
         self.order == Some(order)
     }
 
-    /// Bits of the codes with which the activations, in digits, are multiplied as integers.
-    pub(crate) fn digits_for(&self) -> Option<usize> {
-        self.order.and_then(|order| order.digits_for)
+    /// Whether the activations are whole numbers in digits, and codes are multiplied as integers.
+    pub(crate) fn has_digits(&self) -> bool {
+        self.order.is_some_and(|order| order.digits_for.is_some())
     }
 
     /// Keeps the buffers for the next product on this thread.

@@ -85,8 +85,10 @@ fn task_rows(linear: &Linear) -> usize {
 /// keep its sums in registers.
 fn run(isa: Isa, linear: &Linear, prepared: &Prepared, task: Task<'_>, add: bool) {
     #[cfg(target_arch = "x86_64")]
-    if let (Some(bits), Isa::Avx512(simd)) = (prepared.digits_for(), isa) {
-        return vnni::run(simd, bits, linear, prepared, task, add);
+    if let (Encoding::Quantized { quantization, .. }, Isa::Avx512(simd), true) =
+        (linear.encoding(), isa, prepared.has_digits())
+    {
+        return vnni::run(simd, quantization.bits, linear, prepared, task, add);
     }
     match linear.encoding() {
         Encoding::Float(Dtype::F32) => run_format::<Float<F32>>(isa, linear, prepared, task, add),

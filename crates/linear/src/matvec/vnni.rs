@@ -1,5 +1,8 @@
-//! Codes of 4 and 8 bits with AVX-512's integer dot products (VNNI), which multiply 64 codes at once where f32 operations
-//! multiply 16: with those, the products of two rows take several times as long as reading the weight.
+//! Codes with AVX-512's integer dot products (VNNI), which multiply 64 codes at once where f32 operations multiply 16: with
+//! those, the products of two rows take several times as long as reading the weight.
+//!
+//! Codes of 4 bits are two in a byte, those of 8 bits are bytes, and those of other widths, which lie across bytes, are
+//! unpacked to bytes some rows at a time.
 //!
 //! The activations are whole numbers in two digits. Sums of integers are exact, so that the only error is that of the
 //! activations.
@@ -10,6 +13,7 @@
 use std::arch::x86_64::*;
 
 use mert_arch::Dtype;
+use mert_simd::Buffer;
 use pulp::f32x16;
 use pulp::x86::V4;
 
@@ -27,34 +31,46 @@ const ROWS: usize = 4;
 /// A register of codes.
 type Line = [u8; MAX_BYTES];
 
+/// Rows of a tile unpacked to a byte a code.
+type Unpacked = Buffer<u8>;
+
 /// Computes a task whose activations are in digits.
 pub(super) fn run(simd: V4, bits: usize, linear: &Linear, prepared: &Prepared, task: Task<'_>, add: bool) {
-    if digits::is_available() {
+    if digits::fits(bits, linear.inputs()) {
         // SAFETY: the processor has the instructions; those that are not looked up here are part of V4.
         #[allow(unsafe_code)]
         unsafe {
             match bits {
-                4 => run_available::<4>(simd, linear, prepared, task, add),
-                _ => run_available::<8>(simd, linear, prepared, task, add),
+                4 => run_available::<4>(simd, bits, linear, prepared, task, add),
+                _ => run_available::<8>(simd, bits, linear, prepared, task, add),
             }
         }
     }
 }
 
+/// `BITS` are those of a code in the registers, `bits` those of a stored code.
 #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512vnni,avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
-fn run_available<const BITS: usize>(simd: V4, linear: &Linear, prepared: &Prepared, task: Task<'_>, add: bool) {
+fn run_available<const BITS: usize>(
+    simd: V4,
+    bits: usize,
+    linear: &Linear,
+    prepared: &Prepared,
+    task: Task<'_>,
+    add: bool,
+) {
     let Task { first, mut outs, .. } = task;
     let rows = outs.first().map_or(0, |out| out.len());
     let whole = rows - rows % ROWS;
+    let mut unpacked = Unpacked::default();
     for (pair, outs) in prepared.pairs.iter().zip(outs.chunks_mut(crate::prepared::ROWS)) {
         for row in (0..whole).step_by(ROWS).chain(whole..rows) {
             let store = Store { outs, tile: row, bias: linear.bias(), first: first + row, add };
             let output = first + row;
             match (row < whole, pair.rows) {
-                (true, 2) => store.write(simd, &tile::<BITS, ROWS, 2>(linear, output, pair)),
-                (true, _) => store.write(simd, &tile::<BITS, ROWS, 1>(linear, output, pair)),
-                (false, 2) => store.write(simd, &tile::<BITS, 1, 2>(linear, output, pair)),
-                (false, _) => store.write(simd, &tile::<BITS, 1, 1>(linear, output, pair)),
+                (true, 2) => store.write(simd, &tile::<BITS, ROWS, 2>(bits, linear, output, pair, &mut unpacked)),
+                (true, _) => store.write(simd, &tile::<BITS, ROWS, 1>(bits, linear, output, pair, &mut unpacked)),
+                (false, 2) => store.write(simd, &tile::<BITS, 1, 2>(bits, linear, output, pair, &mut unpacked)),
+                (false, _) => store.write(simd, &tile::<BITS, 1, 1>(bits, linear, output, pair, &mut unpacked)),
             }
         }
     }
@@ -64,17 +80,22 @@ fn run_available<const BITS: usize>(simd: V4, linear: &Linear, prepared: &Prepar
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512vnni,avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
 fn tile<const BITS: usize, const R: usize, const M: usize>(
+    bits: usize,
     linear: &Linear,
     row: usize,
     pair: &Pair,
+    unpacked: &mut Unpacked,
 ) -> [[f32x16; M]; R] {
     let codes = const { MAX_BYTES * 8 / BITS };
     let groups = linear.groups::<R>(row);
-    let rows = linear.rows::<R>(row);
+    let ahead = R * linear.row_bytes();
+    let (rows, ahead) = match bits == BITS {
+        true => (linear.rows::<R>(row), ahead),
+        false => (unpack_rows(bits, linear, row, ahead, unpacked), 0),
+    };
     let shift = groups.size.trailing_zeros();
     // The lines that have 16 groups, whose scales are in a register at once.
     let (step, lines) = ((groups.size << 4) / codes, rows[0].len() / MAX_BYTES);
-    let ahead = R * lines * MAX_BYTES;
     let first_code: __m512i = pulp::cast(const { lane_starts(MAX_BYTES * 8 / BITS / MAX_LANES) });
     let line_digits = codes / MAX_BYTES * DIGITS * M;
     let (digits, _) = pair.digits().as_chunks::<MAX_BYTES>();
@@ -129,6 +150,51 @@ fn tile<const BITS: usize, const R: usize, const M: usize>(
         }, 0 1);
     }, 0 1 2 3);
     result
+}
+
+/// `R` rows of the weight from row `first` on, a byte a code; prefetches what lies `ahead` bytes on.
+fn unpack_rows<'a, const R: usize>(
+    bits: usize,
+    linear: &Linear,
+    first: usize,
+    ahead: usize,
+    unpacked: &'a mut Unpacked,
+) -> [&'a [u8]; R] {
+    let inputs = linear.inputs();
+    let out = unpacked.take(R * inputs);
+    for (i, out) in out.chunks_exact_mut(inputs).enumerate() {
+        // SAFETY: the processor has the instructions, as `digits::fits` has found for these bits.
+        #[allow(unsafe_code)]
+        unsafe {
+            unpack(bits, linear.from_row(first + i), ahead, out);
+        }
+    }
+    let out = &*out;
+    let mut rows: [&[u8]; R] = [&[]; R];
+    for (row, out) in rows.iter_mut().zip(out.chunks_exact(inputs)) {
+        *row = out;
+    }
+    rows
+}
+
+/// Codes of `bits` bits, a byte each: 64 of them are in `8 · bits` bytes, and 8 of them in `bits` bytes, which go to 64 bits
+/// from which each code is shifted.
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+fn unpack(bits: usize, stored: &[u8], ahead: usize, out: &mut [u8]) {
+    let (mut bytes, mut shifts) = ([0u8; MAX_BYTES], [0u8; MAX_BYTES]);
+    for i in 0..MAX_BYTES {
+        bytes[i] = (i / 8 * bits + i % 8) as u8;
+        shifts[i] = (i % 8 * bits) as u8;
+    }
+    let (bytes, shifts): (__m512i, __m512i) = (pulp::cast(bytes), pulp::cast(shifts));
+    let mask = _mm512_set1_epi8((1 << bits) - 1);
+    let stride = 8 * bits;
+    for (line, out) in out.as_chunks_mut::<MAX_BYTES>().0.iter_mut().enumerate() {
+        let stored = &stored[line * stride..];
+        prefetch_ahead(&stored[..1], ahead);
+        let spread = _mm512_permutexvar_epi8(bytes, load(stored));
+        *out = pulp::cast(_mm512_and_si512(_mm512_multishift_epi64_epi8(shifts, spread), mask));
+    }
 }
 
 /// Adds the products of a line of each row of the weight, each lane times the scale of its group, which `index` selects;

@@ -148,10 +148,7 @@ impl Weight {
 
     /// Whether the activations are rounded to whole numbers of 16 bits on this instruction set.
     fn rounds_activations(&self, isa: Isa) -> bool {
-        let is_code = match self.encoding {
-            Encoding::Quantized { quantization, .. } => matches!(quantization.bits, 4 | 8),
-            Encoding::Float(_) => false,
-        };
+        let is_code = matches!(self.encoding, Encoding::Quantized { .. });
         #[cfg(target_arch = "x86_64")]
         let is_integer = matches!(isa, Isa::Avx512(_)) && is_x86_feature_detected!("avx512vnni");
         #[cfg(not(target_arch = "x86_64"))]
