@@ -223,6 +223,11 @@ fn requests_that_cannot_be_met_are_refused() {
     write_wav(&existing, &[0.0], RATE);
     let empty = path(&folder, "empty.wav");
     write_wav(&empty, &[], RATE);
+    let long = path(&folder, "long.wav");
+    write_wav(&long, &sweep(2.0, RATE), RATE);
+    let cut = path(&folder, "cut.wav");
+    let whole = std::fs::read(&clip).unwrap();
+    std::fs::write(&cut, &whole[..whole.len() / 2]).unwrap();
     let cases: &[(&[&str], &str)] = &[
         (&[plain, "--instruct", "Only Drums", &clip, "-o", &out], "plain MusicGen, which does not edit recordings"),
         (&[instruct, "--text", "drums", "-o", &out], "Instruct-MusicGen, which edits recordings"),
@@ -238,9 +243,23 @@ fn requests_that_cannot_be_met_are_refused() {
         (&[plain, "--text", "drums", "--temperature", "0", "-o", &out], "invalid temperature 0"),
         (&[plain, "--text", "drums", "--top-p", "1.5", "-o", &out], "invalid top-p 1.5"),
         (&[plain, "--text", "drums", "--greedy", "--seed", "1", "-o", &out], "cannot be used with"),
-        (&[plain, "--text", "drums", "--window", "1", "--overlap", "2", "-o", &out], "expected less to be shared"),
+        (&[plain, "--text", "drums", "--window", "1", "--overlap", "2", "-o", &out], "less to be shared"),
+        (
+            &[plain, "--text", "drums", "--window", "1", "--overlap", "0.999", "-o", &out],
+            "(--overlap), in whole frames",
+        ),
+        (&[plain, "--text", "drums", "--top-p", "0", "-o", &out], "invalid --top-p 0"),
+        (&[plain, "--text", " ", "-o", &out], "--text is empty"),
+        (&[instruct, "--instruct", "", &clip, "-o", &out], "--instruct is empty"),
+        (&[plain, "--text", "drums", "-o", &out, "--codes", &out], "--codes and --output are both"),
+        (&[plain, "--text", "drums", "-o", &out, "--codes", &out, "--force"], "--codes and --output are both"),
+        (&[plain, "--text", "drums", "-o", &out, "--codes", "-"], "give FILE.npy"),
+        (&[plain, "--text", "drums", &long, "--seconds", "3", "--window", "1", "-o", &out], "a longer --window"),
+        (&[plain, "--text", "drums", &clip, "--seconds", "0.1", "-o", &out], "give more --seconds"),
+        (&[instruct, "--instruct", "Only Drums", &cut, "-o", &out], "cut.wav: truncated"),
+        (&["facebook/musicgen-small", "--text", "drums", "-o", &out], "does not exist"),
         (&[plain, "-o", &out], "required"),
-        (&[&clip, "--text", "drums", "-o", &out], "clip.wav"),
+        (&[&clip, "--text", "drums", "-o", &out], "clip.wav is a file"),
     ];
     for (arguments, message) in cases {
         let run = generate(arguments);
@@ -255,4 +274,19 @@ fn requests_that_cannot_be_met_are_refused() {
         assert!(run.stderr.contains(option), "{}", run.stderr);
         std::fs::rename(folder.path().join("away"), Path::new(plain).join(part)).unwrap();
     }
+}
+
+/// What can be decoded of a damaged recording is edited if wanted, and what is missing is said.
+#[test]
+fn a_truncated_recording_is_edited_as_far_as_it_goes() {
+    let folder = TempDir::new().unwrap();
+    let instruct = Kind::Instruct.bundle(&folder, "instruct", &["--dtype", "f32"]);
+    let [clip, cut, out] = ["clip.wav", "cut.wav", "out.wav"].map(|name| path(&folder, name));
+    write_wav(&clip, &sweep(0.2, RATE), RATE);
+    let whole = std::fs::read(&clip).unwrap();
+    std::fs::write(&cut, &whole[..whole.len() - 4 * 1000]).unwrap();
+    let run =
+        generate(&[text(&instruct), "--instruct", "Only Drums", &cut, "-o", &out, "--damaged", "keep", "--greedy"]);
+    assert!(run.code == 0 && run.stderr.contains("cut.wav: ") && run.stderr.contains("warning"), "{}", run.stderr);
+    assert_eq!(read_wav(&out).1.len(), 6400 - 1000);
 }

@@ -68,7 +68,10 @@ pub enum MusicgenError {
         source: LinearError,
     },
     /// A part of the bundle is missing.
-    #[error("{folder} has no {part}/ folder, which holds {contents}: convert again with {option}")]
+    #[error(
+        "{folder} has no {part}/ folder, which holds {contents}: convert the original model with {option}, and not for another \
+         program (--for)"
+    )]
     MissingPart {
         /// The bundle.
         folder: PathBuf,

@@ -2,20 +2,25 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Parser};
+use clap::{ArgGroup, Parser, ValueEnum};
 use mert_musicgen::bundle::GenerationConfig;
 use mert_musicgen::generate::{Sampling, Settings};
 
-/// Edits a recording by an instruction (Instruct-MusicGen), or composes music from a text (MusicGen), with a bundle that
-/// mert-convert wrote.
+/// Edits a recording by an instruction, or composes music from a text
+///
+/// An instruction needs a bundle of Instruct-MusicGen, a text one of MusicGen. mert-convert
+/// writes both.
 ///
 ///   mert-generate BUNDLE --instruct "Only Drums" input.wav -o drums.wav
 ///   mert-generate BUNDLE --text "slow piano in the rain" --seconds 10 -o piano.wav
 ///
-/// The result of an edit is as long as the recording. The same bundle, input, options and seed give the same file on any number of
-/// threads. Exit status: 0 written, or the reader of standard output has closed it; 2 could not be done; 130 interrupted.
+/// The result of an edit is as long as the recording. The same bundle, input, options and
+/// seed give the same file on any number of threads.
+///
+/// Exit status: 0 written, or the reader of standard output has closed it; 2 could not be
+/// done; 130 interrupted.
 #[derive(Debug, Parser)]
-#[command(name = "mert-generate", version)]
+#[command(name = "mert-generate", version, verbatim_doc_comment)]
 #[command(group = ArgGroup::new("request").required(true).args(["instruct", "text"]))]
 pub(crate) struct Args {
     /// The folder that mert-convert wrote
@@ -24,7 +29,7 @@ pub(crate) struct Args {
     #[arg(required_if_eq_any = [("request", "instruct")])]
     pub(crate) input: Option<PathBuf>,
     /// The instruction: Only X, No X or Add X, with an instrument of the training such as Drums, Bass, Guitar or Piano. It
-    /// becomes "Music piece. Instruct: X." unless it begins with "Music piece."
+    /// becomes "Music piece. Instruct: X." unless it begins with "Music piece"
     #[arg(long, value_name = "TEXT")]
     pub(crate) instruct: Option<String>,
     /// A description of the music
@@ -42,9 +47,9 @@ pub(crate) struct Args {
     /// Draw from the K likeliest codes; 0 for all [default: the model's, or 250]
     #[arg(long, value_name = "K", conflicts_with = "top_p")]
     top_k: Option<usize>,
-    /// Draw from the likeliest codes that have this total probability, instead of --top-k
+    /// Draw from the likeliest codes that have this total probability, above 0 and at most 1, instead of --top-k
     #[arg(long, value_name = "P")]
-    top_p: Option<f64>,
+    pub(crate) top_p: Option<f64>,
     /// Divide the logits by this number [default: the model's, or 1]
     #[arg(long, value_name = "T")]
     temperature: Option<f64>,
@@ -60,6 +65,9 @@ pub(crate) struct Args {
     /// The least part of a window that repeats the end of the one before [default: 1 for edits, 12 with --text]
     #[arg(long, value_name = "SECONDS")]
     overlap: Option<f64>,
+    /// What to do with a recording that is damaged or ends too early
+    #[arg(long, value_enum, default_value_t = Damaged::Refuse)]
+    pub(crate) damaged: Damaged,
     /// Write 32-bit floats instead of 16-bit integers
     #[arg(long)]
     pub(crate) float: bool,
@@ -78,6 +86,15 @@ pub(crate) struct Args {
     /// Print errors only
     #[arg(long, short)]
     pub(crate) quiet: bool,
+}
+
+/// The values of `--damaged`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Damaged {
+    /// Stop with an error
+    Refuse,
+    /// Use what can be decoded
+    Keep,
 }
 
 impl Args {

@@ -13,7 +13,7 @@ use mert_musicgen::bundle::Bundle;
 use mert_musicgen::generate::{Composition, Generated, Generator, Settings, instruction};
 use mert_table::printable_path;
 
-use crate::args::Args;
+use crate::args::{Args, Damaged};
 use crate::codes_file;
 use crate::listener::ToOutput;
 use crate::summary::Summary;
@@ -40,13 +40,13 @@ fn is_closed_by_reader(error: &anyhow::Error) -> bool {
 }
 
 fn generate(args: &Args) -> anyhow::Result<Exit> {
-    let bundle = Bundle::open(&args.bundle)?;
+    let bundle = open_bundle(&args.bundle)?;
     let settings = args.settings(&bundle.config().generation);
     settings.check()?;
     check_kind(args, &bundle)?;
     let rate = bundle.config().sampling_rate;
     let channels = bundle.config().model.decoder.audio_channels;
-    let input = args.input.as_deref().map(|path| samples_of(path, rate, channels)).transpose()?;
+    let input = args.input.as_deref().map(|path| samples_of(path, args, rate, channels)).transpose()?;
     let text = match (&args.instruct, &args.text) {
         (Some(text), _) => instruction(text),
         (None, text) => text.clone().unwrap_or_default(),
@@ -79,6 +79,14 @@ fn generate(args: &Args) -> anyhow::Result<Exit> {
     Ok(Exit::Success)
 }
 
+/// Opens the bundle; a name of the hub is no folder.
+fn open_bundle(path: &Path) -> anyhow::Result<Bundle> {
+    let shown = printable_path(path);
+    ensure!(path.exists(), "{shown} does not exist: give the folder that `mert-convert MODEL FOLDER` wrote");
+    ensure!(path.is_dir(), "{shown} is a file: give the folder that `mert-convert MODEL FOLDER` wrote");
+    Ok(Bundle::open(path)?)
+}
+
 /// Generates the music of the request.
 fn generated(
     args: &Args,
@@ -105,6 +113,23 @@ fn check_files(args: &Args) -> anyhow::Result<()> {
         !(args.streams() && args.json),
         "--json prints on standard output, where `-o -` writes the audio: give a file"
     );
+    for (option, text) in [("--instruct", &args.instruct), ("--text", &args.text)] {
+        ensure!(
+            text.as_ref().is_none_or(|text| !text.trim().is_empty()),
+            "{option} is empty: describe the {}",
+            if option == "--text" { "music" } else { "change, such as \"Only Drums\"" }
+        );
+    }
+    // A NaN is no number above 0 either; what is beyond 1 is refused with the other settings.
+    ensure!(args.top_p.is_none_or(|top_p| top_p != 0.0), "invalid --top-p 0: expected more than 0 and at most 1");
+    if let Some(codes) = &args.codes {
+        ensure!(codes.as_os_str() != "-", "--codes writes a .npy file: give FILE.npy, or ./- for a file of that name");
+        ensure!(
+            args.streams() || !names_same_file(codes, &args.output),
+            "--codes and --output are both {}: give the codes another name, such as NAME.npy",
+            printable_path(codes)
+        );
+    }
     let outputs = args.codes.iter().chain((!args.streams()).then_some(&args.output));
     for output in outputs {
         if output.exists() && !args.force {
@@ -121,6 +146,15 @@ fn check_files(args: &Args) -> anyhow::Result<()> {
         printable_path(&args.output)
     );
     Ok(())
+}
+
+/// Whether two paths are or would be the same file.
+fn names_same_file(a: &Path, b: &Path) -> bool {
+    let folder = |path: &Path| {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        parent.canonicalize().unwrap_or_else(|_| parent.to_path_buf())
+    };
+    mert_fs::is_same_file(a, b) || a.file_name() == b.file_name() && folder(a) == folder(b)
 }
 
 /// Refuses a request for the other kind of model before its weights are read.
@@ -159,25 +193,35 @@ fn say_notes(args: &Args, generator: &Generator, settings: &Settings) -> anyhow:
 
 /// The samples of a file at the rate `rate`, channel by channel. A stereo model hears left and right of a file that has both;
 /// every other file is mixed to mono, which is the same in all channels.
-fn samples_of(path: &Path, rate: u32, channels: usize) -> anyhow::Result<Vec<Vec<f32>>> {
-    let open = || AudioFile::open(path, ReadOptions::from(Damage::Refuse));
-    let mut file = open()?;
-    // Some decoders learn the channels only from the first packet.
-    let first = file.next_block()?.map(<[f32]>::to_vec);
-    if channels == 1 || file.info().channels != channels {
-        let samples = resampled(path, file, first, rate)?;
-        return Ok(vec![samples; channels]);
-    }
-    let of_channel = |channel| {
+fn samples_of(path: &Path, args: &Args, rate: u32, channels: usize) -> anyhow::Result<Vec<Vec<f32>>> {
+    let damage = if args.damaged == Damaged::Keep { Damage::Keep } else { Damage::Refuse };
+    let open = || AudioFile::open(path, ReadOptions::from(damage));
+    let read = || -> anyhow::Result<_> {
         let mut file = open()?;
-        file.select_channel(channel);
-        resampled(path, file, None, rate)
+        // Some decoders learn the channels only from the first packet.
+        let first = file.next_block()?.map(<[f32]>::to_vec);
+        if channels == 1 || file.info().channels != channels {
+            let (samples, notes) = resampled(file, first, rate)?;
+            return Ok((vec![samples; channels], notes));
+        }
+        let of_channel = |channel| {
+            let mut file = open()?;
+            file.select_channel(channel);
+            resampled(file, None, rate)
+        };
+        let (samples, notes) = (0..channels).map(of_channel).collect::<anyhow::Result<(Vec<_>, Vec<_>)>>()?;
+        // Both passes find the same.
+        Ok((samples, notes.into_iter().next().unwrap_or_default()))
     };
-    (0..channels).map(of_channel).collect()
+    let (samples, notes) = read().with_context(|| printable_path(path))?;
+    for note in notes {
+        say_unless(args.quiet, || format!("warning: {}: {note}", printable_path(path)));
+    }
+    Ok(samples)
 }
 
-/// The samples of an opened file from its block `first` on, at the rate `rate`.
-fn resampled(path: &Path, mut file: AudioFile, first: Option<Vec<f32>>, rate: u32) -> anyhow::Result<Vec<f32>> {
+/// The samples of an opened file from its block `first` on, at the rate `rate`, and what was noticed.
+fn resampled(mut file: AudioFile, first: Option<Vec<f32>>, rate: u32) -> anyhow::Result<(Vec<f32>, Vec<String>)> {
     let mut resampler = Resampler::new(file.sample_rate(), rate)?;
     let mut samples = Vec::new();
     resampler.push(&first.unwrap_or_default(), |block| samples.extend_from_slice(block));
@@ -185,8 +229,8 @@ fn resampled(path: &Path, mut file: AudioFile, first: Option<Vec<f32>>, rate: u3
         resampler.push(block, |block| samples.extend_from_slice(block));
     }
     resampler.finish(|block| samples.extend_from_slice(block));
-    ensure!(!samples.is_empty(), "{} has no samples", printable_path(path));
-    Ok(samples)
+    ensure!(!samples.is_empty(), "the file has no samples");
+    Ok((samples, file.notes().to_vec()))
 }
 
 fn say_unless(quiet: bool, line: impl FnOnce() -> String) {

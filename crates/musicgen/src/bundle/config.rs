@@ -126,6 +126,9 @@ impl BundleConfig {
                 return Err(format!("`{field}` is {found}, expected 1 to {most}"));
             }
         }
+        if self.instruct.as_ref().is_some_and(|instruct| instruct.trained_frames == Some(0)) {
+            return Err("`instruct.trained_frames` is 0, expected at least 1".into());
+        }
         let GenerationConfig { guidance_scale, temperature, .. } = self.generation;
         if !guidance_scale.is_finite() || !temperature.is_finite() || temperature <= 0.0 {
             return Err(format!(

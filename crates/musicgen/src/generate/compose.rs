@@ -55,12 +55,15 @@ impl Generator {
         };
         let (length, shared) = self.window_frames(settings, TRAINED, OVERLAP, usize::MAX)?;
         if prompt.frames() >= frames.min(length) {
-            let (found, most) =
-                (prompt.frames() as f64 * hop as f64 / rate, frames.min(length) as f64 * hop as f64 / rate);
-            let message = format!(
-                "the beginning is {found} s long, expected less than {most} s, which the first window is: shorten it, or give \
-                 more --seconds"
-            );
+            let seconds = |frames: usize| frames as f64 * hop as f64 / rate;
+            let found = format!("the beginning is {} s long", seconds(prompt.frames()));
+            let message = match frames <= length {
+                true => format!("{found}, and the music with it {} s: give more --seconds", seconds(frames)),
+                false => format!(
+                    "{found}, and must end in the first window, of {} s: shorten it, or give a longer --window",
+                    seconds(length)
+                ),
+            };
             return Err(MusicgenError::Request(message));
         }
         let job = Job { text: music.text, windows: windows(frames, length, shared), prompt, samples, settings };

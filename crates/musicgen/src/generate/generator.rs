@@ -143,8 +143,11 @@ impl Generator {
         if length == 0 || shared >= length {
             let rate = self.config.frame_rate();
             let (length, shared) = (length as f64 / rate, shared as f64 / rate);
-            let message =
-                format!("windows of {length} s that share {shared} s: expected less to be shared than the length");
+            let message = format!(
+                "windows of {length} s (--window) that share {shared} s (--overlap), in whole frames of {:.4} s: expected \
+                 windows of at least a frame, and less to be shared than their length",
+                1.0 / rate
+            );
             return Err(MusicgenError::Request(message));
         }
         Ok((length, shared))
