@@ -5,7 +5,7 @@ use mert_simd::{Isa, Kernel, mul_add};
 use pulp::Simd;
 
 use crate::softmax::exponentials_with;
-use crate::vector::{f16_value, load_floats, load_words, register_bytes};
+use crate::vector::{MAX_LANES, f16_lanes, load_floats};
 
 /// Numbers of a cache.
 #[derive(Debug, Clone, Copy)]
@@ -116,65 +116,22 @@ impl Kernel for Scores<'_, '_> {
     fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
         let Scores { query, keys, scale, scores } = self;
         match keys.values {
-            Values::F32(values) => {
-                for (i, score) in scores.iter_mut().enumerate() {
-                    let key = &values[i * keys.stride..][..keys.width];
-                    *score = scale * dot(simd, query, key);
-                }
-            }
-            Values::F16(values) => {
-                let query = split(query, S::F32_LANES);
-                for (i, score) in scores.iter_mut().enumerate() {
-                    let key = &values[i * keys.stride..][..keys.width];
-                    *score = scale * dot_f16(simd, &query, key);
-                }
-            }
+            Values::F32(values) => score(simd, query, values, keys.stride, scale, scores),
+            Values::F16(values) => score(simd, query, values, keys.stride, scale, scores),
         }
     }
 }
 
-/// The dot product of two vectors.
 #[inline(always)]
-fn dot<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [simd.splat_f32s(0.0); 2];
-    for (i, (a, b)) in a.chunks(S::F32_LANES).zip(b.chunks(S::F32_LANES)).enumerate() {
-        sums[i % 2] = mul_add(simd, load_floats::<S>(a), load_floats::<S>(b), sums[i % 2]);
-    }
-    simd.reduce_sum_f32s(simd.add_f32s(sums[0], sums[1]))
-}
-
-/// The numbers of a vector in the order of the words of an f16 vector: for each register of words, the numbers with even
-/// indices and those with odd ones, filled up with zeros.
-fn split(x: &[f32], lanes: usize) -> Vec<f32> {
-    let mut split = vec![0.0; x.len().next_multiple_of(2 * lanes)];
-    for (split, x) in split.chunks_exact_mut(2 * lanes).zip(x.chunks(2 * lanes)) {
-        for (i, &x) in x.iter().enumerate() {
-            split[i % 2 * lanes + i / 2] = x;
+fn score<S: Simd, T: Number>(simd: S, query: &[f32], keys: &[T], stride: usize, scale: f32, scores: &mut [f32]) {
+    for (i, score) in scores.iter_mut().enumerate() {
+        let key = &keys[i * stride..][..query.len()];
+        let mut sums = [simd.splat_f32s(0.0); 2];
+        for (i, (query, key)) in query.chunks(S::F32_LANES).zip(key.chunks(S::F32_LANES)).enumerate() {
+            sums[i % 2] = mul_add(simd, load_floats::<S>(query), T::load(simd, key), sums[i % 2]);
         }
+        *score = scale * simd.reduce_sum_f32s(simd.add_f32s(sums[0], sums[1]));
     }
-    split
-}
-
-/// The numbers of an f16 vector with even and with odd indices, from one register of words.
-#[inline(always)]
-fn halves<S: Simd>(simd: S, stored: &[u8]) -> [S::f32s; 2] {
-    let words = load_words::<S>(stored);
-    let low = simd.and_u32s(words, simd.splat_u32s(0xffff));
-    let high = simd.wrapping_dyn_shr_u32s(words, simd.splat_u32s(16));
-    [f16_value(simd, low), f16_value(simd, high)]
-}
-
-/// The dot product of a vector that [`split`] has ordered with one in f16.
-#[inline(always)]
-fn dot_f16<S: Simd>(simd: S, split: &[f32], key: &[f16]) -> f32 {
-    let lanes = S::F32_LANES;
-    let mut sums = [simd.splat_f32s(0.0); 2];
-    for (x, stored) in split.chunks_exact(2 * lanes).zip(bytemuck::cast_slice(key).chunks(register_bytes::<S>())) {
-        let [even, odd] = halves(simd, stored);
-        sums[0] = mul_add(simd, load_floats::<S>(x), even, sums[0]);
-        sums[1] = mul_add(simd, load_floats::<S>(&x[lanes..]), odd, sums[1]);
-    }
-    simd.reduce_sum_f32s(simd.add_f32s(sums[0], sums[1]))
 }
 
 struct AddWeighted<'a, 'b> {
@@ -184,50 +141,64 @@ struct AddWeighted<'a, 'b> {
     out: &'b mut [f32],
 }
 
-/// Registers of sums that are kept while all vectors are added.
-const SUMS: usize = 4;
-
 impl Kernel for AddWeighted<'_, '_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
         let AddWeighted { weights, values: rows, factor, out } = self;
-        let lanes = S::F32_LANES;
-        let mut sums = [[0.0; crate::vector::MAX_LANES]; SUMS];
-        for start in (0..rows.width).step_by(SUMS * lanes) {
-            let width = (SUMS * lanes).min(rows.width - start);
-            let mut registers = [simd.splat_f32s(0.0); SUMS];
-            match rows.values {
-                Values::F32(values) => {
-                    for (i, &weight) in weights.iter().enumerate() {
-                        let (value, weight) = (&values[i * rows.stride + start..][..width], simd.splat_f32s(weight));
-                        for (sum, value) in registers.iter_mut().zip(value.chunks(lanes)) {
-                            *sum = mul_add(simd, weight, load_floats::<S>(value), *sum);
-                        }
-                    }
-                }
-                Values::F16(values) => {
-                    for (i, &weight) in weights.iter().enumerate() {
-                        let (value, weight) = (&values[i * rows.stride + start..][..width], simd.splat_f32s(weight));
-                        let stored = bytemuck::cast_slice(value).chunks(register_bytes::<S>());
-                        for (sums, stored) in registers.as_chunks_mut::<2>().0.iter_mut().zip(stored) {
-                            let [even, odd] = halves(simd, stored);
-                            sums[0] = mul_add(simd, weight, even, sums[0]);
-                            sums[1] = mul_add(simd, weight, odd, sums[1]);
-                        }
-                    }
-                }
+        match rows.values {
+            Values::F32(values) => add_rows(simd, weights, values, rows.stride, factor, out),
+            Values::F16(values) => add_rows(simd, weights, values, rows.stride, factor, out),
+        }
+    }
+}
+
+/// Registers of sums that are kept while all vectors are added.
+const SUMS: usize = 4;
+
+#[inline(always)]
+fn add_rows<S: Simd, T: Number>(simd: S, weights: &[f32], values: &[T], stride: usize, factor: f32, out: &mut [f32]) {
+    let lanes = S::F32_LANES;
+    for (part, out) in out.chunks_mut(SUMS * lanes).enumerate() {
+        let mut sums = [simd.splat_f32s(0.0); SUMS];
+        for (i, &weight) in weights.iter().enumerate() {
+            let value = &values[i * stride + part * SUMS * lanes..][..out.len()];
+            let weight = simd.splat_f32s(weight);
+            for (sum, value) in sums.iter_mut().zip(value.chunks(lanes)) {
+                *sum = mul_add(simd, weight, T::load(simd, value), *sum);
             }
-            for (sums, register) in sums.iter_mut().zip(registers) {
-                sums[..lanes].copy_from_slice(bytemuck::cast_slice(&[register]));
-            }
-            for (i, out) in out[start..][..width].iter_mut().enumerate() {
-                let (vector, lane) = match rows.values {
-                    Values::F32(_) => (i / lanes, i % lanes),
-                    Values::F16(_) => (i / (2 * lanes) * 2 + i % 2, i % (2 * lanes) / 2),
-                };
-                *out += factor * sums[vector][lane];
+        }
+        for (out, sum) in out.chunks_mut(lanes).zip(&sums) {
+            let sum: &[f32] = bytemuck::cast_slice(std::slice::from_ref(sum));
+            out.iter_mut().zip(sum).for_each(|(out, sum)| *out += factor * sum);
+        }
+    }
+}
+
+/// A type of number in a cache.
+trait Number: Copy {
+    /// A register of the first numbers, the lanes beyond their end zero.
+    fn load<S: Simd>(simd: S, numbers: &[Self]) -> S::f32s;
+}
+
+impl Number for f32 {
+    #[inline(always)]
+    fn load<S: Simd>(_: S, numbers: &[f32]) -> S::f32s {
+        load_floats::<S>(numbers)
+    }
+}
+
+impl Number for f16 {
+    #[inline(always)]
+    fn load<S: Simd>(simd: S, numbers: &[f16]) -> S::f32s {
+        let halves: &[u16] = bytemuck::cast_slice(numbers);
+        match halves.first_chunk() {
+            Some(halves) => f16_lanes(simd, halves),
+            None => {
+                let mut padded = [0; MAX_LANES];
+                padded[..halves.len()].copy_from_slice(halves);
+                f16_lanes(simd, &padded)
             }
         }
     }

@@ -96,7 +96,7 @@ fn widen_words<S: Simd>(halves: &[u16; MAX_LANES]) -> S::u32s {
 
 /// The values of the first binary16 floats, one in each lane.
 #[inline(always)]
-fn f16_lanes<S: Simd>(simd: S, halves: &[u16; MAX_LANES]) -> S::f32s {
+pub(crate) fn f16_lanes<S: Simd>(simd: S, halves: &[u16; MAX_LANES]) -> S::f32s {
     #[cfg(target_arch = "x86_64")]
     if let Some(v4) = (&simd as &dyn std::any::Any).downcast_ref::<pulp::x86::V4>() {
         // The same type under two names.
