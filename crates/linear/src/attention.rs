@@ -5,6 +5,7 @@ use mert_simd::{Isa, Kernel, mul_add};
 use pulp::Simd;
 
 use crate::softmax::exponentials_with;
+use crate::unroll::unroll;
 use crate::vector::{MAX_LANES, f16_lanes, load_floats};
 
 /// Numbers of a cache.
@@ -102,6 +103,9 @@ impl Kernel for Attend<'_, '_> {
     }
 }
 
+/// Registers of a vector that are computed together.
+const PARTS: usize = 4;
+
 struct Scores<'a, 'b> {
     query: &'a [f32],
     keys: Rows<'a>,
@@ -124,13 +128,29 @@ impl Kernel for Scores<'_, '_> {
 
 #[inline(always)]
 fn score<S: Simd, T: Number>(simd: S, query: &[f32], keys: &[T], stride: usize, scale: f32, scores: &mut [f32]) {
+    let lanes = S::F32_LANES;
     for (i, score) in scores.iter_mut().enumerate() {
         let key = &keys[i * stride..][..query.len()];
-        let mut sums = [simd.splat_f32s(0.0); 2];
-        for (i, (query, key)) in query.chunks(S::F32_LANES).zip(key.chunks(S::F32_LANES)).enumerate() {
-            sums[i % 2] = mul_add(simd, load_floats::<S>(query), T::load(simd, key), sums[i % 2]);
+        let mut sums = [simd.splat_f32s(0.0); PARTS];
+        for (query, key) in query.chunks(PARTS * lanes).zip(key.chunks(PARTS * lanes)) {
+            match query.len() == PARTS * lanes && key.len() == query.len() {
+                // Constant indices keep the sums in registers.
+                true => {
+                    unroll!(part < PARTS => {
+                    let range = part * lanes..(part + 1) * lanes;
+                    let query = load_floats::<S>(&query[range.clone()]);
+                    sums[part] = mul_add(simd, query, T::load(simd, &key[range]), sums[part]);
+                }, 0 1 2 3);
+                }
+                false => {
+                    for (sum, (query, key)) in sums.iter_mut().zip(query.chunks(lanes).zip(key.chunks(lanes))) {
+                        *sum = mul_add(simd, load_floats::<S>(query), T::load(simd, key), *sum);
+                    }
+                }
+            }
         }
-        *score = scale * simd.reduce_sum_f32s(simd.add_f32s(sums[0], sums[1]));
+        let pairs = [simd.add_f32s(sums[0], sums[1]), simd.add_f32s(sums[2], sums[3])];
+        *score = scale * simd.reduce_sum_f32s(simd.add_f32s(pairs[0], pairs[1]));
     }
 }
 
@@ -154,19 +174,30 @@ impl Kernel for AddWeighted<'_, '_> {
     }
 }
 
-/// Registers of sums that are kept while all vectors are added.
-const SUMS: usize = 4;
-
 #[inline(always)]
 fn add_rows<S: Simd, T: Number>(simd: S, weights: &[f32], values: &[T], stride: usize, factor: f32, out: &mut [f32]) {
     let lanes = S::F32_LANES;
-    for (part, out) in out.chunks_mut(SUMS * lanes).enumerate() {
-        let mut sums = [simd.splat_f32s(0.0); SUMS];
-        for (i, &weight) in weights.iter().enumerate() {
-            let value = &values[i * stride + part * SUMS * lanes..][..out.len()];
-            let weight = simd.splat_f32s(weight);
-            for (sum, value) in sums.iter_mut().zip(value.chunks(lanes)) {
-                *sum = mul_add(simd, weight, T::load(simd, value), *sum);
+    for (block, out) in out.chunks_mut(PARTS * lanes).enumerate() {
+        let mut sums = [simd.splat_f32s(0.0); PARTS];
+        let value = |i: usize| &values[i * stride + block * PARTS * lanes..][..out.len()];
+        match out.len() == PARTS * lanes {
+            // Constant indices keep the sums in registers.
+            true => {
+                for (i, &weight) in weights.iter().enumerate() {
+                    let (value, weight) = (value(i), simd.splat_f32s(weight));
+                    unroll!(part < PARTS => {
+                        let value = T::load(simd, &value[part * lanes..(part + 1) * lanes]);
+                        sums[part] = mul_add(simd, weight, value, sums[part]);
+                    }, 0 1 2 3);
+                }
+            }
+            false => {
+                for (i, &weight) in weights.iter().enumerate() {
+                    let (value, weight) = (value(i), simd.splat_f32s(weight));
+                    for (sum, value) in sums.iter_mut().zip(value.chunks(lanes)) {
+                        *sum = mul_add(simd, weight, T::load(simd, value), *sum);
+                    }
+                }
             }
         }
         for (out, sum) in out.chunks_mut(lanes).zip(&sums) {
