@@ -55,8 +55,12 @@ def measure_generation(options, folder, bundle, seconds, rows):
     clip, out = folder / "clip.wav", folder / "out.wav"
     command = [Path(options["binaries"]) / "mert-generate", bundle, clip, "--instruct", "Only Drums", "-o", out, "--greedy", "--force"]
     output, taken, peak = run(*command, "--json")
-    print(f"mert-generate's own summary: `{' '.join(output.split())}`\n")
+    found = json.loads(output)
     rows.append(("mert-generate, the whole run", taken, taken / seconds, peak))
+    steps, step = found["steps"], 1e3 * found["steps_seconds"] / found["steps"]
+    rows.append((f"of it {steps} steps of {step:.1f} ms", found["steps_seconds"], found["steps_seconds"] / seconds, peak))
+    for name, part in {"the codec's encoder and the CP transformer": "input", "the codec's decoder": "output"}.items():
+        rows.append((f"of it {name}", found[f"{part}_seconds"], found[f"{part}_seconds"] / seconds, peak))
 
 
 def measure_mlx(options, shape, frames, seconds, rows):

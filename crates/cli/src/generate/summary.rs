@@ -25,12 +25,16 @@ impl Summary<'_> {
     /// One line.
     pub(crate) fn line(&self) -> String {
         let (seconds, elapsed) = (self.seconds(), self.elapsed.as_secs_f64());
+        let (times, steps) = (self.generated.times, self.generated.steps);
         let mut line = format!(
-            "{seconds:.2} s of music in {elapsed:.1} s, RTF {:.2}; {} steps at {:.0} ms",
+            "{seconds:.2} s of music in {elapsed:.1} s, RTF {:.2}: {steps} steps at {:.1} ms, ",
             elapsed / seconds,
-            self.generated.steps,
-            1e3 * elapsed / self.generated.steps.max(1) as f64
+            1e3 * times.steps.as_secs_f64() / steps.max(1) as f64
         );
+        if !times.input.is_zero() {
+            line += &format!("reading the recording {:.1} s, ", times.input.as_secs_f64());
+        }
+        line += &format!("decoding {:.1} s", times.output.as_secs_f64());
         if self.generated.windows > 1 {
             line += &format!("; {} windows", self.generated.windows);
         }
@@ -58,6 +62,9 @@ impl Summary<'_> {
             "guidance_scale": self.settings.guidance_scale,
             "sampling": sampling,
             "elapsed_seconds": self.elapsed.as_secs_f64(),
+            "input_seconds": self.generated.times.input.as_secs_f64(),
+            "steps_seconds": self.generated.times.steps.as_secs_f64(),
+            "output_seconds": self.generated.times.output.as_secs_f64(),
             "rtf": self.elapsed.as_secs_f64() / self.seconds(),
             "clipped_samples": self.clipped,
         })

@@ -1,7 +1,7 @@
 //! The models of a bundle together, and the loop over windows.
 
 use std::ops::ControlFlow;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::listener::{Listener, Progress};
 use super::output::Output;
@@ -34,6 +34,19 @@ pub struct Generated {
     pub windows: usize,
     /// The number of samples of a channel.
     pub samples: usize,
+    /// The time that each part took.
+    pub times: Times,
+}
+
+/// The time that the parts of a generation took, of all windows together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Times {
+    /// The codec's encoder and the transformer over the input's codes; zero for music from a text.
+    pub input: Duration,
+    /// The calls of the language model, and the draws.
+    pub steps: Duration,
+    /// The codec's decoder, and the listener.
+    pub output: Duration,
 }
 
 /// The music to generate, in windows.
@@ -87,6 +100,7 @@ impl Generator {
         let mut output = Output::new(decoder.audio_channels, samples);
         let mut codes = Codes::filled(decoder.num_codebooks, 0, 0);
         let (started, mut steps, mut music) = (Instant::now(), 0, 0.0);
+        let mut times = Times::default();
         let all_steps = windows.iter().map(|window| window.frames - window.shared).sum::<usize>()
             - prompt.frames().min(windows[0].frames)
             + windows.len() * (decoder.num_codebooks / decoder.audio_channels - 1);
@@ -97,7 +111,11 @@ impl Generator {
                 codes.slice(window.start..window.start + window.shared)
             };
             let given_frames = given.frames();
+            let begin = Instant::now();
             let prefix = prefix(window)?;
+            if prefix.is_some() {
+                times.input += begin.elapsed();
+            }
             let guidance_scale = settings.guidance_scale as f32;
             let piece = Piece {
                 lm: &self.lm,
@@ -109,7 +127,7 @@ impl Generator {
             };
             let new_seconds = (window.frames - given_frames) as f64 / self.config.frame_rate();
             let (calls, before) = (piece.calls(), music);
-            let mut call = 0;
+            let (mut call, begin) = (0, Instant::now());
             let generated = piece.generate(&mut sampler, || {
                 steps += 1;
                 call += 1;
@@ -121,12 +139,15 @@ impl Generator {
                     ControlFlow::Break(()) => Err(MusicgenError::Stopped { steps }),
                 }
             })?;
+            times.steps += begin.elapsed();
+            let begin = Instant::now();
             codes.append(&generated.slice(window.shared..window.frames));
             let next = windows.get(number + 1).map_or(samples, |next| next.start * hop);
             let finished = output.add(window.start * hop, &self.codec.decode(&generated)?, next);
             listener.audio(&finished).map_err(|source| MusicgenError::Output { source })?;
+            times.output += begin.elapsed();
         }
-        Ok(Generated { codes, steps, windows: windows.len(), samples })
+        Ok(Generated { codes, steps, windows: windows.len(), samples, times })
     }
 
     /// The lengths of windows and of what they share in frames.

@@ -18,7 +18,7 @@ mod settings;
 mod windows;
 
 pub use self::compose::Composition;
-pub use self::generator::{Generated, Generator};
+pub use self::generator::{Generated, Generator, Times};
 pub use self::instruction::instruction;
 pub use self::listener::{Listener, Progress};
 pub use self::piece::Piece;
