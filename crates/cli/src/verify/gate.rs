@@ -74,7 +74,10 @@ pub(crate) fn run(args: &GateArgs) -> anyhow::Result<Exit> {
     }
     if let (Some(option), Some(model)) = (args.bundle.given(), &args.model) {
         let model = model.display();
-        ensure!(args.model.as_deref().is_some_and(Path::exists), "{model} does not exist; {option} is for MusicGen bundles");
+        ensure!(
+            args.model.as_deref().is_some_and(Path::exists),
+            "{model} does not exist; {option} is for MusicGen bundles"
+        );
         bail!(
             "{option} is for MusicGen bundles, and {model} is not one: it has no config.json with the `model_type` musicgen or \
              instruct_musicgen"

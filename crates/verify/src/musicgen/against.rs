@@ -64,8 +64,7 @@ fn weights(parts: &Parts<'_>, other: &Bundle) -> Result<(Vec<PartVerdict>, Vec<S
     let files = |bundle: &Bundle| TensorFiles::open(bundle.folder(), bundle.config().names);
     let (our_files, their_files) = (files(ours)?, files(theirs)?);
     let (our_tensors, their_tensors) = (our_files.tensors()?, their_files.tensors()?);
-    let (codes, mut not_compared) =
-        codes::compare((&our_tensors, ours.config()), (&their_tensors, theirs.config()));
+    let (codes, mut not_compared) = codes::compare((&our_tensors, ours.config()), (&their_tensors, theirs.config()));
     let mut verdicts: Vec<PartVerdict> = codes.into_iter().collect();
     verdicts.extend(floats::compare("", &our_tensors, &their_tensors));
     for part in BundlePart::ALL {

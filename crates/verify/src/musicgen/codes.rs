@@ -40,7 +40,10 @@ pub(super) fn compare(
         match against_floats(&module, ours, theirs, quantization) {
             Ok((values, different)) => seen.weight(&module, values, different),
             Err(reason) => {
-                return (Some(PartVerdict::fault("codes", format!("`{}`: {reason}", printable_line(&module)))), Vec::new());
+                return (
+                    Some(PartVerdict::fault("codes", format!("`{}`: {reason}", printable_line(&module)))),
+                    Vec::new(),
+                );
             }
         }
     }

@@ -123,7 +123,9 @@ mod tests {
         assert!(same(half, Dtype::F16, x, Dtype::F32) && same(x, Dtype::F32, half, Dtype::F16));
         assert!(same(half, Dtype::F16, brain, Dtype::Bf16) && same(x, Dtype::F32, x, Dtype::F32));
         assert!(!same(half, Dtype::F32, x, Dtype::F32) && !same(half * 1.01, Dtype::F16, x, Dtype::F32));
-        assert!(!same(half * 1.01, Dtype::F16, brain, Dtype::Bf16) && !same(f32::NAN, Dtype::F32, f32::NAN, Dtype::F32));
+        assert!(
+            !same(half * 1.01, Dtype::F16, brain, Dtype::Bf16) && !same(f32::NAN, Dtype::F32, f32::NAN, Dtype::F32)
+        );
     }
 
     #[test]
