@@ -79,6 +79,14 @@ impl T5Encoder {
         &self.config
     }
 
+    /// The numbers of a text's pieces, with `</s>` at the end.
+    ///
+    /// # Errors
+    /// [`T5Error::Tokenizer`].
+    pub fn tokens(&self, text: &str) -> Result<Vec<u32>> {
+        self.tokenizer.encode(text)
+    }
+
     /// The tokens and states of a text.
     ///
     /// # Errors

@@ -35,6 +35,16 @@ impl Tokenizer {
         }
         let pieces = Pieces::from_file(&path)
             .map_err(|error| T5Error::Tokenizer { path: path.clone(), reason: format!("not a tokenizer: {error}") })?;
+        // Models have up to 127 rows that no piece has: the number is rounded up for the hardware.
+        let last = pieces.get_vocab(true).into_values().max().unwrap_or(0) as usize;
+        if last >= config.vocab_size {
+            let (found, rows) = (last + 1, config.vocab_size);
+            let reason = format!(
+                "it has {found} pieces, expected at most `vocab_size` of config.json, {rows}: it is the tokenizer of another model; \
+                 copy tokenizer.json from the folder of this one"
+            );
+            return Err(T5Error::Tokenizer { path, reason });
+        }
         Ok(Tokenizer { pieces, path, end: config.eos_token_id })
     }
 

@@ -58,6 +58,11 @@ impl Check {
     /// [`VerifyError`] if nothing could be compared. If only parts could not be compared, their errors are in
     /// [`ModelVerdict::errors`].
     pub fn run(&self) -> Result<ModelVerdict> {
+        if crate::musicgen::is_bundle(&self.model) {
+            let reason = "it is a MusicGen bundle, which is verified by `mert-verify BUNDLE --reference FILE.npz`, not among the \
+                          encoders of a verify.yaml";
+            return Err(VerifyError::options(&self.model, reason));
+        }
         let candidate = candidate::open(&self.model, self.compute, self.package)?;
         let files: Vec<Result<PathBuf>> = self.references.iter().flat_map(|path| each_reference_file(path)).collect();
         let none = files.is_empty();

@@ -24,8 +24,14 @@ impl<'p> Archive<'p> {
     /// Opens a `.npz` file.
     ///
     /// # Errors
-    /// [`VerifyError::Read`] if it cannot be read or is not a zip archive.
+    /// [`VerifyError::Read`] if it cannot be read, [`VerifyError::Array`] if it is not a zip archive.
     pub(crate) fn open(path: &'p Path) -> Result<Self> {
+        let mut start = [0; 2];
+        let read = File::open(path).and_then(|mut file| file.read(&mut start));
+        if read.is_ok() && start != *b"PK" {
+            let reason = "it is not a zip archive, expected an .npz, as numpy.savez writes it";
+            return Err(VerifyError::array(path, reason));
+        }
         let archive = NpzArchive::open(path).map_err(|source| VerifyError::read(path, source))?;
         Ok(Archive { path, archive })
     }
@@ -81,6 +87,31 @@ impl<'p> Archive<'p> {
             array_error(path, name, format!("the file is damaged ({e}); copy it again, or write it again"))
         })?;
         array.map(Some)
+    }
+
+    /// Reads the text of this name, a numpy array of one str, or `None` if the file has no such array.
+    ///
+    /// # Errors
+    /// [`VerifyError::Array`] if the array has another type or number of texts, or is damaged.
+    pub(crate) fn text(&mut self, name: &str) -> Result<Option<String>> {
+        if !self.has(name) {
+            return Ok(None);
+        }
+        let path = self.path;
+        let member = self.archive.zip_archive().by_name(&file_name_from_array_name(name));
+        let mut member = BufReader::new(member.map_err(|e| array_error(path, name, e))?);
+        let file = npy_reader(&mut member).and_then(NpyFile::new).map_err(|e| array_error(path, name, e))?;
+        let dtype = file.dtype().descr();
+        let texts = values::<String>(file).map_err(|_| {
+            array_error(path, name, format!("dtype {dtype} is no text; save it as numpy.array(\"the text\")"))
+        })?;
+        io::copy(&mut member, &mut io::sink()).map_err(|e| {
+            array_error(path, name, format!("the file is damaged ({e}); copy it again, or write it again"))
+        })?;
+        match <[String; 1]>::try_from(texts) {
+            Ok([text]) => Ok(Some(text)),
+            Err(texts) => Err(array_error(path, name, format!("{} texts, expected one", texts.len()))),
+        }
     }
 
     /// Reads a required array; otherwise as [`Archive::get`].

@@ -5,7 +5,11 @@ use mert_cli::command_line;
 
 use crate::{bench, gate, hidden_states, reference, reports};
 
-/// Verifies that a converted model of MERT, HuBERT or a related encoder still computes what PyTorch computes.
+/// Verifies that a converted model of MERT, HuBERT or a related encoder, or a bundle of MusicGen, still computes what PyTorch
+/// computes.
+///
+/// A bundle of MusicGen takes --reference, --against, --max-kl, --allow-missing, --layers and the reports; all other options are
+/// for encoders. docs/instruct-musicgen.md lists the arrays of its references.
 ///
 /// Without MODEL the built-in fixture is run. Exit status: 0 passed or done, 1 the gate failed, 2 could
 /// not be checked or done, 130 interrupted.

@@ -18,7 +18,7 @@ use crate::reports::Reports;
 use crate::text;
 
 /// The options that `--config` replaces. Listed one by one: of a group, clap would name also those that were not given.
-const CONFIG_CONFLICTS: [&str; 19] = [
+const CONFIG_CONFLICTS: [&str; 20] = [
     "model",
     "reference",
     "checkpoint",
@@ -38,12 +38,13 @@ const CONFIG_CONFLICTS: [&str; 19] = [
     "emulate",
     "against",
     "max_kl",
+    "allow_missing",
 ];
 
 #[derive(Debug, Args)]
 pub(crate) struct GateArgs {
-    /// The converted file (.safetensors or .gguf), a folder with a model.safetensors, a Core ML package, or a model of the hub
-    /// that holds a converted model.safetensors (owner/name) [default: the built-in fixture]
+    /// The converted file (.safetensors or .gguf), a folder with a model.safetensors, a Core ML package, a bundle of MusicGen, or
+    /// a model of the hub that holds a converted model.safetensors (owner/name) [default: the built-in fixture]
     model: Option<PathBuf>,
     #[command(flatten)]
     references: ReferencesArgs,
@@ -71,10 +72,17 @@ pub(crate) fn run(args: &GateArgs) -> anyhow::Result<Exit> {
         let (references, layers) = (&args.references.reference, args.compare.layers());
         return bundle::run(model, references, layers, &args.bundle, &args.reports, args.quiet);
     }
-    ensure!(
-        args.bundle.against.is_none() && args.bundle.max_kl.is_none(),
-        "--against and --max-kl are for MusicGen bundles, and the model is none"
-    );
+    if let (Some(option), Some(model)) = (args.bundle.given(), &args.model) {
+        let model = model.display();
+        ensure!(
+            args.model.as_deref().is_some_and(Path::exists),
+            "{model} does not exist; {option} is for MusicGen bundles"
+        );
+        bail!(
+            "{option} is for MusicGen bundles, and {model} is not one: it has no config.json with the `model_type` musicgen or \
+             instruct_musicgen"
+        );
+    }
     let mut reports = Reports::new(&args.reports);
     let checks = args.checks(&mut reports);
     if checks.is_err() {

@@ -62,7 +62,10 @@ pub(crate) fn original(checkpoint: &Path, messages: Messages) -> anyhow::Result<
 }
 
 /// The file that `path` names: a path as it is, or `hf://owner/name/FILE`.
-fn file(path: &Path, messages: Messages) -> anyhow::Result<PathBuf> {
+///
+/// # Errors
+/// If the file is not available.
+pub(crate) fn file(path: &Path, messages: Messages) -> anyhow::Result<PathBuf> {
     match HubFile::of_input(path)? {
         Some(file) => Ok(Hub::from_env(messages)?.file(&file)?),
         None => Ok(path.to_path_buf()),

@@ -14,8 +14,8 @@ use mert_verify::{Original, Tolerances, Tracks};
 /// The references of a model.
 #[derive(Debug, Args)]
 pub(crate) struct ReferencesArgs {
-    /// The hidden states that PyTorch returned: a .npz with input_values and hidden_states, a folder of them, or a .npz on
-    /// the hub (hf://owner/name/FILE.npz)
+    /// What PyTorch returned: for an encoder a .npz with input_values and hidden_states, for a MusicGen bundle one with the
+    /// arrays of docs/instruct-musicgen.md; a folder of them, or a .npz on the hub (hf://owner/name/FILE.npz)
     #[arg(long, value_name = "FILE|DIR", requires = "model")]
     pub(crate) reference: Vec<PathBuf>,
     /// The original checkpoint, a file or a model of the hub (owner/name), from which libtorch computes the reference
@@ -174,12 +174,19 @@ impl PackageArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ReportArgs {
     /// Write the report as JSON
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = report_file)]
     pub(crate) json: Option<PathBuf>,
     /// Write the report as JUnit XML
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = report_file)]
     pub(crate) junit: Option<PathBuf>,
     /// Write the report as Markdown
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = report_file)]
     pub(crate) markdown: Option<PathBuf>,
+}
+
+fn report_file(text: &str) -> Result<PathBuf, String> {
+    match text {
+        "-" => Err("reports are written to files; for standard output give /dev/stdout and --quiet".into()),
+        path => Ok(path.into()),
+    }
 }

@@ -97,7 +97,7 @@ pub(crate) fn report_usage_error(arguments: &[OsString], error: &str) {
             .iter()
             .position(|argument| argument.to_str().is_some_and(|text| text.split('=').next() == Some(option)))?;
         match arguments[at].to_str()?.split_once('=') {
-            Some((_, value)) => Some(PathBuf::from(value)),
+            Some((_, value)) => Some(PathBuf::from(value)).filter(|path| path != Path::new("-")),
             None => arguments.get(at + 1).filter(|next| !next.to_string_lossy().starts_with('-')).map(PathBuf::from),
         }
     };

@@ -1,14 +1,18 @@
-//! One bundle against another of the same model: the divergence of their logits on fixed codes.
+//! One bundle against another of the same model: the divergence of their logits on fixed codes, and every weight.
 
 use std::path::Path;
 
-use mert_musicgen::bundle::Bundle;
+use mert_arch::MusicgenConfig;
+use mert_arch::naming::MusicgenNames;
+use mert_musicgen::bundle::{Bundle, BundleConfig};
 use mert_musicgen::{Codes, Conditioning, CpEncoder, DelayPattern, LanguageModel, Session};
 
-use super::codes;
 use super::divergence::divergence;
+use super::missing::BundlePart;
 use super::parts::Parts;
+use super::tensors::TensorFiles;
 use super::verdict::{BundleComparison, Figure, PartVerdict};
+use super::{codes, floats};
 use crate::{Result, VerifyError};
 
 /// The number of frames of the fixed codes: 2 s of 50 Hz.
@@ -17,14 +21,16 @@ const FRAMES: usize = 100;
 /// The number of tokens of the fixed text.
 const TOKENS: usize = 8;
 
-/// Compares the logits of both bundles, each fed the same codes and, before the projection, the same text states.
+/// Compares the logits of both bundles, each fed the same codes and, before the projection, the same text states, and then
+/// the weights of all parts.
 pub(super) fn compare(parts: &Parts<'_>, other: &Path) -> Result<BundleComparison> {
     let bundle = Bundle::open(other)?;
     let (mut lm, cp) = LanguageModel::open(&bundle)?;
     lm.keep_f32();
-    let (own, theirs) = (parts.bundle.config(), bundle.config());
-    if own.model.decoder != theirs.model.decoder || own.model.cp_transformer != theirs.model.cp_transformer {
-        let message = format!("{}: its sizes are not those of {}", other.display(), parts.bundle.folder().display());
+    let own = parts.bundle.config();
+    if let Some(difference) = other_size(own, bundle.config()) {
+        let (other, this) = (other.display(), parts.bundle.folder().display());
+        let message = format!("{other}: {difference} in {this}: give a bundle of the same model");
         return Err(VerifyError::NothingToCompare(message));
     }
     let found = logits(parts.lm, parts.cp, own.model.text_hidden_size)?;
@@ -46,9 +52,65 @@ pub(super) fn compare(parts: &Parts<'_>, other: &Path) -> Result<BundleCompariso
             },
         });
     }
-    verdicts.extend(codes::compare(parts.bundle.folder(), other)?);
+    let (found, not_compared) = weights(parts, &bundle)?;
+    verdicts.extend(found);
     let reference = format!("{} on {FRAMES} fixed frames", other.display());
-    Ok(BundleComparison { reference, parts: verdicts, not_compared: Vec::new() })
+    Ok(BundleComparison { reference, parts: verdicts, not_compared })
+}
+
+/// The verdicts on the weights of all parts, and what is not compared.
+fn weights(parts: &Parts<'_>, other: &Bundle) -> Result<(Vec<PartVerdict>, Vec<String>)> {
+    let (ours, theirs) = (parts.bundle, other);
+    let files = |bundle: &Bundle| TensorFiles::open(bundle.folder(), bundle.config().names);
+    let (our_files, their_files) = (files(ours)?, files(theirs)?);
+    let (our_tensors, their_tensors) = (our_files.tensors()?, their_files.tensors()?);
+    let (codes, mut not_compared) = codes::compare((&our_tensors, ours.config()), (&their_tensors, theirs.config()));
+    let mut verdicts: Vec<PartVerdict> = codes.into_iter().collect();
+    verdicts.extend(floats::compare("", &our_tensors, &their_tensors));
+    for part in BundlePart::ALL {
+        let [our_folder, their_folder] = [ours, theirs].map(|bundle| bundle.folder().join(part.folder()));
+        if !their_folder.is_dir() {
+            if our_folder.is_dir() {
+                not_compared.push(format!("{part}/: the other bundle has none"));
+            }
+            continue;
+        }
+        match part.missing(ours.folder(), &format!("{part}/"), parts.allow_missing) {
+            Some(Ok(found)) => verdicts.extend(found),
+            Some(Err(reason)) => not_compared.push(reason),
+            None => {
+                let open = |folder: &Path| TensorFiles::open(folder, MusicgenNames::Mlx);
+                let (our_files, their_files) = (open(&our_folder)?, open(&their_folder)?);
+                verdicts.extend(floats::compare(&format!("{part}/"), &our_files.tensors()?, &their_files.tensors()?));
+            }
+        }
+    }
+    Ok((verdicts, not_compared))
+}
+
+/// The first size in which two bundles differ, with both values.
+fn other_size(own: &BundleConfig, other: &BundleConfig) -> Option<String> {
+    let sizes = |config: &BundleConfig| {
+        let MusicgenConfig { decoder, cp_transformer, text_hidden_size, .. } = &config.model;
+        let frames = cp_transformer.map_or(0, |cp| cp.max_frames);
+        [
+            ("decoder.num_hidden_layers", decoder.num_hidden_layers),
+            ("decoder.hidden_size", decoder.hidden_size),
+            ("decoder.num_attention_heads", decoder.num_attention_heads),
+            ("decoder.ffn_dim", decoder.ffn_dim),
+            ("decoder.num_codebooks", decoder.num_codebooks),
+            ("decoder.vocab_size", decoder.vocab_size),
+            ("decoder.audio_channels", decoder.audio_channels),
+            ("the text encoder's d_model", *text_hidden_size),
+            ("cp_transformer.max_frames", frames),
+        ]
+    };
+    let pairs = sizes(own).into_iter().zip(sizes(other));
+    let (field, found, expected) = pairs
+        .map(|((field, expected), (_, found))| (field, found, expected))
+        .find(|(_, found, expected)| found != expected)?;
+    let number = |value: usize| if value == 0 { "absent".to_string() } else { value.to_string() };
+    Some(format!("`{field}` is {}, but {}", number(found), number(expected)))
 }
 
 /// The logits of both rows for fixed codes and a fixed text.

@@ -1,111 +1,122 @@
-//! The codes of a quantized bundle beside the floats of another bundle of the same model: each weight must hold what
-//! `mx.quantize` makes of it.
+//! The codes of a quantized bundle beside the floats of another bundle of the same model, of which each weight must hold what
+//! `mx.quantize` makes, or beside the codes of one with the same quantization, which must be equal.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
 
-use half::{bf16, f16};
-use mert_arch::{CONFIG_FILE, Dtype, Encoding, Quantization, QuantizationConfig};
-use mert_fs::MappedFile;
-use safetensors::{Dtype as Stored, SafeTensors};
-use serde_json::Value;
+use mert_arch::{Encoding, Quantization, printable_line};
+use mert_musicgen::bundle::BundleConfig;
 
+use super::tensors::{StoredTensor, float, widened};
 use super::verdict::{Figure, PartVerdict};
 use crate::quantized::{PackedWeight, check_weight, decode};
-use crate::{Result, VerifyError};
 
-/// The files of a bundle's weights.
-struct Weights {
-    files: Vec<(PathBuf, MappedFile)>,
-}
-
-impl Weights {
-    fn open(folder: &Path) -> Result<Self> {
-        let read = |source| VerifyError::read(folder, source);
-        let mut files = Vec::new();
-        for entry in fs::read_dir(folder).map_err(read)? {
-            let path = entry.map_err(read)?.path();
-            if path.extension().is_some_and(|extension| extension == "safetensors") {
-                let file = MappedFile::open(&path).map_err(|source| VerifyError::read(&path, source))?;
-                files.push((path, file));
+/// The verdict on the codes of all weights that are quantized in `ours`, and what cannot be compared.
+pub(super) fn compare(
+    ours: (&BTreeMap<String, StoredTensor<'_>>, &BundleConfig),
+    theirs: (&BTreeMap<String, StoredTensor<'_>>, &BundleConfig),
+) -> (Option<PartVerdict>, Vec<String>) {
+    let ((ours, config), (theirs, other)) = (ours, theirs);
+    let mut seen = Seen::default();
+    let mut other_bits = 0usize;
+    let modules = |tensors: &BTreeMap<String, StoredTensor<'_>>| -> Vec<String> {
+        tensors.keys().filter_map(|name| name.strip_suffix(".scales")).map(String::from).collect()
+    };
+    for module in modules(ours) {
+        let quantization = quantization_of(config, &module);
+        if of(theirs, &module, "scales").is_some() {
+            if quantization.is_some() && quantization == quantization_of(other, &module) {
+                let differs = |part: &&str| match (of(ours, &module, part), of(theirs, &module, part)) {
+                    (Some(found), Some(expected)) => (found.dtype, found.bytes) != (expected.dtype, expected.bytes),
+                    _ => true,
+                };
+                let parts = ["weight", "scales", "biases"];
+                let values = of(ours, &module, "weight").map_or(0, |weight| weight.bytes.len() / size_of::<u32>());
+                seen.weight(&module, values, parts.iter().filter(|part| differs(part)).count());
+            } else {
+                other_bits += 1;
+            }
+            continue;
+        }
+        match against_floats(&module, ours, theirs, quantization) {
+            Ok((values, different)) => seen.weight(&module, values, different),
+            Err(reason) => {
+                return (
+                    Some(PartVerdict::fault("codes", format!("`{}`: {reason}", printable_line(&module)))),
+                    Vec::new(),
+                );
             }
         }
-        Ok(Weights { files })
     }
-
-    /// The tensors of all files.
-    fn tensors(&self) -> Result<BTreeMap<String, (Stored, &[u8])>> {
-        let mut tensors = BTreeMap::new();
-        for (path, file) in &self.files {
-            let damaged = |error: safetensors::SafeTensorError| VerifyError::read(path, std::io::Error::other(error));
-            let views = SafeTensors::deserialize(file.bytes()).map_err(damaged)?;
-            tensors.extend(views.iter().map(|(name, view)| (name.to_string(), (view.dtype(), view.data()))));
-        }
-        Ok(tensors)
-    }
-}
-
-/// The verdict on the codes of all weights of `bundle` that are quantized and are floats in `original`; `None` if there are
-/// none.
-pub(super) fn compare(bundle: &Path, original: &Path) -> Result<Option<PartVerdict>> {
-    let (ours, theirs) = (Weights::open(bundle)?, Weights::open(original)?);
-    let (ours, theirs) = (ours.tensors()?, theirs.tensors()?);
-    let quantization = quantization(bundle)?;
-    let (mut weights, mut values, mut different, mut worst) = (0usize, 0usize, 0usize, None);
-    for (name, (_, scales)) in ours.iter().filter(|(name, _)| name.ends_with(".scales")) {
-        let module = name.trim_end_matches(".scales");
-        let [weight, biases] = ["weight", "biases"].map(|part| ours.get(&format!("{module}.{part}")));
-        let (Some((_, codes)), Some((stored, biases))) = (weight, biases) else { continue };
-        let (Some(expected), Some(float)) = (theirs.get(&format!("{module}.weight")), float(*stored)) else { continue };
-        let (Some(expected), Some(quantization)) = (widened(expected), quantization.layer(module)) else { continue };
-        let found = decode(PackedWeight { codes, scales, biases, float }, quantization);
-        let Some(found) = found.filter(|found| found.len() == expected.len()) else {
-            let fault = format!("`{module}`: its codes, scales and biases do not belong together at {quantization}");
-            return Ok(Some(PartVerdict::fault("codes", fault)));
-        };
-        let verdict = check_weight(&expected, &found, Encoding::Quantized { quantization, float });
-        (weights, values, different) = (weights + 1, values + verdict.values, different + verdict.different);
-        if verdict.different > 0 && worst.is_none() {
-            worst = Some(module.to_string());
-        }
-    }
-    let part = worst.map_or("codes".to_string(), |worst| format!("codes, first in {worst}"));
-    let figures = vec![
-        Figure { name: "differing values", value: different as f64, limit: Some(0.0) },
-        Figure { name: "of", value: values as f64, limit: None },
-        Figure { name: "weights", value: weights as f64, limit: None },
+    let floats_here = modules(theirs).iter().filter(|module| of(ours, module, "scales").is_none()).count();
+    let notes = [
+        (other_bits, "weights are quantized in both with other bits or groups: the divergence alone judges them"),
+        (floats_here, "weights are quantized in the other bundle only: the divergence alone judges them"),
     ];
-    Ok((weights > 0).then_some(PartVerdict { part, figures, fault: None }))
+    let notes = notes.into_iter().filter(|(count, _)| *count > 0);
+    (seen.verdict(), notes.map(|(count, note)| format!("codes: {count} {note}")).collect())
 }
 
-/// The quantization of a bundle's layers.
-fn quantization(bundle: &Path) -> Result<QuantizationConfig> {
-    let path = bundle.join(CONFIG_FILE);
-    let bytes = fs::read(&path).map_err(|source| VerifyError::read(&path, source))?;
-    let value: Option<Value> = serde_json::from_slice(&bytes).ok();
-    let stated = value.as_ref().and_then(|value| value.get("quantization"));
-    let default = Quantization { group_size: 64, bits: 4, mode: mert_arch::QuantizationMode::Affine };
-    match stated {
-        None => Ok(QuantizationConfig { default, layers: BTreeMap::new() }),
-        Some(stated) => QuantizationConfig::from_value(stated).map_err(|reason| VerifyError::array(&path, reason)),
+/// A part of a module's quantized weight.
+fn of<'t>(tensors: &BTreeMap<String, StoredTensor<'t>>, module: &str, part: &str) -> Option<StoredTensor<'t>> {
+    tensors.get(&format!("{module}.{part}")).copied()
+}
+
+/// The weights that have been compared.
+#[derive(Default)]
+struct Seen {
+    weights: usize,
+    values: usize,
+    different: usize,
+    first: Option<String>,
+}
+
+impl Seen {
+    fn weight(&mut self, module: &str, values: usize, different: usize) {
+        self.weights += 1;
+        self.values += values;
+        self.different += different;
+        if different > 0 && self.first.is_none() {
+            self.first = Some(printable_line(module));
+        }
+    }
+
+    fn verdict(self) -> Option<PartVerdict> {
+        let part = self.first.map_or("codes".to_string(), |first| format!("codes, first in {first}"));
+        let figures = vec![
+            Figure { name: "differing values", value: self.different as f64, limit: Some(0.0) },
+            Figure { name: "of", value: self.values as f64, limit: None },
+            Figure { name: "weights", value: self.weights as f64, limit: None },
+        ];
+        (self.weights > 0).then_some(PartVerdict { part, figures, fault: None })
     }
 }
 
-fn float(dtype: Stored) -> Option<Dtype> {
-    match dtype {
-        Stored::F32 => Some(Dtype::F32),
-        Stored::F16 => Some(Dtype::F16),
-        Stored::BF16 => Some(Dtype::Bf16),
-        _ => None,
-    }
+/// The number of values of a quantized weight, and of those that are not what `mx.quantize` makes of the floats.
+fn against_floats(
+    module: &str,
+    ours: &BTreeMap<String, StoredTensor<'_>>,
+    theirs: &BTreeMap<String, StoredTensor<'_>>,
+    quantization: Option<Quantization>,
+) -> Result<(usize, usize), String> {
+    let quantization = quantization.ok_or("config.json states no quantization of it")?;
+    let parts = ["weight", "scales", "biases"].map(|part| of(ours, module, part));
+    let [Some(codes), Some(scales), Some(biases)] = parts else {
+        return Err("it has no weight, scales or biases".into());
+    };
+    let float = float(biases.dtype).ok_or("its biases are no floats")?;
+    let expected = of(theirs, module, "weight").ok_or("the other bundle has no such weight")?;
+    let expected = widened(expected).ok_or("the other bundle's weight is neither floats nor quantized")?;
+    let packed = PackedWeight { codes: codes.bytes, scales: scales.bytes, biases: biases.bytes, float };
+    let found = decode(packed, quantization).filter(|found| found.len() == expected.len());
+    let found =
+        found.ok_or_else(|| format!("its codes, scales and biases do not belong together at {quantization}"))?;
+    let verdict = check_weight(&expected, &found, Encoding::Quantized { quantization, float });
+    Ok((verdict.values, verdict.different))
 }
 
-/// The values of floats; `None` for another type.
-fn widened((dtype, bytes): &(Stored, &[u8])) -> Option<Vec<f32>> {
-    Some(match float(*dtype)? {
-        Dtype::F32 => bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
-        Dtype::F16 => bytes.as_chunks().0.iter().map(|bytes| f16::from_le_bytes(*bytes).to_f32()).collect(),
-        Dtype::Bf16 => bytes.as_chunks().0.iter().map(|bytes| bf16::from_le_bytes(*bytes).to_f32()).collect(),
-    })
+/// The quantization of a module, which `config.json` states by the bundle's own names.
+fn quantization_of(config: &BundleConfig, module: &str) -> Option<Quantization> {
+    let scales = format!("{module}.scales");
+    let own = config.names.from_mlx(&scales).unwrap_or(scales);
+    config.quantization.as_ref()?.layer(own.strip_suffix(".scales").unwrap_or(module))
 }

@@ -7,6 +7,8 @@ use ndarray::{ArrayD, ArrayView2, Axis};
 
 use super::divergence::divergence;
 use super::limits::BundleLimits;
+use super::missing::BundlePart;
+use super::precision::Precision;
 use super::reference::{MusicgenReference, PREFIX};
 use super::verdict::{Figure, PartVerdict};
 use crate::Result;
@@ -18,6 +20,10 @@ pub(super) struct Parts<'a> {
     pub(super) lm: &'a LanguageModel,
     pub(super) cp: Option<&'a CpEncoder>,
     pub(super) limits: BundleLimits,
+    /// The precision of each part, from which the limits for its states follow.
+    pub(super) precision: Precision,
+    /// The parts that the bundle may lack.
+    pub(super) allow_missing: &'a [BundlePart],
     /// The hidden states to compare.
     pub(super) layers: Vec<usize>,
 }
@@ -33,11 +39,36 @@ pub(super) fn text_states(parts: &Parts<'_>, reference: &MusicgenReference, limi
     let (Some(ids), Some(expected)) = (&reference.text_ids, &reference.text_states) else {
         return Ok(Err("text_states: the reference has no text_ids or no text_states".into()));
     };
-    if !parts.bundle.folder().join("t5").is_dir() {
-        return Ok(Err("text_states: the bundle has no t5/".into()));
+    if let Some(missing) = BundlePart::T5.missing(parts.bundle.folder(), "text_states", parts.allow_missing) {
+        return Ok(missing);
     }
     let states = parts.bundle.text_encoder()?.states(ids).map_err(mert_musicgen::MusicgenError::from)?;
-    Ok(Ok(vec![states_verdict("text_states", &states, expected, limits.nmse)]))
+    Ok(Ok(vec![states_verdict("text_states", &states, expected, limits.states)]))
+}
+
+/// The tokens of the reference's text.
+pub(super) fn text_ids(parts: &Parts<'_>, reference: &MusicgenReference) -> Compared {
+    let (Some(text), Some(expected)) = (&reference.text, &reference.text_ids) else {
+        return Ok(Err("text_ids: the reference has no text or no text_ids".into()));
+    };
+    if let Some(missing) = BundlePart::T5.missing(parts.bundle.folder(), "text_ids", parts.allow_missing) {
+        return Ok(missing);
+    }
+    let ids = parts.bundle.text_encoder()?.tokens(text).map_err(mert_musicgen::MusicgenError::from)?;
+    if ids.len() != expected.len() {
+        let fault = format!(
+            "the text has {} tokens, expected {}: tokenizer.json is of another vocabulary",
+            ids.len(),
+            expected.len()
+        );
+        return Ok(Ok(vec![PartVerdict::fault("text_ids", fault)]));
+    }
+    let differing = ids.iter().zip(expected).filter(|(found, expected)| found != expected).count();
+    let figures = vec![
+        Figure { name: "differing tokens", value: differing as f64, limit: Some(0.0) },
+        Figure { name: "of", value: ids.len() as f64, limit: None },
+    ];
+    Ok(Ok(vec![PartVerdict { part: "text_ids".into(), figures, fault: None }]))
 }
 
 /// The projection of the text.
@@ -46,7 +77,7 @@ pub(super) fn conditioning(parts: &Parts<'_>, reference: &MusicgenReference) -> 
         return Ok(Err("cond: the reference has no text_states or no cond".into()));
     };
     let found = parts.lm.condition(&states.iter().copied().collect::<Vec<_>>())?;
-    Ok(Ok(vec![states_verdict("cond", found.states(), expected, parts.limits.nmse)]))
+    Ok(Ok(vec![states_verdict("cond", found.states(), expected, parts.precision.projection())]))
 }
 
 /// The queries, keys and values of the input's codes in each layer.
@@ -68,7 +99,8 @@ pub(super) fn prefix(parts: &Parts<'_>, reference: &MusicgenReference) -> Compar
         }
         for (i, layer) in prefix.layers().iter().enumerate() {
             let expected = expected.index_axis(Axis(0), i).to_owned();
-            verdicts.push(states_verdict(&format!("{name}, layer {i}"), &values(layer), &expected, parts.limits.nmse));
+            let limit = parts.precision.prefix(i);
+            verdicts.push(states_verdict(&format!("{name}, layer {i}"), &values(layer), &expected, limit));
         }
     }
     Ok(Ok(verdicts))
@@ -101,7 +133,8 @@ pub(super) fn language_model(parts: &Parts<'_>, reference: &MusicgenReference) -
         for &i in &parts.layers {
             let (states, expected) = (&trace.hidden_states[i], expected.index_axis(Axis(0), i).to_owned());
             let found = half(states, row);
-            verdicts.push(states_verdict(&format!("hidden state {i}{label}"), found, &expected, parts.limits.nmse));
+            let limit = parts.precision.hidden_state(i);
+            verdicts.push(states_verdict(&format!("hidden state {i}{label}"), found, &expected, limit));
         }
     }
     let card = parts.lm.config().vocab_size;
@@ -131,8 +164,8 @@ pub(super) fn tokens(parts: &Parts<'_>, reference: &MusicgenReference) -> Compar
 /// EnCodec: codes of samples, and samples of codes.
 pub(super) fn codec(parts: &Parts<'_>, reference: &MusicgenReference, limits: &BundleLimits) -> Compared {
     let Some(codes) = &reference.clip_codes else { return Ok(Err("codec: the reference has no clip_codes".into())) };
-    if !parts.bundle.folder().join("encodec").is_dir() {
-        return Ok(Err("codec: the bundle has no encodec/".into()));
+    if let Some(missing) = BundlePart::Encodec.missing(parts.bundle.folder(), "clip_codes", parts.allow_missing) {
+        return Ok(missing);
     }
     let codec = ChannelCodec::open(parts.bundle)?;
     let count = codec.channels();
@@ -186,7 +219,7 @@ fn half(values: &[f32], row: usize) -> &[f32] {
 }
 
 /// The verdict on states whose last axis is their width.
-fn states_verdict(part: &str, found: &[f32], expected: &ArrayD<f32>, limit: Option<f64>) -> PartVerdict {
+fn states_verdict(part: &str, found: &[f32], expected: &ArrayD<f32>, limit: f64) -> PartVerdict {
     let width = expected.shape().last().copied().unwrap_or(1).max(1);
     let rows = expected.len() / width;
     let expected: Vec<f32> = expected.iter().copied().collect();
@@ -200,8 +233,7 @@ fn states_verdict(part: &str, found: &[f32], expected: &ArrayD<f32>, limit: Opti
     };
     let nmse = if metrics.non_finite + metrics.non_finite_reference > 0 { f64::NAN } else { metrics.nmse };
     let figures = vec![
-        // Beyond an NMSE of 1, zeros would be closer; codes are judged by the divergence.
-        Figure { name: "nmse", value: nmse, limit: Some(limit.unwrap_or(1.0)) },
+        Figure { name: "nmse", value: nmse, limit: Some(limit) },
         Figure { name: "1 - cosine", value: 1.0 - metrics.min_frame_cosine, limit: None },
     ];
     PartVerdict { part: part.to_string(), figures, fault: None }
@@ -228,7 +260,7 @@ fn logits_verdict(
         .flat_map(|at| &found[at..at + card])
         .copied()
         .collect();
-    let mut verdict = states_verdict(part, &by_codebook, expected, limits.nmse);
+    let mut verdict = states_verdict(part, &by_codebook, expected, limits.states);
     let expected: Vec<f32> = expected.iter().copied().collect();
     match divergence(&by_codebook, &expected, card) {
         Some(found) => {

@@ -14,6 +14,7 @@ use crate::{Result, VerifyError};
 /// |---|---|---|
 /// | `codes` | (K, n) | the input's codes (Instruct-MusicGen) |
 /// | `prefix_q`, `prefix_k`, `prefix_v` | (layers, heads, n + 1, head width) | what the language model attends to for them |
+/// | `text` | a str | the text of `text_ids`, for the tokenizer |
 /// | `text_ids`, `text_states` | (L), (L, d_t5) | T5 |
 /// | `cond` | (L, D) | the projected states |
 /// | `seq` | (K, n + K − 1) | the language model's input in the delay pattern |
@@ -30,6 +31,7 @@ pub struct MusicgenReference {
     pub(super) seq: Option<Codes>,
     pub(super) tokens: Option<Codes>,
     pub(super) clip_codes: Option<Codes>,
+    pub(super) text: Option<String>,
     pub(super) text_ids: Option<Vec<u32>>,
     pub(super) text_states: Option<ArrayD<f32>>,
     pub(super) cond: Option<ArrayD<f32>>,
@@ -62,6 +64,7 @@ impl MusicgenReference {
             codes.ok_or_else(wrong).map(Some)
         };
         let (input, seq, tokens, clip_codes) = (codes("codes")?, codes("seq")?, codes("tokens")?, codes("clip_codes")?);
+        let text = archive.text("text")?;
         let text_ids = archive.integers("text_ids")?.map(|ids| ids.into_iter().collect());
         let mut get = |name: &str| archive.get(name);
         Ok(MusicgenReference {
@@ -70,6 +73,7 @@ impl MusicgenReference {
             seq,
             tokens,
             clip_codes,
+            text,
             text_ids,
             text_states: get("text_states")?,
             cond: get("cond")?,
