@@ -11,6 +11,8 @@ mod beside;
 mod files;
 #[path = "convert_musicgen/names.rs"]
 mod names;
+#[path = "convert_musicgen/other_models.rs"]
+mod other_models;
 #[path = "convert_musicgen/quantized.rs"]
 mod quantized;
 #[path = "convert_musicgen/refusals.rs"]
