@@ -5,6 +5,8 @@
 #[path = "common/scratch.rs"]
 mod scratch;
 
+#[path = "convert_musicgen/agreement.rs"]
+mod agreement;
 #[path = "convert_musicgen/beside.rs"]
 mod beside;
 #[path = "convert_musicgen/files.rs"]
