@@ -5,12 +5,16 @@
 #[path = "common/scratch.rs"]
 mod scratch;
 
+#[path = "convert_musicgen/agreement.rs"]
+mod agreement;
 #[path = "convert_musicgen/beside.rs"]
 mod beside;
 #[path = "convert_musicgen/files.rs"]
 mod files;
 #[path = "convert_musicgen/names.rs"]
 mod names;
+#[path = "convert_musicgen/other_models.rs"]
+mod other_models;
 #[path = "convert_musicgen/quantized.rs"]
 mod quantized;
 #[path = "convert_musicgen/refusals.rs"]

@@ -221,8 +221,14 @@ fn channels_in_each_others_place_fail_the_gate() {
     let mut mono: Value = serde_json::from_str(&stereo).unwrap();
     mono["decoder"]["audio_channels"] = 1.into();
     std::fs::write(&config, mono.to_string()).unwrap();
+    // The codec has too few codebooks for that, which is found first.
+    let run = verify(&bundle, &reference, &[]);
+    assert!(run.code == 2 && run.stderr.contains("`decoder.num_codebooks (of a channel)` is 8"), "{}", run.stderr);
+    let (codec, away) = (bundle.join("encodec"), bundle.join("away"));
+    std::fs::rename(&codec, &away).unwrap();
     let run = verify(&bundle, &reference, &[]);
     assert!(run.code > 0 && run.stdout.contains("FAIL"), "{}{}", run.stdout, run.stderr);
+    std::fs::rename(&away, &codec).unwrap();
     std::fs::write(&config, stereo).unwrap();
 
     // The codec: a reference whose channels are swapped is that of a program that swaps them.

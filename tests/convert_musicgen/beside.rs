@@ -137,3 +137,13 @@ fn what_is_missing_is_said() {
     let printed = convert(&upstream("finetuned.ckpt"), &scratch.path("set"), &["--set", "num_attention_heads=4"]);
     assert!(printed.contains("4 heads") && !printed.contains("assumed    "), "{printed}");
 }
+
+/// The sum of EnCodec's biases read as a LoRA, in a model without one.
+#[test]
+fn a_plan_names_a_lora_only_where_there_is_one() {
+    let run = mert_convert(&plain(), Path::new("--dry-run"), &[]);
+    assert_eq!(run.stdout.matches("sum of the two biases").count(), 4, "{}", run.stdout);
+    assert!(!run.stdout.contains("LoRA"), "{}", run.stdout);
+    let run = mert_convert(&plain(), Path::new("--dry-run"), &["--set", "num_attention_heads=1"]);
+    assert!(run.stdout.contains(" 1 head,") && run.stdout.contains("heads by --set"), "{}", run.stdout);
+}

@@ -3,6 +3,7 @@
 use std::path::Component;
 
 use mert_fs::sha256_file;
+use mert_testkit::runner;
 
 use super::*;
 
@@ -151,4 +152,35 @@ fn only_bundles_are_replaced() {
     let run = mert_convert(&scratch.path("out"), &scratch.path("again"), &[]);
     assert_eq!(run.code, 2);
     assert!(run.stderr.contains("already converted"), "{}", run.stderr);
+}
+
+/// T5 and EnCodec in several files were taken for checkpoints to convert, and refused.
+#[test]
+fn divided_parts_open() {
+    let scratch = Scratch::new();
+    let bundle = scratch.path("bundle");
+    convert_instruct(&bundle, &["--max-shard-size", "20KB"]);
+    for part in ["t5", "encodec"] {
+        let files = scratch::listing(&bundle.join(part));
+        assert!(files.contains(&"model-00002-of-00002.safetensors".into()) || files.len() > 4, "{files:?}");
+        assert!(!files.contains(&"model.safetensors".into()), "{files:?}");
+    }
+    let bundle = bundle.to_str().unwrap();
+    let reference = fixture("musicgen/reference-instruct.npz");
+    let run = runner::run("mert-verify", [bundle, "--reference", reference.to_str().unwrap()]);
+    assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
+    let (whole, divided) = (scratch.path("whole"), [scratch.path("whole.wav"), scratch.path("divided.wav")]);
+    convert(&plain(), &whole, &[]);
+    convert(&plain(), &scratch.path("divided"), &["--max-shard-size", "20KB"]);
+    for (folder, sound) in [whole, scratch.path("divided")].iter().zip(&divided) {
+        let options = [folder.to_str().unwrap(), "--text", "piano", "--seconds", "0.2", "-o", sound.to_str().unwrap()];
+        let run = runner::run("mert-generate", options);
+        assert_eq!(run.code, 0, "{}", run.stderr);
+    }
+    assert!(fs::read(&divided[0]).unwrap() == fs::read(&divided[1]).unwrap());
+    // The bundles that a budget measures are divided, too.
+    convert(&plain(), &scratch.path("budget"), &["--budget", "0.5", "--max-shard-size", "20KB"]);
+    // What is divided is still no checkpoint to convert.
+    let folder = scratch.path("divided").join("t5");
+    refused(&scratch, &plain(), &["--t5", folder.to_str().unwrap()], &["is already converted"]);
 }

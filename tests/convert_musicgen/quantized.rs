@@ -83,12 +83,29 @@ fn layers_are_chosen_by_their_paths_and_listed_by_their_names_in_the_file() {
     let names = written(&scratch.path("bundle/model.safetensors"));
     assert!(names.contains_key("decoder.model.decoder.layers.0.self_attn.q_proj.scales"));
     assert!(!names.contains_key(&format!("{skipped}.scales")));
-    for pattern in ["lm.linears.*", "*.encoder_attn.*"] {
-        refused(&scratch, &plain(), &["--quantize", "--q-skip", pattern], &["no linear layer of the model matches"]);
+    for (pattern, example) in [
+        ("lm.linears.*", "such as lm.layers.0."),
+        ("*.encoder_attn.*", "such as lm.layers.0."),
+        ("nosuch", "such as lm.layers.0.self_attn.q_proj,"),
+        ("lm.layers.1.liner2", "such as lm.layers.1.linear2,"),
+    ] {
+        let words = ["no linear layer of the model matches", example];
+        refused(&scratch, &plain(), &["--quantize", "--q-skip", pattern], &words);
     }
     let run = mert_convert(&plain(), Path::new("--dry-run"), &["--quantize", "--q-group-size", "128"]);
     // Rows of 64 values have no groups of 128, those of linear2 have.
     assert!(run.stdout.contains("its last axis, 64, is not a multiple of the group size 128"), "{}", run.stdout);
     assert!(run.stdout.contains("a head, whose errors go into every token"), "{}", run.stdout);
-    assert!(run.stdout.contains("files of weights need"), "{}", run.stdout);
+    assert!(run.stdout.contains("3 files of weights, "), "{}", run.stdout);
+}
+
+/// Bundles in these modes were written, and nothing opened them.
+#[test]
+fn modes_that_no_bundle_has_are_refused() {
+    let scratch = Scratch::new();
+    for mode in ["mxfp4", "mxfp8", "nvfp4"] {
+        let words = ["--q-mode", mode, "affine codes only"];
+        refused(&scratch, &plain(), &["--quantize", "--q-mode", mode], &words);
+    }
+    convert(&plain(), &scratch.path("bundle"), &["--quantize", "--q-mode", "affine"]);
 }

@@ -58,12 +58,31 @@ fn a_stereo_base_is_not_that_of_an_edit() {
     }
     let tensors: Vec<_> = tensors.into_iter().map(|(name, (shape, values))| (name, Tensor { shape, values })).collect();
     write_torch_zip(&base, &tensors).unwrap();
-    let words = ["`decoder.audio_channels` is 2", "Instruct-MusicGen edits mono"];
+    let words = ["`decoder.num_codebooks` is 8", "Instruct-MusicGen edits mono", "but 4 by"];
     refused(&scratch, &upstream("finetuned.ckpt"), &["--base", base.to_str().unwrap()], &words);
     // By itself it is a stereo MusicGen.
     convert(&base, &scratch.path("bundle"), &["--set", "num_attention_heads=4"]);
     let decoder = config(&scratch.path("bundle"))["decoder"].clone();
     assert_eq!((&decoder["num_codebooks"], &decoder["audio_channels"]), (&8.into(), &2.into()));
+}
+
+/// An alpha of 0 removed the edit's training, and a negative one inverted it.
+#[test]
+fn an_alpha_is_positive_and_finite() {
+    let scratch = Scratch::new();
+    for alpha in ["-4", "0", "nan", "inf", "-0.0", "x"] {
+        let words = ["--lora-alpha", "expected a positive, finite number"];
+        refused(&scratch, &upstream("finetuned.ckpt"), &["--lora-alpha", alpha], &words);
+    }
+}
+
+/// LoRA could be left out by a pattern, which gives the model before its training.
+#[test]
+fn tensors_of_the_model_are_not_left_out() {
+    let scratch = Scratch::new();
+    let pattern = format!("{}cross_attention.q_proj.lora_*", peft_layer(0));
+    let words = ["--drop", "lora_A", "takes part in what the model computes"];
+    refused(&scratch, &upstream("finetuned.ckpt"), &["--drop", &pattern], &words);
 }
 
 #[test]
@@ -162,7 +181,15 @@ fn options_of_encoders_and_of_musicgen() {
         (&["--sampling-rate", "16000"], "--sampling-rate"),
         (&["--seconds", "5"], "--seconds"),
         (&["--for", "hf"], "--names hf"),
-        (&["--set", "hidden_size=3"], "num_attention_heads"),
+        (&["--set", "hidden_size=3"], "num_attention_heads, a whole number above 0"),
+        (&["--set", "foo=8"], "the one field of a MusicGen"),
+        (&["--set", "num_attention_heads=0"], "a whole number above 0"),
+        (&["--set", "num_attention_heads=5"], "`decoder.num_attention_heads` is 5"),
+        (&["--no-fidelity"], "--no-fidelity"),
+        (&["--drop", "nosuch.*"], "--drop `nosuch.*` matches no tensor"),
+        (&["--drop", "*"], "--drop `*` matches `decoder."),
+        (&["--for", "mlx-examples", "--t5-dtype", "f32"], "--t5-dtype"),
+        (&["--for", "mlx-examples", "--codec-dtype", "f32"], "--codec-dtype"),
     ] {
         refused(&scratch, &plain(), options, &[word]);
     }
@@ -170,6 +197,8 @@ fn options_of_encoders_and_of_musicgen() {
     for options in [&["--names", "hf"][..], &["--for", "mlx-examples"], &["--t5", "x"]] {
         refused(&scratch, &encoder, options, &["is for MusicGen", options[0]]);
     }
+    let run = mert_convert(&encoder, &scratch.path("model.safetensors"), &["--set", "foo=8"]);
+    assert!(run.code == 2 && run.stderr.contains("unknown field `foo`: expected one of"), "{}", run.stderr);
     let run = mert_convert(&plain(), &scratch.path("model.safetensors"), &[]);
     assert_eq!(run.code, 2);
     assert!(run.stderr.contains("is written as a folder"), "{}", run.stderr);

@@ -205,7 +205,7 @@ fn an_adapter_of_peft_is_merged() {
         &scratch.path("bundle"),
         &["--adapter", adapter.to_str().unwrap(), "--dtype", "f32", "--min-delta-kept", "0.9"],
     );
-    assert!(printed.contains("PEFT adapter_model.safetensors: 1 weights, rank 2, scale 1.5"), "{printed}");
+    assert!(printed.contains("PEFT adapter_model.safetensors: 1 weight, rank 2, scale 1.5"), "{printed}");
     let found = written(&scratch.path("bundle/model.safetensors"));
     let key = "decoder.model.decoder.layers.1.self_attn.v_proj.weight";
     let expected = merged(&checkpoint(&plain())[key].1, &a, &b, 1.5);

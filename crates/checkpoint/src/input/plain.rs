@@ -39,7 +39,7 @@ pub fn open_plain(path: &Path) -> Result<PlainCheckpoint> {
 pub fn open_weights(path: &Path) -> Result<PlainCheckpoint> {
     let Location { weights, folder, note, .. } = locate(path)?;
     let checkpoint: Box<dyn Checkpoint> = match is_index(&weights) {
-        true => Box::new(ShardedCheckpoint::open(&weights)?),
+        true => Box::new(ShardedCheckpoint::open_weights(&weights)?),
         false => open_weights_file(&weights)?,
     };
     Ok(PlainCheckpoint { checkpoint, folder, note })

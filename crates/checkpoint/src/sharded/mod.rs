@@ -13,7 +13,7 @@ use mert_fs::MappedFile;
 use self::index::ShardIndex;
 pub(crate) use self::index::{index_of_shard, is_index, merge_advice, shard_count};
 use crate::checkpoint::{Checkpoint, Listing};
-use crate::open::open_file;
+use crate::open::{open_file, open_weights_file};
 use crate::tensor_bytes::TensorBytes;
 use crate::{CheckpointError, Result};
 
@@ -31,6 +31,18 @@ impl ShardedCheckpoint {
     /// # Errors
     /// [`CheckpointError::NotACheckpoint`] if the index and the shards disagree; the errors of a shard's own format.
     pub(crate) fn open(path: &Path) -> Result<Self> {
+        ShardedCheckpoint::open_with(path, |shard| open_file(shard, None))
+    }
+
+    /// Opens as [`ShardedCheckpoint::open`] does, also the output of a conversion.
+    ///
+    /// # Errors
+    /// Those of [`ShardedCheckpoint::open`].
+    pub(crate) fn open_weights(path: &Path) -> Result<Self> {
+        ShardedCheckpoint::open_with(path, open_weights_file)
+    }
+
+    fn open_with(path: &Path, open: impl Fn(&Path) -> Result<Box<dyn Checkpoint>>) -> Result<Self> {
         let index = ShardIndex::read(path)?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let names = index.shards();
@@ -40,7 +52,7 @@ impl ShardedCheckpoint {
                 let reason = format!("shard `{name}` is not a plain file name");
                 return Err(CheckpointError::not_a_checkpoint(path, reason));
             }
-            shards.push(open_file(&folder.join(name), None)?);
+            shards.push(open(&folder.join(name))?);
         }
 
         let (mut listing, mut shard_of) = (Listing::default(), HashMap::new());

@@ -16,7 +16,7 @@ pub(super) struct AdapterArgs {
     #[arg(long, value_name = "NAME", conflicts_with = "no_adapter")]
     adapter_name: Option<String>,
     /// The alpha of an adapter without an adapter_config.json: its changes are scaled by alpha / rank
-    #[arg(long, value_name = "ALPHA", conflicts_with = "no_adapter")]
+    #[arg(long, value_name = "ALPHA", conflicts_with = "no_adapter", allow_negative_numbers = true, value_parser = positive)]
     lora_alpha: Option<f64>,
     /// Convert the model without the adapter that the checkpoint or its folder holds
     #[arg(long)]
@@ -24,6 +24,12 @@ pub(super) struct AdapterArgs {
     /// Fail, and write nothing, if a layer keeps less than this part of the adapter's change, such as 0.9
     #[arg(long, value_name = "PART", value_parser = part)]
     pub(super) min_delta_kept: Option<f64>,
+}
+
+/// Parses a positive, finite number.
+fn positive(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|&number: &f64| number.is_finite() && number > 0.0);
+    number.ok_or_else(|| "expected a positive, finite number, such as 64".to_string())
 }
 
 /// Parses a part of a whole.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use anyhow::anyhow;
 use clap::{ArgGroup, Parser, ValueEnum};
 use mert_arch::{ConfigField, Dtype, LayerSelection, Layout};
 use mert_convert::write::{ByteSize, CoreMlOptions, DeploymentTarget, InputLengths};
@@ -51,9 +52,10 @@ pub(crate) struct Args {
     /// tensors' shapes]
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
-    /// A field of config.json to override, such as num_attention_heads=12; also without a config.json. Repeatable
+    /// A field of config.json to override, such as num_attention_heads=12, the only one of a MusicGen; also without a config.json.
+    /// Repeatable
     #[arg(long, value_name = "FIELD=VALUE")]
-    pub(super) set: Vec<ConfigField>,
+    pub(super) set: Vec<String>,
     /// The model's preprocessor_config.json, which describes its audio input [default: the one beside the checkpoint;
     /// without one, the model type's default, with a note]
     #[arg(long, value_name = "FILE")]
@@ -113,6 +115,18 @@ pub(crate) struct Args {
 }
 
 impl Args {
+    /// The fields of an encoder's configuration that `--set` gives.
+    ///
+    /// # Errors
+    /// A value that is not FIELD=VALUE of such a field.
+    pub(super) fn config_fields(&self) -> anyhow::Result<Vec<ConfigField>> {
+        let parse = |text: &String| {
+            let field = text.parse::<ConfigField>();
+            field.map_err(|reason| anyhow!("invalid value '{text}' for --set: {reason}"))
+        };
+        self.set.iter().map(parse).collect()
+    }
+
     /// The program for encoders that the output is for.
     pub(super) fn encoder_program(&self) -> Option<Program> {
         match self.program {

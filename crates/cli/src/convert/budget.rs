@@ -6,7 +6,7 @@ use anyhow::bail;
 use comfy_table::{Table, presets};
 use mert_budget::{Audio, BudgetReport, Chosen, Goal, Progress, Study, Subject};
 use mert_checkpoint::Source;
-use mert_cli::terminal::progress_bar;
+use mert_cli::terminal::{counted, progress_bar};
 use mert_convert::PlanOptions;
 use mert_convert::write::Fidelity;
 use rayon::ThreadPool;
@@ -94,5 +94,5 @@ pub(super) fn describe(report: &BudgetReport) -> String {
         Goal::Error(_) => format!("tightest     {criterion} of hidden state {state}, {used:.1} % of the limit\n"),
         Goal::Size(_) => format!("tightest     {criterion} of hidden state {state}\n"),
     };
-    text + &format!("size         {} bytes\n", report.bytes)
+    text + &format!("size         {}\n", counted(report.bytes, "byte"))
 }

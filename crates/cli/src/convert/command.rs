@@ -133,7 +133,7 @@ fn plan_options(args: &Args, target: &dyn Target) -> anyhow::Result<PlanOptions>
         compress: args.coreml.compression()?,
         dtype: args.dtype.unwrap_or_else(|| args.encoder_program().map_or(Dtype::F16, Program::default_dtype)),
         config_file: args.config.clone(),
-        config_set: args.set.clone(),
+        config_set: args.config_fields()?,
         preprocessor: PreprocessorOptions {
             file: args.preprocessor.clone(),
             sampling_rate: args.sampling_rate,

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use comfy_table::{Table, presets};
 use mert_arch::{Encoding, KnownCheckpoint, known_by_sha256, printable_line};
+use mert_cli::terminal::counted;
 use mert_convert::transform::{LinearQuantize, MergeLora, Transform, Transpose};
 use mert_convert::write::{DeltaKept, PreparedOutput, Written};
 use mert_convert::{ConfigOrigin, Plan, PlannedAdapter, PlannedPreprocessor, Step, StepInput};
@@ -76,18 +77,18 @@ fn describe_adapter(adapter: &PlannedAdapter) -> String {
     };
     let replaced = match adapter.replaced {
         0 => String::new(),
-        count => format!(", {count} tensors replaced"),
+        count => format!(", {} replaced", counted(count, "tensor")),
     };
     let origin = printable_line(&adapter.origin);
-    format!("adapter      {origin}: {} linear layers, {scale}{replaced}\n", adapter.layers)
+    format!("adapter      {origin}: {}, {scale}{replaced}\n", counted(adapter.layers, "linear layer"))
 }
 
 /// What the weights have of an adapter's changes, with the worst layers.
 pub(super) fn describe_delta_kept(kept: &DeltaKept) -> String {
     const LISTED: usize = 3;
-    let (minimum, median, layers) = (kept.minimum, kept.median, kept.layers.len());
+    let (minimum, median, layers) = (kept.minimum, kept.median, counted(kept.layers.len(), "layer"));
     let mut text =
-        format!("delta kept   at least {minimum:.3}, median {median:.3} of the adapter's change in {layers} layers\n");
+        format!("delta kept   at least {minimum:.3}, median {median:.3} of the adapter's change in {layers}\n");
     for layer in kept.layers.iter().take(LISTED) {
         text += &format!("             {:.3} in {}\n", layer.kept, printable_line(&layer.name));
     }
@@ -114,7 +115,7 @@ fn describe_other_objects(plan: &Plan) -> Option<String> {
     let count = objects.clone().count();
     let described = objects.map(|object| match object.tensors {
         0 => format!("{} ({})", object.name, object.kind),
-        count => format!("{} ({}, {count} tensors)", object.name, object.kind),
+        count => format!("{} ({}, {})", object.name, object.kind, counted(count, "tensor")),
     });
     let mut listed: Vec<String> = described.take(LISTED).collect();
     if count > LISTED {
@@ -192,6 +193,7 @@ fn describe_transform(transform: &Transform) -> String {
             format!("{method} merged (rank {rank}, scale {scale})")
         }
         Transform::AddScaled(add) => format!("bias of LoRA added (scale {})", add.scale),
+        Transform::SumBiases => "sum of the two biases".into(),
         Transform::Transpose(Transpose { axes: [a, b, c] }) => format!("transposed ({a}, {b}, {c})"),
         Transform::Cast(cast) if cast.from.name() == cast.to.name() => format!("{} kept", cast.to),
         Transform::Cast(cast) => format!("{} → {}", cast.from.name(), cast.to),
@@ -208,7 +210,8 @@ fn describe_transform(transform: &Transform) -> String {
 fn summary(plan: &Plan, prepared: &dyn PreparedOutput) -> String {
     let (count, size, dropped) = (prepared.tensor_count(), prepared.byte_len() as f64 / 1e6, plan.dropped.len());
     let (form, dtype, encoding) = (prepared.form(), plan.dtype, describe_quantization(plan));
-    let mut text = format!("{count} tensors, {size:.1} MB, {form}, {dtype}{encoding}; {dropped} dropped\n");
+    let mut text =
+        format!("{}, {size:.1} MB, {form}, {dtype}{encoding}; {dropped} dropped\n", counted(count, "tensor"));
     for line in prepared.details() {
         text += &format!("{line}\n");
     }
@@ -228,7 +231,7 @@ fn describe_quantization(plan: &Plan) -> String {
     }
     let mut counts = counts.into_iter();
     let Some((encoding, count)) = counts.next() else { return String::new() };
-    let first = format!(" with {count} linear layers in {encoding}");
+    let first = format!(" with {} in {encoding}", counted(count, "linear layer"));
     counts.fold(first, |text, (encoding, count)| text + &format!(", {count} in {encoding}"))
 }
 

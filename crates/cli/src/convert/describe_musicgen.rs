@@ -5,6 +5,7 @@ use std::path::Path;
 
 use comfy_table::{Table, presets};
 use mert_arch::printable_line;
+use mert_cli::terminal::counted;
 use mert_convert::musicgen::{MusicgenPlan, PlannedLora, WrittenMusicgen};
 
 use crate::describe::{describe_delta_kept, describe_step};
@@ -24,19 +25,19 @@ fn describe_sources(plan: &MusicgenPlan) -> String {
     if !plan.other_objects.is_empty() {
         let objects = plan.other_objects.iter().map(|object| match object.tensors {
             0 => format!("{} ({})", object.name, object.kind),
-            count => format!("{} ({}, {count} tensors)", object.name, object.kind),
+            count => format!("{} ({}, {})", object.name, object.kind, counted(count, "tensor")),
         });
         text += &format!("left out     {}\n", objects.take(16).collect::<Vec<_>>().join(", "));
     }
     let decoder = &plan.config.decoder;
     text += &format!(
-        "model        {}: {} layers, width {}, {} heads, feed-forward {}, {} codebooks of {}\n",
+        "model        {}: {}, width {}, {}, feed-forward {}, {} of {}\n",
         plan.config.model_type(),
-        decoder.num_hidden_layers,
+        counted(decoder.num_hidden_layers, "layer"),
         decoder.hidden_size,
-        decoder.num_attention_heads,
+        counted(decoder.num_attention_heads, "head"),
         decoder.ffn_dim,
-        decoder.num_codebooks,
+        counted(decoder.num_codebooks, "codebook"),
         decoder.vocab_size
     );
     text += &format!("config       {}\n", printable_line(&plan.config_origin));
@@ -56,7 +57,8 @@ fn describe_training(plan: &MusicgenPlan) -> String {
         let ranks = if low == high { format!("rank {low}") } else { format!("ranks {low} to {high}") };
         let scales = if least == most { format!("scale {least}") } else { format!("scales {least} to {most}") };
         text += &format!(
-            "LoRA         {origin}: {layers} weights, {ranks}, {scales} ({assumed}{scale_origin}), merged in f32\n"
+            "LoRA         {origin}: {}, {ranks}, {scales} ({assumed}{scale_origin}), merged in f32\n",
+            counted(*layers, "weight")
         );
     }
     if let Some(random) = plan.random {
@@ -111,7 +113,8 @@ fn describe_dropped(plan: &MusicgenPlan) -> Vec<(String, &str)> {
 pub(super) fn sizes(plan: &MusicgenPlan) -> String {
     let (count, megabytes) = (plan.tensor_count(), plan.byte_len() as f64 / 1e6);
     let (files, disk) = (plan.files.len(), plan.disk_len() as f64 / 1e6);
-    format!("{count} tensors, {megabytes:.1} MB; {files} files of weights need {disk:.1} MB of disk")
+    let weights = if files == 1 { "1 file of weights".to_string() } else { format!("{files} files of weights") };
+    format!("{}, {megabytes:.1} MB; {}, {disk:.1} MB of disk", counted(count, "tensor"), weights)
 }
 
 /// The sizes by folder and encoding, and of each file.
@@ -131,7 +134,7 @@ fn describe_sizes(plan: &MusicgenPlan) -> String {
         *kept.entry(reason).or_default() += 1;
     }
     for (reason, count) in kept {
-        text += &format!("not quantized {count} tensors: {reason}\n");
+        text += &format!("not quantized {}: {reason}\n", counted(count, "tensor"));
     }
     text + &format!("{}; {} dropped; names {}\n", sizes(plan), plan.dropped.len(), plan.names)
 }

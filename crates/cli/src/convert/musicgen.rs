@@ -47,6 +47,7 @@ pub(super) fn run(args: &Args, input: Input) -> anyhow::Result<()> {
     options.source_names = downloaded.names();
     let threads = rayon::ThreadPoolBuilder::new().num_threads(args.threads.map_or(0, usize::from)).build()?;
     let conversion = threads.install(|| MusicgenConversion::new(input, &options))?;
+    refuse_types_of_missing_parts(args, conversion.plan())?;
     match (goal, &options.quantize) {
         (Some(goal), Some(quantize)) => {
             let elsewhere = std::env::temp_dir().join("bundles");
@@ -131,10 +132,12 @@ fn options(args: &Args) -> anyhow::Result<MusicgenOptions> {
 fn heads(args: &Args) -> anyhow::Result<Option<usize>> {
     let mut heads = None;
     for field in &args.set {
-        let number = field.value.as_u64().and_then(|number| usize::try_from(number).ok());
-        match (field.name.as_str(), number) {
-            ("num_attention_heads", Some(number)) => heads = Some(number),
-            _ => bail!("--set {field}: the field of a MusicGen that can be set is num_attention_heads, a whole number"),
+        let number = field.strip_prefix("num_attention_heads=").and_then(|number| number.parse().ok());
+        match number.filter(|&number| number > 0) {
+            Some(number) => heads = Some(number),
+            None => bail!(
+                "--set {field}: the one field of a MusicGen that can be set is num_attention_heads, a whole number above 0"
+            ),
         }
     }
     Ok(heads)
@@ -156,6 +159,7 @@ fn refuse_other_options(args: &Args) -> anyhow::Result<()> {
         ("--adapter-name", adapter.name.is_some()),
         ("--no-adapter", adapter.ignore),
         ("--calibration", args.quantization.budget.has_audio()),
+        ("--no-fidelity", args.no_fidelity),
     ];
     let coreml = args.coreml.given();
     if let Some(option) = given.into_iter().find(|(_, given)| *given).map(|(name, _)| name).or(coreml) {
@@ -171,6 +175,20 @@ fn refuse_other_options(args: &Args) -> anyhow::Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Refuses the element type of a part that the output does not have.
+fn refuse_types_of_missing_parts(args: &Args, plan: &MusicgenPlan) -> anyhow::Result<()> {
+    let given = [
+        ("--codec-dtype", args.musicgen.codec_dtype, "encodec", "codec"),
+        ("--t5-dtype", args.musicgen.t5_dtype, "t5", "text encoder"),
+    ];
+    for (option, dtype, folder, part) in given {
+        if dtype.is_some() && !plan.parts.iter().any(|part| part.folder == folder) {
+            bail!("{option} is the element type of the {part}, which the output does not have; leave it out");
+        }
+    }
+    Ok(())
 }
 
 /// Refuses an output whose name is that of a file.

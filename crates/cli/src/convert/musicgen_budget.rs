@@ -8,7 +8,7 @@ use comfy_table::{Table, presets};
 use mert_budget::{
     Divergences, MusicgenBudgetReport, MusicgenChoice, MusicgenGoal, MusicgenStudy, MusicgenSubject, Progress,
 };
-use mert_cli::terminal::{progress_bar, say};
+use mert_cli::terminal::{counted, progress_bar, say};
 use mert_convert::musicgen::MusicgenConversion;
 use mert_fs::{temporary_folder, temporary_folder_beside};
 use rayon::ThreadPool;
@@ -106,5 +106,5 @@ pub(super) fn describe(report: &MusicgenBudgetReport) -> String {
         }
         MusicgenGoal::Size(_) => format!("largest      {:.3e}\n", report.held_out.worst()),
     };
-    text + &format!("size         {} bytes of weights\n", report.bytes)
+    text + &format!("size         {} of weights\n", counted(report.bytes, "byte"))
 }

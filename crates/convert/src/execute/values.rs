@@ -65,6 +65,7 @@ impl<'a> Values<'a> {
                     let magnitude = inputs.get(3).map(Input::all).transpose()?;
                     change = Change::Merge(merge.factors(a, b, magnitude, super::taps_len(inputs[0].shape)));
                 }
+                Transform::SumBiases => change = Change::Add { add: &AddScaled { scale: 1.0 }, bias: inputs[1].all()? },
                 Transform::AddScaled(add) => change = Change::Add { add, bias: inputs[1].all()? },
                 _ => {}
             }

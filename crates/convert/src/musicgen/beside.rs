@@ -14,10 +14,10 @@ use super::part::MusicgenPart;
 use super::pool::Pool;
 use super::source::Sources;
 use super::steps::Reads;
-use super::tensors::Found;
-use super::{codec, t5};
+use super::tensors::{Found, LEFT_OUT};
+use super::{codec, codec_fit, t5};
 use crate::Result;
-use crate::plan::Dropped;
+use crate::plan::{Dropped, matches_drop_pattern};
 
 /// The names by which mlx-examples and transformers load T5 and the codec.
 const T5_NAME: &str = "t5-base";
@@ -57,6 +57,9 @@ pub(super) fn other_parts(
         notes.push("without the codec, which sound needs: give --codec facebook/encodec_32khz, a folder of it, or compression_state_dict.bin".into());
     }
     let own = std::mem::take(&mut config.audio_encoder);
+    if let (Some(source), Some(fields)) = (codec.source, &fields) {
+        codec_fit::check(source, fields, &own, config, sources)?;
+    }
     let own = if own.is_empty() { codec_fields(config) } else { own };
     config.audio_encoder = with_name(fields.unwrap_or(own), codec_name.as_deref().unwrap_or(CODEC_NAME));
     check_codebooks(config)?;
@@ -100,6 +103,10 @@ impl<'s> Beside<'s> {
         let mut found = BTreeMap::new();
         for (key, info) in &source.listing().tensors {
             let tensor = Found { source: *number, key: key.clone(), third: None, info: info.clone() };
+            if options.drop.iter().any(|pattern| matches_drop_pattern(pattern, key)) {
+                dropped.push(leave_out(&tensor, LEFT_OUT.into()));
+                continue;
+            }
             match (source.kind == MusicgenKind::HuggingFace, key.strip_prefix(prefix)) {
                 (true, Some(name)) => drop(found.insert(name.to_string(), tensor)),
                 (true, None) => dropped.push(leave_out(&tensor, format!("another part of the MusicGen of {option}"))),

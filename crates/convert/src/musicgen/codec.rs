@@ -19,7 +19,7 @@ use super::steps::{Reads, StepSpec, plain};
 use super::tensors::Found;
 use super::yaml::xp_cfg;
 use crate::Result;
-use crate::transform::{AddScaled, FuseWeightNorm, Transform};
+use crate::transform::{FuseWeightNorm, Transform};
 
 /// The axis of a convolution's weight along which each index has its own norm: PyTorch's default, also where the first axis
 /// is the input, as in transposed convolutions.
@@ -134,6 +134,6 @@ fn step_spec<'a>(spec: &EncodecMlxTensor, inputs: &'a Inputs, options: &Musicgen
     match inputs {
         Inputs::One(found) => plain(&spec.name, found, &torch_shape, of_model, axes, options.codec_dtype),
         Inputs::Factors(factors) => changed(factors, Transform::FuseWeightNorm(FUSE)),
-        Inputs::Sum(biases) => changed(biases, Transform::AddScaled(AddScaled { scale: 1.0 })),
+        Inputs::Sum(biases) => changed(biases, Transform::SumBiases),
     }
 }

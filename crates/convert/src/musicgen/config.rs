@@ -1,7 +1,7 @@
 //! The sizes of the model that the files hold, and the `config.json` of a bundle.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use mert_arch::naming::MusicgenNames;
 use mert_arch::{ConfigError, MusicgenConfig, MusicgenDecoder, json_from_text};
@@ -52,10 +52,7 @@ pub(super) fn find(
     if main.kind == MusicgenKind::HuggingFace
         && let Some((path, text)) = main.config_text()?
     {
-        let config = MusicgenConfig::from_value(&parsed(&path, &text)?);
-        let origin = path.display().to_string();
-        let config = config.map_err(|source| MusicgenError::Config { path, what: "config.json", source })?;
-        return Ok(FoundConfig { config, origin, assumptions: Vec::new() });
+        return of_transformers(path, &text, options.num_attention_heads);
     }
     let shapes = model.iter().map(|(name, found)| (name.clone(), found.info.shape.clone())).collect();
     let stated = stated(sources)?;
@@ -79,6 +76,26 @@ pub(super) fn find(
         (None, Some(stated)) => format!("the shapes of the tensors, heads by {}", stated.origin),
         (None, None) => "the shapes of the tensors".to_string(),
     };
+    Ok(FoundConfig { config, origin, assumptions })
+}
+
+/// The sizes in the `config.json` of transformers, with the number of heads of `--set`.
+fn of_transformers(path: PathBuf, text: &str, heads: Option<usize>) -> Result<FoundConfig> {
+    let value = parsed(&path, text)?;
+    let (mut origin, mut assumptions) = (path.display().to_string(), Vec::new());
+    let error = |source| MusicgenError::Config { path: path.clone(), what: "config.json", source };
+    let mut config = MusicgenConfig::from_value(&value).map_err(error)?;
+    let is_stated = value.get("decoder").is_some_and(|decoder| decoder.get("num_attention_heads").is_some());
+    if let Some(heads) = heads {
+        config.decoder.num_attention_heads = heads;
+        config.validate().map_err(error)?;
+        origin += ", heads by --set";
+    } else if !is_stated {
+        let default = config.decoder.num_attention_heads;
+        assumptions.push(format!(
+            "num_attention_heads {default}: transformers' default, because config.json states none; --set num_attention_heads=N states it"
+        ));
+    }
     Ok(FoundConfig { config, origin, assumptions })
 }
 

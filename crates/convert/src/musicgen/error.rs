@@ -62,6 +62,18 @@ pub enum MusicgenError {
         /// The name.
         pretrained: String,
     },
+    /// A file beside the input is of another model than the input.
+    #[error("{option} {path} is of another model:{}\n{advice}", .differences.iter().map(|one| format!("\n  - {one}")).collect::<String>())]
+    Unfit {
+        /// The option, or `INPUT`.
+        option: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// Every field that differs.
+        differences: Vec<SizeDifference>,
+        /// What to give.
+        advice: &'static str,
+    },
     /// An option has no meaning for the input.
     #[error("{option} {reason}")]
     Option {
@@ -69,6 +81,30 @@ pub enum MusicgenError {
         option: &'static str,
         /// The reason and what to do, as the rest of a sentence.
         reason: String,
+    },
+    /// A `--drop` pattern matches a tensor of the language model or of the condition transformer.
+    #[error(
+        "--drop `{pattern}` matches `{name}`, which takes part in what the model computes; --drop is for tensors that the model does \
+         not have"
+    )]
+    DropInModel {
+        /// The pattern.
+        pattern: String,
+        /// The first tensor that it matches.
+        name: String,
+    },
+    /// A pattern of linear layers matches none.
+    #[error(
+        "{option} {pattern}: no linear layer of the model matches; give the path of a module, such as {example}, in which * stands for \
+         any characters"
+    )]
+    UnusedPattern {
+        /// The option.
+        option: &'static str,
+        /// The pattern.
+        pattern: String,
+        /// The nearest path of a module, or the first.
+        example: String,
     },
     /// The tensors are not those of the model.
     #[error("{path} and the files beside it do not hold the tensors of the model ({config}):{}", list(.problems))]
@@ -80,6 +116,22 @@ pub enum MusicgenError {
         /// Every problem found.
         problems: Vec<MusicgenProblem>,
     },
+}
+
+/// A field of which two files state different values.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{field}` is {found} by {found_by}, but {expected} by {expected_by}")]
+pub struct SizeDifference {
+    /// The field.
+    pub field: &'static str,
+    /// The value in the file at fault.
+    pub found: String,
+    /// The file at fault.
+    pub found_by: String,
+    /// The value of the model.
+    pub expected: String,
+    /// The file that states it.
+    pub expected_by: String,
 }
 
 /// A difference between the tensors of the files and those of the model.

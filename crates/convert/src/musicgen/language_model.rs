@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use mert_arch::{Encoding, MusicgenConfig, QuantizationConfig, Role, TensorSpec};
-use mert_checkpoint::SourceDtype;
+use mert_checkpoint::{SourceDtype, nearest};
 
 use super::config::names;
 use super::error::{MusicgenError, MusicgenProblem};
@@ -16,7 +16,7 @@ use super::steps::{Reads, StepSpec};
 use super::tensors::Found;
 use crate::plan::{Choice, QuantizeOptions, Step, choose_encoding};
 use crate::transform::Transform;
-use crate::{ConvertError, Problem, Result};
+use crate::{Problem, Result};
 
 /// The steps of the language model, and what is left of its tensors.
 pub(super) struct LanguageModel {
@@ -28,7 +28,7 @@ pub(super) struct LanguageModel {
 /// Plans the language model. `shown` is the name that the input would have for a tensor.
 ///
 /// # Errors
-/// [`ConvertError::UnusedPattern`] for a pattern of layers that matches none.
+/// [`MusicgenError::UnusedPattern`] for a pattern of layers that matches none.
 pub(super) fn plan(
     config: &MusicgenConfig,
     found: BTreeMap<String, Found>,
@@ -42,7 +42,7 @@ pub(super) fn plan(
     if let Some(quantize) = &options.quantize {
         let linear: Vec<TensorSpec> = specs.iter().filter(|spec| fixed_reason(spec).is_none()).cloned().collect();
         if let Some((option, pattern)) = quantize.unused(&linear) {
-            return Err(ConvertError::UnusedPattern { option, pattern });
+            return Err(unused_pattern(option, pattern, &linear).into());
         }
     }
     let mut pool = Pool::new(found);
@@ -84,6 +84,15 @@ pub(super) fn plan(
     pool.account_for(&expected, |_| None);
     let quantization = options.quantize.as_ref().and_then(|options| quantization(layers, options));
     Ok(LanguageModel { steps, quantization, pool })
+}
+
+/// The error for a pattern that matches none of these layers.
+fn unused_pattern(option: &'static str, pattern: String, linear: &[TensorSpec]) -> MusicgenError {
+    let modules: Vec<&str> =
+        linear.iter().filter(|spec| spec.role == Role::Linear).map(|spec| module(&spec.name)).collect();
+    let example = nearest(&pattern, modules.iter().copied()).map(|module| module.to_string());
+    let example = example.or_else(|| modules.first().map(|module| module.to_string())).unwrap_or_default();
+    MusicgenError::UnusedPattern { option, pattern, example }
 }
 
 /// Whether a tensor is the frozen q, k or v of a cross-attention.

@@ -13,6 +13,7 @@
 //! - `write.rs`: the bundle; `card.rs`: its model card.
 //! - `plan.rs`: the treatment of every tensor of every file; `requantize.rs`: another quantization in it.
 //! - `language_model.rs`, `beside.rs` with `t5.rs` and `codec.rs`: the steps of the parts.
+//! - `base.rs`, `codec_fit.rs`: what a base model and a codec must have in common with the input.
 //! - `lora.rs`: what is merged; `fingerprint.rs`: what the values say about the training.
 //! - `config.rs`, `yaml.rs`: the sizes, from a `config.json`, an `xp.cfg` or the shapes; and the bundle's `config.json`.
 //! - `pool.rs`, `steps.rs`, `part.rs`: tensors that are used up, the steps that read them, and the folders of steps.
@@ -20,9 +21,11 @@
 //! - `source.rs`, `kind.rs`: the files, and the kinds of them.
 //! - `options.rs`, `error.rs`: the user's choices, and errors.
 
+mod base;
 mod beside;
 mod card;
 mod codec;
+mod codec_fit;
 mod config;
 mod error;
 mod fingerprint;
@@ -41,7 +44,7 @@ mod tensors;
 mod write;
 mod yaml;
 
-pub use self::error::{MusicgenError, MusicgenProblem};
+pub use self::error::{MusicgenError, MusicgenProblem, SizeDifference};
 pub use self::fingerprint::{PositionRows, RandomProjections};
 pub use self::kind::{MusicgenKind, RecognizedMusicgen};
 pub use self::lora::PlannedLora;

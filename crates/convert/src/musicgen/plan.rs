@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mert_arch::naming::MusicgenNames;
-use mert_arch::{Dtype, Encoding, MusicgenConfig, QuantizationConfig};
+use mert_arch::{Dtype, Encoding, MusicgenConfig, QuantizationConfig, QuantizationMode};
 use mert_checkpoint::{Assembled, Checkpoint, OtherObject};
 use serde::{Serialize, Serializer};
 
+use super::base;
 use super::beside::other_parts;
 use super::config::{self, FoundConfig, names};
 use super::error::MusicgenError;
@@ -21,9 +22,9 @@ use super::pool::{Pool, unexpected};
 use super::source::{DigestNames, PlannedSource, Sources};
 use super::steps::Reads;
 use super::tensors::{Found, Tensors, Unexpected, collect};
-use crate::Result;
-use crate::plan::{Dropped, Step};
+use crate::plan::{Dropped, Step, matches_drop_pattern};
 use crate::write::ByteSize;
+use crate::{ConvertError, Result};
 
 /// The treatment of every tensor of the files of a MusicGen.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -165,7 +166,9 @@ impl Planned {
     /// [`MusicgenError::Mismatch`] with every tensor that is missing, unexpected or malformed; other variants for files of
     /// other kinds and configurations that cannot be used.
     pub(super) fn new(main: RecognizedMusicgen, options: &MusicgenOptions) -> Result<Self> {
+        check_quantization(options)?;
         let sources = Sources::open(main, options)?;
+        check_drop(&sources, options)?;
         let mut tensors = collect(&sources.main, 0, &options.drop)?;
         let mut notes: Vec<String> = sources.main.opened.note.iter().cloned().collect();
         add_base(&sources, &mut tensors, options)?;
@@ -272,6 +275,7 @@ fn add_base(sources: &Sources, tensors: &mut Tensors, options: &MusicgenOptions)
         return Err(MusicgenError::Option { option: "--base", reason }.into());
     }
     let mut other = collect(base, *number, &options.drop)?;
+    base::check(&sources.main, base, &tensors.model, &other.model)?;
     tensors.problems.append(&mut other.problems);
     tensors.dropped.append(&mut other.dropped);
     tensors.unexpected.append(&mut other.unexpected);
@@ -293,6 +297,31 @@ fn add_base(sources: &Sources, tensors: &mut Tensors, options: &MusicgenOptions)
     Ok(())
 }
 
+/// Refuses modes of quantization that no bundle has.
+fn check_quantization(options: &MusicgenOptions) -> Result<()> {
+    let mode = options.quantize.as_ref().map_or(QuantizationMode::Affine, |quantize| quantize.default.mode);
+    if mode == QuantizationMode::Affine {
+        return Ok(());
+    }
+    let reason = format!(
+        "{} is for encoders: mert-generate and mert-verify compute a MusicGen with affine codes only; leave it out",
+        mode.name()
+    );
+    Err(MusicgenError::Option { option: "--q-mode", reason }.into())
+}
+
+/// Refuses patterns of `--drop` that match no tensor of any file.
+fn check_drop(sources: &Sources, options: &MusicgenOptions) -> Result<()> {
+    let matches = |pattern: &str| {
+        let mut keys = sources.recognized().flat_map(|source| source.listing().tensors.keys());
+        keys.any(|key| matches_drop_pattern(pattern, key))
+    };
+    match options.drop.iter().find(|pattern| !matches(pattern)) {
+        Some(pattern) => Err(ConvertError::UnusedDrop { pattern: pattern.clone() }),
+        None => Ok(()),
+    }
+}
+
 /// Refuses options about a LoRA where there is none.
 fn check_lora_options(options: &MusicgenOptions, has_lora: bool, has_adapter: bool) -> Result<()> {
     if has_lora || has_adapter {
@@ -301,7 +330,7 @@ fn check_lora_options(options: &MusicgenOptions, has_lora: bool, has_adapter: bo
     let given =
         [("--lora-alpha", options.lora_alpha.is_some()), ("--min-delta-kept", options.min_delta_kept.is_some())];
     match given.into_iter().find(|(_, given)| *given) {
-        Some((option, _)) => Err(crate::ConvertError::NoAdapter { option }),
+        Some((option, _)) => Err(ConvertError::NoAdapter { option }),
         None => Ok(()),
     }
 }

@@ -87,6 +87,12 @@ impl Sources {
         Ok(sources)
     }
 
+    /// The files that hold a model, without the adapter.
+    pub(super) fn recognized(&self) -> impl Iterator<Item = &RecognizedMusicgen> {
+        let others = [&self.base, &self.codec, &self.t5].into_iter().flatten().map(|(_, source)| source);
+        std::iter::once(&self.main).chain(others)
+    }
+
     /// The option and path of each source, by number.
     fn named<'a>(&'a self, options: &'a MusicgenOptions) -> Vec<(&'static str, &'a Path, &'static str)> {
         let mut named = vec![("INPUT", self.main.path.as_path(), self.main.kind.title())];

@@ -39,7 +39,7 @@ impl StepSpec<'_> {
             reads.insert(key.clone(), found.clone());
             inputs.push(StepInput { key, dtype: found.info.dtype.clone(), name_in_file: None });
         }
-        let is_merged = matches!(self.change, Some(Transform::MergeLora(_) | Transform::AddScaled(_)));
+        let is_merged = matches!(self.change, Some(Transform::MergeLora(_) | Transform::SumBiases));
         let from = if is_merged { SourceDtype::F32 } else { widest(&self.inputs) };
         let to = match self.encoding {
             Encoding::Float(dtype) | Encoding::Quantized { float: dtype, .. } => dtype,

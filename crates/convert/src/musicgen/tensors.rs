@@ -7,10 +7,13 @@ use mert_arch::naming::{MusicgenKey, MusicgenNames, musicgen_key};
 use mert_arch::printable_line;
 use mert_checkpoint::TensorInfo;
 
-use super::error::MusicgenProblem;
+use super::error::{MusicgenError, MusicgenProblem};
 use super::kind::{MusicgenKind, RecognizedMusicgen};
 use crate::plan::{Dropped, matches_drop_pattern};
 use crate::{Problem, Result};
+
+/// The reason for a tensor that a pattern of `--drop` matches.
+pub(super) const LEFT_OUT: &str = "left out with --drop";
 
 /// A tensor of a file that the model has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +66,7 @@ pub(super) struct Tensors {
 /// Sorts the tensors of a file. `drop` has the patterns of tensors that the user leaves out.
 ///
 /// # Errors
-/// Errors of reading tensors that must be equal.
+/// [`MusicgenError::DropInModel`], and errors of reading tensors that must be equal.
 pub(super) fn collect(recognized: &RecognizedMusicgen, source: usize, drop: &[String]) -> Result<Tensors> {
     let mut collector =
         Collector { recognized, source, tensors: Tensors::default(), aliases: Vec::new(), prefixes: BTreeSet::new() };
@@ -74,8 +77,12 @@ pub(super) fn collect(recognized: &RecognizedMusicgen, source: usize, drop: &[St
     }
     let mut meanings = HashMap::new();
     for (key, info) in &listing.tensors {
-        if drop.iter().any(|pattern| matches_drop_pattern(pattern, key)) {
-            collector.drop(key, "left out with --drop");
+        if let Some(pattern) = drop.iter().find(|pattern| matches_drop_pattern(pattern, key)) {
+            if collector.is_of_model(key) {
+                let (pattern, name) = (pattern.clone(), printable_line(key));
+                return Err(MusicgenError::DropInModel { pattern, name }.into());
+            }
+            collector.drop(key, LEFT_OUT);
             continue;
         }
         match recognized.kind {
@@ -108,6 +115,14 @@ struct Collector<'s> {
 impl Collector<'_> {
     fn drop(&mut self, key: &str, reason: &str) {
         self.tensors.dropped.push(Dropped { name: printable_line(key), reason: reason.to_string() });
+    }
+
+    /// Whether a tensor takes part in what the language model or the condition transformer computes.
+    fn is_of_model(&self, key: &str) -> bool {
+        match self.recognized.kind {
+            MusicgenKind::HuggingFace => MusicgenNames::HuggingFace.to_mlx(key).is_some(),
+            _ => musicgen_key(key).is_some_and(|(_, meaning)| meaning != MusicgenKey::UnusedProjection),
+        }
     }
 
     fn found(&self, key: &str, info: &TensorInfo) -> Found {

@@ -50,6 +50,8 @@ pub enum Transform {
     MergeLora(MergeLora),
     /// The sum of a bias and an adapter's change.
     AddScaled(AddScaled),
+    /// The sum of two biases that a program stores as one, such as those of an LSTM.
+    SumBiases,
     /// Another order of the axes.
     Transpose(Transpose),
     /// Another element type.

@@ -86,6 +86,11 @@ impl BundleConfig {
         let value = read_json(&path)?;
         let model =
             MusicgenConfig::from_value(&value).map_err(|error| MusicgenError::file(&path, error.to_string()))?;
+        if value.get("decoder").and_then(|decoder| decoder.get("num_attention_heads")).is_none() {
+            let reason = "it has no `decoder.num_attention_heads`, which no shape of a weight shows: add the number of heads, or convert \
+                          the model again with mert-convert";
+            return Err(MusicgenError::file(&path, reason));
+        }
         let audio: AudioEncoder = required(&path, &value, "audio_encoder")?;
         let quantization = value.get("quantization").or_else(|| value.get("quantization_config"));
         let quantization = quantization.map(QuantizationConfig::from_value).transpose();
@@ -185,8 +190,11 @@ mod tests {
     #[test]
     fn fields_at_fault_are_named() {
         type Edit = fn(&mut Value);
-        let cases: [(&str, Edit); 6] = [
+        let cases: [(&str, Edit); 7] = [
             ("model_type", |v| v["model_type"] = "mert".into()),
+            ("it has no `decoder.num_attention_heads`", |v| {
+                v["decoder"].as_object_mut().unwrap().remove("num_attention_heads");
+            }),
             ("unknown names `mxl`", |v| v["names"] = "mxl".into()),
             ("`audio_encoder`: missing field `sampling_rate`", |v| v["audio_encoder"] = serde_json::json!({})),
             ("Instruct-MusicGen edits mono", |v| v["decoder"]["audio_channels"] = 2.into()),

@@ -1,8 +1,10 @@
 //! Bundles: folders with a language model and its configuration, a text encoder and a codec.
 //!
 //! - this file: the folder; `config.rs`: `config.json`.
+//! - `agreement.rs`: what `config.json` and those of the parts must have in common.
 //! - `files.rs`: the files of weights; `weights.rs`: the tensors, each accounted for.
 
+mod agreement;
 mod config;
 mod files;
 mod weights;
@@ -31,12 +33,13 @@ pub struct Bundle {
 }
 
 impl Bundle {
-    /// Opens a bundle and reads its `config.json`.
+    /// Opens a bundle, reads its `config.json` and compares it with those of T5 and the codec.
     ///
     /// # Errors
-    /// [`MusicgenError::Open`] and [`MusicgenError::File`] for a folder that is no bundle.
+    /// [`MusicgenError::Open`] and [`MusicgenError::File`] for a folder that is no bundle, or whose files contradict each other.
     pub fn open(folder: &Path) -> Result<Self> {
         let config = BundleConfig::read(folder)?;
+        agreement::check(folder, &config)?;
         Ok(Bundle { folder: folder.to_path_buf(), config })
     }
 
