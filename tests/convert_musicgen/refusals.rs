@@ -186,6 +186,7 @@ fn options_of_encoders_and_of_musicgen() {
         (&["--set", "num_attention_heads=0"], "a whole number above 0"),
         (&["--set", "num_attention_heads=5"], "`decoder.num_attention_heads` is 5"),
         (&["--no-fidelity"], "--no-fidelity"),
+        (&["--size", "1"], "cannot be as small as 1 byte:"),
         (&["--drop", "nosuch.*"], "--drop `nosuch.*` matches no tensor"),
         (&["--drop", "*"], "--drop `*` matches `decoder."),
         (&["--for", "mlx-examples", "--t5-dtype", "f32"], "--t5-dtype"),

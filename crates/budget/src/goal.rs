@@ -164,6 +164,7 @@ pub struct ByteSize(pub u64);
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
+            1 => f.pad("1 byte"),
             bytes @ ..1_000_000 => f.pad(&format!("{bytes} bytes")),
             bytes => f.pad(&format!("{:.2} MB", bytes as f64 / 1e6)),
         }

@@ -53,6 +53,7 @@ impl fmt::Display for ByteSize {
         let whole = |(_, factor): &&(&str, u64)| self.0 > 0 && self.0.is_multiple_of(*factor);
         match UNITS.iter().filter(whole).max_by_key(|(_, factor)| *factor) {
             Some((unit, factor)) => f.pad(&format!("{} {unit}", self.0 / factor)),
+            None if self.0 == 1 => f.pad("1 byte"),
             None => f.pad(&format!("{} bytes", self.0)),
         }
     }
