@@ -97,7 +97,7 @@ fn bundles_of_all_names_pass_the_gate() {
         let comparison = &report["bundle"]["comparisons"][0];
         let parts: Vec<&str> =
             comparison["parts"].as_array().unwrap().iter().map(|part| part["part"].as_str().unwrap()).collect();
-        assert_eq!(parts.len(), 14, "{parts:?}");
+        assert_eq!(parts.len(), 15, "{parts:?}");
         for part in ["tokens", "clip_codes", "clip_wave, channel 0", "clip_wave, channel 1"] {
             assert!(parts.contains(&part), "{parts:?}");
         }
