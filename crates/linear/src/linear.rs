@@ -195,7 +195,7 @@ impl Linear {
 
     /// All that is stored from row `first` on.
     #[cfg(target_arch = "x86_64")]
-    pub(crate) fn from_row(&self, first: usize) -> &[u8] {
+    pub(crate) fn stored_from(&self, first: usize) -> &[u8] {
         self.weight.get(first * self.row_bytes..).unwrap_or_default()
     }
 

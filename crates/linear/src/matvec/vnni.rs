@@ -166,7 +166,7 @@ fn unpack_rows<'a, const R: usize>(
         // SAFETY: the processor has the instructions, as `digits::fits` has found for these bits.
         #[allow(unsafe_code)]
         unsafe {
-            unpack(bits, linear.from_row(first + i), ahead, out);
+            unpack(bits, linear.stored_from(first + i), ahead, out);
         }
     }
     let out = &*out;
