@@ -66,7 +66,7 @@ pub use written::fidelity;
 /// Something that has just been done, for a progress bar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress<'a> {
-    /// What is prepared for the measurements.
+    /// The preparation for the measurements.
     Preparing(&'a str),
     /// The number of encodings of layers that will be measured.
     Measurements(usize),

@@ -19,7 +19,7 @@ pub(crate) trait Losses {
 
 /// The inputs of a repair whose measurements are `E`.
 pub(crate) struct Repair<'r, E> {
-    /// Whether a choice counts only if the limits hold; otherwise the one with the smallest error is sought.
+    /// True if a choice counts only within the limits; otherwise the one with the smallest error is sought.
     pub(crate) must_hold: bool,
     /// The number of losses.
     pub(crate) losses: usize,

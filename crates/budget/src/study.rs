@@ -217,7 +217,7 @@ impl<'a> Study<'a> {
     }
 }
 
-/// What a report says about a choice that was measured.
+/// A report's lines about a choice that was measured.
 fn trial(tried: &Tried<WorstErrors>) -> Trial {
     Trial { layer_bytes: tried.bytes, held_out: tried.held_out.worst, used: tried.used }
 }

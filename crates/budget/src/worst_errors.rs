@@ -53,7 +53,7 @@ impl WorstErrors {
 }
 
 impl Losses for WorstErrors {
-    /// Of each hidden state in turn, the losses by criterion.
+    /// The losses of each hidden state in turn, by criterion.
     fn losses(&self) -> Vec<f64> {
         self.hidden_states.iter().flat_map(|state| Criterion::ALL.map(|criterion| criterion.loss(state))).collect()
     }

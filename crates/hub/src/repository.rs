@@ -109,6 +109,18 @@ impl Repository<'_> {
         if self.cache.is_absent(commit, file) {
             return Ok(None);
         }
+        let Some(info) = self.look_up(client, commit, file)? else { return Ok(None) };
+        // A file that is not the known one is refused without downloading it.
+        if let Some(known) = known {
+            self.check_announced(known, &info)?;
+        }
+        let sha256 = Download::new(client, &self.cache, self.name, file, &info).run()?;
+        let path = self.cache.link(commit, file, &info.etag)?;
+        Ok(Some(CachedFile { path, sha256 }))
+    }
+
+    /// The hub's announcement of a file, or `None` if the commit has none, which is then remembered.
+    fn look_up(&self, client: &Client<'_>, commit: &str, file: &str) -> Result<Option<FileInfo>> {
         match client.look_up(commit, file)? {
             Lookup::NoFile { commit: stated } => {
                 // A bare 404 may have another reason, and other programs would rely on the record.
@@ -117,15 +129,7 @@ impl Repository<'_> {
                 }
                 Ok(None)
             }
-            Lookup::File(info) => {
-                // A file that is not the known one is refused without downloading it.
-                if let Some(known) = known {
-                    self.check_announced(known, &info)?;
-                }
-                let sha256 = Download::new(client, &self.cache, self.name, file, &info).run()?;
-                let path = self.cache.link(commit, file, &info.etag)?;
-                Ok(Some(CachedFile { path, sha256 }))
-            }
+            Lookup::File(info) => Ok(Some(info)),
         }
     }
 
@@ -139,15 +143,7 @@ impl Repository<'_> {
         let Some(client) = self.client.as_ref().filter(|_| !self.cache.is_absent(commit, file)) else {
             return Ok(None);
         };
-        match client.look_up(commit, file)? {
-            Lookup::NoFile { commit: stated } => {
-                if stated.is_some() {
-                    self.cache.remember_absent(commit, file);
-                }
-                Ok(None)
-            }
-            Lookup::File(info) => Ok(Some((info.size, false))),
-        }
+        Ok(self.look_up(client, commit, file)?.map(|info| (info.size, false)))
     }
 
     /// The error for a shard that an index names and the commit does not have, or not the cache.

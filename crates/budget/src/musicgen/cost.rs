@@ -1,4 +1,4 @@
-//! What the measurements of a budget will take, counted before they begin.
+//! The cost of a budget's measurements, counted before they begin.
 
 use std::fmt;
 

@@ -44,7 +44,7 @@ impl Divergences {
 }
 
 impl Losses for Divergences {
-    /// Of each piece in turn, those with the text and without.
+    /// The divergences of each piece in turn, with the text and without.
     fn losses(&self) -> Vec<f64> {
         self.0.iter().flat_map(|piece| [piece.text, piece.without_text]).collect()
     }

@@ -32,7 +32,7 @@ pub struct MusicgenBudgetReport {
     pub written: Option<Divergences>,
     /// Every mix that was measured, in order.
     pub trials: Vec<MusicgenTrial>,
-    /// What the measurements took.
+    /// The cost of the measurements.
     pub cost: MusicgenCost,
 }
 

@@ -122,7 +122,7 @@ impl<'a> MusicgenSubject<'a> {
         if smallest > size.0 { Err(BudgetError::TooSmallBundle { size, smallest, bits: WIDTHS[0] }) } else { Ok(()) }
     }
 
-    /// What the measurements will take.
+    /// The expected cost of the measurements.
     pub fn cost(&self) -> MusicgenCost {
         cost::of(self)
     }
