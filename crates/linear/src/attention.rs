@@ -28,50 +28,45 @@ pub struct Rows<'a> {
     pub width: usize,
 }
 
-/// out `(width,)` += factor · softmax(scale · query · keysᵀ) · values, over the first `scores.len()` keys and values. The
-/// scores are left as exp(score − max). No keys add nothing.
-///
-/// # Panics
-/// If `query` or `out` are not as wide as the keys or values, or the cache has fewer of them than there are scores.
-#[allow(clippy::too_many_arguments)]
-pub fn attend(
-    isa: Isa,
-    query: &[f32],
-    keys: Rows<'_>,
-    values: Rows<'_>,
-    scale: f32,
-    factor: f32,
-    scores: &mut [f32],
-    out: &mut [f32],
-) {
-    keys.check(query.len(), scores.len());
-    values.check(out.len(), scores.len());
-    if !scores.is_empty() {
-        isa.run_dots(Attend { query, keys, values, scale, factor, scores, out });
+/// The keys and values of a head that queries attend to.
+#[derive(Debug, Clone, Copy)]
+pub struct Attended<'a> {
+    /// The keys.
+    pub keys: Rows<'a>,
+    /// The values.
+    pub values: Rows<'a>,
+    /// The number of keys and values, from the first, that the queries see.
+    pub count: usize,
+    /// The factor of the products of queries and keys, 1/√width as a rule.
+    pub scale: f32,
+    /// The factor of the result.
+    pub factor: f32,
+}
+
+impl Attended<'_> {
+    /// out `(queries, width)` += factor · softmax(scale · queries · keysᵀ) · values for queries `(queries, width)`. No keys add
+    /// nothing. Two queries share a pass over the cache; the result of each does not depend on the others.
+    ///
+    /// `scores` is memory that is reused.
+    ///
+    /// # Panics
+    /// If the queries are not whole rows as wide as the keys, `out` is not as many rows as wide as the values, or the cache has
+    /// fewer keys or values than the queries see.
+    pub fn add(&self, isa: Isa, queries: &[f32], scores: &mut Vec<f32>, out: &mut [f32]) {
+        let Attended { keys, values, count, .. } = *self;
+        keys.check(queries.len(), count);
+        values.check(out.len(), count);
+        assert_eq!(queries.len() / keys.width, out.len() / values.width, "queries beside results");
+        if count > 0 {
+            scores.resize(QUERIES * count, 0.0);
+            isa.run_dots(Add { attended: self, queries, scores, out });
+        }
     }
 }
 
-/// scores\[i\] = scale · query · keys\[i\].
-///
-/// # Panics
-/// If `query` is not as wide as the keys, or there are fewer of them than scores.
-pub fn scores(isa: Isa, query: &[f32], keys: Rows<'_>, scale: f32, scores: &mut [f32]) {
-    keys.check(query.len(), scores.len());
-    isa.run_dots(Scores { query, keys, scale, scores });
-}
-
-/// out `(width,)` += Σᵢ factor · weights\[i\] · values\[i\].
-///
-/// # Panics
-/// If `out` is not as wide as the values, or there are fewer of them than weights.
-pub fn add_weighted(isa: Isa, weights: &[f32], values: Rows<'_>, factor: f32, out: &mut [f32]) {
-    values.check(out.len(), weights.len());
-    isa.run_dots(AddWeighted { weights, values, factor, out });
-}
-
 impl Rows<'_> {
-    fn check(&self, width: usize, count: usize) {
-        assert_eq!(width, self.width, "width of a vector beside the cache's");
+    fn check(&self, numbers: usize, count: usize) {
+        assert!(numbers.is_multiple_of(self.width), "{numbers} numbers, not whole rows of {}", self.width);
         let len = match self.values {
             Values::F32(values) => values.len(),
             Values::F16(values) => values.len(),
@@ -81,130 +76,143 @@ impl Rows<'_> {
     }
 }
 
-struct Attend<'a, 'b> {
-    query: &'a [f32],
-    keys: Rows<'a>,
-    values: Rows<'a>,
-    scale: f32,
-    factor: f32,
-    scores: &'b mut [f32],
-    out: &'b mut [f32],
-}
-
-impl Kernel for Attend<'_, '_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
-        let Attend { query, keys, values, scale, factor, scores, out } = self;
-        Scores { query, keys, scale, scores: &mut *scores }.run::<S, ROWS, VECTORS>(simd);
-        let sum = exponentials_with(simd, scores);
-        AddWeighted { weights: scores, values, factor: factor / sum, out }.run::<S, ROWS, VECTORS>(simd);
-    }
-}
+/// Queries that share a pass over the cache.
+const QUERIES: usize = 2;
 
 /// Registers of a vector that are computed together.
 const PARTS: usize = 4;
 
-struct Scores<'a, 'b> {
-    query: &'a [f32],
-    keys: Rows<'a>,
-    scale: f32,
-    scores: &'b mut [f32],
+struct Add<'a> {
+    attended: &'a Attended<'a>,
+    queries: &'a [f32],
+    scores: &'a mut [f32],
+    out: &'a mut [f32],
 }
 
-impl Kernel for Scores<'_, '_> {
+impl Kernel for Add<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
-        let Scores { query, keys, scale, scores } = self;
+        let Add { attended, queries, scores, out } = self;
+        let (keys, values) = (attended.keys.width, attended.values.width);
+        for (queries, out) in queries.chunks(QUERIES * keys).zip(out.chunks_mut(QUERIES * values)) {
+            match queries.len() == QUERIES * keys {
+                true => attended.add_for::<S, QUERIES>(simd, queries, scores, out),
+                false => attended.add_for::<S, 1>(simd, queries, scores, out),
+            }
+        }
+    }
+}
+
+impl Attended<'_> {
+    /// The attention of `M` queries.
+    #[inline(always)]
+    fn add_for<S: Simd, const M: usize>(&self, simd: S, queries: &[f32], scores: &mut [f32], out: &mut [f32]) {
+        let Attended { keys, values, count, scale, factor } = *self;
+        let scores = &mut scores[..M * count];
         match keys.values {
-            Values::F32(values) => score(simd, query, values, keys.stride, scale, scores),
-            Values::F16(values) => score(simd, query, values, keys.stride, scale, scores),
+            Values::F32(numbers) => score::<S, f32, M>(simd, queries, numbers, keys.stride, scale, scores),
+            Values::F16(numbers) => score::<S, f16, M>(simd, queries, numbers, keys.stride, scale, scores),
+        }
+        let mut factors = [0.0; M];
+        for (factor_of, scores) in factors.iter_mut().zip(scores.chunks_exact_mut(count)) {
+            *factor_of = factor / exponentials_with(simd, scores);
+        }
+        match values.values {
+            Values::F32(numbers) => add_rows::<S, f32, M>(simd, scores, numbers, values.stride, factors, out),
+            Values::F16(numbers) => add_rows::<S, f16, M>(simd, scores, numbers, values.stride, factors, out),
         }
     }
 }
 
+/// scores `(M, count)` = scale · queries `(M, width)` · keysᵀ, for a block of registers of all keys at a time.
 #[inline(always)]
-fn score<S: Simd, T: Number>(simd: S, query: &[f32], keys: &[T], stride: usize, scale: f32, scores: &mut [f32]) {
-    let lanes = S::F32_LANES;
-    for (i, score) in scores.iter_mut().enumerate() {
-        let key = &keys[i * stride..][..query.len()];
-        let mut sums = [simd.splat_f32s(0.0); PARTS];
-        for (query, key) in query.chunks(PARTS * lanes).zip(key.chunks(PARTS * lanes)) {
-            match query.len() == PARTS * lanes && key.len() == query.len() {
-                // Constant indices keep the sums in registers.
-                true => {
-                    unroll!(part < PARTS => {
-                    let range = part * lanes..(part + 1) * lanes;
-                    let query = load_floats::<S>(&query[range.clone()]);
-                    sums[part] = mul_add(simd, query, T::load(simd, &key[range]), sums[part]);
+fn score<S: Simd, T: Number, const M: usize>(
+    simd: S,
+    queries: &[f32],
+    keys: &[T],
+    stride: usize,
+    scale: f32,
+    scores: &mut [f32],
+) {
+    let (width, count) = (queries.len() / M, scores.len() / M);
+    let block = PARTS * S::F32_LANES;
+    for start in (0..width).step_by(block) {
+        let len = block.min(width - start);
+        let mut query = [[simd.splat_f32s(0.0); PARTS]; M];
+        for (query, row) in query.iter_mut().zip(queries.chunks_exact(width)) {
+            *query = load_block(simd, &row[start..start + len]);
+        }
+        let is_first = start == 0;
+        for (i, key) in keys[start..].chunks(stride).take(count).enumerate() {
+            let key = load_block(simd, &key[..len]);
+            unroll!(m < M => {
+                let mut products = [simd.mul_f32s(query[m][0], key[0]), simd.mul_f32s(query[m][1], key[1])];
+                products = [
+                    mul_add(simd, query[m][2], key[2], products[0]),
+                    mul_add(simd, query[m][3], key[3], products[1]),
+                ];
+                let sum = scale * simd.reduce_sum_f32s(simd.add_f32s(products[0], products[1]));
+                let score = &mut scores[m * count + i];
+                *score = if is_first { sum } else { *score + sum };
+            }, 0 1);
+        }
+    }
+}
+
+/// out `(M, width)` += factors · weights `(M, count)` · values, for a block of registers of all values at a time.
+#[inline(always)]
+fn add_rows<S: Simd, T: Number, const M: usize>(
+    simd: S,
+    weights: &[f32],
+    values: &[T],
+    stride: usize,
+    factors: [f32; M],
+    out: &mut [f32],
+) {
+    let (lanes, width, count) = (S::F32_LANES, out.len() / M, weights.len() / M);
+    for start in (0..width).step_by(PARTS * lanes) {
+        let len = (PARTS * lanes).min(width - start);
+        let mut sums = [[simd.splat_f32s(0.0); PARTS]; M];
+        for (i, value) in values[start..].chunks(stride).take(count).enumerate() {
+            let value = load_block(simd, &value[..len]);
+            unroll!(m < M => {
+                let weight = simd.splat_f32s(weights[m * count + i]);
+                unroll!(part < PARTS => {
+                    sums[m][part] = mul_add(simd, weight, value[part], sums[m][part]);
                 }, 0 1 2 3);
-                }
-                false => {
-                    for (sum, (query, key)) in sums.iter_mut().zip(query.chunks(lanes).zip(key.chunks(lanes))) {
-                        *sum = mul_add(simd, load_floats::<S>(query), T::load(simd, key), *sum);
-                    }
-                }
+            }, 0 1);
+        }
+        for (m, sums) in sums.iter().enumerate() {
+            let out = &mut out[m * width + start..][..len];
+            for (out, sum) in out.chunks_mut(lanes).zip(sums) {
+                let sum: &[f32] = bytemuck::cast_slice(std::slice::from_ref(sum));
+                out.iter_mut().zip(sum).for_each(|(out, sum)| *out += factors[m] * sum);
             }
         }
-        let pairs = [simd.add_f32s(sums[0], sums[1]), simd.add_f32s(sums[2], sums[3])];
-        *score = scale * simd.reduce_sum_f32s(simd.add_f32s(pairs[0], pairs[1]));
     }
 }
 
-struct AddWeighted<'a, 'b> {
-    weights: &'a [f32],
-    values: Rows<'a>,
-    factor: f32,
-    out: &'b mut [f32],
-}
-
-impl Kernel for AddWeighted<'_, '_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
-        let AddWeighted { weights, values: rows, factor, out } = self;
-        match rows.values {
-            Values::F32(values) => add_rows(simd, weights, values, rows.stride, factor, out),
-            Values::F16(values) => add_rows(simd, weights, values, rows.stride, factor, out),
-        }
-    }
-}
-
+/// The registers of a block of numbers, zero beyond its end.
 #[inline(always)]
-fn add_rows<S: Simd, T: Number>(simd: S, weights: &[f32], values: &[T], stride: usize, factor: f32, out: &mut [f32]) {
+fn load_block<S: Simd, T: Number>(simd: S, numbers: &[T]) -> [S::f32s; PARTS] {
     let lanes = S::F32_LANES;
-    for (block, out) in out.chunks_mut(PARTS * lanes).enumerate() {
-        let mut sums = [simd.splat_f32s(0.0); PARTS];
-        let value = |i: usize| &values[i * stride + block * PARTS * lanes..][..out.len()];
-        match out.len() == PARTS * lanes {
-            // Constant indices keep the sums in registers.
-            true => {
-                for (i, &weight) in weights.iter().enumerate() {
-                    let (value, weight) = (value(i), simd.splat_f32s(weight));
-                    unroll!(part < PARTS => {
-                        let value = T::load(simd, &value[part * lanes..(part + 1) * lanes]);
-                        sums[part] = mul_add(simd, weight, value, sums[part]);
-                    }, 0 1 2 3);
-                }
-            }
-            false => {
-                for (i, &weight) in weights.iter().enumerate() {
-                    let (value, weight) = (value(i), simd.splat_f32s(weight));
-                    for (sum, value) in sums.iter_mut().zip(value.chunks(lanes)) {
-                        *sum = mul_add(simd, weight, T::load(simd, value), *sum);
-                    }
-                }
-            }
+    let mut registers = [simd.splat_f32s(0.0); PARTS];
+    match numbers.len() == PARTS * lanes {
+        // Constant indices keep the numbers in registers.
+        true => {
+            unroll!(part < PARTS => {
+                registers[part] = T::load(simd, &numbers[part * lanes..(part + 1) * lanes]);
+            }, 0 1 2 3);
         }
-        for (out, sum) in out.chunks_mut(lanes).zip(&sums) {
-            let sum: &[f32] = bytemuck::cast_slice(std::slice::from_ref(sum));
-            out.iter_mut().zip(sum).for_each(|(out, sum)| *out += factor * sum);
+        false => {
+            for (register, numbers) in registers.iter_mut().zip(numbers.chunks(lanes)) {
+                *register = T::load(simd, numbers);
+            }
         }
     }
+    registers
 }
 
 /// A type of number in a cache.
@@ -224,14 +232,13 @@ impl Number for f16 {
     #[inline(always)]
     fn load<S: Simd>(simd: S, numbers: &[f16]) -> S::f32s {
         let halves: &[u16] = bytemuck::cast_slice(numbers);
-        match halves.first_chunk() {
-            Some(halves) => f16_lanes(simd, halves),
-            None => {
-                let mut padded = [0; MAX_LANES];
-                padded[..halves.len()].copy_from_slice(halves);
-                f16_lanes(simd, &padded)
-            }
+        let mut padded = [0; MAX_LANES];
+        match halves.get(..S::F32_LANES) {
+            // A constant length is a move of a register.
+            Some(halves) => padded[..S::F32_LANES].copy_from_slice(halves),
+            None => padded[..halves.len()].copy_from_slice(halves),
         }
+        f16_lanes(simd, &padded)
     }
 }
 
@@ -260,21 +267,28 @@ mod tests {
             for (width, stride, count) in
                 [(64, 64, 250), (64, 128, 3), (16, 64, 7), (7, 9, 17), (130, 130, 5), (64, 64, 1)]
             {
-                let query = numbers(width, 1);
+                let queries = numbers(3 * width, 1);
                 let [keys, values] =
                     [2, 3].map(|seed| numbers(stride * count, seed).into_iter().map(f16::from_f32).collect::<Vec<_>>());
                 let [wide_keys, wide_values] =
                     [&keys, &values].map(|all| all.iter().map(|x| x.to_f32()).collect::<Vec<_>>());
-                let expected = expected(&query, &wide_keys, &wide_values, stride, count, 0.7);
+                let expected_of = |query: &[f32]| expected(query, &wide_keys, &wide_values, stride, count, 0.7);
+                let expected: Vec<f64> = queries.chunks_exact(width).flat_map(expected_of).collect();
                 let caches =
                     [(Values::F16(&keys), Values::F16(&values)), (Values::F32(&wide_keys), Values::F32(&wide_values))];
                 for (keys, values) in caches {
                     let rows = |values| Rows { values, stride, width };
-                    let (mut scores, mut out) = (vec![0.0; count], vec![1.0; width]);
-                    attend(isa, &query, rows(keys), rows(values), 0.7, -2.0, &mut scores, &mut out);
+                    let attended = Attended { keys: rows(keys), values: rows(values), count, scale: 0.7, factor: -2.0 };
+                    let (mut scores, mut out) = (Vec::new(), vec![1.0; 3 * width]);
+                    attended.add(isa, &queries, &mut scores, &mut out);
                     for (&found, expected) in out.iter().zip(&expected) {
                         // Scores are below 50, so that their exponentials keep five digits.
                         assert!((f64::from(found) - (1.0 - 2.0 * expected)).abs() < 4e-5, "{isa:?} {width} {count}");
+                    }
+                    for (query, out) in queries.chunks_exact(width).zip(out.chunks_exact(width)) {
+                        let mut alone = vec![1.0; width];
+                        attended.add(isa, query, &mut scores, &mut alone);
+                        assert_eq!(alone, out, "{isa:?} {width} {count}: a query alone and among others");
                     }
                 }
             }
@@ -284,8 +298,9 @@ mod tests {
     #[test]
     fn no_keys_add_nothing() {
         let empty = Rows { values: Values::F16(&[]), stride: 4, width: 4 };
+        let attended = Attended { keys: empty, values: empty, count: 0, scale: 1.0, factor: 1.0 };
         let mut out = [1.0; 4];
-        attend(crate::isa(), &[1.0; 4], empty, empty, 1.0, 1.0, &mut [], &mut out);
+        attended.add(crate::isa(), &[1.0; 4], &mut Vec::new(), &mut out);
         assert_eq!(out, [1.0; 4]);
     }
 }

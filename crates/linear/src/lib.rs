@@ -23,6 +23,7 @@
 compile_error!("weights are read as they are stored, which is little-endian");
 
 pub mod attention;
+mod awake;
 mod bytes;
 mod decode;
 #[cfg(target_arch = "x86_64")]
@@ -40,6 +41,7 @@ mod softmax;
 mod unroll;
 mod vector;
 
+pub use awake::with_awake_threads;
 pub use bytes::Bytes;
 pub use error::LinearError;
 pub use gelu::gelu;

@@ -7,7 +7,7 @@ use crate::{Bytes, LinearError, decode, gemm, matvec};
 
 /// The number of rows of activations up to which a product is a pass over the weight for each pair of rows, and not one of
 /// tiles.
-const FEW_ROWS: usize = 4;
+pub(crate) const FEW_ROWS: usize = 4;
 
 /// A weight `(outputs, inputs)` with an optional bias, in the bytes in which a file stores it: row-major floats, or MLX's
 /// affine codes with their scales and biases.

@@ -25,7 +25,7 @@ use self::codes::Packed;
 pub(crate) use self::codes::{Bf16, Codes, F16, F32};
 use self::float::Float;
 use self::store::Store;
-use crate::linear::Linear;
+use crate::linear::{FEW_ROWS, Linear};
 use crate::prepared::{Order, Pair, Prepared};
 
 /// Bytes of a weight in a task: they take 10 µs or so to read, long against the start of a task.
@@ -38,8 +38,11 @@ const ROW_MULTIPLE: usize = 8;
 struct Task<'a> {
     part: usize,
     first: usize,
-    /// For each row of activations, the values of these outputs.
-    outs: Vec<&'a mut [f32]>,
+    /// For each row of activations, the values of these outputs: an array, as a list on the heap for each task took 4 % of a
+    /// step of a language model.
+    outs: [&'a mut [f32]; FEW_ROWS],
+    /// The number of rows of activations.
+    rows: usize,
 }
 
 /// Computes, or with `add` adds to, the products of `x` with each weight. All have the same inputs and instruction set.
@@ -62,8 +65,10 @@ pub(crate) fn forward_all(parts: &[&Linear], x: &[f32], outs: &mut [&mut [f32]],
         let rows = task_rows(linear);
         let mut iters: Vec<_> = out.chunks_mut(linear.outputs()).map(|row| row.chunks_mut(rows)).collect();
         for first in (0..linear.outputs()).step_by(rows) {
-            let outs = iters.iter_mut().filter_map(Iterator::next).collect();
-            tasks.push(Task { part, first, outs });
+            let mut outs: [&mut [f32]; FEW_ROWS] = Default::default();
+            let parts = iters.iter_mut().filter_map(Iterator::next);
+            outs.iter_mut().zip(parts).for_each(|(out, part)| *out = part);
+            tasks.push(Task { part, first, outs, rows: x.len() / inputs });
         }
     }
     let run_task = |task: Task<'_>| {
@@ -71,7 +76,8 @@ pub(crate) fn forward_all(parts: &[&Linear], x: &[f32], outs: &mut [&mut [f32]],
     };
     match tasks.len() {
         1 => tasks.into_iter().for_each(run_task),
-        _ => tasks.into_par_iter().for_each(run_task),
+        // Each task can be taken by another thread: rayon would leave a quarter of them in one piece.
+        _ => tasks.into_par_iter().with_max_len(1).for_each(run_task),
     }
     prepared.into_iter().for_each(Prepared::recycle);
 }
@@ -143,15 +149,16 @@ impl<F: Format> Kernel for MatVec<'_, F> {
 
     #[inline(always)]
     fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
-        let MatVec { linear, prepared, task: Task { first, mut outs, .. }, add, .. } = self;
+        let MatVec { linear, prepared, task: Task { first, mut outs, rows, .. }, add, .. } = self;
+        let outs = &mut outs[..rows];
         let rows = outs.first().map_or(0, |out| out.len());
         let mut scratch = Scratch::default();
         let whole = rows - rows % ROWS;
         for tile in (0..whole).step_by(ROWS) {
-            tile_rows::<S, F, ROWS>(simd, linear, prepared, &mut outs, (first, tile), add, &mut scratch);
+            tile_rows::<S, F, ROWS>(simd, linear, prepared, outs, (first, tile), add, &mut scratch);
         }
         for tile in whole..rows {
-            tile_rows::<S, F, 1>(simd, linear, prepared, &mut outs, (first, tile), add, &mut scratch);
+            tile_rows::<S, F, 1>(simd, linear, prepared, outs, (first, tile), add, &mut scratch);
         }
     }
 }

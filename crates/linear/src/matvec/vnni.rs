@@ -58,7 +58,8 @@ fn run_available<const BITS: usize>(
     task: Task<'_>,
     add: bool,
 ) {
-    let Task { first, mut outs, .. } = task;
+    let Task { first, mut outs, rows, .. } = task;
+    let outs = &mut outs[..rows];
     let rows = outs.first().map_or(0, |out| out.len());
     let whole = rows - rows % ROWS;
     let mut unpacked = Unpacked::default();

@@ -122,7 +122,6 @@ impl CpEncoder {
         });
         // The states after the last layer are not used.
         if i + 1 < self.merge_linear.len() {
-            x.fill(0.0);
             let seen = |step: usize, head: usize, out: &mut [f32]| {
                 out.copy_from_slice(&q[step * width + head * head_width..][..head_width]);
                 Attended { keys: &keys, values: &values, count: step + 1, factor: 1.0 }

@@ -6,6 +6,7 @@ use crate::bundle::Weights;
 use crate::cp::LayerPrefix;
 use crate::transformer::{Attended, Attention, FeedForward, HeadRows, LayerNorm, attend};
 use mert_arch::MusicgenDecoder;
+use rayon::prelude::*;
 
 /// The weights of a layer, pre-norm.
 pub(crate) struct Layer {
@@ -57,11 +58,10 @@ impl Layer {
         let Scratch { x, q, k, v, inner } = scratch;
         self.norm1.forward(states, x);
         self.self_attn.project(x, [q, k, v]);
-        for ((cache, k), v) in caches.iter_mut().zip(k.chunks_exact(row)).zip(v.chunks_exact(row)) {
-            cache.keys.extend(k);
-            cache.values.extend(v);
-        }
-        x.fill(0.0);
+        let new = k.par_chunks_exact(row).zip(v.par_chunks_exact(row));
+        caches.par_iter_mut().zip(new).for_each(|(Cache { keys, values }, (k, v))| {
+            rayon::join(|| keys.extend(k), || values.extend(v));
+        });
         self.attend_to_codes(x, q, steps, caches);
         self.self_attn.out_proj.forward_add(x, states);
         self.attend_to_text(&mut states[..row], steps, [x, q]);
@@ -69,7 +69,7 @@ impl Layer {
         self.feed_forward.add(x, inner, states);
     }
 
-    /// Adds to `out` the attention to the codes so far, and to the input's codes if there are any.
+    /// Writes to `out` the attention to the codes so far, and to the input's codes if there are any.
     fn attend_to_codes(&self, out: &mut [f32], q: &[f32], steps: &Steps<'_>, caches: &[Cache]) {
         let &Steps { count, before, heads, prefix, .. } = steps;
         let width = q.len() / (count * caches.len());
@@ -98,7 +98,6 @@ impl Layer {
         self.norm_cross.forward(states, x);
         q.resize(states.len(), 0.0);
         self.cross_attn.q_proj.forward(x, q);
-        x.fill(0.0);
         let text = |step: usize, head: usize, out: &mut [f32]| {
             out.copy_from_slice(&q[step * width + head * head_width..][..head_width]);
             let Cross { keys, values } = steps.cross;

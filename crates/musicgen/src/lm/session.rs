@@ -145,15 +145,17 @@ impl<'m> Session<'m> {
         let (first, others) = states.split_at_mut(steps * width);
         self.model.inputs(input, before, first);
         others.chunks_exact_mut(steps * width).for_each(|row| row.copy_from_slice(first));
-        for (i, layer) in self.model.layers().iter().enumerate() {
-            if let Some(trace) = &mut trace {
-                trace.hidden_states.push(states.clone());
+        mert_linear::with_awake_threads(|| {
+            for (i, layer) in self.model.layers().iter().enumerate() {
+                if let Some(trace) = &mut trace {
+                    trace.hidden_states.push(states.clone());
+                }
+                let prefix = self.prefix.map(|prefix| (&prefix.layers[i], prefix.frames));
+                let context = Steps { count: steps, before, heads, prefix, cross: &self.cross[i] };
+                layer.forward(&mut states, &context, &mut self.caches[i], &mut self.scratch);
             }
-            let prefix = self.prefix.map(|prefix| (&prefix.layers[i], prefix.frames));
-            let context = Steps { count: steps, before, heads, prefix, cross: &self.cross[i] };
-            layer.forward(&mut states, &context, &mut self.caches[i], &mut self.scratch);
-        }
-        self.model.normalize(&mut states, &mut self.scratch.x);
+            self.model.normalize(&mut states, &mut self.scratch.x);
+        });
         if let Some(trace) = trace {
             trace.hidden_states.push(states.clone());
         }

@@ -1,10 +1,14 @@
 //! The feed-forward block: two linear layers with the exact GELU between them.
 
 use mert_linear::{Linear, gelu, isa};
+use rayon::prelude::*;
 
 use crate::Result;
 use crate::bundle::Weights;
 use mert_arch::MusicgenDecoder;
+
+/// The values of a task of the GELU: 2 µs or so.
+const GELU_VALUES: usize = 4096;
 
 /// A feed-forward block without biases.
 pub(crate) struct FeedForward {
@@ -25,7 +29,7 @@ impl FeedForward {
     pub(crate) fn add(&self, x: &[f32], inner: &mut Vec<f32>, out: &mut [f32]) {
         inner.resize(x.len() / self.linear1.inputs() * self.linear1.outputs(), 0.0);
         self.linear1.forward(x, inner);
-        gelu(isa(), inner);
+        inner.par_chunks_mut(GELU_VALUES).for_each(|inner| gelu(isa(), inner));
         self.linear2.forward_add(inner, out);
     }
 }
