@@ -62,6 +62,22 @@ fn copy() -> TempDir {
     folder
 }
 
+#[test]
+fn padding_and_truncation_of_a_training_have_no_effect() {
+    let folder = copy();
+    let path = folder.path().join("tokenizer.json");
+    let mut tokenizer: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    tokenizer["truncation"] =
+        serde_json::json!({"direction": "Right", "max_length": 3, "strategy": "LongestFirst", "stride": 0});
+    tokenizer["padding"] = serde_json::json!({"strategy": {"Fixed": 64}, "direction": "Right", "pad_to_multiple_of": null,
+        "pad_id": 0, "pad_type_id": 0, "pad_token": "<pad>"});
+    std::fs::write(&path, tokenizer.to_string()).unwrap();
+    let t5 = T5Encoder::open(folder.path(), &Device::Cpu).unwrap();
+    for (text, ids) in texts() {
+        assert_eq!(t5.encode(&text).unwrap().ids, ids, "{text}");
+    }
+}
+
 type Tensors = BTreeMap<String, (safetensors::Dtype, Vec<usize>, Vec<u8>)>;
 
 fn edit(folder: &TempDir, defect: impl Fn(&mut Tensors)) {

@@ -33,8 +33,10 @@ impl Tokenizer {
             };
             return Err(T5Error::NoFile { folder: folder.into(), file: FILE, contents: "the pieces of texts", advice });
         }
-        let pieces = Pieces::from_file(&path)
-            .map_err(|error| T5Error::Tokenizer { path: path.clone(), reason: format!("not a tokenizer: {error}") })?;
+        let invalid = |error| T5Error::Tokenizer { path: path.clone(), reason: format!("not a tokenizer: {error}") };
+        let mut pieces = Pieces::from_file(&path).map_err(invalid)?;
+        // A file may keep those of its last use in training. transformers, too, leaves both to the caller.
+        pieces.with_padding(None).with_truncation(None).map_err(invalid)?;
         // Models have up to 127 rows that no piece has: the number is rounded up for the hardware.
         let last = pieces.get_vocab(true).into_values().max().unwrap_or(0) as usize;
         if last >= config.vocab_size {

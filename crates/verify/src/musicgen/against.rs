@@ -12,7 +12,7 @@ use super::missing::BundlePart;
 use super::parts::Parts;
 use super::tensors::TensorFiles;
 use super::verdict::{BundleComparison, Figure, PartVerdict};
-use super::{codes, floats};
+use super::{codes, configs, floats};
 use crate::{Result, VerifyError};
 
 /// The number of frames of the fixed codes: 2 s of 50 Hz.
@@ -22,7 +22,7 @@ const FRAMES: usize = 100;
 const TOKENS: usize = 8;
 
 /// Compares the logits of both bundles, each fed the same codes and, before the projection, the same text states, and then
-/// the weights of all parts.
+/// the weights, configurations and tokenizers of all parts.
 pub(super) fn compare(parts: &Parts<'_>, other: &Path) -> Result<BundleComparison> {
     let bundle = Bundle::open(other)?;
     let (mut lm, cp) = LanguageModel::open(&bundle)?;
@@ -67,6 +67,7 @@ fn weights(parts: &Parts<'_>, other: &Bundle) -> Result<(Vec<PartVerdict>, Vec<S
     let (codes, mut not_compared) = codes::compare((&our_tensors, ours.config()), (&their_tensors, theirs.config()));
     let mut verdicts: Vec<PartVerdict> = codes.into_iter().collect();
     verdicts.extend(floats::compare("", &our_tensors, &their_tensors));
+    verdicts.push(configs::compare_settings(ours.config(), theirs.config()));
     for part in BundlePart::ALL {
         let [our_folder, their_folder] = [ours, theirs].map(|bundle| bundle.folder().join(part.folder()));
         if !their_folder.is_dir() {
@@ -79,6 +80,7 @@ fn weights(parts: &Parts<'_>, other: &Bundle) -> Result<(Vec<PartVerdict>, Vec<S
             Some(Ok(found)) => verdicts.extend(found),
             Some(Err(reason)) => not_compared.push(reason),
             None => {
+                verdicts.extend(configs::compare_part(part, &our_folder, &their_folder));
                 let open = |folder: &Path| TensorFiles::open(folder, MusicgenNames::Mlx);
                 let (our_files, their_files) = (open(&our_folder)?, open(&their_folder)?);
                 verdicts.extend(floats::compare(&format!("{part}/"), &our_files.tensors()?, &their_files.tensors()?));

@@ -4,6 +4,7 @@
 //! - `reference.rs`: the arrays of a reference.
 //! - `codes.rs`: the codes of quantized weights beside the floats; `floats.rs`: the weights that both bundles store as floats;
 //!   `tensors.rs`: the tensors of a folder; `divergence.rs`: the KL divergence of logits.
+//! - `configs.rs`: the files beside the weights of two bundles.
 //! - `limits.rs`: what is judged how strictly, and why; `precision.rs`: the limits of each part of a bundle.
 //! - `missing.rs`: parts that the bundle lacks.
 //! - `verdict.rs`: the verdict; `render.rs`: the verdict as text, Markdown and JUnit.
@@ -11,6 +12,7 @@
 mod against;
 mod check;
 mod codes;
+mod configs;
 mod divergence;
 mod floats;
 mod limits;
