@@ -43,7 +43,9 @@ fn other_settings_beside_the_same_weights_fail() {
                 tokenizer["model"]["vocab"].as_array_mut().unwrap()[3..].reverse();
             });
         }),
-        ("t5/tokenizer.json", "it is not JSON", |bundle| std::fs::write(bundle.join("t5/tokenizer.json"), "{").unwrap()),
+        ("t5/tokenizer.json", "it is not JSON", |bundle| {
+            std::fs::write(bundle.join("t5/tokenizer.json"), "{").unwrap()
+        }),
         ("config.json", "`guidance_scale` is 1.5, expected", |bundle| {
             edit(&bundle.join("config.json"), |config| config["generation"]["guidance_scale"] = json!(1.5));
         }),

@@ -34,7 +34,7 @@ def main():
     for option, value in {"layers": 48, "width": 2048, "heads": 32, "inner": 8192, "card": 2048, "rows": 501}.items():
         parser.add_argument(f"--{option}", type=int, default=value, help=f"default: {value}")
     parser.add_argument("--seconds", type=float, default=5.0, help="the length of the clip, default 5")
-    parser.add_argument("--rounds", type=int, default=3, help="conversions and copies, default 3")
+    parser.add_argument("--rounds", type=int, default=3, help="conversions and copies, and generations, default 3")
     parser.add_argument("--steps", type=int, default=8, help="steps of MLX, default 8")
     parser.add_argument("--adam", action="store_true", help="Adam's moments in the .ckpt, as a training leaves them")
     parser.add_argument("--small-parts", action="store_true", help="T5 and EnCodec at the size of the fixtures")

@@ -51,12 +51,32 @@ def measure_conversion(options, folder, bundle):
     print(f"| all | {written / 1e6:.1f} |\n", flush=True)
 
 
-def measure_generation(options, folder, bundle, seconds, rows):
+def read_in_child():
+    """The bandwidth, measured by a process of its own: its arrays would count as the peak memory of those started later."""
+    output, _, _ = run(sys.executable, HERE / "measure.py")
+    return float(output)
+
+
+def measure_generation(options, shape, frames, folder, bundle, seconds, rows):
+    """Generations with a plain read of memory before and after each, as the machine's speed changes within a minute."""
     clip, out = folder / "clip.wav", folder / "out.wav"
     command = [Path(options["binaries"]) / "mert-generate", bundle, clip, "--instruct", "Only Drums", "-o", out, "--greedy", "--force"]
-    output, taken, peak = run(*command, "--json")
-    found = json.loads(output)
-    rows.append(("mert-generate, the whole run", taken, taken / seconds, peak))
+    step_size = sum(step_bytes(shape, frames))
+    rounds, reads = [], [read_in_child()]
+    for _ in range(int(options["rounds"])):
+        output, taken, peak = run(*command, "--json", "--quiet")
+        rounds.append((json.loads(output), taken, peak))
+        reads.append(read_in_child())
+    print("| round | ms a step | plain read before and after, GB/s | of the read |\n|---|---|---|---|")
+    parts = []
+    for i, (found, _, _) in enumerate(rounds):
+        step, read = found["steps_seconds"] / found["steps"], (reads[i] + reads[i + 1]) / 2
+        parts.append(step_size / step / read)
+        print(f"| {i + 1} | {1e3 * step:.1f} | {reads[i] / 1e9:.1f}, {reads[i + 1] / 1e9:.1f} | {100 * parts[-1]:.0f} % |")
+    print(f"| median | | | {100 * statistics.median(parts):.0f} % |\n", flush=True)
+    rounds.sort(key=lambda entry: entry[1])
+    found, taken, peak = rounds[len(rounds) // 2]
+    rows.append(("mert-generate, the whole run, median of the rounds", taken, taken / seconds, peak))
     steps, step = found["steps"], 1e3 * found["steps_seconds"] / found["steps"]
     rows.append((f"of it {steps} steps of {step:.1f} ms", found["steps_seconds"], found["steps_seconds"] / seconds, peak))
     for name, part in {"the codec's encoder and the CP transformer": "input", "the codec's decoder": "output"}.items():
@@ -100,7 +120,7 @@ def main():
         measure_conversion(options, folder, bundle)
     rows = []
     if "generate" in parts:
-        measure_generation(options, folder, bundle, seconds, rows)
+        measure_generation(options, shape, frames, folder, bundle, seconds, rows)
     if "mlx" in parts:
         measure_mlx(options, shape, frames, seconds, rows)
     if rows:

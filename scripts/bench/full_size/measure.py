@@ -64,3 +64,7 @@ def read_bandwidth(threads=os.cpu_count(), size=1 << 29):
             worker.join()
         best = max(best, sum(part.nbytes for part in parts) / (time.monotonic() - begin))
     return best
+
+
+if __name__ == "__main__":
+    print(read_bandwidth())

@@ -73,7 +73,8 @@ fn verdict(part: String, ours: &Map<String, Value>, theirs: &Map<String, Value>)
     let mut all: Vec<&String> = ours.keys().chain(theirs.keys()).collect();
     all.sort();
     all.dedup();
-    let different: Vec<&String> = all.iter().filter(|field| ours.get(**field) != theirs.get(**field)).copied().collect();
+    let different: Vec<&String> =
+        all.iter().filter(|field| ours.get(**field) != theirs.get(**field)).copied().collect();
     let fault = different.first().map(|field| {
         let [found, expected] = [ours, theirs].map(|fields| fields.get(*field).map_or("absent".into(), shown));
         format!("`{}` is {found}, expected {expected}, as in the other bundle", printable_line(field))

@@ -79,7 +79,7 @@ impl Exactness {
                     4 => (0.12, 0.3, 0.85),
                     3 => (0.5, 0.9, 2.1),
                     // Beyond an NMSE of 1, zeros would be closer.
-                    _ => (1.0, 1.0, 4.0),
+                    _ => (1.5, 1.0, 4.0),
                 };
                 BundleLimits { direct: states, states, layer, kl, equal_codes: false, wave: 1e-2 }
             }
