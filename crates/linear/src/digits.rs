@@ -1,21 +1,25 @@
 //! Activations as whole numbers of 16 bits times a scale, in two digits of 8 bits, for integer dot products with codes.
 //!
-//! The activations that meet the codes in two registers share a scale, so that the error of each is at most 1/65278 of the
+//! The activations that meet the codes in 128 bytes of a weight share a scale, so that the error of each is at most 1/65278 of the
 //! largest among them. Biases of codes are multiplied with sums of the same whole numbers: the error of a product is then
 //! that of the activations times the weights, which are smaller than codes times scales.
 
 // Only constant indices keep the numbers in registers.
 #![allow(clippy::needless_range_loop)]
 
-use std::arch::x86_64::*;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 
-use crate::vector::{MAX_BYTES, MAX_LANES};
+use mert_simd::Isa;
 
 /// Digits of an activation.
 pub(crate) const DIGITS: usize = 2;
 
-/// Registers of codes whose activations, a block, share a scale: with one, multiplying by that scale takes a tenth of the
-/// time of a product.
+/// Bytes of codes in a line.
+pub(crate) const LINE_BYTES: usize = 64;
+
+/// Lines of codes whose activations, a block, share a scale: with one, multiplying by that scale takes a tenth of the time of a
+/// product.
 pub(crate) const LINES: usize = 2;
 
 /// The whole number of the largest activation of a block, as large as two digits of −128..=127 reach on both sides.
@@ -25,24 +29,40 @@ const LARGEST: f32 = 32_639.0;
 const RANGE: [f32; 2] = [1e-30, 1e37];
 
 /// Activations whose sum is taken at once; every group is a whole number of them.
-const PART: usize = 2 * MAX_LANES;
+const PART: usize = 32;
 
-/// Whether the processor has these instructions.
-pub(crate) fn is_available() -> bool {
-    is_x86_feature_detected!("avx512vnni")
-        && is_x86_feature_detected!("avx512f")
-        && is_x86_feature_detected!("avx512bw")
+/// Whether products of codes of so many bits with rows of so many activations are computed in digits by these instructions.
+pub(crate) fn fits(isa: Isa, bits: usize, inputs: usize) -> bool {
+    has_codes(isa, bits) && inputs.is_multiple_of(LINES * line_codes(bits_in_registers(bits)))
 }
 
-/// Whether products of codes of so many bits with rows of so many activations are computed in digits here.
-pub(crate) fn fits(bits: usize, inputs: usize) -> bool {
-    let has_codes = matches!(bits, 4 | 8) || is_x86_feature_detected!("avx512vbmi");
-    has_codes && inputs.is_multiple_of(LINES * MAX_BYTES * 8 / bits_in_registers(bits)) && is_available()
+/// Whether there are integer dot products for codes of so many bits.
+fn has_codes(isa: Isa, bits: usize) -> bool {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512(_) => {
+            let unpacks = matches!(bits, 4 | 8) || is_x86_feature_detected!("avx512vbmi");
+            unpacks && avx512::is_available()
+        }
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon(_) => matches!(bits, 4 | 8) && std::arch::is_aarch64_feature_detected!("dotprod"),
+        _ => false,
+    }
+}
+
+/// Codes of so many bits in a line.
+const fn line_codes(bits: usize) -> usize {
+    LINE_BYTES * 8 / bits
 }
 
 /// Bits of a code in the registers: those of other widths are unpacked to bytes.
 pub(crate) fn bits_in_registers(bits: usize) -> usize {
     if bits == 4 { 4 } else { 8 }
+}
+
+/// The numbers of digits and of scales for `count` activations.
+pub(crate) fn lengths(bits: usize, count: usize) -> (usize, usize) {
+    (count * DIGITS, count / (LINES * line_codes(bits)))
 }
 
 /// Rows of activations, and where their digits go.
@@ -65,59 +85,38 @@ pub(crate) struct Split<'a> {
 }
 
 impl Split<'_> {
-    /// Splits all activations for codes of so many bits in the registers.
-    pub(crate) fn run(self, bits: usize) {
-        if is_available() {
-            // SAFETY: the processor has the instructions.
-            #[allow(unsafe_code)]
-            unsafe {
-                match bits {
-                    4 => self.run_available::<{ 2 * MAX_BYTES }, 2>(),
-                    _ => self.run_available::<MAX_BYTES, 1>(),
-                }
-            }
+    /// Splits all activations for codes of so many bits in the registers. The digits are the same with any instructions.
+    pub(crate) fn run(self, isa: Isa, bits: usize) {
+        match (isa, bits) {
+            #[cfg(target_arch = "x86_64")]
+            (Isa::Avx512(_), _) if avx512::is_available() => avx512::split(self, bits),
+            (_, 4) => self.run_portable::<{ line_codes(4) }, 2>(),
+            _ => self.run_portable::<{ line_codes(8) }, 1>(),
         }
     }
 
-    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-    fn run_available<const CODES: usize, const HALVES: usize>(self) {
+    fn run_portable<const CODES: usize, const HALVES: usize>(self) {
         let rows = self.x.len() / self.inputs;
-        let (all, _) = self.digits.as_chunks_mut::<MAX_BYTES>();
-        let blocks = all.chunks_exact_mut(LINES * HALVES * DIGITS * rows);
+        let blocks = self.digits.chunks_exact_mut(LINES * HALVES * DIGITS * rows * LINE_BYTES);
         for (block, (digits, scales)) in blocks.zip(self.block_scales.chunks_exact_mut(rows)).enumerate() {
+            let start = block * LINES * CODES;
             for (row, x) in self.x.chunks_exact(self.inputs).enumerate() {
-                let start = block * LINES * CODES;
-                let (x, _) = x[start..][..LINES * CODES].as_chunks::<PART>();
-                let scale = block_scale(x);
+                let (parts, _) = x[start..][..LINES * CODES].as_chunks::<PART>();
+                let scale = block_scale(parts.as_flattened());
                 let factor = if scale > 0.0 { 1.0 / scale } else { 0.0 };
                 scales[row] = scale;
-                for (part, x) in x.iter().enumerate() {
-                    let (low, high) = halves(x);
-                    let mut numbers = [_mm512_setzero_si512(); 2];
-                    for (number, x) in numbers.iter_mut().zip([low, high]) {
-                        *number = _mm512_cvtps_epi32(_mm512_mul_ps(x, _mm512_set1_ps(factor)));
-                    }
-                    let sum = _mm512_reduce_add_epi32(_mm512_add_epi32(numbers[0], numbers[1]));
+                for (part, x) in parts.iter().enumerate() {
+                    let numbers = x.map(|x| (x * factor).round_ties_even() as i32);
                     let group = (start + part * PART) / self.group_size;
-                    self.sums[row * self.sums_stride + group] += scale * sum as f32;
-                    if HALVES == 2 {
-                        let [first, second] = numbers;
-                        let (even, odd): (__m512i, __m512i) =
-                            (pulp::cast(every_second(0)), pulp::cast(every_second(1)));
-                        numbers[0] = _mm512_permutex2var_epi32(first, even, second);
-                        numbers[1] = _mm512_permutex2var_epi32(first, odd, second);
-                    }
+                    self.sums[row * self.sums_stride + group] += scale * numbers.iter().sum::<i32>() as f32;
                     let (line, part) = (part / (CODES / PART), part % (CODES / PART));
-                    for i in 0..2 {
-                        let upper = _mm512_srai_epi32(_mm512_add_epi32(numbers[i], _mm512_set1_epi32(128)), 8);
-                        let (half, start) = match HALVES {
-                            2 => (i, part * MAX_LANES),
-                            _ => (0, part * PART + i * MAX_LANES),
-                        };
-                        for (digit, number) in [upper, numbers[i]].into_iter().enumerate() {
-                            let bytes: [i8; MAX_LANES] = pulp::cast(_mm512_cvtepi32_epi8(number));
-                            let to = &mut digits[((line * DIGITS + digit) * HALVES + half) * rows + row];
-                            to[start..start + MAX_LANES].copy_from_slice(&bytes);
+                    let both = [numbers.map(|number| ((number + 128) >> 8) as i8), numbers.map(|number| number as i8)];
+                    for (digit, numbers) in both.iter().enumerate() {
+                        for half in 0..HALVES {
+                            let to = (((line * DIGITS + digit) * HALVES + half) * rows + row) * LINE_BYTES;
+                            let to = &mut digits[to + part * PART / HALVES..][..PART / HALVES];
+                            let numbers = numbers.iter().skip(half).step_by(HALVES);
+                            to.iter_mut().zip(numbers).for_each(|(to, number)| *to = *number);
                         }
                     }
                 }
@@ -127,41 +126,69 @@ impl Split<'_> {
 }
 
 /// The value of 1 in the digits of a block: NaN where a value is not a number or too large, 0 where all are next to 0.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-fn block_scale(x: &[[f32; PART]]) -> f32 {
-    let mut max = _mm512_setzero_ps();
-    let mut is_finite = 0xffff;
+fn block_scale(x: &[f32]) -> f32 {
+    let (mut max, mut is_finite) = (0f32, true);
     for x in x {
-        let (low, high) = halves(x);
-        for x in [_mm512_abs_ps(low), _mm512_abs_ps(high)] {
-            max = _mm512_max_ps(max, x);
-            // A maximum skips what is not a number.
-            is_finite &= _mm512_cmp_ps_mask::<_CMP_LT_OQ>(x, _mm512_set1_ps(RANGE[1]));
-        }
+        max = max.max(x.abs());
+        // A maximum skips what is not a number.
+        is_finite &= x.abs() < RANGE[1];
     }
-    let max = _mm512_reduce_max_ps(max);
-    match is_finite == 0xffff {
+    match is_finite {
         true if max > RANGE[0] => max / LARGEST,
         true => 0.0,
         false => f32::NAN,
     }
 }
 
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn halves(x: &[f32; PART]) -> (__m512, __m512) {
-    let (halves, _) = x.as_chunks::<MAX_LANES>();
-    (pulp::cast(halves[0]), pulp::cast(halves[1]))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// The lanes of two registers with even (0) or odd (1) indices.
-const fn every_second(first: u32) -> [u32; MAX_LANES] {
-    let mut lanes = [0; MAX_LANES];
-    let mut lane = 0;
-    while lane < MAX_LANES {
-        lanes[lane] = first + 2 * lane as u32;
-        lane += 1;
+    struct Digits {
+        digits: Vec<i8>,
+        scales: Vec<f32>,
+        sums: Vec<f32>,
     }
-    lanes
+
+    fn split(isa: Isa, bits: usize, group_size: usize, x: &[f32], inputs: usize) -> Digits {
+        let (digits, scales) = lengths(bits, x.len());
+        let (mut digits, mut block_scales) = (vec![0; digits], vec![0.0; scales]);
+        let sums_stride = inputs / group_size;
+        let mut sums = vec![0.0; sums_stride * (x.len() / inputs)];
+        let (digits_out, scales_out, sums_out) = (&mut digits, &mut block_scales, &mut sums);
+        Split { x, inputs, group_size, digits: digits_out, block_scales: scales_out, sums: sums_out, sums_stride }
+            .run(isa, bits);
+        Digits { digits, scales: block_scales, sums }
+    }
+
+    #[test]
+    fn digits_are_the_activations_and_the_same_with_any_instructions() {
+        let inputs = 512;
+        for rows in [1, 2] {
+            let x: Vec<f32> = (0..rows * inputs).map(|i| ((i * 7919) % 1009) as f32 / 300.0 - 1.6).collect();
+            for (bits, group_size) in [(4, 32), (4, 64), (4, 128), (8, 32), (8, 64), (8, 128)] {
+                let portable = split(Isa::Portable, bits, group_size, &x, inputs);
+                let native = split(crate::isa(), bits, group_size, &x, inputs);
+                assert_eq!(portable.digits, native.digits, "{bits} {group_size}");
+                assert_eq!(portable.scales, native.scales, "{bits} {group_size}");
+                assert_eq!(portable.sums, native.sums, "{bits} {group_size}");
+                let (codes, halves) = (line_codes(bits), 8 / bits);
+                for (i, &x) in x.iter().enumerate() {
+                    let (row, i) = (i / inputs, i % inputs);
+                    let (line, code) = (i / codes, i % codes);
+                    let digit = |digit: usize| {
+                        let at = ((line * DIGITS + digit) * halves + code % halves) * rows + row;
+                        i32::from(portable.digits[at * LINE_BYTES + code / halves])
+                    };
+                    let scale = portable.scales[line / LINES * rows + row];
+                    let found = scale * (256 * digit(0) + digit(1)) as f32;
+                    assert!((found - x).abs() <= 0.51 * scale, "{bits} {i}: {found} {x}");
+                }
+                let groups = x.chunks_exact(group_size).map(|x| x.iter().sum::<f32>());
+                for (found, expected) in portable.sums.iter().zip(groups) {
+                    assert!((found - expected).abs() < 1e-3, "{bits} {group_size}: {found} {expected}");
+                }
+            }
+        }
+    }
 }

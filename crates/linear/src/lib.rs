@@ -26,7 +26,6 @@ pub mod attention;
 mod awake;
 mod bytes;
 mod decode;
-#[cfg(target_arch = "x86_64")]
 mod digits;
 mod error;
 mod exp;

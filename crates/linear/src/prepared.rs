@@ -9,8 +9,7 @@ use mert_arch::Encoding;
 use mert_simd::{Buffer, Isa, Kernel};
 use pulp::Simd;
 
-#[cfg(target_arch = "x86_64")]
-use crate::digits::{self, DIGITS, LINES, Split};
+use crate::digits::{self, Split};
 use crate::linear::Linear;
 
 /// Rows of activations that go through a weight together.
@@ -42,22 +41,14 @@ impl Order {
             }
             Encoding::Quantized { quantization, .. } => {
                 let (bits, group_size) = (quantization.bits, Some(quantization.group_size));
-                if let Some(bits) = bits_of_digits(linear, bits) {
+                if digits::fits(linear.isa(), bits, linear.inputs()) {
+                    let bits = digits::bits_in_registers(bits);
                     return Order { lanes, slots: 32 / bits, unshifted: None, group_size, digits_for: Some(bits) };
                 }
                 let (slots, unshifted) = if bits.is_power_of_two() { (32 / bits, Some(bits)) } else { (32, None) };
                 Order { lanes, slots, unshifted, group_size, digits_for: None }
             }
         }
-    }
-}
-
-/// Bits of the codes in the registers where they are multiplied as integers.
-fn bits_of_digits(linear: &Linear, bits: usize) -> Option<usize> {
-    match linear.isa() {
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512(_) if digits::fits(bits, linear.inputs()) => Some(digits::bits_in_registers(bits)),
-        _ => None,
     }
 }
 
@@ -147,12 +138,11 @@ impl Pair {
         self.sums_stride = order.group_size.map_or(0, |size| (inputs / size).next_multiple_of(order.lanes));
         let (sums, sums_stride) = (self.sums.take(self.sums_stride * rows), self.sums_stride);
         sums.fill(0.0);
-        #[cfg(target_arch = "x86_64")]
         if let (Some(bits), Some(group_size)) = (order.digits_for, order.group_size) {
-            (self.digits_len, self.block_scales_len) = (padded * DIGITS, padded / (block * LINES));
+            (self.digits_len, self.block_scales_len) = digits::lengths(bits, x.len());
             let digits = self.digits.take(self.digits_len);
             let block_scales = self.block_scales.take(self.block_scales_len);
-            return Split { x, inputs, group_size, digits, block_scales, sums, sums_stride }.run(bits);
+            return Split { x, inputs, group_size, digits, block_scales, sums, sums_stride }.run(isa, bits);
         }
         self.len = padded;
         let values = self.values.take(self.len);

@@ -96,7 +96,7 @@ pub enum T5Error {
         size: usize,
     },
     /// A text has no tokens, or more than are computed.
-    #[error("the text has {found} tokens, expected 1 to {most}")]
+    #[error("the text has {found} tokens, expected 1 to {most}: {}", if *found == 0 { "describe something" } else { "shorten it" })]
     Length {
         /// Its tokens.
         found: usize,

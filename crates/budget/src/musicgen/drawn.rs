@@ -1,7 +1,7 @@
 //! Codes that the unquantized model draws for a text, as it would generate them: the codes that matter in use.
 
 use mert_musicgen::bundle::{Bundle, GenerationConfig};
-use mert_musicgen::generate::{Piece, Sampler, Sampling, instruction};
+use mert_musicgen::generate::{Piece, Sampler, Settings, instruction};
 use mert_musicgen::{Codes, CpEncoder, ForcedPiece, LanguageModel};
 
 use super::pieces::fixed_text;
@@ -63,7 +63,7 @@ impl<'a> Drawing<'a> {
     }
 
     fn codes(&self, text: &[f32], input: Option<&Codes>, frames: usize, seed: u64) -> Result<Codes> {
-        let GenerationConfig { guidance_scale, top_k, temperature } = self.generation;
+        let settings = Settings::of_model(&GenerationConfig { do_sample: true, ..self.generation });
         let text = self.lm.condition(text)?;
         let prefix = self.cp.zip(input).map(|(cp, input)| cp.prefix(self.lm, input)).transpose()?;
         let piece = Piece {
@@ -72,9 +72,8 @@ impl<'a> Drawing<'a> {
             prefix: prefix.as_ref(),
             prompt: None,
             frames,
-            guidance_scale: guidance_scale as f32,
+            guidance_scale: settings.guidance_scale as f32,
         };
-        let sampling = Sampling::Random { top_k, top_p: 0.0, temperature };
-        Ok(piece.generate(&mut Sampler::new(sampling, seed), || Ok(()))?)
+        Ok(piece.generate(&mut Sampler::new(settings.sampling, seed), || Ok(()))?)
     }
 }

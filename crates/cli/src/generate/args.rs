@@ -53,9 +53,9 @@ pub(crate) struct Args {
     /// Divide the logits by this number [default: the model's, or 1]
     #[arg(long, value_name = "T")]
     temperature: Option<f64>,
-    /// The seed of the draws
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
+    /// The seed of the draws [default: 0]
+    #[arg(long)]
+    seed: Option<u64>,
     /// The factor of classifier-free guidance; 1 for none, which takes half the time [default: the model's, or 3]
     #[arg(long, value_name = "FACTOR")]
     guidance: Option<f64>,
@@ -75,7 +75,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE.npy")]
     pub(crate) codes: Option<PathBuf>,
     /// The number of threads [default: one per processor]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
     /// Replace the output if it exists
     #[arg(long)]
@@ -101,19 +101,21 @@ impl Args {
     /// The settings of the generation: the model's, where no option says otherwise.
     pub(crate) fn settings(&self, model: &GenerationConfig) -> Settings {
         let defaults = Settings::of_model(model);
-        let sampling = match defaults.sampling {
-            _ if self.greedy => Sampling::Greedy,
-            Sampling::Random { top_k, top_p, temperature } => Sampling::Random {
-                top_k: self.top_k.unwrap_or(top_k),
-                top_p: self.top_p.unwrap_or(top_p),
-                temperature: self.temperature.unwrap_or(temperature),
-            },
-            greedy => greedy,
-        };
+        let draws = self.top_k.is_some() || self.top_p.is_some() || self.temperature.is_some() || self.seed.is_some();
+        let sampling =
+            match Settings::of_model(&GenerationConfig { do_sample: draws || model.do_sample, ..*model }).sampling {
+                Sampling::Random { top_k, top_p, temperature } if !self.greedy => Sampling::Random {
+                    top_k: self.top_k.unwrap_or(top_k),
+                    // One of both limits is in effect, and a given one replaces the model's.
+                    top_p: self.top_p.unwrap_or(if self.top_k.is_some() { 0.0 } else { top_p }),
+                    temperature: self.temperature.unwrap_or(temperature),
+                },
+                _ => Sampling::Greedy,
+            };
         Settings {
             sampling,
             guidance_scale: self.guidance.unwrap_or(defaults.guidance_scale),
-            seed: self.seed,
+            seed: self.seed.unwrap_or(0),
             window: self.window,
             overlap: self.overlap,
         }

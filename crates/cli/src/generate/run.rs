@@ -4,13 +4,14 @@ use std::io;
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
+use mert_arch::printable_line;
 use mert_audio::{AudioFile, Damage, ReadOptions, Resampler, Source};
 use mert_cli::terminal::{Exit, print, say};
 use mert_fs::FsError;
 use mert_musicgen::Conditioning;
 use mert_musicgen::bundle::Bundle;
-use mert_musicgen::generate::{Composition, Generated, Generator, Settings, instruction};
+use mert_musicgen::generate::{Composition, Generated, Generator, Settings, check_length, instruction};
 use mert_table::printable_path;
 
 use crate::args::{Args, Damaged};
@@ -18,6 +19,12 @@ use crate::codes_file;
 use crate::listener::ToOutput;
 use crate::summary::Summary;
 use crate::wav::{self, WavOutput};
+
+/// Characters of a text that are shown.
+const SHOWN: usize = 300;
+
+/// A level, full scale being 1, that no recording has.
+const LOUDEST: f32 = 16.0;
 
 /// The length of music from a text, in seconds.
 const SECONDS: f64 = 10.0;
@@ -51,7 +58,7 @@ fn generate(args: &Args) -> anyhow::Result<Exit> {
         (Some(text), _) => instruction(text),
         (None, text) => text.clone().unwrap_or_default(),
     };
-    say_unless(args.quiet, || format!("text: {text}"));
+    say_unless(args.quiet, || format!("text: {}", beginning(&text)));
     // The text encoder is dropped before the language model is opened.
     let states = bundle.text_encoder()?.encode(&text)?.states;
     let generator = Generator::open(&bundle)?;
@@ -77,6 +84,15 @@ fn generate(args: &Args) -> anyhow::Result<Exit> {
         print(&format!("{:#}\n", summary.json()))?;
     }
     Ok(Exit::Success)
+}
+
+/// As much of a text as a person reads, in one line.
+fn beginning(text: &str) -> String {
+    let (text, characters) = (printable_line(text), text.chars().count());
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}… ({characters} characters)", &text[..end]),
+        None => text,
+    }
 }
 
 /// Opens the bundle; a name of the hub is no folder.
@@ -121,6 +137,9 @@ fn check_files(args: &Args) -> anyhow::Result<()> {
         );
     }
     // A NaN is no number above 0 either; what is beyond 1 is refused with the other settings.
+    if let Some(seconds) = args.seconds {
+        check_length(seconds).map_err(|error| anyhow!("invalid --seconds: {error}"))?;
+    }
     ensure!(args.top_p.is_none_or(|top_p| top_p != 0.0), "invalid --top-p 0: expected more than 0 and at most 1");
     if let Some(codes) = &args.codes {
         ensure!(codes.as_os_str() != "-", "--codes writes a .npy file: give FILE.npy, or ./- for a file of that name");
@@ -216,6 +235,15 @@ fn samples_of(path: &Path, args: &Args, rate: u32, channels: usize) -> anyhow::R
     let (samples, notes) = read().with_context(|| printable_path(path))?;
     for note in notes {
         say_unless(args.quiet, || format!("warning: {}: {note}", printable_path(path)));
+    }
+    let peak = samples.iter().flatten().fold(0f32, |peak, sample| peak.max(sample.abs()));
+    if peak > LOUDEST {
+        say_unless(args.quiet, || {
+            format!(
+                "warning: {}: its loudest sample is {peak:.0} times full scale: the file is damaged, or its floats have another scale",
+                printable_path(path)
+            )
+        });
     }
     Ok(samples)
 }

@@ -6,6 +6,8 @@
 mod affine;
 mod affine_units;
 mod codes;
+#[cfg(target_arch = "aarch64")]
+mod dotprod;
 mod float;
 mod row;
 mod store;
@@ -95,6 +97,12 @@ fn run(isa: Isa, linear: &Linear, prepared: &Prepared, task: Task<'_>, add: bool
         (linear.encoding(), isa, prepared.has_digits())
     {
         return vnni::run(simd, quantization.bits, linear, prepared, task, add);
+    }
+    #[cfg(target_arch = "aarch64")]
+    if let (Encoding::Quantized { quantization, .. }, Isa::Neon(simd), true) =
+        (linear.encoding(), isa, prepared.has_digits())
+    {
+        return dotprod::run(simd, quantization.bits, linear, prepared, task, add);
     }
     match linear.encoding() {
         Encoding::Float(Dtype::F32) => run_format::<Float<F32>>(isa, linear, prepared, task, add),

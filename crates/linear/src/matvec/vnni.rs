@@ -13,7 +13,7 @@
 use std::arch::x86_64::*;
 
 use mert_arch::Dtype;
-use mert_simd::Buffer;
+use mert_simd::{Buffer, Isa};
 use pulp::f32x16;
 use pulp::x86::V4;
 
@@ -36,7 +36,7 @@ type Unpacked = Buffer<u8>;
 
 /// Computes a task whose activations are in digits.
 pub(super) fn run(simd: V4, bits: usize, linear: &Linear, prepared: &Prepared, task: Task<'_>, add: bool) {
-    if digits::fits(bits, linear.inputs()) {
+    if digits::fits(Isa::Avx512(simd), bits, linear.inputs()) {
         // SAFETY: the processor has the instructions; those that are not looked up here are part of V4.
         #[allow(unsafe_code)]
         unsafe {

@@ -148,12 +148,14 @@ impl Weight {
 
     /// Whether the activations are rounded to whole numbers of 16 bits on this instruction set.
     fn rounds_activations(&self, isa: Isa) -> bool {
-        let is_code = matches!(self.encoding, Encoding::Quantized { .. });
-        #[cfg(target_arch = "x86_64")]
-        let is_integer = matches!(isa, Isa::Avx512(_)) && is_x86_feature_detected!("avx512vnni");
-        #[cfg(not(target_arch = "x86_64"))]
-        let is_integer = false;
-        is_code && is_integer
+        let Encoding::Quantized { quantization, .. } = self.encoding else { return false };
+        match (isa, quantization.bits) {
+            #[cfg(target_arch = "x86_64")]
+            (Isa::Avx512(_), _) => is_x86_feature_detected!("avx512vnni"),
+            #[cfg(target_arch = "aarch64")]
+            (Isa::Neon(_), 4 | 8) => std::arch::is_aarch64_feature_detected!("dotprod"),
+            _ => false,
+        }
     }
 
     /// The largest error of the products with some rows of activations in units of the bound; 1 is the limit. NaN is

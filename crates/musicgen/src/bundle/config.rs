@@ -53,14 +53,18 @@ pub struct GenerationConfig {
     pub guidance_scale: f64,
     /// The number of likeliest codes that are drawn from.
     pub top_k: usize,
+    /// The total probability of the likeliest codes that are drawn from, in place of `top_k`; 0 or 1 for no such limit.
+    pub top_p: f64,
     /// The temperature.
     pub temperature: f64,
+    /// Whether codes are drawn; otherwise the likeliest is taken.
+    pub do_sample: bool,
 }
 
 impl Default for GenerationConfig {
     /// audiocraft's defaults.
     fn default() -> Self {
-        GenerationConfig { guidance_scale: 3.0, top_k: 250, temperature: 1.0 }
+        GenerationConfig { guidance_scale: 3.0, top_k: 250, top_p: 0.0, temperature: 1.0, do_sample: true }
     }
 }
 
@@ -100,10 +104,10 @@ impl BundleConfig {
             names: names.map_err(|reason: String| MusicgenError::file(&path, reason))?,
             model,
             sampling_rate: audio.sampling_rate,
-            hop_length: audio.upsampling_ratios.iter().product(),
+            hop_length: audio.upsampling_ratios.iter().fold(1, |product, &ratio| product.saturating_mul(ratio)),
             quantization: quantization.map_err(|reason| MusicgenError::file(&path, reason))?,
-            instruct: optional(&path, &value, "instruct")?,
-            generation: optional(&path, &value, "generation")?.unwrap_or_default(),
+            instruct: section(&path, &value, "instruct")?,
+            generation: section(&path, &value, "generation")?.unwrap_or_default(),
             license: optional(&path, &value, "license")?,
             path,
         };
@@ -145,9 +149,28 @@ impl BundleConfig {
     }
 }
 
+/// A section: an object, as a list would be read field by field in an order that nobody sees.
+fn section<T: serde::de::DeserializeOwned>(path: &Path, value: &Value, field: &str) -> Result<Option<T>> {
+    match value.get(field) {
+        None | Some(Value::Null | Value::Object(_)) => optional(path, value, field),
+        Some(found) => Err(MusicgenError::file(path, format!("`{field}` is {found}, expected an object"))),
+    }
+}
+
+/// A reason of serde with the names of Rust's types in words.
+fn in_words(reason: &str) -> String {
+    let words =
+        [("usize", "a whole number"), ("u32", "a whole number"), ("f64", "a number"), ("bool", "true or false")];
+    let word = |text: &str| {
+        let found = words.iter().find(|(name, _)| *name == text);
+        found.map_or_else(|| text.to_string(), |(_, word)| (*word).to_string())
+    };
+    reason.split(' ').map(word).collect::<Vec<_>>().join(" ")
+}
+
 /// A field that must be there.
 fn required<T: serde::de::DeserializeOwned>(path: &Path, value: &Value, field: &str) -> Result<T> {
-    optional(path, value, field)?.ok_or_else(|| MusicgenError::file(path, format!("it has no `{field}`")))
+    section(path, value, field)?.ok_or_else(|| MusicgenError::file(path, format!("it has no `{field}`")))
 }
 
 /// A field that may be absent or null.
@@ -155,8 +178,12 @@ fn optional<T: serde::de::DeserializeOwned>(path: &Path, value: &Value, field: &
     match value.get(field) {
         None | Some(Value::Null) => Ok(None),
         Some(found) => {
-            let parsed = T::deserialize(found);
-            parsed.map(Some).map_err(|error| MusicgenError::file(path, format!("`{field}`: {error}")))
+            let parsed = serde_path_to_error::deserialize(found);
+            parsed.map(Some).map_err(|error: serde_path_to_error::Error<serde_json::Error>| {
+                let (inner, reason) = (error.path().to_string(), in_words(&error.inner().to_string()));
+                let field = if inner == "." { field.to_string() } else { format!("{field}.{inner}") };
+                MusicgenError::file(path, format!("`{field}`: {reason}"))
+            })
         }
     }
 }
@@ -184,7 +211,7 @@ mod tests {
     fn defaults() {
         let config = read(|_| ()).unwrap();
         assert_eq!((config.hop_length, config.frame_rate(), config.names), (640, 50.0, MusicgenNames::Mlx));
-        assert_eq!(config.generation, GenerationConfig { guidance_scale: 3.0, top_k: 250, temperature: 1.0 });
+        assert_eq!(config.generation, GenerationConfig::default());
     }
 
     #[test]

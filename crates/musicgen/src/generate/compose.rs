@@ -24,6 +24,21 @@ pub struct Composition<'a> {
     pub beginning: &'a [Vec<f32>],
 }
 
+/// Checks the length of a composition.
+///
+/// # Errors
+/// [`MusicgenError::Request`] unless it is more than 0 and at most a day.
+pub fn check_length(seconds: f64) -> Result<()> {
+    // Beyond, the number of samples would be meaningless.
+    match seconds > 0.0 && seconds <= 86_400.0 {
+        true => Ok(()),
+        false => {
+            let message = format!("a length of {seconds} s, expected more than 0 and at most 86400 s");
+            Err(MusicgenError::Request(message))
+        }
+    }
+}
+
 impl Generator {
     /// Composes music from a text. What it begins with, if anything, is part of the result, as the codec renders it.
     ///
@@ -42,12 +57,8 @@ impl Generator {
         }
         let (hop, rate) = (self.config.hop_length, f64::from(self.config.sampling_rate));
         let samples = (music.seconds * rate).round();
-        // A day; beyond, the number of samples would be meaningless.
-        if !(1.0..=86_400.0 * rate).contains(&samples) {
-            let message = format!("invalid length {} s: expected more than 0 and at most 86400 s", music.seconds);
-            return Err(MusicgenError::Request(message));
-        }
-        let samples = samples as usize;
+        check_length(music.seconds)?;
+        let samples = (samples as usize).max(1);
         let frames = samples.div_ceil(hop);
         let prompt = match music.beginning.iter().any(|samples| !samples.is_empty()) {
             true => self.codec.encode(music.beginning)?,

@@ -17,7 +17,7 @@ mod sampler;
 mod settings;
 mod windows;
 
-pub use self::compose::Composition;
+pub use self::compose::{Composition, check_length};
 pub use self::generator::{Generated, Generator, Times};
 pub use self::instruction::instruction;
 pub use self::listener::{Listener, Progress};

@@ -38,8 +38,10 @@ pub struct Settings {
 impl Settings {
     /// The settings that a model comes with.
     pub fn of_model(config: &GenerationConfig) -> Self {
-        let GenerationConfig { guidance_scale, top_k, temperature } = *config;
-        let sampling = Sampling::Random { top_k, top_p: 0.0, temperature };
+        let GenerationConfig { guidance_scale, top_k, top_p, temperature, do_sample } = *config;
+        // transformers writes 1 where there is no limit.
+        let top_p = if top_p == 1.0 { 0.0 } else { top_p };
+        let sampling = if do_sample { Sampling::Random { top_k, top_p, temperature } } else { Sampling::Greedy };
         Settings { sampling, guidance_scale, seed: 0, window: None, overlap: None }
     }
 
@@ -51,8 +53,9 @@ impl Settings {
         let invalid = |name: &str, found: f64, expected: &str| {
             Err(MusicgenError::Request(format!("invalid {name} {found}: expected {expected}")))
         };
-        if !self.guidance_scale.is_finite() {
-            return invalid("guidance scale", self.guidance_scale, "a finite number");
+        // Far beyond any use, and far from where logits would overflow.
+        if !(-1e4..=1e4).contains(&self.guidance_scale) {
+            return invalid("guidance scale", self.guidance_scale, "-10000 to 10000");
         }
         if let Sampling::Random { top_p, temperature, .. } = self.sampling {
             if !(0.0..=1.0).contains(&top_p) {

@@ -23,7 +23,9 @@ pub(super) fn compare_settings(ours: &BundleConfig, theirs: &BundleConfig) -> Pa
         Map::from_iter([
             ("guidance_scale".to_string(), json!(generation.guidance_scale)),
             ("top_k".to_string(), json!(generation.top_k)),
+            ("top_p".to_string(), json!(generation.top_p)),
             ("temperature".to_string(), json!(generation.temperature)),
+            ("do_sample".to_string(), json!(generation.do_sample)),
             ("sampling_rate".to_string(), json!(sampling_rate)),
             ("samples of a frame".to_string(), json!(hop_length)),
         ])
