@@ -30,6 +30,7 @@ pub struct Linear {
 }
 
 /// The scales and biases of some rows as they are stored.
+#[cfg(target_arch = "x86_64")]
 pub(crate) struct Groups<'a, const R: usize> {
     pub(crate) dtype: Dtype,
     /// Values of a group.
@@ -177,6 +178,14 @@ impl Linear {
         self.isa
     }
 
+    /// Values that share a scale: a row of a weight of floats.
+    pub(crate) fn group_size(&self) -> usize {
+        match self.encoding {
+            Encoding::Float(_) => self.inputs,
+            Encoding::Quantized { quantization, .. } => quantization.group_size,
+        }
+    }
+
     /// Empty, or a value for each output.
     pub(crate) fn bias(&self) -> &[f32] {
         &self.bias
@@ -200,12 +209,11 @@ impl Linear {
     }
 
     /// The groups of `R` rows from row `first` on.
+    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     pub(crate) fn groups<const R: usize>(&self, first: usize) -> Groups<'_, R> {
-        let (dtype, size) = match self.encoding {
-            Encoding::Float(dtype) => (dtype, self.inputs),
-            Encoding::Quantized { quantization, float } => (float, quantization.group_size),
-        };
+        let (Encoding::Float(dtype) | Encoding::Quantized { float: dtype, .. }) = self.encoding;
+        let size = self.group_size();
         let bytes = self.group_bytes;
         let (scales, biases) = (parts_of(&self.scales, bytes, first), parts_of(&self.biases, bytes, first));
         Groups { dtype, size, count: bytes / dtype.size(), scales, biases }

@@ -59,6 +59,7 @@ impl Isa {
 
     /// Every instruction set that this processor has, for tests that compare them.
     pub fn available() -> Vec<Self> {
+        #[cfg_attr(not(target_arch = "x86_64"), allow(unused_mut))]
         let mut all = vec![Isa::detect(), Isa::Portable];
         #[cfg(target_arch = "x86_64")]
         if let (Isa::Avx512(_), Some(simd)) = (Isa::detect(), pulp::x86::V3::try_new()) {

@@ -29,6 +29,9 @@ const ROWS: usize = 2;
 /// Bytes of a register.
 const BYTES: usize = 16;
 
+/// Registers of a line of codes.
+const PARTS: usize = LINE_BYTES / BYTES;
+
 /// Lanes of a register.
 const LANES: usize = 4;
 
@@ -38,17 +41,21 @@ pub(super) fn run(simd: Neon, bits: usize, linear: &Linear, prepared: &Prepared,
         // SAFETY: the processor has the instructions.
         #[allow(unsafe_code)]
         unsafe {
-            match bits {
-                4 => run_available::<4, 2>(simd, linear, prepared, task, add),
-                _ => run_available::<8, 1>(simd, linear, prepared, task, add),
+            match (bits, linear.group_size()) {
+                (4, 32) => run_available::<2, 1>(simd, linear, prepared, task, add),
+                (4, 64) => run_available::<2, 2>(simd, linear, prepared, task, add),
+                (4, _) => run_available::<2, 4>(simd, linear, prepared, task, add),
+                (_, 32) => run_available::<1, 2>(simd, linear, prepared, task, add),
+                (_, 64) => run_available::<1, 4>(simd, linear, prepared, task, add),
+                _ => run_available::<1, 8>(simd, linear, prepared, task, add),
             }
         }
     }
 }
 
-/// `HALVES` are the codes in a byte.
+/// `HALVES` are the codes in a byte, `REGISTERS` those of a group.
 #[target_feature(enable = "neon,dotprod")]
-fn run_available<const BITS: usize, const HALVES: usize>(
+fn run_available<const HALVES: usize, const REGISTERS: usize>(
     simd: Neon,
     linear: &Linear,
     prepared: &Prepared,
@@ -65,10 +72,18 @@ fn run_available<const BITS: usize, const HALVES: usize>(
             let store = Store { outs, tile: row, bias: linear.bias(), first: first + row, add };
             let output = first + row;
             match (row < whole, pair.rows) {
-                (true, 2) => store.write(simd, &tile::<HALVES, ROWS, 2>(simd, linear, output, pair, &mut scratch)),
-                (true, _) => store.write(simd, &tile::<HALVES, ROWS, 1>(simd, linear, output, pair, &mut scratch)),
-                (false, 2) => store.write(simd, &tile::<HALVES, 1, 2>(simd, linear, output, pair, &mut scratch)),
-                (false, _) => store.write(simd, &tile::<HALVES, 1, 1>(simd, linear, output, pair, &mut scratch)),
+                (true, 2) => {
+                    store.write(simd, &tile::<HALVES, REGISTERS, ROWS, 2>(simd, linear, output, pair, &mut scratch))
+                }
+                (true, _) => {
+                    store.write(simd, &tile::<HALVES, REGISTERS, ROWS, 1>(simd, linear, output, pair, &mut scratch))
+                }
+                (false, 2) => {
+                    store.write(simd, &tile::<HALVES, REGISTERS, 1, 2>(simd, linear, output, pair, &mut scratch))
+                }
+                (false, _) => {
+                    store.write(simd, &tile::<HALVES, REGISTERS, 1, 1>(simd, linear, output, pair, &mut scratch))
+                }
             }
         }
     }
@@ -77,7 +92,7 @@ fn run_available<const BITS: usize, const HALVES: usize>(
 /// The sums of `R` rows of the weight with `M` rows of activations, over the lanes yet to be added.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
-fn tile<const HALVES: usize, const R: usize, const M: usize>(
+fn tile<const HALVES: usize, const REGISTERS: usize, const R: usize, const M: usize>(
     simd: Neon,
     linear: &Linear,
     row: usize,
@@ -87,46 +102,53 @@ fn tile<const HALVES: usize, const R: usize, const M: usize>(
     let rows = linear.rows::<R>(row);
     let groups = scratch.widen(simd, linear, row, R);
     let mut sums = [[simd.splat_f32s(0.0); M]; R];
-    // Registers of codes in a group, and groups in a block: groups are 32, 64 or 128 codes, and a block 128 bytes of codes.
-    let registers = groups.size / (BYTES * HALVES);
-    let block_groups = LINES * LINE_BYTES / BYTES / registers;
+    let mut codes: [&[[u8; BYTES]]; R] = [&[]; R];
+    let mut scales: [&[f32]; R] = [&[]; R];
+    for r in 0..R {
+        (codes[r], scales[r]) = (rows[r].as_chunks().0, groups.scales(r));
+    }
     let (digits, _) = pair.digits().as_chunks::<BYTES>();
-    let block_digits = LINES * HALVES * DIGITS * M * LINE_BYTES / BYTES;
-    let blocks = digits.chunks_exact(block_digits).zip(pair.block_scales().as_chunks::<M>().0);
-    for (block, (x, x_scales)) in blocks.enumerate() {
-        for group in 0..block_groups {
+    let digits = digits.chunks_exact(const { LINES * HALVES * DIGITS * M * PARTS });
+    for (block, (x, x_scales)) in digits.zip(pair.block_scales().as_chunks::<M>().0).enumerate() {
+        let mut block_codes = [&[[0; BYTES]; LINES * PARTS]; R];
+        let mut block_scales: [&[f32]; R] = [&[]; R];
+        let block_groups = const { LINES * PARTS / REGISTERS };
+        for r in 0..R {
+            let codes = codes[r].get(block * LINES * PARTS..).and_then(|codes| codes.first_chunk());
+            let codes = codes.unwrap_or_else(|| unreachable!("a row has the codes of all activations"));
+            (block_codes[r], block_scales[r]) = (codes, &scales[r][block * block_groups..][..block_groups]);
+        }
+        unroll!(group < block_groups => {
             let mut products = [[[zero(); DIGITS]; M]; R];
-            for register in group * registers..(group + 1) * registers {
-                let start = block * LINES * LINE_BYTES + register * BYTES;
+            unroll!(i < REGISTERS => {
+                let register = group * REGISTERS + i;
                 let mut codes = [[zero_bytes(); HALVES]; R];
                 unroll!(r < R => {
-                    codes[r] = load_codes::<HALVES>(&rows[r][start..]);
+                    codes[r] = load_codes::<HALVES>(&block_codes[r][register]);
                 }, 0 1);
                 // `[line][digit][half][row]`, each of 64 bytes.
-                let parts = const { LINE_BYTES / BYTES };
-                let (line, part) = (register / parts, register % parts);
+                let (line, part) = (register / PARTS, register % PARTS);
                 unroll!(digit < DIGITS => {
                     unroll!(half < HALVES => {
                         unroll!(m < M => {
                             let at = ((line * DIGITS + digit) * HALVES + half) * M + m;
-                            let x = load(&x[at * parts + part]);
+                            let x = load(&x[at * PARTS + part]);
                             unroll!(r < R => {
                                 products[r][m][digit] = dot(products[r][m][digit], codes[r][half], x);
                             }, 0 1);
                         }, 0 1);
                     }, 0 1);
                 }, 0 1);
-            }
-            let group = block * block_groups + group;
+            }, 0 1 2 3 4 5 6 7);
             unroll!(r < R => {
-                let scale = groups.scales(r)[group];
+                let scale = block_scales[r][group];
                 unroll!(m < M => {
                     let [upper, lower] = products[r][m];
                     let product = floats(vcvtq_f32_s32(vaddq_s32(vshlq_n_s32::<8>(upper), lower)));
                     sums[r][m] = mul_add(simd, product, simd.splat_f32s(scale * x_scales[m]), sums[r][m]);
                 }, 0 1);
             }, 0 1);
-        }
+        }, 0 1 2 3 4 5 6 7);
     }
     for r in 0..R {
         groups.add_biases(simd, r, pair, &mut sums[r]);
@@ -159,9 +181,8 @@ fn add_offsets<const M: usize>(
 /// A register of codes: those of 4 bits with even and odd indices, or those of 8 bits less 128.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
-fn load_codes<const HALVES: usize>(stored: &[u8]) -> [int8x16_t; HALVES] {
+fn load_codes<const HALVES: usize>(stored: &[u8; BYTES]) -> [int8x16_t; HALVES] {
     let mut codes = [zero_bytes(); HALVES];
-    let Some(stored) = stored.first_chunk::<BYTES>() else { return codes };
     let stored = vreinterpretq_u8_s8(load(bytemuck::cast_ref(stored)));
     match HALVES {
         2 => {
