@@ -73,10 +73,13 @@ fn each_setting_has_the_effect_of_its_option() {
     assert_eq!(with("top_p", json!(0.3), &["--top-k", "2"]), bundle.samples(|_| (), &["--top-k", "2"]));
 }
 
+/// A change of the configuration, and the message that it must bring.
+type Case = (fn(&mut Value), &'static str);
+
 #[test]
 fn what_is_no_setting_is_refused() {
     let bundle = Bundle::new(Kind::Plain);
-    let cases: [(fn(&mut Value), &str); 8] = [
+    let cases: [Case; 8] = [
         (|config| config["generation"] = json!([]), "`generation` is [], expected an object"),
         (|config| config["instruct"] = json!([1, true, 3]), "`instruct` is [1,true,3], expected an object"),
         (|config| config["audio_encoder"] = json!([32000]), "`audio_encoder` is [32000], expected an object"),
