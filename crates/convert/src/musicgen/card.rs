@@ -62,14 +62,15 @@ fn sources(plan: &MusicgenPlan, digests: &str, delta_kept: Option<&DeltaKept>) -
     for lora in plan.lora.iter().chain(&plan.adapter) {
         let PlannedLora { origin, layers, ranks: [_, rank], scales: [low, high], .. } = lora;
         let scale = if low == high { format!("scale {low}") } else { format!("scales {low} to {high}") };
-        let _ = writeln!(text, "| LoRA merged | {origin}: {layers} layers, rank {rank}, {scale} |");
+        let noun = if *layers == 1 { "layer" } else { "layers" };
+        let _ = writeln!(text, "| LoRA merged | {origin}: {layers} {noun}, rank {rank}, {scale} |");
     }
     if let Some(kept) = delta_kept {
         let (minimum, median, layers) = (kept.minimum, kept.median, kept.layers.len());
         let worst = kept.layers.first().map_or("", |layer| &layer.name);
         let _ = writeln!(
             text,
-            "| of the LoRA's change, stored | at least {minimum:.3} (`{worst}`), median {median:.3}, {layers} layers |"
+            "| of the LoRA's change, stored | at least {minimum:.3} (`{worst}`), median {median:.3}; layers: {layers} |"
         );
     }
     if let Some(random) = plan.random {

@@ -61,7 +61,7 @@ fn adapter(plan: &Plan, written: &Written) -> String {
         let worst = kept.layers.first().map_or("", |layer| &layer.name);
         let _ = writeln!(
             text,
-            "| of the adapter's change, stored | at least {minimum:.3} (`{worst}`), median {median:.3}, {layers} layers |"
+            "| of the adapter's change, stored | at least {minimum:.3} (`{worst}`), median {median:.3}; layers: {layers} |"
         );
     }
     text
