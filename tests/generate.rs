@@ -293,3 +293,26 @@ fn a_truncated_recording_is_edited_as_far_as_it_goes() {
     assert!(run.code == 0 && run.stderr.contains("cut.wav: ") && run.stderr.contains("warning"), "{}", run.stderr);
     assert_eq!(read_wav(&out).1.len(), 6400 - 1000);
 }
+
+#[test]
+fn a_tensor_that_is_not_finite_is_named() {
+    let folder = TempDir::new().unwrap();
+    let bundle = Kind::Instruct.bundle(&folder, "bundle", &["--quantize"]);
+    let weights = bundle.join("model.safetensors");
+    let honest = std::fs::read(&weights).unwrap();
+    let (start, header) = safetensors::SafeTensors::read_metadata(&honest).unwrap();
+    let clip = path(&folder, "clip.wav");
+    write_wav(&clip, &sweep(0.3, RATE), RATE);
+    // The bits of an infinity and of a NaN in float16.
+    for (tensor, at, bits) in
+        [("lm.layers.1.linear1.scales", 3, 0x7c00u16), ("lm.layers.2.self_attn.q_proj.biases", 0, 0x7e01)]
+    {
+        let mut damaged = honest.clone();
+        let first = 8 + start + header.info(tensor).unwrap().data_offsets.0 + 2 * at;
+        damaged[first..first + 2].copy_from_slice(&bits.to_le_bytes());
+        std::fs::write(&weights, damaged).unwrap();
+        let run = generate(&[text(&bundle), "--instruct", "Only Drums", &clip, "-o", &path(&folder, "out.wav")]);
+        let message = format!("tensor `{tensor}` has an infinity or NaN at {at}");
+        assert!(run.code == 2 && run.stderr.contains(&message), "{}", run.stderr);
+    }
+}

@@ -29,6 +29,14 @@ pub(super) struct Stored {
     pub(super) range: Range<usize>,
 }
 
+impl Stored {
+    /// The bytes in the file.
+    pub(super) fn bytes(&self) -> &[u8] {
+        // The header was checked against the file's length.
+        &self.file.bytes()[self.range.clone()]
+    }
+}
+
 /// The stored tensors of a folder by name, and the file or index that lists them.
 ///
 /// # Errors

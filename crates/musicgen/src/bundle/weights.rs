@@ -72,8 +72,8 @@ impl Weights {
             let fits = quantization.check_inputs(inputs);
             fits.map_err(|reason| MusicgenError::file(&self.path, format!("tensor `{name}`: {reason}")))?;
             let groups = [outputs, quantization.groups(inputs)];
-            let (scales, float) = self.floats(&scales, &groups)?;
-            let (biases, bias_type) = self.floats(&format!("{module}.biases"), &groups)?;
+            let (scales, float) = self.finite_floats(&scales, &groups)?;
+            let (biases, bias_type) = self.finite_floats(&format!("{module}.biases"), &groups)?;
             if float != bias_type {
                 return Err(self.mismatch(&format!("{module}.biases"), bias_type.name(), float.name()));
             }
@@ -108,17 +108,13 @@ impl Weights {
     /// # Errors
     /// [`MusicgenError::MissingTensor`] and [`MusicgenError::Tensor`].
     pub(crate) fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>> {
-        let (stored, dtype) = self.floats(name, &[len])?;
-        let bytes = &stored.file.bytes()[stored.range.clone()];
-        let values: Vec<f32> = match dtype {
+        let (stored, dtype) = self.finite_floats(name, &[len])?;
+        let bytes = stored.bytes();
+        Ok(match dtype {
             Dtype::F32 => bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect(),
             Dtype::F16 => bytes.as_chunks().0.iter().map(|&bytes| f16::from_le_bytes(bytes).to_f32()).collect(),
             Dtype::Bf16 => bytes.as_chunks().0.iter().map(|&bytes| bf16::from_le_bytes(bytes).to_f32()).collect(),
-        };
-        match values.iter().position(|value| !value.is_finite()) {
-            Some(at) => Err(self.mismatch(name, format!("{} at {at}", values[at]), "finite numbers")),
-            None => Ok(values),
-        }
+        })
     }
 
     /// Checks that every tensor has been read.
@@ -164,6 +160,30 @@ impl Weights {
             other => return Err(self.mismatch(name, format!("{other:?}"), "F32, F16 or BF16")),
         };
         Ok((stored, dtype))
+    }
+
+    /// A tensor of floats without an infinity or NaN: a vector, scales or biases. Weights that are floats are not looked through,
+    /// as that would read all of them.
+    fn finite_floats(&self, name: &str, shape: &[usize]) -> Result<(&Stored, Dtype)> {
+        let (stored, dtype) = self.floats(name, shape)?;
+        let bytes = stored.bytes();
+        // All bits of the exponent are set.
+        let is_none = |bits: u16, exponent: u16| bits & exponent == exponent;
+        let halves = || bytes.as_chunks().0.iter().map(|&bytes| u16::from_le_bytes(bytes));
+        let found = match dtype {
+            Dtype::F32 => bytes.as_chunks().0.iter().position(|&bytes| !f32::from_le_bytes(bytes).is_finite()),
+            Dtype::F16 => halves().position(|bits| is_none(bits, 0x7c00)),
+            Dtype::Bf16 => halves().position(|bits| is_none(bits, 0x7f80)),
+        };
+        match found {
+            None => Ok((stored, dtype)),
+            Some(at) => {
+                let reason = format!(
+                    "tensor `{name}` has an infinity or NaN at {at}: the file is damaged; convert the model again with mert-convert"
+                );
+                Err(MusicgenError::file(&self.path, reason))
+            }
+        }
     }
 
     /// A tensor of this shape.
