@@ -53,21 +53,7 @@ impl<'p> Archive<'p> {
     /// [`VerifyError::Array`] if the array has another type or is damaged, which the checksum of the zip entry also
     /// tells.
     pub(crate) fn get(&mut self, name: &str) -> Result<Option<ArrayD<f32>>> {
-        if !self.has(name) {
-            return Ok(None);
-        }
-        let path = self.path;
-        let member = self.archive.zip_archive().by_name(&file_name_from_array_name(name));
-        let mut member = BufReader::new(member.map_err(|e| array_error(path, name, e))?);
-        let array = npy_reader(&mut member)
-            .and_then(NpyFile::new)
-            .map_err(|e| array_error(path, name, e))
-            .and_then(|file| read_array(path, name, file));
-        // The zip reader compares the checksum at the member's end. A damaged member may still parse.
-        io::copy(&mut member, &mut io::sink()).map_err(|e| {
-            array_error(path, name, format!("the file is damaged ({e}); copy it again, or write it again"))
-        })?;
-        array.map(Some)
+        self.read(name, |path, file| read_array(path, name, file))
     }
 
     /// Reads the array of whole numbers from 0 to 2^32 − 1 of this name, row-major, or `None` if the file has no such array.
@@ -75,18 +61,7 @@ impl<'p> Archive<'p> {
     /// # Errors
     /// [`VerifyError::Array`] if the array has another type or value, or is damaged.
     pub(crate) fn integers(&mut self, name: &str) -> Result<Option<ArrayD<u32>>> {
-        if !self.has(name) {
-            return Ok(None);
-        }
-        let path = self.path;
-        let member = self.archive.zip_archive().by_name(&file_name_from_array_name(name));
-        let mut member = BufReader::new(member.map_err(|e| array_error(path, name, e))?);
-        let file = npy_reader(&mut member).and_then(NpyFile::new).map_err(|e| array_error(path, name, e))?;
-        let array = read_integers(path, name, file);
-        io::copy(&mut member, &mut io::sink()).map_err(|e| {
-            array_error(path, name, format!("the file is damaged ({e}); copy it again, or write it again"))
-        })?;
-        array.map(Some)
+        self.read(name, |path, file| read_integers(path, name, file))
     }
 
     /// Reads the text of this name, a numpy array of one str, or `None` if the file has no such array.
@@ -94,24 +69,30 @@ impl<'p> Archive<'p> {
     /// # Errors
     /// [`VerifyError::Array`] if the array has another type or number of texts, or is damaged.
     pub(crate) fn text(&mut self, name: &str) -> Result<Option<String>> {
+        self.read(name, |path, file| read_text(path, name, file))
+    }
+
+    /// Reads the array of this name with `read`, or returns `None` if the file has no such array.
+    fn read<T>(
+        &mut self,
+        name: &str,
+        read: impl FnOnce(&Path, NpyFile<&mut dyn Read>) -> Result<T>,
+    ) -> Result<Option<T>> {
         if !self.has(name) {
             return Ok(None);
         }
         let path = self.path;
         let member = self.archive.zip_archive().by_name(&file_name_from_array_name(name));
         let mut member = BufReader::new(member.map_err(|e| array_error(path, name, e))?);
-        let file = npy_reader(&mut member).and_then(NpyFile::new).map_err(|e| array_error(path, name, e))?;
-        let dtype = file.dtype().descr();
-        let texts = values::<String>(file).map_err(|_| {
-            array_error(path, name, format!("dtype {dtype} is no text; save it as numpy.array(\"the text\")"))
-        })?;
+        let found = npy_reader(&mut member).map_err(|e| array_error(path, name, e)).and_then(|mut reader| {
+            let reader: &mut dyn Read = &mut reader;
+            NpyFile::new(reader).map_err(|e| array_error(path, name, e)).and_then(|file| read(path, file))
+        });
+        // The zip reader compares the checksum at the member's end. A damaged member may still parse.
         io::copy(&mut member, &mut io::sink()).map_err(|e| {
             array_error(path, name, format!("the file is damaged ({e}); copy it again, or write it again"))
         })?;
-        match <[String; 1]>::try_from(texts) {
-            Ok([text]) => Ok(Some(text)),
-            Err(texts) => Err(array_error(path, name, format!("{} texts, expected one", texts.len()))),
-        }
+        found.map(Some)
     }
 
     /// Reads a required array; otherwise as [`Archive::get`].
@@ -187,6 +168,17 @@ fn read_array<R: Read>(path: &Path, name: &str, file: NpyFile<R>) -> Result<Arra
     };
     let shaped = shaped.map_err(|e| array_error(path, name, format!("shape {shape:?}: {e}")))?;
     Ok(shaped.as_standard_layout().into_owned())
+}
+
+fn read_text<R: Read>(path: &Path, name: &str, file: NpyFile<R>) -> Result<String> {
+    let dtype = file.dtype().descr();
+    let texts = values::<String>(file).map_err(|_| {
+        array_error(path, name, format!("dtype {dtype} is no text; save it as numpy.array(\"the text\")"))
+    })?;
+    match <[String; 1]>::try_from(texts) {
+        Ok([text]) => Ok(text),
+        Err(texts) => Err(array_error(path, name, format!("{} texts, expected one", texts.len()))),
+    }
 }
 
 fn read_integers<R: Read>(path: &Path, name: &str, file: NpyFile<R>) -> Result<ArrayD<u32>> {

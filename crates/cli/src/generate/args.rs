@@ -65,7 +65,7 @@ pub(crate) struct Args {
     /// The least part of a window that repeats the end of the one before [default: 1 for edits, 12 with --text]
     #[arg(long, value_name = "SECONDS")]
     overlap: Option<f64>,
-    /// What to do with a recording that is damaged or ends too early
+    /// The treatment of a recording that is damaged or ends too early
     #[arg(long, value_enum, default_value_t = Damaged::Refuse)]
     pub(crate) damaged: Damaged,
     /// Write 32-bit floats instead of 16-bit integers

@@ -167,7 +167,7 @@ fn check_files(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether two paths are or would be the same file.
+/// True if two paths are or would be the same file.
 fn names_same_file(a: &Path, b: &Path) -> bool {
     let folder = |path: &Path| {
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));

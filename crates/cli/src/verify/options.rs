@@ -14,7 +14,7 @@ use mert_verify::{Original, Tolerances, Tracks};
 /// The references of a model.
 #[derive(Debug, Args)]
 pub(crate) struct ReferencesArgs {
-    /// What PyTorch returned: for an encoder a .npz with input_values and hidden_states, for a MusicGen bundle one with the
+    /// The results of PyTorch: for an encoder a .npz with input_values and hidden_states, for a MusicGen bundle one with the
     /// arrays of docs/instruct-musicgen.md; a folder of them, or a .npz on the hub (hf://owner/name/FILE.npz)
     #[arg(long, value_name = "FILE|DIR", requires = "model")]
     pub(crate) reference: Vec<PathBuf>,

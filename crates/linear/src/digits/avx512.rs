@@ -8,7 +8,7 @@ use std::arch::x86_64::*;
 use super::{DIGITS, LARGEST, LINE_BYTES, LINES, PART, RANGE, Split};
 use crate::vector::MAX_LANES;
 
-/// Whether the processor has the instructions of this file and of the products.
+/// True if the processor has the instructions of this file and of the products.
 pub(super) fn is_available() -> bool {
     is_x86_feature_detected!("avx512vnni")
         && is_x86_feature_detected!("avx512f")

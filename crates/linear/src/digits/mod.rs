@@ -31,12 +31,12 @@ const RANGE: [f32; 2] = [1e-30, 1e37];
 /// Activations whose sum is taken at once; every group is a whole number of them.
 const PART: usize = 32;
 
-/// Whether products of codes of so many bits with rows of so many activations are computed in digits by these instructions.
+/// True if products of codes of so many bits with rows of so many activations are computed in digits by these instructions.
 pub(crate) fn fits(isa: Isa, bits: usize, inputs: usize) -> bool {
     has_codes(isa, bits) && inputs.is_multiple_of(LINES * line_codes(bits_in_registers(bits)))
 }
 
-/// Whether there are integer dot products for codes of so many bits.
+/// True if the processor has integer dot products for codes of so many bits.
 fn has_codes(isa: Isa, bits: usize) -> bool {
     match isa {
         #[cfg(target_arch = "x86_64")]

@@ -57,7 +57,7 @@ pub struct GenerationConfig {
     pub top_p: f64,
     /// The temperature.
     pub temperature: f64,
-    /// Whether codes are drawn; otherwise the likeliest is taken.
+    /// True if codes are drawn, false if the likeliest is taken.
     pub do_sample: bool,
 }
 

@@ -43,7 +43,7 @@ pub(crate) struct Attended<'a> {
 }
 
 impl Attended<'_> {
-    /// Whether two steps see the same rows.
+    /// True if two steps see the same rows.
     fn is_same_as(&self, other: &Self) -> bool {
         let is_same = |a: &HeadRows, b: &HeadRows| std::ptr::eq(a, b);
         let has_same_rows = is_same(self.keys, other.keys) && is_same(self.values, other.values);
