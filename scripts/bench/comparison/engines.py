@@ -1,10 +1,16 @@
-"""The peers: each loads the model once and then runs it on a clip, in float32, on the CPU.
+"""The peers by name: what each is called, in which precision it multiplies, and what has to be made for it.
 
-Each is set up to be as fast as it can be at this: no gradients, the weight norm computed beforehand, fixed
-shapes where the engine can use them, every graph optimisation, one stream of work on all the threads."""
+Each loads the model once and then runs it on a clip, on the CPU, and is set up to be as fast as it can be at
+this: no gradients, the weight norm computed beforehand, fixed shapes where the engine can use them, every graph
+optimisation, one stream of work on all the threads. The modules that are named here import their engine only
+when they load or prepare something."""
 
-from contextlib import ExitStack
+from collections.abc import Callable
 from dataclasses import dataclass
+
+from comparison import ctranslate2_peer, onnx_peers, openvino_peers, torch_peers
+
+F32, BF16, INT8 = PRECISIONS = ("f32", "bf16", "int8")
 
 
 @dataclass(frozen=True)
@@ -13,93 +19,60 @@ class Peer:
 
     title: str
     package: str
-    needs_onnx: bool
-    load: callable
+    # Of the operands of its matrix products: of all that the engine can compute so.
+    precision: str
+    load: Callable
+    # Reads the ONNX file that `comparison.model` writes, to run it or to quantize it.
+    needs_onnx: bool = False
+    # Makes the files of the engine's own in `arguments.prepared`, before anything is loaded.
+    prepare: Callable | None = None
+    # Writes the states that this engine is compared with, where it can only run another model of equal size,
+    # and returns one state.
+    other_model: Callable | None = None
 
 
-class Torch:
-    def __init__(self, arguments, attention, compiled=False):
-        import torch
-
-        from comparison.model import AllHiddenStates
-
-        torch.set_num_threads(arguments.threads)
-        torch.set_num_interop_threads(1)
-        self.modes = ExitStack()
-        self.modes.enter_context(torch.inference_mode())
-        self.model = AllHiddenStates(arguments.checkpoint, attention)
-        if compiled:
-            self.model = torch.compile(self.model, dynamic=False)
-        self.from_numpy = torch.from_numpy
-
-    def run(self, clip):
-        return self.model(self.from_numpy(clip))
-
-    @staticmethod
-    def numpy(states):
-        return [state.numpy() for state in states]
+def torch_peer(title, precision, attention, **options):
+    return Peer(
+        title, "torch", precision, lambda a: torch_peers.Torch(a, attention, **options)
+    )
 
 
-class OnnxRuntime:
-    def __init__(self, arguments):
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        options.intra_op_num_threads = arguments.threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        # The clip's length is known, so shapes can be folded.
-        options.add_free_dimension_override_by_name("samples", arguments.samples)
-        self.session = onnxruntime.InferenceSession(
-            str(arguments.onnx), options, providers=["CPUExecutionProvider"]
-        )
-        (self.input,) = (node.name for node in self.session.get_inputs())
-
-    def run(self, clip):
-        return self.session.run(None, {self.input: clip})
-
-    @staticmethod
-    def numpy(states):
-        return states
+def onnx_peer(title, precision, prepare=None):
+    return Peer(title, "onnxruntime", precision, onnx_peers.OnnxRuntime, True, prepare)
 
 
-class OpenVino:
-    def __init__(self, arguments):
-        import openvino
-
-        model = openvino.Core().read_model(arguments.onnx)
-        model.reshape([1, arguments.samples])
-        compiled = openvino.compile_model(
-            model,
-            "CPU",
-            {
-                "PERFORMANCE_HINT": "LATENCY",
-                "NUM_STREAMS": 1,
-                "INFERENCE_NUM_THREADS": arguments.threads,
-                # The default is bfloat16 on processors that have it, which computes something else.
-                "INFERENCE_PRECISION_HINT": "f32",
-            },
-        )
-        self.request = compiled.create_infer_request()
-        self.outputs = range(len(compiled.outputs))
-
-    def run(self, clip):
-        # Without copies on the way in and out.
-        self.request.infer({0: clip}, share_inputs=True, share_outputs=True)
-        return [self.request.get_output_tensor(i).data for i in self.outputs]
-
-    @staticmethod
-    def numpy(states):
-        return states
+def openvino_peer(title, precision, rest, prepare=None):
+    return Peer(
+        title, "openvino", precision, lambda a: openvino_peers.OpenVino(a, rest), True, prepare
+    )
 
 
 # The others are compared with the first.
 PEERS = {
-    "eager": Peer("PyTorch eager", "torch", False, lambda a: Torch(a, "eager")),
-    "sdpa": Peer("PyTorch sdpa", "torch", False, lambda a: Torch(a, "sdpa")),
-    "compile": Peer("PyTorch compile", "torch", False, lambda a: Torch(a, "sdpa", compiled=True)),
-    "onnxruntime": Peer("ONNX Runtime", "onnxruntime", True, OnnxRuntime),
-    "openvino": Peer("OpenVINO", "openvino", True, OpenVino),
+    "eager": torch_peer("PyTorch eager", F32, "eager"),
+    "sdpa": torch_peer("PyTorch sdpa", F32, "sdpa"),
+    "compile": torch_peer("PyTorch compile", F32, "sdpa", compiled=True),
+    "onnxruntime": onnx_peer("ONNX Runtime", F32),
+    "openvino": openvino_peer("OpenVINO", F32, F32),
+    "torch-bf16": torch_peer("PyTorch sdpa, bf16 autocast", BF16, "sdpa", autocast=True),
+    "openvino-bf16": openvino_peer("OpenVINO bf16", BF16, BF16),
+    "torch-int8-dynamic": torch_peer("PyTorch int8 dynamic", INT8, "sdpa", int8=True),
+    "onnxruntime-int8-dynamic": onnx_peer(
+        "ONNX Runtime int8 dynamic", INT8, onnx_peers.quantize_dynamic
+    ),
+    "onnxruntime-int8-static": onnx_peer(
+        "ONNX Runtime int8 static", INT8, onnx_peers.quantize_static
+    ),
+    "openvino-int8": openvino_peer("OpenVINO int8", INT8, BF16, openvino_peers.quantize),
+    "openvino-int8-matmul": openvino_peer(
+        "OpenVINO int8, convolutions bf16", INT8, BF16, openvino_peers.quantize_matmul
+    ),
+    "ctranslate2-int8": Peer(
+        "CTranslate2 int8 (another model of equal size, last hidden state only)",
+        "ctranslate2",
+        INT8,
+        ctranslate2_peer.CTranslate2,
+        prepare=ctranslate2_peer.convert,
+        other_model=ctranslate2_peer.write_reference,
+    ),
 }

@@ -16,6 +16,8 @@ INPUT = "input_values"
 # The newest that the TorchScript exporter writes and that all of ONNX Runtime's fusions know. Graphs from
 # the newer exporter, with Gelu (opset 20) or Attention (opset 23) as one operator, ran slower there.
 OPSET = 17
+# What quantized models are calibrated on. None of it is in a clip that is timed.
+CALIBRATION_CLIPS, CALIBRATION_SECONDS = 8, 5
 
 
 def fixtures():
@@ -23,6 +25,19 @@ def fixtures():
     if str(FIXTURES) not in sys.path:
         sys.path.insert(0, str(FIXTURES))
     return importlib.import_module("reference_model")
+
+
+def sample_rate(checkpoint):
+    config = json.loads((checkpoint / "config.json").read_text())
+    return config.get("sample_rate", 16000)
+
+
+def calibration_clips(checkpoint):
+    """Music for the calibration of quantized models, each (1, samples)."""
+    rate = sample_rate(checkpoint)
+    for number in range(CALIBRATION_CLIPS):
+        label = f"calibration {number}"
+        yield fixtures().music(label, CALIBRATION_SECONDS * rate, rate)[None]
 
 
 def weights_file(folder):

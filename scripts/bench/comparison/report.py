@@ -1,4 +1,4 @@
-"""The printed report: the machine, the agreement, the tables."""
+"""The printed report: the machine and the tables."""
 
 import os
 import platform
@@ -6,6 +6,8 @@ import re
 import statistics
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from comparison.verification import Agreement
 
 FLAGS = (
     "avx2",
@@ -27,12 +29,23 @@ class Row:
     engine: str
     version: str
     ours: bool
+    precision: str
+    # None for the engine with which the others are compared.
+    agreement: Agreement | None
+    # It runs a model of equal size instead of this one.
+    other_model: bool
+    # Empty if it was not timed.
     seconds: list
     peak_bytes: int | None
 
     @property
     def median(self):
-        return statistics.median(self.seconds)
+        return statistics.median(self.seconds) if self.seconds else None
+
+    @property
+    def accepted(self):
+        """It runs this model, and every pooled cosine is above the limit."""
+        return not self.other_model and (self.agreement is None or self.agreement.accepted)
 
 
 def machine():
@@ -63,58 +76,52 @@ def machine_line(found):
     return f"{found['cpu']}, {found['cores']} cores ({flags}){memory}, {found['system']}"
 
 
+HEADER = [
+    *("engine", "version", "precision", "median", "from", "to", "GFLOP/s", "of peak", "times ours"),
+    *("peak RSS", "worst NMSE", "worst pooled cosine", "worst frame cosine"),
+]
+TEXT_COLUMNS = 3
+
+
 def table(rows, gflop, peak_gflops):
-    """A Markdown table, the fastest first."""
-    ours = next(row for row in rows if row.ours)
-    header = [
-        "engine",
-        "version",
-        "median",
-        "from",
-        "to",
-        "GFLOP/s",
-        "of peak",
-        "times ours",
-        "peak RSS",
-    ]
-    lines = ["| " + " | ".join(header) + " |", "|---|---|" + "--:|" * (len(header) - 2)]
-    for row in sorted(rows, key=lambda row: row.median):
-        rate = gflop / row.median
-        cells = [
-            f"**{row.engine}**" if row.ours else row.engine,
-            row.version,
-            f"{row.median:.3f} s",
-            f"{min(row.seconds):.3f} s",
-            f"{max(row.seconds):.3f} s",
-            f"{rate:.0f}",
-            f"{100 * rate / peak_gflops:.0f}%" if peak_gflops else "not measured",
-            f"{row.median / ours.median:.2f}",
-            f"{row.peak_bytes / 1e6:.0f} MB" if row.peak_bytes else "not measured",
-        ]
+    """A Markdown table, the fastest first. What was not timed is at the end."""
+    ours = next((row for row in rows if row.ours and row.seconds), None)
+    rule = "|" + "---|" * TEXT_COLUMNS + "--:|" * (len(HEADER) - TEXT_COLUMNS)
+    lines = ["| " + " | ".join(HEADER) + " |", rule]
+    for row in sorted(rows, key=lambda row: row.median or float("inf")):
+        cells = [f"**{row.engine}**" if row.ours else row.engine, row.version, row.precision]
+        cells += time_cells(row, ours, gflop, peak_gflops) + agreement_cells(row.agreement)
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def verdict(rows):
-    """The fastest peer, and by how much ours is faster or slower."""
-    ours = next(row for row in rows if row.ours)
-    peers = [row for row in rows if not row.ours]
-    if not peers:
-        return "No peer was run."
-    best = min(peers, key=lambda row: row.median)
-    text = (
-        f"The fastest peer is {best.engine} with {best.median:.3f} s. {ours.engine}: "
-        f"{ours.median:.3f} s, {best.median / ours.median:.2f} times as fast."
-    )
-    measured = [row for row in peers if row.peak_bytes]
-    if measured and ours.peak_bytes:
-        least = min(measured, key=lambda row: row.peak_bytes)
-        text += (
-            f" The peer that takes the least memory is {least.engine} with "
-            f"{least.peak_bytes / 1e6:.0f} MB. {ours.engine}: {ours.peak_bytes / 1e6:.0f} MB."
-        )
-    return text
+def time_cells(row, ours, gflop, peak_gflops):
+    if not row.seconds:
+        return ["not timed"] + 6 * [""]
+    rate = gflop / row.median
+    return [
+        f"{row.median:.3f} s",
+        f"{min(row.seconds):.3f} s",
+        f"{max(row.seconds):.3f} s",
+        f"{rate:.0f}",
+        f"{100 * rate / peak_gflops:.0f}%" if peak_gflops else "not measured",
+        f"{row.median / ours.median:.2f}" if ours else "",
+        f"{row.peak_bytes / 1e6:.0f} MB" if row.peak_bytes else "not measured",
+    ]
+
+
+def agreement_cells(agreement):
+    if agreement is None:
+        return ["the reference", "", ""]
+    return [
+        f"{agreement.worst_nmse:.1e}",
+        f"{agreement.worst_pooled_cosine:.5f}",
+        f"{agreement.worst_frame_cosine:.4f}",
+    ]
 
 
 def row_json(row):
-    return asdict(row) | {"median": row.median, "min": min(row.seconds), "max": max(row.seconds)}
+    times = {"median": row.median}
+    if row.seconds:
+        times |= {"min": min(row.seconds), "max": max(row.seconds)}
+    return asdict(row) | times

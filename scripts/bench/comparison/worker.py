@@ -30,6 +30,7 @@ def main():
     parser.add_argument("engine", choices=PEERS)
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--onnx", type=Path)
+    parser.add_argument("--prepared", type=Path, help="what comparison.prepare made")
     parser.add_argument("--input", type=Path, required=True, help="a .npy of shape (samples,)")
     parser.add_argument("--states", type=Path, required=True, help="where to write the first run's")
     parser.add_argument("--threads", type=int, required=True)
