@@ -53,7 +53,7 @@ def quantize_static(arguments):
     """Weights as in `quantize_dynamic`; activations have the ranges that they had on the calibration clips.
 
     Unsigned activations with signed weights: signed ones are as close and slower. The ranges are means over
-    the clips, which came closer than the extremes and than percentiles."""
+    the clips; extremes and percentiles are no closer."""
     from onnxruntime import quantization
 
     with optimised(arguments.onnx) as file:

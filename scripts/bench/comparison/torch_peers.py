@@ -38,7 +38,7 @@ class Torch:
 def quantized(model):
     """Every nn.Linear with an int8 scale of each output channel; activations are quantized in each run.
 
-    One scale for a whole weight, the default, is as fast and further from float32."""
+    One scale for a whole weight, the default, is a little further from float32."""
     import torch
     from torch.ao import quantization
 
