@@ -18,6 +18,7 @@
 mod activation;
 mod config;
 mod cost;
+mod compute_type;
 mod dtype;
 mod encoding;
 pub mod fairseq;
@@ -40,6 +41,7 @@ pub mod weight_norm;
 pub use activation::Activation;
 pub use config::{Config, ConfigError, ConfigField, FeatureExtractorNorm, PositionBias, PositionalConv};
 pub use cost::{attention_flops, forward_flops};
+pub use compute_type::ComputeType;
 pub use dtype::Dtype;
 pub use encoding::{Encoding, StoredDtype, StoredTensor};
 pub use families::{

@@ -1,7 +1,7 @@
 //! The encoders of a run: one, or several whose embeddings of the same window are concatenated.
 
 use mert_audio::{AudioError, Window, WindowPolicy};
-use mert_runtime::{DeviceKind, Dtype};
+use mert_runtime::{ComputeType, DeviceKind};
 
 use crate::EmbedError;
 use crate::alignment::FrameGrid;
@@ -17,7 +17,7 @@ pub struct Encoder {
     /// The model's file.
     pub file: ModelFile,
     /// The element type of the arithmetic.
-    pub dtype: Dtype,
+    pub dtype: ComputeType,
     /// The device.
     pub device: DeviceKind,
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use mert_arch::{ConfigError, MetadataError};
+use mert_arch::{ComputeType, ConfigError, MetadataError};
 use thiserror::Error;
 
 use crate::DeviceKind;
@@ -66,6 +66,12 @@ pub enum Error {
         described_in: &'static str,
         /// The tensor that differs, and the difference.
         reason: String,
+    },
+    /// The numbers to compute with are not those of the device's engine.
+    #[error("{compute} arithmetic is for the CPU, and for models whose convolutions its own engine supports; use f32, f16 or bf16")]
+    ComputeType {
+        /// The numbers that were asked for.
+        compute: ComputeType,
     },
     /// The configuration cannot be used.
     #[error(transparent)]

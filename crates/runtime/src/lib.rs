@@ -14,8 +14,8 @@
 //! # Ok::<(), mert_runtime::Error>(())
 //! ```
 //!
-//! There are two engines behind [`Model`]: `cpu`, packed and vectorised, for f32 on the processor, and `candle`, in
-//! candle's own operations, for GPUs and for half-precision arithmetic. In both, modules bear the names of the
+//! There are two engines behind [`Model`]: `cpu`, packed and vectorised, for f32, bf16 and int8 on the processor, and `candle`, in
+//! candle's own operations, for GPUs and for f16. In both, modules bear the names of the
 //! checkpoint's own: `feature_extractor`, `feature_projection`, `encoder`.
 
 mod candle;
@@ -33,9 +33,9 @@ pub use candle_nn::VarBuilder;
 pub use converted_file::ConvertedFile;
 pub use device::DeviceKind;
 pub use error::Error;
-/// The element type in which the forward pass computes, whatever the dtype of the file.
+/// The numbers that the forward pass computes with, whatever the dtype of the file, and the float types.
 ///
-/// The 16-bit types are for GPUs. They also run on the CPU, slowly, which shows without a GPU what half-precision
-/// arithmetic costs in accuracy.
-pub use mert_arch::Dtype;
+/// On the CPU f32, bf16 and int8 are fast where the processor has instructions for them; f16 is slow, and shows without a GPU
+/// what its arithmetic costs in accuracy. GPUs have the float types.
+pub use mert_arch::{ComputeType, Dtype};
 pub use model::{Model, Workspace};

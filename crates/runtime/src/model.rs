@@ -8,11 +8,13 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Shape, Tensor};
 use candle_nn::VarBuilder;
-use mert_arch::{Config, Dtype, Preprocessor};
+use mert_arch::{ComputeType, Config, Dtype, Preprocessor};
+use mert_simd::Factors;
 use rayon::prelude::*;
 
 use crate::candle::CandleModel;
 use crate::cpu::{self, CpuModel, FinalProj};
+use crate::device::candle_dtype;
 use crate::{ConvertedFile, Error};
 
 /// An encoder of the MERT and HuBERT family. Clones share the weights.
@@ -27,11 +29,12 @@ pub struct Model {
     final_proj: Option<Arc<FinalProj>>,
     device: Device,
     dtype: DType,
+    compute: ComputeType,
 }
 
 /// The memory that forward passes reuse, for any model, length and hidden states.
 ///
-/// It grows to the largest pass and stays. On a CPU that computes in f32, a pass with the same model, length and hidden
+/// It grows to the largest pass and stays. On a CPU that computes in f32, bf16 or int8, a pass with the same model, length and hidden
 /// states as an earlier one allocates nothing, on any thread, with two exceptions:
 ///
 /// - Called from a thread outside rayon's pool, it hands rayon one task for each hidden state, and every 63 tasks cost a
@@ -40,7 +43,7 @@ pub struct Model {
 /// - The pool's threads have memory of their own, which all models share. After a pass elsewhere in the program that
 ///   needed more of it than any before, the next pass with this workspace grows it on all threads, once.
 ///
-/// GPUs and half precision allocate as [`Model::hidden_states`] does.
+/// GPUs and f16 allocate as [`Model::hidden_states`] does.
 #[derive(Debug, Default)]
 pub struct Workspace {
     cpu: cpu::Workspace,
@@ -49,7 +52,7 @@ pub struct Workspace {
 /// The backend that runs the forward pass.
 #[derive(Debug, Clone)]
 enum Engine {
-    /// The engine for f32 on the processor.
+    /// The engine for f32, bf16 and int8 on the processor.
     Cpu(Arc<CpuModel>),
     /// The engine for every other device and dtype.
     Candle(Arc<CandleModel>),
@@ -64,49 +67,93 @@ enum EngineOutput<'a> {
 }
 
 impl Model {
-    /// Loads the weights of a converted file onto `device`, to compute in `dtype`.
+    /// Loads the weights of a converted file onto `device`, to compute with `compute`, which may be a [`Dtype`].
     ///
     /// # Errors
     /// The errors of [`ConvertedFile::open`] and [`Model::load`].
-    pub fn open(path: &Path, dtype: Dtype, device: &Device) -> Result<Self, Error> {
-        Model::from_file(&ConvertedFile::open(path)?, dtype, device)
+    pub fn open(path: &Path, compute: impl Into<ComputeType>, device: &Device) -> Result<Self, Error> {
+        Model::from_file(&ConvertedFile::open(path)?, compute, device)
     }
 
     /// Loads the weights of an open file, as [`Model::open`] does. A CPU that computes in f32 keeps the weights as
-    /// the file has them, in its dtype or quantized; other devices and dtypes decode quantized weights as they are loaded.
+    /// the file has them, in its dtype or quantized. In bf16 it rounds float weights to bf16, in int8 the weights of the large
+    /// layers to 8 bits with a scale for each output. GPUs and f16 decode quantized weights as they are loaded.
     ///
     /// # Errors
-    /// The errors of [`Model::load`].
-    pub fn from_file(file: &ConvertedFile, dtype: Dtype, device: &Device) -> Result<Self, Error> {
-        let model = Model::load_from(file.var_builder(dtype, device), Some(file), &file.metadata().config)?;
+    /// The errors of [`Model::load`]; [`Error::ComputeType`] for integers on a GPU or for a model that the CPU's own engine does
+    /// not support.
+    pub fn from_file(
+        file: &ConvertedFile,
+        compute: impl Into<ComputeType>,
+        device: &Device,
+    ) -> Result<Self, Error> {
+        let compute = compute.into();
+        // The CPU engine's weights come from the file, and all else in f32.
+        let dtype = if device.is_cpu() && compute != Dtype::F16 { Dtype::F32 } else { compute.float().unwrap_or(Dtype::F32) };
+        let vb = file.var_builder(dtype, device);
+        let model = Model::load_from(vb, Some(file), &file.metadata().config, compute)?;
         let head = |size| cpu::load_final_proj(file, size);
         let final_proj = file.metadata().final_proj.map(head).transpose()?.map(Arc::new);
         Ok(Model { preprocessor: file.metadata().preprocessor, final_proj, ..model })
     }
 
     /// Loads the weights in `vb`, under the checkpoint's own names and in PyTorch's order, as
-    /// [`ConvertedFile::var_builder`] returns them. The model takes its device and dtype from `vb`; its preprocessor is
+    /// [`ConvertedFile::var_builder`] returns them. The model takes its device and compute type from `vb`; its preprocessor is
     /// [`Preprocessor::assumed`], and it has no `final_proj`.
     ///
     /// # Errors
     /// [`Error::Config`] for an impossible configuration, [`Error::Candle`] naming a tensor that is missing or has
     /// another shape.
     pub fn load(vb: VarBuilder, config: &Config) -> Result<Self, Error> {
-        Model::load_from(vb, None, config)
+        let compute = match vb.dtype() {
+            DType::F16 => ComputeType::F16,
+            DType::BF16 => ComputeType::BF16,
+            _ => ComputeType::F32,
+        };
+        Model::load_as(vb, config, compute)
+    }
+
+    /// Loads the weights in `vb` as [`Model::load`] does, to compute with `compute`, whatever the dtype of `vb`.
+    ///
+    /// # Errors
+    /// The errors of [`Model::load`], and [`Error::ComputeType`].
+    pub fn load_as(vb: VarBuilder, config: &Config, compute: impl Into<ComputeType>) -> Result<Self, Error> {
+        Model::load_from(vb, None, config, compute.into())
     }
 
     /// Loads the weights in `vb`, which is that of `file` if there is one.
-    fn load_from(vb: VarBuilder, file: Option<&ConvertedFile>, config: &Config) -> Result<Self, Error> {
+    fn load_from(
+        vb: VarBuilder,
+        file: Option<&ConvertedFile>,
+        config: &Config,
+        compute: ComputeType,
+    ) -> Result<Self, Error> {
         config.validate()?;
-        let (device, dtype) = (vb.device().clone(), vb.dtype());
-        let engine = match (&device, dtype) {
-            (Device::Cpu, DType::F32) if CpuModel::supports(config) => {
-                Engine::Cpu(Arc::new(CpuModel::load(vb, file, config)?))
+        let device = vb.device().clone();
+        let factors = match compute {
+            ComputeType::Float(Dtype::F32) => Some(Factors::F32),
+            ComputeType::Float(Dtype::Bf16) => Some(Factors::Bf16),
+            ComputeType::Float(Dtype::F16) => None,
+            ComputeType::Int8 => Some(Factors::Int8),
+        };
+        let (engine, dtype) = match factors.filter(|_| device.is_cpu() && CpuModel::supports(config)) {
+            Some(factors) => {
+                let model = CpuModel::load(vb.to_dtype(DType::F32), file, config, factors)?;
+                (Engine::Cpu(Arc::new(model)), DType::F32)
             }
-            _ => Engine::Candle(Arc::new(CandleModel::load(vb, config)?)),
+            None => {
+                let dtype = compute.float().ok_or(Error::ComputeType { compute })?;
+                let vb = vb.to_dtype(candle_dtype(dtype));
+                (Engine::Candle(Arc::new(CandleModel::load(vb, config)?)), candle_dtype(dtype))
+            }
         };
         let preprocessor = Preprocessor::assumed(config);
-        Ok(Model { config: config.clone(), preprocessor, engine, final_proj: None, device, dtype })
+        Ok(Model { config: config.clone(), preprocessor, engine, final_proj: None, device, dtype, compute })
+    }
+
+    /// The numbers that it computes with.
+    pub fn compute_type(&self) -> ComputeType {
+        self.compute
     }
 
     /// The architecture.
@@ -192,7 +239,7 @@ impl Model {
     }
 
     /// Computes the hidden states `indices` of a batch of clips of equal length, in the order given, each
-    /// `(batch, frames, hidden_size)` on the model's device and in its dtype.
+    /// `(batch, frames, hidden_size)` on the model's device, in f32 on the CPU and in the model's dtype elsewhere.
     ///
     /// `input_values` is `(samples,)` or `(batch, samples)`, prepared according to [`Model::preprocessor`]: at its rate
     /// and, with `do_normalize`, each clip with zero mean and unit variance. Hidden state 0 enters the first layer,

@@ -9,9 +9,11 @@ mod isa;
 mod microkernel;
 mod packing;
 mod tile;
+mod words;
 
 pub use buffer::{Buffer, LINE};
 pub use isa::{Isa, Kernel, at_least, mul_add};
 pub use microkernel::{LeftGroup, left_groups, multiply};
 pub use packing::{pack_columns, pack_rows, packed_columns};
 pub use tile::{Tile, TileShape};
+pub use words::*;

@@ -28,14 +28,12 @@ pub fn multiply<S: Simd, const ROWS: usize, const VECTORS: usize>(
     ahead: &[u8],
 ) -> [[S::f32s; VECTORS]; ROWS] {
     let mut sums = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
-    let mut ahead = ahead.chunks(ahead.len().div_ceil(left.len().max(1)).next_multiple_of(LINE_BYTES).max(1));
+    let mut ahead = parts(ahead, left.len());
     let (right, _) = S::as_simd_f32s(right);
     let (right, _) = right.as_chunks::<VECTORS>();
     let (right, _) = right.as_chunks::<LINE>();
     for (left, right) in left.iter().zip(right) {
-        for line in ahead.next().unwrap_or_default().chunks(LINE_BYTES) {
-            prefetch(line);
-        }
+        prefetch_part(ahead.next());
         for step in 0..LINE {
             for row in 0..ROWS {
                 let x = simd.splat_f32s(left[row][step]);
@@ -49,6 +47,18 @@ pub fn multiply<S: Simd, const ROWS: usize, const VECTORS: usize>(
 }
 
 const LINE_BYTES: usize = size_of::<[f32; LINE]>();
+
+/// `ahead` in as many parts as a left operand has groups, each to be prefetched with one of them.
+#[inline(always)]
+pub(crate) fn parts(ahead: &[u8], groups: usize) -> std::slice::Chunks<'_, u8> {
+    ahead.chunks(ahead.len().div_ceil(groups.max(1)).next_multiple_of(LINE_BYTES).max(1))
+}
+
+/// Prefetches a part into the second-level cache.
+#[inline(always)]
+pub(crate) fn prefetch_part(part: Option<&[u8]>) {
+    part.unwrap_or_default().chunks(LINE_BYTES).for_each(prefetch);
+}
 
 /// Prefetches a cache line into the second-level cache.
 #[inline(always)]

@@ -7,7 +7,7 @@ use mert_arch::LayerSelection;
 use mert_audio::{Tail, WindowPolicy};
 use mert_cli::embedding::{Damaged, RunArgs};
 use mert_embed::{Normalization, Pool, Projection};
-use mert_runtime::{DeviceKind, Dtype};
+use mert_runtime::{ComputeType, DeviceKind};
 
 /// Embeds audio files with a converted model of MERT, HuBERT or a related encoder.
 ///
@@ -75,7 +75,7 @@ pub(crate) struct Args {
     pub(super) device: Option<DeviceKind>,
     /// The arithmetic: f32, or on a GPU f16 or bf16
     #[arg(long, default_value = "f32")]
-    pub(super) dtype: Dtype,
+    pub(super) dtype: ComputeType,
     /// A YAML file with feature_extraction.mert.{model_name, layer, aggregation, device}, and with encoder: wav2vec or
     /// hybrid the same under wav2vec; options on the command line take precedence
     #[arg(long, value_name = "FILE")]

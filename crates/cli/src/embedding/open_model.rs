@@ -5,7 +5,7 @@ use std::path::Path;
 use candle_core::Device;
 use mert_embed::{EmbedError, Embedder, Encoder, ModelFile};
 use mert_fs::{combine_sha256, sha256_file};
-use mert_runtime::{ConvertedFile, DeviceKind, Dtype, Model};
+use mert_runtime::{ComputeType, ConvertedFile, DeviceKind, Model};
 use mert_table::printable_path;
 
 /// A converted model that is opened for embedding.
@@ -15,7 +15,7 @@ pub struct OpenModel {
     /// Digest, licence and assumptions of the model's file.
     pub file: ModelFile,
     /// The element type of the arithmetic.
-    pub dtype: Dtype,
+    pub dtype: ComputeType,
     /// The device.
     pub kind: DeviceKind,
     /// A note on what is assumed about the model's audio input, if anything is.
@@ -27,7 +27,7 @@ impl OpenModel {
     ///
     /// # Errors
     /// If it is not a converted model, or cannot be read.
-    pub fn open(path: &Path, dtype: Dtype, kind: DeviceKind, device: &Device) -> anyhow::Result<Self> {
+    pub fn open(path: &Path, dtype: ComputeType, kind: DeviceKind, device: &Device) -> anyhow::Result<Self> {
         let file = ConvertedFile::open(path)?;
         let metadata = file.metadata();
         let assumed = metadata.assumed_preprocessor();

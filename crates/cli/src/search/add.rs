@@ -377,7 +377,7 @@ fn new_model(args: &EmbeddingArgs) -> anyhow::Result<CatalogueModel> {
         input_rate: None,
     };
     let path = converted_file(model, Messages::of("mert-search", false))?;
-    let opened = OpenModel::open(&path, args.dtype.unwrap_or(Dtype::F32), kind, &device)?;
+    let opened = OpenModel::open(&path, args.dtype.unwrap_or_default(), kind, &device)?;
     let notes = opened.note.iter().cloned().collect();
     let encoder = opened.encoder("mert", |model| {
         let layers = args.layers.clone().unwrap_or_else(|| default_layers(model.config().num_hidden_states() - 1));

@@ -6,7 +6,7 @@ use clap::Args;
 use mert_arch::LayerSelection;
 use mert_audio::{Tail, WindowPolicy};
 use mert_cli::embedding::{Damaged, RunArgs};
-use mert_runtime::{DeviceKind, Dtype};
+use mert_runtime::{ComputeType, DeviceKind};
 
 /// The options of `mert-search add`.
 #[derive(Debug, Args)]
@@ -63,7 +63,7 @@ pub(crate) struct EmbeddingArgs {
     pub(super) device: Option<DeviceKind>,
     /// The arithmetic: f32, or on a GPU f16 or bf16 [default: that of the catalogue]
     #[arg(long)]
-    pub(super) dtype: Option<Dtype>,
+    pub(super) dtype: Option<ComputeType>,
     /// Do not measure the loudness of files, for which each is decoded once more
     #[arg(long)]
     pub(super) no_loudness: bool,

@@ -7,7 +7,7 @@ use clap::Args;
 use mert_audio::ReadOptions;
 use mert_cli::embedding::Damaged;
 use mert_embed::failures::{self, Failure};
-use mert_runtime::{DeviceKind, Dtype};
+use mert_runtime::{ComputeType, DeviceKind};
 
 /// The options of a model.
 #[derive(Debug, Args)]
@@ -17,7 +17,7 @@ pub(crate) struct ModelArgs {
     pub(crate) device: DeviceKind,
     /// The arithmetic: f32, or on a GPU f16 or bf16
     #[arg(long, default_value = "f32")]
-    pub(crate) dtype: Dtype,
+    pub(crate) dtype: ComputeType,
     /// Print nothing but errors
     #[arg(long, short)]
     pub(crate) quiet: bool,

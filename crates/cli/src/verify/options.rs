@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use mert_arch::{Dtype, LayerSelection};
+use mert_arch::{ComputeType, LayerSelection};
 use mert_audio::WindowPolicy;
 use mert_runtime::DeviceKind;
 use mert_verify::candidate::{ComputeOptions, ComputeUnits, Emulation, PackageEngine, PackageOptions};
@@ -117,7 +117,7 @@ pub(crate) struct ComputeArgs {
     pub(crate) device: DeviceKind,
     /// The element type in which a converted file is computed: f32, f16 or bf16 [default: f32]
     #[arg(long)]
-    dtype: Option<Dtype>,
+    dtype: Option<ComputeType>,
 }
 
 impl ComputeArgs {
@@ -126,12 +126,12 @@ impl ComputeArgs {
         if self.device != DeviceKind::Cpu {
             return Some("--device");
         }
-        self.dtype.filter(|dtype| *dtype != Dtype::F32).map(|_| "--dtype")
+        self.dtype.filter(|dtype| *dtype != ComputeType::F32).map(|_| "--dtype")
     }
 
     /// The element type of a converted file's arithmetic.
-    pub(crate) fn dtype(&self) -> Dtype {
-        self.dtype.unwrap_or(Dtype::F32)
+    pub(crate) fn dtype(&self) -> ComputeType {
+        self.dtype.unwrap_or_default()
     }
 
     pub(crate) fn options(&self) -> ComputeOptions {

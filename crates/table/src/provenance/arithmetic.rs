@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use mert_arch::Dtype;
+use mert_arch::ComputeType;
 
 use super::text::serialize_as_text;
 use super::words::Device;
@@ -11,8 +11,8 @@ use super::words::Device;
 /// The arithmetic of the forward pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arithmetic {
-    /// The element type.
-    pub dtype: Dtype,
+    /// The numbers that it computes with.
+    pub dtype: ComputeType,
     /// The device.
     pub device: Device,
 }

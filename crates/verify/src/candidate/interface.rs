@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::{D, DType, Tensor};
-use mert_arch::{Dtype, Encoding, Metadata, TensorSpec};
+use mert_arch::{ComputeType, Encoding, Metadata, TensorSpec};
 use ndarray::{Array2, ArrayView3, Axis, CowArray, Ix3};
 use serde::Serialize;
 
@@ -89,7 +89,7 @@ pub trait Candidate {
     }
 
     /// The element type in which the model computes.
-    fn arithmetic(&self) -> Dtype;
+    fn arithmetic(&self) -> ComputeType;
 
     /// The weight `(out, in)` of a linear layer as its stored codes stand for it, decoded by the judge itself; `None` if the
     /// model's weights cannot be told apart.

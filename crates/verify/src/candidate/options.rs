@@ -4,7 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use mert_arch::Dtype;
+use mert_arch::{ComputeType, Dtype};
 use mert_runtime::DeviceKind;
 
 /// The device and arithmetic in which a candidate runs.
@@ -12,8 +12,8 @@ use mert_runtime::DeviceKind;
 pub struct ComputeOptions {
     /// The device on which the model runs.
     pub device: DeviceKind,
-    /// The element type in which a converted file is computed; f32 by default. A package has its own types.
-    pub dtype: Option<Dtype>,
+    /// The numbers that a converted file computes with; f32 by default. A package has its own types.
+    pub dtype: Option<ComputeType>,
 }
 
 /// The options for running a Core ML package. A converted file accepts none of them.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
-use mert_arch::{Dtype, Metadata, TensorSpec};
+use mert_arch::{ComputeType, Dtype, Metadata, TensorSpec};
 use mert_runtime::{ConvertedFile, DeviceKind, Model};
 use ndarray::ArrayView3;
 
@@ -19,7 +19,7 @@ pub(super) struct SafetensorsFile {
     file: ConvertedFile,
     model: Model,
     device: DeviceKind,
-    dtype: Dtype,
+    dtype: ComputeType,
 }
 
 impl SafetensorsFile {
@@ -34,7 +34,7 @@ impl SafetensorsFile {
             return Err(VerifyError::options(path, reason));
         }
         let file = ConvertedFile::open(&converted_file(path)?)?;
-        let dtype = compute.dtype.unwrap_or(Dtype::F32);
+        let dtype = compute.dtype.unwrap_or_default();
         let model = Model::from_file(&file, dtype, &compute.device.open()?)?;
         Ok(SafetensorsFile { file, model, device: compute.device, dtype })
     }
@@ -92,7 +92,7 @@ impl Candidate for SafetensorsFile {
         self.device.name().to_string()
     }
 
-    fn arithmetic(&self) -> Dtype {
+    fn arithmetic(&self) -> ComputeType {
         self.dtype
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use mert_arch::Dtype;
+use mert_arch::{ComputeType, Dtype};
 use serde::Serialize;
 
 use super::comparison::{Comparison, Question};
@@ -29,7 +29,7 @@ pub struct ModelVerdict {
     /// The device or engine that ran the model.
     pub device: String,
     /// The element type in which the model computed.
-    pub compute: Dtype,
+    pub compute: ComputeType,
     /// The comparison for each reference and question.
     pub comparisons: Vec<Comparison>,
     /// The verdict on the quantized weights themselves, where the original was there to compare them with.

@@ -1,6 +1,6 @@
 //! The questions that can be asked of a candidate with a reference, and what is expected for each.
 
-use mert_arch::Dtype;
+use mert_arch::{ComputeType, Dtype};
 use ndarray::Array3;
 
 use super::comparison::Question;
@@ -45,8 +45,10 @@ pub(super) fn expectations<'r>(
     if compute != Dtype::F32 {
         // Rounded activations hide what the structure question looks for. The coarser of the two roundings sets the
         // tolerance.
-        let coarser = if weights.float() == Dtype::Bf16 { Dtype::Bf16 } else { compute };
-        let arithmetic = Tolerance::half_compute(coarser);
+        let arithmetic = Tolerance::compute(match (compute, weights.float()) {
+            (ComputeType::Float(_), Dtype::Bf16) => ComputeType::BF16,
+            _ => compute,
+        });
         let quantized = weights.is_quantized() || compressed.is_some();
         return Ok(vec![rounding(if quantized { of_weights().or_looser(arithmetic) } else { arithmetic })?]);
     }

@@ -7,7 +7,7 @@ use std::fmt::{self, Display};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use mert_arch::{Dtype, LayerSelection, text_from_bytes};
+use mert_arch::{ComputeType, LayerSelection, text_from_bytes};
 use mert_audio::WindowPolicy;
 use mert_runtime::DeviceKind;
 use serde::de::value::SeqAccessDeserializer;
@@ -48,7 +48,7 @@ struct Entry {
     layers: LayerSelection,
     #[serde(default, deserialize_with = "parsed")]
     device: Option<DeviceKind>,
-    dtype: Option<Dtype>,
+    dtype: Option<ComputeType>,
     #[serde(default, deserialize_with = "parsed")]
     engine: Option<PackageEngine>,
     #[serde(default, deserialize_with = "parsed")]
@@ -214,7 +214,7 @@ mod tests {
         assert_eq!(checks[0].references[1], Path::new("/abs"));
         assert_eq!(checks[0].compare.layers.to_string(), "0,6");
         assert_eq!(checks[0].compute.device, DeviceKind::Metal);
-        assert_eq!(checks[0].compute.dtype, Some(Dtype::F16));
+        assert_eq!(checks[0].compute.dtype, Some(ComputeType::F16));
         assert!(checks[0].compare.isolate && checks[0].compare.require_structure);
         assert_eq!((checks[0].compare.codes, checks[1].compare.codes), (Some(Codes::Nearest), None));
         assert_ne!(checks[0].compare.tolerances, Tolerances::default());
@@ -282,7 +282,7 @@ mod tests {
             ("models:\n  - {model: a, checkpoint: c, window: whole}", "audio"),
             ("models:\n  - {model: a, checkpoint: c, audio: [x.mp3], window: 5s}", "5s"),
             ("models:\n  - {model: a, references: [r], device: tpu}", "tpu"),
-            ("models:\n  - {model: a, references: [r], dtype: int8}", "int8"),
+            ("models:\n  - {model: a, references: [r], dtype: int4}", "int4"),
             ("modles: []", "modles"),
             ("", "unexpected end"),
         ] {

@@ -3,7 +3,7 @@
 
 mod quantized;
 
-use mert_arch::Dtype;
+use mert_arch::{ComputeType, Dtype};
 use serde::{Deserialize, Serialize};
 
 use crate::{ModelEncoding, Result, VerifyError};
@@ -110,13 +110,18 @@ impl Tolerance {
     /// since GPUs add in other orders and may keep sums in 16 bits. On an NVIDIA H100 the errors are the same up to
     /// a tenth. A model whose samples are not normalised (`fixtures/voice-conversion`) has, on either, an NMSE of up
     /// to 2.2e-5 and 2.9e-3, and a frame cosine of 1 − 7.8e-5 and 0.975.
-    pub(crate) fn half_compute(dtype: Dtype) -> Self {
-        let limits = match dtype {
-            Dtype::F32 => return Tolerance::structure(),
-            Dtype::F16 => Limits { pooled_cosine: 0.9999, frame_cosine: 0.999, nmse: 1e-4, max_abs_diff: 0.05 },
-            Dtype::Bf16 => Limits { pooled_cosine: 0.9992, frame_cosine: 0.95, nmse: 6e-3, max_abs_diff: 0.3 },
+    pub(crate) fn compute(compute: ComputeType) -> Self {
+        let limits = match compute {
+            ComputeType::Float(Dtype::F32) => return Tolerance::structure(),
+            ComputeType::Float(Dtype::F16) => {
+                Limits { pooled_cosine: 0.9999, frame_cosine: 0.999, nmse: 1e-4, max_abs_diff: 0.05 }
+            }
+            ComputeType::Float(Dtype::Bf16) => {
+                Limits { pooled_cosine: 0.9992, frame_cosine: 0.95, nmse: 6e-3, max_abs_diff: 0.3 }
+            }
+            ComputeType::Int8 => Limits { pooled_cosine: 0.999, frame_cosine: 0.95, nmse: 6e-3, max_abs_diff: 0.3 },
         };
-        Tolerance::named(&format!("{dtype} arithmetic"), limits)
+        Tolerance::named(&format!("{compute} arithmetic"), limits)
     }
 }
 
@@ -216,7 +221,8 @@ mod tests {
     #[test]
     fn every_named_tolerance_is_above_the_floor() {
         for dtype in Dtype::ALL {
-            for tolerance in [Tolerance::rounding(dtype), Tolerance::half_compute(dtype), Tolerance::structure()] {
+            let computes = [dtype.into(), ComputeType::Int8].map(Tolerance::compute);
+            for tolerance in [Tolerance::rounding(dtype), Tolerance::structure()].into_iter().chain(computes) {
                 assert!(tolerance.limits.pooled_cosine >= POOLED_COSINE_FLOOR, "{tolerance:?}");
             }
         }

@@ -2,8 +2,9 @@
 
 use candle_core::{DType, Result, Tensor};
 use mert_arch::Activation;
-use mert_simd::{Isa, LINE};
+use mert_simd::LINE;
 
+use super::super::arithmetic::Arithmetic;
 use super::super::memory::{GemmScratch, PackedWeight};
 use super::gemm::{Columns, Product};
 use super::left_operand::{LeftOperand, Rows};
@@ -43,14 +44,14 @@ enum Taps {
 impl Conv1d {
     /// Packs `weight` `(outputs, kernel · channels)` and `bias` `(outputs,)`.
     pub(crate) fn new(
-        isa: Isa,
+        arithmetic: Arithmetic,
         weight: &Tensor,
         bias: Option<&Tensor>,
         channels: usize,
         stride: usize,
     ) -> Result<Self> {
         let (outputs, inputs) = weight.dims2()?;
-        let pack = |weight: &Tensor, bias| PackedWeight::pack(isa.tile_for(outputs), weight, bias);
+        let pack = |weight: &Tensor, bias| PackedWeight::pack(arithmetic.isa.tile_for(outputs), arithmetic.factors, weight, bias);
         let taps = if (inputs, stride) == (3 * channels, 2) && channels.is_multiple_of(LINE) {
             let tap = |i: usize| weight.narrow(1, i * channels, channels);
             // In f32: the sum of two half-precision numbers need not be one.
@@ -72,7 +73,7 @@ impl Conv1d {
     /// The order in which a frame is summed depends on whether its distance from the first one is odd or even.
     pub(crate) fn forward(
         &self,
-        isa: Isa,
+        arithmetic: Arithmetic,
         x: &[f32],
         y: &mut [f32],
         activation: Option<Activation>,
@@ -80,13 +81,13 @@ impl Conv1d {
     ) {
         let (channels, outputs) = (self.channels, self.outputs);
         match &self.taps {
-            Taps::Patches(weight) => patches(isa, weight, x, self.stride * channels, y, activation, scratch),
+            Taps::Patches(weight) => patches(arithmetic, weight, x, self.stride * channels, y, activation, scratch),
             Taps::Pairs { shared, first, second } => {
                 // Every other frame of the result, from the first of `y` on.
                 let mut run = |x: Rows<'_>, weight: &PackedWeight, y: &mut [f32], epilogue: Epilogue| {
                     let out = Output::Strided { values: y, stride: 2 * outputs, columns: outputs };
                     let columns = Columns { weight, first_panel: 0, epilogue };
-                    Product { x: LeftOperand::Rows(x), columns, out }.run(isa, scratch);
+                    Product { x: LeftOperand::Rows(x), columns, out }.run(arithmetic, scratch);
                 };
                 let stride = 4 * channels;
                 run(Rows::new(&x[2 * channels..], stride), shared, y, Epilogue::default());
@@ -109,7 +110,7 @@ impl Conv1d {
 /// Computes as many frames of a convolution with `weight` as `y` has room for, from patches that start every `stride`
 /// values of `x`.
 pub(crate) fn patches(
-    isa: Isa,
+    arithmetic: Arithmetic,
     weight: &PackedWeight,
     x: &[f32],
     stride: usize,
@@ -119,12 +120,13 @@ pub(crate) fn patches(
 ) {
     let columns = Columns { weight, first_panel: 0, epilogue: Epilogue { accumulate: false, activation } };
     let out = Output::Strided { values: y, stride: weight.outputs(), columns: weight.outputs() };
-    Product { x: LeftOperand::Rows(Rows::new(x, stride)), columns, out }.run(isa, scratch);
+    Product { x: LeftOperand::Rows(Rows::new(x, stride)), columns, out }.run(arithmetic, scratch);
 }
 
 #[cfg(test)]
 mod tests {
     use candle_core::Device;
+    use mert_simd::{Factors, Isa};
 
     use super::*;
 
@@ -135,7 +137,9 @@ mod tests {
 
     #[test]
     fn agrees_with_the_definition_in_f64() {
-        for isa in Isa::available() {
+        let factors = [(Factors::F32, 2e-5), (Factors::Bf16, 0.1), (Factors::Int8, 0.25)];
+        let all = Isa::available().into_iter().flat_map(|isa| factors.map(|(f, bound)| (Arithmetic::new(isa, f), bound)));
+        for (arithmetic, bound) in all {
             for (frames, channels, outputs, kernel, stride) in [
                 (50, 1, 6, 10, 5),
                 (31, 16, 20, 3, 2),
@@ -149,18 +153,19 @@ mod tests {
                 let w = values(outputs * kernel * channels, 2);
                 let tensor = |x: &[f32]| Tensor::from_slice(x, x.len(), &Device::Cpu).unwrap();
                 let weight = tensor(&w).reshape((outputs, kernel * channels)).unwrap();
-                let conv = Conv1d::new(isa, &weight, Some(&tensor(&b)), channels, stride).unwrap();
+                let conv = Conv1d::new(arithmetic, &weight, Some(&tensor(&b)), channels, stride).unwrap();
                 let out_frames = (frames - kernel) / stride + 1;
                 let mut y = vec![f32::NAN; out_frames * outputs];
-                conv.forward(isa, &x, &mut y, None, &mut GemmScratch::default());
+                conv.forward(arithmetic, &x, &mut y, None, &mut GemmScratch::default());
                 for t in 0..out_frames {
                     for o in 0..outputs {
                         let products = (0..kernel * channels)
                             .map(|k| f64::from(w[o * kernel * channels + k]) * f64::from(x[t * stride * channels + k]));
                         let expected = products.sum::<f64>() + f64::from(b[o]);
                         let got = f64::from(y[t * outputs + o]);
-                        // Sums of up to 144 products of about 1/3.
-                        approx::assert_abs_diff_eq!(got, expected, epsilon = 2e-5);
+                        // Sums of up to 144 products of about 1/3. Each factor is off by up to 2⁻⁹ of its size in bf16, and by up
+                        // to 1/254 of the largest as an integer; the errors are independent.
+                        approx::assert_abs_diff_eq!(got, expected, epsilon = bound);
                     }
                 }
             }

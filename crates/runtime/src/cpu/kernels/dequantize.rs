@@ -152,7 +152,7 @@ fn widen<S: Simd, const VECTORS: usize>(simd: S, scale: ScaleType, stored: &[u8]
 mod tests {
     use candle_core::{Device, Tensor};
     use mert_arch::Quantization;
-    use mert_simd::{Buffer, Isa, Kernel, TileShape};
+    use mert_simd::{Buffer, Factors, Isa, Kernel, LINE, TileShape};
 
     use super::super::super::memory::PackedWeight;
     use super::super::right_operand;
@@ -218,8 +218,8 @@ mod tests {
                 Isa::available().into_iter().flat_map(|isa| [(isa, TileShape::Square), (isa, TileShape::Wide)])
             {
                 let tile = isa.tile(shape);
-                let packed = PackedWeight::pack_quantized(tile, &weight, &bias).unwrap();
-                let multiple = packed.step_multiple();
+                let packed = PackedWeight::pack_quantized(tile, Factors::F32, &weight, &bias).unwrap();
+                let multiple = quantization.group_size.next_multiple_of(LINE);
                 for panel in 0..outputs.div_ceil(tile.columns) {
                     for (first, steps) in [(0, inputs), (multiple, multiple), (inputs - multiple, multiple)] {
                         let found = isa.run(shape, Decode { weight: &packed, panel, first, steps });

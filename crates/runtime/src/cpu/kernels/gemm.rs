@@ -4,20 +4,19 @@
 //! the place of the operand that is packed ahead of time: a block of packed rows of `x` stays in the second-level
 //! cache, while the panels of the weight are multiplied with it one by one.
 
-use mert_simd::{Isa, Kernel, LINE, left_groups, multiply};
+use mert_simd::{Factors, Kernel, LINE};
 use pulp::Simd;
 
+use super::super::arithmetic::Arithmetic;
 use super::super::memory::{GemmScratch, PackedWeight};
-use super::left_operand::{LeftOperand, pack_left};
-use super::output::{Destination, Epilogue, Listed, Output, PanelStore, RowMajor, Strided, Tiled};
-use super::right_operand;
+use super::left_operand::LeftOperand;
+use super::math::Accuracy;
+use super::operands::{Floats, Left, Operands, Right};
+use super::output::{Destination, Epilogue, Listed, Output, PanelStore, RowMajor, Strided, Tiled, TiledBf16};
 
-/// Rows of `x` in a block. With `INNER_BLOCK` steps they take 740 kB, less than half of a second-level cache of 2 MB,
-/// and a panel of weights, which comes from farther away, is used 30 times.
+/// Rows of `x` in a block. With the 768 words of a block of the inner dimension they take 740 kB, less than half of a
+/// second-level cache of 2 MB, and a panel of weights, which comes from farther away, is used 30 times.
 const ROW_BLOCK: usize = 240;
-
-/// Inner steps that are summed in registers before the result is written.
-const INNER_BLOCK: usize = 768;
 
 /// The rows of a block when `rows` rows are split into equal blocks of whole tiles, about `ROW_BLOCK`.
 pub(crate) fn row_block(rows: usize, tile_rows: usize) -> usize {
@@ -44,32 +43,40 @@ pub(crate) struct Columns<'a> {
 
 impl Product<'_> {
     /// Computes the product on this thread.
-    pub(crate) fn run(&mut self, isa: Isa, scratch: &mut GemmScratch) {
+    pub(crate) fn run(&mut self, arithmetic: Arithmetic, scratch: &mut GemmScratch) {
         let Product { x, columns, out } = self;
-        isa.run(columns.weight.tile().shape, Blocked { x: *x, columns: *columns, out, scratch });
+        let (isa, shape) = (arithmetic.isa, columns.weight.tile().shape);
+        let (x, columns) = (*x, *columns);
+        match columns.weight.factors() {
+            Factors::F32 => isa.run(shape, Blocked { x, columns, out, scratch, operands: Floats }),
+            Factors::Bf16 => isa.run(shape, Blocked { x, columns, out, scratch, operands: arithmetic.bf16 }),
+            Factors::Int8 => isa.run(shape, Blocked { x, columns, out, scratch, operands: arithmetic.int8 }),
+        }
     }
 }
 
-struct Blocked<'a, 'b> {
+struct Blocked<'a, 'b, O> {
     x: LeftOperand<'a>,
     columns: Columns<'a>,
     out: &'b mut Output<'a>,
     scratch: &'b mut GemmScratch,
+    operands: O,
 }
 
-impl Kernel for Blocked<'_, '_> {
+impl<O: Operands> Kernel for Blocked<'_, '_, O> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
-        let Blocked { x, columns, out, scratch } = self;
+        let Blocked { x, columns, out, scratch, operands } = self;
+        let columns = (columns, operands);
         match out {
             Output::Rows(out) => {
                 let Some(width) = out.first().map(|row| row.len()) else { return };
                 let rows = row_block(out.len(), ROWS);
                 for (i, out) in out.chunks_mut(rows).enumerate() {
                     let (x, rows) = (x.after(i * rows), out.len());
-                    block::<S, _, ROWS, VECTORS>(simd, x, rows, columns, width, &mut RowMajor(Listed(out)), scratch);
+                    block::<S, _, _, ROWS, VECTORS>(simd, x, rows, columns, width, &mut RowMajor(Listed(out)), scratch);
                 }
             }
             Output::Strided { values, stride, columns: width } => {
@@ -77,14 +84,22 @@ impl Kernel for Blocked<'_, '_> {
                 for (i, values) in values.chunks_mut(rows * *stride).enumerate() {
                     let (x, rows) = (x.after(i * rows), values.len().div_ceil(*stride));
                     let mut out = RowMajor(Strided { values, stride: *stride });
-                    block::<S, _, ROWS, VECTORS>(simd, x, rows, columns, *width, &mut out, scratch);
+                    block::<S, _, _, ROWS, VECTORS>(simd, x, rows, columns, *width, &mut out, scratch);
                 }
             }
-            Output::Tiles { lines, columns: width } => {
+            Output::Tiles { lines, columns: width, factors } => {
                 let tiles = row_block(lines.len() * ROWS, ROWS) / ROWS;
                 for (i, lines) in lines.chunks_mut(tiles).enumerate() {
                     let (x, rows) = (x.after(i * tiles * ROWS), lines.len() * ROWS);
-                    block::<S, _, ROWS, VECTORS>(simd, x, rows, columns, *width, &mut Tiled(lines), scratch);
+                    match factors {
+                        Factors::F32 => {
+                            block::<S, _, _, ROWS, VECTORS>(simd, x, rows, columns, *width, &mut Tiled(lines), scratch)
+                        }
+                        _ => {
+                            let mut out = TiledBf16(lines);
+                            block::<S, _, _, ROWS, VECTORS>(simd, x, rows, columns, *width, &mut out, scratch);
+                        }
+                    }
                 }
             }
         }
@@ -94,46 +109,57 @@ impl Kernel for Blocked<'_, '_> {
 /// Computes the product of as many rows as the cache holds.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
-fn block<S: Simd, D: Destination, const ROWS: usize, const VECTORS: usize>(
+fn block<S: Simd, O: Operands, D: Destination, const ROWS: usize, const VECTORS: usize>(
     simd: S,
     x: LeftOperand<'_>,
     rows: usize,
-    columns: Columns<'_>,
+    (columns, operands): (Columns<'_>, O),
     width: usize,
     out: &mut D,
     scratch: &mut GemmScratch,
 ) {
     let tiles = rows.div_ceil(ROWS);
     let Columns { weight, first_panel, epilogue } = columns;
-    let (inputs, panel_columns) = (weight.inputs(), VECTORS * S::F32_LANES);
-    let padded = inputs.next_multiple_of(LINE);
-    let inner_block = padded.div_ceil(padded.div_ceil(INNER_BLOCK).max(1)).next_multiple_of(weight.step_multiple());
-    for first in (0..padded).step_by(inner_block) {
-        let steps = inner_block.min(padded - first);
-        let (left, tile_size, start) = match x {
+    let panel_columns = VECTORS * S::F32_LANES;
+    let (all_words, inner_block) = (weight.factors().words(weight.inputs()), weight.inner_block());
+    let GemmScratch { left, left_scales, widened, rounded } = scratch;
+    for (i, first) in (0..all_words).step_by(inner_block).enumerate() {
+        let words = inner_block.min(all_words - first);
+        let (left, scales, tile_size, tile_scales, start) = match x {
             LeftOperand::Rows(x) => {
-                (pack_left::<ROWS>(x, rows, first, steps, inputs, &mut scratch.left), ROWS * steps, 0)
+                let (left, scales) =
+                    operands.pack_left::<S, ROWS>(simd, x, rows, (first, words), weight.inputs(), left, left_scales);
+                (left, scales, ROWS * words, ROWS, (0, 0))
             }
-            LeftOperand::Packed(x) => (x.tiles(tiles), x.tile_size(), first * ROWS),
+            LeftOperand::Packed(x) => {
+                let start = (first * ROWS, i * ROWS);
+                (x.tiles(tiles), x.scales(tiles), x.tile_size(), x.tile_scales(), start)
+            }
         };
         for (panel, column) in (first_panel..).zip((0..width).step_by(panel_columns)) {
-            let part = weight.panel(panel, first, steps);
-            let right = right_operand::to_f32::<S, VECTORS>(simd, part, &mut scratch.widened);
+            let part = weight.panel(panel, first, words);
+            let right = operands.right::<S, VECTORS>(simd, part, words, widened, rounded);
+            let right = Right { words: right, scales: weight.scales(panel), starts: weight.starts(panel, i) };
             let next = match column + panel_columns < width {
-                true => weight.panel_bytes(panel + 1, first, steps),
-                false => weight.panel_bytes(first_panel, first + steps, inner_block.min(padded - first - steps)),
+                true => weight.panel_bytes(panel + 1, first, words),
+                false => weight.panel_bytes(first_panel, first + words, inner_block.min(all_words - first - words)),
             };
             let mut ahead = prefetch_parts(next, tiles);
             let store = PanelStore {
                 columns: (column, width.min(column + panel_columns)),
                 bias: (first == 0).then(|| weight.bias(panel)),
                 accumulate: first > 0 || epilogue.accumulate,
-                activation: epilogue.activation.filter(|_| first + steps == padded),
+                activation: epilogue.activation.filter(|_| first + words == all_words),
+                accuracy: Accuracy::of(weight.factors()),
             };
+            let mut sums = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
             for tile in 0..tiles {
                 let ahead = ahead.next().unwrap_or_default();
-                let left = left_groups(&left[tile * tile_size + start..][..ROWS * steps]);
-                let sums = multiply::<S, ROWS, VECTORS>(simd, left, right, ahead);
+                let left = Left {
+                    words: &left[tile * tile_size + start.0..][..ROWS * words],
+                    scales: scales.get(tile * tile_scales + start.1..).unwrap_or_default(),
+                };
+                operands.multiply::<S, ROWS, VECTORS>(simd, left, right, ahead, &mut sums);
                 out.store::<S, ROWS, VECTORS>(simd, &store, &sums, tile);
             }
         }

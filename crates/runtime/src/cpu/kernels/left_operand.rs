@@ -1,6 +1,7 @@
 //! The left operand of a product: packed activations, or rows that are packed block by block.
 
-use mert_simd::{Buffer, LINE};
+use mert_simd::{Buffer, Factors, INT8_BLOCK, LINE, pack_bf16, pack_int8_row};
+use pulp::Simd;
 
 use super::super::memory::PackedRows;
 
@@ -69,9 +70,10 @@ pub(crate) fn pack_left<'a, const ROWS: usize>(
     first: usize,
     steps: usize,
     inputs: usize,
-    packed: &'a mut Buffer,
-) -> &'a [f32] {
-    let packed = packed.take(rows.next_multiple_of(ROWS) * steps);
+    packed: &'a mut Buffer<u32>,
+) -> &'a [u32] {
+    let words = packed.take(rows.next_multiple_of(ROWS) * steps);
+    let packed: &mut [f32] = bytemuck::cast_slice_mut(words);
     for (tile, packed) in packed.chunks_exact_mut(ROWS * steps).enumerate() {
         for row in 0..ROWS {
             let groups = packed.as_chunks_mut::<LINE>().0.iter_mut().skip(row).step_by(ROWS);
@@ -88,17 +90,106 @@ pub(crate) fn pack_left<'a, const ROWS: usize>(
                     padded[..rest.len()].copy_from_slice(rest);
                     padded
                 });
-                let step = first + i * LINE;
-                if let Some(other) = x.subtrahend
-                    && (other.start..other.end).contains(&step)
-                    && let Some(other) = other.values[index * x.row_stride + step..].first_chunk::<LINE>()
-                {
-                    for i in 0..LINE {
-                        group[i] -= other[i];
-                    }
-                }
+                x.subtract(group, index, first + i * LINE);
+            }
+        }
+    }
+    words
+}
+
+/// Packs a block of the inner dimension of `rows` rows, from value `first` on, as `words` words of bf16 for each row, with zeros
+/// as [`pack_left`] has them.
+#[inline(always)]
+pub(crate) fn pack_left_bf16<'a, S: Simd, const ROWS: usize>(
+    simd: S,
+    x: Rows<'_>,
+    rows: usize,
+    (first, words): (usize, usize),
+    inputs: usize,
+    packed: &'a mut Buffer<u32>,
+) -> &'a [u32] {
+    let packed = packed.take(rows.next_multiple_of(ROWS) * words);
+    for (tile, packed) in packed.chunks_exact_mut(ROWS * words).enumerate() {
+        for row in 0..ROWS {
+            let groups = packed.as_chunks_mut::<LINE>().0.iter_mut().skip(row).step_by(ROWS);
+            let index = tile * ROWS + row;
+            if index >= rows {
+                groups.for_each(|group| *group = [0; LINE]);
+                continue;
+            }
+            for (i, group) in groups.enumerate() {
+                let step = first + 2 * i * LINE;
+                pack_bf16(simd, &x.line(index, step, inputs), &x.line(index, step + LINE, inputs), group);
             }
         }
     }
     packed
+}
+
+/// Packs a block of the inner dimension of `rows` rows, from value `first` on, as `words` words of 8-bit integers for each row,
+/// with zeros as [`pack_left`] has them, and their scales by row.
+#[inline(always)]
+pub(crate) fn pack_left_int8<'a, S: Simd, const ROWS: usize>(
+    simd: S,
+    x: Rows<'_>,
+    rows: usize,
+    (first, words): (usize, usize),
+    (inputs, flip): (usize, u32),
+    packed: &'a mut Buffer<u32>,
+    scales: &'a mut Buffer,
+) -> (&'a [u32], &'a [f32]) {
+    let padded = rows.next_multiple_of(ROWS);
+    let (packed, scales) = (packed.take(padded * words), scales.take(padded));
+    let mut values = [0.0; INT8_BLOCK];
+    let steps = words * Factors::Int8.in_word();
+    for (index, scale) in scales.iter_mut().enumerate() {
+        let (tile, row) = (index / ROWS, index % ROWS);
+        let groups = packed[tile * ROWS * words..][..ROWS * words].as_chunks_mut::<LINE>().0.iter_mut();
+        let groups = groups.skip(row).step_by(ROWS);
+        if index >= rows {
+            groups.for_each(|group| *group = [0; LINE]);
+            *scale = 0.0;
+            continue;
+        }
+        let values = &mut values[..steps];
+        for (i, line) in values.as_chunks_mut::<LINE>().0.iter_mut().enumerate() {
+            *line = x.line(index, first + i * LINE, inputs);
+        }
+        *scale = pack_int8_row(simd, values, flip, groups);
+    }
+    (packed, scales)
+}
+
+impl Rows<'_> {
+    /// Values `step..step + LINE` of row `index`, with zeros after the inner dimension `inputs`.
+    #[inline(always)]
+    fn line(&self, index: usize, step: usize, inputs: usize) -> [f32; LINE] {
+        let start = index * self.row_stride + step;
+        let left = inputs.saturating_sub(step);
+        let mut line = match self.values.get(start..).and_then(|values| values.first_chunk::<LINE>()) {
+            Some(line) if left >= LINE => *line,
+            _ => {
+                let mut padded = [0.0; LINE];
+                if let Some(rest) = self.values.get(start..) {
+                    padded.iter_mut().zip(rest).take(left).for_each(|(padded, value)| *padded = *value);
+                }
+                padded
+            }
+        };
+        self.subtract(&mut line, index, step);
+        line
+    }
+
+    /// Subtracts what there is to subtract from values `step..step + LINE` of row `index`.
+    #[inline(always)]
+    fn subtract(&self, line: &mut [f32; LINE], index: usize, step: usize) {
+        if let Some(other) = self.subtrahend
+            && (other.start..other.end).contains(&step)
+            && let Some(other) = other.values[index * self.row_stride + step..].first_chunk::<LINE>()
+        {
+            for i in 0..LINE {
+                line[i] -= other[i];
+            }
+        }
+    }
 }

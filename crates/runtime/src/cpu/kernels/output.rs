@@ -4,10 +4,10 @@
 #![allow(clippy::needless_range_loop)]
 
 use mert_arch::Activation;
-use mert_simd::LINE;
+use mert_simd::{Factors, LINE, pack_bf16_part};
 use pulp::Simd;
 
-use super::math;
+use super::math::{self, Accuracy};
 
 /// The memory that a result is stored in.
 #[derive(Debug)]
@@ -16,8 +16,9 @@ pub(crate) enum Output<'a> {
     Rows(&'a mut [&'a mut [f32]]),
     /// Rows of `columns` values that start every `stride` values, as many as there is room for.
     Strided { values: &'a mut [f32], stride: usize, columns: usize },
-    /// The lines that the columns take in each tile of packed activations.
-    Tiles { lines: &'a mut [&'a mut [f32]], columns: usize },
+    /// The words that the columns take in each tile of packed activations of f32 or bf16; in bf16 the first column is the
+    /// first of a line of words.
+    Tiles { lines: &'a mut [&'a mut [u32]], columns: usize, factors: Factors },
 }
 
 /// The operations on each element of the product as it is stored.
@@ -36,6 +37,7 @@ pub(super) struct PanelStore<'a> {
     pub(super) bias: Option<&'a [f32]>,
     pub(super) accumulate: bool,
     pub(super) activation: Option<Activation>,
+    pub(super) accuracy: Accuracy,
 }
 
 /// The order of the values of a result in memory.
@@ -108,14 +110,14 @@ impl<R: RowsMut> Destination for RowMajor<R> {
         if let Some(activation) = panel.activation {
             for row in 0..ROWS {
                 let Some(out) = self.0.row(tile * ROWS + row, start, end) else { break };
-                math::activate(simd, activation, out);
+                math::activate(simd, activation, panel.accuracy, out);
             }
         }
     }
 }
 
-/// The order of packed activations, `[line of columns][row][column]` in each tile.
-pub(super) struct Tiled<'a, 'b>(pub(super) &'a mut [&'b mut [f32]]);
+/// The order of packed activations in f32, `[line of columns][row][column]` in each tile.
+pub(super) struct Tiled<'a, 'b>(pub(super) &'a mut [&'b mut [u32]]);
 
 impl Destination for Tiled<'_, '_> {
     #[inline(always)]
@@ -126,7 +128,7 @@ impl Destination for Tiled<'_, '_> {
         sums: &[[S::f32s; VECTORS]; ROWS],
         tile: usize,
     ) {
-        let out = &mut *self.0[tile];
+        let out: &mut [f32] = bytemuck::cast_slice_mut(&mut *self.0[tile]);
         let (start, end) = panel.columns;
         let lines = start / LINE * ROWS * LINE..end.div_ceil(LINE) * ROWS * LINE;
         let (vectors, _) = S::as_mut_simd_f32s(&mut out[lines.clone()]);
@@ -141,7 +143,43 @@ impl Destination for Tiled<'_, '_> {
             }
         }
         if let Some(activation) = panel.activation {
-            math::activate(simd, activation, &mut out[lines]);
+            math::activate(simd, activation, panel.accuracy, &mut out[lines]);
+        }
+    }
+}
+
+/// The order of packed activations in bf16, `[line of words][row][word]` in each tile. It takes results that are complete: no
+/// sum fits into 16 bits.
+pub(super) struct TiledBf16<'a, 'b>(pub(super) &'a mut [&'b mut [u32]]);
+
+impl Destination for TiledBf16<'_, '_> {
+    #[inline(always)]
+    fn store<S: Simd, const ROWS: usize, const VECTORS: usize>(
+        &mut self,
+        simd: S,
+        panel: &PanelStore<'_>,
+        sums: &[[S::f32s; VECTORS]; ROWS],
+        tile: usize,
+    ) {
+        let (start, end) = panel.columns;
+        let (words, _) = S::as_mut_simd_u32s(&mut *self.0[tile]);
+        let vectors_in_line = LINE / S::F32_LANES;
+        for row in 0..ROWS {
+            let mut values = [0.0; MAX_COLUMNS];
+            let values = &mut values[..VECTORS * S::F32_LANES];
+            panel.store_row(simd, &sums[row], values);
+            if let Some(activation) = panel.activation {
+                math::activate(simd, activation, panel.accuracy, values);
+            }
+            for (vector, &values) in S::as_simd_f32s(values).0.iter().enumerate() {
+                let column = start + vector * S::F32_LANES;
+                let line = column / LINE;
+                let at = (line / 2 * ROWS + row) * vectors_in_line + vector % vectors_in_line;
+                // The columns that only fill up the panel have no room in the tile.
+                if let (Some(words), true) = (words.get_mut(at), column < end.next_multiple_of(LINE)) {
+                    pack_bf16_part(simd, line, values, words);
+                }
+            }
         }
     }
 }

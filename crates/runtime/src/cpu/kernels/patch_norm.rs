@@ -87,6 +87,9 @@ fn measure<'a>(
 mod tests {
     use candle_core::Device;
 
+    use mert_simd::Factors;
+
+    use super::super::super::arithmetic::Arithmetic;
     use super::super::super::memory::GemmScratch;
     use super::super::conv1d::patches;
     use super::*;
@@ -107,7 +110,7 @@ mod tests {
         for isa in Isa::available() {
             norm.fold(isa, &clip, stride, &mut statistics, &mut folded);
             let mut out = vec![0.0; frames * channels];
-            patches(isa, &folded, &clip, stride, &mut out, None, &mut GemmScratch::default());
+            patches(Arithmetic::new(isa, Factors::F32), &folded, &clip, stride, &mut out, None, &mut GemmScratch::default());
             for c in 0..channels {
                 let conv: Vec<f64> = (0..frames)
                     .map(|t| {

@@ -71,7 +71,7 @@ impl Gate {
         let (weights, _) = self.weights.as_chunks::<LINE>();
         let (weights, _) = weights.as_chunks::<2>();
         for (line, weights) in x.lines(row).skip(self.first_line).zip(weights) {
-            let (line, _) = S::as_simd_f32s(line);
+            let (line, _) = S::as_simd_f32s(&line);
             for i in 0..2 {
                 let (weights, _) = S::as_simd_f32s(&weights[i]);
                 for (&x, &weight) in line.iter().zip(weights) {

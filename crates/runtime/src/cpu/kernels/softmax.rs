@@ -4,7 +4,7 @@
 use mert_simd::LINE;
 use pulp::Simd;
 
-use super::math::exp_scaled;
+use super::math::{Accuracy, exp_scaled, short_exp_scaled};
 
 /// A score so low that its key gets no weight, and that keeps the arithmetic finite.
 const MASKED: f32 = -1e30;
@@ -40,6 +40,7 @@ pub(super) fn exponentials<S: Simd, const ROWS: usize, const N: usize>(
     groups: &mut [[[f32; LINE]; ROWS]],
     first: usize,
     scale: f32,
+    accuracy: Accuracy,
 ) -> [f32; N] {
     let mut maxima = [simd.splat_f32s(MASKED); N];
     for group in groups.iter() {
@@ -62,7 +63,11 @@ pub(super) fn exponentials<S: Simd, const ROWS: usize, const N: usize>(
     for group in groups.iter_mut() {
         for i in 0..N {
             for score in S::as_mut_simd_f32s(&mut group[first + i]).0 {
-                *score = exp_scaled(simd, simd.sub_f32s(*score, maxima[i]), scale);
+                let difference = simd.sub_f32s(*score, maxima[i]);
+                *score = match accuracy {
+                    Accuracy::F32 => exp_scaled(simd, difference, scale),
+                    Accuracy::Bf16 => short_exp_scaled(simd, difference, scale),
+                };
                 sums[i] = simd.add_f32s(sums[i], *score);
             }
         }

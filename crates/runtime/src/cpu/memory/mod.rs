@@ -18,7 +18,7 @@ mod scratch;
 mod task_arena;
 mod workspace;
 
-pub(crate) use packed_activations::{PackedActivations, PackedRows};
+pub(crate) use packed_activations::{PackedActivations, PackedRows, TileMut};
 pub(crate) use packed_weight::{PackedWeight, PanelPart};
 pub(crate) use quantized_panels::{PanelGroup, QuantizedPanel};
 pub(crate) use scratch::{GemmScratch, Scratch, for_each_with_scratch, with_scratch};

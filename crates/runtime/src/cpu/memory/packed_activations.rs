@@ -1,18 +1,33 @@
 //! The left operand of a product: activations in the order in which the microkernel reads them.
 
-use mert_simd::{Buffer, LINE, Tile, pack_rows};
+use mert_simd::{Buffer, Factors, LINE, Tile, bf16_parts, int8_code};
 use rayon::prelude::*;
 
+use super::super::arithmetic::inner_block;
+
 /// Activations `(rows, width)` in the order in which a product reads its left operand:
-/// `[tile of rows][line of columns][row][column]`, the columns filled up with zeros to whole lines.
+/// `[tile of rows][line of words][row][word]`, the columns filled up with zeros to whole lines.
 ///
 /// Each step writes the operand of the next product in this order, so that no product has to copy it first.
 #[derive(Debug, Default)]
 pub(crate) struct PackedActivations {
-    values: Buffer,
+    words: Buffer<u32>,
+    /// The scales of 8-bit integers, `[tile of rows][block of the inner dimension][row]`.
+    scales: Buffer,
+    factors: Factors,
+    /// The bits in which the bytes of integers are stored otherwise.
+    flip: u32,
     rows: usize,
     width: usize,
     tile_rows: usize,
+}
+
+/// One tile of packed activations, to be written.
+pub(crate) struct TileMut<'a> {
+    pub(crate) words: &'a mut [u32],
+    pub(crate) scales: &'a mut [f32],
+    pub(crate) factors: Factors,
+    pub(crate) flip: u32,
 }
 
 /// Rows of [`PackedActivations`], from the first row of a tile on.
@@ -32,9 +47,14 @@ impl<'a> PackedRows<'a> {
         self.activations.tile_rows
     }
 
-    /// Floats in a tile.
+    /// Words in a tile.
     pub(crate) fn tile_size(&self) -> usize {
         self.activations.tile_size()
+    }
+
+    /// Scales in a tile.
+    pub(crate) fn tile_scales(&self) -> usize {
+        self.activations.tile_scales()
     }
 
     /// The rows from `row` on, which is the first of a tile.
@@ -44,20 +64,31 @@ impl<'a> PackedRows<'a> {
     }
 
     /// The first `count` tiles, one after the other.
-    pub(crate) fn tiles(&self, count: usize) -> &'a [f32] {
+    pub(crate) fn tiles(&self, count: usize) -> &'a [u32] {
         let size = self.tile_size();
-        &self.activations.values[self.first_tile * size..][..count * size]
+        &self.activations.words[self.first_tile * size..][..count * size]
+    }
+
+    /// The scales of the first `count` tiles.
+    pub(crate) fn scales(&self, count: usize) -> &'a [f32] {
+        let size = self.tile_scales();
+        &self.activations.scales[self.first_tile * size..][..count * size]
     }
 }
 
 impl PackedActivations {
-    /// Makes room for activations `(rows, width)` in tiles of the size `tile`.
+    /// Makes room for activations `(rows, width)` as `factors` in tiles of the size `tile`; `flip` applies to integers.
     ///
     /// The rows that fill up the last tile hold any values: no result depends on them.
-    pub(crate) fn resize(&mut self, tile: Tile, rows: usize, width: usize) {
+    pub(crate) fn resize(&mut self, tile: Tile, (factors, flip): (Factors, u32), rows: usize, width: usize) {
+        (self.factors, self.flip) = (factors, flip);
         (self.rows, self.width, self.tile_rows) = (rows, width, tile.rows);
-        let size = self.tiles() * self.tile_size();
-        self.values.take(size);
+        self.words.reserve(self.tiles() * self.tile_size());
+        self.scales.reserve(self.tiles() * self.tile_scales());
+    }
+
+    pub(crate) fn factors(&self) -> Factors {
+        self.factors
     }
 
     /// Chunks of about `rows` rows, in whole tiles.
@@ -74,37 +105,64 @@ impl PackedActivations {
         PackedRows { activations: self, first_tile: 0, rows: self.rows }
     }
 
-    /// All tiles, one after the other.
-    pub(crate) fn tiles_mut(&mut self) -> &mut [f32] {
+    /// The words of all tiles, one tile after the other.
+    pub(crate) fn tiles_mut(&mut self) -> &mut [u32] {
         let size = self.tiles() * self.tile_size();
-        &mut self.values[..size]
+        &mut self.words[..size]
     }
 
     /// Calls `fill` for each tile, with the rows of `x` `(rows, width)` that belong to it and the tile, on all threads.
-    pub(crate) fn fill_from(&mut self, x: &mut [f32], fill: impl Fn(&mut [f32], &mut [f32]) + Sync) {
-        let (tile_size, rows) = (self.tile_size(), self.tile_rows * self.width);
-        let tiles = self.tiles_mut().par_chunks_exact_mut(tile_size);
-        tiles.zip(x.par_chunks_mut(rows)).with_min_len(4).for_each(|(tile, x)| fill(x, tile));
+    pub(crate) fn fill_from(&mut self, x: &mut [f32], fill: impl Fn(&mut [f32], TileMut<'_>) + Sync) {
+        let (tile_size, tile_scales, rows) = (self.tile_size(), self.tile_scales(), self.tile_rows * self.width);
+        let (tiles, factors, flip) = (self.tiles(), self.factors, self.flip);
+        let x = x.par_chunks_mut(rows).with_min_len(4);
+        let words = self.words[..tiles * tile_size].par_chunks_exact_mut(tile_size);
+        if tile_scales == 0 {
+            words.zip(x).for_each(|(words, x)| fill(x, TileMut { words, scales: &mut [], factors, flip }));
+        } else {
+            let scales = self.scales[..tiles * tile_scales].par_chunks_exact_mut(tile_scales);
+            let tiles = words.zip(scales).zip(x);
+            tiles.for_each(|((words, scales), x)| fill(x, TileMut { words, scales, factors, flip }));
+        }
     }
 
-    /// Copies `x` `(rows, width)`, on all threads.
-    pub(crate) fn copy_from(&mut self, x: &mut [f32]) {
-        let width = self.width;
-        self.fill_from(x, |x, tile| pack_rows(tile, x, width));
-    }
-
-    /// The lines of row `row`.
-    pub(crate) fn lines(&self, row: usize) -> impl Iterator<Item = &[f32; LINE]> {
-        let tile = &self.values[row / self.tile_rows * self.tile_size()..][..self.tile_size()];
-        tile.as_chunks().0.iter().skip(row % self.tile_rows).step_by(self.tile_rows)
+    /// The values of row `row` by lines, the last filled up with zeros.
+    pub(crate) fn lines(&self, row: usize) -> impl Iterator<Item = [f32; LINE]> {
+        let (tile, within) = (row / self.tile_rows, row % self.tile_rows);
+        let words = self.words[tile * self.tile_size()..][..self.tile_size()].as_chunks::<LINE>().0;
+        let (in_word, block) = (self.factors.in_word(), inner_block(self.factors, self.width) / LINE);
+        let lines = words.iter().skip(within).step_by(self.tile_rows).enumerate();
+        lines.flat_map(move |(line, words)| {
+            (0..in_word).map(move |part| match self.factors {
+                Factors::F32 => bytemuck::cast(*words),
+                Factors::Bf16 => words.map(|word| bf16_parts(word)[part]),
+                Factors::Int8 => {
+                    let scale = self.scales[tile * self.tile_scales() + line / block * self.tile_rows + within];
+                    words.map(|word| f32::from(int8_code(word ^ self.flip, part)) * scale)
+                }
+            })
+        })
     }
 
     fn tiles(&self) -> usize {
         self.rows.div_ceil(self.tile_rows)
     }
 
-    /// Floats in a tile.
+    /// Words in a tile.
     pub(crate) fn tile_size(&self) -> usize {
-        self.width.next_multiple_of(LINE) * self.tile_rows
+        self.factors.words(self.width) * self.tile_rows
     }
+
+    /// Scales in a tile.
+    fn tile_scales(&self) -> usize {
+        match self.factors {
+            Factors::Int8 => blocks(self.factors, self.width) * self.tile_rows,
+            Factors::F32 | Factors::Bf16 => 0,
+        }
+    }
+}
+
+/// The number of parts of the inner dimension.
+fn blocks(factors: Factors, width: usize) -> usize {
+    factors.words(width).div_ceil(inner_block(factors, width).max(1))
 }

@@ -2,22 +2,27 @@
 
 use candle_core::{DType, Result, Tensor};
 use half::{bf16, f16};
-use mert_simd::{Buffer, LINE, Tile, pack_columns, packed_columns};
+use mert_simd::{Buffer, Factors, LINE, Tile, bf16_words, int8_words, pack_columns, packed_columns};
 use rayon::prelude::*;
 
+use super::super::arithmetic::inner_block;
 use super::quantized_panels::{QuantizedPanel, QuantizedPanels};
 use crate::quantized::QuantizedWeight;
 
 /// A weight matrix `(outputs, inputs)` and its bias, for products `x · weightᵀ + bias`.
 ///
-/// The weights keep the encoding of the file. 16-bit weights are widened, exactly, and quantized ones decoded, each time
-/// that a panel of them enters the cache: half the memory or less, and as much less traffic from it.
+/// For products of f32 numbers the weights keep the encoding of the file: 16-bit weights are widened, exactly, and quantized
+/// ones decoded, each time that a panel of them enters the cache, half the memory or less, and as much less traffic from it.
+/// For products of bf16 numbers float weights are rounded to bf16, for those of 8-bit integers all weights to integers, with a
+/// scale for each output; both are stored as they are multiplied.
 #[derive(Debug, Default)]
 pub(crate) struct PackedWeight {
-    /// The weights as `[panel][inner step][column of the panel]`, padded with zeros to whole panels and lines.
+    /// The weights as `[panel][inner word][column of the panel]`, padded with zeros to whole panels and lines.
     panels: Panels,
     /// The bias, padded with zeros to whole panels.
     bias: Buffer,
+    factors: Factors,
+    columns: Int8Columns,
     tile: Tile,
     outputs: usize,
     inputs: usize,
@@ -29,6 +34,17 @@ enum Panels {
     F16(Buffer<f16>),
     Bf16(Buffer<bf16>),
     Quantized(QuantizedPanels),
+    /// Words of the factors.
+    Words(Buffer<u32>),
+}
+
+/// The columns of a weight of 8-bit integers besides their codes, filled up to whole panels.
+#[derive(Debug, Default)]
+struct Int8Columns {
+    /// The scale of each column.
+    scales: Buffer,
+    /// The sum of the codes of each column times −128, `[block of the inner dimension][column]`.
+    starts: Buffer<i32>,
 }
 
 /// Some inner steps of a panel, as they are stored.
@@ -37,6 +53,7 @@ pub(crate) enum PanelPart<'a> {
     F16(&'a [f16]),
     Bf16(&'a [bf16]),
     Quantized(QuantizedPanel<'a>),
+    Words(&'a [u32]),
 }
 
 impl Default for Panels {
@@ -46,25 +63,46 @@ impl Default for Panels {
 }
 
 impl PackedWeight {
-    /// Packs `weight` `(outputs, inputs)`, in any of the three float types, and `bias` `(outputs,)` for products whose
-    /// tiles have the size `tile`.
-    pub(crate) fn pack(tile: Tile, weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
+    /// Packs `weight` `(outputs, inputs)`, in any of the three float types, and `bias` `(outputs,)` for products of `factors`
+    /// whose tiles have the size `tile`.
+    pub(crate) fn pack(tile: Tile, factors: Factors, weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
         let (outputs, inputs) = weight.dims2()?;
         let size = Size { outputs, inputs, panel_columns: tile.columns };
         let weight = weight.flatten_all()?;
-        let panels = match weight.dtype() {
-            DType::F16 => Panels::F16(size.pack(&weight.to_vec1()?)),
-            DType::BF16 => Panels::Bf16(size.pack(&weight.to_vec1()?)),
-            _ => Panels::F32(size.pack(&weight.to_dtype(DType::F32)?.to_vec1()?)),
+        let f32s = || weight.to_dtype(DType::F32)?.to_vec1::<f32>();
+        let mut columns = Int8Columns::default();
+        let panels = match (factors, weight.dtype()) {
+            (Factors::F32, DType::F16) => Panels::F16(size.pack(&weight.to_vec1()?)),
+            (Factors::F32, DType::BF16) => Panels::Bf16(size.pack(&weight.to_vec1()?)),
+            (Factors::F32, _) => Panels::F32(size.pack(&f32s()?)),
+            (Factors::Bf16, _) => Panels::Words(size.pack_words(factors, &f32s()?, |row, _| bf16_words(row))),
+            (Factors::Int8, _) => {
+                let values = f32s()?;
+                columns = Int8Columns::scales_of(&values, size);
+                let scales = &columns.scales;
+                let panels = size.pack_words(factors, &values, |row, output| int8_words(row, scales[output]));
+                columns.add_starts(&panels, size);
+                Panels::Words(panels)
+            }
         };
-        Ok(PackedWeight { panels, bias: padded_bias(tile, outputs, bias)?, tile, outputs, inputs })
+        Ok(PackedWeight { panels, bias: padded_bias(tile, outputs, bias)?, factors, columns, tile, outputs, inputs })
     }
 
-    /// Packs a quantized weight, which is not decoded, and `bias` `(outputs,)`.
-    pub(crate) fn pack_quantized(tile: Tile, weight: &QuantizedWeight<'_>, bias: &Tensor) -> Result<Self> {
-        let panels = Panels::Quantized(QuantizedPanels::pack(weight, tile.columns));
+    /// Packs a quantized weight and `bias` `(outputs,)`. It is not decoded, except for products of 8-bit integers.
+    pub(crate) fn pack_quantized(
+        tile: Tile,
+        factors: Factors,
+        weight: &QuantizedWeight<'_>,
+        bias: &Tensor,
+    ) -> Result<Self> {
         let (outputs, inputs) = (weight.outputs, weight.inputs);
-        Ok(PackedWeight { panels, bias: padded_bias(tile, outputs, Some(bias))?, tile, outputs, inputs })
+        if factors == Factors::Int8 {
+            let values = Tensor::from_vec(weight.values(), (outputs, inputs), &candle_core::Device::Cpu)?;
+            return PackedWeight::pack(tile, factors, &values, Some(bias));
+        }
+        let panels = Panels::Quantized(QuantizedPanels::pack(weight, tile.columns));
+        let bias = padded_bias(tile, outputs, Some(bias))?;
+        Ok(PackedWeight { panels, bias, factors, columns: Int8Columns::default(), tile, outputs, inputs })
     }
 
     /// Replaces the matrix by another in f32, in the same memory: `rows` yields the weights and the bias of each
@@ -75,7 +113,7 @@ impl PackedWeight {
         (outputs, inputs): (usize, usize),
         rows: impl Iterator<Item = (R, f32)>,
     ) {
-        (self.tile, self.outputs, self.inputs) = (tile, outputs, inputs);
+        (self.tile, self.factors, self.outputs, self.inputs) = (tile, Factors::F32, outputs, inputs);
         let size = Size { outputs, inputs, panel_columns: tile.columns };
         if !matches!(self.panels, Panels::F32(_)) {
             self.panels = Panels::default();
@@ -96,6 +134,11 @@ impl PackedWeight {
         self.tile
     }
 
+    /// The numbers that the product multiplies.
+    pub(crate) fn factors(&self) -> Factors {
+        self.factors
+    }
+
     /// Number of columns of the result.
     pub(crate) fn outputs(&self) -> usize {
         self.outputs
@@ -111,39 +154,105 @@ impl PackedWeight {
         &self.bias[panel * self.tile.columns..][..self.tile.columns]
     }
 
-    /// The number of inner steps of which a part of a panel is a multiple.
-    pub(crate) fn step_multiple(&self) -> usize {
+    /// The scales of the columns of `panel`; empty unless they are integers.
+    pub(crate) fn scales(&self, panel: usize) -> &[f32] {
+        let first = panel * self.tile.columns;
+        self.columns.scales.get(first..first + self.tile.columns).unwrap_or_default()
+    }
+
+    /// The sums of the codes of the columns of `panel` in a block of the inner dimension, times −128; empty unless they are
+    /// integers.
+    pub(crate) fn starts(&self, panel: usize, block: usize) -> &[i32] {
+        let first = block * self.columns.scales.len() + panel * self.tile.columns;
+        self.columns.starts.get(first..first + self.tile.columns).unwrap_or_default()
+    }
+
+    /// Inner words in a block of the inner dimension.
+    pub(crate) fn inner_block(&self) -> usize {
+        let block = inner_block(self.factors, self.inputs);
         match &self.panels {
-            Panels::Quantized(panels) => panels.group_size().next_multiple_of(LINE),
-            _ => LINE,
+            Panels::Quantized(panels) => {
+                block.next_multiple_of((panels.group_size() / self.factors.in_word()).next_multiple_of(LINE))
+            }
+            _ => block,
         }
     }
 
-    /// Inner steps `first..first + steps` of `panel`, both multiples of [`PackedWeight::step_multiple`].
-    pub(crate) fn panel(&self, panel: usize, first: usize, steps: usize) -> PanelPart<'_> {
-        let range = self.range(panel, first, steps);
+    /// Inner words `first..first + words` of `panel`: a block of the inner dimension, or its last part.
+    pub(crate) fn panel(&self, panel: usize, first: usize, words: usize) -> PanelPart<'_> {
+        let range = self.range(panel, first, words);
         match &self.panels {
             Panels::F32(panels) => PanelPart::F32(&panels[range]),
             Panels::F16(panels) => PanelPart::F16(&panels[range]),
             Panels::Bf16(panels) => PanelPart::Bf16(&panels[range]),
-            Panels::Quantized(panels) => PanelPart::Quantized(panels.panel(panel, first, steps)),
+            Panels::Words(panels) => PanelPart::Words(&panels[range]),
+            Panels::Quantized(panels) => {
+                let (first, steps) = self.steps(first, words);
+                PanelPart::Quantized(panels.panel(panel, first, steps))
+            }
         }
     }
 
     /// The bytes of [`PackedWeight::panel`]; empty after the last panel.
-    pub(crate) fn panel_bytes(&self, panel: usize, first: usize, steps: usize) -> &[u8] {
-        let range = self.range(panel, first, steps);
+    pub(crate) fn panel_bytes(&self, panel: usize, first: usize, words: usize) -> &[u8] {
+        let range = self.range(panel, first, words);
         match &self.panels {
             Panels::F32(panels) => bytemuck::cast_slice(panels.get(range).unwrap_or_default()),
             Panels::F16(panels) => bytemuck::cast_slice(panels.get(range).unwrap_or_default()),
             Panels::Bf16(panels) => bytemuck::cast_slice(panels.get(range).unwrap_or_default()),
-            Panels::Quantized(panels) => panels.panel_bytes(panel, first, steps),
+            Panels::Words(panels) => bytemuck::cast_slice(panels.get(range).unwrap_or_default()),
+            Panels::Quantized(panels) => {
+                let (first, steps) = self.steps(first, words);
+                panels.panel_bytes(panel, first, steps)
+            }
         }
     }
 
-    fn range(&self, panel: usize, first: usize, steps: usize) -> std::ops::Range<usize> {
-        let start = (panel * self.inputs.next_multiple_of(LINE) + first) * self.tile.columns;
-        start..start + steps * self.tile.columns
+    /// The first inner step and the number of steps that are in inner words `first..first + words`: those that fill up the last
+    /// line are left out.
+    fn steps(&self, first: usize, words: usize) -> (usize, usize) {
+        let (first, steps) = (first * self.factors.in_word(), words * self.factors.in_word());
+        (first, steps.min(self.inputs.next_multiple_of(LINE).saturating_sub(first)))
+    }
+
+    fn range(&self, panel: usize, first: usize, words: usize) -> std::ops::Range<usize> {
+        let start = (panel * self.factors.words(self.inputs) + first) * self.tile.columns;
+        start..start + words * self.tile.columns
+    }
+}
+
+impl Int8Columns {
+    /// The scales of a weight `(outputs, inputs)`.
+    fn scales_of(values: &[f32], size: Size) -> Self {
+        let mut scales = Buffer::zeroed(size.outputs.next_multiple_of(size.panel_columns));
+        scales.par_iter_mut().zip(values.par_chunks(size.inputs.max(1))).for_each(|(scale, row)| *scale = int8_scale(row));
+        Int8Columns { scales, starts: Buffer::default() }
+    }
+
+    /// Sums the codes of packed panels.
+    fn add_starts(&mut self, panels: &[u32], size: Size) {
+        let words = Factors::Int8.words(size.inputs);
+        let block = inner_block(Factors::Int8, size.inputs).max(1);
+        let (columns, panel) = (self.scales.len(), size.panel_columns);
+        self.starts = Buffer::zeroed(words.div_ceil(block) * columns);
+        for (i, packed) in panels.chunks(words.max(1) * panel).enumerate() {
+            for (j, packed) in packed.chunks(block * panel).enumerate() {
+                let starts = &mut self.starts[j * columns + i * panel..][..panel];
+                for words in packed.chunks_exact(panel) {
+                    for (start, word) in starts.iter_mut().zip(words) {
+                        *start -= 128 * word.to_le_bytes().iter().map(|&code| i32::from(code as i8)).sum::<i32>();
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The scale with which the largest magnitude of a row becomes 127; NaN if a value is not finite.
+fn int8_scale(row: &[f32]) -> f32 {
+    match row.iter().all(|x| x.is_finite()) {
+        true => row.iter().fold(0.0f32, |max, x| max.max(x.abs())) / 127.0,
+        false => f32::NAN,
     }
 }
 
@@ -156,6 +265,7 @@ fn padded_bias(tile: Tile, outputs: usize, bias: Option<&Tensor>) -> Result<Buff
     Ok(padded)
 }
 
+#[derive(Clone, Copy)]
 struct Size {
     outputs: usize,
     inputs: usize,
@@ -176,6 +286,24 @@ impl Size {
         panels.par_chunks_mut(self.panel()).enumerate().for_each(|(panel, packed)| {
             let rows = weight.chunks(self.inputs).skip(panel * self.panel_columns);
             pack_columns(packed, self.panel_columns, rows);
+        });
+        panels
+    }
+
+    /// Packs the words that `words` makes of each row and its index.
+    fn pack_words(
+        &self,
+        factors: Factors,
+        weight: &[f32],
+        words: impl Fn(&[f32], usize) -> Vec<u32> + Sync,
+    ) -> Buffer<u32> {
+        let panel_words = factors.words(self.inputs) * self.panel_columns;
+        let mut panels = Buffer::zeroed(panel_words * self.outputs.div_ceil(self.panel_columns));
+        panels.par_chunks_mut(panel_words.max(1)).enumerate().for_each(|(panel, packed)| {
+            let first = panel * self.panel_columns;
+            let rows = weight.chunks(self.inputs).enumerate().skip(first).take(self.panel_columns);
+            let rows: Vec<Vec<u32>> = rows.map(|(output, row)| words(row, output)).collect();
+            pack_columns(packed, self.panel_columns, rows.iter().map(Vec::as_slice));
         });
         panels
     }

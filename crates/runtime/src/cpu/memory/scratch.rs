@@ -15,25 +15,45 @@ pub(crate) struct Scratch {
     pub(crate) a: Buffer,
     pub(crate) b: Buffer,
     pub(crate) c: Buffer,
+    /// Packed operands in the making.
+    pub(crate) left: Buffer<u32>,
+    pub(crate) words: Buffer<u32>,
 }
 
 /// The memory of the products that run on one thread.
 #[derive(Debug, Default)]
 pub(crate) struct GemmScratch {
-    /// A block of packed rows of the left operand.
-    pub(crate) left: Buffer,
+    /// A block of packed rows of the left operand, and the scales of its rows.
+    pub(crate) left: Buffer<u32>,
+    pub(crate) left_scales: Buffer,
     /// A panel of 16-bit or quantized weights in f32.
     pub(crate) widened: Buffer,
+    /// A panel of quantized weights in bf16.
+    pub(crate) rounded: Buffer<u32>,
 }
 
 impl Scratch {
-    fn buffers(&mut self) -> [&mut Buffer; BUFFERS] {
-        let Scratch { gemm: GemmScratch { left, widened }, a, b, c } = self;
-        [left, widened, a, b, c]
+    fn buffers(&mut self) -> ([&mut Buffer<u32>; WORDS], [&mut Buffer; FLOATS]) {
+        let Scratch { gemm, a, b, c, left, words } = self;
+        let GemmScratch { left: gemm_left, left_scales, widened, rounded } = gemm;
+        ([gemm_left, rounded, left, words], [left_scales, widened, a, b, c])
+    }
+
+    fn reserve(&mut self, sizes: ScratchSizes) {
+        let (words, floats) = self.buffers();
+        words.into_iter().zip(sizes).for_each(|(buffer, size)| buffer.reserve(size));
+        floats.into_iter().zip(sizes.into_iter().skip(WORDS)).for_each(|(buffer, size)| buffer.reserve(size));
+    }
+
+    fn sizes(&mut self) -> impl Iterator<Item = usize> {
+        let (words, floats) = self.buffers();
+        words.map(|buffer| buffer.len()).into_iter().chain(floats.map(|buffer| buffer.len()))
     }
 }
 
-const BUFFERS: usize = 5;
+const WORDS: usize = 4;
+const FLOATS: usize = 5;
+const BUFFERS: usize = WORDS + FLOATS;
 
 /// The size of each buffer of a thread's scratch.
 pub(crate) type ScratchSizes = [usize; BUFFERS];
@@ -53,9 +73,9 @@ pub(crate) fn with_scratch<T>(task: impl FnOnce(&mut Scratch) -> T) -> T {
     thread_local!(static SCRATCH: RefCell<Scratch> = RefCell::default());
     SCRATCH.with_borrow_mut(|scratch| {
         let result = task(scratch);
-        for (largest, buffer) in LARGEST.iter().zip(scratch.buffers()) {
-            if buffer.len() > largest.load(Ordering::Relaxed) {
-                largest.fetch_max(buffer.len(), Ordering::Relaxed);
+        for (largest, size) in LARGEST.iter().zip(scratch.sizes()) {
+            if size > largest.load(Ordering::Relaxed) {
+                largest.fetch_max(size, Ordering::Relaxed);
             }
         }
         result
@@ -67,10 +87,7 @@ pub(crate) fn with_scratch<T>(task: impl FnOnce(&mut Scratch) -> T) -> T {
 pub(crate) fn reserve_on_all_threads(reserved: &mut ScratchSizes) {
     let largest = LARGEST.each_ref().map(|size| size.load(Ordering::Relaxed));
     if *reserved != largest {
-        let grow = |scratch: &mut Scratch| {
-            scratch.buffers().into_iter().zip(largest).for_each(|(buffer, size)| buffer.reserve(size));
-        };
-        rayon::broadcast(|_| with_scratch(grow));
+        rayon::broadcast(|_| with_scratch(|scratch| scratch.reserve(largest)));
         *reserved = largest;
     }
 }

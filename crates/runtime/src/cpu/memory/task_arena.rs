@@ -20,11 +20,11 @@ impl TaskArena {
 
 /// Splits rows of equal length into blocks of `columns` columns, the last perhaps narrower. Each block is the list of
 /// its pieces of all rows.
-pub(crate) fn split_columns<'a>(
+pub(crate) fn split_columns<'a, T: 'a>(
     bump: &'a Bump,
-    rows: impl ExactSizeIterator<Item = &'a mut [f32]>,
+    rows: impl ExactSizeIterator<Item = &'a mut [T]>,
     columns: usize,
-) -> impl Iterator<Item = &'a mut [&'a mut [f32]]> {
+) -> impl Iterator<Item = &'a mut [&'a mut [T]]> {
     let rows = bump.alloc_slice_fill_iter(rows.map(|row| row.chunks_mut(columns)));
     let parts = rows.first().map_or(0, |pieces| pieces.len());
     (0..parts).map(move |_| bump.alloc_slice_fill_iter(rows.iter_mut().map(|pieces| pieces.next().unwrap_or_default())))
@@ -57,6 +57,6 @@ mod tests {
         let bump = Bump::new();
         let parts: Vec<_> = split_columns(&bump, values.chunks_mut(5), 2).collect();
         assert_eq!(parts, [[&[0.0, 1.0][..], &[5.0, 6.0]], [&[2.0, 3.0], &[7.0, 8.0]], [&[4.0], &[9.0]]]);
-        assert_eq!(split_columns(&bump, [].into_iter(), 2).count(), 0);
+        assert_eq!(split_columns::<f32>(&bump, [].into_iter(), 2).count(), 0);
     }
 }

@@ -43,12 +43,14 @@ pub(crate) struct Intermediates {
     /// Queries, keys and values, `(clips · frames, 3 · hidden_size)`.
     pub(crate) qkv: Buffer,
     /// Packed keys and values of each head.
-    pub(crate) keys_values: Buffer,
+    pub(crate) keys_values: Buffer<u32>,
     /// The heads' results, `(clips · frames, hidden_size)`, and the same packed for the output projection.
     pub(crate) attended: Buffer,
     pub(crate) packed_attended: PackedActivations,
     /// The inner activations of the feed-forward, for some frames at a time.
     pub(crate) feed_forward: PackedActivations,
+    /// The same as rows, where a product cannot write them packed.
+    pub(crate) feed_forward_rows: Buffer,
 }
 
 /// Mean and covariance of the patches of samples under the first convolution's frames, for one clip, in f64.

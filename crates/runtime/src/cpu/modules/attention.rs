@@ -3,13 +3,13 @@
 use bumpalo::collections::Vec as BumpVec;
 use candle_core::Result;
 use mert_arch::Config;
-use mert_simd::TileShape;
 use rayon::prelude::*;
 
 use super::super::kernels::attention::HeadQueries;
 use super::super::kernels::head_layout::HeadLayout;
 use super::super::kernels::left_operand::Rows;
 use super::super::kernels::output::Epilogue;
+use super::super::kernels::pack::pack_tile;
 use super::super::kernels::position_bias::{self, Gate, PositionBias};
 use super::super::memory::{Intermediates, PackedActivations, for_each_with_scratch, split_columns};
 use super::context::Context;
@@ -46,6 +46,11 @@ impl Attention {
         })
     }
 
+    /// A map that takes the attention's input; all others take the same.
+    pub(crate) fn input(&self) -> &Linear {
+        self.qkv_proj.first().unwrap_or(&self.out_proj)
+    }
+
     /// Adds the attention over `x` to `out`; both are `(clips · frames, hidden_size)`.
     ///
     /// MERT's `attention_relax` has no effect here: dividing the scores and multiplying them again around the maximum
@@ -54,18 +59,18 @@ impl Attention {
         let Context { executor, intermediates, frames } = context;
         let Intermediates { qkv, keys_values, attended, packed_attended, biases_by_distance, .. } =
             &mut **intermediates;
-        let (isa, frames) = (executor.isa, *frames);
+        let (arithmetic, frames) = (executor.arithmetic, *frames);
         let width = self.heads * self.head_dim;
         let rows = x.all().rows();
         let (qkv, attended) = (qkv.take(rows * 3 * width), attended.take(rows * width));
         self.qkv_proj.forward(executor, x.all(), qkv, Epilogue::default());
 
-        let layout = HeadLayout::new(isa, frames, self.head_dim);
+        let layout = HeadLayout::new(arithmetic, frames, self.head_dim);
         let keys_values = keys_values.take(rows / frames * self.heads * layout.size());
         keys_values.par_chunks_mut(layout.size()).enumerate().for_each(|(i, packed)| {
             let qkv = &qkv[i / self.heads * frames * 3 * width..][..frames * 3 * width];
             let first = i % self.heads * self.head_dim;
-            layout.pack(qkv, 3 * width, [width + first, 2 * width + first], packed);
+            layout.pack(arithmetic, qkv, 3 * width, [width + first, 2 * width + first], packed);
         });
 
         let arena = executor.task_arena.clear();
@@ -86,10 +91,10 @@ impl Attention {
                 }
             }
         }
-        for_each_with_scratch(tasks.into_bump_slice_mut(), |task, scratch| task.attend(isa, scratch));
+        for_each_with_scratch(tasks.into_bump_slice_mut(), |task, scratch| task.attend(arithmetic, scratch));
 
-        packed_attended.resize(isa.tile(TileShape::Wide), rows, width);
-        packed_attended.copy_from(attended);
+        self.out_proj.resize_input(arithmetic, packed_attended, rows);
+        packed_attended.fill_from(attended, |x, tile| pack_tile(arithmetic.isa, tile, x, width));
         let epilogue = Epilogue { accumulate: true, activation: None };
         self.out_proj.forward(executor, packed_attended.all(), out, epilogue);
     }

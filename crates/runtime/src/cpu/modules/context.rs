@@ -1,7 +1,6 @@
 //! The context of a forward pass: everything besides weights and activations that a module needs to compute.
 
-use mert_simd::Isa;
-
+use super::super::arithmetic::Arithmetic;
 use super::super::memory::{Intermediates, TaskArena};
 
 /// The context of a forward pass over clips of equal length.
@@ -12,8 +11,8 @@ pub(crate) struct Context<'a> {
     pub(crate) frames: usize,
 }
 
-/// The means to run one step on all threads: the instruction set of its kernels, and the memory of its task list.
+/// The means to run one step on all threads: the arithmetic of its kernels, and the memory of its task list.
 pub(crate) struct Executor<'a> {
-    pub(crate) isa: Isa,
+    pub(crate) arithmetic: Arithmetic,
     pub(crate) task_arena: &'a mut TaskArena,
 }

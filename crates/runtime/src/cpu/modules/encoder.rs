@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use candle_core::Result;
 use mert_arch::Config;
-use mert_simd::TileShape;
 
+use super::super::kernels::pack::pack_tile;
 use super::super::memory::HiddenState;
 use super::attention::Attention;
 use super::context::Context;
 use super::feed_forward::FeedForward;
 use super::layer_norm::LayerNorm;
+use super::linear::Linear;
 use super::position_bias::PositionBias;
 use super::positional_conv::PositionalConvEmbedding;
 use super::weight_loader::WeightLoader;
@@ -54,17 +55,24 @@ impl Encoder {
         let (x, packed) = hidden_state.parts();
         self.pos_conv_embed.add_to(context, x);
         if !self.pre_norm {
-            self.layer_norm.forward_packed(context.executor.isa, x, packed);
+            match self.layer_input(0) {
+                Some(next) => self.layer_norm.forward_packed(&context.executor, x, packed, next),
+                None => self.layer_norm.forward(context.executor.arithmetic.isa, x),
+            }
         }
     }
 
     /// Replaces the hidden state by `values` `(clips · frames, width)`, which may be any hidden state.
-    pub(crate) fn resume(context: &Context<'_>, hidden_state: &mut HiddenState, values: &[f32], width: usize) {
+    /// `layer` is the first layer that takes them, where 1 is the first.
+    pub(crate) fn resume(&self, context: &Context<'_>, hidden_state: &mut HiddenState, values: &[f32], layer: usize) {
         hidden_state.resize(values.len());
         let (x, packed) = hidden_state.parts();
         x.copy_from_slice(values);
-        packed.resize(context.executor.isa.tile(TileShape::Wide), values.len() / width, width);
-        packed.copy_from(x);
+        if let Some(next) = self.layer_input(layer - 1) {
+            let (arithmetic, width) = (context.executor.arithmetic, next.inputs());
+            next.resize_input(arithmetic, packed, values.len() / width);
+            packed.fill_from(x, |x, tile| pack_tile(arithmetic.isa, tile, x, width));
+        }
     }
 
     /// Computes what the layers of a pass share; it precedes the first [`Encoder::layer`].
@@ -79,14 +87,20 @@ impl Encoder {
     /// The last hidden state of a pre-LN model is [`Encoder::finish`] of this.
     pub(crate) fn layer(&self, context: &mut Context<'_>, layer: usize, hidden_state: &mut HiddenState) {
         let _span = tracing::trace_span!("encoder_layer", layer).entered();
-        self.layers[layer - 1].forward(context, hidden_state);
+        let next = self.layer_input(layer);
+        self.layers[layer - 1].forward(context, hidden_state, next);
     }
 
     /// Turns the output of layer `layer` into hidden state `layer`: a pre-LN model normalises the last one.
     pub(crate) fn finish(&self, context: &Context<'_>, layer: usize, hidden_state: &mut HiddenState) {
         if self.pre_norm && layer == self.layers.len() {
-            self.layer_norm.forward(context.executor.isa, hidden_state.parts().0);
+            self.layer_norm.forward(context.executor.arithmetic.isa, hidden_state.parts().0);
         }
+    }
+
+    /// The map that takes the input of the layer at `index`, if there is one.
+    fn layer_input(&self, index: usize) -> Option<&Linear> {
+        self.layers.get(index).map(|layer| layer.attention.input())
     }
 }
 
@@ -115,22 +129,26 @@ impl EncoderLayer {
     }
 
     /// Transforms the hidden state in place. A post-LN layer reads its packed input from `hidden_state` and leaves the
-    /// next layer's there; a pre-LN layer packs its own.
-    fn forward(&self, context: &mut Context<'_>, hidden_state: &mut HiddenState) {
-        let isa = context.executor.isa;
+    /// next layer's there, as the input of `next`; a pre-LN layer packs its own.
+    fn forward(&self, context: &mut Context<'_>, hidden_state: &mut HiddenState, next: Option<&Linear>) {
+        let isa = context.executor.arithmetic.isa;
+        let (attention, feed_forward) = (self.attention.input(), self.feed_forward.input());
         let (x, packed) = hidden_state.parts();
         if self.pre_norm {
-            self.layer_norm.to_packed(isa, x, packed);
+            self.layer_norm.to_packed(&context.executor, x, packed, attention);
             self.attention.add_to(context, packed, x);
-            self.final_layer_norm.to_packed(isa, x, packed);
+            self.final_layer_norm.to_packed(&context.executor, x, packed, feed_forward);
             self.feed_forward.add_to(context, packed, x);
         } else {
             self.scale_residual(x);
             self.attention.add_to(context, packed, x);
-            self.layer_norm.forward_packed(isa, x, packed);
+            self.layer_norm.forward_packed(&context.executor, x, packed, feed_forward);
             self.scale_residual(x);
             self.feed_forward.add_to(context, packed, x);
-            self.final_layer_norm.forward_packed(isa, x, packed);
+            match next {
+                Some(next) => self.final_layer_norm.forward_packed(&context.executor, x, packed, next),
+                None => self.final_layer_norm.forward(isa, x),
+            }
         }
     }
 

@@ -3,8 +3,9 @@
 use bumpalo::collections::Vec as BumpVec;
 use candle_core::Result;
 use mert_arch::{Activation, Config, FeatureExtractorNorm};
-use mert_simd::Isa;
+use mert_simd::Factors;
 
+use super::super::arithmetic::Arithmetic;
 use super::super::kernels::conv1d::{self, Conv1d};
 use super::super::kernels::math::activate_all;
 use super::super::kernels::patch_norm::PatchNorm;
@@ -14,8 +15,14 @@ use super::layer_norm::LayerNorm;
 use super::weight_loader::WeightLoader;
 
 /// Output frames that are taken through all the convolutions at a time. They need 64 times as many frames of the first
-/// one, 4 MB, which stay in the cache; the frames that neighbours compute twice are less than one in a hundred.
-const FRAMES: usize = 32;
+/// one, 4 MB, which stay in the cache; the frames that neighbours compute twice are less than one in a hundred. Products of
+/// smaller numbers wait longer for the cache, so that they take half as many.
+const fn frames_at_a_time(factors: Factors) -> usize {
+    match factors {
+        Factors::F32 => 32,
+        Factors::Bf16 | Factors::Int8 => 16,
+    }
+}
 
 /// The convolutions, each with its norm and activation: transformers' `HubertFeatureEncoder`.
 #[derive(Debug)]
@@ -65,7 +72,9 @@ struct Task<'a> {
 impl FeatureExtractor {
     pub(crate) fn load(weights: &WeightLoader<'_>, config: &Config) -> Result<Self> {
         let weights = weights.pp("conv_layers");
-        let layer = |i: usize| ConvLayer::load(&weights.pp(i), config, i);
+        // The samples stay in f32: the first convolution is a hundredth of the work, and its few inputs fill no line of words.
+        let factors = |i: usize| if i == 0 { Factors::F32 } else { weights.arithmetic().factors };
+        let layer = |i: usize| ConvLayer::load(&weights.pp(i).with_factors(factors(i)), config, i);
         let first = match config.feat_extract_norm {
             FeatureExtractorNorm::Group => {
                 let weights = weights.pp(0);
@@ -92,7 +101,7 @@ impl FeatureExtractor {
     /// Maps `clips`, each of `samples` samples, to `out` `(clips · frames, conv_dim.last)`.
     pub(crate) fn forward(&self, context: &mut Context<'_>, clips: &[f32], samples: usize, out: &mut [f32]) {
         let Context { executor, intermediates, frames } = context;
-        let (isa, frames, width) = (executor.isa, *frames, self.widths[self.widths.len() - 1]);
+        let (arithmetic, frames, width) = (executor.arithmetic, *frames, self.widths[self.widths.len() - 1]);
         let Intermediates { centred_clips, patch_statistics, folded, .. } = &mut **intermediates;
         let clips = match &self.first {
             FirstLayer::Plain(_) => clips,
@@ -102,14 +111,14 @@ impl FeatureExtractor {
                 folded.resize_with(folded.len().max(clips.len() / samples), Default::default);
                 for (clip, folded) in centred.chunks_mut(samples).zip(folded.iter_mut()) {
                     centre(clip);
-                    norm.fold(isa, clip, self.strides[0], patch_statistics, folded);
+                    norm.fold(arithmetic.isa, clip, self.strides[0], patch_statistics, folded);
                 }
                 &*centred
             }
         };
         // As many equal parts as keep all threads busy to the end.
         let threads = rayon::current_num_threads();
-        let parts = frames.div_ceil(FRAMES).next_multiple_of(threads.min(frames));
+        let parts = frames.div_ceil(frames_at_a_time(arithmetic.factors)).next_multiple_of(threads.min(frames));
         // Even, so that frames are odd or even within their part as they are within the clip: a convolution
         // may sum the two differently, and the result must not depend on the parts.
         let part = frames.div_ceil(parts).next_multiple_of(2);
@@ -124,11 +133,11 @@ impl FeatureExtractor {
                 tasks.push(Task { clip, first, frame: i * part, out });
             }
         }
-        for_each_with_scratch(tasks.into_bump_slice_mut(), |task, scratch| self.run(isa, task, scratch));
+        for_each_with_scratch(tasks.into_bump_slice_mut(), |task, scratch| self.run(arithmetic, task, scratch));
     }
 
     /// Takes the frames of a task through all layers, on this thread.
-    fn run(&self, isa: Isa, task: &mut Task<'_>, scratch: &mut Scratch) {
+    fn run(&self, arithmetic: Arithmetic, task: &mut Task<'_>, scratch: &mut Scratch) {
         let Task { clip, first, frame, ref mut out } = *task;
         let last = self.kernels.len() - 1;
         let frames = frame..frame + out.len() / self.widths[last];
@@ -140,10 +149,10 @@ impl FeatureExtractor {
             let y = if i == last { &mut **out } else { next.take(range.len() * self.widths[i]) };
             match (first, i) {
                 (FirstConv::Folded(weight), 0) => {
-                    conv1d::patches(isa, weight, input, self.strides[0], y, Some(self.activation), gemm);
+                    conv1d::patches(arithmetic, weight, input, self.strides[0], y, Some(self.activation), gemm);
                 }
-                (FirstConv::Plain(layer), 0) => layer.forward(isa, input, y, self.activation, gemm),
-                _ => self.layers[i - 1].forward(isa, input, y, self.activation, gemm),
+                (FirstConv::Plain(layer), 0) => layer.forward(arithmetic, input, y, self.activation, gemm),
+                _ => self.layers[i - 1].forward(arithmetic, input, y, self.activation, gemm),
             }
             std::mem::swap(&mut x, &mut next);
         }
@@ -176,16 +185,23 @@ impl ConvLayer {
             }
             FeatureExtractorNorm::Group => None,
         };
-        let conv = Conv1d::new(weights.isa(), &weight, bias.as_ref(), input, config.conv_stride[i])?;
+        let conv = Conv1d::new(weights.arithmetic(), &weight, bias.as_ref(), input, config.conv_stride[i])?;
         Ok(ConvLayer { conv, norm })
     }
 
     /// Computes as many frames of `y` as there is room for, on this thread.
-    fn forward(&self, isa: Isa, x: &[f32], y: &mut [f32], activation: Activation, scratch: &mut GemmScratch) {
-        self.conv.forward(isa, x, y, self.norm.is_none().then_some(activation), scratch);
+    fn forward(
+        &self,
+        arithmetic: Arithmetic,
+        x: &[f32],
+        y: &mut [f32],
+        activation: Activation,
+        scratch: &mut GemmScratch,
+    ) {
+        self.conv.forward(arithmetic, x, y, self.norm.is_none().then_some(activation), scratch);
         if let Some(norm) = &self.norm {
-            norm.normalise(isa, y);
-            activate_all(isa, activation, y);
+            norm.normalise(arithmetic.isa, y);
+            activate_all(arithmetic.isa, activation, y);
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use candle_core::Result;
 use mert_arch::Config;
-use mert_simd::TileShape;
 
 use super::super::kernels::output::Epilogue;
+use super::super::kernels::pack::pack_tile;
 use super::super::memory::HiddenState;
 use super::context::Context;
 use super::layer_norm::LayerNorm;
@@ -35,11 +35,13 @@ impl FeatureProjection {
     pub(crate) fn forward(&self, context: &mut Context<'_>, features: &mut [f32], hidden_state: &mut HiddenState) {
         let executor = &mut context.executor;
         let (out, packed) = hidden_state.parts();
-        let width = self.projection.inputs();
-        packed.resize(executor.isa.tile(TileShape::Wide), features.len() / width, width);
         match &self.layer_norm {
-            Some(norm) => norm.forward_packed(executor.isa, features, packed),
-            None => packed.copy_from(features),
+            Some(norm) => norm.forward_packed(executor, features, packed, &self.projection),
+            None => {
+                let (isa, width) = (executor.arithmetic.isa, self.projection.inputs());
+                self.projection.resize_input(executor.arithmetic, packed, features.len() / width);
+                packed.fill_from(features, |x, tile| pack_tile(isa, tile, x, width));
+            }
         }
         self.projection.forward(executor, packed.all(), out, Epilogue::default());
     }

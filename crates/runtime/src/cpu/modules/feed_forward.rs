@@ -4,7 +4,7 @@ use candle_core::Result;
 use mert_arch::{Activation, Config};
 
 use super::super::kernels::output::Epilogue;
-use super::super::memory::PackedActivations;
+use super::super::memory::{Intermediates, PackedActivations};
 use super::context::Context;
 use super::linear::Linear;
 use super::weight_loader::WeightLoader;
@@ -31,14 +31,20 @@ impl FeedForward {
         })
     }
 
+    /// The first map, which takes the block's input.
+    pub(crate) fn input(&self) -> &Linear {
+        &self.intermediate_dense
+    }
+
     /// Adds the block's map of `x` to `out`; both are `(clips · frames, hidden_size)`.
     pub(crate) fn add_to(&self, context: &mut Context<'_>, x: &PackedActivations, out: &mut [f32]) {
         let Context { executor, intermediates, .. } = context;
-        let inner = &mut intermediates.feed_forward;
+        let Intermediates { feed_forward: inner, feed_forward_rows: rows, .. } = &mut **intermediates;
         let epilogue = Epilogue { accumulate: true, activation: None };
         let outs = out.chunks_mut(FRAMES * self.output_dense.outputs());
         for (x, out) in x.chunks(FRAMES).zip(outs) {
-            self.intermediate_dense.forward_packed(executor, x, inner, self.activation);
+            let out_inner = (&mut *inner, &mut *rows);
+            self.intermediate_dense.forward_packed(executor, x, &self.output_dense, out_inner, self.activation);
             self.output_dense.forward(executor, inner.all(), out, epilogue);
         }
     }

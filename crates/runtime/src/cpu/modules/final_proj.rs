@@ -1,9 +1,9 @@
 //! The head `final_proj`: a linear map of each frame of a finished hidden state, outside the forward pass.
 
 use candle_core::Result;
-use mert_simd::Isa;
 use rayon::prelude::*;
 
+use super::super::arithmetic::Arithmetic;
 use super::super::kernels::gemm::{Columns, Product};
 use super::super::kernels::left_operand::{LeftOperand, Rows};
 use super::super::kernels::output::{Epilogue, Output};
@@ -15,14 +15,14 @@ use super::weight_loader::WeightLoader;
 /// when it gets them.
 #[derive(Debug)]
 pub(crate) struct FinalProj {
-    isa: Isa,
+    arithmetic: Arithmetic,
     linear: Linear,
 }
 
 impl FinalProj {
     /// Loads the tensors under `final_proj.`, with `size` outputs.
     pub(crate) fn load(weights: &WeightLoader<'_>, hidden_size: usize, size: usize) -> Result<Self> {
-        Ok(FinalProj { isa: weights.isa(), linear: weights.linear(mert_arch::FINAL_PROJ, hidden_size, size)? })
+        Ok(FinalProj { arithmetic: weights.arithmetic(), linear: weights.linear(mert_arch::FINAL_PROJ, hidden_size, size)? })
     }
 
     pub(crate) fn outputs(&self) -> usize {
@@ -43,7 +43,7 @@ impl FinalProj {
         tasks.with_max_len(1).for_each(|(values, frames)| {
             let x = LeftOperand::Rows(Rows::new(frames, inputs));
             let out = Output::Strided { values, stride: outputs, columns: outputs };
-            with_scratch(|scratch| Product { x, columns, out }.run(self.isa, &mut scratch.gemm));
+            with_scratch(|scratch| Product { x, columns, out }.run(self.arithmetic, &mut scratch.gemm));
         });
     }
 }

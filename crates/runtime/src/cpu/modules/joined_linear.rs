@@ -17,6 +17,11 @@ impl JoinedLinear {
         JoinedLinear { parts }
     }
 
+    /// The first map, whose input is the same as that of all.
+    pub(crate) fn first(&self) -> Option<&Linear> {
+        self.parts.first()
+    }
+
     /// Maps `x` to `out` `(rows, outputs of all maps)`, on all threads.
     pub(crate) fn forward(&self, executor: &mut Executor<'_>, x: PackedRows<'_>, out: &mut [f32], epilogue: Epilogue) {
         let width = self.parts.iter().map(Linear::outputs).sum();

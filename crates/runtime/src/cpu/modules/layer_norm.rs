@@ -1,11 +1,14 @@
 //! LayerNorm as a module: the checkpoint's weights, and the frames split among the threads.
 
 use candle_core::{DType, Result, Tensor};
-use mert_simd::{Buffer, Isa, TileShape, pack_rows};
+use mert_simd::{Buffer, Isa};
 use rayon::prelude::*;
 
 use super::super::kernels::layer_norm::{Affine, layer_norm};
+use super::super::kernels::pack::pack_tile;
 use super::super::memory::{PackedActivations, with_scratch};
+use super::context::Executor;
+use super::linear::Linear;
 
 /// `torch.nn.LayerNorm` over the channels of each frame.
 #[derive(Debug)]
@@ -33,24 +36,38 @@ impl LayerNorm {
         x.par_chunks_mut(FRAMES * self.channels()).for_each(|frames| self.normalise(isa, frames));
     }
 
-    /// Normalises the frames of `x` in place and copies them to `packed`, on all threads.
-    pub(crate) fn forward_packed(&self, isa: Isa, x: &mut [f32], packed: &mut PackedActivations) {
-        packed.resize(isa.tile(TileShape::Wide), x.len() / self.channels(), self.channels());
+    /// Normalises the frames of `x` in place and writes them to `packed`, as the input of `next`, on all threads.
+    pub(crate) fn forward_packed(
+        &self,
+        executor: &Executor<'_>,
+        x: &mut [f32],
+        packed: &mut PackedActivations,
+        next: &Linear,
+    ) {
+        let isa = executor.arithmetic.isa;
+        next.resize_input(executor.arithmetic, packed, x.len() / self.channels());
         packed.fill_from(x, |x, tile| {
             self.normalise(isa, x);
-            pack_rows(tile, x, self.channels());
+            pack_tile(isa, tile, x, self.channels());
         });
     }
 
-    /// Writes the normalised frames of `x` to `packed` only, on all threads.
-    pub(crate) fn to_packed(&self, isa: Isa, x: &mut [f32], packed: &mut PackedActivations) {
-        packed.resize(isa.tile(TileShape::Wide), x.len() / self.channels(), self.channels());
+    /// Writes the normalised frames of `x` to `packed` only, as the input of `next`, on all threads.
+    pub(crate) fn to_packed(
+        &self,
+        executor: &Executor<'_>,
+        x: &mut [f32],
+        packed: &mut PackedActivations,
+        next: &Linear,
+    ) {
+        let isa = executor.arithmetic.isa;
+        next.resize_input(executor.arithmetic, packed, x.len() / self.channels());
         packed.fill_from(x, |x, tile| {
             with_scratch(|scratch| {
                 let normalised = scratch.a.take(x.len());
                 normalised.copy_from_slice(x);
                 self.normalise(isa, normalised);
-                pack_rows(tile, normalised, self.channels());
+                pack_tile(isa, tile, normalised, self.channels());
             });
         });
     }

@@ -3,11 +3,13 @@
 use bumpalo::collections::Vec as BumpVec;
 use candle_core::{Result, Tensor};
 use mert_arch::Activation;
-use mert_simd::{Isa, TileShape};
+use mert_simd::{Buffer, Factors, TileShape};
 
+use super::super::arithmetic::Arithmetic;
 use super::super::kernels::gemm::{self, Columns, Product};
 use super::super::kernels::left_operand::LeftOperand;
 use super::super::kernels::output::{Epilogue, Output};
+use super::super::kernels::pack::pack_tile;
 use super::super::memory::{PackedActivations, PackedRows, PackedWeight, for_each_with_scratch, split_columns};
 use super::context::Executor;
 use crate::quantized::QuantizedWeight;
@@ -20,13 +22,14 @@ pub(crate) struct Linear {
 
 impl Linear {
     /// Packs `weight` `(outputs, inputs)` and `bias` `(outputs,)`.
-    pub(crate) fn new(isa: Isa, weight: &Tensor, bias: &Tensor) -> Result<Self> {
-        Ok(Linear { weight: PackedWeight::pack(isa.tile(TileShape::Wide), weight, Some(bias))? })
+    pub(crate) fn new(arithmetic: Arithmetic, weight: &Tensor, bias: &Tensor) -> Result<Self> {
+        Ok(Linear { weight: PackedWeight::pack(arithmetic.isa.tile(TileShape::Wide), arithmetic.factors, weight, Some(bias))? })
     }
 
     /// Packs a quantized `weight` as it is, and `bias` `(outputs,)`.
-    pub(crate) fn quantized(isa: Isa, weight: &QuantizedWeight<'_>, bias: &Tensor) -> Result<Self> {
-        Ok(Linear { weight: PackedWeight::pack_quantized(isa.tile(TileShape::Wide), weight, bias)? })
+    pub(crate) fn quantized(arithmetic: Arithmetic, weight: &QuantizedWeight<'_>, bias: &Tensor) -> Result<Self> {
+        let tile = arithmetic.isa.tile(TileShape::Wide);
+        Ok(Linear { weight: PackedWeight::pack_quantized(tile, arithmetic.factors, weight, bias)? })
     }
 
     pub(crate) fn weight(&self) -> &PackedWeight {
@@ -64,32 +67,51 @@ impl Linear {
                 tasks.push(self.task(x, i * row_block, j * column_block, Output::Rows(rows), epilogue));
             }
         }
-        run(executor.isa, tasks.into_bump_slice_mut());
+        run(executor.arithmetic, tasks.into_bump_slice_mut());
     }
 
-    /// Maps `x` to `out`, which is resized to the result, on all threads.
+    /// Maps `x` to `out`, which is resized to the result as the factors that `next` multiplies, on all threads. `rows` holds
+    /// the result where it cannot be written so at once.
     pub(crate) fn forward_packed(
         &self,
         executor: &mut Executor<'_>,
         x: PackedRows<'_>,
-        out: &mut PackedActivations,
+        next: &Linear,
+        (out, rows): (&mut PackedActivations, &mut Buffer),
         activation: Activation,
     ) {
-        out.resize(executor.isa.tile(TileShape::Wide), x.rows(), self.outputs());
-        let (row_block, column_block) = self.task_size(x);
-        // Whole lines: panels are.
-        let (tiles, lines) = (row_block / x.tile_rows(), column_block * x.tile_rows());
+        next.resize_input(executor.arithmetic, out, x.rows());
         let epilogue = Epilogue { accumulate: false, activation: Some(activation) };
+        let factors = out.factors();
+        let complete = self.weight.inner_block() >= self.weight.factors().words(self.inputs());
+        if factors == Factors::Int8 || factors == Factors::Bf16 && !complete {
+            let rows = rows.take(x.rows() * self.outputs());
+            self.forward(executor, x, rows, epilogue);
+            let (isa, width) = (executor.arithmetic.isa, self.outputs());
+            out.fill_from(rows, |x, tile| pack_tile(isa, tile, x, width));
+            return;
+        }
+        let (row_block, column_block) = self.task_size(x);
+        // Whole lines of words, which no two tasks share.
+        let column_block = column_block.next_multiple_of(lcm(self.weight.tile().columns, factors.in_line()));
+        let (tiles, words) = (row_block / x.tile_rows(), column_block / factors.in_word() * x.tile_rows());
         let arena = executor.task_arena.clear();
         let mut tasks = BumpVec::new_in(arena);
         let tile_size = out.tile_size();
         for (i, band) in out.tiles_mut().chunks_mut(tiles * tile_size).enumerate() {
-            for (j, lines) in split_columns(arena, band.chunks_mut(tile_size), lines).enumerate() {
+            for (j, lines) in split_columns(arena, band.chunks_mut(tile_size), words).enumerate() {
                 let columns = column_block.min(self.outputs() - j * column_block);
-                tasks.push(self.task(x, i * row_block, j * column_block, Output::Tiles { lines, columns }, epilogue));
+                let out = Output::Tiles { lines, columns, factors };
+                tasks.push(self.task(x, i * row_block, j * column_block, out, epilogue));
             }
         }
-        run(executor.isa, tasks.into_bump_slice_mut());
+        run(executor.arithmetic, tasks.into_bump_slice_mut());
+    }
+
+    /// Makes room in `x` for `rows` rows of this map's input.
+    pub(crate) fn resize_input(&self, arithmetic: Arithmetic, x: &mut PackedActivations, rows: usize) {
+        let factors = (self.weight.factors(), arithmetic.int8.left_flip());
+        x.resize(self.weight.tile(), factors, rows, self.inputs());
     }
 
     fn task<'a>(
@@ -119,6 +141,11 @@ impl Linear {
     }
 }
 
-fn run(isa: Isa, tasks: &mut [Product<'_>]) {
-    for_each_with_scratch(tasks, |task, scratch| task.run(isa, &mut scratch.gemm));
+fn run(arithmetic: Arithmetic, tasks: &mut [Product<'_>]) {
+    for_each_with_scratch(tasks, |task, scratch| task.run(arithmetic, &mut scratch.gemm));
+}
+
+/// The least common multiple.
+fn lcm(a: usize, b: usize) -> usize {
+    (1..=b).map(|i| a * i).find(|multiple| multiple.is_multiple_of(b)).unwrap_or(a * b)
 }

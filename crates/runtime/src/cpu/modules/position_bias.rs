@@ -30,7 +30,7 @@ impl PositionBias {
 
     /// Writes the biases of every head for clips of the context's length, which all layers read.
     pub(crate) fn fill(&self, context: &mut Context<'_>) {
-        let layout = HeadLayout::new(context.executor.isa, context.frames, self.head_dim);
+        let layout = HeadLayout::new(context.executor.arithmetic, context.frames, self.head_dim);
         let last = context.frames as i64 - 1;
         let size = position_bias::size(layout);
         let by_distance = context.intermediates.biases_by_distance.take(self.heads * size);

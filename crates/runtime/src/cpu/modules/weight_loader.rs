@@ -2,8 +2,9 @@
 
 use candle_core::{DType, Device, Result, Shape, Tensor};
 use candle_nn::VarBuilder;
-use mert_simd::Isa;
+use mert_simd::Factors;
 
+use super::super::arithmetic::Arithmetic;
 use super::joined_linear::JoinedLinear;
 use super::layer_norm::LayerNorm;
 use super::linear::Linear;
@@ -12,13 +13,13 @@ use crate::converted_file::StoredQuantized;
 use crate::device::candle_dtype;
 use crate::quantized::{JoinedWeight, QuantizedEncoding};
 
-/// The tensors under one path of the checkpoint, and the instruction set to pack them for.
+/// The tensors under one path of the checkpoint, and the arithmetic to pack them for.
 #[derive(Clone)]
 pub(crate) struct WeightLoader<'a> {
     vb: VarBuilder<'a>,
     /// The file behind `vb`, whose tensors keep the encodings that they have there; without one they have `vb`'s dtype.
     file: Option<&'a ConvertedFile>,
-    isa: Isa,
+    arithmetic: Arithmetic,
 }
 
 /// The form in which a linear layer's weight is stored.
@@ -30,8 +31,8 @@ enum StoredForm {
 
 impl<'a> WeightLoader<'a> {
     /// A loader of the tensors of `vb`, whose path is empty, and of `file` where `vb` is its.
-    pub(crate) fn new(isa: Isa, vb: VarBuilder<'a>, file: Option<&'a ConvertedFile>) -> Self {
-        WeightLoader { vb, file, isa }
+    pub(crate) fn new(arithmetic: Arithmetic, vb: VarBuilder<'a>, file: Option<&'a ConvertedFile>) -> Self {
+        WeightLoader { vb, file, arithmetic }
     }
 
     /// The loader of the tensors under `path` below this one's, as candle's `VarBuilder::pp`.
@@ -39,8 +40,13 @@ impl<'a> WeightLoader<'a> {
         WeightLoader { vb: self.vb.pp(path), ..*self }
     }
 
-    pub(crate) fn isa(&self) -> Isa {
-        self.isa
+    pub(crate) fn arithmetic(&self) -> Arithmetic {
+        self.arithmetic
+    }
+
+    /// The same tensors, packed for products of other numbers.
+    pub(crate) fn with_factors(&self, factors: Factors) -> Self {
+        WeightLoader { arithmetic: self.arithmetic.with(factors), ..self.clone() }
     }
 
     pub(crate) fn vector(&self, name: &str, size: usize) -> Result<Tensor> {
@@ -58,8 +64,8 @@ impl<'a> WeightLoader<'a> {
         let loader = self.pp(name);
         let bias = loader.vector("bias", outputs)?;
         match loader.quantized() {
-            Some(quantized) => Linear::quantized(self.isa, &quantized.weight(), &bias),
-            None => Linear::new(self.isa, &loader.tensor("weight", (outputs, inputs))?, &bias),
+            Some(quantized) => Linear::quantized(self.arithmetic, &quantized.weight(), &bias),
+            None => Linear::new(self.arithmetic, &loader.tensor("weight", (outputs, inputs))?, &bias),
         }
     }
 
@@ -73,12 +79,12 @@ impl<'a> WeightLoader<'a> {
         let (first, weight, bias) = (parts.first().map(Self::form), (outputs, inputs).into(), outputs.into());
         let linears = match first.filter(|first| parts.iter().all(|part| part.form() == *first)) {
             None => names.iter().map(|name| self.linear(name, inputs, outputs)).collect::<Result<_>>()?,
-            Some(StoredForm::Float(_)) => vec![Linear::new(self.isa, &all("weight", weight)?, &all("bias", bias)?)?],
+            Some(StoredForm::Float(_)) => vec![Linear::new(self.arithmetic, &all("weight", weight)?, &all("bias", bias)?)?],
             Some(StoredForm::Quantized(_)) => {
                 let stored: Vec<_> = parts.iter().filter_map(Self::quantized).collect();
                 let weights: Vec<_> = stored.iter().map(StoredQuantized::weight).collect();
                 let joined = JoinedWeight::new(&weights);
-                let linear = joined.weight().map(|weight| Linear::quantized(self.isa, &weight, &all("bias", bias)?));
+                let linear = joined.weight().map(|weight| Linear::quantized(self.arithmetic, &weight, &all("bias", bias)?));
                 linear.transpose()?.into_iter().collect()
             }
         };

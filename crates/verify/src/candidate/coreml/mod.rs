@@ -24,7 +24,7 @@ mod value;
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
-use mert_arch::{Dtype, Metadata, TensorSpec};
+use mert_arch::{ComputeType, Metadata, TensorSpec};
 use ndarray::{ArrayD, Axis, Ix2};
 use prost::Message;
 
@@ -181,8 +181,8 @@ impl Candidate for Package {
         }
     }
 
-    fn arithmetic(&self) -> Dtype {
-        self.engine.arithmetic(self.metadata().dtype)
+    fn arithmetic(&self) -> ComputeType {
+        self.engine.arithmetic(self.metadata().dtype).into()
     }
 
     fn hidden_states(&self) -> Vec<usize> {

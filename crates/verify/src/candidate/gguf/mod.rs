@@ -7,7 +7,7 @@ use std::io::Read;
 use std::path::Path;
 
 use candle_core::{DType, Device};
-use mert_arch::{Dtype, Encoding, Metadata, TensorSpec};
+use mert_arch::{ComputeType, Encoding, Metadata, TensorSpec};
 use mert_runtime::{DeviceKind, Model, VarBuilder};
 use ndarray::ArrayView3;
 
@@ -40,7 +40,7 @@ pub(super) struct GgufModel {
     encoder_norm: Option<EncoderNorm>,
     model: Model,
     device: DeviceKind,
-    dtype: Dtype,
+    dtype: ComputeType,
 }
 
 impl GgufModel {
@@ -54,18 +54,13 @@ impl GgufModel {
             let reason = "--engine, --compute-units and --emulate are for Core ML packages; leave them out";
             return Err(VerifyError::options(path, reason));
         }
-        let dtype = compute.dtype.unwrap_or(Dtype::F32);
+        let dtype = compute.dtype.unwrap_or_default();
         let file = GgufFile::open(path).map_err(|reason| VerifyError::gguf(path, reason))?;
         let tensors = file.tensors().map_err(|reason| VerifyError::gguf(path, reason))?;
         let weights = VarBuilder::from_tensors(tensors.clone(), DType::F32, &Device::Cpu);
         let encoder_norm = encoder_norm(&file.metadata().config, &weights)?;
-        let arithmetic = match dtype {
-            Dtype::F16 => DType::F16,
-            Dtype::Bf16 => DType::BF16,
-            Dtype::F32 => DType::F32,
-        };
-        let weights = VarBuilder::from_tensors(tensors, arithmetic, &compute.device.open()?);
-        let model = Model::load(weights, &file.metadata().config)?;
+        let weights = VarBuilder::from_tensors(tensors, DType::F32, &compute.device.open()?);
+        let model = Model::load_as(weights, &file.metadata().config, dtype)?;
         Ok(GgufModel { file, encoder_norm, model, device: compute.device, dtype })
     }
 }
@@ -106,7 +101,7 @@ impl Candidate for GgufModel {
         Ok(Some(StoredWeight { encoding, values: tensor.flatten_all()?.to_vec1()? }))
     }
 
-    fn arithmetic(&self) -> Dtype {
+    fn arithmetic(&self) -> ComputeType {
         self.dtype
     }
 

@@ -3,8 +3,8 @@
 use bumpalo::collections::Vec as BumpVec;
 use candle_core::{Result, Tensor};
 use mert_arch::{Activation, PositionalConv};
-use mert_simd::Isa;
 
+use super::super::super::arithmetic::Arithmetic;
 use super::super::super::kernels::gemm::{Columns, Product};
 use super::super::super::kernels::left_operand::{LeftOperand, Rows};
 use super::super::super::kernels::output::{Epilogue, Output};
@@ -40,7 +40,9 @@ impl GroupedConv {
         let bias = weights.vector("bias", width)?;
         let group = |g: usize| {
             let rows = |tensor: &Tensor| tensor.narrow(0, g * channels, channels);
-            PackedWeight::pack(weights.isa().tile_for(channels), &rows(&weight)?, Some(&rows(&bias)?))
+            let arithmetic = weights.arithmetic();
+            let tile = arithmetic.isa.tile_for(channels);
+            PackedWeight::pack(tile, arithmetic.factors, &rows(&weight)?, Some(&rows(&bias)?))
         };
         Ok(GroupedConv { groups: (0..groups).map(group).collect::<Result<_>>()?, kernel })
     }
@@ -56,21 +58,21 @@ impl GroupedConv {
     ) {
         let Some(channels) = self.groups.first().map(PackedWeight::outputs) else { return };
         let width = channels * self.groups.len();
-        let isa = executor.isa;
+        let arithmetic = executor.arithmetic;
         let arena = executor.task_arena.clear();
         let mut tasks = BumpVec::new_in(arena);
         for clip in x.chunks_mut(frames * width) {
             tasks.extend(split_columns(arena, clip.chunks_mut(width), channels).enumerate());
         }
         for_each_with_scratch(tasks.into_bump_slice_mut(), |(group, frames), scratch| {
-            self.run_group(isa, *group, frames, norm, store, scratch);
+            self.run_group(arithmetic, *group, frames, norm, store, scratch);
         });
     }
 
     /// Convolves the channels of one group, on this thread.
     fn run_group(
         &self,
-        isa: Isa,
+        arithmetic: Arithmetic,
         group: usize,
         frames: &mut [&mut [f32]],
         norm: Option<&BatchNorm>,
@@ -100,7 +102,7 @@ impl GroupedConv {
             columns: Columns { weight, first_panel: 0, epilogue: Epilogue { accumulate: false, activation } },
             out: Output::Strided { values: result, stride: channels, columns: channels },
         };
-        product.run(isa, gemm);
+        product.run(arithmetic, gemm);
         for (frame, result) in frames.iter_mut().zip(result.chunks(channels)) {
             match store {
                 Store::Replace => frame.copy_from_slice(result),

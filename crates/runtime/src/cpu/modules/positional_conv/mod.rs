@@ -59,7 +59,7 @@ impl PositionalConvEmbedding {
             Convs::Stack { convs, layer_norm } => {
                 /// Frames of a task: enough to be worth one.
                 const FRAMES: usize = 32;
-                let (isa, embedding) = (executor.isa, intermediates.position_embedding.take(x.len()));
+                let (isa, embedding) = (executor.arithmetic.isa, intermediates.position_embedding.take(x.len()));
                 let rows = FRAMES * layer_norm.channels();
                 embedding.copy_from_slice(x);
                 for conv in convs {
