@@ -22,7 +22,7 @@ fn judge(family: &FamilyFixture, model: &Path, compute: Option<Dtype>, isolate: 
     let check = Check {
         model: model.to_path_buf(),
         references: vec![family.reference()],
-        compute: ComputeOptions { dtype: compute, ..ComputeOptions::default() },
+        compute: ComputeOptions { dtype: compute.map(Into::into), ..ComputeOptions::default() },
         compare: CompareOptions { isolate, ..CompareOptions::default() },
         ..Check::default()
     };

@@ -215,9 +215,28 @@ impl Model {
         workspace: &mut Workspace,
         input_values: &[f32],
         indices: &[usize],
+        on_state: impl FnMut(usize, &[f32]),
+    ) -> Result<(), Error> {
+        self.forward_in(workspace, input_values, 1, indices, on_state)
+    }
+
+    /// Computes the hidden states `indices` of `batch` clips of equal length, `(batch, samples)`, in memory that is reused, as
+    /// [`Model::hidden_states_in`] does. `on_state` gets each as `(batch · frames, hidden_size)`.
+    ///
+    /// # Errors
+    /// The errors of [`Model::forward`]; [`Error::InputShape`] too if the samples are not those of `batch` clips of equal length.
+    pub fn forward_in(
+        &self,
+        workspace: &mut Workspace,
+        input_values: &[f32],
+        batch: usize,
+        indices: &[usize],
         mut on_state: impl FnMut(usize, &[f32]),
     ) -> Result<(), Error> {
-        self.run(workspace, input_values, 1, indices, |index, state| {
+        if batch == 0 || !input_values.len().is_multiple_of(batch) {
+            return Err(Error::InputShape { shape: vec![batch, input_values.len()] });
+        }
+        self.run(workspace, input_values, batch, indices, |index, state| {
             match state {
                 EngineOutput::Rows(rows) => on_state(index, rows),
                 EngineOutput::Tensor(state) => {

@@ -13,7 +13,7 @@ use mert_cli::terminal::{Exit, say};
 use mert_embed::failures::{self, Failure};
 use mert_embed::inputs::{self, Input};
 use mert_embed::{EmbedError, Embedder, Encoders, InputOptions, Journal, Normalization, Pool, write_output};
-use mert_runtime::{DeviceKind, Dtype};
+use mert_runtime::DeviceKind;
 use mert_search::catalogue::Added;
 use mert_search::{Writer, count, is_or_are, require_regular_file};
 use mert_table::{Provenance, escape, printable_path, unescape};

@@ -80,14 +80,9 @@ fn int8_available<const ROWS: usize, const VECTORS: usize>(
     sums: &mut [f32x16],
 ) {
     let mut ahead = parts(ahead, left.words.len());
-    let starts: &[u32x16] = bytemuck::cast_slice(right.starts);
+    let columns: (&[f32x16], &[f32x16]) = (bytemuck::cast_slice(right.scales), bytemuck::cast_slice(right.sums));
+    let (columns, column_sums) = (&columns.0[..VECTORS], &columns.1[..VECTORS]);
     let mut totals = [[_mm512_setzero_si512(); VECTORS]; ROWS];
-    for vector in 0..VECTORS {
-        let start: __m512i = pulp::cast(starts[vector]);
-        for row in 0..ROWS {
-            totals[row][vector] = start;
-        }
-    }
     for (left, right) in left.words.iter().zip(groups::<VECTORS>(right.words)) {
         prefetch_part(ahead.next());
         for step in 0..LINE {
@@ -99,12 +94,17 @@ fn int8_available<const ROWS: usize, const VECTORS: usize>(
             }
         }
     }
-    let columns: &[f32x16] = bytemuck::cast_slice(right.scales);
-    let (columns, scales) = (&columns[..VECTORS], &left.scales[..ROWS]);
+    // The stored bytes are 128 larger than the integers, which adds 128 times the columns' sums: exactly, below 2²⁴.
+    let mut flips = [_mm512_setzero_si512(); VECTORS];
+    for vector in 0..VECTORS {
+        flips[vector] = _mm512_cvtps_epi32(_mm512_mul_ps(pulp::cast(column_sums[vector]), _mm512_set1_ps(128.0)));
+    }
+    let (scales, offsets) = (&left.scales[..ROWS], &left.offsets[..ROWS]);
     for (row, sums) in sums.chunks_exact_mut(VECTORS).take(ROWS).enumerate() {
-        let scale = _mm512_set1_ps(scales[row]);
+        let (scale, offset) = (_mm512_set1_ps(scales[row]), _mm512_set1_ps(offsets[row]));
         for vector in 0..VECTORS {
-            let sum = _mm512_mul_ps(_mm512_cvtepi32_ps(totals[row][vector]), scale);
+            let sum = _mm512_cvtepi32_ps(_mm512_sub_epi32(totals[row][vector], flips[vector]));
+            let sum = _mm512_mul_ps(_mm512_fmadd_ps(offset, pulp::cast(column_sums[vector]), sum), scale);
             sums[vector] = pulp::cast(_mm512_mul_ps(sum, pulp::cast(columns[vector])));
         }
     }

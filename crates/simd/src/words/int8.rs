@@ -57,9 +57,10 @@ impl Int8Product {
         }
     }
 
-    /// Writes `left · right` for one tile to `sums`: the sums of the integers, times the scale of the row, times that of the
-    /// column. Integers are from −127 to 127, no more than [`INT8_BLOCK`] in a row, and the bytes of the left ones have
-    /// [`Int8Product::left_flip`] applied. Each product and each scaling is exact or rounded alike on every processor.
+    /// Writes `left · right` for one tile to `sums`: the sums of the integers' products, plus the row's offset times the sum of
+    /// the column's integers, times the scale of the row, times that of the column. Integers are from −127 to 127, no more than
+    /// [`INT8_BLOCK`] in a row, and the bytes of the left ones have [`Int8Product::left_flip`] applied. The sums of products
+    /// are exact, and the rest is the same on every processor with fused multiply-adds.
     #[inline(always)]
     pub fn multiply<S: Simd, const ROWS: usize, const VECTORS: usize>(
         self,
@@ -88,11 +89,12 @@ impl Int8Product {
             }
             _ => *sums = widened::<S, ROWS, VECTORS>(simd, left.words, right.words, self.left_flip()),
         }
-        let (columns, _) = S::as_simd_f32s(right.scales);
+        let ((columns, _), (totals, _)) = (S::as_simd_f32s(right.scales), S::as_simd_f32s(right.sums));
         for row in 0..ROWS {
-            let scale = simd.splat_f32s(left.scales[row]);
+            let (scale, offset) = (simd.splat_f32s(left.scales[row]), simd.splat_f32s(left.offsets[row]));
             for vector in 0..VECTORS {
-                sums[row][vector] = simd.mul_f32s(simd.mul_f32s(sums[row][vector], scale), columns[vector]);
+                let sum = mul_add(simd, offset, totals[vector], sums[row][vector]);
+                sums[row][vector] = simd.mul_f32s(simd.mul_f32s(sum, scale), columns[vector]);
             }
         }
     }
@@ -105,6 +107,8 @@ pub struct Int8Rows<'a, const ROWS: usize> {
     pub words: &'a [WordGroup<ROWS>],
     /// The scale of each row.
     pub scales: &'a [f32],
+    /// The offset of each row.
+    pub offsets: &'a [f32],
 }
 
 /// A panel of the right operand.
@@ -114,8 +118,8 @@ pub struct Int8Columns<'a> {
     pub words: &'a [u32],
     /// The scale of each column.
     pub scales: &'a [f32],
-    /// The sum of the integers of each column times −128: what a left operand with a flip adds to its sums.
-    pub starts: &'a [i32],
+    /// The sum of the integers of each column.
+    pub sums: &'a [f32],
 }
 
 /// The integer in byte `part` of a word.

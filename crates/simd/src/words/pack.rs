@@ -71,47 +71,70 @@ pub fn pack_bf16_row<'a, S: Simd>(simd: S, x: &[f32], lines: impl Iterator<Item 
     }
 }
 
-/// Writes a block of a row as words of 8-bit integers, line by line, filled up with zeros, and returns the scale: value =
-/// scale · integer, with the largest magnitude at 127. `flip` are the bits in which the stored bytes differ
-/// ([`Int8Product::left_flip`](super::Int8Product::left_flip)). A block with a value that is not finite has the scale NaN.
+/// The numbers for which the integers of a block stand: scale · (integer + offset).
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Int8Scale {
+    /// The distance between the numbers of two integers that follow each other.
+    pub scale: f32,
+    /// The offset of the integers, so that they reach from the smallest number to the largest: what GELU returns is seldom
+    /// negative, and would have a bit less around 0.
+    pub offset: f32,
+}
+
+/// Writes a block of a row as words of 8-bit integers, line by line, filled up with zeros. The smallest number becomes −127 and
+/// the largest 127. `flip` are the bits in which the stored bytes differ
+/// ([`Int8Product::left_flip`](super::Int8Product::left_flip)). A block with a number that is not finite has the scale NaN.
 #[inline(always)]
 pub fn pack_int8_row<'a, S: Simd>(
     simd: S,
     x: &[f32],
     flip: u32,
     lines: impl Iterator<Item = &'a mut [u32; LINE]>,
-) -> f32 {
-    let max = largest_magnitude(simd, x);
-    let (scale, inverse) = match max {
-        0.0 => (0.0, 0.0),
-        // The inverse of a scale below f32's normal numbers is not finite.
-        max if max < f32::MIN_POSITIVE * INT8_MAX * 4.0 => (0.0, 0.0),
-        max => (max / INT8_MAX, INT8_MAX / max),
+) -> Int8Scale {
+    let (min, max) = range(simd, x);
+    let (middle, half) = (0.5 * min + 0.5 * max, 0.5 * max - 0.5 * min);
+    // All numbers are equal, or so close that the inverse of the scale would not be finite. NaN is neither.
+    let is_flat = half <= middle.abs() * f32::EPSILON || half <= f32::MIN_POSITIVE * 4.0 * INT8_MAX;
+    let (factor, scale) = match is_flat {
+        // Codes of 0, which stand for the middle.
+        true => (0.0, Int8Scale { scale: if middle == 0.0 { 0.0 } else { middle.abs() }, offset: 1f32.copysign(middle) }),
+        false => (INT8_MAX / half, Int8Scale { scale: half / INT8_MAX, offset: middle * (INT8_MAX / half) }),
     };
+    let shift = -middle * factor;
     let (blocks, rest) = x.as_chunks::<{ 4 * LINE }>();
     let mut lines = lines;
     for (block, words) in blocks.iter().zip(lines.by_ref()) {
-        int8_line(simd, block, inverse, flip, words);
+        int8_line(simd, block, (factor, shift), flip, words);
     }
     let mut padded = [0.0; 4 * LINE];
     padded[..rest.len()].copy_from_slice(rest);
+    padded[rest.len()..].fill(middle);
     for words in lines {
-        int8_line(simd, &padded, inverse, flip, words);
-        padded = [0.0; 4 * LINE];
+        int8_line(simd, &padded, (factor, shift), flip, words);
+        padded = [middle; 4 * LINE];
     }
     scale
 }
 
-/// Writes four lines of values, times `inverse` of magnitude 127 at most, as one line of words of integers.
+/// Writes four lines of values, times a factor and plus a number, which make their magnitude 127 at most, as one line of words
+/// of integers.
 #[inline(always)]
-fn int8_line<S: Simd>(simd: S, values: &[f32; 4 * LINE], inverse: f32, flip: u32, words: &mut [u32; LINE]) {
+fn int8_line<S: Simd>(
+    simd: S,
+    values: &[f32; 4 * LINE],
+    (factor, plus): (f32, f32),
+    flip: u32,
+    words: &mut [u32; LINE],
+) {
     let (values, _) = S::as_simd_f32s(values);
     let (words, _) = S::as_mut_simd_u32s(words);
     let in_line = LINE / S::F32_LANES;
+    let (factor, plus) = (simd.splat_f32s(factor), simd.splat_f32s(plus));
     for (i, word) in words.iter_mut().enumerate() {
         let mut bytes = [simd.splat_u32s(0); 4];
         for (part, bytes) in bytes.iter_mut().enumerate() {
-            let shifted = mul_add(simd, values[part * in_line + i], simd.splat_f32s(inverse), simd.splat_f32s(SHIFT));
+            let scaled = mul_add(simd, values[part * in_line + i], factor, plus);
+            let shifted = simd.add_f32s(scaled, simd.splat_f32s(SHIFT));
             let byte = simd.and_u32s(simd.transmute_u32s_f32s(shifted), simd.splat_u32s(0xff));
             *bytes = simd.wrapping_dyn_shl_u32s(byte, simd.splat_u32s(8 * part as u32));
         }
@@ -121,27 +144,32 @@ fn int8_line<S: Simd>(simd: S, values: &[f32; 4 * LINE], inverse: f32, flip: u32
     }
 }
 
-/// The largest magnitude, or NaN if a value is not finite.
+/// The smallest and the largest number, or NaN if one is not finite.
 #[inline(always)]
-fn largest_magnitude<S: Simd>(simd: S, x: &[f32]) -> f32 {
+fn range<S: Simd>(simd: S, x: &[f32]) -> (f32, f32) {
+    let first = x.first().copied().unwrap_or_default();
     let (vectors, rest) = S::as_simd_f32s(x);
-    let mut max = [simd.splat_f32s(0.0); 2];
-    // Zero as long as all values are finite.
+    let (mut min, mut max) = ([simd.splat_f32s(first); 2], [simd.splat_f32s(first); 2]);
+    // Zero as long as all numbers are finite.
     let mut zero = [simd.splat_f32s(0.0); 2];
     let (pairs, last) = vectors.as_chunks::<2>();
     for pair in pairs {
+        // Constant indices keep the three in registers.
         for i in 0..2 {
-            max[i] = simd.max_f32s(max[i], simd.abs_f32s(pair[i]));
-            zero[i] = simd.add_f32s(zero[i], simd.mul_f32s(pair[i], simd.splat_f32s(0.0)));
+            min[i] = simd.min_f32s(min[i], pair[i]);
+            max[i] = simd.max_f32s(max[i], pair[i]);
+            zero[i] = mul_add(simd, pair[i], simd.splat_f32s(0.0), zero[i]);
         }
     }
     for &x in last {
-        max[0] = simd.max_f32s(max[0], simd.abs_f32s(x));
-        zero[0] = simd.add_f32s(zero[0], simd.mul_f32s(x, simd.splat_f32s(0.0)));
+        min[0] = simd.min_f32s(min[0], x);
+        max[0] = simd.max_f32s(max[0], x);
+        zero[0] = mul_add(simd, x, simd.splat_f32s(0.0), zero[0]);
     }
+    let zero = simd.reduce_sum_f32s(simd.add_f32s(zero[0], zero[1])) + rest.iter().map(|x| x * 0.0).sum::<f32>();
+    let min = simd.reduce_min_f32s(simd.min_f32s(min[0], min[1]));
     let max = simd.reduce_max_f32s(simd.max_f32s(max[0], max[1]));
-    let zero = simd.reduce_sum_f32s(simd.add_f32s(zero[0], zero[1]));
-    rest.iter().fold(max, |max, x| max.max(x.abs())) + zero + rest.iter().map(|x| x * 0.0).sum::<f32>()
+    (rest.iter().fold(min, |min, x| min.min(*x)) + zero, rest.iter().fold(max, |max, x| max.max(*x)) + zero)
 }
 
 /// The two numbers of a word of bf16, in the order of their lines.

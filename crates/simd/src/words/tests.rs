@@ -17,8 +17,8 @@ struct Operands {
     right: Buffer<u32>,
     rows: Vec<Vec<f32>>,
     columns: Vec<Vec<f32>>,
-    left_scales: Vec<f32>,
-    starts: Vec<i32>,
+    left_scales: Vec<Int8Scale>,
+    sums: Vec<f32>,
 }
 
 /// The scale of every column of integers.
@@ -30,7 +30,7 @@ fn operands<S: Simd>(simd: S, factors: Factors, rows: usize, columns: usize, val
     let row = |r: usize| -> Vec<f32> { (0..values).map(|k| value(r * values + k)).collect() };
     let column = |c: usize| -> Vec<f32> { (0..values).map(|k| value(c * values + k + 500)).collect() };
     let (rows_values, columns_values): (Vec<_>, Vec<_>) = ((0..rows).map(row).collect(), (0..columns).map(column).collect());
-    let mut left_scales = vec![0.0; rows];
+    let mut left_scales = vec![Int8Scale::default(); rows];
     for (r, x) in rows_values.iter().enumerate() {
         let lines = left.as_chunks_mut::<LINE>().0.iter_mut().skip(r).step_by(rows);
         match factors {
@@ -38,13 +38,13 @@ fn operands<S: Simd>(simd: S, factors: Factors, rows: usize, columns: usize, val
             _ => pack_bf16_row(simd, x, lines),
         }
     }
-    let mut starts = vec![0; columns];
+    let mut sums = vec![0.0; columns];
     for (c, x) in columns_values.iter().enumerate() {
         let packed = if factors == Factors::Int8 { int8_words(x, SCALE) } else { bf16_words(x) };
-        starts[c] = -128 * bytemuck::cast_slice::<u32, i8>(&packed).iter().map(|&code| i32::from(code)).sum::<i32>();
+        sums[c] = bytemuck::cast_slice::<u32, i8>(&packed).iter().map(|&code| i32::from(code)).sum::<i32>() as f32;
         right[c..].iter_mut().step_by(columns).zip(&packed).for_each(|(word, &packed)| *word = packed);
     }
-    Operands { left, right, rows: rows_values, columns: columns_values, left_scales, starts }
+    Operands { left, right, rows: rows_values, columns: columns_values, left_scales, sums }
 }
 
 fn floats<S: Simd, const V: usize>(sums: &[S::f32s; V]) -> Vec<f32> {
@@ -75,10 +75,10 @@ impl Kernel for Int8Tile {
     #[inline(always)]
     fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) -> Self::Output {
         let operands = operands(simd, Factors::Int8, ROWS, VECTORS * S::F32_LANES, self.1, self.0.left_flip());
-        let Operands { left, right, starts, .. } = &operands;
+        let Operands { left, right, sums: column_sums, .. } = &operands;
         let mut sums = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
-        let left = Int8Rows { words: word_groups(left), scales: &[1.0; ROWS] };
-        let right = Int8Columns { words: right, scales: &vec![1.0; VECTORS * S::F32_LANES], starts };
+        let left = Int8Rows { words: word_groups(left), scales: &[1.0; ROWS], offsets: &[0.0; ROWS] };
+        let right = Int8Columns { words: right, scales: &vec![1.0; VECTORS * S::F32_LANES], sums: column_sums };
         self.0.multiply(simd, left, right, &[], &mut sums);
         (sums.iter().map(floats::<S, VECTORS>).collect(), operands)
     }
@@ -123,13 +123,19 @@ fn int8_is_exact_on_every_instruction_set() {
             for product in [Int8Product::detect(isa), Int8Product::Widened] {
                 let (sums, operands) = isa.run(shape, Int8Tile(product, values));
                 for (r, sums) in sums.iter().enumerate() {
-                    let inverse = 127.0 / operands.rows[r].iter().fold(0.0f32, |max, x| max.max(x.abs()));
-                    approx_eq(operands.left_scales[r], 1.0 / inverse);
+                    let x = &operands.rows[r];
+                    let (min, max) = x.iter().fold((2.0f32, -2.0f32), |(min, max), &x| (min.min(x), max.max(x)));
+                    let Int8Scale { scale, offset } = operands.left_scales[r];
+                    approx_eq(scale, (max - min) / 254.0);
+                    approx_eq(scale * (offset + 127.0), max);
+                    let codes = codes(&operands.left, r, operands.left_scales.len(), x.len(), product.left_flip());
+                    for (&code, &x) in codes.iter().zip(x) {
+                        let number = scale * (f32::from(code) + offset);
+                        assert!((number - x).abs() <= scale * 0.501, "{isa:?}: {x} became {number}");
+                    }
                     for (c, &sum) in sums.iter().enumerate() {
-                        let codes = operands.rows[r].iter().zip(&operands.columns[c]);
-                        let products = codes.map(|(a, b)| {
-                            let (a, b) = ((a * inverse).round_ties_even(), (b * 127.0).round_ties_even());
-                            (a as i32).clamp(-127, 127) * (b as i32).clamp(-127, 127)
+                        let products = codes.iter().zip(&operands.columns[c]).map(|(&a, b)| {
+                            i32::from(a) * ((b * 127.0).round_ties_even() as i32).clamp(-127, 127)
                         });
                         assert_eq!(sum, products.sum::<i32>() as f32, "{isa:?}, {product:?}: row {r}, column {c}");
                     }
@@ -137,6 +143,13 @@ fn int8_is_exact_on_every_instruction_set() {
             }
         }
     }
+}
+
+/// The integers of row `row` of a tile.
+fn codes(left: &[u32], row: usize, rows: usize, values: usize, flip: u32) -> Vec<i8> {
+    let lines: Vec<&[u32; LINE]> = left.as_chunks::<LINE>().0.iter().skip(row).step_by(rows).collect();
+    let code = |k: usize| int8_code(lines[k / 64][k % LINE] ^ flip, k % 64 / LINE);
+    (0..values).map(code).collect()
 }
 
 fn approx_eq(a: f32, b: f32) {
@@ -152,7 +165,9 @@ fn the_largest_integers_do_not_saturate() {
         #[inline(always)]
         fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) -> f32 {
             let columns = VECTORS * S::F32_LANES;
-            let x = vec![self.1; INT8_BLOCK];
+            // One number of the other sign makes the range symmetric.
+            let mut x = vec![self.1; INT8_BLOCK];
+            x[0] = -self.1;
             let mut left = Buffer::zeroed(ROWS * INT8_BLOCK / 4);
             for row in 0..ROWS {
                 let lines = left.as_chunks_mut::<LINE>().0.iter_mut().skip(row).step_by(ROWS);
@@ -160,10 +175,10 @@ fn the_largest_integers_do_not_saturate() {
             }
             let word = u32::from_le_bytes([127; 4]);
             let right = vec![word; columns * INT8_BLOCK / 4];
-            let starts = vec![-128 * 127 * INT8_BLOCK as i32; columns];
+            let totals = vec![127.0 * INT8_BLOCK as f32; columns];
             let mut sums = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
-            let left = Int8Rows { words: word_groups(&left), scales: &[1.0; ROWS] };
-            let right = Int8Columns { words: &right, scales: &vec![1.0; columns], starts: &starts };
+            let left = Int8Rows { words: word_groups(&left), scales: &[1.0; ROWS], offsets: &[0.0; ROWS] };
+            let right = Int8Columns { words: &right, scales: &vec![1.0; columns], sums: &totals };
             self.0.multiply(simd, left, right, &[], &mut sums);
             floats::<S, VECTORS>(&sums[ROWS - 1])[columns - 1]
         }
@@ -171,7 +186,7 @@ fn the_largest_integers_do_not_saturate() {
     for (isa, shape) in shapes() {
         for sign in [1.0, -1.0] {
             let sum = isa.run(shape, Largest(Int8Product::detect(isa), sign * 3.0));
-            assert_eq!(sum, sign * 127.0 * 127.0 * INT8_BLOCK as f32, "{isa:?}");
+            assert_eq!(sum, sign * 127.0 * 127.0 * (INT8_BLOCK - 2) as f32, "{isa:?}");
         }
     }
 }
@@ -216,7 +231,7 @@ fn a_block_that_is_not_finite_has_the_scale_nan() {
         type Output = f32;
         #[inline(always)]
         fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) -> f32 {
-            pack_int8_row(simd, self.0, 0, [[0; LINE]; 2].iter_mut())
+            pack_int8_row(simd, self.0, 0, [[0; LINE]; 2].iter_mut()).scale
         }
     }
     for isa in Isa::available() {
@@ -230,5 +245,6 @@ fn a_block_that_is_not_finite_has_the_scale_nan() {
             }
         }
         assert_eq!(isa.run(TileShape::Square, Scale(&[0.0; 40])), 0.0);
+        assert_eq!(isa.run(TileShape::Square, Scale(&[-3.5; 40])), 3.5);
     }
 }

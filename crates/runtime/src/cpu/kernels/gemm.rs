@@ -129,17 +129,17 @@ fn block<S: Simd, O: Operands, D: Destination, const ROWS: usize, const VECTORS:
             LeftOperand::Rows(x) => {
                 let (left, scales) =
                     operands.pack_left::<S, ROWS>(simd, x, rows, (first, words), weight.inputs(), left, left_scales);
-                (left, scales, ROWS * words, ROWS, (0, 0))
+                (left, scales, ROWS * words, 2 * ROWS, (0, 0))
             }
             LeftOperand::Packed(x) => {
-                let start = (first * ROWS, i * ROWS);
+                let start = (first * ROWS, 2 * i * ROWS);
                 (x.tiles(tiles), x.scales(tiles), x.tile_size(), x.tile_scales(), start)
             }
         };
         for (panel, column) in (first_panel..).zip((0..width).step_by(panel_columns)) {
             let part = weight.panel(panel, first, words);
             let right = operands.right::<S, VECTORS>(simd, part, words, widened, rounded);
-            let right = Right { words: right, scales: weight.scales(panel), starts: weight.starts(panel, i) };
+            let right = Right { words: right, scales: weight.scales(panel), sums: weight.sums(panel, i) };
             let next = match column + panel_columns < width {
                 true => weight.panel_bytes(panel + 1, first, words),
                 false => weight.panel_bytes(first_panel, first + words, inner_block.min(all_words - first - words)),

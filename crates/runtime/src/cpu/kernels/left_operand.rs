@@ -1,6 +1,6 @@
 //! The left operand of a product: packed activations, or rows that are packed block by block.
 
-use mert_simd::{Buffer, Factors, INT8_BLOCK, LINE, pack_bf16, pack_int8_row};
+use mert_simd::{Buffer, Factors, INT8_BLOCK, Int8Scale, LINE, pack_bf16, pack_int8_row};
 use pulp::Simd;
 
 use super::super::memory::PackedRows;
@@ -127,7 +127,7 @@ pub(crate) fn pack_left_bf16<'a, S: Simd, const ROWS: usize>(
 }
 
 /// Packs a block of the inner dimension of `rows` rows, from value `first` on, as `words` words of 8-bit integers for each row,
-/// with zeros as [`pack_left`] has them, and their scales by row.
+/// with zeros as [`pack_left`] has them, and the scales and offsets of each tile by row.
 #[inline(always)]
 pub(crate) fn pack_left_int8<'a, S: Simd, const ROWS: usize>(
     simd: S,
@@ -139,23 +139,25 @@ pub(crate) fn pack_left_int8<'a, S: Simd, const ROWS: usize>(
     scales: &'a mut Buffer,
 ) -> (&'a [u32], &'a [f32]) {
     let padded = rows.next_multiple_of(ROWS);
-    let (packed, scales) = (packed.take(padded * words), scales.take(padded));
+    let (packed, scales) = (packed.take(padded * words), scales.take(2 * padded));
     let mut values = [0.0; INT8_BLOCK];
     let steps = words * Factors::Int8.in_word();
-    for (index, scale) in scales.iter_mut().enumerate() {
+    for index in 0..padded {
         let (tile, row) = (index / ROWS, index % ROWS);
+        let scales = &mut scales[tile * 2 * ROWS..][..2 * ROWS];
         let groups = packed[tile * ROWS * words..][..ROWS * words].as_chunks_mut::<LINE>().0.iter_mut();
         let groups = groups.skip(row).step_by(ROWS);
         if index >= rows {
             groups.for_each(|group| *group = [0; LINE]);
-            *scale = 0.0;
+            (scales[row], scales[ROWS + row]) = (0.0, 0.0);
             continue;
         }
         let values = &mut values[..steps];
         for (i, line) in values.as_chunks_mut::<LINE>().0.iter_mut().enumerate() {
             *line = x.line(index, first + i * LINE, inputs);
         }
-        *scale = pack_int8_row(simd, values, flip, groups);
+        let Int8Scale { scale, offset } = pack_int8_row(simd, values, flip, groups);
+        (scales[row], scales[ROWS + row]) = (scale, offset);
     }
     (packed, scales)
 }

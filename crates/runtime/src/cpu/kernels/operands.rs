@@ -11,7 +11,7 @@ use super::right_operand::{to_bf16, to_f32};
 #[derive(Clone, Copy)]
 pub(super) struct Left<'a> {
     pub(super) words: &'a [u32],
-    /// The scale of each row of integers.
+    /// The scale of each row of integers, and then the offset of each.
     pub(super) scales: &'a [f32],
 }
 
@@ -19,9 +19,9 @@ pub(super) struct Left<'a> {
 #[derive(Clone, Copy)]
 pub(super) struct Right<'a> {
     pub(super) words: &'a [u32],
-    /// The scale of each column of integers, and the sum of its codes times −128.
+    /// The scale of each column of integers, and the sum of its integers.
     pub(super) scales: &'a [f32],
-    pub(super) starts: &'a [i32],
+    pub(super) sums: &'a [f32],
 }
 
 impl<'a> Left<'a> {
@@ -34,7 +34,7 @@ impl<'a> Left<'a> {
 impl<'a> Right<'a> {
     /// Numbers without scales.
     pub(super) fn plain(words: &'a [u32]) -> Self {
-        Right { words, scales: &[], starts: &[] }
+        Right { words, scales: &[], sums: &[] }
     }
 }
 
@@ -200,8 +200,9 @@ impl Operands for Int8Product {
         ahead: &[u8],
         sums: &mut [[S::f32s; VECTORS]; ROWS],
     ) {
-        let left = Int8Rows { words: word_groups(left.words), scales: left.scales };
-        let Right { words, scales, starts } = right;
-        Int8Product::multiply(self, simd, left, Int8Columns { words, scales, starts }, ahead, sums);
+        let (scales, offsets) = left.scales.split_at(ROWS);
+        let left = Int8Rows { words: word_groups(left.words), scales, offsets };
+        let right = Int8Columns { words: right.words, scales: right.scales, sums: right.sums };
+        Int8Product::multiply(self, simd, left, right, ahead, sums);
     }
 }

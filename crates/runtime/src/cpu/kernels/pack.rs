@@ -1,6 +1,6 @@
 //! Rows of activations to the left operand of a product.
 
-use mert_simd::{Factors, Isa, Kernel, LINE, TileShape, pack_bf16_row, pack_int8_row, pack_rows};
+use mert_simd::{Factors, Int8Scale, Isa, Kernel, LINE, TileShape, pack_bf16_row, pack_int8_row, pack_rows};
 use pulp::Simd;
 
 use super::super::arithmetic::inner_block;
@@ -35,7 +35,9 @@ impl Kernel for PackWords<'_> {
                     let parts = x.chunks(block * factors.in_word()).zip(lines.chunks_mut(block / LINE * rows));
                     for (i, (x, lines)) in parts.enumerate() {
                         let lines = lines.iter_mut().skip(row).step_by(rows);
-                        scales[i * rows + row] = pack_int8_row(simd, x, flip, lines);
+                        let Int8Scale { scale, offset } = pack_int8_row(simd, x, flip, lines);
+                        scales[2 * i * rows + row] = scale;
+                        scales[(2 * i + 1) * rows + row] = offset;
                     }
                 }
                 _ => pack_bf16_row(simd, x, lines.iter_mut().skip(row).step_by(rows)),

@@ -12,7 +12,7 @@ use super::super::arithmetic::inner_block;
 #[derive(Debug, Default)]
 pub(crate) struct PackedActivations {
     words: Buffer<u32>,
-    /// The scales of 8-bit integers, `[tile of rows][block of the inner dimension][row]`.
+    /// The scales and offsets of 8-bit integers, `[tile of rows][block of the inner dimension][scale or offset][row]`.
     scales: Buffer,
     factors: Factors,
     /// The bits in which the bytes of integers are stored otherwise.
@@ -52,7 +52,7 @@ impl<'a> PackedRows<'a> {
         self.activations.tile_size()
     }
 
-    /// Scales in a tile.
+    /// Scales and offsets in a tile.
     pub(crate) fn tile_scales(&self) -> usize {
         self.activations.tile_scales()
     }
@@ -69,7 +69,7 @@ impl<'a> PackedRows<'a> {
         &self.activations.words[self.first_tile * size..][..count * size]
     }
 
-    /// The scales of the first `count` tiles.
+    /// The scales and offsets of the first `count` tiles.
     pub(crate) fn scales(&self, count: usize) -> &'a [f32] {
         let size = self.tile_scales();
         &self.activations.scales[self.first_tile * size..][..count * size]
@@ -137,8 +137,9 @@ impl PackedActivations {
                 Factors::F32 => bytemuck::cast(*words),
                 Factors::Bf16 => words.map(|word| bf16_parts(word)[part]),
                 Factors::Int8 => {
-                    let scale = self.scales[tile * self.tile_scales() + line / block * self.tile_rows + within];
-                    words.map(|word| f32::from(int8_code(word ^ self.flip, part)) * scale)
+                    let block = &self.scales[tile * self.tile_scales() + line / block * 2 * self.tile_rows..];
+                    let (scale, offset) = (block[within], block[self.tile_rows + within]);
+                    words.map(|word| scale * (f32::from(int8_code(word ^ self.flip, part)) + offset))
                 }
             })
         })
@@ -153,10 +154,10 @@ impl PackedActivations {
         self.factors.words(self.width) * self.tile_rows
     }
 
-    /// Scales in a tile.
+    /// Scales and offsets in a tile.
     fn tile_scales(&self) -> usize {
         match self.factors {
-            Factors::Int8 => blocks(self.factors, self.width) * self.tile_rows,
+            Factors::Int8 => blocks(self.factors, self.width) * 2 * self.tile_rows,
             Factors::F32 | Factors::Bf16 => 0,
         }
     }

@@ -43,8 +43,8 @@ enum Panels {
 struct Int8Columns {
     /// The scale of each column.
     scales: Buffer,
-    /// The sum of the codes of each column times −128, `[block of the inner dimension][column]`.
-    starts: Buffer<i32>,
+    /// The sum of the integers of each column, `[block of the inner dimension][column]`.
+    sums: Buffer,
 }
 
 /// Some inner steps of a panel, as they are stored.
@@ -81,7 +81,7 @@ impl PackedWeight {
                 columns = Int8Columns::scales_of(&values, size);
                 let scales = &columns.scales;
                 let panels = size.pack_words(factors, &values, |row, output| int8_words(row, scales[output]));
-                columns.add_starts(&panels, size);
+                columns.add_sums(&panels, size);
                 Panels::Words(panels)
             }
         };
@@ -160,11 +160,10 @@ impl PackedWeight {
         self.columns.scales.get(first..first + self.tile.columns).unwrap_or_default()
     }
 
-    /// The sums of the codes of the columns of `panel` in a block of the inner dimension, times −128; empty unless they are
-    /// integers.
-    pub(crate) fn starts(&self, panel: usize, block: usize) -> &[i32] {
+    /// The sums of the columns of `panel` in a block of the inner dimension; empty unless they are integers.
+    pub(crate) fn sums(&self, panel: usize, block: usize) -> &[f32] {
         let first = block * self.columns.scales.len() + panel * self.tile.columns;
-        self.columns.starts.get(first..first + self.tile.columns).unwrap_or_default()
+        self.columns.sums.get(first..first + self.tile.columns).unwrap_or_default()
     }
 
     /// Inner words in a block of the inner dimension.
@@ -226,21 +225,22 @@ impl Int8Columns {
     fn scales_of(values: &[f32], size: Size) -> Self {
         let mut scales = Buffer::zeroed(size.outputs.next_multiple_of(size.panel_columns));
         scales.par_iter_mut().zip(values.par_chunks(size.inputs.max(1))).for_each(|(scale, row)| *scale = int8_scale(row));
-        Int8Columns { scales, starts: Buffer::default() }
+        Int8Columns { scales, sums: Buffer::default() }
     }
 
     /// Sums the codes of packed panels.
-    fn add_starts(&mut self, panels: &[u32], size: Size) {
+    fn add_sums(&mut self, panels: &[u32], size: Size) {
         let words = Factors::Int8.words(size.inputs);
         let block = inner_block(Factors::Int8, size.inputs).max(1);
         let (columns, panel) = (self.scales.len(), size.panel_columns);
-        self.starts = Buffer::zeroed(words.div_ceil(block) * columns);
+        self.sums = Buffer::zeroed(words.div_ceil(block) * columns);
         for (i, packed) in panels.chunks(words.max(1) * panel).enumerate() {
             for (j, packed) in packed.chunks(block * panel).enumerate() {
-                let starts = &mut self.starts[j * columns + i * panel..][..panel];
+                let sums = &mut self.sums[j * columns + i * panel..][..panel];
                 for words in packed.chunks_exact(panel) {
-                    for (start, word) in starts.iter_mut().zip(words) {
-                        *start -= 128 * word.to_le_bytes().iter().map(|&code| i32::from(code as i8)).sum::<i32>();
+                    for (sum, word) in sums.iter_mut().zip(words) {
+                        // Whole numbers, exact in f32.
+                        *sum += word.to_le_bytes().iter().map(|&code| i32::from(code as i8)).sum::<i32>() as f32;
                     }
                 }
             }
