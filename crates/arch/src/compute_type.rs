@@ -25,6 +25,9 @@ pub enum ComputeType {
 }
 
 impl ComputeType {
+    /// Every compute type, in the order in which help texts list them.
+    pub const ALL: [ComputeType; 4] = [ComputeType::F32, ComputeType::F16, ComputeType::BF16, ComputeType::Int8];
+
     /// Single precision.
     pub const F32: ComputeType = ComputeType::Float(Dtype::F32);
 
@@ -107,7 +110,7 @@ mod tests {
 
     #[test]
     fn names_are_those_that_are_typed_and_stored() {
-        for compute in [ComputeType::F32, ComputeType::F16, ComputeType::BF16, ComputeType::Int8] {
+        for compute in ComputeType::ALL {
             assert_eq!(compute.to_string().parse(), Ok(compute));
             let stored = serde_json::to_string(&compute).unwrap();
             assert_eq!(stored, format!("\"{compute}\""));

@@ -1,5 +1,6 @@
 //! The command line as all commands read it.
 
+use clap::error::ErrorKind;
 use clap::{Command, Parser};
 
 /// The arguments of this process; ends it with a message if they are wrong, or after `--help` and `--version`.
@@ -14,6 +15,7 @@ pub fn parse<T: Parser>() -> T {
 pub fn try_parse<T: Parser>() -> Result<T, clap::Error> {
     let mut command = with_negative_numbers(T::command());
     let matches = command.try_get_matches_from_mut(std::env::args_os())?;
+    mert_runtime::check_instruction_set().map_err(|reason| command.error(ErrorKind::InvalidValue, reason))?;
     T::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
 

@@ -31,20 +31,7 @@ impl ConversionCache {
     /// # Errors
     /// If there is neither such a variable nor a home folder.
     pub fn from_env() -> anyhow::Result<ConversionCache> {
-        let variable = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let user_caches = || {
-            // A relative path is invalid: https://specifications.freedesktop.org/basedir/latest/
-            let xdg = variable("XDG_CACHE_HOME").filter(|folder| folder.is_absolute());
-            let home = |folder: &str| Some(env::home_dir()?.join(folder));
-            xdg.or_else(|| match env::consts::OS {
-                "windows" => variable("LOCALAPPDATA"),
-                "macos" => home("Library/Caches"),
-                _ => home(".cache"),
-            })
-        };
-        let folder = variable("MERT_CACHE").or_else(|| Some(user_caches()?.join("mert-toolkit")));
-        let folder = folder.context("there is no home folder for converted models; set MERT_CACHE to a folder")?;
-        Ok(ConversionCache { folder: std::path::absolute(folder)?.join("converted") })
+        Ok(ConversionCache { folder: cache_folder()?.join("converted") })
     }
 
     /// The conversion of a model, made now unless the cache has it. Its bytes are those that `mert-convert` writes for the
@@ -105,6 +92,28 @@ impl ConversionCache {
             Ok(_) => Ok(path),
         }
     }
+}
+
+/// The toolkit's cache: the folder that `MERT_CACHE` names, or else `mert-toolkit` in the user's cache folder: `XDG_CACHE_HOME`,
+/// or the platform's.
+///
+/// # Errors
+/// If there is neither such a variable nor a home folder.
+pub(crate) fn cache_folder() -> anyhow::Result<PathBuf> {
+    let variable = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let user_caches = || {
+        // A relative path is invalid: https://specifications.freedesktop.org/basedir/latest/
+        let xdg = variable("XDG_CACHE_HOME").filter(|folder| folder.is_absolute());
+        let home = |folder: &str| Some(env::home_dir()?.join(folder));
+        xdg.or_else(|| match env::consts::OS {
+            "windows" => variable("LOCALAPPDATA"),
+            "macos" => home("Library/Caches"),
+            _ => home(".cache"),
+        })
+    };
+    let folder = variable("MERT_CACHE").or_else(|| Some(user_caches()?.join("mert-toolkit")));
+    let folder = folder.context("there is no home folder for converted models; set MERT_CACHE to a folder")?;
+    Ok(std::path::absolute(folder)?)
 }
 
 /// The digest of a converted file's metadata. It holds the source's SHA-256, the configuration, the preprocessor, layout,

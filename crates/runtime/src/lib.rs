@@ -26,6 +26,25 @@ mod error;
 mod model;
 mod quantized;
 
+/// Checks that the environment variable `MERT_ISA`, which names the instruction set of the CPU's kernels for tests and
+/// measurements, names one of this processor: `avx512`, `avx2`, `neon` or `portable`. Loading a model ignores another name.
+///
+/// # Errors
+/// A sentence about its value.
+pub fn check_instruction_set() -> Result<(), String> {
+    mert_simd::Isa::check_environment()
+}
+
+/// The instruction set of the CPU's kernels, with the instructions that multiply bf16 numbers and 8-bit integers.
+pub fn instruction_set() -> String {
+    cpu::instruction_set()
+}
+
+/// The numbers besides f32 with which the CPU computes faster, as far as its instructions tell.
+pub fn fast_compute_types() -> Vec<ComputeType> {
+    cpu::fast_compute_types()
+}
+
 /// The crate whose types this API names, in the version that it is built with.
 pub use candle_core;
 /// A source of named tensors on a device, from which [`Model::load`] takes the weights.

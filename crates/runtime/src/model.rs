@@ -156,6 +156,11 @@ impl Model {
         self.compute
     }
 
+    /// Whether it runs on the processor.
+    pub fn computes_on_cpu(&self) -> bool {
+        self.device.is_cpu()
+    }
+
     /// The architecture.
     pub fn config(&self) -> &Config {
         &self.config

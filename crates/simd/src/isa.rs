@@ -1,9 +1,15 @@
 //! The instruction sets: found at run time, each with the tiles that fit its registers, and the kernels compiled for
 //! it.
 
+use std::env;
+use std::sync::OnceLock;
+
 use pulp::{Scalar128b, Simd, WithSimd};
 
 use crate::tile::{Tile, TileShape};
+
+/// The environment variable that names the instruction set to use: `avx512`, `avx2`, `neon` or `portable`.
+pub const ISA_VARIABLE: &str = "MERT_ISA";
 
 /// The vector instructions that the processor has, found at run time.
 #[derive(Debug, Clone, Copy)]
@@ -39,33 +45,67 @@ impl Isa {
         if columns.is_multiple_of(wide.columns) { wide } else { self.tile(TileShape::Square) }
     }
 
-    /// The widest instruction set that this processor has.
+    /// The instruction set of the kernels: the widest that this processor has or, for tests and measurements, the one that the
+    /// environment variable [`ISA_VARIABLE`] names. A name that [`Isa::check_environment`] refuses has no effect.
     pub fn detect() -> Self {
-        #[cfg(target_arch = "x86_64")]
-        {
-            if let Some(simd) = pulp::x86::V4::try_new() {
-                return Isa::Avx512(simd);
-            }
-            if let Some(simd) = pulp::x86::V3::try_new() {
-                return Isa::Avx2(simd);
-            }
-        }
-        #[cfg(target_arch = "aarch64")]
-        if let Some(simd) = pulp::aarch64::Neon::try_new() {
-            return Isa::Neon(simd);
-        }
-        Isa::Portable
+        static DETECTED: OnceLock<Isa> = OnceLock::new();
+        *DETECTED.get_or_init(|| Isa::from_environment().ok().flatten().unwrap_or_else(Isa::widest))
     }
 
-    /// Every instruction set that this processor has, for tests that compare them.
-    pub fn available() -> Vec<Self> {
-        #[cfg_attr(not(target_arch = "x86_64"), allow(unused_mut))]
-        let mut all = vec![Isa::detect(), Isa::Portable];
-        #[cfg(target_arch = "x86_64")]
-        if let (Isa::Avx512(_), Some(simd)) = (Isa::detect(), pulp::x86::V3::try_new()) {
-            all.push(Isa::Avx2(simd));
+    /// Checks that the environment variable [`ISA_VARIABLE`], if it is set, names an instruction set of this processor.
+    ///
+    /// # Errors
+    /// A sentence about its value.
+    pub fn check_environment() -> Result<(), String> {
+        Isa::from_environment().map(|_| ())
+    }
+
+    /// The lower-case name.
+    pub fn name(self) -> &'static str {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512(_) => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2(_) => "avx2",
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon(_) => "neon",
+            Isa::Portable => "portable",
         }
+    }
+
+    fn from_environment() -> Result<Option<Self>, String> {
+        let Some(name) = env::var_os(ISA_VARIABLE).filter(|name| !name.is_empty()) else { return Ok(None) };
+        let all = Isa::all();
+        let names: Vec<&str> = all.iter().map(|isa| isa.name()).collect();
+        match all.iter().find(|isa| name == isa.name()) {
+            Some(isa) => Ok(Some(*isa)),
+            None => Err(format!("{ISA_VARIABLE} is {name:?}, and this processor has {}", names.join(", "))),
+        }
+    }
+
+    /// The widest instruction set that this processor has.
+    fn widest() -> Self {
+        Isa::all().first().copied().unwrap_or(Isa::Portable)
+    }
+
+    /// Every instruction set that this processor has, the widest first.
+    fn all() -> Vec<Self> {
+        let mut all = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            all.extend(pulp::x86::V4::try_new().map(Isa::Avx512));
+            all.extend(pulp::x86::V3::try_new().map(Isa::Avx2));
+        }
+        #[cfg(target_arch = "aarch64")]
+        all.extend(pulp::aarch64::Neon::try_new().map(Isa::Neon));
+        all.push(Isa::Portable);
         all
+    }
+
+    /// [`Isa::detect`] and every narrower instruction set that this processor has, for tests that compare them.
+    pub fn available() -> Vec<Self> {
+        let detected = Isa::detect().name();
+        Isa::all().into_iter().skip_while(|isa| isa.name() != detected).collect()
     }
 
     /// The tile of this shape.

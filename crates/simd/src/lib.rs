@@ -12,7 +12,7 @@ mod tile;
 mod words;
 
 pub use buffer::{Buffer, LINE};
-pub use isa::{Isa, Kernel, at_least, mul_add};
+pub use isa::{ISA_VARIABLE, Isa, Kernel, at_least, mul_add};
 pub use microkernel::{LeftGroup, left_groups, multiply};
 pub use packing::{pack_columns, pack_rows, packed_columns};
 pub use tile::{Tile, TileShape};

@@ -8,7 +8,7 @@
 //! ```
 //! use std::time::Duration;
 //!
-//! use mert_arch::Dtype;
+//! use mert_arch::ComputeType;
 //! use mert_table::{
 //!     Arithmetic, Damage, Device, FileVersion, MemoryRows, Normalization, Pool, Position, Provenance, Settings,
 //!     SourceFile, TableError, TableReader, Tail, WindowPolicy, write,
@@ -32,7 +32,7 @@
 //!     dim: 3,
 //!     frame_hop: 320,
 //!     frame_length: 400,
-//!     arithmetic: Arithmetic { dtype: Dtype::F32, device: Device::Cpu },
+//!     arithmetic: Arithmetic { dtype: ComputeType::F32, device: Device::Cpu },
 //!     hybrid: None,
 //! };
 //!

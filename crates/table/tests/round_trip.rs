@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use mert_arch::Dtype;
+use mert_arch::ComputeType;
 use mert_table::{
     Alignment, Arithmetic, Damage, Device, FileVersion, Hybrid, MemoryRows, Normalization, OtherEncoder, Pool,
     Position, Projection, Provenance, Settings, SourceFile, TableError, TableReader, Tail, WindowPolicy, escape,
@@ -78,7 +78,7 @@ fn hybrid() -> impl Strategy<Value = Option<Hybrid>> {
             dim,
             frame_hop: 320,
             frame_length: 400,
-            arithmetic: Arithmetic { dtype: Dtype::F32, device: Device::Cpu },
+            arithmetic: Arithmetic { dtype: ComputeType::F32, device: Device::Cpu },
         },
     );
     let hybrid = (other, prop::sample::select(Alignment::ALL)).prop_map(|(other, alignment)| Hybrid {
@@ -102,7 +102,7 @@ fn provenance() -> impl Strategy<Value = Provenance> {
         prop::sample::select(Tail::ALL),
         prop::sample::select(Damage::ALL),
         prop::sample::select(Device::ALL),
-        prop::sample::select(&Dtype::ALL[..]),
+        prop::sample::select(&ComputeType::ALL[..]),
     );
     let texts = ("\\PC{0,12}", "[0-9a-f]{64}", prop::option::of("\\PC{1,9}"), prop::option::of("\\PC{0,9}"));
     let layers = prop::collection::btree_set(0usize..25, 1..4);
@@ -315,7 +315,7 @@ fn example() -> Case {
         dim: 2,
         frame_hop: 320,
         frame_length: 400,
-        arithmetic: Arithmetic { dtype: Dtype::F32, device: Device::Cpu },
+        arithmetic: Arithmetic { dtype: ComputeType::F32, device: Device::Cpu },
         hybrid: None,
     };
     let position = |window| Position { file: 0, window, frame: None, start: f64::from(window), end: 3.0 };

@@ -29,6 +29,7 @@
 //! # Ok::<(), mert_verify::VerifyError>(())
 //! ```
 
+mod arithmetic;
 pub mod candidate;
 mod check;
 mod encoding;
@@ -45,6 +46,7 @@ pub mod report;
 mod tolerance;
 mod tracks;
 
+pub use arithmetic::ArithmeticVerdict;
 pub use check::{Check, Original};
 pub use encoding::ModelEncoding;
 pub use error::VerifyError;

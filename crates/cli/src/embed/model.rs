@@ -109,8 +109,8 @@ impl ChosenEncoder {
     /// The encoder with the converted file at `path`, and notes on what is assumed about its audio input and which keys of
     /// its section are not used.
     pub(super) fn open(&self, path: &Path, args: &Args) -> anyhow::Result<(Encoder, Vec<String>)> {
-        let model = OpenModel::open(path, args.dtype, self.kind, &self.device)?;
-        let mut notes: Vec<String> = model.note.iter().cloned().collect();
+        let model = OpenModel::open(path, args.arithmetic(), self.kind, &self.device)?;
+        let mut notes: Vec<String> = model.notes.clone();
         let unknown: Vec<&str> = self.section.unknown.keys().map(String::as_str).collect();
         if !unknown.is_empty() {
             let keys = mert_arch::printable_line(&unknown.join(", "));

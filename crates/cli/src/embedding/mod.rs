@@ -2,6 +2,7 @@
 //! during that, and messages about single files.
 
 mod args;
+mod fast;
 mod files;
 pub mod interrupt;
 mod messages;
@@ -9,6 +10,7 @@ mod open_model;
 mod progress;
 
 pub use args::{Damaged, RunArgs};
+pub use fast::ArithmeticChoice;
 pub use files::EmbedFiles;
 pub use messages::{file_line, report_left_out};
 pub use open_model::OpenModel;

@@ -2,11 +2,14 @@
 
 use std::path::Path;
 
+use anyhow::bail;
 use candle_core::Device;
 use mert_embed::{EmbedError, Embedder, Encoder, ModelFile};
 use mert_fs::{combine_sha256, sha256_file};
 use mert_runtime::{ComputeType, ConvertedFile, DeviceKind, Model};
 use mert_table::printable_path;
+
+use super::fast::{self, ArithmeticChoice};
 
 /// A converted model that is opened for embedding.
 pub struct OpenModel {
@@ -18,16 +21,24 @@ pub struct OpenModel {
     pub dtype: ComputeType,
     /// The device.
     pub kind: DeviceKind,
-    /// A note on what is assumed about the model's audio input, if anything is.
-    pub note: Option<String>,
+    /// Notes on what is assumed about the model's audio input, and on the arithmetic that was chosen for it.
+    pub notes: Vec<String>,
 }
 
 impl OpenModel {
     /// Opens the converted file at `path` on `device`, which is of the kind `kind`.
     ///
     /// # Errors
-    /// If it is not a converted model, or cannot be read.
-    pub fn open(path: &Path, dtype: ComputeType, kind: DeviceKind, device: &Device) -> anyhow::Result<Self> {
+    /// If it is not a converted model, or cannot be read; if the CPU's fastest arithmetic is wanted on another device.
+    pub fn open(
+        path: &Path,
+        arithmetic: ArithmeticChoice,
+        kind: DeviceKind,
+        device: &Device,
+    ) -> anyhow::Result<Self> {
+        if arithmetic == ArithmeticChoice::Fastest && kind != DeviceKind::Cpu {
+            bail!("--fast chooses the arithmetic of the CPU; leave it out, or --device {kind}");
+        }
         let file = ConvertedFile::open(path)?;
         let metadata = file.metadata();
         let assumed = metadata.assumed_preprocessor();
@@ -43,9 +54,19 @@ impl OpenModel {
             )
         });
         let license = metadata.license.clone();
-        let (model, sha256) = rayon::join(|| Model::from_file(&file, dtype, device), || sha256_of(&file));
-        let (model, file) = (model?, ModelFile { sha256: sha256?, license, assumed });
-        Ok(OpenModel { model, file, dtype, kind, note })
+        let (dtype, model, sha256, choice) = match arithmetic {
+            ArithmeticChoice::As(dtype) => {
+                let (model, sha256) = rayon::join(|| Model::from_file(&file, dtype, device), || sha256_of(&file));
+                (dtype, model?, sha256?, None)
+            }
+            ArithmeticChoice::Fastest => {
+                let sha256 = sha256_of(&file)?;
+                let (dtype, choice) = fast::fastest(&file, &sha256)?;
+                (dtype, Model::from_file(&file, dtype, device)?, sha256, Some(choice))
+            }
+        };
+        let file = ModelFile { sha256, license, assumed };
+        Ok(OpenModel { model, file, dtype, kind, notes: note.into_iter().chain(choice).collect() })
     }
 
     /// The encoder of the name `name` with the embedder that `embedder` makes of the model.

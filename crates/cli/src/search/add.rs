@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail, ensure};
 use fixedbitset::FixedBitSet;
 use mert_arch::LayerSelection;
-use mert_cli::embedding::{Damaged, EmbedFiles, OpenModel, RunArgs, report_left_out};
+use mert_cli::embedding::{ArithmeticChoice, Damaged, EmbedFiles, OpenModel, RunArgs, report_left_out};
 use mert_cli::hub::Messages;
 use mert_cli::model_input::converted_file;
 use mert_cli::terminal::{Exit, say};
@@ -377,8 +377,8 @@ fn new_model(args: &EmbeddingArgs) -> anyhow::Result<CatalogueModel> {
         input_rate: None,
     };
     let path = converted_file(model, Messages::of("mert-search", false))?;
-    let opened = OpenModel::open(&path, args.dtype.unwrap_or_default(), kind, &device)?;
-    let notes = opened.note.iter().cloned().collect();
+    let opened = OpenModel::open(&path, ArithmeticChoice::As(args.dtype.unwrap_or_default()), kind, &device)?;
+    let notes = opened.notes.clone();
     let encoder = opened.encoder("mert", |model| {
         let layers = args.layers.clone().unwrap_or_else(|| default_layers(model.config().num_hidden_states() - 1));
         Embedder::new(model, &layers, Pool::Mean, Normalization::None)

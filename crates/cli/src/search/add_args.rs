@@ -61,7 +61,7 @@ pub(crate) struct EmbeddingArgs {
     /// The device that runs the model: cpu, metal (mps), cuda, or auto [default: that of the catalogue]
     #[arg(long)]
     pub(super) device: Option<DeviceKind>,
-    /// The arithmetic: f32, or on a GPU f16 or bf16 [default: that of the catalogue]
+    /// The arithmetic: f32; on the CPU also bf16 or int8; on a GPU f16 or bf16 [default: that of the catalogue]
     #[arg(long)]
     pub(super) dtype: Option<ComputeType>,
     /// Do not measure the loudness of files, for which each is decoded once more

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail, ensure};
 use mert_arch::LayerSelection;
 use mert_audio::{AudioError, AudioFile, Source, Tail, Track, WindowPolicy, Windows};
-use mert_cli::embedding::OpenModel;
+use mert_cli::embedding::{ArithmeticChoice, OpenModel};
 use mert_cli::hub::Messages;
 use mert_cli::model_input::converted_file;
 use mert_embed::{EmbedError, Embedder, Encoders, InputOptions, Workspace, provenance};
@@ -86,7 +86,7 @@ impl CatalogueModel {
                 table::Device::Metal => DeviceKind::Metal,
                 table::Device::Cuda => DeviceKind::Cuda,
             };
-            let opened = OpenModel::open(&path, wanted.arithmetic.dtype, kind, &kind.open()?)?;
+            let opened = OpenModel::open(&path, ArithmeticChoice::As(wanted.arithmetic.dtype), kind, &kind.open()?)?;
             if opened.file.sha256 != wanted.sha256 {
                 bail!(
                     "{} is another model than the catalogue's: its SHA-256 is {}, that of the catalogue's model is {}. \
@@ -96,7 +96,7 @@ impl CatalogueModel {
                     wanted.sha256
                 );
             }
-            notes.extend(opened.note.clone());
+            notes.extend(opened.notes.clone());
             let states: BTreeSet<i64> = wanted.hidden_states.iter().map(|&state| state as i64).collect();
             list.push(opened.encoder(wanted.name, |model| {
                 let embedder = Embedder::new(model, &LayerSelection::Some(states), wanted.pool, settings.normalize)?;

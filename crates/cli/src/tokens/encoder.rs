@@ -31,9 +31,9 @@ impl TokenModel {
     /// If it is not a converted model, or cannot be read.
     pub(crate) fn open(model: &Path, args: &ModelArgs) -> anyhow::Result<Self> {
         let path = converted_file(model, Messages::of("mert-tokens", args.quiet))?;
-        let opened = OpenModel::open(&path, args.dtype, args.device, &args.device.open()?)?;
-        if let (Some(note), false) = (&opened.note, args.quiet) {
-            say(note);
+        let opened = OpenModel::open(&path, args.arithmetic(), args.device, &args.device.open()?)?;
+        if !args.quiet {
+            opened.notes.iter().for_each(|note| say(note));
         }
         // A model of the hub is named as it was given; a path says nothing to another machine.
         let name = (!model.exists()).then(|| model.display().to_string());

@@ -1,5 +1,6 @@
 //! The arithmetic of a model: the instructions of its kernels, and the numbers that its products multiply.
 
+use mert_arch::ComputeType;
 use mert_simd::{Bf16Product, Factors, INT8_BLOCK, Int8Product, Isa, LINE};
 
 /// The instructions of a model's kernels, and the numbers that the products of its large layers multiply. Everything but these
@@ -29,6 +30,19 @@ impl Arithmetic {
             Factors::Bf16 | Factors::Int8 => Factors::Bf16,
         }
     }
+}
+
+/// The arithmetic besides f32 that this processor has instructions for, so that it takes less time.
+pub(crate) fn fast_compute_types() -> Vec<ComputeType> {
+    let arithmetic = Arithmetic::new(Isa::detect(), Factors::F32);
+    let bf16 = arithmetic.bf16.is_fast().then_some(ComputeType::BF16);
+    bf16.into_iter().chain(arithmetic.int8.is_fast().then_some(ComputeType::Int8)).collect()
+}
+
+/// The instruction set of the kernels, with those for bf16 and 8-bit integers: `avx512 (bf16: vdpbf16ps, int8: vpdpbusd)`.
+pub(crate) fn instruction_set() -> String {
+    let Arithmetic { isa, bf16, int8, .. } = Arithmetic::new(Isa::detect(), Factors::F32);
+    format!("{} (bf16: {}, int8: {})", isa.name(), bf16.name(), int8.name())
 }
 
 /// The inner words that are summed in registers before a result is written, for an inner dimension of `values` values: equal

@@ -18,6 +18,7 @@ use mert_arch::{Config, Dtype, FeatureExtractorNorm};
 use mert_simd::{Factors, Isa};
 
 use arithmetic::Arithmetic;
+pub(crate) use arithmetic::{fast_compute_types, instruction_set};
 pub(crate) use memory::Workspace;
 use memory::{HiddenState, Intermediates, TaskArena};
 pub(crate) use modules::FinalProj;

@@ -39,6 +39,17 @@ impl Bf16Product {
         }
     }
 
+    /// The name of the instruction.
+    pub fn name(self) -> &'static str {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Bf16Product::Avx512 => "vdpbf16ps",
+            #[cfg(target_arch = "aarch64")]
+            Bf16Product::Neon => "bfdot",
+            Bf16Product::Widened => "f32 multiply-adds",
+        }
+    }
+
     /// Whether bf16 operands take less time than f32 ones.
     pub fn is_fast(self) -> bool {
         self != Bf16Product::Widened

@@ -42,6 +42,19 @@ impl Int8Product {
         }
     }
 
+    /// The name of the instruction.
+    pub fn name(self) -> &'static str {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Int8Product::Avx512 => "vpdpbusd",
+            #[cfg(target_arch = "x86_64")]
+            Int8Product::Avx2 => "vpmaddubsw",
+            #[cfg(target_arch = "aarch64")]
+            Int8Product::Neon => "sdot",
+            Int8Product::Widened => "f32 multiply-adds",
+        }
+    }
+
     /// Whether integers take less time than f32 operands.
     pub fn is_fast(self) -> bool {
         self != Int8Product::Widened

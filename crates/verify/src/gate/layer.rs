@@ -46,7 +46,7 @@ pub(super) fn judge(
 }
 
 /// Judges hidden state `layer`; a missing one fails.
-pub(super) fn judge_layer(
+pub(crate) fn judge_layer(
     layer: usize,
     candidate: Option<&Array2<f32>>,
     reference: Option<ArrayView2<f32>>,

@@ -16,6 +16,7 @@ pub use self::compare::CompareOptions;
 pub(crate) use self::compare::compare_model;
 pub use self::comparison::{Comparison, Question};
 pub use self::layer::LayerVerdict;
+pub(crate) use self::layer::judge_layer;
 pub use self::model::{ForwardTime, ModelVerdict, Outcome, WorstState};
 pub use self::verdict::{ModelError, Verdict};
 pub use self::weights::WeightsVerdict;

@@ -51,7 +51,7 @@ pub struct Tolerance {
 }
 
 impl Tolerance {
-    fn named(name: &str, limits: Limits) -> Self {
+    pub(crate) fn named(name: &str, limits: Limits) -> Self {
         Tolerance { name: name.to_string(), limits, below_floor: None }
     }
 

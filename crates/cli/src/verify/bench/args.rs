@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 use mert_arch::{Dtype, LayerSelection};
-use mert_runtime::{DeviceKind, Model};
-use mert_verify::{ModelEncoding, npz};
+use mert_runtime::{DeviceKind, Model, instruction_set};
+use mert_verify::{ArithmeticVerdict, ModelEncoding, npz};
 use serde_json::json;
 
 use super::measure::{Row, Workload};
@@ -38,7 +38,7 @@ pub(crate) struct BenchArgs {
     pub(super) layers: LayerSelection,
     #[command(flatten)]
     pub(super) compute: ComputeArgs,
-    /// Measure the processor's peak on f32 multiply-adds alone, and show the share of it that is reached
+    /// Measure the processor's peak on multiply-adds of the arithmetic alone, and show the share of it that is reached
     #[arg(long)]
     pub(super) peak: bool,
     /// Run another engine in this process on the same weights and input, interleaved, and show the ratio
@@ -105,10 +105,18 @@ impl BenchArgs {
     }
 
     /// The result as JSON.
-    pub(super) fn document(&self, weights: &ModelEncoding, rows: &[Row]) -> serde_json::Value {
+    pub(super) fn document(
+        &self,
+        weights: &ModelEncoding,
+        arithmetic: Option<&ArithmeticVerdict>,
+        rows: &[Row],
+    ) -> serde_json::Value {
+        let against_f32 = arithmetic.map(|verdict| {
+            json!({ "nmse": verdict.nmse(), "pooled_cosine": verdict.pooled_cosine(), "frame_cosine": verdict.frame_cosine() })
+        });
         json!({
             "model": self.model, "layers": self.layers.to_string(), "device": self.compute.device.name(),
-            "weights": weights.to_string(), "dtype": self.compute.dtype(), "rows": rows,
+            "weights": weights.to_string(), "dtype": self.compute.dtype(), "instructions": instruction_set(), "against_f32": against_f32, "rows": rows,
         })
     }
 }

@@ -7,18 +7,35 @@ mod rows;
 mod stdin;
 mod table;
 
+use candle_core::Device;
 use mert_cli::hub::Messages;
-use mert_cli::terminal::{Exit, print};
-use mert_runtime::{ConvertedFile, Model};
-use mert_verify::ModelEncoding;
+use mert_cli::terminal::{Exit, print, say};
+use mert_runtime::{ComputeType, ConvertedFile, Model};
 use mert_verify::candidate::converted_file;
 use mert_verify::fixture::Fixture;
+use mert_verify::{ArithmeticVerdict, ModelEncoding};
 
 pub(crate) use self::args::BenchArgs;
 use self::args::Peer;
+use self::measure::Workload;
 use self::peer::PeerModel;
 use self::rows::Bench;
 use crate::hub_inputs;
+
+/// Compares an arithmetic of the CPU other than f32 with f32 on the first clip to be timed: a time says nothing of a pass that
+/// computes something else.
+fn arithmetic_verdict(
+    file: &ConvertedFile,
+    model: &Model,
+    workloads: &[Workload],
+) -> anyhow::Result<Option<ArithmeticVerdict>> {
+    let (Some(workload), true) = (workloads.first(), model.computes_on_cpu()) else { return Ok(None) };
+    if model.compute_type() == ComputeType::F32 {
+        return Ok(None);
+    }
+    let reference = Model::from_file(file, ComputeType::F32, &Device::Cpu)?;
+    Ok(Some(ArithmeticVerdict::of(model, &reference, workload.clip())?))
+}
 
 pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<Exit> {
     args.check()?;
@@ -35,7 +52,18 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<Exit> {
     let model = Model::from_file(&file, args.compute.dtype(), &device)?;
     let workloads = args.workloads(&model)?;
     let threads = args.threads();
-    let mut bench = Bench::new(args, &model, ModelEncoding::of(file.metadata()));
+    let arithmetic = match arithmetic_verdict(&file, &model, &workloads)? {
+        Some(verdict) if !verdict.passed() => {
+            let failure = verdict.failure().unwrap_or_default();
+            say(&format!(
+                "mert-verify: in {} arithmetic the model does not compute what it computes in f32: {failure}; nothing was timed",
+                verdict.compute
+            ));
+            return Ok(Exit::Failure);
+        }
+        verdict => verdict,
+    };
+    let mut bench = Bench::new(args, &model, ModelEncoding::of(file.metadata()), arithmetic);
     let peer = args.against.map(|Peer::Tch| PeerModel::load(&file)).transpose()?;
     // A model that copies its weights no longer needs the file.
     drop(file);

@@ -2,7 +2,7 @@
 
 use mert_cli::terminal::{print, say};
 use mert_runtime::Model;
-use mert_verify::ModelEncoding;
+use mert_verify::{ArithmeticVerdict, ModelEncoding};
 
 use super::args::BenchArgs;
 use super::measure::{
@@ -16,24 +16,31 @@ pub(super) struct Bench<'a> {
     model: &'a Model,
     /// The encoding of the model's weights.
     weights: ModelEncoding,
+    /// The comparison of the model's arithmetic with f32, unless it is f32.
+    arithmetic: Option<ArithmeticVerdict>,
     /// The arithmetic peaks, measured once for each number of threads.
     peaks: Vec<(usize, Option<FmaPeak>)>,
     rows: Vec<Row>,
 }
 
 impl<'a> Bench<'a> {
-    pub(super) fn new(args: &'a BenchArgs, model: &'a Model, weights: ModelEncoding) -> Self {
-        Bench { args, model, weights, peaks: Vec::new(), rows: Vec::new() }
+    pub(super) fn new(
+        args: &'a BenchArgs,
+        model: &'a Model,
+        weights: ModelEncoding,
+        arithmetic: Option<ArithmeticVerdict>,
+    ) -> Self {
+        Bench { args, model, weights, arithmetic, peaks: Vec::new(), rows: Vec::new() }
     }
 
     /// The rows so far as a table.
     pub(super) fn table(&self) -> String {
-        table::describe(self.args, &self.weights, &self.rows)
+        table::describe(self.args, &self.weights, self.arithmetic.as_ref(), &self.rows)
     }
 
     /// The rows so far as JSON.
     pub(super) fn document(&self) -> serde_json::Value {
-        self.args.document(&self.weights, &self.rows)
+        self.args.document(&self.weights, self.arithmetic.as_ref(), &self.rows)
     }
 
     /// Measures the runtime alone.
@@ -58,7 +65,7 @@ impl<'a> Bench<'a> {
         if let Some((_, peak)) = self.peaks.iter().find(|(measured, _)| *measured == threads) {
             return *peak;
         }
-        let peak = FmaPeak::measure(engine.pool());
+        let peak = FmaPeak::measure(engine.pool(), self.model.compute_type());
         self.peaks.push((threads, peak));
         peak
     }
@@ -70,7 +77,7 @@ impl<'a> Bench<'a> {
         let watch = MemoryWatch::start();
         let Some(times) = stdin::time(&engine)? else { return Ok(()) };
         let row = Row::new(&engine, workload, threads, times).with_peak(peak);
-        let document = self.args.document(&self.weights, &[Row { peak_memory: watch.peak(), ..row }]);
+        let document = self.args.document(&self.weights, self.arithmetic.as_ref(), &[Row { peak_memory: watch.peak(), ..row }]);
         Ok(print(&(document.to_string() + "\n"))?)
     }
 

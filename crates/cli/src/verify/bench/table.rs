@@ -1,13 +1,19 @@
 //! The result of a benchmark as a table for the terminal.
 
 use comfy_table::{CellAlignment, Table, presets};
-use mert_verify::ModelEncoding;
+use mert_runtime::{DeviceKind, instruction_set};
+use mert_verify::{ArithmeticVerdict, ModelEncoding};
 
 use super::args::BenchArgs;
 use super::measure::{MemoryScope, PeakMemory, Row};
 
 /// Renders the rows as a table, with the settings that all rows share above and notes on the columns below.
-pub(super) fn describe(args: &BenchArgs, weights: &ModelEncoding, rows: &[Row]) -> String {
+pub(super) fn describe(
+    args: &BenchArgs,
+    weights: &ModelEncoding,
+    arithmetic: Option<&ArithmeticVerdict>,
+    rows: &[Row],
+) -> String {
     let [first, ..] = rows else { return String::new() };
     let columns: Vec<(&str, Column)> = columns(args, rows);
     let mut table = Table::new();
@@ -31,6 +37,17 @@ pub(super) fn describe(args: &BenchArgs, weights: &ModelEncoding, rows: &[Row]) 
     );
     text +=
         "GFLOP/s counts matrix products; quadratic is the share of them that grows with the square of the length.\n";
+    if args.compute.device == DeviceKind::Cpu && args.against.is_none() {
+        text += &format!("Instructions: {}.\n", instruction_set());
+    }
+    if let Some(verdict) = arithmetic {
+        text += &format!(
+            "Beside f32 on this clip, the worst of all hidden states: NMSE {:.1e}, pooled cosine {:.5}, frame cosine {:.4}.\n",
+            verdict.nmse(),
+            verdict.pooled_cosine(),
+            verdict.frame_cosine()
+        );
+    }
     if let Some(peak) = rows.iter().find_map(|row| row.peak) {
         text += &format!("The peak is what {} reaches on the same threads.\n", peak.instructions);
     }

@@ -3,13 +3,14 @@
 use std::hint::black_box;
 use std::time::Instant;
 
+use mert_arch::{ComputeType, Dtype};
 use rayon::ThreadPool;
 use serde::Serialize;
 
-/// The highest measured rate of f32 arithmetic: fused multiply-adds on registers only.
+/// The highest measured rate of an arithmetic: multiply-adds on registers only.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(crate) struct FmaPeak {
-    /// The rate in 10⁹ operations per second; an FMA is two.
+    /// The rate in 10⁹ operations per second; a multiply-add is two.
     pub(crate) gflops: f64,
     /// The instructions that reached the rate.
     pub(crate) instructions: &'static str,
@@ -21,10 +22,10 @@ const BURST_SECONDS: f64 = 0.01;
 const BURSTS: usize = 50;
 
 impl FmaPeak {
-    /// Measures the peak on all threads of `pool` at once: the best of several short bursts, with every kind of
-    /// instruction that the processor has. Returns `None` for a pool whose threads did nothing.
-    pub(crate) fn measure(pool: &ThreadPool) -> Option<Self> {
-        let peaks = kernels().into_iter().filter_map(|kernel| {
+    /// Measures the peak of `compute` on all threads of `pool` at once: the best of several short bursts, with every kind of
+    /// instruction that the processor has for it, or for f32. Returns `None` for a pool whose threads did nothing.
+    pub(crate) fn measure(pool: &ThreadPool, compute: ComputeType) -> Option<Self> {
+        let peaks = kernels(compute).into_iter().filter_map(|kernel| {
             let gflops = (0..BURSTS).map(|_| kernel.burst(pool)).max_by(f64::total_cmp)?;
             (gflops > 0.0).then_some(FmaPeak { gflops, instructions: kernel.instructions })
         });
@@ -108,6 +109,58 @@ mod x86 {
         |v| _mm512_cvtss_f32(v)
     );
 
+    /// Adds two products of bf16 numbers to each lane, or four of 8-bit integers, of which `dot` makes the next sum.
+    macro_rules! dots {
+        ($name:ident, $features:literal, $zero:expr, $ones:expr, $dot:expr, $sum:expr) => {
+            #[target_feature(enable = $features)]
+            fn $name(rounds: u64) -> f32 {
+                // Small numbers, so that the sums stay exact: 1 in bf16 twice, or 1 in bytes four times.
+                let ones = black_box($ones);
+                let mut chains = [$zero; CHAINS];
+                for _ in 0..rounds {
+                    for chain in &mut chains {
+                        *chain = $dot(*chain, ones, ones);
+                    }
+                }
+                chains.into_iter().map($sum).sum()
+            }
+        };
+    }
+
+    dots!(
+        bf16,
+        "avx512f,avx512bf16",
+        _mm512_setzero_ps(),
+        _mm512_cvtne2ps_pbh(_mm512_set1_ps(1.0), _mm512_set1_ps(1.0)),
+        _mm512_dpbf16_ps,
+        |v| _mm512_cvtss_f32(v)
+    );
+    dots!(
+        int8,
+        "avx512f,avx512vnni",
+        _mm512_setzero_si512(),
+        _mm512_set1_epi8(1),
+        _mm512_dpbusd_epi32,
+        |v| _mm512_cvtsi512_si32(v) as f32
+    );
+
+    #[allow(unsafe_code)]
+    pub(super) fn dot_kernels(compute: ComputeType) -> Vec<Kernel> {
+        match compute {
+            ComputeType::Float(Dtype::Bf16) if is_x86_feature_detected!("avx512bf16") => {
+                // SAFETY: the processor has what the function is compiled for.
+                let run = |n| unsafe { bf16(n) };
+                vec![Kernel { instructions: "vdpbf16ps, bf16", run, chains: CHAINS, lanes: 32 }]
+            }
+            ComputeType::Int8 if is_x86_feature_detected!("avx512vnni") => {
+                // SAFETY: as above.
+                let run = |n| unsafe { int8(n) };
+                vec![Kernel { instructions: "vpdpbusd, int8", run, chains: CHAINS, lanes: 64 }]
+            }
+            _ => Vec::new(),
+        }
+    }
+
     #[allow(unsafe_code)]
     pub(super) fn kernels() -> Vec<Kernel> {
         let mut kernels = Vec::new();
@@ -160,7 +213,16 @@ const PORTABLE_CHAINS: usize = 32;
 
 kernel!(portable, PORTABLE_CHAINS, |x: f32| x, |v: f32, a: f32, b: f32| v * a + b, |v| v);
 
-fn kernels() -> Vec<Kernel> {
+/// The kernels of an arithmetic; those of f32 where the processor has no instructions for it.
+fn kernels(compute: ComputeType) -> Vec<Kernel> {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let dots = x86::dot_kernels(compute);
+        if !dots.is_empty() {
+            return dots;
+        }
+    }
+    let _ = compute;
     let mut kernels =
         vec![Kernel { instructions: "portable multiply and add", run: portable, chains: PORTABLE_CHAINS, lanes: 1 }];
     #[cfg(target_arch = "x86_64")]
@@ -177,7 +239,7 @@ mod tests {
     #[test]
     fn every_kernel_runs_its_chains() {
         // x ← x/2 + 1/2 from 2: 1 + 2⁻ⁿ after n rounds, exact in f32. Each kernel sums one lane of each chain.
-        for kernel in kernels() {
+        for kernel in kernels(ComputeType::F32) {
             for (rounds, expected) in [(0, 2.0), (1, 1.5), (3, 1.125), (200, 1.0)] {
                 assert_eq!((kernel.run)(rounds), kernel.chains as f32 * expected, "{} {rounds}", kernel.instructions);
             }
@@ -187,7 +249,20 @@ mod tests {
     #[test]
     fn one_kernel_is_the_fastest() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-        let peak = FmaPeak::measure(&pool).unwrap();
-        assert!(peak.gflops.is_finite() && peak.gflops > 0.0, "{peak:?}");
+        for compute in [ComputeType::F32, ComputeType::BF16, ComputeType::Int8] {
+            let peak = FmaPeak::measure(&pool, compute).unwrap();
+            assert!(peak.gflops.is_finite() && peak.gflops > 0.0, "{peak:?}");
+        }
+    }
+
+    /// Each chain of dot products sums as many ones as a lane has products.
+    #[test]
+    fn every_dot_product_is_counted() {
+        for (compute, products) in [(ComputeType::BF16, 2), (ComputeType::Int8, 4)] {
+            for kernel in kernels(compute).iter().filter(|kernel| kernel.lanes > 16) {
+                assert_eq!(kernel.lanes, 16 * products);
+                assert_eq!((kernel.run)(100), (kernel.chains * 100 * products) as f32, "{}", kernel.instructions);
+            }
+        }
     }
 }
