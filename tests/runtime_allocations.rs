@@ -13,7 +13,7 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use counting_allocator::allocated;
 use mert_arch::{Config, QuantizationConfig, inventory};
-use mert_runtime::{Dtype, Model, Workspace};
+use mert_runtime::{ComputeType, Dtype, Model, Workspace};
 use mert_testkit::{ConvertedModel, QuantizedModel, fixture};
 
 const PASSES: usize = 20;
@@ -22,7 +22,7 @@ fn clip(samples: usize) -> Vec<f32> {
     (0..samples).map(|i| ((i * 7919) % 2003) as f32 / 1001.5 - 1.0).collect()
 }
 
-/// A model of each kind that a fixture has: weights in f16, in f32 and quantized, a norm over time and one over channels,
+/// A model of each kind that a fixture has: weights in f16, in f32 and quantized, each in f32, bf16 and int8 arithmetic, a norm over time and one over channels,
 /// pre-LN, DeepNorm, a position bias, several positional
 /// convolutions and a BatchNorm.
 fn models() -> Vec<(String, Model)> {
@@ -38,8 +38,12 @@ fn models() -> Vec<(String, Model)> {
         "feature_projection.projection": false}"#;
     let config = QuantizationConfig::from_json(quantization).unwrap();
     QuantizedModel::new(&converted, config).0.write(&quantized_path).unwrap();
-    let files = [path, f32_path, quantized_path]
-        .map(|path| (path.display().to_string(), Model::open(&path, Dtype::F32, &Device::Cpu).unwrap()));
+    let computes = [ComputeType::F32, ComputeType::BF16, ComputeType::Int8];
+    let files = [path, f32_path, quantized_path].into_iter().flat_map(|path| {
+        computes.map(|compute| {
+            (format!("{} in {compute}", path.display()), Model::open(&path, compute, &Device::Cpu).unwrap())
+        })
+    });
     let configs = ["stable-layer-norm", "deepnorm"].map(|name| {
         let config = std::fs::read_to_string(fixture(name).join("config.json")).unwrap();
         (name.to_string(), Config::from_json(&config).unwrap())

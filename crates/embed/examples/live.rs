@@ -1,5 +1,5 @@
 //! Measures how long an embedding of live sound takes:
-//! `cargo run --release -p mert-embed --example live -- MODEL [WINDOW] [HOP] [LAYER] [RATE]`
+//! `cargo run --release -p mert-embed --example live -- MODEL [WINDOW] [HOP] [LAYER] [RATE] [DTYPE]`
 //!
 //! Pushes blocks of 10 ms as fast as they are processed, and prints the time of the pushes that completed a window: the
 //! latency of an embedding beside the delay of the resampler.
@@ -9,16 +9,17 @@ use std::error::Error;
 use std::time::Instant;
 
 use mert_embed::{Embedder, Normalization, Pool, StreamingEmbedder, StreamingOptions};
-use mert_runtime::{DeviceKind, Dtype, Model};
+use mert_runtime::{ComputeType, DeviceKind, Model};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let model = arguments.next().ok_or("live MODEL [WINDOW] [HOP] [LAYER] [RATE]")?;
+    let model = arguments.next().ok_or("live MODEL [WINDOW] [HOP] [LAYER] [RATE] [DTYPE]")?;
     let mut option = |default: &str| arguments.next().unwrap_or_else(|| default.to_string());
     let (window, hop, layer, rate) = (option("5s"), option("1s"), option("6"), option("24000"));
     let rate: u32 = rate.parse()?;
+    let compute: ComputeType = option("f32").parse()?;
 
-    let model = Model::open(model.as_ref(), Dtype::F32, &DeviceKind::Cpu.open()?)?;
+    let model = Model::open(model.as_ref(), compute, &DeviceKind::Cpu.open()?)?;
     let embedder = Embedder::new(model, &layer.parse()?, Pool::Mean, Normalization::None)?;
     let options = StreamingOptions { input_rate: rate, window: window.parse()?, hop: hop.parse()? };
     let mut stream = StreamingEmbedder::new(embedder, options)?;
@@ -43,7 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     times.sort_by(f64::total_cmp);
     let (median, worst) = (times[times.len() / 2], times[times.len() - 1]);
     println!(
-        "window {window}, hop {hop}, hidden state {layer}: {:.0} ms at the median of {} hops, {:.0} ms at most; the \
+        "{compute}, window {window}, hop {hop}, hidden state {layer}: {:.0} ms at the median of {} hops, {:.0} ms at most; the \
          resampler's delay is {:.1} ms",
         1e3 * median,
         times.len(),

@@ -156,7 +156,13 @@ impl Model {
         self.compute
     }
 
-    /// Whether it runs on the processor.
+    /// True if it rounds the factors of products only, and keeps sums, norms and hidden states in f32: on the CPU in f32, bf16 and
+    /// int8.
+    pub fn rounds_factors_only(&self) -> bool {
+        matches!(self.engine, Engine::Cpu(_))
+    }
+
+    /// True if it runs on the processor.
     pub fn computes_on_cpu(&self) -> bool {
         self.device.is_cpu()
     }

@@ -29,7 +29,10 @@ impl ArithmeticVerdict {
     /// # Errors
     /// [`VerifyError::Runtime`] for a clip that the models do not take.
     pub fn of(model: &Model, reference: &Model, clip: &[f32]) -> Result<Self> {
-        ArithmeticVerdict::under(&Tolerance::compute(model.compute_type()), model, reference, clip)
+        let compute = model.compute_type();
+        let on_cpu = model.rounds_factors_only().then(|| Tolerance::rounded_factors(compute)).flatten();
+        let tolerance = on_cpu.unwrap_or_else(|| Tolerance::compute(compute));
+        ArithmeticVerdict::under(&tolerance, model, reference, clip)
     }
 
     /// The comparison under the limits that `--fast` promises: a pooled cosine above 0.999, which the gate demands of every

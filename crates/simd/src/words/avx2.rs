@@ -13,7 +13,8 @@ use pulp::{f32x8, u32x8};
 use super::WordGroup;
 use crate::buffer::LINE;
 
-/// Rows that are summed at a time: with all rows of a tile, the registers would not hold the operands.
+/// Rows that are summed at a time, which divide the rows of AVX2's tiles: with all of them, the registers would not hold the
+/// operands.
 const ROWS_AT_A_TIME: usize = 3;
 
 /// Writes the sums of a tile of 8-bit integers to `sums`, row by row. The processor has AVX2.
@@ -22,7 +23,6 @@ pub(super) fn int8<const ROWS: usize, const VECTORS: usize>(
     right: &[u32],
     sums: &mut [f32x8],
 ) {
-    const { assert!(ROWS % ROWS_AT_A_TIME == 0 || ROWS > 6) }
     let right = bytemuck::cast_slice::<u32, u32x8>(right).as_chunks::<VECTORS>().0.as_chunks().0;
     // SAFETY: the processor has the instructions.
     unsafe { int8_available::<ROWS, VECTORS>(left, right, sums) }

@@ -88,8 +88,14 @@ pub trait Candidate {
         Ok(None)
     }
 
-    /// The element type in which the model computes.
+    /// The numbers that the model computes with.
     fn arithmetic(&self) -> ComputeType;
+
+    /// True if it rounds the factors of its products only, and keeps sums and activations in f32, as the runtime's own engine for
+    /// the CPU does.
+    fn rounds_factors_only(&self) -> bool {
+        false
+    }
 
     /// The weight `(out, in)` of a linear layer as its stored codes stand for it, decoded by the judge itself; `None` if the
     /// model's weights cannot be told apart.

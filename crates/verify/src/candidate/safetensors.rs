@@ -96,6 +96,10 @@ impl Candidate for SafetensorsFile {
         self.dtype
     }
 
+    fn rounds_factors_only(&self) -> bool {
+        self.model.rounds_factors_only()
+    }
+
     fn linear_weight(&self, spec: &TensorSpec) -> Result<Option<StoredWeight>> {
         let weights = StoredWeights::open(self.path(), &self.file.files())?;
         weights.read(spec, self.metadata().encoding(spec)).map(Some)

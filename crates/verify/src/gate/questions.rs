@@ -45,10 +45,12 @@ pub(super) fn expectations<'r>(
     if compute != Dtype::F32 {
         // Rounded activations hide what the structure question looks for. The coarser of the two roundings sets the
         // tolerance.
-        let arithmetic = Tolerance::compute(match (compute, weights.float()) {
+        let coarser = match (compute, weights.float()) {
             (ComputeType::Float(_), Dtype::Bf16) => ComputeType::BF16,
             _ => compute,
-        });
+        };
+        let on_cpu = candidate.rounds_factors_only().then(|| Tolerance::rounded_factors(coarser)).flatten();
+        let arithmetic = on_cpu.unwrap_or_else(|| Tolerance::compute(coarser));
         let quantized = weights.is_quantized() || compressed.is_some();
         return Ok(vec![rounding(if quantized { of_weights().or_looser(arithmetic) } else { arithmetic })?]);
     }

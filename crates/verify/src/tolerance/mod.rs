@@ -103,7 +103,30 @@ impl Tolerance {
         Tolerance::named(&format!("{}, {}", self.name, other.name), limits)
     }
 
-    /// The tolerance of a candidate that computes in `dtype`, which rounds every activation and not only the weights.
+    /// The tolerance of a candidate that computes in bf16 or int8 on the CPU, where the factors of products are rounded and all
+    /// else is f32; `None` for other arithmetic.
+    ///
+    /// Measured on all fixtures against PyTorch in f32, and on full-size models of 5 and 30 s. In bf16 the worst hidden state of
+    /// each model has an NMSE of 1.4e-5 to 1.9e-4, a frame cosine of 0.9992 and up, a pooled cosine of 1 − 2.5e-5 and a
+    /// largest difference of 3.5 % (`fixtures/voice-conversion`, whose samples are not normalised: 4.6e-4, 0.9978, 1 − 4.5e-5
+    /// and 4.6 %). The limits are three to eight times the NMSE and three to five times the rest. In int8 the NMSE is 1.6e-4 to
+    /// 4e-3, the frame cosine 0.990 and up, the largest difference 10 %; the limits are two and a half times that. The floor of
+    /// the pooled cosine decides there, as with weights of few bits: `fixtures/voice-conversion` has 0.99885 and fails, a model
+    /// for which int8 is not exact enough.
+    pub(crate) fn rounded_factors(compute: ComputeType) -> Option<Self> {
+        let limits = match compute {
+            ComputeType::Float(Dtype::Bf16) => {
+                Limits { pooled_cosine: 0.9998, frame_cosine: 0.99, nmse: 1.5e-3, max_abs_diff: 0.15 }
+            }
+            ComputeType::Int8 => {
+                Limits { pooled_cosine: POOLED_COSINE_FLOOR, frame_cosine: 0.975, nmse: 1e-2, max_abs_diff: 0.25 }
+            }
+            ComputeType::Float(_) => return None,
+        };
+        Some(Tolerance::named(&format!("{compute} arithmetic"), limits))
+    }
+
+    /// The tolerance of a candidate that computes in `compute`, which rounds every activation and not only the weights.
     ///
     /// Measured by running the forward pass in that type on the CPU: an NMSE of 9.1e-6 in f16 and 5.6e-4 in
     /// bf16, a frame cosine of 1 − 2.6e-5 and 0.998. The limits are ten times the NMSE and more of the rest,
@@ -119,7 +142,8 @@ impl Tolerance {
             ComputeType::Float(Dtype::Bf16) => {
                 Limits { pooled_cosine: 0.9992, frame_cosine: 0.95, nmse: 6e-3, max_abs_diff: 0.3 }
             }
-            ComputeType::Int8 => Limits { pooled_cosine: 0.999, frame_cosine: 0.95, nmse: 6e-3, max_abs_diff: 0.3 },
+            // Integers are the CPU's.
+            ComputeType::Int8 => return Tolerance::rounded_factors(compute).unwrap_or_else(Tolerance::structure),
         };
         Tolerance::named(&format!("{compute} arithmetic"), limits)
     }
@@ -222,7 +246,9 @@ mod tests {
     fn every_named_tolerance_is_above_the_floor() {
         for dtype in Dtype::ALL {
             let computes = [dtype.into(), ComputeType::Int8].map(Tolerance::compute);
-            for tolerance in [Tolerance::rounding(dtype), Tolerance::structure()].into_iter().chain(computes) {
+            let on_cpu = Tolerance::rounded_factors(dtype.into());
+            let others = [Tolerance::rounding(dtype), Tolerance::structure()];
+            for tolerance in others.into_iter().chain(computes).chain(on_cpu) {
                 assert!(tolerance.limits.pooled_cosine >= POOLED_COSINE_FLOOR, "{tolerance:?}");
             }
         }

@@ -105,6 +105,10 @@ impl Candidate for GgufModel {
         self.dtype
     }
 
+    fn rounds_factors_only(&self) -> bool {
+        self.model.rounds_factors_only()
+    }
+
     fn hidden_states(&self) -> Vec<usize> {
         (0..self.metadata().config.num_hidden_states()).collect()
     }
