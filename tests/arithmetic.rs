@@ -79,10 +79,15 @@ fn embed(cache: &TempDir, output: &Path, extra: &[&str]) -> (i32, String) {
     (run.status.code().unwrap(), String::from_utf8(run.stderr).unwrap())
 }
 
+/// A file's bytes as text, in which its metadata can be found.
+fn text(path: &Path) -> String {
+    String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned()
+}
+
 #[test]
 fn fast_measures_once_says_what_it_chose_and_records_it() {
     let cache = TempDir::new().unwrap();
-    let output = cache.path().join("table.jsonl");
+    let output = cache.path().join("table.safetensors");
     let (code, first) = embed(&cache, &output, &["--fast"]);
     assert_eq!(code, 0, "{first}");
     assert!(first.contains("--fast computes in") && first.contains("measured now"), "{first}");
@@ -90,7 +95,7 @@ fn fast_measures_once_says_what_it_chose_and_records_it() {
     assert!(second.contains("measured in an earlier run"), "{second}");
     // The remembered choice is that of a measurement of this file, and the output names it.
     let chosen = second.split("--fast computes in ").nth(1).unwrap().split([',', ':', ' ']).next().unwrap();
-    let written = std::fs::read_to_string(&output).unwrap();
+    let written = text(&output);
     assert!(written.contains(&format!("{chosen} on cpu")), "{chosen}: {written}");
     let (code, refused) = embed(&cache, &output, &["--fast", "--dtype", "f32"]);
     assert_eq!(code, 2, "{refused}");
@@ -99,11 +104,11 @@ fn fast_measures_once_says_what_it_chose_and_records_it() {
 #[test]
 fn f32_stays_the_default() {
     let cache = TempDir::new().unwrap();
-    let output = cache.path().join("table.jsonl");
+    let output = cache.path().join("table.safetensors");
     let (code, said) = embed(&cache, &output, &[]);
     assert_eq!(code, 0, "{said}");
     assert!(!said.contains("--fast"), "{said}");
-    assert!(std::fs::read_to_string(&output).unwrap().contains("f32 on cpu"));
+    assert!(text(&output).contains("f32 on cpu"));
 }
 
 /// Each instruction set that the processor has gives hidden states within f32's rounding of the others', in every arithmetic.

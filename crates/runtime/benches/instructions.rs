@@ -1,6 +1,6 @@
 //! Instructions of the forward pass on one thread, counted by callgrind; each benchmark's shape makes one kernel
 //! dominate. `scripts/bench/instructions.sh` runs this and compares with `instructions.tsv`. valgrind supports AVX2 but
-//! not AVX-512, so the AVX2 kernels are counted.
+//! not AVX-512, so the AVX2 kernels are counted, and for bf16 f32 multiply-adds.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::HashMap;
@@ -10,10 +10,15 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use gungraun::{library_benchmark, library_benchmark_group, main};
 use mert_arch::{Config, Data2VecAudioConfig, ModelConfig, WavLmConfig, inventory};
-use mert_runtime::Model;
+use mert_runtime::{ComputeType, Model};
 
 /// A model with every tensor of `config`, and an input of `samples` samples.
 fn model(config: &Config, samples: usize) -> (Model, Tensor) {
+    model_in(ComputeType::F32, config, samples)
+}
+
+/// The same in another arithmetic.
+fn model_in(compute: ComputeType, config: &Config, samples: usize) -> (Model, Tensor) {
     // On this thread, because callgrind counts from where the benchmark starts, thread by thread.
     rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build_global().expect("the only pool");
     let tensors: HashMap<String, Tensor> = inventory(config)
@@ -25,7 +30,8 @@ fn model(config: &Config, samples: usize) -> (Model, Tensor) {
             (spec.name, tensor.unwrap())
         })
         .collect();
-    let model = Model::load(VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu), config).unwrap();
+    let vb = VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu);
+    let model = Model::load_as(vb, config, compute).unwrap();
     (model, Tensor::from_vec(values(samples, 1000, 1.0), (1, samples), &Device::Cpu).unwrap())
 }
 
@@ -48,9 +54,9 @@ fn convolutions() -> (Model, Tensor) {
 }
 
 /// A model of narrow convolutions before one layer as wide as the published model's.
-fn layer() -> (Model, Tensor) {
+fn layer(compute: ComputeType) -> (Model, Tensor) {
     let config = Config { num_hidden_layers: 1, conv_dim: vec![16; 7], ..Config::mert_v1_95m() };
-    model(&config, 24_000)
+    model_in(compute, &config, 24_000)
 }
 
 /// A model of one narrow layer with one head, and an input so long that attention dominates.
@@ -94,7 +100,9 @@ fn features((model, input): (Model, Tensor)) -> Vec<Tensor> {
 }
 
 #[library_benchmark]
-#[bench::layer(layer())]
+#[bench::layer(layer(ComputeType::F32))]
+#[bench::layer_int8(layer(ComputeType::Int8))]
+#[bench::layer_bf16(layer(ComputeType::BF16))]
 #[bench::attention(attention())]
 #[bench::biased_attention(biased_attention())]
 fn forward((model, input): (Model, Tensor)) -> Vec<Tensor> {

@@ -172,22 +172,24 @@ def one_length(arguments, entrants, seconds, work, bin_folder):
         )
         for entrant, peak in zip(entrants, peaks, strict=True)
     ]
-    fma = ours["peak"]
+    documents = [(entrant.precision, json.loads(text)) for entrant, text in zip(entrants, last, strict=True) if entrant.ours]
+    peaks = {precision: document["rows"][0]["peak"] for precision, document in documents}
+    peaks = {precision: peak for precision, peak in peaks.items() if peak}
     print(
         f"\n{ours['frames']} frames, {ours['gflop']:.0f} GFLOP in matrix products, medians of {arguments.runs}."
     )
-    if fma:
+    for precision, peak in peaks.items():
         print(
-            f"FMA peak of {arguments.threads} threads: {fma['gflops']:.0f} GFLOP/s ({fma['instructions']}, f32)."
+            f"Peak of {arguments.threads} threads in {precision}: {peak['gflops']:.0f} GFLOP/s ({peak['instructions']})."
         )
-    print("\n" + report.table(rows, ours["gflop"], fma and fma["gflops"]))
+    print("\n" + report.table(rows, ours["gflop"], peaks))
     print("\n" + verdict(rows), flush=True)
     return {
         "seconds": seconds,
         "threads": arguments.threads,
         "frames": ours["frames"],
         "gflop": ours["gflop"],
-        "fma_peak": fma,
+        "peaks": peaks,
         "nmse": {row.engine: row.agreement.nmse for row in rows if row.agreement},
         "rows": [report.row_json(row) for row in rows],
     }

@@ -83,19 +83,19 @@ HEADER = [
 TEXT_COLUMNS = 3
 
 
-def table(rows, gflop, peak_gflops):
-    """A Markdown table, the fastest first. What was not timed is at the end."""
+def table(rows, gflop, peaks):
+    """A Markdown table, the fastest first. What was not timed is at the end. `peaks` has the arithmetic peak of each precision."""
     ours = next((row for row in rows if row.ours and row.seconds), None)
     rule = "|" + "---|" * TEXT_COLUMNS + "--:|" * (len(HEADER) - TEXT_COLUMNS)
     lines = ["| " + " | ".join(HEADER) + " |", rule]
     for row in sorted(rows, key=lambda row: row.median or float("inf")):
         cells = [f"**{row.engine}**" if row.ours else row.engine, row.version, row.precision]
-        cells += time_cells(row, ours, gflop, peak_gflops) + agreement_cells(row.agreement)
+        cells += time_cells(row, ours, gflop, peaks.get(row.precision)) + agreement_cells(row.agreement)
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def time_cells(row, ours, gflop, peak_gflops):
+def time_cells(row, ours, gflop, peak):
     if not row.seconds:
         return ["not timed"] + 6 * [""]
     rate = gflop / row.median
@@ -104,7 +104,7 @@ def time_cells(row, ours, gflop, peak_gflops):
         f"{min(row.seconds):.3f} s",
         f"{max(row.seconds):.3f} s",
         f"{rate:.0f}",
-        f"{100 * rate / peak_gflops:.0f}%" if peak_gflops else "not measured",
+        f"{100 * rate / peak['gflops']:.0f}%" if peak else "not measured",
         f"{row.median / ours.median:.2f}" if ours else "",
         f"{row.peak_bytes / 1e6:.0f} MB" if row.peak_bytes else "not measured",
     ]
