@@ -85,9 +85,10 @@ impl FromStr for ComputeType {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.to_ascii_lowercase().as_str() {
             "int8" | "i8" => Ok(ComputeType::Int8),
-            _ => text.parse().map(ComputeType::Float).map_err(|_: String| {
-                format!("unknown dtype `{text}`: expected f32, f16, bf16 or int8")
-            }),
+            _ => text
+                .parse()
+                .map(ComputeType::Float)
+                .map_err(|_: String| format!("unknown dtype `{text}`: expected f32, f16, bf16 or int8")),
         }
     }
 }

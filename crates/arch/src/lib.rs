@@ -16,9 +16,9 @@
 //! ```
 
 mod activation;
+mod compute_type;
 mod config;
 mod cost;
-mod compute_type;
 mod dtype;
 mod encoding;
 pub mod fairseq;
@@ -39,9 +39,9 @@ mod text;
 pub mod weight_norm;
 
 pub use activation::Activation;
+pub use compute_type::ComputeType;
 pub use config::{Config, ConfigError, ConfigField, FeatureExtractorNorm, PositionBias, PositionalConv};
 pub use cost::{attention_flops, forward_flops};
-pub use compute_type::ComputeType;
 pub use dtype::Dtype;
 pub use encoding::{Encoding, StoredDtype, StoredTensor};
 pub use families::{

@@ -68,7 +68,9 @@ pub enum Error {
         reason: String,
     },
     /// The numbers to compute with are not those of the device's engine.
-    #[error("{compute} arithmetic is for the CPU, and for models whose convolutions its own engine supports; use f32, f16 or bf16")]
+    #[error(
+        "{compute} arithmetic is for the CPU, and for models whose convolutions its own engine supports; use f32, f16 or bf16"
+    )]
     ComputeType {
         /// The numbers that were asked for.
         compute: ComputeType,

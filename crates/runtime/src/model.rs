@@ -82,14 +82,11 @@ impl Model {
     /// # Errors
     /// The errors of [`Model::load`]; [`Error::ComputeType`] for integers on a GPU or for a model that the CPU's own engine does
     /// not support.
-    pub fn from_file(
-        file: &ConvertedFile,
-        compute: impl Into<ComputeType>,
-        device: &Device,
-    ) -> Result<Self, Error> {
+    pub fn from_file(file: &ConvertedFile, compute: impl Into<ComputeType>, device: &Device) -> Result<Self, Error> {
         let compute = compute.into();
         // The CPU engine's weights come from the file, and all else in f32.
-        let dtype = if device.is_cpu() && compute != Dtype::F16 { Dtype::F32 } else { compute.float().unwrap_or(Dtype::F32) };
+        let dtype =
+            if device.is_cpu() && compute != Dtype::F16 { Dtype::F32 } else { compute.float().unwrap_or(Dtype::F32) };
         let vb = file.var_builder(dtype, device);
         let model = Model::load_from(vb, Some(file), &file.metadata().config, compute)?;
         let head = |size| cpu::load_final_proj(file, size);

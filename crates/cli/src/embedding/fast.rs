@@ -86,7 +86,9 @@ impl Measurements {
             false => format!("; left out: {}", failed.join(", ")),
         };
         match accepted.max_by(|a, b| a.speed.total_cmp(&b.speed)) {
-            Some(best) => (best.compute, format!("--fast computes in {} ({when} on a generated clip){failed}", best.describe())),
+            Some(best) => {
+                (best.compute, format!("--fast computes in {} ({when} on a generated clip){failed}", best.describe()))
+            }
             None => (ComputeType::F32, format!("--fast computes in f32: nothing faster passed ({when}){failed}")),
         }
     }
@@ -95,7 +97,9 @@ impl Measurements {
 impl Measured {
     fn describe(&self) -> String {
         let Measured { compute, speed, pooled_cosine, frame_cosine, .. } = self;
-        format!("{compute}, {speed:.1} times as fast as f32, pooled cosine {pooled_cosine:.5}, worst frame {frame_cosine:.4}")
+        format!(
+            "{compute}, {speed:.1} times as fast as f32, pooled cosine {pooled_cosine:.5}, worst frame {frame_cosine:.4}"
+        )
     }
 }
 
@@ -171,7 +175,8 @@ mod tests {
 
     #[test]
     fn the_fastest_that_passed_and_is_faster_than_f32_is_chosen() {
-        let choose = |arithmetics: Vec<Measured>| Measurements { of: String::new(), arithmetics }.choose("measured now");
+        let choose =
+            |arithmetics: Vec<Measured>| Measurements { of: String::new(), arithmetics }.choose("measured now");
         let (int8, bf16) = (ComputeType::Int8, ComputeType::BF16);
         assert_eq!(choose(vec![measured(bf16, 1.8, true), measured(int8, 2.9, true)]).0, int8);
         let (chosen, note) = choose(vec![measured(bf16, 1.8, true), measured(int8, 2.9, false)]);
@@ -184,8 +189,7 @@ mod tests {
     #[test]
     fn measurements_are_read_back_for_the_same_file_only() {
         let folder = tempfile::tempdir().unwrap();
-        let measurements =
-            Measurements { of: "a".into(), arithmetics: vec![measured(ComputeType::Int8, 2.5, true)] };
+        let measurements = Measurements { of: "a".into(), arithmetics: vec![measured(ComputeType::Int8, 2.5, true)] };
         let path = path_in(folder.path(), "a");
         assert_eq!(read(&path, "a"), None);
         write(&path, &measurements).unwrap();

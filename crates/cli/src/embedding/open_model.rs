@@ -30,12 +30,7 @@ impl OpenModel {
     ///
     /// # Errors
     /// If it is not a converted model, or cannot be read; if the CPU's fastest arithmetic is wanted on another device.
-    pub fn open(
-        path: &Path,
-        arithmetic: ArithmeticChoice,
-        kind: DeviceKind,
-        device: &Device,
-    ) -> anyhow::Result<Self> {
+    pub fn open(path: &Path, arithmetic: ArithmeticChoice, kind: DeviceKind, device: &Device) -> anyhow::Result<Self> {
         if arithmetic == ArithmeticChoice::Fastest && kind != DeviceKind::Cpu {
             bail!("--fast chooses the arithmetic of the CPU; leave it out, or --device {kind}");
         }

@@ -66,10 +66,17 @@ impl Bf16Product {
         ahead: &[u8],
         sums: &mut [[S::f32s; VECTORS]; ROWS],
     ) {
+        // Only x86's kernel prefetches.
+        let _ = ahead;
         match self {
             #[cfg(target_arch = "x86_64")]
             Bf16Product::Avx512 if S::F32_LANES == 16 => {
-                super::avx512::bf16::<ROWS, VECTORS>(left, right, ahead, bytemuck::cast_slice_mut(sums.as_flattened_mut()));
+                super::avx512::bf16::<ROWS, VECTORS>(
+                    left,
+                    right,
+                    ahead,
+                    bytemuck::cast_slice_mut(sums.as_flattened_mut()),
+                );
             }
             #[cfg(target_arch = "aarch64")]
             Bf16Product::Neon if S::F32_LANES == 4 => {

@@ -83,6 +83,8 @@ impl Int8Product {
         ahead: &[u8],
         sums: &mut [[S::f32s; VECTORS]; ROWS],
     ) {
+        // Only x86's kernel prefetches.
+        let _ = ahead;
         debug_assert!(left.words.len() * LINE * 4 <= INT8_BLOCK);
         match self {
             #[cfg(target_arch = "x86_64")]

@@ -97,7 +97,9 @@ pub fn pack_int8_row<'a, S: Simd>(
     let is_flat = half <= middle.abs() * f32::EPSILON || half <= f32::MIN_POSITIVE * 4.0 * INT8_MAX;
     let (factor, scale) = match is_flat {
         // Codes of 0, which stand for the middle.
-        true => (0.0, Int8Scale { scale: if middle == 0.0 { 0.0 } else { middle.abs() }, offset: 1f32.copysign(middle) }),
+        true => {
+            (0.0, Int8Scale { scale: if middle == 0.0 { 0.0 } else { middle.abs() }, offset: 1f32.copysign(middle) })
+        }
         false => (INT8_MAX / half, Int8Scale { scale: half / INT8_MAX, offset: middle * (INT8_MAX / half) }),
     };
     let shift = -middle * factor;

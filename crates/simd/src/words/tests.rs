@@ -29,7 +29,8 @@ fn operands<S: Simd>(simd: S, factors: Factors, rows: usize, columns: usize, val
     let (mut left, mut right) = (Buffer::zeroed(rows * words), Buffer::zeroed(columns * words));
     let row = |r: usize| -> Vec<f32> { (0..values).map(|k| value(r * values + k)).collect() };
     let column = |c: usize| -> Vec<f32> { (0..values).map(|k| value(c * values + k + 500)).collect() };
-    let (rows_values, columns_values): (Vec<_>, Vec<_>) = ((0..rows).map(row).collect(), (0..columns).map(column).collect());
+    let (rows_values, columns_values): (Vec<_>, Vec<_>) =
+        ((0..rows).map(row).collect(), (0..columns).map(column).collect());
     let mut left_scales = vec![Int8Scale::default(); rows];
     for (r, x) in rows_values.iter().enumerate() {
         let lines = left.as_chunks_mut::<LINE>().0.iter_mut().skip(r).step_by(rows);
@@ -134,9 +135,10 @@ fn int8_is_exact_on_every_instruction_set() {
                         assert!((number - x).abs() <= scale * 0.501, "{isa:?}: {x} became {number}");
                     }
                     for (c, &sum) in sums.iter().enumerate() {
-                        let products = codes.iter().zip(&operands.columns[c]).map(|(&a, b)| {
-                            i32::from(a) * ((b * 127.0).round_ties_even() as i32).clamp(-127, 127)
-                        });
+                        let products = codes
+                            .iter()
+                            .zip(&operands.columns[c])
+                            .map(|(&a, b)| i32::from(a) * ((b * 127.0).round_ties_even() as i32).clamp(-127, 127));
                         assert_eq!(sum, products.sum::<i32>() as f32, "{isa:?}, {product:?}: row {r}, column {c}");
                     }
                 }

@@ -77,7 +77,8 @@ impl<'a> Bench<'a> {
         let watch = MemoryWatch::start();
         let Some(times) = stdin::time(&engine)? else { return Ok(()) };
         let row = Row::new(&engine, workload, threads, times).with_peak(peak);
-        let document = self.args.document(&self.weights, self.arithmetic.as_ref(), &[Row { peak_memory: watch.peak(), ..row }]);
+        let document =
+            self.args.document(&self.weights, self.arithmetic.as_ref(), &[Row { peak_memory: watch.peak(), ..row }]);
         Ok(print(&(document.to_string() + "\n"))?)
     }
 

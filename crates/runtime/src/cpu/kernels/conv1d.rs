@@ -51,7 +51,9 @@ impl Conv1d {
         stride: usize,
     ) -> Result<Self> {
         let (outputs, inputs) = weight.dims2()?;
-        let pack = |weight: &Tensor, bias| PackedWeight::pack(arithmetic.isa.tile_for(outputs), arithmetic.factors, weight, bias);
+        let pack = |weight: &Tensor, bias| {
+            PackedWeight::pack(arithmetic.isa.tile_for(outputs), arithmetic.factors, weight, bias)
+        };
         let taps = if (inputs, stride) == (3 * channels, 2) && channels.is_multiple_of(LINE) {
             let tap = |i: usize| weight.narrow(1, i * channels, channels);
             // In f32: the sum of two half-precision numbers need not be one.
@@ -138,7 +140,8 @@ mod tests {
     #[test]
     fn agrees_with_the_definition_in_f64() {
         let factors = [(Factors::F32, 2e-5), (Factors::Bf16, 0.1), (Factors::Int8, 0.25)];
-        let all = Isa::available().into_iter().flat_map(|isa| factors.map(|(f, bound)| (Arithmetic::new(isa, f), bound)));
+        let all =
+            Isa::available().into_iter().flat_map(|isa| factors.map(|(f, bound)| (Arithmetic::new(isa, f), bound)));
         for (arithmetic, bound) in all {
             for (frames, channels, outputs, kernel, stride) in [
                 (50, 1, 6, 10, 5),

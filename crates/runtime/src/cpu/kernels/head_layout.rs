@@ -123,9 +123,7 @@ impl Kernel for PackBf16<'_> {
             for (key, row) in rows.chunks(row_stride).enumerate() {
                 // The channels of a key, some lines at a time.
                 let row = &row[keys..][..head_dim];
-                for (row, packed) in
-                    row.chunks(MAX_LINES * 2 * LINE).zip(packed.chunks_mut(MAX_LINES * LINE * panel))
-                {
+                for (row, packed) in row.chunks(MAX_LINES * 2 * LINE).zip(packed.chunks_mut(MAX_LINES * LINE * panel)) {
                     let mut words = [[0; LINE]; MAX_LINES];
                     let lines = row.len().div_ceil(2 * LINE);
                     pack_bf16_row(simd, row, words.iter_mut().take(lines));

@@ -125,12 +125,8 @@ impl Elementwise for ShortGelu {
 #[inline(always)]
 fn gelu<S: Simd, const N: usize>(simd: S, x: S::f32s, limit: f32, p: &[f32; N]) -> S::f32s {
     let clamped = at_least(simd, simd.splat_f32s(-limit), simd.min_f32s(simd.splat_f32s(limit), x));
-    let t = mul_add(
-        simd,
-        simd.mul_f32s(clamped, clamped),
-        simd.splat_f32s(2.0 / (limit * limit)),
-        simd.splat_f32s(-1.0),
-    );
+    let t =
+        mul_add(simd, simd.mul_f32s(clamped, clamped), simd.splat_f32s(2.0 / (limit * limit)), simd.splat_f32s(-1.0));
     let p = polynomial(simd, p, t);
     simd.mul_f32s(x, mul_add(simd, clamped, p, simd.splat_f32s(0.5)))
 }
@@ -271,14 +267,17 @@ mod tests {
     fn gelu_is_the_erf_form() {
         for isa in Isa::available() {
             for (accuracy, bound) in [(Accuracy::F32, 1.6e-7), (Accuracy::Bf16, 6e-5)] {
-            for (x, y) in apply(isa, -9..9, Function::Activation(Activation::Gelu, accuracy)) {
-                let expected = match x {
-                    x if x < -5.6 => 0.0,
-                    x if x > 5.6 => x,
-                    x => x * 0.5 * (1.0 + erf(x / std::f64::consts::SQRT_2)),
-                };
-                assert!((y - expected).abs() <= bound * x.abs().max(1.0), "{isa:?}: gelu({x}) = {y}, not {expected}");
-            }
+                for (x, y) in apply(isa, -9..9, Function::Activation(Activation::Gelu, accuracy)) {
+                    let expected = match x {
+                        x if x < -5.6 => 0.0,
+                        x if x > 5.6 => x,
+                        x => x * 0.5 * (1.0 + erf(x / std::f64::consts::SQRT_2)),
+                    };
+                    assert!(
+                        (y - expected).abs() <= bound * x.abs().max(1.0),
+                        "{isa:?}: gelu({x}) = {y}, not {expected}"
+                    );
+                }
             }
         }
     }
@@ -328,7 +327,9 @@ mod tests {
     fn nan_stays_nan() {
         for isa in Isa::available() {
             let activations = [Activation::Gelu, Activation::GeluTanh, Activation::Relu];
-            for (activation, accuracy) in activations.into_iter().flat_map(|a| [(a, Accuracy::F32), (a, Accuracy::Bf16)]) {
+            for (activation, accuracy) in
+                activations.into_iter().flat_map(|a| [(a, Accuracy::F32), (a, Accuracy::Bf16)])
+            {
                 let mut values = [f32::NAN; 3];
                 isa.run(TileShape::Square, Apply(Function::Activation(activation, accuracy), &mut values));
                 assert!(values.iter().all(|v| v.is_nan()), "{isa:?} {activation:?}: {values:?}");

@@ -110,7 +110,15 @@ mod tests {
         for isa in Isa::available() {
             norm.fold(isa, &clip, stride, &mut statistics, &mut folded);
             let mut out = vec![0.0; frames * channels];
-            patches(Arithmetic::new(isa, Factors::F32), &folded, &clip, stride, &mut out, None, &mut GemmScratch::default());
+            patches(
+                Arithmetic::new(isa, Factors::F32),
+                &folded,
+                &clip,
+                stride,
+                &mut out,
+                None,
+                &mut GemmScratch::default(),
+            );
             for c in 0..channels {
                 let conv: Vec<f64> = (0..frames)
                     .map(|t| {

@@ -224,7 +224,10 @@ impl Int8Columns {
     /// The scales of a weight `(outputs, inputs)`.
     fn scales_of(values: &[f32], size: Size) -> Self {
         let mut scales = Buffer::zeroed(size.outputs.next_multiple_of(size.panel_columns));
-        scales.par_iter_mut().zip(values.par_chunks(size.inputs.max(1))).for_each(|(scale, row)| *scale = int8_scale(row));
+        scales
+            .par_iter_mut()
+            .zip(values.par_chunks(size.inputs.max(1)))
+            .for_each(|(scale, row)| *scale = int8_scale(row));
         Int8Columns { scales, sums: Buffer::default() }
     }
 

@@ -22,7 +22,10 @@ pub(crate) struct FinalProj {
 impl FinalProj {
     /// Loads the tensors under `final_proj.`, with `size` outputs.
     pub(crate) fn load(weights: &WeightLoader<'_>, hidden_size: usize, size: usize) -> Result<Self> {
-        Ok(FinalProj { arithmetic: weights.arithmetic(), linear: weights.linear(mert_arch::FINAL_PROJ, hidden_size, size)? })
+        Ok(FinalProj {
+            arithmetic: weights.arithmetic(),
+            linear: weights.linear(mert_arch::FINAL_PROJ, hidden_size, size)?,
+        })
     }
 
     pub(crate) fn outputs(&self) -> usize {

@@ -23,7 +23,9 @@ pub(crate) struct Linear {
 impl Linear {
     /// Packs `weight` `(outputs, inputs)` and `bias` `(outputs,)`.
     pub(crate) fn new(arithmetic: Arithmetic, weight: &Tensor, bias: &Tensor) -> Result<Self> {
-        Ok(Linear { weight: PackedWeight::pack(arithmetic.isa.tile(TileShape::Wide), arithmetic.factors, weight, Some(bias))? })
+        Ok(Linear {
+            weight: PackedWeight::pack(arithmetic.isa.tile(TileShape::Wide), arithmetic.factors, weight, Some(bias))?,
+        })
     }
 
     /// Packs a quantized `weight` as it is, and `bias` `(outputs,)`.

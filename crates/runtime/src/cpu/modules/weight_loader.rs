@@ -79,12 +79,15 @@ impl<'a> WeightLoader<'a> {
         let (first, weight, bias) = (parts.first().map(Self::form), (outputs, inputs).into(), outputs.into());
         let linears = match first.filter(|first| parts.iter().all(|part| part.form() == *first)) {
             None => names.iter().map(|name| self.linear(name, inputs, outputs)).collect::<Result<_>>()?,
-            Some(StoredForm::Float(_)) => vec![Linear::new(self.arithmetic, &all("weight", weight)?, &all("bias", bias)?)?],
+            Some(StoredForm::Float(_)) => {
+                vec![Linear::new(self.arithmetic, &all("weight", weight)?, &all("bias", bias)?)?]
+            }
             Some(StoredForm::Quantized(_)) => {
                 let stored: Vec<_> = parts.iter().filter_map(Self::quantized).collect();
                 let weights: Vec<_> = stored.iter().map(StoredQuantized::weight).collect();
                 let joined = JoinedWeight::new(&weights);
-                let linear = joined.weight().map(|weight| Linear::quantized(self.arithmetic, &weight, &all("bias", bias)?));
+                let linear =
+                    joined.weight().map(|weight| Linear::quantized(self.arithmetic, &weight, &all("bias", bias)?));
                 linear.transpose()?.into_iter().collect()
             }
         };

@@ -73,7 +73,9 @@ impl<'a> RuntimeEngine<'a> {
             self.model.forward_in(workspace, &self.input, self.batch, &self.wanted, |index, state| {
                 for (_, copy) in self.wanted.iter().zip(&mut *states).filter(|(wanted, _)| **wanted == index) {
                     copy.resize(state.len(), 0.0);
-                    copy.par_chunks_mut(COPY).zip(state.par_chunks(COPY)).for_each(|(to, from)| to.copy_from_slice(from));
+                    copy.par_chunks_mut(COPY)
+                        .zip(state.par_chunks(COPY))
+                        .for_each(|(to, from)| to.copy_from_slice(from));
                 }
             })
         })?;

@@ -135,14 +135,9 @@ mod x86 {
         _mm512_dpbf16_ps,
         |v| _mm512_cvtss_f32(v)
     );
-    dots!(
-        int8,
-        "avx512f,avx512vnni",
-        _mm512_setzero_si512(),
-        _mm512_set1_epi8(1),
-        _mm512_dpbusd_epi32,
-        |v| _mm512_cvtsi512_si32(v) as f32
-    );
+    dots!(int8, "avx512f,avx512vnni", _mm512_setzero_si512(), _mm512_set1_epi8(1), _mm512_dpbusd_epi32, |v| {
+        _mm512_cvtsi512_si32(v) as f32
+    });
 
     #[allow(unsafe_code)]
     pub(super) fn dot_kernels(compute: ComputeType) -> Vec<Kernel> {
