@@ -2,7 +2,8 @@
 //! k-means and of the search share.
 //!
 //! A kernel is a type that implements [`Kernel`]; [`Isa::run`] compiles and runs it for the processor's instructions.
-//! [`multiply`] computes one tile of a product, whose operands are packed as [`pack_rows`] and [`pack_columns`] do.
+//! [`multiply`] computes one tile of a product, whose operands are packed as [`pack_rows`] and [`pack_columns`] do;
+//! [`Bf16Product`] and [`Int8Product`] do so for two bf16 numbers or four integers in the place of a float.
 
 mod buffer;
 mod isa;

@@ -1,4 +1,4 @@
-//! Whether a model computes in bf16 or int8 what it computes in f32: the same weights, the same clip, every hidden state.
+//! The comparison of a model in bf16 or int8 with itself in f32: the same weights, the same clip, every hidden state.
 
 use std::collections::BTreeMap;
 
@@ -54,7 +54,7 @@ impl ArithmeticVerdict {
         Ok(ArithmeticVerdict { compute: model.compute_type(), limits: tolerance.limits, layers })
     }
 
-    /// Whether every hidden state is within the limits.
+    /// True if every hidden state is within the limits.
     pub fn passed(&self) -> bool {
         !self.layers.is_empty() && self.layers.iter().all(LayerVerdict::passed)
     }

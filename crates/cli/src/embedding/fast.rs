@@ -42,10 +42,10 @@ struct Measured {
     passed: bool,
 }
 
-/// What was measured of a model on a processor.
+/// The measurements of a model on a processor.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Measurements {
-    /// All that the measurements depend on.
+    /// The digest of the model, the instructions and the version, on which the measurements depend.
     of: String,
     arithmetics: Vec<Measured>,
 }

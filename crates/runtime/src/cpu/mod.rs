@@ -1,4 +1,5 @@
-//! The CPU engine: the forward pass in f32, with packed weights, fused steps and no tensor between them.
+//! The CPU engine: the forward pass in f32, bf16 or int8, with packed weights, fused steps and no tensor between them. Only the
+//! factors of products are bf16 numbers or integers ([`arithmetic`]); all else is f32.
 //!
 //! It computes what [`crate::candle`] computes, in modules of the same names, with slices `(clips · frames, channels)`
 //! instead of tensors. [`modules`] bear the names of the checkpoint's own and split each step among the threads,
@@ -52,7 +53,8 @@ impl CpuModel {
             || config.conv_kernel.first().is_some_and(|&kernel| kernel <= MAX_KERNEL)
     }
 
-    /// Loads the weights of `vb`. Those of `file`, if `vb` is its, keep their encoding. The arithmetic is in f32 in any case.
+    /// Loads the weights of `vb`. Those of `file`, if `vb` is its, keep their encoding. Products
+    /// multiply `factors`.
     pub(crate) fn load(
         vb: VarBuilder<'_>,
         file: Option<&ConvertedFile>,

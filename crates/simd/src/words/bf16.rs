@@ -50,7 +50,7 @@ impl Bf16Product {
         }
     }
 
-    /// Whether bf16 operands take less time than f32 ones.
+    /// True if bf16 operands take less time than f32 ones.
     pub fn is_fast(self) -> bool {
         self != Bf16Product::Widened
     }

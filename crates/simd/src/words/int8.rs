@@ -55,7 +55,7 @@ impl Int8Product {
         }
     }
 
-    /// Whether integers take less time than f32 operands.
+    /// True if integers take less time than f32 operands.
     pub fn is_fast(self) -> bool {
         self != Int8Product::Widened
     }
