@@ -95,6 +95,8 @@ pub fn pack_int8_row<'a, S: Simd>(
     let (middle, half) = (0.5 * min + 0.5 * max, 0.5 * max - 0.5 * min);
     // All numbers are equal, or so close that the inverse of the scale would not be finite. NaN is neither.
     let is_flat = half <= middle.abs() * f32::EPSILON || half <= f32::MIN_POSITIVE * 4.0 * INT8_MAX;
+    // As far as the middle is rounded, so that no number comes out above 127.
+    let half = half + middle.abs() * f32::EPSILON;
     let (factor, scale) = match is_flat {
         // Codes of 0, which stand for the middle.
         true => {
@@ -102,41 +104,40 @@ pub fn pack_int8_row<'a, S: Simd>(
         }
         false => (INT8_MAX / half, Int8Scale { scale: half / INT8_MAX, offset: middle * (INT8_MAX / half) }),
     };
-    let shift = -middle * factor;
     let (blocks, rest) = x.as_chunks::<{ 4 * LINE }>();
     let mut lines = lines;
     for (block, words) in blocks.iter().zip(lines.by_ref()) {
-        int8_line(simd, block, (factor, shift), flip, words);
+        int8_line(simd, block, (middle, factor), flip, words);
     }
     let mut padded = [0.0; 4 * LINE];
     padded[..rest.len()].copy_from_slice(rest);
     padded[rest.len()..].fill(middle);
     for words in lines {
-        int8_line(simd, &padded, (factor, shift), flip, words);
+        int8_line(simd, &padded, (middle, factor), flip, words);
         padded = [middle; 4 * LINE];
     }
     scale
 }
 
-/// Writes four lines of values, times a factor and plus a number, which make their magnitude 127 at most, as one line of words
-/// of integers.
+/// Writes four lines of values as one line of words of integers: their distances from `middle` times `factor`, which are 127 at
+/// most. (A product before the subtraction would round as far as the values are large, and might wrap.)
 #[inline(always)]
 fn int8_line<S: Simd>(
     simd: S,
     values: &[f32; 4 * LINE],
-    (factor, plus): (f32, f32),
+    (middle, factor): (f32, f32),
     flip: u32,
     words: &mut [u32; LINE],
 ) {
     let (values, _) = S::as_simd_f32s(values);
     let (words, _) = S::as_mut_simd_u32s(words);
     let in_line = LINE / S::F32_LANES;
-    let (factor, plus) = (simd.splat_f32s(factor), simd.splat_f32s(plus));
+    let (middle, factor) = (simd.splat_f32s(middle), simd.splat_f32s(factor));
     for (i, word) in words.iter_mut().enumerate() {
         let mut bytes = [simd.splat_u32s(0); 4];
         for (part, bytes) in bytes.iter_mut().enumerate() {
-            let scaled = mul_add(simd, values[part * in_line + i], factor, plus);
-            let shifted = simd.add_f32s(scaled, simd.splat_f32s(SHIFT));
+            let distance = simd.sub_f32s(values[part * in_line + i], middle);
+            let shifted = mul_add(simd, distance, factor, simd.splat_f32s(SHIFT));
             let byte = simd.and_u32s(simd.transmute_u32s_f32s(shifted), simd.splat_u32s(0xff));
             *bytes = simd.wrapping_dyn_shl_u32s(byte, simd.splat_u32s(8 * part as u32));
         }

@@ -226,6 +226,33 @@ fn rounding_is_to_the_nearest_even_and_keeps_nan() {
     }
 }
 
+/// Numbers that differ little beside their size: a rounding error of the size times the factor would exceed 127 and wrap.
+#[test]
+fn numbers_that_are_nearly_equal_do_not_wrap() {
+    struct Pack<'a>(&'a [f32]);
+    impl Kernel for Pack<'_> {
+        type Output = (Int8Scale, Vec<i8>);
+        #[inline(always)]
+        fn run<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) -> Self::Output {
+            let mut words = [[0; LINE]; 2];
+            let scale = pack_int8_row(simd, self.0, 0, words.iter_mut());
+            (scale, codes(words.as_flattened(), 0, 1, self.0.len(), 0))
+        }
+    }
+    for isa in Isa::available() {
+        for size in [1e3f32, 1e5, 1e6, -1e6, 4e6] {
+            let x: Vec<f32> = (0..128).map(|i| size + (i % 5) as f32 * 0.25).collect();
+            let (Int8Scale { scale, offset }, codes) = isa.run(TileShape::Square, Pack(&x));
+            for (&x, code) in x.iter().zip(codes) {
+                let number = f64::from(scale) * (f64::from(code) + f64::from(offset));
+                // Half a step, and the rounding of the numbers and of the offset.
+                let bound = 0.51 * f64::from(scale) + 1.5 * f64::from(size.abs() * f32::EPSILON);
+                assert!((number - f64::from(x)).abs() <= bound, "{isa:?}: {x} became {number}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_block_that_is_not_finite_has_the_scale_nan() {
     struct Scale<'a>(&'a [f32]);
