@@ -52,6 +52,12 @@ impl Isa {
         *DETECTED.get_or_init(|| Isa::from_environment().ok().flatten().unwrap_or_else(Isa::widest))
     }
 
+    /// True if the environment variable [`ISA_VARIABLE`] names the instruction set: then it is used alone, without tile registers.
+    pub(crate) fn is_named() -> bool {
+        static NAMED: OnceLock<bool> = OnceLock::new();
+        *NAMED.get_or_init(|| matches!(Isa::from_environment(), Ok(Some(_))))
+    }
+
     /// Checks that the environment variable [`ISA_VARIABLE`], if it is set, names an instruction set of this processor.
     ///
     /// # Errors

@@ -80,8 +80,7 @@ fn int8_available<const ROWS: usize, const VECTORS: usize>(
     sums: &mut [f32x16],
 ) {
     let mut ahead = parts(ahead, left.words.len());
-    let columns: (&[f32x16], &[f32x16]) = (bytemuck::cast_slice(right.scales), bytemuck::cast_slice(right.sums));
-    let (columns, column_sums) = (&columns.0[..VECTORS], &columns.1[..VECTORS]);
+    let column_sums = &bytemuck::cast_slice::<f32, f32x16>(right.sums)[..VECTORS];
     let mut totals = [[_mm512_setzero_si512(); VECTORS]; ROWS];
     for (left, right) in left.words.iter().zip(groups::<VECTORS>(right.words)) {
         prefetch_part(ahead.next());
@@ -99,11 +98,30 @@ fn int8_available<const ROWS: usize, const VECTORS: usize>(
     for vector in 0..VECTORS {
         flips[vector] = _mm512_cvtps_epi32(_mm512_mul_ps(pulp::cast(column_sums[vector]), _mm512_set1_ps(128.0)));
     }
+    for totals in &mut totals {
+        for vector in 0..VECTORS {
+            totals[vector] = _mm512_sub_epi32(totals[vector], flips[vector]);
+        }
+    }
+    scale::<ROWS, VECTORS>(&totals, left, right, sums);
+}
+
+/// Writes sums of integers times the scales to `sums`, row by row: [`super::Int8Product::multiply`] has the formula.
+#[target_feature(enable = "avx512f")]
+#[inline]
+pub(super) fn scale<const ROWS: usize, const VECTORS: usize>(
+    totals: &[[__m512i; VECTORS]; ROWS],
+    left: Int8Rows<'_, ROWS>,
+    right: Int8Columns<'_>,
+    sums: &mut [f32x16],
+) {
+    let columns: (&[f32x16], &[f32x16]) = (bytemuck::cast_slice(right.scales), bytemuck::cast_slice(right.sums));
+    let (columns, column_sums) = (&columns.0[..VECTORS], &columns.1[..VECTORS]);
     let (scales, offsets) = (&left.scales[..ROWS], &left.offsets[..ROWS]);
     for (row, sums) in sums.chunks_exact_mut(VECTORS).take(ROWS).enumerate() {
         let (scale, offset) = (_mm512_set1_ps(scales[row]), _mm512_set1_ps(offsets[row]));
         for vector in 0..VECTORS {
-            let sum = _mm512_cvtepi32_ps(_mm512_sub_epi32(totals[row][vector], flips[vector]));
+            let sum = _mm512_cvtepi32_ps(totals[row][vector]);
             let sum = _mm512_mul_ps(_mm512_fmadd_ps(offset, pulp::cast(column_sums[vector]), sum), scale);
             sums[vector] = pulp::cast(_mm512_mul_ps(sum, pulp::cast(columns[vector])));
         }

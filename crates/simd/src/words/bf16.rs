@@ -5,7 +5,7 @@
 
 use pulp::Simd;
 
-use super::WordGroup;
+use super::{TileRegisters, WordGroup};
 use crate::buffer::LINE;
 use crate::isa::{Isa, mul_add};
 
@@ -14,9 +14,12 @@ use crate::isa::{Isa, mul_add};
 /// x86's `vdpbf16ps` adds the product of the high halves of two words to a sum, and then that of the low halves, each rounded to
 /// the nearest f32; [`Bf16Product::Widened`] does the same with f32 instructions, so that both give the same bits, except that
 /// `vdpbf16ps` takes numbers below 2⁻¹²⁶ for 0. ARM's `bfdot` rounds the two products and their sum to odd before it adds them:
-/// its sums differ in their last places.
+/// its sums differ in their last places, and so do those of AMX's `tdpbf16ps`, which has four sums for each result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bf16Product {
+    /// AMX's `tdpbf16ps`: 8192 products in an instruction.
+    #[cfg(target_arch = "x86_64")]
+    Amx,
     /// AVX-512's `vdpbf16ps`: 32 products in an instruction.
     #[cfg(target_arch = "x86_64")]
     Avx512,
@@ -30,23 +33,48 @@ pub enum Bf16Product {
 impl Bf16Product {
     /// The fastest for the kernels of `isa` on this processor.
     pub fn detect(isa: Isa) -> Self {
+        Bf16Product::available(isa).first().copied().unwrap_or(Bf16Product::Widened)
+    }
+
+    /// Those for the kernels of `isa` on this processor, the fastest first.
+    pub fn available(isa: Isa) -> Vec<Self> {
+        let mut available = Vec::new();
         match isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512(_) if std::is_x86_feature_detected!("avx512bf16") => Bf16Product::Avx512,
+            Isa::Avx512(_) => {
+                available.extend((!Isa::is_named() && super::amx::has_bf16()).then_some(Bf16Product::Amx));
+                available.extend(std::is_x86_feature_detected!("avx512bf16").then_some(Bf16Product::Avx512));
+            }
             #[cfg(target_arch = "aarch64")]
-            Isa::Neon(_) if std::arch::is_aarch64_feature_detected!("bf16") => Bf16Product::Neon,
-            _ => Bf16Product::Widened,
+            Isa::Neon(_) if std::arch::is_aarch64_feature_detected!("bf16") => available.push(Bf16Product::Neon),
+            _ => {}
         }
+        available.push(Bf16Product::Widened);
+        available
     }
 
     /// The name of the instruction.
     pub fn name(self) -> &'static str {
         match self {
             #[cfg(target_arch = "x86_64")]
+            Bf16Product::Amx => "tdpbf16ps",
+            #[cfg(target_arch = "x86_64")]
             Bf16Product::Avx512 => "vdpbf16ps",
             #[cfg(target_arch = "aarch64")]
             Bf16Product::Neon => "bfdot",
             Bf16Product::Widened => "f32 multiply-adds",
+        }
+    }
+
+    /// What makes many products of tiles of `rows` rows faster, on this thread, until it is dropped.
+    pub fn prepare(self, rows: usize) -> Option<TileRegisters> {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Bf16Product::Amx => Some(TileRegisters::configure(rows)),
+            _ => {
+                let _ = rows;
+                None
+            }
         }
     }
 
@@ -69,6 +97,11 @@ impl Bf16Product {
         // Only x86's kernel prefetches.
         let _ = ahead;
         match self {
+            #[cfg(target_arch = "x86_64")]
+            Bf16Product::Amx if S::F32_LANES == 16 => {
+                let sums = bytemuck::cast_slice_mut(sums.as_flattened_mut());
+                super::amx::bf16::<ROWS, VECTORS>(left, right, ahead, sums);
+            }
             #[cfg(target_arch = "x86_64")]
             Bf16Product::Avx512 if S::F32_LANES == 16 => {
                 super::avx512::bf16::<ROWS, VECTORS>(

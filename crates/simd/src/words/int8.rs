@@ -5,7 +5,7 @@
 
 use pulp::Simd;
 
-use super::WordGroup;
+use super::{TileRegisters, WordGroup};
 use crate::buffer::LINE;
 use crate::isa::{Isa, mul_add};
 
@@ -15,6 +15,9 @@ pub const INT8_BLOCK: usize = 1024;
 /// The instructions that multiply 8-bit integers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Int8Product {
+    /// AMX's `tdpbssd`: 16384 products in an instruction.
+    #[cfg(target_arch = "x86_64")]
+    Amx,
     /// AVX-512's `vpdpbusd`: 64 products in an instruction.
     #[cfg(target_arch = "x86_64")]
     Avx512,
@@ -31,20 +34,33 @@ pub enum Int8Product {
 impl Int8Product {
     /// The fastest for the kernels of `isa` on this processor.
     pub fn detect(isa: Isa) -> Self {
+        Int8Product::available(isa).first().copied().unwrap_or(Int8Product::Widened)
+    }
+
+    /// Those for the kernels of `isa` on this processor, the fastest first.
+    pub fn available(isa: Isa) -> Vec<Self> {
+        let mut available = Vec::new();
         match isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512(_) if std::is_x86_feature_detected!("avx512vnni") => Int8Product::Avx512,
+            Isa::Avx512(_) => {
+                available.extend((!Isa::is_named() && super::amx::has_int8()).then_some(Int8Product::Amx));
+                available.extend(std::is_x86_feature_detected!("avx512vnni").then_some(Int8Product::Avx512));
+            }
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2(_) => Int8Product::Avx2,
+            Isa::Avx2(_) => available.push(Int8Product::Avx2),
             #[cfg(target_arch = "aarch64")]
-            Isa::Neon(_) if std::arch::is_aarch64_feature_detected!("dotprod") => Int8Product::Neon,
-            _ => Int8Product::Widened,
+            Isa::Neon(_) if std::arch::is_aarch64_feature_detected!("dotprod") => available.push(Int8Product::Neon),
+            _ => {}
         }
+        available.push(Int8Product::Widened);
+        available
     }
 
     /// The name of the instruction.
     pub fn name(self) -> &'static str {
         match self {
+            #[cfg(target_arch = "x86_64")]
+            Int8Product::Amx => "tdpbssd",
             #[cfg(target_arch = "x86_64")]
             Int8Product::Avx512 => "vpdpbusd",
             #[cfg(target_arch = "x86_64")]
@@ -52,6 +68,18 @@ impl Int8Product {
             #[cfg(target_arch = "aarch64")]
             Int8Product::Neon => "sdot",
             Int8Product::Widened => "f32 multiply-adds",
+        }
+    }
+
+    /// What makes many products of tiles of `rows` rows faster, on this thread, until it is dropped.
+    pub fn prepare(self, rows: usize) -> Option<TileRegisters> {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Int8Product::Amx => Some(TileRegisters::configure(rows)),
+            _ => {
+                let _ = rows;
+                None
+            }
         }
     }
 
@@ -87,6 +115,11 @@ impl Int8Product {
         let _ = ahead;
         debug_assert!(left.words.len() * LINE * 4 <= INT8_BLOCK);
         match self {
+            #[cfg(target_arch = "x86_64")]
+            Int8Product::Amx if S::F32_LANES == 16 => {
+                let sums = bytemuck::cast_slice_mut(sums.as_flattened_mut());
+                return super::amx::int8::<ROWS, VECTORS>(left, right, ahead, sums);
+            }
             #[cfg(target_arch = "x86_64")]
             Int8Product::Avx512 if S::F32_LANES == 16 => {
                 let sums = bytemuck::cast_slice_mut(sums.as_flattened_mut());

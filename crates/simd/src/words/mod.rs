@@ -5,6 +5,8 @@
 //! words, and packing converts whole registers and moves nothing between lanes.
 
 #[cfg(target_arch = "x86_64")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
@@ -16,6 +18,8 @@ mod pack;
 #[cfg(test)]
 mod tests;
 
+#[cfg(target_arch = "x86_64")]
+pub use amx::TileRegisters;
 pub use bf16::Bf16Product;
 pub use int8::{INT8_BLOCK, Int8Columns, Int8Product, Int8Rows, int8_code};
 pub use pack::{
@@ -24,6 +28,11 @@ pub use pack::{
 };
 
 use crate::buffer::LINE;
+
+/// AMX's tile registers, which these processors do not have.
+#[cfg(not(target_arch = "x86_64"))]
+#[derive(Debug)]
+pub enum TileRegisters {}
 
 /// The numbers that a product multiplies. Sums are in f32 in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

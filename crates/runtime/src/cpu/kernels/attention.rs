@@ -42,6 +42,7 @@ impl HeadQueries<'_> {
     /// Computes softmax(queries · keysᵀ / √head_dim + bias) · values on this thread.
     pub(crate) fn attend(&mut self, arithmetic: Arithmetic, scratch: &mut Scratch) {
         let (isa, shape) = (arithmetic.isa, TileShape::Square);
+        let _prepared = arithmetic.prepare(self.layout.factors, isa.tile(shape).rows);
         match self.layout.factors {
             Factors::F32 => isa.run(shape, Attend { head: self, scratch, operands: Floats }),
             _ => isa.run(shape, Attend { head: self, scratch, operands: arithmetic.bf16 }),

@@ -47,7 +47,9 @@ impl Product<'_> {
         let Product { x, columns, out } = self;
         let (isa, shape) = (arithmetic.isa, columns.weight.tile().shape);
         let (x, columns) = (*x, *columns);
-        match columns.weight.factors() {
+        let factors = columns.weight.factors();
+        let _prepared = arithmetic.prepare(factors, columns.weight.tile().rows);
+        match factors {
             Factors::F32 => isa.run(shape, Blocked { x, columns, out, scratch, operands: Floats }),
             Factors::Bf16 => isa.run(shape, Blocked { x, columns, out, scratch, operands: arithmetic.bf16 }),
             Factors::Int8 => isa.run(shape, Blocked { x, columns, out, scratch, operands: arithmetic.int8 }),
