@@ -25,6 +25,7 @@ pub mod fairseq;
 mod families;
 mod final_proj;
 mod infer;
+mod int8_exceptions;
 mod inventory;
 mod known;
 mod layout;
@@ -52,6 +53,7 @@ pub use families::{
 };
 pub use final_proj::{FINAL_PROJ, final_proj_inventory};
 pub use infer::{InferError, InferredConfig, infer_config};
+pub use int8_exceptions::{Int8Exceptions, Int8Module, int8_modules};
 pub use inventory::{CONV0_WEIGHT, Role, TensorSpec, inventory};
 pub use known::{KNOWN_CHECKPOINTS, KnownCheckpoint, known_by_sha256};
 pub use layout::Layout;

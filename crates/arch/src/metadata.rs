@@ -6,8 +6,8 @@ use thiserror::Error;
 
 use crate::config::check_sample_rate;
 use crate::{
-    Config, ConfigError, Dtype, Encoding, FINAL_PROJ, Layout, Preprocessor, QuantizationConfig, Role, TensorSpec,
-    final_proj_inventory, inventory,
+    Config, ConfigError, Dtype, Encoding, FINAL_PROJ, Int8Exceptions, Layout, Preprocessor, QuantizationConfig, Role,
+    TensorSpec, final_proj_inventory, inventory,
 };
 
 /// The key of the entry that names the program for which a file was written; a file of this toolkit has no such entry.
@@ -15,6 +15,9 @@ pub const TARGET_KEY: &str = "target";
 
 /// The key of the entry that describes quantized weights, as the field of a `config.json` does.
 const QUANTIZATION: &str = "quantization";
+
+/// The key of the entry with the modules that keep floats in a forward pass in 8-bit integers.
+const INT8_EXCEPTIONS: &str = "int8_exceptions";
 
 /// The metadata of a converted file, in the string-to-string `__metadata__` of
 /// [safetensors](https://github.com/huggingface/safetensors#format).
@@ -26,6 +29,8 @@ pub struct Metadata {
     pub dtype: Dtype,
     /// The quantization of the linear layers; `None` if none is quantized.
     pub quantization: Option<QuantizationConfig>,
+    /// The modules that keep floats in a forward pass in 8-bit integers; `None` if nobody measured which should.
+    pub int8_exceptions: Option<Int8Exceptions>,
     /// The architecture.
     pub config: Config,
     /// Whether the architecture was inferred from the tensors' shapes, with assumptions, because there was no
@@ -110,6 +115,15 @@ impl Metadata {
         }
     }
 
+    /// What the modules multiply in a forward pass in 8-bit integers, in a sentence.
+    pub fn int8_note(&self) -> String {
+        match &self.int8_exceptions {
+            None => "int8: in every module, which nobody measured for this file; `mert-convert --int8-budget` chooses those that keep floats".into(),
+            Some(exceptions) if exceptions.is_empty() => "int8: in every module, as was measured when the file was converted".into(),
+            Some(exceptions) => format!("int8: all modules but {exceptions}, as was measured when the file was converted"),
+        }
+    }
+
     /// What of the preprocessor no file of the model states, so that it is an assumption, and why; `None` if all is stated.
     ///
     /// [`Metadata::preprocessor_origin`] is `sampling_rate: ORIGIN; do_normalize: ORIGIN`, where the origin of an assumption
@@ -141,6 +155,9 @@ impl Metadata {
         ]);
         if let Some(quantization) = &self.quantization {
             map.insert(QUANTIZATION.into(), quantization.to_json());
+        }
+        if let Some(exceptions) = &self.int8_exceptions {
+            map.insert(INT8_EXCEPTIONS.into(), exceptions.to_json());
         }
         if self.config_inferred {
             map.insert("config_inferred".into(), "true".into());
@@ -186,6 +203,7 @@ impl Metadata {
         }
         let config = Config::from_json(entry("config")?)?;
         let (preprocessor, preprocessor_origin) = preprocessor(&config, &get)?;
+        let exceptions = get(INT8_EXCEPTIONS).map(|text| Int8Exceptions::from_json(text, &config));
         let metadata = Metadata {
             layout,
             dtype,
@@ -193,6 +211,9 @@ impl Metadata {
                 .map(QuantizationConfig::from_json)
                 .transpose()
                 .map_err(|reason| MetadataError::invalid(QUANTIZATION, reason))?,
+            int8_exceptions: exceptions
+                .transpose()
+                .map_err(|reason| MetadataError::invalid(INT8_EXCEPTIONS, reason))?,
             config,
             config_inferred: get("config_inferred").is_some(),
             config_set: get("config_set").map(|set| set.split(' ').map(str::to_string).collect()).unwrap_or_default(),
@@ -285,6 +306,7 @@ mod tests {
             layout: Layout::Mlx,
             dtype: Dtype::F16,
             quantization: None,
+            int8_exceptions: Some(Int8Exceptions::new([("encoder.pos_conv_embed".to_string(), Dtype::Bf16)])),
             config: Config::mert_v1_95m(),
             config_inferred: true,
             config_set: vec!["num_attention_heads=12".into(), "conv_stride=[5,2,2,2,2,2,2]".into()],

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use mert_arch::Preprocessor;
+use mert_arch::{Config, Preprocessor};
 use mert_audio::{AudioError, Damage, Tail, Track, WindowPolicy, has_audio_extension, music_piece, normalize};
 use mert_convert::Plan;
+use mert_runtime::ConvertedFile;
 use serde::Serialize;
 
 use crate::{BudgetError, Result};
@@ -79,12 +80,21 @@ impl Audio {
     /// # Errors
     /// Those of [`Audio::load`].
     pub fn load_seconds(source: &AudioSource, plan: &Plan, seconds: f64) -> Result<Self> {
-        let preprocessor = plan.preprocessor.preprocessor;
+        Audio::load_for(source, plan.preprocessor.preprocessor, &plan.config, seconds)
+    }
+
+    /// Loads the clips for a converted file.
+    ///
+    /// # Errors
+    /// Those of [`Audio::load`].
+    pub fn load_for_file(source: &AudioSource, file: &ConvertedFile) -> Result<Self> {
+        Audio::load_for(source, file.metadata().preprocessor, &file.metadata().config, SECONDS)
+    }
+
+    fn load_for(source: &AudioSource, preprocessor: Preprocessor, config: &Config, seconds: f64) -> Result<Self> {
         match source {
             AudioSource::BuiltIn => Ok(Audio::built_in(preprocessor, seconds)),
-            AudioSource::Folder(folder) => {
-                Audio::from_folder(folder, preprocessor, seconds, plan.config.receptive_field())
-            }
+            AudioSource::Folder(folder) => Audio::from_folder(folder, preprocessor, seconds, config.receptive_field()),
         }
     }
 

@@ -76,6 +76,17 @@ pub enum BudgetError {
         /// The error of the model in the float type.
         found: Box<WorstErrors>,
     },
+    /// Not even floats hold the budget of a forward pass in 8-bit integers.
+    #[error(
+        "the int8 budget {budget} cannot be held: with every module in f32 and attention in bf16, held-out clips have {found}; allow \
+         more error"
+    )]
+    Int8Infeasible {
+        /// The budget.
+        budget: Budget,
+        /// The error with floats everywhere.
+        found: Box<WorstErrors>,
+    },
     /// Not even the fewest bits fit.
     #[error("the file cannot be as small as {size}: with the fewest bits everywhere it has {smallest} bytes")]
     TooSmall {

@@ -20,10 +20,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! [`Int8Study`] chooses in the same way which modules of a converted file multiply 8-bit integers, and which keep floats.
+//!
 //! For MusicGen the error is the KL divergence of the logits, and the choice and its repair are the same.
 //!
 //! # Map
 //! Each line needs only what is below it:
+//! - `int8/`: the modules that keep floats where a forward pass computes in 8-bit integers.
 //! - `musicgen/`: language models, beside the encoders of the following lines.
 //! - `study.rs`: the measurements of a model, and choices for goals; `repair.rs`: the repair of a choice, for both.
 //! - `choice/`: the choice by predicted errors, for both; `mix.rs`: a mix as options of a conversion.
@@ -39,6 +42,7 @@ mod clips;
 mod decode;
 mod error;
 mod goal;
+mod int8;
 mod losses;
 mod mix;
 mod musicgen;
@@ -53,6 +57,7 @@ mod written;
 pub use audio::{Audio, AudioDescription, AudioSource, Clip};
 pub use error::BudgetError;
 pub use goal::{Budget, ByteSize, Criterion, Goal};
+pub use int8::{Int8Choice, Int8ModuleReport, Int8Report, Int8Study};
 pub use musicgen::{
     Divergences, GroupReport, KlBudget, MusicgenBudgetReport, MusicgenChoice, MusicgenCost, MusicgenGoal,
     MusicgenGroup, MusicgenStudy, MusicgenSubject, MusicgenTrial, PieceDivergence,

@@ -9,14 +9,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use mert_convert::PlanOptions;
 
 use crate::audio::{Audio, AudioDescription, Clip};
-use crate::choice::{Aim, Choosable, Problem};
+use crate::choice::Aim;
 use crate::clips::Clips;
 use crate::goal::{Criterion, Goal};
-use crate::losses::Entry;
 use crate::repair::{Corrections, Repair, Repaired, Tried};
 use crate::report::{BudgetReport, LayerReport, Tightest, Trial};
 use crate::sensitivity::Sensitivity;
-use crate::subject::Subject;
+use crate::subject::{Group, Subject};
 use crate::worst_errors::WorstErrors;
 use crate::{BudgetError, Progress, Result};
 
@@ -27,8 +26,6 @@ pub struct Study<'a> {
     held_out: Clips<'a>,
     description: &'a AudioDescription,
     sensitivity: Sensitivity,
-    /// The losses in their order.
-    entries: Vec<Entry>,
     /// The errors on held-out clips with every layer in the float type.
     float: WorstErrors,
 }
@@ -59,8 +56,7 @@ impl<'a> Study<'a> {
         let sensitivity = Sensitivity::measure(subject, &exact, &calibration, progress)?;
         drop(exact);
         let float = held_out.worst_errors(&subject.model(&float_choice(subject))?)?;
-        let (entries, description) = (sensitivity.layout.entries(), &audio.description);
-        Ok(Study { subject, calibration, held_out, description, sensitivity, entries, float })
+        Ok(Study { subject, calibration, held_out, description: &audio.description, sensitivity, float })
     }
 
     /// The worst errors of a mix on held-out clips.
@@ -97,7 +93,7 @@ impl<'a> Study<'a> {
             must_hold: matches!(goal, Goal::Error(_)),
             losses: Criterion::ALL.len() * self.sensitivity.layout.states(),
             choose: &|corrections| self.choose(goal, corrections),
-            predict: &|choice| self.predicted(choice),
+            predict: &|choice| self.sensitivity.predicted(choice),
             measure: &|choice| {
                 progress(Progress::Assembled(assembled.fetch_add(1, Ordering::Relaxed) + 1));
                 self.held_out(choice)
@@ -136,68 +132,34 @@ impl<'a> Study<'a> {
         }
     }
 
-    /// The errors on calibration clips that the errors of single layers predict.
-    fn predicted(&self, choice: &[usize]) -> WorstErrors {
-        WorstErrors::of_losses(self.sensitivity.predict(choice).into_iter(), &self.sensitivity.layout)
-    }
-
     fn layer_bytes(&self, choice: &[usize]) -> usize {
         self.subject.groups().iter().zip(choice).map(|(group, &i)| group.candidates[i].bytes).sum()
     }
 
     /// Chooses by predicted errors, with corrections.
     fn choose(&self, goal: Goal, corrections: &Corrections) -> Result<Vec<usize>> {
-        let problem = self.problem(goal, corrections);
+        let bytes = |group: &Group| group.candidates.iter().map(|candidate| candidate.bytes).collect();
+        let costs = self.subject.groups().iter().map(bytes);
+        let problem = self.sensitivity.problem(goal.budget(), corrections, costs);
         match goal {
             Goal::Error(_) => Ok(problem.choose(Aim::Limits)),
             Goal::Size(size) => problem.choose_within(size.0 as usize, &|choice| self.subject.file_len(choice)),
         }
     }
 
-    /// The losses in fractions of their corrected limits.
-    fn problem(&self, goal: Goal, corrections: &Corrections) -> Problem {
-        let budget = goal.budget();
-        let factor = |entry: &Entry| {
-            let limit = budget.limit(entry.criterion)?;
-            Some(corrections[entry.state * Criterion::ALL.len() + entry.criterion as usize] / limit)
-        };
-        let factors: Vec<(usize, f32)> =
-            self.entries.iter().enumerate().filter_map(|(i, entry)| Some((i, factor(entry)? as f32))).collect();
-        let scaled = |losses: &[f32]| factors.iter().map(|&(i, factor)| losses[i] * factor).collect();
-        let groups = self.subject.groups().iter().zip(&self.sensitivity.groups).map(|(group, measured)| {
-            let losses = measured.iter().map(|losses| scaled(losses)).chain([Vec::new()]);
-            group.candidates.iter().zip(losses).map(|(c, losses)| Choosable { bytes: c.bytes, losses }).collect()
-        });
-        let weights = factors.iter().map(|&(i, _)| 1.0 / self.entries[i].among as f64).collect();
-        Problem { base: scaled(&self.sensitivity.base), groups: groups.collect(), weights }
-    }
-
     fn report(&self, goal: Goal, repaired: &Repaired<WorstErrors>) -> Result<BudgetReport> {
         let Repaired { choice, held_out, trials } = repaired;
         let (used, hidden_state, criterion) = held_out.tightest(&goal.budget());
-        // The clip, and of frames the frame, on which it is predicted to be tightest.
-        let predicted = self.sensitivity.predict(choice);
-        let mut at = None;
-        for (i, entry) in self.entries.iter().enumerate() {
-            if (entry.state, entry.criterion) == (hidden_state, criterion)
-                && at.is_none_or(|at| predicted[i] > predicted[at])
-            {
-                at = Some(i);
-            }
-        }
-        let share = |losses: Option<&Vec<f32>>| {
-            let loss = at.zip(losses).map_or(0.0, |(at, losses)| f64::from(losses[at]));
-            at.map(|at| predicted[at]).filter(|&total| total > 0.0).map_or(0.0, |total| loss / total)
-        };
-        let measured = choice.iter().zip(&self.sensitivity.groups);
-        let layers = self.subject.groups().iter().zip(measured).map(|(group, (&i, measured))| {
+        let (shares, float_share) = self.sensitivity.shares(choice, hidden_state, criterion);
+        let chosen = self.subject.groups().iter().zip(choice);
+        let layers = chosen.zip(shares).map(|((group, &i), share)| {
             let candidate = group.candidates[i];
             LayerReport {
                 module: group.module.clone(),
                 bits: candidate.quantization.map(|quantization| quantization.bits),
                 group_size: candidate.quantization.map(|quantization| quantization.group_size),
                 bytes: candidate.bytes,
-                share: share(measured.get(i)),
+                share,
             }
         });
         Ok(BudgetReport {
@@ -206,9 +168,9 @@ impl<'a> Study<'a> {
             dtype: self.subject.plan().dtype,
             audio: self.description.clone(),
             layers: layers.collect(),
-            float_share: share(Some(&self.sensitivity.base)),
+            float_share,
             tightest: Tightest { hidden_state, criterion, used },
-            predicted: self.predicted(choice),
+            predicted: self.sensitivity.predicted(choice),
             calibration: self.calibration.worst_errors(&self.subject.model(choice)?)?,
             held_out: held_out.clone(),
             float: self.float.worst,

@@ -40,6 +40,11 @@ pub fn instruction_set() -> String {
     cpu::instruction_set()
 }
 
+/// True if the CPU computes with tile registers (AMX) in `compute`.
+pub fn uses_tile_registers(compute: ComputeType) -> bool {
+    cpu::uses_tile_registers(compute)
+}
+
 /// The numbers besides f32 with which the CPU computes faster, as far as its instructions tell.
 pub fn fast_compute_types() -> Vec<ComputeType> {
     cpu::fast_compute_types()

@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Shape, Tensor};
 use candle_nn::VarBuilder;
-use mert_arch::{ComputeType, Config, Dtype, Preprocessor};
+use mert_arch::{ComputeType, Config, Dtype, Int8Exceptions, Preprocessor};
 use mert_simd::Factors;
 use rayon::prelude::*;
 
 use crate::candle::CandleModel;
-use crate::cpu::{self, CpuModel, FinalProj};
+use crate::cpu::{self, CpuModel, FinalProj, ModuleFactors};
 use crate::device::candle_dtype;
 use crate::{ConvertedFile, Error};
 
@@ -88,10 +88,22 @@ impl Model {
         let dtype =
             if device.is_cpu() && compute != Dtype::F16 { Dtype::F32 } else { compute.float().unwrap_or(Dtype::F32) };
         let vb = file.var_builder(dtype, device);
-        let model = Model::load_from(vb, Some(file), &file.metadata().config, compute)?;
+        let exceptions = file.metadata().int8_exceptions.clone().unwrap_or_default();
+        let model = Model::load_from(vb, Some(file), &file.metadata().config, (compute, &exceptions))?;
         let head = |size| cpu::load_final_proj(file, size);
         let final_proj = file.metadata().final_proj.map(head).transpose()?.map(Arc::new);
         Ok(Model { preprocessor: file.metadata().preprocessor, final_proj, ..model })
+    }
+
+    /// Loads the weights of an open file to compute in 8-bit integers on the CPU, but for `exceptions`, whatever those of the file's
+    /// metadata are.
+    ///
+    /// # Errors
+    /// The errors of [`Model::load`]; [`Error::ComputeType`] for a model that the CPU's own engine does not support.
+    pub fn from_file_in_int8(file: &ConvertedFile, exceptions: &Int8Exceptions) -> Result<Self, Error> {
+        let vb = file.var_builder(Dtype::F32, &Device::Cpu);
+        let model = Model::load_from(vb, Some(file), &file.metadata().config, (ComputeType::Int8, exceptions))?;
+        Ok(Model { preprocessor: file.metadata().preprocessor, ..model })
     }
 
     /// Loads the weights in `vb`, under the checkpoint's own names and in PyTorch's order, as
@@ -115,7 +127,7 @@ impl Model {
     /// # Errors
     /// The errors of [`Model::load`], and [`Error::ComputeType`].
     pub fn load_as(vb: VarBuilder, config: &Config, compute: impl Into<ComputeType>) -> Result<Self, Error> {
-        Model::load_from(vb, None, config, compute.into())
+        Model::load_from(vb, None, config, (compute.into(), &Int8Exceptions::default()))
     }
 
     /// Loads the weights in `vb`, which is that of `file` if there is one.
@@ -123,7 +135,7 @@ impl Model {
         vb: VarBuilder,
         file: Option<&ConvertedFile>,
         config: &Config,
-        compute: ComputeType,
+        (compute, exceptions): (ComputeType, &Int8Exceptions),
     ) -> Result<Self, Error> {
         config.validate()?;
         let device = vb.device().clone();
@@ -135,7 +147,11 @@ impl Model {
         };
         let (engine, dtype) = match factors.filter(|_| device.is_cpu() && CpuModel::supports(config)) {
             Some(factors) => {
-                let model = CpuModel::load(vb.to_dtype(DType::F32), file, config, factors)?;
+                let modules = match factors {
+                    Factors::Int8 => ModuleFactors::of(exceptions),
+                    _ => ModuleFactors::default(),
+                };
+                let model = CpuModel::load(vb.to_dtype(DType::F32), file, config, (factors, &modules))?;
                 (Engine::Cpu(Arc::new(model)), DType::F32)
             }
             None => {

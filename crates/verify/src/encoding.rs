@@ -152,6 +152,7 @@ pub(crate) mod tests {
             layout: Layout::Mlx,
             dtype: Dtype::F16,
             quantization: json.map(|json| QuantizationConfig::from_json(json).unwrap()),
+            int8_exceptions: None,
             preprocessor: Preprocessor::assumed(&config),
             config,
             config_inferred: false,

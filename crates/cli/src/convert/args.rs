@@ -23,6 +23,7 @@ use crate::values::one_of;
 #[command(name = "mert-convert", version)]
 #[command(group = ArgGroup::new("quantizing").args(["quantize", "budget", "size"]).multiple(true))]
 #[command(group = ArgGroup::new("goal").args(["budget", "size"]))]
+#[command(group = ArgGroup::new("measured").args(["budget", "size", "int8_budget"]).multiple(true))]
 pub(crate) struct Args {
     /// The checkpoint: a .bin, .pt, .ckpt or .safetensors file, a model folder, or a model of the Hugging Face hub
     /// (m-a-p/MERT-v1-95M, facebook/musicgen-small, hf://owner/name, owner/name@revision), which is downloaded to the hub's

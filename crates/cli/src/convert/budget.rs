@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::bail;
 use comfy_table::{Table, presets};
+use indicatif::ProgressBar;
 use mert_budget::{Audio, BudgetReport, Chosen, Goal, Progress, Study, Subject};
 use mert_checkpoint::Source;
 use mert_cli::terminal::{counted, progress_bar};
@@ -12,6 +13,31 @@ use mert_convert::write::Fidelity;
 use rayon::ThreadPool;
 
 use crate::args::Args;
+
+/// The progress of measurements.
+pub(super) struct Bar(ProgressBar);
+
+impl Bar {
+    pub(super) fn new(quiet: bool) -> Self {
+        Bar(progress_bar(Some(0), "{bar:32} {pos}/{len} {eta}  {wide_msg}", quiet))
+    }
+
+    pub(super) fn show(&self, progress: Progress<'_>) {
+        match progress {
+            Progress::Preparing(what) => self.0.set_message(what.to_string()),
+            Progress::Measurements(count) => self.0.set_length(count as u64),
+            Progress::Measured(module) => {
+                self.0.set_message(format!("measuring {module}"));
+                self.0.inc(1);
+            }
+            Progress::Assembled(number) => self.0.set_message(format!("measuring mix {number} on held-out audio")),
+        }
+    }
+
+    pub(super) fn finish(&self) {
+        self.0.finish_and_clear();
+    }
+}
 
 /// A choice of bits, and the measurements that check it.
 pub(super) struct MeasuredChoice<'s> {
@@ -37,19 +63,10 @@ pub(super) fn with_chosen_bits<R>(
     let subject = Subject::new(source, options)?;
     subject.check(goal)?;
     let audio = Audio::load(&args.quantization.budget.audio(), subject.plan())?;
-    let bar = progress_bar(Some(0), "{bar:32} {pos}/{len} {eta}  {wide_msg}", args.quiet);
-    let progress = |progress: Progress<'_>| match progress {
-        Progress::Preparing(what) => bar.set_message(what.to_string()),
-        Progress::Measurements(count) => bar.set_length(count as u64),
-        Progress::Measured(module) => {
-            bar.set_message(format!("measuring {module}"));
-            bar.inc(1);
-        }
-        Progress::Assembled(number) => bar.set_message(format!("measuring mix {number} on held-out audio")),
-    };
-    let study = threads.install(|| Study::new(&subject, &audio, &progress))?;
-    let chosen = threads.install(|| study.search(goal, &progress));
-    bar.finish_and_clear();
+    let bar = Bar::new(args.quiet);
+    let study = threads.install(|| Study::new(&subject, &audio, &|progress| bar.show(progress)))?;
+    let chosen = threads.install(|| study.search(goal, &|progress| bar.show(progress)));
+    bar.finish();
     convert(&MeasuredChoice { study: &study, chosen: chosen? })
 }
 

@@ -22,9 +22,14 @@ pub(super) struct BudgetArgs {
     /// at most this size together
     #[arg(long, value_name = "SIZE", conflicts_with_all = ["q_bits", "q_mode"])]
     size: Option<ByteSize>,
+    /// Choose by measurement the modules that keep bf16 or f32 where other commands compute in 8-bit integers (--dtype int8, --fast):
+    /// as little time in floats as holds these limits, those of --budget, on held-out audio. pooled>=0.999,frame>=0.99 is what --fast
+    /// asks for. The choice is part of the file
+    #[arg(long, value_name = "LIMITS")]
+    pub(super) int8_budget: Option<Budget>,
     /// A folder of audio files to measure on: 5 s from the middle of up to 8 of them, 2 to choose by and the others held out;
     /// for encoders [default: generated music]
-    #[arg(long, value_name = "DIR", requires = "goal")]
+    #[arg(long, value_name = "DIR", requires = "measured")]
     calibration: Option<PathBuf>,
 }
 

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use mert_arch::Dtype;
-use mert_budget::BudgetReport;
 use mert_checkpoint::{CheckpointError, Source, shell_option, shell_word};
 use mert_cli::conversion_cache::assumptions;
 use mert_cli::hub::open_source;
@@ -21,6 +20,7 @@ use crate::args::Args;
 use crate::budget::{MeasuredChoice, describe, with_chosen_bits};
 use crate::describe::{Report, describe_plan, describe_result};
 use crate::hub_musicgen::HubInput;
+use crate::int8::{self, MeasuredInt8, with_chosen_modules};
 use crate::musicgen::Input;
 use crate::musicgen_args::ForProgram;
 use crate::{hub_musicgen, musicgen, target};
@@ -53,11 +53,18 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let conversion =
         Conversion { args, target: target.as_ref(), model: model.as_ref(), source: &source, threads: &threads };
     match args.quantization.budget.goal()? {
-        None => conversion.run(&options, None),
-        Some(goal) => with_chosen_bits(args, &source, &options, goal, &threads, |choice| {
-            conversion.run(&choice.chosen.options, Some(choice))
+        None => conversion.choose_modules(&options, None),
+        Some(goal) => with_chosen_bits(args, &source, &options, goal, &threads, |bits| {
+            conversion.choose_modules(&bits.chosen.options, Some(bits))
         }),
     }
+}
+
+/// What was chosen by measurement.
+#[derive(Clone, Copy)]
+struct Choices<'a> {
+    bits: Option<&'a MeasuredChoice<'a>>,
+    int8: Option<&'a MeasuredInt8<'a>>,
 }
 
 /// Refuses options about MusicGen for another input.
@@ -79,17 +86,28 @@ struct Conversion<'a> {
 }
 
 impl Conversion<'_> {
+    /// Chooses the modules that keep floats in 8-bit integers, if it is asked to, and runs.
+    fn choose_modules(&self, options: &PlanOptions, bits: Option<&MeasuredChoice<'_>>) -> anyhow::Result<()> {
+        let Some(budget) = self.args.quantization.budget.int8_budget else {
+            return self.run(options, Choices { bits, int8: None });
+        };
+        with_chosen_modules(self.args, self.source, options, budget, self.threads, |int8| {
+            let int8_exceptions = Some(int8.chosen.exceptions.clone());
+            let options = PlanOptions { int8_exceptions, ..options.clone() };
+            self.run(&options, Choices { bits, int8: Some(int8) })
+        })
+    }
+
     /// Plans, converts, and prints the plan or the result.
-    fn run(&self, options: &PlanOptions, choice: Option<&MeasuredChoice<'_>>) -> anyhow::Result<()> {
+    fn run(&self, options: &PlanOptions, choices: Choices<'_>) -> anyhow::Result<()> {
         let args = self.args;
         let plan = self.target.refine(Plan::new(self.source, options)?)?;
         let prepared = self.target.prepare(&plan)?;
         let result = match &args.output {
-            Some(output) if !args.dry_run => Some((output, self.convert(options, prepared.as_ref(), output, choice)?)),
+            Some(output) if !args.dry_run => Some((output, self.convert(options, prepared.as_ref(), output, choices)?)),
             _ => None,
         };
-        let report = choice.map(|choice| &choice.chosen.report);
-        show(args, self.model, &plan, prepared.as_ref(), report, result)
+        show(args, self.model, &plan, prepared.as_ref(), choices, result)
     }
 
     /// Writes the output, with a progress bar, and computes its SHA-256 unless nothing is printed.
@@ -98,7 +116,7 @@ impl Conversion<'_> {
         options: &PlanOptions,
         prepared: &dyn PreparedOutput,
         output: &Path,
-        choice: Option<&MeasuredChoice<'_>>,
+        choices: Choices<'_>,
     ) -> anyhow::Result<Report> {
         let args = self.args;
         let length = prepared.byte_len() as u64;
@@ -107,13 +125,17 @@ impl Conversion<'_> {
             bar.set_message(step.name.clone());
             bar.inc(step.byte_len() as u64);
         };
-        let inspect = |written: &Path| match choice {
-            Some(choice) => choice.inspect(written),
+        let inspect = |written: &Path| match choices.bits {
+            Some(bits) => bits.inspect(written),
             None if prepared.records_fidelity() && !args.no_fidelity => {
                 let measured = mert_budget::fidelity(self.source, options, written);
                 measured.map(Some).map_err(|error| error.to_string())
             }
             None => no_inspection(written),
+        };
+        let inspect = |written: &Path| {
+            choices.int8.map_or(Ok(()), |int8| int8.inspect(written))?;
+            inspect(written)
         };
         let job = WriteJob { source: self.source, output, force: args.force, on_step: &on_step, inspect: &inspect };
         let written = self.threads.install(|| prepared.write(&job));
@@ -130,6 +152,7 @@ fn plan_options(args: &Args, target: &dyn Target) -> anyhow::Result<PlanOptions>
         program: args.encoder_program(),
         layout: target.layout(args.layout)?,
         quantize: args.quantization.options(target).map_err(anyhow::Error::msg)?,
+        int8_exceptions: None,
         compress: args.coreml.compression()?,
         dtype: args.dtype.unwrap_or_else(|| args.encoder_program().map_or(Dtype::F16, Program::default_dtype)),
         config_file: args.config.clone(),
@@ -171,7 +194,7 @@ fn show(
     model: Option<&HubModel>,
     plan: &Plan,
     prepared: &dyn PreparedOutput,
-    budget: Option<&BudgetReport>,
+    choices: Choices<'_>,
     result: Option<(&PathBuf, Report)>,
 ) -> anyhow::Result<()> {
     let text = if args.json {
@@ -180,8 +203,11 @@ fn show(
         if let Some(model) = model {
             document["hub"] = json!({ "model": model.repo, "revision": model.commit, "weights": model.weights });
         }
-        if let Some(budget) = budget {
-            document["budget"] = serde_json::to_value(budget)?;
+        if let Some(bits) = choices.bits {
+            document["budget"] = serde_json::to_value(&bits.chosen.report)?;
+        }
+        if let Some(int8) = choices.int8 {
+            document["int8"] = serde_json::to_value(&int8.chosen.report)?;
         }
         let (form, tensors) = (prepared.form(), prepared.tensor_count());
         document["target"] =
@@ -198,7 +224,9 @@ fn show(
             None => describe_plan(args, model, plan, prepared),
             Some((path, written)) => describe_result(args, model, plan, prepared, path, &written),
         };
-        budget.map(describe).unwrap_or_default() + &text
+        let bits = choices.bits.map(|bits| describe(&bits.chosen.report)).unwrap_or_default();
+        let int8 = choices.int8.map(|int8| int8::describe(&int8.chosen.report)).unwrap_or_default();
+        bits + &int8 + &text
     };
     Ok(print(&text)?)
 }

@@ -8,6 +8,7 @@ mod command;
 mod describe;
 mod describe_musicgen;
 mod hub_musicgen;
+mod int8;
 mod musicgen;
 mod musicgen_args;
 mod musicgen_budget;

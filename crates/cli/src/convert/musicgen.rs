@@ -158,6 +158,7 @@ fn refuse_other_options(args: &Args) -> anyhow::Result<()> {
         ("--source-sha256", args.source_sha256.is_some()),
         ("--adapter-name", adapter.name.is_some()),
         ("--no-adapter", adapter.ignore),
+        ("--int8-budget", args.quantization.budget.int8_budget.is_some()),
         ("--calibration", args.quantization.budget.has_audio()),
         ("--no-fidelity", args.no_fidelity),
     ];

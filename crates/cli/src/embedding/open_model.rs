@@ -48,7 +48,7 @@ impl OpenModel {
                 printable_path(path),
             )
         });
-        let license = metadata.license.clone();
+        let (license, int8) = (metadata.license.clone(), metadata.int8_note());
         let (dtype, model, sha256, choice) = match arithmetic {
             ArithmeticChoice::As(dtype) => {
                 let (model, sha256) = rayon::join(|| Model::from_file(&file, dtype, device), || sha256_of(&file));
@@ -61,7 +61,8 @@ impl OpenModel {
             }
         };
         let file = ModelFile { sha256, license, assumed };
-        Ok(OpenModel { model, file, dtype, kind, notes: note.into_iter().chain(choice).collect() })
+        let int8 = (dtype == ComputeType::Int8).then_some(int8);
+        Ok(OpenModel { model, file, dtype, kind, notes: note.into_iter().chain(choice).chain(int8).collect() })
     }
 
     /// The encoder of the name `name` with the embedder that `embedder` makes of the model.

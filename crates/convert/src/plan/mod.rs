@@ -29,7 +29,7 @@ mod step;
 use std::collections::BTreeMap;
 
 use mert_arch::{
-    Config, ConfigField, Dtype, KnownCheckpoint, Layout, Metadata, QuantizationConfig, TARGET_KEY,
+    Config, ConfigField, Dtype, Int8Exceptions, KnownCheckpoint, Layout, Metadata, QuantizationConfig, TARGET_KEY,
     final_proj_inventory, inventory, known_by_sha256, printable_line,
 };
 use mert_checkpoint::{
@@ -98,6 +98,9 @@ pub struct Plan {
     /// The compression of the weights of a Core ML package; `None` if they are floats.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compression: Option<Compression>,
+    /// The modules that keep floats where a forward pass computes in 8-bit integers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub int8_exceptions: Option<Int8Exceptions>,
     /// The dictionary that holds the model; empty for the file's root.
     pub state_dict: String,
     /// The prefix of the Hugging Face names in the keys.
@@ -215,6 +218,7 @@ impl Plan {
             dtype,
             quantization,
             compression: options.compress,
+            int8_exceptions: options.int8_exceptions.clone(),
             state_dict,
             prefix,
             other_objects,
@@ -233,6 +237,7 @@ impl Plan {
             layout: self.layout,
             dtype: self.dtype,
             quantization: self.quantization.clone(),
+            int8_exceptions: self.int8_exceptions.clone(),
             config: self.config.clone(),
             config_inferred: matches!(self.config_origin, ConfigOrigin::Inferred { .. }),
             config_set: self.config_set.clone(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use mert_arch::{ConfigField, Dtype, Layout, Quantization, QuantizationMode};
+use mert_arch::{ConfigField, Dtype, Int8Exceptions, Layout, Quantization, QuantizationMode};
 
 use super::compression::Compression;
 use crate::programs::Program;
@@ -19,6 +19,8 @@ pub struct PlanOptions {
     pub dtype: Dtype,
     /// The quantization of linear layers; `None` leaves all of them in `dtype`.
     pub quantize: Option<QuantizeOptions>,
+    /// The modules that keep floats where a forward pass computes in 8-bit integers, as a file of this toolkit records them.
+    pub int8_exceptions: Option<Int8Exceptions>,
     /// The compression of the linear layers of a Core ML package, which `dtype` f16 and no `quantize` go with.
     pub compress: Option<Compression>,
     /// The `config.json` to use instead of the one found with the checkpoint.
@@ -81,6 +83,7 @@ impl Default for PlanOptions {
             layout: Layout::Mlx,
             dtype: Dtype::F16,
             quantize: None,
+            int8_exceptions: None,
             compress: None,
             config_file: None,
             config_set: Vec::new(),

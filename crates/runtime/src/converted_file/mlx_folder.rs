@@ -50,6 +50,7 @@ impl MlxFolder {
             layout: Layout::Mlx,
             dtype: coarsest_float(&stored),
             quantization: None,
+            int8_exceptions: None,
             config,
             config_inferred: false,
             config_set: Vec::new(),

@@ -1,6 +1,6 @@
 //! The arithmetic of a model: the instructions of its kernels, and the numbers that its products multiply.
 
-use mert_arch::ComputeType;
+use mert_arch::{ComputeType, Dtype, Int8Exceptions};
 use mert_simd::{Bf16Product, Factors, INT8_BLOCK, Int8Product, Isa, LINE, TileRegisters};
 
 /// The instructions of a model's kernels, and the numbers that the products of its large layers multiply. Everything but these
@@ -41,11 +41,43 @@ impl Arithmetic {
     }
 }
 
+/// The numbers that modules multiply where they differ from those of the model, by path.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ModuleFactors(Vec<(String, Factors)>);
+
+impl ModuleFactors {
+    /// No module differs.
+    pub(crate) const NONE: &ModuleFactors = &ModuleFactors(Vec::new());
+
+    /// The modules that multiply floats in a model that computes in 8-bit integers.
+    pub(crate) fn of(exceptions: &Int8Exceptions) -> Self {
+        let factors = |dtype| if dtype == Dtype::Bf16 { Factors::Bf16 } else { Factors::F32 };
+        ModuleFactors(exceptions.iter().map(|(path, dtype)| (path.to_string(), factors(dtype))).collect())
+    }
+
+    /// The numbers of the module that the weights at `path` belong to, if it differs.
+    pub(crate) fn at(&self, path: &str) -> Option<Factors> {
+        let belongs =
+            |module: &str| path.strip_prefix(module).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+        self.0.iter().find(|(module, _)| belongs(module)).map(|(_, factors)| *factors)
+    }
+}
+
 /// The arithmetic besides f32 that this processor has instructions for, so that it takes less time.
 pub(crate) fn fast_compute_types() -> Vec<ComputeType> {
     let arithmetic = Arithmetic::new(Isa::detect(), Factors::F32);
     let bf16 = arithmetic.bf16.is_fast().then_some(ComputeType::BF16);
     bf16.into_iter().chain(arithmetic.int8.is_fast().then_some(ComputeType::Int8)).collect()
+}
+
+/// True if the products of `compute` use tile registers.
+pub(crate) fn uses_tile_registers(compute: ComputeType) -> bool {
+    let Arithmetic { bf16, int8, .. } = Arithmetic::new(Isa::detect(), Factors::F32);
+    match compute {
+        ComputeType::BF16 => bf16.uses_tile_registers(),
+        ComputeType::Int8 => int8.uses_tile_registers(),
+        _ => false,
+    }
 }
 
 /// The instruction set of the kernels, with those for bf16 and 8-bit integers: `avx512 (bf16: vdpbf16ps, int8: vpdpbusd)`.

@@ -19,7 +19,7 @@ use mert_arch::{Config, Dtype, FeatureExtractorNorm};
 use mert_simd::{Factors, Isa};
 
 use arithmetic::Arithmetic;
-pub(crate) use arithmetic::{fast_compute_types, instruction_set};
+pub(crate) use arithmetic::{ModuleFactors, fast_compute_types, instruction_set, uses_tile_registers};
 pub(crate) use memory::Workspace;
 use memory::{HiddenState, Intermediates, TaskArena};
 pub(crate) use modules::FinalProj;
@@ -53,24 +53,20 @@ impl CpuModel {
             || config.conv_kernel.first().is_some_and(|&kernel| kernel <= MAX_KERNEL)
     }
 
-    /// Loads the weights of `vb`. Those of `file`, if `vb` is its, keep their encoding. Products
-    /// multiply `factors`.
+    /// Loads the weights of `vb`. Those of `file`, if `vb` is its, keep their encoding. Products multiply `factors`, but those of
+    /// `modules`.
     pub(crate) fn load(
         vb: VarBuilder<'_>,
         file: Option<&ConvertedFile>,
         config: &Config,
-        factors: Factors,
+        (factors, modules): (Factors, &ModuleFactors),
     ) -> Result<Self> {
-        Self::load_for(Arithmetic::new(Isa::detect(), factors), vb, file, config)
+        let weights = WeightLoader::new(Arithmetic::new(Isa::detect(), factors), vb, file);
+        Self::load_from(&weights.with_modules(modules), config)
     }
 
-    fn load_for(
-        arithmetic: Arithmetic,
-        vb: VarBuilder<'_>,
-        file: Option<&ConvertedFile>,
-        config: &Config,
-    ) -> Result<Self> {
-        let weights = WeightLoader::new(arithmetic, vb, file);
+    fn load_from(weights: &WeightLoader<'_>, config: &Config) -> Result<Self> {
+        let arithmetic = weights.arithmetic();
         Ok(CpuModel {
             arithmetic,
             feature_extractor: Arc::new(FeatureExtractor::load(&weights.pp("feature_extractor"), config)?),
@@ -82,7 +78,28 @@ impl CpuModel {
 
     /// The same model with the weights of layer `layer`, where 1 is the first, from `vb`. All other weights are shared.
     pub(crate) fn with_layer(&self, layer: usize, vb: VarBuilder<'_>) -> Result<Self> {
-        let weights = WeightLoader::new(self.arithmetic, vb, None);
+        self.with_layer_of(layer, &WeightLoader::new(self.arithmetic, vb, None))
+    }
+
+    /// The same model with one part as `file` has it, for products of 8-bit integers, but those of `modules`: layer `layer`,
+    /// where 1 is the first, or with 0 all that comes before the layers. All other weights are shared.
+    pub(crate) fn with_int8_part(&self, layer: usize, file: &ConvertedFile, modules: &ModuleFactors) -> Result<Self> {
+        let vb = file.var_builder(Dtype::F32, &Device::Cpu);
+        let weights = WeightLoader::new(self.arithmetic.with(Factors::Int8), vb, Some(file)).with_modules(modules);
+        if layer > 0 {
+            return self.with_layer_of(layer, &weights);
+        }
+        let config = &self.config;
+        Ok(CpuModel {
+            arithmetic: self.arithmetic,
+            feature_extractor: Arc::new(FeatureExtractor::load(&weights.pp("feature_extractor"), config)?),
+            feature_projection: Arc::new(FeatureProjection::load(&weights.pp("feature_projection"), config)?),
+            encoder: self.encoder.with_position_embedding(&weights.pp("encoder"), config)?,
+            config: config.clone(),
+        })
+    }
+
+    fn with_layer_of(&self, layer: usize, weights: &WeightLoader<'_>) -> Result<Self> {
         Ok(CpuModel {
             arithmetic: self.arithmetic,
             feature_extractor: Arc::clone(&self.feature_extractor),
@@ -191,7 +208,11 @@ mod tests {
     use std::collections::HashMap;
 
     use candle_core::{DType, Tensor};
-    use mert_arch::{Activation, Data2VecAudioConfig, HubertConfig, ModelConfig, WavLmConfig, inventory};
+    use mert_arch::Dtype as MertDtype;
+    use mert_arch::{
+        Activation, Data2VecAudioConfig, HubertConfig, Int8Exceptions, ModelConfig, WavLmConfig, int8_modules,
+        inventory,
+    };
 
     use super::*;
     use crate::candle::CandleModel;
@@ -294,6 +315,42 @@ mod tests {
         }
     }
 
+    /// Floats in every module are nearer to f32 than integers, and those of one module change what comes after it.
+    #[test]
+    fn modules_keep_floats() {
+        for config in configs() {
+            let samples = 20_011;
+            let vb = || VarBuilder::from_tensors(tensors(&config), DType::F32, &Device::Cpu);
+            let clip: Vec<f32> = (0..samples).map(|i| ((i * 7919) % 2003) as f32 / 1001.5 - 0.9).collect();
+            let last = config.num_hidden_layers;
+            let run = |factors, modules: &[(String, MertDtype)]| {
+                let modules = ModuleFactors::of(&Int8Exceptions::new(modules.to_vec()));
+                let weights = WeightLoader::new(Arithmetic::new(Isa::detect(), factors), vb(), None);
+                let model = CpuModel::load_from(&weights.with_modules(&modules), &config).unwrap();
+                let mut found = Vec::new();
+                let on_state = |_, state: &[f32]| -> Result<()> {
+                    found = state.to_vec();
+                    Ok(())
+                };
+                model.forward(&mut Workspace::default(), &clip, samples, &[last], on_state).unwrap();
+                found
+            };
+            let expected = run(Factors::F32, &[]);
+            let nmse = |found: &[f32]| {
+                let error: f64 = found.iter().zip(&expected).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+                error / expected.iter().map(|b| f64::from(*b).powi(2)).sum::<f64>()
+            };
+            let modules = int8_modules(&config, samples);
+            let all = |dtype| modules.iter().map(|module| (module.path.clone(), dtype)).collect::<Vec<_>>();
+            let int8 = run(Factors::Int8, &[]);
+            let [f32, bf16] = [MertDtype::F32, MertDtype::Bf16].map(|dtype| nmse(&run(Factors::Int8, &all(dtype))));
+            assert!(f32 <= bf16 && 2.0 * bf16 < nmse(&int8), "{f32:e} {bf16:e} {:e}", nmse(&int8));
+            for module in all(MertDtype::F32) {
+                assert_ne!(run(Factors::Int8, std::slice::from_ref(&module)), int8, "{module:?} does nothing");
+            }
+        }
+    }
+
     fn check(config: &Config, samples: usize, workspace: &mut Workspace) {
         let vb = || VarBuilder::from_tensors(tensors(config), DType::F32, &Device::Cpu);
         let candle = CandleModel::load(vb(), config).unwrap();
@@ -312,7 +369,8 @@ mod tests {
         // its size at most, with integers by 1/254 of the largest.
         let factors = [(Factors::F32, 1e-10), (Factors::Bf16, 3e-3), (Factors::Int8, 2e-2)];
         for (isa, (factors, limit)) in Isa::available().into_iter().flat_map(|isa| factors.map(|f| (isa, f))) {
-            let model = CpuModel::load_for(Arithmetic::new(isa, factors), vb(), None, config).unwrap();
+            let model =
+                CpuModel::load_from(&WeightLoader::new(Arithmetic::new(isa, factors), vb(), None), config).unwrap();
             let mut found = Vec::new();
             let on_state = |_, state: &[f32]| -> Result<()> {
                 found.push(state.to_vec());

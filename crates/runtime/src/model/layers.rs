@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use candle_core::{DType, Tensor};
 use candle_nn::VarBuilder;
+use mert_arch::{ComputeType, Int8Exceptions};
 
 use super::{Engine, Model, Workspace};
-use crate::Error;
+use crate::cpu::ModuleFactors;
+use crate::{ConvertedFile, Error};
 
 impl Model {
     /// The same model with the weights of layer `layer`, where 1 is the first, from `vb`, which holds them under the
@@ -23,6 +25,24 @@ impl Model {
             Engine::Candle(model) => Engine::Candle(Arc::new(model.with_layer(layer, vb, &self.config)?)),
         };
         Ok(Model { engine, ..self.clone() })
+    }
+
+    /// The same model with one part as `file` has it, to multiply 8-bit integers, but for `exceptions`: layer `layer`, where 1 is the
+    /// first, or with 0 all that comes before the layers. All other weights are shared with this model, which is one of the CPU's own
+    /// engine, and attention multiplies what it does there.
+    ///
+    /// # Errors
+    /// [`Error::HiddenState`] if there is no such layer; [`Error::ComputeType`] for another engine's model.
+    pub fn with_int8_part(
+        &self,
+        layer: usize,
+        file: &ConvertedFile,
+        exceptions: &Int8Exceptions,
+    ) -> Result<Model, Error> {
+        self.check_layer(layer.max(1))?;
+        let Engine::Cpu(model) = &self.engine else { return Err(Error::ComputeType { compute: ComputeType::Int8 }) };
+        let model = model.with_int8_part(layer, file, &ModuleFactors::of(exceptions))?;
+        Ok(Model { engine: Engine::Cpu(Arc::new(model)), ..self.clone() })
     }
 
     /// Computes the hidden states from `first` to the last, given hidden state `first` − 1 as `previous`

@@ -68,13 +68,15 @@ impl Bf16Product {
 
     /// What makes many products of tiles of `rows` rows faster, on this thread, until it is dropped.
     pub fn prepare(self, rows: usize) -> Option<TileRegisters> {
+        self.uses_tile_registers().then(|| TileRegisters::configure(rows))
+    }
+
+    /// True if products use tile registers.
+    pub fn uses_tile_registers(self) -> bool {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Bf16Product::Amx => Some(TileRegisters::configure(rows)),
-            _ => {
-                let _ = rows;
-                None
-            }
+            Bf16Product::Amx => true,
+            _ => false,
         }
     }
 

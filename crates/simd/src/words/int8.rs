@@ -73,13 +73,15 @@ impl Int8Product {
 
     /// What makes many products of tiles of `rows` rows faster, on this thread, until it is dropped.
     pub fn prepare(self, rows: usize) -> Option<TileRegisters> {
+        self.uses_tile_registers().then(|| TileRegisters::configure(rows))
+    }
+
+    /// True if products use tile registers.
+    pub fn uses_tile_registers(self) -> bool {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Int8Product::Amx => Some(TileRegisters::configure(rows)),
-            _ => {
-                let _ = rows;
-                None
-            }
+            Int8Product::Amx => true,
+            _ => false,
         }
     }
 

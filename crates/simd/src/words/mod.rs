@@ -32,7 +32,14 @@ use crate::buffer::LINE;
 /// AMX's tile registers, which these processors do not have.
 #[cfg(not(target_arch = "x86_64"))]
 #[derive(Debug)]
-pub enum TileRegisters {}
+pub struct TileRegisters;
+
+#[cfg(not(target_arch = "x86_64"))]
+impl TileRegisters {
+    fn configure(_: usize) -> Self {
+        TileRegisters
+    }
+}
 
 /// The numbers that a product multiplies. Sums are in f32 in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

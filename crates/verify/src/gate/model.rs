@@ -94,6 +94,7 @@ impl ModelVerdict {
     pub(super) fn new(candidate: &dyn Candidate) -> Self {
         let metadata = candidate.metadata();
         let encoding = ModelEncoding::of(metadata);
+        let int8 = (candidate.arithmetic() == ComputeType::Int8).then(|| metadata.int8_note());
         ModelVerdict {
             model: candidate.path().to_path_buf(),
             format: candidate.format(),
@@ -106,7 +107,7 @@ impl ModelVerdict {
             weights: None,
             timings: Vec::new(),
             worst: Vec::new(),
-            notes: Vec::new(),
+            notes: int8.into_iter().collect(),
             failures: Vec::new(),
             errors: Vec::new(),
         }

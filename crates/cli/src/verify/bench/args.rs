@@ -108,7 +108,7 @@ impl BenchArgs {
     pub(super) fn document(
         &self,
         weights: &ModelEncoding,
-        arithmetic: Option<&ArithmeticVerdict>,
+        (arithmetic, int8): (Option<&ArithmeticVerdict>, Option<&str>),
         rows: &[Row],
     ) -> serde_json::Value {
         let against_f32 = arithmetic.map(|verdict| {
@@ -116,7 +116,8 @@ impl BenchArgs {
         });
         json!({
             "model": self.model, "layers": self.layers.to_string(), "device": self.compute.device.name(),
-            "weights": weights.to_string(), "dtype": self.compute.dtype(), "instructions": instruction_set(), "against_f32": against_f32, "rows": rows,
+            "weights": weights.to_string(), "dtype": self.compute.dtype(), "instructions": instruction_set(), "against_f32": against_f32, "int8": int8,
+            "rows": rows,
         })
     }
 }

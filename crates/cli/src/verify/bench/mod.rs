@@ -63,7 +63,8 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<Exit> {
         }
         verdict => verdict,
     };
-    let mut bench = Bench::new(args, &model, ModelEncoding::of(file.metadata()), arithmetic);
+    let int8 = (args.compute.dtype() == ComputeType::Int8).then(|| file.metadata().int8_note());
+    let mut bench = Bench::new(args, &model, ModelEncoding::of(file.metadata()), arithmetic, int8);
     let peer = args.against.map(|Peer::Tch| PeerModel::load(&file)).transpose()?;
     // A model that copies its weights no longer needs the file.
     drop(file);

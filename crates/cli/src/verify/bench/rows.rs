@@ -18,6 +18,8 @@ pub(super) struct Bench<'a> {
     weights: ModelEncoding,
     /// The comparison of the model's arithmetic with f32, unless it is f32.
     arithmetic: Option<ArithmeticVerdict>,
+    /// What the modules multiply, in 8-bit integers.
+    int8: Option<String>,
     /// The arithmetic peaks, measured once for each number of threads.
     peaks: Vec<(usize, Option<FmaPeak>)>,
     rows: Vec<Row>,
@@ -29,18 +31,19 @@ impl<'a> Bench<'a> {
         model: &'a Model,
         weights: ModelEncoding,
         arithmetic: Option<ArithmeticVerdict>,
+        int8: Option<String>,
     ) -> Self {
-        Bench { args, model, weights, arithmetic, peaks: Vec::new(), rows: Vec::new() }
+        Bench { args, model, weights, arithmetic, int8, peaks: Vec::new(), rows: Vec::new() }
     }
 
     /// The rows so far as a table.
     pub(super) fn table(&self) -> String {
-        table::describe(self.args, &self.weights, self.arithmetic.as_ref(), &self.rows)
+        table::describe(self.args, &self.weights, (self.arithmetic.as_ref(), self.int8.as_deref()), &self.rows)
     }
 
     /// The rows so far as JSON.
     pub(super) fn document(&self) -> serde_json::Value {
-        self.args.document(&self.weights, self.arithmetic.as_ref(), &self.rows)
+        self.args.document(&self.weights, (self.arithmetic.as_ref(), self.int8.as_deref()), &self.rows)
     }
 
     /// Measures the runtime alone.
@@ -77,8 +80,11 @@ impl<'a> Bench<'a> {
         let watch = MemoryWatch::start();
         let Some(times) = stdin::time(&engine)? else { return Ok(()) };
         let row = Row::new(&engine, workload, threads, times).with_peak(peak);
-        let document =
-            self.args.document(&self.weights, self.arithmetic.as_ref(), &[Row { peak_memory: watch.peak(), ..row }]);
+        let document = self.args.document(
+            &self.weights,
+            (self.arithmetic.as_ref(), self.int8.as_deref()),
+            &[Row { peak_memory: watch.peak(), ..row }],
+        );
         Ok(print(&(document.to_string() + "\n"))?)
     }
 

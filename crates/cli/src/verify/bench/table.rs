@@ -11,7 +11,7 @@ use super::measure::{MemoryScope, PeakMemory, Row};
 pub(super) fn describe(
     args: &BenchArgs,
     weights: &ModelEncoding,
-    arithmetic: Option<&ArithmeticVerdict>,
+    (arithmetic, int8): (Option<&ArithmeticVerdict>, Option<&str>),
     rows: &[Row],
 ) -> String {
     let [first, ..] = rows else { return String::new() };
@@ -40,6 +40,9 @@ pub(super) fn describe(
     if args.compute.device == DeviceKind::Cpu && args.against.is_none() {
         text += &format!("Instructions: {}.\n", instruction_set());
     }
+    if let Some(note) = int8 {
+        text += &format!("{note}.\n");
+    }
     if let Some(verdict) = arithmetic {
         text += &format!(
             "Beside f32 on this clip, the worst of all hidden states: NMSE {:.1e}, pooled cosine {:.5}, frame cosine {:.4}.\n",
@@ -47,6 +50,9 @@ pub(super) fn describe(
             verdict.pooled_cosine(),
             verdict.frame_cosine()
         );
+    }
+    if args.peak && rows.iter().all(|row| row.peak.is_none()) {
+        text += "The peak of tile registers is not measured.\n";
     }
     if let Some(peak) = rows.iter().find_map(|row| row.peak) {
         text += &format!("The peak is what {} reaches on the same threads.\n", peak.instructions);

@@ -49,6 +49,12 @@ impl Encoder {
         Ok(encoder)
     }
 
+    /// The same encoder with the position embedding from `weights`.
+    pub(crate) fn with_position_embedding(&self, weights: &WeightLoader<'_>, config: &Config) -> Result<Self> {
+        let pos_conv_embed = Arc::new(PositionalConvEmbedding::load(&weights.pp("pos_conv_embed"), config)?);
+        Ok(Encoder { pos_conv_embed, ..self.clone() })
+    }
+
     /// Turns the projected features into hidden state 0: adds the position embedding and, in a post-LN model,
     /// normalises.
     pub(crate) fn first_hidden_state(&self, context: &mut Context<'_>, hidden_state: &mut HiddenState) {

@@ -73,8 +73,10 @@ impl FeatureExtractor {
     pub(crate) fn load(weights: &WeightLoader<'_>, config: &Config) -> Result<Self> {
         let weights = weights.pp("conv_layers");
         // The samples stay in f32: the first convolution is a hundredth of the work, and its few inputs fill no line of words.
-        let factors = |i: usize| if i == 0 { Factors::F32 } else { weights.arithmetic().factors };
-        let layer = |i: usize| ConvLayer::load(&weights.pp(i).with_factors(factors(i)), config, i);
+        let layer = |i: usize| {
+            let weights = weights.pp(i);
+            ConvLayer::load(&if i == 0 { weights.with_factors(Factors::F32) } else { weights }, config, i)
+        };
         let first = match config.feat_extract_norm {
             FeatureExtractorNorm::Group => {
                 let weights = weights.pp(0);

@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Result, Shape, Tensor};
 use candle_nn::VarBuilder;
 use mert_simd::Factors;
 
-use super::super::arithmetic::Arithmetic;
+use super::super::arithmetic::{Arithmetic, ModuleFactors};
 use super::joined_linear::JoinedLinear;
 use super::layer_norm::LayerNorm;
 use super::linear::Linear;
@@ -20,6 +20,7 @@ pub(crate) struct WeightLoader<'a> {
     /// The file behind `vb`, whose tensors keep the encodings that they have there; without one they have `vb`'s dtype.
     file: Option<&'a ConvertedFile>,
     arithmetic: Arithmetic,
+    modules: &'a ModuleFactors,
 }
 
 /// The form in which a linear layer's weight is stored.
@@ -32,7 +33,12 @@ enum StoredForm {
 impl<'a> WeightLoader<'a> {
     /// A loader of the tensors of `vb`, whose path is empty, and of `file` where `vb` is its.
     pub(crate) fn new(arithmetic: Arithmetic, vb: VarBuilder<'a>, file: Option<&'a ConvertedFile>) -> Self {
-        WeightLoader { vb, file, arithmetic }
+        WeightLoader { vb, file, arithmetic, modules: ModuleFactors::NONE }
+    }
+
+    /// The same tensors, those of `modules` packed for products of their numbers.
+    pub(crate) fn with_modules(&self, modules: &'a ModuleFactors) -> Self {
+        WeightLoader { modules, ..self.clone() }
     }
 
     /// The loader of the tensors under `path` below this one's, as candle's `VarBuilder::pp`.
@@ -40,13 +46,14 @@ impl<'a> WeightLoader<'a> {
         WeightLoader { vb: self.vb.pp(path), ..*self }
     }
 
+    /// The arithmetic of the module at this path.
     pub(crate) fn arithmetic(&self) -> Arithmetic {
-        self.arithmetic
+        self.arithmetic.with(self.modules.at(&self.vb.prefix()).unwrap_or(self.arithmetic.factors))
     }
 
     /// The same tensors, packed for products of other numbers.
     pub(crate) fn with_factors(&self, factors: Factors) -> Self {
-        WeightLoader { arithmetic: self.arithmetic.with(factors), ..self.clone() }
+        WeightLoader { arithmetic: self.arithmetic.with(factors), modules: ModuleFactors::NONE, ..self.clone() }
     }
 
     pub(crate) fn vector(&self, name: &str, size: usize) -> Result<Tensor> {
@@ -63,14 +70,17 @@ impl<'a> WeightLoader<'a> {
     pub(crate) fn linear(&self, name: &str, inputs: usize, outputs: usize) -> Result<Linear> {
         let loader = self.pp(name);
         let bias = loader.vector("bias", outputs)?;
+        let arithmetic = loader.arithmetic();
         match loader.quantized() {
-            Some(quantized) => Linear::quantized(self.arithmetic, &quantized.weight(), &bias),
-            None => Linear::new(self.arithmetic, &loader.tensor("weight", (outputs, inputs))?, &bias),
+            Some(quantized) => Linear::quantized(arithmetic, &quantized.weight(), &bias),
+            None => Linear::new(arithmetic, &loader.tensor("weight", (outputs, inputs))?, &bias),
         }
     }
 
     /// Several linear maps of the same input, with their outputs one after the other.
     pub(crate) fn joined_linear(&self, names: &[&str], inputs: usize, outputs: usize) -> Result<JoinedLinear> {
+        // They are of one module, since their input is packed once for all.
+        let arithmetic = self.arithmetic();
         let parts: Vec<Self> = names.iter().map(|name| self.pp(name)).collect();
         let all = |name: &str, shape: Shape| -> Result<Tensor> {
             let tensors = parts.iter().map(|part| part.tensor(name, shape.clone()));
@@ -80,14 +90,13 @@ impl<'a> WeightLoader<'a> {
         let linears = match first.filter(|first| parts.iter().all(|part| part.form() == *first)) {
             None => names.iter().map(|name| self.linear(name, inputs, outputs)).collect::<Result<_>>()?,
             Some(StoredForm::Float(_)) => {
-                vec![Linear::new(self.arithmetic, &all("weight", weight)?, &all("bias", bias)?)?]
+                vec![Linear::new(arithmetic, &all("weight", weight)?, &all("bias", bias)?)?]
             }
             Some(StoredForm::Quantized(_)) => {
                 let stored: Vec<_> = parts.iter().filter_map(Self::quantized).collect();
                 let weights: Vec<_> = stored.iter().map(StoredQuantized::weight).collect();
                 let joined = JoinedWeight::new(&weights);
-                let linear =
-                    joined.weight().map(|weight| Linear::quantized(self.arithmetic, &weight, &all("bias", bias)?));
+                let linear = joined.weight().map(|weight| Linear::quantized(arithmetic, &weight, &all("bias", bias)?));
                 linear.transpose()?.into_iter().collect()
             }
         };

@@ -4,6 +4,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use mert_arch::{ComputeType, Dtype};
+use mert_runtime::uses_tile_registers;
 use rayon::ThreadPool;
 use serde::Serialize;
 
@@ -23,8 +24,12 @@ const BURSTS: usize = 50;
 
 impl FmaPeak {
     /// Measures the peak of `compute` on all threads of `pool` at once: the best of several short bursts, with every kind of
-    /// instruction that the processor has for it, or for f32. Returns `None` for a pool whose threads did nothing.
+    /// instruction that the processor has for it, or for f32. Returns `None` for a pool whose threads did nothing, and for products in
+    /// tile registers, for which there is no kernel here.
     pub(crate) fn measure(pool: &ThreadPool, compute: ComputeType) -> Option<Self> {
+        if uses_tile_registers(compute) {
+            return None;
+        }
         let peaks = kernels(compute).into_iter().filter_map(|kernel| {
             let gflops = (0..BURSTS).map(|_| kernel.burst(pool)).max_by(f64::total_cmp)?;
             (gflops > 0.0).then_some(FmaPeak { gflops, instructions: kernel.instructions })
