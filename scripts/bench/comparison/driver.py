@@ -18,7 +18,7 @@ from comparison import report
 from comparison.engines import PEERS, PRECISIONS
 from comparison.model import fixtures, sample_rate
 from comparison.ours import Ours, binaries, checkpoint_folder, rows, weights_dtype
-from comparison.turns import Worker, take_turns
+from comparison.turns import Worker, WorkerFailed, take_turns
 from comparison.verdict import verdict
 from comparison.verification import (
     F32_NMSE,
@@ -54,9 +54,10 @@ class Entrant:
 
     @property
     def refused(self):
-        """Ours in reduced precision has to be near enough to be timed. Peers are timed in any case."""
+        """Ours in reduced precision has to be near enough to be timed, here and in the benchmark itself, which then ends at once.
+        Peers are timed in any case."""
         reduced = self.ours is not None and self.precision != "f32"
-        return reduced and not self.agreement.accepted
+        return reduced and (self.worker is None or not self.agreement.accepted)
 
     @property
     def nmse_limit(self):
@@ -84,7 +85,12 @@ def start(entrant, arguments, work, bin_folder):
             "MKL_NUM_THREADS": str(threads),
             "TOKENIZERS_PARALLELISM": "false",
         }
-    entrant.worker = Worker(entrant.name, command, environment)
+    try:
+        entrant.worker = Worker(entrant.name, command, environment)
+    except WorkerFailed as error:
+        # The benchmark has compared the arithmetic with f32, and said on standard error what it found.
+        if not (entrant.ours and entrant.precision != "f32" and error.status == 1):
+            raise
 
 
 def peer_arguments(engine, arguments, work):
@@ -146,19 +152,27 @@ def one_length(arguments, entrants, seconds, work, bin_folder):
         print(f"\n## {seconds:g} s, {arguments.threads} threads\n")
         if not verify(entrants, arguments, work, bin_folder):
             return None
+        first = next((entrant for entrant in entrants if entrant.ours and entrant.worker), None)
+        if first is None:
+            raise Failed("mert-verify bench refused every file in every mode: there is nothing to compare")
         timed = [entrant for entrant in entrants if not entrant.refused]
         take_turns([entrant.worker for entrant in timed], arguments.runs, progress)
-        if entrants[0].refused:
+        if first.refused:
             # It has to run once to say how many frames and operations there are.
-            entrants[0].worker.run()
-        peaks = [entrant.worker.peak_bytes() for entrant in entrants]
-        last = [entrant.worker.finish() for entrant in entrants]
+            first.worker.run()
+        peaks = [entrant.worker and entrant.worker.peak_bytes() for entrant in entrants]
+        last = [entrant.worker and entrant.worker.finish() for entrant in entrants]
     finally:
         for entrant in entrants:
             if entrant.worker:
                 entrant.worker.kill()
 
-    ours = json.loads(last[0])["rows"][0]
+    documents = [
+        (entrant.precision, json.loads(text))
+        for entrant, text in zip(entrants, last, strict=True)
+        if entrant.ours and text
+    ]
+    ours = documents[0][1]["rows"][0]
     rows = [
         report.Row(
             entrant.name,
@@ -172,7 +186,6 @@ def one_length(arguments, entrants, seconds, work, bin_folder):
         )
         for entrant, peak in zip(entrants, peaks, strict=True)
     ]
-    documents = [(entrant.precision, json.loads(text)) for entrant, text in zip(entrants, last, strict=True) if entrant.ours]
     peaks = {precision: document["rows"][0]["peak"] for precision, document in documents}
     peaks = {precision: peak for precision, peak in peaks.items() if peak}
     print(

@@ -9,7 +9,11 @@ from pathlib import Path
 
 
 class WorkerFailed(Exception):
-    """A worker ended, or gave an unexpected answer."""
+    """A worker ended, or gave an unexpected answer. `status` is the exit status of one that ended."""
+
+    def __init__(self, message, status=None):
+        super().__init__(message)
+        self.status = status
 
 
 class Worker:
@@ -48,11 +52,10 @@ class Worker:
         try:
             return json.loads(line)[field]
         except (ValueError, KeyError, TypeError):
-            status = (
-                f"exit status {self.process.wait()}" if not line else f"the answer was {line.strip()!r}"
-            )
+            status = None if line else self.process.wait()
+            found = f"the answer was {line.strip()!r}" if line else f"exit status {status}"
             raise WorkerFailed(
-                f"{self.name}: expected a line with `{field}`, but {status}"
+                f"{self.name}: expected a line with `{field}`, but {found}", status
             ) from None
 
     def run(self):
