@@ -53,6 +53,7 @@ impl Isa {
     }
 
     /// True if the environment variable [`ISA_VARIABLE`] names the instruction set: then it is used alone, without tile registers.
+    #[cfg(target_arch = "x86_64")]
     pub(crate) fn is_named() -> bool {
         static NAMED: OnceLock<bool> = OnceLock::new();
         *NAMED.get_or_init(|| matches!(Isa::from_environment(), Ok(Some(_))))
