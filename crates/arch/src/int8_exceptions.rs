@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::{ComputeType, Config, Dtype};
 
@@ -105,20 +105,61 @@ impl Int8Exceptions {
     /// A sentence about a path that is no module of the model, a type that is neither bf16 nor f32, or text that is not an object
     /// of strings.
     pub fn from_json(text: &str, config: &Config) -> Result<Self, String> {
-        let modules: BTreeMap<String, String> =
+        let Entries(entries) =
             serde_json::from_str(text).map_err(|error| format!("expected an object of modules and types: {error}"))?;
         let known: BTreeSet<String> = int8_modules(config, 0).into_iter().map(|module| module.path).collect();
-        let modules = modules.into_iter().map(|(path, dtype)| {
+        let mut modules = BTreeMap::new();
+        for (path, dtype) in entries {
             if !known.contains(&path) {
-                return Err(format!("`{}` is no module that computes in int8", crate::printable_line(&path)));
+                let owner = known.iter().find(|module| path.starts_with(&format!("{module}.")));
+                let advice = match owner {
+                    Some(module) => format!("it belongs to `{module}`"),
+                    None => "expected convolutions but the first, feature_projection, encoder.pos_conv_embed, and of each layer \
+                             attention, feed_forward.intermediate_dense and feed_forward.output_dense"
+                        .into(),
+                };
+                return Err(format!("the model does not have a module `{}`: {advice}", shortened(&path)));
             }
-            match dtype.parse() {
-                Ok(ComputeType::Float(dtype @ (Dtype::Bf16 | Dtype::F32))) => Ok((path, dtype)),
-                _ => Err(format!("`{path}` has the type `{}`: expected bf16 or f32", crate::printable_line(&dtype))),
+            let Ok(ComputeType::Float(dtype @ (Dtype::Bf16 | Dtype::F32))) = dtype.parse() else {
+                return Err(format!("`{path}` has the type `{}`: expected bf16 or f32", shortened(&dtype)));
+            };
+            if modules.insert(path.clone(), dtype).is_some() {
+                return Err(format!("`{path}` stands there twice"));
             }
-        });
-        Ok(Int8Exceptions(modules.collect::<Result<_, _>>()?))
+        }
+        Ok(Int8Exceptions(modules))
     }
+}
+
+/// An object's entries in their order, which a map would keep the last of where a name stands twice.
+struct Entries(Vec<(String, String)>);
+
+impl<'de> Deserialize<'de> for Entries {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Entries;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of strings")
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Entries(entries))
+            }
+        }
+        deserializer.deserialize_map(Visitor)
+    }
+}
+
+/// A text from a file for a message, at most 100 characters of it.
+fn shortened(text: &str) -> String {
+    let start: String = text.chars().take(100).collect();
+    crate::printable_line(&start) + if start.len() < text.len() { "…" } else { "" }
 }
 
 /// A line such as `2 modules in bf16 (encoder.pos_conv_embed, encoder.layers.0.attention)`.
@@ -169,13 +210,17 @@ mod tests {
         );
         for (text, words) in [
             ("[]", "expected an object"),
-            (r#"{"encoder": "bf16"}"#, "`encoder` is no module"),
-            (r#"{"feature_extractor.conv_layers.0": "bf16"}"#, "no module"),
+            (r#"{"encoder": "bf16"}"#, "does not have a module `encoder`: expected convolutions but the first"),
+            (r#"{"encoder.layers.0.attention.q_proj": "bf16"}"#, "it belongs to `encoder.layers.0.attention`"),
+            (r#"{"feature_extractor.conv_layers.0": "bf16"}"#, "does not have a module"),
+            (r#"{"feature_projection": "bf16", "feature_projection": "f32"}"#, "stands there twice"),
             (r#"{"encoder.layers.0.attention": "f16"}"#, "expected bf16 or f32"),
             (r#"{"encoder.layers.0.attention": "int8"}"#, "expected bf16 or f32"),
         ] {
             let error = Int8Exceptions::from_json(text, &config).unwrap_err();
             assert!(error.contains(words), "{text}: {error}");
         }
+        let long = format!("{{\"{}\": \"bf16\"}}", "é".repeat(10_000));
+        assert!(Int8Exceptions::from_json(&long, &config).unwrap_err().len() < 600);
     }
 }

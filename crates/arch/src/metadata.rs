@@ -118,9 +118,11 @@ impl Metadata {
     /// What the modules multiply in a forward pass in 8-bit integers, in a sentence.
     pub fn int8_note(&self) -> String {
         match &self.int8_exceptions {
-            None => "int8: in every module, which nobody measured for this file; `mert-convert --int8-budget` chooses those that keep floats".into(),
-            Some(exceptions) if exceptions.is_empty() => "int8: in every module, as was measured when the file was converted".into(),
-            Some(exceptions) => format!("int8: all modules but {exceptions}, as was measured when the file was converted"),
+            None => "int8: in every module, which the file has no measurement of; `mert-convert --int8-budget` chooses those that \
+                     keep floats"
+                .into(),
+            Some(exceptions) if exceptions.is_empty() => "int8: in every module, as the file says".into(),
+            Some(exceptions) => format!("int8: {exceptions} keep floats, as the file says"),
         }
     }
 

@@ -112,8 +112,13 @@ impl fmt::Display for Budget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let limits = Criterion::ALL.into_iter().filter_map(|criterion| {
             let value = criterion.value(self.limit(criterion)?);
-            // 1 − loss has digits of rounding; nine suffice to read any limit back.
-            let value = (value * 1e9).round() / 1e9;
+            // 1 − loss has digits of rounding: the fewest that read back as the same limit, to a millionth of it.
+            let is_close = |text: &f64| {
+                let loss = if criterion == Criterion::Nmse { *text } else { 1.0 - text };
+                (loss / self.limits[criterion as usize].unwrap_or(loss) - 1.0).abs() < 1e-6
+            };
+            let rounded = (1..17).map(|digits| (value * 10f64.powi(digits)).round() / 10f64.powi(digits));
+            let value = rounded.into_iter().find(is_close).unwrap_or(value);
             Some(format!("{}{}{value}", criterion.name(), criterion.operator()))
         });
         f.pad(&limits.collect::<Vec<_>>().join(","))
@@ -235,6 +240,9 @@ mod tests {
         assert!((budget.limit(Criterion::Frame).unwrap() - 2e-3).abs() < 1e-12);
         assert_eq!("nmse<=0.5".parse::<Budget>().unwrap().limit(Criterion::Pooled), None);
         assert_eq!(budget.to_string().parse::<Budget>().unwrap().to_string(), budget.to_string());
+        for text in ["nmse<=0.000000000000001", "pooled>=0.9999999999", "pooled>=0.99951"] {
+            assert_eq!(text.parse::<Budget>().unwrap().to_string(), text);
+        }
         for (text, words) in [
             ("", "expected pooled>=COSINE"),
             ("cosine>=0.9", "invalid limit `cosine>=0.9`"),

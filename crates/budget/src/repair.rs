@@ -59,7 +59,7 @@ const ROUNDS: usize = 6;
 const LAST_ROUNDS: usize = 20;
 
 /// The used part of the limits beyond which coming closer to them is not worth another measurement.
-const CLOSE: f64 = 0.985;
+pub(crate) const CLOSE: f64 = 0.985;
 
 /// The factor by which limits are tightened where corrections alone were not enough: at first, and in the last rounds.
 const MARGINS: [f64; 2] = [1.02, 1.25];

@@ -92,8 +92,8 @@ pub enum EmbedError {
     },
     /// An existing output was written with other settings.
     #[error(
-        "cannot update {}: it was written with other settings ({difference}). Make it again with --force, or give \
-         another output",
+        "cannot update {}: it was written with other settings ({difference}). Give those (the arithmetic with --dtype, where --fast \
+         chooses another now), make it again with --force, or give another output",
         printable_path(path)
     )]
     UpdateSettings {
@@ -148,8 +148,8 @@ pub enum EmbedError {
     },
     /// The journal is of a run with other settings.
     #[error(
-        "{} holds an interrupted run with other settings ({difference}): continue with those, or discard it with \
-         --restart",
+        "{} holds an interrupted run with other settings ({difference}): continue with those (the arithmetic with --dtype, where \
+         --fast chooses another now), or discard it with --restart",
         printable_path(path)
     )]
     OtherSettings {

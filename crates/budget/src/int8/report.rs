@@ -32,6 +32,8 @@ pub struct Int8Report {
     pub all_int8: StateFidelity,
     /// The errors on held-out clips with f32 in every module, and attention in bf16.
     pub float: StateFidelity,
+    /// The instructions that measured it. Other ones round otherwise in the last places, and may lead to another choice.
+    pub instructions: String,
     /// The number of choices that were measured on held-out clips.
     pub trials: usize,
 }

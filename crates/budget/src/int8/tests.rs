@@ -26,7 +26,7 @@ fn from_measurement_to_file() {
     let mut audio = Audio::load_for_file(&AudioSource::BuiltIn, &file).unwrap();
     // Shorter than users' clips for the time that they take.
     audio.calibration.iter_mut().chain(&mut audio.held_out).for_each(|clip| clip.input_values.truncate(9600));
-    let study = Int8Study::new(&file, &audio, &|_| {}).unwrap();
+    let study = Int8Study::new(&file, &audio).unwrap();
 
     // Tighter limits leave fewer multiply-adds to integers, and each holds as measured.
     let mut parts = Vec::new();
@@ -41,6 +41,10 @@ fn from_measurement_to_file() {
         chosen.push(choice);
     }
     assert!(parts.is_sorted_by(|a, b| a >= b) && parts[0] > 0.99 && parts[3] < 0.5 * parts[1], "{parts:?}");
+    // Limits of another kind: the looser one never leaves fewer to integers.
+    let part = |limits: &str| study.search(limits.parse().unwrap(), &|_| {}).unwrap().report.int8_multiply_adds;
+    let parts: Vec<f64> = ["frame>=0.985", "frame>=0.99", "frame>=0.995", "frame>=0.998"].map(part).to_vec();
+    assert!(parts.is_sorted_by(|a, b| a >= b), "{parts:?}");
     // Predictions are near what is measured: the errors of modules add up.
     for choice in &chosen[1..] {
         let (predicted, measured) = (choice.report.predicted.worst.nmse, choice.report.held_out.worst.nmse);

@@ -45,6 +45,17 @@ pub(super) struct MeasuredChoice<'s> {
     pub(super) chosen: Chosen,
 }
 
+/// What the output is, if it is neither a safetensors file nor a folder of this toolkit.
+pub(super) fn other_form(args: &Args) -> Option<String> {
+    let ending = args.output.as_ref().and_then(|output| output.extension()?.to_str()).map(str::to_ascii_lowercase);
+    match (args.encoder_program(), ending.as_deref()) {
+        (Some(program), _) => Some(format!("for {}", program.name())),
+        (None, Some("mlpackage")) => Some("a Core ML package".into()),
+        (None, Some("gguf")) => Some("a GGUF file".into()),
+        _ => None,
+    }
+}
+
 /// Measures the layers of a model and chooses their bits for `goal`, then runs `convert` with the choice.
 pub(super) fn with_chosen_bits<R>(
     args: &Args,
@@ -54,8 +65,7 @@ pub(super) fn with_chosen_bits<R>(
     threads: &ThreadPool,
     convert: impl FnOnce(&MeasuredChoice<'_>) -> anyhow::Result<R>,
 ) -> anyhow::Result<R> {
-    let ending = args.output.as_ref().and_then(|output| output.extension()?.to_str());
-    if args.program.is_some() || ending.is_some_and(|ending| ["mlpackage", "gguf"].contains(&ending)) {
+    if other_form(args).is_some() {
         bail!(
             "--budget and --size are for safetensors files and folders of this toolkit and MLX, whose layers can differ in bits"
         );

@@ -91,6 +91,8 @@ impl Conversion<'_> {
         let Some(budget) = self.args.quantization.budget.int8_budget else {
             return self.run(options, Choices { bits, int8: None });
         };
+        // A plan that the output cannot hold is refused before anything is measured.
+        self.target.prepare(&self.target.refine(Plan::new(self.source, options)?)?)?;
         with_chosen_modules(self.args, self.source, options, budget, self.threads, |int8| {
             let int8_exceptions = Some(int8.chosen.exceptions.clone());
             let options = PlanOptions { int8_exceptions, ..options.clone() };

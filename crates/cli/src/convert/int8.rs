@@ -15,7 +15,7 @@ use mert_runtime::ConvertedFile;
 use rayon::ThreadPool;
 
 use crate::args::Args;
-use crate::budget::Bar;
+use crate::budget::{Bar, other_form};
 
 /// A choice of modules, and the measurements that check it.
 pub(super) struct MeasuredInt8<'s> {
@@ -33,10 +33,10 @@ pub(super) fn with_chosen_modules<R>(
     threads: &ThreadPool,
     convert: impl FnOnce(&MeasuredInt8<'_>) -> anyhow::Result<R>,
 ) -> anyhow::Result<R> {
-    let ending = args.output.as_ref().and_then(|output| output.extension()?.to_str());
-    if args.program.is_some() || ending.is_some_and(|ending| ["mlpackage", "gguf"].contains(&ending)) {
+    if let Some(form) = other_form(args) {
         bail!(
-            "--int8-budget is for safetensors files and folders of this toolkit, whose metadata the choice is written to"
+            "--int8-budget writes its choice to the metadata of this toolkit's safetensors files and folders, and the output is {form}; \
+             leave it out, or give an output NAME.safetensors"
         );
     }
     let folder = folder(args)?;
@@ -48,7 +48,7 @@ pub(super) fn with_chosen_modules<R>(
     let file = ConvertedFile::open(&path)?;
     let audio = Audio::load_for_file(&args.quantization.budget.audio(), &file)?;
     let bar = Bar::new(args.quiet);
-    let study = threads.install(|| Int8Study::new(&file, &audio, &|progress| bar.show(progress)))?;
+    let study = threads.install(|| Int8Study::new(&file, &audio))?;
     let chosen = threads.install(|| study.search(budget, &|progress| bar.show(progress)));
     bar.finish();
     convert(&MeasuredInt8 { study: &study, chosen: chosen? })
@@ -92,6 +92,7 @@ pub(super) fn describe(report: &Int8Report) -> String {
         100.0 * report.int8_multiply_adds
     );
     text += &format!("int8 budget  {}\n", report.budget);
+    text += &format!("instructions {}; others may lead to another choice\n", report.instructions);
     text += &format!("calibration  {}\n", report.audio.calibration.join(", "));
     text += &format!("held out     {}\n", report.audio.held_out.join(", "));
     for file in &report.audio.left_out {

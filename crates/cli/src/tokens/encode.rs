@@ -278,7 +278,7 @@ impl Stated {
             opened.record.as_ref().filter(|record| record.arithmetic != model.arithmetic && !options.quiet)
         {
             say(&format!(
-                "the vocabulary was trained with arithmetic in {}, and this is {}: frames differ in their last digits",
+                "the vocabulary was trained with arithmetic in {}, and this is {}: frames, and some tokens, differ",
                 record.arithmetic, model.arithmetic
             ));
         }

@@ -15,7 +15,7 @@ pub(crate) struct ModelArgs {
     /// The device that runs the model: cpu, metal (mps), cuda, or auto
     #[arg(long, default_value = "cpu")]
     pub(crate) device: DeviceKind,
-    /// The arithmetic: f32; on the CPU also bf16 or int8, where it has instructions for them; on a GPU f16 or bf16
+    /// The arithmetic: f32; on the CPU also bf16 or int8, which are faster where it has instructions for them; on a GPU f16 or bf16
     #[arg(long, default_value = "f32")]
     pub(crate) dtype: ComputeType,
     /// Compute on the CPU in the fastest of int8, bf16 and f32 that keeps the embeddings of this model: pooled cosine above 0.999

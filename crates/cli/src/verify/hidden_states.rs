@@ -7,7 +7,7 @@ use clap::Args;
 use mert_arch::LayerSelection;
 use mert_cli::hub::Messages;
 use mert_cli::terminal::print;
-use mert_runtime::Model;
+use mert_runtime::{ComputeType, ConvertedFile, Model};
 use mert_verify::candidate::{converted_file, hidden_states};
 use mert_verify::npz;
 use mert_verify::reference::CANDIDATE_LAYERS;
@@ -42,7 +42,8 @@ pub(crate) struct HiddenStatesArgs {
 pub(crate) fn run(args: &HiddenStatesArgs) -> anyhow::Result<()> {
     check_output(&args.output, args.force, &[&args.model, &args.input])?;
     let model = hub_inputs::converted(&args.model, Messages::of("mert-verify", false))?;
-    let model = Model::open(&converted_file(&model)?, args.compute.dtype(), &args.compute.device.open()?)?;
+    let file = ConvertedFile::open(&converted_file(&model)?)?;
+    let model = Model::from_file(&file, args.compute.dtype(), &args.compute.device.open()?)?;
     let wanted = args.layers.resolve(model.config().num_hidden_states())?;
     let clip = npz::read_input_values(&args.input)?;
     let states = hidden_states(&model, &clip, &wanted)?;
@@ -57,5 +58,9 @@ pub(crate) fn run(args: &HiddenStatesArgs) -> anyhow::Result<()> {
     ];
     npz::write(&args.output, &arrays)?;
     let [count, frames, width] = shape[..] else { return Err(anyhow!("hidden states of shape {shape:?}")) };
-    Ok(print(&format!("{}: {count} hidden states of {frames} frames by {width}\n", args.output.display()))?)
+    let mut text = format!("{}: {count} hidden states of {frames} frames by {width}\n", args.output.display());
+    if model.compute_type() == ComputeType::Int8 {
+        text += &format!("{}\n", file.metadata().int8_note());
+    }
+    Ok(print(&text)?)
 }

@@ -115,7 +115,7 @@ pub(crate) struct ComputeArgs {
     /// The device that runs the model: cpu, metal (mps), cuda or auto
     #[arg(long, default_value = "cpu")]
     pub(crate) device: DeviceKind,
-    /// The element type in which a converted file is computed: f32, f16 or bf16 [default: f32]
+    /// The element type in which a converted file is computed: f32, f16 or bf16, on the CPU also int8 [default: f32]
     #[arg(long)]
     dtype: Option<ComputeType>,
 }

@@ -15,12 +15,20 @@ pub(crate) struct Arithmetic {
 
 impl Arithmetic {
     pub(crate) fn new(isa: Isa, factors: Factors) -> Self {
-        Arithmetic { isa, factors, bf16: Bf16Product::detect(isa), int8: Int8Product::detect(isa) }
+        // Looking for them asks Linux for tile registers, which f32 does without.
+        let (bf16, int8) = match factors {
+            Factors::F32 => (Bf16Product::Widened, Int8Product::Widened),
+            Factors::Bf16 | Factors::Int8 => (Bf16Product::detect(isa), Int8Product::detect(isa)),
+        };
+        Arithmetic { isa, factors, bf16, int8 }
     }
 
-    /// The same instructions with other numbers.
+    /// The same instruction set with other numbers.
     pub(crate) fn with(self, factors: Factors) -> Self {
-        Arithmetic { factors, ..self }
+        match self.factors {
+            Factors::F32 => Arithmetic::new(self.isa, factors),
+            _ => Arithmetic { factors, ..self },
+        }
     }
 
     /// What makes many products of these numbers faster, on this thread, until it is dropped.
@@ -65,14 +73,14 @@ impl ModuleFactors {
 
 /// The arithmetic besides f32 that this processor has instructions for, so that it takes less time.
 pub(crate) fn fast_compute_types() -> Vec<ComputeType> {
-    let arithmetic = Arithmetic::new(Isa::detect(), Factors::F32);
+    let arithmetic = Arithmetic::new(Isa::detect(), Factors::Int8);
     let bf16 = arithmetic.bf16.is_fast().then_some(ComputeType::BF16);
     bf16.into_iter().chain(arithmetic.int8.is_fast().then_some(ComputeType::Int8)).collect()
 }
 
 /// True if the products of `compute` use tile registers.
 pub(crate) fn uses_tile_registers(compute: ComputeType) -> bool {
-    let Arithmetic { bf16, int8, .. } = Arithmetic::new(Isa::detect(), Factors::F32);
+    let Arithmetic { bf16, int8, .. } = Arithmetic::new(Isa::detect(), Factors::Int8);
     match compute {
         ComputeType::BF16 => bf16.uses_tile_registers(),
         ComputeType::Int8 => int8.uses_tile_registers(),
@@ -82,7 +90,7 @@ pub(crate) fn uses_tile_registers(compute: ComputeType) -> bool {
 
 /// The instruction set of the kernels, with those for bf16 and 8-bit integers: `avx512 (bf16: vdpbf16ps, int8: vpdpbusd)`.
 pub(crate) fn instruction_set() -> String {
-    let Arithmetic { isa, bf16, int8, .. } = Arithmetic::new(Isa::detect(), Factors::F32);
+    let Arithmetic { isa, bf16, int8, .. } = Arithmetic::new(Isa::detect(), Factors::Int8);
     format!("{} (bf16: {}, int8: {})", isa.name(), bf16.name(), int8.name())
 }
 

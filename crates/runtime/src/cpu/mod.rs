@@ -91,7 +91,8 @@ impl CpuModel {
         }
         let config = &self.config;
         Ok(CpuModel {
-            arithmetic: self.arithmetic,
+            // Those of its products; attention multiplies what it does in this model.
+            arithmetic: weights.arithmetic().with(self.arithmetic.factors),
             feature_extractor: Arc::new(FeatureExtractor::load(&weights.pp("feature_extractor"), config)?),
             feature_projection: Arc::new(FeatureProjection::load(&weights.pp("feature_projection"), config)?),
             encoder: self.encoder.with_position_embedding(&weights.pp("encoder"), config)?,
@@ -101,7 +102,7 @@ impl CpuModel {
 
     fn with_layer_of(&self, layer: usize, weights: &WeightLoader<'_>) -> Result<Self> {
         Ok(CpuModel {
-            arithmetic: self.arithmetic,
+            arithmetic: weights.arithmetic().with(self.arithmetic.factors),
             feature_extractor: Arc::clone(&self.feature_extractor),
             feature_projection: Arc::clone(&self.feature_projection),
             encoder: self.encoder.with_layer(layer, &weights.pp("encoder"), &self.config)?,

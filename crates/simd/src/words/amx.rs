@@ -4,7 +4,9 @@
 //! are tiles as they are packed. The intrinsics are not stable, so that a whole product is one piece of assembly.
 //!
 //! Tile registers are configured before they are used, and released afterwards, since in use they slow down every switch of
-//! threads. Both together take as long as a fifth of a product, so that [`TileRegisters`] keeps them for many.
+//! threads. Both together take up to a third of a small product's time, so that [`TileRegisters`] keeps them for many. Between
+//! configuration and release nothing but this crate's kernels runs on the thread, so that no other user of the registers (oneDNN
+//! is one) finds or leaves another configuration.
 
 // Only constant indices keep the sums in registers.
 #![allow(clippy::needless_range_loop, unsafe_code)]
@@ -72,8 +74,9 @@ struct TileConfig {
 }
 
 impl TileConfig {
-    /// Sums and the left operand with `rows` rows, the right operand, in register 7, with a row for each of its words.
+    /// Sums and the left operand with `rows` rows, 1 to 16, the right operand, in register 7, with a row for each of its words.
     const fn new(rows: usize) -> Self {
+        assert!(rows >= 1 && rows <= LINE, "a tile register has 1 to 16 rows");
         let (row_bytes, mut counts) = ([64, 64, 64, 64, 64, 64, 64, 64, 0, 0, 0, 0, 0, 0, 0, 0], [0; 16]);
         let mut tile = 0;
         while tile < 8 {
@@ -100,7 +103,7 @@ pub struct TileRegisters {
 impl TileRegisters {
     /// Configures them. The processor has them, as [`has_bf16`] or [`has_int8`] found.
     pub(super) fn configure(rows: usize) -> Self {
-        configure(&TileConfig::new(rows.min(LINE)));
+        configure(&TileConfig::new(rows));
         CONFIGURED.set(rows);
         TileRegisters { _not_send: PhantomData }
     }
@@ -118,21 +121,19 @@ fn with_registers<const ROWS: usize, R>(product: impl FnOnce() -> R) -> R {
     if CONFIGURED.get() == ROWS {
         return product();
     }
-    configure(const { &TileConfig::new(ROWS) });
-    let result = product();
-    // Registers that were configured for other rows are lost with these, and `CONFIGURED` says so.
-    release();
-    result
+    // Registers that were configured for other rows are released with these, and `CONFIGURED` says so.
+    let _registers = TileRegisters::configure(ROWS);
+    product()
 }
 
 fn configure(config: &TileConfig) {
-    // SAFETY: it reads the configuration, and no code but this module's uses the registers.
+    // SAFETY: it reads the configuration, and the compiler uses no tile registers.
     unsafe { asm!("ldtilecfg [{config}]", config = in(reg) config, options(nostack, preserves_flags)) };
 }
 
 fn release() {
     CONFIGURED.set(0);
-    // SAFETY: no code but this module's uses the registers.
+    // SAFETY: the compiler uses no tile registers.
     unsafe { asm!("tilerelease", options(nomem, nostack, preserves_flags)) };
 }
 
@@ -235,7 +236,7 @@ pub(super) fn bf16<const ROWS: usize, const VECTORS: usize>(
     ahead: &[u8],
     sums: &mut [f32x16],
 ) {
-    // SAFETY: a processor with the instruction has AVX-512.
+    // SAFETY: registers of 16 floats are those of pulp's AVX-512 token, which exists only where the processor has it.
     unsafe { bf16_available::<ROWS, VECTORS>(left, right, ahead, sums) }
 }
 
@@ -247,7 +248,7 @@ pub(super) fn int8<const ROWS: usize, const VECTORS: usize>(
     ahead: &[u8],
     sums: &mut [f32x16],
 ) {
-    // SAFETY: a processor with the instruction has AVX-512.
+    // SAFETY: registers of 16 floats are those of pulp's AVX-512 token, which exists only where the processor has it.
     unsafe { int8_available::<ROWS, VECTORS>(left, right, ahead, sums) }
 }
 

@@ -14,7 +14,8 @@ use crate::isa::{Isa, mul_add};
 /// x86's `vdpbf16ps` adds the product of the high halves of two words to a sum, and then that of the low halves, each rounded to
 /// the nearest f32; [`Bf16Product::Widened`] does the same with f32 instructions, so that both give the same bits, except that
 /// `vdpbf16ps` takes numbers below 2⁻¹²⁶ for 0. ARM's `bfdot` rounds the two products and their sum to odd before it adds them:
-/// its sums differ in their last places, and so do those of AMX's `tdpbf16ps`, which has four sums for each result.
+/// its sums differ in their last places, and so do those of AMX's `tdpbf16ps`, which sums the
+/// high and the low halves apart, here for even and odd lines of words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bf16Product {
     /// AMX's `tdpbf16ps`: 8192 products in an instruction.

@@ -32,12 +32,12 @@ use crate::buffer::LINE;
 /// AMX's tile registers, which these processors do not have.
 #[cfg(not(target_arch = "x86_64"))]
 #[derive(Debug)]
-pub struct TileRegisters;
+pub struct TileRegisters(std::marker::PhantomData<*const ()>);
 
 #[cfg(not(target_arch = "x86_64"))]
 impl TileRegisters {
     fn configure(_: usize) -> Self {
-        TileRegisters
+        TileRegisters(std::marker::PhantomData)
     }
 }
 

@@ -123,7 +123,7 @@ impl Tolerance {
             }
             ComputeType::Float(_) => return None,
         };
-        Some(Tolerance::named(&format!("{compute} arithmetic"), limits))
+        Some(Tolerance::named(&format!("{compute} on the CPU"), limits))
     }
 
     /// The tolerance of a candidate that computes in `compute`, which rounds every activation and not only the weights.

@@ -45,7 +45,7 @@ pub(super) fn describe(
     }
     if let Some(verdict) = arithmetic {
         text += &format!(
-            "Beside f32 on this clip, the worst of all hidden states: NMSE {:.1e}, pooled cosine {:.5}, frame cosine {:.4}.\n",
+            "Beside f32 on the clips of these rows, the worst of all hidden states: NMSE {:.1e}, pooled cosine {:.5}, frame cosine {:.4}.\n",
             verdict.nmse(),
             verdict.pooled_cosine(),
             verdict.frame_cosine()

@@ -250,7 +250,10 @@ mod tests {
     fn one_kernel_is_the_fastest() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
         for compute in [ComputeType::F32, ComputeType::BF16, ComputeType::Int8] {
-            let peak = FmaPeak::measure(&pool, compute).unwrap();
+            let Some(peak) = FmaPeak::measure(&pool, compute) else {
+                assert!(uses_tile_registers(compute), "{compute}");
+                continue;
+            };
             assert!(peak.gflops.is_finite() && peak.gflops > 0.0, "{peak:?}");
         }
     }
