@@ -86,7 +86,10 @@ impl Isa {
         let names: Vec<&str> = all.iter().map(|isa| isa.name()).collect();
         match all.iter().find(|isa| name == isa.name()) {
             Some(isa) => Ok(Some(*isa)),
-            None => Err(format!("{ISA_VARIABLE} is {name:?}, and this processor has {}", names.join(", "))),
+            None => {
+                let names = names.join(", ");
+                Err(format!("{ISA_VARIABLE} is {name:?}, and this processor has {names}: set one of them, or none"))
+            }
         }
     }
 
