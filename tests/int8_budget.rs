@@ -89,10 +89,12 @@ fn a_model_that_fails_in_int8_passes_with_the_chosen_modules_in_floats() {
 
     // Any number of threads chooses the same, in a folder too.
     let again = folder.path().join("folder");
-    let options = ["--dtype", "f32", "--int8-budget", LIMITS, "--threads", "1", "--no-fidelity"];
+    let options = ["--dtype", "f32", "--int8-budget", LIMITS, "--threads", "1"];
     let (code, _, err) = convert(&checkpoint, &again, &options);
     assert_eq!(code, 0, "{err}");
-    assert_eq!(exceptions(&again.join("model.safetensors")), Some(written));
+    let card = std::fs::read_to_string(again.join("README.md")).unwrap();
+    assert!(card.contains("## Modules in 8-bit integers") && card.contains(first), "{card}");
+    assert_eq!(exceptions(&again.join("model.safetensors")), Some(written.clone()));
 }
 
 #[test]

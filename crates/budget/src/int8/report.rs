@@ -50,3 +50,30 @@ pub struct Int8ModuleReport {
     /// The predicted share of the error at the tightest limit.
     pub share: f64,
 }
+
+impl Int8Report {
+    /// The choice as a section of a model card.
+    pub fn to_markdown(&self) -> String {
+        let mut text = format!("## Modules in 8-bit integers\n\nChosen by measurement for {}.", self.budget);
+        text += &format!(
+            " {:.1} % of the multiply-adds with weights are of 8-bit integers where a program of this toolkit computes in int8 \
+             (`int8_exceptions` in the metadata of the weights); attention between its projections is in bf16. Measured with {}.\n\n",
+            100.0 * self.int8_multiply_adds,
+            self.instructions
+        );
+        let floats: Vec<_> = self.modules.iter().filter(|module| module.compute != ComputeType::Int8).collect();
+        if !floats.is_empty() {
+            text += "| keeps floats | type | multiply-adds | share of the error |\n|---|---|---|---|\n";
+            for Int8ModuleReport { module, compute, multiply_adds, share } in floats {
+                text +=
+                    &format!("| {module} | {compute} | {:.1} % | {:.1} % |\n", 100.0 * multiply_adds, 100.0 * share);
+            }
+            text += "\n";
+        }
+        let held_out = self.audio.held_out.len();
+        text + &format!(
+            "On {held_out} held-out clips: {}. In 8-bit integers everywhere: {}.\n",
+            self.held_out, self.all_int8
+        )
+    }
+}

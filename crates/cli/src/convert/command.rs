@@ -9,7 +9,7 @@ use mert_cli::conversion_cache::assumptions;
 use mert_cli::hub::open_source;
 use mert_cli::terminal::{print, progress_bar, say};
 use mert_convert::musicgen::RecognizedMusicgen;
-use mert_convert::write::{PreparedOutput, Target, WriteJob, no_inspection};
+use mert_convert::write::{Fidelity, PreparedOutput, Target, WriteJob, no_inspection};
 use mert_convert::{ConvertError, Plan, PlanOptions, PreprocessorOptions, Program, Step};
 use mert_fs::sha256_output;
 use mert_hub::{HubModel, HubName};
@@ -136,8 +136,14 @@ impl Conversion<'_> {
             None => no_inspection(written),
         };
         let inspect = |written: &Path| {
-            choices.int8.map_or(Ok(()), |int8| int8.inspect(written))?;
-            inspect(written)
+            let Some(int8) = choices.int8 else { return inspect(written) };
+            int8.inspect(written)?;
+            let section = int8.chosen.report.to_markdown();
+            let add = |fidelity: Fidelity| {
+                let sections = [fidelity.sections, section].join("\n");
+                Fidelity { sections: sections.trim_start().to_string(), ..fidelity }
+            };
+            Ok(inspect(written)?.map(add))
         };
         let job = WriteJob { source: self.source, output, force: args.force, on_step: &on_step, inspect: &inspect };
         let written = self.threads.install(|| prepared.write(&job));
