@@ -115,7 +115,7 @@ impl Metadata {
         }
     }
 
-    /// What the modules multiply in a forward pass in 8-bit integers, in a sentence.
+    /// A sentence on the modules that multiply 8-bit integers in a forward pass in int8, and on those that keep floats.
     pub fn int8_note(&self) -> String {
         match &self.int8_exceptions {
             None => "int8: in every module, which the file has no measurement of; `mert-convert --int8-budget` chooses those that \

@@ -19,8 +19,8 @@ use crate::sensitivity::Sensitivity;
 use crate::worst_errors::WorstErrors;
 use crate::{BudgetError, Progress, Result};
 
-/// What a module can multiply, the fastest first, with the time of a multiply-add in quarters of that of f32: a register holds four
-/// times as many integers as floats, and twice as many bf16 numbers.
+/// The numbers that a module can multiply, the fastest first, each with the time of a multiply-add in quarters of that of f32: a
+/// register holds four times as many integers as floats, and twice as many bf16 numbers.
 const CANDIDATES: [(ComputeType, f64); 3] =
     [(ComputeType::Int8, 1.0), (ComputeType::BF16, 2.0), (ComputeType::F32, 4.0)];
 

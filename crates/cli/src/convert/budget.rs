@@ -45,7 +45,7 @@ pub(super) struct MeasuredChoice<'s> {
     pub(super) chosen: Chosen,
 }
 
-/// What the output is, if it is neither a safetensors file nor a folder of this toolkit.
+/// The form of the output, in words; `None` for a safetensors file or a folder of this toolkit.
 pub(super) fn other_form(args: &Args) -> Option<String> {
     let ending = args.output.as_ref().and_then(|output| output.extension()?.to_str()).map(str::to_ascii_lowercase);
     match (args.encoder_program(), ending.as_deref()) {

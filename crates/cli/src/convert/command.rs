@@ -60,7 +60,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
 }
 
-/// What was chosen by measurement.
+/// The choices that were made by measurement.
 #[derive(Clone, Copy)]
 struct Choices<'a> {
     bits: Option<&'a MeasuredChoice<'a>>,

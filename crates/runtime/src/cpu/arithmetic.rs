@@ -31,7 +31,8 @@ impl Arithmetic {
         }
     }
 
-    /// What makes many products of these numbers faster, on this thread, until it is dropped.
+    /// Configures the tile registers that products of these numbers use on this thread, until the result is dropped; `None` if they
+    /// use none.
     pub(crate) fn prepare(self, factors: Factors, tile_rows: usize) -> Option<TileRegisters> {
         match factors {
             Factors::F32 => None,

@@ -96,7 +96,7 @@ thread_local! {
 /// then each configures and releases them.
 #[derive(Debug)]
 pub struct TileRegisters {
-    /// It belongs to its thread.
+    /// The registers are those of one thread, which this therefore stays on.
     _not_send: PhantomData<*const ()>,
 }
 

@@ -37,7 +37,7 @@ impl Bf16Product {
         Bf16Product::available(isa).first().copied().unwrap_or(Bf16Product::Widened)
     }
 
-    /// Those for the kernels of `isa` on this processor, the fastest first.
+    /// The instructions for the kernels of `isa` that this processor has, the fastest first.
     pub fn available(isa: Isa) -> Vec<Self> {
         let mut available = Vec::new();
         match isa {
@@ -67,7 +67,8 @@ impl Bf16Product {
         }
     }
 
-    /// What makes many products of tiles of `rows` rows faster, on this thread, until it is dropped.
+    /// Configures the tile registers that products of tiles of `rows` rows, 1 to 16, use on this thread, until the result is
+    /// dropped; `None` if they use none.
     pub fn prepare(self, rows: usize) -> Option<TileRegisters> {
         self.uses_tile_registers().then(|| TileRegisters::configure(rows))
     }

@@ -37,7 +37,7 @@ impl Int8Product {
         Int8Product::available(isa).first().copied().unwrap_or(Int8Product::Widened)
     }
 
-    /// Those for the kernels of `isa` on this processor, the fastest first.
+    /// The instructions for the kernels of `isa` that this processor has, the fastest first.
     pub fn available(isa: Isa) -> Vec<Self> {
         let mut available = Vec::new();
         match isa {
@@ -71,7 +71,8 @@ impl Int8Product {
         }
     }
 
-    /// What makes many products of tiles of `rows` rows faster, on this thread, until it is dropped.
+    /// Configures the tile registers that products of tiles of `rows` rows, 1 to 16, use on this thread, until the result is
+    /// dropped; `None` if they use none.
     pub fn prepare(self, rows: usize) -> Option<TileRegisters> {
         self.uses_tile_registers().then(|| TileRegisters::configure(rows))
     }

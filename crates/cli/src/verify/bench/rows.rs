@@ -18,7 +18,7 @@ pub(super) struct Bench<'a> {
     weights: ModelEncoding,
     /// The comparison of the model's arithmetic with f32, unless it is f32.
     arithmetic: Option<ArithmeticVerdict>,
-    /// What the modules multiply, in 8-bit integers.
+    /// The sentence on the modules that multiply 8-bit integers; `None` in another arithmetic.
     int8: Option<String>,
     /// The arithmetic peaks, measured once for each number of threads.
     peaks: Vec<(usize, Option<FmaPeak>)>,
