@@ -41,11 +41,22 @@ impl Arithmetic {
         }
     }
 
-    /// The numbers that attention multiplies: 8-bit integers would need a scale for each block of scores.
+    /// True if the words of right operands are in pairs, as [`mert_simd::pair_words`] puts them.
+    pub(crate) fn pairs_words(self) -> bool {
+        match self.factors {
+            Factors::F32 => false,
+            Factors::Bf16 => self.bf16.pairs_words(),
+            Factors::Int8 => self.int8.pairs_words(),
+        }
+    }
+
+    /// The numbers that attention multiplies. 8-bit integers would need a scale for each block of scores; in their place is bf16,
+    /// or f32 on a processor where that is faster.
     pub(crate) fn attention_factors(self) -> Factors {
         match self.factors {
-            Factors::F32 => Factors::F32,
-            Factors::Bf16 | Factors::Int8 => Factors::Bf16,
+            Factors::Int8 if self.bf16.is_fast() => Factors::Bf16,
+            Factors::Int8 => Factors::F32,
+            factors => factors,
         }
     }
 }

@@ -13,9 +13,9 @@ use crate::isa::{Isa, mul_add};
 ///
 /// x86's `vdpbf16ps` adds the product of the high halves of two words to a sum, and then that of the low halves, each rounded to
 /// the nearest f32; [`Bf16Product::Widened`] does the same with f32 instructions, so that both give the same bits, except that
-/// `vdpbf16ps` takes numbers below 2⁻¹²⁶ for 0. ARM's `bfdot` rounds the two products and their sum to odd before it adds them:
-/// its sums differ in their last places, and so do those of AMX's `tdpbf16ps`, which sums the
-/// high and the low halves apart, here for even and odd lines of words.
+/// `vdpbf16ps` takes numbers below 2⁻¹²⁶ for 0. ARM's `bfmmla` rounds the two products of a word and their
+/// sum to odd before it adds them: its sums differ in their last places, and so do those of AMX's `tdpbf16ps`, which sums the high
+/// and the low halves apart, here for even and odd lines of words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bf16Product {
     /// AMX's `tdpbf16ps`: 8192 products in an instruction.
@@ -24,7 +24,7 @@ pub enum Bf16Product {
     /// AVX-512's `vdpbf16ps`: 32 products in an instruction.
     #[cfg(target_arch = "x86_64")]
     Avx512,
-    /// ARM's `bfdot`: 8 products in an instruction.
+    /// ARM's `bfmmla`: 16 products in an instruction.
     #[cfg(target_arch = "aarch64")]
     Neon,
     /// Two f32 products for each word: no faster than f32 operands, for processors without the instructions.
@@ -62,7 +62,7 @@ impl Bf16Product {
             #[cfg(target_arch = "x86_64")]
             Bf16Product::Avx512 => "vdpbf16ps",
             #[cfg(target_arch = "aarch64")]
-            Bf16Product::Neon => "bfdot",
+            Bf16Product::Neon => "bfmmla",
             Bf16Product::Widened => "f32 multiply-adds",
         }
     }
@@ -87,8 +87,17 @@ impl Bf16Product {
         self != Bf16Product::Widened
     }
 
+    /// True if the right operand's words are in pairs, as [`pair_words`](super::pair_words) puts them.
+    pub fn pairs_words(self) -> bool {
+        match self {
+            #[cfg(target_arch = "aarch64")]
+            Bf16Product::Neon => true,
+            _ => false,
+        }
+    }
+
     /// Writes `left · right` for one tile to `sums`, as [`multiply`](crate::multiply) computes it for floats: `right` holds a row of
-    /// `VECTORS · F32_LANES` words for each word of a left row.
+    /// `VECTORS · F32_LANES` words for each word of a left row, in pairs if [`Bf16Product::pairs_words`] says so.
     #[inline(always)]
     pub fn multiply<S: Simd, const ROWS: usize, const VECTORS: usize>(
         self,

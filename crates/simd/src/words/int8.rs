@@ -24,9 +24,12 @@ pub enum Int8Product {
     /// AVX2's `vpmaddubsw`, `vpmaddwd` and an addition: 32 products in three instructions.
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// ARM's `smmla`: 32 products in an instruction.
+    #[cfg(target_arch = "aarch64")]
+    NeonBlocks,
     /// ARM's `sdot`: 16 products in an instruction.
     #[cfg(target_arch = "aarch64")]
-    Neon,
+    NeonDots,
     /// Four f32 products for each word, for processors without the instructions.
     Widened,
 }
@@ -49,7 +52,10 @@ impl Int8Product {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2(_) => available.push(Int8Product::Avx2),
             #[cfg(target_arch = "aarch64")]
-            Isa::Neon(_) if std::arch::is_aarch64_feature_detected!("dotprod") => available.push(Int8Product::Neon),
+            Isa::Neon(_) => {
+                available.extend(std::arch::is_aarch64_feature_detected!("i8mm").then_some(Int8Product::NeonBlocks));
+                available.extend(std::arch::is_aarch64_feature_detected!("dotprod").then_some(Int8Product::NeonDots));
+            }
             _ => {}
         }
         available.push(Int8Product::Widened);
@@ -66,7 +72,9 @@ impl Int8Product {
             #[cfg(target_arch = "x86_64")]
             Int8Product::Avx2 => "vpmaddubsw",
             #[cfg(target_arch = "aarch64")]
-            Int8Product::Neon => "sdot",
+            Int8Product::NeonBlocks => "smmla",
+            #[cfg(target_arch = "aarch64")]
+            Int8Product::NeonDots => "sdot",
             Int8Product::Widened => "f32 multiply-adds",
         }
     }
@@ -98,6 +106,15 @@ impl Int8Product {
             #[cfg(target_arch = "x86_64")]
             Int8Product::Avx512 => 0x8080_8080,
             _ => 0,
+        }
+    }
+
+    /// True if the right operand's words are in pairs, as [`pair_words`](super::pair_words) puts them.
+    pub fn pairs_words(self) -> bool {
+        match self {
+            #[cfg(target_arch = "aarch64")]
+            Int8Product::NeonBlocks => true,
+            _ => false,
         }
     }
 
@@ -134,9 +151,14 @@ impl Int8Product {
                 super::avx2::int8::<ROWS, VECTORS>(left.words, right.words, sums);
             }
             #[cfg(target_arch = "aarch64")]
-            Int8Product::Neon if S::F32_LANES == 4 => {
+            Int8Product::NeonBlocks if S::F32_LANES == 4 => {
                 let sums = bytemuck::cast_slice_mut(sums.as_flattened_mut());
-                super::neon::int8::<ROWS, VECTORS>(left.words, right.words, sums);
+                super::neon::int8_blocks::<ROWS, VECTORS>(left.words, right.words, sums);
+            }
+            #[cfg(target_arch = "aarch64")]
+            Int8Product::NeonDots if S::F32_LANES == 4 => {
+                let sums = bytemuck::cast_slice_mut(sums.as_flattened_mut());
+                super::neon::int8_dots::<ROWS, VECTORS>(left.words, right.words, sums);
             }
             _ => *sums = widened::<S, ROWS, VECTORS>(simd, left.words, right.words, self.left_flip()),
         }
@@ -165,7 +187,7 @@ pub struct Int8Rows<'a, const ROWS: usize> {
 /// A panel of the right operand.
 #[derive(Debug, Clone, Copy)]
 pub struct Int8Columns<'a> {
-    /// The integers, a row of columns for each word of a left row.
+    /// The integers, a row of columns for each word of a left row, in pairs if [`Int8Product::pairs_words`] says so.
     pub words: &'a [u32],
     /// The scale of each column.
     pub scales: &'a [f32],

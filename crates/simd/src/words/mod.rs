@@ -23,7 +23,7 @@ pub use amx::TileRegisters;
 pub use bf16::Bf16Product;
 pub use int8::{INT8_BLOCK, Int8Columns, Int8Product, Int8Rows, int8_code};
 pub use pack::{
-    Int8Scale, bf16_parts, bf16_words, int8_words, pack_bf16, pack_bf16_part, pack_bf16_row, pack_int8_row,
+    Int8Scale, bf16_parts, bf16_words, int8_words, pack_bf16, pack_bf16_part, pack_bf16_row, pack_int8_row, pair_words,
     round_to_bf16,
 };
 

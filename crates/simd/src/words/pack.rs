@@ -210,3 +210,15 @@ pub fn int8_words(row: &[f32], scale: f32) -> Vec<u32> {
     }
     words
 }
+
+/// Puts the words of a right operand, `[inner word][column]` in panels of one line of columns, into pairs: the words 2i and 2i + 1
+/// of a column beside each other, column by column.
+pub fn pair_words(panels: &mut [u32]) {
+    for pair in panels.as_chunks_mut::<{ 2 * LINE }>().0 {
+        let rows = *pair;
+        let (first, second) = rows.split_at(LINE);
+        for (pair, (&first, &second)) in pair.as_chunks_mut::<2>().0.iter_mut().zip(first.iter().zip(second)) {
+            *pair = [first, second];
+        }
+    }
+}

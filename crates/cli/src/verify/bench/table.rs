@@ -52,7 +52,7 @@ pub(super) fn describe(
         );
     }
     if args.peak && rows.iter().all(|row| row.peak.is_none()) {
-        text += "The peak of tile registers is not measured.\n";
+        text += "The peak of these instructions is not measured.\n";
     }
     if let Some(peak) = rows.iter().find_map(|row| row.peak) {
         text += &format!("The peak is what {} reaches on the same threads.\n", peak.instructions);

@@ -51,9 +51,8 @@ impl Conv1d {
         stride: usize,
     ) -> Result<Self> {
         let (outputs, inputs) = weight.dims2()?;
-        let pack = |weight: &Tensor, bias| {
-            PackedWeight::pack(arithmetic.isa.tile_for(outputs), arithmetic.factors, weight, bias)
-        };
+        let pack =
+            |weight: &Tensor, bias| PackedWeight::pack(arithmetic, arithmetic.isa.tile_for(outputs), weight, bias);
         let taps = if (inputs, stride) == (3 * channels, 2) && channels.is_multiple_of(LINE) {
             let tap = |i: usize| weight.narrow(1, i * channels, channels);
             // In f32: the sum of two half-precision numbers need not be one.

@@ -154,6 +154,7 @@ mod tests {
     use mert_arch::Quantization;
     use mert_simd::{Buffer, Factors, Isa, Kernel, LINE, TileShape};
 
+    use super::super::super::arithmetic::Arithmetic;
     use super::super::super::memory::PackedWeight;
     use super::super::right_operand;
     use super::*;
@@ -218,7 +219,8 @@ mod tests {
                 Isa::available().into_iter().flat_map(|isa| [(isa, TileShape::Square), (isa, TileShape::Wide)])
             {
                 let tile = isa.tile(shape);
-                let packed = PackedWeight::pack_quantized(tile, Factors::F32, &weight, &bias).unwrap();
+                let packed =
+                    PackedWeight::pack_quantized(Arithmetic::new(isa, Factors::F32), tile, &weight, &bias).unwrap();
                 let multiple = quantization.group_size.next_multiple_of(LINE);
                 for panel in 0..outputs.div_ceil(tile.columns) {
                     for (first, steps) in [(0, inputs), (multiple, multiple), (inputs - multiple, multiple)] {

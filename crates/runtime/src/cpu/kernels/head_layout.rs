@@ -1,13 +1,13 @@
 //! The keys and values of one attention head, packed as the right operands of the two products of attention.
 
-use mert_simd::{Factors, Kernel, LINE, TileShape, pack_bf16, pack_bf16_row};
+use mert_simd::{Factors, Kernel, LINE, TileShape, pack_bf16, pack_bf16_row, pair_words};
 use pulp::Simd;
 
 use super::super::arithmetic::Arithmetic;
 
 /// The layout of the packed keys and values of one head. Both are right operands of products: first the transposed keys
 /// in panels of keys, `[panel][channel word][key of the panel]`, then the values in panels of channels,
-/// `[panel][key word][channel of the panel]`. Zeros fill up panels and lines.
+/// `[panel][key word][channel of the panel]`. Zeros fill up panels and lines. Words of bf16 are in pairs if products take them so.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct HeadLayout {
     pub(super) frames: usize,
@@ -63,6 +63,9 @@ impl HeadLayout {
             _ => {
                 let kernel = PackBf16 { layout: *self, qkv, row_stride, columns, packed_keys, packed_values };
                 arithmetic.isa.run(TileShape::Square, kernel);
+                if arithmetic.bf16.pairs_words() {
+                    pair_words(packed);
+                }
             }
         }
     }

@@ -143,7 +143,7 @@ impl Operands for Bf16Product {
         widened: &'a mut Buffer,
         rounded: &'a mut Buffer<u32>,
     ) -> &'a [u32] {
-        to_bf16::<S, VECTORS>(simd, part, words, widened, rounded)
+        to_bf16::<S, VECTORS>(simd, self, part, words, widened, rounded)
     }
 
     #[inline(always)]

@@ -1,7 +1,7 @@
 //! The right operand of a product: a part of a panel of the weight in f32, widened or decoded if need be.
 
 use half::slice::HalfFloatSliceExt;
-use mert_simd::{Buffer, LINE, pack_bf16};
+use mert_simd::{Bf16Product, Buffer, LINE, pack_bf16, pair_words};
 use pulp::Simd;
 
 use super::super::memory::PanelPart;
@@ -35,10 +35,12 @@ pub(super) fn to_f32<'a, S: Simd, const VECTORS: usize>(
     }
 }
 
-/// The part as `[inner word][column]` in words of bf16, `words` of each column, which are in `rounded` unless it is stored so.
+/// The part as `[inner word][column]` in words of bf16 for `product`, `words` of each column, which are in `rounded` unless it is
+/// stored so.
 #[inline(always)]
 pub(super) fn to_bf16<'a, S: Simd, const VECTORS: usize>(
     simd: S,
+    product: Bf16Product,
     part: PanelPart<'a>,
     words: usize,
     widened: &mut Buffer,
@@ -60,6 +62,9 @@ pub(super) fn to_bf16<'a, S: Simd, const VECTORS: usize>(
             let second = second.as_chunks::<LINE>().0.get(i).unwrap_or(&zeros);
             pack_bf16(simd, first, second, words);
         }
+    }
+    if product.pairs_words() {
+        pair_words(rounded);
     }
     rounded
 }

@@ -2,10 +2,10 @@
 
 use candle_core::{DType, Result, Tensor};
 use half::{bf16, f16};
-use mert_simd::{Buffer, Factors, LINE, Tile, bf16_words, int8_words, pack_columns, packed_columns};
+use mert_simd::{Buffer, Factors, LINE, Tile, bf16_words, int8_words, pack_columns, packed_columns, pair_words};
 use rayon::prelude::*;
 
-use super::super::arithmetic::inner_block;
+use super::super::arithmetic::{Arithmetic, inner_block};
 use super::quantized_panels::{QuantizedPanel, QuantizedPanels};
 use crate::quantized::QuantizedWeight;
 
@@ -17,7 +17,8 @@ use crate::quantized::QuantizedWeight;
 /// scale for each output; both are stored as they are multiplied.
 #[derive(Debug, Default)]
 pub(crate) struct PackedWeight {
-    /// The weights as `[panel][inner word][column of the panel]`, padded with zeros to whole panels and lines.
+    /// The weights as `[panel][inner word][column of the panel]`, padded with zeros to whole panels and lines; words in pairs if
+    /// the products of the factors take them so.
     panels: Panels,
     /// The bias, padded with zeros to whole panels.
     bias: Buffer,
@@ -63,15 +64,16 @@ impl Default for Panels {
 }
 
 impl PackedWeight {
-    /// Packs `weight` `(outputs, inputs)`, in any of the three float types, and `bias` `(outputs,)` for products of `factors`
+    /// Packs `weight` `(outputs, inputs)`, in any of the three float types, and `bias` `(outputs,)` for products of `arithmetic`
     /// whose tiles have the size `tile`.
-    pub(crate) fn pack(tile: Tile, factors: Factors, weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
+    pub(crate) fn pack(arithmetic: Arithmetic, tile: Tile, weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
+        let factors = arithmetic.factors;
         let (outputs, inputs) = weight.dims2()?;
         let size = Size { outputs, inputs, panel_columns: tile.columns };
         let weight = weight.flatten_all()?;
         let f32s = || weight.to_dtype(DType::F32)?.to_vec1::<f32>();
         let mut columns = Int8Columns::default();
-        let panels = match (factors, weight.dtype()) {
+        let mut panels = match (factors, weight.dtype()) {
             (Factors::F32, DType::F16) => Panels::F16(size.pack(&weight.to_vec1()?)),
             (Factors::F32, DType::BF16) => Panels::Bf16(size.pack(&weight.to_vec1()?)),
             (Factors::F32, _) => Panels::F32(size.pack(&f32s()?)),
@@ -85,20 +87,25 @@ impl PackedWeight {
                 Panels::Words(panels)
             }
         };
+        if let Panels::Words(words) = &mut panels
+            && arithmetic.pairs_words()
+        {
+            pair_words(words);
+        }
         Ok(PackedWeight { panels, bias: padded_bias(tile, outputs, bias)?, factors, columns, tile, outputs, inputs })
     }
 
     /// Packs a quantized weight and `bias` `(outputs,)`. It is not decoded, except for products of 8-bit integers.
     pub(crate) fn pack_quantized(
+        arithmetic: Arithmetic,
         tile: Tile,
-        factors: Factors,
         weight: &QuantizedWeight<'_>,
         bias: &Tensor,
     ) -> Result<Self> {
-        let (outputs, inputs) = (weight.outputs, weight.inputs);
+        let (outputs, inputs, factors) = (weight.outputs, weight.inputs, arithmetic.factors);
         if factors == Factors::Int8 {
             let values = Tensor::from_vec(weight.values(), (outputs, inputs), &candle_core::Device::Cpu)?;
-            return PackedWeight::pack(tile, factors, &values, Some(bias));
+            return PackedWeight::pack(arithmetic, tile, &values, Some(bias));
         }
         let panels = Panels::Quantized(QuantizedPanels::pack(weight, tile.columns));
         let bias = padded_bias(tile, outputs, Some(bias))?;

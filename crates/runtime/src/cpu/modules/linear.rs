@@ -23,15 +23,14 @@ pub(crate) struct Linear {
 impl Linear {
     /// Packs `weight` `(outputs, inputs)` and `bias` `(outputs,)`.
     pub(crate) fn new(arithmetic: Arithmetic, weight: &Tensor, bias: &Tensor) -> Result<Self> {
-        Ok(Linear {
-            weight: PackedWeight::pack(arithmetic.isa.tile(TileShape::Wide), arithmetic.factors, weight, Some(bias))?,
-        })
+        let tile = arithmetic.isa.tile(TileShape::Wide);
+        Ok(Linear { weight: PackedWeight::pack(arithmetic, tile, weight, Some(bias))? })
     }
 
     /// Packs a quantized `weight` as it is, and `bias` `(outputs,)`.
     pub(crate) fn quantized(arithmetic: Arithmetic, weight: &QuantizedWeight<'_>, bias: &Tensor) -> Result<Self> {
         let tile = arithmetic.isa.tile(TileShape::Wide);
-        Ok(Linear { weight: PackedWeight::pack_quantized(tile, arithmetic.factors, weight, bias)? })
+        Ok(Linear { weight: PackedWeight::pack_quantized(arithmetic, tile, weight, bias)? })
     }
 
     pub(crate) fn weight(&self) -> &PackedWeight {

@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use mert_arch::{ComputeType, Dtype};
-use mert_runtime::uses_tile_registers;
+use mert_runtime::{fast_compute_types, uses_tile_registers};
 use rayon::ThreadPool;
 use serde::Serialize;
 
@@ -24,8 +24,8 @@ const BURSTS: usize = 50;
 
 impl FmaPeak {
     /// Measures the peak of `compute` on all threads of `pool` at once: the best of several short bursts, with every kind of
-    /// instruction that the processor has for it, or for f32. Returns `None` for a pool whose threads did nothing, and for products in
-    /// tile registers, for which there is no kernel here.
+    /// instruction that the processor has for it, or for f32 if it has none. Returns `None` for a pool whose threads did nothing, and
+    /// for instructions that have no kernel here: those of tile registers, of AVX2 for integers, and of ARM for bf16 and integers.
     pub(crate) fn measure(pool: &ThreadPool, compute: ComputeType) -> Option<Self> {
         if uses_tile_registers(compute) {
             return None;
@@ -222,7 +222,9 @@ fn kernels(compute: ComputeType) -> Vec<Kernel> {
             return dots;
         }
     }
-    let _ = compute;
+    if compute != ComputeType::F32 && fast_compute_types().contains(&compute) {
+        return Vec::new();
+    }
     let mut kernels =
         vec![Kernel { instructions: "portable multiply and add", run: portable, chains: PORTABLE_CHAINS, lanes: 1 }];
     #[cfg(target_arch = "x86_64")]
@@ -251,7 +253,7 @@ mod tests {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
         for compute in [ComputeType::F32, ComputeType::BF16, ComputeType::Int8] {
             let Some(peak) = FmaPeak::measure(&pool, compute) else {
-                assert!(uses_tile_registers(compute), "{compute}");
+                assert!(uses_tile_registers(compute) || fast_compute_types().contains(&compute), "{compute}");
                 continue;
             };
             assert!(peak.gflops.is_finite() && peak.gflops > 0.0, "{peak:?}");

@@ -42,7 +42,7 @@ impl GroupedConv {
             let rows = |tensor: &Tensor| tensor.narrow(0, g * channels, channels);
             let arithmetic = weights.arithmetic();
             let tile = arithmetic.isa.tile_for(channels);
-            PackedWeight::pack(tile, arithmetic.factors, &rows(&weight)?, Some(&rows(&bias)?))
+            PackedWeight::pack(arithmetic, tile, &rows(&weight)?, Some(&rows(&bias)?))
         };
         Ok(GroupedConv { groups: (0..groups).map(group).collect::<Result<_>>()?, kernel })
     }
