@@ -159,57 +159,59 @@ macro_rules! product {
                 return unsafe { sums.assume_init() };
             }
             let row_bytes = 4 * LINE * VECTORS;
+            // Each time that rustfmt formats it, it moves it to the right.
+    #[rustfmt::skip]
             macro_rules! run {
-                        ($third_even:expr, $third_odd:expr, $store_third:expr) => {
-                            // SAFETY: it reads `groups` groups of both operands, as many as there are, and writes all rows of `sums`; the
-                            // caller vouches for the instructions.
-                            unsafe {
-                                asm!(
-                                    "tilezero tmm0", "tilezero tmm1", "tilezero tmm2",
-                                    "tilezero tmm3", "tilezero tmm4", "tilezero tmm5",
-                                    "2:",
-                                    "tileloadd tmm6, [{left} + {line}]",
-                                    "tileloadd tmm7, [{right} + {row}]",
-                                    concat!($dot, " tmm0, tmm6, tmm7"),
-                                    "tileloadd tmm7, [{right} + {row} + 64]",
-                                    concat!($dot, " tmm1, tmm6, tmm7"),
-                                    $third_even,
-                                    "add {left}, {left_group}",
-                                    "add {right}, {right_group}",
-                                    "dec {groups}",
-                                    "jz 3f",
-                                    "tileloadd tmm6, [{left} + {line}]",
-                                    "tileloadd tmm7, [{right} + {row}]",
-                                    concat!($dot, " tmm3, tmm6, tmm7"),
-                                    "tileloadd tmm7, [{right} + {row} + 64]",
-                                    concat!($dot, " tmm4, tmm6, tmm7"),
-                                    $third_odd,
-                                    "add {left}, {left_group}",
-                                    "add {right}, {right_group}",
-                                    "dec {groups}",
-                                    "jnz 2b",
-                                    "3:",
-                                    "tilestored [{sums} + {row}], tmm0",
-                                    "tilestored [{sums} + {row} + 64], tmm1",
-                                    "tilestored [{sums} + {row} + {odd}], tmm3",
-                                    "tilestored [{sums} + {row} + {odd} + 64], tmm4",
-                                    $store_third,
-                                    left = inout(reg) left.as_ptr() => _,
-                                    right = inout(reg) right.as_ptr() => _,
-                                    groups = inout(reg) groups => _,
-                                    sums = in(reg) sums.as_mut_ptr(),
-                                    line = in(reg) 4 * LINE,
-                                    row = in(reg) row_bytes,
-                                    left_group = const 4 * LINE * ROWS,
-                                    right_group = const 4 * LINE * LINE * VECTORS,
-                                    odd = const 4 * LINE * VECTORS * ROWS,
-                                    out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-                                    out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
-                                    options(nostack)
-                                );
-                            }
-                        };
+                ($third_even:expr, $third_odd:expr, $store_third:expr) => {
+                    // SAFETY: it reads `groups` groups of both operands, as many as there are, and writes all rows of `sums`; the
+                    // caller vouches for the instructions.
+                    unsafe {
+                        asm!(
+                            "tilezero tmm0", "tilezero tmm1", "tilezero tmm2",
+                            "tilezero tmm3", "tilezero tmm4", "tilezero tmm5",
+                            "2:",
+                            "tileloadd tmm6, [{left} + {line}]",
+                            "tileloadd tmm7, [{right} + {row}]",
+                            concat!($dot, " tmm0, tmm6, tmm7"),
+                            "tileloadd tmm7, [{right} + {row} + 64]",
+                            concat!($dot, " tmm1, tmm6, tmm7"),
+                            $third_even,
+                            "add {left}, {left_group}",
+                            "add {right}, {right_group}",
+                            "dec {groups}",
+                            "jz 3f",
+                            "tileloadd tmm6, [{left} + {line}]",
+                            "tileloadd tmm7, [{right} + {row}]",
+                            concat!($dot, " tmm3, tmm6, tmm7"),
+                            "tileloadd tmm7, [{right} + {row} + 64]",
+                            concat!($dot, " tmm4, tmm6, tmm7"),
+                            $third_odd,
+                            "add {left}, {left_group}",
+                            "add {right}, {right_group}",
+                            "dec {groups}",
+                            "jnz 2b",
+                            "3:",
+                            "tilestored [{sums} + {row}], tmm0",
+                            "tilestored [{sums} + {row} + 64], tmm1",
+                            "tilestored [{sums} + {row} + {odd}], tmm3",
+                            "tilestored [{sums} + {row} + {odd} + 64], tmm4",
+                            $store_third,
+                            left = inout(reg) left.as_ptr() => _,
+                            right = inout(reg) right.as_ptr() => _,
+                            groups = inout(reg) groups => _,
+                            sums = in(reg) sums.as_mut_ptr(),
+                            line = in(reg) 4 * LINE,
+                            row = in(reg) row_bytes,
+                            left_group = const 4 * LINE * ROWS,
+                            right_group = const 4 * LINE * LINE * VECTORS,
+                            odd = const 4 * LINE * VECTORS * ROWS,
+                            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                            options(nostack)
+                        );
                     }
+                };
+            }
             if VECTORS == MAX_VECTORS {
                 run!(
                     concat!("tileloadd tmm7, [{right} + {row} + 128]\n", $dot, " tmm2, tmm6, tmm7"),
