@@ -80,7 +80,6 @@ def embed_catalogue(
     num_cpus=2,
     num_gpus=0,
     concurrency=None,
-    max_restarts=-1,
 ):
     """Embeds many files on the Ray cluster that `ray.init` has connected to.
 
@@ -102,8 +101,6 @@ def embed_catalogue(
         The processors, and GPUs, of each worker. The model runs on all of them.
     concurrency
         The number of workers; as many as the cluster has room for without it.
-    max_restarts
-        How often a worker that died is started again; -1 for any number.
 
     Returns
     -------
@@ -132,14 +129,13 @@ def embed_catalogue(
         room = int(ray.cluster_resources().get("CPU", 1) // num_cpus)
         workers = min(concurrency or max(room, 1), len(pending))
         dataset = ray.data.from_items([asdict(shard) for shard in pending], override_num_blocks=len(pending))
+        # Ray Data starts a worker that died again, and its shard with it, any number of times.
         results = dataset.map(
             Worker,
             fn_constructor_kwargs={"settings": settings, "storage": storage, "threads": num_cpus},
             concurrency=workers,
             num_cpus=num_cpus,
             num_gpus=num_gpus,
-            max_restarts=max_restarts,
-            max_task_retries=-1,
         )
         # What a worker returns is on the storage already: this only waits for the end, in the order of completion.
         for _ in results.iter_rows():
@@ -365,9 +361,12 @@ def _rename(table, names):
 
     with pq.ParquetFile(table) as source:
         renamed = table + ".renamed"
-        with pq.ParquetWriter(renamed, source.schema_arrow, compression="none") as writer:
+        # What the rows depend on is in the file's own metadata.
+        metadata = {key: value for key, value in (source.metadata.metadata or {}).items() if key != b"ARROW:schema"}
+        schema = source.schema_arrow.with_metadata(metadata)
+        with pq.ParquetWriter(renamed, schema, compression="none") as writer:
             for group in range(source.num_row_groups):
-                rows = source.read_row_group(group)
+                rows = source.read_row_group(group).cast(schema)
                 files = pa.array([names.get(file, file) for file in rows["file"].to_pylist()], rows.schema.field("file").type)
                 rows = rows.set_column(rows.schema.get_field_index("file"), rows.schema.field("file"), files)
                 if "file_modified" in rows.schema.names:
@@ -375,5 +374,5 @@ def _rename(table, names):
                     empty = pa.nulls(len(rows), rows.schema.field(at).type)
                     if rows.schema.field(at).nullable:
                         rows = rows.set_column(at, rows.schema.field(at), empty)
-                writer.write_table(rows)
+                writer.write_table(rows.cast(schema))
     shutil.move(renamed, table)
