@@ -13,7 +13,7 @@ NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 
 @pytest.mark.parametrize("name", sorted(path.name for path in NOTEBOOKS.glob("*.ipynb")))
 def test_notebook(name, model, music, tmp_path):
-    environment = os.environ | {"MERT_MODEL": str(model), "MUSIC": str(music), "VOCABULARY": "64", "MPLBACKEND": "agg"}
+    environment = os.environ | {"MERT_MODEL": str(model), "MUSIC": str(music), "VOCABULARY": "64"}
     execute = ["nbconvert", "--to", "notebook", "--execute", "--ExecutePreprocessor.timeout=300"]
     command = [sys.executable, "-m", "jupyter", *execute, "--output-dir", tmp_path, NOTEBOOKS / name]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=NOTEBOOKS)

@@ -130,7 +130,12 @@ def to_lancedb(source, database, table, *, layer=6, batch=BATCH):
     import pyarrow as pa
 
     count = 0
-    target = database.open_table(table) if table in database.table_names() else None
+    try:
+        target = database.open_table(table)
+    except ValueError as error:
+        if "not found" not in str(error):
+            raise
+        target = None
     for ids, vectors, records in batches(source, layer, size=batch):
         values = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
         columns = {"id": ids, "vector": values}
