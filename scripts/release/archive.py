@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Packs the commands of one target with the licences and the README, and writes the archive's SHA-256 beside it.
+"""Packs the commands of one target with README and licences, and writes the archive's SHA-256 beside it.
 
     scripts/release/archive.py --target TRIPLE --binaries FOLDER --out FOLDER
 
@@ -23,6 +23,7 @@ import time
 import zipfile
 from pathlib import Path
 
+import notices
 import project
 from environment import ROOT, Failed, say
 
@@ -40,6 +41,8 @@ def contents(target, binaries):
             f"{binaries} has no {', '.join(missing)}: run `cargo build --release -p mert-cli --target {target.triple}`,"
             " or state the folder of its results with --binaries"
         )
+    text, *_ = notices.notices(target)
+    files[project.THIRD_PARTY] = (text.encode(), False)
     for name in map(target.command, project.commands()):
         files[name] = ((binaries / name).read_bytes(), True)
     return dict(sorted(files.items()))

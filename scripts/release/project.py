@@ -15,6 +15,7 @@ from environment import ROOT, Failed  # noqa: E402
 NAME = "mert-toolkit"
 # Beside the commands in every archive.
 DOCUMENTS = ["CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT", "README.md"]
+THIRD_PARTY = "THIRD-PARTY-LICENSES.txt"
 CHECKSUMS = "SHA256SUMS"
 FORMULA = f"{NAME}.rb"
 
