@@ -5,9 +5,13 @@ because GitHub and cargo-binstall read nothing else, and are compared with this 
 
 import re
 import sys
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+
+try:
+    import tomllib
+except ImportError:
+    sys.exit("release: Python 3.11 or newer is needed, which reads TOML")
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from environment import ROOT, Failed  # noqa: E402
