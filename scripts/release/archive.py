@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Packs the commands of one target with README and licences, and writes the archive's SHA-256 beside it.
 
-    scripts/release/archive.py --target TRIPLE --binaries FOLDER --out FOLDER
+    scripts/release/archive.py --target TRIPLE --binaries FOLDER --out FOLDER [--newest-glibc VERSION]
 
 FOLDER of --binaries is where cargo left the commands: target/TRIPLE/release. The archive has the name that
 scripts/release/project.py gives it, and the same files give the same bytes: times are those of SOURCE_DATE_EPOCH, by default
 of the last commit. It is unpacked again and compared with what went in. If the target is this machine's, every unpacked
 command must state the version, and mert-verify must find that its built-in fixture computes what PyTorch computes.
-Prints the paths of the two files. Exit status: 0 written, 1 a check failed, 2 it could not be written.
+With --newest-glibc no command may need a newer glibc. Prints the paths of the two files. Exit status: 0 written, 1 a check failed, 2 it could not be written.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import gzip
 import hashlib
 import io
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -104,6 +105,20 @@ def check_unpacked(folder, files):
             raise Faulty(f"{name} is not executable after unpacking")
 
 
+def check_glibc(files, newest):
+    """Compares the versions of glibc's symbols that the commands name with the newest that they may need."""
+    number = lambda text: tuple(int(part) for part in text.split("."))
+    for name, (content, executed) in files.items():
+        if not executed:
+            continue
+        named = [version.decode() for version in re.findall(rb"GLIBC_(\d+(?:\.\d+)+)\0", content)]
+        if not named:
+            raise Faulty(f"{name} names no symbol of glibc: is it a dynamically linked command for Linux?")
+        if number(needed := max(named, key=number)) > number(newest):
+            raise Faulty(f"{name} needs glibc {needed}, expected at most {newest}: build it with `cargo zigbuild`")
+    say(f"no command needs a glibc newer than {newest}")
+
+
 def run_commands(folder, target, version):
     """Runs the unpacked commands."""
     for name in project.commands():
@@ -129,10 +144,13 @@ def main():
     parser.add_argument("--target", required=True, metavar="TRIPLE")
     parser.add_argument("--binaries", required=True, type=Path, metavar="FOLDER")
     parser.add_argument("--out", required=True, type=Path, metavar="FOLDER")
+    parser.add_argument("--newest-glibc", metavar="VERSION")
     arguments = parser.parse_args()
 
     target, version = project.target(arguments.target), project.version()
     files = contents(target, arguments.binaries)
+    if arguments.newest_glibc:
+        check_glibc(files, arguments.newest_glibc)
     pack = pack_zip if target.windows else pack_tar
     data = pack(target.folder(version), files, modified())
     arguments.out.mkdir(parents=True, exist_ok=True)
