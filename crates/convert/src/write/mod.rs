@@ -1,12 +1,13 @@
 //! The output formats, a module for each, over the writing of tensors that they share.
 //!
-//! - `target.rs`: what every format does for a conversion.
+//! - `target.rs`: what every format does for a conversion; `choice.rs`: the format of an output.
 //! - `safetensors.rs`: one file, for MLX and candle; `model_folder/`: such a file with those that describe it.
 //! - `gguf/`: a GGUF file, for candle's quantized models; `coreml/`: a Core ML package.
 //! - `fidelity.rs`: the measured errors of an output.
 //! - `delta_kept.rs`: what the output has of an adapter's changes.
 //! - `tensors.rs`: tensors in a file, in parallel; `output.rs`: the result, and the check of the output's path.
 
+mod choice;
 mod coreml;
 mod delta_kept;
 mod fidelity;
@@ -17,6 +18,7 @@ mod safetensors;
 mod target;
 mod tensors;
 
+pub use self::choice::{TargetOptions, target_for};
 pub use self::coreml::{
     CoreMlOptions, CoreMlPackage, CoreMlProgram, DeploymentTarget, InputLengths, coreml, coreml_program,
 };

@@ -11,7 +11,7 @@ use crate::plan::{Plan, PlanOptions, Step};
 use crate::{ConvertError, Result};
 
 /// A form of output: a file, a folder or a package.
-pub trait Target {
+pub trait Target: Send + Sync {
     /// Checks that the output may be written: nothing is there, or with `force` something of this form. This precedes the
     /// reading of the checkpoint, which takes longer.
     ///

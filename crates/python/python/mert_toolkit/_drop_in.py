@@ -1,0 +1,26 @@
+"""The class `MERTEncoder`, with the arguments of the class of this name that many projects have around transformers."""
+
+from ._encoder import Encoder
+
+
+class MERTEncoder:
+    """MERT's embeddings of clips: `MERTEncoder(model_name, device, layer, pooling).encode(audio, sr)`.
+
+    The arguments are those of `Encoder`, in the order that code around transformers has them. `encode` returns float32
+    arrays: `(frames, dim)` without pooling, `(dim,)` with it. Audio at another rate than the model's is resampled, and
+    a warning says so. `device` may be torch's `"mps"`, `"cuda:0"` or a `torch.device`.
+    """
+
+    def __init__(self, model_name="m-a-p/MERT-v1-95M", device="cpu", layer=-1, pooling=None):
+        self.encoder = Encoder(model_name, layer=layer, pooling=pooling, device=str(device))
+
+    @property
+    def sample_rate(self):
+        """The rate of the model's input in hertz."""
+        return self.encoder.sample_rate
+
+    def encode(self, audio, sr):
+        """Embeds a clip; see `Encoder.encode`."""
+        return self.encoder.encode(audio, sr)
+
+    __call__ = encode

@@ -1,0 +1,358 @@
+"""The class `Encoder`: audio to embeddings."""
+
+import os
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import _native
+from ._arrays import as_mono, as_rate
+
+# The devices in torch's words.
+DEVICES = {"mps": "metal", "gpu": "cuda"}
+
+
+@dataclass(frozen=True)
+class WindowEmbedding:
+    """The embedding of one window of a recording."""
+
+    start: float
+    """Seconds from the start of the recording to the start of the window."""
+    end: float
+    """Seconds from the start of the recording to the end of the window."""
+    embedding: np.ndarray
+    """The window's embedding, in the shape that `Encoder.encode` returns."""
+
+
+@dataclass(frozen=True)
+class FileEmbedding:
+    """The embeddings of a file."""
+
+    path: str
+    """The file."""
+    windows: list
+    """A `WindowEmbedding` for each window that is not silent."""
+    notes: list
+    """Sentences about what was skipped in the file and what was assumed."""
+
+    @property
+    def embedding(self):
+        """The embedding of the only window; ValueError if there are several."""
+        if len(self.windows) != 1:
+            raise ValueError(f"{self.path} has {len(self.windows)} windows: use windows")
+        return self.windows[0].embedding
+
+
+@dataclass(frozen=True)
+class FileFailure:
+    """A file that could not be embedded."""
+
+    path: str
+    """The file."""
+    error: Exception
+    """The exception, whose text says why."""
+
+
+class Encoder:
+    """A converted model that turns audio into embeddings.
+
+    Parameters
+    ----------
+    model
+        A converted `.safetensors` file, a folder that holds one, or a model of the Hugging Face hub such as
+        `m-a-p/MERT-v1-95M`, which is downloaded and converted once, into the toolkit's cache.
+    layer
+        The hidden states to return: 6, -1 (the last), a list of them, or `"all"`. 0 enters the first layer, i is the
+        output of layer i.
+    pooling
+        `"mean"`, `"max"` or `"mean+std"` (twice as long) over the frames, or `None` for a vector of each frame.
+    normalize
+        True scales each vector to a Euclidean length of 1.
+    device
+        `"cpu"`, `"metal"` (or `"mps"`) or `"cuda"`, in wheels that were built for them.
+    dtype
+        The arithmetic: `"f32"`; `"bf16"` or `"int8"` on a CPU, which round the factors of products; `"f16"` or `"bf16"`
+        on a GPU; `"fastest"` for the fastest on a CPU that keeps this model's embeddings, which is measured once.
+    project
+        `"final_proj"` passes frames through that head, which the file must keep.
+    threads
+        The processors to use; all of them without it.
+    quiet
+        True prints nothing about downloads and conversions on standard error.
+
+    Raises
+    ------
+    ModelError
+        For a model that cannot be found, downloaded, converted, loaded or run.
+    ValueError
+        For a hidden state that the model does not have, and for other values than those above.
+    """
+
+    def __init__(
+        self,
+        model,
+        layer=6,
+        pooling="mean",
+        *,
+        normalize=False,
+        device="cpu",
+        dtype="f32",
+        project=None,
+        threads=None,
+        quiet=False,
+    ):
+        self._single = isinstance(layer, (int, np.integer))
+        layers = [int(layer)] if self._single else layer
+        if not isinstance(layers, str):
+            layers = [int(i) for i in layers]
+            if not layers:
+                raise ValueError("layer: no hidden state is given")
+        text = layers if isinstance(layers, str) else ",".join(map(str, layers))
+        device = str(device).split(":")[0]
+        if threads is not None and not 1 <= threads <= 1024:
+            raise ValueError(f"threads: {threads}, expected 1 to 1024")
+        self._native = _native.Encoder(
+            os.fspath(model),
+            text,
+            pooling or "none",
+            "l2" if normalize else "none",
+            DEVICES.get(device, device),
+            dtype,
+            project,
+            threads,
+            quiet,
+        )
+        self._pooled = pooling not in (None, "none")
+        # The model returns hidden states in ascending order; this is the order that was asked for.
+        ascending = self._native.layers
+        if isinstance(layers, str):
+            self._order = None
+            self.layers = ascending
+        else:
+            count = self._native.num_hidden_states
+            self.layers = [i + count if i < 0 else i for i in layers]
+            order = [ascending.index(i) for i in self.layers]
+            self._order = None if order == list(range(len(ascending))) else order
+        self._has_warned = False
+        for note in self._native.notes:
+            warnings.warn(note, stacklevel=2)
+
+    def __repr__(self):
+        native = self._native
+        return (
+            f"Encoder({os.fspath(native.path)!r}, layers {self.layers}, dim {native.dim}, {native.sample_rate} Hz, "
+            f"{native.dtype} on {native.device})"
+        )
+
+    @property
+    def sample_rate(self):
+        """The rate of the model's input in hertz. Audio at another rate is resampled."""
+        return self._native.sample_rate
+
+    @property
+    def dim(self):
+        """The length of a vector."""
+        return self._native.dim
+
+    @property
+    def frame_rate(self):
+        """Frames per second of the hidden states."""
+        return self._native.sample_rate / self._native.hop
+
+    @property
+    def num_hidden_states(self):
+        """The number of hidden states of the model: its layers, and one before them."""
+        return self._native.num_hidden_states
+
+    @property
+    def sha256(self):
+        """The SHA-256 of the converted file, in hexadecimal."""
+        return self._native.sha256
+
+    @property
+    def license(self):
+        """The checkpoint's licence, or None where the file does not record it."""
+        return self._native.license
+
+    @property
+    def dtype(self):
+        """The arithmetic: f32, f16, bf16 or int8."""
+        return self._native.dtype
+
+    def encode(self, audio, sr):
+        """Embeds a clip as one window.
+
+        Parameters
+        ----------
+        audio
+            Samples `(samples,)`, or `(channels, samples)`, of which the mean is taken: numpy arrays and torch tensors of
+            floats, or of PCM as int16, int32 or uint8. They are not changed.
+        sr
+            Their rate in hertz. Another rate than the model's is resampled, and a warning says so once.
+
+        Returns
+        -------
+        numpy.ndarray
+            float32. With pooling `(dim,)`, without `(frames, dim)`; for several hidden states `(layers, dim)` and
+            `(layers, frames, dim)`.
+
+        Raises
+        ------
+        ValueError
+            For another shape or type of audio, or values that are not finite.
+        AudioError
+            For a clip that is too short, or silent if the model normalises its input.
+        ModelError
+            For a result that is not finite.
+        """
+        values, is_resampled = self._native.embed(as_mono(audio), as_rate(sr))
+        if is_resampled and not self._has_warned:
+            self._has_warned = True
+            warnings.warn(
+                f"audio at {as_rate(sr)} Hz is resampled to the model's {self.sample_rate} Hz", stacklevel=2
+            )
+        return self._shaped(values)
+
+    __call__ = encode
+
+    def encode_batch(self, clips, sr):
+        """Embeds several clips, each as one window: with pooling an array with a row for each clip, without a list.
+
+        `clips` is an iterable of what `encode` takes, or an array `(clips, samples)`; the rest is as for `encode`.
+        """
+        embeddings = [self.encode(clip, sr) for clip in clips]
+        return np.stack(embeddings) if self._pooled and embeddings else embeddings
+
+    def encode_windows(self, audio, sr, *, window=5.0, hop=None):
+        """Embeds the windows of a recording one by one, as a generator of `WindowEmbedding`.
+
+        `window` and `hop` are seconds; the hop is the window without it. What remains at the end is left out, unless
+        the recording is shorter than one window, which then is the only one.
+        """
+        rate = self.sample_rate
+        samples = as_mono(audio)
+        if as_rate(sr) != rate:
+            samples = _native.resample(samples, as_rate(sr), rate)
+        size = round(window * rate)
+        step = round((window if hop is None else hop) * rate)
+        if size < 1 or step < 1:
+            raise ValueError(f"window: {window} s, hop: {hop} s, expected at least a sample")
+        for start in range(0, max(samples.size - size, 0) + 1, step):
+            clip = samples[start : start + size]
+            values, _ = self._native.embed(np.ascontiguousarray(clip), rate)
+            yield WindowEmbedding(start / rate, (start + clip.size) / rate, self._shaped(values))
+
+    def encode_files(
+        self,
+        paths: Iterable,
+        *,
+        window="middle:30s",
+        tail="align",
+        damaged="refuse",
+        ffmpeg=False,
+        jobs=1,
+        errors="raise",
+    ) -> Iterator:
+        """Embeds files one by one, as a generator of `FileEmbedding`, in the order of `paths`.
+
+        Parameters
+        ----------
+        paths
+            Files, and folders with them.
+        window
+            The part of a file that is embedded, as `mert-embed --window` has it: `"whole"`, `"middle:30s"`, or
+            `"sliding:LENGTH/HOP"` such as `"sliding:5s/5s"`.
+        tail
+            The remainder that sliding windows do not cover: `"align"`, `"keep"` or `"drop"`.
+        damaged
+            `"refuse"` leaves damaged files out, `"keep"` embeds what can be decoded.
+        ffmpeg
+            True lets an installed ffmpeg decode files that cannot be read otherwise.
+        jobs
+            The files that are decoded and embedded at the same time. The model runs on all processors in any case, so
+            that more than one hides the decoding, and takes as many times the memory.
+        errors
+            `"raise"` ends at the first file that cannot be embedded; `"return"` yields a `FileFailure` in its place.
+        """
+        if errors not in ("raise", "return"):
+            raise ValueError(f"errors: {errors!r}, expected 'raise' or 'return'")
+        if isinstance(paths, (str, os.PathLike)):
+            paths = [paths]
+        files, notes = _native.find_inputs([os.fspath(path) for path in paths])
+        for note in notes:
+            warnings.warn(note, stacklevel=2)
+
+        def embed(path):
+            try:
+                places, values, found = self._native.embed_file(path, window, tail, damaged, ffmpeg)
+            except _native.MertError as error:
+                return FileFailure(path, error)
+            windows = [
+                WindowEmbedding(start, end, self._shaped(value))
+                for (start, end, _), value in zip(places, values, strict=True)
+            ]
+            return FileEmbedding(path, windows, found)
+
+        for result in in_order(embed, map(os.fspath, files), jobs):
+            if errors == "raise" and isinstance(result, FileFailure):
+                raise type(result.error)(f"{result.path}: {result.error}") from result.error
+            yield result
+
+    def write(
+        self,
+        paths: Sequence,
+        output,
+        *,
+        window="middle:30s",
+        tail="align",
+        damaged="refuse",
+        ffmpeg=False,
+        jobs=None,
+        restart=False,
+        force=False,
+        progress=None,
+    ):
+        """Writes the embeddings of files as a table, byte for byte as `mert-embed -o OUTPUT` does.
+
+        `output` ends in `.parquet`, `.npz`, `.npy`, `.safetensors` or `.jsonl`. Files that cannot be embedded are left
+        out and are in the result. An interrupted call keeps what it has done, and the same call goes on from there,
+        unless `restart` is True. `progress`, if given, is called with `(file_ended, seconds_of_audio)`.
+
+        Returns a dictionary with the numbers of files `embedded`, `resumed` and `failed`, the list `failures`, each
+        with `file`, `reason` and `message`, and `notes`. If no file could be embedded, nothing is written.
+
+        Raises FileExistsError for an output that is there, unless `force` is True.
+        """
+        paths = [os.fspath(path) for path in ([paths] if isinstance(paths, (str, os.PathLike)) else paths)]
+        return _native.write_table(
+            self._native, paths, os.fspath(output), window, tail, damaged, ffmpeg, jobs, restart, force, progress
+        )
+
+    def _shaped(self, values):
+        """`(rows, layers, dim)` as the shape that `encode` documents, without a copy unless hidden states are reordered."""
+        if self._order is not None:
+            values = values[:, self._order]
+        values = values[0] if self._pooled else values.transpose(1, 0, 2)
+        return values[0] if self._single else values
+
+
+def in_order(work, items, jobs):
+    """The results of `work` for `items`, in their order, with as many of them computed at a time as there are jobs."""
+    if jobs <= 1:
+        yield from map(work, items)
+        return
+    with ThreadPoolExecutor(jobs) as pool:
+        pending = []
+        try:
+            for item in items:
+                pending.append(pool.submit(work, item))
+                if len(pending) > jobs:
+                    yield pending.pop(0).result()
+            while pending:
+                yield pending.pop(0).result()
+        finally:
+            for future in pending:
+                future.cancel()

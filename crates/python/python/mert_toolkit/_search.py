@@ -1,0 +1,193 @@
+"""The class `Catalogue`: search in a folder that `mert-search add` keeps."""
+
+import os
+
+import numpy as np
+
+from . import _native
+from ._arrays import as_numpy
+
+
+class SearchResult(dict):
+    """An answer as `mert-search query --json` has it, with `hits`, `notes` and what was left out."""
+
+    @property
+    def hits(self):
+        """A dictionary for each hit, the best first: `file`, `cosine`, `percentile`, `passage` and more."""
+        return self["hits"]
+
+    def to_arrow(self):
+        """The hits as a `pyarrow.Table` of `rank`, `file`, `title`, `artist`, `cosine`, `score`, `percentile`, and
+        `start` and `end` of passages."""
+        import pyarrow as pa
+
+        def column(name, kind):
+            return pa.array([hit.get(name) for hit in self.hits], kind)
+
+        def bound(index):
+            return pa.array([(hit.get("passage") or (None, None))[index] for hit in self.hits], pa.float64())
+
+        return pa.table(
+            {
+                "rank": pa.array(range(1, len(self.hits) + 1), pa.int64()),
+                "file": column("file", pa.string()),
+                "title": column("title", pa.string()),
+                "artist": column("artist", pa.string()),
+                "cosine": column("cosine", pa.float64()),
+                "score": column("score", pa.float64()),
+                "percentile": column("percentile", pa.float64()),
+                "start": bound(0),
+                "end": bound(1),
+            }
+        )
+
+    def to_pandas(self):
+        """The hits as a `pandas.DataFrame`, with the columns of `to_arrow`."""
+        return self.to_arrow().to_pandas()
+
+
+class Catalogue:
+    """A catalogue of music, open for reading.
+
+    `Catalogue(path)` opens the folder that `mert-search add` made; `CatalogueError` says what is wrong with one. Another
+    process may go on adding to it: open it again to see that.
+    """
+
+    def __init__(self, path):
+        self._native = _native.Catalogue(os.fspath(path))
+
+    @classmethod
+    def from_tables(cls, path, tables, *, tags=True):
+        """The catalogue at `path`, which is made if it is not there, with the rows of `tables`, files that
+        `Encoder.write` or `mert-embed` wrote. Rows that it has are left as they are, so that the same call is harmless.
+
+        `tags` reads the digests and tags of the files that are here. `added` of the result says how many tracks were
+        added, replaced and refused.
+        """
+        added = _native.add_tables(os.fspath(path), [os.fspath(table) for table in tables], tags)
+        catalogue = cls(path)
+        catalogue.added = added
+        return catalogue
+
+    @property
+    def path(self):
+        """The folder."""
+        return os.fspath(self._native.path)
+
+    @property
+    def columns(self):
+        """The names of the columns that `where` knows."""
+        return self._native.columns
+
+    @property
+    def groups(self):
+        """The hidden states that a row of the catalogue has one after the other, each with its length."""
+        return self._native.groups
+
+    @property
+    def notes(self):
+        """Sentences about what was repaired or left out as the catalogue was opened."""
+        return self._native.notes
+
+    def __len__(self):
+        return len(self._native.tracks())
+
+    def tracks(self):
+        """The paths of all tracks."""
+        return [file for _, file, _ in self._native.tracks()]
+
+    def search(
+        self,
+        seeds,
+        *,
+        minus=(),
+        top=10,
+        where=None,
+        level="tracks",
+        variety=0.0,
+        layers=None,
+        center=True,
+        per_artist=None,
+        per_album=None,
+        versions=True,
+        compressed_above=None,
+        random_seed=0,
+        reasons=False,
+    ):
+        """What sounds like some tracks, passages or vectors, exactly.
+
+        Parameters
+        ----------
+        seeds
+            A seed or a list of them. A seed is the path of a track or a part of its name that no other has, a passage of
+            one such as `"song.mp3@1:20-1:35"`, or vectors `(dim,)` or `(segments, dim)` as long as a row of the
+            catalogue: those of `Encoder.encode` with the catalogue's model, layers and pooling, one after the other.
+        minus
+            Seeds that hits should be unlike.
+        top
+            The number of hits.
+        where
+            A filter, such as `"bpm 90..110 and artist != seed.artist"`.
+        level
+            `"tracks"`, or `"passages"` for the nearest passage of each.
+        variety
+            How much a hit has to be unlike those before it, from 0 to 1.
+        layers
+            The hidden states and their weights, such as `"6"` or `"1:0.2,6:0.5"`; all of the catalogue without it.
+        center
+            True subtracts the catalogue's mean first.
+        per_artist, per_album
+            The most hits by one artist (3 without it) and from one album (2); 0 for any number.
+        versions
+            True lists the versions of a recording with one hit.
+        compressed_above
+            The number of vectors above which compressed ones are searched first, which can miss a hit: how many, is
+            measured and in the notes. 0: never.
+        random_seed
+            The seed of the random pairs that percentiles refer to.
+        reasons
+            True adds the reasons of each hit, as `mert-search why` has them.
+
+        Returns
+        -------
+        SearchResult
+            A dictionary with `hits`; `to_arrow()` and `to_pandas()` make tables of them.
+
+        Raises
+        ------
+        ValueError
+            For a seed that no track or several tracks match, and for other arguments that cannot be used.
+        """
+        pairs = [(_seed(seed), 1.0) for seed in _list(seeds)] + [(_seed(seed), -1.0) for seed in _list(minus)]
+        return SearchResult(
+            self._native.search(
+                pairs,
+                top=top,
+                filter=where,
+                level=level,
+                variety=variety,
+                layers=layers,
+                center=center,
+                per_artist=per_artist,
+                per_album=per_album,
+                versions=versions,
+                compressed_above=_native.COMPRESSED_ABOVE if compressed_above is None else compressed_above,
+                random_seed=random_seed,
+                reasons=reasons,
+            )
+        )
+
+
+def _list(seeds):
+    """One seed, which a text, a path or an array of numbers is, or several, as a list."""
+    is_array = hasattr(seeds, "__array__") or hasattr(seeds, "__dlpack__")
+    return [seeds] if isinstance(seeds, (str, os.PathLike)) or is_array else list(seeds)
+
+
+def _seed(seed):
+    if isinstance(seed, (str, os.PathLike)):
+        return os.fspath(seed)
+    vectors = np.atleast_2d(as_numpy(seed)).astype(np.float32)
+    if vectors.ndim != 2:
+        raise ValueError(f"a seed has the shape {vectors.shape}, expected (dim,) or (segments, dim)")
+    return np.ascontiguousarray(vectors)

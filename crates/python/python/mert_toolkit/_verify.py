@@ -1,0 +1,88 @@
+"""The function `verify`."""
+
+import json
+import os
+
+from . import _native
+
+
+class VerificationReport(dict):
+    """A verdict as `mert-verify --json` writes it, with `passed`, `models` and `errors`."""
+
+    junit: str
+    """The report as JUnit XML."""
+    markdown: str
+    """The report as Markdown."""
+
+    @property
+    def passed(self):
+        """True if everything was compared and is within its tolerance."""
+        return self["passed"]
+
+
+def verify(
+    model=None,
+    references=(),
+    *,
+    config=None,
+    layers="all",
+    isolate=False,
+    require_structure=False,
+    device="cpu",
+    dtype=None,
+    quiet=False,
+):
+    """Compares every hidden state of a converted model with what PyTorch returned, as `mert-verify` does.
+
+    Parameters
+    ----------
+    model
+        The converted file, a model folder, or a Core ML package; without it the built-in fixture.
+    references
+        `.npz` files with a clip and the hidden states of it, or folders of them.
+    config
+        A `verify.yaml` with several models, in the place of all other arguments.
+    layers
+        `"all"`, a hidden state, or a list of them.
+    isolate
+        True runs each layer on the reference's own hidden state below it too, to find the layer at fault.
+    require_structure
+        True fails unless the structure was judged for every reference.
+    device, dtype
+        The device and the arithmetic, f32 on the CPU without them.
+    quiet
+        True prints nothing about downloads on standard error.
+
+    Returns
+    -------
+    VerificationReport
+        A dictionary: `passed`, `models` with each comparison and its layers, `errors`. It is returned whether the model
+        passes or not.
+
+    Raises
+    ------
+    VerificationError
+        If nothing could be compared.
+    """
+    if config is not None:
+        if model is not None or references:
+            raise ValueError("config: it names the models and references itself; leave them out")
+        texts = _native.verify_config(os.fspath(config))
+    else:
+        if isinstance(references, (str, os.PathLike)):
+            references = [references]
+        if not isinstance(layers, str):
+            layers = ",".join(map(str, [layers] if isinstance(layers, int) else layers))
+        texts = _native.verify(
+            None if model is None else os.fspath(model),
+            [os.fspath(path) for path in references],
+            layers=layers,
+            isolate=isolate,
+            require_structure=require_structure,
+            device=device,
+            dtype=dtype,
+            quiet=quiet,
+        )
+    report = VerificationReport(json.loads(texts[0]))
+    report.junit, report.markdown = texts[1:]
+    return report

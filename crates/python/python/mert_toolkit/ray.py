@@ -1,0 +1,378 @@
+"""Embeddings of catalogues on a Ray cluster: shards of a list of files become tables, on workers that keep the model.
+
+    >>> import ray, mert_toolkit.ray
+    >>> ray.init("auto")
+    >>> report = mert_toolkit.ray.embed_catalogue(paths, "m-a-p/MERT-v1-95M", "s3://bucket/embeddings")
+
+The files are divided into shards; a shard is done when its table exists, so that the same call goes on where a killed worker,
+a killed driver or a power cut ended it. Files that cannot be embedded are in the report and end nothing. The rows are those
+that `Encoder.write` writes on one machine, byte for byte.
+"""
+
+import hashlib
+import json
+import os
+import posixpath
+import shutil
+import tempfile
+import time
+from dataclasses import asdict, dataclass, field
+
+from . import _native
+from ._encoder import Encoder
+
+# A shard of half an hour's work on two processors, at 1 s for a track: what a killed worker loses at most, and few enough
+# tables for millions of tracks (10,000 of them for 20 million).
+SHARD_SIZE = 2000
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides the rows of a table."""
+
+    model: str
+    layer: object = 6
+    pooling: str | None = "mean"
+    normalize: bool = False
+    dtype: str = "f32"
+    device: str = "cpu"
+    window: str = "middle:30s"
+    tail: str = "align"
+    damaged: str = "refuse"
+    ffmpeg: bool = False
+
+
+@dataclass
+class Report:
+    """What came of `embed_catalogue`."""
+
+    shards: int
+    """The number of shards."""
+    resumed: int
+    """The shards that an earlier call had done."""
+    files: int
+    """The number of files."""
+    embedded: int
+    """The files whose embeddings are in the tables."""
+    failures: list = field(repr=False)
+    """The files that are in none, each with `file`, `reason` and `message`."""
+    tables: list = field(repr=False)
+    """The tables, which together hold the catalogue's embeddings."""
+    seconds: float = 0.0
+    """The time that the call took."""
+
+
+def embed_catalogue(
+    paths,
+    model,
+    output,
+    *,
+    layer=6,
+    pooling="mean",
+    normalize=False,
+    dtype="f32",
+    device="cpu",
+    window="middle:30s",
+    tail="align",
+    damaged="refuse",
+    ffmpeg=False,
+    shard_size=SHARD_SIZE,
+    num_cpus=2,
+    num_gpus=0,
+    concurrency=None,
+):
+    """Embeds many files on the Ray cluster that `ray.init` has connected to.
+
+    Parameters
+    ----------
+    paths
+        Files, folders (of a disk that all machines share), addresses that fsspec knows such as `s3://bucket/song.flac`,
+        or a Ray dataset with a column `path`.
+    model
+        What `Encoder` takes. A file must be at the same place on every machine; a model of the hub is downloaded and
+        converted once on each.
+    output
+        The folder of the tables: a path that all machines share, or an address that fsspec knows.
+    layer, pooling, normalize, dtype, device, window, tail, damaged, ffmpeg
+        As in `Encoder` and `Encoder.write`.
+    shard_size
+        Files in a shard, which is one table and what a killed worker loses at most.
+    num_cpus, num_gpus
+        The processors, and GPUs, of each worker. The model runs on all of them.
+    concurrency
+        The number of workers; as many as the cluster has room for without it.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    ValueError
+        For an output that holds the tables of other settings: embeddings of two settings are not comparable.
+    MertError
+        For a model that cannot be opened.
+    """
+    import ray
+
+    started = time.monotonic()
+    settings = Settings(
+        os.fspath(model), layer, pooling, normalize, dtype, device, window, tail, damaged, ffmpeg
+    )
+    files = _files(paths)
+    storage = Storage(output)
+    storage.check(settings)
+    shards = [Shard.of(files[i : i + shard_size], settings) for i in range(0, len(files), shard_size)]
+    done = storage.done()
+    pending = [shard for shard in shards if shard.name not in done]
+    if pending:
+        room = int(ray.cluster_resources().get("CPU", 1) // num_cpus)
+        workers = min(concurrency or max(room, 1), len(pending))
+        dataset = ray.data.from_items([asdict(shard) for shard in pending], override_num_blocks=len(pending))
+        # Ray Data starts a worker that died again, and its shard with it, any number of times.
+        results = dataset.map(
+            Worker,
+            fn_constructor_kwargs={"settings": settings, "storage": storage, "threads": num_cpus},
+            concurrency=workers,
+            num_cpus=num_cpus,
+            num_gpus=num_gpus,
+        )
+        # What a worker returns is on the storage already: this only waits for the end, in the order of completion.
+        for _ in results.iter_rows():
+            pass
+    reports = [storage.report(shard) for shard in shards]
+    return Report(
+        shards=len(shards),
+        resumed=len(shards) - len(pending),
+        files=len(files),
+        embedded=sum(report["embedded"] for report in reports),
+        failures=[failure for report in reports for failure in report["failures"]],
+        tables=[storage.table(shard) for shard, report in zip(shards, reports, strict=True) if report["embedded"]],
+        seconds=time.monotonic() - started,
+    )
+
+
+def merge(report, catalogue, *, tags=False):
+    """Adds the tables of a report to the catalogue at `catalogue`, a folder of this machine, and opens it.
+
+    Tables that it has are left as they are, so that a merge that was interrupted goes on when it is called again.
+    """
+    from ._search import Catalogue
+
+    with tempfile.TemporaryDirectory() as folder:
+        local = []
+        for number, table in enumerate(report.tables):
+            if not _is_address(table):
+                local.append(table)
+                continue
+            filesystem, path = _filesystem(table)
+            local.append(os.path.join(folder, f"{number:06}.parquet"))
+            filesystem.get_file(path, local[-1])
+        return Catalogue.from_tables(catalogue, local, tags=tags)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Some files of a run, and the name of their table, which depends on them and on the settings."""
+
+    name: str
+    files: list
+
+    @classmethod
+    def of(cls, files, settings):
+        """The shard of these files."""
+        text = json.dumps([asdict(settings), list(files)], sort_keys=True)
+        return cls(f"part-{hashlib.sha256(text.encode()).hexdigest()[:32]}", list(files))
+
+
+class Storage:
+    """The folder of the tables, on a disk or an object store.
+
+    `settings.json` has what the rows depend on, `NAME.json` what came of a shard, `NAME.parquet` its rows. The report is
+    written first; a shard is done when its table exists, or when its report says that it has no rows.
+    """
+
+    def __init__(self, output):
+        self.output = os.fspath(output)
+        if not _is_address(self.output):
+            self.output = os.path.abspath(self.output)
+
+    def path(self, name):
+        """The address of a file of the folder."""
+        return posixpath.join(self.output, name) if _is_address(self.output) else os.path.join(self.output, name)
+
+    def table(self, shard):
+        """The address of the table of a shard."""
+        return self.path(f"{shard.name}.parquet")
+
+    def check(self, settings):
+        """Records the settings, or compares them with those of an earlier call."""
+        text = json.dumps(asdict(settings), sort_keys=True, indent=1) + "\n"
+        filesystem, path = _filesystem(self.path("settings.json"))
+        if filesystem.exists(path):
+            found = json.loads(filesystem.cat_file(path))
+            given = json.loads(text)
+            different = [f"{name}: {found.get(name)!r}, now {given[name]!r}" for name in given
+                         if found.get(name) != given[name]]
+            if different:
+                raise ValueError(f"{self.output} holds tables of other settings ({'; '.join(different)}): give another")
+            return
+        filesystem.makedirs(_filesystem(self.output)[1], exist_ok=True)
+        self.write("settings.json", text.encode())
+
+    def done(self):
+        """The names of the shards that are done."""
+        filesystem, folder = _filesystem(self.output)
+        names = {posixpath.basename(path.replace("\\", "/")) for path in filesystem.ls(folder, detail=False)}
+        tables = {name.removesuffix(".parquet") for name in names if name.endswith(".parquet")}
+        reports = {name.removesuffix(".json") for name in names if name.startswith("part-") and name.endswith(".json")}
+        for name in reports - tables:
+            if json.loads(filesystem.cat_file(_filesystem(self.path(f"{name}.json"))[1]))["embedded"] == 0:
+                tables.add(name)
+        return tables
+
+    def report(self, shard):
+        """What came of a shard that is done."""
+        filesystem, path = _filesystem(self.path(f"{shard.name}.json"))
+        return json.loads(filesystem.cat_file(path))
+
+    def write(self, name, data):
+        """Writes a file whole or not at all."""
+        filesystem, path = _filesystem(self.path(name))
+        # Object stores show an object when it is complete. On disks a file appears under its name by a move.
+        temporary = f"{path}.{os.getpid()}.{time.monotonic_ns()}.tmp"
+        filesystem.pipe_file(temporary, data)
+        filesystem.mv(temporary, path)
+
+    def put(self, local, name):
+        """Moves a file of this machine to the folder, whole or not at all."""
+        filesystem, path = _filesystem(self.path(name))
+        temporary = f"{path}.{os.getpid()}.{time.monotonic_ns()}.tmp"
+        filesystem.put_file(local, temporary)
+        filesystem.mv(temporary, path)
+
+
+class Worker:
+    """A worker of the cluster: it keeps the model, and turns shards into tables."""
+
+    def __init__(self, settings, storage, threads):
+        self.settings = settings
+        self.storage = storage
+        self.encoder = Encoder(
+            settings.model,
+            layer=settings.layer,
+            pooling=settings.pooling,
+            normalize=settings.normalize,
+            dtype=settings.dtype,
+            device=settings.device,
+            threads=max(int(threads), 1),
+            quiet=True,
+        )
+        self.threads = max(int(threads), 1)
+
+    def __call__(self, row):
+        shard = Shard(row["name"], list(row["files"]))
+        with tempfile.TemporaryDirectory() as folder:
+            table = os.path.join(folder, "table.parquet")
+            report = self.embed(shard.files, folder, table)
+            self.storage.write(f"{shard.name}.json", (json.dumps(report) + "\n").encode())
+            if report["embedded"]:
+                self.storage.put(table, f"{shard.name}.parquet")
+        return {"name": shard.name, "embedded": report["embedded"], "failed": len(report["failures"])}
+
+    def embed(self, files, folder, table):
+        """Writes the table of some files, and returns what came of them."""
+        local, failures = _fetched(files, os.path.join(folder, "audio"))
+        report = {"embedded": 0, "failures": failures}
+        if local:
+            settings = self.settings
+            written = self.encoder.write(
+                list(local),
+                table,
+                window=settings.window,
+                tail=settings.tail,
+                damaged=settings.damaged,
+                ffmpeg=settings.ffmpeg,
+                jobs=self.threads,
+            )
+            names = {path: file for path, file in local.items() if path != file}
+            for failure in written["failures"]:
+                failures.append({**failure, "file": names.get(failure["file"], failure["file"])})
+            report["embedded"] = written["embedded"] + written["resumed"]
+            if names and report["embedded"]:
+                _rename(table, names)
+        return report
+
+
+def _files(paths):
+    """The files of paths, folders and addresses, or of the column `path` of a Ray dataset, without repetitions."""
+    if hasattr(paths, "iter_rows"):
+        paths = [row["path"] for row in paths.iter_rows()]
+    if isinstance(paths, (str, os.PathLike)):
+        paths = [paths]
+    files = []
+    for path in map(os.fspath, paths):
+        if not _is_address(path) and os.path.isdir(path):
+            files.extend(map(os.fspath, _native.find_inputs([path])[0]))
+        else:
+            files.append(path if _is_address(path) else os.path.abspath(path))
+    if not files:
+        raise ValueError("paths: there are no files")
+    return list(dict.fromkeys(files))
+
+
+def _is_address(path):
+    return "://" in path
+
+
+def _filesystem(path):
+    """The file system of a path or an address, and the path in it."""
+    import fsspec
+
+    if not _is_address(path):
+        return fsspec.filesystem("file"), path
+    return fsspec.core.url_to_fs(path)
+
+
+def _fetched(files, folder):
+    """The files that are on this machine, by their paths, and the failures of those that could not be fetched."""
+    local, failures = {}, []
+    for number, file in enumerate(files):
+        if not _is_address(file):
+            local[file] = file
+            continue
+        os.makedirs(folder, exist_ok=True)
+        # The ending helps to recognise the format.
+        path = os.path.join(folder, f"{number:06}{posixpath.splitext(file)[1]}")
+        try:
+            filesystem, remote = _filesystem(file)
+            filesystem.get_file(remote, path)
+        except Exception as error:  # whatever a store raises
+            failures.append({"file": file, "reason": "not fetched", "message": f"{type(error).__name__}: {error}"})
+            continue
+        local[path] = file
+    return local, failures
+
+
+def _rename(table, names):
+    """Replaces the paths of fetched copies in a table by the addresses of the files. Times of copies mean nothing."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(table) as source:
+        renamed = table + ".renamed"
+        # What the rows depend on is in the file's own metadata.
+        metadata = {key: value for key, value in (source.metadata.metadata or {}).items() if key != b"ARROW:schema"}
+        schema = source.schema_arrow.with_metadata(metadata)
+        with pq.ParquetWriter(renamed, schema, compression="none") as writer:
+            for group in range(source.num_row_groups):
+                rows = source.read_row_group(group).cast(schema)
+                files = pa.array([names.get(file, file) for file in rows["file"].to_pylist()], rows.schema.field("file").type)
+                rows = rows.set_column(rows.schema.get_field_index("file"), rows.schema.field("file"), files)
+                if "file_modified" in rows.schema.names:
+                    at = rows.schema.get_field_index("file_modified")
+                    empty = pa.nulls(len(rows), rows.schema.field(at).type)
+                    if rows.schema.field(at).nullable:
+                        rows = rows.set_column(at, rows.schema.field(at), empty)
+                writer.write_table(rows.cast(schema))
+    shutil.move(renamed, table)
