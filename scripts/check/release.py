@@ -69,14 +69,13 @@ def version_faults(root):
         if package["name"] in names and package["version"] != version:
             found = package["version"]
             yield f"Cargo.lock has {package['name']} {found}, expected {version}: run `cargo update --workspace`"
-    if (root / "pyproject.toml").is_file():
-        python = project.read_toml("pyproject.toml", root)["project"]
-        if python.get("version", version) != version:
-            yield f"pyproject.toml states version {python['version']}, expected {version}: run scripts/release/set.py"
-        if "version" not in python and "version" not in python.get("dynamic", []):
-            yield 'pyproject.toml has no version: expected one, or `dynamic = ["version"]`, which is that of the crate'
-        if python["name"] != project.NAME:
-            yield f"pyproject.toml has the name {python['name']}, expected {project.NAME}"
+    python = project.read_toml("pyproject.toml", root)["project"]
+    if python.get("version", version) != version:
+        yield f"pyproject.toml states version {python['version']}, expected {version}: run scripts/release/set.py"
+    if "version" not in python and "version" not in python.get("dynamic", []):
+        yield 'pyproject.toml has no version: expected one, or `dynamic = ["version"]`, which is that of the crate'
+    if python["name"] != project.NAME:
+        yield f"pyproject.toml has the name {python['name']}, expected {project.NAME}"
 
 
 def publishing_faults(root):
@@ -263,6 +262,8 @@ MUTANTS = [
     (WORKFLOW, r"permissions:\n  contents: read", "permissions:\n  contents: write", "the permissions of all jobs"),
     (WORKFLOW, r"    needs: check\n    runs-on", "    permissions: {contents: write}\n    runs-on", "the job sbom may write"),
     (WORKFLOW, r"jobs:", "jobs: [", "is not YAML"),
+    ("pyproject.toml", r'dynamic = .*', 'version = "9.9.9"', "pyproject.toml states version 9.9.9"),
+    ("pyproject.toml", r'name = "mert-toolkit"', 'name = "mert"', "pyproject.toml has the name mert"),
     ("docs/releasing.md", r"`metal`, `coreml`", "`metal`", "no row of aarch64-apple-darwin"),
 ]
 
@@ -304,7 +305,6 @@ def main():
         say(f"check/release: {fault}")
     crates = [manifest for manifest in manifests(ROOT).values() if published(manifest)]
     notes = [] if project.repository() else ["no repository stated"]
-    notes += [] if (ROOT / "pyproject.toml").is_file() else ["no pyproject.toml, which the wheels need"]
     notes += [] if shutil.which("ruby") else ["no ruby to read the formula"]
     print(f"check/release: version {project.version()}, {len(crates)} crates to publish, {len(project.TARGETS)} targets,"
           f" {len(MUTANTS) + 2} mutants, {len(found)} faults" + "".join(f"; {note}" for note in notes))
