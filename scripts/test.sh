@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Checks everything, cheapest first: format, links, lints, documentation, every test with libtorch, the documented
-# commands, the demo, the documented gate with references that transformers made, the converted files in MLX
-# and in the programs that --for names, and the Core ML packages in Apple's tools. CI runs this script and nothing else.
+# Checks everything, cheapest first: format, links, what a release states, lints, documentation, every test with libtorch,
+# the documented commands, the demo, the documented gate with references that transformers made, the converted files in MLX
+# and in the programs that --for names, and the Core ML packages in Apple's tools. CI's job for Linux runs nothing else.
 #
 # Needs a Rust toolchain, a C and C++ compiler, python3 with pip and venv, and the package registries.
 #
@@ -24,6 +24,9 @@ cargo fmt --all -- --check
 
 step "links in the documents"
 scripts/check/links.py
+
+step "versions and names of a release"
+scripts/check/release.py
 
 step "libtorch"
 LIBTORCH="$(scripts/install_libtorch.sh)"

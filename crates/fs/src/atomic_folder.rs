@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
+#[cfg(unix)]
 use crate::output::parent_folder;
 use crate::{FsError, Result, temporary};
 

@@ -48,6 +48,7 @@ impl MappedFile {
         Some(MappedBytes { bytes, file: self, start: range.start })
     }
 
+    #[cfg_attr(not(unix), allow(unused_variables))]
     fn release(&self, start: usize, length: usize) {
         #[cfg(unix)]
         {
