@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 mod common;
+#[path = "reports/html.rs"]
+mod html;
 #[path = "reports/junit.rs"]
 mod junit;
 

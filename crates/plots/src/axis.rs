@@ -69,7 +69,7 @@ impl Axis {
 }
 
 /// A number with as many digits as it needs, at most six.
-pub(crate) fn number(value: f64) -> String {
+pub fn number(value: f64) -> String {
     let scale = if value == 0.0 { 0 } else { value.abs().log10().floor() as i32 };
     let digits = (5 - scale).clamp(0, 12) as usize;
     let text = format!("{value:.digits$}");
@@ -78,7 +78,7 @@ pub(crate) fn number(value: f64) -> String {
 }
 
 /// Multiples of 1, 2 or 5 times a power of ten within the range, about `count` of them.
-fn linear_ticks(range: &Range<f64>, count: usize) -> Vec<f64> {
+pub fn linear_ticks(range: &Range<f64>, count: usize) -> Vec<f64> {
     let length = range.end - range.start;
     if !(length > 0.0 && length.is_finite()) {
         return vec![range.start];
@@ -98,7 +98,7 @@ fn linear_ticks(range: &Range<f64>, count: usize) -> Vec<f64> {
 }
 
 /// 1, 2 and 5 times powers of ten within the range; powers alone where it has more than four of them.
-fn logarithmic_ticks(range: &Range<f64>) -> Vec<f64> {
+pub fn logarithmic_ticks(range: &Range<f64>) -> Vec<f64> {
     let (first, last) = (range.start.log10().floor() as i32, range.end.log10().ceil() as i32);
     let factors: &[f64] = if last - first > 4 { &[1.0] } else { &[1.0, 2.0, 5.0] };
     let ticks = (first..=last).flat_map(|power| factors.iter().map(move |factor| factor * 10f64.powi(power)));

@@ -2,7 +2,8 @@
 //!
 //! A picture is a struct of plain data with a method `svg`: [`TokensPicture`], [`OraclePicture`], [`EntropyPicture`],
 //! [`ThresholdPicture`], [`RanksPicture`]. Nothing here reads files, decodes audio or knows an oracle's file. The size of a
-//! picture is bounded whatever the length of the data; what is merged or left out for that is counted in its caption.
+//! picture is bounded whatever the length of the data; what is merged or left out for that is counted in its caption. Pages that
+//! draw their own plots take the parts: a [`Spectrogram`] and other images as `data:` URIs, and round ticks.
 //!
 //! ```
 //! use mert_plots::{ThresholdPicture, ThresholdPoint};
@@ -25,14 +26,17 @@ mod ranks;
 mod runs;
 mod sources;
 mod spectrogram;
+mod spectrogram_image;
 mod strip;
 mod text;
 mod thinning;
 mod threshold;
 mod tokens;
 
+pub use axis::{linear_ticks, logarithmic_ticks, number};
 pub use entropy::EntropyPicture;
 pub use error::PlotsError;
+pub use image::png_data_uri;
 pub use oracle::{MAX_ARCS, OraclePicture, SuffixLink};
 pub use ranks::RanksPicture;
 pub use runs::Run;

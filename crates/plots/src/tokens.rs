@@ -8,6 +8,7 @@ use crate::canvas::{Area, WIDTH, anchored, font, picture, px, stroke};
 use crate::image::Image;
 use crate::palette::{INK, loudness};
 use crate::runs::{Colours, Drawn, Run};
+use crate::spectrogram_image::{SILENCE, STEPS, levels_palette};
 use crate::strip::{self, COLUMNS, LEGEND};
 use crate::text::{counted, grouped};
 use crate::{PlotsError, Result, Spectrogram};
@@ -15,13 +16,6 @@ use crate::{PlotsError, Result, Spectrogram};
 /// The heights in pixels.
 const SPECTROGRAM: i32 = 300;
 const STRIP: i32 = 64;
-
-/// The steps of loudness, over as many decibels below the loudest cell.
-const STEPS: usize = 32;
-const DECIBELS: f64 = 80.0;
-
-/// The power below which a recording is silent: −90 dB of full scale, where the noise of 16-bit samples is.
-const SILENCE: f64 = 1e-9;
 
 /// The tokens of a recording under its spectrogram. All times are seconds of the recording; the picture shows the spectrogram's
 /// range.
@@ -51,7 +45,7 @@ impl TokensPicture {
             return Err(PlotsError::Empty { what: "tokens in this range" });
         }
         let colours = Colours::new(&self.runs, (start, end));
-        let loudest = self.spectrogram.power.iter().copied().fold(0.0, f64::max);
+        let loudest = self.spectrogram.loudest();
         let onsets = self.onsets.as_deref().map(|onsets| ticks(onsets, (start, end)));
         let mut caption = vec![self.sound_caption(loudest)];
         let (singular, plural) = self.run_name;
@@ -76,7 +70,7 @@ impl TokensPicture {
         picture(&self.title, SPECTROGRAM + STRIP + X_AXIS + LEGEND, &[caption.join(" ")], |sheet| {
             let (top, below) = sheet.split_vertically(px(SPECTROGRAM));
             let (middle, bottom) = below.split_vertically(px(STRIP + X_AXIS));
-            let image = self.sound(&top, loudest)?;
+            let image = self.sound(&top)?;
             let x = Axis::linear(start..end, 12, "time (s)");
             let strip = panel(&middle, &x, &Axis::linear(0.0..1.0, 1, "").hidden(), false)?;
             strip::draw(&strip, &drawn, &colours, (0.0, 0.72))?;
@@ -89,7 +83,7 @@ impl TokensPicture {
     }
 
     /// The panel of the spectrogram with its scale of loudness, and the image that lies in it.
-    fn sound(&self, area: &Area<'_>, loudest: f64) -> Result<Image> {
+    fn sound(&self, area: &Area<'_>) -> Result<Image> {
         let spectrogram = &self.spectrogram;
         let x = Axis::linear(spectrogram.start..spectrogram.end, 12, "").hidden();
         let y = Axis::logarithmic(spectrogram.lowest..spectrogram.highest, "frequency (Hz)");
@@ -108,13 +102,8 @@ impl TokensPicture {
             area.draw(&Text::new(text, (left + px(16), y), style.clone()))?;
         }
         area.draw(&Text::new("dB", (left, top - px(10)), style))?;
-        let levels = (0..spectrogram.rows).rev().flat_map(|row| {
-            let cells = &spectrogram.power[row * spectrogram.columns..(row + 1) * spectrogram.columns];
-            cells.iter().map(|power| level(*power, loudest))
-        });
-        let levels: Vec<u8> = levels.collect();
-        let palette = (0..STEPS).flat_map(|step| loudness(step, STEPS)).collect();
-        Image::new((spectrogram.columns, spectrogram.rows), &levels, palette, place.get_pixel_range())
+        let size = (spectrogram.columns, spectrogram.rows);
+        Image::new(size, &spectrogram.levels(), levels_palette(), place.get_pixel_range())
     }
 
     fn sound_caption(&self, loudest: f64) -> String {
@@ -129,15 +118,6 @@ impl TokensPicture {
         )
         .replace(" -", " −")
     }
-}
-
-/// The step of loudness of a power.
-fn level(power: f64, loudest: f64) -> u8 {
-    if loudest < SILENCE || power <= 0.0 {
-        return 0;
-    }
-    let decibels = 10.0 * (power / loudest).log10();
-    ((1.0 + decibels / DECIBELS).clamp(0.0, 1.0) * (STEPS - 1) as f64).round() as u8
 }
 
 /// The onsets within a range, one for each column of the strip, and the number of all of them.
@@ -212,14 +192,6 @@ mod tests {
         assert!(picture.svg().unwrap().contains("which is silent"));
         let none = TokensPicture { runs: Vec::new(), ..picture };
         assert!(matches!(none.svg(), Err(PlotsError::Empty { .. })));
-    }
-
-    #[test]
-    fn loudness_is_in_decibels_below_the_loudest() {
-        assert_eq!(level(1.0, 1.0), 31);
-        assert_eq!(level(1e-4, 1.0), 16); // −40 dB is the middle of 31 steps
-        assert_eq!(level(1e-9, 1.0), 0);
-        assert_eq!(level(0.0, 0.0), 0);
     }
 
     #[test]

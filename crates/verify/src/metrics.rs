@@ -47,8 +47,7 @@ impl LayerMetrics {
             max_abs_diff = propagating_max(max_abs_diff, (c - r).abs());
             max_abs_reference = propagating_max(max_abs_reference, r.abs());
         });
-        let frames = candidate.axis_iter(Axis(0)).zip(reference.axis_iter(Axis(0)));
-        let cosines = frames.map(|(c, r)| cosine(c.iter().map(|&v| f64::from(v)), r.iter().map(|&v| f64::from(v))));
+        let cosines = frame_cosines(candidate, reference);
         // NaN counts as the lowest: a frame that cannot be compared is the worst.
         let (worst_frame, min_frame_cosine) =
             cosines.enumerate().min_by(|(_, a), (_, b)| b.is_nan().cmp(&a.is_nan()).then(a.total_cmp(b)))?;
@@ -63,6 +62,15 @@ impl LayerMetrics {
             non_finite_reference: reference.iter().filter(|value| !value.is_finite()).count(),
         })
     }
+}
+
+/// The cosine similarity of each two corresponding frames of hidden states `(frames, width)` of the same shape.
+pub(crate) fn frame_cosines<'a>(
+    candidate: ArrayView2<'a, f32>,
+    reference: ArrayView2<'a, f32>,
+) -> impl Iterator<Item = f64> + 'a {
+    let frames = candidate.into_outer_iter().zip(reference.into_outer_iter());
+    frames.map(|(c, r)| cosine(c.iter().map(|&v| f64::from(v)), r.iter().map(|&v| f64::from(v))))
 }
 
 /// The larger of two numbers, or NaN if one of them is: `f64::max` would drop it, and a check must not.

@@ -7,7 +7,7 @@ use clap::Args;
 use mert_cli::hub::Messages;
 use mert_cli::terminal::{Exit, print, say};
 use mert_verify::fixture::Fixture;
-use mert_verify::gate::{ModelVerdict, Outcome, Verdict};
+use mert_verify::gate::{CompareOptions, ModelVerdict, Outcome, Verdict};
 use mert_verify::musicgen::is_bundle;
 use mert_verify::{Check, VerifyError, gate_file};
 
@@ -116,6 +116,10 @@ impl GateArgs {
     fn check_options_of_bundle(&self) -> anyhow::Result<()> {
         let given = self.references.of_encoders().or(self.compare.of_encoders()).or(self.compute.given());
         let given = given.or(self.package.given());
+        ensure!(
+            self.reports.html.is_none(),
+            "--html is for encoders; the reports of a MusicGen bundle are --json, --junit and --markdown"
+        );
         match given {
             Some(option) => bail!(
                 "{option} is for encoders; a MusicGen bundle is judged by --reference FILE.npz or --against BUNDLE, on the CPU in f32"
@@ -138,7 +142,7 @@ impl GateArgs {
         let (inputs, unwritable) = (reports.drop_inputs(&named), reports.drop_unwritable());
         inputs.and(unwritable)?;
         let mut checks = match (&self.config, &self.model) {
-            (Some(file), _) => gate_file::read(file)?,
+            (Some(file), _) => self.checks_of_file(file)?,
             (None, Some(model)) => vec![self.check(model)],
             (None, None) => Vec::new(),
         };
@@ -147,12 +151,23 @@ impl GateArgs {
         Ok(checks)
     }
 
+    fn checks_of_file(&self, file: &Path) -> Result<Vec<Check>, VerifyError> {
+        let mut checks = gate_file::read(file)?;
+        checks.iter_mut().for_each(|check| check.compare.keep_frames = self.keep_frames());
+        Ok(checks)
+    }
+
+    /// Only the HTML page shows single frames.
+    fn keep_frames(&self) -> bool {
+        self.reports.html.is_some()
+    }
+
     fn check(&self, model: &Path) -> Check {
         Check {
             model: model.to_path_buf(),
             references: self.references.reference.clone(),
             original: self.references.original(),
-            compare: self.compare.options(),
+            compare: CompareOptions { keep_frames: self.keep_frames(), ..self.compare.options() },
             compute: self.compute.options(),
             package: self.package.options(),
         }
@@ -182,7 +197,8 @@ mod tests {
         let config = command.get_arguments().find(|arg| arg.get_id() == "config").unwrap();
         let conflicts: Vec<_> = command.get_arg_conflicts_with(config).iter().map(|arg| arg.get_id()).collect();
         for arg in command.get_arguments().map(|arg| arg.get_id()) {
-            let beside = ["config", "json", "junit", "markdown", "quiet", "help", "version"].contains(&arg.as_str());
+            let beside =
+                ["config", "json", "junit", "markdown", "html", "quiet", "help", "version"].contains(&arg.as_str());
             assert_ne!(conflicts.contains(&arg), beside, "{arg}");
         }
     }

@@ -105,6 +105,7 @@ impl CompareArgs {
             require_structure: self.require_structure,
             codes: self.codes,
             tolerances: Tolerances::default(),
+            keep_frames: false,
         }
     }
 }
@@ -182,6 +183,9 @@ pub(crate) struct ReportArgs {
     /// Write the report as Markdown
     #[arg(long, value_name = "FILE", value_parser = report_file)]
     pub(crate) markdown: Option<PathBuf>,
+    /// Write the report of encoders as an HTML page, with plots: where in the network and where in the music the model differs
+    #[arg(long, value_name = "FILE", value_parser = report_file)]
+    pub(crate) html: Option<PathBuf>,
 }
 
 fn report_file(text: &str) -> Result<PathBuf, String> {

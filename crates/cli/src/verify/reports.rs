@@ -21,8 +21,12 @@ pub(super) struct Reports<'a> {
 
 impl<'a> Reports<'a> {
     pub(super) fn new(args: &'a ReportArgs) -> Self {
-        let requested: [(&Option<PathBuf>, Render); 3] =
-            [(&args.json, report::to_json), (&args.junit, report::to_junit), (&args.markdown, report::to_markdown)];
+        let requested: [(&Option<PathBuf>, Render); 4] = [
+            (&args.json, report::to_json),
+            (&args.junit, report::to_junit),
+            (&args.markdown, report::to_markdown),
+            (&args.html, report::to_html),
+        ];
         let files = requested.into_iter().filter_map(|(path, render)| Some((path.as_deref()?, render)));
         Reports { files: files.collect() }
     }
@@ -101,8 +105,8 @@ pub(crate) fn report_usage_error(arguments: &[OsString], error: &str) {
             None => arguments.get(at + 1).filter(|next| !next.to_string_lossy().starts_with('-')).map(PathBuf::from),
         }
     };
-    let [json, junit, markdown] = ["--json", "--junit", "--markdown"].map(value_of);
-    let requested = ReportArgs { json, junit, markdown };
+    let [json, junit, markdown, html] = ["--json", "--junit", "--markdown", "--html"].map(value_of);
+    let requested = ReportArgs { json, junit, markdown, html };
     let mut reports = Reports::new(&requested);
     let uses = |path: &Path| arguments.iter().filter(|argument| same_file(path, Path::new(argument))).count();
     reports.files.retain(|(path, _)| uses(path) < 2);

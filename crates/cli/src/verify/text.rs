@@ -35,7 +35,10 @@ fn model(model: &ModelVerdict) -> String {
     let (tables, others): (Vec<_>, Vec<_>) =
         model.comparisons.iter().partition(|c| show_all || !c.passed() || is_worst(c));
     if !others.is_empty() {
-        text += &format!("\n{} comparisons passed and are not shown (--json and --markdown have them)\n", others.len());
+        text += &format!(
+            "\n{} comparisons passed and are not shown (--json, --markdown and --html have them)\n",
+            others.len()
+        );
     }
     text.extend(tables.into_iter().map(comparison));
     for worst in &model.worst {

@@ -7,6 +7,7 @@ use mert_arch::LayerSelection;
 use mert_arch::Metadata;
 
 use super::comparison::Comparison;
+use super::frames::{FrameRecord, FrameTimes, keep_worst_records};
 use super::layer::judge;
 use super::model::{ForwardTime, ModelVerdict};
 use super::questions::{Expectation, expectations};
@@ -29,6 +30,9 @@ pub struct CompareOptions {
     pub codes: Option<Codes>,
     /// The changes to the tolerances.
     pub tolerances: Tolerances,
+    /// Whether the distances of single frames are kept for a report, with the samples around the worst one: of the failed
+    /// comparisons and the worst others of each model.
+    pub keep_frames: bool,
 }
 
 impl CompareOptions {
@@ -69,13 +73,14 @@ pub(crate) fn compare_model(
     for reference in references {
         let compared = reference.and_then(|reference| {
             let notes = reference.weaknesses(config, candidate.metadata().preprocessor.do_normalize)?;
-            Ok((notes, compare(candidate, isolated, &reference, &wanted, &options.tolerances)?))
+            Ok((notes, compare(candidate, isolated, &reference, &wanted, options)?))
         });
         match compared {
             Ok((notes, (time, comparisons))) => {
                 verdict.notes.extend(notes);
                 verdict.timings.push(time);
                 verdict.comparisons.extend(comparisons);
+                keep_worst_records(&mut verdict.comparisons);
             }
             Err(error) => errors.push(error),
         }
@@ -108,15 +113,16 @@ fn compare(
     isolated: Option<&dyn RunIsolated>,
     reference: &Reference,
     wanted: &[usize],
-    tolerances: &Tolerances,
+    options: &CompareOptions,
 ) -> Result<(ForwardTime, Vec<Comparison>)> {
     let input_values = &reference.input_values;
     let started = Instant::now();
     let outputs = if isolated.is_some() { Vec::new() } else { candidate.run(input_values, wanted)? };
     let seconds = started.elapsed().as_secs_f64();
 
+    let times = FrameTimes::new(&candidate.metadata().config, candidate.metadata().preprocessor.sampling_rate);
     let mut comparisons = Vec::new();
-    for expectation in expectations(candidate, reference, tolerances)? {
+    for expectation in expectations(candidate, reference, &options.tolerances)? {
         let alone;
         let outputs = match isolated {
             Some(model) => {
@@ -138,6 +144,9 @@ fn compare(
                 );
                 layers.iter_mut().for_each(|layer| layer.failures.push(reason.clone()));
             }
+            // A mean over frames has no place in the clip.
+            let frames = (options.keep_frames && *output == Output::Frames)
+                .then(|| FrameRecord::new(found, states.view(), &layers, times, input_values));
             comparisons.push(Comparison {
                 reference: reference.name.clone(),
                 question,
@@ -146,6 +155,7 @@ fn compare(
                 isolated: isolated.is_some(),
                 tolerance: tolerance.clone(),
                 layers,
+                frames,
             });
         }
     }

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::frames::FrameRecord;
 use super::layer::LayerVerdict;
 use crate::candidate::Output;
 use crate::{ModelEncoding, Tolerance};
@@ -44,6 +45,9 @@ pub struct Comparison {
     pub tolerance: Tolerance,
     /// The verdict on each selected hidden state.
     pub layers: Vec<LayerVerdict>,
+    /// The distances of single frames, if they were to be kept ([`CompareOptions::keep_frames`](super::CompareOptions)).
+    #[serde(skip)]
+    pub frames: Option<FrameRecord>,
 }
 
 impl Comparison {
@@ -74,6 +78,7 @@ mod tests {
             isolated: false,
             tolerance: Tolerance::structure(),
             layers: Vec::new(),
+            frames: None,
         };
         assert!(!comparison.passed());
     }

@@ -3,6 +3,7 @@
 
 mod compare;
 mod comparison;
+mod frames;
 mod layer;
 mod model;
 mod path_text;
@@ -15,6 +16,8 @@ mod weights;
 pub use self::compare::CompareOptions;
 pub(crate) use self::compare::compare_model;
 pub use self::comparison::{Comparison, Question};
+pub(crate) use self::frames::MAX_FRAME_RECORDS;
+pub use self::frames::{FrameDistance, FrameRecord, FrameTimes};
 pub use self::layer::LayerVerdict;
 pub(crate) use self::layer::judge_layer;
 pub use self::model::{ForwardTime, ModelVerdict, Outcome, WorstState};

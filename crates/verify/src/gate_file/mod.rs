@@ -182,6 +182,7 @@ impl Entry {
                 require_structure: self.require_structure,
                 codes: self.codes,
                 tolerances: self.tolerance,
+                keep_frames: false,
             },
             compute: ComputeOptions { device: self.device.unwrap_or_default(), dtype: self.dtype },
             package,

@@ -1,6 +1,7 @@
-//! Reports: a verdict rendered as JSON, JUnit XML or Markdown, and the lines of text that these and the terminal share.
+//! Reports: a verdict rendered as JSON, JUnit XML, Markdown or HTML, and the lines of text that these and the terminal share.
 //! Nothing here judges.
 
+mod html;
 mod json;
 mod junit;
 mod markdown;
@@ -12,6 +13,7 @@ use std::path::Path;
 
 use mert_fs::replace_file;
 
+pub use self::html::to_html;
 pub use self::json::to_json;
 pub use self::junit::to_junit;
 pub use self::markdown::to_markdown;

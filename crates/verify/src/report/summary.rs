@@ -74,15 +74,18 @@ pub fn verdict_lines(model: &ModelVerdict) -> String {
     }
 }
 
+/// A hidden state with its place in the network.
+pub(crate) fn place_in_network(layer: usize) -> String {
+    match layer {
+        0 => "0 (before layer 1: feature extractor, projection, positional convolution)".into(),
+        layer => format!("{layer} (the output of layer {layer})"),
+    }
+}
+
 fn failed_lines(model: &ModelVerdict) -> String {
     let mut text = "FAILED".to_string();
     if let Some(layer) = model.first_bad_layer() {
-        text += &match layer {
-            0 => ": the first bad one is hidden state 0 (before layer 1: feature extractor, projection, positional \
-                  convolution)"
-                .to_string(),
-            layer => format!(": the first bad one is hidden state {layer} (the output of layer {layer})"),
-        };
+        text += &format!(": the first bad one is hidden state {}", place_in_network(layer));
         // The layers of a package cannot be run alone.
         if model.format != "mlpackage" && model.comparisons.iter().any(|c| !c.isolated) {
             text += "; --isolate judges each layer alone";
