@@ -57,5 +57,6 @@ def add_to_venv(python, name, pins, *alone):
         say(f"adding {' '.join([*pins, *alone])} to {python.parents[1]}")
         install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         run(*install, *pins)
-        run(*install, "--no-deps", *alone)
+        if alone:
+            run(*install, "--no-deps", *alone)
         stamp.write_text("\n".join([*pins, *alone]) + "\n")

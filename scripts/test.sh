@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Checks everything, cheapest first: format, links, what a release states, lints, documentation, every test with libtorch,
 # the documented commands, the demo, the documented gate with references that transformers made, the converted files in MLX
-# and in the programs that --for names, and the Core ML packages in Apple's tools. CI's job for Linux runs nothing else.
+# and in the programs that --for names, the Core ML packages in Apple's tools, and the Python package on a Ray cluster and in
+# notebooks. CI's job for Linux runs nothing else.
 #
 # Needs a Rust toolchain, a C and C++ compiler, python3 with pip and venv, and the package registries.
 #
 # MERT_LIBTORCH_DIR, MERT_MLX_VENV, MERT_COREML_VENV, MERT_TORCH_VENV
-#                   where libtorch, MLX, coremltools, and torch with transformers and the programs that --for names are kept
-#                   between runs (default: in target/)
+#                   where libtorch, MLX, coremltools, and torch with transformers, the programs that --for names and what the
+#                   Python package is tested with are kept between runs (default: in target/)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -36,6 +37,10 @@ case "$(uname -s)" in
   *) export LD_LIBRARY_PATH="$LIBTORCH/lib:${LD_LIBRARY_PATH:-}" ;;
 esac
 
+# Its download is over before the compiler is. What goes wrong is said where the environment is needed.
+scripts/check/python.py --prepare > "$target/prepare.log" 2>&1 &
+prepared=$!
+
 step "lints, without and with libtorch"
 cargo clippy --release --workspace -- -D warnings
 cargo clippy --release --workspace --all-targets --features mert-cli/tch -- -D warnings
@@ -57,6 +62,12 @@ test_and_count cargo test --release --workspace --test verify --test bench --tes
 # With the binaries of the step before, which are those of the default build.
 step "demo"
 MERT_DEMO_BIN="$target/release" scripts/demo.sh
+
+wait "$prepared" || { cat "$target/prepare.log"; exit 1; }
+# Of what the steps before have built.
+step "the Python package"
+scripts/check/python.py "$target/release" | tee "$target/python.log"
+python="$(grep -c '^  ok ' "$target/python.log")"
 
 step "the gate of docs/verify.md, with references that transformers made"
 scripts/check/gate_example.py "$target/release"
@@ -142,7 +153,7 @@ checked="$(grep -c ' ok ' "$packages/log")"
 rm -rf "$packages/full" "$packages/full.mlpackage"
 
 # Every `test result:` line of every test program, added up; the MLX check of files counts those, the others their checks.
-awk -v others="$((${#pairs[@]} / 2 + quantized + searches + tokens + checked + clients + bundles))" '
+awk -v others="$((${#pairs[@]} / 2 + quantized + searches + tokens + checked + clients + bundles + python))" '
   /^test result:/ { passed += $4; failed += $6; skipped += $8 }
   END { printf "\n%d passed, %d failed, %d skipped\n", passed + others, failed, skipped }
 ' "$log"

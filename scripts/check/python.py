@@ -2,6 +2,7 @@
 """Builds the Python package as `pip install .` does, installs it, and runs its tests and the three lines of the README.
 
     scripts/check/python.py [FOLDER_WITH_COMMANDS]     (default: target/release)
+    scripts/check/python.py --prepare                  make the environment, and nothing else
 
 The environment is the one with torch and transformers, to which Ray, pyarrow, vector databases, Jupyter and more are added. The
 tests start a Ray cluster of two nodes on this machine, kill its workers and drivers, and run the notebooks. A test that is skipped
@@ -86,9 +87,11 @@ def run_tests(python, wheel, commands, folder):
 
 
 def main():
-    commands = Path(sys.argv[1] if len(sys.argv) > 1 else TARGET / "release").resolve()
     python = make_venv(torch_venv(), TORCH_PINS)
     add_to_venv(python, "python", PINS)
+    if sys.argv[1:] == ["--prepare"]:
+        return
+    commands = Path(sys.argv[1] if len(sys.argv) > 1 else TARGET / "release").resolve()
     with tempfile.TemporaryDirectory(prefix="python-", dir=TARGET) as folder:
         wheel = build_wheel(python, Path(folder) / "wheel")
         check_readme(wheel, Path(folder) / "fresh", dict(os.environ))

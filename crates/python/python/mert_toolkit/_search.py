@@ -127,7 +127,7 @@ class Catalogue:
         top
             The number of hits.
         where
-            A filter, such as `"bpm 90..110 and artist != seed.artist"`.
+            A filter, such as `"bpm 90..110 and artist != seed.artist"`, of columns that the catalogue has.
         level
             `"tracks"`, or `"passages"` for the nearest passage of each.
         variety
