@@ -108,6 +108,7 @@ def test_the_gate_passes_and_fails(model, tiny, tmp_path):
     theirs = json.loads(printed.read_text())
     assert [model["comparisons"] for model in theirs["models"]] == [model["comparisons"] for model in report["models"]]
     assert "<testsuite" in report.junit and "hidden state" in report.markdown.lower()
+    assert report.html.startswith("<!DOCTYPE html>") and "<svg" in report.html
     # The same weights with one layer's output bias changed, by a value of its own in each dimension: the norm takes off their mean.
     wrong = tmp_path / "wrong.safetensors"
     data = bytearray(model.read_bytes())

@@ -8,7 +8,7 @@ use mert_cli::model_input::converted_file;
 use mert_verify::candidate::ComputeOptions;
 use mert_verify::fixture::Fixture;
 use mert_verify::gate::{CompareOptions, ModelVerdict, Verdict};
-use mert_verify::report::{to_json, to_junit, to_markdown};
+use mert_verify::report::{to_html, to_json, to_junit, to_markdown};
 use mert_verify::{Check, VerifyError, gate_file};
 use pyo3::prelude::*;
 
@@ -16,8 +16,8 @@ use crate::arguments::{parse, parse_some};
 use crate::errors::{of_model, of_verification};
 use crate::interrupt::abandonable;
 
-/// The three forms of a report: JSON, JUnit XML and Markdown.
-type Report = (String, String, String);
+/// The forms of a report: JSON, JUnit XML, Markdown and HTML.
+type Report = (String, String, String, String);
 
 /// Compares a converted model with references; without a model the built-in fixture.
 #[pyfunction]
@@ -35,7 +35,7 @@ pub(crate) fn verify(
     quiet: bool,
 ) -> PyResult<Report> {
     let layers: LayerSelection = parse("layers", layers)?;
-    let compare = CompareOptions { layers, isolate, require_structure, ..CompareOptions::default() };
+    let compare = CompareOptions { layers, isolate, require_structure, keep_frames: true, ..CompareOptions::default() };
     let compute = ComputeOptions { device: parse("device", device)?, dtype: parse_some("dtype", dtype)? };
     let run = move || -> anyhow::Result<Result<Verdict, VerifyError>> {
         let check = Check { references, compare, compute, ..Check::default() };
@@ -59,7 +59,8 @@ pub(crate) fn verify(
 #[pyfunction]
 pub(crate) fn verify_config(py: Python<'_>, path: PathBuf) -> PyResult<Report> {
     let run = move || -> Result<Verdict, VerifyError> {
-        let checks = gate_file::read(&path)?;
+        let mut checks = gate_file::read(&path)?;
+        checks.iter_mut().for_each(|check| check.compare.keep_frames = true);
         Ok(Verdict::new(checks.into_iter().map(|check| (check.model.clone(), check.run()))))
     };
     abandonable(py, run)?.map(|verdict| report(&verdict)).map_err(|error| of_verification(&error))
@@ -75,5 +76,5 @@ fn of_fixture(check: Check) -> Result<ModelVerdict, VerifyError> {
 }
 
 fn report(verdict: &Verdict) -> Report {
-    (to_json(verdict), to_junit(verdict), to_markdown(verdict))
+    (to_json(verdict), to_junit(verdict), to_markdown(verdict), to_html(verdict))
 }

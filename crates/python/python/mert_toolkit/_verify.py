@@ -13,6 +13,8 @@ class VerificationReport(dict):
     """The report as JUnit XML."""
     markdown: str
     """The report as Markdown."""
+    html: str
+    """The report as one HTML page that loads nothing, with pictures of the errors."""
 
     @property
     def passed(self):
@@ -56,8 +58,8 @@ def verify(
     Returns
     -------
     VerificationReport
-        A dictionary: `passed`, `models` with each comparison and its layers, `errors`. It is returned whether the model
-        passes or not.
+        A dictionary: `passed`, `models` with each comparison and its layers, `errors`; and `junit`, `markdown` and
+        `html`, its other forms. It is returned whether the model passes or not.
 
     Raises
     ------
@@ -84,5 +86,5 @@ def verify(
             quiet=quiet,
         )
     report = VerificationReport(json.loads(texts[0]))
-    report.junit, report.markdown = texts[1:]
+    report.junit, report.markdown, report.html = texts[1:]
     return report
