@@ -45,7 +45,8 @@ impl Catalogue {
     /// Opens the catalogue in a folder.
     #[new]
     fn new(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
-        let catalogue = abandonable(py, move || mert_search::Catalogue::open(&path))?.map_err(|error| of_search(&error))?;
+        let catalogue =
+            abandonable(py, move || mert_search::Catalogue::open(&path))?.map_err(|error| of_search(&error))?;
         Ok(Catalogue { catalogue: Arc::new(catalogue), calibrations: Mutex::default() })
     }
 
@@ -178,7 +179,9 @@ impl Catalogue {
             (Err(error), None) => Err(error),
             (Err(error), Some((name, times))) => match (self.find(name), parse_times(times)) {
                 (Ok(track), Ok((start, end))) => Ok(Seed::Passage { track, start, end }),
-                (Ok(_), Err(fault)) => Err(PyValueError::new_err(format!("invalid passage `{times}` of {name}: {fault}"))),
+                (Ok(_), Err(fault)) => {
+                    Err(PyValueError::new_err(format!("invalid passage `{times}` of {name}: {fault}")))
+                }
                 (Err(_), _) => Err(error),
             },
         }

@@ -124,7 +124,8 @@ impl Job {
         let (hub, source) = self.open()?;
         let plan = Plan::new(&source, options).and_then(|plan| target.refine(plan)).map_err(failed)?;
         let prepared = target.prepare(&plan).map_err(failed)?;
-        let written = output.as_deref().map(|output| self.write(&source, prepared.as_ref(), output, stop)).transpose()?;
+        let written =
+            output.as_deref().map(|output| self.write(&source, prepared.as_ref(), output, stop)).transpose()?;
         let mut document = json!({
             "input": input,
             "plan": plan,

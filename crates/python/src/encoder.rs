@@ -80,7 +80,8 @@ impl Encoder {
                     None => Ok(embedder),
                 }
             });
-            let pool = threads.map(|threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build()).transpose()?;
+            let pool =
+                threads.map(|threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build()).transpose()?;
             Ok(encoder.map(|encoder| Shared { encoder, model, notes, path, pool, workspaces: Mutex::default() }))
         };
         match abandonable(py, open)? {
@@ -297,9 +298,7 @@ impl Shared {
         while let Some(mut window) = windows.next_window()? {
             let (start, samples) = (window.start as f64 / rate, window.samples.len() as u64);
             let embedding = self.install(|| {
-                self.with_workspace(|workspace| {
-                    embedder.embed(workspace, &mut window.samples, embedder.sample_rate())
-                })
+                self.with_workspace(|workspace| embedder.embed(workspace, &mut window.samples, embedder.sample_rate()))
             });
             match embedding {
                 Ok(embedding) => embedded.push((start, start + samples as f64 / rate, samples, embedding)),

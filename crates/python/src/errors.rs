@@ -9,10 +9,20 @@ use pyo3::create_exception;
 use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::prelude::*;
 
-create_exception!(mert_toolkit, MertError, PyException, "Something could not be done; the base of the package's exceptions.");
+create_exception!(
+    mert_toolkit,
+    MertError,
+    PyException,
+    "Something could not be done; the base of the package's exceptions."
+);
 create_exception!(mert_toolkit, ModelError, MertError, "A model cannot be found, downloaded, loaded or run.");
 create_exception!(mert_toolkit, AudioError, MertError, "Audio cannot be decoded or embedded.");
-create_exception!(mert_toolkit, ConversionError, MertError, "A checkpoint was not converted; the output is as it was before.");
+create_exception!(
+    mert_toolkit,
+    ConversionError,
+    MertError,
+    "A checkpoint was not converted; the output is as it was before."
+);
 create_exception!(mert_toolkit, VerificationError, MertError, "A model could not be compared with its references.");
 create_exception!(mert_toolkit, CatalogueError, MertError, "A catalogue cannot be read or searched.");
 

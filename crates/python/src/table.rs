@@ -90,7 +90,9 @@ pub(crate) fn write_table<'py>(
     let written = stoppable(py, |stop| run.run(stop, progress.as_ref()))?.map_err(of_embedding)?;
     let Written { summary, failures, notes } = written;
     if summary.stopped {
-        return Err(PyRuntimeError::new_err("the progress callback failed; files that are done are kept for the next call"));
+        return Err(PyRuntimeError::new_err(
+            "the progress callback failed; files that are done are kept for the next call",
+        ));
     }
     let failures: Vec<_> =
         failures.iter().map(|f| json!({ "file": f.file, "reason": f.reason, "message": f.message })).collect();

@@ -55,7 +55,8 @@ impl Vocabulary {
             let goes_on = |_: mert_tokens::train::TrainEvent<'_>| !stop.load(std::sync::atomic::Ordering::Relaxed);
             frames.map(|frames| train_centres(frames, &options, None, &[frames.len()], &goes_on))
         })?;
-        let trained = trained.ok_or_else(|| PyValueError::new_err("frames: expected an array (frames, dim) with values"))?;
+        let trained =
+            trained.ok_or_else(|| PyValueError::new_err("frames: expected an array (frames, dim) with values"))?;
         let trained = trained.map_err(|error| PyValueError::new_err(error.to_string()))?;
         // Only an interruption ends the training early, and that is an exception already.
         let trained = trained.ok_or_else(|| MertError::new_err("the training was interrupted"))?;
@@ -92,7 +93,11 @@ impl Vocabulary {
     }
 
     /// The token of each frame of `frames` `(frames, dim)`.
-    fn quantize<'py>(&self, py: Python<'py>, frames: PyReadonlyArray2<'py, f32>) -> PyResult<Bound<'py, PyArray1<u32>>> {
+    fn quantize<'py>(
+        &self,
+        py: Python<'py>,
+        frames: PyReadonlyArray2<'py, f32>,
+    ) -> PyResult<Bound<'py, PyArray1<u32>>> {
         let expected = self.tokenizer.vocabulary().input_dim();
         let found = frames.shape()[1];
         if found != expected {
