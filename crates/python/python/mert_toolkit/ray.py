@@ -16,13 +16,14 @@ import posixpath
 import shutil
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 
 from . import _native
 from ._encoder import Encoder
 
-# A shard of half an hour's work on two processors, at 1 s for a track: what a killed worker loses at most, and few enough
-# tables for millions of tracks (10,000 of them for 20 million).
+# Half an hour's work of two processors at 1 s for a track, which is what a killed worker loses at most; 5,000 tables for ten million
+# tracks (docs/cluster.md).
 SHARD_SIZE = 2000
 
 
@@ -140,7 +141,9 @@ def embed_catalogue(
         # What a worker returns is on the storage already: this only waits for the end, in the order of completion.
         for _ in results.iter_rows():
             pass
-    reports = [storage.report(shard) for shard in shards]
+    # An object store takes a while for each, and as many at a time.
+    with ThreadPoolExecutor(16) as pool:
+        reports = list(pool.map(storage.report, shards))
     return Report(
         shards=len(shards),
         resumed=len(shards) - len(pending),
