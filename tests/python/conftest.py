@@ -4,10 +4,9 @@ import os
 import subprocess
 from pathlib import Path
 
+import mert_toolkit
 import numpy as np
 import pytest
-
-import mert_toolkit
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 

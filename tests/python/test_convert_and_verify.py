@@ -7,10 +7,9 @@ import subprocess
 import sys
 import time
 
+import mert_toolkit
 import numpy as np
 import pytest
-
-import mert_toolkit
 from mert_toolkit import ConversionError, VerificationError, convert, verify
 
 from .conftest import command
@@ -38,7 +37,8 @@ def test_a_conversion_has_the_bytes_of_the_command(tiny, tmp_path):
 def test_other_outputs(tiny, tmp_path):
 
 
-    assert convert(tiny / "pytorch_model.bin", tmp_path / "folder", program="hf", do_normalize=True)["output"]["written"]["bytes"] > 0
+    report = convert(tiny / "pytorch_model.bin", tmp_path / "folder", program="hf", do_normalize=True)
+    assert report["output"]["written"]["bytes"] > 0
     assert (tmp_path / "folder" / "config.json").is_file()
     convert(tiny / "pytorch_model.bin", tmp_path / "x.gguf", quantize=8)
     assert (tmp_path / "x.gguf").read_bytes()[:4] == b"GGUF"
@@ -109,7 +109,7 @@ def test_the_gate_passes_and_fails(model, tiny, tmp_path):
     assert [model["comparisons"] for model in theirs["models"]] == [model["comparisons"] for model in report["models"]]
     assert "<testsuite" in report.junit and "hidden state" in report.markdown.lower()
     assert report.html.startswith("<!DOCTYPE html>") and "<svg" in report.html
-    # The same weights with one layer's output bias changed, by a value of its own in each dimension: the norm takes off their mean.
+    # One layer's output bias is changed, by a value of its own in each dimension: the norm takes off their mean.
     wrong = tmp_path / "wrong.safetensors"
     data = bytearray(model.read_bytes())
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])

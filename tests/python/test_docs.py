@@ -3,10 +3,9 @@
 import re
 import shutil
 
+import mert_toolkit
 import numpy as np
 import pytest
-
-import mert_toolkit
 
 from .conftest import FIXTURES
 

@@ -8,10 +8,9 @@ import sys
 import threading
 import time
 
+import mert_toolkit
 import numpy as np
 import pytest
-
-import mert_toolkit
 from mert_toolkit import AudioError, Encoder, FileFailure, MERTEncoder, ModelError
 
 from .conftest import FIXTURES

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from mert_toolkit import Encoder
 from mert_toolkit.export import batches, to_lancedb, to_milvus, to_qdrant
 

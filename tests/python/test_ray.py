@@ -9,7 +9,6 @@ import time
 
 import pyarrow.parquet as pq
 import pytest
-
 from mert_toolkit import Encoder
 
 ray = pytest.importorskip("ray", reason="the package's extra `ray` is not installed")

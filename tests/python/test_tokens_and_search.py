@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-
 from mert_toolkit import Catalogue, CatalogueError, Encoder, MertError, Vocabulary, quantize
 
 from .conftest import FIXTURES, command

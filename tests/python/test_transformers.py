@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from mert_toolkit.transformers import MertFeatureExtractor, MertModel
 
 from .test_encoder import close

@@ -1,12 +1,20 @@
 """Arrays of audio from numpy, torch and other libraries: mono, float32, one after the other in memory."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
+
+# Audio and frames: numpy arrays, torch tensors, and whatever has DLPack or the array interface.
+ArrayLike = Any
 
 # More channels than recordings have: a first axis longer than this is taken for samples.
 MAX_CHANNELS = 32
 
 
-def as_numpy(array):
+def as_numpy(array: ArrayLike) -> NDArray[Any]:
     """The array as numpy's, without a copy where its library allows that: through `__dlpack__` or the array interface."""
     if isinstance(array, np.ndarray):
         return array
@@ -20,7 +28,7 @@ def as_numpy(array):
     return np.asarray(array)
 
 
-def as_floats(array):
+def as_floats(array: ArrayLike) -> NDArray[np.float32]:
     """The array as float32. Integers are the samples of PCM, and become numbers from -1 to 1.
 
     Raises TypeError for values that are no numbers of audio.
@@ -39,7 +47,7 @@ def as_floats(array):
     )
 
 
-def as_mono(audio):
+def as_mono(audio: ArrayLike) -> NDArray[np.float32]:
     """Samples as a line of float32, in memory order: `(samples,)`, or the mean of the channels of `(channels, samples)`.
 
     Raises ValueError for another shape, for no samples, and for values that are not finite.
@@ -67,7 +75,7 @@ def as_mono(audio):
     return np.ascontiguousarray(samples)
 
 
-def as_rate(sr):
+def as_rate(sr: float) -> int:
     """A sample rate as a whole number of hertz; ValueError for anything else."""
     rate = int(sr)
     if rate != sr or not 1 <= rate <= 2**31:
@@ -75,7 +83,7 @@ def as_rate(sr):
     return rate
 
 
-def as_frames(embeddings):
+def as_frames(embeddings: ArrayLike) -> tuple[NDArray[np.float32], tuple[int, ...]]:
     """Frames `(frames, dim)` as float32 in memory order, and the shape without its last axis."""
     frames = as_numpy(embeddings)
     if frames.ndim == 0 or frames.dtype.kind != "f":

@@ -1,31 +1,35 @@
 """The function `convert`."""
 
+from __future__ import annotations
+
 import os
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from . import _native
 
 
 def convert(
-    input,
-    output=None,
+    input: str | os.PathLike[str],
+    output: str | os.PathLike[str] | None = None,
     *,
-    dtype=None,
-    layout=None,
-    program=None,
-    quantize=None,
-    adapter=None,
-    key=None,
-    prefix=None,
-    config=None,
-    config_set=None,
-    preprocessor=None,
-    sampling_rate=None,
-    do_normalize=None,
-    keep_final_proj=False,
-    drop=(),
-    force=False,
-    quiet=False,
-):
+    dtype: str | None = None,
+    layout: str | None = None,
+    program: str | None = None,
+    quantize: int | Mapping[str, Any] | None = None,
+    adapter: str | os.PathLike[str] | None = None,
+    key: str | None = None,
+    prefix: str | None = None,
+    config: str | os.PathLike[str] | None = None,
+    config_set: Mapping[str, Any] | None = None,
+    preprocessor: str | os.PathLike[str] | None = None,
+    sampling_rate: int | None = None,
+    do_normalize: bool | None = None,
+    keep_final_proj: bool = False,
+    drop: Iterable[str] = (),
+    force: bool = False,
+    quiet: bool = False,
+) -> dict[str, Any]:
     """Converts a PyTorch or fairseq checkpoint, as `mert-convert INPUT OUTPUT` does.
 
     Parameters
@@ -73,25 +77,24 @@ def convert(
     """
     if quantize is not None:
         given = {"bits": quantize} if isinstance(quantize, int) else dict(quantize)
-        known = {"bits": None, "group_size": None, "mode": None, "only": [], "skip": []}
+        known: dict[str, Any] = {"bits": None, "group_size": None, "mode": None, "only": [], "skip": []}
         unknown = sorted(set(given) - set(known))
         if unknown:
             raise ValueError(f"quantize: unknown keys {unknown}, expected some of {sorted(known)}")
         quantize = known | given
-    path = lambda value: None if value is None else os.fspath(value)  # noqa: E731
     return _native.convert(
         os.fspath(input),
-        path(output),
+        _path(output),
         dtype=dtype,
         layout=layout,
         program=program,
         quantize=quantize,
-        adapter=path(adapter),
+        adapter=_path(adapter),
         key=key,
         prefix=prefix,
-        config=path(config),
+        config=_path(config),
         fields=[f"{name}={_field(value)}" for name, value in (config_set or {}).items()],
-        preprocessor=path(preprocessor),
+        preprocessor=_path(preprocessor),
         sampling_rate=sampling_rate,
         do_normalize=do_normalize,
         keep_final_proj=keep_final_proj,
@@ -101,7 +104,11 @@ def convert(
     )
 
 
-def _field(value):
+def _path(value: str | os.PathLike[str] | None) -> str | None:
+    return None if value is None else os.fspath(value)
+
+
+def _field(value: object) -> str:
     """The value of a configuration field as `--set NAME=VALUE` takes it."""
     if isinstance(value, bool):
         return "true" if value else "false"

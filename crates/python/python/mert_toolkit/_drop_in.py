@@ -1,5 +1,11 @@
 """The class `MERTEncoder`, with the arguments of the class of this name that many projects have around transformers."""
 
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._arrays import ArrayLike
 from ._encoder import Encoder
 
 
@@ -11,15 +17,21 @@ class MERTEncoder:
     a warning says so. `device` may be torch's `"mps"`, `"cuda:0"` or a `torch.device`.
     """
 
-    def __init__(self, model_name="m-a-p/MERT-v1-95M", device="cpu", layer=-1, pooling=None):
+    def __init__(
+        self,
+        model_name: str = "m-a-p/MERT-v1-95M",
+        device: object = "cpu",
+        layer: int | str | list[int] = -1,
+        pooling: str | None = None,
+    ) -> None:
         self.encoder = Encoder(model_name, layer=layer, pooling=pooling, device=str(device))
 
     @property
-    def sample_rate(self):
+    def sample_rate(self) -> int:
         """The rate of the model's input in hertz."""
         return self.encoder.sample_rate
 
-    def encode(self, audio, sr):
+    def encode(self, audio: ArrayLike, sr: float) -> NDArray[np.float32]:
         """Embeds a clip; see `Encoder.encode`."""
         return self.encoder.encode(audio, sr)
 

@@ -1,15 +1,19 @@
 """The class `Encoder`: audio to embeddings."""
 
+from __future__ import annotations
+
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import _native
-from ._arrays import as_mono, as_rate
+from ._arrays import ArrayLike, as_mono, as_rate
 
 # The devices in torch's words.
 DEVICES = {"mps": "metal", "gpu": "cuda"}
@@ -23,7 +27,7 @@ class WindowEmbedding:
     """Seconds from the start of the recording to the start of the window."""
     end: float
     """Seconds from the start of the recording to the end of the window."""
-    embedding: np.ndarray
+    embedding: NDArray[np.float32]
     """The window's embedding, in the shape that `Encoder.encode` returns."""
 
 
@@ -33,13 +37,13 @@ class FileEmbedding:
 
     path: str
     """The file."""
-    windows: list
+    windows: list[WindowEmbedding]
     """A `WindowEmbedding` for each window that is not silent."""
-    notes: list
+    notes: list[str]
     """Sentences about what was skipped in the file and what was assumed."""
 
     @property
-    def embedding(self):
+    def embedding(self) -> NDArray[np.float32]:
         """The embedding of the only window; ValueError if there are several."""
         if len(self.windows) != 1:
             raise ValueError(f"{self.path} has {len(self.windows)} windows: use windows")
@@ -93,23 +97,27 @@ class Encoder:
 
     def __init__(
         self,
-        model,
-        layer=6,
-        pooling="mean",
+        model: str | os.PathLike[str],
+        layer: int | str | Sequence[int] = 6,
+        pooling: str | None = "mean",
         *,
-        normalize=False,
-        device="cpu",
-        dtype="f32",
-        project=None,
-        threads=None,
-        quiet=False,
-    ):
+        normalize: bool = False,
+        device: str = "cpu",
+        dtype: str = "f32",
+        project: str | None = None,
+        threads: int | None = None,
+        quiet: bool = False,
+    ) -> None:
         self._single = isinstance(layer, (int, np.integer))
-        layers = [int(layer)] if self._single else layer
-        if not isinstance(layers, str):
-            layers = [int(i) for i in layers]
-            if not layers:
-                raise ValueError("layer: no hidden state is given")
+        layers: str | list[int]
+        if isinstance(layer, str):
+            layers = layer
+        elif isinstance(layer, (int, np.integer)):
+            layers = [int(layer)]
+        else:
+            layers = [int(i) for i in layer]
+        if not layers:
+            raise ValueError("layer: no hidden state is given")
         text = layers if isinstance(layers, str) else ",".join(map(str, layers))
         device = str(device).split(":")[0]
         if threads is not None and not 1 <= threads <= 1024:
@@ -140,7 +148,7 @@ class Encoder:
         for note in self._native.notes:
             warnings.warn(note, stacklevel=2)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         native = self._native
         return (
             f"Encoder({os.fspath(native.path)!r}, layers {self.layers}, dim {native.dim}, {native.sample_rate} Hz, "
@@ -148,41 +156,41 @@ class Encoder:
         )
 
     @property
-    def sample_rate(self):
+    def sample_rate(self) -> int:
         """The rate of the model's input in hertz. Audio at another rate is resampled."""
         return self._native.sample_rate
 
     @property
-    def dim(self):
+    def dim(self) -> int:
         """The length of a vector."""
         return self._native.dim
 
     @property
-    def frame_rate(self):
+    def frame_rate(self) -> float:
         """Frames per second of the hidden states."""
         return self._native.sample_rate / self._native.hop
 
     @property
-    def num_hidden_states(self):
+    def num_hidden_states(self) -> int:
         """The number of hidden states of the model: its layers, and one before them."""
         return self._native.num_hidden_states
 
     @property
-    def sha256(self):
+    def sha256(self) -> str:
         """The SHA-256 of the converted file, in hexadecimal."""
         return self._native.sha256
 
     @property
-    def license(self):
+    def license(self) -> str | None:
         """The checkpoint's licence, or None where the file does not record it."""
         return self._native.license
 
     @property
-    def dtype(self):
+    def dtype(self) -> str:
         """The arithmetic: f32, f16, bf16 or int8."""
         return self._native.dtype
 
-    def encode(self, audio, sr):
+    def encode(self, audio: ArrayLike, sr: float) -> NDArray[np.float32]:
         """Embeds a clip as one window.
 
         Parameters
@@ -218,7 +226,9 @@ class Encoder:
 
     __call__ = encode
 
-    def encode_batch(self, clips, sr):
+    def encode_batch(
+        self, clips: Iterable[ArrayLike], sr: float
+    ) -> NDArray[np.float32] | list[NDArray[np.float32]]:
         """Embeds several clips, each as one window: with pooling an array with a row for each clip, without a list.
 
         `clips` is an iterable of what `encode` takes, or an array `(clips, samples)`; the rest is as for `encode`.
@@ -226,7 +236,9 @@ class Encoder:
         embeddings = [self.encode(clip, sr) for clip in clips]
         return np.stack(embeddings) if self._pooled and embeddings else embeddings
 
-    def encode_windows(self, audio, sr, *, window=5.0, hop=None):
+    def encode_windows(
+        self, audio: ArrayLike, sr: float, *, window: float = 5.0, hop: float | None = None
+    ) -> Iterator[WindowEmbedding]:
         """Embeds the windows of a recording one by one, as a generator of `WindowEmbedding`.
 
         `window` and `hop` are seconds; the hop is the window without it. What remains at the end is left out, unless
@@ -247,15 +259,15 @@ class Encoder:
 
     def encode_files(
         self,
-        paths: Iterable,
+        paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
         *,
-        window="middle:30s",
-        tail="align",
-        damaged="refuse",
-        ffmpeg=False,
-        jobs=1,
-        errors="raise",
-    ) -> Iterator:
+        window: str = "middle:30s",
+        tail: str = "align",
+        damaged: str = "refuse",
+        ffmpeg: bool = False,
+        jobs: int = 1,
+        errors: str = "raise",
+    ) -> Iterator[FileEmbedding | FileFailure]:
         """Embeds files one by one, as a generator of `FileEmbedding`, in the order of `paths`.
 
         Parameters
@@ -285,7 +297,7 @@ class Encoder:
         for note in notes:
             warnings.warn(note, stacklevel=2)
 
-        def embed(path):
+        def embed(path: str) -> FileEmbedding | FileFailure:
             try:
                 places, values, found = self._native.embed_file(path, window, tail, damaged, ffmpeg)
             except _native.MertError as error:
@@ -303,18 +315,18 @@ class Encoder:
 
     def write(
         self,
-        paths: Sequence,
-        output,
+        paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+        output: str | os.PathLike[str],
         *,
-        window="middle:30s",
-        tail="align",
-        damaged="refuse",
-        ffmpeg=False,
-        jobs=None,
-        restart=False,
-        force=False,
-        progress=None,
-    ):
+        window: str = "middle:30s",
+        tail: str = "align",
+        damaged: str = "refuse",
+        ffmpeg: bool = False,
+        jobs: int | None = None,
+        restart: bool = False,
+        force: bool = False,
+        progress: Callable[[bool, float], object] | None = None,
+    ) -> dict[str, Any]:
         """Writes the embeddings of files as a table, byte for byte as `mert-embed -o OUTPUT` does.
 
         `output` ends in `.parquet`, `.npz`, `.npy`, `.safetensors` or `.jsonl`. Files that cannot be embedded are left
@@ -326,12 +338,12 @@ class Encoder:
 
         Raises FileExistsError for an output that is there, unless `force` is True.
         """
-        paths = [os.fspath(path) for path in ([paths] if isinstance(paths, (str, os.PathLike)) else paths)]
+        names = [os.fspath(path) for path in ([paths] if isinstance(paths, (str, os.PathLike)) else paths)]
         return _native.write_table(
-            self._native, paths, os.fspath(output), window, tail, damaged, ffmpeg, jobs, restart, force, progress
+            self._native, names, os.fspath(output), window, tail, damaged, ffmpeg, jobs, restart, force, progress
         )
 
-    def _shaped(self, values):
+    def _shaped(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """`(rows, layers, dim)` as the shape that `encode` documents, without a copy unless hidden states are reordered."""
         if self._order is not None:
             values = values[:, self._order]
@@ -339,7 +351,7 @@ class Encoder:
         return values[0] if self._single else values
 
 
-def in_order(work, items, jobs):
+def in_order(work: Callable[[Any], Any], items: Iterable[Any], jobs: int) -> Iterator[Any]:
     """The results of `work` for `items`, in their order, with as many of them computed at a time as there are jobs."""
     if jobs <= 1:
         yield from map(work, items)

@@ -1,30 +1,34 @@
 """The class `Catalogue`: search in a folder that `mert-search add` keeps."""
 
+from __future__ import annotations
+
 import os
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
 from . import _native
-from ._arrays import as_numpy
+from ._arrays import ArrayLike, as_numpy
 
 
-class SearchResult(dict):
+class SearchResult(dict[str, Any]):
     """An answer as `mert-search query --json` has it, with `hits`, `notes` and what was left out."""
 
     @property
-    def hits(self):
+    def hits(self) -> list[dict[str, Any]]:
         """A dictionary for each hit, the best first: `file`, `cosine`, `percentile`, `passage` and more."""
         return self["hits"]
 
-    def to_arrow(self):
+    def to_arrow(self) -> Any:
         """The hits as a `pyarrow.Table` of `rank`, `file`, `title`, `artist`, `cosine`, `score`, `percentile`, and
         `start` and `end` of passages."""
         import pyarrow as pa
 
-        def column(name, kind):
+        def column(name: str, kind: Any) -> Any:
             return pa.array([hit.get(name) for hit in self.hits], kind)
 
-        def bound(index):
+        def bound(index: int) -> Any:
             return pa.array([(hit.get("passage") or (None, None))[index] for hit in self.hits], pa.float64())
 
         return pa.table(
@@ -41,7 +45,7 @@ class SearchResult(dict):
             }
         )
 
-    def to_pandas(self):
+    def to_pandas(self) -> Any:
         """The hits as a `pandas.DataFrame`, with the columns of `to_arrow`."""
         return self.to_arrow().to_pandas()
 
@@ -53,11 +57,16 @@ class Catalogue:
     process may go on adding to it: open it again to see that.
     """
 
-    def __init__(self, path):
+    added: dict[str, Any]
+    """How many tracks `from_tables` added, replaced and refused; of a catalogue that it returned."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         self._native = _native.Catalogue(os.fspath(path))
 
     @classmethod
-    def from_tables(cls, path, tables, *, tags=True):
+    def from_tables(
+        cls, path: str | os.PathLike[str], tables: Iterable[str | os.PathLike[str]], *, tags: bool = True
+    ) -> Catalogue:
         """The catalogue at `path`, which is made if it is not there, with the rows of `tables`, files that
         `Encoder.write` or `mert-embed` wrote. Rows that it has are left as they are, so that the same call is harmless.
 
@@ -70,50 +79,50 @@ class Catalogue:
         return catalogue
 
     @property
-    def path(self):
+    def path(self) -> str:
         """The folder."""
         return os.fspath(self._native.path)
 
     @property
-    def columns(self):
+    def columns(self) -> list[str]:
         """The names of the columns that `where` knows."""
         return self._native.columns
 
     @property
-    def groups(self):
+    def groups(self) -> list[tuple[str, int]]:
         """The hidden states that a row of the catalogue has one after the other, each with its length."""
         return self._native.groups
 
     @property
-    def notes(self):
+    def notes(self) -> list[str]:
         """Sentences about what was repaired or left out as the catalogue was opened."""
         return self._native.notes
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._native.tracks())
 
-    def tracks(self):
+    def tracks(self) -> list[str]:
         """The paths of all tracks."""
         return [file for _, file, _ in self._native.tracks()]
 
     def search(
         self,
-        seeds,
+        seeds: str | os.PathLike[str] | ArrayLike,
         *,
-        minus=(),
-        top=10,
-        where=None,
-        level="tracks",
-        variety=0.0,
-        layers=None,
-        center=True,
-        per_artist=None,
-        per_album=None,
-        versions=True,
-        compressed_above=None,
-        random_seed=0,
-        reasons=False,
-    ):
+        minus: str | os.PathLike[str] | ArrayLike = (),
+        top: int = 10,
+        where: str | None = None,
+        level: str = "tracks",
+        variety: float = 0.0,
+        layers: str | None = None,
+        center: bool = True,
+        per_artist: int | None = None,
+        per_album: int | None = None,
+        versions: bool = True,
+        compressed_above: int | None = None,
+        random_seed: int = 0,
+        reasons: bool = False,
+    ) -> SearchResult:
         """What sounds like some tracks, passages or vectors, exactly.
 
         Parameters
@@ -178,13 +187,13 @@ class Catalogue:
         )
 
 
-def _list(seeds):
+def _list(seeds: Any) -> list[Any]:
     """One seed, which a text, a path or an array of numbers is, or several, as a list."""
     is_array = hasattr(seeds, "__array__") or hasattr(seeds, "__dlpack__")
     return [seeds] if isinstance(seeds, (str, os.PathLike)) or is_array else list(seeds)
 
 
-def _seed(seed):
+def _seed(seed: Any) -> Any:
     if isinstance(seed, (str, os.PathLike)):
         return os.fspath(seed)
     vectors = np.atleast_2d(as_numpy(seed)).astype(np.float32)

@@ -1,12 +1,16 @@
 """The function `verify`."""
 
+from __future__ import annotations
+
 import json
 import os
+from collections.abc import Iterable
+from typing import Any
 
 from . import _native
 
 
-class VerificationReport(dict):
+class VerificationReport(dict[str, Any]):
     """A verdict as `mert-verify --json` writes it, with `passed`, `models` and `errors`."""
 
     junit: str
@@ -17,23 +21,23 @@ class VerificationReport(dict):
     """The report as one HTML page that loads nothing, with pictures of the errors."""
 
     @property
-    def passed(self):
+    def passed(self) -> bool:
         """True if everything was compared and is within its tolerance."""
         return self["passed"]
 
 
 def verify(
-    model=None,
-    references=(),
+    model: str | os.PathLike[str] | None = None,
+    references: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] = (),
     *,
-    config=None,
-    layers="all",
-    isolate=False,
-    require_structure=False,
-    device="cpu",
-    dtype=None,
-    quiet=False,
-):
+    config: str | os.PathLike[str] | None = None,
+    layers: int | str | Iterable[int] = "all",
+    isolate: bool = False,
+    require_structure: bool = False,
+    device: str = "cpu",
+    dtype: str | None = None,
+    quiet: bool = False,
+) -> VerificationReport:
     """Compares every hidden state of a converted model with what PyTorch returned, as `mert-verify` does.
 
     Parameters

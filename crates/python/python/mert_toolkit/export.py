@@ -5,19 +5,27 @@ row, a window of a track, becomes an entry with its vector, and with `file`, `wi
 on the file and the window alone, so that the same call again replaces entries and doubles none.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 BATCH = 1000
+Source = Any  # a path, or several
 # The namespace of identifiers: any would do, as long as it stays.
 NAMESPACE = uuid.UUID("6d6f7a61-7274-4b35-8532-343537383930")
 
 
-def batches(source, layer=6, *, size=BATCH):
+def batches(
+    source: Source, layer: int | str = 6, *, size: int = BATCH
+) -> Iterator[tuple[list[str], NDArray[np.float32], list[dict[str, Any]]]]:
     """The rows of tables, at most `size` at a time: `(ids, vectors (rows, dim) in float32, records)`.
 
     `source` is a table, a list of them, or the folder of a catalogue, whose removed tracks are left out; `layer` a hidden
@@ -55,7 +63,7 @@ def batches(source, layer=6, *, size=BATCH):
                 yield ids, np.ascontiguousarray(vectors, np.float32), records
 
 
-def _tables(source):
+def _tables(source: Source) -> Iterator[tuple[str, NDArray[np.bool_] | None, list[str] | None]]:
     """Paths of tables, each with a mask of its live rows and their files where those of the table do not count."""
     if isinstance(source, (str, os.PathLike)):
         folder = Path(source)
@@ -67,7 +75,7 @@ def _tables(source):
         yield os.fspath(path), None, None
 
 
-def _parts(folder):
+def _parts(folder: Path) -> Iterator[tuple[str, NDArray[np.bool_], list[str]]]:
     """The tables of a catalogue. Rows follow the tracks in order; a moved track has its path in the table of tracks only."""
     import pyarrow.parquet as pq
 
@@ -81,7 +89,7 @@ def _parts(folder):
         yield os.fspath(place / "rows.parquet"), live[owner], [files[track] for track in owner]
 
 
-def to_qdrant(source, client, collection, *, layer=6, batch=BATCH):
+def to_qdrant(source: Source, client: Any, collection: str, *, layer: int | str = 6, batch: int = BATCH) -> int:
     """Writes the rows to a collection of a `qdrant_client.QdrantClient`, which is made if it is not there, with cosines.
 
     Returns the number of rows.
@@ -99,7 +107,7 @@ def to_qdrant(source, client, collection, *, layer=6, batch=BATCH):
     return count
 
 
-def to_milvus(source, client, collection, *, layer=6, batch=BATCH):
+def to_milvus(source: Source, client: Any, collection: str, *, layer: int | str = 6, batch: int = BATCH) -> int:
     """Writes the rows to a collection of a `pymilvus.MilvusClient`, which is made if it is not there, with cosines.
 
     Returns the number of rows.
@@ -122,7 +130,7 @@ def to_milvus(source, client, collection, *, layer=6, batch=BATCH):
     return count
 
 
-def to_lancedb(source, database, table, *, layer=6, batch=BATCH):
+def to_lancedb(source: Source, database: Any, table: str, *, layer: int | str = 6, batch: int = BATCH) -> int:
     """Writes the rows to a table of a `lancedb` connection, which is made if it is not there.
 
     Returns the number of rows.

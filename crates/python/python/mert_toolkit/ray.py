@@ -9,6 +9,8 @@ a killed driver or a power cut ended it. Files that cannot be embedded are in th
 that `Encoder.write` writes on one machine, byte for byte.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
@@ -18,9 +20,11 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from . import _native
 from ._encoder import Encoder
+from ._search import Catalogue
 
 # Half an hour's work of two processors at 1 s for a track, which is what a killed worker loses at most; 5,000 tables for ten million
 # tracks (docs/cluster.md).
@@ -55,33 +59,33 @@ class Report:
     """The number of files."""
     embedded: int
     """The files whose embeddings are in the tables."""
-    failures: list = field(repr=False)
+    failures: list[dict[str, str]] = field(repr=False)
     """The files that are in none, each with `file`, `reason` and `message`."""
-    tables: list = field(repr=False)
+    tables: list[str] = field(repr=False)
     """The tables, which together hold the catalogue's embeddings."""
     seconds: float = 0.0
     """The time that the call took."""
 
 
 def embed_catalogue(
-    paths,
-    model,
-    output,
+    paths: Any,
+    model: str | os.PathLike[str],
+    output: str | os.PathLike[str],
     *,
-    layer=6,
-    pooling="mean",
-    normalize=False,
-    dtype="f32",
-    device="cpu",
-    window="middle:30s",
-    tail="align",
-    damaged="refuse",
-    ffmpeg=False,
-    shard_size=SHARD_SIZE,
-    num_cpus=2,
-    num_gpus=0,
-    concurrency=None,
-):
+    layer: int | str | list[int] = 6,
+    pooling: str | None = "mean",
+    normalize: bool = False,
+    dtype: str = "f32",
+    device: str = "cpu",
+    window: str = "middle:30s",
+    tail: str = "align",
+    damaged: str = "refuse",
+    ffmpeg: bool = False,
+    shard_size: int = SHARD_SIZE,
+    num_cpus: int = 2,
+    num_gpus: float = 0,
+    concurrency: int | None = None,
+) -> Report:
     """Embeds many files on the Ray cluster that `ray.init` has connected to.
 
     Parameters
@@ -155,13 +159,11 @@ def embed_catalogue(
     )
 
 
-def merge(report, catalogue, *, tags=False):
+def merge(report: Report, catalogue: str | os.PathLike[str], *, tags: bool = False) -> Catalogue:
     """Adds the tables of a report to the catalogue at `catalogue`, a folder of this machine, and opens it.
 
     Tables that it has are left as they are, so that a merge that was interrupted goes on when it is called again.
     """
-    from ._search import Catalogue
-
     with tempfile.TemporaryDirectory() as folder:
         local = []
         for number, table in enumerate(report.tables):
@@ -179,7 +181,7 @@ class Shard:
     """Some files of a run, and the name of their table, which depends on them and on the settings."""
 
     name: str
-    files: list
+    files: list[str]
 
     @classmethod
     def of(cls, files, settings):
@@ -313,7 +315,7 @@ def _files(paths):
         paths = [row["path"] for row in paths.iter_rows()]
     if isinstance(paths, (str, os.PathLike)):
         paths = [paths]
-    files = []
+    files: list[str] = []
     for path in map(os.fspath, paths):
         if not _is_address(path) and os.path.isdir(path):
             files.extend(map(os.fspath, _native.find_inputs([path])[0]))

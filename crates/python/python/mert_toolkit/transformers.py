@@ -11,6 +11,8 @@
 Tensors come back in the library that they came in: numpy's arrays for numpy's, torch's for torch's. There are no gradients.
 """
 
+from __future__ import annotations
+
 import json
 import os
 from types import SimpleNamespace
@@ -129,9 +131,9 @@ class MertModel:
         if clips.ndim != 2:
             raise ValueError(f"input_values have the shape {clips.shape}, expected (clips, samples)")
         # (clips, layers, frames, dim)
-        states = np.stack([self._native.forward(np.ascontiguousarray(clip)) for clip in clips])
+        stacked = np.stack([self._native.forward(np.ascontiguousarray(clip)) for clip in clips])
         like = "pt" if hasattr(input_values, "detach") else "np"
-        states = [_as_tensor(states[:, layer], like) for layer in range(states.shape[1])]
+        states = [_as_tensor(stacked[:, layer], like) for layer in range(stacked.shape[1])]
         wanted = output_hidden_states or output_hidden_states is None and self._outputs_hidden_states()
         output = ModelOutput(
             last_hidden_state=states[-1],
