@@ -39,7 +39,9 @@ class Different(Exception):
 
 def build_wheel(python, folder):
     """Builds the wheel where everything else is built, of what the tests have compiled, and returns its path."""
-    environment = os.environ | {"CARGO_TARGET_DIR": str(TARGET), "MATURIN_PEP517_ARGS": "--locked"}
+    environment = os.environ | {"CARGO_TARGET_DIR": str(TARGET)}
+    # pip calls maturin by its name, which is that of the environment.
+    environment["PATH"] = f"{Path(python).parent}{os.pathsep}{os.environ['PATH']}"
     # Without isolation: the build requirements are in the environment, with their versions pinned.
     wheel = [python, "-m", "pip", "wheel", "--no-build-isolation", "--no-deps", "--wheel-dir", folder, ROOT]
     run(*wheel, env=environment, stdout=subprocess.DEVNULL)
@@ -75,8 +77,8 @@ def run_tests(python, wheel, commands, folder):
     environment |= {"MERT_COMMANDS": str(commands), "RAY_TMPDIR": "/tmp", "PYTHONDONTWRITEBYTECODE": "1"}
     tests = [python, "-m", "pytest", "-v", "-p", "no:cacheprovider", "--basetemp", Path(folder) / "tests", ROOT / "tests" / "python"]
     result = subprocess.run(tests, env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    passed = re.findall(r"^(tests/python/\S+?)(?: <- \S+)? PASSED", result.stdout, re.MULTILINE)
-    others = re.findall(r"^(tests/python/\S+?) (SKIPPED|XFAIL|XPASS)", result.stdout, re.MULTILINE)
+    passed = re.findall(r"^(tests/python/.+?) PASSED", result.stdout, re.MULTILINE)
+    others = re.findall(r"^(tests/python/.+?) (SKIPPED|XFAIL|XPASS)", result.stdout, re.MULTILINE)
     if result.returncode != 0:
         print(result.stdout)
         raise Different("tests of the Python package fail")
