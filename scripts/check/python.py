@@ -74,7 +74,8 @@ def run_tests(python, wheel, commands, folder):
     """Runs the tests of the package, and prints a line for each test that passes."""
     run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--force-reinstall", wheel)
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    environment |= {"MERT_COMMANDS": str(commands), "RAY_TMPDIR": "/tmp", "PYTHONDONTWRITEBYTECODE": "1"}
+    environment |= {"MERT_COMMANDS": str(commands), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment |= {"RAY_TMPDIR": "/tmp", "RAY_USAGE_STATS_ENABLED": "0"}
     tests = [python, "-m", "pytest", "-v", "-p", "no:cacheprovider", "--basetemp", Path(folder) / "tests", ROOT / "tests" / "python"]
     result = subprocess.run(tests, env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     passed = re.findall(r"^(tests/python/.+?) PASSED", result.stdout, re.MULTILINE)
