@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,7 +10,9 @@ import time
 
 import pyarrow.parquet as pq
 import pytest
-from mert_toolkit import Encoder
+from mert_toolkit import Encoder, convert
+
+from .conftest import FIXTURES
 
 ray = pytest.importorskip("ray", reason="the package's extra `ray` is not installed")
 
@@ -35,8 +38,6 @@ def cluster():
 @pytest.fixture(scope="module")
 def files(music, tmp_path_factory):
     """Twelve files of the generated music, one that is damaged and one that is missing."""
-    import shutil
-
     folder = tmp_path_factory.mktemp("files")
     paths = []
     for copy in range(2):
@@ -82,6 +83,13 @@ def test_rows_are_those_of_one_machine(cluster, files, model, expected, tmp_path
     assert again.resumed == 5
     with pytest.raises(ValueError, match="layer: 6, now 12"):
         embed_catalogue(files, str(model), tmp_path / "out", layer=12, window="sliding:1s/1s", shard_size=3)
+    # Another model at the same path must not be taken for the one that the tables are of.
+    replaced = tmp_path / "model.safetensors"
+    shutil.copy(model, replaced)
+    embed(files[:1], replaced, tmp_path / "replaced", concurrency=1)
+    convert(FIXTURES / "mert-tiny" / "pytorch_model.bin", replaced, dtype="f16", do_normalize=True, force=True, quiet=True)
+    with pytest.raises(ValueError, match="model_sha256"):
+        embed(files[:1], replaced, tmp_path / "replaced", concurrency=1)
     catalogue = merge(report, tmp_path / "catalogue")
     assert len(catalogue) == 12 and catalogue.added["tracks"] == 12
     assert merge(report, tmp_path / "catalogue").added["tracks"] == 0

@@ -24,7 +24,7 @@ impl Spectrogram {
         self.lowest..self.highest
     }
 
-    /// Whether nothing in it is louder than −90 dB of full scale.
+    /// True if nothing in the spectrogram is louder than −90 dB of full scale.
     pub fn is_silent(&self) -> bool {
         self.loudest() < SILENCE
     }

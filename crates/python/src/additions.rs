@@ -65,7 +65,7 @@ fn name(file: &str) -> String {
     }
 }
 
-/// What is known of a file of a table: its digest and tags, if they are wanted and it is here.
+/// The digest and the tags of a file of a table, if they are wanted and the file is here.
 fn about(file: &str, tags: bool) -> NewTrack {
     let path = unescape(file);
     let mut track = NewTrack { file: Some(name(file)), ..NewTrack::default() };

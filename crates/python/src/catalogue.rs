@@ -31,7 +31,7 @@ enum PySeed<'py> {
     Vectors(PyReadonlyArray2<'py, f32>),
 }
 
-/// What a search needs besides its seeds.
+/// The options of a search, without its seeds.
 struct Request {
     layers: Option<String>,
     center: bool,

@@ -50,7 +50,7 @@ struct Run {
     restart: bool,
 }
 
-/// What came of a run.
+/// The result of a run that writes a table.
 struct Written {
     summary: Summary,
     failures: Vec<Failure>,
@@ -137,7 +137,7 @@ impl Run {
             .shared
             .install(|| run(files, &self.encoders, &self.options, self.jobs, &mut journal, stop, on_event))?;
         if summary.stopped {
-            // What is done is kept for the same call to go on from.
+            // The journal keeps the finished files, from which the same call goes on.
             return Ok(Written { summary, failures, notes });
         }
         match write_output(&self.output, &provenance, files, &mut journal) {

@@ -36,6 +36,8 @@ class Settings:
     """What decides the rows of a table."""
 
     model: str
+    # Of a model that is a file: another file of the same name is another model.
+    model_sha256: str | None = None
     layer: object = 6
     pooling: str | None = "mean"
     normalize: bool = False
@@ -122,7 +124,7 @@ def embed_catalogue(
 
     started = time.monotonic()
     settings = Settings(
-        os.fspath(model), layer, pooling, normalize, dtype, device, window, tail, damaged, ffmpeg
+        os.fspath(model), _digest(model), layer, pooling, normalize, dtype, device, window, tail, damaged, ffmpeg
     )
     files = _files(paths)
     storage = Storage(output)
@@ -324,6 +326,17 @@ def _files(paths):
     if not files:
         raise ValueError("paths: there are no files")
     return list(dict.fromkeys(files))
+
+
+def _digest(path):
+    """The SHA-256 of a file, in hexadecimal; None for a folder and a model of the hub."""
+    if not os.path.isfile(path):
+        return None
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 22):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _is_address(path):

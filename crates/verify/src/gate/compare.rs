@@ -30,7 +30,7 @@ pub struct CompareOptions {
     pub codes: Option<Codes>,
     /// The changes to the tolerances.
     pub tolerances: Tolerances,
-    /// Whether the distances of single frames are kept for a report, with the samples around the worst one: of the failed
+    /// True to keep the distances of single frames for a report, with the samples around the worst one: of the failed
     /// comparisons and the worst others of each model.
     pub keep_frames: bool,
 }

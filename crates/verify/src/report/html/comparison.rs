@@ -45,7 +45,7 @@ pub(super) fn badge(passed: bool) -> Element {
     el("span").class(class).text(text)
 }
 
-/// What to look at first: where in the network and where in the clip it fails.
+/// The findings to look at first: where in the network and where in the clip the comparison fails.
 fn findings(comparison: &Comparison) -> Vec<Element> {
     let layers = &comparison.layers;
     let failed: Vec<&LayerVerdict> = layers.iter().filter(|layer| !layer.passed()).collect();

@@ -22,7 +22,7 @@ struct Series {
     class: &'static str,
     value: fn(&LayerMetrics) -> f64,
     limit: f64,
-    /// Whether a value is within the limit, by the condition that the gate has.
+    /// The gate's condition that a value is within the limit.
     within: fn(&LayerMetrics, &Comparison) -> bool,
 }
 
