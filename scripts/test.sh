@@ -57,7 +57,7 @@ scripts/check/docs.sh "$target/release"
 
 step "what mert-verify says without libtorch, as it is built by default"
 # All of the workspace is selected, as above: of one package alone, dependencies would have other features, and all be built again.
-test_and_count cargo test --release --workspace --test verify --test bench --test hub_commands libtorch
+test_and_count cargo test --release --workspace --test verify --test hub without_libtorch
 
 # With the binaries of the step before, which are those of the default build.
 step "demo"

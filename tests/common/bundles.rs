@@ -1,5 +1,4 @@
 //! Bundles of the MusicGen fixtures, made with the real `mert-convert`.
-#![allow(dead_code)]
 
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,4 @@
-//! A local hub with a model, and `mert-convert` run on it, with a cache and a home folder of its own. Each test program uses
-//! its own part of it.
-#![allow(dead_code)]
+//! A local hub with a model, and `mert-convert` run on it, with a cache and a home folder of its own.
 
 #[path = "hub_server.rs"]
 pub(crate) mod hub_server;

@@ -1,6 +1,5 @@
 //! Readers of the outputs of `mert-embed` that share no code with the table crate: they show that other programs, with
 //! libraries of their own for each format, find the rows that were written.
-#![allow(dead_code)]
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,5 +1,4 @@
-//! Helpers that the tests of `mert-verify` share. Each test program uses some of them.
-#![allow(dead_code)]
+//! Helpers that the tests of `mert-verify` share.
 
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,4 @@
-//! A folder in which `mert-convert` runs and must leave nothing behind when it refuses. Each test program uses a part of
-//! it.
-#![allow(dead_code)]
+//! A folder in which `mert-convert` runs and must leave nothing behind when it refuses.
 
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,4 @@
 //! Generated music, a tiny model and `mert-tokens` on them, for the tests of its subcommands.
-#![allow(dead_code)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

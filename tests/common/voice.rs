@@ -1,6 +1,4 @@
-//! The fixture of voice conversion: its arrays, conversions of it, and recordings of its samples. Each test program uses
-//! only a part of it.
-#![allow(dead_code)]
+//! The fixture of voice conversion: its arrays, conversions of it, and recordings of its samples.
 
 use std::fs;
 use std::path::{Path, PathBuf};
