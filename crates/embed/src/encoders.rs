@@ -101,8 +101,8 @@ impl Encoders {
         self.iter().map(|encoder| (encoder.embedder.sample_rate(), encoder.embedder.min_samples())).collect()
     }
 
-    /// The memory that [`Encoders::embed`] uses, to be kept between windows.
-    pub(crate) fn workspaces(&self) -> Vec<Workspace> {
+    /// The memory of a forward pass of each encoder, to be kept between files.
+    pub fn workspaces(&self) -> Vec<Workspace> {
         self.iter().map(|encoder| encoder.embedder.workspace()).collect()
     }
 

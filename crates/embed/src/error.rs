@@ -158,6 +158,12 @@ pub enum EmbedError {
         /// The setting that differs, with both values.
         difference: String,
     },
+    /// A passage of a file that is not there.
+    #[error("{reason}")]
+    Passage {
+        /// The times, and where the file ends.
+        reason: String,
+    },
     /// The file at the path of the journal is not a journal of this version.
     #[error("{} is not a journal that can be continued: remove it, or discard it with --restart", printable_path(path))]
     NotAJournal {

@@ -2,7 +2,8 @@
 //!
 //! Data flows one way: [`inputs`] finds files, [`run`] decodes them on threads of their own while the [`Embedder`]s of
 //! one or several [`Encoders`] run the models, a [`Journal`] keeps what is done, and [`write_output`] writes the table, or
-//! [`write_output_folder`] a file for each input. [`StreamingEmbedder`] embeds live sound, block by block.
+//! [`write_output_folder`] a file for each input. [`Encoders::embed_file`] embeds one file on the calling thread.
+//! [`StreamingEmbedder`] embeds live sound, block by block.
 //!
 //! ```
 //! use mert_audio::{Damage, Tail, Track, WindowPolicy};
@@ -33,10 +34,13 @@ mod error;
 pub mod failures;
 pub mod inputs;
 mod journal;
+mod one_file;
 mod output;
 mod output_folder;
+mod passage;
 mod pipeline;
 mod pooling;
+mod reading;
 mod settings;
 mod streaming;
 mod update;
@@ -49,6 +53,7 @@ pub use journal::Journal;
 #[doc(hidden)]
 pub use journal::parse_journal;
 pub use mert_table::{FileVersion, Normalization, Pool, Projection, Provenance};
+pub use one_file::{EmbeddedFile, EmbeddedWindow};
 pub use output::write_output;
 pub use output_folder::{files_in_folder, other_files, provenance_file, write_output_folder};
 pub use pipeline::{Event, Summary, run};

@@ -2,18 +2,18 @@
 
 use std::collections::HashMap;
 use std::num::NonZero;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
-use mert_audio::{AudioError, RawPcm, SharedSource, Source, Track, Window, Windows};
+use mert_audio::{AudioError, Window};
 
 use crate::EmbedError;
 use crate::embedder::Workspace;
 use crate::encoders::Encoders;
 use crate::inputs::Input;
 use crate::journal::{Journal, OpenFile};
+use crate::reading::{SilentWindows, read_file, read_stdin};
 use crate::settings::InputOptions;
 
 /// An event during a run.
@@ -137,67 +137,10 @@ fn read(
     })
 }
 
-fn read_file(
-    path: &Path,
-    encoders: &Encoders,
-    options: &InputOptions,
-    on_window: &mut impl FnMut(Vec<Window>) -> bool,
-) -> Result<Vec<String>, AudioError> {
-    let track = Track::open(path, encoders.first().embedder.sample_rate(), options.read_options())?;
-    let mut windows = track.windows_for(&encoders.inputs(), &options.window, options.tail)?;
-    let note = read_windows(encoders, &mut windows, on_window)?;
-    let Some(source) = windows.first().map(|windows| windows.source().source()) else { return Ok(Vec::new()) };
-    match source.channels_cancel() {
-        true => Err(AudioError::ChannelsCancel),
-        false => Ok(source.notes().iter().cloned().chain(note).collect()),
-    }
-}
-
-fn read_stdin(
-    encoders: &Encoders,
-    options: &InputOptions,
-    on_window: &mut impl FnMut(Vec<Window>) -> bool,
-) -> Result<Vec<String>, AudioError> {
-    let rate = options.input_rate.unwrap_or(0);
-    let inputs = encoders.inputs();
-    let sources = SharedSource::split(RawPcm::new(std::io::stdin().lock(), rate)?, inputs.len());
-    let windows = inputs.iter().zip(sources).map(|(&(rate, min_samples), source)| {
-        Windows::new(source, rate, &options.window, options.tail, min_samples, None)
-    });
-    let mut windows: Vec<_> = windows.collect::<Result<_, _>>()?;
-    Ok(read_windows(encoders, &mut windows, on_window)?.into_iter().collect())
-}
-
-/// Passes each window, at the rate of each encoder, to `on_window`. A note says if an encoder has windows that another has
-/// not.
-fn read_windows<S: Source>(
-    encoders: &Encoders,
-    windows: &mut [Windows<S>],
-    on_window: &mut impl FnMut(Vec<Window>) -> bool,
-) -> Result<Option<String>, AudioError> {
-    loop {
-        let next: Vec<Option<Window>> = windows.iter_mut().map(Windows::next_window).collect::<Result<_, _>>()?;
-        let missing = next.iter().position(Option::is_none);
-        let present: Vec<Window> = next.into_iter().flatten().collect();
-        match (missing, present.first().map(|window| window.index)) {
-            (None, Some(_)) if on_window(present) => {}
-            (None, _) | (_, None) => return Ok(None),
-            // The length of a track in samples is rounded at each rate.
-            (Some(missing), Some(index)) => {
-                let name = encoders.iter().nth(missing).map_or("", |encoder| &encoder.name);
-                return Ok(Some(format!(
-                    "window {index} is left out: the track ends within a sample of it, and at the rate of {name} before"
-                )));
-            }
-        }
-    }
-}
-
 /// A file some of whose windows were embedded.
 struct PartialFile {
     file: OpenFile,
-    /// Silent windows, which were skipped: their start in seconds, and the value of all samples.
-    silent: Vec<(f64, f32)>,
+    silent: SilentWindows,
     failure: Option<EmbedError>,
 }
 
@@ -241,7 +184,7 @@ impl<'a, F: FnMut(Event<'_>)> Consumer<'a, F> {
         let rate = encoders.first().embedder.sample_rate();
         let partial = self.partial.entry(index).or_insert_with(|| PartialFile {
             file: journal.start_file(),
-            silent: Vec::new(),
+            silent: SilentWindows::default(),
             failure: None,
         });
         if partial.failure.is_some() {
@@ -254,7 +197,7 @@ impl<'a, F: FnMut(Event<'_>)> Consumer<'a, F> {
                 (self.on_event)(Event::Window { seconds: samples as f64 / f64::from(rate) });
             }
             Err(EmbedError::Audio(AudioError::Silent { value })) => {
-                partial.silent.push((start as f64 / f64::from(rate), value));
+                partial.silent.add(start as f64 / f64::from(rate), value);
             }
             Err(error) => partial.failure = Some(error),
         }
@@ -292,13 +235,7 @@ impl<'a, F: FnMut(Event<'_>)> Consumer<'a, F> {
         if let Some(error) = failure {
             return Err(error);
         }
-        if file.is_empty() {
-            let value = silent.first().map_or(0.0, |&(_, value)| value);
-            return Err(AudioError::Silent { value }.into());
-        }
-        if let Some((first, _)) = silent.first() {
-            notes.push(format!("{} silent window(s) left out, the first at {first:.2} s", silent.len()));
-        }
+        notes.extend(silent.note(!file.is_empty())?);
         Ok((file, notes))
     }
 }

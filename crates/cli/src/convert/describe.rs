@@ -5,22 +5,14 @@ use std::path::Path;
 
 use comfy_table::{Table, presets};
 use mert_arch::{Encoding, KnownCheckpoint, known_by_sha256, printable_line};
+use mert_cli::conversion::WrittenOutput;
 use mert_cli::terminal::counted;
 use mert_convert::transform::{LinearQuantize, MergeLora, Transform, Transpose};
-use mert_convert::write::{DeltaKept, PreparedOutput, Written};
+use mert_convert::write::{DeltaKept, PreparedOutput};
 use mert_convert::{ConfigOrigin, Plan, PlannedAdapter, PlannedPreprocessor, Step, StepInput};
 use mert_hub::HubModel;
-use serde::Serialize;
 
 use crate::args::Args;
-
-/// A written output, as the result reports it.
-#[derive(Serialize)]
-pub(super) struct Report {
-    pub(super) sha256: String,
-    #[serde(flatten)]
-    pub(super) written: Written,
-}
 
 /// The checkpoint, its configuration and its audio input, a line for each fact.
 fn describe_source(args: &Args, model: Option<&HubModel>, plan: &Plan) -> String {
@@ -242,7 +234,7 @@ pub(super) fn describe_result(
     plan: &Plan,
     prepared: &dyn PreparedOutput,
     path: &Path,
-    report: &Report,
+    report: &WrittenOutput,
 ) -> String {
     let mut text = describe_source(args, model, plan);
     match known_by_sha256(&report.written.source_sha256) {

@@ -2,16 +2,16 @@
 
 mod adapter_args;
 mod args;
-mod budget;
 mod budget_args;
 mod command;
 mod describe;
+mod describe_choices;
 mod describe_musicgen;
 mod hub_musicgen;
-mod int8;
 mod musicgen;
 mod musicgen_args;
 mod musicgen_budget;
+mod progress;
 mod quantize_args;
 mod target;
 mod values;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail, ensure};
 use fixedbitset::FixedBitSet;
 use mert_arch::LayerSelection;
+use mert_cli::catalogue::CatalogueModel;
 use mert_cli::embedding::{ArithmeticChoice, Damaged, EmbedFiles, OpenModel, RunArgs, report_left_out};
 use mert_cli::hub::Messages;
 use mert_cli::model_input::converted_file;
@@ -21,7 +22,6 @@ use mert_table::{Provenance, escape, printable_path, unescape};
 use crate::about::{AboutOptions, read_all};
 use crate::add_args::{AddArgs, EmbeddingArgs};
 use crate::changes::{Changes, absolute};
-use crate::embedding::CatalogueModel;
 
 /// Adds the inputs to the catalogue.
 pub(crate) fn run(args: &AddArgs) -> anyhow::Result<Exit> {
@@ -99,7 +99,7 @@ fn add_table(writer: &mut Writer, table: &Path, args: &AddArgs) -> anyhow::Resul
     let models: Vec<PathBuf> = args.embedding.model.iter().map(|model| remembered(model)).collect();
     if let Some(mert_table::Settings::Full(settings)) = settings.filter(|_| !models.is_empty()) {
         // A wrong model would only be noticed by the first query.
-        CatalogueModel::with_settings(&settings, &models)?;
+        CatalogueModel::with_settings(&settings, &models, Messages::of("mert-search", false))?;
         writer.remember_models(&models);
     }
     // The name by which the catalogue knows a file of the table.
@@ -294,7 +294,7 @@ fn open_model(writer: &mut Writer, args: &EmbeddingArgs, run: &RunArgs) -> anyho
     let model = match writer.catalogue() {
         Some(catalogue) => {
             refuse_differences(args, catalogue.settings())?;
-            CatalogueModel::open(catalogue, &args.model)?
+            CatalogueModel::open(catalogue, &args.model, Messages::of("mert-search", false))?
         }
         None => new_model(args)?,
     };

@@ -7,7 +7,6 @@ mod cells;
 mod changes;
 mod cluster;
 mod compact;
-mod embedding;
 mod evaluate;
 mod folders;
 mod geometry_args;

@@ -1,16 +1,14 @@
 //! The seeds of a command line: tracks, passages, files that are not in the catalogue, and vectors.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::anyhow;
 use clap::Args;
+use mert_cli::catalogue::{CatalogueModel, SeedReader};
+use mert_cli::hub::Messages;
 use mert_cli::terminal::say;
-use mert_search::catalogue::tags::read_tags;
-use mert_search::query::{SeedSegment, find_path, looks_like_times, parse_times, read_vectors, resolve_track};
-use mert_search::{Catalogue, Seed, Space, excerpt};
-use mert_table::escape;
+use mert_search::query::read_vectors;
+use mert_search::{Catalogue, Seed, Space};
 
-use crate::embedding::{CatalogueModel, EmbeddedSegment};
 use crate::number_args;
 
 /// What the texts of seeds mean, for the help texts.
@@ -39,7 +37,8 @@ pub(crate) struct SeedArgs {
 impl SeedArgs {
     /// The seeds in `texts` and of the options, with their weights.
     pub(crate) fn seeds(&self, space: &Space<'_>, texts: &[String]) -> anyhow::Result<Vec<(Seed, f64)>> {
-        let mut reader = SeedReader { catalogue: space.catalogue(), models: &self.model, model: None };
+        let (mut model, catalogue) = (None, space.catalogue());
+        let mut reader = self.reader(catalogue, &mut model);
         let mut seeds = Vec::with_capacity(texts.len() + self.minus.len() + self.vector.len());
         for text in texts {
             seeds.push((reader.read(text)?, 1.0));
@@ -75,70 +74,10 @@ impl SeedArgs {
 
     /// The seed that `text` means.
     pub(crate) fn seed(&self, catalogue: &Catalogue, text: &str) -> anyhow::Result<Seed> {
-        SeedReader { catalogue, models: &self.model, model: None }.read(text)
-    }
-}
-
-/// A reader of seeds, which opens the catalogue's model when a file needs it.
-struct SeedReader<'a> {
-    catalogue: &'a Catalogue,
-    models: &'a [PathBuf],
-    model: Option<CatalogueModel>,
-}
-
-impl SeedReader<'_> {
-    /// The seed that `text` means. A file's name may hold an `@`: what is a path as a whole is one.
-    fn read(&mut self, text: &str) -> anyhow::Result<Seed> {
-        let path = Path::new(text);
-        if let Some(track) = find_path(self.catalogue, path) {
-            return Ok(Seed::Track(track));
-        }
-        if path.is_file() {
-            return self.embed(path, None);
-        }
-        let Some((name, times)) = text.rsplit_once('@') else {
-            return Ok(Seed::Track(resolve_track(self.catalogue, text)?));
-        };
-        let (path, parsed) = (Path::new(name), parse_times(times));
-        let known = find_path(self.catalogue, path);
-        match parsed {
-            Ok((start, end)) => match known {
-                Some(track) => Ok(Seed::Passage { track, start, end }),
-                None if path.is_file() => self.embed(path, Some((start, end))),
-                None => Ok(Seed::Passage { track: resolve_track(self.catalogue, name)?, start, end }),
-            },
-            Err(fault) => match resolve_track(self.catalogue, text) {
-                Ok(track) => Ok(Seed::Track(track)),
-                // The part before the `@` names a track or a file, so that the part behind it was meant as times.
-                Err(_)
-                    if path.is_file()
-                        || looks_like_times(times)
-                        || known.or_else(|| resolve_track(self.catalogue, name).ok()).is_some() =>
-                {
-                    Err(anyhow!("invalid passage `{}` of {}: {fault}", excerpt(times), excerpt(name)))
-                }
-                Err(error) => Err(error.into()),
-            },
-        }
+        self.reader(catalogue, &mut None).read(text)
     }
 
-    fn embed(&mut self, path: &Path, passage: Option<(f64, f64)>) -> anyhow::Result<Seed> {
-        let model = match &mut self.model {
-            Some(model) => model,
-            empty => empty.insert(CatalogueModel::open(self.catalogue, self.models)?),
-        };
-        let segments = seed_segments(model.embed_file(path, passage)?);
-        let end = segments.iter().map(|segment| segment.end).fold(0.0, f64::max);
-        let label = match passage {
-            None => escape(path),
-            Some((start, end)) => format!("{}@{start}-{end}", escape(path)),
-        };
-        Ok(Seed::Vectors { label, duration: passage.is_none().then_some(end), segments, metadata: read_tags(path).0 })
+    fn reader<'a>(&'a self, catalogue: &'a Catalogue, model: &'a mut Option<CatalogueModel>) -> SeedReader<'a> {
+        SeedReader { catalogue, models: &self.model, messages: Messages::of("mert-search", false), model }
     }
-}
-
-/// Embedded segments as those of a seed.
-pub(crate) fn seed_segments(segments: Vec<EmbeddedSegment>) -> Vec<SeedSegment> {
-    let segment = |EmbeddedSegment { start, end, values }| SeedSegment { start, end, values };
-    segments.into_iter().map(segment).collect()
 }

@@ -3,14 +3,14 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::Args;
+use mert_cli::catalogue::CatalogueModel;
+use mert_cli::hub::Messages;
 use mert_cli::terminal::{Exit, print, say};
 use mert_search::{Catalogue, excerpt};
 use mert_serve::{DEFAULT_PORT, Embed, NamedMetric, ServeOptions, is_host_name, serve};
-
-use crate::embedding::CatalogueModel;
-use crate::seeds::seed_segments;
+use mert_table::printable_path;
 
 /// The options of `mert-search serve`.
 #[derive(Debug, Args)]
@@ -85,11 +85,11 @@ fn extras(args: &ServeArgs) -> anyhow::Result<(Vec<NamedMetric>, Option<Embed>)>
     if args.model.is_empty() {
         return Ok((metrics, None));
     }
-    let mut model = CatalogueModel::open(&catalogue, &args.model)?;
+    let mut model = CatalogueModel::open(&catalogue, &args.model, Messages::of("mert-search", false))?;
     model.notes().iter().for_each(|note| say(note));
-    let embed: Embed = Box::new(move |path, progress| match model.embed_whole(path, progress) {
-        Ok(segments) => Ok(seed_segments(segments)),
-        Err(error) => Err(mert_cli::terminal::error_text(&error)),
+    let embed: Embed = Box::new(move |path, progress| {
+        let segments = model.embed(path, None, progress).with_context(|| printable_path(path));
+        segments.map_err(|error| mert_cli::terminal::error_text(&error))
     });
     Ok((metrics, Some(embed)))
 }

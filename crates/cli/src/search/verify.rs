@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use mert_cli::catalogue::CatalogueModel;
+use mert_cli::hub::Messages;
 use mert_cli::terminal::{Exit, print, progress_bar, say};
 use mert_search::catalogue::{Verification, verify};
 use mert_search::count;
 use mert_table::printable_path;
 
-use crate::embedding::CatalogueModel;
 use crate::open::open_catalogue;
 
 /// The options of `mert-search verify`.
@@ -39,7 +40,7 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Exit> {
     bar.finish_and_clear();
     if !args.model.is_empty() && found.faults.is_empty() {
         let catalogue = open_catalogue(&args.catalogue)?;
-        match CatalogueModel::open(&catalogue, &args.model) {
+        match CatalogueModel::open(&catalogue, &args.model, Messages::of("mert-search", false)) {
             Ok(_) => print("the model is that of the catalogue\n")?,
             Err(error) => found.faults.push(format!("{error:#}")),
         }
