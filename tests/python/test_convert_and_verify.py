@@ -75,7 +75,8 @@ def test_conversion_errors_have_the_texts_of_the_command(tiny, tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of Windows are others")
-def test_an_interrupted_conversion_leaves_nothing(tmp_path):
+@pytest.mark.parametrize("option", ["dtype='f32'", "int8_budget='pooled>=0.999'"])
+def test_an_interrupted_conversion_leaves_nothing(option, tmp_path):
     checkpoint = tmp_path / "model"
     command("mert-test-model", checkpoint)
     program = tmp_path / "long.py"
@@ -83,7 +84,7 @@ def test_an_interrupted_conversion_leaves_nothing(tmp_path):
         "import sys, mert_toolkit\n"
         "print('ready', flush=True)\n"
         "try:\n"
-        f"    mert_toolkit.convert({str(checkpoint)!r}, {str(tmp_path / 'out' / 'x.safetensors')!r}, dtype='f32')\n"
+        f"    mert_toolkit.convert({str(checkpoint)!r}, {str(tmp_path / 'out' / 'x.safetensors')!r}, {option})\n"
         "except KeyboardInterrupt:\n"
         "    sys.exit(3)\n"
     )
@@ -141,3 +142,49 @@ def test_the_built_in_fixture_and_a_gate_file(model, tiny, tmp_path):
 def test_every_exception_is_a_mert_error():
     names = ["AudioError", "CatalogueError", "ConversionError", "ModelError", "VerificationError"]
     assert all(issubclass(getattr(mert_toolkit, name), mert_toolkit.MertError) for name in names)
+
+
+def test_bits_are_chosen_by_measurement(tiny, tmp_path):
+    checkpoint = tiny / "pytorch_model.bin"
+    options = {"dtype": "f32", "do_normalize": True, "sampling_rate": 24000, "quiet": True}
+    limits = "pooled>=0.9995,nmse<=1e-2"
+    document = mert_toolkit.convert(checkpoint, tmp_path / "ours.safetensors", budget=limits, int8_budget="pooled>=0.9", **options)
+    worst = document["budget"]["held_out"]["worst"]
+    assert worst["nmse"] <= 1e-2 and worst["pooled_cosine"] >= 0.9995
+    assert {layer["bits"] for layer in document["budget"]["layers"]} - {None} and document["int8"]["modules"]
+    theirs = tmp_path / "theirs.safetensors"
+    command("mert-convert", checkpoint, theirs, "--dtype", "f32", "--do-normalize", "true", "--sampling-rate", 24000,
+            "--budget", limits, "--int8-budget", "pooled>=0.9")  # fmt: skip
+    assert (tmp_path / "ours.safetensors").read_bytes() == theirs.read_bytes()
+    for arguments, error, text in [
+        ({"budget": limits, "size": "1MB"}, ValueError, "one of them"),
+        ({"budget": limits, "quantize": 4}, ValueError, "choose the bits"),
+        ({"calibration": tmp_path}, ValueError, "calibration"),
+        ({"budget": "pooled>=2"}, ValueError, "budget"),
+        ({"budget": "nmse<=1e-12", "dtype": "f16"}, mert_toolkit.ConversionError, "nmse"),
+        ({"size": 1000}, mert_toolkit.ConversionError, "byte"),
+    ]:
+        with pytest.raises(error, match=text):
+            mert_toolkit.convert(checkpoint, tmp_path / "none.safetensors", **options | arguments)
+    assert not (tmp_path / "none.safetensors").exists()
+
+
+def test_core_ml_packages_have_their_options(tiny, tmp_path):
+    checkpoint, package = tiny / "pytorch_model.bin", tmp_path / "tiny.mlpackage"
+    options = {"seconds": [1, 2], "frames": True, "layers": [0, 6], "minimum_deployment": "ios18", "compress": "int8"}
+    mert_toolkit.convert(checkpoint, package, coreml=options, quiet=True)
+    theirs = tmp_path / "theirs.mlpackage"
+    command("mert-convert", checkpoint, theirs, "--seconds", "1,2", "--frames", "--layers", "0,6", "--minimum-deployment", "ios18",
+            "--compress", "int8", "--quiet")  # fmt: skip
+    (model,) = package.rglob("*.mlmodel")
+    assert model.read_bytes() == (theirs / model.relative_to(package)).read_bytes()
+    for output, given, error, text in [
+        ("a.safetensors", {"seconds": 1}, mert_toolkit.ConversionError, "coreml"),
+        ("a.mlpackage", {"second": 1}, ValueError, "second"),
+        ("a.mlpackage", {"block_size": 16}, ValueError, "compress"),
+        ("a.mlpackage", {"minimum_deployment": "ios9"}, ValueError, "ios9"),
+    ]:
+        with pytest.raises(error, match=text):
+            mert_toolkit.convert(checkpoint, tmp_path / output, coreml=given, quiet=True)
+    with pytest.raises(mert_toolkit.ConversionError, match="max-shard-size"):
+        mert_toolkit.convert(checkpoint, package, max_shard_size="1MB", force=True, quiet=True)

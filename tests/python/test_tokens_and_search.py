@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from mert_toolkit import Catalogue, CatalogueError, Encoder, MertError, Vocabulary, quantize
+from mert_toolkit import AudioError, Catalogue, CatalogueError, Encoder, MertError, ModelError, Vocabulary, quantize
 
 from .conftest import FIXTURES, command
 
@@ -112,3 +112,39 @@ def test_tokens_of_a_file_are_those_of_the_command(model, tmp_path):
     printed = command("mert-tokens", "encode", model, path, file, "--layer", "6", "--quiet")
     (line,) = printed.splitlines()
     assert json.loads(line)["tokens"] == vocabulary.quantize(result.embedding).tolist()
+
+
+def test_files_outside_a_catalogue_are_seeds(catalogue, model, music, tmp_path):
+    found = Catalogue(catalogue)
+    outside = tmp_path / "outside.wav"
+    outside.write_bytes((music / "track-3.wav").read_bytes())
+    for seed, options, arguments in [
+        (outside, {}, []),
+        (f"{outside}@0.5-2.5", {"level": "passages"}, ["--level", "passages"]),
+        (outside, {"minus": ["track-0"], "model": model}, ["--minus", "track-0", "--model", str(model)]),
+    ]:
+        answer = found.search(seed, versions=False, **options)
+        theirs = json.loads(command("mert-search", "query", catalogue, seed, "--json", "--no-versions", *arguments))
+        assert answer.hits == theirs["hits"], seed
+        assert answer["seeds"] == theirs["seeds"]
+    hit = found.search(outside, versions=False).hits[0]
+    assert hit["file"].endswith("track-3.wav") and hit["cosine"] == pytest.approx(1, abs=1e-6)
+    broken = tmp_path / "broken.wav"
+    broken.write_bytes(b"RIFF")
+    with pytest.raises(AudioError, match="broken.wav"):
+        found.search(broken)
+    with pytest.raises(AudioError, match="ends at 3.00 s"):
+        found.search(f"{outside}@5-6")
+    with pytest.raises(ModelError, match="another model"):
+        found.search(outside, model=FIXTURES / "mert-tiny" / "model.safetensors")
+    tables = Catalogue.from_tables(tmp_path / "tables", [table_of(model, music, tmp_path)])
+    with pytest.raises(ModelError, match="does not remember"):
+        tables.search(outside)
+    assert tables.search(outside, model=model, versions=False).hits[0]["file"].endswith("track-3.wav")
+
+
+def table_of(model, music, folder):
+    """The table of the generated music with hidden state 6."""
+    table = folder / "table.parquet"
+    Encoder(model, layer=6, pooling="mean").write([music], table, window="sliding:1s/1s")
+    return table

@@ -1,7 +1,13 @@
 """The stand-ins for transformers' classes, beside what transformers returned, and in probing code as it is written for them."""
 
+import json
+
+import mert_toolkit
 import numpy as np
 import pytest
+import torch
+import transformers
+from mert_toolkit import write_reference
 from mert_toolkit.transformers import MertFeatureExtractor, MertModel
 
 from .test_encoder import close
@@ -92,3 +98,43 @@ def test_a_probe_learns_pitches(mert, model):
     targets = 2.0 * labels - 1
     weights = x[:20].T @ np.linalg.solve(x[:20] @ x[:20].T + 10 * np.eye(20), targets[:20])
     assert ((x[20:] @ weights > 0) == (labels[20:] == 1)).mean() >= 0.9
+
+
+def torch_model(folder):
+    """The checkpoint in `folder` in the class of transformers, loaded by name."""
+    fields = json.loads((folder / "config.json").read_text())
+    fields.pop("model_type")
+    model = transformers.HubertModel(transformers.HubertConfig(attn_implementation="eager", **fields)).eval()
+    weights = torch.load(folder / "pytorch_model.bin", weights_only=True)
+    weights = {name.replace("weight_g", "parametrizations.weight.original0"): value for name, value in weights.items()}
+    weights = {name.replace("weight_v", "parametrizations.weight.original1"): value for name, value in weights.items()}
+    missing, _ = model.load_state_dict(weights, strict=False)
+    assert set(missing) <= {"masked_spec_embed"}
+    return model
+
+
+def test_references_of_torch_judge_a_conversion(tiny, reference, tmp_path):
+    model, clip = torch_model(tiny), torch.from_numpy(reference[0]).reshape(1, -1)
+    path = tmp_path / "reference.npz"
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    write_reference(model, clip, path)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    close(model(clip).last_hidden_state.detach().numpy()[0], reference[1][-1])
+    with np.load(path) as written:
+        np.testing.assert_allclose(written["hidden_states"], reference[1], rtol=0, atol=2e-5)  # another version of torch adds in another order
+    converted = tmp_path / "tiny.safetensors"
+    for dtype in ("f16", "bf16", "f32"):
+        mert_toolkit.convert(tiny / "pytorch_model.bin", converted, dtype=dtype, force=True, quiet=True)
+        assert mert_toolkit.verify(converted, path, require_structure=True).passed, dtype
+    # A model that differs from the checkpoint by one bias makes a reference that the conversion fails.
+    with torch.no_grad():
+        model.encoder.layers[3].attention.v_proj.bias.add_(0.05)
+    write_reference(model, clip, path)
+    assert not mert_toolkit.verify(converted, path).passed
+    for arguments, text in [
+        ((model, clip, tmp_path / "reference.npy"), "npz"),
+        ((model, clip.expand(2, -1), path), "one clip"),
+        ((model.half(), clip, path), "float16"),
+    ]:
+        with pytest.raises(ValueError, match=text):
+            write_reference(*arguments)

@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use mert_cli::catalogue::{CatalogueModel, SeedReader};
+use mert_cli::hub::Messages;
 use mert_search::explain::{ExplainOptions, explain};
-use mert_search::query::{Limits, SearchLevel, SeedSegment, Versions, find_path, parse_times, resolve_track, search};
+use mert_search::query::{Limits, SearchLevel, SeedSegment, Versions, find_path, resolve_track, search};
 use mert_search::{Calibration, Geometry, Level, SearchError, SearchOptions, Seed, Space};
 use numpy::PyReadonlyArray2;
 use numpy::PyUntypedArrayMethods;
@@ -13,7 +15,7 @@ use pyo3::prelude::*;
 use pythonize::pythonize;
 use serde_json::{Value, json};
 
-use crate::errors::of_search;
+use crate::errors::{of_search, of_seed};
 use crate::interrupt::abandonable;
 
 /// A catalogue that is open for reading.
@@ -22,6 +24,8 @@ pub(crate) struct Catalogue {
     catalogue: Arc<mert_search::Catalogue>,
     /// The calibrations that were measured, by level and seed of the random pairs: one takes longer than a search.
     calibrations: Mutex<Vec<(String, Arc<Calibration>)>>,
+    /// The model that the last file outside the catalogue needed, and the names that it was given by.
+    model: Arc<Mutex<Option<(Vec<PathBuf>, CatalogueModel)>>>,
 }
 
 /// A seed as Python gives it: a text, or vectors of segments.
@@ -31,6 +35,12 @@ enum PySeed<'py> {
     Vectors(PyReadonlyArray2<'py, f32>),
 }
 
+/// A seed whose text has not been looked up, or that is one already.
+enum GivenSeed {
+    Text(String),
+    Ready(Seed),
+}
+
 /// The options of a search, without its seeds.
 struct Request {
     layers: Option<String>,
@@ -38,6 +48,9 @@ struct Request {
     options: SearchOptions,
     random_seed: u64,
     with_reasons: bool,
+    /// The models for files outside the catalogue.
+    models: Vec<PathBuf>,
+    quiet: bool,
 }
 
 #[pymethods]
@@ -47,7 +60,7 @@ impl Catalogue {
     fn new(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
         let catalogue =
             abandonable(py, move || mert_search::Catalogue::open(&path))?.map_err(|error| of_search(&error))?;
-        Ok(Catalogue { catalogue: Arc::new(catalogue), calibrations: Mutex::default() })
+        Ok(Catalogue { catalogue: Arc::new(catalogue), calibrations: Mutex::default(), model: Arc::default() })
     }
 
     /// The folder.
@@ -98,7 +111,7 @@ impl Catalogue {
 
     /// Searches, and returns the answer as `mert-search query --json` has it.
     #[pyo3(signature = (seeds, *, top, filter, level, variety, layers, center, per_artist, per_album, versions, compressed_above,
-        random_seed, reasons))]
+        random_seed, reasons, model, quiet))]
     #[allow(clippy::too_many_arguments)]
     fn search<'py>(
         &self,
@@ -116,6 +129,8 @@ impl Catalogue {
         compressed_above: usize,
         random_seed: u64,
         reasons: bool,
+        model: Vec<PathBuf>,
+        quiet: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         let level = match level {
             "tracks" => SearchLevel::Tracks,
@@ -148,14 +163,26 @@ impl Catalogue {
             blend: Vec::new(),
             compressed_above,
         };
-        let seeds: Vec<(Seed, f64)> = seeds.into_iter().map(|seed| self.seed(seed)).collect::<PyResult<_>>()?;
-        let request = Request { layers, center, options, random_seed, with_reasons: reasons };
+        let seeds: Vec<(GivenSeed, f64)> = seeds
+            .into_iter()
+            .map(|(seed, weight)| {
+                let seed = match seed {
+                    PySeed::Text(text) => GivenSeed::Text(text),
+                    PySeed::Vectors(vectors) => GivenSeed::Ready(self.seed_of_vectors(&vectors)?),
+                };
+                Ok((seed, weight))
+            })
+            .collect::<PyResult<_>>()?;
+        let request = Request { layers, center, options, random_seed, with_reasons: reasons, models: model, quiet };
         let key = format!("{level:?} {random_seed} {center} {:?}", request.layers);
         let lock = || self.calibrations.lock().unwrap_or_else(PoisonError::into_inner);
         let known = lock().iter().find(|(name, _)| *name == key).map(|(_, calibration)| Arc::clone(calibration));
-        let catalogue = Arc::clone(&self.catalogue);
-        let answer = abandonable(py, move || request.answer(&catalogue, known, &seeds))?;
-        let (answer, calibration) = answer.map_err(|error| of_search(&error))?;
+        let (catalogue, model) = (Arc::clone(&self.catalogue), Arc::clone(&self.model));
+        let answer = abandonable(py, move || {
+            let seeds = request.read(&catalogue, seeds, &model).map_err(|error| of_seed(&error))?;
+            request.answer(&catalogue, known, &seeds).map_err(|error| of_search(&error))
+        })?;
+        let (answer, calibration) = answer?;
         lock().retain(|(name, _)| *name != key);
         lock().push((key, calibration));
         Ok(pythonize(py, &answer)?)
@@ -163,30 +190,6 @@ impl Catalogue {
 }
 
 impl Catalogue {
-    fn seed(&self, (seed, weight): (PySeed<'_>, f64)) -> PyResult<(Seed, f64)> {
-        let seed = match seed {
-            PySeed::Text(text) => self.seed_of_text(&text)?,
-            PySeed::Vectors(vectors) => self.seed_of_vectors(&vectors)?,
-        };
-        Ok((seed, weight))
-    }
-
-    /// A track, or a passage of one such as `song.mp3@1:20-1:35`.
-    fn seed_of_text(&self, text: &str) -> PyResult<Seed> {
-        let track = self.find(text);
-        match (track, text.rsplit_once('@')) {
-            (Ok(track), _) => Ok(Seed::Track(track)),
-            (Err(error), None) => Err(error),
-            (Err(error), Some((name, times))) => match (self.find(name), parse_times(times)) {
-                (Ok(track), Ok((start, end))) => Ok(Seed::Passage { track, start, end }),
-                (Ok(_), Err(fault)) => {
-                    Err(PyValueError::new_err(format!("invalid passage `{times}` of {name}: {fault}")))
-                }
-                (Err(_), _) => Err(error),
-            },
-        }
-    }
-
     /// Vectors of segments, a row for each.
     fn seed_of_vectors(&self, vectors: &PyReadonlyArray2<'_, f32>) -> PyResult<Seed> {
         let expected: usize = self.catalogue.groups().iter().map(|group| group.dim).sum();
@@ -215,6 +218,30 @@ impl Catalogue {
 }
 
 impl Request {
+    /// The seeds that were given, with texts looked up and files outside the catalogue embedded.
+    fn read(
+        &self,
+        catalogue: &mert_search::Catalogue,
+        seeds: Vec<(GivenSeed, f64)>,
+        model: &Mutex<Option<(Vec<PathBuf>, CatalogueModel)>>,
+    ) -> anyhow::Result<Vec<(Seed, f64)>> {
+        let lock = || model.lock().unwrap_or_else(PoisonError::into_inner);
+        // Taken, so that another search in the meantime does not wait for this one: it opens the model again if it needs it.
+        let open = lock().take().filter(|(models, _)| *models == self.models);
+        let mut open = open.map(|(_, model)| model);
+        let messages = Messages::of("mert_toolkit", self.quiet);
+        let mut reader = SeedReader { catalogue, models: &self.models, messages, model: &mut open };
+        let read = seeds.into_iter().map(|(seed, weight)| match seed {
+            GivenSeed::Text(text) => Ok((reader.read(&text)?, weight)),
+            GivenSeed::Ready(seed) => Ok((seed, weight)),
+        });
+        let read = read.collect();
+        if let Some(open) = open {
+            *lock() = Some((self.models.clone(), open));
+        }
+        read
+    }
+
     /// The answer as JSON, and the calibration that it was made with.
     fn answer(
         &self,
@@ -222,7 +249,7 @@ impl Request {
         calibration: Option<Arc<Calibration>>,
         seeds: &[(Seed, f64)],
     ) -> Result<(Value, Arc<Calibration>), SearchError> {
-        let Request { layers, center, options, random_seed, with_reasons } = self;
+        let Request { layers, center, options, random_seed, with_reasons, .. } = self;
         let mut geometry = Geometry::of(catalogue);
         if let Some(layers) = layers {
             geometry.weights = Geometry::parse_weights(catalogue, layers)?;

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mert_arch::LayerSelection;
-use mert_audio::{AudioError, Resampler, Track};
+use mert_audio::{AudioError, Resampler};
 use mert_cli::embedding::{ArithmeticChoice, OpenModel};
 use mert_cli::hub::Messages;
 use mert_cli::model_input::converted_file;
-use mert_embed::{EmbedError, Embedder, Embedding, InputOptions, Workspace};
+use mert_embed::{EmbedError, EmbeddedFile, EmbeddedWindow, Embedder, Embedding, Encoders, InputOptions, Workspace};
 use mert_runtime::{ConvertedFile, DeviceKind, Model};
 use mert_table::{Normalization, Pool, Projection};
 use numpy::{PyArray1, PyArray3, PyArrayMethods, PyReadonlyArray1};
@@ -17,7 +17,7 @@ use rayon::ThreadPool;
 
 use crate::arguments::{parse, parse_some};
 use crate::errors::{MertError, ModelError, of_audio, of_embedding, of_model};
-use crate::interrupt::abandonable;
+use crate::interrupt::{abandonable, abandonable_in};
 use crate::table::input_options;
 
 /// A converted model with the hidden states that it returns and their pooling.
@@ -180,7 +180,8 @@ impl Encoder {
         let samples = samples.as_slice().map_err(|error| MertError::new_err(error.to_string()))?.to_vec();
         let shared = Arc::clone(&self.shared);
         let is_resampled = rate != self.sample_rate();
-        let embedding = abandonable(py, move || shared.embed(samples, rate))?.map_err(of_embedding)?;
+        let embed = move || shared.embed(samples, rate);
+        let embedding = abandonable_in(py, self.shared.pool.as_ref(), embed)?.map_err(of_embedding)?;
         Ok((self.to_numpy(py, embedding)?, is_resampled))
     }
 
@@ -192,7 +193,7 @@ impl Encoder {
     ) -> PyResult<Bound<'py, PyArray3<f32>>> {
         let samples = samples.as_slice().map_err(|error| MertError::new_err(error.to_string()))?.to_vec();
         let shared = Arc::clone(&self.shared);
-        let states = abandonable(py, move || shared.install(|| shared.forward(&samples)))?;
+        let states = abandonable_in(py, self.shared.pool.as_ref(), move || shared.forward(&samples))?;
         let states = states.map_err(|error| ModelError::new_err(error.to_string()))?;
         let (layers, width) = (self.embedder().layers().len(), self.embedder().config().hidden_size);
         let frames = states.len() / (layers * width);
@@ -212,9 +213,10 @@ impl Encoder {
     ) -> PyResult<EncodedFile<'py>> {
         let options = input_options(window, tail, damaged, ffmpeg)?;
         let shared = Arc::clone(&self.shared);
-        let (windows, notes) = abandonable(py, move || shared.embed_file(&path, &options))?.map_err(of_embedding)?;
+        let embedded = abandonable(py, move || shared.embed_file(&path, &options))?.map_err(of_embedding)?;
+        let EmbeddedFile { windows, notes } = embedded;
         let (mut places, mut values) = (Vec::with_capacity(windows.len()), Vec::with_capacity(windows.len()));
-        for (start, end, samples, embedding) in windows {
+        for EmbeddedWindow { start, end, samples, embedding } in windows {
             places.push((start, end, samples));
             values.push(self.to_numpy(py, embedding)?);
         }
@@ -237,9 +239,6 @@ impl Encoder {
         PyArray1::from_vec(py, embedding.values).reshape(shape)
     }
 }
-
-/// The start and end of a window in seconds, the number of its samples, and its embedding.
-type EmbeddedWindow = (f64, f64, u64, Embedding);
 
 impl Shared {
     /// Runs `work` on the encoder's own threads, if it has some.
@@ -281,45 +280,17 @@ impl Shared {
         if samples.len() < needed {
             return Err(AudioError::TooShort { samples: samples.len() as u64, needed }.into());
         }
-        self.install(|| self.with_workspace(|workspace| embedder.embed(workspace, &mut samples, model_rate)))
+        self.with_workspace(|workspace| embedder.embed(workspace, &mut samples, model_rate))
     }
 
     /// Embeds the windows of a file as `mert-embed` does: silent ones are left out, and a note says so.
-    fn embed_file(
-        &self,
-        path: &Path,
-        options: &InputOptions,
-    ) -> Result<(Vec<EmbeddedWindow>, Vec<String>), EmbedError> {
-        let embedder = &self.encoder.embedder;
-        let rate = f64::from(embedder.sample_rate());
-        let track = Track::open(path, embedder.sample_rate(), options.read_options())?;
-        let mut windows = track.windows(&options.window, options.tail, embedder.min_samples())?;
-        let (mut embedded, mut silent) = (Vec::new(), Vec::new());
-        while let Some(mut window) = windows.next_window()? {
-            let (start, samples) = (window.start as f64 / rate, window.samples.len() as u64);
-            let embedding = self.install(|| {
-                self.with_workspace(|workspace| embedder.embed(workspace, &mut window.samples, embedder.sample_rate()))
-            });
-            match embedding {
-                Ok(embedding) => embedded.push((start, start + samples as f64 / rate, samples, embedding)),
-                Err(EmbedError::Audio(AudioError::Silent { value })) => silent.push((start, value)),
-                Err(error) => return Err(error),
-            }
-        }
-        let source = windows.source();
-        if source.channels_cancel() {
-            return Err(AudioError::ChannelsCancel.into());
-        }
-        let mut notes = source.notes().to_vec();
-        match (embedded.is_empty(), silent.first()) {
-            (true, Some(&(_, value))) => return Err(AudioError::Silent { value }.into()),
-            (true, None) => return Err(AudioError::TooShort { samples: 0, needed: embedder.min_samples() }.into()),
-            (false, Some((first, _))) => {
-                notes.push(format!("{} silent window(s) left out, the first at {first:.2} s", silent.len()));
-            }
-            (false, None) => {}
-        }
-        Ok((embedded, notes))
+    fn embed_file(&self, path: &Path, options: &InputOptions) -> Result<EmbeddedFile, EmbedError> {
+        let encoders = Encoders::new(vec![self.encoder.clone()], &options.window)?;
+        self.install(|| {
+            self.with_workspace(|workspace| {
+                encoders.embed_file(std::slice::from_mut(workspace), path, options, &mut |_| ())
+            })
+        })
     }
 }
 

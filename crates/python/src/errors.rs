@@ -65,3 +65,15 @@ pub(crate) fn of_search(error: &SearchError) -> PyErr {
         error => CatalogueError::new_err(error.to_string()),
     }
 }
+
+/// The exception for an error of a seed: of its text, of a file outside the catalogue, or of the model that embeds it.
+pub(crate) fn of_seed(error: &anyhow::Error) -> PyErr {
+    let text = mert_cli::terminal::error_text(error);
+    if let Some(error) = error.downcast_ref::<SearchError>() {
+        return of_search(error);
+    }
+    match error.downcast_ref::<EmbedError>() {
+        Some(EmbedError::Audio(_) | EmbedError::Passage { .. }) => AudioError::new_err(text),
+        _ => ModelError::new_err(text),
+    }
+}

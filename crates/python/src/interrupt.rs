@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
+use rayon::ThreadPool;
 
 /// The time between two looks for signals.
 const INTERVAL: Duration = Duration::from_millis(50);
@@ -20,11 +21,40 @@ const INTERVAL: Duration = Duration::from_millis(50);
 /// The exception of a signal's handler, such as `KeyboardInterrupt`.
 pub(crate) fn abandonable<T: Send + 'static>(py: Python<'_>, work: impl FnOnce() -> T + Send + 'static) -> PyResult<T> {
     let (sender, receiver) = channel();
-    let receiver = Mutex::new(receiver);
     thread::spawn(move || {
         // The receiver is gone if the caller was interrupted.
         let _ = sender.send(work());
     });
+    result(py, receiver)
+}
+
+/// Runs `work`, which computes and waits for nothing, as [`abandonable`] does, on a thread of `pool`, or of all encoders without
+/// one: no thread is started, and its parallel parts begin where they run.
+///
+/// # Errors
+/// Those of [`abandonable`].
+pub(crate) fn abandonable_in<T: Send + 'static>(
+    py: Python<'_>,
+    pool: Option<&ThreadPool>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> PyResult<T> {
+    let (sender, receiver) = channel();
+    let task = move || {
+        // rayon ends the process when a task panics; here the sender is dropped, which the receiver notices.
+        if let Ok(result) = panic::catch_unwind(panic::AssertUnwindSafe(work)) {
+            let _ = sender.send(result);
+        }
+    };
+    match pool {
+        Some(pool) => pool.spawn(task),
+        None => rayon::spawn(task),
+    }
+    result(py, receiver)
+}
+
+/// The value that comes by `receiver`.
+fn result<T: Send>(py: Python<'_>, receiver: Receiver<T>) -> PyResult<T> {
+    let receiver = Mutex::new(receiver);
     loop {
         match wait(py, &receiver) {
             Ok(result) => return Ok(result),

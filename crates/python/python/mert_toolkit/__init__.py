@@ -20,9 +20,10 @@ from ._native import (
     VerificationError,
     __version__,
 )
+from ._reference import write_reference
 from ._search import Catalogue, SearchResult
 from ._tokens import Vocabulary, quantize
-from ._verify import verify
+from ._verify import VerificationReport, verify
 
 __all__ = [
     "AudioError",
@@ -37,10 +38,12 @@ __all__ = [
     "ModelError",
     "SearchResult",
     "VerificationError",
+    "VerificationReport",
     "Vocabulary",
     "WindowEmbedding",
     "__version__",
     "convert",
     "quantize",
     "verify",
+    "write_reference",
 ]

@@ -17,6 +17,12 @@ def convert(
     layout: str | None = None,
     program: str | None = None,
     quantize: int | Mapping[str, Any] | None = None,
+    budget: str | None = None,
+    size: str | int | None = None,
+    int8_budget: str | None = None,
+    calibration: str | os.PathLike[str] | None = None,
+    coreml: Mapping[str, Any] | None = None,
+    max_shard_size: str | int | None = None,
     adapter: str | os.PathLike[str] | None = None,
     key: str | None = None,
     prefix: str | None = None,
@@ -48,6 +54,20 @@ def convert(
     quantize
         Bits such as 4, or a dictionary with any of `bits`, `group_size`, `mode`, `only` and `skip`: linear layers as
         `mx.quantize` has them.
+    budget, size
+        Chooses the bits of each linear layer by measurement: for a small file in which every hidden state is within
+        limits on held-out audio, such as `"pooled>=0.9995,nmse<=1e-3"`, or for the smallest error in a file of at most
+        `"60MB"`. Takes minutes at full size.
+    int8_budget
+        Chooses the modules that keep floats where the model is computed in 8-bit integers, for limits such as
+        `"pooled>=0.999,frame>=0.99"`.
+    calibration
+        A folder of audio files to measure on; generated music without it.
+    coreml
+        The options of a Core ML package, as a dictionary with any of `seconds` (a number, a list, or a range such as
+        `"1-30"`), `frames`, `layers`, `minimum_deployment` (`"ios18"`), `compress` (`"int8"`) and `block_size`.
+    max_shard_size
+        The largest file of weights in a folder, such as `"5GB"`.
     adapter
         A LoRA adapter of PEFT to merge.
     key, prefix
@@ -68,7 +88,8 @@ def convert(
     Returns
     -------
     dict
-        What `mert-convert --json` prints: `plan`, `assumptions`, `target`, and `output` with its path, bytes and SHA-256.
+        What `mert-convert --json` prints: `plan`, `assumptions`, `target`, `output` with its path, bytes and SHA-256, and
+        `budget` and `int8` with the measurements of a choice.
 
     Raises
     ------
@@ -76,12 +97,11 @@ def convert(
         With the reason and what to do. The output is then as it was before.
     """
     if quantize is not None:
-        given = {"bits": quantize} if isinstance(quantize, int) else dict(quantize)
-        known: dict[str, Any] = {"bits": None, "group_size": None, "mode": None, "only": [], "skip": []}
-        unknown = sorted(set(given) - set(known))
-        if unknown:
-            raise ValueError(f"quantize: unknown keys {unknown}, expected some of {sorted(known)}")
-        quantize = known | given
+        given = {"bits": quantize} if isinstance(quantize, int) else quantize
+        quantize = _complete("quantize", given, _QUANTIZE)
+    if coreml is not None:
+        coreml = _complete("coreml", coreml, _COREML)
+        coreml |= {name: None if coreml[name] is None else _list(coreml[name]) for name in ("seconds", "layers")}
     return _native.convert(
         os.fspath(input),
         _path(output),
@@ -89,6 +109,14 @@ def convert(
         layout=layout,
         program=program,
         quantize=quantize,
+        measured={
+            "budget": budget,
+            "size": None if size is None else str(size),
+            "int8_budget": int8_budget,
+            "calibration": _path(calibration),
+        },
+        coreml=coreml,
+        max_shard_size=None if max_shard_size is None else str(max_shard_size),
         adapter=_path(adapter),
         key=key,
         prefix=prefix,
@@ -102,6 +130,25 @@ def convert(
         force=force,
         quiet=quiet,
     )
+
+
+_QUANTIZE: dict[str, Any] = {"bits": None, "group_size": None, "mode": None, "only": [], "skip": []}
+_COREML: dict[str, Any] = {
+    "seconds": None, "frames": False, "layers": None, "minimum_deployment": None, "compress": None, "block_size": None,
+}  # fmt: skip
+
+
+def _complete(name: str, given: Mapping[str, Any], default: dict[str, Any]) -> dict[str, Any]:
+    """The options of the dictionary `name`, with the defaults of those that it does not have."""
+    unknown = sorted(set(given) - set(default))
+    if unknown:
+        raise ValueError(f"{name}: unknown keys {unknown}, expected some of {sorted(default)}")
+    return default | dict(given)
+
+
+def _list(value: object) -> str:
+    """Numbers as the options of the commands list them."""
+    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def _path(value: str | os.PathLike[str] | None) -> str | None:

@@ -122,14 +122,17 @@ class Catalogue:
         compressed_above: int | None = None,
         random_seed: int = 0,
         reasons: bool = False,
+        model: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] = (),
+        quiet: bool = False,
     ) -> SearchResult:
         """What sounds like some tracks, passages or vectors, exactly.
 
         Parameters
         ----------
         seeds
-            A seed or a list of them. A seed is the path of a track or a part of its name that no other has, a passage of
-            one such as `"song.mp3@1:20-1:35"`, or vectors `(dim,)` or `(segments, dim)` as long as a row of the
+            A seed or a list of them. A seed is the path of a track or a part of its name that no other has; a file that is
+            not in the catalogue, which is embedded with the catalogue's model; a passage of either such as
+            `"song.mp3@1:20-1:35"`; or vectors `(dim,)` or `(segments, dim)` as long as a row of the
             catalogue: those of `Encoder.encode` with the catalogue's model, layers and pooling, one after the other.
         minus
             Seeds that hits should be unlike.
@@ -156,6 +159,11 @@ class Catalogue:
             The seed of the random pairs that percentiles refer to.
         reasons
             True adds the reasons of each hit, as `mert-search why` has them.
+        model
+            The model that embeds files outside the catalogue, or a list of the models if its rows have the vectors of
+            several; the one that the catalogue was made with without it. It stays open for the next search.
+        quiet
+            True prints nothing about downloads on standard error.
 
         Returns
         -------
@@ -165,8 +173,13 @@ class Catalogue:
         Raises
         ------
         ValueError
-            For a seed that no track or several tracks match, and for other arguments that cannot be used.
+            For a seed that no track or file or several tracks match, and for other arguments that cannot be used.
+        AudioError
+            For a file outside the catalogue that cannot be embedded.
+        ModelError
+            If such a file needs the model, and it is not found or is another than the catalogue's.
         """
+        models = [model] if isinstance(model, (str, os.PathLike)) else list(model)
         pairs = [(_seed(seed), 1.0) for seed in _list(seeds)] + [(_seed(seed), -1.0) for seed in _list(minus)]
         return SearchResult(
             self._native.search(
@@ -183,6 +196,8 @@ class Catalogue:
                 compressed_above=_native.COMPRESSED_ABOVE if compressed_above is None else compressed_above,
                 random_seed=random_seed,
                 reasons=reasons,
+                model=[os.fspath(path) for path in models],
+                quiet=quiet,
             )
         )
 
