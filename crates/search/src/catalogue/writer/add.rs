@@ -129,7 +129,9 @@ impl Writer {
             mert_table::write(&rows, &settings, &mut kept)
                 .map_err(|source| SearchError::Table { path: rows.clone(), source })?;
         }
-        fs::File::open(&rows).and_then(|file| file.sync_all()).map_err(SearchError::io(&rows))?;
+        // Windows syncs only what is open for writing.
+        let opened = fs::OpenOptions::new().write(true).open(&rows);
+        opened.and_then(|file| file.sync_all()).map_err(SearchError::io(&rows))?;
         tracks::write(&temporary.join(TRACKS), &found.tracks)?;
         let mut files = BTreeMap::new();
         for file in [ROWS, TRACKS] {
