@@ -77,13 +77,10 @@ fn span(record: &FrameRecord) -> (f64, f64) {
     (record.times.middle(0) - half, record.times.middle(last) + half)
 }
 
-fn map(comparison: &Comparison, record: &FrameRecord) -> Element {
-    let layers: Vec<usize> = comparison.layers.iter().map(|layer| layer.layer).collect();
-    let rows = layers.len().max(1);
-    let height = (rows * ROW).clamp(ROW * 3, MAX_MAP) as u32;
+/// The width of the map, and its colours: rows of the hidden states `layers` from the last to the first.
+pub(super) fn cells(record: &FrameRecord, layers: &[usize], limit: f64) -> (usize, Vec<u8>) {
     let width = record.frames().min(MAX_COLUMNS);
-    let limit = 1.0 - comparison.tolerance.limits.frame_cosine;
-    let mut cells = Vec::with_capacity(width * rows);
+    let mut cells = Vec::with_capacity(width * layers.len());
     for layer in layers.iter().rev() {
         match record.cosines.get(layer).map(|cosines| columns(cosines)) {
             Some(columns) if columns.len() == width => {
@@ -92,6 +89,15 @@ fn map(comparison: &Comparison, record: &FrameRecord) -> Element {
             _ => cells.extend(std::iter::repeat_n((2 * STEPS + 1) as u8, width)),
         }
     }
+    (width, cells)
+}
+
+fn map(comparison: &Comparison, record: &FrameRecord) -> Element {
+    let layers: Vec<usize> = comparison.layers.iter().map(|layer| layer.layer).collect();
+    let rows = layers.len().max(1);
+    let height = (rows * ROW).clamp(ROW * 3, MAX_MAP) as u32;
+    let limit = 1.0 - comparison.tolerance.limits.frame_cosine;
+    let (width, cells) = cells(record, &layers, limit);
     let mut marks = Vec::new();
     if let Ok(uri) = png_data_uri((width, rows), &cells, palette()) {
         let (start, end) = span(record);

@@ -19,6 +19,8 @@ const TIMES: FrameTimes = FrameTimes { sampling_rate: 24_000, hop: 320, receptiv
 struct Page {
     text: String,
     attributes: Vec<(String, String, String)>,
+    /// Elements that have attributes, in order, each with its own.
+    elements: Vec<(String, BTreeMap<String, String>)>,
 }
 
 impl Page {
@@ -27,7 +29,7 @@ impl Page {
     }
 
     fn read(html: &str) -> Self {
-        let mut page = Page { text: String::new(), attributes: Vec::new() };
+        let mut page = Page { text: String::new(), attributes: Vec::new(), elements: Vec::new() };
         let mut reader = Reader::from_str(html);
         reader.config_mut().check_end_names = true;
         let mut open = Vec::new();
@@ -60,11 +62,14 @@ impl Page {
 
     fn add(&mut self, tag: &quick_xml::events::BytesStart<'_>) {
         let name = String::from_utf8(tag.name().as_ref().to_vec()).unwrap();
+        self.elements.push((name.clone(), BTreeMap::new()));
         for attribute in tag.attributes() {
             let attribute = attribute.unwrap();
             let value = std::str::from_utf8(&attribute.value).unwrap();
             let value = quick_xml::escape::unescape(value).unwrap().into_owned();
-            self.attributes.push((name.clone(), String::from_utf8(attribute.key.as_ref().to_vec()).unwrap(), value));
+            let key = String::from_utf8(attribute.key.as_ref().to_vec()).unwrap();
+            self.elements.last_mut().unwrap().1.insert(key.clone(), value.clone());
+            self.attributes.push((name.clone(), key, value));
         }
     }
 
@@ -72,6 +77,17 @@ impl Page {
         let is =
             |(e, a, v): &&(String, String, String)| e == element && a == attribute && v.split(' ').any(|v| v == value);
         self.attributes.iter().filter(is).count()
+    }
+
+    /// The values of an attribute of all elements of a class, as numbers without a sign of percent.
+    fn places(&self, element: &str, class: &str, attribute: &str) -> Vec<f64> {
+        let of_class = |(name, attributes): &&(String, BTreeMap<String, String>)| {
+            name == element && attributes.get("class").is_some_and(|value| value == class)
+        };
+        let value = |(_, attributes): &(String, BTreeMap<String, String>)| {
+            attributes[attribute].trim_end_matches('%').parse().unwrap()
+        };
+        self.elements.iter().filter(of_class).map(value).collect()
     }
 
     fn descriptions(&self) -> Vec<&str> {
@@ -171,6 +187,71 @@ fn a_failure_is_found_in_the_network_and_in_the_music() {
     assert!(!page.text.contains("frame 29 at"), "{}", page.text);
     let map = page.descriptions().into_iter().find(|text| text.starts_with("Map")).unwrap().to_string();
     assert!(map.contains("1 of 74 frames") && map.ends_with("frame 30 at 0.41 s in hidden state 1"), "{map}");
+}
+
+#[test]
+fn marks_are_where_their_values_are() {
+    // Wrong in five frames, of which the first is the worst.
+    let mut states: Vec<(usize, Array2<f32>)> = (0..3).map(|layer| (layer, Array2::ones((1799, 4)))).collect();
+    for (layer, state) in &mut states[1..] {
+        for (frame, value) in [(1500, -2.0), (1504, -1.0), (1508, -0.5), (1512, 0.0), (1516, 0.5)] {
+            state[[frame, 0]] = value * *layer as f32;
+        }
+    }
+    let compared = comparison(&states, 3, 1799, 576_000);
+    let record = compared.frames.clone().unwrap();
+    let page = Page::of(&verdict(vec![model(vec![compared])]));
+    // The passage does not begin with the clip.
+    let start = record.passage_start as f64;
+    assert!(start > 0.0);
+    let lines = page.places("line", "worst-frame", "x1");
+    let worst = [1500, 1504, 1508, 1512, 1516].map(|frame| f64::from(frame * 320 + 200));
+    assert_eq!(lines.len(), worst.len());
+    for (line, middle) in lines.iter().zip(worst) {
+        let place = 100.0 * (middle - start) / record.passage.len() as f64;
+        assert!((line - place).abs() < 0.01, "{line} {place}");
+    }
+    page.has(&format!("from {:.2} to {:.2} s", start / 24e3, (start + record.passage.len() as f64) / 24e3));
+    // Three plots of three states: from left to right, and a larger error higher.
+    let (mut x, mut y) = (page.places("circle", "mark first", "cx"), page.places("circle", "mark first", "cy"));
+    assert_eq!(x.len(), 10);
+    // The legend of the plot with two measures.
+    x.remove(3);
+    y.remove(3);
+    for plot in 0..3 {
+        let (x, y) = (&x[3 * plot..][..3], &y[3 * plot..][..3]);
+        assert!(x[0] < x[1] && x[1] < x[2] && y[0] > y[1] && y[1] > y[2], "{x:?} {y:?}");
+    }
+    let limits = page.places("line", "limit first", "y1");
+    assert_eq!(limits.len(), 3);
+    assert!(limits.iter().zip(y.chunks(3)).all(|(limit, y)| y[0] > *limit && *limit > y[1]), "{limits:?} {y:?}");
+    let description = page.descriptions().into_iter().find(|text| text.starts_with("NMSE")).unwrap();
+    // ((1 + 4)² + (1 + 2)² + (1 + 1)² + 1) of state 2, and ones everywhere: 39 / (1799 · 4).
+    assert_eq!(description, "NMSE by hidden state: NMSE: largest 5.4e-3, limit 1.0e-9, 2 of 3 beyond it");
+}
+
+#[test]
+fn a_map_has_its_states_upwards_and_its_frames_to_the_right() {
+    let states = [(0, good()), (1, bad(30)), (2, good())];
+    let record = comparison(&states, 3, 74, 24_000).frames.unwrap();
+    let (width, cells) = super::frames_plot::cells(&record, &[0, 1, 2], 1e-8);
+    assert_eq!((width, cells.len()), (74, 3 * 74));
+    let other = |row: &[u8]| (0..74).filter(|&column| row[column] != row[0]).collect::<Vec<_>>();
+    let rows: Vec<_> = cells.chunks(74).map(other).collect();
+    assert_eq!(rows, [vec![], vec![30], vec![]]);
+    // Another limit, another side of it.
+    let within = super::frames_plot::cells(&record, &[0, 1, 2], 0.75).1;
+    assert!(cells[74 + 30] >= 16 && within[74 + 30] < 16);
+    let first = [(0, bad(3)), (1, good()), (2, good())];
+    let (_, cells) = super::frames_plot::cells(&comparison(&first, 3, 74, 24_000).frames.unwrap(), &[0, 1, 2], 1e-8);
+    assert_eq!(cells.chunks(74).map(other).collect::<Vec<_>>(), [vec![], vec![], vec![3]]);
+    // Columns that stand for several frames show the worst.
+    let mut long = Array2::ones((2000, 4));
+    long[[1001, 0]] = -1.0;
+    let record = comparison(&[(0, long)], 1, 2000, 640_200).frames.unwrap();
+    let (width, cells) = super::frames_plot::cells(&record, &[0], 1e-8);
+    assert_eq!(width, 1000);
+    assert_eq!((0..1000).filter(|&column| cells[column] != cells[0]).collect::<Vec<_>>(), [500]);
 }
 
 #[test]
