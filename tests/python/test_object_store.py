@@ -5,7 +5,6 @@ import os
 import signal
 import uuid
 
-import pyarrow.parquet as pq
 import pytest
 from mert_toolkit import Encoder
 
@@ -150,6 +149,19 @@ def test_a_bucket_that_does_not_exist(cluster, store, files, model):
     with pytest.raises(FileNotFoundError, match="s3://nowhere/embeddings: .*expected a bucket that exists"):
         embed(files, model, "s3://nowhere/embeddings")
     assert [bucket["Name"] for bucket in store.list_buckets()["Buckets"]] == ["music"]
+
+
+def test_objects_that_come_later(cluster, store, files, model, music, output):
+    """A file that could not be fetched stays a failure, until a call is to try again the shards with such files."""
+    late = "s3://music/late.wav"
+    first = embed([*files[:3], late], model, output)
+    assert (first.shards, first.embedded, [failure["file"] for failure in first.failures]) == (2, 3, [late])
+    store.upload_file(str(music / "track-5.wav"), "music", "late.wav")
+    second = embed([*files[:3], late], model, output)
+    assert (second.resumed, second.embedded) == (2, 3)
+    third = embed([*files[:3], late], model, output, retry=True)
+    assert (third.resumed, third.embedded, third.failures) == (1, 4, [])
+    assert embed([*files[:3], late], model, output, retry=True).resumed == 2
 
 
 def test_workers_that_are_killed(cluster, store, files, model, expected, output, tmp_path):

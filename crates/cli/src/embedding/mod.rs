@@ -13,4 +13,4 @@ pub use args::{Damaged, RunArgs};
 pub use fast::ArithmeticChoice;
 pub use files::EmbedFiles;
 pub use messages::{file_line, report_left_out};
-pub use open_model::OpenModel;
+pub use open_model::{OpenModel, sha256_of};

@@ -81,7 +81,10 @@ impl OpenModel {
 
 /// The SHA-256 of a model: that of its file, or one over those of all files that it is read from. The encoding of the weights
 /// is part of it, as it is in the file or in the `config.json` beside it.
-fn sha256_of(file: &ConvertedFile) -> Result<String, EmbedError> {
+///
+/// # Errors
+/// [`EmbedError::Read`].
+pub fn sha256_of(file: &ConvertedFile) -> Result<String, EmbedError> {
     let digest = |path: &Path| sha256_file(path).map_err(|error| EmbedError::read(path, error));
     Ok(combine_sha256(file.files().into_iter().map(digest).collect::<Result<_, _>>()?))
 }

@@ -14,21 +14,28 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import posixpath
 import shutil
 import tempfile
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from . import _native
 from ._encoder import Encoder
+from ._native import MertError
 from ._search import Catalogue
 
-# Half an hour's work of two processors at 1 s for a track, which is what a killed worker loses at most; 5,000 tables for ten million
-# tracks (docs/cluster.md).
+# Half an hour's work of two processors at 1 s for a track, which is what a killed worker loses at most; 5,000 tables for ten
+# million tracks (docs/cluster.md).
 SHARD_SIZE = 2000
+# The reason of a failure that a later call may not have.
+NOT_FETCHED = "not fetched"
+# The file systems of fsspec that show an object under its name when it is complete. A move would copy and delete it there.
+OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"}
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,8 @@ class Report:
     """The tables, which together hold the catalogue's embeddings."""
     seconds: float = 0.0
     """The time that the call took."""
+    model_sha256: str | None = None
+    """The SHA-256 of the converted model that the tables are of; None if no report of a shard has it."""
 
 
 def embed_catalogue(
@@ -87,6 +96,7 @@ def embed_catalogue(
     num_cpus: int = 2,
     num_gpus: float = 0,
     concurrency: int | None = None,
+    retry: bool = False,
 ) -> Report:
     """Embeds many files on the Ray cluster that `ray.init` has connected to.
 
@@ -108,6 +118,8 @@ def embed_catalogue(
         The processors, and GPUs, of each worker. The model runs on all of them.
     concurrency
         The number of workers; as many as the cluster has room for without it.
+    retry
+        True computes the shards again in which an earlier call could not fetch a file.
 
     Returns
     -------
@@ -116,9 +128,11 @@ def embed_catalogue(
     Raises
     ------
     ValueError
-        For an output that holds the tables of other settings: embeddings of two settings are not comparable.
+        For an output that holds the tables of other settings: embeddings of two settings are not comparable. For settings
+        that `Encoder` refuses.
     MertError
-        For a model that cannot be opened.
+        For a model that cannot be opened. For shards of several models, by the SHA-256 of the converted files: where
+        finished shards or the given file have another digest than a worker's model, that worker computes nothing.
     """
     import ray
 
@@ -131,33 +145,45 @@ def embed_catalogue(
     storage.check(settings)
     shards = [Shard.of(files[i : i + shard_size], settings) for i in range(0, len(files), shard_size)]
     done = storage.done()
-    pending = [shard for shard in shards if shard.name not in done]
+    reports = storage.reports([shard.name for shard in shards if shard.name in done])
+    # Settings have no digest of a folder or a hub model. Reports do, those of another call with this output too.
+    others = storage.reports(sorted(done)[:1] if not reports else [])
+    digest = storage.model([settings.model_sha256, *_digests([*reports.values(), *others.values()])])
+    if retry:
+        for name in [name for name, report in reports.items() if _lacks_files(report)]:
+            storage.remove(name)
+            del reports[name]
+    pending = [shard for shard in shards if shard.name not in reports]
     if pending:
         room = int(ray.cluster_resources().get("CPU", 1) // num_cpus)
         workers = min(concurrency or max(room, 1), len(pending))
         dataset = ray.data.from_items([asdict(shard) for shard in pending], override_num_blocks=len(pending))
-        # Ray Data starts a worker that died again, and its shard with it, any number of times.
+        # Ray Data starts a worker that died again, and its shard with it, any number of times. With one task in flight a
+        # shard does not wait at a busy worker while another is idle.
         results = dataset.map(
             Worker,
-            fn_constructor_kwargs={"settings": settings, "storage": storage, "threads": num_cpus},
-            concurrency=workers,
+            fn_constructor_kwargs={"settings": settings, "storage": storage, "threads": num_cpus, "digest": digest},
+            compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=1),
             num_cpus=num_cpus,
             num_gpus=num_gpus,
         )
-        # What a worker returns is on the storage already: this only waits for the end, in the order of completion.
-        for _ in results.iter_rows():
-            pass
-    # An object store takes a while for each, and as many at a time.
-    with ThreadPoolExecutor(16) as pool:
-        reports = list(pool.map(storage.report, shards))
+        # Tables and reports are on the storage when a row arrives. Rows arrive in the order of completion.
+        for row in results.iter_rows():
+            if row["error"]:
+                raise (ValueError if row["error_type"] == "ValueError" else MertError)(f"{row['error']} (on {row['host']})")
+            digest = storage.model([digest, row["model_sha256"]], row["host"])
+        reports |= storage.reports([shard.name for shard in pending])
+        digest = storage.model([digest, *_digests(reports.values())])
+    ordered = [reports[shard.name] for shard in shards]
     return Report(
         shards=len(shards),
         resumed=len(shards) - len(pending),
         files=len(files),
-        embedded=sum(report["embedded"] for report in reports),
-        failures=[failure for report in reports for failure in report["failures"]],
-        tables=[storage.table(shard) for shard, report in zip(shards, reports, strict=True) if report["embedded"]],
+        embedded=sum(report["embedded"] for report in ordered),
+        failures=[failure for report in ordered for failure in report["failures"]],
+        tables=[storage.table(shard) for shard, report in zip(shards, ordered, strict=True) if report["embedded"]],
         seconds=time.monotonic() - started,
+        model_sha256=digest,
     )
 
 
@@ -196,7 +222,7 @@ class Storage:
     """The folder of the tables, on a disk or an object store.
 
     `settings.json` has what the rows depend on, `NAME.json` what came of a shard, `NAME.parquet` its rows. The report is
-    written first; a shard is done when its table exists, or when its report says that it has no rows.
+    written first; a shard is done when its table exists too, or when its report says that it has no rows.
     """
 
     def __init__(self, output):
@@ -224,8 +250,12 @@ class Storage:
             if different:
                 raise ValueError(f"{self.output} holds tables of other settings ({'; '.join(different)}): give another")
             return
-        filesystem.makedirs(_filesystem(self.output)[1], exist_ok=True)
-        self.write("settings.json", text.encode())
+        if not _is_object_store(filesystem):
+            filesystem.makedirs(_filesystem(self.output)[1], exist_ok=True)
+        try:
+            self.write("settings.json", text.encode())
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"{self.output}: {error}: expected a bucket that exists") from error
 
     def done(self):
         """The names of the shards that are done."""
@@ -233,64 +263,110 @@ class Storage:
         names = {posixpath.basename(path.replace("\\", "/")) for path in filesystem.ls(folder, detail=False)}
         tables = {name.removesuffix(".parquet") for name in names if name.endswith(".parquet")}
         reports = {name.removesuffix(".json") for name in names if name.startswith("part-") and name.endswith(".json")}
-        for name in reports - tables:
-            if json.loads(filesystem.cat_file(_filesystem(self.path(f"{name}.json"))[1]))["embedded"] == 0:
-                tables.add(name)
-        return tables
+        without = {name for name, report in self.reports(reports - tables).items() if report["embedded"] == 0}
+        return (tables & reports) | without
 
-    def report(self, shard):
-        """What came of a shard that is done."""
-        filesystem, path = _filesystem(self.path(f"{shard.name}.json"))
-        return json.loads(filesystem.cat_file(path))
+    def reports(self, names):
+        """What came of shards that are done, by their names."""
+
+        def read(name):
+            filesystem, path = _filesystem(self.path(f"{name}.json"))
+            return json.loads(filesystem.cat_file(path))
+
+        names = list(names)
+        # An object store takes a while for each, and as many at a time.
+        with ThreadPoolExecutor(16) as pool:
+            return dict(zip(names, pool.map(read, names), strict=True))
+
+    def model(self, digests, host=None):
+        """The digest that all of `digests` are, without the empty ones; MertError for several. `host` has the last one."""
+        several = list(dict.fromkeys(digest for digest in digests if digest))
+        if len(several) < 2:
+            return several[0] if several else None
+        shards = Counter(_digests(self.reports(self.done()).values()))
+        found = []
+        for digest in [*several, *(digest for digest in shards if digest not in several)]:
+            place = f" on {host}" if host and digest == several[-1] else ""
+            found.append(f"{digest}{place} ({shards[digest]} shard{'s' if shards[digest] != 1 else ''})")
+        raise MertError(
+            f"{self.output}: expected one model, found {len(found)} by their SHA-256: {', '.join(found)}. Embeddings of two "
+            "models are not comparable. Give another output, or delete the tables and reports of the shards of the other "
+            "model, which have its model_sha256 in part-….json. Give each machine the same file, and name a model of the "
+            "hub with its revision, owner/name@revision"
+        )
+
+    def remove(self, name):
+        """Removes the table of a shard, then its report: a shard that has a report alone is computed again."""
+        for ending in (".parquet", ".json"):
+            filesystem, path = _filesystem(self.path(name + ending))
+            if filesystem.exists(path):
+                filesystem.rm_file(path)
 
     def write(self, name, data):
         """Writes a file whole or not at all."""
         filesystem, path = _filesystem(self.path(name))
-        # Object stores show an object when it is complete. On disks a file appears under its name by a move.
-        temporary = f"{path}.{os.getpid()}.{time.monotonic_ns()}.tmp"
-        filesystem.pipe_file(temporary, data)
-        filesystem.mv(temporary, path)
+        self._place(filesystem, path, lambda target: filesystem.pipe_file(target, data))
 
     def put(self, local, name):
-        """Moves a file of this machine to the folder, whole or not at all."""
+        """Copies a file of this machine to the folder, whole or not at all."""
         filesystem, path = _filesystem(self.path(name))
+        self._place(filesystem, path, lambda target: filesystem.put_file(local, target))
+
+    def _place(self, filesystem, path, write):
+        """Writes a file under its name on an object store, and elsewhere under another that a move replaces."""
+        if _is_object_store(filesystem):
+            write(path)
+            return
         temporary = f"{path}.{os.getpid()}.{time.monotonic_ns()}.tmp"
-        filesystem.put_file(local, temporary)
+        write(temporary)
         filesystem.mv(temporary, path)
 
 
 class Worker:
     """A worker of the cluster: it keeps the model, and turns shards into tables."""
 
-    def __init__(self, settings, storage, threads):
+    def __init__(self, settings, storage, threads, digest):
         self.settings = settings
         self.storage = storage
-        self.encoder = Encoder(
-            settings.model,
-            layer=settings.layer,
-            pooling=settings.pooling,
-            normalize=settings.normalize,
-            dtype=settings.dtype,
-            device=settings.device,
-            threads=max(int(threads), 1),
-            quiet=True,
-        )
         self.threads = max(int(threads), 1)
+        self.digest = digest
+        self.encoder, self.error = None, None
+        # Ray would turn an exception of this method into one about an actor that died.
+        try:
+            self.encoder = Encoder(
+                settings.model,
+                layer=settings.layer,
+                pooling=settings.pooling,
+                normalize=settings.normalize,
+                dtype=settings.dtype,
+                device=settings.device,
+                threads=self.threads,
+                quiet=True,
+            )
+        except (MertError, ValueError) as error:
+            self.error = error
 
     def __call__(self, row):
         shard = Shard(row["name"], list(row["files"]))
+        result = {"name": shard.name, "host": platform.node(), "model_sha256": "", "error": "", "error_type": ""}
+        if self.error is not None:
+            return result | {"error": str(self.error), "error_type": type(self.error).__name__}
+        result["model_sha256"] = self.encoder.sha256
+        # The driver raises the error when it sees the digest.
+        if self.digest and self.encoder.sha256 != self.digest:
+            return result
         with tempfile.TemporaryDirectory() as folder:
             table = os.path.join(folder, "table.parquet")
             report = self.embed(shard.files, folder, table)
             self.storage.write(f"{shard.name}.json", (json.dumps(report) + "\n").encode())
             if report["embedded"]:
                 self.storage.put(table, f"{shard.name}.parquet")
-        return {"name": shard.name, "embedded": report["embedded"], "failed": len(report["failures"])}
+        return result
 
     def embed(self, files, folder, table):
         """Writes the table of some files, and returns what came of them."""
         local, failures = _fetched(files, os.path.join(folder, "audio"))
-        report = {"embedded": 0, "failures": failures}
+        report = {"embedded": 0, "failures": failures, "model_sha256": self.encoder.sha256}
         if local:
             settings = self.settings
             written = self.encoder.write(
@@ -329,14 +405,18 @@ def _files(paths):
 
 
 def _digest(path):
-    """The SHA-256 of a file, in hexadecimal; None for a folder and a model of the hub."""
-    if not os.path.isfile(path):
-        return None
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 22):
-            digest.update(block)
-    return digest.hexdigest()
+    """The SHA-256 of a converted file, as `Encoder.sha256` has it; None for a folder and a model of the hub."""
+    return _native.model_sha256(os.fspath(path)) if os.path.isfile(path) else None
+
+
+def _digests(reports):
+    """The digests of the models of reports. Reports of earlier versions have none."""
+    return [report["model_sha256"] for report in reports if report.get("model_sha256")]
+
+
+def _lacks_files(report):
+    """Whether files of a shard could not be fetched."""
+    return any(failure["reason"] == NOT_FETCHED for failure in report["failures"])
 
 
 def _is_address(path):
@@ -349,7 +429,16 @@ def _filesystem(path):
 
     if not _is_address(path):
         return fsspec.filesystem("file"), path
-    return fsspec.core.url_to_fs(path)
+    filesystem, path = fsspec.core.url_to_fs(path)
+    # File systems keep listings in memory, which know nothing of what other machines write.
+    filesystem.invalidate_cache(path)
+    return filesystem, path
+
+
+def _is_object_store(filesystem):
+    """Whether a file system shows a file under its name when it is complete, and needs no folders."""
+    protocol = filesystem.protocol
+    return bool(OBJECT_STORES & {protocol} if isinstance(protocol, str) else OBJECT_STORES & set(protocol))
 
 
 def _fetched(files, folder):
@@ -366,7 +455,7 @@ def _fetched(files, folder):
             filesystem, remote = _filesystem(file)
             filesystem.get_file(remote, path)
         except Exception as error:  # whatever a store raises
-            failures.append({"file": file, "reason": "not fetched", "message": f"{type(error).__name__}: {error}"})
+            failures.append({"file": file, "reason": NOT_FETCHED, "message": f"{type(error).__name__}: {error}"})
             continue
         local[path] = file
     return local, failures
