@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from .conftest import FIXTURES
+from .test_transformers import torch_model
 
 DOCS = FIXTURES.parent / "docs"
 # What is not run: it needs servers, or a cluster that other tests start.
@@ -32,7 +33,9 @@ def test_the_page_about_python(model, tiny, tmp_path, monkeypatch):
     audio = np.random.default_rng(0).standard_normal(44100)
     frames = mert_toolkit.Encoder("mert.safetensors", layer=6, pooling=None).encode(audio, 44100)
     mert_toolkit.Vocabulary.fit(frames, 8).save("vocabulary.safetensors")
-    names = {"audio": audio, "mert_toolkit": mert_toolkit}
+    with np.load(tiny / "reference.npz") as arrays:
+        clip = arrays["input_values"]
+    names = {"audio": audio, "mert_toolkit": mert_toolkit, "hubert": torch_model(tiny), "input_values": clip}
     found = blocks("python.md")
     assert len(found) >= 6
     for code in found:

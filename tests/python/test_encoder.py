@@ -2,11 +2,13 @@
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import threading
 import time
+import warnings
 
 import mert_toolkit
 import numpy as np
@@ -91,7 +93,8 @@ def test_types_of_samples(model, reference, kind):
 
 
 def test_torch_tensors(model, reference):
-    torch = pytest.importorskip("torch")
+    import torch
+
     clip = reference[0]
     encoder = Encoder(model, layer=6)
     expected = encoder.encode(clip, 24000)
@@ -295,3 +298,68 @@ def test_versions_agree():
     manifest = (FIXTURES.parent / "Cargo.toml").read_text()
     assert f'version = "{mert_toolkit.__version__}"' in manifest
 
+
+
+def test_arguments_that_mean_something_else_are_refused(model, reference):
+    clip = reference[0]
+    for options in [{"pooling": ""}, {"pooling": False}, {"layer": [1.7, 2]}, {"layer": True}, {"layer": None},
+                    {"layer": ["1", "2"]}, {"layer": []}, {"device": "cuda:1"}]:
+        with pytest.raises(ValueError, match=next(iter(options))):
+            Encoder(model, **options)
+    encoder = Encoder(model, layer=6)
+    for rate in (None, True, "24000", float("nan"), float("inf"), 24000.5):
+        with pytest.raises(ValueError, match="sr: .*whole number of hertz"):
+            encoder.encode(clip, rate)
+    for audio, text in [
+        (np.zeros((16, 24000), np.float32), "encode_batch"),
+        (np.zeros((0, 24000)), "no samples"),
+        ("file.wav", "encode_files"),
+        (np.full(24000, 1e300), "as float32"),
+    ]:
+        with pytest.raises((ValueError, TypeError), match=text):
+            encoder.encode(audio, 24000)
+    with pytest.raises(ValueError, match="encode takes one"):
+        encoder.encode_batch(clip, 24000)
+    assert list(encoder.encode_files([])) == []
+    import torch
+
+    rounded = torch.from_numpy(clip).bfloat16()
+    assert np.array_equal(encoder.encode(rounded, 24000), encoder.encode(rounded.float().numpy(), 24000))
+
+
+def test_silent_windows_and_other_rates_are_said(model, reference):
+    encoder = Encoder(model, layer=6)
+    noise = np.random.default_rng(3).standard_normal(3 * 24000).astype(np.float32)
+    noise[24000:48000] = 0
+    with pytest.warns(UserWarning, match="1 silent window"):
+        windows = list(encoder.encode_windows(noise, 24000, window=1))
+    assert [window.start for window in windows] == [0, 2]
+    with pytest.raises(AudioError, match="silent"):
+        list(encoder.encode_windows(np.zeros(48000), 24000, window=1))
+    with pytest.warns(UserWarning, match="48000 Hz") as warned:
+        next(iter(encoder.encode_windows(noise, 48000, window=1)))
+    assert warned[0].filename == __file__
+
+
+def test_an_encoder_is_opened_again_where_it_is_unpickled(model, reference):
+    encoder = Encoder(model, layer=[6, -1], pooling="max", normalize=True)
+    other = pickle.loads(pickle.dumps(encoder))
+    assert np.array_equal(other.encode(reference[0], 24000), encoder.encode(reference[0], 24000))
+    assert repr(other) == repr(encoder) and "pooling max" in repr(encoder)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no fork")
+def test_a_fork_is_told_to_spawn(model, reference):
+    encoder = Encoder(model, layer=6)
+    encoder.encode(reference[0], 24000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            encoder.encode(reference[0], 24000)
+        except RuntimeError as error:
+            status = 0 if "spawn" in str(error) else 2
+        os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

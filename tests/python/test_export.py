@@ -111,3 +111,19 @@ def test_duckdb_and_polars_read_tables(table, expected):
     frame = polars.read_parquet(table)
     assert frame["file"].to_list() == [record["file"] for record in records]
     assert np.array_equal(frame["hidden_state_6"].to_numpy(), vectors.astype(np.float32))
+
+
+def test_vectors_of_another_hidden_state_are_refused(table, tmp_path):
+    import lancedb
+    from pymilvus import MilvusClient
+    from qdrant_client import QdrantClient
+
+    for write, database in [
+        (to_qdrant, QdrantClient(":memory:")),
+        (to_milvus, MilvusClient(str(tmp_path / "milvus.db"))),
+        (to_lancedb, lancedb.connect(tmp_path / "lance")),
+    ]:
+        assert write(table, database, "music", layer=6) == 18
+        with pytest.raises(ValueError, match="hidden_state_6.*hidden_state_12"):
+            write(table, database, "music", layer=12)
+        assert write(table, database, "music", layer=6) == 18

@@ -1,6 +1,7 @@
 """Tokens beside an exhaustive search in f64, and searches beside the command's."""
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -148,3 +149,21 @@ def table_of(model, music, folder):
     table = folder / "table.parquet"
     Encoder(model, layer=6, pooling="mean").write([music], table, window="sliding:1s/1s")
     return table
+
+
+def test_shapes_of_seeds(catalogue, model, music):
+    found = Catalogue(catalogue)
+    encoder = Encoder(model, layer=[1, 6])
+    layers = encoder.encode_files([music / "track-3.wav"], window="whole")
+    vectors = next(iter(layers)).embedding
+    assert vectors.shape == (2, 64)
+    answer = found.search(vectors, versions=False)
+    assert answer.hits == found.search(vectors.reshape(-1), versions=False).hits
+    assert answer.hits == found.search(vectors.reshape(-1).tolist(), versions=False).hits
+    assert found.search("track-3", layers=6).hits == found.search("track-3", layers="6").hits
+    for seed in (np.zeros(128), np.ones(128) * 1j, np.ones((2, 2, 64))):
+        with pytest.raises(ValueError, match="seed"):
+            found.search(seed)
+    with pytest.raises(ValueError, match="top: -1"):
+        found.search("track-3", top=-1)
+    assert len(pickle.loads(pickle.dumps(found))) == 6 and "6 tracks" in repr(found)

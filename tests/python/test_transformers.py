@@ -138,3 +138,30 @@ def test_references_of_torch_judge_a_conversion(tiny, reference, tmp_path):
     ]:
         with pytest.raises(ValueError, match=text):
             write_reference(*arguments)
+
+
+def test_common_idioms_of_transformers_run(model, reference, tmp_path):
+    processor = MertFeatureExtractor.from_pretrained(model)
+    mert = MertModel.from_pretrained(model, torch_dtype=torch.float32, output_hidden_states=True, device_map=None)
+    mert = mert.eval().train(False).float().cpu().to(torch.float32)
+    mert.freeze_feature_encoder()
+    device = next(mert.parameters()).device
+    clip = reference[0]
+    inputs = processor(raw_speech=clip, sampling_rate=24000, return_tensors="pt", return_attention_mask=True).to(device)
+    assert inputs.attention_mask.shape == inputs.input_values.shape == (1, clip.size)
+    outputs = mert(**inputs, return_dict=None)
+    assert len(outputs.hidden_states) == 13 and len(outputs) == 2 and outputs.attentions is None and "attentions" not in outputs
+    assert mert.config.to_dict()["hidden_size"] == 64
+    cut = processor(clip, sampling_rate=24000, max_length=8000, truncation=True)
+    assert cut.input_values.shape == (1, 8000)
+    with pytest.warns(UserWarning, match="stays on cpu"):
+        mert.to("cuda")
+    for call, text in [
+        (lambda: mert.train(), "gradients"),
+        (lambda: mert(inputs.input_values, output_attentions=True), "output_attentions"),
+        (lambda: mert(inputs.input_values, attention_mask=torch.ones(3, 5)), "attention_mask"),
+        (lambda: mert(torch.empty(0, 24000)), "shape"),
+        (lambda: processor([]), "no samples"),
+    ]:
+        with pytest.raises(ValueError, match=text):
+            call()

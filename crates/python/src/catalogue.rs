@@ -24,8 +24,14 @@ pub(crate) struct Catalogue {
     catalogue: Arc<mert_search::Catalogue>,
     /// The calibrations that were measured, by level and seed of the random pairs: one takes longer than a search.
     calibrations: Mutex<Vec<(String, Arc<Calibration>)>>,
-    /// The model that the last file outside the catalogue needed, and the names that it was given by.
-    model: Arc<Mutex<Option<(Vec<PathBuf>, CatalogueModel)>>>,
+    /// The model that the last file outside the catalogue needed.
+    model: Arc<Mutex<Option<OpenModel>>>,
+}
+
+/// A model that is open, and the names that it was given by; none for the catalogue's own.
+struct OpenModel {
+    names: Vec<PathBuf>,
+    model: CatalogueModel,
 }
 
 /// A seed as Python gives it: a text, or vectors of segments.
@@ -223,12 +229,12 @@ impl Request {
         &self,
         catalogue: &mert_search::Catalogue,
         seeds: Vec<(GivenSeed, f64)>,
-        model: &Mutex<Option<(Vec<PathBuf>, CatalogueModel)>>,
+        model: &Mutex<Option<OpenModel>>,
     ) -> anyhow::Result<Vec<(Seed, f64)>> {
         let lock = || model.lock().unwrap_or_else(PoisonError::into_inner);
         // Taken, so that another search in the meantime does not wait for this one: it opens the model again if it needs it.
-        let open = lock().take().filter(|(models, _)| *models == self.models);
-        let mut open = open.map(|(_, model)| model);
+        let open = lock().take().filter(|open| open.names == self.models);
+        let mut open = open.map(|open| open.model);
         let messages = Messages::of("mert_toolkit", self.quiet);
         let mut reader = SeedReader { catalogue, models: &self.models, messages, model: &mut open };
         let read = seeds.into_iter().map(|(seed, weight)| match seed {
@@ -236,8 +242,8 @@ impl Request {
             GivenSeed::Ready(seed) => Ok((seed, weight)),
         });
         let read = read.collect();
-        if let Some(open) = open {
-            *lock() = Some((self.models.clone(), open));
+        if let Some(model) = open {
+            *lock() = Some(OpenModel { names: self.models.clone(), model });
         }
         read
     }

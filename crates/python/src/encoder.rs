@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use mert_arch::LayerSelection;
 use mert_audio::{AudioError, Resampler};
-use mert_cli::embedding::{ArithmeticChoice, OpenModel};
+use mert_cli::embedding::{ArithmeticChoice, OpenModel, sha256_of};
 use mert_cli::hub::Messages;
 use mert_cli::model_input::converted_file;
 use mert_embed::{EmbedError, EmbeddedFile, EmbeddedWindow, Embedder, Embedding, Encoders, InputOptions, Workspace};
@@ -316,13 +316,21 @@ pub(crate) fn resample<'py>(
     Ok(PyArray1::from_vec(py, resampled.map_err(|error| of_audio(&error))?))
 }
 
-/// The rate in hertz that a model takes, and whether its input is normalised.
+/// The SHA-256 of a converted file and of those that belong to it, as `Encoder.sha256` has it.
 #[pyfunction]
-pub(crate) fn preprocessor(py: Python<'_>, model: PathBuf) -> PyResult<(u32, bool)> {
+pub(crate) fn model_sha256(py: Python<'_>, model: PathBuf) -> PyResult<String> {
+    let read = move || -> anyhow::Result<_> { Ok(sha256_of(&ConvertedFile::open(&model)?)?) };
+    abandonable(py, read)?.map_err(|error| of_model(&error))
+}
+
+/// The rate in hertz that a model takes, whether its input is normalised, and what of these no file of the model states.
+#[pyfunction]
+pub(crate) fn preprocessor(py: Python<'_>, model: PathBuf) -> PyResult<(u32, bool, Option<String>)> {
     let read = move || -> anyhow::Result<_> {
         let path = converted_file(&model, Messages::of("mert_toolkit", false))?;
-        Ok(ConvertedFile::open(&path)?.metadata().preprocessor)
+        let file = ConvertedFile::open(&path)?;
+        Ok((file.metadata().preprocessor, file.metadata().assumed_preprocessor()))
     };
-    let preprocessor = abandonable(py, read)?.map_err(|error| of_model(&error))?;
-    Ok((preprocessor.sampling_rate, preprocessor.do_normalize))
+    let (preprocessor, assumed) = abandonable(py, read)?.map_err(|error| of_model(&error))?;
+    Ok((preprocessor.sampling_rate, preprocessor.do_normalize, assumed))
 }

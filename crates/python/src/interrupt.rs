@@ -3,7 +3,7 @@
 use std::panic;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -14,12 +14,30 @@ use rayon::ThreadPool;
 /// The time between two looks for signals.
 const INTERVAL: Duration = Duration::from_millis(50);
 
+/// The process that has started the threads of this module.
+static PROCESS: OnceLock<u32> = OnceLock::new();
+
+/// Refuses to wait for threads that a fork has not copied.
+fn check_process() -> PyResult<()> {
+    let here = std::process::id();
+    let started = *PROCESS.get_or_init(|| here);
+    if started == here {
+        return Ok(());
+    }
+    Err(PyRuntimeError::new_err(format!(
+        "this process was forked from process {started}, in which mert_toolkit was in use: its threads are not here, and a call \
+         would never return. Start processes with the method \"spawn\": multiprocessing.set_start_method(\"spawn\"), or \
+         multiprocessing_context=\"spawn\" of torch's DataLoader"
+    )))
+}
+
 /// Runs `work`, which leaves nothing behind, and returns as soon as a signal raises an exception: then `work` goes on unseen until
 /// it ends, and its result is dropped.
 ///
 /// # Errors
-/// The exception of a signal's handler, such as `KeyboardInterrupt`.
+/// The exception of a signal's handler, such as `KeyboardInterrupt`; `RuntimeError` in a fork of a process that made such calls.
 pub(crate) fn abandonable<T: Send + 'static>(py: Python<'_>, work: impl FnOnce() -> T + Send + 'static) -> PyResult<T> {
+    check_process()?;
     let (sender, receiver) = channel();
     thread::spawn(move || {
         // The receiver is gone if the caller was interrupted.
@@ -38,6 +56,7 @@ pub(crate) fn abandonable_in<T: Send + 'static>(
     pool: Option<&ThreadPool>,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> PyResult<T> {
+    check_process()?;
     let (sender, receiver) = channel();
     let task = move || {
         // rayon ends the process when a task panics; here the sender is dropped, which the receiver notices.
@@ -70,6 +89,7 @@ fn result<T: Send>(py: Python<'_>, receiver: Receiver<T>) -> PyResult<T> {
 /// # Errors
 /// The exception of a signal's handler, such as `KeyboardInterrupt`.
 pub(crate) fn stoppable<T: Send>(py: Python<'_>, work: impl FnOnce(&AtomicBool) -> T + Send) -> PyResult<T> {
+    check_process()?;
     let stop = AtomicBool::new(false);
     let (sender, receiver) = channel();
     let receiver = Mutex::new(receiver);

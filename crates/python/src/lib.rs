@@ -25,7 +25,7 @@ mod native {
     #[pymodule_export]
     use super::convert::convert;
     #[pymodule_export]
-    use super::encoder::{Encoder, preprocessor, resample};
+    use super::encoder::{Encoder, model_sha256, preprocessor, resample};
     #[pymodule_export]
     use super::errors::{AudioError, CatalogueError, ConversionError, MertError, ModelError, VerificationError};
     #[pymodule_export]

@@ -2,15 +2,15 @@
 
 use std::num::NonZero;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use mert_audio::{Damage, Tail, WindowPolicy};
 use mert_embed::failures::Failure;
 use mert_embed::inputs::{self, Inputs};
 use mert_embed::{EmbedError, Encoders, Event, InputOptions, Journal, Summary, provenance, run, write_output};
 use mert_table as table;
-use pyo3::exceptions::{PyFileExistsError, PyRuntimeError};
+use pyo3::exceptions::PyFileExistsError;
 use pyo3::prelude::*;
 use pythonize::pythonize;
 use serde_json::json;
@@ -87,13 +87,13 @@ pub(crate) fn write_table<'py>(
     let jobs = NonZero::new(jobs.unwrap_or(processors.min(4))).unwrap_or(NonZero::<usize>::MIN);
     let count = files.files.len();
     let run = Run { shared, encoders, options, files, output, jobs, restart };
-    let written = stoppable(py, |stop| run.run(stop, progress.as_ref()))?.map_err(of_embedding)?;
-    let Written { summary, failures, notes } = written;
-    if summary.stopped {
-        return Err(PyRuntimeError::new_err(
-            "the progress callback failed; files that are done are kept for the next call",
-        ));
+    let raised = Mutex::new(None);
+    let written = stoppable(py, |stop| run.run(stop, progress.as_ref(), &raised))?.map_err(of_embedding)?;
+    // Files that are done are kept for the next call, as after an interruption.
+    if let Some(error) = raised.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        return Err(error);
     }
+    let Written { summary, failures, notes } = written;
     let failures: Vec<_> =
         failures.iter().map(|f| json!({ "file": f.file, "reason": f.reason, "message": f.message })).collect();
     let report = json!({
@@ -109,15 +109,20 @@ pub(crate) fn write_table<'py>(
 
 impl Run {
     /// Embeds the files that the journal of an earlier run does not hold, and writes the table.
-    fn run(&self, stop: &AtomicBool, progress: Option<&Py<PyAny>>) -> Result<Written, EmbedError> {
+    fn run(
+        &self,
+        stop: &AtomicBool,
+        progress: Option<&Py<PyAny>>,
+        raised: &Mutex<Option<PyErr>>,
+    ) -> Result<Written, EmbedError> {
         let provenance = provenance(&self.encoders, &self.options);
         let mut journal = Journal::open(&self.output, &provenance, self.restart)?;
         let (mut failures, mut notes) = (Vec::new(), self.files.notes.clone());
         let report = |ended: bool, seconds: f64| {
             let Some(progress) = progress else { return };
-            // An exception of the callback ends the run as a signal does, and is printed by Python.
-            let called = Python::attach(|py| progress.call1(py, (ended, seconds)).map_err(|error| error.print(py)));
-            if called.is_err() {
+            // An exception of the callback ends the run as a signal does.
+            if let Err(error) = Python::attach(|py| progress.call1(py, (ended, seconds))) {
+                raised.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
                 stop.store(true, Ordering::Relaxed);
             }
         };

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -32,7 +33,7 @@ def convert(
     sampling_rate: int | None = None,
     do_normalize: bool | None = None,
     keep_final_proj: bool = False,
-    drop: Iterable[str] = (),
+    drop: str | Iterable[str] = (),
     force: bool = False,
     quiet: bool = False,
 ) -> dict[str, Any]:
@@ -97,8 +98,9 @@ def convert(
         With the reason and what to do. The output is then as it was before.
     """
     if quantize is not None:
-        given = {"bits": quantize} if isinstance(quantize, int) else quantize
+        given = quantize if isinstance(quantize, Mapping) else {"bits": operator.index(quantize)}
         quantize = _complete("quantize", given, _QUANTIZE)
+        quantize |= {name: _names(quantize[name]) for name in ("only", "skip")}
     if coreml is not None:
         coreml = _complete("coreml", coreml, _COREML)
         coreml |= {name: None if coreml[name] is None else _list(coreml[name]) for name in ("seconds", "layers")}
@@ -126,7 +128,7 @@ def convert(
         sampling_rate=sampling_rate,
         do_normalize=do_normalize,
         keep_final_proj=keep_final_proj,
-        drop=list(drop),
+        drop=_names(drop),
         force=force,
         quiet=quiet,
     )
@@ -148,7 +150,13 @@ def _complete(name: str, given: Mapping[str, Any], default: dict[str, Any]) -> d
 
 def _list(value: object) -> str:
     """Numbers as the options of the commands list them."""
-    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    is_several = isinstance(value, Iterable) and not isinstance(value, str)
+    return ",".join(map(str, value)) if is_several else str(value)
+
+
+def _names(value: str | Iterable[str]) -> list[str]:
+    """One name or several, as a list."""
+    return [value] if isinstance(value, str) else list(value)
 
 
 def _path(value: str | os.PathLike[str] | None) -> str | None:
@@ -157,6 +165,8 @@ def _path(value: str | os.PathLike[str] | None) -> str | None:
 
 def _field(value: object) -> str:
     """The value of a configuration field as `--set NAME=VALUE` takes it."""
+    if value is None:
+        return "null"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (list, tuple)):

@@ -24,7 +24,10 @@ class MERTEncoder:
         layer: int | str | list[int] = -1,
         pooling: str | None = None,
     ) -> None:
-        self.encoder = Encoder(model_name, layer=layer, pooling=pooling, device=str(device))
+        self.encoder = Encoder(model_name, layer=layer, pooling=pooling, device=device)
+
+    def __repr__(self) -> str:
+        return f"MERT{self.encoder!r}"
 
     @property
     def sample_rate(self) -> int:

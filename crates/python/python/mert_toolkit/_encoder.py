@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _native
-from ._arrays import ArrayLike, as_mono, as_rate
-
-# The devices in torch's words.
-DEVICES = {"mps": "metal", "gpu": "cuda"}
+from ._arrays import ArrayLike, as_device, as_layers, as_mono, as_rate
+from ._warnings import warn
 
 
 @dataclass(frozen=True)
@@ -76,7 +73,7 @@ class Encoder:
     normalize
         True scales each vector to a Euclidean length of 1.
     device
-        `"cpu"`, `"metal"` (or `"mps"`) or `"cuda"`, in wheels that were built for them.
+        `"cpu"`, `"metal"` (or `"mps"`) or `"cuda"`, in wheels that were built for them; `"auto"` for the first that is there.
     dtype
         The arithmetic: `"f32"`; `"bf16"` or `"int8"` on a CPU, which round the factors of products; `"f16"` or `"bf16"`
         on a GPU; `"fastest"` for the fastest on a CPU that keeps this model's embeddings, which is measured once.
@@ -98,61 +95,59 @@ class Encoder:
     def __init__(
         self,
         model: str | os.PathLike[str],
-        layer: int | str | Sequence[int] = 6,
+        layer: int | str | Iterable[int] = 6,
         pooling: str | None = "mean",
         *,
         normalize: bool = False,
-        device: str = "cpu",
+        device: object = "cpu",
         dtype: str = "f32",
         project: str | None = None,
         threads: int | None = None,
         quiet: bool = False,
     ) -> None:
         self._single = isinstance(layer, (int, np.integer))
-        layers: str | list[int]
-        if isinstance(layer, str):
-            layers = layer
-        elif isinstance(layer, (int, np.integer)):
-            layers = [int(layer)]
-        else:
-            layers = [int(i) for i in layer]
-        if not layers:
-            raise ValueError("layer: no hidden state is given")
-        text = layers if isinstance(layers, str) else ",".join(map(str, layers))
-        device = str(device).split(":")[0]
+        text = as_layers(layer)
+        if pooling is not None and not isinstance(pooling, str):
+            raise ValueError(f"pooling: {pooling!r}, expected 'mean', 'max', 'mean+std' or None")
         if threads is not None and not 1 <= threads <= 1024:
             raise ValueError(f"threads: {threads}, expected 1 to 1024")
+        pooling = "none" if pooling is None else pooling
         self._native = _native.Encoder(
             os.fspath(model),
             text,
-            pooling or "none",
+            pooling,
             "l2" if normalize else "none",
-            DEVICES.get(device, device),
+            as_device(device),
             dtype,
             project,
             threads,
             quiet,
         )
-        self._pooled = pooling not in (None, "none")
+        self._pooled = pooling != "none"
+        self._arguments = (os.fspath(model), text, self._single, pooling, normalize, str(device), dtype, project, threads, quiet)
         # The model returns hidden states in ascending order; this is the order that was asked for.
         ascending = self._native.layers
-        if isinstance(layers, str):
+        if isinstance(layer, str):
             self._order = None
             self.layers = ascending
         else:
             count = self._native.num_hidden_states
-            self.layers = [i + count if i < 0 else i for i in layers]
+            self.layers = [i + count if i < 0 else i for i in map(int, text.split(","))]
             order = [ascending.index(i) for i in self.layers]
             self._order = None if order == list(range(len(ascending))) else order
         self._has_warned = False
         for note in self._native.notes:
-            warnings.warn(note, stacklevel=2)
+            warn(note)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Another process opens the model again: the memory of this one is not copied.
+        return _reopened, self._arguments
 
     def __repr__(self) -> str:
         native = self._native
         return (
             f"Encoder({os.fspath(native.path)!r}, layers {self.layers}, dim {native.dim}, {native.sample_rate} Hz, "
-            f"{native.dtype} on {native.device})"
+            f"pooling {self._arguments[3]}, {native.dtype} on {native.device})"
         )
 
     @property
@@ -190,6 +185,11 @@ class Encoder:
         """The arithmetic: f32, f16, bf16 or int8."""
         return self._native.dtype
 
+    @property
+    def device(self) -> str:
+        """The device that the model runs on: cpu, metal or cuda."""
+        return self._native.device
+
     def encode(self, audio: ArrayLike, sr: float) -> NDArray[np.float32]:
         """Embeds a clip as one window.
 
@@ -217,14 +217,17 @@ class Encoder:
             For a result that is not finite.
         """
         values, is_resampled = self._native.embed(as_mono(audio), as_rate(sr))
-        if is_resampled and not self._has_warned:
-            self._has_warned = True
-            warnings.warn(
-                f"audio at {as_rate(sr)} Hz is resampled to the model's {self.sample_rate} Hz", stacklevel=2
-            )
+        if is_resampled:
+            self._warn_resampled(as_rate(sr))
         return self._shaped(values)
 
     __call__ = encode
+
+    def _warn_resampled(self, rate: int) -> None:
+        """Says once that audio is resampled."""
+        if not self._has_warned:
+            self._has_warned = True
+            warn(f"audio at {rate} Hz is resampled to the model's {self.sample_rate} Hz")
 
     def encode_batch(
         self, clips: Iterable[ArrayLike], sr: float
@@ -233,6 +236,8 @@ class Encoder:
 
         `clips` is an iterable of what `encode` takes, or an array `(clips, samples)`; the rest is as for `encode`.
         """
+        if getattr(clips, "ndim", 2) < 2:
+            raise ValueError("clips: one clip, expected several: a list, or an array (clips, samples); encode takes one")
         embeddings = [self.encode(clip, sr) for clip in clips]
         return np.stack(embeddings) if self._pooled and embeddings else embeddings
 
@@ -242,20 +247,37 @@ class Encoder:
         """Embeds the windows of a recording one by one, as a generator of `WindowEmbedding`.
 
         `window` and `hop` are seconds; the hop is the window without it. What remains at the end is left out, unless
-        the recording is shorter than one window, which then is the only one.
+        the recording is shorter than one window, which then is the only one. Where the model normalises its input, silent
+        windows are left out, and a warning says how many; AudioError if all are.
         """
         rate = self.sample_rate
+        hop = window if hop is None else hop
+        if not (0 < window < float("inf") and 0 < hop < float("inf")):
+            raise ValueError(f"window: {window} s, hop: {hop} s, expected seconds above 0")
         samples = as_mono(audio)
         if as_rate(sr) != rate:
+            self._warn_resampled(as_rate(sr))
             samples = _native.resample(samples, as_rate(sr), rate)
-        size = round(window * rate)
-        step = round((window if hop is None else hop) * rate)
+        size, step = round(window * rate), round(hop * rate)
         if size < 1 or step < 1:
             raise ValueError(f"window: {window} s, hop: {hop} s, expected at least a sample")
+        silent, embedded, failure = 0, 0, None
         for start in range(0, max(samples.size - size, 0) + 1, step):
             clip = samples[start : start + size]
-            values, _ = self._native.embed(np.ascontiguousarray(clip), rate)
+            try:
+                values, _ = self._native.embed(np.ascontiguousarray(clip), rate)
+            except _native.AudioError as error:
+                # Another fault, such as of a clip that is too short, is one of the whole recording.
+                if clip.size < self._native.min_samples or not np.all(clip == clip[0]):
+                    raise
+                silent, failure = silent + 1, error
+                continue
+            embedded += 1
             yield WindowEmbedding(start / rate, (start + clip.size) / rate, self._shaped(values))
+        if failure is not None and embedded == 0:
+            raise failure
+        if silent:
+            warn(f"{silent} silent window(s) left out of {silent + embedded}")
 
     def encode_files(
         self,
@@ -268,7 +290,7 @@ class Encoder:
         jobs: int = 1,
         errors: str = "raise",
     ) -> Iterator[FileEmbedding | FileFailure]:
-        """Embeds files one by one, as a generator of `FileEmbedding`, in the order of `paths`.
+        """Embeds files one by one, as a generator of `FileEmbedding`, in the order of `paths`; one that is given again only once.
 
         Parameters
         ----------
@@ -293,9 +315,12 @@ class Encoder:
             raise ValueError(f"errors: {errors!r}, expected 'raise' or 'return'")
         if isinstance(paths, (str, os.PathLike)):
             paths = [paths]
-        files, notes = _native.find_inputs([os.fspath(path) for path in paths])
+        names = [os.fspath(path) for path in paths]
+        if not names:
+            return
+        files, notes = _native.find_inputs(names)
         for note in notes:
-            warnings.warn(note, stacklevel=2)
+            warn(note)
 
         def embed(path: str) -> FileEmbedding | FileFailure:
             try:
@@ -310,7 +335,8 @@ class Encoder:
 
         for result in in_order(embed, map(os.fspath, files), jobs):
             if errors == "raise" and isinstance(result, FileFailure):
-                raise type(result.error)(f"{result.path}: {result.error}") from result.error
+                text = str(result.error)
+                raise type(result.error)(text if result.path in text else f"{result.path}: {text}") from result.error
             yield result
 
     def write(
@@ -331,7 +357,8 @@ class Encoder:
 
         `output` ends in `.parquet`, `.npz`, `.npy`, `.safetensors` or `.jsonl`. Files that cannot be embedded are left
         out and are in the result. An interrupted call keeps what it has done, and the same call goes on from there,
-        unless `restart` is True. `progress`, if given, is called with `(file_ended, seconds_of_audio)`.
+        unless `restart` is True. `progress`, if given, is called with `(file_ended, seconds_of_audio)`; an exception of it
+        ends the call as an interruption does.
 
         Returns a dictionary with the numbers of files `embedded`, `resumed` and `failed`, the list `failures`, each
         with `file`, `reason` and `message`, and `notes`. If no file could be embedded, nothing is written.
@@ -356,15 +383,30 @@ def in_order(work: Callable[[Any], Any], items: Iterable[Any], jobs: int) -> Ite
     if jobs <= 1:
         yield from map(work, items)
         return
-    with ThreadPoolExecutor(jobs) as pool:
-        pending = []
-        try:
-            for item in items:
-                pending.append(pool.submit(work, item))
-                if len(pending) > jobs:
-                    yield pending.pop(0).result()
-            while pending:
+    pool = ThreadPoolExecutor(jobs)
+    pending = []
+    try:
+        for item in items:
+            pending.append(pool.submit(work, item))
+            if len(pending) > jobs:
                 yield pending.pop(0).result()
-        finally:
-            for future in pending:
-                future.cancel()
+        while pending:
+            yield pending.pop(0).result()
+    finally:
+        # Who stops does not wait for the files that are being embedded.
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _reopened(
+    model: str, layers: str, single: bool, pooling: str, normalize: bool, device: str, dtype: str, *others: Any
+) -> Encoder:
+    """The encoder of another process, opened again."""
+    project, threads, quiet = others
+    layer: Any = layers
+    if single:
+        layer = int(layers)
+    elif all(part.lstrip("-").isdigit() for part in layers.split(",")):
+        layer = [int(part) for part in layers.split(",")]
+    return Encoder(
+        model, layer, pooling, normalize=normalize, device=device, dtype=dtype, project=project, threads=threads, quiet=quiet
+    )

@@ -41,6 +41,8 @@ def write_reference(model: Any, input_values: ArrayLike, path: str | os.PathLike
         raise ValueError(f"{path}: expected a name that ends in .npz")
     clip = as_floats(input_values)
     clip = clip[None] if clip.ndim == 1 else clip
+    if not np.isfinite(clip).all():
+        raise ValueError("input_values have values that are not finite")
     if clip.ndim != 2 or clip.shape[0] != 1:
         raise ValueError(f"input_values have the shape {clip.shape}, expected one clip: (samples,) or (1, samples)")
     model = copy.deepcopy(model).cpu().eval()
@@ -52,6 +54,8 @@ def write_reference(model: Any, input_values: ArrayLike, path: str | os.PathLike
     # A converted file has the weight norm of the positional convolution fused, then everything rounded.
     parametrize = torch.nn.utils.parametrize
     for module in list(model.modules()):
+        if hasattr(module, "weight_g") and hasattr(module, "weight_v"):
+            torch.nn.utils.remove_weight_norm(module.double())
         if parametrize.is_parametrized(module, "weight"):
             fused = module.double().weight.detach()
             # torch's remove_parametrizations changes the class, which the model that was given has too.
@@ -72,8 +76,13 @@ def _hidden_states(model: Any, clip: Any) -> Any:
     import torch
 
     with torch.inference_mode():
-        output = model(torch.from_numpy(clip), output_hidden_states=True)
-    states = output.hidden_states
+        output = model(torch.from_numpy(clip), output_hidden_states=True, return_dict=True)
+    states = getattr(output, "hidden_states", None)
+    if states is not None and not hasattr(output, "last_hidden_state"):
+        raise ValueError(
+            f"{type(model).__name__} has a head, expected an encoder that returns last_hidden_state: give the model without "
+            "it, such as model.hubert"
+        )
     expected = model.config.num_hidden_layers + 1
     if states is None or len(states) != expected:
         found = "none" if states is None else len(states)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import _native
-from ._arrays import ArrayLike, as_numpy
+from ._arrays import ArrayLike, as_layers, as_numpy
 
 
 class SearchResult(dict[str, Any]):
@@ -65,7 +65,11 @@ class Catalogue:
 
     @classmethod
     def from_tables(
-        cls, path: str | os.PathLike[str], tables: Iterable[str | os.PathLike[str]], *, tags: bool = True
+        cls,
+        path: str | os.PathLike[str],
+        tables: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+        *,
+        tags: bool = True,
     ) -> Catalogue:
         """The catalogue at `path`, which is made if it is not there, with the rows of `tables`, files that
         `Encoder.write` or `mert-embed` wrote. Rows that it has are left as they are, so that the same call is harmless.
@@ -73,6 +77,7 @@ class Catalogue:
         `tags` reads the digests and tags of the files that are here. `added` of the result says how many tracks were
         added, replaced and refused.
         """
+        tables = [tables] if isinstance(tables, (str, os.PathLike)) else tables
         added = _native.add_tables(os.fspath(path), [os.fspath(table) for table in tables], tags)
         catalogue = cls(path)
         catalogue.added = added
@@ -85,7 +90,7 @@ class Catalogue:
 
     @property
     def columns(self) -> list[str]:
-        """The names of the columns that `where` knows."""
+        """The names of the columns that `where` knows beside `file` and `duration`."""
         return self._native.columns
 
     @property
@@ -97,6 +102,12 @@ class Catalogue:
     def notes(self) -> list[str]:
         """Sentences about what was repaired or left out as the catalogue was opened."""
         return self._native.notes
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Catalogue, (self.path,)
+
+    def __repr__(self) -> str:
+        return f"Catalogue({self.path!r}, {len(self)} tracks)"
 
     def __len__(self) -> int:
         return len(self._native.tracks())
@@ -114,7 +125,7 @@ class Catalogue:
         where: str | None = None,
         level: str = "tracks",
         variety: float = 0.0,
-        layers: str | None = None,
+        layers: str | int | Iterable[int] | None = None,
         center: bool = True,
         per_artist: int | None = None,
         per_album: int | None = None,
@@ -132,8 +143,8 @@ class Catalogue:
         seeds
             A seed or a list of them. A seed is the path of a track or a part of its name that no other has; a file that is
             not in the catalogue, which is embedded with the catalogue's model; a passage of either such as
-            `"song.mp3@1:20-1:35"`; or vectors `(dim,)` or `(segments, dim)` as long as a row of the
-            catalogue: those of `Encoder.encode` with the catalogue's model, layers and pooling, one after the other.
+            `"song.mp3@1:20-1:35"`; or vectors `(dim,)` or `(segments, dim)` as long as a row of the catalogue, or one
+            `(layers, dim)`: what `Encoder.encode` returns with the catalogue's model, layers and pooling.
         minus
             Seeds that hits should be unlike.
         top
@@ -180,7 +191,12 @@ class Catalogue:
             If such a file needs the model, and it is not found or is another than the catalogue's.
         """
         models = [model] if isinstance(model, (str, os.PathLike)) else list(model)
-        pairs = [(_seed(seed), 1.0) for seed in _list(seeds)] + [(_seed(seed), -1.0) for seed in _list(minus)]
+        widths = [width for _, width in self.groups]
+        pairs = [(_seed(seed, widths), 1.0) for seed in _list(seeds)]
+        pairs += [(_seed(seed, widths), -1.0) for seed in _list(minus)]
+        for name, value in (("top", top), ("per_artist", per_artist), ("per_album", per_album), ("random_seed", random_seed)):
+            if value is not None and value < 0:
+                raise ValueError(f"{name}: {value}, expected 0 or more")
         return SearchResult(
             self._native.search(
                 pairs,
@@ -188,7 +204,7 @@ class Catalogue:
                 filter=where,
                 level=level,
                 variety=variety,
-                layers=layers,
+                layers=None if layers is None else as_layers(layers),
                 center=center,
                 per_artist=per_artist,
                 per_album=per_album,
@@ -204,14 +220,24 @@ class Catalogue:
 
 def _list(seeds: Any) -> list[Any]:
     """One seed, which a text, a path or an array of numbers is, or several, as a list."""
-    is_array = hasattr(seeds, "__array__") or hasattr(seeds, "__dlpack__")
+    is_array = (hasattr(seeds, "__array__") or hasattr(seeds, "__dlpack__")) and as_numpy(seeds).dtype.kind in "fiu"
+    if isinstance(seeds, (list, tuple)) and seeds and all(isinstance(value, (int, float)) for value in seeds):
+        return [np.asarray(seeds)]
     return [seeds] if isinstance(seeds, (str, os.PathLike)) or is_array else list(seeds)
 
 
-def _seed(seed: Any) -> Any:
+def _seed(seed: Any, widths: list[int]) -> Any:
+    """A text, or vectors `(segments, dim)` for a catalogue whose rows have vectors of these widths, one after the other."""
     if isinstance(seed, (str, os.PathLike)):
         return os.fspath(seed)
-    vectors = np.atleast_2d(as_numpy(seed)).astype(np.float32)
-    if vectors.ndim != 2:
-        raise ValueError(f"a seed has the shape {vectors.shape}, expected (dim,) or (segments, dim)")
+    vectors = as_numpy(seed)
+    if vectors.dtype.kind not in "fiu" or vectors.ndim not in (1, 2):
+        raise ValueError(
+            f"a seed has the shape {vectors.shape} and the type {vectors.dtype}, expected numbers (dim,) or (segments, dim)"
+        )
+    if len(widths) > 1 and vectors.shape == (len(widths), widths[0]) and len(set(widths)) == 1:
+        vectors = vectors.reshape(-1)
+    vectors = np.atleast_2d(vectors).astype(np.float32)
+    if not np.any(vectors, axis=1).all():
+        raise ValueError("a seed has a vector of zeros, which has no direction")
     return np.ascontiguousarray(vectors)

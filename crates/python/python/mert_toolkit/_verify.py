@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from . import _native
+from ._arrays import as_device, as_layers
 
 
 class VerificationReport(dict[str, Any]):
@@ -71,21 +72,21 @@ def verify(
         If nothing could be compared.
     """
     if config is not None:
-        if model is not None or references:
-            raise ValueError("config: it names the models and references itself; leave them out")
+        others = (model, references, layers, isolate, require_structure, device, dtype)
+        if others != (None, (), "all", False, False, "cpu", None):
+            raise ValueError("config: it names the models, references and options itself; leave the other arguments out")
         texts = _native.verify_config(os.fspath(config))
     else:
         if isinstance(references, (str, os.PathLike)):
             references = [references]
-        if not isinstance(layers, str):
-            layers = ",".join(map(str, [layers] if isinstance(layers, int) else layers))
+        layers = as_layers(layers)
         texts = _native.verify(
             None if model is None else os.fspath(model),
             [os.fspath(path) for path in references],
             layers=layers,
             isolate=isolate,
             require_structure=require_structure,
-            device=device,
+            device=as_device(device),
             dtype=dtype,
             quiet=quiet,
         )

@@ -1,8 +1,9 @@
 """Tables of embeddings into vector databases: Qdrant, Milvus and LanceDB.
 
 The tables are Parquet files that `Encoder.write`, `mert-embed` or `mert_toolkit.ray` wrote, or the folder of a catalogue. Each
-row, a window of a track, becomes an entry with its vector, and with `file`, `window`, `start` and `end`. Its identifier depends
-on the file and the window alone, so that the same call again replaces entries and doubles none.
+row, a window of a track, becomes an entry with its vector, and with `file`, `window`, `start`, `end` and `vectors`, which names the
+model and the hidden state. Its identifier depends on the file, as the table names it, and the window alone, so that the same call
+again replaces entries and doubles none. A collection that has vectors of another model or hidden state is refused.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ def batches(
             if column not in names:
                 known = [name for name in names if name.startswith("hidden_state_")]
                 raise ValueError(f"{path} has no {column}, but {', '.join(known) or 'no hidden states'}")
+            kind = f"{_model(table)} {column}".strip()
             extra = [name for name in ("window", "frame", "start", "end") if name in names]
             first = 0
             for batch in table.iter_batches(size, columns=["file", *extra, column]):
@@ -54,13 +56,29 @@ def batches(
                 files = files if name is None else [name[row] for row in keep]
                 vectors = rows[column].flatten().to_numpy(zero_copy_only=False).reshape(len(rows), -1)
                 columns = {key: rows[key].to_pylist() for key in extra}
-                records = [{"file": file} | {key: values[i] for key, values in columns.items()}
+                records = [{"file": file, "vectors": kind} | {key: values[i] for key, values in columns.items()}
                            for i, file in enumerate(files)]
                 ids = [
                     str(uuid.uuid5(NAMESPACE, f"{record['file']}\0{record.get('window', 0)}\0{record.get('frame', '')}"))
                     for record in records
                 ]
                 yield ids, np.ascontiguousarray(vectors, np.float32), records
+
+
+def _model(table: Any) -> str:
+    """The SHA-256 of the model that a table is of; empty where the table does not record it."""
+    provenance = (table.schema_arrow.metadata or {}).get(b"provenance")
+    return "" if provenance is None else str(json.loads(provenance).get("model_sha256", ""))
+
+
+def _check(collection: str, found: Any, records: list[dict[str, Any]]) -> None:
+    """Refuses a collection whose entries, of which `found` is one, have other vectors than `records`."""
+    known = None if found is None else found.get("vectors")
+    if known is not None and known != records[0]["vectors"]:
+        raise ValueError(
+            f"{collection} has vectors of `{known}`, and these are of `{records[0]['vectors']}`: they are not comparable; give "
+            "another collection"
+        )
 
 
 def _tables(source: Source) -> Iterator[tuple[str, NDArray[np.bool_] | None, list[str] | None]]:
@@ -101,6 +119,9 @@ def to_qdrant(source: Source, client: Any, collection: str, *, layer: int | str 
         if count == 0 and not client.collection_exists(collection):
             size = models.VectorParams(size=vectors.shape[1], distance=models.Distance.COSINE)
             client.create_collection(collection, vectors_config=size)
+        elif count == 0:
+            for point in client.scroll(collection, limit=1)[0]:
+                _check(collection, point.payload, records)
         points = models.Batch(ids=ids, vectors=vectors.tolist(), payloads=records)
         client.upsert(collection, points=points, wait=True)
         count += len(ids)
@@ -123,6 +144,9 @@ def to_milvus(source: Source, client: Any, collection: str, *, layer: int | str 
                 metric_type="COSINE",
                 consistency_level="Strong",
             )
+        elif count == 0:
+            for entry in client.query(collection, filter="", limit=1, output_fields=["vectors"]):
+                _check(collection, entry, records)
         entries = [{"id": name, "vector": vector} | record
                    for name, vector, record in zip(ids, vectors.tolist(), records, strict=True)]
         client.upsert(collection, entries)
@@ -149,6 +173,9 @@ def to_lancedb(source: Source, database: Any, table: str, *, layer: int | str = 
         columns = {"id": ids, "vector": values}
         columns |= {key: [record[key] for record in records] for key in records[0]}
         rows = pa.table(columns)
+        if target is not None and count == 0:
+            for entry in target.head(1).to_pylist():
+                _check(table, entry, records)
         if target is None:
             target = database.create_table(table, rows)
         else:
