@@ -136,7 +136,7 @@ def test_rows_are_those_of_one_machine(cluster, store, files, model, expected, o
 
 def test_settings_that_another_machine_wrote(store, files, model, output):
     """A process that looked at an empty folder sees the settings that others write later."""
-    filesystem, path = module._filesystem(output)
+    filesystem, path = module.filesystem_of(output)
     filesystem.ls(path.rsplit("/", 2)[0])
     store.put_object(Bucket="music", Key=output.removeprefix("s3://music/") + "/placeholder", Body=b"")
     assert filesystem.ls(path, detail=False) == [f"{path}/placeholder"]

@@ -19,8 +19,6 @@ import posixpath
 import shutil
 import tempfile
 import time
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -28,14 +26,13 @@ from . import _native
 from ._encoder import Encoder
 from ._native import MertError
 from ._search import Catalogue
+from ._storage import Storage, digests_of, filesystem_of, is_address
 
 # Half an hour's work of two processors at 1 s for a track, which is what a killed worker loses at most; 5,000 tables for ten
 # million tracks (docs/cluster.md).
 SHARD_SIZE = 2000
 # The reason of a failure that a later call may not have.
 NOT_FETCHED = "not fetched"
-# The file systems of fsspec that show an object under its name when it is complete. A move would copy and delete it there.
-OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"}
 
 
 @dataclass(frozen=True)
@@ -148,7 +145,7 @@ def embed_catalogue(
     reports = storage.reports([shard.name for shard in shards if shard.name in done])
     # Settings have no digest of a folder or a hub model. Reports do, those of another call with this output too.
     others = storage.reports(sorted(done)[:1] if not reports else [])
-    digest = storage.model([settings.model_sha256, *_digests([*reports.values(), *others.values()])])
+    digest = storage.model([settings.model_sha256, *digests_of([*reports.values(), *others.values()])])
     if retry:
         for name in [name for name, report in reports.items() if _lacks_files(report)]:
             storage.remove(name)
@@ -173,7 +170,7 @@ def embed_catalogue(
                 raise (ValueError if row["error_type"] == "ValueError" else MertError)(f"{row['error']} (on {row['host']})")
             digest = storage.model([digest, row["model_sha256"]], row["host"])
         reports |= storage.reports([shard.name for shard in pending])
-        digest = storage.model([digest, *_digests(reports.values())])
+        digest = storage.model([digest, *digests_of(reports.values())])
     ordered = [reports[shard.name] for shard in shards]
     return Report(
         shards=len(shards),
@@ -195,10 +192,10 @@ def merge(report: Report, catalogue: str | os.PathLike[str], *, tags: bool = Fal
     with tempfile.TemporaryDirectory() as folder:
         local = []
         for number, table in enumerate(report.tables):
-            if not _is_address(table):
+            if not is_address(table):
                 local.append(table)
                 continue
-            filesystem, path = _filesystem(table)
+            filesystem, path = filesystem_of(table)
             local.append(os.path.join(folder, f"{number:06}.parquet"))
             filesystem.get_file(path, local[-1])
         return Catalogue.from_tables(catalogue, local, tags=tags)
@@ -216,110 +213,6 @@ class Shard:
         """The shard of these files."""
         text = json.dumps([asdict(settings), list(files)], sort_keys=True)
         return cls(f"part-{hashlib.sha256(text.encode()).hexdigest()[:32]}", list(files))
-
-
-class Storage:
-    """The folder of the tables, on a disk or an object store.
-
-    `settings.json` has what the rows depend on, `NAME.json` what came of a shard, `NAME.parquet` its rows. The report is
-    written first; a shard is done when its table exists too, or when its report says that it has no rows.
-    """
-
-    def __init__(self, output):
-        self.output = os.fspath(output)
-        if not _is_address(self.output):
-            self.output = os.path.abspath(self.output)
-
-    def path(self, name):
-        """The address of a file of the folder."""
-        return posixpath.join(self.output, name) if _is_address(self.output) else os.path.join(self.output, name)
-
-    def table(self, shard):
-        """The address of the table of a shard."""
-        return self.path(f"{shard.name}.parquet")
-
-    def check(self, settings):
-        """Records the settings, or compares them with those of an earlier call."""
-        text = json.dumps(asdict(settings), sort_keys=True, indent=1) + "\n"
-        filesystem, path = _filesystem(self.path("settings.json"))
-        if filesystem.exists(path):
-            found = json.loads(filesystem.cat_file(path))
-            given = json.loads(text)
-            different = [f"{name}: {found.get(name)!r}, now {given[name]!r}" for name in given
-                         if found.get(name) != given[name]]
-            if different:
-                raise ValueError(f"{self.output} holds tables of other settings ({'; '.join(different)}): give another")
-            return
-        if not _is_object_store(filesystem):
-            filesystem.makedirs(_filesystem(self.output)[1], exist_ok=True)
-        try:
-            self.write("settings.json", text.encode())
-        except FileNotFoundError as error:
-            raise FileNotFoundError(f"{self.output}: {error}: expected a bucket that exists") from error
-
-    def done(self):
-        """The names of the shards that are done."""
-        filesystem, folder = _filesystem(self.output)
-        names = {posixpath.basename(path.replace("\\", "/")) for path in filesystem.ls(folder, detail=False)}
-        tables = {name.removesuffix(".parquet") for name in names if name.endswith(".parquet")}
-        reports = {name.removesuffix(".json") for name in names if name.startswith("part-") and name.endswith(".json")}
-        without = {name for name, report in self.reports(reports - tables).items() if report["embedded"] == 0}
-        return (tables & reports) | without
-
-    def reports(self, names):
-        """What came of shards that are done, by their names."""
-
-        def read(name):
-            filesystem, path = _filesystem(self.path(f"{name}.json"))
-            return json.loads(filesystem.cat_file(path))
-
-        names = list(names)
-        # An object store takes a while for each, and as many at a time.
-        with ThreadPoolExecutor(16) as pool:
-            return dict(zip(names, pool.map(read, names), strict=True))
-
-    def model(self, digests, host=None):
-        """The digest that all of `digests` are, without the empty ones; MertError for several. `host` has the last one."""
-        several = list(dict.fromkeys(digest for digest in digests if digest))
-        if len(several) < 2:
-            return several[0] if several else None
-        shards = Counter(_digests(self.reports(self.done()).values()))
-        found = []
-        for digest in [*several, *(digest for digest in shards if digest not in several)]:
-            place = f" on {host}" if host and digest == several[-1] else ""
-            found.append(f"{digest}{place} ({shards[digest]} shard{'s' if shards[digest] != 1 else ''})")
-        raise MertError(
-            f"{self.output}: expected one model, found {len(found)} by their SHA-256: {', '.join(found)}. Embeddings of two "
-            "models are not comparable. Give another output, or delete the tables and reports of the shards of the other "
-            "model, which have its model_sha256 in part-….json. Give each machine the same file, and name a model of the "
-            "hub with its revision, owner/name@revision"
-        )
-
-    def remove(self, name):
-        """Removes the table of a shard, then its report: a shard that has a report alone is computed again."""
-        for ending in (".parquet", ".json"):
-            filesystem, path = _filesystem(self.path(name + ending))
-            if filesystem.exists(path):
-                filesystem.rm_file(path)
-
-    def write(self, name, data):
-        """Writes a file whole or not at all."""
-        filesystem, path = _filesystem(self.path(name))
-        self._place(filesystem, path, lambda target: filesystem.pipe_file(target, data))
-
-    def put(self, local, name):
-        """Copies a file of this machine to the folder, whole or not at all."""
-        filesystem, path = _filesystem(self.path(name))
-        self._place(filesystem, path, lambda target: filesystem.put_file(local, target))
-
-    def _place(self, filesystem, path, write):
-        """Writes a file under its name on an object store, and elsewhere under another that a move replaces."""
-        if _is_object_store(filesystem):
-            write(path)
-            return
-        temporary = f"{path}.{os.getpid()}.{time.monotonic_ns()}.tmp"
-        write(temporary)
-        filesystem.mv(temporary, path)
 
 
 class Worker:
@@ -395,10 +288,10 @@ def _files(paths):
         paths = [paths]
     files: list[str] = []
     for path in map(os.fspath, paths):
-        if not _is_address(path) and os.path.isdir(path):
+        if not is_address(path) and os.path.isdir(path):
             files.extend(map(os.fspath, _native.find_inputs([path])[0]))
         else:
-            files.append(path if _is_address(path) else os.path.abspath(path))
+            files.append(path if is_address(path) else os.path.abspath(path))
     if not files:
         raise ValueError("paths: there are no files")
     return list(dict.fromkeys(files))
@@ -409,50 +302,23 @@ def _digest(path):
     return _native.model_sha256(os.fspath(path)) if os.path.isfile(path) else None
 
 
-def _digests(reports):
-    """The digests of the models of reports. Reports of earlier versions have none."""
-    return [report["model_sha256"] for report in reports if report.get("model_sha256")]
-
-
 def _lacks_files(report):
     """Whether files of a shard could not be fetched."""
     return any(failure["reason"] == NOT_FETCHED for failure in report["failures"])
-
-
-def _is_address(path):
-    return "://" in path
-
-
-def _filesystem(path):
-    """The file system of a path or an address, and the path in it."""
-    import fsspec
-
-    if not _is_address(path):
-        return fsspec.filesystem("file"), path
-    filesystem, path = fsspec.core.url_to_fs(path)
-    # File systems keep listings in memory, which know nothing of what other machines write.
-    filesystem.invalidate_cache(path)
-    return filesystem, path
-
-
-def _is_object_store(filesystem):
-    """Whether a file system shows a file under its name when it is complete, and needs no folders."""
-    protocol = filesystem.protocol
-    return bool(OBJECT_STORES & {protocol} if isinstance(protocol, str) else OBJECT_STORES & set(protocol))
 
 
 def _fetched(files, folder):
     """The files that are on this machine, by their paths, and the failures of those that could not be fetched."""
     local, failures = {}, []
     for number, file in enumerate(files):
-        if not _is_address(file):
+        if not is_address(file):
             local[file] = file
             continue
         os.makedirs(folder, exist_ok=True)
         # The ending helps to recognise the format.
         path = os.path.join(folder, f"{number:06}{posixpath.splitext(file)[1]}")
         try:
-            filesystem, remote = _filesystem(file)
+            filesystem, remote = filesystem_of(file)
             filesystem.get_file(remote, path)
         except Exception as error:  # whatever a store raises
             failures.append({"file": file, "reason": NOT_FETCHED, "message": f"{type(error).__name__}: {error}"})
