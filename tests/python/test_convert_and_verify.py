@@ -81,7 +81,9 @@ def test_an_interrupted_conversion_leaves_nothing(option, tmp_path):
     command("mert-test-model", checkpoint)
     program = tmp_path / "long.py"
     program.write_text(
-        "import sys, mert_toolkit\n"
+        "import signal, sys, mert_toolkit\n"
+        # A shell that runs the tests in the background has this signal ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "print('ready', flush=True)\n"
         "try:\n"
         f"    mert_toolkit.convert({str(checkpoint)!r}, {str(tmp_path / 'out' / 'x.safetensors')!r}, {option})\n"
