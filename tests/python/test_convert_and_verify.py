@@ -75,10 +75,14 @@ def test_conversion_errors_have_the_texts_of_the_command(tiny, tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of Windows are others")
-@pytest.mark.parametrize("option", ["dtype='f32'", "int8_budget='pooled>=0.999'"])
-def test_an_interrupted_conversion_leaves_nothing(option, tmp_path):
-    checkpoint = tmp_path / "model"
-    command("mert-test-model", checkpoint)
+@pytest.mark.parametrize("option", ["dtype='f32'", "budget='pooled>=0.9995,nmse<=1e-2'"])
+def test_an_interrupted_conversion_leaves_nothing(option, tiny, tmp_path):
+    if option.startswith("budget"):
+        # Seconds of measurements before anything is written.
+        checkpoint, is_measured = tiny / "pytorch_model.bin", True
+    else:
+        checkpoint, is_measured = tmp_path / "model", False
+        command("mert-test-model", checkpoint)
     program = tmp_path / "long.py"
     program.write_text(
         "import signal, sys, mert_toolkit\n"
@@ -94,8 +98,9 @@ def test_an_interrupted_conversion_leaves_nothing(option, tmp_path):
     process = subprocess.Popen([sys.executable, str(program)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "ready\n"
     deadline = time.time() + 60
-    while not os.listdir(tmp_path / "out") and time.time() < deadline:
+    while not is_measured and not os.listdir(tmp_path / "out") and time.time() < deadline:
         time.sleep(0.002)
+    time.sleep(1 if is_measured else 0)
     process.send_signal(signal.SIGINT)
     _, messages = process.communicate(timeout=60)
     assert process.returncode == 3, messages
@@ -149,21 +154,23 @@ def test_every_exception_is_a_mert_error():
 def test_bits_are_chosen_by_measurement(tiny, tmp_path):
     checkpoint = tiny / "pytorch_model.bin"
     options = {"dtype": "f32", "do_normalize": True, "sampling_rate": 24000, "quiet": True}
+    # Six layers of 73, so that few are measured.
+    only = {"quantize": {"only": "*.layers.3.*"}}
     limits = "pooled>=0.9995,nmse<=1e-2"
-    document = mert_toolkit.convert(checkpoint, tmp_path / "ours.safetensors", budget=limits, int8_budget="pooled>=0.9", **options)
+    document = mert_toolkit.convert(checkpoint, tmp_path / "ours.safetensors", budget=limits, int8_budget="pooled>=0.9", **options, **only)
     worst = document["budget"]["held_out"]["worst"]
     assert worst["nmse"] <= 1e-2 and worst["pooled_cosine"] >= 0.9995
     assert {layer["bits"] for layer in document["budget"]["layers"]} - {None} and document["int8"]["modules"]
     theirs = tmp_path / "theirs.safetensors"
     command("mert-convert", checkpoint, theirs, "--dtype", "f32", "--do-normalize", "true", "--sampling-rate", 24000,
-            "--budget", limits, "--int8-budget", "pooled>=0.9")  # fmt: skip
+            "--q-only", "*.layers.3.*", "--budget", limits, "--int8-budget", "pooled>=0.9")  # fmt: skip
     assert (tmp_path / "ours.safetensors").read_bytes() == theirs.read_bytes()
     for arguments, error, text in [
         ({"budget": limits, "size": "1MB"}, ValueError, "one of them"),
         ({"budget": limits, "quantize": 4}, ValueError, "choose the bits"),
         ({"calibration": tmp_path}, ValueError, "calibration"),
         ({"budget": "pooled>=2"}, ValueError, "budget"),
-        ({"budget": "nmse<=1e-12", "dtype": "f16"}, mert_toolkit.ConversionError, "nmse"),
+        ({"budget": "nmse<=1e-12", "dtype": "f16", **only}, mert_toolkit.ConversionError, "nmse"),
         ({"size": 1000}, mert_toolkit.ConversionError, "byte"),
     ]:
         with pytest.raises(error, match=text):
