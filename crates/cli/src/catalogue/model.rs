@@ -98,7 +98,7 @@ impl CatalogueModel {
             })?);
         }
         let encoders = Encoders::new(list, &options.window)?;
-        // What the settings do not name, such as the rate, follows from the model.
+        // The rate and other values that the settings do not name follow from the model.
         if let Some(difference) = provenance(&encoders, &options).difference_in_values(settings) {
             bail!("this program does not embed as the catalogue's rows were embedded: {difference} in the catalogue");
         }
@@ -126,7 +126,7 @@ impl CatalogueModel {
         provenance(&self.encoders, &self.options)
     }
 
-    /// What is assumed about the models' audio input.
+    /// Notes on assumptions about the audio input of the models.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }

@@ -29,9 +29,9 @@ pub struct Conversion<'a> {
     pub options: PlanOptions,
     /// The output; without one nothing is written.
     pub output: Option<&'a Path>,
-    /// Whether nothing is written all the same.
+    /// True plans an output and does not write it.
     pub dry_run: bool,
-    /// Whether an output of the same form is replaced.
+    /// True replaces an output of the same form.
     pub force: bool,
     /// The aim of a choice of the layers' bits by measurement.
     pub goal: Option<Goal>,
@@ -39,15 +39,15 @@ pub struct Conversion<'a> {
     pub int8_budget: Option<Budget>,
     /// The audio that choices are measured on.
     pub audio: AudioSource,
-    /// Whether the hidden states of a folder's model are compared with the checkpoint's for its model card.
+    /// True compares the hidden states of a folder's model with the checkpoint's for its model card.
     pub fidelity: bool,
-    /// Whether the SHA-256 of the output is computed.
+    /// True computes the SHA-256 of the output.
     pub sha256: bool,
     /// The threads that compute.
     pub threads: &'a ThreadPool,
 }
 
-/// What is told of a conversion while it runs, from several threads.
+/// A listener to the progress of a conversion, called from several threads.
 pub trait Listener: Sync {
     /// Measurements for a choice go on.
     fn on_measurement(&self, progress: Progress<'_>);

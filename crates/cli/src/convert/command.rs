@@ -57,7 +57,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         int8_budget: args.quantization.budget.int8_budget,
         audio: args.quantization.budget.audio(),
         fidelity: !args.no_fidelity,
-        // Of no use where nothing is printed, and a third of the time.
+        // The digest takes a third of the time, and is of no use where nothing is printed.
         sha256: !args.quiet,
         threads: &threads,
     };
